@@ -1,0 +1,43 @@
+# Two commands: `make demo` and `make test`. Each makes .venv if it isn't there and installs what it needs.
+
+SHELL := /bin/sh
+BIN := .venv/bin
+# The first Python that is new enough; `make PYTHON=/path/to/python3.12` names another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: demo test check lint fuzz tables clean
+
+demo: .venv/installed
+	$(BIN)/eric-fast demo --force
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+# What CI runs: the linter, the type checker and the tests.
+check: lint test
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# 100,000 random programs against clingo and a plain interpreter.
+fuzz: .venv/installed
+	$(BIN)/python -m tests.check_programs 100000
+
+# The reference tables of cifar10_vgg, from the data in ../shared: minutes.
+tables: .venv/installed
+	$(BIN)/python -m bench tables
+
+# uv installs in seconds what takes pip minutes; pip does it where uv can't.
+.venv/installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "eric_fast needs Python 3.11, 3.12 or 3.13; make PYTHON=/path/to/python names one" >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet uv==0.13.9 && $(BIN)/uv pip install --quiet --python $(BIN)/python --group dev --editable . \
+		|| $(BIN)/python -m pip install --quiet --group dev --editable .
+	touch $@
+
+clean:
+	rm -rf .venv build dist eric-demo .cache *.egg-info
