@@ -1,0 +1,127 @@
+"""`Activations`: what a network did on a data set, one number per image and kernel."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from eric_fast.errors import CaptureError, suggest_nearest
+
+UNKNOWN = -1  # a label that isn't known
+
+
+@dataclass(frozen=True)
+class CaptureSettings:
+    """How the norms came about: whatever could change them in any digit is here.
+
+    `fingerprint` is the SHA-256 of the model's architecture and weights: a program is evaluated only on
+    captures of the model that it was extracted from.
+    """
+
+    model: str
+    fingerprint: str
+    data: str
+    norm: str = "l1"
+    dtype: str = "float32"
+    device: str = "cpu"
+    batch_size: int = 64
+    memory_format: str = "contiguous"
+    preprocessing: str = ""
+    n_bad_images: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """Norms of feature maps, layer by layer, with labels and the network's own answers.
+
+    Attributes:
+        norms: layer name -> float32 `[n_images, n_kernels]`, finite, in execution order.
+        ids: one name per image, `n_images` of them (for an image folder: the path inside it).
+        labels: int64 `[n_images]`, an index into `classes`, or `UNKNOWN`.
+        predictions: int64 `[n_images]`, the network's answer as an index into `classes`.
+        classes: names of the network's outputs, all different.
+        settings: how the norms were made.
+
+    Raises:
+        CaptureError: shapes or dtypes that don't fit together, or a norm that is NaN or infinite
+            (named by layer and image).
+    """
+
+    norms: Mapping[str, Tensor]
+    ids: Sequence[str]
+    labels: Tensor
+    predictions: Tensor
+    classes: tuple[str, ...]
+    settings: CaptureSettings
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "norms", MappingProxyType(dict(self.norms)))
+        object.__setattr__(self, "ids", tuple(self.ids))
+        self.validate()
+
+    @property
+    def n_images(self) -> int:
+        return len(self.ids)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers, in execution order."""
+        return tuple(self.norms)
+
+    def select_layers(self, layers: Sequence[str]) -> "Activations":
+        """The same images with these layers alone; the order stays that of execution."""
+        for layer in layers:
+            if layer not in self.norms:
+                raise CaptureError(f"the capture has no layer '{layer}'{suggest_nearest(layer, self.layers)}")
+        return replace(self, norms={name: norms for name, norms in self.norms.items() if name in set(layers)})
+
+    def take(self, indices: Tensor) -> "Activations":
+        """The images at `indices` (int64 `[n]`), in that order."""
+        return replace(
+            self,
+            norms={layer: norms[indices] for layer, norms in self.norms.items()},
+            ids=[self.ids[i] for i in indices.tolist()],
+            labels=self.labels[indices],
+            predictions=self.predictions[indices],
+        )
+
+    def validate(self) -> None:
+        n = self.n_images
+        if len(set(self.classes)) != len(self.classes):
+            raise CaptureError("two classes of the capture have the same name")
+        for name, values in (("labels", self.labels), ("predictions", self.predictions)):
+            if values.dtype != torch.int64 or values.shape != (n,):
+                raise CaptureError(
+                    f"{name} must be int64 [{n}], not {_describe(values)}: one for each of the {n} images"
+                )
+            lowest = UNKNOWN if name == "labels" else 0
+            if n and not lowest <= int(values.min()) <= int(values.max()) < len(self.classes):
+                raise CaptureError(f"{name} must lie between {lowest} and {len(self.classes) - 1}")
+        for layer, norms in self.norms.items():
+            if norms.dtype != torch.float32 or norms.ndim != 2 or len(norms) != n:
+                raise CaptureError(f"norms of layer '{layer}' must be float32 [{n}, n_kernels], not {_describe(norms)}")
+            check_finite(layer, norms, self.ids)
+
+
+def share_correct(answers: Tensor, labels: Tensor) -> float | None:
+    """The share of answers that equal their label, of those whose label is known; None where none is."""
+    correct = (answers == labels)[labels != UNKNOWN]
+    return correct.sum().item() / len(correct) if len(correct) else None
+
+
+def check_finite(layer: str, norms: Tensor, ids: Sequence[str]) -> None:
+    """Refuse NaN and infinities in `norms` `[n, n_kernels]`, naming the layer, the kernel and the image."""
+    finite = torch.isfinite(norms)
+    if bool(finite.all()):
+        return
+    image, kernel = (~finite).nonzero()[0].tolist()
+    raise CaptureError(
+        f"layer '{layer}', kernel {kernel}: the norm is {norms[image, kernel].item()} on image '{ids[image]}'; "
+        "check the model's weights and the image, or capture with --dtype float32"
+    )
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"

@@ -1,0 +1,105 @@
+"""Packed bits: `BitMatrix`, and the one place that knows how bits lie in words.
+
+Row `a` of `words` is atom `a`; sample `s` is bit `s % 32` (least significant first) of word `s // 32`.
+Bits past `n_samples` are zero in every stored row.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eric_fast.errors import EricError, suggest_nearest
+
+WORD_BITS = 32
+ROW_WORDS = 32  # rows are padded to 128 bytes: a GPU warp's load, and whole 64-bit words for a CPU
+
+
+def count_words(n_samples: int) -> int:
+    """Words in a row of `n_samples` bits, padding included."""
+    return -(-n_samples // (WORD_BITS * ROW_WORDS)) * ROW_WORDS
+
+
+def pack_bits(bits: Tensor) -> Tensor:
+    """bool `[n_samples, n_atoms]` -> int32 words `[n_atoms, n_words]`, on the same device."""
+    n_samples, n_atoms = bits.shape
+    n_words = count_words(n_samples)
+    rows = torch.zeros(n_atoms, n_words * WORD_BITS, dtype=torch.uint8, device=bits.device)
+    rows[:, :n_samples] = bits.T
+    shifts = torch.arange(8, dtype=torch.uint8, device=bits.device)
+    octets = (rows.view(n_atoms, n_words * 4, 8) << shifts).sum(dim=2, dtype=torch.uint8)  # [n_atoms, n_bytes]
+    return octets.view(torch.int32) if n_words else octets.to(torch.int32)  # an empty view is refused
+
+
+def unpack_words(words: Tensor, n_samples: int) -> Tensor:
+    """int32 words `[n_atoms, n_words]` -> bool `[n_samples, n_atoms]`, on the same device."""
+    shifts = torch.arange(8, dtype=torch.uint8, device=words.device)
+    octets = words.contiguous().view(torch.uint8)  # [n_atoms, n_bytes]
+    rows = ((octets[:, :, None] >> shifts) & 1).view(len(words), words.shape[1] * WORD_BITS)
+    return rows[:, :n_samples].T.to(torch.bool)
+
+
+def mask_tail(words: Tensor, n_samples: int) -> Tensor:
+    """The same rows with every bit past `n_samples` zero (a negation sets them). In place."""
+    whole, rest = divmod(n_samples, WORD_BITS)
+    if rest:
+        words[:, whole] &= (1 << rest) - 1
+        whole += 1
+    words[:, whole:] = 0
+    return words
+
+
+@dataclass(frozen=True, eq=False)
+class BitMatrix:
+    """The truth of atoms on samples.
+
+    Attributes:
+        words: int32 `[n_atoms, count_words(n_samples)]`, on any device, zero past `n_samples`.
+        n_samples: how many samples the rows hold.
+        atoms: the atoms' names, one per row, all different.
+    """
+
+    words: Tensor
+    n_samples: int
+    atoms: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        self.validate()
+
+    @classmethod
+    def from_bools(cls, bits: Tensor, atoms: Sequence[str]) -> "BitMatrix":
+        """From bool `[n_samples, n_atoms]`."""
+        if bits.dtype != torch.bool or bits.ndim != 2:
+            raise EricError(f"bits must be bool [n_samples, n_atoms], not {bits.dtype} {list(bits.shape)}")
+        return cls(pack_bits(bits), bits.shape[0], tuple(atoms))
+
+    def to_bools(self) -> Tensor:
+        """bool `[n_samples, n_atoms]`."""
+        return unpack_words(self.words, self.n_samples)
+
+    def to(self, device: str | torch.device) -> "BitMatrix":
+        """The same bits on another device; no copy where they already are."""
+        return BitMatrix(self.words.to(device), self.n_samples, self.atoms)
+
+    def select_atoms(self, names: Sequence[str]) -> "BitMatrix":
+        """The rows of these atoms, in this order; no copy where they already are the whole."""
+        if tuple(names) == self.atoms:
+            return self
+        row_of = {name: row for row, name in enumerate(self.atoms)}
+        for name in names:
+            if name not in row_of:
+                raise EricError(f"there are no bits of '{name}'{suggest_nearest(name, self.atoms)}")
+        rows = torch.tensor([row_of[name] for name in names], dtype=torch.int64, device=self.words.device)
+        return BitMatrix(self.words[rows], self.n_samples, tuple(names))
+
+    def validate(self) -> None:
+        shape = (len(self.atoms), count_words(self.n_samples))
+        if self.words.dtype != torch.int32 or self.words.shape != shape:
+            raise EricError(f"words must be int32 {list(shape)}, not {self.words.dtype} {list(self.words.shape)}")
+        if len(set(self.atoms)) != len(self.atoms):
+            raise EricError("two rows of a bit matrix have the same name")
+        whole = self.n_samples // WORD_BITS
+        tail = self.words[:, whole:].clone()
+        if bool((mask_tail(tail, self.n_samples % WORD_BITS) != self.words[:, whole:]).any()):
+            raise EricError(f"bits past the last sample ({self.n_samples}) must be zero")

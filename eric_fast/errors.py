@@ -1,0 +1,44 @@
+"""What a user is told when something is wrong: one line that names the thing, the place and the remedy."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class EricError(ValueError):
+    """Anything that the caller can mend. The command line prints it as one line and exits with 2."""
+
+
+class ModelError(EricError):
+    """A model that can't be loaded, traced or run, or one of its layers."""
+
+
+class DataError(EricError):
+    """A data set, an image, or a folder of images."""
+
+
+class CaptureError(EricError):
+    """Activations: a damaged capture, non-finite norms, a capture that doesn't fit the program."""
+
+
+class ProgramError(EricError):
+    """A logic program: its text, its atoms, its rules."""
+
+
+class SettingError(EricError):
+    """An option with a value that means nothing."""
+
+
+class OutputError(EricError):
+    """A path that can't be written, or that something already stands at."""
+
+
+def suggest_nearest(name: str, known: Iterable[str]) -> str:
+    """`"; did you mean 'a' or 'b'?"`, or the first few known names where none is near."""
+    names = list(dict.fromkeys(known))
+    near = get_close_matches(name, names, n=3, cutoff=0.6)
+    if near:
+        return "; did you mean " + " or ".join(f"'{n}'" for n in near) + "?"
+    if not names:
+        return ""
+    shown = ", ".join(f"'{n}'" for n in names[:8])
+    return f"; there are {shown}" + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -1,0 +1,113 @@
+"""`Plan`: a program from one start layer as flat arrays, for kernels; nothing in it needs names."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eric_fast.errors import EricError
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Rows are truth values over samples: the inputs first, then the derived atoms, stratum by stratum.
+
+    Attributes:
+        n_inputs: rows that are given: the start layer's atoms, in the quantiser's order.
+        n_rows: inputs and derived atoms.
+        atoms: int64 `[n_rows]`: which atom of the program a row is.
+        literals: int32 `[n_literals]`: row `r`, or `~r` for its negation.
+        offsets: int64 `[n_rules + 1]`: the body of rule `i` is `literals[offsets[i]:offsets[i + 1]]`.
+        heads: int32 `[n_rules]`: the row a kernel rule makes true; the class of a class rule.
+        strata: int64 `[n_strata + 1]`: kernel rules `strata[s]:strata[s + 1]` mention only rows of earlier strata.
+            The rules from `strata[-1]` on are class rules, in the program's order.
+        n_classes: classes of the program.
+        votes: whether the decision is `vote`.
+        default: the class where no class rule fires, or -1.
+        base: float64 `[n_classes]`: where the sums start.
+        vote_offsets: int64 `[n_class_rules + 1]`, into the two that follow.
+        vote_classes: int32 `[n_votes]`: the classes that a class rule adds to, its own first.
+        vote_weights: float64 `[n_votes]`: what it adds.
+    """
+
+    n_inputs: int
+    n_rows: int
+    atoms: Tensor
+    literals: Tensor
+    offsets: Tensor
+    heads: Tensor
+    strata: Tensor
+    n_classes: int
+    votes: bool
+    default: int
+    base: Tensor
+    vote_offsets: Tensor
+    vote_classes: Tensor
+    vote_weights: Tensor
+
+    def __post_init__(self) -> None:
+        self.validate()
+
+    @property
+    def n_rules(self) -> int:
+        return len(self.heads)
+
+    @property
+    def n_kernel_rules(self) -> int:
+        return int(self.strata[-1])
+
+    @property
+    def n_class_rules(self) -> int:
+        return self.n_rules - self.n_kernel_rules
+
+    def rule_masks(self, first: int, last: int) -> tuple[Tensor, Tensor]:
+        """bool `[last - first, n_rows]` twice: the atoms that a rule needs true, and those it needs false.
+
+        This is what a rule means: it fires where every `positive` atom is true and no `negative` one is.
+        """
+        start, stop = int(self.offsets[first]), int(self.offsets[last])
+        literals = self.literals[start:stop].long()
+        rules = torch.repeat_interleave(torch.arange(last - first), self.offsets[first : last + 1].diff())
+        positive = torch.zeros(last - first, self.n_rows, dtype=torch.bool)
+        negative = torch.zeros_like(positive)
+        holds = literals >= 0
+        positive[rules[holds], literals[holds]] = True
+        negative[rules[~holds], ~literals[~holds]] = True
+        return positive, negative
+
+    def validate(self) -> None:
+        n_literals = len(self.literals)
+        expected = {
+            "atoms": torch.int64,
+            "literals": torch.int32,
+            "offsets": torch.int64,
+            "heads": torch.int32,
+            "strata": torch.int64,
+            "base": torch.float64,
+            "vote_offsets": torch.int64,
+            "vote_classes": torch.int32,
+            "vote_weights": torch.float64,
+        }
+        for name, dtype in expected.items():
+            if getattr(self, name).dtype != dtype or getattr(self, name).device.type != "cpu":
+                raise EricError(f"a plan's {name} must be {dtype} on the CPU")
+        if len(self.atoms) != self.n_rows or not 0 <= self.n_inputs <= self.n_rows:
+            raise EricError(f"a plan of {self.n_rows} rows, {self.n_inputs} of them inputs, needs an atom for each row")
+        for name, offsets, n_parts, n_values in (
+            ("offsets", self.offsets, self.n_rules, n_literals),
+            ("vote_offsets", self.vote_offsets, self.n_class_rules, len(self.vote_classes)),
+        ):
+            if len(offsets) != n_parts + 1 or offsets[0] != 0 or offsets[-1] != n_values or (offsets.diff() < 0).any():
+                raise EricError(f"a plan's {name} must rise from 0 to {n_values} in {n_parts} steps")
+        if self.strata[0] != 0 or self.n_class_rules < 0 or (self.strata.diff() < 0).any():
+            raise EricError("a plan's strata must rise from 0 to at most the number of rules")
+        if n_literals and not -self.n_rows <= int(self.literals.min()) <= int(self.literals.max()) < self.n_rows:
+            raise EricError("a plan's literal is about a row that there is not")
+        heads = self.heads[: self.n_kernel_rules]
+        if len(heads) and not self.n_inputs <= int(heads.min()) <= int(heads.max()) < self.n_rows:
+            raise EricError("a plan's kernel rule has a head that is not a derived row")
+        outputs = torch.cat([self.heads[self.n_kernel_rules :], self.vote_classes])
+        if len(outputs) and not 0 <= int(outputs.min()) <= int(outputs.max()) < self.n_classes:
+            raise EricError("a plan's class rule is for a class that there is not")
+        if len(self.base) != self.n_classes or not -1 <= self.default < self.n_classes:
+            raise EricError("a plan's base or default doesn't fit its classes")
