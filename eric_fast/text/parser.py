@@ -1,0 +1,197 @@
+"""Text to `Program`."""
+
+from typing import Any
+
+from eric_fast.errors import ProgramError, suggest_nearest
+from eric_fast.program import ClassRule, Program, Rule, has_integer_weights
+from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.text.names import FORMAT, decision_rules
+from eric_fast.text.reader import Fact, Statements, Token, find_literals, read_statements
+
+
+def parse_program(text: str, source: str = "program") -> Program:
+    """The program that `print_program` wrote, or that a person wrote in the same form.
+
+    Order of statements, white space and comments are free. `source` names the text in errors.
+
+    Raises:
+        ProgramError: `source:line:column: what is wrong`; `source: what is wrong` where it is the whole.
+    """
+    said = read_statements(text, source)
+    version = _only(said, "format", None)
+    if version != FORMAT:
+        found = "there is no fact format(...)" if version is None else f"it is of format {version}"
+        raise ProgramError(f"{source}: not a program of format {FORMAT}: {found}")
+    atoms, atom_of_predicate = _build_atoms(said)
+    classes = _build_classes(said)
+    class_of_name = {name: index for index, name in enumerate(classes)}
+    default = _only_fact(said, "default")
+    base = [0.0] * len(classes)
+    for fact in said.facts["base"].values():
+        base[_class_named(said, fact, fact.values[0], class_of_name)] = fact.values[1]
+    try:
+        program = Program(
+            quantiser=Quantiser(atoms, _only(said, "norm", "l1")),
+            classes=classes,
+            class_rules=_build_class_rules(said, class_of_name, atom_of_predicate),
+            kernel_rules=_build_kernel_rules(said, atom_of_predicate),
+            decision=_only(said, "decision", "first"),
+            default=None if default is None else _class_named(said, default, default.values[0], class_of_name),
+            base=tuple(base),
+            labels=_build_labels(said, atom_of_predicate),
+            fingerprint=_only(said, "fingerprint", ""),
+            n_images=_only(said, "trained_on", None),
+            settings=tuple(fact.values for fact in said.facts["setting"].values()),
+        )
+    except ProgramError as error:
+        if str(error).startswith(f"{source}:"):
+            raise
+        raise ProgramError(f"{source}: {error}") from error
+    _check_decision_rules(said, program)
+    return program
+
+
+def _only_fact(said: Statements, name: str) -> Fact | None:
+    return said.facts[name].get(())
+
+
+def _only(said: Statements, name: str, default: Any) -> Any:
+    fact = _only_fact(said, name)
+    return default if fact is None else fact.values[0]
+
+
+def _build_atoms(said: Statements) -> tuple[tuple[InputAtom, ...], dict[str, int]]:
+    """The atoms, layer by layer in the order in which layers first occur, and the index of each predicate."""
+    facts = said.facts["kernel"].values()
+    place_of_layer: dict[str, int] = {}
+    for fact in facts:
+        place_of_layer.setdefault(fact.values[1], len(place_of_layer))
+    in_order = sorted(facts, key=lambda fact: place_of_layer[fact.values[1]])
+    atoms = []
+    for predicate, *values in (fact.values for fact in in_order):
+        if not predicate.startswith("k_"):
+            at = said.facts["kernel"][(predicate,)].at
+            raise said.error(at, f"the predicate of a kernel starts with 'k_', not '{predicate}'")
+        atoms.append(InputAtom(*values))
+    return tuple(atoms), {fact.values[0]: index for index, fact in enumerate(in_order)}
+
+
+def _build_classes(said: Statements) -> tuple[str, ...]:
+    numbers = sorted(number for (number,) in said.facts["classes"])
+    if numbers != list(range(len(numbers))):
+        missing = next(i for i in range(len(numbers)) if i not in numbers)
+        raise ProgramError(
+            f"{said.source}: classes are numbered from 0 without gaps; classes({missing},...) is missing"
+        )
+    return tuple(said.facts["classes"][(number,)].values[1] for number in numbers)
+
+
+def _build_class_rules(
+    said: Statements, class_of_name: dict[str, int], atom_of_predicate: dict[str, int]
+) -> tuple[ClassRule, ...]:
+    facts = said.facts["rule"]
+    for number in range(1, len(facts) + 1):
+        if (number,) not in facts:
+            raise ProgramError(
+                f"{said.source}: rules are numbered from 1 without gaps, and rule({number},...) is missing; "
+                f"give that number to another rule, in 'rule' and in 'fires'"
+            )
+    _check_keys(said, "support", "rule", {number for (number,) in facts})
+    _check_keys(said, "also", "rule", {number for (number,) in facts})
+    for number, body in said.class_bodies.items():
+        if (number,) not in facts:
+            raise said.error(body.at, f"fires(X,{number}) has no fact rule({number},CLASS,WEIGHT)")
+    also: dict[int, list[tuple[int, float]]] = {}
+    for fact in said.facts["also"].values():
+        output = _class_named(said, fact, fact.values[1], class_of_name)
+        also.setdefault(fact.values[0], []).append((output, fact.values[2]))
+    rules = []
+    for number in range(1, len(facts) + 1):
+        fact = facts[(number,)]
+        if number not in said.class_bodies:
+            raise said.error(fact.at, f"rule {number} has no body: expected 'fires(X,{number}) :- image(X), ...'")
+        support = said.facts["support"].get((number,))
+        rules.append(
+            ClassRule(
+                head=_class_named(said, fact, fact.values[1], class_of_name),
+                body=_build_body(said, said.class_bodies[number], atom_of_predicate),
+                covered=support.values[1] if support else None,
+                correct=support.values[2] if support else None,
+                weight=fact.values[2],
+                also=tuple(sorted(also.get(number, []))),
+            )
+        )
+    return tuple(rules)
+
+
+def _build_kernel_rules(said: Statements, atom_of_predicate: dict[str, int]) -> tuple[Rule, ...]:
+    rules = []
+    counts: dict[str, int] = {}
+    for literal, body in said.kernel_bodies:
+        predicate = literal.text.removesuffix("(X)")
+        head = _atom_named(said, literal.at, predicate, atom_of_predicate)
+        counts[predicate] = number = counts.get(predicate, 0) + 1
+        support = said.facts["kernel_support"].get((predicate, number))
+        covered, correct = support.values[2:] if support else (None, None)
+        rules.append(Rule(head, _build_body(said, body, atom_of_predicate), covered, correct))
+    for (predicate, number), fact in said.facts["kernel_support"].items():
+        if not 1 <= number <= counts.get(predicate, 0):
+            raise said.error(fact.at, f"there is no rule {number} for '{predicate}'")
+    return tuple(rules)
+
+
+def _build_labels(said: Statements, atom_of_predicate: dict[str, int]) -> tuple[tuple[int, str], ...]:
+    labels = (
+        (_atom_named(said, fact.at, fact.values[0], atom_of_predicate), fact.values[1])
+        for fact in said.facts["label"].values()
+    )
+    return tuple(sorted(labels))
+
+
+def _build_body(said: Statements, body: Token, atom_of_predicate: dict[str, int]) -> tuple[int, ...]:
+    literals = []
+    for negated, predicate, at in find_literals(body):
+        atom = atom_of_predicate.get(predicate)
+        if atom is None:
+            atom = _atom_named(said, at, predicate, atom_of_predicate)
+        literals.append(~atom if negated else atom)
+    return tuple(literals)
+
+
+def _atom_named(said: Statements, at: int, predicate: str, atom_of_predicate: dict[str, int]) -> int:
+    atom = atom_of_predicate.get(predicate)
+    if atom is None:
+        hint = suggest_nearest(predicate, atom_of_predicate)
+        raise said.error(
+            at, f"'{predicate}' is not an atom of this program, no fact kernel({predicate},...) says so{hint}"
+        )
+    return atom
+
+
+def _class_named(said: Statements, fact: Fact, name: str, class_of_name: dict[str, int]) -> int:
+    if name not in class_of_name:
+        raise said.error(fact.at, f"'{name}' is not a class of this program{suggest_nearest(name, class_of_name)}")
+    return class_of_name[name]
+
+
+def _check_keys(said: Statements, name: str, what: str, known: set[int]) -> None:
+    for (number, *_), fact in said.facts[name].items():
+        if number not in known:
+            raise said.error(fact.at, f"there is no {what} {number}")
+
+
+def _check_decision_rules(said: Statements, program: Program) -> None:
+    """The rules that decide must be the ones that the decision means, or clingo would answer something else."""
+    rules = decision_rules(program.decision, integer_weights=has_integer_weights(program))
+    expected = {rule.replace(" ", ""): rule for rule in rules}
+    for written, at in said.other_rules.items():
+        if written not in expected:
+            known = " ".join(rules) or "none, since its weights are real numbers"
+            raise said.error(
+                at, f'this is no rule for a kernel or a class, and decision("{program.decision}") has: {known}'
+            )
+    for written, rule in expected.items():
+        if written not in said.other_rules:
+            raise ProgramError(
+                f"{said.source}: the rule '{rule}' is missing; decision(\"{program.decision}\") needs it"
+            )

@@ -1,0 +1,93 @@
+"""`Program` to text."""
+
+from collections.abc import Iterator, Sequence
+
+from eric_fast.program import ClassRule, Program, Rule, has_integer_weights
+from eric_fast.text.names import FORMAT, decision_rules, format_float32, name_predicates, quote
+
+
+def print_program(program: Program) -> str:
+    """The program as ASP text: `parse_program(print_program(p)) == p`, and clingo answers as we do.
+
+    Whoever runs clingo adds `image("id").` for each image, and the bits of the lowest layer as `k_...("id").`
+    """
+    predicates = name_predicates(program)
+    sections = [
+        _print_header(program, predicates),
+        _print_quantiser(program, predicates),
+        [f"classes({i},{quote(name)})." for i, name in enumerate(program.classes)],
+        _print_class_rules(program, predicates),
+        _print_kernel_rules(program, predicates),
+        _print_decision(program),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in map(list, sections) if lines) + "\n"
+
+
+def _print_header(program: Program, predicates: Sequence[str]) -> Iterator[str]:
+    yield f"format({FORMAT})."
+    if program.fingerprint:
+        yield f"fingerprint({quote(program.fingerprint)})."
+    if program.n_images is not None:
+        yield f"trained_on({program.n_images})."
+    for key, value in program.settings:
+        yield f"setting({quote(key)},{quote(value)})."
+    helpers = ["image/1", "fires/2", "rule/3", "classes/2", "default/1"]
+    helpers += ["also/3", "base/2"] if program.decision == "vote" else []
+    given = [f"{name}/1" for atom, name in enumerate(predicates) if atom not in program.rules_of_atom]
+    for start in range(0, len(helpers) + len(given), 8):
+        yield " ".join(f"#defined {name}." for name in (helpers + given)[start : start + 8])
+
+
+def _print_quantiser(program: Program, predicates: Sequence[str]) -> Iterator[str]:
+    yield f"norm({quote(program.quantiser.norm)})."
+    for atom, predicate in zip(program.atoms, predicates, strict=True):
+        constant = quote(format_float32(atom.constant))
+        yield f"kernel({predicate},{quote(atom.layer)},{atom.column},{quote(atom.operator)},{constant})."
+    for index, label in program.labels:
+        yield f"label({predicates[index]},{quote(label)})."
+
+
+def _print_class_rules(program: Program, predicates: Sequence[str]) -> Iterator[str]:
+    integers = has_integer_weights(program)
+    for number, rule in enumerate(program.class_rules, 1):
+        yield _print_class_rule(number, rule, program.classes, predicates, integers)
+
+
+def _print_class_rule(
+    number: int, rule: ClassRule, classes: Sequence[str], predicates: Sequence[str], integers: bool
+) -> str:
+    facts = [f"rule({number},{quote(classes[rule.head])},{_format_weight(rule.weight, integers)})."]
+    facts += [f"also({number},{quote(classes[c])},{_format_weight(weight, integers)})." for c, weight in rule.also]
+    if rule.covered is not None:
+        facts.append(f"support({number},{rule.covered},{rule.correct}).")
+    return " ".join([*facts, f"fires(X,{number}) :- {_print_body(rule, predicates)}."])
+
+
+def _print_kernel_rules(program: Program, predicates: Sequence[str]) -> Iterator[str]:
+    counts: dict[int, int] = {}
+    for rule in program.kernel_rules:
+        counts[rule.head] = number = counts.get(rule.head, 0) + 1
+        line = f"{predicates[rule.head]}(X) :- {_print_body(rule, predicates)}."
+        if rule.covered is not None:
+            line = f"kernel_support({predicates[rule.head]},{number},{rule.covered},{rule.correct}). {line}"
+        yield line
+
+
+def _print_body(rule: Rule, predicates: Sequence[str]) -> str:
+    literals = [f"{predicates[lit]}(X)" if lit >= 0 else f"not {predicates[~lit]}(X)" for lit in rule.body]
+    return ", ".join(["image(X)", *literals])
+
+
+def _print_decision(program: Program) -> Iterator[str]:
+    integers = has_integer_weights(program)
+    yield f"decision({quote(program.decision)})."
+    if program.default is not None:
+        yield f"default({quote(program.classes[program.default])})."
+    if program.decision == "vote":
+        for name, weight in zip(program.classes, program.base or [0.0] * len(program.classes), strict=True):
+            yield f"base({quote(name)},{_format_weight(weight, integers)})."
+    yield from decision_rules(program.decision, integer_weights=integers)
+
+
+def _format_weight(weight: float, integers: bool) -> str:
+    return str(int(weight)) if integers else quote(repr(float(weight)))
