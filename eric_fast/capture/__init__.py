@@ -1,0 +1,25 @@
+"""The capture stage: a network and images in, `Activations` out."""
+
+from eric_fast.capture.data import ImageData, open_data
+from eric_fast.capture.layers import NormTracer, trace_norms
+from eric_fast.capture.models import LoadedModel, fingerprint_model, load_model, wrap_model
+from eric_fast.capture.norms import reduce_norm
+from eric_fast.capture.run import capture_activations
+from eric_fast.capture.store import MANIFEST, is_capture, load_activations, save_activations
+
+__all__ = [
+    "MANIFEST",
+    "ImageData",
+    "LoadedModel",
+    "NormTracer",
+    "capture_activations",
+    "fingerprint_model",
+    "is_capture",
+    "load_activations",
+    "load_model",
+    "open_data",
+    "reduce_norm",
+    "save_activations",
+    "trace_norms",
+    "wrap_model",
+]

@@ -1,0 +1,137 @@
+"""Images in batches, decoded and transformed here or by worker processes."""
+
+import signal
+import warnings
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from eric_fast.capture.data import ImageData
+from eric_fast.capture.layers import describe_error
+from eric_fast.capture.models import Transform
+from eric_fast.errors import DataError
+
+
+@dataclass(frozen=True)
+class BadImage:
+    """An image that can't be read, or (`is_fatal`) that the model's transform fails on. Travels as a value: an
+    exception would come out of a worker process with its traceback for a message."""
+
+    message: str
+    is_fatal: bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The images of one slice of the data.
+
+    Attributes:
+        images: `[n_good, channels, height, width]`, in the dtype of the transform.
+        indices: the index in the data of each of them.
+        bad: what is wrong with the images that are missing.
+        n_seen: good and bad ones.
+    """
+
+    images: Tensor
+    indices: list[int]
+    bad: list[BadImage] = field(default_factory=list)
+    n_seen: int = 0
+
+
+def iterate_batches(
+    data: ImageData, indices: Sequence[int], transform: Transform, *, batch_size: int, workers: int
+) -> Generator[Batch, None, None]:
+    """Batches of the images at `indices`, cut every `batch_size` of them: a bad image leaves a gap, and moves none.
+
+    Raises:
+        DataError: a transform that fails, or images that differ in shape.
+    """
+    images = _Images(data, indices, transform)
+    loader = DataLoader(
+        images,
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=images.collate,
+        generator=torch.Generator(),  # otherwise it draws from the caller's
+        worker_init_fn=_ignore_interrupts,
+        multiprocessing_context="fork" if workers else None,
+    )
+    with warnings.catch_warnings():
+        # Workers are forked, so that any transform and any user's file work in them unpickled. Python 3.12 warns of
+        # that in a process with threads; torch limits each worker to one thread, and the workers only decode.
+        warnings.filterwarnings("ignore", ".*multi-threaded, use of fork.*", DeprecationWarning)
+        batches = iter(loader)
+    first: tuple[int, torch.Size] | None = None
+    try:
+        for batch in batches:
+            if isinstance(batch, DataError):
+                raise batch
+            if batch.indices:
+                shape = batch.images.shape[1:]
+                first = first or (batch.indices[0], shape)
+                if shape != first[1]:
+                    raise _differing_shapes(data, first[0], first[1], batch.indices[0], shape)
+            yield batch
+    finally:
+        # The last reference: workers end now. (Left to the garbage collector, where an error's traceback holds this
+        # frame, their end was seen to take 5 s.)
+        del batches
+
+
+class _Images(Dataset["tuple[int, Tensor | BadImage]"]):
+    def __init__(self, data: ImageData, indices: Sequence[int], transform: Transform) -> None:
+        self._data = data
+        self._indices = indices
+        self._transform = transform
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, position: int) -> tuple[int, Tensor | BadImage]:
+        index = self._indices[position]
+        return index, self._load(index)
+
+    def _load(self, index: int) -> Tensor | BadImage:
+        try:
+            image = self._data.load_image(index)
+        except DataError as error:
+            return BadImage(str(error), is_fatal=False)
+        place = f"image '{self._data.ids[index]}'"
+        try:
+            tensor = self._transform(image)
+        except Exception as error:  # the user's code
+            return BadImage(f"{place}: the model's transform fails with {describe_error(error)}", is_fatal=True)
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or tensor.ndim != 3:
+            shown = f"{tensor.dtype} {list(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
+            what = "the model's transform must give a float tensor [channels, height, width]"
+            return BadImage(f"{place}: {what}, not {shown}", is_fatal=True)
+        return tensor
+
+    def collate(self, samples: list[tuple[int, Tensor | BadImage]]) -> Batch | DataError:
+        good: list[tuple[int, Tensor]] = []
+        bad: list[BadImage] = []
+        for index, sample in samples:
+            if isinstance(sample, BadImage):
+                if sample.is_fatal:
+                    return DataError(sample.message)
+                bad.append(sample)
+                continue
+            good.append((index, sample))
+            if sample.shape != good[0][1].shape:
+                return _differing_shapes(self._data, good[0][0], good[0][1].shape, index, sample.shape)
+        images = torch.stack([tensor for _, tensor in good]) if good else torch.empty(0)
+        return Batch(images, [index for index, _ in good], bad, len(samples))
+
+
+def _differing_shapes(data: ImageData, a: int, shape_a: torch.Size, b: int, shape_b: torch.Size) -> DataError:
+    return DataError(
+        f"image '{data.ids[b]}' has shape {list(shape_b)} after the transform, and image '{data.ids[a]}' "
+        f"{list(shape_a)}; give the model a transform that resizes and crops to one size"
+    )
+
+
+def _ignore_interrupts(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the main process, which ends the workers

@@ -1,0 +1,107 @@
+"""The layers of a network that can't be traced: hooks on its modules."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from eric_fast.capture.graph import ACTIVATIONS, CONVOLUTIONS, find_module_kind
+from eric_fast.capture.norms import reduce_norm
+from eric_fast.errors import ModelError
+
+Call = tuple[str, int]  # a module's path, and which of its calls in one forward pass: 0, 1, ...
+
+
+@dataclass(frozen=True)
+class ObservedNetwork:
+    """What the modules of a network did in one forward pass.
+
+    Attributes:
+        network: the network itself.
+        calls: name -> call of a module that gave a 4-D map, in execution order.
+        defaults: the names of activation modules on maps larger than 1x1, after the first convolution module.
+        convolutions: the names of convolution modules with maps larger than 1x1.
+    """
+
+    network: nn.Module
+    calls: Mapping[str, Call]
+    defaults: tuple[str, ...]
+    convolutions: tuple[str, ...]
+
+
+def observe_network(network: nn.Module, example: Tensor) -> ObservedNetwork:
+    """Run `network`, in evaluation mode, on `example` `[n_images, channels, height, width]`, and note its modules."""
+    modules = {path: module for path, module in network.named_modules() if path}
+    calls: dict[str, Call] = {}
+    defaults: list[str] = []
+    convolutions: list[str] = []
+
+    def note(call: Call, maps: Tensor) -> None:
+        path, n_before = call
+        name = path if not n_before else f"{path}_{n_before}"
+        while n_before and (name in modules or name in calls):
+            n_before += 1
+            name = f"{path}_{n_before}"
+        calls[name] = call
+        kind = find_module_kind(modules[path])
+        if tuple(maps.shape[2:]) == (1, 1):
+            return
+        if kind in CONVOLUTIONS:
+            convolutions.append(name)
+        elif kind in ACTIVATIONS and convolutions:
+            defaults.append(name)
+
+    with _watch(modules, note):
+        network(example)
+    return ObservedNetwork(network, calls, tuple(defaults), tuple(convolutions))
+
+
+class HookedNetwork(nn.Module):
+    """`images -> (the network's output, [norms of each layer])`, with hooks that last for one forward pass."""
+
+    def __init__(self, observed: ObservedNetwork, layers: tuple[str, ...], norm: str) -> None:
+        super().__init__()
+        self.network = observed.network
+        self._layer_of_call = {observed.calls[layer]: layer for layer in layers}
+        self._norm = norm
+
+    def forward(self, images: Tensor) -> tuple[Any, list[Tensor]]:
+        """Raises ModelError for a layer that doesn't run this time."""
+        norms: dict[str, Tensor] = {}
+
+        def reduce(call: Call, maps: Tensor) -> None:
+            if call in self._layer_of_call:
+                norms[self._layer_of_call[call]] = reduce_norm(maps, self._norm)
+
+        with _watch({path: self.network.get_submodule(path) for path, _ in self._layer_of_call}, reduce):
+            output = self.network(images)
+        layers = self._layer_of_call.values()
+        for layer in layers:
+            if layer not in norms:
+                raise ModelError(f"layer '{layer}' ran on the first image but not always; leave it out of --layers")
+        return output, [norms[layer] for layer in layers]
+
+
+@contextmanager
+def _watch(modules: Mapping[str, nn.Module], seen: Callable[[Call, Tensor], None]) -> Iterator[None]:
+    """Call `seen` for every 4-D float result of `modules` while the context lasts; the hooks go with it."""
+    n_calls: Counter[str] = Counter()
+
+    def make_hook(path: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, inputs: Any, result: Any) -> None:
+            call = (path, n_calls[path])
+            n_calls[path] += 1
+            if isinstance(result, Tensor) and result.ndim == 4 and result.is_floating_point():
+                seen(call, result)
+
+        return hook
+
+    handles = [module.register_forward_hook(make_hook(path)) for path, module in modules.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

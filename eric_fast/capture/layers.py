@@ -1,0 +1,173 @@
+"""Which layers of a network are captured, and the module that gives their norms."""
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from eric_fast.capture.graph import insert_norms, trace_network
+from eric_fast.capture.hooks import HookedNetwork, observe_network
+from eric_fast.capture.norms import unknown_norm
+from eric_fast.errors import EricError, ModelError, suggest_nearest
+from eric_fast.quantiser import NORMS
+
+_log = logging.getLogger(__name__)
+
+
+class NormTracer(nn.Module):
+    """A network that also gives the norms of its feature maps; it shares the network's parameters.
+
+    Attributes:
+        layers: names of the layers, in execution order.
+        is_traced: false where the network could only be watched with module hooks.
+    """
+
+    def __init__(self, network: nn.Module, layers: tuple[str, ...], *, is_traced: bool) -> None:
+        super().__init__()
+        self.network = network  # images -> (the network's output, [norms of each layer])
+        self.layers = layers
+        self.is_traced = is_traced
+        self.eval()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """images `[n_images, channels, height, width]` -> logits `[n_images, n_classes]` in the network's dtype,
+        and layer -> norms float32 `[n_images, n_kernels]`.
+
+        Raises:
+            ModelError: an output without logits; a layer that didn't run.
+        """
+        output, norms = self.network(images)
+        return find_logits(output, len(images)), dict(zip(self.layers, norms, strict=True))
+
+
+def trace_norms(
+    module: nn.Module, example: Tensor, layers: Sequence[str] | None = None, norm: str = "l1"
+) -> NormTracer:
+    """Find the layers of a network, and build the module that gives their norms.
+
+    By default these are the activations (modules, functions or methods) that a convolution reaches through
+    normalisation, dropout, max pooling, sum or concatenation, on maps larger than 1x1. A network without any has
+    its convolutions captured instead, with a logged warning.
+
+    A network that torch.fx can't trace, or whose trace answers otherwise than the network, is watched with hooks on
+    its modules instead, with a logged warning: then functional activations are not seen.
+
+    Args:
+        module: the network, in evaluation mode; it is not changed.
+        example: one batch of images `[n_images, channels, height, width]`, for the shapes of maps.
+        layers: names of layers (of any operation with a 4-D result) and shell patterns (over the default layers).
+        norm: see `reduce_norm`.
+
+    Raises:
+        ModelError: no convolutions, an unknown layer, a network that fails on `example`, or whose output is not
+            (and doesn't begin with) logits `[n_images, n_classes]`; a network in training mode.
+        SettingError: an unknown norm.
+    """
+    if norm not in NORMS:
+        raise unknown_norm(norm)
+    module = unwrap_network(module)
+    if any(part.training for part in module.modules()):
+        raise ModelError("the model is in training mode; call its eval() first")
+    with torch.no_grad():  # inference_mode would leave its mark on constants of the trace
+        logits = _probe(module, example)
+        try:
+            return _trace_graph(module, example, layers, norm, logits)
+        except EricError:
+            raise
+        except Exception as error:  # the tracer runs the network's own code: anything may come
+            reason = describe_error(error)
+        _log.warning(
+            "the model can't be traced (%s); its layers are found with hooks on modules, so functional activations "
+            "are not seen",
+            reason,
+        )
+        observed = observe_network(module, example)
+        chosen = _choose_layers(observed.calls, observed.defaults, observed.convolutions, layers)
+    return NormTracer(HookedNetwork(observed, chosen, norm), chosen, is_traced=False)
+
+
+def _trace_graph(
+    module: nn.Module, example: Tensor, layers: Sequence[str] | None, norm: str, logits: Tensor
+) -> NormTracer:
+    traced = trace_network(module, example)
+    # A trace takes one path through the code (`isinstance(x, Tensor)` is false in it): see that it was the right one.
+    found = find_logits(traced.module(example), len(example))
+    tolerance = 1e-3 * float(logits.abs().nan_to_num(0, 0, 0).max()) if logits.numel() else 0.0
+    if found.shape != logits.shape or not torch.allclose(found, logits, rtol=0, atol=tolerance, equal_nan=True):
+        raise RuntimeError("the trace answers otherwise than the model")
+    chosen = _choose_layers(traced.nodes, traced.defaults, traced.convolutions, layers)
+    return NormTracer(insert_norms(traced, chosen, norm), chosen, is_traced=True)
+
+
+def _probe(module: nn.Module, example: Tensor) -> Tensor:
+    try:
+        output = module(example)
+    except Exception as error:
+        raise ModelError(
+            f"the model fails on an image of shape {list(example.shape[1:])}: {describe_error(error)}; "
+            "check its transform"
+        ) from error
+    return find_logits(output, len(example))
+
+
+def unwrap_network(module: nn.Module) -> nn.Module:
+    """The network inside torch.compile's or a parallel wrapper, which hide it from the tracer."""
+    inner = getattr(module, "_orig_mod", None)
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        inner = module.module
+    return unwrap_network(inner) if isinstance(inner, nn.Module) else module
+
+
+def find_logits(output: Any, n_images: int) -> Tensor:
+    """The first tensor of a network's output (a tensor, or tuples, lists and dicts of them).
+
+    Raises:
+        ModelError: there is none, or it is not float `[n_images, n_classes]`.
+    """
+    value = output
+    while not isinstance(value, Tensor) and isinstance(value, Mapping | Sequence) and len(value):
+        value = next(iter(value.values())) if isinstance(value, Mapping) else value[0]
+    if (
+        isinstance(value, Tensor)
+        and value.is_floating_point()
+        and value.ndim == 2
+        and len(value) == n_images
+        and value.shape[1] > 0
+    ):
+        return value
+    shown = f"{list(value.shape)} {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+    raise ModelError(f"the model's output must be (or begin with) logits [{n_images}, n_classes], not {shown}")
+
+
+def describe_error(error: BaseException) -> str:
+    """An exception in one line: its kind, and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _choose_layers(
+    known: Collection[str], defaults: Sequence[str], convolutions: Sequence[str], asked: Sequence[str] | None
+) -> tuple[str, ...]:
+    """The layers asked for, out of `known` (in execution order); patterns are matched against `defaults`."""
+    if not convolutions:
+        raise ModelError("the model has no convolution with a map larger than 1x1: there are no kernels to capture")
+    if not defaults:
+        defaults = convolutions
+        if asked is None:
+            _log.warning("no activation follows a convolution directly: the convolutions' own outputs are captured")
+    if asked is None:
+        return tuple(defaults)
+    chosen: set[str] = set()
+    for name in asked:
+        matches = [name] if name in known else [layer for layer in defaults if fnmatchcase(layer, name)]
+        if not matches:
+            what = "matches no layer" if any(sign in name for sign in "*?[") else "is not a layer"
+            near = suggest_nearest(name, [*defaults, *known])
+            raise ModelError(f"--layers '{name}' {what} of the model{near}")
+        chosen.update(matches)
+    if not chosen:
+        raise ModelError(f"--layers names no layer{suggest_nearest('', defaults)}")
+    return tuple(layer for layer in known if layer in chosen)

@@ -1,0 +1,132 @@
+"""Models by name, by file, or as they are: one `LoadedModel` for each."""
+
+import copy
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms import v2 as transforms
+
+from eric_fast.capture.layers import describe_error, unwrap_network
+from eric_fast.errors import ModelError
+
+Transform = Callable[[Image.Image], Tensor]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network, ready to be captured.
+
+    Attributes:
+        module: the network, in evaluation mode.
+        transform: PIL image -> float tensor `[channels, height, width]`.
+        transform_name: the transform in words.
+        classes: names of the network's outputs, all different; None where nobody said.
+        name: how the user called the model.
+        fingerprint: see `fingerprint_model`.
+    """
+
+    module: nn.Module
+    transform: Transform
+    transform_name: str
+    classes: tuple[str, ...] | None
+    name: str
+    fingerprint: str
+
+
+def load_model(name: str, weights: str | None = None) -> LoadedModel:
+    """Load a torchvision classifier (`vgg16`), or what a function of a Python file returns (`model.py:build`).
+
+    Args:
+        name: a torchvision name, or `path/to/file.py:callable`. The callable is called without arguments and returns
+            an `nn.Module`; `transform()` and `CLASSES` of the same file are used where present.
+        weights: for torchvision, which needs it: `DEFAULT` (downloaded), `none` (random, and the same each time), or
+            a path to a .safetensors or .pth file. For a file: a path, or nothing for the model as it is returned.
+            Weights are never unpickled.
+
+    Raises:
+        ModelError: an unknown name, weights that are missing, damaged or of another model, a failing file.
+    """
+    from eric_fast.capture import torchvision_models, user_models  # they need `wrap_model`
+
+    is_file = ":" in name or name.endswith(".py") or "/" in name
+    return user_models.load_user_model(name, weights) if is_file else torchvision_models.load_named_model(name, weights)
+
+
+def wrap_model(
+    module: nn.Module, transform: Transform | None = None, classes: Sequence[str] | None = None, name: str = ""
+) -> LoadedModel:
+    """A network of the caller's own, as it is.
+
+    Args:
+        module: the network; if a part of it is in training mode, a copy in evaluation mode is taken.
+        transform: PIL image -> float `[channels, height, width]`; by default values from 0 to 1, not normalised.
+        classes: names of the outputs; equal names are numbered.
+        name: how reports call it; by default the name of its class.
+
+    Raises:
+        ModelError: not a module, or one that can't be copied or hashed.
+    """
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"a model must be a torch.nn.Module, not {type(module).__name__}")
+    module = unwrap_network(module)
+    if any(part.training for part in module.modules()):
+        module = copy_model(module).eval()
+    transform = transform or default_transform()
+    return LoadedModel(
+        module=module,
+        transform=transform,
+        transform_name=" ".join(repr(transform).split()),
+        classes=None if classes is None else make_unique(classes),
+        name=name or type(module).__name__,
+        fingerprint=fingerprint_model(module),
+    )
+
+
+def fingerprint_model(module: nn.Module) -> str:
+    """SHA-256, in hex, of a network's architecture and weights, wherever they lie.
+
+    Over the modules as they print, and over name, dtype, shape and bytes of every parameter and buffer. Code in
+    `forward` that no module shows is not seen.
+
+    Raises:
+        ModelError: a parameter without values (of a lazy module, or on the meta device).
+    """
+    digest = hashlib.sha256(str(module).encode())
+    tensors = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
+    for name, tensor in tensors:
+        try:
+            values = tensor.detach().cpu().contiguous().reshape(-1)
+            digest.update(f"\n{name} {values.dtype} {list(tensor.shape)}\n".encode())
+            digest.update(values.view(torch.uint8).numpy().data)
+        except Exception as error:
+            raise ModelError(f"the values of '{name}' can't be read: {describe_error(error)}") from error
+    return digest.hexdigest()
+
+
+def copy_model(module: nn.Module) -> nn.Module:
+    """A copy that shares nothing with `module`."""
+    try:
+        return copy.deepcopy(module)
+    except Exception as error:
+        raise ModelError(f"the model can't be copied: {describe_error(error)}; pass it in evaluation mode") from error
+
+
+def default_transform() -> Transform:
+    """Pixel values from 0 to 1 as float32 `[channels, height, width]`; no normalisation, no resizing."""
+    chain: Any = transforms.Compose([transforms.ToImage(), transforms.ToDtype(torch.float32, scale=True)])
+    return chain  # type: ignore[no-any-return]
+
+
+def make_unique(names: Sequence[str]) -> tuple[str, ...]:
+    """The same names; one that occurred before gets its index: torchvision has two of `crane` and `maillot`."""
+    unique: list[str] = []
+    for i, name in enumerate(map(str, names)):
+        while name in unique:
+            name = f"{name} ({i})"
+        unique.append(name)
+    return tuple(unique)

@@ -1,0 +1,336 @@
+"""Which layers are found, what they are called, and the norms of their maps."""
+
+import logging
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torchvision import models as torchvision_models
+from torchvision.ops import FrozenBatchNorm2d
+
+from eric_fast.capture import reduce_norm, trace_norms
+from eric_fast.errors import ModelError, SettingError
+
+
+def build(name):
+    settings = {"init_weights": False} if name == "googlenet" else {}
+    return torchvision_models.get_model(name, weights=None, **settings).eval()
+
+
+class Net(nn.Module):
+    """Activations of every kind, with the layers that should be found in `EXPECTED`."""
+
+    EXPECTED = ("relu", "block.act", "block.act_1", "relu_1", "hardswish", "sigmoid", "gelu", "act_7", "late")
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.drop = nn.Dropout()
+        self.block = Block()
+        self.other = nn.Conv2d(8, 8, 3, padding=1)
+        self.act_7 = nn.SiLU(inplace=True)
+        self.late = nn.PReLU(16)
+        self.gate = nn.Conv2d(16, 16, 1)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x, scale=1.0, verbose=False):
+        if verbose:
+            print("a flag that the tracer must not be asked about")
+        x = F.relu(self.drop(self.norm(self.stem(x))))
+        x = self.block(x)
+        y = torch.relu(F.max_pool2d(self.other(x), 2))
+        y = F.hardswish(self.other(y))
+        z = self.other(y).sigmoid()
+        z = F.gelu(self.other(z))
+        w = self.act_7(self.other(z))
+        w += 1  # in place, after the activation
+        w = self.late(torch.cat([self.other(w), y], 1))
+        g = torch.relu(self.gate(F.adaptive_avg_pool2d(w, 1)))  # 1x1: no layer
+        w = F.relu(w)  # of an activation: no layer
+        return {"logits": (self.head((w * g).mean((2, 3))) * scale,), "maps": w}
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(8, 8, 3, padding=1)
+        self.conv2 = nn.Conv2d(8, 8, 3, padding=1)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        y = self.act(self.conv1(x))
+        y = self.conv2(y)
+        y += x
+        return self.act(y)
+
+
+class Untraceable(nn.Module):
+    def __init__(self, act=nn.ReLU):
+        super().__init__()
+        self.early = nn.ReLU()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.act = act()
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = self.early(x)
+        for _ in range(2 if x.sum() > -1 else 3):
+            x = self.act(self.conv(x[:, :3]))
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.fixture
+def images():
+    return torch.rand(4, 3, 12, 12, generator=torch.Generator().manual_seed(3)) - 0.3
+
+
+def make(cls, *args):
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        return cls(*args).eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "n_layers", "some"),
+    [
+        ("vgg16", 13, ["features.1", "features.29"]),
+        ("resnet18", 17, ["relu", "layer1.0.relu", "layer1.0.relu_1", "layer4.1.relu_1"]),
+        ("mobilenet_v3_small", 23, ["features.0.2", "features.4.block.1.2", "features.12.2"]),
+        ("googlenet", 57, ["conv1.relu", "inception3a.branch1.relu", "inception5b.branch4.1.relu"]),
+        ("densenet121", 117, ["features.relu0", "features.denseblock1.denselayer2.relu1", "relu"]),
+        ("squeezenet1_0", 26, ["features.3.expand1x1_activation", "classifier.2"]),
+        ("efficientnet_b0", 33, ["features.8.2"]),
+    ],
+)
+def test_torchvision_models(name, n_layers, some):
+    tracer = trace_norms(build(name), torch.rand(1, 3, 64, 64), None, "l1")
+    assert tracer.is_traced
+    assert len(tracer.layers) == n_layers
+    assert set(some) <= set(tracer.layers)
+    # squeeze-excitation works on 1x1 maps
+    assert not [layer for layer in tracer.layers if ".fc" in layer or "scale" in layer]
+
+
+def test_network_without_activations_on_maps_gives_its_convolutions(caplog):
+    tracer = trace_norms(build("convnext_tiny"), torch.rand(1, 3, 64, 64), None, "l1")
+    assert tracer.layers[0] == "features.0.0"
+    assert len(tracer.layers) == 22
+    assert "convolutions' own outputs" in caplog.text
+
+
+def test_functional_repeated_and_in_place_activations(images):
+    net = make(Net)
+    tracer = trace_norms(net, images[:1], None, "l1")
+    assert tracer.is_traced
+    assert tracer.layers == Net.EXPECTED
+    logits, norms = tracer(images)
+    assert torch.equal(logits, net(images)["logits"][0])
+    assert [n.shape for n in norms.values()] == [(4, 8)] * 8 + [(4, 16)]
+    # An independent computation, by hand.
+    x = F.relu(net.norm(net.stem(images)))
+    assert torch.allclose(norms["relu"], x.abs().sum((2, 3)) / 144, atol=1e-6)
+    b1 = F.relu(net.block.conv1(x))
+    assert torch.allclose(norms["block.act"], b1.mean((2, 3)), atol=1e-6)
+    b2 = F.relu(net.block.conv2(b1) + x)
+    assert torch.allclose(norms["block.act_1"], b2.mean((2, 3)), atol=1e-6)
+    y = F.hardswish(net.other(torch.relu(F.max_pool2d(net.other(b2), 2))))
+    assert torch.allclose(norms["hardswish"], y.abs().mean((2, 3)), atol=1e-6)
+    w = F.silu(net.other(F.gelu(net.other(torch.sigmoid(net.other(y))))))
+    assert torch.allclose(norms["act_7"], w.abs().mean((2, 3)), atol=1e-6)  # before `w += 1`
+
+
+def test_norms_agree_with_hooks_on_a_real_network():
+    net = build("googlenet")
+    images = torch.rand(2, 3, 64, 64)
+    tracer = trace_norms(net, images[:1], ["conv3.relu", "inception4a.branch1.conv"], "l2")
+    expected = {}
+    handle = net.inception4a.branch1.conv.register_forward_hook(lambda m, i, o: expected.update(maps=o))
+    with torch.inference_mode():
+        net(images)
+        handle.remove()
+        _, norms = tracer(images)
+    assert torch.allclose(norms["inception4a.branch1.conv"], expected["maps"].square().mean((2, 3)).sqrt(), rtol=1e-5)
+
+
+def test_modules_whose_names_end_in_a_number_keep_them(images):
+    class Numbered(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv_1, self.conv_2 = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+            self.relu_1, self.relu_2 = nn.ReLU(), nn.ReLU()
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, x):
+            x = self.relu_2(self.conv_1(x))
+            x = self.relu_1(self.conv_2(x))
+            x = F.relu(self.conv_2(x))
+            x = F.relu(self.conv_2(x))
+            return self.head(x.mean((2, 3)))
+
+    assert trace_norms(make(Numbered), images[:1], None, "l1").layers == ("relu_2", "relu_1", "relu", "relu_3")
+    with pytest.raises(ModelError, match="conv_1"):
+        trace_norms(make(Numbered), images[:1], ["conv_3"], "l1")
+
+
+def test_asking_for_layers(images):
+    net = make(Net)
+    asked = ["late", "block.*", "other_1", "relu", "late"]
+    assert trace_norms(net, images[:1], asked, "l1").layers == ("relu", "block.act", "block.act_1", "other_1", "late")
+    for name, parts in {
+        "block.acts": ["'block.acts' is not a layer", "'block.act'"],
+        "features.*": ["'features.*' matches no layer", "'relu'"],
+        "head": ["'head' is not a layer"],
+    }.items():
+        with pytest.raises(ModelError) as error:
+            trace_norms(net, images[:1], [name], "l1")
+        assert all(part in str(error.value) for part in parts)
+    with pytest.raises(ModelError, match="names no layer"):
+        trace_norms(net, images[:1], [], "l1")
+
+
+def test_untraceable_network_is_hooked(images, caplog):
+    net = make(Untraceable)
+    tracer = trace_norms(net, images[:1], None, "max")
+    assert not tracer.is_traced
+    assert "can't be traced (TraceError" in caplog.text
+    assert "\n" not in caplog.records[0].getMessage()
+    assert tracer.layers == ("act", "act_1")
+    logits, norms = tracer(images)
+    first = F.relu(net.conv(F.relu(images)))
+    assert torch.allclose(norms["act"], first.amax((2, 3)))
+    assert torch.allclose(norms["act_1"], F.relu(net.conv(first[:, :3])).amax((2, 3)))
+    assert torch.equal(logits, net(images))
+    assert trace_norms(net, images[:1], ["conv_1"], "max").layers == ("conv_1",)
+    assert not any(part._forward_hooks for part in net.modules())
+
+
+def test_hooks_go_when_the_network_fails(images):
+    net = make(Untraceable)
+    tracer = trace_norms(net, images[:1], None, "l1")
+    with pytest.raises(RuntimeError):
+        tracer(images[:, :1, :, :].expand(-1, 2, -1, -1))
+    assert not any(part._forward_hooks for part in net.modules())
+
+
+def test_untraceable_network_without_activations_gives_its_convolutions(images, caplog):
+    tracer = trace_norms(make(Untraceable, nn.Identity), images[:1], None, "l1")
+    assert tracer.layers == ("conv", "conv_1")
+    assert "convolutions' own outputs" in caplog.text
+
+
+def test_a_trace_that_answers_otherwise_is_not_used(images, caplog):
+    class Branching(Untraceable):
+        def forward(self, x):
+            x = self.act(self.conv(x))
+            if isinstance(x, torch.Tensor):  # false while tracing
+                x = x * 2
+            return self.head(x.mean((2, 3)))
+
+    tracer = trace_norms(make(Branching), images[:1], None, "l1")
+    assert not tracer.is_traced
+    assert "answers otherwise" in caplog.text
+
+
+def test_tracing_leaves_the_module_as_it_was(images):
+    net = make(Net)
+    state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    text = str(net)
+    tracer = trace_norms(net, images[:1], None, "l1")
+    tracer(images)
+    assert str(net) == text
+    assert all(torch.equal(state[name], tensor) for name, tensor in net.state_dict().items())
+    assert {id(p) for p in tracer.parameters()} == {id(p) for p in net.parameters()}
+
+
+def test_maps_are_freed_while_the_network_runs(images):
+    alive, most = set(), 0
+
+    class Counting(nn.Module):
+        def forward(self, x):
+            nonlocal most
+            token = object()
+            alive.add(token)
+            x = x.clone()
+            import weakref
+
+            weakref.finalize(x, alive.discard, token)
+            most = max(most, len(alive))
+            return x
+
+    Counting.__module__ = "torch.nn.counting"  # a leaf for the tracer
+    parts = [part for _ in range(6) for part in (nn.Conv2d(3, 3, 1), nn.ReLU(), Counting())]
+    net = nn.Sequential(*parts, nn.Flatten(), nn.Linear(3 * 144, 2)).eval()
+    with torch.inference_mode():
+        tracer = trace_norms(net, images[:1], [str(i) for i in range(2, 18, 3)], "l1")
+        alive.clear()
+        most = 0
+        _, norms = tracer(images)
+    assert len(norms) == 6
+    assert most <= 2
+
+
+@pytest.mark.parametrize(
+    ("net", "part"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(432, 2)), "no convolution"),
+        (nn.Conv2d(3, 4, 3), "logits"),
+        (nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten()), "fails on an image of shape [3, 12, 12]"),
+        (nn.Sequential(nn.Conv2d(3, 4, 12), nn.ReLU(), nn.Flatten()), "no convolution with a map larger"),
+    ],
+)
+def test_unusable_networks(net, part, images):
+    with pytest.raises(ModelError) as error:
+        trace_norms(net.eval(), images[:1], None, "l1")
+    assert part in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_training_mode_and_unknown_norm_are_refused(images):
+    with pytest.raises(ModelError, match="eval"):
+        trace_norms(make(Net).train(), images[:1], None, "l1")
+    with pytest.raises(SettingError, match="'l1'"):
+        trace_norms(make(Net), images[:1], None, "l11")
+    with pytest.raises(SettingError, match="l3"):
+        reduce_norm(images, "l3")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("norm", ["l1", "l2", "max", "mean"])
+def test_norms_are_those_of_the_definition(norm, dtype):
+    maps = (torch.randn(3, 5, 7, 9, generator=torch.Generator().manual_seed(0)) * 100).to(dtype)
+    x = maps.double().flatten(2)
+    expected = {"l1": x.abs().mean(2), "l2": x.square().mean(2).sqrt(), "max": x.max(2).values, "mean": x.mean(2)}[norm]
+    found = reduce_norm(maps, norm)
+    assert found.dtype == torch.float32
+    assert torch.allclose(found.double(), expected, rtol=1e-5, atol=1e-5)
+    assert reduce_norm(maps[:0], norm).shape == (0, 5)
+
+
+def test_half_precision_sums_do_not_overflow():
+    maps = torch.full((1, 1, 100, 100), 60000.0, dtype=torch.float16)
+    for norm in ("l1", "l2", "max", "mean"):
+        assert reduce_norm(maps, norm).item() == pytest.approx(60000, rel=1e-3)
+
+
+def test_no_warning_for_a_plain_network(images, caplog):
+    with caplog.at_level(logging.DEBUG, "eric_fast"):
+        trace_norms(make(Net), images[:1], None, "l1")
+    assert not caplog.records
+
+
+def test_wrapped_networks_are_unwrapped(images):
+    net = make(Net)
+    assert trace_norms(torch.compile(net), images[:1]).layers == Net.EXPECTED
+    assert trace_norms(nn.DataParallel(net), images[:1]).layers == Net.EXPECTED
+
+
+def test_a_written_out_batch_norm_is_passed(images):
+    parts = [nn.Conv2d(3, 4, 3), FrozenBatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    assert trace_norms(nn.Sequential(*parts).eval(), images[:1]).layers == ("2",)
+
+
+def test_norms_can_be_trained_through(images):
+    logits, norms = trace_norms(make(Net), images[:1])(images)
+    (logits.sum() + norms["relu"].sum()).backward()
