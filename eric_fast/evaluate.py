@@ -1,0 +1,117 @@
+"""Evaluate: what a program answers on bits, and how well that agrees with the model and with the labels."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eric_fast import kernels
+from eric_fast.activations import UNKNOWN, share_correct
+from eric_fast.bits import BitMatrix
+from eric_fast.compile import compile_program
+from eric_fast.errors import CaptureError
+from eric_fast.predictions import NO_RULE, Predictions
+from eric_fast.program import Program
+
+
+def predict_bits(
+    program: Program,
+    bits: BitMatrix,
+    *,
+    start: str | None = None,
+    engine: str = "auto",
+    with_scores: bool = False,
+    with_bits: bool = False,
+) -> Predictions:
+    """What the program answers on these bits.
+
+    Args:
+        bits: of the atoms of layer `start` at least; rows are found by name.
+        start: the layer whose bits are taken as given; the lowest by default.
+        engine: `reference`, `cpu`, `gpu`, or `auto` (where the bits are).
+        with_scores: fill `scores`.
+        with_bits: fill `bits` with the truth of all atoms from `start` up.
+
+    Raises:
+        ProgramError: no such layer, or the program can't start there. EricError: bits that lack an atom.
+        SettingError: an engine that can't take these bits.
+    """
+    plan = compile_program(program, start)
+    names = [program.atoms[atom].name for atom in plan.atoms.tolist()]
+    inputs = bits.select_atoms(names[: plan.n_inputs])
+    outcome = kernels.evaluate(
+        plan, inputs.words, bits.n_samples, engine=engine, with_scores=with_scores, with_rows=with_bits
+    )
+    derived = None if outcome.rows is None else BitMatrix(outcome.rows, bits.n_samples, tuple(names))
+    return Predictions(outcome.classes, outcome.rules, outcome.scores, derived)
+
+
+@dataclass(frozen=True)
+class Score:
+    """How a program does from one start layer.
+
+    Attributes:
+        start_layer: the layer whose bits it was given.
+        n_images: images it was scored on.
+        accuracy: share of images whose label it gives, of those whose label is known; None where none is.
+        fidelity: share of images on which it agrees with the model.
+        coverage: share of images on which some class rule fires.
+        model_accuracy: the model's own accuracy, None as above.
+        n_rules: rules for kernels above the start layer, and for classes.
+        n_literals: literals in their bodies.
+        confusion: images by what the model says (row) and what the program says (column; the last: nothing).
+        label_confusion: the same with the label as the row; None where no label is known.
+    """
+
+    start_layer: str
+    n_images: int
+    accuracy: float | None
+    fidelity: float
+    coverage: float
+    model_accuracy: float | None
+    n_rules: int
+    n_literals: int
+    confusion: tuple[tuple[int, ...], ...]
+    label_confusion: tuple[tuple[int, ...], ...] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` writes."""
+        return asdict(self)
+
+
+def score_predictions(
+    program: Program, start: str | None, predictions: Predictions, model_predictions: Tensor, labels: Tensor
+) -> Score:
+    """Compare answers with the model's (int64 `[n]`) and the labels (int64 `[n]`, `UNKNOWN` where not known).
+
+    Raises:
+        CaptureError: there are no images.
+    """
+    n = predictions.n_samples
+    if n == 0:
+        raise CaptureError("there are no images to score the program on")
+    start = program.layer_to_start(start)
+    part = program.start_at(start)
+    known = labels != UNKNOWN
+    n_classes = len(program.classes)
+
+    answers = predictions.classes
+    return Score(
+        start_layer=start,
+        n_images=n,
+        accuracy=share_correct(answers, labels),
+        fidelity=(answers == model_predictions).sum().item() / n,
+        coverage=(predictions.rules != NO_RULE).sum().item() / n,
+        model_accuracy=share_correct(model_predictions, labels),
+        n_rules=len(part.class_rules) + len(part.kernel_rules),
+        n_literals=part.n_literals,
+        confusion=_count_pairs(model_predictions, answers, n_classes),
+        label_confusion=_count_pairs(labels[known], answers[known], n_classes) if bool(known.any()) else None,
+    )
+
+
+def _count_pairs(truth: Tensor, answers: Tensor, n_classes: int) -> tuple[tuple[int, ...], ...]:
+    columns = torch.where(answers == NO_RULE, n_classes, answers)
+    counts = torch.bincount(truth * (n_classes + 1) + columns, minlength=n_classes * (n_classes + 1))
+    return tuple(map(tuple, counts.view(n_classes, n_classes + 1).tolist()))

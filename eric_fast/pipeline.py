@@ -1,0 +1,155 @@
+"""Whole runs over the stages: what the commands are thin shells over."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+import torch
+
+from eric_fast.activations import UNKNOWN, Activations
+from eric_fast.errors import CaptureError, SettingError, suggest_nearest
+from eric_fast.evaluate import Score, predict_bits, score_predictions
+from eric_fast.extract import TreeOptions, extract_program
+from eric_fast.predictions import Predictions
+from eric_fast.program import Program
+from eric_fast.progress import Progress, ignore_progress
+from eric_fast.quantise import check_fits, fit_quantiser, quantise_activations
+
+TARGETS = ("model", "label")
+
+
+def approximate_model(
+    activations: Activations,
+    *,
+    layers: Sequence[str] | None = None,
+    threshold: str = "mean",
+    target: str = "model",
+    options: TreeOptions | None = None,
+    all_kernels: bool = False,
+    progress: Progress = ignore_progress,
+) -> Program:
+    """From the activations of training images to a program: fit thresholds, quantise, extract.
+
+    Args:
+        activations: of the training images; nothing else is looked at.
+        layers: names or shell patterns of the chain's layers, or `all`; the last captured layer by default.
+        threshold: see `parse_threshold`.
+        target: `model` (fidelity: the class that the model predicts) or `label` (images without one are left out).
+        options: how trees grow.
+        all_kernels: rules for kernels that no rule mentions too.
+
+    Raises:
+        SettingError, CaptureError: an option without meaning; a target that never changes.
+    """
+    options = options or TreeOptions()
+    if target not in TARGETS:
+        raise SettingError(f"target '{target}' is not one of {', '.join(TARGETS)}")
+    activations = activations.select_layers(match_layers(layers, activations.layers))
+    if target == "label":
+        known = (activations.labels != UNKNOWN).nonzero().flatten()
+        if not len(known):
+            raise CaptureError("the capture knows no label; use --target model, or name its folders like the classes")
+        activations = activations.take(known)
+    goal = activations.predictions if target == "model" else activations.labels
+    quantiser = fit_quantiser(activations, goal, threshold=threshold, criterion=options.criterion, progress=progress)
+    bits = quantise_activations(activations, quantiser)
+    program = extract_program(
+        bits, quantiser, goal, activations.classes, options, all_kernels=all_kernels, progress=progress
+    )
+    settings = {
+        "model": activations.settings.model,
+        "target": target,
+        "threshold": threshold,
+        "criterion": options.criterion,
+        "min_leaf": str(options.min_leaf),
+        "max_depth": str(options.max_depth or "none"),
+        "max_rules": str(options.max_rules or "none"),
+    }
+    return replace(program, fingerprint=activations.settings.fingerprint, settings=tuple(settings.items()))
+
+
+def match_layers(wanted: Sequence[str] | None, known: Sequence[str]) -> list[str]:
+    """The layers among `known` that names and shell patterns mean, in the order of `known`.
+
+    `all` is all of them; None is the last one. A layer called `all`, or like a pattern, is meant by its name first.
+
+    Raises:
+        CaptureError: a name or pattern that matches no layer.
+    """
+    if not known:
+        raise CaptureError("the capture has no layers")
+    if wanted is None:
+        return [known[-1]]
+    found: set[str] = set()
+    for name in wanted:
+        pattern = "*" if name == "all" else name
+        matches = [name] if name in known else [layer for layer in known if fnmatchcase(layer, pattern)]
+        if not matches:
+            raise CaptureError(f"the capture has no layer '{name}'{suggest_nearest(name, known)}")
+        found.update(matches)
+    return [layer for layer in known if layer in found]
+
+
+def check_capture(program: Program, activations: Activations, layers: Sequence[str]) -> None:
+    """Refuse activations that these layers of the program can't be evaluated on.
+
+    Raises:
+        CaptureError: another model's, other classes, a missing layer or kernel, another norm.
+    """
+    other = activations.settings.fingerprint
+    if program.fingerprint and program.fingerprint != other:
+        raise CaptureError(
+            f"the program was extracted from another model (fingerprint {program.fingerprint[:12]}, the capture's "
+            f"is {other[:12]}); capture the images with the model of the program"
+        )
+    if program.classes != activations.classes:
+        pairs = zip(program.classes, activations.classes, strict=False)
+        differ = next((f"'{p}' and '{a}'" for p, a in pairs if p != a), "")
+        raise CaptureError(
+            f"the program has {len(program.classes)} classes, the capture {len(activations.classes)}"
+            + (f", and the first that differ are {differ}" if differ else "")
+            + "; they must be the same"
+        )
+    check_fits(activations, program.quantiser, layers)
+
+
+def predict_activations(
+    program: Program, activations: Activations, *, start: str | None = None, engine: str = "auto"
+) -> Predictions:
+    """What the program answers on each image, from the bits of layer `start` (the lowest by default).
+
+    Raises:
+        CaptureError: see `check_capture`. ProgramError: the program can't start there.
+    """
+    layer = program.layer_to_start(start)
+    check_capture(program, activations, [layer])
+    bits = quantise_activations(activations, program.quantiser, [layer])
+    if engine == "gpu":
+        if not torch.cuda.is_available():
+            raise SettingError("engine 'gpu' needs a CUDA device, and there is none; use --engine cpu or auto")
+        bits = bits.to("cuda")
+    return predict_bits(program, bits, start=layer, engine=engine)
+
+
+def evaluate_program(
+    program: Program, activations: Activations, *, start: str | None = None, engine: str = "auto"
+) -> Score:
+    """Accuracy, fidelity, coverage, size and confusion of the program on these images.
+
+    Raises:
+        CaptureError: see `check_capture`, or there are no images. ProgramError: the program can't start there.
+    """
+    predictions = predict_activations(program, activations, start=start, engine=engine)
+    return score_predictions(program, start, predictions, activations.predictions, activations.labels)
+
+
+def evaluate_chains(
+    program: Program, activations: Activations, *, engine: str = "auto", progress: Progress = ignore_progress
+) -> list[Score]:
+    """One score for each layer that the program can start from, the lowest first: what chaining costs."""
+    scores = []
+    for done, layer in enumerate(program.layers):
+        progress("chains", done, len(program.layers))
+        scores.append(evaluate_program(program, activations, start=layer, engine=engine))
+    progress("chains", len(program.layers), len(program.layers))
+    return scores
