@@ -1,0 +1,55 @@
+# The public names and where each lives; __init__.py reads this file.
+
+__all__ = [
+    "Activations",
+    "BitMatrix",
+    "CaptureSettings",
+    "ClassRule",
+    "EricClassifier",
+    "EricError",
+    "InputAtom",
+    "Plan",
+    "Predictions",
+    "Program",
+    "Quantiser",
+    "Rule",
+    "RuleModule",
+    "Score",
+    "TreeOptions",
+    "approximate_model",
+    "capture_activations",
+    "compile_program",
+    "evaluate_chains",
+    "evaluate_program",
+    "extract_program",
+    "fit_quantiser",
+    "load_activations",
+    "load_model",
+    "load_program",
+    "open_data",
+    "parse_program",
+    "predict_activations",
+    "predict_bits",
+    "print_program",
+    "quantise_activations",
+    "save_activations",
+    "save_program",
+    "wrap_model",
+]
+
+from .activations import Activations, CaptureSettings
+from .bits import BitMatrix
+from .capture import capture_activations, load_activations, load_model, open_data, save_activations, wrap_model
+from .compile import compile_program
+from .errors import EricError
+from .estimator import EricClassifier
+from .evaluate import Score, predict_bits
+from .extract import TreeOptions, extract_program
+from .module import RuleModule
+from .pipeline import approximate_model, evaluate_chains, evaluate_program, predict_activations
+from .plan import Plan
+from .predictions import Predictions
+from .program import ClassRule, Program, Rule
+from .quantise import fit_quantiser, quantise_activations
+from .quantiser import InputAtom, Quantiser
+from .text import load_program, parse_program, print_program, save_program

@@ -1,0 +1,55 @@
+"""The terminal: progress bars, notes and errors on stderr, so that stdout holds results alone."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from eric_fast.progress import Progress as ProgressCallback
+
+stdout = Console(soft_wrap=True, highlight=False)
+stderr = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+class NoteHandler(logging.Handler):
+    """Log records as lines that a person reads, above whatever bar is moving."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        stderr.print(f"note: {record.getMessage()}", markup=False, style="yellow")
+
+
+def show_notes() -> None:
+    """Print what the library logs, once however often this is called."""
+    logger = logging.getLogger("eric_fast")
+    if not any(isinstance(handler, NoteHandler) for handler in logger.handlers):
+        logger.addHandler(NoteHandler())
+    logger.propagate = False
+
+
+@contextmanager
+def show_progress() -> Iterator[ProgressCallback]:
+    """A callback that moves one bar per stage; where stderr is not a terminal, one line at the end of each stage."""
+    if not stderr.is_terminal:
+        started: dict[str, float] = {}
+
+        def print_line(stage: str, done: int, total: int) -> None:
+            begin = started.setdefault(stage, time.perf_counter())
+            if done == total:
+                seconds = time.perf_counter() - begin
+                stderr.print(f"{stage}: {done:,} of {total:,} in {seconds:.1f} s", markup=False)
+
+        yield print_line
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def move_bar(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield move_bar

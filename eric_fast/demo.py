@@ -1,0 +1,128 @@
+"""The demo: scikit-learn's handwritten digits, a small CNN, and the path that every other run takes."""
+
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch.nn.functional import cross_entropy
+
+from eric_fast import digits_cnn
+from eric_fast.bits import BitMatrix
+from eric_fast.capture import capture_activations, load_activations, load_model, open_data, save_activations
+from eric_fast.evaluate import Score, predict_bits
+from eric_fast.extract import TreeOptions
+from eric_fast.output import replace_folder, write_json
+from eric_fast.pipeline import approximate_model, evaluate_chains
+from eric_fast.program import Program
+from eric_fast.progress import Progress, ignore_progress
+from eric_fast.quantise import quantise_activations
+from eric_fast.text import load_program, save_program
+
+N_EPOCHS = 12
+BATCH_SIZE = 32
+METRICS = "metrics.json"
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo found.
+
+    Attributes:
+        program: the extracted program, a chain from the first convolution to the classes.
+        scores: on the test images, one for each start layer, lowest first.
+        images_per_s: test images evaluated in a second from the bits of the highest layer, packing not included.
+        seconds: wall time of each stage.
+    """
+
+    program: Program
+    scores: list[Score]
+    images_per_s: float
+    seconds: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `metrics.json` holds: the score from the highest layer, and the others under `chains`."""
+        return {
+            **self.scores[-1].to_dict(),
+            "chains": [score.to_dict() for score in self.scores],
+            "images_per_s": self.images_per_s,
+            "seconds": self.seconds,
+        }
+
+
+def run_demo(folder: Path, *, force: bool = False, progress: Progress = ignore_progress) -> DemoResult:
+    """Train a CNN on three quarters of the digits, approximate it, and score that on the rest.
+
+    Leaves in `folder`: the network (`digits_cnn.py`, `.safetensors`), both captures (`train/`, `test/`),
+    `program.lp` and `metrics.json`.
+
+    Raises:
+        OutputError: `folder` exists and `force` is false, or it can't be written.
+    """
+    seconds: dict[str, float] = {}
+    started = time.perf_counter()
+
+    def lap(stage: str) -> None:
+        nonlocal started
+        now = time.perf_counter()
+        seconds[stage] = round(now - started, 3)
+        started = now
+
+    with replace_folder(folder, force=force, marker=METRICS) as new:
+        train_digits(new / "digits_cnn.py", progress=progress)
+        lap("train")
+        model = replace(load_model(f"{new / 'digits_cnn.py'}:build"), name=f"{folder / 'digits_cnn.py'}:build")
+        for split in ("train", "test"):
+            activations = capture_activations(model, open_data(f"digits/{split}"), progress=progress)
+            save_activations(activations, new / split)
+        lap("capture")
+        program = approximate_model(
+            load_activations(new / "train"), layers=["all"], options=TreeOptions(min_leaf=10), progress=progress
+        )
+        save_program(program, new / "program.lp")
+        lap("extract")
+        program, test = load_program(new / "program.lp"), load_activations(new / "test")
+        scores = evaluate_chains(program, test, progress=progress)
+        images_per_s = measure_speed(program, quantise_activations(test, program.quantiser))
+        lap("evaluate")
+        result = DemoResult(program, scores, images_per_s, seconds)
+        write_json(result.to_dict(), new / METRICS, force=False)
+    return result
+
+
+def train_digits(path: Path, *, progress: Progress = ignore_progress) -> None:
+    """Train `digits_cnn` on `digits/train`, seeded, and leave it at `path` (a `.py` file, weights beside it)."""
+    shutil.copyfile(digits_cnn.__file__, path)
+    data, transform = open_data("digits/train"), digits_cnn.transform()
+    images = torch.stack([transform(data.load_image(i)) for i in range(len(data))])  # [n, 1, 8, 8]
+    labels = torch.tensor([int(data.folders[label]) for label in data.folder_labels])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = digits_cnn.build().train()
+        n_steps = N_EPOCHS * -(-len(images) // BATCH_SIZE)
+        optimiser = torch.optim.Adam(model.parameters())
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=0.01, total_steps=n_steps)
+        for epoch in range(N_EPOCHS):
+            progress("train a CNN", epoch, N_EPOCHS)
+            for batch in torch.randperm(len(images)).split(BATCH_SIZE):
+                optimiser.zero_grad()
+                cross_entropy(model(images[batch]), labels[batch]).backward()
+                optimiser.step()
+                schedule.step()
+        progress("train a CNN", N_EPOCHS, N_EPOCHS)
+    save_file(model.state_dict(), path.with_suffix(".safetensors"))
+
+
+def measure_speed(program: Program, bits: BitMatrix, n_runs: int = 5) -> float:
+    """Images a second that the program classifies from the bits of its highest layer: median of a few warm runs."""
+    layer = program.layers[-1]
+    seconds = []
+    for _ in range(1 + n_runs):
+        start = time.perf_counter()
+        predict_bits(program, bits, start=layer)
+        seconds.append(time.perf_counter() - start)
+    return bits.n_samples / median(seconds[1:])
