@@ -80,9 +80,7 @@ def _build_classes(said: Statements) -> tuple[str, ...]:
     numbers = sorted(number for (number,) in said.facts["classes"])
     if numbers != list(range(len(numbers))):
         missing = next(i for i in range(len(numbers)) if i not in numbers)
-        raise ProgramError(
-            f"{said.source}: classes are numbered from 0 without gaps; classes({missing},...) is missing"
-        )
+        raise ProgramError(f"{said.source}: classes are numbered from 0 without gaps; {missing} is missing")
     return tuple(said.facts["classes"][(number,)].values[1] for number in numbers)
 
 
@@ -187,11 +185,7 @@ def _check_decision_rules(said: Statements, program: Program) -> None:
     for written, at in said.other_rules.items():
         if written not in expected:
             known = " ".join(rules) or "none, since its weights are real numbers"
-            raise said.error(
-                at, f'this is no rule for a kernel or a class, and decision("{program.decision}") has: {known}'
-            )
+            raise said.error(at, f"not a rule for a kernel or a class; '{program.decision}' decides by: {known}")
     for written, rule in expected.items():
         if written not in said.other_rules:
-            raise ProgramError(
-                f"{said.source}: the rule '{rule}' is missing; decision(\"{program.decision}\") needs it"
-            )
+            raise ProgramError(f"{said.source}: the rule '{rule}' is missing; '{program.decision}' decides by it")

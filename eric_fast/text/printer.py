@@ -34,8 +34,8 @@ def _print_header(program: Program, predicates: Sequence[str]) -> Iterator[str]:
     helpers = ["image/1", "fires/2", "rule/3", "classes/2", "default/1"]
     helpers += ["also/3", "base/2"] if program.decision == "vote" else []
     given = [f"{name}/1" for atom, name in enumerate(predicates) if atom not in program.rules_of_atom]
-    for start in range(0, len(helpers) + len(given), 8):
-        yield " ".join(f"#defined {name}." for name in (helpers + given)[start : start + 8])
+    for names in (helpers, *(given[start : start + 8] for start in range(0, len(given), 8))):
+        yield " ".join(f"#defined {name}." for name in names)
 
 
 def _print_quantiser(program: Program, predicates: Sequence[str]) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Benchmarks and reference tables: `python -m bench CASE`."""

@@ -1,0 +1,95 @@
+"""Programs and bits for tests: every choice is one integer, drawn by hypothesis or by a random generator."""
+
+from collections.abc import Callable
+
+import torch
+from hypothesis import strategies as st
+
+from eric_fast.program import ClassRule, Program, Rule
+from eric_fast.quantiser import InputAtom, Quantiser
+
+Pick = Callable[[int, int], int]  # both ends included
+
+CLASSES = ("sea lion", '"', "é", "a\nb", "back\\slash", "\\n", "tab\there", "% no comment", "x.y", "0", "class(X,C)")
+LAYERS = ("f", "layer1.0.relu", "layer1_0_relu", "layer1_0_relu_2", "Mixed_5b", "é", "conv 1", '"', "a:0", "not")
+SIZES = (0, 1, 31, 32, 33, 63)
+
+
+def make_program(pick: Pick) -> Program:
+    """Any program: no layers or rules, empty and contradictory bodies, layers above the lowest without rules."""
+
+    def choose(pool):
+        return pool[pick(0, len(pool) - 1)]
+
+    def draw_some(pool, most):
+        start, n = pick(0, len(pool) - 1), pick(0, most)
+        return tuple((pool + pool)[start : start + n])
+
+    def draw_body(n_atoms):
+        atoms = [pick(0, n_atoms - 1) for _ in range(pick(0, 4))] if n_atoms else []
+        return tuple(atom if pick(0, 1) else ~atom for atom in atoms)
+
+    def draw_support():
+        covered = pick(-1, 9)
+        return (None, None) if covered < 0 else (covered, pick(0, covered))
+
+    layers = draw_some(LAYERS, 3)
+    atoms = [
+        InputAtom(layer, k, choose((">", "<=", "==")), pick(-3, 9) / 4) for layer in layers for k in range(pick(1, 4))
+    ]
+    n_inputs = sum(atom.layer == atoms[0].layer for atom in atoms)
+    kernel_rules = []
+    for _ in range(pick(0, 8) if len(atoms) > n_inputs else 0):
+        head = pick(n_inputs, len(atoms) - 1)
+        kernel_rules.append(Rule(head, draw_body(head), *draw_support()))
+    classes = draw_some(CLASSES, 4)
+    votes, real = pick(0, 1), pick(0, 1)
+    class_rules = []
+    for _ in range(pick(0, 6) if classes else 0):
+        head = pick(0, len(classes) - 1)
+        others = [c for c in range(len(classes)) if c != head and pick(0, 3) == 0]
+        also = tuple((c, pick(1, 3) * (-1) ** pick(0, 1) / (4 if real else 1)) for c in others)
+        weight = pick(-2, 3) / (4 if real else 1)
+        class_rules.append(ClassRule(head, draw_body(len(atoms)), *draw_support(), weight, also))
+    return Program(
+        quantiser=Quantiser(tuple(atoms), choose(("l1", "l2", "max", "mean"))),
+        classes=classes,
+        class_rules=tuple(class_rules),
+        kernel_rules=tuple(kernel_rules),
+        decision="vote" if votes else "first",
+        default=pick(0, len(classes) - 1) if classes and pick(0, 1) else None,
+        base=tuple(pick(-2, 2) / (2 if real else 1) for _ in classes) if votes else (),
+        labels=tuple((i, choose(CLASSES)) for i in range(len(atoms)) if pick(0, 3) == 0),
+        fingerprint=choose(("", "5eed")),
+        n_images=choose((None, 9)),
+        settings=tuple((key, choose(CLASSES)) for key in draw_some(CLASSES, 2)),
+    )
+
+
+def make_bits(pick: Pick, n_samples: int, n_atoms: int) -> torch.Tensor:
+    """bool `[n_samples, n_atoms]`: any, all zero, or all one."""
+    kind = pick(0, 9)
+    if kind < 2:
+        return torch.full((n_samples, n_atoms), bool(kind))
+    generator = torch.Generator().manual_seed(pick(0, 2**31 - 1))
+    return torch.rand(n_samples, n_atoms, generator=generator) < 0.5
+
+
+@st.composite
+def programs(draw):
+    return make_program(lambda low, high: draw(st.integers(low, high)))
+
+
+@st.composite
+def programs_with_bits(draw, sizes=SIZES):
+    """A program, and bool `[n_samples, n_inputs]` for its lowest layer."""
+
+    def pick(low, high):
+        return draw(st.integers(low, high))
+
+    program = make_program(pick)
+    return program, make_bits(pick, draw(st.sampled_from(sizes)), count_inputs(program))
+
+
+def count_inputs(program):
+    return len(program.quantiser.rows_of_layer[program.layers[0]]) if program.layers else 0

@@ -1,0 +1,172 @@
+"""Every engine against the reference, to the bit; the reference against the oracles is test_evaluate's."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+
+from eric_fast import kernels
+from eric_fast.bits import count_words, pack_bits, unpack_words
+from eric_fast.compile import compile_program
+from eric_fast.errors import EricError, SettingError
+from eric_fast.kernels import cpu, gpu, reference
+from eric_fast.program import ClassRule, Program
+from eric_fast.quantiser import InputAtom, Quantiser
+from tests.make_programs import programs_with_bits
+
+POISON = -0x5A5A5A5B  # 0xA5A5A5A5 as int32
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def make_plan(bodies, n_inputs=3, **settings):
+    atoms = tuple(InputAtom("f", k, ">", 0.0) for k in range(n_inputs))
+    rules = tuple(ClassRule(i % 2, body) for i, body in enumerate(bodies))
+    return compile_program(Program(Quantiser(atoms), ("a", "b"), rules, **settings))
+
+
+@pytest.fixture
+def poisoned(monkeypatch):
+    """Memory that kernels ask for without clearing it is full of poison: what isn't written shows."""
+    plain_empty = torch.empty
+
+    def poisoned_empty(*size, **settings):
+        empty = plain_empty(*size, **settings)
+        return empty.fill_(POISON) if empty.dtype == torch.int32 else empty
+
+    monkeypatch.setattr(torch, "empty", poisoned_empty)
+
+
+@pytest.fixture
+def launches(monkeypatch):
+    """The grids that the Triton kernel was launched with."""
+    grids = []
+    kernel = gpu.evaluate_kernel
+
+    class Recorder:
+        def __getitem__(self, grid):
+            grids.append(grid)
+            return kernel[grid]
+
+    monkeypatch.setattr(gpu, "evaluate_kernel", Recorder())
+    return grids
+
+
+def assert_equal_outcomes(found, expected):
+    for name in expected._fields:
+        ours, theirs = getattr(found, name), getattr(expected, name)
+        assert ours.dtype == theirs.dtype, name
+        assert torch.equal(ours.cpu(), theirs), name
+
+
+@hypothesis_settings(max_examples=150)
+@given(programs_with_bits(sizes=(0, 1, 31, 32, 33, 63, 1000)))
+def test_cpu_equals_the_reference(case):
+    program, bits = case
+    plan, words = compile_program(program), pack_bits(bits)
+    expected = reference.evaluate(plan, words, len(bits), with_scores=True, with_rows=True)
+    assert_equal_outcomes(cpu.evaluate(plan, words, len(bits), with_scores=True, with_rows=True), expected)
+
+
+@hypothesis_settings(max_examples=40)
+@given(programs_with_bits(sizes=(0, 1, 33, 1000)))
+def test_gpu_equals_the_reference(case):
+    program, bits = case
+    plan, words = compile_program(program), pack_bits(bits)
+    expected = reference.evaluate(plan, words, len(bits), with_scores=True, with_rows=True)
+    found = gpu.evaluate(plan, words.to(DEVICE), len(bits), with_scores=True, with_rows=True)
+    assert_equal_outcomes(found, expected)
+
+
+@pytest.mark.parametrize("decision", ["first", "vote"])
+@pytest.mark.parametrize("n_samples", [1, 33, 1000, 2049])
+def test_gpu_kernel_is_launched_and_writes_every_word(decision, n_samples, launches, poisoned):
+    plan = make_plan([(0, ~1), (2,), (), (~2, 2)], decision=decision)
+    words = pack_bits(torch.rand(n_samples, 3, generator=torch.Generator().manual_seed(0)) < 0.5)
+    expected = reference.evaluate(plan, words, n_samples, with_scores=True, with_rows=True)
+    found = gpu.evaluate(plan, words.to(DEVICE), n_samples, with_scores=True, with_rows=True)
+    assert launches == [(count_words(n_samples) // 32,)]
+    assert_equal_outcomes(found, expected)
+
+
+@pytest.mark.gpu
+def test_auto_takes_the_gpu_for_bits_that_are_there(launches):
+    plan = make_plan([(0,)])
+    kernels.evaluate(plan, pack_bits(torch.ones(100, 3, dtype=torch.bool)).cuda(), 100)
+    assert len(launches) == 1
+
+
+def test_auto_takes_the_cpu_for_bits_that_are_there(launches):
+    plan = make_plan([(0,)])
+    outcome = kernels.evaluate(plan, pack_bits(torch.ones(100, 3, dtype=torch.bool)), 100)
+    assert outcome.classes.tolist() == [0] * 100
+    assert not launches
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+@pytest.mark.parametrize("value", [False, True])
+def test_all_zero_and_all_one_bits(engine, value):
+    plan = make_plan([(0, 1, 2), (~0, ~1), (0, ~0)])
+    words = pack_bits(torch.full((70, 3), value))
+    outcome = kernels.evaluate(plan, words, 70, engine=engine)
+    assert outcome.rules.tolist() == [0 if value else 1] * 70
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_more_rules_and_samples_than_one_chunk(engine, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    bodies = [tuple(torch.randint(-3, 3, (2,), generator=generator).tolist()) for _ in range(50)]
+    plan, bits = make_plan(bodies), torch.rand(3000, 3, generator=generator) < 0.5
+    whole = reference.evaluate(plan, pack_bits(bits), 3000)
+    monkeypatch.setattr(reference, "CHUNK_RULES", 7)
+    monkeypatch.setattr(reference, "CHUNK_SAMPLES", 64)
+    outcome = kernels.evaluate(plan, pack_bits(bits), 3000, engine=engine)
+    assert torch.equal(outcome.rules, whole.rules)
+
+
+def test_gpu_votes_in_chunks(monkeypatch):
+    bits = torch.rand(3000, 3, generator=torch.Generator().manual_seed(0)) < 0.5
+    plan = make_plan([(0, ~1), (2,), (~2,)], decision="vote")
+    monkeypatch.setattr(gpu, "CHUNK_SAMPLES", 1024)
+    found = gpu.evaluate(plan, pack_bits(bits).to(DEVICE), 3000, with_scores=True)
+    assert torch.equal(found.scores.cpu(), reference.evaluate(plan, pack_bits(bits), 3000, with_scores=True).scores)
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_wrong_words_are_refused(engine):
+    plan = make_plan([(0,)])
+    words = pack_bits(torch.ones(100, 3, dtype=torch.bool))
+    for bad, n_samples in ((words.long(), 100), (words[:2], 100), (words, 5000)):
+        with pytest.raises(EricError, match="takes int32 words"):
+            kernels.evaluate(plan, bad, n_samples, engine=engine)
+
+
+def test_engines_that_cannot_take_the_bits_are_refused():
+    assert kernels.choose_engine("auto", "cuda") == "gpu"
+    assert kernels.choose_engine("auto", "cpu") == "cpu"
+    assert kernels.choose_engine("reference", "cuda") == "reference"
+    for engine, device in (("gpu", "cpu"), ("cpu", "cuda")):
+        with pytest.raises(SettingError, match=f"engine '{engine}' needs bits on"):
+            kernels.choose_engine(engine, device)
+    with pytest.raises(SettingError, match="not one of"):
+        kernels.choose_engine("fast", "cpu")
+
+
+def test_packing_compares():
+    columns = torch.tensor([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [torch.nan, torch.nan, torch.nan], [-0.0, -0.0, -0.0]])
+    operators = torch.tensor([kernels.GREATER, kernels.LESS_EQUAL, kernels.EQUAL], dtype=torch.int8)
+    words = kernels.pack(columns, torch.tensor([1.0, 1.0, 0.0]), operators)
+    expected = [[False, True, False], [True, False, False], [False, False, False], [False, True, True]]
+    assert unpack_words(words, 4).tolist() == expected
+
+
+def test_triton_kernel_compiles_for_hopper_as_meant():
+    """In a process of its own, as the interpreter is on in this one: no GPU is needed to read what one would run."""
+    script = Path(__file__).with_name("read_sass.py")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("local memory: 0\n") == 2, done.stdout
+    assert "LOP3 0" not in done.stdout

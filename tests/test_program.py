@@ -1,0 +1,114 @@
+import pytest
+
+from eric_fast.compile import compile_program
+from eric_fast.errors import ProgramError
+from eric_fast.program import ClassRule, Program, Rule, sort_topologically
+from eric_fast.quantiser import InputAtom, Quantiser
+
+ATOMS = (
+    InputAtom("f", 0, ">", 1.0),
+    InputAtom("f", 1, ">", 1.0),
+    InputAtom("g", 0, ">", 1.0),
+    InputAtom("g", 7, ">", 1.0),
+)
+F0, F1, G0, G7 = range(4)
+
+
+def make(class_rules=(), kernel_rules=(), classes=("a", "b"), atoms=ATOMS, **settings):
+    return Program(Quantiser(tuple(atoms)), tuple(classes), tuple(class_rules), tuple(kernel_rules), **settings)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kernel_rules": [Rule(G0, (G7,)), Rule(G7, (F0, ~G0))]}, "recursion: g:0 <- g:7 <- g:0"),
+        ({"kernel_rules": [Rule(G0, (~G0,))]}, "recursion: g:0 <- g:0"),
+        ({"kernel_rules": [Rule(F0, (F1,))]}, "f:0 is of the lowest layer"),
+        ({"kernel_rules": [Rule(4, ())]}, "not one of the 4 atoms"),
+        ({"class_rules": [ClassRule(2, ())]}, "class rule 1: 2 is not one of the 2 classes"),
+        ({"class_rules": [ClassRule(0, (4,))]}, "class rule 1: literal 4 is about none of the 4 atoms"),
+        ({"class_rules": [ClassRule(0, (), 3, 4)]}, "4 correct of 3 covered"),
+        ({"class_rules": [ClassRule(0, (), 3)]}, "known together or not at all"),
+        ({"class_rules": [ClassRule(0, (), 30, 4)], "n_images": 20}, "30 covered of 20"),
+        ({"classes": ("a", "a")}, "two of the class names are 'a'"),
+        ({"classes": ("a", "")}, "isn't empty"),
+        ({"classes": ("a", "b\0")}, "can't hold"),
+        ({"classes": ("a", "\ud800")}, "can't hold"),
+        ({"default": 2}, "default class 2"),
+        ({"decision": "last"}, "not one of first, vote"),
+        ({"base": (1, 2)}, "base needs decision 'vote'"),
+        ({"base": (1,), "decision": "vote"}, "one number for each of the 2 classes"),
+        ({"class_rules": [ClassRule(0, (), weight=float("nan"))]}, "finite"),
+        ({"class_rules": [ClassRule(0, (), weight=2**31)]}, r"2\^31 - 1"),
+        ({"class_rules": [ClassRule(0, (), weight=2**30)] * 2, "decision": "vote"}, r"2\^31 - 1"),
+        ({"class_rules": [ClassRule(0, (), also=((0, 1),))]}, "'also'"),
+        ({"class_rules": [ClassRule(0, (), also=((2, 1),))]}, "a class that there is not"),
+        ({"labels": ((4, "wheel"),)}, "which there is not"),
+        ({"labels": ((0, "wheel"), (0, "tyre"))}, "two labels for one key"),
+        ({"atoms": (ATOMS[0], ATOMS[0])}, "kernel 0 of layer 'f' occurs twice"),
+        ({"atoms": (ATOMS[0], ATOMS[2], ATOMS[1])}, "must stand together"),
+        ({"atoms": (InputAtom("f", 0, ">", float("nan")),)}, "not a finite"),
+        ({"atoms": (InputAtom("f", 0, ">", 1e300),)}, "not a finite"),
+        ({"atoms": (InputAtom("f", 0, "~", 0),)}, "operator '~'"),
+        ({"atoms": (InputAtom("f", -1, ">", 0),)}, "-1 is not a kernel number"),
+    ],
+)
+def test_what_has_no_meaning_is_refused(arguments, message):
+    with pytest.raises(ProgramError, match=message):
+        make(**arguments)
+
+
+def test_thresholds_are_rounded_to_float32():
+    assert InputAtom("f", 0, ">", 0.1) == InputAtom("f", 0, ">", 0.10000000149011612)
+
+
+def test_strata_follow_what_rules_mention():
+    rules = [Rule(G0, (F0,)), Rule(G7, (G0, ~F1)), Rule(G7, ())]
+    assert sort_topologically(make(kernel_rules=rules)) == ((G0,), (G7,))
+
+
+def test_a_deep_chain_needs_no_recursion():
+    n = 5000
+    atoms = [InputAtom("f", k, ">", 0.0) for k in range(1)] + [InputAtom("g", k, ">", 0.0) for k in range(n)]
+    program = make(kernel_rules=[Rule(k + 1, (~k,)) for k in range(n)], atoms=atoms)
+    assert len(sort_topologically(program)) == n
+
+
+def test_size_counts_literals_of_all_rules():
+    assert make([ClassRule(0, (G0, ~G7))], [Rule(G0, (F0, F1, F0))]).n_literals == 5
+
+
+def test_starting_higher_leaves_the_rules_below_out():
+    program = make([ClassRule(0, (G0, ~G7))], [Rule(G0, (F0,))], labels=((0, "low"), (2, "high")), n_images=9)
+    part = program.start_at("g")
+    assert part.layers == ("g",)
+    assert part.class_rules == (ClassRule(0, (0, ~1)),)
+    assert part.kernel_rules == ()
+    assert part.labels == ((0, "high"),)
+    assert part.n_images == 9
+    assert program.start_at("f") is program
+    assert compile_program(program, "g").atoms.tolist() == [G0, G7]
+
+
+def test_a_rule_that_reaches_below_the_start_is_refused():
+    program = make([ClassRule(0, (G0,)), ClassRule(1, (~F1,))])
+    with pytest.raises(ProgramError, match=r"can't start at 'g': class rule 2 mentions f:1.*start at 'f'"):
+        program.start_at("g")
+
+
+def test_unknown_start_layer_is_answered_with_the_nearest():
+    with pytest.raises(ProgramError, match="no layer 'ff'; did you mean 'f'"):
+        make().start_at("ff")
+
+
+@pytest.mark.parametrize("name", ["g:7", "g_7", "k_g_7", "wheel"])
+def test_atoms_are_found_by_every_name(name):
+    assert make(labels=((G7, "wheel"),)).atom_named(name) == G7
+
+
+def test_ambiguous_and_unknown_names_of_atoms():
+    twins = make(atoms=[InputAtom("a.b", 0, ">", 0.0), InputAtom("a_b", 0, ">", 0.0)])
+    with pytest.raises(ProgramError, match=r"could be 'a\.b:0' or 'a_b:0'"):
+        twins.atom_named("k_a_b_0")
+    with pytest.raises(ProgramError, match="did you mean 'g:7'"):
+        make().atom_named("gg:7")

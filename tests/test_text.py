@@ -1,0 +1,217 @@
+import re
+
+import clingo
+import pytest
+from hypothesis import assume, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from eric_fast.errors import ProgramError
+from eric_fast.program import ClassRule, Program, Rule
+from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.text import load_program, parse_program, print_program, save_program
+from eric_fast.text.names import name_predicates, quote, unquote
+from tests.make_programs import programs
+
+TEXT = """\
+format(1).
+#defined image/1. #defined fires/2. #defined rule/3. #defined classes/2. #defined default/1.
+#defined k_f_0/1. #defined k_f_1/1. #defined k_f_2/1.
+
+norm("l1").
+kernel(k_f_0,"f",0,">","12.25").
+kernel(k_f_1,"f",1,">","3e-05").
+kernel(k_f_2,"f",2,">","0.1").
+kernel(k_g_0,"g",0,">","1.0").
+label(k_f_1,"wheels").
+
+classes(0,"sea lion").
+classes(1,"é").
+
+rule(1,"sea lion",1). support(1,5,4). fires(X,1) :- image(X), k_f_0(X), not k_g_0(X).
+rule(2,"é",1). fires(X,2) :- image(X).
+
+kernel_support(k_g_0,1,7,7). k_g_0(X) :- image(X), k_f_1(X), not k_f_2(X).
+
+decision("first").
+default("é").
+seen(X,R) :- fires(X,R).
+seen(X,R+1) :- seen(X,R), rule(R+1,_,_).
+class(X,C) :- fires(X,R), not seen(X,R-1), rule(R,C,_).
+class(X,C) :- image(X), default(C), not fires(X,_).
+"""
+PROGRAM = Program(
+    quantiser=Quantiser(
+        (
+            InputAtom("f", 0, ">", 12.25),
+            InputAtom("f", 1, ">", 3e-5),
+            InputAtom("f", 2, ">", 0.1),
+            InputAtom("g", 0, ">", 1.0),
+        )
+    ),
+    classes=("sea lion", "é"),
+    class_rules=(ClassRule(0, (0, ~3), 5, 4), ClassRule(1, ())),
+    kernel_rules=(Rule(3, (1, ~2), 7, 7),),
+    default=1,
+    labels=((1, "wheels"),),
+)
+
+
+def test_the_format_is_this():
+    assert print_program(PROGRAM) == TEXT
+    assert parse_program(TEXT) == PROGRAM
+
+
+@hypothesis_settings(max_examples=200)
+@given(programs())
+def test_round_trip_is_exact(program):
+    text = print_program(program)
+    assert parse_program(text) == program
+    assert print_program(parse_program(text)) == text
+
+
+@given(programs(), st.randoms(use_true_random=False))
+@hypothesis_settings(max_examples=50)
+def test_statements_may_stand_in_any_order(program, random):
+    kernels, *rest = re.split(r"(?<=\.)\n+", print_program(program).strip())
+    ordered = ("kernel(", "kernel_support(", "k_", "setting(", "#")  # among themselves these do say an order
+    fixed = [line for line in (kernels, *rest) if line.startswith(ordered)]
+    free = [line for line in (kernels, *rest) if not line.startswith(ordered)]
+    random.shuffle(free)
+    spaced = "\n% a comment.\n".join([*free, *fixed]).replace("rule(", "rule(  ").replace(", not", ",\n  not")
+    assume('"' not in spaced.replace('"', "", 2) or "rule(" not in program.classes)
+    assert parse_program(spaced) == program
+
+
+NAMES = (
+    "sea lion",
+    '"',
+    "é",
+    "\\",
+    "\\n",
+    "\n",
+    '\\"',
+    "layer1.0.relu",
+    "Mixed_5b",
+    "% not a comment",
+    "日本",
+    " ",
+    "\t",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_survive_and_clingo_reads_them_alike(name):
+    assert unquote(quote(name)) == name
+    control = clingo.Control()
+    control.add("base", [], f"name({quote(name)}).")
+    control.ground([("base", [])])
+    (symbol,) = (atom.symbol for atom in control.symbolic_atoms)
+    assert symbol.arguments[0].string == name
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), min_size=1))
+def test_any_name_survives(name):
+    program = Program(Quantiser((InputAtom(name, 3, ">", 0.0),)), (name,), (ClassRule(0, (0,)),), labels=((0, name),))
+    assert parse_program(print_program(program)) == program
+
+
+def test_predicates_are_numbered_where_layers_would_collide():
+    layers = ("layer1.0.relu", "layer1_0_relu", "Mixed_5b", "layer1_0_relu_2", "é", "è")
+    program = Program(Quantiser(tuple(InputAtom(layer, 3, ">", 0.0) for layer in layers)), (), ())
+    assert name_predicates(program) == (
+        "k_layer1_0_relu_3",
+        "k_layer1_0_relu_2_3",
+        "k_Mixed_5b_3",
+        "k_layer1_0_relu_2_2_3",
+        "k___3",
+        "k___2_3",
+    )
+
+
+def change(old, new):
+    assert TEXT.count(old) == 1, old
+    return TEXT.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "p.lp: not a program of format 1: there is no fact"),
+        (change("format(1)", "format(2)"), "p.lp: not a program of format 1: it is of format 2"),
+        (
+            change('"é",1). fires', '"è",1). fires'),
+            "p.lp:16:1: 'è' is not a class of this program; did you mean 'é'|sea",
+        ),
+        (change("not k_g_0(X)", "not k_gg_0(X)"), "p.lp:15:77: 'k_gg_0' is not an atom.*did you mean 'k_g_0'"),
+        (change("k_f_0(X), not", "k_f_0(X); not"), "p.lp:15:71: expected ',' or '.', not ';'"),
+        (change("k_f_0(X), not", "k_f_0(Y), not"), "p.lp:15:.*expected a literal such as"),
+        (change("image(X), k_f_0(X)", "k_f_0(X)"), "p.lp:15:.*starts with 'image"),
+        (change('"first").', '"first")'), "p.lp:21:1: expected '.' or ':-'"),
+        (TEXT.rstrip().removesuffix("."), "p.lp:25:.*expected '.' after"),
+        (change('"12.25"', '"wide"'), 'p.lp:6:24: "wide" is not a number'),
+        (change('"12.25"', '"nan"'), "p.lp: f:0: the threshold nan is not a finite"),
+        (change('"12.25"', "12"), "p.lp:6:24: expected a float, not 12"),
+        (change('0,">","12.25"', '0.5,">","12.25"'), r"p.lp:6:19: expected ',' or '\)', not '.'"),
+        (
+            change('"f",0,">"', '"f",">"'),
+            r"p.lp:6:1: kernel takes 5 arguments \(name, string, number, string, float\), not 4",
+        ),
+        (change('norm("l1").', 'norm("l1"). norm("l1").'), "p.lp:5:13: a second fact norm"),
+        (change('rule(2,"é",1).', 'rule(1,"é",1).'), r"p.lp:16:1: a second fact rule\(1,...\)"),
+        (change("fires(X,2)", "fires(X,1)"), "p.lp:16:16: a second body for class rule 1"),
+        (change("fires(X,2)", "fires(X,3)"), r"p.lp:16:.*fires\(X,3\) has no fact rule"),
+        (change('rule(2,"é",1).', 'rule(3,"é",1).'), r"p.lp: rules are numbered from 1 without gaps, and rule\(2"),
+        (change("fires(X,2) :- image(X).", ""), "p.lp:16:1: rule 2 has no body"),
+        (change("classes(1,", "classes(2,"), "p.lp: classes are numbered from 0 without gaps; 1 is missing"),
+        (change("support(1,5,4)", "support(3,5,4)"), "p.lp:15:23: there is no rule 3"),
+        (change("kernel_support(k_g_0,1", "kernel_support(k_g_0,2"), "p.lp:18:1: there is no rule 2 for 'k_g_0'"),
+        (change("support(1,5,4)", "support(1,5,99999999999)"), r"99999999999 is past 2\^31 - 1"),
+        (change("k_f_1(X), not", "k_g_0(X), not"), "p.lp: recursion: g:0 <- g:0"),
+        (change("k_g_0(X) :- image", "k_f_0(X) :- image"), "lowest layer|there is no rule 1"),
+        (change("k_g_0(X) :- image", "not k_g_0(X) :- image"), "p.lp:18:30: the head of a rule can't be negated"),
+        (change("seen(X,R) :- fires(X,R).", ""), r"p.lp: the rule 'seen\(X,R\) :- fires\(X,R\).' is missing"),
+        (change("not seen(X,R-1)", "not seen(X,R-2)"), "p.lp:24:1: not a rule for a kernel or a class"),
+        (TEXT + "seen(X,R) :- fires(X,R).", "p.lp:26:1: this rule stands above already"),
+        (change('default("é")', 'defualt("é")'), "p.lp:21:1: 'defualt' is not a fact.*did you mean 'default'"),
+        (change('"wheels"', '"whe\tels\\t"'), "p.lp:10:13: unexpected '\"'; a string ends on its line"),
+        (change("label(k_f_1", "label(k_f_9"), "p.lp:10:1: 'k_f_9' is not an atom"),
+        (change('"l1"', '"l7"'), "p.lp: norm 'l7' is not one of"),
+        (change("kernel(k_f_0,", "kernel(f_0,"), "p.lp:6:1: the predicate of a kernel starts with 'k_'"),
+        (change("#defined image/1.", "#show image/1."), "p.lp:2:1: expected '#defined name/arity.'"),
+        (change("classes(0,", "classes 0,"), r"p.lp:12:9: expected '\(', not '0'"),
+        (TEXT + "@", "p.lp:26:1: unexpected '@'"),
+        (TEXT + ".", "p.lp:26:1: expected a fact or a rule, not '.'"),
+        (TEXT + ":- image(X).", "p.lp:26:1: not a rule for a kernel or a class"),
+    ],
+)
+def test_errors_say_where_and_what(text, message):
+    with pytest.raises(ProgramError, match=message) as caught:
+        parse_program(text, "p.lp")
+    assert "\n" not in str(caught.value)
+
+
+@given(
+    st.integers(0, len(TEXT) - 1), st.sampled_from(['"', "(", ")", ".", ",", "X", "0", "-", " ", "%", ":-", "\n", ""])
+)
+@hypothesis_settings(max_examples=500)
+def test_a_damaged_text_is_a_program_or_a_program_error(at, replacement):
+    try:
+        program = parse_program(TEXT[:at] + replacement + TEXT[at + 1 :])
+    except ProgramError:
+        return
+    assert parse_program(print_program(program)) == program
+
+
+def test_files(tmp_path):
+    path = tmp_path / "p.lp"
+    save_program(PROGRAM, path)
+    assert load_program(path) == PROGRAM
+    assert [file.name for file in tmp_path.iterdir()] == ["p.lp"]
+    with pytest.raises(ProgramError, match=r"missing\.lp can't be read: No such file"):
+        load_program(tmp_path / "missing.lp")
+    with pytest.raises(ProgramError, match="can't be read"):
+        load_program(tmp_path)
+    path.write_bytes(b"format(1).\n\xff")
+    with pytest.raises(ProgramError, match=r"p.lp:2:1: not UTF-8"):
+        load_program(path)
