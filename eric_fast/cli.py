@@ -57,7 +57,7 @@ ProgramFile = Annotated[Path, typer.Argument(metavar="PROGRAM", help="A program'
 def main() -> None:
     """Run the command line; what the user can mend is one line on stderr and exit code 2."""
     try:
-        app()
+        app(prog_name="eric-fast")
     except EricError as error:
         stderr.print(f"error: {' '.join(str(error).split())}", markup=False, style="red")
         sys.exit(2)

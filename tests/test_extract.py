@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.tree import DecisionTreeClassifier
+
+from eric_fast.bits import BitMatrix
+from eric_fast.errors import CaptureError, SettingError
+from eric_fast.evaluate import predict_bits
+from eric_fast.extract import TreeOptions, extract_program, grow_tree, parse_min_leaf
+from eric_fast.program import atom_of
+from eric_fast.quantise import fit_quantiser, quantise_activations
+from tests.activations import make_activations
+
+
+def random_columns(n=500, n_columns=12, n_classes=4, seed=0):
+    rng = np.random.default_rng(seed)
+    columns = rng.integers(0, 2, (n, n_columns)).astype(np.float32)
+    target = (columns[:, :3] @ [1, 2, 1] + (rng.random(n) < 0.2)).astype(np.int64) % n_classes
+    return columns, target
+
+
+@pytest.mark.parametrize("criterion", ["entropy", "gini"])
+@pytest.mark.parametrize("limits", [{}, {"max_depth": 3}, {"max_rules": 7}, {"max_depth": 1}])
+def test_leaves_are_those_of_scikit_learn(criterion, limits):
+    columns, target = random_columns()
+    leaves = grow_tree(columns, target, TreeOptions(criterion, min_leaf=20, **limits))
+    fitted = DecisionTreeClassifier(
+        criterion=criterion,
+        min_samples_leaf=20,
+        max_depth=limits.get("max_depth"),
+        max_leaf_nodes=limits.get("max_rules"),
+        random_state=0,
+    ).fit(columns, target)
+    assert len(leaves) == fitted.get_n_leaves()
+    reached = np.zeros(len(columns), int)
+    for leaf in leaves:
+        inside = np.ones(len(columns), bool)
+        for literal in leaf.body:
+            inside &= columns[:, atom_of(literal)] == (literal >= 0)
+        assert inside.sum() == leaf.covered >= 20
+        assert (target[inside] == leaf.answer).sum() == leaf.correct
+        assert set(fitted.predict(columns[inside])) == {leaf.answer}
+        reached += inside
+    assert (reached == 1).all()
+
+
+def test_one_leaf_where_there_is_nothing_to_split():
+    columns, target = random_columns()
+    assert [leaf.body for leaf in grow_tree(columns, target, TreeOptions(max_rules=1))] == [()]
+    (leaf,) = grow_tree(columns, np.full(500, 2), TreeOptions())
+    assert (leaf.answer, leaf.covered, leaf.correct) == (2, 500, 500)
+    assert len(grow_tree(columns[:, :0], target, TreeOptions())) == 1
+
+
+@pytest.mark.parametrize(("text", "value"), [("250", 250), ("0.01", 0.01), ("1", 1), (".5", 0.5), ("1e-3", 0.001)])
+def test_min_leaf_is_a_number_or_a_share(text, value):
+    assert parse_min_leaf(text) == value
+    assert type(parse_min_leaf(text)) is type(value)
+
+
+def test_min_leaf_in_images():
+    assert TreeOptions(min_leaf=0.01).count_min_leaf(1347) == 14
+    assert TreeOptions(min_leaf=0.01).count_min_leaf(10) == 1
+    assert TreeOptions(min_leaf=25).count_min_leaf(10) == 25
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"criterion": "x"}, {"max_depth": 0}, {"max_rules": 0}, {"min_leaf": 0}, {"min_leaf": 0.6}, {"min_leaf": -0.1}],
+)
+def test_options_without_meaning_are_refused(options):
+    with pytest.raises(SettingError):
+        TreeOptions(**options)
+    with pytest.raises(SettingError):
+        parse_min_leaf("many")
+
+
+def extract(activations, min_leaf=10, **settings):
+    quantiser = fit_quantiser(activations)
+    bits = quantise_activations(activations, quantiser)
+    options = TreeOptions(min_leaf=min_leaf)
+    return extract_program(bits, quantiser, activations.predictions, activations.classes, options, **settings), bits
+
+
+def test_class_rules_answer_as_the_tree():
+    activations = make_activations(n_kernels=(6,))
+    program, bits = extract(activations)
+    columns = bits.to_bools().numpy()
+    fitted = DecisionTreeClassifier(criterion="entropy", min_samples_leaf=10, random_state=0)
+    expected = fitted.fit(columns, activations.predictions.numpy()).predict(columns)
+    predictions = predict_bits(program, bits)
+    assert predictions.classes.tolist() == expected.tolist()
+    covered = torch.bincount(predictions.rules, minlength=len(program.class_rules))
+    assert covered.tolist() == [rule.covered for rule in program.class_rules]
+
+
+def test_chain_has_rules_for_what_rules_mention_and_no_more():
+    activations = make_activations(n_kernels=(6, 9, 6))
+    program, _ = extract(activations, min_leaf=70)
+    mentioned = {atom_of(literal) for rule in program.class_rules for literal in rule.body}
+    for layer in reversed(program.layers[1:]):
+        rows = program.quantiser.rows_of_layer[layer]
+        heads = {rule.head for rule in program.kernel_rules if rule.head in rows}
+        assert heads <= mentioned
+        # A kernel may have no rule where its tree never says true.
+        assert {program.atoms[atom].layer for atom in mentioned} == {layer}
+        mentioned = {atom_of(literal) for rule in program.kernel_rules if rule.head in rows for literal in rule.body}
+    assert {program.atoms[atom].layer for atom in mentioned} == {"f0"}
+    everything, _ = extract(activations, min_leaf=70, all_kernels=True)
+    assert everything.class_rules == program.class_rules
+    assert set(program.kernel_rules) < set(everything.kernel_rules)
+
+
+def test_kernel_rules_answer_as_their_trees():
+    activations = make_activations()
+    program, bits = extract(activations, all_kernels=True)
+    names = [atom.name for atom in program.atoms]
+    derived = predict_bits(program, bits, with_bits=True).bits.select_atoms(names).to_bools()
+    truth = bits.to_bools().numpy()
+    below, own = program.quantiser.rows_of_layer["f0"], program.quantiser.rows_of_layer["f1"]
+    for head in own:
+        fitted = DecisionTreeClassifier(criterion="entropy", min_samples_leaf=10, random_state=0)
+        fitted.fit(truth[:, below.start : below.stop], truth[:, head])
+        assert fitted.predict(truth[:, below.start : below.stop]).tolist() == derived[:, head].tolist()
+
+
+def test_a_kernel_that_is_always_true_has_an_empty_body_and_one_never_true_no_rule():
+    activations = make_activations(40, n_kernels=(2, 3))
+    quantiser = fit_quantiser(activations)
+    bits = quantise_activations(activations, quantiser).to_bools()
+    bits[:, 2], bits[:, 3] = True, False
+    packed = BitMatrix.from_bools(bits, [atom.name for atom in quantiser.atoms])
+    target = bits[:, 4].long()
+    program = extract_program(packed, quantiser, target, ("a", "b"), TreeOptions(min_leaf=1), all_kernels=True)
+    assert [rule.body for rule in program.rules_of_atom[2]] == [()]
+    assert 3 not in program.rules_of_atom
+
+
+def test_one_class_only_is_refused():
+    activations = make_activations(predictions=torch.ones(300, dtype=torch.int64))
+    with pytest.raises(CaptureError, match="all 300 training images are of one class, 'b'.*at least two classes"):
+        extract(activations)

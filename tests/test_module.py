@@ -1,0 +1,82 @@
+import pytest
+import torch
+from torch import nn
+
+from eric_fast.capture import capture_activations, open_data, reduce_norm, wrap_model
+from eric_fast.digits_cnn import CLASSES, build, transform
+from eric_fast.errors import EricError, ModelError
+from eric_fast.extract import TreeOptions
+from eric_fast.module import RuleModule
+from eric_fast.pipeline import approximate_model, predict_activations
+from eric_fast.program import ClassRule, Program
+from eric_fast.quantiser import InputAtom, Quantiser
+
+ATOMS = Quantiser(tuple(InputAtom("f", k, ">", 0.5) for k in range(3)))
+
+
+@pytest.fixture(scope="module")
+def extracted():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build()
+    data = open_data("digits/test")
+    activations = capture_activations(wrap_model(network, transform(), CLASSES, "digits"), data)
+    images = torch.stack([transform()(data.load_image(i)) for i in range(64)])
+    layers, options = ["conv3.2", "conv4.2"], TreeOptions(min_leaf=5)
+    program = approximate_model(activations, layers=layers, target="label", options=options)
+    return network, activations, images, program
+
+
+@pytest.mark.parametrize("start", ["conv3.2", "conv4.2"])
+def test_images_norms_and_bits_give_what_the_pipeline_gives(extracted, start):
+    network, activations, images, program = extracted
+    expected = predict_activations(program, activations, start=start).classes[:64]
+    outputs = RuleModule(program, network, start=start)(images)
+    assert outputs.shape == (64, 10)
+    assert outputs.dtype == torch.float32
+    assert torch.equal(outputs.sum(dim=1), torch.ones(64))
+    assert torch.equal(outputs.argmax(dim=1), expected)
+    head = RuleModule(program, start=start)
+    norms = activations.norms[start][:64]
+    assert torch.equal(head(norms), outputs)
+    constants = torch.tensor([atom.constant for atom in program.quantiser.atoms_of_layer(start)])
+    assert torch.equal(head(norms > constants), outputs)
+
+
+def test_feature_maps_are_reduced_with_the_programs_norm(extracted):
+    *_, program = extracted
+    maps = torch.rand(5, 64, 3, 3, generator=torch.Generator().manual_seed(0))
+    head = RuleModule(program)
+    assert torch.equal(head(maps), head(reduce_norm(maps, "l1")))
+
+
+def test_votes_are_sums_and_first_is_one_hot():
+    rules = (ClassRule(0, (0,), weight=2, also=((1, -1),)), ClassRule(0, (1,), weight=0.5), ClassRule(1, (2,)))
+    bits = torch.tensor([[1, 1, 0], [0, 0, 1], [0, 0, 0], [1, 0, 1]], dtype=torch.bool)
+    vote = Program(ATOMS, ("a", "b"), rules, decision="vote")
+    assert RuleModule(vote)(bits).tolist() == [[2.5, -1], [0, 1], [0, 0], [2, 0]]
+    first = Program(ATOMS, ("a", "b"), rules)
+    assert RuleModule(first)(bits).tolist() == [[1, 0], [0, 1], [0, 0], [1, 0]]
+    assert RuleModule(Program(ATOMS, ("a", "b"), rules, default=1))(bits).tolist()[2] == [0, 1]
+    assert RuleModule(Program(ATOMS, ("a", "b"), rules, decision="vote", default=1))(bits).tolist()[2] == [0, 1]
+
+
+def test_module_sits_in_a_sequence_and_takes_an_empty_batch():
+    program = Program(ATOMS, ("a", "b"), (ClassRule(1, (0,)),))
+    network = nn.Sequential(nn.ReLU(), RuleModule(program))
+    assert network(torch.tensor([[1.0, -1.0, -1.0]])).tolist() == [[0, 1]]
+    assert network(torch.zeros(0, 3)).shape == (0, 2)
+    assert not list(network.parameters())
+
+
+def test_what_is_neither_maps_nor_norms_nor_bits_is_refused():
+    head = RuleModule(Program(ATOMS, ("a",), ()))
+    for bad in (torch.zeros(2, 2), torch.zeros(2, 3, 4), torch.zeros(2, 3).long(), torch.zeros(2, 4).bool()):
+        with pytest.raises(EricError, match="expected of layer 'f': maps"):
+            head(bad)
+
+
+def test_a_backbone_without_the_layer_is_refused(extracted):
+    network, _, images, _ = extracted
+    with pytest.raises(ModelError, match="'f' is not a layer of the model"):
+        RuleModule(Program(ATOMS, ("a",), ()), network)(images)

@@ -1,0 +1,76 @@
+import subprocess
+import sys
+
+import pytest
+
+from eric_fast.errors import OutputError
+from eric_fast.output import check_output, replace_file, replace_folder, write_json
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep" / "out.txt"
+    with pytest.raises(RuntimeError), replace_file(path, force=False) as part:
+        part.write_text("half")
+        raise RuntimeError
+    assert list(path.parent.iterdir()) == []
+    with replace_file(path, force=False) as part:
+        part.write_text("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_exists_is_kept_without_force_and_until_the_new_one_is_complete(tmp_path):
+    path = tmp_path / "out.txt"
+    path.write_text("old")
+    with pytest.raises(OutputError, match="exists; give --force"), replace_file(path, force=False):
+        pytest.fail("must not be reached")
+    with pytest.raises(RuntimeError), replace_file(path, force=True) as part:
+        part.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    write_json({"a": "é"}, path, force=True)
+    assert path.read_text(encoding="utf-8") == '{\n  "a": "é"\n}\n'
+
+
+def test_folders_likewise(tmp_path):
+    path = tmp_path / "out"
+    with replace_folder(path, force=False, marker="m.json") as new:
+        (new / "m.json").write_text("1")
+    with pytest.raises(OutputError, match="exists"), replace_folder(path, force=False, marker="m.json"):
+        pytest.fail("must not be reached")
+    with pytest.raises(RuntimeError), replace_folder(path, force=True, marker="m.json") as new:
+        raise RuntimeError
+    assert (path / "m.json").read_text() == "1"
+    with replace_folder(path, force=True, marker="m.json") as new:
+        (new / "m.json").write_text("2")
+    assert (path / "m.json").read_text() == "2"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path):
+    path = tmp_path / "photos"
+    path.mkdir()
+    (path / "holiday.jpg").write_text("x")
+    refused = pytest.raises(OutputError, match="not a folder with a m.json, so it is not replaced")
+    with refused, replace_folder(path, force=True, marker="m.json"):
+        pytest.fail("must not be reached")
+    assert (path / "holiday.jpg").exists()
+    with pytest.raises(OutputError, match="is a folder"), replace_file(path, force=True):
+        pytest.fail("must not be reached")
+
+
+def test_paths_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="is not a folder"):
+        check_output(tmp_path / "file" / "out", force=False)
+
+
+def test_a_folder_without_permission_is_one_line():
+    code = (
+        "import os; from pathlib import Path; from eric_fast.output import check_output\n"
+        "os.geteuid() or os.setuid(65534)  # root may write anywhere\n"
+        "check_output(Path('/proc/out'), force=False)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "OutputError: /proc/out can't be written: no permission in /proc" in done.stderr

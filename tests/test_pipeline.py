@@ -1,0 +1,120 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from eric_fast.errors import CaptureError, SettingError
+from eric_fast.extract import TreeOptions
+from eric_fast.pipeline import (
+    approximate_model,
+    evaluate_chains,
+    evaluate_program,
+    match_layers,
+    predict_activations,
+)
+from eric_fast.text import parse_program, print_program
+from tests.activations import make_activations
+
+OPTIONS = TreeOptions(min_leaf=10)
+
+
+@pytest.mark.parametrize("threshold", ["mean", "0.6*mean+0.7*std", "quantile:0.75", "split"])
+def test_images_in_another_order_give_the_same_program(threshold):
+    activations = make_activations(700)
+    order = torch.randperm(700, generator=torch.Generator().manual_seed(3))
+    texts = [
+        print_program(approximate_model(part, layers=["all"], threshold=threshold, options=OPTIONS))
+        for part in (activations, activations.take(order))
+    ]
+    assert texts[0] == texts[1]
+    assert "kernel_support" in texts[0]
+
+
+@pytest.mark.parametrize("threshold", ["mean", "0.6*mean+0.7*std", "quantile:0.75", "split"])
+def test_evaluation_images_change_nothing_in_the_program(threshold):
+    """The program comes from the training capture alone, and scoring leaves it as it is."""
+    train, test = make_activations(400), make_activations(300, seed=1)
+    program = approximate_model(train, layers=["all"], threshold=threshold, options=OPTIONS)
+    before = print_program(program)
+    extreme = replace(test, norms={layer: norms * 1e6 for layer, norms in test.norms.items()})
+    scores = evaluate_chains(program, test), evaluate_chains(program, extreme)
+    assert print_program(program) == before
+    # Thresholds refitted on the test images would undo the factor: the bits must be all true instead.
+    assert scores[0] != scores[1]
+    predictions = predict_activations(program, extreme, start="f2")
+    assert len(predictions.classes.unique()) == 1
+    # One changed training image does change the program: the text isn't blind to its input.
+    changed = {layer: torch.cat([norms[:-1], norms[-1:] * 1e6]) for layer, norms in train.norms.items()}
+    assert print_program(approximate_model(replace(train, norms=changed), threshold="mean", options=OPTIONS)) != before
+
+
+def test_chains_score_each_start_layer():
+    train, test = make_activations(600), make_activations(300, seed=1)
+    program = approximate_model(train, layers=["all"], options=OPTIONS)
+    scores = evaluate_chains(program, test)
+    assert [score.start_layer for score in scores] == ["f0", "f1", "f2"]
+    assert scores[0] == evaluate_program(program, test)
+    assert scores[2] == evaluate_program(program, test, start="f2")
+    assert scores[0].n_rules > scores[1].n_rules > scores[2].n_rules == len(program.class_rules)
+    assert scores[2].fidelity > 0.8
+    assert parse_program(print_program(program)) == program
+
+
+def test_target_label_uses_labels_where_they_are_known():
+    activations = make_activations(400)
+    labels = activations.labels.clone()
+    labels[::2] = -1
+    known = (labels >= 0).nonzero().flatten()
+    program = approximate_model(replace(activations, labels=labels), target="label", options=OPTIONS)
+    assert program.n_images == 200
+    expected = approximate_model(activations.take(known), target="label", options=OPTIONS)
+    assert program == expected
+    assert program.class_rules != approximate_model(activations.take(known), options=OPTIONS).class_rules
+    with pytest.raises(CaptureError, match="knows no label; use --target model"):
+        approximate_model(replace(activations, labels=torch.full((400,), -1)), target="label")
+    with pytest.raises(SettingError, match="target 'truth' is not one of model, label"):
+        approximate_model(activations, target="truth")
+
+
+def test_layers_are_matched_by_name_and_pattern():
+    known = ("conv1", "block.0.relu", "block.0.relu_1", "block.1.relu")
+    assert match_layers(None, known) == ["block.1.relu"]
+    assert match_layers(["all"], known) == list(known)
+    assert match_layers(["block.1.relu", "conv1"], known) == ["conv1", "block.1.relu"]
+    assert match_layers(["block.0.*"], known) == ["block.0.relu", "block.0.relu_1"]
+    assert match_layers(["all"], ("a", "all")) == ["all"]
+    with pytest.raises(CaptureError, match="no layer 'conv2'; did you mean 'conv1'"):
+        match_layers(["conv2"], known)
+    with pytest.raises(CaptureError, match="no layers"):
+        match_layers(None, ())
+
+
+def test_captures_of_another_model_or_with_other_classes_are_refused():
+    train = make_activations(400)
+    program = approximate_model(train, options=OPTIONS)
+    other = replace(train, settings=replace(train.settings, fingerprint="bad"))
+    with pytest.raises(CaptureError, match="from another model .fingerprint 5eed, the capture's is bad"):
+        evaluate_program(program, other)
+    evaluate_program(replace(program, fingerprint=""), other)  # written by hand, for no model in particular
+    with pytest.raises(CaptureError, match="first that differ are 'c' and 'z'"):
+        evaluate_program(program, replace(train, classes=("a", "b", "z")))
+    with pytest.raises(CaptureError, match="3 classes, the capture 4"):
+        evaluate_program(program, replace(train, classes=("a", "b", "c", "d")))
+
+
+def test_a_named_engine_is_never_changed():
+    program = approximate_model(make_activations(400), options=OPTIONS)
+    scores = [
+        evaluate_program(program, make_activations(100), engine=engine) for engine in ("reference", "cpu", "auto")
+    ]
+    assert scores[0] == scores[1] == scores[2]
+    if not torch.cuda.is_available():
+        with pytest.raises(SettingError, match="engine 'gpu' needs a CUDA device"):
+            evaluate_program(program, make_activations(100), engine="gpu")
+
+
+@pytest.mark.gpu
+def test_gpu_engine_scores_as_the_reference():
+    program = approximate_model(make_activations(400), layers=["all"], options=OPTIONS)
+    scores = [evaluate_program(program, make_activations(999), engine=engine) for engine in ("reference", "gpu")]
+    assert scores[0] == scores[1]

@@ -1,0 +1,153 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from sklearn.tree import DecisionTreeClassifier
+
+from eric_fast.activations import CaptureSettings
+from eric_fast.errors import CaptureError, SettingError
+from eric_fast.quantise import Threshold, find_best_splits, fit_quantiser, parse_threshold, quantise_activations
+from eric_fast.quantiser import InputAtom, Quantiser
+from tests.activations import make_activations
+
+
+@pytest.mark.parametrize(
+    ("text", "threshold"),
+    [
+        ("mean", Threshold("linear", mean_factor=1)),
+        ("0.6*mean+0.7*std", Threshold("linear", mean_factor=0.6, std_factor=0.7)),
+        (" 0.6 * mean - .7*std + 1e-3", Threshold("linear", 0.6, -0.7, 0.001)),
+        ("-std", Threshold("linear", std_factor=-1)),
+        ("1.5", Threshold("linear", constant=1.5)),
+        ("1e+2*mean", Threshold("linear", mean_factor=100)),
+        ("quantile:0.75", Threshold("quantile", quantile=0.75)),
+        ("split", Threshold("split")),
+    ],
+)
+def test_thresholds_are_read(text, threshold):
+    assert parse_threshold(text) == threshold
+
+
+@pytest.mark.parametrize("text", ["", "median", "2mean", "mean*2", "mean+", "+", "nan", "inf*std", "mean std", "1e999"])
+def test_what_is_no_threshold_is_refused(text):
+    with pytest.raises(SettingError, match="is not mean, split, quantile:0.75"):
+        parse_threshold(text)
+
+
+@pytest.mark.parametrize("text", ["quantile:", "quantile:1.01", "quantile:-1", "quantile:nan", "quantile:half"])
+def test_what_is_no_quantile_is_refused(text):
+    with pytest.raises(SettingError, match="between 0 and 1"):
+        parse_threshold(text)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "expected"),
+    [
+        ("mean", lambda x: x.mean(axis=0)),
+        ("0.6*mean+0.7*std", lambda x: 0.6 * x.mean(axis=0) + 0.7 * x.std(axis=0)),
+        ("quantile:0.75", lambda x: np.quantile(x, 0.75, axis=0)),
+        ("0.25", lambda x: np.full(x.shape[1], 0.25)),
+    ],
+)
+def test_thresholds_and_bits_by_numpy(threshold, expected):
+    activations = make_activations()
+    quantiser = fit_quantiser(activations, threshold=threshold)
+    bits = quantise_activations(activations, quantiser)
+    for layer, norms in activations.norms.items():
+        values = expected(norms.double().numpy()).astype(np.float32)
+        atoms = quantiser.atoms_of_layer(layer)
+        assert [atom.constant for atom in atoms] == values.tolist()
+        found = bits.select_atoms([atom.name for atom in atoms]).to_bools()
+        assert np.array_equal(found.numpy(), norms.numpy() > values)
+
+
+@pytest.mark.parametrize("threshold", ["mean", "0.6*mean+0.7*std", "quantile:0.3", "split"])
+def test_the_order_of_images_changes_no_threshold(threshold):
+    activations = make_activations(997)
+    order = torch.randperm(997, generator=torch.Generator().manual_seed(5))
+    fitted = [
+        fit_quantiser(part, part.predictions, threshold=threshold) for part in (activations, activations.take(order))
+    ]
+    assert fitted[0] == fitted[1]
+
+
+@pytest.mark.parametrize("criterion", ["entropy", "gini"])
+@given(seed=st.integers(0, 10**6), n=st.integers(2, 60), n_values=st.integers(1, 20), n_classes=st.integers(2, 5))
+@hypothesis_settings(max_examples=100)
+def test_splits_are_as_good_as_scikit_learns(criterion, seed, n, n_values, n_classes):
+    rng = np.random.default_rng(seed)
+    norms = rng.integers(0, n_values, (n, 1)).astype(np.float32) / 7
+    target = rng.integers(0, n_classes, n)
+    found = find_best_splits(torch.from_numpy(norms), torch.from_numpy(target), criterion).item()
+    stump = DecisionTreeClassifier(criterion=criterion, max_depth=1, random_state=0).fit(norms, target).tree_
+    if len(np.unique(norms)) == 1:
+        assert found == norms[0, 0]
+        return
+
+    def weigh(threshold):
+        above = norms[:, 0] > threshold
+        sides = [np.bincount(side) for side in (target[above], target[~above])]
+        assert all(side.sum() for side in sides)
+        shares = [side[side > 0] / side.sum() for side in sides]
+        if criterion == "gini":
+            impurity = [1 - (p**2).sum() for p in shares]
+        else:
+            impurity = [-(p * np.log2(p)).sum() for p in shares]
+        return sum(side.sum() * i for side, i in zip(sides, impurity, strict=True))
+
+    if stump.node_count > 1:  # scikit-learn doesn't split where nothing is gained
+        assert weigh(found) == pytest.approx(weigh(stump.threshold[0]), abs=1e-4)
+
+
+def test_a_split_lies_between_its_neighbours_even_where_they_touch():
+    low = np.float32(1.0)
+    high = np.nextafter(low, np.float32(2))
+    norms = torch.tensor([[low], [high]])
+    threshold = find_best_splits(norms, torch.tensor([0, 1])).item()
+    assert norms.gt(np.float32(threshold)).flatten().tolist() == [False, True]
+
+
+def test_constant_kernels_are_kept_and_reported(caplog):
+    norms = {"f": torch.tensor([[1.0, 0.0], [2.0, 0.0]])}
+    activations = make_activations(2, norms=norms)
+    with caplog.at_level(logging.WARNING, "eric_fast"):
+        quantiser = fit_quantiser(activations)
+    assert len(quantiser.atoms) == 2
+    assert "layer 'f': 1 kernels are constant (1)" in caplog.text
+    assert quantise_activations(activations, quantiser).to_bools()[:, 1].tolist() == [False, False]
+
+
+def test_no_images_give_no_threshold():
+    with pytest.raises(CaptureError, match="at least one training image"):
+        fit_quantiser(make_activations(0))
+
+
+def test_a_split_needs_a_target_and_a_known_criterion():
+    with pytest.raises(SettingError, match="needs a target"):
+        fit_quantiser(make_activations(), threshold="split")
+    with pytest.raises(SettingError, match="criterion 'chaos'"):
+        fit_quantiser(make_activations(), criterion="chaos")
+
+
+def test_captures_that_do_not_fit_are_refused():
+    activations = make_activations()
+    quantiser = fit_quantiser(activations)
+    with pytest.raises(CaptureError, match="lacks layer 'f1' of the program; there are 'f0'"):
+        quantise_activations(activations.select_layers(["f0"]), quantiser)
+    narrow = {layer: norms[:, :4] for layer, norms in activations.norms.items()}
+    with pytest.raises(CaptureError, match="needs kernel 5 of layer 'f0', which has 4 kernels"):
+        quantise_activations(make_activations(norms=narrow), quantiser)
+    other = CaptureSettings(model="made", fingerprint="5eed", data="up", norm="max")
+    with pytest.raises(CaptureError, match="needs norm 'l1', the capture holds 'max'.*--norm l1"):
+        quantise_activations(make_activations(settings=other), quantiser)
+
+
+def test_every_operator_compares_in_float32():
+    quantiser = Quantiser(tuple(InputAtom("f0", k, op, 0.1) for k, op in enumerate((">", "<=", "=="))))
+    norms = {"f0": torch.tensor([[0.1] * 3, [0.2] * 3], dtype=torch.float32)}
+    bits = quantise_activations(make_activations(2, norms=norms), quantiser).to_bools()
+    assert bits.tolist() == [[False, True, True], [True, False, False]]
