@@ -2,6 +2,8 @@
 
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -100,7 +102,7 @@ def train_digits(path: Path, *, progress: Progress = ignore_progress) -> None:
     data, transform = open_data("digits/train"), digits_cnn.transform()
     images = torch.stack([transform(data.load_image(i)) for i in range(len(data))])  # [n, 1, 8, 8]
     labels = torch.tensor([int(data.folders[label]) for label in data.folder_labels])
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(0)
         model = digits_cnn.build().train()
         n_steps = N_EPOCHS * -(-len(images) // BATCH_SIZE)
@@ -115,6 +117,17 @@ def train_digits(path: Path, *, progress: Progress = ignore_progress) -> None:
                 schedule.step()
         progress("train a CNN", N_EPOCHS, N_EPOCHS)
     save_file(model.state_dict(), path.with_suffix(".safetensors"))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """On batches this small, threads wait for each other longer than they work, and much longer on a busy machine."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def measure_speed(program: Program, bits: BitMatrix, n_runs: int = 5) -> float:
