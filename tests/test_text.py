@@ -14,10 +14,29 @@ from eric_fast.text.names import name_predicates, quote, unquote
 from tests.make_programs import programs
 
 TEXT = """\
+% Where this program comes from.
 format(1).
-#defined image/1. #defined fires/2. #defined rule/3. #defined classes/2. #defined default/1.
-#defined k_f_0/1. #defined k_f_1/1. #defined k_f_2/1.
 
+% Classes.
+classes(0,"sea lion").
+classes(1,"é").
+
+% Class rules: rule(NUMBER,CLASS,WEIGHT), support(NUMBER,IMAGES COVERED,OF THOSE CORRECT), the rule itself.
+rule(1,"sea lion",1). support(1,5,4). fires(X,1) :- image(X), k_f_0(X), not k_g_0(X).
+rule(2,"é",1). fires(X,2) :- image(X).
+
+% Kernel rules; several for one kernel are alternatives.
+kernel_support(k_g_0,1,7,7). k_g_0(X) :- image(X), k_f_1(X), not k_f_2(X).
+
+% How class rules become one class.
+decision("first").
+default("é").
+seen(X,R) :- fires(X,R).
+seen(X,R+1) :- seen(X,R), rule(R+1,_,_).
+class(X,C) :- fires(X,R), not seen(X,R-1), rule(R,C,_).
+class(X,C) :- image(X), default(C), not fires(X,_).
+
+% What each atom means: norm of kernel NUMBER of LAYER, compared.
 norm("l1").
 kernel(k_f_0,"f",0,">","12.25").
 kernel(k_f_1,"f",1,">","3e-05").
@@ -25,20 +44,9 @@ kernel(k_f_2,"f",2,">","0.1").
 kernel(k_g_0,"g",0,">","1.0").
 label(k_f_1,"wheels").
 
-classes(0,"sea lion").
-classes(1,"é").
-
-rule(1,"sea lion",1). support(1,5,4). fires(X,1) :- image(X), k_f_0(X), not k_g_0(X).
-rule(2,"é",1). fires(X,2) :- image(X).
-
-kernel_support(k_g_0,1,7,7). k_g_0(X) :- image(X), k_f_1(X), not k_f_2(X).
-
-decision("first").
-default("é").
-seen(X,R) :- fires(X,R).
-seen(X,R+1) :- seen(X,R), rule(R+1,_,_).
-class(X,C) :- fires(X,R), not seen(X,R-1), rule(R,C,_).
-class(X,C) :- image(X), default(C), not fires(X,_).
+% What clingo is given from outside, or may find empty.
+#defined image/1. #defined fires/2. #defined rule/3. #defined classes/2. #defined default/1.
+#defined k_f_0/1. #defined k_f_1/1. #defined k_f_2/1.
 """
 PROGRAM = Program(
     quantiser=Quantiser(
@@ -141,48 +149,48 @@ def change(old, new):
         (change("format(1)", "format(2)"), "p.lp: not a program of format 1: it is of format 2"),
         (
             change('"é",1). fires', '"è",1). fires'),
-            "p.lp:16:1: 'è' is not a class of this program; did you mean 'é'|sea",
+            "p.lp:10:1: 'è' is not a class of this program; did you mean 'é'|sea",
         ),
-        (change("not k_g_0(X)", "not k_gg_0(X)"), "p.lp:15:77: 'k_gg_0' is not an atom.*did you mean 'k_g_0'"),
-        (change("k_f_0(X), not", "k_f_0(X); not"), "p.lp:15:71: expected ',' or '.', not ';'"),
-        (change("k_f_0(X), not", "k_f_0(Y), not"), "p.lp:15:.*expected a literal such as"),
-        (change("image(X), k_f_0(X)", "k_f_0(X)"), "p.lp:15:.*starts with 'image"),
-        (change('"first").', '"first")'), "p.lp:21:1: expected '.' or ':-'"),
-        (TEXT.rstrip().removesuffix("."), "p.lp:25:.*expected '.' after"),
-        (change('"12.25"', '"wide"'), 'p.lp:6:24: "wide" is not a number'),
+        (change("not k_g_0(X)", "not k_gg_0(X)"), "p.lp:9:77: 'k_gg_0' is not an atom.*did you mean 'k_g_0'"),
+        (change("k_f_0(X), not", "k_f_0(X); not"), "p.lp:9:71: expected ',' or '.', not ';'"),
+        (change("k_f_0(X), not", "k_f_0(Y), not"), "p.lp:9:.*expected a literal such as"),
+        (change("image(X), k_f_0(X)", "k_f_0(X)"), "p.lp:9:.*starts with 'image"),
+        (change('"first").', '"first")'), "p.lp:17:1: expected '.' or ':-'"),
+        (TEXT.rstrip().removesuffix("."), "p.lp:33:.*expected '.' after"),
+        (change('"12.25"', '"wide"'), 'p.lp:25:24: "wide" is not a number'),
         (change('"12.25"', '"nan"'), "p.lp: f:0: the threshold nan is not a finite"),
-        (change('"12.25"', "12"), "p.lp:6:24: expected a float, not 12"),
-        (change('0,">","12.25"', '0.5,">","12.25"'), r"p.lp:6:19: expected ',' or '\)', not '.'"),
+        (change('"12.25"', "12"), "p.lp:25:24: expected a float, not 12"),
+        (change('0,">","12.25"', '0.5,">","12.25"'), r"p.lp:25:19: expected ',' or '\)', not '.'"),
         (
             change('"f",0,">"', '"f",">"'),
-            r"p.lp:6:1: kernel takes 5 arguments \(name, string, number, string, float\), not 4",
+            r"p.lp:25:1: kernel takes 5 arguments \(name, string, number, string, float\), not 4",
         ),
-        (change('norm("l1").', 'norm("l1"). norm("l1").'), "p.lp:5:13: a second fact norm"),
-        (change('rule(2,"é",1).', 'rule(1,"é",1).'), r"p.lp:16:1: a second fact rule\(1,...\)"),
-        (change("fires(X,2)", "fires(X,1)"), "p.lp:16:16: a second body for class rule 1"),
-        (change("fires(X,2)", "fires(X,3)"), r"p.lp:16:.*fires\(X,3\) has no fact rule"),
+        (change('norm("l1").', 'norm("l1"). norm("l1").'), "p.lp:24:13: a second fact norm"),
+        (change('rule(2,"é",1).', 'rule(1,"é",1).'), r"p.lp:10:1: a second fact rule\(1,...\)"),
+        (change("fires(X,2)", "fires(X,1)"), "p.lp:10:16: a second body for class rule 1"),
+        (change("fires(X,2)", "fires(X,3)"), r"p.lp:10:.*fires\(X,3\) has no fact rule"),
         (change('rule(2,"é",1).', 'rule(3,"é",1).'), r"p.lp: rules are numbered from 1 without gaps, and rule\(2"),
-        (change("fires(X,2) :- image(X).", ""), "p.lp:16:1: rule 2 has no body"),
+        (change("fires(X,2) :- image(X).", ""), "p.lp:10:1: rule 2 has no body"),
         (change("classes(1,", "classes(2,"), "p.lp: classes are numbered from 0 without gaps; 1 is missing"),
-        (change("support(1,5,4)", "support(3,5,4)"), "p.lp:15:23: there is no rule 3"),
-        (change("kernel_support(k_g_0,1", "kernel_support(k_g_0,2"), "p.lp:18:1: there is no rule 2 for 'k_g_0'"),
+        (change("support(1,5,4)", "support(3,5,4)"), "p.lp:9:23: there is no rule 3"),
+        (change("kernel_support(k_g_0,1", "kernel_support(k_g_0,2"), "p.lp:13:1: there is no rule 2 for 'k_g_0'"),
         (change("support(1,5,4)", "support(1,5,99999999999)"), r"99999999999 is past 2\^31 - 1"),
         (change("k_f_1(X), not", "k_g_0(X), not"), "p.lp: recursion: g:0 <- g:0"),
         (change("k_g_0(X) :- image", "k_f_0(X) :- image"), "lowest layer|there is no rule 1"),
-        (change("k_g_0(X) :- image", "not k_g_0(X) :- image"), "p.lp:18:30: the head of a rule can't be negated"),
+        (change("k_g_0(X) :- image", "not k_g_0(X) :- image"), "p.lp:13:30: the head of a rule can't be negated"),
         (change("seen(X,R) :- fires(X,R).", ""), r"p.lp: the rule 'seen\(X,R\) :- fires\(X,R\).' is missing"),
-        (change("not seen(X,R-1)", "not seen(X,R-2)"), "p.lp:24:1: not a rule for a kernel or a class"),
-        (TEXT + "seen(X,R) :- fires(X,R).", "p.lp:26:1: this rule stands above already"),
-        (change('default("é")', 'defualt("é")'), "p.lp:21:1: 'defualt' is not a fact.*did you mean 'default'"),
-        (change('"wheels"', '"whe\tels\\t"'), "p.lp:10:13: unexpected '\"'; a string ends on its line"),
-        (change("label(k_f_1", "label(k_f_9"), "p.lp:10:1: 'k_f_9' is not an atom"),
+        (change("not seen(X,R-1)", "not seen(X,R-2)"), "p.lp:20:1: not a rule for a kernel or a class"),
+        (TEXT + "seen(X,R) :- fires(X,R).", "p.lp:34:1: this rule stands above already"),
+        (change('default("é")', 'defualt("é")'), "p.lp:17:1: 'defualt' is not a fact.*did you mean 'default'"),
+        (change('"wheels"', '"whe\tels\\t"'), "p.lp:29:13: unexpected '\"'; a string ends on its line"),
+        (change("label(k_f_1", "label(k_f_9"), "p.lp:29:1: 'k_f_9' is not an atom"),
         (change('"l1"', '"l7"'), "p.lp: norm 'l7' is not one of"),
-        (change("kernel(k_f_0,", "kernel(f_0,"), "p.lp:6:1: the predicate of a kernel starts with 'k_'"),
-        (change("#defined image/1.", "#show image/1."), "p.lp:2:1: expected '#defined name/arity.'"),
-        (change("classes(0,", "classes 0,"), r"p.lp:12:9: expected '\(', not '0'"),
-        (TEXT + "@", "p.lp:26:1: unexpected '@'"),
-        (TEXT + ".", "p.lp:26:1: expected a fact or a rule, not '.'"),
-        (TEXT + ":- image(X).", "p.lp:26:1: not a rule for a kernel or a class"),
+        (change("kernel(k_f_0,", "kernel(f_0,"), "p.lp:25:1: the predicate of a kernel starts with 'k_'"),
+        (change("#defined image/1.", "#show image/1."), "p.lp:32:1: expected '#defined name/arity.'"),
+        (change("classes(0,", "classes 0,"), r"p.lp:5:9: expected '\(', not '0'"),
+        (TEXT + "@", "p.lp:34:1: unexpected '@'"),
+        (TEXT + ".", "p.lp:34:1: expected a fact or a rule, not '.'"),
+        (TEXT + ":- image(X).", "p.lp:34:1: not a rule for a kernel or a class"),
     ],
 )
 def test_errors_say_where_and_what(text, message):

@@ -12,18 +12,23 @@ def print_program(program: Program) -> str:
     Whoever runs clingo adds `image("id").` for each image, and the bits of the lowest layer as `k_...("id").`
     """
     predicates = name_predicates(program)
-    sections = [
-        _print_header(program, predicates),
-        _print_quantiser(program, predicates),
-        [f"classes({i},{quote(name)})." for i, name in enumerate(program.classes)],
-        _print_class_rules(program, predicates),
-        _print_kernel_rules(program, predicates),
-        _print_decision(program),
-    ]
-    return "\n\n".join("\n".join(lines) for lines in map(list, sections) if lines) + "\n"
+    sections = (
+        ("Where this program comes from.", _print_origin(program)),
+        ("Classes.", (f"classes({i},{quote(name)})." for i, name in enumerate(program.classes))),
+        (
+            "Class rules: rule(NUMBER,CLASS,WEIGHT), support(NUMBER,IMAGES COVERED,OF THOSE CORRECT), the rule itself.",
+            _print_class_rules(program, predicates),
+        ),
+        ("Kernel rules; several for one kernel are alternatives.", _print_kernel_rules(program, predicates)),
+        ("How class rules become one class.", _print_decision(program)),
+        ("What each atom means: norm of kernel NUMBER of LAYER, compared.", _print_quantiser(program, predicates)),
+        ("What clingo is given from outside, or may find empty.", _print_defined(program, predicates)),
+    )
+    parts = [[f"% {title}", *lines] for title, lines in sections]
+    return "\n\n".join("\n".join(part) for part in parts if len(part) > 1) + "\n"
 
 
-def _print_header(program: Program, predicates: Sequence[str]) -> Iterator[str]:
+def _print_origin(program: Program) -> Iterator[str]:
     yield f"format({FORMAT})."
     if program.fingerprint:
         yield f"fingerprint({quote(program.fingerprint)})."
@@ -31,6 +36,9 @@ def _print_header(program: Program, predicates: Sequence[str]) -> Iterator[str]:
         yield f"trained_on({program.n_images})."
     for key, value in program.settings:
         yield f"setting({quote(key)},{quote(value)})."
+
+
+def _print_defined(program: Program, predicates: Sequence[str]) -> Iterator[str]:
     helpers = ["image/1", "fires/2", "rule/3", "classes/2", "default/1"]
     helpers += ["also/3", "base/2"] if program.decision == "vote" else []
     given = [f"{name}/1" for atom, name in enumerate(predicates) if atom not in program.rules_of_atom]
