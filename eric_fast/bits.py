@@ -94,6 +94,8 @@ class BitMatrix:
         return BitMatrix(self.words[rows], self.n_samples, tuple(names))
 
     def validate(self) -> None:
+        if not isinstance(self.n_samples, int) or self.n_samples < 0 or not isinstance(self.words, Tensor):
+            raise EricError(f"bits are a tensor of words and a number of samples, not of {self.n_samples!r}")
         shape = (len(self.atoms), count_words(self.n_samples))
         if self.words.dtype != torch.int32 or self.words.shape != shape:
             raise EricError(f"words must be int32 {list(shape)}, not {self.words.dtype} {list(self.words.shape)}")

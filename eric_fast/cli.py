@@ -1,6 +1,8 @@
 """The command line: thin shells over the API, with the same words. torch loads inside the commands, not for --help."""
 
 import csv
+import os
+import signal
 import sys
 import time
 from importlib.metadata import version
@@ -9,22 +11,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eric_fast.console import show_notes, show_progress, stderr, stdout
-from eric_fast.errors import EricError, SettingError
-from eric_fast.output import check_output, replace_file, write_json
+from eric_fast.console import prepare_streams, show_notes, show_progress, stderr, stdout
+from eric_fast.errors import EricError, OutputError, SettingError
+from eric_fast.output import check_file, check_folder, replace_file, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eric_fast.activations import Activations
     from eric_fast.program import Program
+    from eric_fast.progress import Progress
 
+UsageError: Any = typer.BadParameter.__base__  # typer's own, or click's, by typer's version
 app = typer.Typer(
     name="eric-fast",
     help="Turn a trained CNN into a logic program over its kernels (ERIC, arXiv 2010.09452), and evaluate it.\n\n"
     "The way: capture (run the network over images) -> extract (a program from the training capture) -> "
     "evaluate (the program on the test capture) -> show, predict. `eric-fast demo` does it all on real digits.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -51,24 +54,52 @@ Limit = Annotated[int | None, typer.Option(help="Take this many images, evenly s
 SkipBad = Annotated[bool, typer.Option("--skip-bad-images", help="Leave unreadable images out, and count them.")]
 Engine = Annotated[str, typer.Option(help="reference, cpu, gpu, or auto (where the bits are).")]
 Start = Annotated[str | None, typer.Option(help="The layer whose bits are given; the program's lowest by default.")]
+_NETWORK_DEFAULTS = {
+    "model": None,
+    "weights": None,
+    "dtype": "float32",
+    "device": "auto",
+    "batch_size": 64,
+    "workers": 0,
+    "limit": None,
+    "skip_bad_images": False,
+}
 ProgramFile = Annotated[Path, typer.Argument(metavar="PROGRAM", help="A program's text file, from extract.")]
 
 
 def main() -> None:
     """Run the command line; what the user can mend is one line on stderr and exit code 2."""
+    prepare_streams()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that half outputs are removed
     try:
-        app(prog_name="eric-fast")
+        sys.exit(app(prog_name="eric-fast", standalone_mode=False) or 0)
     except EricError as error:
-        stderr.print(f"error: {' '.join(str(error).split())}", markup=False, style="red")
-        sys.exit(2)
+        message = str(error)
+    except UsageError as error:
+        message = f"{error.format_message()} Try --help."
+    except BrokenPipeError:  # whoever read the output, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        message = f"{error.filename or 'the output'}: {error.strerror}"
+    except (KeyboardInterrupt, typer.Abort):
+        message = "interrupted; what was not complete is not written"
+        stderr.print(f"error: {message}", markup=False, style="red")
+        sys.exit(130)
+    stderr.print(f"error: {' '.join(message.split())}", markup=False, style="red")
+    sys.exit(2)
 
 
 @app.callback(invoke_without_command=True)
-def _start(show_version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+def _start(
+    context: typer.Context,
+    show_version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
     show_notes()
     if show_version:
         stdout.print(f"eric-fast {version('eric-fast')}")
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        stdout.print(context.get_help(), markup=False)
 
 
 @app.command()
@@ -80,8 +111,8 @@ def demo(
     force: Force = False,
 ) -> None:
     """Train a small CNN on handwritten digits, extract its program, and score it: seconds, nothing to download."""
-    _check_outputs(json, force=force)
-    check_output(output, force=force)
+    _check_paths([json], [], force=force)
+    check_folder(output, force=force, marker="metrics.json")
     with show_progress() as progress:
         progress("load torch", 0, 1)
         from eric_fast.demo import METRICS, run_demo
@@ -130,8 +161,8 @@ def capture(
     Layers are by default all activations that follow convolutions. Capture training and test images apart: programs
     are extracted from the one and scored on the other.
     """
-    _check_outputs(json, force=force)
-    check_output(output, force=force)
+    _check_paths([json], [output, data], force=force)
+    check_folder(output, force=force, marker="manifest.json")
     from eric_fast.activations import share_correct
     from eric_fast.capture import capture_activations, load_model, open_data, save_activations
 
@@ -204,7 +235,7 @@ def extract(
     force: Force = False,
 ) -> None:
     """Extract a logic program from a capture of the training images."""
-    _check_outputs(json, output, force=force)
+    _check_paths([output, json], [capture], force=force)
     from eric_fast.capture import load_activations
     from eric_fast.extract import TreeOptions, parse_min_leaf
     from eric_fast.pipeline import approximate_model
@@ -262,13 +293,14 @@ def evaluate(
     force: Force = False,
 ) -> None:
     """Score a program: fidelity to the model, accuracy, coverage, size, confusion."""
-    _check_outputs(json, force=force)
-    from eric_fast.pipeline import evaluate_chains, evaluate_program
-    from eric_fast.report import MOST_CLASSES, describe_disagreements, tabulate_confusion, tabulate_scores
+    _check_paths([json], [program_file, source], force=force)
+    from eric_fast.pipeline import evaluate_chains, evaluate_program, find_device
+    from eric_fast.report import describe_disagreements, fits_terminal, tabulate_confusion, tabulate_scores
     from eric_fast.text import load_program
 
     program = load_program(program_file)
     layers = list(program.layers) if chains else [program.layer_to_start(start)]
+    find_device(engine)
     with show_progress() as progress:
         activations = _find_activations(
             program,
@@ -284,17 +316,22 @@ def evaluate(
             skip_bad_images=skip_bad_images,
             progress=progress,
         )
-        score = evaluate_program(program, activations, start=start, engine=engine)
-        rows = evaluate_chains(program, activations, engine=engine, progress=progress) if chains else [score]
+        rows = evaluate_chains(program, activations, engine=engine, progress=progress) if chains else []
+        whole = chains and start in (None, program.layers[0])
+        score = rows[0] if whole else evaluate_program(program, activations, start=start, engine=engine)
     if json is not None:
-        content = {**score.to_dict(), "classes": list(program.classes), "chains": [row.to_dict() for row in rows]}
+        content = {
+            **score.to_dict(),
+            "classes": list(program.classes),
+            "chains": [row.to_dict(with_confusion=False) for row in rows],
+        }
         write_json({**content, "n_bad_images": activations.settings.n_bad_images}, json, force=force)
     if activations.settings.n_bad_images:
         stdout.print(f"left out {activations.settings.n_bad_images:,} images that can't be read")
     accuracy = "unknown, as labels are" if score.model_accuracy is None else f"{score.model_accuracy:.4f}"
     stdout.print(f"{score.n_images:,} images; model accuracy {accuracy}")
-    stdout.print(tabulate_scores(rows))
-    if len(program.classes) <= MOST_CLASSES:
+    stdout.print(tabulate_scores(rows or [score]))
+    if fits_terminal(program):
         stdout.print(tabulate_confusion(program, score))
     else:
         for line in describe_disagreements(program, score):
@@ -319,11 +356,12 @@ def predict(
     force: Force = False,
 ) -> None:
     """Write one row per image: id, prediction (empty where no rule fires), and the number of the rule that decided."""
-    check_output(output, force=force)
-    from eric_fast.pipeline import predict_activations
+    _check_paths([output], [program_file, source], force=force)
+    from eric_fast.pipeline import find_device, predict_activations
     from eric_fast.text import load_program
 
     program = load_program(program_file)
+    find_device(engine)
     with show_progress() as progress:
         activations = _find_activations(
             program,
@@ -377,25 +415,46 @@ def show(
 
 
 def _find_activations(
-    program: "Program", source: str, model: str | None, weights: str | None, *, layers: "Sequence[str]", **settings: Any
+    program: "Program",
+    source: str,
+    model: str | None,
+    weights: str | None,
+    *,
+    layers: "Sequence[str]",
+    progress: "Progress",
+    **settings: Any,
 ) -> "Activations":
     """A capture as it was stored, or one made now of these layers, with the program's norm."""
     from eric_fast.capture import capture_activations, is_capture, load_activations, load_model, open_data
+    from eric_fast.pipeline import check_fingerprint
 
     if is_capture(source):
+        given = {"model": model, "weights": weights, **settings}
+        useless = [f"--{name.replace('_', '-')}" for name, value in given.items() if value != _NETWORK_DEFAULTS[name]]
+        if useless:
+            raise SettingError(f"{source} is a capture, where {', '.join(useless)} means nothing; leave it out")
         return load_activations(source)
+    images = open_data(source)
     if model is None:
-        images = open_data(source)
         raise SettingError(f"{source} is not a capture but {len(images):,} images; name the network too, with --model")
+    network = load_model(model, weights)
+    check_fingerprint(program, network.fingerprint)
     norm = program.quantiser.norm
-    return capture_activations(load_model(model, weights), open_data(source), layers=layers, norm=norm, **settings)
+    return capture_activations(network, images, layers=layers, norm=norm, progress=progress, **settings)
 
 
-def _check_outputs(*paths: Path | None, force: bool) -> None:
-    for path in paths:
-        if path is not None:
-            check_output(path, force=force)
+def _check_paths(files: "Sequence[Path | None]", others: "Sequence[Path | str]", *, force: bool) -> None:
+    """Refuse, before any work, files that can't be written or that are another path of the same command."""
+    taken = {Path(other).resolve() for other in others}
+    for path in files:
+        if path is None:
+            continue
+        check_file(path, force=force)
+        if path.resolve() in taken:
+            raise OutputError(f"{path} is given twice in one command; write to another path")
+        taken.add(path.resolve())
 
 
 def _split_commas(names: list[str] | None) -> list[str] | None:
-    return None if names is None else [part for name in names for part in name.split(",") if part]
+    """None where the option isn't given; an option given without a name stays, to be refused."""
+    return None if names is None else [part.strip() for name in names for part in name.split(",")]

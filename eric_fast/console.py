@@ -1,18 +1,30 @@
 """The terminal: progress bars, notes and errors on stderr, so that stdout holds results alone."""
 
+import io
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from eric_fast.progress import Progress as ProgressCallback
 
-stdout = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 120)
+stdout = Console(soft_wrap=True, highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 120)
 stderr = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def prepare_streams() -> None:
+    """Make printing safe: a closed stdout swallows, and what its encoding lacks is escaped."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  it lasts as long as the process
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 class NoteHandler(logging.Handler):

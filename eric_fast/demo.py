@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 
-from eric_fast import digits_cnn
+from eric_fast import digits_cnn, kernels
 from eric_fast.bits import BitMatrix
 from eric_fast.capture import capture_activations, load_activations, load_model, open_data, save_activations
-from eric_fast.evaluate import Score, predict_bits
+from eric_fast.compile import compile_program
+from eric_fast.evaluate import Score
 from eric_fast.extract import TreeOptions
 from eric_fast.output import replace_folder, write_json
 from eric_fast.pipeline import approximate_model, evaluate_chains
@@ -50,7 +51,7 @@ class DemoResult:
         """What `metrics.json` holds: the score from the highest layer, and the others under `chains`."""
         return {
             **self.scores[-1].to_dict(),
-            "chains": [score.to_dict() for score in self.scores],
+            "chains": [score.to_dict(with_confusion=False) for score in self.scores],
             "images_per_s": self.images_per_s,
             "seconds": self.seconds,
         }
@@ -130,12 +131,13 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(n_threads)
 
 
-def measure_speed(program: Program, bits: BitMatrix, n_runs: int = 5) -> float:
-    """Images a second that the program classifies from the bits of its highest layer: median of a few warm runs."""
-    layer = program.layers[-1]
+def measure_speed(program: Program, bits: BitMatrix, n_runs: int = 21) -> float:
+    """Images a second that the compiled program classifies from the bits of its highest layer: median of warm runs."""
+    plan = compile_program(program, program.layers[-1])
+    words = bits.select_atoms([program.atoms[atom].name for atom in plan.atoms[: plan.n_inputs].tolist()]).words
     seconds = []
     for _ in range(1 + n_runs):
         start = time.perf_counter()
-        predict_bits(program, bits, start=layer)
+        kernels.evaluate(plan, words, bits.n_samples)
         seconds.append(time.perf_counter() - start)
     return bits.n_samples / median(seconds[1:])

@@ -37,7 +37,7 @@ class EricClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        threshold: str = "mean",
+        threshold: str | float = "mean",
         *,
         criterion: str = "entropy",
         max_depth: int | None = None,
@@ -63,7 +63,7 @@ class EricClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, target = np.unique(labels, return_inverse=True)
         options = TreeOptions(self.criterion, self.max_depth, self.min_leaf, self.max_rules)
         activations = self._wrap(features, target)
-        self.program_ = approximate_model(activations, threshold=self.threshold, target="label", options=options)
+        self.program_ = approximate_model(activations, threshold=str(self.threshold), target="label", options=options)
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
@@ -77,14 +77,14 @@ class EricClassifier(ClassifierMixin, BaseEstimator):
 
     def _wrap(self, features: NDArray[np.float32], target: NDArray[np.int64]) -> Activations:
         labels = torch.from_numpy(target.astype(np.int64))
-        # Two labels of different types may read alike: numbers keep their names apart.
-        names = [str(label) for label in self.classes_.tolist()]
-        classes = tuple(name if names.count(name) == 1 and name else f"{name} ({i})" for i, name in enumerate(names))
+        classes = [str(label) for label in self.classes_.tolist()]
+        if len(set(classes)) < len(classes) or not all(classes):  # labels that read alike: numbers keep them apart
+            classes = [f"{name} ({i})" for i, name in enumerate(classes)]
         return Activations(
             norms={LAYER: torch.from_numpy(np.ascontiguousarray(features))},
             ids=[str(i) for i in range(len(features))],
             labels=labels,
             predictions=labels,
-            classes=classes,
+            classes=tuple(classes),
             settings=CaptureSettings(model="EricClassifier", fingerprint="", data="array"),
         )

@@ -1,6 +1,6 @@
 """Evaluate: what a program answers on bits, and how well that agrees with the model and with the labels."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -75,9 +75,10 @@ class Score:
     confusion: tuple[tuple[int, ...], ...]
     label_confusion: tuple[tuple[int, ...], ...] | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """What `--json` writes."""
-        return asdict(self)
+    def to_dict(self, *, with_confusion: bool = True) -> dict[str, Any]:
+        """What `--json` writes; rows of a chain go without the confusion, which is large."""
+        left_out = () if with_confusion else ("confusion", "label_confusion")
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in left_out}
 
 
 def score_predictions(

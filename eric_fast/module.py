@@ -1,12 +1,15 @@
 """`RuleModule`: a program as a `torch.nn.Module`, in the place of a network's head."""
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
-from eric_fast.bits import BitMatrix
+from eric_fast import kernels
+from eric_fast.bits import pack_bits
 from eric_fast.capture import reduce_norm, trace_norms
-from eric_fast.errors import EricError
-from eric_fast.evaluate import predict_bits
+from eric_fast.compile import compile_program
+from eric_fast.errors import EricError, ModelError
 from eric_fast.predictions import NO_RULE
 from eric_fast.program import Program
 from eric_fast.quantise import pack_layer
@@ -38,38 +41,55 @@ class RuleModule(nn.Module):
         super().__init__()
         self.program = program
         self.start = program.layer_to_start(start)
+        self.plan = compile_program(program, self.start)
         self.engine = engine
+        if backbone is not None and not isinstance(backbone, nn.Module):
+            raise ModelError(f"a backbone is a torch.nn.Module, not {type(backbone).__name__}")
         self.backbone = backbone
-        self._traced: nn.Module | None = None  # the backbone with norms, made from the first images
+        # The backbone, and what gives its norms: made from the first images, sharing its parameters, and in a tuple
+        # so that it is no second submodule with a second set of weights.
+        self._traced: tuple[nn.Module, nn.Module] | None = None
+
+    def train(self, mode: bool = True) -> Self:
+        """A program isn't trained: the backbone stays in evaluation mode, or its batch norms would change the bits."""
+        super().train(mode)
+        if self.backbone is not None:
+            self.backbone.eval()
+        return self
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """See the class; raises EricError for a shape or dtype that is none of those."""
-        bits = self._bits_of(x)
-        predictions = predict_bits(self.program, bits, start=self.start, engine=self.engine, with_scores=True)
-        outputs = torch.zeros(len(x), len(self.program.classes), dtype=torch.float32, device=x.device)
-        fires = predictions.rules != NO_RULE
-        if self.program.decision == "vote" and predictions.scores is not None:
-            outputs[fires] = predictions.scores[fires].float()
-        decided = predictions.classes != NO_RULE  # under vote: what is left are defaults
-        one_hot = decided if self.program.decision == "first" else decided & ~fires
-        outputs[one_hot, predictions.classes[one_hot]] = 1.0
+        """See the class; raises EricError for what is none of those."""
+        if not isinstance(x, Tensor):
+            raise EricError(f"a tensor is needed, not {type(x).__name__}")
+        words = self._pack(x)
+        outcome = kernels.evaluate(self.plan, words, len(x), engine=self.engine, with_scores=self.plan.votes)
+        outputs = torch.zeros(len(x), self.plan.n_classes, dtype=torch.float32, device=x.device)
+        one_hot = outcome.classes != NO_RULE
+        if outcome.scores is not None:
+            fires = outcome.rules != NO_RULE
+            outputs[fires] = outcome.scores[fires].float()
+            one_hot &= ~fires  # what is left are defaults
+        outputs[one_hot, outcome.classes[one_hot]] = 1.0
         return outputs
 
-    def _bits_of(self, x: Tensor) -> BitMatrix:
+    def _pack(self, x: Tensor) -> Tensor:
+        """The plan's inputs on the input's device: int32 words `[n_atoms, n_words]`."""
         atoms = self.program.quantiser.atoms_of_layer(self.start)
-        names = tuple(atom.name for atom in atoms)
         if self.backbone is not None:
-            if self._traced is None:
-                self._traced = trace_norms(self.backbone, x[:1], [self.start], self.program.quantiser.norm)
-            _, norms = self._traced(x)
-            return BitMatrix(pack_layer(norms[self.start], atoms), len(x), names)
+            if self.backbone.training:
+                raise ModelError("the backbone is in training mode; call its eval() first")
+            if self._traced is None or self._traced[0] is not self.backbone:
+                tracer = trace_norms(self.backbone, x[:1], [self.start], self.program.quantiser.norm)
+                self._traced = (self.backbone, tracer)
+            _, norms = self._traced[1](x)
+            return pack_layer(norms[self.start], atoms)
         if x.dtype == torch.bool and x.shape[1:] == (len(atoms),):
-            return BitMatrix.from_bools(x, names)
+            return pack_bits(x)
         n_kernels = 1 + max(atom.column for atom in atoms)
         if x.is_floating_point() and x.ndim in (2, 4) and x.shape[1] >= n_kernels:
             norms = reduce_norm(x, self.program.quantiser.norm) if x.ndim == 4 else x.float()
-            return BitMatrix(pack_layer(norms, atoms), len(x), names)
+            return pack_layer(norms, atoms)
         raise EricError(
             f"expected of layer '{self.start}': maps [n, {n_kernels}, height, width], norms [n, {n_kernels}] or bits, "
             f"bool [n, {len(atoms)}], not {str(x.dtype).removeprefix('torch.')} {list(x.shape)}"

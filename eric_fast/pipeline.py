@@ -1,11 +1,13 @@
 """Whole runs over the stages: what the commands are thin shells over."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import torch
 
+from eric_fast import kernels
 from eric_fast.activations import UNKNOWN, Activations
 from eric_fast.errors import CaptureError, SettingError, suggest_nearest
 from eric_fast.evaluate import Score, predict_bits, score_predictions
@@ -15,13 +17,14 @@ from eric_fast.program import Program
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import check_fits, fit_quantiser, quantise_activations
 
+logger = logging.getLogger(__name__)
 TARGETS = ("model", "label")
 
 
 def approximate_model(
     activations: Activations,
     *,
-    layers: Sequence[str] | None = None,
+    layers: str | Sequence[str] | None = None,
     threshold: str = "mean",
     target: str = "model",
     options: TreeOptions | None = None,
@@ -49,15 +52,24 @@ def approximate_model(
         known = (activations.labels != UNKNOWN).nonzero().flatten()
         if not len(known):
             raise CaptureError("the capture knows no label; use --target model, or name its folders like the classes")
-        activations = activations.take(known)
+        if len(known) < activations.n_images:
+            activations = activations.take(known)
     goal = activations.predictions if target == "model" else activations.labels
     quantiser = fit_quantiser(activations, goal, threshold=threshold, criterion=options.criterion, progress=progress)
     bits = quantise_activations(activations, quantiser)
     program = extract_program(
         bits, quantiser, goal, activations.classes, options, all_kernels=all_kernels, progress=progress
     )
+    if len({rule.head for rule in program.class_rules}) == 1:
+        logger.warning(
+            "the program says '%s' of every image: bits don't tell the classes apart; try a smaller minimum leaf, "
+            "another threshold or another layer",
+            program.classes[program.class_rules[0].head],
+        )
     settings = {
         "model": activations.settings.model,
+        "dtype": activations.settings.dtype,
+        "preprocessing": activations.settings.preprocessing,
         "target": target,
         "threshold": threshold,
         "criterion": options.criterion,
@@ -68,7 +80,7 @@ def approximate_model(
     return replace(program, fingerprint=activations.settings.fingerprint, settings=tuple(settings.items()))
 
 
-def match_layers(wanted: Sequence[str] | None, known: Sequence[str]) -> list[str]:
+def match_layers(wanted: str | Sequence[str] | None, known: Sequence[str]) -> list[str]:
     """The layers among `known` that names and shell patterns mean, in the order of `known`.
 
     `all` is all of them; None is the last one. A layer called `all`, or like a pattern, is meant by its name first.
@@ -81,12 +93,14 @@ def match_layers(wanted: Sequence[str] | None, known: Sequence[str]) -> list[str
     if wanted is None:
         return [known[-1]]
     found: set[str] = set()
-    for name in wanted:
+    for name in [wanted] if isinstance(wanted, str) else wanted:
         pattern = "*" if name == "all" else name
         matches = [name] if name in known else [layer for layer in known if fnmatchcase(layer, pattern)]
         if not matches:
             raise CaptureError(f"the capture has no layer '{name}'{suggest_nearest(name, known)}")
         found.update(matches)
+    if not found:
+        raise CaptureError(f"no layer is named{suggest_nearest('', known)}")
     return [layer for layer in known if layer in found]
 
 
@@ -96,12 +110,7 @@ def check_capture(program: Program, activations: Activations, layers: Sequence[s
     Raises:
         CaptureError: another model's, other classes, a missing layer or kernel, another norm.
     """
-    other = activations.settings.fingerprint
-    if program.fingerprint and program.fingerprint != other:
-        raise CaptureError(
-            f"the program was extracted from another model (fingerprint {program.fingerprint[:12]}, the capture's "
-            f"is {other[:12]}); capture the images with the model of the program"
-        )
+    check_fingerprint(program, activations.settings.fingerprint)
     if program.classes != activations.classes:
         pairs = zip(program.classes, activations.classes, strict=False)
         differ = next((f"'{p}' and '{a}'" for p, a in pairs if p != a), "")
@@ -110,7 +119,25 @@ def check_capture(program: Program, activations: Activations, layers: Sequence[s
             + (f", and the first that differ are {differ}" if differ else "")
             + "; they must be the same"
         )
+    settings = dict(program.settings)
+    for key in ("dtype", "preprocessing"):
+        ours = getattr(activations.settings, key)
+        if settings.get(key, ours) != ours:
+            logger.warning("the program's training images had %s %s, these have %s", key, settings[key], ours)
     check_fits(activations, program.quantiser, layers)
+
+
+def check_fingerprint(program: Program, fingerprint: str) -> None:
+    """Refuse a model with this fingerprint if the program was extracted from another; one written by hand fits all.
+
+    Raises:
+        CaptureError: both fingerprints, in short.
+    """
+    if program.fingerprint and program.fingerprint != fingerprint:
+        raise CaptureError(
+            f"the program was extracted from another model (fingerprint {program.fingerprint[:12]}, this one's is "
+            f"{fingerprint[:12]}); capture the images with the model of the program"
+        )
 
 
 def predict_activations(
@@ -124,11 +151,21 @@ def predict_activations(
     layer = program.layer_to_start(start)
     check_capture(program, activations, [layer])
     bits = quantise_activations(activations, program.quantiser, [layer])
-    if engine == "gpu":
-        if not torch.cuda.is_available():
-            raise SettingError("engine 'gpu' needs a CUDA device, and there is none; use --engine cpu or auto")
-        bits = bits.to("cuda")
-    return predict_bits(program, bits, start=layer, engine=engine)
+    predictions = predict_bits(program, bits.to(find_device(engine)), start=layer, engine=engine)
+    return Predictions(predictions.classes.cpu(), predictions.rules.cpu())
+
+
+def find_device(engine: str) -> str:
+    """The device that bits go to for an engine: the GPU where it is named, else where they are, the CPU.
+
+    Raises:
+        SettingError: no such engine, or no GPU for it.
+    """
+    device = "cuda" if engine == "gpu" else "cpu"
+    kernels.choose_engine(engine, device)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SettingError("engine 'gpu' needs a CUDA device, and there is none; use --engine cpu or auto")
+    return device
 
 
 def evaluate_program(

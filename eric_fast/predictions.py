@@ -7,7 +7,7 @@ from torch import Tensor
 
 from eric_fast.bits import BitMatrix
 
-NO_RULE = -1  # no class rule fired, and the program has no default class
+NO_RULE = -1  # no class rule fired; as a class: and the program has no default class
 
 
 @dataclass(frozen=True, eq=False)

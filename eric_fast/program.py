@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 
 from eric_fast.errors import ProgramError, suggest_nearest
 from eric_fast.quantiser import InputAtom, Quantiser
@@ -27,6 +28,9 @@ class Rule:
     body: tuple[int, ...]
     covered: int | None = None
     correct: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "body", tuple(self.body))
 
     @property
     def confidence(self) -> float | None:
@@ -82,8 +86,10 @@ class Program:
     settings: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        if not any(self.base):
-            object.__setattr__(self, "base", ())
+        for name in ("classes", "class_rules", "kernel_rules", "settings"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "labels", tuple(sorted(self.labels)))
+        object.__setattr__(self, "base", tuple(self.base) if any(self.base) else ())
         self.validate()
 
     @property
@@ -162,25 +168,19 @@ class Program:
                     )
             return tuple(lit - first if lit >= 0 else lit + first for lit in body)
 
-        return Program(
+        return replace(
+            self,
             quantiser=Quantiser(self.atoms[first:], self.quantiser.norm),
-            classes=self.classes,
             class_rules=tuple(
-                ClassRule(r.head, shift(r.body, f"class rule {i}"), r.covered, r.correct, r.weight, r.also)
-                for i, r in enumerate(self.class_rules, 1)
+                replace(rule, body=shift(rule.body, f"class rule {number}"))
+                for number, rule in enumerate(self.class_rules, 1)
             ),
             kernel_rules=tuple(
-                Rule(r.head - first, shift(r.body, f"a rule for {self.atoms[r.head].name}"), r.covered, r.correct)
-                for r in self.kernel_rules
-                if r.head >= taken
+                replace(rule, head=rule.head - first, body=shift(rule.body, f"a rule for {self.atoms[rule.head].name}"))
+                for rule in self.kernel_rules
+                if rule.head >= taken
             ),
-            decision=self.decision,
-            default=self.default,
-            base=self.base,
             labels=tuple((atom - first, label) for atom, label in self.labels if atom >= first),
-            fingerprint=self.fingerprint,
-            n_images=self.n_images,
-            settings=self.settings,
         )
 
     def validate(self) -> None:
@@ -192,13 +192,15 @@ class Program:
             raise ProgramError(f"decision '{self.decision}' is not one of {', '.join(DECISIONS)}")
         if self.default is not None and not 0 <= self.default < n_classes:
             raise ProgramError(f"the default class {self.default} is not one of the {n_classes} classes")
+        if self.n_images is not None and not 0 <= self.n_images <= INT32_MAX:
+            raise ProgramError(f"a program can't be trained on {self.n_images} images")
         n_inputs = len(self.quantiser.rows_of_layer[self.layers[0]]) if self.layers else 0
         for rule in self.kernel_rules:
             if not 0 <= rule.head < n_atoms:
                 raise ProgramError(f"a rule's head, {rule.head}, is not one of the {n_atoms} atoms")
             if rule.head < n_inputs:
                 raise ProgramError(
-                    f"{self.atoms[rule.head].name} is of the lowest layer, so its bit is given; it can't have a rule"
+                    f"{self.atoms[rule.head].name} is of the lowest layer, the first named: it is given, not ruled"
                 )
             _check_rule(rule, f"a rule for {self.atoms[rule.head].name}", n_atoms, self.n_images)
         for number, class_rule in enumerate(self.class_rules, 1):
@@ -225,31 +227,23 @@ def sort_topologically(program: Program) -> tuple[tuple[int, ...], ...]:
     Raises:
         ProgramError: an atom depends on itself; the cycle is named.
     """
-    needs = {
-        head: {atom for rule in rules for atom in map(atom_of, rule.body) if atom in program.rules_of_atom}
-        for head, rules in program.rules_of_atom.items()
-    }
-    stratum: dict[int, int] = {}
-    for root in needs:
-        path = [root] if root not in stratum else []
-        on_path = set(path)
-        while path:
-            head = path[-1]
-            pending = next((atom for atom in sorted(needs[head]) if atom not in stratum), None)
-            if pending is None:
-                stratum[head] = 1 + max((stratum[atom] for atom in needs[head]), default=-1)
-                on_path.remove(path.pop())
-            elif pending in on_path:
-                cycle = [*path[path.index(pending) :], pending]
-                names = " <- ".join(program.atoms[atom].name for atom in cycle)
-                raise ProgramError(f"recursion: {names}; a kernel's rules may only build on other kernels")
-            else:
-                path.append(pending)
-                on_path.add(pending)
-    strata: list[list[int]] = [[] for _ in range(1 + max(stratum.values(), default=-1))]
-    for atom in sorted(stratum):
-        strata[stratum[atom]].append(atom)
-    return tuple(tuple(atoms) for atoms in strata)
+    sorter = TopologicalSorter(
+        {
+            head: [atom for rule in rules for atom in map(atom_of, rule.body) if atom in program.rules_of_atom]
+            for head, rules in program.rules_of_atom.items()
+        }
+    )
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        names = " <- ".join(program.atoms[atom].name for atom in reversed(error.args[1]))
+        raise ProgramError(f"recursion: {names}; a kernel's rules may only build on other kernels") from error
+    strata = []
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        strata.append(tuple(sorted(ready)))
+        sorter.done(*ready)
+    return tuple(strata)
 
 
 def _check_rule(rule: Rule, what: str, n_atoms: int, n_images: int | None) -> None:

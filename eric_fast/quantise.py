@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -19,7 +20,8 @@ from eric_fast.quantiser import InputAtom, Quantiser
 
 CRITERIA = ("entropy", "gini")
 _OPERATORS = {">": kernels.GREATER, "<=": kernels.LESS_EQUAL, "==": kernels.EQUAL}
-_LOG_SCALE = 2**24  # n * log2(n) in fixed point: below 2^53 for any n below 2^24, so exact to the last digit kept
+# n * log2(n) in fixed point, coarse enough that the last bits of a machine's own log2 are rarely seen in it
+_LOG_SCALE = 2**20
 
 logger = logging.getLogger(__name__)
 
@@ -125,20 +127,24 @@ def fit_quantiser(
 
 def _fit_simple(norms: Tensor, how: Threshold) -> Tensor:
     """float32 `[n_images, n_kernels]` -> float64 `[n_kernels]`."""
-    exact = norms.double()
-    if how.kind == "quantile":
-        return torch.from_numpy(np.quantile(exact.numpy(), how.quantile, axis=0))
-    mean = exact.mean(dim=0)
-    std = (exact - mean).square().mean(dim=0).sqrt()
-    return how.mean_factor * mean + how.std_factor * std + how.constant
+    thresholds = []
+    for block in norms.split(64, dim=1):  # a copy in float64 of few kernels at a time
+        exact = block.double()
+        if how.kind == "quantile":
+            thresholds.append(torch.from_numpy(np.quantile(exact.numpy(), how.quantile, axis=0)))
+        else:
+            mean = exact.mean(dim=0)
+            std = (exact - mean).square().mean(dim=0).sqrt()
+            thresholds.append(how.mean_factor * mean + how.std_factor * std + how.constant)
+    return torch.cat(thresholds)
 
 
 def find_best_splits(norms: Tensor, target: Tensor, criterion: str = "entropy") -> Tensor:
     """For each kernel the threshold whose two sides tell most about the target, in one pass over its sorted norms.
 
-    Gains are compared in integers (entropy: fixed-point n * log2 n) or in exact quotients of integers (gini), so
-    neither the order of images nor the machine matters; of equals the lowest wins. The threshold lies half-way
-    between two neighbouring norms, as in CART.
+    Gains are compared in integers (entropy: fixed-point n * log2 n) or as exact fractions (gini), so the order of
+    images doesn't matter; of equals the lowest cut wins. The threshold lies half-way between two neighbouring norms,
+    as in CART.
 
     Args:
         norms: float32 `[n_images, n_kernels]`. target: int64 `[n_images]`, class indices.
@@ -171,25 +177,26 @@ def find_best_splits(norms: Tensor, target: Tensor, criterion: str = "entropy") 
         if len(cuts) == 0:
             thresholds[k] = ordered[0]
             continue
-        cut = cuts[_weigh_impurity(left[cuts], right[cuts], cuts + 1, n, table, criterion).argmin()]
+        n_left = cuts + 1
+        if criterion == "entropy":
+            best = int((table[n_left] - left[cuts] + table[n - n_left] - right[cuts]).argmin())
+        else:
+            best = _find_least_gini(left[cuts], right[cuts], n_left, n - n_left)
+        cut = cuts[best]
         below, above = ordered[cut], ordered[cut + 1]
         middle = np.float32((float(below) + float(above)) / 2)
         thresholds[k] = middle if middle < above else below
     return torch.from_numpy(thresholds)
 
 
-def _weigh_impurity(
-    left: NDArray[np.int64],
-    right: NDArray[np.int64],
-    n_left: NDArray[np.int64],
-    n: int,
-    table: NDArray[np.int64],
-    criterion: str,
-) -> NDArray[np.generic]:
-    """Impurity after each cut, times n: what is to be least."""
-    if criterion == "entropy":
-        return table[n_left] - left + table[n - n_left] - right
-    return n - left / n_left - right / (n - n_left)
+def _find_least_gini(
+    left: NDArray[np.int64], right: NDArray[np.int64], n_left: NDArray[np.int64], n_right: NDArray[np.int64]
+) -> int:
+    """The first cut with the least gini impurity after it, from the sums of squared counts on both sides."""
+    purity = left / n_left + right / n_right  # to be most; float64 leaves a few to be compared exactly
+    near = np.flatnonzero(purity >= purity.max() * (1 - 1e-12))
+    exact = [Fraction(int(left[i]), int(n_left[i])) + Fraction(int(right[i]), int(n_right[i])) for i in near]
+    return int(near[exact.index(max(exact))])
 
 
 def quantise_activations(
@@ -210,10 +217,12 @@ def quantise_activations(
 
 def pack_layer(norms: Tensor, atoms: Sequence[InputAtom]) -> Tensor:
     """Norms of one layer, float32 `[n, n_kernels]` on any device -> int32 words `[n_atoms, n_words]` there."""
-    columns = torch.tensor([atom.column for atom in atoms], device=norms.device)
+    columns = [atom.column for atom in atoms]
+    if columns != list(range(norms.shape[1])):  # most programs have an atom for every kernel: no copy then
+        norms = norms[:, columns]
     constants = torch.tensor([atom.constant for atom in atoms], dtype=torch.float32, device=norms.device)
     operators = torch.tensor([_OPERATORS[atom.operator] for atom in atoms], dtype=torch.int8, device=norms.device)
-    return kernels.pack(norms[:, columns], constants, operators)
+    return kernels.pack(norms, constants, operators)
 
 
 def check_fits(activations: Activations, quantiser: Quantiser, layers: Sequence[str] | None = None) -> None:

@@ -49,6 +49,7 @@ class Quantiser:
     norm: str = "l1"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "atoms", tuple(self.atoms))
         self.validate()
 
     @cached_property
@@ -85,7 +86,7 @@ class Quantiser:
                 layers.add(atom.layer)
             if atom.operator not in OPERATORS:
                 raise ProgramError(f"{atom.name}: operator '{atom.operator}' is not one of {', '.join(OPERATORS)}")
-            if atom.column < 0:
+            if not isinstance(atom.column, int) or not 0 <= atom.column < 2**31:
                 raise ProgramError(f"layer '{atom.layer}': {atom.column} is not a kernel number")
             if not np.isfinite(atom.constant):
                 raise ProgramError(f"{atom.name}: the threshold {atom.constant!r} is not a finite float32 number")

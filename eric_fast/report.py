@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from eric_fast.errors import ProgramError, suggest_nearest
 from eric_fast.evaluate import Score
 from eric_fast.program import Program, Rule, atom_of
 
-MOST_CLASSES = 16  # a wider confusion matrix doesn't fit a terminal
+WIDEST = 100  # characters of class names that a confusion matrix in a terminal has room for
 
 
 def name_atom(program: Program, atom: int) -> str:
@@ -91,10 +92,11 @@ def select_rules(program: Program, class_name: str | None = None, kernel: str | 
         describe_class_rule(program, number) for number, rule in sorted(numbered, key=lambda pair: by_coverage(pair[1]))
     ]
     if atom is None:
-        return class_texts
+        return class_texts or [f"no rule is for class {class_name}" if class_name else "no class rules"]
     defining = sorted(program.rules_of_atom.get(atom, ()), key=by_coverage)
     using = [] if class_name is not None else sorted(filter(uses, program.kernel_rules), key=by_coverage)
-    return [describe_kernel_rule(program, rule) for rule in [*defining, *using]] + class_texts
+    texts = [describe_kernel_rule(program, rule) for rule in [*defining, *using]] + class_texts
+    return texts or [f"no rule defines or uses {name_atom(program, atom)}"]
 
 
 def pick_covering_rules(program: Program, n_classes: int) -> list[int]:
@@ -114,7 +116,7 @@ def tabulate_scores(scores: Sequence[Score], title: str = "") -> Table:
         table.add_column(name, justify="right")
     for score in scores:
         table.add_row(
-            score.start_layer,
+            Text(score.start_layer),
             f"{score.fidelity:.4f}",
             format_share(score.accuracy),
             f"{score.coverage:.4f}",
@@ -129,10 +131,15 @@ def tabulate_confusion(program: Program, score: Score) -> Table:
     table = Table(title="images by model (row) and program (column)", title_justify="left")
     table.add_column("model")
     for name in (*program.classes, "none"):
-        table.add_column(name, justify="right")
+        table.add_column(Text(name), justify="right")
     for name, counts in zip(program.classes, score.confusion, strict=True):
-        table.add_row(name, *(str(count) if count else "·" for count in counts))
+        table.add_row(Text(name), *(str(count) if count else "." for count in counts))
     return table
+
+
+def fits_terminal(program: Program) -> bool:
+    """Whether a confusion matrix of these classes can be read in a terminal."""
+    return sum(max(len(name), 3) + 3 for name in program.classes) <= WIDEST
 
 
 def describe_disagreements(program: Program, score: Score, n_pairs: int = 5) -> Iterable[str]:

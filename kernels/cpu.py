@@ -26,7 +26,7 @@ def evaluate(
     n_words = words.shape[1] // 2
     classes = np.full(n_samples, plan.default, np.int64)
     rules = np.full(n_samples, -1, np.int64)
-    scores = np.zeros((n_samples if with_scores or plan.votes else 0, plan.n_classes), np.float64)
+    scores = np.zeros((n_samples if with_scores else 0, plan.n_classes), np.float64)
     rows = np.zeros((plan.n_rows if with_rows else 0, n_words), np.uint64)
     arrays = [plan.literals, plan.offsets, plan.heads, plan.base, plan.vote_offsets, plan.vote_classes]
     numbers = (plan.n_rows, plan.n_kernel_rules, plan.votes)
@@ -103,6 +103,7 @@ def _evaluate_blocks(
     truth = np.zeros((n_rows, BLOCK), np.uint64)
     fired = np.zeros(BLOCK, np.uint64)
     undecided = np.zeros(BLOCK, np.uint64)
+    sums = np.zeros((64 * BLOCK if votes else 0, len(base)), np.float64)
     best = np.zeros(64 * BLOCK, np.float64)  # under vote: what the deciding rule adds to the winner
     for block in range(first_block, last_block):
         w0 = block * BLOCK
@@ -116,9 +117,8 @@ def _evaluate_blocks(
             rows[:, w0 : w0 + BLOCK] = truth
         s0 = 64 * w0
         n = min(64 * BLOCK, n_samples - s0)  # samples of this block; the last may hold fewer, or none
-        if len(scores):
-            for s in range(s0, s0 + n):
-                scores[s] = base
+        for s in range(len(sums)):
+            sums[s] = base
         undecided[:] = np.uint64(0xFFFFFFFFFFFFFFFF)
         for r in range(n_kernel_rules, n_rules):
             if not _fire(literals[offsets[r] : offsets[r + 1]], truth, fired):
@@ -135,16 +135,18 @@ def _evaluate_blocks(
                     continue
                 if votes:
                     for v in range(vote_offsets[c], vote_offsets[c + 1]):
-                        scores[s0 + s, vote_classes[v]] += vote_weights[v]
+                        sums[s, vote_classes[v]] += vote_weights[v]
                 else:
                     classes[s0 + s] = heads[r]
                     rules[s0 + s] = c
         if not votes:
             continue
+        if len(scores):
+            scores[s0 : s0 + n] = sums[:n]
         best[:] = -np.inf
         for s in range(n):
             if not undecided[s >> 6] & (np.uint64(1) << np.uint64(s & 63)):
-                classes[s0 + s] = np.argmax(scores[s0 + s])
+                classes[s0 + s] = np.argmax(sums[s])
         for r in range(n_kernel_rules, n_rules):
             if not _fire(literals[offsets[r] : offsets[r + 1]], truth, fired):
                 continue

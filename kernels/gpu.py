@@ -38,7 +38,11 @@ def evaluate(
     if plan.votes:
         step = CHUNK_SAMPLES // WORD_BITS
         chunks = [
-            decide(plan, unpack_words(fires[:, w : w + step], min(CHUNK_SAMPLES, n_samples - w * WORD_BITS)))
+            decide(
+                plan,
+                unpack_words(fires[:, w : w + step], min(CHUNK_SAMPLES, n_samples - w * WORD_BITS)),
+                with_scores,
+            )
             for w in range(0, max(n_samples, 1), step)
         ]
         classes, decided, scores = (torch.cat(parts) for parts in zip(*chunks, strict=True))
@@ -46,7 +50,7 @@ def evaluate(
         decided = rules[:n_samples].long()
         class_of_rule = torch.cat([plan.heads[plan.n_kernel_rules :].long(), torch.tensor([plan.default])])
         classes = class_of_rule.to(device)[decided]  # -1, no rule, is the last: the default
-        scores = plan.base.to(device).repeat(n_samples, 1)
+        scores = plan.base.to(device).repeat(n_samples if with_scores else 0, 1)
     return Outcome(classes, decided, scores if with_scores else None, mask_tail(rows, n_samples) if with_rows else None)
 
 

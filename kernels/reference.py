@@ -18,11 +18,11 @@ def pack(columns: Tensor, constants: Tensor, operators: Tensor) -> Tensor:
     `constants` is float32 `[n_atoms]`; `operators` int8 `[n_atoms]`: `GREATER`, `LESS_EQUAL`, `EQUAL`.
     A comparison with NaN is false.
     """
-    bits = torch.where(
-        operators == GREATER,
-        columns > constants,
-        torch.where(operators == LESS_EQUAL, columns <= constants, columns == constants),
-    )
+    bits = columns > constants
+    for operator, compare in ((LESS_EQUAL, torch.le), (EQUAL, torch.eq)):
+        others = operators == operator
+        if bool(others.any()):
+            bits[:, others] = compare(columns[:, others], constants[others])
     return pack_bits(bits)
 
 
@@ -38,13 +38,18 @@ def evaluate(
     """
     check_words(plan, words, n_samples)
     bits = unpack_words(words, n_samples)  # [n_samples, n_inputs]
-    chunks = [_evaluate_chunk(plan, chunk) for chunk in bits.split(CHUNK_SAMPLES)]
-    classes, rules, scores, truth = (torch.cat(parts) for parts in zip(*chunks, strict=True))
-    return Outcome(classes, rules, scores if with_scores else None, pack_bits(truth) if with_rows else None)
+    decisions, truths = [], []
+    for chunk in bits.split(CHUNK_SAMPLES):
+        truth = _derive_rows(plan, chunk)
+        decisions.append(decide(plan, fire_rules(plan, plan.n_kernel_rules, plan.n_rules, truth), with_scores))
+        if with_rows:
+            truths.append(truth)
+    classes, rules, scores = (torch.cat(parts) for parts in zip(*decisions, strict=True))
+    return Outcome(classes, rules, scores if with_scores else None, pack_bits(torch.cat(truths)) if with_rows else None)
 
 
-def _evaluate_chunk(plan: Plan, bits: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """bool `[n, n_inputs]` -> classes `[n]`, rules `[n]`, scores `[n, n_classes]`, truth of all rows `[n, n_rows]`."""
+def _derive_rows(plan: Plan, bits: Tensor) -> Tensor:
+    """bool `[n, n_inputs]` -> truth of all rows, bool `[n, n_rows]`."""
     truth = torch.zeros(len(bits), plan.n_rows, dtype=torch.bool, device=bits.device)
     truth[:, : plan.n_inputs] = bits
     for first, last in zip(plan.strata[:-1].tolist(), plan.strata[1:].tolist(), strict=True):
@@ -53,12 +58,11 @@ def _evaluate_chunk(plan: Plan, bits: Tensor) -> tuple[Tensor, Tensor, Tensor, T
         n_fired = torch.zeros(plan.n_rows, len(bits), dtype=torch.int32, device=bits.device)
         n_fired.index_add_(0, heads, fires.T.to(torch.int32))
         truth |= n_fired.T > 0
-    fires = fire_rules(plan, plan.n_kernel_rules, plan.n_rules, truth)
-    return *decide(plan, fires), truth
+    return truth
 
 
-def decide(plan: Plan, fires: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """bool `[n, n_class_rules]` -> classes `[n]`, deciding rules `[n]`, scores `[n, n_classes]`."""
+def decide(plan: Plan, fires: Tensor, with_scores: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """bool `[n, n_class_rules]` -> classes `[n]`, deciding rules `[n]`, scores `[n, n_classes]` (or `[n, 0]`)."""
     covered = fires.any(dim=1)
     scores = _add_votes(plan, fires)
     if not plan.n_class_rules:
@@ -70,7 +74,8 @@ def decide(plan: Plan, fires: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     else:
         rules = fires.to(torch.uint8).argmax(dim=1)  # the first of equals
         classes = plan.heads[plan.n_kernel_rules :].to(fires.device).long()[rules]
-    return torch.where(covered, classes, plan.default), torch.where(covered, rules, -1), scores
+    classes, rules = torch.where(covered, classes, plan.default), torch.where(covered, rules, -1)
+    return classes, rules, scores if with_scores else scores[:, :0]
 
 
 def fire_rules(plan: Plan, first: int, last: int, truth: Tensor) -> Tensor:

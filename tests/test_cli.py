@@ -5,14 +5,19 @@ import json
 import shutil
 import subprocess
 import sys
+import time
+from dataclasses import replace
 
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from eric_fast.capture import load_activations, save_activations
 from eric_fast.cli import main
-from eric_fast.text import load_program
+from eric_fast.program import Program
+from eric_fast.quantise import fit_quantiser
+from eric_fast.text import load_program, print_program
 
 NETWORK = """
 import torch
@@ -27,6 +32,11 @@ def not_a_number():
     model = build()
     model[0].weight.data[3] = float("nan")
     return model
+"""
+GREY = """
+from torchvision.transforms import v2
+def transform():
+    return v2.Compose([v2.Grayscale(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
 """
 
 
@@ -159,11 +169,7 @@ def photos(tmp_path):
 
 
 def test_bad_images_are_named_and_skipped_only_on_request(made, refuse, eric, photos, tmp_path):
-    (tmp_path / "grey.py").write_text(
-        NETWORK + "from torchvision.transforms import v2\n"
-        "def transform():\n"
-        "    return v2.Compose([v2.Grayscale(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])\n"
-    )
+    (tmp_path / "grey.py").write_text(NETWORK + GREY)
     arguments = ["capture", f"{tmp_path / 'grey.py'}:build", photos, "-o", tmp_path / "c"]
     assert "cat/1.jpg" in (message := refuse(*arguments))
     assert "--skip-bad-images" in message
@@ -231,10 +237,7 @@ def test_settings_of_extract_that_mean_nothing(made, refuse, tmp_path):
 
 
 def test_one_class_only(made, refuse, eric, tmp_path):
-    shutil.copytree(made / "train", tmp_path / "one")
-    from eric_fast import load_activations, save_activations
-
-    activations = load_activations(tmp_path / "one")
+    activations = load_activations(made / "train")
     save_activations(activations.take((activations.labels == 4).nonzero().flatten()), tmp_path / "four")
     message = refuse("extract", tmp_path / "four", "-o", tmp_path / "p.lp", "--target", "label")
     assert "of one class, '4'" in message
@@ -254,6 +257,120 @@ def test_outputs_are_replaced_only_with_force(made, refuse, eric, tmp_path):
         assert eric(*arguments, path, "--force")[0] == 0
     (tmp_path / "file").write_text("x")
     assert "can't be written" in refuse("extract", made / "train", "-o", tmp_path / "file" / "p.lp")
+
+
+def test_one_path_is_not_given_twice(made, refuse, tmp_path):
+    before = (made / "p.lp").read_bytes()
+    again = ["--force", "--target", "label"]
+    for arguments in (
+        ["extract", made / "train", "-o", tmp_path / "x", "--json", tmp_path / "x", *again],
+        ["predict", made / "p.lp", made / "test", "-o", made / "p.lp", "--force"],
+        ["evaluate", made / "p.lp", made / "test", "--json", made / "." / "p.lp", "--force"],
+    ):
+        assert "is given twice" in refuse(*arguments)
+    assert not (tmp_path / "x").exists()
+    assert (made / "p.lp").read_bytes() == before
+
+
+def test_outputs_are_checked_before_the_work(made, refuse, tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "x.jpg").write_text("x")
+    monkeypatch.setattr("eric_fast.capture.load_model", lambda *_: pytest.fail("work began"))
+    capture = ["capture", f"{made / 'net.py'}:build", "digits", "--force", "-o"]
+    assert "not a folder with a manifest.json" in refuse(*capture, tmp_path / "photos")
+    assert "is a folder" in refuse(*capture, tmp_path / "c", "--json", tmp_path / "photos")
+    assert "'.' is not the path" in refuse(*capture, "")
+    assert (tmp_path / "photos" / "x.jpg").exists()
+
+
+def test_options_of_the_network_mean_nothing_for_a_capture(made, refuse):
+    evaluate = ["evaluate", made / "p.lp", made / "test"]
+    assert "--limit means nothing" in refuse(*evaluate, "--limit", "5")
+    assert "--model, --dtype means nothing" in refuse(*evaluate, "--model", "x", "--dtype", "float16")
+
+
+def test_another_model_is_refused_before_its_images_are_captured(made, refuse, tmp_path, monkeypatch):
+    (tmp_path / "net.py").write_text(NETWORK.replace("manual_seed(1)", "manual_seed(2)"))
+    monkeypatch.setattr("eric_fast.capture.capture_activations", lambda *_, **__: pytest.fail("captured"))
+    message = refuse("evaluate", made / "p.lp", "digits/test", "--model", f"{tmp_path / 'net.py'}:build")
+    assert "from another model" in message
+
+
+def test_images_are_captured_with_the_programs_norm_and_start_layer(made, eric, tmp_path):
+    network = f"{made / 'net.py'}:build"
+    for split in ("train", "test"):
+        assert eric("capture", network, f"digits/{split}", "--norm", "max", "-o", tmp_path / split)[0] == 0
+    extract = ["extract", tmp_path / "train", "--layers", "1,3", "--target", "label", "-o", tmp_path / "p.lp"]
+    assert eric(*extract)[0] == 0
+    rows = {}
+    for start in ("1", "3"):
+        for source in ([tmp_path / "test"], ["digits/test", "--model", network]):
+            output = tmp_path / f"{start}{len(source)}.csv"
+            assert eric("predict", tmp_path / "p.lp", *source, "--start", start, "-o", output)[0] == 0
+            rows[start, len(source)] = output.read_text()
+    assert rows["1", 1] == rows["1", 3] != rows["3", 1] == rows["3", 3]
+
+
+def test_bad_images_and_images_without_a_rule_are_counted(eric, photos, tmp_path):
+    (tmp_path / "grey.py").write_text(NETWORK + GREY)
+    network, skip = f"{tmp_path / 'grey.py'}:build", "--skip-bad-images"
+    assert eric("capture", network, photos, "-o", tmp_path / "c", skip)[0] == 0
+    activations = load_activations(tmp_path / "c")
+    text = print_program(Program(fit_quantiser(activations), activations.classes, (), default=0))
+    (tmp_path / "p.lp").write_text(text)
+    evaluate = ["evaluate", tmp_path / "p.lp", photos, "--model", network, "--json", tmp_path / "e.json", skip]
+    code, out, _ = eric(*evaluate)
+    assert code == 0
+    assert "left out 1 images" in out
+    scores = json.loads((tmp_path / "e.json").read_text())
+    assert (scores["n_bad_images"], scores["n_images"], scores["coverage"]) == (1, 5, 0)
+    assert read_answers(eric, tmp_path) == {"0,"}
+    (tmp_path / "p.lp").write_text(text.replace('default("0").', ""))
+    assert read_answers(eric, tmp_path) == {","}
+
+
+def read_answers(eric, folder):
+    """What predict says of all images of the capture: `prediction,rule`."""
+    assert eric("predict", folder / "p.lp", folder / "c", "-o", folder / "p.csv", "--force")[0] == 0
+    return {line.partition(",")[2] for line in (folder / "p.csv").read_text().splitlines()[1:]}
+
+
+def test_names_are_no_markup(made, eric, tmp_path):
+    activations = load_activations(made / "test")
+    names = ("[/red]", "[bold]all", *activations.classes[2:])
+    save_activations(replace(activations, classes=names), tmp_path / "c")
+    program = load_program(made / "p.lp")
+    (tmp_path / "p.lp").write_text(print_program(replace(program, classes=names)))
+    code, out, err = eric("evaluate", tmp_path / "p.lp", tmp_path / "c")
+    assert code == 0, err
+    assert "[/red]" in out
+    assert "[bold]all" in out
+
+
+def test_wrong_usage_is_one_line(refuse):
+    assert "Try --help" in refuse("extract", "x", "-o", "y", "--max-depth", "abc")
+    assert "Missing option" in refuse("extract", "x")
+    assert "No such command" in refuse("extrct")
+
+
+@pytest.mark.parametrize("redirect", [">&-", "> /dev/full", "| head -0"])
+def test_outputs_that_go_nowhere_are_no_traceback(made, redirect):
+    command = f"{sys.executable} -m eric_fast show {made / 'p.lp'} --limit 0 {redirect}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    if redirect == "> /dev/full":
+        assert done.stderr.startswith("error: ")
+        assert done.returncode == 2
+
+
+def test_a_terminated_command_leaves_nothing_behind(tmp_path):
+    command = [sys.executable, "-m", "eric_fast", "demo", "-o", tmp_path / "demo"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.iterdir()):
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait(timeout=60) == 143
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_capture_is_refused(made, refuse, tmp_path):

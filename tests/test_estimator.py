@@ -32,9 +32,23 @@ def test_it_works_in_a_search():
     assert search.best_params_ == {"max_rules": 40, "threshold": "split"}
 
 
-def test_labels_that_read_alike_stay_apart():
-    model = EricClassifier(min_leaf=1).fit([[0.0], [1.0], [2.0]], ["", "a", "b"])
-    assert set(model.predict([[0.0], [2.0]])) <= {"", "a", "b"}
+@pytest.mark.parametrize("labels", [["", "a", "b"], ["", " (0)", "b"]])
+def test_labels_that_read_alike_stay_apart(labels):
+    model = EricClassifier("split", min_leaf=1).fit([[0.0], [1.0], [2.0]], labels)
+    assert model.predict([[0.0]]) == [labels[0]]
+
+
+@pytest.mark.parametrize("parameters", [{"min_leaf": np.int64(1)}, {"threshold": 0.5}, {"max_rules": np.int32(4)}])
+def test_numbers_of_every_kind_are_taken(parameters):
+    EricClassifier(**parameters).fit([[0.0], [1.0]], [0, 1])
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"min_leaf": "0.1"}, {"max_depth": "3"}, {"max_rules": True}, {"min_leaf": True}]
+)
+def test_what_is_no_number_is_refused(parameters):
+    with pytest.raises(EricError, match="must be a whole number"):
+        EricClassifier(**parameters).fit([[0.0], [1.0]], [0, 1])
 
 
 def test_one_class_only_is_refused():

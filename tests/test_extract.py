@@ -124,6 +124,18 @@ def test_kernel_rules_answer_as_their_trees():
         assert fitted.predict(truth[:, below.start : below.stop]).tolist() == derived[:, head].tolist()
 
 
+def test_support_of_rules_is_what_they_cover_and_get_right():
+    program, bits = extract(make_activations(), all_kernels=True)
+    truth = bits.to_bools()
+    for rule in program.kernel_rules:
+        fires = torch.ones(len(truth), dtype=torch.bool)
+        for literal in rule.body:
+            fires &= truth[:, literal] if literal >= 0 else ~truth[:, ~literal]
+        assert rule.covered == fires.sum()
+        assert rule.correct == (fires & truth[:, rule.head]).sum()
+    assert any(rule.correct < rule.covered for rule in program.kernel_rules)
+
+
 def test_a_kernel_that_is_always_true_has_an_empty_body_and_one_never_true_no_rule():
     activations = make_activations(40, n_kernels=(2, 3))
     quantiser = fit_quantiser(activations)

@@ -4,8 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import triton
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 
@@ -19,6 +21,9 @@ from eric_fast.quantiser import InputAtom, Quantiser
 from tests.make_programs import programs_with_bits
 
 POISON = -0x5A5A5A5B  # 0xA5A5A5A5 as int32
+# Triton's interpreter takes range(tensor) with NumPy 2.5 only since it squeezes the tensor first.
+BROKEN = not torch.cuda.is_available() and triton.__version__ < "3.9" and np.lib.NumpyVersion(np.__version__) >= "2.5.0"
+needs_triton = pytest.mark.skipif(BROKEN, reason="this Triton's interpreter fails with NumPy 2.5: install Triton 3.9")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -71,6 +76,7 @@ def test_cpu_equals_the_reference(case):
     assert_equal_outcomes(cpu.evaluate(plan, words, len(bits), with_scores=True, with_rows=True), expected)
 
 
+@needs_triton
 @hypothesis_settings(max_examples=40)
 @given(programs_with_bits(sizes=(0, 1, 33, 1000)))
 def test_gpu_equals_the_reference(case):
@@ -81,6 +87,7 @@ def test_gpu_equals_the_reference(case):
     assert_equal_outcomes(found, expected)
 
 
+@needs_triton
 @pytest.mark.parametrize("decision", ["first", "vote"])
 @pytest.mark.parametrize("n_samples", [1, 33, 1000, 2049])
 def test_gpu_kernel_is_launched_and_writes_every_word(decision, n_samples, launches, poisoned):
@@ -127,6 +134,7 @@ def test_more_rules_and_samples_than_one_chunk(engine, monkeypatch):
     assert torch.equal(outcome.rules, whole.rules)
 
 
+@needs_triton
 def test_gpu_votes_in_chunks(monkeypatch):
     bits = torch.rand(3000, 3, generator=torch.Generator().manual_seed(0)) < 0.5
     plan = make_plan([(0, ~1), (2,), (~2,)], decision="vote")

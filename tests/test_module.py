@@ -1,3 +1,6 @@
+from copy import deepcopy
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +12,7 @@ from eric_fast.extract import TreeOptions
 from eric_fast.module import RuleModule
 from eric_fast.pipeline import approximate_model, predict_activations
 from eric_fast.program import ClassRule, Program
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.quantiser import NORMS, InputAtom, Quantiser
 
 ATOMS = Quantiser(tuple(InputAtom("f", k, ">", 0.5) for k in range(3)))
 
@@ -45,9 +48,46 @@ def test_images_norms_and_bits_give_what_the_pipeline_gives(extracted, start):
 
 def test_feature_maps_are_reduced_with_the_programs_norm(extracted):
     *_, program = extracted
-    maps = torch.rand(5, 64, 3, 3, generator=torch.Generator().manual_seed(0))
-    head = RuleModule(program)
-    assert torch.equal(head(maps), head(reduce_norm(maps, "l1")))
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(50, 64, 3, 3, generator=generator) * torch.rand(50, 64, 1, 1, generator=generator)
+    outputs = {}
+    for norm in NORMS:
+        head = RuleModule(replace(program, quantiser=Quantiser(program.atoms, norm)))
+        outputs[norm] = head(maps)
+        assert torch.equal(outputs[norm], head(reduce_norm(maps, norm)))
+    assert not torch.equal(outputs["max"], outputs["l1"])
+
+
+def test_a_backbone_is_reduced_with_the_programs_norm(extracted):
+    network, _, images, program = extracted
+    other = replace(program, quantiser=Quantiser(program.atoms, "max"), fingerprint="")
+    assert not torch.equal(RuleModule(other, network)(images), RuleModule(program, network)(images))
+
+
+def test_training_mode_changes_neither_answers_nor_the_backbone(extracted):
+    network, _, images, program = extracted
+    network = deepcopy(network)
+    module = nn.Sequential(RuleModule(program, network))
+    before = module(images)
+    weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    module.train()
+    assert torch.equal(module(images), before)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
+    network.train()
+    with pytest.raises(ModelError, match="training mode"):
+        module(images)
+
+
+def test_the_backbones_weights_are_stored_once_and_can_be_exchanged(extracted):
+    network, _, images, program = extracted
+    module = RuleModule(program, deepcopy(network))
+    names = list(module.state_dict())
+    before = module(images)
+    assert list(module.state_dict()) == names == [f"backbone.{name}" for name in network.state_dict()]
+    module.backbone = nn.Sequential(deepcopy(network), nn.Identity()).eval()[0]
+    with torch.no_grad():
+        module.backbone.conv1[0].weight.zero_()
+    assert not torch.equal(module(images), before)
 
 
 def test_votes_are_sums_and_first_is_one_hot():
@@ -71,6 +111,10 @@ def test_module_sits_in_a_sequence_and_takes_an_empty_batch():
 
 def test_what_is_neither_maps_nor_norms_nor_bits_is_refused():
     head = RuleModule(Program(ATOMS, ("a",), ()))
+    with pytest.raises(EricError, match="a tensor is needed, not list"):
+        head([1.0])
+    with pytest.raises(ModelError, match="not int"):
+        RuleModule(Program(ATOMS, ("a",), ()), 5)
     for bad in (torch.zeros(2, 2), torch.zeros(2, 3, 4), torch.zeros(2, 3).long(), torch.zeros(2, 4).bool()):
         with pytest.raises(EricError, match="expected of layer 'f': maps"):
             head(bad)

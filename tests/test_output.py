@@ -1,10 +1,12 @@
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from eric_fast.errors import OutputError
-from eric_fast.output import check_output, replace_file, replace_folder, write_json
+from eric_fast.output import check_file, check_folder, replace_file, replace_folder, write_json
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -63,14 +65,51 @@ def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path):
 def test_paths_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="is not a folder"):
-        check_output(tmp_path / "file" / "out", force=False)
+        check_file(tmp_path / "file" / "out", force=False)
+    for path in (tmp_path / ("a" * 300), tmp_path / ("a" * 300) / "out"):
+        with pytest.raises(OutputError, match="can't be written: File name too long"):
+            check_file(path, force=False)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="not a regular file"):
+        check_file(tmp_path / "pipe", force=True)
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OutputError, match="is a link"):
+        check_folder(tmp_path / "link", force=True, marker="m.json")
+    for path in (Path(), Path("/"), Path("..") / Path.cwd().name):
+        with pytest.raises(OutputError):
+            check_folder(path, force=True, marker="m.json")
+
+
+def test_the_longest_legal_name_can_be_written(tmp_path):
+    write_json(1, tmp_path / ("a" * 255), force=False)
+    with replace_folder(tmp_path / ("b" * 255), force=False, marker="m.json"):
+        pass
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_old_folder_comes_back_if_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    path = tmp_path / "out"
+    with replace_folder(path, force=False, marker="m.json") as new:
+        (new / "m.json").write_text("old")
+    plain_replace = Path.replace
+
+    def fail_once(self, target):
+        if self.name == "new":
+            raise OSError(28, "No space left on device")
+        return plain_replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail_once)
+    with pytest.raises(OutputError, match="No space left"), replace_folder(path, force=True, marker="m.json") as new:
+        (new / "m.json").write_text("new")
+    assert (path / "m.json").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_without_permission_is_one_line():
     code = (
-        "import os; from pathlib import Path; from eric_fast.output import check_output\n"
+        "import os; from pathlib import Path; from eric_fast.output import check_file\n"
         "os.geteuid() or os.setuid(65534)  # root may write anywhere\n"
-        "check_output(Path('/proc/out'), force=False)"
+        "check_file(Path('/proc/out'), force=False)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "OutputError: /proc/out can't be written: no permission in /proc" in done.stderr

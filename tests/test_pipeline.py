@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from eric_fast import pipeline
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.extract import TreeOptions
 from eric_fast.pipeline import (
@@ -12,6 +13,7 @@ from eric_fast.pipeline import (
     match_layers,
     predict_activations,
 )
+from eric_fast.quantise import fit_quantiser
 from eric_fast.text import parse_program, print_program
 from tests.activations import make_activations
 
@@ -76,6 +78,50 @@ def test_target_label_uses_labels_where_they_are_known():
         approximate_model(activations, target="truth")
 
 
+def test_a_split_follows_the_target_and_the_criterion():
+    activations = make_activations(400)
+    labels = activations.labels.flip(0)  # another target altogether
+    fit = {
+        (target, criterion): approximate_model(
+            replace(activations, labels=labels),
+            threshold="split",
+            target=target,
+            options=TreeOptions(criterion, min_leaf=10),
+        ).quantiser
+        for target in ("model", "label")
+        for criterion in ("entropy", "gini")
+    }
+    assert len(set(fit.values())) == 4
+    goal = {"model": activations.predictions, "label": labels}
+    for (target, criterion), quantiser in fit.items():
+        last = activations.select_layers(["f2"])
+        assert quantiser == fit_quantiser(last, goal[target], threshold="split", criterion=criterion)
+
+
+def test_every_chain_row_uses_the_engine_that_is_named(monkeypatch):
+    used = []
+    plain = pipeline.predict_bits
+    monkeypatch.setattr(pipeline, "predict_bits", lambda *a, engine, **k: used.append(engine) or plain(*a, **k))
+    train = make_activations(400)
+    program = approximate_model(train, layers="all", options=OPTIONS)
+    evaluate_chains(program, train, engine="reference")
+    assert used == ["reference"] * 3
+
+
+def test_settings_that_change_digits_are_compared(caplog):
+    train = make_activations(400)
+    program = approximate_model(train, options=OPTIONS)
+    evaluate_program(program, train)
+    assert not caplog.records
+    evaluate_program(program, replace(train, settings=replace(train.settings, dtype="float16")))
+    assert "training images had dtype float32, these have float16" in caplog.text
+
+
+def test_a_program_of_one_class_is_reported(caplog):
+    approximate_model(make_activations(400), threshold="1e30", options=OPTIONS)
+    assert "the program says" in caplog.text
+
+
 def test_layers_are_matched_by_name_and_pattern():
     known = ("conv1", "block.0.relu", "block.0.relu_1", "block.1.relu")
     assert match_layers(None, known) == ["block.1.relu"]
@@ -87,13 +133,16 @@ def test_layers_are_matched_by_name_and_pattern():
         match_layers(["conv2"], known)
     with pytest.raises(CaptureError, match="no layers"):
         match_layers(None, ())
+    with pytest.raises(CaptureError, match="no layer is named; there are 'conv1'"):
+        match_layers([], known)
+    assert match_layers("all", known) == list(known)
 
 
 def test_captures_of_another_model_or_with_other_classes_are_refused():
     train = make_activations(400)
     program = approximate_model(train, options=OPTIONS)
     other = replace(train, settings=replace(train.settings, fingerprint="bad"))
-    with pytest.raises(CaptureError, match="from another model .fingerprint 5eed, the capture's is bad"):
+    with pytest.raises(CaptureError, match="from another model .fingerprint 5eed, this one's is bad"):
         evaluate_program(program, other)
     evaluate_program(replace(program, fingerprint=""), other)  # written by hand, for no model in particular
     with pytest.raises(CaptureError, match="first that differ are 'c' and 'z'"):

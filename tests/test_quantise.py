@@ -1,4 +1,5 @@
 import logging
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -101,6 +102,21 @@ def test_splits_are_as_good_as_scikit_learns(criterion, seed, n, n_values, n_cla
 
     if stump.node_count > 1:  # scikit-learn doesn't split where nothing is gained
         assert weigh(found) == pytest.approx(weigh(stump.threshold[0]), abs=1e-4)
+
+
+def test_mirrored_gini_cuts_tie_exactly_and_the_lowest_wins():
+    def purity_of(side):
+        return Fraction(sum(int((side == c).sum()) ** 2 for c in (0, 1)), len(side))
+
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        half = rng.integers(0, 2, rng.integers(2, 15))
+        target = np.concatenate([half, half[::-1]])  # the impurity after a cut is that after its mirror image
+        n = len(target)
+        purity = [purity_of(target[:i]) + purity_of(target[i:]) for i in range(1, n)]
+        norms = torch.arange(n, dtype=torch.float32).reshape(-1, 1)
+        found = find_best_splits(norms, torch.from_numpy(target), "gini").item()
+        assert found == purity.index(max(purity)) + 0.5
 
 
 def test_a_split_lies_between_its_neighbours_even_where_they_touch():

@@ -42,6 +42,8 @@ def extract_program(
     options = options or TreeOptions()
     if len(target) != bits.n_samples or not bits.n_samples:
         raise CaptureError(f"{len(target)} targets for {bits.n_samples} training images; trees need one for each")
+    if not quantiser.atoms:
+        raise CaptureError("the capture has no kernels, so there is nothing to build rules from")
     if len(target.unique()) < 2:
         raise CaptureError(
             f"all {len(target)} training images are of one class, '{classes[int(target[0])]}', so there is nothing "

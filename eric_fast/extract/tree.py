@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from sklearn.tree import DecisionTreeClassifier
 from eric_fast.errors import SettingError
 
 CRITERIA = ("entropy", "gini")
+MOST = 2**31 - 1  # what scikit-learn's counters hold
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,19 @@ class TreeOptions:
         if self.criterion not in CRITERIA:
             raise SettingError(f"criterion '{self.criterion}' is not one of {', '.join(CRITERIA)}")
         for name, value in (("max depth", self.max_depth), ("max rules", self.max_rules)):
-            if value is not None and value < 1:
-                raise SettingError(f"{name} must be at least 1, not {value}")
-        whole = isinstance(self.min_leaf, int)
-        if not (self.min_leaf >= 1 if whole else 0 < self.min_leaf <= 0.5):
-            raise SettingError(f"min leaf must be a number from 1, or a share in (0, 0.5], not {self.min_leaf}")
+            if value is not None and not (_is_whole(value) and 1 <= value <= MOST):
+                raise SettingError(f"{name} must be a whole number from 1 to {MOST:,}, not {value!r}")
+        share = isinstance(self.min_leaf, float) and 0 < self.min_leaf <= 0.5
+        if not (share or (_is_whole(self.min_leaf) and 1 <= self.min_leaf <= MOST)):
+            raise SettingError(f"min leaf must be a whole number from 1, or a share in (0, 0.5], not {self.min_leaf!r}")
 
     def count_min_leaf(self, n_images: int) -> int:
         """`min_leaf` in images."""
-        return self.min_leaf if isinstance(self.min_leaf, int) else max(1, math.ceil(self.min_leaf * n_images))
+        return int(self.min_leaf) if self.min_leaf >= 1 else max(1, math.ceil(self.min_leaf * n_images))
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def parse_min_leaf(text: str) -> int | float:
@@ -89,7 +95,7 @@ def grow_tree(columns: NDArray[np.float32], target: NDArray[np.int64], options: 
         criterion=options.criterion,
         max_depth=options.max_depth,
         min_samples_leaf=options.count_min_leaf(n_images),
-        max_leaf_nodes=options.max_rules,
+        max_leaf_nodes=options.max_rules and max(2, min(options.max_rules, n_images)),
         random_state=0,  # ties are drawn by lot there; the same lot each time
     ).fit(columns, target, check_input=False)
     tree = fitted.tree_

@@ -12,7 +12,9 @@ from eric_fast.text.reader import Fact, Statements, Token, find_literals, read_s
 def parse_program(text: str, source: str = "program") -> Program:
     """The program that `print_program` wrote, or that a person wrote in the same form.
 
-    Order of statements, white space and comments are free. `source` names the text in errors.
+    White space and comments are free, and so is the order of statements, but for three things that it says: the
+    layers' (by their first `kernel` fact), that of a kernel's rules, and that of settings. `source` names the text
+    in errors.
 
     Raises:
         ProgramError: `source:line:column: what is wrong`; `source: what is wrong` where it is the whole.
@@ -125,9 +127,8 @@ def _build_class_rules(
 def _build_kernel_rules(said: Statements, atom_of_predicate: dict[str, int]) -> tuple[Rule, ...]:
     rules = []
     counts: dict[str, int] = {}
-    for literal, body in said.kernel_bodies:
-        predicate = literal.text.removesuffix("(X)")
-        head = _atom_named(said, literal.at, predicate, atom_of_predicate)
+    for (_, predicate, at), body in said.kernel_bodies:
+        head = _atom_named(said, at, predicate, atom_of_predicate)
         counts[predicate] = number = counts.get(predicate, 0) + 1
         support = said.facts["kernel_support"].get((predicate, number))
         covered, correct = support.values[2:] if support else (None, None)

@@ -9,26 +9,32 @@ from eric_fast.errors import ProgramError, suggest_nearest
 from eric_fast.program import INT32_MAX
 from eric_fast.text.names import unquote
 
+_SPACE = r"[ \t\r\n]"
 _STRING = r'"(?:[^"\\\n]|\\[n"\\])*"'
-_ARGUMENT = rf"(?:{_STRING}|-?[0-9]+|[a-z][A-Za-z0-9_]*)"
-_LITERAL = r"(?:not\s+)?[a-z][A-Za-z0-9_]*\(X\)"
-# A whole fact and a whole body are one token each: a large program is read at the speed of this expression.
+_NUMBER = r"-?(?:0|[1-9][0-9]*)(?![0-9])"
+_NAME = r"[a-z][A-Za-z0-9_]*"
+_ARGUMENT = rf"(?:{_STRING}|{_NUMBER}|{_NAME})"
+_LITERAL = rf"(?:not{_SPACE}+)?{_NAME}{_SPACE}*\({_SPACE}*X{_SPACE}*\)"
+_COMMA = rf"{_SPACE}*,{_SPACE}*"
+# Comments are blanked before. A whole fact and a whole body are one token each: a large program is read at the speed
+# of this expression.
 _TOKEN = re.compile(
-    rf"""(?P<space>\s+|%\*.*?\*%|%[^\n]*)
-      |(?P<body>image\(X\)(?:\s*,\s*{_LITERAL})*)
-      |(?P<literal>{_LITERAL})
-      |(?P<fires>fires\(\s*X\s*,\s*[0-9]+\s*\))
-      |(?P<fact>[a-z][A-Za-z0-9_]*\(\s*{_ARGUMENT}(?:\s*,\s*{_ARGUMENT})*\s*\))
+    rf"""(?P<space>{_SPACE}+)
+      |(?P<literals>{_LITERAL}(?:{_COMMA}{_LITERAL})*)
+      |(?P<fires>fires{_SPACE}*\({_SPACE}*X{_COMMA}{_NUMBER}{_SPACE}*\))
+      |(?P<fact>{_NAME}{_SPACE}*\({_SPACE}*{_ARGUMENT}(?:{_COMMA}{_ARGUMENT})*{_SPACE}*\))
       |(?P<string>{_STRING})
-      |(?P<number>-?[0-9]+)
-      |(?P<name>[a-z][A-Za-z0-9_]*)
+      |(?P<number>{_NUMBER})
+      |(?P<name>{_NAME})
       |(?P<variable>[A-Z][A-Za-z0-9_]*|_)
       |(?P<directive>\#[a-z]+)
       |(?P<mark>:-|[.,;:(){{}}=<>+/-])""",
-    re.VERBOSE | re.DOTALL,
+    re.VERBOSE,
 )
 _ARGUMENTS = re.compile(_ARGUMENT)
-_LITERALS = re.compile(r"(not\s+)?([a-z][A-Za-z0-9_]*)\(X\)")
+_LITERALS = re.compile(rf"(not{_SPACE}+)?({_NAME}){_SPACE}*\({_SPACE}*X{_SPACE}*\)")
+_COMMENTS = re.compile(rf'{_STRING}|"|%\*(?:[^*]|\*(?!%))*(?:\*%)?|%[^\n]*')
+_FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 # name -> (kinds of its arguments, how many of them are the key that may occur once)
 _FACTS: dict[str, tuple[tuple[str, ...], int]] = {
@@ -69,7 +75,7 @@ class Statements:
     source: str
     facts: dict[str, dict[tuple[Any, ...], Fact]] = field(default_factory=lambda: {name: {} for name in _FACTS})
     class_bodies: dict[int, Token] = field(default_factory=dict)  # by the rule's number
-    kernel_bodies: list[tuple[Token, Token]] = field(default_factory=list)  # the head, the body
+    kernel_bodies: list[tuple[Token, Token]] = field(default_factory=list)  # the head's predicate, the body
     other_rules: dict[str, int] = field(default_factory=dict)  # as written, without spaces -> place
 
     def error(self, at: int, message: str) -> ProgramError:
@@ -86,16 +92,17 @@ def read_statements(text: str, source: str) -> Statements:
         ProgramError: a syntax error, or something said twice, with its line and column.
     """
     said = Statements(text, source)
+    said.text = _COMMENTS.sub(lambda match: _blank_comment(said, match), text)
     for statement in _split_statements(said):
         first = statement[0]
         if first.kind == "fact" and len(statement) == 2:
             _read_fact(said, first)
-        elif first.kind in {"fires", "literal"}:
+        elif first.kind in {"fires", "literals"}:
             _read_rule(said, statement)
         elif first.kind == "directive":
             _check_directive(said, statement)
         elif any(token.text == ":-" for token in statement):
-            written = re.sub(r"\s", "", text[first.at : statement[-1].at + 1])
+            written = re.sub(_SPACE, "", said.text[first.at : statement[-1].at + 1])
             if written in said.other_rules:
                 raise said.error(first.at, "this rule stands above already; remove one")
             said.other_rules[written] = first.at
@@ -106,8 +113,19 @@ def read_statements(text: str, source: str) -> Statements:
 
 def find_literals(body: Token) -> Iterator[tuple[bool, str, int]]:
     """Whether negated, predicate, and place of each literal of a body but `image(X)`."""
-    for match in _LITERALS.finditer(body.text, len("image(X)")):
-        yield match[1] is not None, match[2], body.at + match.start(2)
+    for match in _LITERALS.finditer(body.text):
+        if match[2] != "image" or match[1]:
+            yield match[1] is not None, match[2], body.at + match.start(2)
+
+
+def _blank_comment(said: Statements, match: re.Match[str]) -> str:
+    """Spaces in the place of a comment, so that what follows stays where it is; strings stay."""
+    text = match[0]
+    if text[0] == '"':
+        return text
+    if text.startswith("%*") and (not text.endswith("*%") or len(text) < 4 or "%*" in text[2:]):
+        raise said.error(match.start(), "this comment has no end '*%', or holds another '%*'")
+    return re.sub(r"[^\n]", " ", text)
 
 
 def _split_statements(said: Statements) -> Iterator[list[Token]]:
@@ -118,6 +136,7 @@ def _split_statements(said: Statements) -> Iterator[list[Token]]:
         match = _TOKEN.match(text, at)
         if match is None:
             hint = '; a string ends on its line and knows \\\\, \\" and \\n alone' if text[at] == '"' else ""
+            hint = "; save the file without a byte order mark" if text[at] == "\ufeff" else hint
             raise said.error(at, f"unexpected {text[at]!r}{hint}")
         kind = match.lastgroup or ""
         if kind != "space":
@@ -129,7 +148,7 @@ def _split_statements(said: Statements) -> Iterator[list[Token]]:
         at = match.end()
     if statement:
         last = statement[-1]
-        raise said.error(last.at, f"expected '.' after {last.text!r}, not the end of the text")
+        raise said.error(last.at, f"expected '.' after {_shorten(last)}, not the end of the text")
 
 
 def _check_directive(said: Statements, statement: list[Token]) -> None:
@@ -139,14 +158,17 @@ def _check_directive(said: Statements, statement: list[Token]) -> None:
 
 
 def _read_fact(said: Statements, fact: Token) -> None:
-    name, _, arguments = fact.text.partition("(")
+    name, _, _ = fact.text.partition("(")
+    name = name.rstrip()
     if name not in _FACTS:
         raise said.error(fact.at, f"'{name}' is not a fact of a program{suggest_nearest(name, _FACTS)}")
     kinds, n_keys = _FACTS[name]
-    texts = _ARGUMENTS.findall(arguments)
-    if len(texts) != len(kinds):
-        raise said.error(fact.at, f"{name} takes {len(kinds)} arguments ({', '.join(kinds)}), not {len(texts)}")
-    values = tuple(_read_argument(said, fact, text, kind) for text, kind in zip(texts, kinds, strict=True))
+    given = list(_ARGUMENTS.finditer(fact.text, len(name)))
+    if len(given) != len(kinds):
+        raise said.error(fact.at, f"{name} takes {len(kinds)} arguments ({', '.join(kinds)}), not {len(given)}")
+    values = tuple(
+        _read_argument(said, fact.at + match.start(), match[0], kind) for match, kind in zip(given, kinds, strict=True)
+    )
     key = values[:n_keys]
     if key in said.facts[name]:
         what = f"{name}({','.join(map(str, key))},...)" if key else name
@@ -154,24 +176,22 @@ def _read_fact(said: Statements, fact: Token) -> None:
     said.facts[name][key] = Fact(values, fact.at)
 
 
-def _read_argument(said: Statements, fact: Token, text: str, kind: str) -> Any:
+def _read_argument(said: Statements, at: int, text: str, kind: str) -> Any:
     """A weight is a whole number, or a string that holds a real one; a float is always such a string."""
     if kind == "weight":
         kind = "float" if text[0] == '"' else "number"
     given = "string" if text[0] == '"' else "name" if text[0].isalpha() else "number"
-    at = fact.at + fact.text.index(text)
     if given != {"float": "string"}.get(kind, kind):
         raise said.error(at, f"expected a {kind}, not {text}")
     if kind == "string":
         return unquote(text)
     if kind == "float":
-        try:
-            return float(unquote(text))
-        except ValueError:
-            raise said.error(at, f"{text} is not a number") from None
+        if not _FLOAT.fullmatch(unquote(text)):
+            raise said.error(at, f"{text} is not a number")
+        return float(unquote(text))
     if kind == "number":
         if len(text) > 11 or abs(int(text)) > INT32_MAX:
-            raise said.error(at, f"{text} is past 2^31 - 1, which clingo would wrap")
+            raise said.error(at, f"{text[:20]} is past 2^31 - 1, which clingo would wrap")
         return int(text)
     return text
 
@@ -179,21 +199,25 @@ def _read_argument(said: Statements, fact: Token, text: str, kind: str) -> Any:
 def _read_rule(said: Statements, statement: list[Token]) -> None:
     """`head :- body.`"""
     head = statement[0]
-    if head.text.startswith("not") and head.text[3].isspace():
-        raise said.error(head.at, f"the head of a rule can't be negated: {head.text!r}")
     if statement[1].text != ":-":
-        raise said.error(statement[1].at, f"expected ':-' after {head.text!r}, not {statement[1].text!r}")
+        raise said.error(statement[1].at, f"expected ':-' after {_shorten(head)}, not {_shorten(statement[1])}")
     body, end = statement[2], statement[min(3, len(statement) - 1)]
-    if body.kind != "body":
-        raise said.error(body.at, f"expected a body that starts with 'image(X)', not {body.text!r}")
+    if body.kind != "literals":
+        raise said.error(body.at, f"expected a literal such as 'image(X)', not {_shorten(body)}")
     if end.text == "," and len(statement) > 4:
-        raise said.error(statement[4].at, f"expected a literal such as 'not k_f_7(X)', not {statement[4].text!r}")
+        raise said.error(statement[4].at, f"expected a literal such as 'not k_f_7(X)', not {_shorten(statement[4])}")
     if end.text != ".":
-        raise said.error(end.at, f"expected ',' or '.', not {end.text!r}")
-    if head.kind == "literal":
-        said.kernel_bodies.append((head, body))
+        raise said.error(end.at, f"expected ',' or '.', not {_shorten(end)}")
+    if not any(name == "image" and not negation for negation, name in _LITERALS.findall(body.text)):
+        raise said.error(body.at, "this body lacks 'image(X)', which every body starts with")
+    if head.kind == "literals":
+        heads = _LITERALS.findall(head.text)
+        if len(heads) > 1 or heads[0][0]:
+            raise said.error(head.at, f"the head of a rule is one kernel, not negated: {_shorten(head)}")
+        said.kernel_bodies.append((Token("name", heads[0][1], head.at), body))
         return
-    number = int(head.text[head.text.index(",") + 1 : -1])
+    at = head.at + head.text.index(",") + 1
+    number = _read_argument(said, at, head.text[head.text.index(",") + 1 : -1].strip(), "number")
     if number in said.class_bodies:
         raise said.error(head.at, f"a second body for class rule {number}; give it a number of its own")
     said.class_bodies[number] = body
@@ -203,14 +227,21 @@ def _explain_fact(said: Statements, statement: list[Token]) -> ProgramError:
     """Why this statement is neither a fact nor a rule."""
     first = statement[0]
     if first.kind == "fact":
-        return said.error(statement[1].at, f"expected '.' or ':-' after {first.text!r}, not {statement[1].text!r}")
+        return said.error(
+            statement[1].at, f"expected '.' or ':-' after {_shorten(first)}, not {_shorten(statement[1])}"
+        )
     if first.kind != "name":
-        return said.error(first.at, f"expected a fact or a rule, not {first.text!r}")
+        return said.error(first.at, f"expected a fact or a rule, not {_shorten(first)}")
     for i, token in enumerate(statement[1:]):
         expected = "'('" if i == 0 else "an argument" if i % 2 else "',' or ')'"
         fits = (
             token.text == "(" if i == 0 else token.kind in {"string", "number", "name"} if i % 2 else token.text == ","
         )
         if not fits:
-            return said.error(token.at, f"expected {expected}, not {token.text!r}")
-    return said.error(first.at, f"expected a fact or a rule, not {first.text!r}")
+            return said.error(token.at, f"expected {expected}, not {_shorten(token)}")
+    return said.error(first.at, f"expected a fact or a rule, not {_shorten(first)}")
+
+
+def _shorten(token: Token) -> str:
+    """The token in quotes, cut where it is long."""
+    return repr(token.text if len(token.text) <= 60 else f"{token.text[:60]}...")
