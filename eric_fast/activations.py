@@ -90,7 +90,8 @@ class Activations:
     def validate(self) -> None:
         n = self.n_images
         if len(set(self.classes)) != len(self.classes):
-            raise CaptureError("two classes of the capture have the same name")
+            twice = next(name for name in self.classes if self.classes.count(name) > 1)
+            raise CaptureError(f"two classes of the capture are called '{twice}'; class names must differ")
         for name, values in (("labels", self.labels), ("predictions", self.predictions)):
             if values.dtype != torch.int64 or values.shape != (n,):
                 raise CaptureError(
@@ -111,15 +112,16 @@ def share_correct(answers: Tensor, labels: Tensor) -> float | None:
     return correct.sum().item() / len(correct) if len(correct) else None
 
 
-def check_finite(layer: str, norms: Tensor, ids: Sequence[str]) -> None:
+def check_finite(
+    layer: str, norms: Tensor, ids: Sequence[str], remedy: str = "check the model's weights and the image"
+) -> None:
     """Refuse NaN and infinities in `norms` `[n, n_kernels]`, naming the layer, the kernel and the image."""
     finite = torch.isfinite(norms)
     if bool(finite.all()):
         return
     image, kernel = (~finite).nonzero()[0].tolist()
     raise CaptureError(
-        f"layer '{layer}', kernel {kernel}: the norm is {norms[image, kernel].item()} on image '{ids[image]}'; "
-        "check the model's weights and the image, or capture with --dtype float32"
+        f"layer '{layer}', kernel {kernel}: the norm is {norms[image, kernel].item()} on image '{ids[image]}'; {remedy}"
     )
 
 

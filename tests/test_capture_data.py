@@ -1,5 +1,7 @@
 """Image folders and the digits."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -66,7 +68,8 @@ def test_damaged_images_are_named(tmp_path):
     for i, name in enumerate(["cut.jpg", "empty.png", "text.png"]):
         with pytest.raises(DataError) as error:
             data.load_image(i)
-        check_line(error, name, "--skip-bad-images")
+        check_line(error, name, "can't be read (")
+        assert "skip-bad-images" not in str(error.value)  # the remedy, which capture adds where it refuses the image
 
 
 def test_unusable_folders(tmp_path):
@@ -80,10 +83,51 @@ def test_unusable_folders(tmp_path):
         ("void", "no sub-folder with images"),
         ("hollow", "no sub-folder with images"),
         ("flat", "no class sub-folders"),
+        ("a" * 300, "can't be read (File name too long); give a folder"),
     ]:
         with pytest.raises(DataError) as error:
             open_data(tmp_path / name)
         check_line(error, name, part)
+    with pytest.raises(DataError, match="the name of the data is empty; give a folder"):
+        open_data("")
+
+
+def test_links_never_lead_to_images_of_another_class(tmp_path, caplog):
+    root = tmp_path / "data"
+    for name in ("airplane/a.png", "bird/b.png", "../pool/cat/c.png", "../pool/dog/d.png"):
+        save_image(root / name)
+    (root / "airplane" / "loop").symlink_to("..")
+    (root / "airplane" / "sibling").symlink_to("../bird")
+    (root / "airplane" / "link.png").symlink_to("../bird/b.png")
+    (root / "itself").symlink_to(".")
+    (root / "above").symlink_to("..")
+    (root / "alias").symlink_to("airplane")
+    (root / "cat").symlink_to(tmp_path / "pool" / "cat")  # a class that lies elsewhere
+    (tmp_path / "pool" / "cat" / "up").symlink_to("..")
+    data = open_data(root)
+    assert data.ids == ("airplane/a.png", "airplane/link.png", "bird/b.png", "cat/c.png")
+    assert data.folders == ("airplane", "bird", "cat")
+    for name in ("itself", "above", "alias"):
+        assert f"{root / name} is a link back to" in caplog.text
+    for name in ("airplane/loop", "airplane/sibling", "cat/up"):
+        assert f"{root / name} is a link to a folder: it is not followed" in caplog.text
+
+
+def test_names_that_are_not_utf8_are_escaped(tmp_path):
+    odd = os.fsdecode(b"caf\xe9")
+    save_image(tmp_path / odd / f"{odd}.png", size=(3, 4))
+    save_image(tmp_path / "é" / "x.png")
+    data = open_data(tmp_path)
+    assert data.folders == ("caf\\udce9", "é")
+    assert data.ids == ("caf\\udce9/caf\\udce9.png", "é/x.png")
+    assert data.load_image(0).size == (3, 4)
+    (tmp_path / odd / f"{odd}.png").write_bytes(b"")
+    with pytest.raises(DataError, match="can't be read") as error:
+        data.load_image(0)
+    str(error.value).encode()
+    save_image(tmp_path / odd / "caf\\udce9.png")
+    with pytest.raises(DataError, match="two images are called .* rename one"):
+        open_data(tmp_path)
 
 
 def test_digits_are_split_without_overlap():

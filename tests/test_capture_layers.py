@@ -142,16 +142,16 @@ def test_functional_repeated_and_in_place_activations(images):
 
 
 def test_norms_agree_with_hooks_on_a_real_network():
-    net = build("googlenet")
+    net = build("resnet18")
     images = torch.rand(2, 3, 64, 64)
-    tracer = trace_norms(net, images[:1], ["conv3.relu", "inception4a.branch1.conv"], "l2")
+    tracer = trace_norms(net, images[:1], ["layer1.0.relu", "layer3.0.conv2"], "l2")
     expected = {}
-    handle = net.inception4a.branch1.conv.register_forward_hook(lambda m, i, o: expected.update(maps=o))
+    handle = net.layer3[0].conv2.register_forward_hook(lambda m, i, o: expected.update(maps=o))
     with torch.inference_mode():
         net(images)
         handle.remove()
         _, norms = tracer(images)
-    assert torch.allclose(norms["inception4a.branch1.conv"], expected["maps"].square().mean((2, 3)).sqrt(), rtol=1e-5)
+    assert torch.allclose(norms["layer3.0.conv2"], expected["maps"].square().mean((2, 3)).sqrt(), rtol=1e-5)
 
 
 def test_modules_whose_names_end_in_a_number_keep_them(images):
@@ -179,15 +179,22 @@ def test_asking_for_layers(images):
     asked = ["late", "block.*", "other_1", "relu", "late"]
     assert trace_norms(net, images[:1], asked, "l1").layers == ("relu", "block.act", "block.act_1", "other_1", "late")
     for name, parts in {
-        "block.acts": ["'block.acts' is not a layer", "'block.act'"],
-        "features.*": ["'features.*' matches no layer", "'relu'"],
+        "block.acts": ["layer 'block.acts' is not a layer of the model", "'block.act'"],
+        "features.*": ["'features.*' matches no layer of the model", "'relu'"],
         "head": ["'head' is not a layer"],
     }.items():
         with pytest.raises(ModelError) as error:
             trace_norms(net, images[:1], [name], "l1")
         assert all(part in str(error.value) for part in parts)
+        assert "--layers" not in str(error.value)  # evaluate asks for layers that the user never named
     with pytest.raises(ModelError, match="names no layer"):
         trace_norms(net, images[:1], [], "l1")
+    assert trace_norms(net, images[:1], ["all"]).layers == Net.EXPECTED
+    assert trace_norms(net, images[:1], ["other_1", "all"]).layers == (*Net.EXPECTED[:4], "other_1", *Net.EXPECTED[4:])
+    net = nn.Sequential()
+    for name, part in [("conv", nn.Conv2d(3, 4, 3)), ("act", nn.ReLU()), ("all", nn.Identity()), ("end", nn.Flatten())]:
+        net.add_module(name, part)
+    assert trace_norms(net.eval(), images[:1], ["all"]).layers == ("all",)
 
 
 def test_untraceable_network_is_hooked(images, caplog):
@@ -320,6 +327,7 @@ def test_no_warning_for_a_plain_network(images, caplog):
     assert not caplog.records
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # torch 2.11's own, in compile
 def test_wrapped_networks_are_unwrapped(images):
     net = make(Net)
     assert trace_norms(torch.compile(net), images[:1]).layers == Net.EXPECTED
@@ -329,6 +337,41 @@ def test_wrapped_networks_are_unwrapped(images):
 def test_a_written_out_batch_norm_is_passed(images):
     parts = [nn.Conv2d(3, 4, 3), FrozenBatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     assert trace_norms(nn.Sequential(*parts).eval(), images[:1]).layers == ("2",)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda x: ("name", x),
+        lambda x: {"a": "name", "logits": x},
+        lambda x: [["", x]],
+        lambda x: b"name",
+        lambda x: None,
+        lambda x: (),
+    ],
+)
+def test_an_output_that_begins_with_something_else_is_refused(wrap, images):
+    class Wrapped(Untraceable):
+        def forward(self, x):
+            return wrap(super().forward(x))
+
+    with pytest.raises(ModelError, match=r"must be \(or begin with\) logits \[1, n_classes\], not ") as error:
+        trace_norms(make(Wrapped), images[:1])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("is_traced", [True, False])
+def test_a_tracer_stays_in_evaluation_mode(is_traced, images):
+    parts = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    net = nn.Sequential(*parts).eval() if is_traced else make(Untraceable, lambda: nn.BatchNorm2d(4))
+    tracer = trace_norms(net, images[:1])
+    assert tracer.is_traced == is_traced
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    for module in (tracer, nn.Sequential(tracer)):
+        assert module.train() is module
+        assert not any(part.training for part in tracer.modules())
+        module(images)
+    assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
 
 
 def test_norms_can_be_trained_through(images):

@@ -1,5 +1,6 @@
 """Loading models: torchvision, a user's file, a module; and fingerprints."""
 
+import os
 import sys
 import urllib.error
 import warnings
@@ -22,6 +23,17 @@ def build():
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
 def transform():
     return lambda image: torch.zeros(3, 8, 8)
+"""
+
+
+FAILING = """
+from torch import nn
+transform = lambda: (lambda image: image)
+class Net(nn.Module):
+    def %s:
+        1 / 0
+def build():
+    return Net()
 """
 
 
@@ -119,6 +131,23 @@ def test_unusable_names(name, weights, parts):
     check_line(error, *parts)
 
 
+@pytest.mark.parametrize(
+    ("name", "weights", "part"),
+    [
+        ("a" * 300, "none", "not a torchvision model"),
+        ("a" * 300 + ".py:build", None, "no such file"),
+        ("resnet18", "a" * 300 + ".pth", "no such weights file"),
+        ("resnet18", "", "--weights is empty: give DEFAULT, none, or a path"),
+        ("net.py:build", "", "--weights is empty"),
+        ("", "none", "'' is not a torchvision model"),
+    ],
+)
+def test_empty_and_over_long_names(name, weights, part):
+    with pytest.raises(ModelError) as error:
+        load_model(name, weights)
+    check_line(error, part)
+
+
 def test_failed_download_names_the_remedy(monkeypatch):
     def fail(*args, **kwargs):
         raise urllib.error.URLError("no network\nhere")
@@ -161,7 +190,13 @@ def test_user_file_without_transform_is_warned_of(tmp_path, caplog):
         ("def build():\n    return 3", ["must return", "int"]),
         ("build = 3\ndef built(): pass", ["no callable 'build'", "'built'"]),
         ("def build(n): pass", ["TypeError"]),
-        (FILE.replace('["cat", "dog"]', "3"), ["CLASSES"]),
+        ("import sys\ndef build():\n    sys.exit(4)", ["net.py:3", "build fails with SystemExit: 4"]),
+        (FILE.replace('["cat", "dog"]', "3"), ["CLASSES", "or leave it out"]),
+        (FILE.replace('["cat", "dog"]', "[]"), ["CLASSES", "or leave it out"]),
+        (FILE.replace('["cat", "dog"]', "['cat', '']"), ["CLASSES", "or leave it out"]),
+        (FAILING % "extra_repr(self)", ["can't be printed", "ZeroDivisionError", "mend its extra_repr()"]),
+        (FAILING % "eval(self)", ["net.py:6", "eval() fails with ZeroDivisionError"]),
+        (FAILING % "eval(self): import sys; sys.exit(0)\n    def other(self)", ["net.py:5", "SystemExit: 0"]),
         (FILE.replace("return lambda image: torch.zeros(3, 8, 8)", "return 3"), ["transform()"]),
     ],
 )
@@ -174,6 +209,23 @@ def test_failing_user_files(tmp_path, text, parts):
     check_line(error, *parts)
     if "net.py:1" in parts or "SyntaxError" in parts:  # nothing stays of a failed import
         assert not [name for name in set(sys.modules) - known if name.startswith("eric_fast_model")]
+
+
+def test_the_failing_line_is_named_for_a_relative_path_too(tmp_path, monkeypatch):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "net.py").write_text("def build():\n    x = 1\n    return x / 0")
+    monkeypatch.chdir(tmp_path / "below")
+    for name in ("../net.py", ".././below/../net.py"):
+        with pytest.raises(ModelError) as error:
+            load_model(f"{name}:build")
+        check_line(error, "net.py:3: build fails with ZeroDivisionError")
+
+
+def test_a_file_whose_name_is_not_utf8(tmp_path):
+    path = tmp_path / os.fsdecode(b"n\xe9t.py")
+    path.write_text(FILE)
+    model = load_model(f"{path}:build")
+    assert model.name.endswith("n\\udce9t.py:build")
 
 
 def test_user_file_has_no_default_weights_and_must_be_python(tmp_path):
@@ -199,6 +251,22 @@ def test_wrapping_does_not_change_the_mode_of_the_callers_module():
     assert wrap_model(nn.DataParallel(net)).module is net
     with pytest.raises(ModelError, match=r"torch\.nn\.Module, not str"):
         wrap_model("net")
+
+
+def test_modules_and_transforms_that_fail_while_they_are_wrapped():
+    class Sulky(nn.Module):
+        def train(self, mode=True):
+            raise ValueError("no")
+
+        def __repr__(self):
+            raise ValueError("two\nlines")
+
+    with pytest.raises(ModelError) as error:
+        wrap_model(Sulky())
+    check_line(error, "can't be put in evaluation mode", "ValueError: no")
+    with pytest.raises(ModelError) as error:
+        wrap_model(nn.Conv2d(3, 4, 3).eval(), transform=Sulky())
+    check_line(error, "transform can't be printed", "ValueError: two")
 
 
 def test_names_stay_unique_where_a_number_is_already_taken():

@@ -1,6 +1,8 @@
 """Running a network over images: norms, labels, bad images, settings."""
 
 import hashlib
+import os
+import sys
 import warnings
 
 import numpy as np
@@ -105,8 +107,9 @@ def test_bad_images_are_refused_or_left_out(model, tmp_path, caplog, workers):
     assert found.ids == whole.ids[1:]
     assert found.labels.tolist() == [0] * 4 + [1] * 5 + [2] * 5
     assert torch.allclose(found.norms["4"], whole.norms["4"][1:], atol=1e-6)
-    assert "0a.jpg" in caplog.text
-    assert "cat/0.png" in caplog.text
+    notes = [record.getMessage() for record in caplog.records]
+    assert [name in note for name, note in zip(("cat/0.png", "dog/0a.jpg"), notes, strict=True)] == [True, True]
+    assert "skip-bad-images" not in caplog.text
 
 
 def test_a_skipped_image_leaves_a_gap_in_its_batch(model, tmp_path):
@@ -157,7 +160,7 @@ def test_the_order_of_images_changes_only_the_order_of_results(model, data):
 
 def test_limit_takes_images_of_every_class(model, data):
     assert capture_activations(model, data, device="cpu", limit=3).ids == ("cat/0.png", "dog/0.png", "owl/0.png")
-    assert capture_activations(model, data, device="cpu", limit=99).n_images == 15
+    assert capture_activations(model, data, device="cpu", limit=10**30).n_images == 15
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -182,26 +185,69 @@ def test_labels_by_name_in_order_or_unknown(tmp_path, caplog):
 
     assert labels(3, ["owl", "cat", "dog"]) == ([1, 2, 0], ("owl", "cat", "dog"))
     assert labels(3, ["x", "y", "z"]) == ([0, 1, 2], ("x", "y", "z"))
+    assert "classes in order: 'cat' is 'x', 'dog' is 'y', 'owl' is 'z'" in caplog.text
+    assert caplog.records[-1].levelname == "WARNING"
     assert labels(3, None) == ([0, 1, 2], ("cat", "dog", "owl"))
+    assert not caplog.records
     assert labels(3, ["owl", "ant", "bee"])[0] == [UNKNOWN, UNKNOWN, 0]
     assert "2 folders name no class" in caplog.text
     assert labels(2, None) == ([UNKNOWN] * 3, ("0", "1"))
     assert "accuracy will be null" in caplog.text
-    with pytest.raises(ModelError, match="3 outputs and 2 class names"):
+    with pytest.raises(ModelError, match="3 outputs and 2 class names; its CLASSES must name each output"):
         labels(3, ["a", "b"])
 
 
-def test_nan_is_refused_with_layer_and_image(data, model):
+@pytest.mark.parametrize(("dtype", "end"), [("float32", "and the image$"), ("float16", "with --dtype float32$")])
+def test_nan_is_refused_with_layer_and_image(data, dtype, end):
     net = make_net()
     with torch.no_grad():
         net[3].weight[5] = float("nan")
-    with pytest.raises(CaptureError, match=r"layer '4', kernel 5.*nan.*'cat/0\.png'"):
-        capture_activations(wrap_model(net, SCALE), data, device="cpu")
+    with pytest.raises(CaptureError, match=rf"layer '4', kernel 5.*nan.*'cat/0\.png'.*{end}"):
+        capture_activations(wrap_model(net, SCALE), data, device="cpu", dtype=dtype)
     net = make_net()
     with torch.no_grad():
         net[7].bias[1] = float("nan")
-    with pytest.raises(CaptureError, match=r"output 1 is nan.*'cat/0\.png'"):
-        capture_activations(wrap_model(net, SCALE), data, device="cpu")
+    with pytest.raises(CaptureError, match=rf"output 1 is nan.*'cat/0\.png'.*{end}"):
+        capture_activations(wrap_model(net, SCALE), data, device="cpu", dtype=dtype)
+
+
+class Failing(nn.Module):
+    """Fails on a batch of four."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.conv, self.act, self.head = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Linear(4, 3)
+        self.error = error
+
+    def forward(self, x):
+        if len(x) == 4:
+            raise self.error
+        return self.head(self.act(self.conv(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("error", "part"),
+    [
+        (RuntimeError("two\nlines"), "RuntimeError: two; its forward must take any number of images"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory"),
+            "OutOfMemoryError: CUDA out of memory; give a smaller --batch-size",
+        ),
+        (MemoryError(), "MemoryError; give a smaller --batch-size"),
+        (SystemExit(0), "SystemExit: 0; its forward must take any number of images"),
+    ],
+)
+def test_a_network_that_fails_on_a_later_batch_is_named_with_its_images(data, error, part):
+    with pytest.raises(ModelError) as found:
+        capture_activations(wrap_model(Failing(error).eval(), SCALE), data, device="cpu", batch_size=11)
+    assert str(found.value) == f"the model fails on a batch of 4 images, 'owl/1.png' to 'owl/4.png': {part}"
+
+
+def test_a_batch_that_cannot_be_loaded_is_an_error_of_one_line(data):
+    model = wrap_model(make_net(), lambda image: os._exit(1))  # as where the system kills a worker
+    with pytest.raises(DataError, match=r"can't be loaded with 1 workers \(RuntimeError.*--workers 0") as error:
+        capture_activations(model, data, device="cpu", workers=1)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("batch_size", [1, 16])
@@ -222,6 +268,7 @@ def fail(image):
     ("transform", "part"),
     [
         (fail, "fails with RuntimeError: two"),
+        (lambda image: sys.exit(0), "fails with SystemExit: 0"),
         (lambda image: image, "not Image"),
         (transforms.PILToTensor(), r"not torch.uint8 \[3, 10, 12\]"),
     ],
@@ -237,7 +284,9 @@ def test_a_transform_that_does_not_fit_is_named(data, transform, part, workers):
     ("settings", "part"),
     [
         ({"batch_size": 0}, "--batch-size must be at least 1"),
+        ({"batch_size": 10**30}, "--batch-size must be at most 1048576"),
         ({"workers": -1}, "--workers must be at least 0"),
+        ({"workers": 10**30}, "--workers must be at most 1024"),
         ({"limit": 0}, "--limit must be at least 1"),
         ({"norm": "l11"}, "'l1'"),
         ({"dtype": "int8"}, "float32, bfloat16, float16"),

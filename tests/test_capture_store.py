@@ -90,6 +90,45 @@ def test_existing_output(saved, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["capture", "thesis"]
 
 
+def test_over_long_and_empty_paths(saved):
+    long = saved / ("a" * 300)
+    for path, part in [(long, "is not a capture"), ("", "path of the capture is empty")]:
+        assert not is_capture(path)
+        with pytest.raises(CaptureError, match=part) as error:
+            load_activations(path)
+        assert "\n" not in str(error.value)
+    entry = json.loads((saved / MANIFEST).read_text())["shards"][0]
+    for name in (long.name, "\0", "\ud800"):
+        edit(saved, shards=[entry | {"file": name}])
+        with pytest.raises(CaptureError, match="is missing; capture again"):
+            load_activations(saved)
+
+
+def test_the_current_folder_is_not_the_empty_path(saved, monkeypatch):
+    monkeypatch.chdir(saved)
+    assert is_capture(".")
+    assert not is_capture("")
+
+
+def test_ids_must_differ(saved, tmp_path):
+    twice = make_activations().take(torch.tensor([1, 2, 1]))
+    with pytest.raises(CaptureError, match=r"two images have the id 'class/é 1.*'; each must have its own"):
+        save_activations(twice, tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+    edit(saved, ids=["a", "b", "c", "d", "e", "f", "b"])
+    with pytest.raises(CaptureError, match=rf"{MANIFEST}: two images have the id 'b'"):
+        load_activations(saved)
+
+
+def test_what_fits_no_activations_is_named_with_its_capture(saved):
+    edit(saved, classes=["a", "a"])
+    with pytest.raises(CaptureError, match=f"^{saved}: two classes of the capture are called 'a'"):
+        load_activations(saved)
+    edit(saved, classes=["a"])
+    with pytest.raises(CaptureError, match=f"^{saved}: .* must lie between"):
+        load_activations(saved)
+
+
 def test_many_shards(saved):
     shard = saved / "shard-00000.safetensors"
     tensors = load_file(shard)
@@ -142,7 +181,7 @@ def test_damaged_shards(saved):
     refuse("'labels'")
     save_file(tensors | {"norms.z.relu": tensors["norms.z.relu"] * float("nan")}, shard)
     sign()
-    with pytest.raises(CaptureError, match="nan"):
+    with pytest.raises(CaptureError, match=f"^{saved}: .*nan.*check the model's weights and the image$"):
         load_activations(saved)
     shard.unlink()
     refuse("missing")
@@ -207,7 +246,9 @@ def test_settings_of_the_wrong_kind(saved, name, value):
         load_activations(saved)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"format": 2}', '{"format": "1"}', "[" * 100_000, "\ud800"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", '{"format": 2}', '{"format": "1"}', '{"format": true}', "[" * 9999, "\ud800"]
+)
 def test_text_that_is_no_manifest(saved, text):
     (saved / MANIFEST).write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(CaptureError, match=MANIFEST) as error:

@@ -2,7 +2,7 @@
 
 import signal
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -47,7 +47,7 @@ def iterate_batches(
     """Batches of the images at `indices`, cut every `batch_size` of them: a bad image leaves a gap, and moves none.
 
     Raises:
-        DataError: a transform that fails, or images that differ in shape.
+        DataError: a transform that fails, images that differ in shape, no memory or process left for a batch.
     """
     images = _Images(data, indices, transform)
     loader = DataLoader(
@@ -59,13 +59,14 @@ def iterate_batches(
         worker_init_fn=_ignore_interrupts,
         multiprocessing_context="fork" if workers else None,
     )
-    with warnings.catch_warnings():
-        # Workers are forked, so that any transform and any user's file work in them unpickled. Python 3.12 warns of
-        # that in a process with threads; torch limits each worker to one thread, and the workers only decode.
-        warnings.filterwarnings("ignore", ".*multi-threaded, use of fork.*", DeprecationWarning)
-        batches = iter(loader)
+    batches: Iterator[Batch | DataError] = iter(())
     first: tuple[int, torch.Size] | None = None
     try:
+        with warnings.catch_warnings():
+            # Workers are forked, so that any transform and any user's file work in them unpickled. Python 3.12 warns
+            # of that in a process with threads; torch limits each worker to one thread, and the workers only decode.
+            warnings.filterwarnings("ignore", ".*multi-threaded, use of fork.*", DeprecationWarning)
+            batches = iter(loader)
         for batch in batches:
             if isinstance(batch, DataError):
                 raise batch
@@ -75,6 +76,11 @@ def iterate_batches(
                 if shape != first[1]:
                     raise _differing_shapes(data, first[0], first[1], batch.indices[0], shape)
             yield batch
+    except (RuntimeError, MemoryError, OSError) as error:  # no memory, shared or own; no process; a worker was killed
+        raise DataError(
+            f"{data.name}: a batch of {batch_size} images can't be loaded with {workers} workers "
+            f"({describe_error(error)}); give a smaller --batch-size, or --workers 0"
+        ) from error
     finally:
         # The last reference: workers end now. (Left to the garbage collector, where an error's traceback holds this
         # frame, their end was seen to take 5 s.)
@@ -102,7 +108,7 @@ class _Images(Dataset["tuple[int, Tensor | BadImage]"]):
         place = f"image '{self._data.ids[index]}'"
         try:
             tensor = self._transform(image)
-        except Exception as error:  # the user's code
+        except (Exception, SystemExit) as error:  # the user's code
             return BadImage(f"{place}: the model's transform fails with {describe_error(error)}", is_fatal=True)
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or tensor.ndim != 3:
             shown = f"{tensor.dtype} {list(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__

@@ -81,7 +81,7 @@ class HookedNetwork(nn.Module):
         layers = self._layer_of_call.values()
         for layer in layers:
             if layer not in norms:
-                raise ModelError(f"layer '{layer}' ran on the first image but not always; leave it out of --layers")
+                raise ModelError(f"layer '{layer}' ran on the first image but not on every batch; leave it out")
         return output, [norms[layer] for layer in layers]
 
 

@@ -1,9 +1,10 @@
 """Which layers of a network are captured, and the module that gives their norms."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ _log = logging.getLogger(__name__)
 class NormTracer(nn.Module):
     """A network that also gives the norms of its feature maps; it shares the network's parameters.
 
+    It stays in evaluation mode, also where `train()` is called on it or on a module that holds it.
+
     Attributes:
         layers: names of the layers, in execution order.
         is_traced: false where the network could only be watched with module hooks.
@@ -31,6 +34,10 @@ class NormTracer(nn.Module):
         self.layers = layers
         self.is_traced = is_traced
         self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Evaluation mode, whatever `mode` is: otherwise batch norms would update while norms are taken."""
+        return super().train(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """images `[n_images, channels, height, width]` -> logits `[n_images, n_classes]` in the network's dtype,
@@ -58,7 +65,8 @@ def trace_norms(
     Args:
         module: the network, in evaluation mode; it is not changed.
         example: one batch of images `[n_images, channels, height, width]`, for the shapes of maps.
-        layers: names of layers (of any operation with a 4-D result) and shell patterns (over the default layers).
+        layers: names of layers (of any operation with a 4-D result) and shell patterns (over the default layers);
+            `all` is the default layers, unless a layer is called so.
         norm: see `reduce_norm`.
 
     Raises:
@@ -77,7 +85,7 @@ def trace_norms(
             return _trace_graph(module, example, layers, norm, logits)
         except EricError:
             raise
-        except Exception as error:  # the tracer runs the network's own code: anything may come
+        except (Exception, SystemExit) as error:  # the tracer runs the network's own code: anything may come
             reason = describe_error(error)
         _log.warning(
             "the model can't be traced (%s); its layers are found with hooks on modules, so functional activations "
@@ -103,13 +111,8 @@ def _trace_graph(
 
 
 def _probe(module: nn.Module, example: Tensor) -> Tensor:
-    try:
+    with report_failure(f"the model fails on an image of shape {list(example.shape[1:])}", "check its transform"):
         output = module(example)
-    except Exception as error:
-        raise ModelError(
-            f"the model fails on an image of shape {list(example.shape[1:])}: {describe_error(error)}; "
-            "check its transform"
-        ) from error
     return find_logits(output, len(example))
 
 
@@ -128,7 +131,8 @@ def find_logits(output: Any, n_images: int) -> Tensor:
         ModelError: there is none, or it is not float `[n_images, n_classes]`.
     """
     value = output
-    while not isinstance(value, Tensor) and isinstance(value, Mapping | Sequence) and len(value):
+    # The first item of a string is a string.
+    while isinstance(value, Mapping | Sequence) and not isinstance(value, Tensor | str) and len(value):
         value = next(iter(value.values())) if isinstance(value, Mapping) else value[0]
     if (
         isinstance(value, Tensor)
@@ -148,6 +152,17 @@ def describe_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
+@contextmanager
+def report_failure(what: str, remedy: str) -> Iterator[None]:
+    """Whatever the user's code raises in here becomes one line, also where it calls `sys.exit()`."""
+    try:
+        yield
+    except EricError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ModelError(f"{what}: {describe_error(error)}; {remedy}") from error
+
+
 def _choose_layers(
     known: Collection[str], defaults: Sequence[str], convolutions: Sequence[str], asked: Sequence[str] | None
 ) -> tuple[str, ...]:
@@ -162,11 +177,12 @@ def _choose_layers(
         return tuple(defaults)
     chosen: set[str] = set()
     for name in asked:
-        matches = [name] if name in known else [layer for layer in defaults if fnmatchcase(layer, name)]
+        pattern = "*" if name == "all" else name
+        matches = [name] if name in known else [layer for layer in defaults if fnmatchcase(layer, pattern)]
         if not matches:
-            what = "matches no layer" if any(sign in name for sign in "*?[") else "is not a layer"
-            near = suggest_nearest(name, [*defaults, *known])
-            raise ModelError(f"--layers '{name}' {what} of the model{near}")
+            is_pattern = any(sign in name for sign in "*?[")
+            what = f"pattern '{name}' matches no layer" if is_pattern else f"layer '{name}' is not a layer"
+            raise ModelError(f"{what} of the model{suggest_nearest(name, [*defaults, *known])}")
         chosen.update(matches)
     if not chosen:
         raise ModelError(f"--layers names no layer{suggest_nearest('', defaults)}")

@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import v2 as transforms
 
-from eric_fast.capture.layers import describe_error, unwrap_network
+from eric_fast.capture.layers import describe_error, report_failure, unwrap_network
+from eric_fast.capture.paths import make_encodable
 from eric_fast.errors import ModelError
 
 Transform = Callable[[Image.Image], Tensor]
@@ -51,6 +52,8 @@ def load_model(name: str, weights: str | None = None) -> LoadedModel:
     Raises:
         ModelError: an unknown name, weights that are missing, damaged or of another model, a failing file.
     """
+    if weights == "":
+        raise ModelError("--weights is empty: give DEFAULT, none, or a path to a .safetensors or .pth file")
     from eric_fast.capture import torchvision_models, user_models  # they need `wrap_model`
 
     is_file = ":" in name or name.endswith(".py") or "/" in name
@@ -69,20 +72,24 @@ def wrap_model(
         name: how reports call it; by default the name of its class.
 
     Raises:
-        ModelError: not a module, or one that can't be copied or hashed.
+        ModelError: not a module, or one that can't be copied, printed or hashed.
     """
     if not isinstance(module, nn.Module):
         raise ModelError(f"a model must be a torch.nn.Module, not {type(module).__name__}")
     module = unwrap_network(module)
     if any(part.training for part in module.modules()):
-        module = copy_model(module).eval()
+        module = copy_model(module)
+        with report_failure("the model can't be put in evaluation mode", "mend its eval()"):
+            module.eval()
     transform = transform or default_transform()
+    with report_failure("the model's transform can't be printed", "mend its __repr__"):
+        transform_name = make_encodable(" ".join(repr(transform).split()))
     return LoadedModel(
         module=module,
         transform=transform,
-        transform_name=" ".join(repr(transform).split()),
+        transform_name=transform_name,
         classes=None if classes is None else make_unique(classes),
-        name=name or type(module).__name__,
+        name=make_encodable(name or type(module).__name__),
         fingerprint=fingerprint_model(module),
     )
 
@@ -96,7 +103,8 @@ def fingerprint_model(module: nn.Module) -> str:
     Raises:
         ModelError: a parameter without values (of a lazy module, or on the meta device).
     """
-    digest = hashlib.sha256(str(module).encode())
+    with report_failure("the model can't be printed, so it has no fingerprint", "mend its extra_repr() or __repr__"):
+        digest = hashlib.sha256(str(module).encode(errors="backslashreplace"))
     tensors = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
     for name, tensor in tensors:
         try:
@@ -104,16 +112,16 @@ def fingerprint_model(module: nn.Module) -> str:
             digest.update(f"\n{name} {values.dtype} {list(tensor.shape)}\n".encode())
             digest.update(values.view(torch.uint8).numpy().data)
         except Exception as error:
-            raise ModelError(f"the values of '{name}' can't be read: {describe_error(error)}") from error
+            raise ModelError(
+                f"the values of '{name}' can't be read ({describe_error(error)}); give the model its weights first"
+            ) from error
     return digest.hexdigest()
 
 
 def copy_model(module: nn.Module) -> nn.Module:
     """A copy that shares nothing with `module`."""
-    try:
+    with report_failure("the model can't be copied", "pass it in evaluation mode"):
         return copy.deepcopy(module)
-    except Exception as error:
-        raise ModelError(f"the model can't be copied: {describe_error(error)}; pass it in evaluation mode") from error
 
 
 def default_transform() -> Transform:
@@ -125,7 +133,7 @@ def default_transform() -> Transform:
 def make_unique(names: Sequence[str]) -> tuple[str, ...]:
     """The same names; one that occurred before gets its index: torchvision has two of `crane` and `maillot`."""
     unique: list[str] = []
-    for i, name in enumerate(map(str, names)):
+    for i, name in enumerate(make_encodable(str(name)) for name in names):
         while name in unique:
             name = f"{name} ({i})"
         unique.append(name)

@@ -11,16 +11,18 @@ from torch import Tensor, nn
 from eric_fast.activations import UNKNOWN, Activations, CaptureSettings, check_finite
 from eric_fast.capture.batches import iterate_batches
 from eric_fast.capture.data import ImageData
-from eric_fast.capture.layers import trace_norms
+from eric_fast.capture.layers import describe_error, trace_norms
 from eric_fast.capture.models import LoadedModel, copy_model
 from eric_fast.capture.norms import unknown_norm
-from eric_fast.errors import CaptureError, DataError, ModelError, SettingError
+from eric_fast.errors import CaptureError, DataError, EricError, ModelError, SettingError
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantiser import NORMS
 
 _log = logging.getLogger(__name__)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DEVICES = ("auto", "cpu", "cuda")
+MOST_IMAGES_IN_A_BATCH = 2**20
+MOST_WORKERS = 1024
 
 
 def capture_activations(
@@ -59,7 +61,8 @@ def capture_activations(
 
     Raises:
         SettingError: a setting that means nothing, or a GPU that isn't there.
-        ModelError: see `trace_norms`; class names that don't fit the model's outputs.
+        ModelError: see `trace_norms`; a network that fails on some batch (named by its first image); class names
+            that don't fit the model's outputs.
         DataError: an image that can't be read, images that differ in shape, none left.
         CaptureError: a norm or an output that is NaN or infinite.
     """
@@ -88,7 +91,7 @@ def capture_activations(
         for batch in batches:
             for bad in batch.bad:
                 if not skip_bad_images:
-                    raise DataError(bad.message)
+                    raise DataError(f"{bad.message}; mend it, or give --skip-bad-images")
                 _log.warning("skipped: %s", bad.message)
             if batch.indices:
                 recorder.add(batch.images, batch.indices)
@@ -96,7 +99,7 @@ def capture_activations(
             n_done += batch.n_seen
             progress("capture", n_done, len(indices))
     if n_bad == len(indices):
-        raise DataError(f"none of the {n_bad} images of {data.name} can be read")
+        raise DataError(f"none of the {n_bad} images of {data.name} can be read; mend them, or give other images")
     return recorder.finish(n_bad)
 
 
@@ -119,6 +122,9 @@ class _Recorder:
         self._device = torch.device(settings.device)
         self._dtype = DTYPES[settings.dtype]
         self._tracer: nn.Module | None = None
+        self._remedy = "check the model's weights and the image"
+        if settings.dtype != "float32":
+            self._remedy += ", or capture with --dtype float32"
         self._norms: dict[str, Tensor] = {}  # layer -> [n_images, n_kernels], filled from the top
         self._predictions = torch.empty(n_images, dtype=torch.int64)
         self._kept: list[int] = []
@@ -126,26 +132,23 @@ class _Recorder:
 
     def add(self, images: Tensor, indices: list[int]) -> None:
         """Run one batch `[n, channels, height, width]` of the images at `indices` of the data."""
-        images = images.to(self._device, self._dtype)
-        if self._tracer is None:
-            self._tracer = self._trace(images[:1])
-        logits, norms = self._tracer(images)
         ids = [self._data.ids[i] for i in indices]
+        try:
+            logits, norms = self._run(images)
+        except EricError:
+            raise
+        except (Exception, SystemExit) as error:  # the network's own code
+            raise _explain_failure(error, ids) from error
         rows = slice(len(self._kept), len(self._kept) + len(indices))
-        for layer, values in norms.items():
-            found = values.cpu()
-            check_finite(layer, found, ids)
+        for layer, found in norms.items():
+            check_finite(layer, found, ids, self._remedy)
             if layer not in self._norms:
                 with torch.inference_mode(False):  # the caller may want to train on it
                     self._norms[layer] = torch.empty(self._n_images, found.shape[1])
             self._norms[layer][rows] = found
-        logits = logits.float().cpu()
         if bool(logits.isnan().any()):
             image, output = logits.isnan().nonzero()[0].tolist()
-            raise CaptureError(
-                f"the model's output {output} is nan on image '{ids[image]}'; "
-                "check the model's weights and the image, or capture with --dtype float32"
-            )
+            raise CaptureError(f"the model's output {output} is nan on image '{ids[image]}'; {self._remedy}")
         self._classes = self._classes or _name_classes(self._model, self._data, logits.shape[1])
         self._predictions[rows] = logits.argmax(dim=1)
         self._kept += indices
@@ -163,6 +166,14 @@ class _Recorder:
             settings=replace(self._settings, n_bad_images=n_bad_images),
         )
 
+    def _run(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits and norms of a batch, in float32 on the CPU: what fails on a GPU fails in here."""
+        images = images.to(self._device, self._dtype)
+        if self._tracer is None:
+            self._tracer = self._trace(images[:1])
+        logits, norms = self._tracer(images)
+        return logits.float().cpu(), {layer: values.cpu() for layer, values in norms.items()}
+
     def _trace(self, example: Tensor) -> nn.Module:
         module = self._model.module
         tensors = [*module.parameters(), *module.buffers()]
@@ -173,6 +184,13 @@ class _Recorder:
         return trace_norms(module, example, self._layers, self._settings.norm)
 
 
+def _explain_failure(error: BaseException, ids: Sequence[str]) -> ModelError:
+    is_memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+    remedy = "give a smaller --batch-size" if is_memory else "its forward must take any number of images"
+    where = f"a batch of {len(ids)} images, '{ids[0]}' to '{ids[-1]}'"
+    return ModelError(f"the model fails on {where}: {describe_error(error)}; {remedy}")
+
+
 def _check_settings(norm: str, dtype: str, device: str, batch_size: int, workers: int, limit: int | None) -> str:
     """The kind of the device; raises SettingError."""
     if norm not in NORMS:
@@ -180,9 +198,15 @@ def _check_settings(norm: str, dtype: str, device: str, batch_size: int, workers
     for name, value, choices in (("dtype", dtype, tuple(DTYPES)), ("device", device, DEVICES)):
         if value not in choices:
             raise SettingError(f"--{name} '{value}' is not one of {', '.join(choices)}")
-    for name, number, lowest in (("batch-size", batch_size, 1), ("workers", workers, 0), ("limit", limit, 1)):
+    for name, number, lowest, highest in (
+        ("batch-size", batch_size, 1, MOST_IMAGES_IN_A_BATCH),
+        ("workers", workers, 0, MOST_WORKERS),
+        ("limit", limit, 1, None),
+    ):
         if number is not None and number < lowest:
             raise SettingError(f"--{name} must be at least {lowest}, not {number}")
+        if number is not None and highest is not None and number > highest:
+            raise SettingError(f"--{name} must be at most {highest}, not {number}")
     has_gpu = device != "cpu" and torch.cuda.is_available()
     if device == "cuda" and not has_gpu:
         raise SettingError("--device cuda: there is no CUDA device here; use --device cpu")
@@ -197,7 +221,10 @@ def _select_images(n_images: int, limit: int | None) -> list[int]:
 def _name_classes(model: LoadedModel, data: ImageData, n_outputs: int) -> tuple[str, ...]:
     if model.classes is not None:
         if len(model.classes) != n_outputs:
-            raise ModelError(f"model '{model.name}' has {n_outputs} outputs and {len(model.classes)} class names")
+            raise ModelError(
+                f"model '{model.name}' has {n_outputs} outputs and {len(model.classes)} class names; "
+                "its CLASSES must name each output, in their order"
+            )
         return model.classes
     if len(data.folders) == n_outputs:
         return data.folders
@@ -219,7 +246,9 @@ def _match_folders(folders: Sequence[str], classes: Sequence[str]) -> list[int]:
         )
         return matched
     if len(folders) == len(classes):
-        _log.info("folders are taken as the model's classes in sorted order: no name agrees")
+        pairs = [f"'{folder}' is '{name}'" for folder, name in zip(folders, classes, strict=True)]
+        shown = ", ".join(pairs[:3]) + (", ..." if len(pairs) > 3 else "")
+        _log.warning("no folder has the name of a class, so folders are taken for the classes in order: %s", shown)
         return list(range(len(folders)))
     _log.warning(
         "labels are unknown: %d folders, %d classes, and no name agrees; accuracy will be null",

@@ -8,6 +8,7 @@ float32 `[n, n_kernels]`, `labels` and `predictions` int64 `[n]`.
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -19,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from eric_fast.activations import Activations, CaptureSettings
+from eric_fast.capture.paths import is_file
 from eric_fast.errors import CaptureError, suggest_nearest
 from eric_fast.output import replace_folder
 
@@ -31,7 +33,9 @@ def save_activations(activations: Activations, path: Path, *, force: bool = Fals
 
     Raises:
         OutputError: `path` exists and `force` is false, is not a capture, or can't be written.
+        CaptureError: two images have the same id.
     """
+    _check_ids(path, activations.ids)
     tensors = {f"norms.{layer}": norms for layer, norms in activations.norms.items()}
     tensors |= {"labels": activations.labels, "predictions": activations.predictions}
     with replace_folder(path, force=force, marker=MANIFEST) as folder:
@@ -52,7 +56,7 @@ def save_activations(activations: Activations, path: Path, *, force: bool = Fals
 
 def is_capture(path: str | Path) -> bool:
     """Whether `path` is a folder that `save_activations` wrote, by its manifest's name."""
-    return (Path(path) / MANIFEST).is_file()
+    return str(path) != "" and is_file(Path(path) / MANIFEST)
 
 
 def load_activations(path: str | Path, layers: Sequence[str] | None = None) -> Activations:
@@ -61,6 +65,8 @@ def load_activations(path: str | Path, layers: Sequence[str] | None = None) -> A
     Raises:
         CaptureError: no capture, a damaged one, one of another format, or a layer that it lacks.
     """
+    if str(path) == "":
+        raise CaptureError("the path of the capture is empty; give the folder that 'eric-fast capture' wrote")
     root = Path(path)
     manifest = _read_manifest(root)
     for layer in layers or ():
@@ -69,14 +75,17 @@ def load_activations(path: str | Path, layers: Sequence[str] | None = None) -> A
     n_kernels = {layer: n for layer, n in manifest.layers.items() if layers is None or layer in layers}
     parts = [_read_shard(root, shard, n_kernels) for shard in manifest.shards]
     whole = {name: torch.cat([part[name] for part in parts]) if len(parts) > 1 else parts[0][name] for name in parts[0]}
-    return Activations(
-        norms={layer: whole[f"norms.{layer}"] for layer in n_kernels},
-        ids=manifest.ids,
-        labels=whole["labels"],
-        predictions=whole["predictions"],
-        classes=tuple(manifest.classes),
-        settings=manifest.settings,
-    )
+    try:
+        return Activations(
+            norms={layer: whole[f"norms.{layer}"] for layer in n_kernels},
+            ids=manifest.ids,
+            labels=whole["labels"],
+            predictions=whole["predictions"],
+            classes=tuple(manifest.classes),
+            settings=manifest.settings,
+        )
+    except CaptureError as error:
+        raise CaptureError(f"{root}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -98,14 +107,16 @@ class _Manifest:
 
 def _read_manifest(root: Path) -> _Manifest:
     place = root / MANIFEST
-    if not place.is_file():
+    if not is_capture(root):
         raise CaptureError(f"{root} is not a capture: it has no {MANIFEST}; make one with 'eric-fast capture'")
     try:
         raw: Any = json.loads(place.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CaptureError(f"{place} can't be read ({error.strerror}); give a capture that can") from error
     except (ValueError, RecursionError) as error:
         raise CaptureError(f"{place} is damaged ({_first_line(error)}); capture again") from error
-    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-        found = raw.get("format") if isinstance(raw, dict) else None
+    found = raw.get("format") if isinstance(raw, dict) else None
+    if not _is_count(found) or found != FORMAT:
         raise CaptureError(f"{place}: format {found!r} can't be read, only {FORMAT}; capture again with this version")
     layers = _expect(place, raw, "layers", list)
     if not all(isinstance(x, list) and len(x) == 2 and isinstance(x[0], str) and _is_count(x[1]) for x in layers):
@@ -114,6 +125,7 @@ def _read_manifest(root: Path) -> _Manifest:
     if not kernels or len(kernels) != len(layers):
         _refuse(place, "layers")
     ids = _expect_names(place, raw, "ids")
+    _check_ids(place, ids)
     return _Manifest(
         layers=kernels,
         classes=_expect_names(place, raw, "classes"),
@@ -157,9 +169,13 @@ def _read_shards(place: Path, raw: list[Any], n_images: int) -> list[_Shard]:
 def _read_shard(root: Path, shard: _Shard, n_kernels: dict[str, int]) -> dict[str, Tensor]:
     """`norms.<layer>` for each of `n_kernels`, `labels` and `predictions`, as the manifest says that they are."""
     place = root / shard.file
-    if place.is_symlink() or not place.is_file():
+    if not is_file(place) or place.is_symlink():
         raise CaptureError(f"{place} is missing; capture again")
-    if _hash_file(place) != shard.sha256:
+    try:
+        digest = _hash_file(place)
+    except OSError as error:
+        raise CaptureError(f"{place} can't be read ({error.strerror}); give a capture that can") from error
+    if digest != shard.sha256:
         raise CaptureError(f"{place} is damaged: its SHA-256 is not the one in {MANIFEST}; capture again")
     n = shard.stop - shard.start
     expected = {f"norms.{layer}": (torch.float32, [n, width]) for layer, width in n_kernels.items()}
@@ -187,6 +203,12 @@ def _expect_names(place: Path, raw: dict[str, Any], key: str) -> list[str]:
     if not all(isinstance(name, str) for name in names):
         _refuse(place, key)
     return names
+
+
+def _check_ids(place: Path, ids: Sequence[str]) -> None:
+    if len(set(ids)) != len(ids):
+        twice = next(name for name, count in Counter(ids).items() if count > 1)
+        raise CaptureError(f"{place}: two images have the id '{twice}'; each must have its own")
 
 
 def _is_count(value: Any) -> bool:

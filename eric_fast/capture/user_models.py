@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import logging
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import nn
 
 from eric_fast.capture.layers import describe_error
 from eric_fast.capture.models import LoadedModel, Transform, wrap_model
+from eric_fast.capture.paths import is_file
 from eric_fast.capture.weights import fill_weights, read_weights
 from eric_fast.errors import ModelError, suggest_nearest
 
@@ -41,19 +43,20 @@ def load_user_model(name: str, weights: str | None) -> LoadedModel:
         raise ModelError(f"{path}:{function} must return a torch.nn.Module, not {type(module).__name__}")
     if weights not in (None, "none"):
         fill_weights(module, read_weights(Path(str(weights))), Path(str(weights)), name)
-    return wrap_model(module.eval(), _find_transform(source, path), _find_classes(source, path), name)
+    _call(module.eval, path, "eval()")
+    return wrap_model(module, _find_transform(source, path), _find_classes(source, path), name)
 
 
 def _import_file(path: Path) -> ModuleType:
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"{path}: there is no such file; write path/to/file.py:callable")
     # A name of its own, so that a file called `random.py` hides nothing. It stays known once it is loaded, as
     # dataclasses and pickling look their module up.
-    name = f"eric_fast_model_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    name = f"eric_fast_model_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(name, path.absolute())
     loader = spec.loader if spec else None
     if path.suffix != ".py" or spec is None or loader is None:
-        raise ModelError(f"{path} is not a Python file (.py)")
+        raise ModelError(f"{path} is not a Python file (.py); write path/to/file.py:callable")
     module = importlib.util.module_from_spec(spec)
     before = sys.modules.get(name)
     sys.modules[name] = module
@@ -74,13 +77,14 @@ def _import_file(path: Path) -> ModuleType:
 
 def _call(function: Any, path: Path, what: str) -> Any:
     """Run the user's code; whatever it raises becomes one line with the file, and the line in it where known."""
+    file = str(path.absolute())  # as frames know it; the user's code may change the folder
     try:
         return function()
     except (Exception, SystemExit) as error:
         lines = []
         trace = error.__traceback__
         while trace is not None:
-            if trace.tb_frame.f_code.co_filename == str(path):
+            if trace.tb_frame.f_code.co_filename == file:
                 lines.append(trace.tb_lineno)
             trace = trace.tb_next
         place = f"{path}:{lines[-1]}" if lines else str(path)
@@ -102,6 +106,7 @@ def _find_classes(source: ModuleType, path: Path) -> list[str] | None:
     classes = getattr(source, "CLASSES", None)
     if classes is None:
         return None
-    if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
-        raise ModelError(f"{path}: CLASSES must be a list of names")
+    is_list = isinstance(classes, list | tuple) and len(classes) > 0
+    if not is_list or not all(isinstance(name, str) and name for name in classes):
+        raise ModelError(f"{path}: CLASSES must be a list of names, one for each output; or leave it out")
     return list(classes)

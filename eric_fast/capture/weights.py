@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from eric_fast.capture.layers import describe_error
+from eric_fast.capture.paths import is_file
 from eric_fast.errors import ModelError
 
 
@@ -22,7 +23,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: a missing or damaged file, one that holds more than tensors, or no state dict.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"{path}: there is no such weights file; --weights takes a .safetensors or .pth file")
     try:
         loaded: Any = (
@@ -56,5 +57,7 @@ def fill_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path, m
     for names, what in ((missing, "lacks"), (unknown, "has besides"), (wrong, "has in another shape")):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise ModelError(f"{path} is not of model '{model}': it {what} '{names[0]}'{more}")
+            raise ModelError(
+                f"{path} is not of model '{model}': it {what} '{names[0]}'{more}; give weights of this model"
+            )
     module.load_state_dict(weights)
