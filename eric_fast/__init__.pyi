@@ -23,6 +23,7 @@ __all__ = [
     "evaluate_program",
     "extract_program",
     "fit_quantiser",
+    "list_layers",
     "load_activations",
     "load_model",
     "load_program",
@@ -39,7 +40,15 @@ __all__ = [
 
 from .activations import Activations, CaptureSettings
 from .bits import BitMatrix
-from .capture import capture_activations, load_activations, load_model, open_data, save_activations, wrap_model
+from .capture import (
+    capture_activations,
+    list_layers,
+    load_activations,
+    load_model,
+    open_data,
+    save_activations,
+    wrap_model,
+)
 from .compile import compile_program
 from .errors import EricError
 from .estimator import EricClassifier

@@ -42,7 +42,7 @@ Weights = Annotated[
 ]
 Layers = Annotated[
     list[str] | None,
-    typer.Option(help="Names or shell patterns such as 'features.*'; several with commas, or repeat the option."),
+    typer.Option(help="Names or shell patterns such as 'features.*', several with commas; by default all activations."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists, once the new one is complete.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON too.")]
@@ -236,18 +236,18 @@ def extract(
 ) -> None:
     """Extract a logic program from a capture of the training images."""
     _check_paths([output, json], [capture], force=force)
-    from eric_fast.capture import load_activations
+    from eric_fast.capture import list_layers, load_activations
     from eric_fast.extract import TreeOptions, parse_min_leaf
-    from eric_fast.pipeline import approximate_model
+    from eric_fast.pipeline import approximate_model, match_layers
     from eric_fast.text import save_program
 
     options = TreeOptions(criterion, max_depth, parse_min_leaf(min_leaf), max_rules)
-    activations = load_activations(capture)
+    activations = load_activations(capture, match_layers(_split_commas(layers), list_layers(capture)))
     with show_progress() as progress:
         start = time.perf_counter()
         program = approximate_model(
             activations,
-            layers=_split_commas(layers),
+            layers="all",
             threshold=threshold,
             target=target,
             options=options,
@@ -425,7 +425,7 @@ def _find_activations(
     **settings: Any,
 ) -> "Activations":
     """A capture as it was stored, or one made now of these layers, with the program's norm."""
-    from eric_fast.capture import capture_activations, is_capture, load_activations, load_model, open_data
+    from eric_fast.capture import capture_activations, is_capture, list_layers, load_activations, load_model, open_data
     from eric_fast.pipeline import check_fingerprint
 
     if is_capture(source):
@@ -433,7 +433,8 @@ def _find_activations(
         useless = [f"--{name.replace('_', '-')}" for name, value in given.items() if value != _NETWORK_DEFAULTS[name]]
         if useless:
             raise SettingError(f"{source} is a capture, where {', '.join(useless)} means nothing; leave it out")
-        return load_activations(source)
+        known = list_layers(source)
+        return load_activations(source, [layer for layer in known if layer in layers])
     images = open_data(source)
     if model is None:
         raise SettingError(f"{source} is not a capture but {len(images):,} images; name the network too, with --model")

@@ -1,5 +1,6 @@
 """`RuleModule`: a program as a `torch.nn.Module`, in the place of a network's head."""
 
+import logging
 from typing import Self
 
 import torch
@@ -7,12 +8,14 @@ from torch import Tensor, nn
 
 from eric_fast import kernels
 from eric_fast.bits import pack_bits
-from eric_fast.capture import reduce_norm, trace_norms
+from eric_fast.capture import fingerprint_model, reduce_norm, trace_norms
 from eric_fast.compile import compile_program
 from eric_fast.errors import EricError, ModelError
 from eric_fast.predictions import NO_RULE
 from eric_fast.program import Program
 from eric_fast.quantise import pack_layer
+
+logger = logging.getLogger(__name__)
 
 
 class RuleModule(nn.Module):
@@ -27,7 +30,9 @@ class RuleModule(nn.Module):
 
     Args:
         program: the program.
-        backbone: the network that the program was extracted from, in evaluation mode; its maps are reduced and freed.
+        backbone: the network that the program was extracted from, in evaluation mode, with its head or without; what
+            stands after the start layer doesn't run. A backbone with another fingerprint (one without its head has
+            another) is logged.
         start: the layer to start from; the program's lowest by default.
         engine: see `predict_bits`.
 
@@ -80,7 +85,9 @@ class RuleModule(nn.Module):
             if self.backbone.training:
                 raise ModelError("the backbone is in training mode; call its eval() first")
             if self._traced is None or self._traced[0] is not self.backbone:
-                tracer = trace_norms(self.backbone, x[:1], [self.start], self.program.quantiser.norm)
+                if self.program.fingerprint not in ("", fingerprint_model(self.backbone)):
+                    logger.warning("the backbone is not, or not the whole of, the model of the program")
+                tracer = trace_norms(self.backbone, x[:1], [self.start], self.program.quantiser.norm, with_head=False)
                 self._traced = (self.backbone, tracer)
             _, norms = self._traced[1](x)
             return pack_layer(norms[self.start], atoms)

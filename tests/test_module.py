@@ -1,3 +1,4 @@
+from collections import OrderedDict
 from copy import deepcopy
 from dataclasses import replace
 
@@ -62,6 +63,23 @@ def test_a_backbone_is_reduced_with_the_programs_norm(extracted):
     network, _, images, program = extracted
     other = replace(program, quantiser=Quantiser(program.atoms, "max"), fingerprint="")
     assert not torch.equal(RuleModule(other, network)(images), RuleModule(program, network)(images))
+
+
+def test_a_backbone_may_lack_its_head_and_what_follows_the_start_layer_does_not_run(extracted, caplog):
+    network, _, images, program = extracted
+    before = RuleModule(program, network)(images)
+    assert not caplog.records
+    whole, ran = deepcopy(network), []
+    for name in ("conv3", "conv4"):
+        whole.get_submodule(name)[0].register_forward_pre_hook(lambda *_, name=name: ran.append(name))
+    module = RuleModule(program, whole, start="conv3.2")
+    module(images)  # the first call traces, and runs everything
+    ran.clear()
+    module(images)
+    assert ran == ["conv3"]
+    headless = nn.Sequential(OrderedDict(list(network.named_children())[:-1])).eval()
+    assert torch.equal(RuleModule(program, headless)(images), before)
+    assert "not the whole of, the model of the program" in caplog.text
 
 
 def test_training_mode_changes_neither_answers_nor_the_backbone(extracted):

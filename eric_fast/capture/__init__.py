@@ -5,7 +5,7 @@ from eric_fast.capture.layers import NormTracer, trace_norms
 from eric_fast.capture.models import LoadedModel, fingerprint_model, load_model, wrap_model
 from eric_fast.capture.norms import reduce_norm
 from eric_fast.capture.run import capture_activations
-from eric_fast.capture.store import MANIFEST, is_capture, load_activations, save_activations
+from eric_fast.capture.store import MANIFEST, is_capture, list_layers, load_activations, save_activations
 
 __all__ = [
     "MANIFEST",
@@ -15,6 +15,7 @@ __all__ = [
     "capture_activations",
     "fingerprint_model",
     "is_capture",
+    "list_layers",
     "load_activations",
     "load_model",
     "open_data",

@@ -108,6 +108,19 @@ def insert_norms(traced: TracedNetwork, layers: tuple[str, ...], norm: str) -> f
     return fx.GraphModule(traced.module, graph)
 
 
+def drop_head(network: fx.GraphModule) -> fx.GraphModule:
+    """The module of `insert_norms` without what its norms don't need: `images -> (None, [norms of each layer])`."""
+    graph = fx.Graph()
+    output: Any = graph.graph_copy(network.graph, {})
+    _, norms = output
+    graph.output((None, norms))
+    short = fx.GraphModule(network, graph)
+    short.graph.eliminate_dead_code()
+    short.recompile()
+    short.delete_all_unused_submodules()
+    return short
+
+
 class _Shapes(fx.Interpreter):
     """Runs the graph once and notes the height and width of every 4-D float result."""
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from eric_fast.capture.graph import insert_norms, trace_network
+from eric_fast.capture.graph import drop_head, insert_norms, trace_network
 from eric_fast.capture.hooks import HookedNetwork, observe_network
 from eric_fast.capture.norms import unknown_norm
 from eric_fast.errors import EricError, ModelError, suggest_nearest
@@ -28,30 +28,37 @@ class NormTracer(nn.Module):
         is_traced: false where the network could only be watched with module hooks.
     """
 
-    def __init__(self, network: nn.Module, layers: tuple[str, ...], *, is_traced: bool) -> None:
+    def __init__(self, network: nn.Module, layers: tuple[str, ...], *, is_traced: bool, with_head: bool) -> None:
         super().__init__()
         self.network = network  # images -> (the network's output, [norms of each layer])
         self.layers = layers
         self.is_traced = is_traced
+        self.with_head = with_head
         self.eval()
 
     def train(self, mode: bool = True) -> Self:
         """Evaluation mode, whatever `mode` is: otherwise batch norms would update while norms are taken."""
         return super().train(False)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """images `[n_images, channels, height, width]` -> logits `[n_images, n_classes]` in the network's dtype,
-        and layer -> norms float32 `[n_images, n_kernels]`.
+    def forward(self, images: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """images `[n_images, channels, height, width]` -> logits `[n_images, n_classes]` in the network's dtype (None
+        without the head), and layer -> norms float32 `[n_images, n_kernels]`.
 
         Raises:
             ModelError: an output without logits; a layer that didn't run.
         """
         output, norms = self.network(images)
-        return find_logits(output, len(images)), dict(zip(self.layers, norms, strict=True))
+        logits = find_logits(output, len(images)) if self.with_head else None
+        return logits, dict(zip(self.layers, norms, strict=True))
 
 
 def trace_norms(
-    module: nn.Module, example: Tensor, layers: Sequence[str] | None = None, norm: str = "l1"
+    module: nn.Module,
+    example: Tensor,
+    layers: Sequence[str] | None = None,
+    norm: str = "l1",
+    *,
+    with_head: bool = True,
 ) -> NormTracer:
     """Find the layers of a network, and build the module that gives their norms.
 
@@ -68,6 +75,8 @@ def trace_norms(
         layers: names of layers (of any operation with a 4-D result) and shell patterns (over the default layers);
             `all` is the default layers, unless a layer is called so.
         norm: see `reduce_norm`.
+        with_head: whether the network's logits are wanted. If not, its output may be anything, and what stands after
+            the last of the layers doesn't run (unless hooks watch it).
 
     Raises:
         ModelError: no convolutions, an unknown layer, a network that fails on `example`, or whose output is not
@@ -80,9 +89,12 @@ def trace_norms(
     if any(part.training for part in module.modules()):
         raise ModelError("the model is in training mode; call its eval() first")
     with torch.no_grad():  # inference_mode would leave its mark on constants of the trace
-        logits = _probe(module, example)
+        with report_failure(f"the model fails on an image of shape {list(example.shape[1:])}", "check its transform"):
+            output = module(example)
+        if with_head:
+            find_logits(output, len(example))
         try:
-            return _trace_graph(module, example, layers, norm, logits)
+            return _trace_graph(module, example, layers, norm, output, with_head)
         except EricError:
             raise
         except (Exception, SystemExit) as error:  # the tracer runs the network's own code: anything may come
@@ -94,26 +106,32 @@ def trace_norms(
         )
         observed = observe_network(module, example)
         chosen = _choose_layers(observed.calls, observed.defaults, observed.convolutions, layers)
-    return NormTracer(HookedNetwork(observed, chosen, norm), chosen, is_traced=False)
+    return NormTracer(HookedNetwork(observed, chosen, norm), chosen, is_traced=False, with_head=with_head)
 
 
 def _trace_graph(
-    module: nn.Module, example: Tensor, layers: Sequence[str] | None, norm: str, logits: Tensor
+    module: nn.Module, example: Tensor, layers: Sequence[str] | None, norm: str, output: Any, with_head: bool
 ) -> NormTracer:
     traced = trace_network(module, example)
     # A trace takes one path through the code (`isinstance(x, Tensor)` is false in it): see that it was the right one.
-    found = find_logits(traced.module(example), len(example))
-    tolerance = 1e-3 * float(logits.abs().nan_to_num(0, 0, 0).max()) if logits.numel() else 0.0
-    if found.shape != logits.shape or not torch.allclose(found, logits, rtol=0, atol=tolerance, equal_nan=True):
+    found, expected = _first_item(traced.module(example)), _first_item(output)
+    if not (isinstance(found, Tensor) and isinstance(expected, Tensor) and _is_near(found, expected)):
         raise RuntimeError("the trace answers otherwise than the model")
     chosen = _choose_layers(traced.nodes, traced.defaults, traced.convolutions, layers)
-    return NormTracer(insert_norms(traced, chosen, norm), chosen, is_traced=True)
+    network = insert_norms(traced, chosen, norm)
+    if not with_head:
+        _, norms = network(example)
+        shortened = drop_head(network)
+        # What is dropped may have changed a map in place: see that it didn't.
+        if all(_is_near(*pair) for pair in zip(shortened(example)[1], norms, strict=True)):
+            network = shortened
+    return NormTracer(network, chosen, is_traced=True, with_head=with_head)
 
 
-def _probe(module: nn.Module, example: Tensor) -> Tensor:
-    with report_failure(f"the model fails on an image of shape {list(example.shape[1:])}", "check its transform"):
-        output = module(example)
-    return find_logits(output, len(example))
+def _is_near(found: Tensor, expected: Tensor) -> bool:
+    """Equal but for the last digits, NaN included."""
+    tolerance = 1e-3 * float(expected.abs().nan_to_num(0, 0, 0).max()) if expected.numel() else 0.0
+    return found.shape == expected.shape and torch.allclose(found, expected, rtol=0, atol=tolerance, equal_nan=True)
 
 
 def unwrap_network(module: nn.Module) -> nn.Module:
@@ -130,10 +148,7 @@ def find_logits(output: Any, n_images: int) -> Tensor:
     Raises:
         ModelError: there is none, or it is not float `[n_images, n_classes]`.
     """
-    value = output
-    # The first item of a string is a string.
-    while isinstance(value, Mapping | Sequence) and not isinstance(value, Tensor | str) and len(value):
-        value = next(iter(value.values())) if isinstance(value, Mapping) else value[0]
+    value = _first_item(output)
     if (
         isinstance(value, Tensor)
         and value.is_floating_point()
@@ -144,6 +159,14 @@ def find_logits(output: Any, n_images: int) -> Tensor:
         return value
     shown = f"{list(value.shape)} {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
     raise ModelError(f"the model's output must be (or begin with) logits [{n_images}, n_classes], not {shown}")
+
+
+def _first_item(output: Any) -> Any:
+    """The first item of the first item of ... of nested tuples, lists and dicts."""
+    # The first item of a string is a string.
+    while isinstance(output, Mapping | Sequence) and not isinstance(output, Tensor | str) and len(output):
+        output = next(iter(output.values())) if isinstance(output, Mapping) else output[0]
+    return output
 
 
 def describe_error(error: BaseException) -> str:

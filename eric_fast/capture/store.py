@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,19 +28,20 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 
 
-def save_activations(activations: Activations, path: Path, *, force: bool = False) -> None:
+def save_activations(activations: Activations, path: str | Path, *, force: bool = False) -> None:
     """Write a capture as the folder `path`; it appears whole, or not at all.
 
     Raises:
         OutputError: `path` exists and `force` is false, is not a capture, or can't be written.
         CaptureError: two images have the same id.
     """
+    path = Path(path)
     _check_ids(path, activations.ids)
     tensors = {f"norms.{layer}": norms for layer, norms in activations.norms.items()}
     tensors |= {"labels": activations.labels, "predictions": activations.predictions}
     with replace_folder(path, force=force, marker=MANIFEST) as folder:
         shard = folder / "shard-00000.safetensors"
-        save_file({name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}, shard)
+        save_file(_separate_memory(tensors), shard)
         manifest = {
             "format": FORMAT,
             "layers": [[layer, norms.shape[1]] for layer, norms in activations.norms.items()],
@@ -57,6 +58,29 @@ def save_activations(activations: Activations, path: Path, *, force: bool = Fals
 def is_capture(path: str | Path) -> bool:
     """Whether `path` is a folder that `save_activations` wrote, by its manifest's name."""
     return str(path) != "" and is_file(Path(path) / MANIFEST)
+
+
+def list_layers(path: str | Path) -> tuple[str, ...]:
+    """The layers of a capture, in execution order, from its manifest alone.
+
+    Raises:
+        CaptureError: no capture, or a damaged manifest.
+    """
+    return tuple(_read_manifest(Path(path)).layers)
+
+
+def _separate_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, none sharing memory with another, as safetensors needs it; views alone are copied."""
+    separate: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.cpu().contiguous()
+        storage = own.untyped_storage()
+        if storage.nbytes() != own.nbytes or storage.data_ptr() in taken:
+            own = own.clone()
+        taken.add(own.untyped_storage().data_ptr())
+        separate[name] = own
+    return separate
 
 
 def load_activations(path: str | Path, layers: Sequence[str] | None = None) -> Activations:
