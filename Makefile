@@ -9,10 +9,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 .PHONY: demo test check lint fuzz tables clean
 
 demo: .venv/installed
-	$(BIN)/eric-fast demo --force
+	@$(BIN)/eric-fast demo --force
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest
 
 # What CI runs: the linter, the type checker and the tests.
 check: lint test
@@ -33,11 +33,12 @@ tables: .venv/installed
 # uv installs in seconds what takes pip minutes; pip does it where uv can't.
 .venv/installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "eric_fast needs Python 3.11, 3.12 or 3.13; make PYTHON=/path/to/python names one" >&2; exit 2; }
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet uv==0.13.9 && $(BIN)/uv pip install --quiet --python $(BIN)/python --group dev --editable . \
-		|| $(BIN)/python -m pip install --quiet --group dev --editable .
-	touch $@
+	@echo "installing into .venv: torch and what else it needs, some 3 GB"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet uv==0.13.9 && \
+		$(BIN)/uv pip install --quiet --python $(BIN)/python --group dev --editable . || \
+		{ $(BIN)/python -m pip install --quiet 'pip>=25.1' && $(BIN)/python -m pip install --quiet --group dev --editable .; }
+	@touch $@
 
 clean:
 	rm -rf .venv build dist eric-demo .cache *.egg-info

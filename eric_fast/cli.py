@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import sys
 import time
@@ -132,9 +133,9 @@ def demo(
     stdout.print(
         f"\nwrote {output / 'program.lp'}, {output / METRICS}, and the network and its captures beside them\n"
         "next:\n"
-        f"  eric-fast show {output}/program.lp --class 8\n"
-        f"  eric-fast evaluate {output}/program.lp {output}/test --start conv3.2\n"
-        f"  eric-fast predict {output}/program.lp digits/test --model {output}/digits_cnn.py:build -o predictions.csv",
+        f"  {_own_name()} show {output}/program.lp --class 8\n"
+        f"  {_own_name()} evaluate {output}/program.lp {output}/test --start conv3.2\n"
+        f"  {_own_name()} predict {output}/program.lp digits/test --model {output}/digits_cnn.py:build -o answers.csv",
         markup=False,
     )
 
@@ -205,7 +206,7 @@ def capture(
         stdout.print(f"left out {activations.settings.n_bad_images:,} images that can't be read")
     accuracy = figures["model_accuracy"]
     stdout.print("model accuracy: " + ("unknown, as labels are" if accuracy is None else f"{accuracy:.4f}"))
-    stdout.print(f"wrote {output}; next: eric-fast extract {output} -o program.lp", markup=False)
+    stdout.print(f"wrote {output}; next: {_own_name()} extract {output} -o program.lp", markup=False)
 
 
 @app.command()
@@ -269,7 +270,7 @@ def extract(
     stdout.print(
         f"extracted {len(program.class_rules):,} class rules and {len(program.kernel_rules):,} kernel rules, "
         f"{program.n_literals:,} literals, from {program.n_images:,} images in {seconds:.1f} s\n"
-        f"wrote {output}; next: eric-fast evaluate {output} TEST_CAPTURE, eric-fast show {output}",
+        f"wrote {output}; next: {_own_name()} evaluate {output} TEST_CAPTURE, {_own_name()} show {output}",
         markup=False,
     )
 
@@ -442,6 +443,13 @@ def _find_activations(
     check_fingerprint(program, network.fingerprint)
     norm = program.quantiser.norm
     return capture_activations(network, images, layers=layers, norm=norm, progress=progress, **settings)
+
+
+def _own_name() -> str:
+    """How this command can be called again: it may not be on the PATH."""
+    if Path(sys.argv[0]).name != "eric-fast":
+        return "python -m eric_fast"
+    return "eric-fast" if shutil.which("eric-fast") else sys.argv[0]
 
 
 def _check_paths(files: "Sequence[Path | None]", others: "Sequence[Path | str]", *, force: bool) -> None:

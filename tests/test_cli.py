@@ -401,7 +401,7 @@ def test_demo(eric, tmp_path):
     commands = [line.split()[1:] for line in out.splitlines() if line.startswith("  eric-fast ")]
     assert [command[0] for command in commands] == ["show", "evaluate", "predict"]
     for command in commands:
-        command = [str(tmp_path / "predictions.csv") if word == "predictions.csv" else word for word in command]
+        command = [str(tmp_path / "answers.csv") if word == "answers.csv" else word for word in command]
         assert eric(*command)[0] == 0, command
     assert "exists; give --force" in eric("demo", "-o", tmp_path / "demo")[2]
     assert eric("demo", "-o", tmp_path / "demo", "--force")[0] == 0
