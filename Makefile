@@ -33,7 +33,7 @@ tables: .venv/installed
 # uv installs in seconds what takes pip minutes; pip does it where uv can't.
 .venv/installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "eric_fast needs Python 3.11, 3.12 or 3.13; make PYTHON=/path/to/python names one" >&2; exit 2; }
-	@echo "installing into .venv: torch and what else it needs, some 3 GB"
+	@echo "installing into .venv: torch and what else it needs, some 6 GB"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet uv==0.13.9 && \
 		$(BIN)/uv pip install --quiet --python $(BIN)/python --group dev --editable . || \
