@@ -60,7 +60,8 @@ def describe_program(program: Program) -> str:
         f"layers (kernels): {n_kernels or 'none'}",
     ]
     if program.settings:
-        lines.append(", ".join(f"{key} {value}" for key, value in program.settings))
+        short = {key: value if len(value) <= 40 else f"{value[:37]}..." for key, value in program.settings}
+        lines.append(", ".join(f"{key} {value}" for key, value in short.items()))
     return "\n".join(lines) + "\n"
 
 

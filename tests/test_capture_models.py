@@ -301,3 +301,9 @@ def test_fingerprint_sees_architecture_names_dtypes_and_every_weight():
     assert len({base, *others}) == 7
     with pytest.raises(ModelError, match="can't be read"):
         fingerprint_model(nn.LazyConv2d(3, 3))
+
+
+def test_the_name_of_a_transform_holds_no_address():
+    names = {wrap_model(nn.Conv2d(1, 1, 1), lambda image: image).transform_name for _ in range(2)}
+    assert len(names) == 1
+    assert "0x" not in names.pop()

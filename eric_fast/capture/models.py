@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,7 +84,7 @@ def wrap_model(
             module.eval()
     transform = transform or default_transform()
     with report_failure("the model's transform can't be printed", "mend its __repr__"):
-        transform_name = make_encodable(" ".join(repr(transform).split()))
+        transform_name = make_encodable(" ".join(_drop_addresses(repr(transform)).split()))
     return LoadedModel(
         module=module,
         transform=transform,
@@ -104,7 +105,7 @@ def fingerprint_model(module: nn.Module) -> str:
         ModelError: a parameter without values (of a lazy module, or on the meta device).
     """
     with report_failure("the model can't be printed, so it has no fingerprint", "mend its extra_repr() or __repr__"):
-        digest = hashlib.sha256(str(module).encode(errors="backslashreplace"))
+        digest = hashlib.sha256(_drop_addresses(str(module)).encode(errors="backslashreplace"))
     tensors = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
     for name, tensor in tensors:
         try:
@@ -116,6 +117,11 @@ def fingerprint_model(module: nn.Module) -> str:
                 f"the values of '{name}' can't be read ({describe_error(error)}); give the model its weights first"
             ) from error
     return digest.hexdigest()
+
+
+def _drop_addresses(text: str) -> str:
+    """A printed function holds its address, which differs from run to run."""
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
 def copy_model(module: nn.Module) -> nn.Module:
