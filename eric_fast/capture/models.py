@@ -40,27 +40,6 @@ class LoadedModel:
     fingerprint: str
 
 
-def load_model(name: str, weights: str | None = None) -> LoadedModel:
-    """Load a torchvision classifier (`vgg16`), or what a function of a Python file returns (`model.py:build`).
-
-    Args:
-        name: a torchvision name, or `path/to/file.py:callable`. The callable is called without arguments and returns
-            an `nn.Module`; `transform()` and `CLASSES` of the same file are used where present.
-        weights: for torchvision, which needs it: `DEFAULT` (downloaded), `none` (random, and the same each time), or
-            a path to a .safetensors or .pth file. For a file: a path, or nothing for the model as it is returned.
-            Weights are never unpickled.
-
-    Raises:
-        ModelError: an unknown name, weights that are missing, damaged or of another model, a failing file.
-    """
-    if weights == "":
-        raise ModelError("--weights is empty: give DEFAULT, none, or a path to a .safetensors or .pth file")
-    from eric_fast.capture import torchvision_models, user_models  # they need `wrap_model`
-
-    is_file = ":" in name or name.endswith(".py") or "/" in name
-    return user_models.load_user_model(name, weights) if is_file else torchvision_models.load_named_model(name, weights)
-
-
 def wrap_model(
     module: nn.Module, transform: Transform | None = None, classes: Sequence[str] | None = None, name: str = ""
 ) -> LoadedModel:

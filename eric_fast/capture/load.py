@@ -1,0 +1,25 @@
+"""A model by its name."""
+
+from eric_fast.capture.models import LoadedModel
+from eric_fast.capture.torchvision_models import load_named_model
+from eric_fast.capture.user_models import load_user_model
+from eric_fast.errors import ModelError
+
+
+def load_model(name: str, weights: str | None = None) -> LoadedModel:
+    """Load a torchvision classifier (`vgg16`), or what a function of a Python file returns (`model.py:build`).
+
+    Args:
+        name: a torchvision name, or `path/to/file.py:callable`. The callable is called without arguments and returns
+            an `nn.Module`; `transform()` and `CLASSES` of the same file are used where present.
+        weights: for torchvision, which needs it: `DEFAULT` (downloaded), `none` (random, and the same each time), or
+            a path to a .safetensors or .pth file. For a file: a path, or nothing for the model as it is returned.
+            Weights are never unpickled.
+
+    Raises:
+        ModelError: an unknown name, weights that are missing, damaged or of another model, a failing file.
+    """
+    if weights == "":
+        raise ModelError("--weights is empty: give DEFAULT, none, or a path to a .safetensors or .pth file")
+    is_file = ":" in name or name.endswith(".py") or "/" in name
+    return load_user_model(name, weights) if is_file else load_named_model(name, weights)

@@ -1,0 +1,81 @@
+"""What commands do with their arguments before the work."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from eric_fast.errors import OutputError, SettingError
+from eric_fast.output import check_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eric_fast.activations import Activations
+    from eric_fast.program import Program
+    from eric_fast.progress import Progress
+
+# The options that say how a network runs, as they are where nobody gives them.
+NETWORK_DEFAULTS: dict[str, Any] = {
+    "model": None,
+    "weights": None,
+    "dtype": "float32",
+    "device": "auto",
+    "batch_size": 64,
+    "workers": 0,
+    "limit": None,
+    "skip_bad_images": False,
+}
+
+
+def find_activations(
+    context: typer.Context, program: "Program", source: str, layers: "Sequence[str]", progress: "Progress"
+) -> "Activations":
+    """A capture as it was stored, or one made now of these layers.
+
+    The network's options are read from the command's context: they are the same for every command that takes images.
+    """
+    from eric_fast.capture import capture_activations, is_capture, list_layers, load_activations, load_model, open_data
+    from eric_fast.pipeline import check_fingerprint
+
+    given = {name: context.params[name] for name in NETWORK_DEFAULTS}
+    if is_capture(source):
+        useless = [f"--{name.replace('_', '-')}" for name, value in given.items() if value != NETWORK_DEFAULTS[name]]
+        if useless:
+            raise SettingError(f"{source} is a capture, where {', '.join(useless)} means nothing; leave it out")
+        known = list_layers(source)
+        return load_activations(source, [layer for layer in known if layer in layers])
+    images = open_data(source)
+    model, weights = given.pop("model"), given.pop("weights")
+    if model is None:
+        raise SettingError(f"{source} is not a capture but {len(images):,} images; name the network too, with --model")
+    network = load_model(model, weights)
+    check_fingerprint(program, network.fingerprint)
+    norm = program.quantiser.norm
+    return capture_activations(network, images, layers=layers, norm=norm, progress=progress, **given)
+
+
+def own_name() -> str:
+    """How this command can be called again: it may not be on the PATH."""
+    if Path(sys.argv[0]).name != "eric-fast":
+        return "python -m eric_fast"
+    return "eric-fast" if shutil.which("eric-fast") else sys.argv[0]
+
+
+def check_paths(files: "Sequence[Path | None]", others: "Sequence[Path | str]", *, force: bool) -> None:
+    """Refuse, before any work, files that can't be written or that are another path of the same command."""
+    taken = {Path(other).resolve() for other in others}
+    for path in files:
+        if path is None:
+            continue
+        check_file(path, force=force)
+        if path.resolve() in taken:
+            raise OutputError(f"{path} is given twice in one command; write to another path")
+        taken.add(path.resolve())
+
+
+def split_commas(names: list[str] | None) -> list[str] | None:
+    """None where the option isn't given; an option given without a name stays, to be refused."""
+    return None if names is None else [part.strip() for name in names for part in name.split(",")]

@@ -1,0 +1,29 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MODEL_HELP = "A torchvision name such as vgg16, or path/to/file.py:callable that returns a torch.nn.Module."
+DATA_HELP = "An image folder with one folder per class, or digits, digits/train, digits/test."
+Model = Annotated[str | None, typer.Option("--model", help=MODEL_HELP + " Needed where images are given.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(help="DEFAULT, none (random, seeded), or a .safetensors or .pth file. Needed by torchvision names."),
+]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(help="Names or shell patterns such as 'features.*', several with commas; by default all activations."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists, once the new one is complete.")]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON too.")]
+Device = Annotated[str, typer.Option(help="Where the network runs: auto, cpu, cuda.")]
+Dtype = Annotated[str, typer.Option(help="What the network computes in: float32, bfloat16, float16.")]
+BatchSize = Annotated[int, typer.Option(help="Images in a batch.")]
+Workers = Annotated[int, typer.Option(help="Processes that decode images; 0: none but this one.")]
+Limit = Annotated[int | None, typer.Option(help="Take this many images, evenly spread over the data.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad-images", help="Leave unreadable images out, and count them.")]
+Engine = Annotated[str, typer.Option(help="reference, cpu, gpu, or auto (where the bits are).")]
+Start = Annotated[str | None, typer.Option(help="The layer whose bits are given; the program's lowest by default.")]
+ProgramFile = Annotated[Path, typer.Argument(metavar="PROGRAM", help="A program's text file, from extract.")]
