@@ -88,7 +88,7 @@ def fit_quantiser(
 ) -> Quantiser:
     """One atom per kernel of every layer: norm > threshold, the threshold fitted on these images alone.
 
-    Sums are in float64 and rounded to float32 once, so the order of images doesn't matter (ERIC, section 3.1;
+    Sums are in float64 and rounded to float32 once, so the order of images doesn't matter (ERIC, arXiv 2010.09452;
     0.6 * mean + 0.7 * std is NeSyFOLD's).
 
     Args:

@@ -78,7 +78,10 @@ def demo(
     stdout.print(f"\nA CNN for 8x8 digits: accuracy {top.model_accuracy:.4f} on {top.n_images} test images.")
     stdout.print("Its program, on the same images, given the bits of one layer and chained from there to the class:\n")
     stdout.print(tabulate_scores(result.scores))
-    stdout.print(f"evaluated at {result.images_per_s:,.0f} images a second from the bits of {top.start_layer}\n")
+    stdout.print(
+        f"evaluated at {result.images_per_s:,.0f} images a second from the packed bits of {top.start_layer}, "
+        f"{top.n_images} at a time\n"
+    )
     for number in pick_covering_rules(result.program, 3):
         stdout.print(describe_class_rule(result.program, number), markup=False)
     stdout.print(

@@ -26,7 +26,7 @@ def extract_program(
     all_kernels: bool = False,
     progress: Progress = ignore_progress,
 ) -> Program:
-    """A program from the lowest layer of the quantiser up to the classes (ERIC, section 3.2).
+    """A program from the lowest layer of the quantiser up to the classes (ERIC, arXiv 2010.09452).
 
     Every leaf of the class tree is one rule of its class; every leaf that says true in the tree of a kernel is one
     rule for that kernel. Kernels get rules only where rules above mention them, unless `all_kernels`.
