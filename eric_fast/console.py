@@ -28,10 +28,17 @@ def prepare_streams() -> None:
 
 
 class NoteHandler(logging.Handler):
-    """Log records as lines that a person reads, above whatever bar is moving."""
+    """Log records as lines that a person reads, above whatever bar is moving; the same line once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        stderr.print(f"note: {record.getMessage()}", markup=False, style="yellow")
+        message = record.getMessage()
+        if message not in self._said:
+            self._said.add(message)
+            stderr.print(f"note: {message}", markup=False, style="yellow")
 
 
 def show_notes() -> None:
