@@ -15,6 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from eric_fast.capture import load_activations, save_activations
 from eric_fast.cli import main
+from eric_fast.extract import TreeOptions
+from eric_fast.pipeline import approximate_model
 from eric_fast.program import Program
 from eric_fast.quantise import fit_quantiser
 from eric_fast.text import load_program, print_program
@@ -234,6 +236,29 @@ def test_settings_of_extract_that_mean_nothing(made, refuse, tmp_path):
     assert "target 'x'" in refuse(*extract, "--target", "x")
     assert "manifest.json" in refuse("extract", tmp_path, "-o", tmp_path / "p.lp")
     assert not (tmp_path / "p.lp").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        (["--max-depth", "2"], {"options": TreeOptions(max_depth=2)}),
+        (["--max-rules", "5"], {"options": TreeOptions(max_rules=5)}),
+        (["--min-leaf", "7", "--criterion", "gini"], {"options": TreeOptions("gini", min_leaf=7)}),
+        (["--min-leaf", "0.1"], {"options": TreeOptions(min_leaf=0.1)}),
+        (["--threshold", "split"], {"threshold": "split"}),
+        (["--threshold", "0.6*mean+0.7*std"], {"threshold": "0.6*mean+0.7*std"}),
+        (["--layers", "1,3", "--all-kernels"], {"layers": ["1", "3"], "all_kernels": True}),
+        (["--layers", "[13]"], {"layers": ["1", "3"]}),
+        (["--layers", "1"], {"layers": ["1"]}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_extract_is_the_api_with_the_same_words(made, eric, tmp_path, options, settings):
+    assert eric("extract", made / "train", "-o", tmp_path / "p.lp", "--target", "label", *options)[0] == 0
+    expected = approximate_model(load_activations(made / "train"), target="label", **settings)
+    assert load_program(tmp_path / "p.lp") == expected
+    plain = approximate_model(load_activations(made / "train"), target="label")
+    assert expected.class_rules != plain.class_rules or expected.quantiser != plain.quantiser
 
 
 def test_one_class_only(made, refuse, eric, tmp_path):

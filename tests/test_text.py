@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import clingo
 import pytest
@@ -68,6 +69,14 @@ PROGRAM = Program(
 def test_the_format_is_this():
     assert print_program(PROGRAM) == TEXT
     assert parse_program(TEXT) == PROGRAM
+
+
+def test_support_of_kernel_rules_is_numbered_for_each_kernel():
+    rules = (Rule(3, (1,), 7, 7), Rule(3, ()), Rule(3, (0,), 3, 2))
+    text = print_program(replace(PROGRAM, kernel_rules=rules))
+    assert "kernel_support(k_g_0,1,7,7). k_g_0(X) :- image(X), k_f_1(X).\nk_g_0(X) :- image(X).\n" in text
+    assert "kernel_support(k_g_0,3,3,2). k_g_0(X) :- image(X), k_f_0(X).\n" in text
+    assert parse_program(text).kernel_rules == rules
 
 
 @hypothesis_settings(max_examples=200)
