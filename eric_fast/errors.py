@@ -21,7 +21,11 @@ class CaptureError(EricError):
 
 
 class ProgramError(EricError):
-    """A logic program: its text, its atoms, its rules."""
+    """A logic program: its text, its atoms, its rules. `atom`: whose rules are wrong, where that can be said."""
+
+    def __init__(self, message: str, atom: int | None = None) -> None:
+        super().__init__(message)
+        self.atom = atom
 
 
 class SettingError(EricError):
@@ -30,6 +34,11 @@ class SettingError(EricError):
 
 class OutputError(EricError):
     """A path that can't be written, or that something already stands at."""
+
+
+def say_count(number: int, noun: str) -> str:
+    """`1 kernel`, `1,024 kernels`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def suggest_nearest(name: str, known: Iterable[str]) -> str:

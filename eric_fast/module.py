@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from eric_fast import kernels
+from eric_fast.activations import check_finite
 from eric_fast.bits import pack_bits
 from eric_fast.capture import fingerprint_model, reduce_norm, trace_norms
 from eric_fast.compile import compile_program
@@ -37,7 +38,9 @@ class RuleModule(nn.Module):
         engine: see `predict_bits`.
 
     Raises:
-        ProgramError: the program can't start there. ModelError (on the first call): the backbone lacks the layer.
+        ProgramError: the program can't start there.
+        ModelError (on a call): the backbone lacks the layer, or a part of it is in training mode.
+        CaptureError (on a call): a norm is NaN or infinite.
     """
 
     def __init__(
@@ -51,9 +54,9 @@ class RuleModule(nn.Module):
         if backbone is not None and not isinstance(backbone, nn.Module):
             raise ModelError(f"a backbone is a torch.nn.Module, not {type(backbone).__name__}")
         self.backbone = backbone
-        # The backbone, and what gives its norms: made from the first images, sharing its parameters, and in a tuple
-        # so that it is no second submodule with a second set of weights.
-        self._traced: tuple[nn.Module, nn.Module] | None = None
+        # The backbone's modules, and what gives its norms: made from the first images, sharing its parameters, and in
+        # a tuple so that it is no second submodule with a second set of weights.
+        self._traced: tuple[list[nn.Module], nn.Module] | None = None
 
     def train(self, mode: bool = True) -> Self:
         """A program isn't trained: the backbone stays in evaluation mode, or its batch norms would change the bits."""
@@ -82,22 +85,28 @@ class RuleModule(nn.Module):
         """The plan's inputs on the input's device: int32 words `[n_atoms, n_words]`."""
         atoms = self.program.quantiser.atoms_of_layer(self.start)
         if self.backbone is not None:
-            if self.backbone.training:
+            modules = list(self.backbone.modules())
+            if any(module.training for module in modules):
                 raise ModelError("the backbone is in training mode; call its eval() first")
-            if self._traced is None or self._traced[0] is not self.backbone:
+            if self._traced is None or self._traced[0] != modules:
                 if self.program.fingerprint not in ("", fingerprint_model(self.backbone)):
                     logger.warning("the backbone is not, or not the whole of, the model of the program")
                 tracer = trace_norms(self.backbone, x[:1], [self.start], self.program.quantiser.norm, with_head=False)
-                self._traced = (self.backbone, tracer)
+                self._traced = (modules, tracer)
             _, norms = self._traced[1](x)
-            return pack_layer(norms[self.start], atoms)
+            return self._pack_norms(norms[self.start])
         if x.dtype == torch.bool and x.shape[1:] == (len(atoms),):
             return pack_bits(x)
         n_kernels = 1 + max(atom.column for atom in atoms)
         if x.is_floating_point() and x.ndim in (2, 4) and x.shape[1] >= n_kernels:
-            norms = reduce_norm(x, self.program.quantiser.norm) if x.ndim == 4 else x.float()
-            return pack_layer(norms, atoms)
+            return self._pack_norms(reduce_norm(x, self.program.quantiser.norm) if x.ndim == 4 else x.float())
         raise EricError(
             f"expected of layer '{self.start}': maps [n, {n_kernels}, height, width], norms [n, {n_kernels}] or bits, "
             f"bool [n, {len(atoms)}], not {str(x.dtype).removeprefix('torch.')} {list(x.shape)}"
         )
+
+    def _pack_norms(self, norms: Tensor) -> Tensor:
+        """float32 `[n, n_kernels]`; raises CaptureError where one is NaN or infinite."""
+        if not bool(torch.isfinite(norms).all()):
+            check_finite(self.start, norms, [f"number {i} of the batch" for i in range(len(norms))])
+        return pack_layer(norms, self.program.quantiser.atoms_of_layer(self.start))

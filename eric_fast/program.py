@@ -198,10 +198,6 @@ class Program:
         for rule in self.kernel_rules:
             if not 0 <= rule.head < n_atoms:
                 raise ProgramError(f"a rule's head, {rule.head}, is not one of the {n_atoms} atoms")
-            if rule.head < n_inputs:
-                raise ProgramError(
-                    f"{self.atoms[rule.head].name} is of the lowest layer, the first named: it is given, not ruled"
-                )
             _check_rule(rule, f"a rule for {self.atoms[rule.head].name}", n_atoms, self.n_images)
         for number, class_rule in enumerate(self.class_rules, 1):
             if not 0 <= class_rule.head < n_classes:
@@ -209,6 +205,10 @@ class Program:
             _check_rule(class_rule, f"class rule {number}", n_atoms, self.n_images)
         _check_weights(self)
         sort_topologically(self)
+        for head in self.rules_of_atom:
+            if head < n_inputs:
+                name = self.atoms[head].name
+                raise ProgramError(f"{name} is of the lowest layer, whose bits are given; it can't have a rule", head)
 
 
 def atom_of(literal: int) -> int:
@@ -236,8 +236,9 @@ def sort_topologically(program: Program) -> tuple[tuple[int, ...], ...]:
     try:
         sorter.prepare()
     except CycleError as error:
-        names = " <- ".join(program.atoms[atom].name for atom in reversed(error.args[1]))
-        raise ProgramError(f"recursion: {names}; a kernel's rules may only build on other kernels") from error
+        cycle = error.args[1][::-1]
+        names = " <- ".join(program.atoms[atom].name for atom in cycle)
+        raise ProgramError(f"recursion: {names}; a kernel may not build on itself", cycle[0]) from error
     strata = []
     while sorter.is_active():
         ready = sorter.get_ready()

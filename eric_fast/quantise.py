@@ -14,7 +14,7 @@ from torch import Tensor
 from eric_fast import kernels
 from eric_fast.activations import Activations
 from eric_fast.bits import BitMatrix, count_words
-from eric_fast.errors import CaptureError, SettingError, suggest_nearest
+from eric_fast.errors import CaptureError, SettingError, say_count, suggest_nearest
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantiser import InputAtom, Quantiser
 
@@ -119,7 +119,7 @@ def fit_quantiser(
         if constant:
             shown = ", ".join(map(str, constant[:8])) + (", ..." if len(constant) > 8 else "")
             logger.warning(
-                "layer '%s': %d kernels are constant (%s): kept, but they say nothing", layer, len(constant), shown
+                "layer '%s': %s constant (%s): kept, but of no use", layer, say_count(len(constant), "kernel"), shown
             )
     progress("thresholds", len(activations.norms), len(activations.norms))
     return Quantiser(tuple(atoms), activations.settings.norm)

@@ -178,7 +178,7 @@ def test_bad_images_are_named_and_skipped_only_on_request(made, refuse, eric, ph
     assert not (tmp_path / "c").exists()
     code, out, err = eric(*arguments, "--skip-bad-images", "--json", tmp_path / "c.json")
     assert code == 0
-    assert "left out 1 images" in out
+    assert "left out 1 image that" in out
     assert "accuracy: unknown" in out
     figures = json.loads((tmp_path / "c.json").read_text())
     assert (figures["n_images"], figures["n_bad_images"], figures["model_accuracy"]) == (5, 1, None)
@@ -265,7 +265,7 @@ def test_one_class_only(made, refuse, eric, tmp_path):
     activations = load_activations(made / "train")
     save_activations(activations.take((activations.labels == 4).nonzero().flatten()), tmp_path / "four")
     message = refuse("extract", tmp_path / "four", "-o", tmp_path / "p.lp", "--target", "label")
-    assert "of one class, '4'" in message
+    assert "the target is '4' on all" in message
 
 
 def test_outputs_are_replaced_only_with_force(made, refuse, eric, tmp_path):
@@ -295,6 +295,22 @@ def test_one_path_is_not_given_twice(made, refuse, tmp_path):
         assert "is given twice" in refuse(*arguments)
     assert not (tmp_path / "x").exists()
     assert (made / "p.lp").read_bytes() == before
+
+
+def test_no_output_goes_into_a_capture_that_is_read(made, refuse):
+    before = sorted((path, path.read_bytes()) for path in (made / "test").iterdir())
+    predict = ["predict", made / "p.lp", made / "test", "--force", "-o"]
+    for name in ("manifest.json", "answers.csv"):
+        assert "lies in a capture" in refuse(*predict, made / "test" / name)
+    assert sorted((path, path.read_bytes()) for path in (made / "test").iterdir()) == before
+
+
+def test_a_capture_that_lacks_a_layer_says_how_to_make_one(made, eric, refuse, tmp_path):
+    network = f"{made / 'net.py'}:build"
+    assert eric("capture", network, "digits/test", "--layers", "3", "--limit", "20", "-o", tmp_path / "c")[0] == 0
+    message = refuse("evaluate", made / "p.lp", tmp_path / "c", "--chains")
+    assert message.startswith(f"{tmp_path / 'c'} lacks layer '1' of the program; there are '3'")
+    assert "capture the images again with --layers '1,3'" in message
 
 
 def test_outputs_are_checked_before_the_work(made, refuse, tmp_path, monkeypatch):
@@ -346,7 +362,7 @@ def test_bad_images_and_images_without_a_rule_are_counted(eric, photos, tmp_path
     evaluate = ["evaluate", tmp_path / "p.lp", photos, "--model", network, "--json", tmp_path / "e.json", skip]
     code, out, _ = eric(*evaluate)
     assert code == 0
-    assert "left out 1 images" in out
+    assert "left out 1 image that" in out
     scores = json.loads((tmp_path / "e.json").read_text())
     assert (scores["n_bad_images"], scores["n_images"], scores["coverage"]) == (1, 5, 0)
     assert read_answers(eric, tmp_path) == {"0,"}

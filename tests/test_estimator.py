@@ -52,5 +52,5 @@ def test_what_is_no_number_is_refused(parameters):
 
 
 def test_one_class_only_is_refused():
-    with pytest.raises(EricError, match="of one class"):
+    with pytest.raises(EricError, match="at least two classes"):
         EricClassifier().fit([[0.0], [1.0]], [3, 3])

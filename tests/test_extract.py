@@ -150,5 +150,5 @@ def test_a_kernel_that_is_always_true_has_an_empty_body_and_one_never_true_no_ru
 
 def test_one_class_only_is_refused():
     activations = make_activations(predictions=torch.ones(300, dtype=torch.int64))
-    with pytest.raises(CaptureError, match="all 300 training images are of one class, 'b'.*at least two classes"):
+    with pytest.raises(CaptureError, match="the target is 'b' on all 300 training images.*at least two classes"):
         extract(activations)

@@ -8,7 +8,7 @@ from torch import nn
 
 from eric_fast.capture import capture_activations, open_data, reduce_norm, wrap_model
 from eric_fast.digits_cnn import CLASSES, build, transform
-from eric_fast.errors import EricError, ModelError
+from eric_fast.errors import CaptureError, EricError, ModelError
 from eric_fast.extract import TreeOptions
 from eric_fast.module import RuleModule
 from eric_fast.pipeline import approximate_model, predict_activations
@@ -94,6 +94,66 @@ def test_training_mode_changes_neither_answers_nor_the_backbone(extracted):
     network.train()
     with pytest.raises(ModelError, match="training mode"):
         module(images)
+
+
+def test_training_mode_of_a_part_is_noticed_on_every_call(extracted):
+    network, _, images, program = extracted
+    network = deepcopy(network)
+    module = RuleModule(program, network)
+    module(images)
+    network.conv1[1].train()
+    with pytest.raises(ModelError, match="training mode"):
+        module(images)
+
+
+def test_an_exchanged_part_of_the_backbone_is_used(extracted):
+    network, _, images, program = extracted
+    network = deepcopy(network)
+    module = RuleModule(program, network)
+    module(images)
+    network.conv1[0] = nn.Conv2d(1, 16, 3, padding=1).eval()
+    assert torch.equal(module(images), RuleModule(program, network)(images))
+
+
+class InPlace(nn.Module):
+    """Clamps a map in place, through an operation whose result nobody takes."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(1, 4, 3, bias=False)
+        self.clamp = nn.Hardtanh(0.0, 0.1, inplace=True)
+        self.second = nn.Sequential(nn.Conv2d(4, 3, 3), nn.ReLU())
+
+    def forward(self, images):
+        maps = self.first(images)
+        self.clamp(maps)
+        return self.second(maps).mean((2, 3))
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["no image", "a black image"])
+def test_what_changes_a_map_in_place_runs_whatever_the_first_batch_is(first):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = InPlace().eval()
+        images = torch.rand(40, 1, 8, 8)
+    program = Program(Quantiser(tuple(InputAtom("second.1", k, ">", 0.05) for k in range(3))), ("a", "b"), ())
+    program = replace(program, class_rules=tuple(ClassRule(k % 2, (k,)) for k in range(3)))
+    module = RuleModule(program, network)
+    module(torch.zeros(first, 1, 8, 8))
+    maps = []
+    handle = network.second[1].register_forward_hook(lambda _, __, result: maps.append(result))
+    with torch.no_grad():
+        network(images)
+    handle.remove()
+    assert torch.equal(module(images), RuleModule(program)(maps[0]))
+
+
+def test_norms_that_are_not_finite_are_refused(extracted):
+    network, _, images, program = extracted
+    with pytest.raises(CaptureError, match=r"layer 'f', kernel 1: the norm is nan on image 'number 0 of the batch'"):
+        RuleModule(Program(ATOMS, ("a",), ()))(torch.tensor([[0.0, torch.nan, 0.0]]))
+    with pytest.raises(CaptureError, match="the norm is nan"):
+        RuleModule(program, network)(images * torch.nan)
 
 
 def test_the_backbones_weights_are_stored_once_and_can_be_exchanged(extracted):

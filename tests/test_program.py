@@ -23,7 +23,7 @@ def make(class_rules=(), kernel_rules=(), classes=("a", "b"), atoms=ATOMS, **set
     [
         ({"kernel_rules": [Rule(G0, (G7,)), Rule(G7, (F0, ~G0))]}, "recursion: g:0 <- g:7 <- g:0"),
         ({"kernel_rules": [Rule(G0, (~G0,))]}, "recursion: g:0 <- g:0"),
-        ({"kernel_rules": [Rule(F0, (F1,))]}, "f:0 is of the lowest layer"),
+        ({"kernel_rules": [Rule(F0, (F1,))]}, "f:0 is of the lowest layer, whose bits are given"),
         ({"kernel_rules": [Rule(4, ())]}, "not one of the 4 atoms"),
         ({"class_rules": [ClassRule(2, ())]}, "class rule 1: 2 is not one of the 2 classes"),
         ({"class_rules": [ClassRule(0, (4,))]}, "class rule 1: literal 4 is about none of the 4 atoms"),

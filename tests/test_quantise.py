@@ -133,7 +133,7 @@ def test_constant_kernels_are_kept_and_reported(caplog):
     with caplog.at_level(logging.WARNING, "eric_fast"):
         quantiser = fit_quantiser(activations)
     assert len(quantiser.atoms) == 2
-    assert "layer 'f': 1 kernels are constant (1)" in caplog.text
+    assert "layer 'f': 1 kernel constant (1)" in caplog.text
     assert quantise_activations(activations, quantiser).to_bools()[:, 1].tolist() == [False, False]
 
 

@@ -109,14 +109,21 @@ def insert_norms(traced: TracedNetwork, layers: tuple[str, ...], norm: str) -> f
 
 
 def drop_head(network: fx.GraphModule) -> fx.GraphModule:
-    """The module of `insert_norms` without what its norms don't need: `images -> (None, [norms of each layer])`."""
+    """The module of `insert_norms` up to the last of its norms: `images -> (None, [norms of each layer])`.
+
+    What comes earlier stays, also where its result is unused: it may change a map in place.
+    """
+    output = next(node for node in reversed(network.graph.nodes) if node.op == "output")
+    norms: Any = output.args[0][1]
+    last = max(norms, key=list(network.graph.nodes).index)
     graph = fx.Graph()
-    output: Any = graph.graph_copy(network.graph, {})
-    _, norms = output
-    graph.output((None, norms))
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in network.graph.nodes:
+        copies[node] = graph.node_copy(node, copies.__getitem__)
+        if node is last:
+            break
+    graph.output((None, [copies[node] for node in norms]))
     short = fx.GraphModule(network, graph)
-    short.graph.eliminate_dead_code()
-    short.recompile()
     short.delete_all_unused_submodules()
     return short
 

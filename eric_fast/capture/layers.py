@@ -120,11 +120,7 @@ def _trace_graph(
     chosen = _choose_layers(traced.nodes, traced.defaults, traced.convolutions, layers)
     network = insert_norms(traced, chosen, norm)
     if not with_head:
-        _, norms = network(example)
-        shortened = drop_head(network)
-        # What is dropped may have changed a map in place: see that it didn't.
-        if all(_is_near(*pair) for pair in zip(shortened(example)[1], norms, strict=True)):
-            network = shortened
+        network = drop_head(network)
     return NormTracer(network, chosen, is_traced=True, with_head=with_head)
 
 
@@ -191,7 +187,9 @@ def _choose_layers(
 ) -> tuple[str, ...]:
     """The layers asked for, out of `known` (in execution order); patterns are matched against `defaults`."""
     if not convolutions:
-        raise ModelError("the model has no convolution with a map larger than 1x1: there are no kernels to capture")
+        raise ModelError(
+            "the model has no convolution with a map larger than 1x1, so no kernels to capture; give a CNN"
+        )
     if not defaults:
         defaults = convolutions
         if asked is None:

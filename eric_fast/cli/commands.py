@@ -28,7 +28,7 @@ from eric_fast.cli.options import (
     Workers,
 )
 from eric_fast.console import show_notes, show_progress, stdout
-from eric_fast.errors import SettingError
+from eric_fast.errors import SettingError, say_count
 from eric_fast.output import check_folder, replace_file, write_json
 
 app = typer.Typer(
@@ -152,12 +152,13 @@ def capture(
         write_json(figures, json, force=force)
     shown = ", ".join(f"{layer} ({count})" for layer, count in n_kernels.items())
     stdout.print(
-        f"captured {activations.n_images:,} images, {sum(n_kernels.values()):,} kernels of {len(n_kernels)} layers "
+        f"captured {say_count(activations.n_images, 'image')}, {say_count(sum(n_kernels.values()), 'kernel')} of "
+        f"{say_count(len(n_kernels), 'layer')} "
         f"in {seconds:.1f} s ({figures['images_per_s']:,.0f} images/s): {shown}",
         markup=False,
     )
     if activations.settings.n_bad_images:
-        stdout.print(f"left out {activations.settings.n_bad_images:,} images that can't be read")
+        stdout.print(f"left out {say_count(activations.settings.n_bad_images, 'image')} that can't be read")
     accuracy = figures["model_accuracy"]
     stdout.print("model accuracy: " + ("unknown, as labels are" if accuracy is None else f"{accuracy:.4f}"))
     stdout.print(f"wrote {output}; next: {own_name()} extract {output} -o program.lp", markup=False)
@@ -222,8 +223,9 @@ def extract(
     if json is not None:
         write_json(figures, json, force=force)
     stdout.print(
-        f"extracted {len(program.class_rules):,} class rules and {len(program.kernel_rules):,} kernel rules, "
-        f"{program.n_literals:,} literals, from {program.n_images:,} images in {seconds:.1f} s\n"
+        f"extracted {say_count(len(program.class_rules), 'class rule')} and "
+        f"{say_count(len(program.kernel_rules), 'kernel rule')}, {say_count(program.n_literals, 'literal')}, "
+        f"from {say_count(activations.n_images, 'image')} in {seconds:.1f} s\n"
         f"wrote {output}; next: {own_name()} evaluate {output} TEST_CAPTURE, {own_name()} show {output}",
         markup=False,
     )
@@ -270,7 +272,7 @@ def evaluate(
         }
         write_json({**content, "n_bad_images": activations.settings.n_bad_images}, json, force=force)
     if activations.settings.n_bad_images:
-        stdout.print(f"left out {activations.settings.n_bad_images:,} images that can't be read")
+        stdout.print(f"left out {say_count(activations.settings.n_bad_images, 'image')} that can't be read")
     accuracy = "unknown, as labels are" if score.model_accuracy is None else f"{score.model_accuracy:.4f}"
     stdout.print(f"{score.n_images:,} images; model accuracy {accuracy}")
     stdout.print(tabulate_scores(rows or [score]))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from eric_fast.errors import OutputError, SettingError
+from eric_fast.errors import CaptureError, OutputError, SettingError, suggest_nearest
 from eric_fast.output import check_file
 
 if TYPE_CHECKING:
@@ -46,7 +46,15 @@ def find_activations(
         if useless:
             raise SettingError(f"{source} is a capture, where {', '.join(useless)} means nothing; leave it out")
         known = list_layers(source)
-        return load_activations(source, [layer for layer in known if layer in layers])
+        activations = load_activations(source, [layer for layer in known if layer in layers])
+        missing = next((layer for layer in layers if layer not in known), None)
+        if missing is not None:
+            check_fingerprint(program, activations.settings.fingerprint)
+            raise CaptureError(
+                f"{source} lacks layer '{missing}' of the program{suggest_nearest(missing, known)}; capture the images "
+                f"again with --layers '{','.join(layers)}'"
+            )
+        return activations
     images = open_data(source)
     model, weights = given.pop("model"), given.pop("weights")
     if model is None:
@@ -73,6 +81,8 @@ def check_paths(files: "Sequence[Path | None]", others: "Sequence[Path | str]", 
         check_file(path, force=force)
         if path.resolve() in taken:
             raise OutputError(f"{path} is given twice in one command; write to another path")
+        if any((other / "manifest.json").is_file() and path.resolve().is_relative_to(other) for other in taken):
+            raise OutputError(f"{path} lies in a capture that this command reads; write to another path")
         taken.add(path.resolve())
 
 

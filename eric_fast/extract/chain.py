@@ -46,8 +46,8 @@ def extract_program(
         raise CaptureError("the capture has no kernels, so there is nothing to build rules from")
     if len(target.unique()) < 2:
         raise CaptureError(
-            f"all {len(target)} training images are of one class, '{classes[int(target[0])]}', so there is nothing "
-            "to tell apart; capture images of at least two classes"
+            f"the target is '{classes[int(target[0])]}' on all {len(target)} training images, so there is nothing to "
+            "tell apart; capture images of at least two classes, or mend the model if it predicts one class alone"
         )
     layers = quantiser.layers
     highest = quantiser.rows_of_layer[layers[-1]]

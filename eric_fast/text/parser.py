@@ -1,5 +1,6 @@
 """Text to `Program`."""
 
+import math
 from typing import Any
 
 from eric_fast.errors import ProgramError, suggest_nearest
@@ -48,6 +49,9 @@ def parse_program(text: str, source: str = "program") -> Program:
     except ProgramError as error:
         if str(error).startswith(f"{source}:"):
             raise
+        for (_, predicate, at), _ in said.kernel_bodies:
+            if error.atom is not None and atom_of_predicate[predicate] == error.atom:
+                raise said.error(at, str(error)) from error
         raise ProgramError(f"{source}: {error}") from error
     _check_decision_rules(said, program)
     return program
@@ -75,6 +79,9 @@ def _build_atoms(said: Statements) -> tuple[tuple[InputAtom, ...], dict[str, int
             at = said.facts["kernel"][(predicate,)].at
             raise said.error(at, f"the predicate of a kernel starts with 'k_', not '{predicate}'")
         atoms.append(InputAtom(*values))
+        if not math.isfinite(atoms[-1].constant):
+            at = said.facts["kernel"][(predicate,)].at
+            raise said.error(at, f"the threshold {values[-1]!r} of {predicate} is past the largest float32 number")
     return tuple(atoms), {fact.values[0]: index for index, fact in enumerate(in_order)}
 
 

@@ -101,7 +101,7 @@ def read_statements(text: str, source: str) -> Statements:
             _read_rule(said, statement)
         elif first.kind == "directive":
             _check_directive(said, statement)
-        elif any(token.text == ":-" for token in statement):
+        elif any(token.text == ":-" for token in statement) and first.text not in _FACTS:
             written = re.sub(_SPACE, "", said.text[first.at : statement[-1].at + 1])
             if written in said.other_rules:
                 raise said.error(first.at, "this rule stands above already; remove one")
@@ -123,8 +123,10 @@ def _blank_comment(said: Statements, match: re.Match[str]) -> str:
     text = match[0]
     if text[0] == '"':
         return text
-    if text.startswith("%*") and (not text.endswith("*%") or len(text) < 4 or "%*" in text[2:]):
-        raise said.error(match.start(), "this comment has no end '*%', or holds another '%*'")
+    if text.startswith("%*") and (not text.endswith("*%") or len(text) < 4 or "%" in text[2:-1]):
+        raise said.error(
+            match.start(), "this comment has no end '*%', or holds another '%'; write lines with % instead"
+        )
     return re.sub(r"[^\n]", " ", text)
 
 
@@ -187,7 +189,7 @@ def _read_argument(said: Statements, at: int, text: str, kind: str) -> Any:
         return unquote(text)
     if kind == "float":
         if not _FLOAT.fullmatch(unquote(text)):
-            raise said.error(at, f"{text} is not a number")
+            raise said.error(at, f'{text} is not a number; write one such as "12.25"')
         return float(unquote(text))
     if kind == "number":
         if len(text) > 11 or abs(int(text)) > INT32_MAX:
