@@ -42,10 +42,12 @@ class NoteHandler(logging.Handler):
 
 
 def show_notes() -> None:
-    """Print what the library logs, once however often this is called."""
+    """Print what the library logs from now on, in the place of an earlier call's printing."""
     logger = logging.getLogger("eric_fast")
-    if not any(isinstance(handler, NoteHandler) for handler in logger.handlers):
-        logger.addHandler(NoteHandler())
+    for handler in list(logger.handlers):
+        if isinstance(handler, NoteHandler):
+            logger.removeHandler(handler)
+    logger.addHandler(NoteHandler())
     logger.propagate = False
 
 

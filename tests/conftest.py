@@ -17,6 +17,7 @@ from hypothesis import settings
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 settings.load_profile("fixed")
 
+pytest_plugins = ["tests.command_fixtures"]
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 N_TRAIN, N_TEST = 4000, 1000
 

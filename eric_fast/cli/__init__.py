@@ -1,5 +1,6 @@
 """The command line: thin shells over the API, with the same words. torch loads inside the commands, not for --help."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -16,10 +17,20 @@ __all__ = ["app", "main"]
 UsageError: Any = typer.BadParameter.__base__  # typer's own, or click's, by typer's version
 
 
+class Stopped(BaseException):
+    """SIGINT or SIGTERM. No `except Exception` takes it for a failure, and half outputs are removed on its way out."""
+
+
+def _stop(signal_number: int, frame: object) -> None:
+    """A forked worker that decodes images knows how to end on Ctrl-C, and leaves the rest to this process."""
+    raise KeyboardInterrupt if multiprocessing.parent_process() else Stopped(signal_number)
+
+
 def main() -> None:
     """Run the command line; what the user can mend is one line on stderr and exit code 2."""
     prepare_streams()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that half outputs are removed
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
         sys.exit(app(prog_name="eric-fast", standalone_mode=False) or 0)
     except EricError as error:
@@ -31,9 +42,8 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         message = f"{error.filename or 'the output'}: {error.strerror}"
-    except (KeyboardInterrupt, typer.Abort):
-        message = "interrupted; what was not complete is not written"
-        stderr.print(f"error: {message}", markup=False, style="red")
-        sys.exit(130)
+    except Stopped as stop:
+        stderr.print("error: interrupted; what was not complete is not written", markup=False, style="red")
+        sys.exit(128 + stop.args[0])
     stderr.print(f"error: {' '.join(message.split())}", markup=False, style="red")
     sys.exit(2)
