@@ -52,10 +52,10 @@ from .capture import (
 from .compile import compile_program
 from .errors import EricError
 from .estimator import EricClassifier
-from .evaluate import Score, predict_bits
+from .evaluate import Score
 from .extract import TreeOptions, extract_program
 from .module import RuleModule
-from .pipeline import approximate_model, evaluate_chains, evaluate_program, predict_activations
+from .pipeline import approximate_model, evaluate_chains, evaluate_program, predict_activations, predict_bits
 from .plan import Plan
 from .predictions import Predictions
 from .program import ClassRule, Program, Rule

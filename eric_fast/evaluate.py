@@ -1,5 +1,6 @@
 """Evaluate: what a program answers on bits, and how well that agrees with the model and with the labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -9,41 +10,34 @@ from torch import Tensor
 from eric_fast import kernels
 from eric_fast.activations import UNKNOWN, share_correct
 from eric_fast.bits import BitMatrix
-from eric_fast.compile import compile_program
 from eric_fast.errors import CaptureError
+from eric_fast.plan import Plan
 from eric_fast.predictions import NO_RULE, Predictions
 from eric_fast.program import Program
 
 
-def predict_bits(
-    program: Program,
+def evaluate_plan(
+    plan: Plan,
+    atoms: Sequence[str],
     bits: BitMatrix,
     *,
-    start: str | None = None,
     engine: str = "auto",
     with_scores: bool = False,
     with_bits: bool = False,
 ) -> Predictions:
-    """What the program answers on these bits.
+    """What a compiled program answers on these bits.
 
     Args:
-        bits: of the atoms of layer `start` at least; rows are found by name.
-        start: the layer whose bits are taken as given; the lowest by default.
-        engine: `reference`, `cpu`, `gpu`, or `auto` (where the bits are).
-        with_scores: fill `scores`.
-        with_bits: fill `bits` with the truth of all atoms from `start` up.
-
-    Raises:
-        ProgramError: no such layer, or the program can't start there. EricError: bits that lack an atom.
-        SettingError: an engine that can't take these bits.
+        plan: the program, compiled.
+        atoms: names of the plan's rows, `n_rows` of them; its inputs are found in `bits` by name.
+        bits: of the plan's inputs at least.
+        engine, with_scores, with_bits: see `predict_bits`.
     """
-    plan = compile_program(program, start)
-    names = [program.atoms[atom].name for atom in plan.atoms.tolist()]
-    inputs = bits.select_atoms(names[: plan.n_inputs])
+    inputs = bits.select_atoms(atoms[: plan.n_inputs])
     outcome = kernels.evaluate(
         plan, inputs.words, bits.n_samples, engine=engine, with_scores=with_scores, with_rows=with_bits
     )
-    derived = None if outcome.rows is None else BitMatrix(outcome.rows, bits.n_samples, tuple(names))
+    derived = None if outcome.rows is None else BitMatrix(outcome.rows, bits.n_samples, tuple(atoms))
     return Predictions(outcome.classes, outcome.rules, outcome.scores, derived)
 
 

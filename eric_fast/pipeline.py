@@ -9,8 +9,10 @@ import torch
 
 from eric_fast import kernels
 from eric_fast.activations import UNKNOWN, Activations
+from eric_fast.bits import BitMatrix
+from eric_fast.compile import compile_program
 from eric_fast.errors import CaptureError, SettingError, suggest_nearest
-from eric_fast.evaluate import Score, predict_bits, score_predictions
+from eric_fast.evaluate import Score, evaluate_plan, score_predictions
 from eric_fast.extract import TreeOptions, extract_program
 from eric_fast.predictions import Predictions
 from eric_fast.program import Program
@@ -138,6 +140,33 @@ def check_fingerprint(program: Program, fingerprint: str) -> None:
             f"the program was extracted from another model (fingerprint {program.fingerprint[:12]}, this one's is "
             f"{fingerprint[:12]}); capture the images with the model of the program"
         )
+
+
+def predict_bits(
+    program: Program,
+    bits: BitMatrix,
+    *,
+    start: str | None = None,
+    engine: str = "auto",
+    with_scores: bool = False,
+    with_bits: bool = False,
+) -> Predictions:
+    """What the program answers on these bits.
+
+    Args:
+        bits: of the atoms of layer `start` at least; rows are found by name.
+        start: the layer whose bits are taken as given; the lowest by default.
+        engine: `reference`, `cpu`, `gpu`, or `auto` (where the bits are).
+        with_scores: fill `scores`.
+        with_bits: fill `bits` with the truth of all atoms from `start` up.
+
+    Raises:
+        ProgramError: no such layer, or the program can't start there. EricError: bits that lack an atom.
+        SettingError: an engine that can't take these bits.
+    """
+    plan = compile_program(program, start)
+    atoms = [program.atoms[atom].name for atom in plan.atoms.tolist()]
+    return evaluate_plan(plan, atoms, bits, engine=engine, with_scores=with_scores, with_bits=with_bits)
 
 
 def predict_activations(

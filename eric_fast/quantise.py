@@ -16,9 +16,8 @@ from eric_fast.activations import Activations
 from eric_fast.bits import BitMatrix, count_words
 from eric_fast.errors import CaptureError, SettingError, say_count, suggest_nearest
 from eric_fast.progress import Progress, ignore_progress
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.quantiser import CRITERIA, InputAtom, Quantiser
 
-CRITERIA = ("entropy", "gini")
 _OPERATORS = {">": kernels.GREATER, "<=": kernels.LESS_EQUAL, "==": kernels.EQUAL}
 # n * log2(n) in fixed point, coarse enough that the last bits of a machine's own log2 are rarely seen in it
 _LOG_SCALE = 2**20

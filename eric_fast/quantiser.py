@@ -8,6 +8,7 @@ import numpy as np
 from eric_fast.errors import ProgramError
 
 NORMS = ("l1", "l2", "max", "mean")
+CRITERIA = ("entropy", "gini")  # what splits are chosen by, of norms and of bits
 OPERATORS = (">", "<=", "==")
 
 

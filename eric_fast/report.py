@@ -109,9 +109,9 @@ def pick_covering_rules(program: Program, n_classes: int) -> list[int]:
     return list(best.values())[:n_classes]
 
 
-def tabulate_scores(scores: Sequence[Score], title: str = "") -> Table:
+def tabulate_scores(scores: Sequence[Score]) -> Table:
     """One row for each start layer."""
-    table = Table(title=title or None, title_justify="left")
+    table = Table()
     table.add_column("start layer")
     for name in ("fidelity", "accuracy", "coverage", "rules", "literals"):
         table.add_column(name, justify="right")

@@ -14,8 +14,7 @@ LAYERS = (
     ("output",),
     ("activations", "bits", "quantiser", "program", "plan", "predictions"),
     ("kernels",),
-    ("capture", "quantise", "extract", "compile", "text"),
-    ("evaluate",),  # compiles, then runs kernels: the one stage that stands on another
+    ("capture", "quantise", "extract", "compile", "evaluate", "text"),
     ("pipeline", "module", "report", "digits_cnn"),
     ("estimator", "demo"),
     ("console",),

@@ -10,9 +10,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from eric_fast.capture import is_capture, load_activations
 from eric_fast.cli import app
-from eric_fast.evaluate import predict_bits
 from eric_fast.extract import TreeOptions
-from eric_fast.pipeline import approximate_model, evaluate_chains, evaluate_program
+from eric_fast.pipeline import approximate_model, evaluate_chains, evaluate_program, predict_bits
 from eric_fast.quantise import quantise_activations
 from eric_fast.text import parse_program, print_program
 from tests.oracles import interpret, run_clingo

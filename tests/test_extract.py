@@ -5,8 +5,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, SettingError
-from eric_fast.evaluate import predict_bits
 from eric_fast.extract import TreeOptions, extract_program, grow_tree, parse_min_leaf
+from eric_fast.pipeline import predict_bits
 from eric_fast.program import atom_of
 from eric_fast.quantise import fit_quantiser, quantise_activations
 from tests.activations import make_activations

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeClassifier
 
 from eric_fast.errors import SettingError
+from eric_fast.quantiser import CRITERIA
 
-CRITERIA = ("entropy", "gini")
 MOST = 2**31 - 1  # what scikit-learn's counters hold
 
 
