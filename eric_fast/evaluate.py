@@ -34,9 +34,9 @@ def evaluate_plan(
         engine, with_scores, with_bits: see `predict_bits`.
     """
     inputs = bits.select_atoms(atoms[: plan.n_inputs])
-    outcome = kernels.evaluate(
-        plan, inputs.words, bits.n_samples, engine=engine, with_scores=with_scores, with_rows=with_bits
-    )
+    rows = range(plan.n_rows) if with_bits else None
+    outcome = kernels.evaluate(plan, inputs.words, bits.n_samples, engine=engine, scores=with_scores, rows=rows)
+    assert outcome.classes is not None and outcome.rules is not None
     derived = None if outcome.rows is None else BitMatrix(outcome.rows, bits.n_samples, tuple(atoms))
     return Predictions(outcome.classes, outcome.rules, outcome.scores, derived)
 

@@ -71,7 +71,7 @@ class RuleModule(nn.Module):
         if not isinstance(x, Tensor):
             raise EricError(f"a tensor is needed, not {type(x).__name__}")
         words = self._pack(x)
-        outcome = kernels.evaluate(self.plan, words, len(x), engine=self.engine, with_scores=self.plan.votes)
+        outcome = kernels.evaluate(self.plan, words, len(x), engine=self.engine, scores=self.plan.votes)
         outputs = torch.zeros(len(x), self.plan.n_classes, dtype=torch.float32, device=x.device)
         one_hot = outcome.classes != NO_RULE
         if outcome.scores is not None:

@@ -9,8 +9,40 @@ from eric_fast.errors import EricError
 
 
 @dataclass(frozen=True, eq=False)
+class Steps:
+    """How an engine runs a plan's rules: the same truth by less work, as an instruction stream.
+
+    A *value* is truth over samples. Values `0 .. n_inputs - 1` are the plan's inputs, `n_inputs` is false,
+    `n_inputs + 1` is true, and value `n_inputs + 2 + i` is what node `i` makes: `select ? high : low`, of values that
+    come before it. A node is all that a branch of a tree, a shared body or a negation needs. Rules that share nothing
+    stay *terms*, conjunctions of values that are OR-ed into a value whose node made it false.
+
+    Attributes:
+        nodes: int32 `[n_nodes, 3]`: select, high, low.
+        terms: int32 `[n_term_literals]`: the values of one term after another.
+        segments: int32 `[n_segments, 2]`: a value, and how many terms are OR-ed into it.
+        batches: int64 `[n_batches, 4]`: how many values each of its terms has (an even number), its first and last
+            segment, its first place in `terms`.
+        sections: int64 `[n_sections, 6]`: first and last node, first and last batch, first and last class rule. They
+            run in turn: the nodes, the batches, then these class rules take part in the decision.
+        values: int32 `[n_rows]`: the value of each row of the plan.
+        fires: int32 `[n_class_rules]`: the value that says where a class rule fires.
+    """
+
+    nodes: Tensor
+    terms: Tensor
+    segments: Tensor
+    batches: Tensor
+    sections: Tensor
+    values: Tensor
+    fires: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Plan:
     """Rows are truth values over samples: the inputs first, then the derived atoms, stratum by stratum.
+
+    Rules and masks are what a program means; `steps` are how it is run.
 
     Attributes:
         n_inputs: rows that are given: the start layer's atoms, in the quantiser's order.
@@ -21,6 +53,7 @@ class Plan:
         heads: int32 `[n_rules]`: the row a kernel rule makes true; the class of a class rule.
         strata: int64 `[n_strata + 1]`: kernel rules `strata[s]:strata[s + 1]` mention only rows of earlier strata.
             The rules from `strata[-1]` on are class rules, in the program's order.
+        negated: bool `[n_rows]`: a derived row that is true where no rule of it fires.
         n_classes: classes of the program.
         votes: whether the decision is `vote`.
         default: the class where no class rule fires, or -1.
@@ -28,6 +61,7 @@ class Plan:
         vote_offsets: int64 `[n_class_rules + 1]`, into the two that follow.
         vote_classes: int32 `[n_votes]`: the classes that a class rule adds to, its own first.
         vote_weights: float64 `[n_votes]`: what it adds.
+        steps: the rules as an instruction stream.
     """
 
     n_inputs: int
@@ -37,6 +71,7 @@ class Plan:
     offsets: Tensor
     heads: Tensor
     strata: Tensor
+    negated: Tensor
     n_classes: int
     votes: bool
     default: int
@@ -44,6 +79,7 @@ class Plan:
     vote_offsets: Tensor
     vote_classes: Tensor
     vote_weights: Tensor
+    steps: Steps
 
     def __post_init__(self) -> None:
         self.validate()
@@ -83,6 +119,7 @@ class Plan:
             "offsets": torch.int64,
             "heads": torch.int32,
             "strata": torch.int64,
+            "negated": torch.bool,
             "base": torch.float64,
             "vote_offsets": torch.int64,
             "vote_classes": torch.int32,
@@ -91,8 +128,8 @@ class Plan:
         for name, dtype in expected.items():
             if getattr(self, name).dtype != dtype or getattr(self, name).device.type != "cpu":
                 raise EricError(f"a plan's {name} must be {dtype} on the CPU")
-        if len(self.atoms) != self.n_rows or not 0 <= self.n_inputs <= self.n_rows:
-            raise EricError(f"a plan of {self.n_rows} rows, {self.n_inputs} of them inputs, needs an atom for each row")
+        if len(self.atoms) != self.n_rows or len(self.negated) != self.n_rows or not 0 <= self.n_inputs <= self.n_rows:
+            raise EricError(f"a plan of {self.n_rows} rows, {self.n_inputs} of them inputs, needs an atom and a polarity for each")
         for name, offsets, n_parts, n_values in (
             ("offsets", self.offsets, self.n_rules, n_literals),
             ("vote_offsets", self.vote_offsets, self.n_class_rules, len(self.vote_classes)),

@@ -15,8 +15,8 @@ class Predictions:
     """Answers, one per sample.
 
     Attributes:
-        classes: int64 `[n_samples]`, a class index, or `NO_RULE`.
-        rules: int64 `[n_samples]`, the class rule that decided, or `NO_RULE` where none fired: under `first`
+        classes: int32 `[n_samples]`, a class index, or `NO_RULE`.
+        rules: int32 `[n_samples]`, the class rule that decided, or `NO_RULE` where none fired: under `first`
             the first that fired; under `vote` the fired one that added most to the winner, the first of equals.
         scores: under `vote`, float64 `[n_samples, n_classes]`: the sums; None where not asked for.
         bits: derived atoms' truth, packed; None where not asked for.
@@ -28,7 +28,7 @@ class Predictions:
     bits: BitMatrix | None = None
 
     def __post_init__(self) -> None:
-        assert self.classes.dtype == self.rules.dtype == torch.int64
+        assert self.classes.dtype == self.rules.dtype == torch.int32
         assert self.classes.shape == self.rules.shape == (self.n_samples,)
 
     @property

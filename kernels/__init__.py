@@ -10,11 +10,11 @@ from torch import Tensor
 
 from eric_fast.errors import SettingError
 from eric_fast.kernels import reference
-from eric_fast.kernels.outcome import Outcome
+from eric_fast.kernels.outcome import Outcome, Request
 from eric_fast.kernels.reference import EQUAL, GREATER, LESS_EQUAL, pack
 from eric_fast.plan import Plan
 
-__all__ = ["ENGINES", "EQUAL", "GREATER", "LESS_EQUAL", "Outcome", "choose_engine", "evaluate", "pack"]
+__all__ = ["ENGINES", "EQUAL", "GREATER", "LESS_EQUAL", "Outcome", "Request", "choose_engine", "evaluate", "pack"]
 
 ENGINES = ("auto", "reference", "cpu", "gpu")
 
@@ -36,14 +36,25 @@ def choose_engine(engine: str, device: str) -> str:
 
 
 def evaluate(plan: Plan, words: Tensor, n_samples: int, *, engine: str = "auto", **wanted: Any) -> Outcome:
-    """Run a whole program over packed bits; see `reference.evaluate`, of which every engine is an equal."""
+    """Run a whole program over packed bits; see `reference.evaluate`, of which every engine is an equal.
+
+    Args:
+        words: int32 `[n_inputs, n_words]`, the bits of the plan's inputs.
+        n_samples: how many samples they hold.
+        engine: one of `ENGINES`.
+        wanted: the fields of `Request`.
+
+    Raises:
+        EricError: words or wishes that don't fit the plan. SettingError: see `choose_engine`.
+    """
     name = choose_engine(engine, words.device.type)
+    request = Request(**wanted)
     if name == "reference":
-        return reference.evaluate(plan, words, n_samples, **wanted)
+        return reference.evaluate(plan, words, n_samples, request)
     if name == "cpu":
         from eric_fast.kernels import cpu  # Numba loads when it is needed
 
-        return cpu.evaluate(plan, words, n_samples, **wanted)
+        return cpu.evaluate(plan, words, n_samples, request)
     from eric_fast.kernels import gpu
 
-    return gpu.evaluate(plan, words, n_samples, **wanted)
+    return gpu.evaluate(plan, words, n_samples, request)

@@ -1,163 +1,90 @@
-"""Packed words on the CPU: Numba, one thread a core, a block of words through all strata at a time."""
+"""Packed words on the CPU: Numba, one thread a core, a block of words through all steps of a plan at a time."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from itertools import count
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast.bits import ROW_WORDS, mask_tail
-from eric_fast.kernels.outcome import Outcome, check_words
+from eric_fast.bits import ROW_WORDS
+from eric_fast.kernels.cpu_code import lower_plan
+from eric_fast.kernels.cpu_run import run_blocks
+from eric_fast.kernels.outcome import Outcome, Request, check_request
+from eric_fast.kernels.vectors import ALIGNMENT, VECTOR_WORDS
 from eric_fast.plan import Plan
 
-BLOCK = ROW_WORDS // 2  # 64-bit words a block: one unit of a row's padding, so every block is whole
+assert ROW_WORDS == 2 * VECTOR_WORDS  # a block is one unit of a row's padding, so every block is whole
+CHUNK_BLOCKS = 16  # what a thread takes at a time: small enough that none waits long for another
 
 
-def evaluate(
-    plan: Plan, words: Tensor, n_samples: int, *, with_scores: bool = False, with_rows: bool = False
-) -> Outcome:
+def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Outcome:
     """As `reference.evaluate`, to the bit."""
-    check_words(plan, words, n_samples)
-    inputs = words.contiguous().numpy().view(np.uint64)  # [n_inputs, n_words]
-    n_words = words.shape[1] // 2
-    classes = np.full(n_samples, plan.default, np.int64)
-    rules = np.full(n_samples, -1, np.int64)
-    scores = np.zeros((n_samples if with_scores else 0, plan.n_classes), np.float64)
-    rows = np.zeros((plan.n_rows if with_rows else 0, n_words), np.uint64)
-    arrays = [plan.literals, plan.offsets, plan.heads, plan.base, plan.vote_offsets, plan.vote_classes]
-    numbers = (plan.n_rows, plan.n_kernel_rules, plan.votes)
+    check_request(plan, words, n_samples, request)
+    steps = plan.steps
+    code = lower_plan(plan, keep_rows=bool(request.rows) or request.counts)
+    if not words.is_contiguous():
+        words = words.contiguous()
+    inputs = words.numpy().view(np.uint64)  # [n_inputs, n_words]
+    n_blocks = inputs.shape[1] // VECTOR_WORDS
+    n_threads = max(1, min(len(os.sched_getaffinity(0)), -(-n_blocks // CHUNK_BLOCKS)))
 
-    def run(first_block: int, last_block: int) -> None:
-        _evaluate_blocks(
-            first_block,
-            last_block,
-            inputs,
-            *(array.numpy() for array in (*arrays, plan.vote_weights)),
-            *numbers,
-            classes,
-            rules,
-            scores,
-            rows,
-        )
+    classes = np.empty(n_samples if request.classes else 0, np.int32)
+    rules = np.empty(n_samples if request.rules else 0, np.int32)
+    scores = np.empty((n_samples if request.scores else 0, plan.n_classes), np.float64)
+    wanted_rows = np.array(request.rows or (), np.int64)
+    rows = np.empty((len(wanted_rows), inputs.shape[1]), np.uint64)
+    truths = np.zeros((0, n_samples), np.int64) if request.truths is None else request.truths.contiguous().numpy()
+    counts = np.zeros((n_threads, plan.n_rules if request.counts else 0), np.int64)
+    if request.scores and not plan.votes:
+        scores[:] = plan.base.numpy()
+    confusion = np.zeros((n_threads, len(truths), plan.n_classes, plan.n_classes + 1), np.int64)
 
-    n_blocks = n_words // BLOCK
-    n_threads = min(len(os.sched_getaffinity(0)), n_blocks)
-    cuts = [n_blocks * i // max(n_threads, 1) for i in range(n_threads + 1)]
-    if n_threads > 1:
+    decision = (
+        plan.heads[plan.n_kernel_rules :].numpy(),
+        plan.votes,
+        np.int32(plan.default),
+        *(array.numpy() for array in (plan.base, plan.vote_offsets, plan.vote_classes, plan.vote_weights)),
+        request.decides,
+    )
+    instructions = (
+        code.nodes,
+        code.terms,
+        code.segments,
+        steps.batches.numpy(),
+        steps.sections.numpy(),
+        code.input_slots,
+        code.row_slots,
+        code.fire_slots,
+        (plan.literals.numpy(), plan.offsets.numpy()),
+    )
+    chunks = count()
+
+    def run(thread: int) -> None:
+        scratch = _allocate_aligned(code.n_slots * VECTOR_WORDS)
+        out = (classes, rules, scores, wanted_rows, rows, counts[thread], truths, confusion[thread], n_samples)
+        while (first := CHUNK_BLOCKS * next(chunks)) < n_blocks:
+            run_blocks(first, min(first + CHUNK_BLOCKS, n_blocks), inputs, scratch, instructions, decision, out)
+
+    if n_threads == 1:
+        run(0)
+    else:
         with ThreadPoolExecutor(n_threads) as pool:
-            list(pool.map(run, cuts[:-1], cuts[1:]))
-    elif n_threads == 1:
-        run(0, n_blocks)
+            list(pool.map(run, range(n_threads)))
     return Outcome(
-        torch.from_numpy(classes),
-        torch.from_numpy(rules),
-        torch.from_numpy(scores) if with_scores else None,
-        mask_tail(torch.from_numpy(rows.view(np.int32)), n_samples) if with_rows else None,
+        torch.from_numpy(classes) if request.classes else None,
+        torch.from_numpy(rules) if request.rules else None,
+        torch.from_numpy(scores) if request.scores else None,
+        torch.from_numpy(counts.sum(axis=0)) if request.counts else None,
+        torch.from_numpy(rows.view(np.int32)) if request.rows is not None else None,
+        None if request.truths is None else torch.from_numpy(confusion.sum(axis=0)),
     )
 
 
-@njit(nogil=True, cache=True)
-def _fire(body: NDArray[np.int32], truth: NDArray[np.uint64], fired: NDArray[np.uint64]) -> Any:
-    """fired[:] = AND of the body's literals over one block; truth is `[n_rows, BLOCK]`. Whether any bit is set."""
-    fired[:] = np.uint64(0xFFFFFFFFFFFFFFFF)
-    for literal in body:
-        if literal >= 0:
-            for w in range(BLOCK):
-                fired[w] &= truth[literal, w]
-        else:
-            for w in range(BLOCK):
-                fired[w] &= ~truth[~literal, w]
-    some = np.uint64(0)
-    for w in range(BLOCK):
-        some |= fired[w]
-    return some != np.uint64(0)
-
-
-@njit(nogil=True, cache=True)
-def _evaluate_blocks(
-    first_block: Any,
-    last_block: Any,
-    inputs: Any,
-    literals: Any,
-    offsets: Any,
-    heads: Any,
-    base: Any,
-    vote_offsets: Any,
-    vote_classes: Any,
-    vote_weights: Any,
-    n_rows: Any,
-    n_kernel_rules: Any,
-    votes: Any,
-    classes: Any,
-    rules: Any,
-    scores: Any,
-    rows: Any,
-) -> None:
-    n_samples = len(classes)
-    n_inputs = len(inputs)
-    n_rules = len(heads)
-    truth = np.zeros((n_rows, BLOCK), np.uint64)
-    fired = np.zeros(BLOCK, np.uint64)
-    undecided = np.zeros(BLOCK, np.uint64)
-    sums = np.zeros((64 * BLOCK if votes else 0, len(base)), np.float64)
-    best = np.zeros(64 * BLOCK, np.float64)  # under vote: what the deciding rule adds to the winner
-    for block in range(first_block, last_block):
-        w0 = block * BLOCK
-        truth[:n_inputs] = inputs[:, w0 : w0 + BLOCK]
-        truth[n_inputs:] = np.uint64(0)
-        for r in range(n_kernel_rules):
-            if _fire(literals[offsets[r] : offsets[r + 1]], truth, fired):
-                for w in range(BLOCK):
-                    truth[heads[r], w] |= fired[w]
-        if len(rows):
-            rows[:, w0 : w0 + BLOCK] = truth
-        s0 = 64 * w0
-        n = min(64 * BLOCK, n_samples - s0)  # samples of this block; the last may hold fewer, or none
-        for s in range(len(sums)):
-            sums[s] = base
-        undecided[:] = np.uint64(0xFFFFFFFFFFFFFFFF)
-        for r in range(n_kernel_rules, n_rules):
-            if not _fire(literals[offsets[r] : offsets[r + 1]], truth, fired):
-                continue
-            c = r - n_kernel_rules
-            some = np.uint64(0)
-            for w in range(BLOCK):
-                if not votes:
-                    fired[w] &= undecided[w]
-                undecided[w] &= ~fired[w]
-                some |= fired[w]
-            for s in range(n if some else 0):
-                if not fired[s >> 6] & (np.uint64(1) << np.uint64(s & 63)):
-                    continue
-                if votes:
-                    for v in range(vote_offsets[c], vote_offsets[c + 1]):
-                        sums[s, vote_classes[v]] += vote_weights[v]
-                else:
-                    classes[s0 + s] = heads[r]
-                    rules[s0 + s] = c
-        if not votes:
-            continue
-        if len(scores):
-            scores[s0 : s0 + n] = sums[:n]
-        best[:] = -np.inf
-        for s in range(n):
-            if not undecided[s >> 6] & (np.uint64(1) << np.uint64(s & 63)):
-                classes[s0 + s] = np.argmax(sums[s])
-        for r in range(n_kernel_rules, n_rules):
-            if not _fire(literals[offsets[r] : offsets[r + 1]], truth, fired):
-                continue
-            c = r - n_kernel_rules
-            for s in range(n):
-                if not fired[s >> 6] & (np.uint64(1) << np.uint64(s & 63)):
-                    continue
-                adds = 0.0
-                for v in range(vote_offsets[c], vote_offsets[c + 1]):
-                    if vote_classes[v] == classes[s0 + s]:
-                        adds = vote_weights[v]
-                if adds > best[s]:
-                    best[s] = adds
-                    rules[s0 + s] = c
+def _allocate_aligned(n_words: int) -> NDArray[np.uint64]:
+    """uint64 `[n_words]` at an address that vectors can be loaded from."""
+    memory = np.empty(n_words + ALIGNMENT // 8, np.uint64)
+    first = -memory.ctypes.data % ALIGNMENT // 8
+    return memory[first : first + n_words]

@@ -6,26 +6,26 @@ import triton.language as tl
 from torch import Tensor
 
 from eric_fast.bits import ROW_WORDS, WORD_BITS, mask_tail, unpack_words
-from eric_fast.kernels.outcome import Outcome, check_words
-from eric_fast.kernels.reference import CHUNK_SAMPLES, decide
+from eric_fast.kernels.outcome import Outcome, Request, check_request
+from eric_fast.kernels.reference import CHUNK_SAMPLES, count_pairs, decide
 from eric_fast.plan import Plan
 
 
-def evaluate(
-    plan: Plan, words: Tensor, n_samples: int, *, with_scores: bool = False, with_rows: bool = False
-) -> Outcome:
+def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Outcome:
     """As `reference.evaluate`, to the bit, on the device of `words`."""
-    check_words(plan, words, n_samples)
+    check_request(plan, words, n_samples, request)
     device, n_words = words.device, words.shape[1]
     rows = torch.zeros(plan.n_rows, n_words, dtype=torch.int32, device=device)
     rows[: plan.n_inputs] = words
     fires = torch.empty(plan.n_class_rules if plan.votes else 0, n_words, dtype=torch.int32, device=device)
     rules = torch.empty(0 if plan.votes else n_words * WORD_BITS, dtype=torch.int32, device=device)
+    # Rules of a negated row say where it is false: the row holds that, and literals about it change their sign.
+    flips = plan.negated[torch.where(plan.literals < 0, ~plan.literals, plan.literals).long()]
     evaluate_kernel[(n_words // ROW_WORDS,)](
         rows,
         fires,
         rules,
-        plan.literals.to(device),
+        torch.where(flips, ~plan.literals, plan.literals).to(device),
         plan.offsets.to(device),
         plan.heads.to(device),
         plan.n_kernel_rules,
@@ -41,17 +41,25 @@ def evaluate(
             decide(
                 plan,
                 unpack_words(fires[:, w : w + step], min(CHUNK_SAMPLES, n_samples - w * WORD_BITS)),
-                with_scores,
+                request.scores,
             )
             for w in range(0, max(n_samples, 1), step)
         ]
         classes, decided, scores = (torch.cat(parts) for parts in zip(*chunks, strict=True))
     else:
-        decided = rules[:n_samples].long()
-        class_of_rule = torch.cat([plan.heads[plan.n_kernel_rules :].long(), torch.tensor([plan.default])])
+        decided = rules[:n_samples]
+        class_of_rule = torch.cat([plan.heads[plan.n_kernel_rules :], torch.tensor([plan.default], dtype=torch.int32)])
         classes = class_of_rule.to(device)[decided]  # -1, no rule, is the last: the default
-        scores = plan.base.to(device).repeat(n_samples if with_scores else 0, 1)
-    return Outcome(classes, decided, scores if with_scores else None, mask_tail(rows, n_samples) if with_rows else None)
+        scores = plan.base.to(device).repeat(n_samples if request.scores else 0, 1)
+    rows[plan.negated.to(device)] ^= -1
+    return Outcome(
+        classes if request.classes else None,
+        decided if request.rules else None,
+        scores if request.scores else None,
+        None,
+        None if request.rows is None else mask_tail(rows[list(request.rows)], n_samples),
+        None if request.truths is None else count_pairs(plan, request.truths, classes),
+    )
 
 
 @triton.jit

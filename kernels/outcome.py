@@ -1,5 +1,6 @@
-"""What `evaluate` gives back, and the checks that every engine makes first."""
+"""What `evaluate` can be asked for and gives back, and the checks that every engine makes first."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -10,26 +11,72 @@ from eric_fast.errors import EricError
 from eric_fast.plan import Plan
 
 
-class Outcome(NamedTuple):
-    """Results on the device of the bits.
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What is wanted of an evaluation; what isn't costs nothing.
 
-    classes: int64 `[n_samples]`, the class, the plan's default, or -1.
-    rules: int64 `[n_samples]`, the class rule that decided, or -1 where none fired.
-    scores: float64 `[n_samples, n_classes]`, where asked for.
-    rows: int32 `[n_rows, n_words]`, inputs and derived atoms, where asked for.
+    Attributes:
+        classes: the class of each sample.
+        rules: the class rule that decided. Under `vote` this takes longer than the class.
+        scores: under `vote` the sums.
+        counts: on how many samples each rule fires.
+        rows: the packed truth of these rows of the plan.
+        truths: int64 `[n_truths, n_samples]` on the device of the bits: classes (or -1: unknown, not counted) to count
+            against the answers, such as labels and what the model predicts.
     """
 
-    classes: Tensor
-    rules: Tensor
+    classes: bool = True
+    rules: bool = True
+    scores: bool = False
+    counts: bool = False
+    rows: range | tuple[int, ...] | None = None
+    truths: Tensor | None = None
+
+    @property
+    def decides(self) -> bool:
+        """Whether anything is wanted that the class rules decide."""
+        return self.classes or self.rules or self.scores or self.truths is not None
+
+
+class Outcome(NamedTuple):
+    """Results on the device of the bits, each where asked for, else None.
+
+    classes: int32 `[n_samples]`, the class, the plan's default, or -1.
+    rules: int32 `[n_samples]`, the class rule that decided, or -1 where none fired.
+    scores: float64 `[n_samples, n_classes]`.
+    counts: int64 `[n_rules]`, in the plan's order of rules.
+    rows: int32 `[n_wanted, n_words]`.
+    confusion: int64 `[n_truths, n_classes, n_classes + 1]`: samples by true class and by answer, the last for none.
+    """
+
+    classes: Tensor | None
+    rules: Tensor | None
     scores: Tensor | None
+    counts: Tensor | None
     rows: Tensor | None
+    confusion: Tensor | None
 
 
-def check_words(plan: Plan, words: Tensor, n_samples: int) -> None:
-    """Refuse words that are not this plan's inputs for `n_samples` samples."""
+def check_request(plan: Plan, words: Tensor, n_samples: int, request: Request) -> None:
+    """Refuse words that are not this plan's inputs for `n_samples` samples, and wishes that fit neither."""
     shape = (plan.n_inputs, count_words(n_samples))
     if words.dtype != torch.int32 or words.shape != shape:
         raise EricError(
             f"the plan takes int32 words {list(shape)} for {n_samples} samples, "
             f"not {str(words.dtype).removeprefix('torch.')} {list(words.shape)}"
         )
+    rows = request.rows or ()
+    if len(rows) and not 0 <= min(rows) <= max(rows) < plan.n_rows:
+        raise EricError(f"rows {min(rows)} to {max(rows)} are wanted of a plan that has {plan.n_rows}")
+    truths = request.truths
+    if truths is None:
+        return
+    if truths.dtype != torch.int64 or truths.ndim != 2 or truths.shape[1] != n_samples:
+        raise EricError(
+            f"classes to compare with are int64 [n_truths, {n_samples}], "
+            f"not {str(truths.dtype).removeprefix('torch.')} {list(truths.shape)}"
+        )
+    if truths.device != words.device:
+        raise EricError(f"the bits are on {words.device}, the classes to compare with on {truths.device}")
+    if truths.numel() and not -1 <= int(truths.min()) <= int(truths.max()) < plan.n_classes:
+        raise EricError(f"a class to compare with is none of the plan's {plan.n_classes}, nor -1 for unknown")

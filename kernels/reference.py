@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.bits import pack_bits, unpack_words
-from eric_fast.kernels.outcome import Outcome, check_words
+from eric_fast.kernels.outcome import Outcome, Request, check_request
 from eric_fast.plan import Plan
 
 GREATER, LESS_EQUAL, EQUAL = 0, 1, 2
@@ -26,38 +26,60 @@ def pack(columns: Tensor, constants: Tensor, operators: Tensor) -> Tensor:
     return pack_bits(bits)
 
 
-def evaluate(
-    plan: Plan, words: Tensor, n_samples: int, *, with_scores: bool = False, with_rows: bool = False
-) -> Outcome:
+def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Outcome:
     """A whole program over packed inputs: int32 words `[n_inputs, n_words]`.
 
     A rule fires where every positive atom is true and no negative one is; a derived row is true where some rule
-    of it fires. Under `first` the first class rule that fires decides. Under `vote` every rule that fires adds its
-    weights to its classes, in the order of the rules, in float64; the highest sum wins, the lowest index on a tie;
-    the deciding rule is the fired one that adds most to the winner, the first of equals.
+    of it fires, or, negated, where none does. Under `first` the first class rule that fires decides. Under `vote` every
+    rule that fires adds its weights to its classes, in the order of the rules, in float64; the highest sum wins, the
+    lowest index on a tie; the deciding rule is the fired one that adds most to the winner, the first of equals.
     """
-    check_words(plan, words, n_samples)
+    check_request(plan, words, n_samples, request)
     bits = unpack_words(words, n_samples)  # [n_samples, n_inputs]
     decisions, truths = [], []
+    counts = torch.zeros(plan.n_rules, dtype=torch.int64, device=words.device)
     for chunk in bits.split(CHUNK_SAMPLES):
         truth = _derive_rows(plan, chunk)
-        decisions.append(decide(plan, fire_rules(plan, plan.n_kernel_rules, plan.n_rules, truth), with_scores))
-        if with_rows:
-            truths.append(truth)
+        fires = fire_rules(plan, plan.n_kernel_rules, plan.n_rules, truth)
+        decisions.append(decide(plan, fires, request.scores))
+        if request.counts:
+            counts += torch.cat([fire_rules(plan, 0, plan.n_kernel_rules, truth), fires], dim=1).sum(dim=0)
+        truths.append(truth[:, list(request.rows or ())])
     classes, rules, scores = (torch.cat(parts) for parts in zip(*decisions, strict=True))
-    return Outcome(classes, rules, scores if with_scores else None, pack_bits(torch.cat(truths)) if with_rows else None)
+    return Outcome(
+        classes if request.classes else None,
+        rules if request.rules else None,
+        scores if request.scores else None,
+        counts if request.counts else None,
+        pack_bits(torch.cat(truths)) if request.rows is not None else None,
+        None if request.truths is None else count_pairs(plan, request.truths, classes),
+    )
+
+
+def count_pairs(plan: Plan, truths: Tensor, classes: Tensor) -> Tensor:
+    """int64 `[n_truths, n_classes, n_classes + 1]`: how often each true class meets each answer, the last for none."""
+    n = plan.n_classes
+    answers = torch.where(classes < 0, n, classes)
+    pairs = truths.new_zeros(len(truths), n * (n + 1))
+    for count, truth in zip(pairs, truths, strict=True):
+        known = truth >= 0
+        count += torch.bincount(truth[known] * (n + 1) + answers[known], minlength=n * (n + 1))
+    return pairs.view(len(truths), n, n + 1)
 
 
 def _derive_rows(plan: Plan, bits: Tensor) -> Tensor:
     """bool `[n, n_inputs]` -> truth of all rows, bool `[n, n_rows]`."""
     truth = torch.zeros(len(bits), plan.n_rows, dtype=torch.bool, device=bits.device)
     truth[:, : plan.n_inputs] = bits
+    negated = plan.negated.to(bits.device)
+    truth[:, plan.n_inputs :] = negated[plan.n_inputs :]
     for first, last in zip(plan.strata[:-1].tolist(), plan.strata[1:].tolist(), strict=True):
         heads = plan.heads[first:last].to(bits.device)
         fires = fire_rules(plan, first, last, truth)  # [n, n_rules of the stratum]
         n_fired = torch.zeros(plan.n_rows, len(bits), dtype=torch.int32, device=bits.device)
         n_fired.index_add_(0, heads, fires.T.to(torch.int32))
-        truth |= n_fired.T > 0
+        rows = heads.unique()
+        truth[:, rows] = (n_fired[rows].T > 0) ^ negated[rows]
     return truth
 
 
@@ -66,7 +88,7 @@ def decide(plan: Plan, fires: Tensor, with_scores: bool) -> tuple[Tensor, Tensor
     covered = fires.any(dim=1)
     scores = _add_votes(plan, fires)
     if not plan.n_class_rules:
-        classes = rules = torch.full((len(fires),), -1, dtype=torch.int64, device=fires.device)
+        classes = rules = torch.full((len(fires),), -1, device=fires.device)
     elif plan.votes:
         classes = scores.argmax(dim=1)
         adds = _vote_matrix(plan).to(fires.device)[:, classes].T  # [n, n_class_rules], to the winner
@@ -74,8 +96,8 @@ def decide(plan: Plan, fires: Tensor, with_scores: bool) -> tuple[Tensor, Tensor
     else:
         rules = fires.to(torch.uint8).argmax(dim=1)  # the first of equals
         classes = plan.heads[plan.n_kernel_rules :].to(fires.device).long()[rules]
-    classes, rules = torch.where(covered, classes, plan.default), torch.where(covered, rules, -1)
-    return classes, rules, scores if with_scores else scores[:, :0]
+    classes = torch.where(covered, classes, plan.default).int()
+    return classes, torch.where(covered, rules, -1).int(), scores if with_scores else scores[:, :0]
 
 
 def fire_rules(plan: Plan, first: int, last: int, truth: Tensor) -> Tensor:

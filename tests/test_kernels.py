@@ -72,8 +72,9 @@ def assert_equal_outcomes(found, expected):
 def test_cpu_equals_the_reference(case):
     program, bits = case
     plan, words = compile_program(program), pack_bits(bits)
-    expected = reference.evaluate(plan, words, len(bits), with_scores=True, with_rows=True)
-    assert_equal_outcomes(cpu.evaluate(plan, words, len(bits), with_scores=True, with_rows=True), expected)
+    everything = ask_everything(plan, len(bits))
+    expected = reference.evaluate(plan, words, len(bits), everything)
+    assert_equal_outcomes(cpu.evaluate(plan, words, len(bits), everything), expected)
 
 
 @needs_triton
@@ -82,7 +83,8 @@ def test_cpu_equals_the_reference(case):
 def test_gpu_equals_the_reference(case):
     program, bits = case
     plan, words = compile_program(program), pack_bits(bits)
-    expected = reference.evaluate(plan, words, len(bits), with_scores=True, with_rows=True)
+    everything = ask_everything(plan, len(bits))
+    expected = reference.evaluate(plan, words, len(bits), everything)
     found = gpu.evaluate(plan, words.to(DEVICE), len(bits), with_scores=True, with_rows=True)
     assert_equal_outcomes(found, expected)
 

@@ -1,0 +1,151 @@
+"""The steps of a plan as the CPU runs them: values become slots of a block's scratch memory, used again when free."""
+
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from eric_fast.kernels.vectors import VECTOR_BYTES
+from eric_fast.plan import Plan
+
+FALSE_SLOT, TRUE_SLOT = 0, 1
+MOST_SLOTS = 2**32 // VECTOR_BYTES  # places are 32-bit numbers of bytes
+
+
+@dataclass(frozen=True, eq=False)
+class CpuCode:
+    """Places are bytes from the start of the scratch memory; slots are numbers of vectors.
+
+    Attributes:
+        n_slots: vectors of scratch memory that a block needs.
+        nodes: uint32 `[n_nodes, 4]`: places of the target, select, high and low.
+        terms: uint32 `[n_term_literals]`: places.
+        segments: uint32 `[n_segments, 2]`: place of the target, how many terms.
+        input_slots: int32 `[n_inputs]`, -1 where nothing reads the input.
+        row_slots: int32 `[n_rows]`, ~slot where the row is the slot's complement; right where rows are kept.
+        fire_slots: int32 `[n_class_rules]`.
+    """
+
+    n_slots: int
+    nodes: NDArray[np.uint32]
+    terms: NDArray[np.uint32]
+    segments: NDArray[np.uint32]
+    input_slots: NDArray[np.int32]
+    row_slots: NDArray[np.int32]
+    fire_slots: NDArray[np.int32]
+
+
+_codes: WeakKeyDictionary[Plan, dict[bool, CpuCode]] = WeakKeyDictionary()
+
+
+def lower_plan(plan: Plan, *, keep_rows: bool) -> CpuCode:
+    """The code of a plan, made once; with `keep_rows` the slots of its rows still hold them when a block is done."""
+    codes = _codes.setdefault(plan, {})
+    if keep_rows not in codes:
+        steps = plan.steps
+        arrays = (steps.nodes, steps.terms, steps.segments, steps.batches, steps.sections, steps.values, steps.fires)
+        n_slots, *lowered = _lower(plan.n_inputs, keep_rows, *(array.numpy() for array in arrays))
+        if n_slots > MOST_SLOTS:
+            raise MemoryError(f"the plan needs {n_slots:,} rows of scratch memory at a time, {MOST_SLOTS:,} at most")
+        codes[keep_rows] = CpuCode(n_slots, *lowered)
+    return codes[keep_rows]
+
+
+@njit(nogil=True, cache=True)
+def _lower(
+    n_inputs: Any,
+    keep_rows: Any,
+    nodes: Any,
+    terms: Any,
+    segments: Any,
+    batches: Any,
+    sections: Any,
+    values: Any,
+    fires: Any,
+) -> Any:
+    n_values, n_nodes, n_sections = n_inputs + 2 + len(nodes), len(nodes), len(sections)
+    forever = n_nodes + n_sections + 1
+    # When a value is read last: by node i at time i + its section, by a section's terms and rules at the end of it.
+    last_read = np.full(n_values, -1, np.int64)
+    for s in range(n_sections):
+        for i in range(sections[s, 0], sections[s, 1]):
+            for j in range(3):
+                last_read[nodes[i, j]] = i + s
+        end = sections[s, 1] + s
+        for b in range(sections[s, 2], sections[s, 3]):
+            width, first, last, place = batches[b]
+            for g in range(first, last):
+                last_read[segments[g, 0]] = end
+                for j in range(place, place + width * segments[g, 1]):
+                    last_read[terms[j]] = end
+                place += width * segments[g, 1]
+        for r in range(sections[s, 4], sections[s, 5]):
+            last_read[fires[r]] = end
+    if keep_rows:
+        for value in values:
+            last_read[value if value >= 0 else ~value] = forever
+    last_read[n_inputs] = last_read[n_inputs + 1] = forever
+
+    slots = np.full(n_values, -1, np.int64)
+    slots[n_inputs], slots[n_inputs + 1] = FALSE_SLOT, TRUE_SLOT
+    n_slots = 2
+    # What is read last by the end of a section is freed there: a chain of values for each section.
+    next_freed = np.full(n_values, -1, np.int64)
+    freed = np.full(n_sections, -1, np.int64)
+    for value in range(n_inputs):
+        if last_read[value] >= 0:
+            slots[value] = n_slots
+            n_slots += 1
+    section_of_end = np.full(forever + 1, -1, np.int64)
+    for s in range(n_sections):
+        section_of_end[sections[s, 1] + s] = s
+    for value in range(n_values):
+        if last_read[value] >= 0 and section_of_end[last_read[value]] >= 0:
+            s = section_of_end[last_read[value]]
+            next_freed[value] = freed[s]
+            freed[s] = value
+    free = np.empty(n_values, np.int64)
+    n_free = 0
+    lowered = np.empty((n_nodes, 4), np.uint32)
+    for s in range(n_sections):
+        for i in range(sections[s, 0], sections[s, 1]):
+            for j in range(3):
+                value = nodes[i, j]
+                lowered[i, 1 + j] = slots[value] * VECTOR_BYTES
+                if last_read[value] == i + s:
+                    last_read[value] = -1  # another operand may be the same
+                    free[n_free] = slots[value]
+                    n_free += 1
+            target = n_inputs + 2 + i
+            if n_free:
+                n_free -= 1
+                slots[target] = free[n_free]
+            else:
+                slots[target] = n_slots
+                n_slots += 1
+            if last_read[target] < 0:  # nothing reads it
+                free[n_free] = slots[target]
+                n_free += 1
+            lowered[i, 0] = slots[target] * VECTOR_BYTES
+        value = freed[s]
+        while value >= 0:
+            free[n_free] = slots[value]
+            n_free += 1
+            value = next_freed[value]
+    lowered_segments = np.empty((len(segments), 2), np.uint32)
+    for g in range(len(segments)):
+        lowered_segments[g, 0] = slots[segments[g, 0]] * VECTOR_BYTES
+        lowered_segments[g, 1] = segments[g, 1]
+    lowered_terms = np.empty(len(terms), np.uint32)
+    for j in range(len(terms)):
+        lowered_terms[j] = slots[terms[j]] * VECTOR_BYTES
+    row_slots = np.empty(len(values), np.int32)
+    for row in range(len(values)):
+        row_slots[row] = slots[values[row]] if values[row] >= 0 else ~slots[~values[row]]
+    fire_slots = np.empty(len(fires), np.int32)
+    for r in range(len(fires)):
+        fire_slots[r] = slots[fires[r]]
+    return n_slots, lowered, lowered_terms, lowered_segments, slots[:n_inputs].astype(np.int32), row_slots, fire_slots
