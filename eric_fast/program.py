@@ -15,13 +15,13 @@ INT32_MAX = 2**31 - 1  # clingo wraps integers past this silently
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`head` is true where every literal of `body` is: a rule for a kernel.
+    """`head` is true where every literal of `body` is, or false where it is in `Program.negated`: a rule for a kernel.
 
     Attributes:
         head: index of an atom of the program.
         body: literals, a conjunction: `a` is the atom with index `a`, `~a` its negation. Empty: always true.
         covered: how many training images the body is true on, where known.
-        correct: on how many of those the head is true as well.
+        correct: on how many of those the head is what the rule says: true, or false where it is negated.
     """
 
     head: int
@@ -60,6 +60,8 @@ class Program:
         classes: class names, all different.
         class_rules: in order; under `first` the first that fires wins.
         kernel_rules: rules for atoms above the lowest layer; several for one head are alternatives.
+        negated: derived atoms whose rules say where they are *false*: such an atom is true exactly where none of its
+            rules fires, so everywhere if it has none. Ascending.
         decision: `first`, or `vote` (weights of the rules that fire are summed on top of `base`; the
             highest sum wins, the lowest index on a tie).
         default: the class where no class rule fires, or None.
@@ -77,6 +79,7 @@ class Program:
     classes: tuple[str, ...]
     class_rules: tuple[ClassRule, ...]
     kernel_rules: tuple[Rule, ...] = ()
+    negated: tuple[int, ...] = ()
     decision: str = "first"
     default: int | None = None
     base: tuple[float, ...] = ()
@@ -88,6 +91,7 @@ class Program:
     def __post_init__(self) -> None:
         for name in ("classes", "class_rules", "kernel_rules", "settings"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "negated", tuple(sorted(self.negated)))
         object.__setattr__(self, "labels", tuple(sorted(self.labels)))
         object.__setattr__(self, "base", tuple(self.base) if any(self.base) else ())
         self.validate()
@@ -180,6 +184,7 @@ class Program:
                 for rule in self.kernel_rules
                 if rule.head >= taken
             ),
+            negated=tuple(atom - first for atom in self.negated if atom >= taken),
             labels=tuple((atom - first, label) for atom, label in self.labels if atom >= first),
         )
 
@@ -204,6 +209,7 @@ class Program:
                 raise ProgramError(f"class rule {number}: {class_rule.head} is not one of the {n_classes} classes")
             _check_rule(class_rule, f"class rule {number}", n_atoms, self.n_images)
         _check_weights(self)
+        _check_negated(self, n_inputs)
         sort_topologically(self)
         for head in self.rules_of_atom:
             if head < n_inputs:
@@ -257,6 +263,17 @@ def _check_rule(rule: Rule, what: str, n_atoms: int, n_images: int | None) -> No
         most = INT32_MAX if n_images is None else n_images
         if not 0 <= rule.correct <= rule.covered <= most:
             raise ProgramError(f"{what}: {rule.correct} correct of {rule.covered} covered of {most} images can't be")
+
+
+def _check_negated(program: Program, n_inputs: int) -> None:
+    for atom, before in zip(program.negated, (None, *program.negated), strict=False):
+        if not 0 <= atom < len(program.atoms):
+            raise ProgramError(f"negated atom {atom} is not one of the {len(program.atoms)} atoms")
+        name = program.atoms[atom].name
+        if atom < n_inputs:
+            raise ProgramError(f"{name} is of the lowest layer, whose bits are given; it can't be negated", atom)
+        if atom == before:
+            raise ProgramError(f"{name} is negated twice", atom)
 
 
 def _check_weights(program: Program) -> None:

@@ -45,8 +45,9 @@ def describe_class_rule(program: Program, number: int) -> str:
 
 
 def describe_kernel_rule(program: Program, rule: Rule) -> str:
-    """A rule for a kernel in one or two lines."""
-    text = f"{name_atom(program, rule.head)}  if  {describe_body(program, rule)}"
+    """A rule for a kernel in one or two lines: when it is true, or when it is not."""
+    prefix = "not " if rule.head in program.negated else ""
+    text = f"{prefix}{name_atom(program, rule.head)}  if  {describe_body(program, rule)}"
     support = describe_support(program, rule)
     return f"{text}\n    {support}" if support else text
 
@@ -97,6 +98,8 @@ def select_rules(program: Program, class_name: str | None = None, kernel: str | 
     defining = sorted(program.rules_of_atom.get(atom, ()), key=by_coverage)
     using = [] if class_name is not None else sorted(filter(uses, program.kernel_rules), key=by_coverage)
     texts = [describe_kernel_rule(program, rule) for rule in [*defining, *using]] + class_texts
+    if atom in program.negated and not defining:
+        texts.insert(0, f"{name_atom(program, atom)}  if  always")
     return texts or [f"no rule defines or uses {name_atom(program, atom)}"]
 
 

@@ -16,7 +16,7 @@ SIZES = (0, 1, 31, 32, 33, 63)
 
 
 def make_program(pick: Pick) -> Program:
-    """Any program: no layers or rules, empty and contradictory bodies, layers above the lowest without rules."""
+    """Any program: no layers or rules, empty and contradictory bodies, derived atoms negated or without rules."""
 
     def choose(pool):
         return pool[pick(0, len(pool) - 1)]
@@ -56,6 +56,7 @@ def make_program(pick: Pick) -> Program:
         classes=classes,
         class_rules=tuple(class_rules),
         kernel_rules=tuple(kernel_rules),
+        negated=tuple(atom for atom in range(n_inputs, len(atoms)) if pick(0, 2) == 0),
         decision="vote" if votes else "first",
         default=pick(0, len(classes) - 1) if classes and pick(0, 1) else None,
         base=tuple(pick(-2, 2) / (2 if real else 1) for _ in classes) if votes else (),

@@ -13,7 +13,8 @@ def interpret(program: Program, given: set[int]):
     def holds(atom):
         if not program.layers or program.atoms[atom].layer == program.layers[0]:
             return atom in given
-        return any(rule.head == atom and fires(rule) for rule in program.kernel_rules)
+        some_rule_fires = any(rule.head == atom and fires(rule) for rule in program.kernel_rules)
+        return some_rule_fires != (atom in program.negated)
 
     def fires(rule):
         return all(holds(literal) if literal >= 0 else not holds(~literal) for literal in rule.body)

@@ -25,6 +25,10 @@ def make(class_rules=(), kernel_rules=(), classes=("a", "b"), atoms=ATOMS, **set
         ({"kernel_rules": [Rule(G0, (~G0,))]}, "recursion: g:0 <- g:0"),
         ({"kernel_rules": [Rule(F0, (F1,))]}, "f:0 is of the lowest layer, whose bits are given"),
         ({"kernel_rules": [Rule(4, ())]}, "not one of the 4 atoms"),
+        ({"negated": (4,)}, "negated atom 4 is not one of the 4 atoms"),
+        ({"negated": (G0, F1)}, "f:1 is of the lowest layer, whose bits are given; it can't be negated"),
+        ({"negated": (G7, G0, G7)}, "g:7 is negated twice"),
+        ({"kernel_rules": [Rule(G0, (G7,)), Rule(G7, (G0,))], "negated": (G0, G7)}, "recursion: g:0 <- g:7 <- g:0"),
         ({"class_rules": [ClassRule(2, ())]}, "class rule 1: 2 is not one of the 2 classes"),
         ({"class_rules": [ClassRule(0, (4,))]}, "class rule 1: literal 4 is about none of the 4 atoms"),
         ({"class_rules": [ClassRule(0, (), 3, 4)]}, "4 correct of 3 covered"),
@@ -65,6 +69,23 @@ def test_thresholds_are_rounded_to_float32():
 def test_strata_follow_what_rules_mention():
     rules = [Rule(G0, (F0,)), Rule(G7, (G0, ~F1)), Rule(G7, ())]
     assert sort_topologically(make(kernel_rules=rules)) == ((G0,), (G7,))
+
+
+def test_negated_atoms_are_sorted_and_ordered_like_others():
+    rules = [Rule(G7, (~G0,)), Rule(G0, (F0,))]
+    program = make(kernel_rules=rules, negated=[G7, G0])
+    assert program.negated == (G0, G7)
+    assert sort_topologically(program) == ((G0,), (G7,))
+    assert sort_topologically(make(negated=(G0,))) == ()
+    assert program != make(kernel_rules=rules, negated=(G0,))
+
+
+def test_starting_higher_keeps_the_negated_atoms_above():
+    h = [InputAtom("h", k, ">", 1.0) for k in range(2)]
+    program = make(kernel_rules=[Rule(5, (G7,))], atoms=[*ATOMS, *h], negated=(5, G0))
+    assert program.start_at("f").negated == (G0, 5)
+    assert program.start_at("g").negated == (3,)
+    assert program.start_at("h").negated == ()
 
 
 def test_a_deep_chain_needs_no_recursion():

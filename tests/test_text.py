@@ -12,7 +12,8 @@ from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.quantiser import InputAtom, Quantiser
 from eric_fast.text import load_program, parse_program, print_program, save_program
 from eric_fast.text.names import name_predicates, quote, unquote
-from tests.make_programs import programs
+from tests.make_programs import programs, programs_with_bits
+from tests.oracles import interpret, run_clingo
 
 TEXT = """\
 % Where this program comes from.
@@ -79,6 +80,75 @@ def test_support_of_kernel_rules_is_numbered_for_each_kernel():
     assert parse_program(text).kernel_rules == rules
 
 
+NEGATED = replace(
+    PROGRAM,
+    quantiser=Quantiser((*PROGRAM.quantiser.atoms, InputAtom("g", 1, ">", 1.0), InputAtom("g", 2, ">", 1.0))),
+    kernel_rules=(Rule(3, (1, ~2), 7, 6), Rule(4, (0,)), Rule(3, (0,), 5, 5)),
+    negated=(3, 5),
+)
+CLOSE_G_0 = "k_g_0(X) :- image(X), not n_k_g_0(X).\n"
+CLOSE_G_2 = "k_g_2(X) :- image(X), not n_k_g_2(X).\n"
+
+
+def test_a_negated_kernel_is_true_where_none_of_its_rules_fires():
+    text = print_program(NEGATED)
+    rules = """\
+kernel_support(k_g_0,1,7,6). n_k_g_0(X) :- image(X), k_f_1(X), not k_f_2(X).
+k_g_1(X) :- image(X), k_f_0(X).
+kernel_support(k_g_0,2,5,5). n_k_g_0(X) :- image(X), k_f_0(X).
+
+% Kernels that are true where no rule fires: the rules for n_KERNEL say where it is false.
+"""
+    assert f"{rules}{CLOSE_G_0}{CLOSE_G_2}\n" in text
+    assert text.endswith("#defined k_f_0/1. #defined k_f_1/1. #defined k_f_2/1. #defined n_k_g_2/1.\n")
+    assert parse_program(text) == NEGATED
+    assert NEGATED.n_literals == PROGRAM.n_literals + 2
+    samples = [{atom for atom in range(3) if bits >> atom & 1} for bits in range(8)]
+    for given_atoms, (_, _, true) in zip(samples, run_clingo(NEGATED, samples), strict=True):
+        assert (3 in true) == (0 not in given_atoms and not (1 in given_atoms and 2 not in given_atoms))
+        assert (4 in true, 5 in true) == (0 in given_atoms, True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            CLOSE_G_0,
+            "",
+            r"p.lp:13:30: 'n_k_g_0' needs the rule 'k_g_0\(X\) :- image\(X\), not n_k_g_0\(X\).' once; add",
+        ),
+        (CLOSE_G_0, CLOSE_G_0 * 2, r"p.lp:19:1: a second rule 'k_g_0\(X\) :- image\(X\), not n_k_g_0\(X\).'; remove"),
+        ("k_g_1(X) :-", "k_g_0(X) :-", r"p.lp:14:1: the rules .* where it is true \('k_g_0'\) or .*'n_k_g_0'.*remove"),
+        (CLOSE_G_2, CLOSE_G_2 + "k_g_2(X) :- image(X).", "p.lp:20:1: the rules for a kernel say .* not both"),
+        (CLOSE_G_0, "k_g_0(X) :- image(X), k_f_0(X).", "p.lp:18:1: the rules for a kernel say .* not both"),
+        ("image(X), k_f_0(X), not k_g_0(X)", "image(X), n_k_g_0(X)", "p.lp:9:63: 'n_k_g_0' .* write 'not k_g_0"),
+        ("image(X), k_f_0(X), not k_g_0(X)", "image(X), not n_k_g_0(X)", r"p.lp:9:67: 'n_k_g_0' .* write 'k_g_0\(X\)'"),
+        ("not n_k_g_2(X)", "not n_k_g_2(X), k_f_0(X)", "p.lp:19:27: 'n_k_g_2' stands in 'k_g_2.*' alone; write 'k_g_2"),
+        ("not n_k_g_2(X)", "n_k_g_2(X)", "p.lp:19:23: 'n_k_g_2' stands in 'k_g_2.*' alone; write 'not k_g_2"),
+        ("not n_k_g_2(X)", "not n_k_g_0(X)", "p.lp:19:27: 'n_k_g_0' stands in 'k_g_0.*' alone; write 'k_g_0"),
+        ("not n_k_g_2(X)", "not n_k_g_9(X)", "p.lp:19:27: 'n_k_g_9' is not an atom"),
+        (CLOSE_G_2, "n_k_g_9(X) :- image(X).", "p.lp:19:1: 'k_g_9' is not an atom"),
+        (CLOSE_G_2, "k_f_0(X) :- image(X), not n_k_f_0(X).", "p.lp:19:1: f:0 is of the lowest layer"),
+        ("image(X), k_f_1(X), not", "image(X), k_g_0(X), not", "p.lp:13:30: recursion: g:0 <- g:0"),
+        ("kernel_support(k_g_0,2", "kernel_support(k_g_0,3", "p.lp:15:1: there is no rule 3 for 'k_g_0'"),
+    ],
+)
+def test_errors_about_negated_kernels_say_what_to_write(old, new, message):
+    text = print_program(NEGATED)
+    assert text.count(old) == 1
+    with pytest.raises(ProgramError, match=message):
+        parse_program(text.replace(old, new), "p.lp")
+
+
+@hypothesis_settings(max_examples=100)
+@given(programs_with_bits(sizes=(1, 3)))
+def test_clingo_answers_as_the_interpreter(case):
+    program, bits = case
+    samples = [set(row.nonzero().flatten().tolist()) for row in bits]
+    for given_atoms, (_, fired, true) in zip(samples, run_clingo(program, samples), strict=True):
+        assert interpret(program, given_atoms)[1:] == (fired, true)
+
+
 @hypothesis_settings(max_examples=200)
 @given(programs())
 def test_round_trip_is_exact(program):
@@ -91,7 +161,7 @@ def test_round_trip_is_exact(program):
 @hypothesis_settings(max_examples=50)
 def test_statements_may_stand_in_any_order(program, random):
     kernels, *rest = re.split(r"(?<=\.)\n+", print_program(program).strip())
-    ordered = ("kernel(", "kernel_support(", "k_", "setting(", "#")  # among themselves these do say an order
+    ordered = ("kernel(", "kernel_support(", "k_", "n_k_", "setting(", "#")  # among themselves these do say an order
     fixed = [line for line in (kernels, *rest) if line.startswith(ordered)]
     free = [line for line in (kernels, *rest) if not line.startswith(ordered)]
     random.shuffle(free)

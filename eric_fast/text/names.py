@@ -5,6 +5,7 @@ import numpy as np
 from eric_fast.program import Program, plain_identifier
 
 FORMAT = 1
+NEGATED = "n_"  # before a kernel's predicate: true where the kernel is false, by rules of its own
 
 # What clingo needs to answer as `Program` says it should; the facts differ, these rules never do.
 DECIDE_FIRST = (
@@ -42,6 +43,11 @@ def name_predicates(program: Program) -> tuple[str, ...]:
         used.add(candidate)
         spelling[layer] = candidate
     return tuple(f"k_{spelling[atom.layer]}_{atom.column}" for atom in program.atoms)
+
+
+def close_negated(predicate: str) -> str:
+    """The rule that makes a kernel true where none of the rules that say where it is false fires."""
+    return f"{predicate}(X) :- image(X), not {NEGATED}{predicate}(X)."
 
 
 def quote(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from eric_fast.errors import ProgramError, suggest_nearest
 from eric_fast.program import ClassRule, Program, Rule, has_integer_weights
 from eric_fast.quantiser import InputAtom, Quantiser
-from eric_fast.text.names import FORMAT, decision_rules
+from eric_fast.text.names import FORMAT, NEGATED, close_negated, decision_rules
 from eric_fast.text.reader import Fact, Statements, Token, find_literals, read_statements
 
 
@@ -28,6 +28,7 @@ def parse_program(text: str, source: str = "program") -> Program:
     atoms, atom_of_predicate = _build_atoms(said)
     classes = _build_classes(said)
     class_of_name = {name: index for index, name in enumerate(classes)}
+    kernel_rules, negated = _build_kernel_rules(said, atom_of_predicate)
     default = _only_fact(said, "default")
     base = [0.0] * len(classes)
     for fact in said.facts["base"].values():
@@ -37,7 +38,8 @@ def parse_program(text: str, source: str = "program") -> Program:
             quantiser=Quantiser(atoms, _only(said, "norm", "l1")),
             classes=classes,
             class_rules=_build_class_rules(said, class_of_name, atom_of_predicate),
-            kernel_rules=_build_kernel_rules(said, atom_of_predicate),
+            kernel_rules=kernel_rules,
+            negated=negated,
             decision=_only(said, "decision", "first"),
             default=None if default is None else _class_named(said, default, default.values[0], class_of_name),
             base=tuple(base),
@@ -50,7 +52,7 @@ def parse_program(text: str, source: str = "program") -> Program:
         if str(error).startswith(f"{source}:"):
             raise
         for (_, predicate, at), _ in said.kernel_bodies:
-            if error.atom is not None and atom_of_predicate[predicate] == error.atom:
+            if error.atom is not None and atom_of_predicate[_split_negated(predicate)[1]] == error.atom:
                 raise said.error(at, str(error)) from error
         raise ProgramError(f"{source}: {error}") from error
     _check_decision_rules(said, program)
@@ -131,11 +133,23 @@ def _build_class_rules(
     return tuple(rules)
 
 
-def _build_kernel_rules(said: Statements, atom_of_predicate: dict[str, int]) -> tuple[Rule, ...]:
+def _build_kernel_rules(
+    said: Statements, atom_of_predicate: dict[str, int]
+) -> tuple[tuple[Rule, ...], tuple[int, ...]]:
+    """The rules for kernels as they stand, and the atoms whose rules say where they are false."""
     rules = []
     counts: dict[str, int] = {}
-    for (_, predicate, at), body in said.kernel_bodies:
+    place_of_head: dict[str, int] = {}  # k_g_5 or n_k_g_5 -> its first rule
+    closed: dict[str, int] = {}  # k_g_5 -> its rule `k_g_5(X) :- image(X), not n_k_g_5(X).`
+    for (_, written, at), body in said.kernel_bodies:
+        is_negated, predicate = _split_negated(written)
         head = _atom_named(said, at, predicate, atom_of_predicate)
+        if not is_negated and [literal[:2] for literal in find_literals(body)] == [(True, NEGATED + predicate)]:
+            if predicate in closed:
+                raise said.error(at, f"a second rule '{close_negated(predicate)}'; remove one")
+            closed[predicate] = at
+            continue
+        place_of_head.setdefault(written, at)
         counts[predicate] = number = counts.get(predicate, 0) + 1
         support = said.facts["kernel_support"].get((predicate, number))
         covered, correct = support.values[2:] if support else (None, None)
@@ -143,7 +157,17 @@ def _build_kernel_rules(said: Statements, atom_of_predicate: dict[str, int]) -> 
     for (predicate, number), fact in said.facts["kernel_support"].items():
         if not 1 <= number <= counts.get(predicate, 0):
             raise said.error(fact.at, f"there is no rule {number} for '{predicate}'")
-    return tuple(rules)
+    for written, at in place_of_head.items():
+        is_negated, predicate = _split_negated(written)
+        if is_negated and predicate not in closed and predicate not in place_of_head:
+            raise said.error(at, f"'{written}' needs the rule '{close_negated(predicate)}' once; add it")
+        if not is_negated and (predicate in closed or NEGATED + predicate in place_of_head):
+            raise said.error(
+                at,
+                f"the rules for a kernel say where it is true ('{predicate}') or where it is false "
+                f"('{NEGATED}{predicate}'), not both; remove one kind",
+            )
+    return tuple(rules), tuple(atom_of_predicate[predicate] for predicate in closed)
 
 
 def _build_labels(said: Statements, atom_of_predicate: dict[str, int]) -> tuple[tuple[int, str], ...]:
@@ -159,9 +183,19 @@ def _build_body(said: Statements, body: Token, atom_of_predicate: dict[str, int]
     for negated, predicate, at in find_literals(body):
         atom = atom_of_predicate.get(predicate)
         if atom is None:
+            is_negated, kernel = _split_negated(predicate)
+            if is_negated and kernel in atom_of_predicate:
+                instead = f"{kernel}(X)" if negated else f"not {kernel}(X)"
+                raise said.error(at, f"'{predicate}' stands in '{close_negated(kernel)}' alone; write '{instead}'")
             atom = _atom_named(said, at, predicate, atom_of_predicate)
         literals.append(~atom if negated else atom)
     return tuple(literals)
+
+
+def _split_negated(predicate: str) -> tuple[bool, str]:
+    """Whether it is a kernel's predicate with the prefix for its falsehood, and the kernel's predicate."""
+    kernel = predicate.removeprefix(NEGATED)
+    return (True, kernel) if kernel != predicate and kernel.startswith("k_") else (False, predicate)
 
 
 def _atom_named(said: Statements, at: int, predicate: str, atom_of_predicate: dict[str, int]) -> int:

@@ -3,7 +3,15 @@
 from collections.abc import Iterator, Sequence
 
 from eric_fast.program import ClassRule, Program, Rule, has_integer_weights
-from eric_fast.text.names import FORMAT, decision_rules, format_float32, name_predicates, quote
+from eric_fast.text.names import (
+    FORMAT,
+    NEGATED,
+    close_negated,
+    decision_rules,
+    format_float32,
+    name_predicates,
+    quote,
+)
 
 
 def print_program(program: Program) -> str:
@@ -20,6 +28,10 @@ def print_program(program: Program) -> str:
             _print_class_rules(program, predicates),
         ),
         ("Kernel rules; several for one kernel are alternatives.", _print_kernel_rules(program, predicates)),
+        (
+            f"Kernels that are true where no rule fires: the rules for {NEGATED}KERNEL say where it is false.",
+            (close_negated(predicates[atom]) for atom in program.negated),
+        ),
         ("How class rules become one class.", _print_decision(program)),
         ("What each atom means: norm of kernel NUMBER of LAYER, compared.", _print_quantiser(program, predicates)),
         ("What clingo is given from outside, or may find empty.", _print_defined(program, predicates)),
@@ -41,7 +53,12 @@ def _print_origin(program: Program) -> Iterator[str]:
 def _print_defined(program: Program, predicates: Sequence[str]) -> Iterator[str]:
     helpers = ["image/1", "fires/2", "rule/3", "classes/2", "default/1"]
     helpers += ["also/3", "base/2"] if program.decision == "vote" else []
-    given = [f"{name}/1" for atom, name in enumerate(predicates) if atom not in program.rules_of_atom]
+    negated = set(program.negated)
+    given = [
+        f"{NEGATED if atom in negated else ''}{name}/1"
+        for atom, name in enumerate(predicates)
+        if atom not in program.rules_of_atom
+    ]
     for names in (helpers, *(given[start : start + 8] for start in range(0, len(given), 8))):
         yield " ".join(f"#defined {name}." for name in names)
 
@@ -73,9 +90,11 @@ def _print_class_rule(
 
 def _print_kernel_rules(program: Program, predicates: Sequence[str]) -> Iterator[str]:
     counts: dict[int, int] = {}
+    negated = set(program.negated)
     for rule in program.kernel_rules:
         counts[rule.head] = number = counts.get(rule.head, 0) + 1
-        line = f"{predicates[rule.head]}(X) :- {_print_body(rule, predicates)}."
+        prefix = NEGATED if rule.head in negated else ""
+        line = f"{prefix}{predicates[rule.head]}(X) :- {_print_body(rule, predicates)}."
         if rule.covered is not None:
             line = f"kernel_support({predicates[rule.head]},{number},{rule.covered},{rule.correct}). {line}"
         yield line
