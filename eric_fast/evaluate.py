@@ -36,7 +36,8 @@ def evaluate_plan(
     inputs = bits.select_atoms(atoms[: plan.n_inputs])
     rows = range(plan.n_rows) if with_bits else None
     outcome = kernels.evaluate(plan, inputs.words, bits.n_samples, engine=engine, scores=with_scores, rows=rows)
-    assert outcome.classes is not None and outcome.rules is not None
+    assert outcome.classes is not None
+    assert outcome.rules is not None
     derived = None if outcome.rows is None else BitMatrix(outcome.rows, bits.n_samples, tuple(atoms))
     return Predictions(outcome.classes, outcome.rules, outcome.scores, derived)
 

@@ -129,7 +129,9 @@ class Plan:
             if getattr(self, name).dtype != dtype or getattr(self, name).device.type != "cpu":
                 raise EricError(f"a plan's {name} must be {dtype} on the CPU")
         if len(self.atoms) != self.n_rows or len(self.negated) != self.n_rows or not 0 <= self.n_inputs <= self.n_rows:
-            raise EricError(f"a plan of {self.n_rows} rows, {self.n_inputs} of them inputs, needs an atom and a polarity for each")
+            raise EricError(
+                f"a plan of {self.n_rows} rows, {self.n_inputs} of them inputs, needs an atom and a polarity for each"
+            )
         for name, offsets, n_parts, n_values in (
             ("offsets", self.offsets, self.n_rules, n_literals),
             ("vote_offsets", self.vote_offsets, self.n_class_rules, len(self.vote_classes)),

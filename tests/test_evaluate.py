@@ -119,7 +119,7 @@ def test_bits_that_lack_an_atom_are_refused():
 
 
 def test_scores_by_hand():
-    answers = Predictions(torch.tensor([0, 1, 2, -1, 1]), torch.tensor([0, 1, 2, -1, -1]))
+    answers = Predictions(torch.tensor([0, 1, 2, -1, 1]).int(), torch.tensor([0, 1, 2, -1, -1]).int())
     model = torch.tensor([0, 1, 1, 1, 1])
     labels = torch.tensor([0, 2, 0, -1, -1])
     score = score_predictions(CHAIN, None, answers, model, labels)
@@ -140,4 +140,4 @@ def test_scores_by_hand():
 def test_nothing_can_be_scored_on_no_images():
     none = torch.zeros(0, dtype=torch.int64)
     with pytest.raises(CaptureError, match="no images"):
-        score_predictions(CHAIN, None, Predictions(none, none), none, none)
+        score_predictions(CHAIN, None, Predictions(none.int(), none.int()), none, none)

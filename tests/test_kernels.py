@@ -1,7 +1,9 @@
 """Every engine against the reference, to the bit; the reference against the oracles is test_evaluate's."""
 
+import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,11 @@ from eric_fast import kernels
 from eric_fast.bits import count_words, pack_bits, unpack_words
 from eric_fast.compile import compile_program
 from eric_fast.errors import EricError, SettingError
-from eric_fast.kernels import cpu, gpu, reference
+from eric_fast.kernels import Request, cpu, gpu, reference
 from eric_fast.program import ClassRule, Program
 from eric_fast.quantiser import InputAtom, Quantiser
-from tests.make_programs import programs_with_bits
+from tests.make_programs import count_inputs, make_bits, programs_with_bits
+from tests.make_rules import make_shared_program
 
 POISON = -0x5A5A5A5B  # 0xA5A5A5A5 as int32
 # Triton's interpreter takes range(tensor) with NumPy 2.5 only since it squeezes the tensor first.
@@ -60,21 +63,47 @@ def launches(monkeypatch):
     return grids
 
 
+def ask_everything(plan, n_samples):
+    generator = torch.Generator().manual_seed(n_samples)
+    truths = torch.randint(-1, max(plan.n_classes, 1), (2, n_samples), generator=generator)
+    truths = truths if plan.n_classes else torch.full((2, n_samples), -1)
+    return Request(scores=True, counts=True, rows=range(plan.n_rows), truths=truths)
+
+
 def assert_equal_outcomes(found, expected):
     for name in expected._fields:
         ours, theirs = getattr(found, name), getattr(expected, name)
+        if theirs is None:
+            assert ours is None, name
+            continue
         assert ours.dtype == theirs.dtype, name
         assert torch.equal(ours.cpu(), theirs), name
+
+
+def check_engine(engine, program, bits):
+    """Everything at once, and the plain question alone, whose code may share memory that the other keeps."""
+    plan, words = compile_program(program), pack_bits(bits)
+    device = DEVICE if engine is gpu else "cpu"
+    everything = ask_everything(plan, len(bits))
+    expected = reference.evaluate(plan, words, len(bits), everything)
+    there = replace(everything, truths=everything.truths.to(device))
+    assert_equal_outcomes(engine.evaluate(plan, words.to(device), len(bits), there), expected)
+    plain = engine.evaluate(plan, words.to(device), len(bits), Request())
+    assert_equal_outcomes(plain, expected._replace(scores=None, counts=None, rows=None, confusion=None))
 
 
 @hypothesis_settings(max_examples=150)
 @given(programs_with_bits(sizes=(0, 1, 31, 32, 33, 63, 1000)))
 def test_cpu_equals_the_reference(case):
     program, bits = case
-    plan, words = compile_program(program), pack_bits(bits)
-    everything = ask_everything(plan, len(bits))
-    expected = reference.evaluate(plan, words, len(bits), everything)
-    assert_equal_outcomes(cpu.evaluate(plan, words, len(bits), everything), expected)
+    check_engine(cpu, program, bits)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_cpu_equals_the_reference_on_rules_that_share(seed):
+    program = make_shared_program(seed)
+    rng = random.Random(seed)
+    check_engine(cpu, program, make_bits(rng.randint, rng.choice((1, 33, 1000, 1030, 40_000)), count_inputs(program)))
 
 
 @needs_triton
@@ -82,11 +111,7 @@ def test_cpu_equals_the_reference(case):
 @given(programs_with_bits(sizes=(0, 1, 33, 1000)))
 def test_gpu_equals_the_reference(case):
     program, bits = case
-    plan, words = compile_program(program), pack_bits(bits)
-    everything = ask_everything(plan, len(bits))
-    expected = reference.evaluate(plan, words, len(bits), everything)
-    found = gpu.evaluate(plan, words.to(DEVICE), len(bits), with_scores=True, with_rows=True)
-    assert_equal_outcomes(found, expected)
+    check_engine(gpu, program, bits)
 
 
 @needs_triton
@@ -95,8 +120,9 @@ def test_gpu_equals_the_reference(case):
 def test_gpu_kernel_is_launched_and_writes_every_word(decision, n_samples, launches, poisoned):
     plan = make_plan([(0, ~1), (2,), (), (~2, 2)], decision=decision)
     words = pack_bits(torch.rand(n_samples, 3, generator=torch.Generator().manual_seed(0)) < 0.5)
-    expected = reference.evaluate(plan, words, n_samples, with_scores=True, with_rows=True)
-    found = gpu.evaluate(plan, words.to(DEVICE), n_samples, with_scores=True, with_rows=True)
+    request = Request(scores=True, rows=range(plan.n_rows))
+    expected = reference.evaluate(plan, words, n_samples, request)
+    found = gpu.evaluate(plan, words.to(DEVICE), n_samples, request)
     assert launches == [(count_words(n_samples) // 32,)]
     assert_equal_outcomes(found, expected)
 
@@ -129,7 +155,7 @@ def test_more_rules_and_samples_than_one_chunk(engine, monkeypatch):
     generator = torch.Generator().manual_seed(0)
     bodies = [tuple(torch.randint(-3, 3, (2,), generator=generator).tolist()) for _ in range(50)]
     plan, bits = make_plan(bodies), torch.rand(3000, 3, generator=generator) < 0.5
-    whole = reference.evaluate(plan, pack_bits(bits), 3000)
+    whole = reference.evaluate(plan, pack_bits(bits), 3000, Request())
     monkeypatch.setattr(reference, "CHUNK_RULES", 7)
     monkeypatch.setattr(reference, "CHUNK_SAMPLES", 64)
     outcome = kernels.evaluate(plan, pack_bits(bits), 3000, engine=engine)
@@ -141,8 +167,8 @@ def test_gpu_votes_in_chunks(monkeypatch):
     bits = torch.rand(3000, 3, generator=torch.Generator().manual_seed(0)) < 0.5
     plan = make_plan([(0, ~1), (2,), (~2,)], decision="vote")
     monkeypatch.setattr(gpu, "CHUNK_SAMPLES", 1024)
-    found = gpu.evaluate(plan, pack_bits(bits).to(DEVICE), 3000, with_scores=True)
-    assert torch.equal(found.scores.cpu(), reference.evaluate(plan, pack_bits(bits), 3000, with_scores=True).scores)
+    found = gpu.evaluate(plan, pack_bits(bits).to(DEVICE), 3000, Request(scores=True))
+    assert torch.equal(found.scores.cpu(), reference.evaluate(plan, pack_bits(bits), 3000, Request(scores=True)).scores)
 
 
 @pytest.mark.parametrize("engine", ["reference", "cpu"])

@@ -294,9 +294,7 @@ def _share_head(first: Any, last: Any, maker: Any, bodies: Any, stack: Any, pend
     A frame of the stack is a set of rules, `order[first:last]`, and what is known of its disjunction: first, last,
     phase, the value split by, where its two sides end, the disjunction of the groups done, the value of the high side.
     """
-    offsets, lengths, first_lengths, order, looked_at, twins = (
-        bodies[2], bodies[3], bodies[4], bodies[5], bodies[8], bodies[9],
-    )  # fmt: skip
+    _, _, _, lengths, first_lengths, order, _, _, looked_at, twins = bodies
     n_nodes, false = maker[2], maker[3]
     true = false + 1
     n_bodies = n_literals = 0
@@ -379,7 +377,7 @@ def _share_class_rules(
     first: Any, last: Any, n_kernel_rules: Any, fires: Any, maker: Any, bodies: Any, stack: Any, pending: Any
 ) -> None:
     """Where each of these class rules fires: beginnings of bodies that several have are made once."""
-    lengths, first_lengths, order, looked_at = bodies[3], bodies[4], bodies[5], bodies[8]
+    _, _, _, lengths, first_lengths, order, _, _, looked_at, _ = bodies
     n_nodes, false = maker[2], maker[3]
     true = false + 1
     n_bodies = n_literals = 0
@@ -438,7 +436,6 @@ def _group_class_rules(first: Any, literals: Any, offsets: Any, n_rows: Any) -> 
     n_groups = 0
     shared = np.zeros(n_rows, np.int64)  # an atom -> the last rule of the run that mentions it, in an unbroken row
     run = group = first
-    n_shared = 0
     for rule in range(first, n_rules + 1):
         n_still = 0
         if rule < n_rules:

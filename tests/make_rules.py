@@ -1,0 +1,77 @@
+"""Programs whose rules share work, as those that trees and people make do, from one random number."""
+
+import random
+
+import numpy as np
+
+from eric_fast.program import ClassRule, Program, Rule
+from eric_fast.quantiser import InputAtom, Quantiser
+
+
+def make_shared_program(seed):
+    """Trees, forests, plain disjunctions, twins and mixtures of them, over up to three layers; bodies in any order."""
+    rng = random.Random(seed)
+    sizes = [rng.randint(1, 10), *(rng.randint(1, 8) for _ in range(rng.randint(1, 3)))]
+    starts = np.cumsum([0, *sizes]).tolist()
+    atoms = tuple(InputAtom(f"l{layer}", k, ">", 0.0) for layer, size in enumerate(sizes) for k in range(size))
+
+    def shuffle(bodies):
+        mixed = [tuple(rng.sample(body, len(body))) if rng.random() < 0.5 else body for body in bodies]
+        return rng.sample(mixed, len(mixed)) if rng.random() < 0.3 else mixed
+
+    def reach(layer):  # the layer below, or all below
+        return list(range(starts[layer - 1] if rng.random() < 0.8 else 0, starts[layer]))
+
+    kernel_rules, negated = [], []
+    for layer in range(1, len(sizes)):
+        below = reach(layer)
+        for head in range(starts[layer], starts[layer + 1]):
+            bodies = []
+            for kind in rng.choice((("tree",), ("tree",), ("plain",), ("tree", "plain"), ())):
+                bodies += (
+                    grow_leaves(rng, below, rng.randint(1, 6))
+                    if kind == "tree"
+                    else draw_bodies(rng, below, rng.randint(1, 40))
+                )
+            kept = [body for body in bodies if rng.random() < 0.6]
+            if kernel_rules and starts[layer] <= kernel_rules[-1].head and rng.random() < 0.2:
+                kept.append(kernel_rules[-1].body)  # of another kernel of this layer
+            kernel_rules += [Rule(head, body) for body in shuffle(kept)]
+            if rng.random() < 0.4:
+                negated.append(head)
+    above, n_classes = reach(len(sizes)), rng.randint(2, 4)
+    class_rules = []
+    for _ in range(rng.randint(1, 4)):
+        bodies = (
+            grow_leaves(rng, above, rng.randint(1, 6))
+            if rng.random() < 0.7
+            else draw_bodies(rng, above, rng.randint(1, 20))
+        )
+        for body in shuffle(bodies):
+            head = rng.randrange(n_classes)
+            also = tuple((c, 0.5) for c in range(n_classes) if c != head and rng.random() < 0.2)
+            class_rules.append(ClassRule(head, body, weight=rng.choice((1, -1, 0.25, 2)), also=also))
+    return Program(
+        Quantiser(atoms),
+        tuple(map(str, range(n_classes))),
+        tuple(class_rules),
+        tuple(kernel_rules),
+        decision=rng.choice(("first", "vote")),
+        default=rng.choice((None, 0)),
+        negated=tuple(negated),
+    )
+
+
+def grow_leaves(rng, atoms, depth):
+    """Bodies of a tree's leaves."""
+    if depth == 0 or rng.random() < 0.15 or not atoms:
+        return [()]
+    atom = rng.choice(atoms)
+    rest = [other for other in atoms if other != atom]
+    return [(literal, *body) for literal in (atom, ~atom) for body in grow_leaves(rng, rest, depth - 1)]
+
+
+def draw_bodies(rng, atoms, n):
+    """Bodies of 1 to 5 literals, a rare one empty; literals may repeat and contradict."""
+    lengths = [0 if rng.random() < 0.02 else rng.randint(1, 5) for _ in range(n)]
+    return [tuple(rng.choice((a, ~a)) for a in rng.choices(atoms, k=length)) for length in lengths]
