@@ -72,6 +72,8 @@ class RuleModule(nn.Module):
             raise EricError(f"a tensor is needed, not {type(x).__name__}")
         words = self._pack(x)
         outcome = kernels.evaluate(self.plan, words, len(x), engine=self.engine, scores=self.plan.votes)
+        assert outcome.classes is not None
+        assert outcome.rules is not None
         outputs = torch.zeros(len(x), self.plan.n_classes, dtype=torch.float32, device=x.device)
         one_hot = outcome.classes != NO_RULE
         if outcome.scores is not None:

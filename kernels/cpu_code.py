@@ -12,6 +12,7 @@ from eric_fast.kernels.vectors import VECTOR_BYTES
 from eric_fast.plan import Plan
 
 FALSE_SLOT, TRUE_SLOT = 0, 1
+STREAMS = 8  # parts of a section that take turns: 70 us a block of cifar10_vgg in one, 39 in eight, 37 in sixteen
 MOST_SLOTS = 2**32 // VECTOR_BYTES  # places are 32-bit numbers of bytes
 
 
@@ -68,12 +69,13 @@ def _lower(
 ) -> Any:
     n_values, n_nodes, n_sections = n_inputs + 2 + len(nodes), len(nodes), len(sections)
     forever = n_nodes + n_sections + 1
-    # When a value is read last: by node i at time i + its section, by a section's terms and rules at the end of it.
+    order = _interleave(n_inputs, nodes, sections)
+    # When a value is read last: by the i-th node at time i + its section, by a section's terms and rules at its end.
     last_read = np.full(n_values, -1, np.int64)
     for s in range(n_sections):
         for i in range(sections[s, 0], sections[s, 1]):
             for j in range(3):
-                last_read[nodes[i, j]] = i + s
+                last_read[nodes[order[i], j]] = i + s
         end = sections[s, 1] + s
         for b in range(sections[s, 2], sections[s, 3]):
             width, first, last, place = batches[b]
@@ -113,13 +115,13 @@ def _lower(
     for s in range(n_sections):
         for i in range(sections[s, 0], sections[s, 1]):
             for j in range(3):
-                value = nodes[i, j]
+                value = nodes[order[i], j]
                 lowered[i, 1 + j] = slots[value] * VECTOR_BYTES
                 if last_read[value] == i + s:
                     last_read[value] = -1  # another operand may be the same
                     free[n_free] = slots[value]
                     n_free += 1
-            target = n_inputs + 2 + i
+            target = n_inputs + 2 + order[i]
             if n_free:
                 n_free -= 1
                 slots[target] = free[n_free]
@@ -149,3 +151,38 @@ def _lower(
     for r in range(len(fires)):
         fire_slots[r] = slots[fires[r]]
     return n_slots, lowered, lowered_terms, lowered_segments, slots[:n_inputs].astype(np.int32), row_slots, fire_slots
+
+
+@njit(nogil=True, cache=True)
+def _interleave(n_inputs: Any, nodes: Any, sections: Any) -> Any:
+    """The nodes of each section in an order in which one seldom waits for the one before it.
+
+    A tree's nodes come children first, each read by the next: a processor would wait for every store to reach the load.
+    So `STREAMS` parts of a section take turns; what a part needs of another is made when it is needed.
+    """
+    order = np.empty(len(nodes), np.int64)
+    made = np.zeros(n_inputs + 2 + len(nodes), np.bool_)
+    made[: n_inputs + 2] = True
+    nexts, ends = np.empty(STREAMS, np.int64), np.empty(STREAMS, np.int64)
+    n_done = 0
+    for s in range(len(sections)):
+        first, last = sections[s, 0], sections[s, 1]
+        for k in range(STREAMS):
+            nexts[k] = first + (last - first) * k // STREAMS
+            ends[k] = first + (last - first) * (k + 1) // STREAMS
+        while n_done < last:
+            for k in range(STREAMS):
+                while nexts[k] < ends[k] and made[n_inputs + 2 + nexts[k]]:
+                    nexts[k] += 1
+                if nexts[k] == ends[k]:
+                    continue
+                node, wanted = np.int64(-1), nexts[k]
+                while node != wanted:
+                    node = wanted
+                    for operand in nodes[node]:
+                        if not made[operand]:
+                            wanted = np.int64(operand) - n_inputs - 2
+                order[n_done] = node
+                made[n_inputs + 2 + node] = True
+                n_done += 1
+    return order

@@ -20,6 +20,7 @@ from eric_fast.plan import Steps
 NODE_COST, LITERAL_COST, TERM_COST = 3, 1, 2
 MIN_SHARED = 4  # bodies without an atom in common are grouped by one that this many share
 MAX_PASSES = 64  # over a head's literals, in search of such groups
+LONG_BODY = 64  # literals: from there on bodies are sorted ahead
 MIN_GROUP, MAX_GROUP = 8, 4096  # class rules that are run together; the latter keeps their bits in a core's cache
 
 
@@ -32,13 +33,17 @@ def share_work(
     negated: NDArray[np.bool_],
 ) -> Steps:
     """The steps of a plan with these arrays; see `Plan` and `Steps`."""
-    arrays = _share(n_inputs, literals, offsets, heads, strata, negated)
+    lengths = np.diff(offsets)
+    if lengths.max(initial=0) > LONG_BODY:
+        rules = np.repeat(np.arange(len(lengths)), lengths)
+        literals = literals[np.lexsort((np.where(literals < 0, ~literals, literals), rules))]
+    arrays = _share(n_inputs, literals, offsets, heads, strata, negated, _find_twins(literals, offsets))
     nodes, terms, segments, batches, sections, values, fires = map(torch.from_numpy, arrays)
     return Steps(nodes, terms, segments, batches, sections, values, fires)
 
 
 @njit(nogil=True, cache=True)
-def _share(n_inputs: Any, literals: Any, offsets: Any, heads: Any, strata: Any, negated: Any) -> Any:
+def _share(n_inputs: Any, literals: Any, offsets: Any, heads: Any, strata: Any, negated: Any, twins: Any) -> Any:
     n_rows, n_rules, n_kernel_rules = len(negated), len(heads), strata[-1]
     n_strata, n_class_rules = len(strata) - 1, n_rules - n_kernel_rules
     most_nodes = 3 * len(literals) + n_rows + n_rules + 1
@@ -66,7 +71,7 @@ def _share(n_inputs: Any, literals: Any, offsets: Any, heads: Any, strata: Any, 
         np.zeros(n_values, np.int32),  # how many bodies mention a value: zero between uses
         np.zeros(n_values, np.int8),  # 1: plain, 2: negated, 3: both
         np.zeros(1, np.int64),  # literals looked at
-        _find_twins(literals, offsets),
+        twins,
     )
     stack = np.empty((2 * longest + 4, 8), np.int64)
     most_terms = n_rules + n_rows
@@ -163,20 +168,13 @@ def _forget_nodes(maker: Any, n_kept: Any) -> None:
         table[place] = -1
 
 
-@njit(nogil=True, cache=True)
-def _find_twins(literals: Any, offsets: Any) -> Any:
+def _find_twins(literals: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
     """bool `[n_rules]`: whether another rule has the same body, up to order; by a hash, so that "yes" is a guess."""
-    n_rules = len(offsets) - 1
-    sums = np.zeros(n_rules, np.int64)
-    for rule in range(n_rules):
-        for i in range(offsets[rule], offsets[rule + 1]):
-            sums[rule] += _hash(np.int64(literals[i]) + 2**31, 1, 0)
-    order = np.argsort(sums)
-    twins = np.zeros(n_rules, np.bool_)
-    for i in range(1, n_rules):
-        if sums[order[i]] == sums[order[i - 1]]:
-            twins[order[i]] = twins[order[i - 1]] = True
-    return twins
+    mixed = literals.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed ^ (mixed >> np.uint64(32)))])
+    _, body, times = np.unique(sums[offsets[1:]] - sums[offsets[:-1]], return_inverse=True, return_counts=True)
+    return times[body] > 1
 
 
 @njit(nogil=True, cache=True)
@@ -197,7 +195,7 @@ def _read_body(rule: Any, literals: Any, values: Any, false: Any, bodies: Any) -
         work[start + n] = 2 * value + negation
         n += 1
     if n > 0:
-        work[start : start + n].sort()
+        _sort(work, start, start + n)
         kept = 1
         for i in range(start + 1, start + n):
             if work[i] == work[start + kept - 1]:
@@ -211,6 +209,17 @@ def _read_body(rule: Any, literals: Any, values: Any, false: Any, bodies: Any) -
     for i in range(n):
         whole[start + i] = work[start + i]
     lengths[rule] = first_lengths[rule] = n
+
+
+@njit(nogil=True, cache=True)
+def _sort(numbers: Any, first: Any, last: Any) -> None:
+    """By insertion: bodies are short, or sorted but for a few. Compiling NumPy's own takes seconds."""
+    for i in range(first + 1, last):
+        number, place = numbers[i], i
+        while place > first and numbers[place - 1] > number:
+            numbers[place] = numbers[place - 1]
+            place -= 1
+        numbers[place] = number
 
 
 @njit(nogil=True, cache=True)
@@ -471,12 +480,22 @@ def _write_batches(maker: Any, bodies: Any, pending: Any, lists: Any) -> None:
     targets, sources, n_pending = pending
     terms, segments, batches, sizes = lists
     false = maker[3]
-    n = n_pending[0]
+    n, widest = n_pending[0], 0
     widths = np.empty(n, np.int64)
     for k in range(n):
         widths[k] = 2 if sources[k] < 0 else max(2, first_lengths[sources[k]] + (first_lengths[sources[k]] & 1))
+        widest = max(widest, widths[k])
+    place_of_width = np.zeros(widest + 2, np.int64)  # a counting sort
+    for k in range(n):
+        place_of_width[widths[k] + 1] += 1
+    for width in range(widest + 1):
+        place_of_width[width + 1] += place_of_width[width]
+    order = np.empty(n, np.int64)
+    for k in range(n):
+        order[place_of_width[widths[k]]] = k
+        place_of_width[widths[k]] += 1
     previous = -1
-    for k in np.argsort(widths, kind="mergesort"):
+    for k in order:
         if widths[k] != previous:
             batches[sizes[2]] = (widths[k], sizes[1], sizes[1], sizes[0])
             sizes[2] += 1
