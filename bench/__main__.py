@@ -1,24 +1,26 @@
-"""`python -m bench CASE [--json FILE]`: run one case of the registry and print its tables."""
+"""`python -m bench CASE [--full] [--json FILE]`: run one case of the registry and print its tables."""
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from bench import tables
+from bench.harness import write_rows
 
-CASES: dict[str, Callable[[], dict[str, Any]]] = {"tables": tables.run_case}
+# Each prints its tables and gives back what --json writes: the machine, and lists of rows. `full`: rivals in full, too.
+CASES: dict[str, Callable[[bool], dict[str, Any]]] = {"tables": tables.run_case}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("case", choices=sorted(CASES))
+    parser.add_argument("--full", action="store_true", help="leave nothing out of what rivals are timed on")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON too")
     arguments = parser.parse_args()
-    result = CASES[arguments.case]()
+    result = CASES[arguments.case](arguments.full)
     if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_rows(arguments.json, result)
 
 
 main()

@@ -1,14 +1,71 @@
-"""What every case needs: the data beside the checkout, and where and with what a figure was measured."""
+"""What every case needs: data, clocks, tests that stand before a clock, and where a figure was measured."""
 
+import json
+import os
 import platform
 import subprocess
+import sys
 import tarfile
-from importlib.metadata import version
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 CACHE = ROOT / ".cache"
+PACKAGES = ("torch", "scikit-learn", "numba", "triton")
+
+
+class Timing(NamedTuple):
+    """Seconds of several runs of one thing, warm-up left out."""
+
+    median_s: float
+    fastest_s: float
+    slowest_s: float
+    n_runs: int
+
+
+def time_runs(
+    run: Callable[[], object], *, n_runs: int = 5, n_warmups: int = 1, wait: Callable[[], object] | None = None
+) -> Timing:
+    """Time `run` over and over: first `n_warmups` times unseen (compiling, caches), then `n_runs` times.
+
+    `wait` ends what a device still has in flight (`torch.cuda.synchronize`), inside the clock.
+    """
+    seconds = []
+    for i in range(n_warmups + n_runs):
+        started = time.perf_counter()
+        run()
+        if wait:
+            wait()
+        if i >= n_warmups:
+            seconds.append(time.perf_counter() - started)
+    return Timing(median(seconds), min(seconds), max(seconds), n_runs)
+
+
+def run_tests_first(*names: str) -> None:
+    """Run these tests (paths under tests/, `::` and all); where one fails, nothing is timed.
+
+    Raises:
+        SystemExit: a test failed; its output stands above.
+    """
+    command = [sys.executable, "-m", "pytest", *(f"tests/{name}" for name in names)]
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        raise SystemExit(f"nothing was timed: a test of {', '.join(names)} failed")
+
+
+def write_rows(path: Path, result: Mapping[str, Any]) -> None:
+    """A case's result as JSON, each row of a list on a line of its own, so that two runs can be compared by `diff`."""
+    parts = []
+    for name, value in result.items():
+        text = json.dumps(value)
+        if isinstance(value, list):
+            text = "[\n" + ",\n".join(f"    {json.dumps(row)}" for row in value) + "\n  ]"
+        parts.append(f"  {json.dumps(name)}: {text}")
+    path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
 
 
 def unpack_shared(archive: str, name: str) -> Path:
@@ -22,8 +79,8 @@ def unpack_shared(archive: str, name: str) -> Path:
     return folder
 
 
-def describe_machine() -> dict[str, str]:
-    """Hardware, versions and commit: they belong in every committed result."""
+def describe_machine(*rivals: str) -> dict[str, str]:
+    """Hardware, versions (of rivals' packages too) and commit: they belong in every committed result."""
     cpu = next(
         (line.partition(":")[2].strip() for line in _read("/proc/cpuinfo").splitlines() if "model name" in line),
         platform.machine(),
@@ -31,8 +88,21 @@ def describe_machine() -> dict[str, str]:
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.strip()
-    packages = {name: version(name) for name in ("torch", "scikit-learn", "numba", "triton")}
-    return {"cpu": cpu, "python": platform.python_version(), **packages, "commit": commit}
+    packages = {name: _version_of(name) for name in (*PACKAGES, *rivals)}
+    return {
+        "cpu": cpu,
+        "cores": str(len(os.sched_getaffinity(0))),
+        "python": platform.python_version(),
+        **packages,
+        "commit": commit,
+    }
+
+
+def _version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _read(path: str) -> str:

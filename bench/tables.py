@@ -41,8 +41,8 @@ CHAIN = {
 }
 
 
-def run_case() -> dict[str, Any]:
-    """Print both tables, the reference beside each figure."""
+def run_case(full: bool = False) -> dict[str, Any]:
+    """Print both tables, the reference beside each figure; they are whole, `full` or not."""
     show_notes()
     with show_progress() as progress:
         train, test = (capture_cifar(split, progress) for split in ("train", "test"))
