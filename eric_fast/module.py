@@ -65,6 +65,8 @@ class RuleModule(nn.Module):
             self.backbone.eval()
         return self
 
+    # Rules are no graph of tensor operations: a compiled network calls them as they are.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """See the class; raises EricError for what is none of those."""

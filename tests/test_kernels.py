@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from eric_fast.errors import EricError, SettingError
 from eric_fast.kernels import Request, cpu, gpu, reference
 from eric_fast.program import ClassRule, Program
 from eric_fast.quantiser import InputAtom, Quantiser
+from tests.check_large import check_large
 from tests.make_programs import count_inputs, make_bits, programs_with_bits
 from tests.make_rules import make_shared_program
 
@@ -206,3 +208,72 @@ def test_triton_kernel_compiles_for_hopper_as_meant():
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("local memory: 0\n") == 2, done.stdout
     assert "LOP3 0" not in done.stdout
+
+
+def test_one_plan_from_eight_threads_at_once():
+    program = make_shared_program(4)
+    plan = compile_program(program)
+    rng = random.Random(0)
+    words = [pack_bits(make_bits(rng.randint, 20_000, plan.n_inputs)) for _ in range(8)]
+    alone = [cpu.evaluate(compile_program(program), part, 20_000, Request()) for part in words]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda part: cpu.evaluate(plan, part, 20_000, Request()), words))
+    for found, expected in zip(together, alone, strict=True):
+        assert_equal_outcomes(found, expected)
+
+
+def test_words_may_lie_anywhere():
+    plan = compile_program(make_shared_program(4))
+    wide = pack_bits(torch.rand(5000, plan.n_inputs, generator=torch.Generator().manual_seed(0)) < 0.5)
+    part = wide[:, 32:96]
+    assert not part.is_contiguous()
+    found = cpu.evaluate(plan, part, 2048, Request(rows=range(plan.n_rows)))
+    assert_equal_outcomes(found, reference.evaluate(plan, part, 2048, Request(rows=range(plan.n_rows))))
+
+
+def test_what_is_not_wanted_is_not_given():
+    plan = make_plan([(0,), (1,)])
+    words = pack_bits(torch.ones(10, 3, dtype=torch.bool))
+    for engine in (cpu, reference):
+        assert engine.evaluate(plan, words, 10, Request(classes=False, rules=False)) == (None,) * 6
+        counts = engine.evaluate(plan, words, 10, Request(classes=False, rules=False, counts=True)).counts
+        assert counts.tolist() == [10, 10]
+
+
+def test_large_samples_agree_in_slices():
+    check_large(100_001)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"rows": (3,)}, "rows 3 to 3 are wanted of a plan that has 3"),
+        ({"rows": (-1, 0)}, "rows -1 to 0"),
+        ({"truths": torch.zeros(1, 9, dtype=torch.int64)}, r"int64 \[n_truths, 10\], not int64 \[1, 9\]"),
+        ({"truths": torch.zeros(1, 10)}, "not float32"),
+        ({"truths": torch.full((1, 10), 2)}, "none of the plan's 2"),
+    ],
+)
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_wishes_that_do_not_fit_are_refused(engine, wanted, message):
+    words = pack_bits(torch.ones(10, 3, dtype=torch.bool))
+    with pytest.raises(EricError, match=message):
+        kernels.evaluate(make_plan([(0,)]), words, 10, engine=engine, **wanted)
+
+
+def test_a_second_process_compiles_nothing():
+    """Numba's cache on disk serves it."""
+    script = """
+import torch
+from numba.core import event
+from eric_fast import kernels
+from tests.test_kernels import make_plan
+from eric_fast.bits import pack_bits
+with event.install_recorder("numba:compile") as compiled:
+    outcome = kernels.evaluate(make_plan([(0, ~1), (2,)]), pack_bits(torch.ones(10, 3, dtype=torch.bool)), 10)
+print(outcome.classes.tolist(), len(compiled.buffer))
+"""
+    for _ in range(2):  # the first may have to
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == "0"

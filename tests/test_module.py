@@ -14,6 +14,8 @@ from eric_fast.module import RuleModule
 from eric_fast.pipeline import approximate_model, predict_activations
 from eric_fast.program import ClassRule, Program
 from eric_fast.quantiser import NORMS, InputAtom, Quantiser
+from tests.make_programs import count_inputs
+from tests.make_rules import make_shared_program
 
 ATOMS = Quantiser(tuple(InputAtom("f", k, ">", 0.5) for k in range(3)))
 
@@ -202,3 +204,17 @@ def test_a_backbone_without_the_layer_is_refused(extracted):
     network, _, images, _ = extracted
     with pytest.raises(ModelError, match="'f' is not a layer of the model"):
         RuleModule(Program(ATOMS, ("a",), ()), network)(images)
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_compiled_network_calls_the_rules_as_they_are(backend):
+    program = make_shared_program(3)
+    n_inputs = count_inputs(program)
+    network = torch.nn.Sequential(torch.nn.Linear(n_inputs, n_inputs), torch.nn.ReLU(), RuleModule(program)).eval()
+    x = torch.rand(100, n_inputs, generator=torch.Generator().manual_seed(0))
+    plain = network(x)
+    compiled = torch.compile(network, backend=backend)
+    assert torch.equal(compiled(x), plain)
+    with torch.inference_mode():
+        assert torch.equal(compiled(x), plain)
+        assert torch.equal(network(x), plain)
