@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain
 
 from eric_fast.errors import ProgramError, suggest_nearest
 from eric_fast.quantiser import InputAtom, Quantiser
@@ -30,7 +31,8 @@ class Rule:
     correct: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "body", tuple(self.body))
+        if type(self.body) is not tuple:  # it nearly always is, in programs of many rules
+            object.__setattr__(self, "body", tuple(self.body))
 
     @property
     def confidence(self) -> float | None:
@@ -203,11 +205,11 @@ class Program:
         for rule in self.kernel_rules:
             if not 0 <= rule.head < n_atoms:
                 raise ProgramError(f"a rule's head, {rule.head}, is not one of the {n_atoms} atoms")
-            _check_rule(rule, f"a rule for {self.atoms[rule.head].name}", n_atoms, self.n_images)
         for number, class_rule in enumerate(self.class_rules, 1):
             if not 0 <= class_rule.head < n_classes:
                 raise ProgramError(f"class rule {number}: {class_rule.head} is not one of the {n_classes} classes")
-            _check_rule(class_rule, f"class rule {number}", n_atoms, self.n_images)
+        _check_bodies(self)
+        _check_support(self)
         _check_weights(self)
         _check_negated(self, n_inputs)
         sort_topologically(self)
@@ -235,7 +237,7 @@ def sort_topologically(program: Program) -> tuple[tuple[int, ...], ...]:
     """
     sorter = TopologicalSorter(
         {
-            head: [atom for rule in rules for atom in map(atom_of, rule.body) if atom in program.rules_of_atom]
+            head: [atom for atom in map(atom_of, _unique_literals(rules)) if atom in program.rules_of_atom]
             for head, rules in program.rules_of_atom.items()
         }
     )
@@ -253,16 +255,39 @@ def sort_topologically(program: Program) -> tuple[tuple[int, ...], ...]:
     return tuple(strata)
 
 
-def _check_rule(rule: Rule, what: str, n_atoms: int, n_images: int | None) -> None:
-    for literal in rule.body:
+def _unique_literals(rules: Iterable[Rule]) -> Iterable[int]:
+    """In the order in which they first occur; there are few of them, however many rules there are."""
+    return dict.fromkeys(chain.from_iterable(rule.body for rule in rules))
+
+
+def _name_rule(program: Program, index: int) -> str:
+    """What to call a rule in an error; class rules are counted after the kernel rules."""
+    if index < len(program.kernel_rules):
+        return f"a rule for {program.atoms[program.kernel_rules[index].head].name}"
+    return f"class rule {index - len(program.kernel_rules) + 1}"
+
+
+def _check_bodies(program: Program) -> None:
+    n_atoms = len(program.atoms)
+    rules = (*program.kernel_rules, *program.class_rules)
+    for literal in _unique_literals(rules):
         if not -n_atoms <= literal < n_atoms:
-            raise ProgramError(f"{what}: literal {literal} is about none of the {n_atoms} atoms")
-    if (rule.covered is None) != (rule.correct is None):
-        raise ProgramError(f"{what}: covered and correct are known together or not at all")
-    if rule.covered is not None and rule.correct is not None:
-        most = INT32_MAX if n_images is None else n_images
-        if not 0 <= rule.correct <= rule.covered <= most:
-            raise ProgramError(f"{what}: {rule.correct} correct of {rule.covered} covered of {most} images can't be")
+            index = next(i for i, rule in enumerate(rules) if literal in rule.body)
+            raise ProgramError(f"{_name_rule(program, index)}: literal {literal} is about none of the {n_atoms} atoms")
+
+
+def _check_support(program: Program) -> None:
+    most = INT32_MAX if program.n_images is None else program.n_images
+    for index, rule in enumerate((*program.kernel_rules, *program.class_rules)):
+        covered, correct = rule.covered, rule.correct
+        if covered is None and correct is None:
+            continue
+        if covered is None or correct is None:
+            raise ProgramError(f"{_name_rule(program, index)}: covered and correct are known together or not at all")
+        if not 0 <= correct <= covered <= most:
+            raise ProgramError(
+                f"{_name_rule(program, index)}: {correct} correct of {covered} covered of {most} images can't be"
+            )
 
 
 def _check_negated(program: Program, n_inputs: int) -> None:
@@ -281,17 +306,18 @@ def _check_weights(program: Program) -> None:
     if program.base and (len(program.base) != n_classes or program.decision != "vote"):
         raise ProgramError(f"base needs decision 'vote' and one number for each of the {n_classes} classes")
     reach = [abs(b) for b in program.base] or [0.0] * n_classes
-    finite = all(map(math.isfinite, reach))
     for number, rule in enumerate(program.class_rules, 1):
+        reach[rule.head] += abs(rule.weight)
+        if not rule.also:
+            continue
         others = [output for output, _ in rule.also]
         if others != sorted(set(others)) or rule.head in others or any(weight == 0 for _, weight in rule.also):
             raise ProgramError(f"class rule {number}: 'also' must list other classes once, ascending, without zeros")
-        if others and not 0 <= others[0] <= others[-1] < n_classes:
+        if not 0 <= others[0] <= others[-1] < n_classes:
             raise ProgramError(f"class rule {number}: 'also' names a class that there is not")
-        for output, weight in ((rule.head, rule.weight), *rule.also):
-            finite = finite and math.isfinite(weight)
+        for output, weight in rule.also:
             reach[output] += abs(weight)
-    if not finite:
+    if not all(map(math.isfinite, _unique_weights(program))):
         raise ProgramError("weights must be finite numbers")
     if has_integer_weights(program) and any(r > INT32_MAX for r in reach):
         raise ProgramError(
@@ -301,11 +327,12 @@ def _check_weights(program: Program) -> None:
 
 def has_integer_weights(program: Program) -> bool:
     """Whether every weight and base is a whole number, so that clingo can add them."""
-    weights: Iterable[float] = (
-        *program.base,
-        *(w for rule in program.class_rules for w in (rule.weight, *(v for _, v in rule.also))),
-    )
-    return all(float(weight).is_integer() for weight in weights)
+    return all(float(weight).is_integer() for weight in _unique_weights(program))
+
+
+def _unique_weights(program: Program) -> set[float]:
+    weights = {rule.weight for rule in program.class_rules}
+    return weights.union(program.base, (weight for rule in program.class_rules for _, weight in rule.also))
 
 
 def _check_names(kind: str, names: Sequence[str]) -> None:

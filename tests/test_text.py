@@ -301,6 +301,8 @@ def change(old, new):
         (change("rule(1,", "rule(01,"), "p.lp:9:6: unexpected '0'"),
         (change("fires(X,1)", f"fires(X,{'9' * 5000})"), r"p.lp:9:\d+: 9{20} is past 2\^31 - 1"),
         (TEXT + "%* never closed", r"p.lp:34:1: this comment has no end '\*%'"),
+        (TEXT + "%* never closed%", r"p.lp:34:1: this comment has no end '\*%'"),
+        (TEXT + "%*%", r"p.lp:34:1: this comment has no end '\*%'"),
         (TEXT + "%* 5% of it *%", "p.lp:34:1: this comment has no end .* or holds another"),
         (change('decision("first").', 'decision("first"'), r"p.lp:17:1: expected ',' or '\)', not"),
         (TEXT + "%* in %* one *% *%", "p.lp:34:1: this comment has no end .* or holds another"),

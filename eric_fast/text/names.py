@@ -56,6 +56,8 @@ def quote(text: str) -> str:
 
 
 def unquote(token: str) -> str:
+    if "\\" not in token:
+        return token[1:-1]
     parts = token[1:-1].split("\\\\")
     return "\\".join(part.replace("\\n", "\n").replace('\\"', '"') for part in parts)
 

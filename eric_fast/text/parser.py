@@ -7,7 +7,9 @@ from eric_fast.errors import ProgramError, suggest_nearest
 from eric_fast.program import ClassRule, Program, Rule, has_integer_weights
 from eric_fast.quantiser import InputAtom, Quantiser
 from eric_fast.text.names import FORMAT, NEGATED, close_negated, decision_rules
-from eric_fast.text.reader import Fact, Statements, Token, find_literals, read_statements
+from eric_fast.text.reader import Body, Fact, Statements, find_literals, read_statements
+
+_NO_SUPPORT = (0, None, None, 0)  # of a rule without a fact about it: covered and correct are in the middle
 
 
 def parse_program(text: str, source: str = "program") -> Program:
@@ -28,30 +30,31 @@ def parse_program(text: str, source: str = "program") -> Program:
     atoms, atom_of_predicate = _build_atoms(said)
     classes = _build_classes(said)
     class_of_name = {name: index for index, name in enumerate(classes)}
-    kernel_rules, negated = _build_kernel_rules(said, atom_of_predicate)
+    bodies = _Bodies(said, atom_of_predicate)
+    kernel_rules, negated = _build_kernel_rules(said, atom_of_predicate, bodies)
     default = _only_fact(said, "default")
     base = [0.0] * len(classes)
-    for fact in said.facts["base"].values():
-        base[_class_named(said, fact, fact.values[0], class_of_name)] = fact.values[1]
+    for name, weight, at in said.facts["base"].values():
+        base[_class_named(said, at, name, class_of_name)] = weight
     try:
         program = Program(
             quantiser=Quantiser(atoms, _only(said, "norm", "l1")),
             classes=classes,
-            class_rules=_build_class_rules(said, class_of_name, atom_of_predicate),
+            class_rules=_build_class_rules(said, class_of_name, bodies),
             kernel_rules=kernel_rules,
             negated=negated,
             decision=_only(said, "decision", "first"),
-            default=None if default is None else _class_named(said, default, default.values[0], class_of_name),
+            default=None if default is None else _class_named(said, default[1], default[0], class_of_name),
             base=tuple(base),
             labels=_build_labels(said, atom_of_predicate),
             fingerprint=_only(said, "fingerprint", ""),
             n_images=_only(said, "trained_on", None),
-            settings=tuple(fact.values for fact in said.facts["setting"].values()),
+            settings=tuple(fact[:2] for fact in said.facts["setting"].values()),
         )
     except ProgramError as error:
         if str(error).startswith(f"{source}:"):
             raise
-        for (_, predicate, at), _ in said.kernel_bodies:
+        for predicate, at, _ in said.kernel_rules:
             if error.atom is not None and atom_of_predicate[_split_negated(predicate)[1]] == error.atom:
                 raise said.error(at, str(error)) from error
         raise ProgramError(f"{source}: {error}") from error
@@ -65,7 +68,7 @@ def _only_fact(said: Statements, name: str) -> Fact | None:
 
 def _only(said: Statements, name: str, default: Any) -> Any:
     fact = _only_fact(said, name)
-    return default if fact is None else fact.values[0]
+    return default if fact is None else fact[0]
 
 
 def _build_atoms(said: Statements) -> tuple[tuple[InputAtom, ...], dict[str, int]]:
@@ -73,18 +76,16 @@ def _build_atoms(said: Statements) -> tuple[tuple[InputAtom, ...], dict[str, int
     facts = said.facts["kernel"].values()
     place_of_layer: dict[str, int] = {}
     for fact in facts:
-        place_of_layer.setdefault(fact.values[1], len(place_of_layer))
-    in_order = sorted(facts, key=lambda fact: place_of_layer[fact.values[1]])
+        place_of_layer.setdefault(fact[1], len(place_of_layer))
+    in_order = sorted(facts, key=lambda fact: place_of_layer[fact[1]])
     atoms = []
-    for predicate, *values in (fact.values for fact in in_order):
+    for predicate, *values, at in in_order:
         if not predicate.startswith("k_"):
-            at = said.facts["kernel"][(predicate,)].at
             raise said.error(at, f"the predicate of a kernel starts with 'k_', not '{predicate}'")
         atoms.append(InputAtom(*values))
         if not math.isfinite(atoms[-1].constant):
-            at = said.facts["kernel"][(predicate,)].at
             raise said.error(at, f"the threshold {values[-1]!r} of {predicate} is past the largest float32 number")
-    return tuple(atoms), {fact.values[0]: index for index, fact in enumerate(in_order)}
+    return tuple(atoms), {fact[0]: index for index, fact in enumerate(in_order)}
 
 
 def _build_classes(said: Statements) -> tuple[str, ...]:
@@ -92,71 +93,64 @@ def _build_classes(said: Statements) -> tuple[str, ...]:
     if numbers != list(range(len(numbers))):
         missing = next(i for i in range(len(numbers)) if i not in numbers)
         raise ProgramError(f"{said.source}: classes are numbered from 0 without gaps; {missing} is missing")
-    return tuple(said.facts["classes"][(number,)].values[1] for number in numbers)
+    return tuple(said.facts["classes"][(number,)][1] for number in numbers)
 
 
-def _build_class_rules(
-    said: Statements, class_of_name: dict[str, int], atom_of_predicate: dict[str, int]
-) -> tuple[ClassRule, ...]:
-    facts = said.facts["rule"]
+def _build_class_rules(said: Statements, class_of_name: dict[str, int], bodies: "_Bodies") -> tuple[ClassRule, ...]:
+    facts, supports = said.facts["rule"], said.facts["support"]
     for number in range(1, len(facts) + 1):
         if (number,) not in facts:
             raise ProgramError(
                 f"{said.source}: rules are numbered from 1 without gaps, and rule({number},...) is missing; "
                 f"give that number to another rule, in 'rule' and in 'fires'"
             )
-    _check_keys(said, "support", "rule", {number for (number,) in facts})
-    _check_keys(said, "also", "rule", {number for (number,) in facts})
-    for number, body in said.class_bodies.items():
-        if (number,) not in facts:
-            raise said.error(body.at, f"fires(X,{number}) has no fact rule({number},CLASS,WEIGHT)")
+    for name in ("support", "also"):
+        for number, *_, at in said.facts[name].values():
+            if not 1 <= number <= len(facts):
+                raise said.error(at, f"there is no rule {number}")
+    for number, (start, _) in said.class_bodies.items():
+        if not 1 <= number <= len(facts):
+            raise said.error(start, f"fires(X,{number}) has no fact rule({number},CLASS,WEIGHT)")
     also: dict[int, list[tuple[int, float]]] = {}
-    for fact in said.facts["also"].values():
-        output = _class_named(said, fact, fact.values[1], class_of_name)
-        also.setdefault(fact.values[0], []).append((output, fact.values[2]))
+    for number, name, weight, at in said.facts["also"].values():
+        also.setdefault(number, []).append((_class_named(said, at, name, class_of_name), weight))
     rules = []
     for number in range(1, len(facts) + 1):
-        fact = facts[(number,)]
-        if number not in said.class_bodies:
-            raise said.error(fact.at, f"rule {number} has no body: expected 'fires(X,{number}) :- image(X), ...'")
-        support = said.facts["support"].get((number,))
-        rules.append(
-            ClassRule(
-                head=_class_named(said, fact, fact.values[1], class_of_name),
-                body=_build_body(said, said.class_bodies[number], atom_of_predicate),
-                covered=support.values[1] if support else None,
-                correct=support.values[2] if support else None,
-                weight=fact.values[2],
-                also=tuple(sorted(also.get(number, []))),
-            )
-        )
+        _, name, weight, at = facts[(number,)]
+        head = _class_named(said, at, name, class_of_name)
+        body = said.class_bodies.get(number)
+        if body is None:
+            raise said.error(at, f"rule {number} has no body: expected 'fires(X,{number}) :- image(X), ...'")
+        _, covered, correct, _ = supports.get((number,), _NO_SUPPORT)
+        votes = tuple(sorted(also[number])) if number in also else ()
+        rules.append(ClassRule(head, bodies.build(body), covered, correct, weight, votes))
     return tuple(rules)
 
 
 def _build_kernel_rules(
-    said: Statements, atom_of_predicate: dict[str, int]
+    said: Statements, atom_of_predicate: dict[str, int], bodies: "_Bodies"
 ) -> tuple[tuple[Rule, ...], tuple[int, ...]]:
     """The rules for kernels as they stand, and the atoms whose rules say where they are false."""
+    supports = said.facts["kernel_support"]
     rules = []
     counts: dict[str, int] = {}
     place_of_head: dict[str, int] = {}  # k_g_5 or n_k_g_5 -> its first rule
     closed: dict[str, int] = {}  # k_g_5 -> its rule `k_g_5(X) :- image(X), not n_k_g_5(X).`
-    for (_, written, at), body in said.kernel_bodies:
+    for written, at, body in said.kernel_rules:
         is_negated, predicate = _split_negated(written)
         head = _atom_named(said, at, predicate, atom_of_predicate)
-        if not is_negated and [literal[:2] for literal in find_literals(body)] == [(True, NEGATED + predicate)]:
+        if not is_negated and bodies.mention_only(body, NEGATED + predicate):
             if predicate in closed:
                 raise said.error(at, f"a second rule '{close_negated(predicate)}'; remove one")
             closed[predicate] = at
             continue
         place_of_head.setdefault(written, at)
         counts[predicate] = number = counts.get(predicate, 0) + 1
-        support = said.facts["kernel_support"].get((predicate, number))
-        covered, correct = support.values[2:] if support else (None, None)
-        rules.append(Rule(head, _build_body(said, body, atom_of_predicate), covered, correct))
-    for (predicate, number), fact in said.facts["kernel_support"].items():
+        *_, covered, correct, _ = supports.get((predicate, number), _NO_SUPPORT)
+        rules.append(Rule(head, bodies.build(body), covered, correct))
+    for predicate, number, *_, at in supports.values():
         if not 1 <= number <= counts.get(predicate, 0):
-            raise said.error(fact.at, f"there is no rule {number} for '{predicate}'")
+            raise said.error(at, f"there is no rule {number} for '{predicate}'")
     for written, at in place_of_head.items():
         is_negated, predicate = _split_negated(written)
         if is_negated and predicate not in closed and predicate not in place_of_head:
@@ -172,24 +166,45 @@ def _build_kernel_rules(
 
 def _build_labels(said: Statements, atom_of_predicate: dict[str, int]) -> tuple[tuple[int, str], ...]:
     labels = (
-        (_atom_named(said, fact.at, fact.values[0], atom_of_predicate), fact.values[1])
-        for fact in said.facts["label"].values()
+        (_atom_named(said, at, predicate, atom_of_predicate), label)
+        for predicate, label, at in said.facts["label"].values()
     )
     return tuple(sorted(labels))
 
 
-def _build_body(said: Statements, body: Token, atom_of_predicate: dict[str, int]) -> tuple[int, ...]:
-    literals = []
-    for negated, predicate, at in find_literals(body):
-        atom = atom_of_predicate.get(predicate)
-        if atom is None:
-            is_negated, kernel = _split_negated(predicate)
-            if is_negated and kernel in atom_of_predicate:
-                instead = f"{kernel}(X)" if negated else f"not {kernel}(X)"
-                raise said.error(at, f"'{predicate}' stands in '{close_negated(kernel)}' alone; write '{instead}'")
-            atom = _atom_named(said, at, predicate, atom_of_predicate)
-        literals.append(~atom if negated else atom)
-    return tuple(literals)
+class _Bodies:
+    """From the text of a body to its literals."""
+
+    def __init__(self, said: Statements, atom_of_predicate: dict[str, int]) -> None:
+        self.said = said
+        self.atom_of_predicate = atom_of_predicate
+        # Each literal as the printer spells it: a large program is read at the speed of this look-up.
+        self.literal_of = {f"{predicate}(X)": atom for predicate, atom in atom_of_predicate.items()}
+        self.literal_of |= {f"not {predicate}(X)": ~atom for predicate, atom in atom_of_predicate.items()}
+
+    def build(self, body: Body) -> tuple[int, ...]:
+        start, end = body
+        parts = self.said.text[start:end].split(", ")
+        try:
+            if parts[0] == "image(X)":
+                return tuple(map(self.literal_of.__getitem__, parts[1:]))
+        except KeyError:  # spelled otherwise, or wrong
+            pass
+        return tuple(self._build_literal(*literal) for literal in find_literals(self.said, body))
+
+    def mention_only(self, body: Body, predicate: str) -> bool:
+        """Whether the body is `image(X), not predicate(X)`."""
+        if self.said.text.find(predicate, *body) < 0:
+            return False
+        return [literal[:2] for literal in find_literals(self.said, body)] == [(True, predicate)]
+
+    def _build_literal(self, negated: bool, predicate: str, at: int) -> int:
+        is_false, kernel = _split_negated(predicate)
+        if is_false and kernel in self.atom_of_predicate:
+            instead = f"{kernel}(X)" if negated else f"not {kernel}(X)"
+            raise self.said.error(at, f"'{predicate}' stands in '{close_negated(kernel)}' alone; write '{instead}'")
+        atom = _atom_named(self.said, at, predicate, self.atom_of_predicate)
+        return ~atom if negated else atom
 
 
 def _split_negated(predicate: str) -> tuple[bool, str]:
@@ -208,16 +223,11 @@ def _atom_named(said: Statements, at: int, predicate: str, atom_of_predicate: di
     return atom
 
 
-def _class_named(said: Statements, fact: Fact, name: str, class_of_name: dict[str, int]) -> int:
-    if name not in class_of_name:
-        raise said.error(fact.at, f"'{name}' is not a class of this program{suggest_nearest(name, class_of_name)}")
-    return class_of_name[name]
-
-
-def _check_keys(said: Statements, name: str, what: str, known: set[int]) -> None:
-    for (number, *_), fact in said.facts[name].items():
-        if number not in known:
-            raise said.error(fact.at, f"there is no {what} {number}")
+def _class_named(said: Statements, at: int, name: str, class_of_name: dict[str, int]) -> int:
+    output = class_of_name.get(name)
+    if output is None:
+        raise said.error(at, f"'{name}' is not a class of this program{suggest_nearest(name, class_of_name)}")
+    return output
 
 
 def _check_decision_rules(said: Statements, program: Program) -> None:

@@ -1,7 +1,7 @@
 """Text to facts, rules and directives, each with its place; nothing here knows what they mean together."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,8 +16,7 @@ _NAME = r"[a-z][A-Za-z0-9_]*"
 _ARGUMENT = rf"(?:{_STRING}|{_NUMBER}|{_NAME})"
 _LITERAL = rf"(?:not{_SPACE}+)?{_NAME}{_SPACE}*\({_SPACE}*X{_SPACE}*\)"
 _COMMA = rf"{_SPACE}*,{_SPACE}*"
-# Comments are blanked before. A whole fact and a whole body are one token each: a large program is read at the speed
-# of this expression.
+# Comments are blanked before. A whole fact and a whole body are one token each.
 _TOKEN = re.compile(
     rf"""(?P<space>{_SPACE}+)
       |(?P<literals>{_LITERAL}(?:{_COMMA}{_LITERAL})*)
@@ -33,8 +32,9 @@ _TOKEN = re.compile(
 )
 _ARGUMENTS = re.compile(_ARGUMENT)
 _LITERALS = re.compile(rf"(not{_SPACE}+)?({_NAME}){_SPACE}*\({_SPACE}*X{_SPACE}*\)")
-_COMMENTS = re.compile(rf'{_STRING}|"|%\*(?:[^*]|\*(?!%))*(?:\*%)?|%[^\n]*')
-_FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+# What follows a quote that starts no string is not looked at: the quote itself will be refused.
+_COMMENTS = re.compile(rf'{_STRING}|"[^\n]*|%\*(?:[^*]|\*(?!%))*+(?:\*%)?|%[^\n]*')
+_FLOAT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 # name -> (kinds of its arguments, how many of them are the key that may occur once)
 _FACTS: dict[str, tuple[tuple[str, ...], int]] = {
@@ -55,6 +55,41 @@ _FACTS: dict[str, tuple[tuple[str, ...], int]] = {
     "base": (("string", "weight"), 1),
 }
 
+# kind of argument -> how the printer writes it, and how that is read. Any other spelling is left to `_read_argument`.
+_PRINTED_NUMBER = r"-?(?:0|[1-9][0-9]{0,8})"
+_PRINTED_FLOAT = rf'"{_FLOAT.pattern}"'
+_PRINTED: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "number": (_PRINTED_NUMBER, int),
+    "string": (_STRING, unquote),
+    "name": (_NAME, str),
+    "float": (_PRINTED_FLOAT, lambda text: float(text[1:-1])),
+    "weight": (
+        f"{_PRINTED_NUMBER}|{_PRINTED_FLOAT}",
+        lambda text: float(text[1:-1]) if text[0] == '"' else int(text),
+    ),
+}
+_PRINTED_FACTS = "|".join(
+    rf"(?P<{name}>{name}\({','.join(f'({_PRINTED[kind][0]})' for kind in kinds)}\))\."
+    for name, (kinds, _) in _FACTS.items()
+)
+_PRINTED_BODY = rf"image\(X\)(?:,[ ](?:not[ ])?{_NAME}\(X\))*+"
+# One statement, read at the speed of this expression where it is spelled as the printer does. Any other is `unusual`:
+# all up to its full stop, to a quote that starts no string, or to the end of the text.
+_STATEMENT = re.compile(
+    rf"""{_SPACE}*+(?:
+       {_PRINTED_FACTS}
+      |(?P<class_rule>fires\(X,({_PRINTED_NUMBER})\)[ ]:-[ ]({_PRINTED_BODY}))\.
+      |(?P<kernel_rule>({_NAME})\(X\)[ ]:-[ ]({_PRINTED_BODY}))\.
+      |(?P<unusual>(?:[^".]++|{_STRING})*+(?:\.|"|\Z))
+    )""",
+    re.VERBOSE,
+)
+# fact -> the group of each argument in `_STATEMENT`, and what reads it
+_READERS = {
+    name: tuple((_STATEMENT.groupindex[name] + i, _PRINTED[kind][1]) for i, kind in enumerate(kinds, 1))
+    for name, (kinds, _) in _FACTS.items()
+}
+
 
 class Token(NamedTuple):
     kind: str
@@ -62,9 +97,10 @@ class Token(NamedTuple):
     at: int  # offset in the text
 
 
-class Fact(NamedTuple):
-    values: tuple[Any, ...]
-    at: int
+# What a large program has many of are plain tuples: those of numbers and strings are nothing to the garbage collector.
+Fact = tuple[Any, ...]  # its arguments, then its place
+Body = tuple[int, int]  # it is `text[start:end]`: bodies are most of a large text
+KernelRule = tuple[str, int, Body]  # the head's predicate, its place, the body
 
 
 @dataclass
@@ -74,8 +110,8 @@ class Statements:
     text: str
     source: str
     facts: dict[str, dict[tuple[Any, ...], Fact]] = field(default_factory=lambda: {name: {} for name in _FACTS})
-    class_bodies: dict[int, Token] = field(default_factory=dict)  # by the rule's number
-    kernel_bodies: list[tuple[Token, Token]] = field(default_factory=list)  # the head's predicate, the body
+    class_bodies: dict[int, Body] = field(default_factory=dict)  # by the rule's number
+    kernel_rules: list[KernelRule] = field(default_factory=list)
     other_rules: dict[str, int] = field(default_factory=dict)  # as written, without spaces -> place
 
     def error(self, at: int, message: str) -> ProgramError:
@@ -83,6 +119,18 @@ class Statements:
         line = self.text.count("\n", 0, at) + 1
         column = at - self.text.rfind("\n", 0, at)
         return ProgramError(f"{self.source}:{line}:{column}: {message}")
+
+    def add_fact(self, name: str, values: list[Any], at: int) -> None:
+        fact = (*values, at)
+        key = fact[: _FACTS[name][1]]
+        if self.facts[name].setdefault(key, fact) is not fact:
+            what = f"{name}({','.join(map(str, key))},...)" if key else name
+            raise self.error(at, f"a second fact {what}; only one can hold, remove the other")
+
+    def add_class_body(self, number: int, at: int, body: Body) -> None:
+        if number in self.class_bodies:
+            raise self.error(at, f"a second body for class rule {number}; give it a number of its own")
+        self.class_bodies[number] = body
 
 
 def read_statements(text: str, source: str) -> Statements:
@@ -92,49 +140,76 @@ def read_statements(text: str, source: str) -> Statements:
         ProgramError: a syntax error, or something said twice, with its line and column.
     """
     said = Statements(text, source)
-    said.text = _COMMENTS.sub(lambda match: _blank_comment(said, match), text)
-    for statement in _split_statements(said):
-        first = statement[0]
-        if first.kind == "fact" and len(statement) == 2:
-            _read_fact(said, first)
-        elif first.kind in {"fires", "literals"}:
-            _read_rule(said, statement)
-        elif first.kind == "directive":
-            _check_directive(said, statement)
-        elif any(token.text == ":-" for token in statement) and first.text not in _FACTS:
-            written = re.sub(_SPACE, "", said.text[first.at : statement[-1].at + 1])
-            if written in said.other_rules:
-                raise said.error(first.at, "this rule stands above already; remove one")
-            said.other_rules[written] = first.at
+    said.text = _blank_comments(said)
+    for match in _STATEMENT.finditer(said.text):
+        kind = match.lastgroup
+        if kind in _READERS:
+            said.add_fact(kind, [read(match[group]) for group, read in _READERS[kind]], match.start(kind))
+        elif kind == "kernel_rule":
+            first = _STATEMENT.groupindex[kind]
+            said.kernel_rules.append((match[first + 1], match.start(kind), match.span(first + 2)))
+        elif kind == "class_rule":
+            first = _STATEMENT.groupindex[kind]
+            said.add_class_body(int(match[first + 1]), match.start(kind), match.span(first + 2))
         else:
-            raise _explain_fact(said, statement)
+            _read_unusual(said, list(_split_tokens(said, *match.span())))
     return said
 
 
-def find_literals(body: Token) -> Iterator[tuple[bool, str, int]]:
+def find_literals(said: Statements, body: Body) -> Iterator[tuple[bool, str, int]]:
     """Whether negated, predicate, and place of each literal of a body but `image(X)`."""
-    for match in _LITERALS.finditer(body.text):
+    for match in _LITERALS.finditer(said.text, *body):
         if match[2] != "image" or match[1]:
-            yield match[1] is not None, match[2], body.at + match.start(2)
+            yield match[1] is not None, match[2], match.start(2)
 
 
-def _blank_comment(said: Statements, match: re.Match[str]) -> str:
-    """Spaces in the place of a comment, so that what follows stays where it is; strings stay."""
-    text = match[0]
-    if text[0] == '"':
-        return text
-    if text.startswith("%*") and (not text.endswith("*%") or len(text) < 4 or "%" in text[2:-1]):
-        raise said.error(
-            match.start(), "this comment has no end '*%', or holds another '%'; write lines with % instead"
-        )
-    return re.sub(r"[^\n]", " ", text)
+def _blank_comments(said: Statements) -> str:
+    """The text with spaces in the place of comments, so that what follows stays where it is; strings stay."""
+    text = said.text
+    parts, n_copied, at = [], 0, 0
+    while (percent := text.find("%", at)) >= 0:
+        # No string goes past the end of its line, so none is open where the line of a '%' begins.
+        for match in _COMMENTS.finditer(text, max(at, text.rfind("\n", at, percent) + 1)):
+            if (comment := match[0])[0] == "%":
+                if comment.startswith("%*") and (
+                    not comment.endswith("*%") or len(comment) < 4 or "%" in comment[2:-1]
+                ):
+                    raise said.error(
+                        match.start(), "this comment has no end '*%', or holds another '%'; write lines with % instead"
+                    )
+                blank = "\n".join(" " * len(line) for line in comment.split("\n"))
+                parts += [text[n_copied : match.start()], blank]
+                n_copied = match.end()
+            if (at := match.end()) > percent:
+                break
+    return "".join([*parts, text[n_copied:]])
 
 
-def _split_statements(said: Statements) -> Iterator[list[Token]]:
-    """The tokens of each statement, its full stop included."""
-    text, at = said.text, 0
-    statement: list[Token] = []
-    while at < len(text):
+def _read_unusual(said: Statements, statement: list[Token]) -> None:
+    """A statement that is not spelled as the printer does, or that is wrong."""
+    if not statement:  # the end of the text
+        return
+    first = statement[0]
+    if first.kind == "fact" and len(statement) == 2:
+        _read_fact(said, first)
+    elif first.kind in {"fires", "literals"}:
+        _read_rule(said, statement)
+    elif first.kind == "directive":
+        _check_directive(said, statement)
+    elif any(token.text == ":-" for token in statement) and first.text not in _FACTS:
+        written = re.sub(_SPACE, "", said.text[first.at : statement[-1].at + 1])
+        if written in said.other_rules:
+            raise said.error(first.at, "this rule stands above already; remove one")
+        said.other_rules[written] = first.at
+    else:
+        raise _explain_fact(said, statement)
+
+
+def _split_tokens(said: Statements, at: int, end: int) -> Iterator[Token]:
+    """The tokens of the statement that is `text[at:end]`, its full stop included."""
+    text = said.text
+    token = None
+    while at < end:
         match = _TOKEN.match(text, at)
         if match is None:
             hint = '; a string ends on its line and knows \\\\, \\" and \\n alone' if text[at] == '"' else ""
@@ -143,14 +218,10 @@ def _split_statements(said: Statements) -> Iterator[list[Token]]:
         kind = match.lastgroup or ""
         if kind != "space":
             token = Token(kind, match.group(), at)
-            statement.append(token)
-            if token.text == ".":
-                yield statement
-                statement = []
+            yield token
         at = match.end()
-    if statement:
-        last = statement[-1]
-        raise said.error(last.at, f"expected '.' after {_shorten(last)}, not the end of the text")
+    if token is not None and token.text != ".":
+        raise said.error(token.at, f"expected '.' after {_shorten(token)}, not the end of the text")
 
 
 def _check_directive(said: Statements, statement: list[Token]) -> None:
@@ -164,18 +235,14 @@ def _read_fact(said: Statements, fact: Token) -> None:
     name = name.rstrip()
     if name not in _FACTS:
         raise said.error(fact.at, f"'{name}' is not a fact of a program{suggest_nearest(name, _FACTS)}")
-    kinds, n_keys = _FACTS[name]
+    kinds, _ = _FACTS[name]
     given = list(_ARGUMENTS.finditer(fact.text, len(name)))
     if len(given) != len(kinds):
         raise said.error(fact.at, f"{name} takes {len(kinds)} arguments ({', '.join(kinds)}), not {len(given)}")
-    values = tuple(
+    values = [
         _read_argument(said, fact.at + match.start(), match[0], kind) for match, kind in zip(given, kinds, strict=True)
-    )
-    key = values[:n_keys]
-    if key in said.facts[name]:
-        what = f"{name}({','.join(map(str, key))},...)" if key else name
-        raise said.error(fact.at, f"a second fact {what}; only one can hold, remove the other")
-    said.facts[name][key] = Fact(values, fact.at)
+    ]
+    said.add_fact(name, values, fact.at)
 
 
 def _read_argument(said: Statements, at: int, text: str, kind: str) -> Any:
@@ -212,17 +279,16 @@ def _read_rule(said: Statements, statement: list[Token]) -> None:
         raise said.error(end.at, f"expected ',' or '.', not {_shorten(end)}")
     if not any(name == "image" and not negation for negation, name in _LITERALS.findall(body.text)):
         raise said.error(body.at, "this body lacks 'image(X)', which every body starts with")
+    span = (body.at, body.at + len(body.text))
     if head.kind == "literals":
         heads = _LITERALS.findall(head.text)
         if len(heads) > 1 or heads[0][0]:
             raise said.error(head.at, f"the head of a rule is one kernel, not negated: {_shorten(head)}")
-        said.kernel_bodies.append((Token("name", heads[0][1], head.at), body))
+        said.kernel_rules.append((heads[0][1], head.at, span))
         return
     at = head.at + head.text.index(",") + 1
     number = _read_argument(said, at, head.text[head.text.index(",") + 1 : -1].strip(), "number")
-    if number in said.class_bodies:
-        raise said.error(head.at, f"a second body for class rule {number}; give it a number of its own")
-    said.class_bodies[number] = body
+    said.add_class_body(number, head.at, span)
 
 
 def _explain_fact(said: Statements, statement: list[Token]) -> ProgramError:
