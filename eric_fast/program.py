@@ -1,6 +1,7 @@
 """`Program`: a stratified logic program over the kernels of a network, immutable and validated."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -337,7 +338,7 @@ def _unique_weights(program: Program) -> set[float]:
 
 def _check_names(kind: str, names: Sequence[str]) -> None:
     if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, count in Counter(names).items() if count > 1)
         raise ProgramError(f"two of the {kind} names are {twice!r}; they must differ")
     for name in names:
         if not name:

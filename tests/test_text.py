@@ -1,4 +1,5 @@
 import re
+import tracemalloc
 from dataclasses import replace
 
 import clingo
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 from eric_fast.errors import ProgramError
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.quantiser import InputAtom, Quantiser
-from eric_fast.text import load_program, parse_program, print_program, save_program
-from eric_fast.text.names import name_predicates, quote, unquote
+from eric_fast.text import load_program, parse_program, print_program, reader, save_program
+from eric_fast.text.names import decision_rules, name_predicates, quote, unquote
 from tests.make_programs import programs, programs_with_bits
 from tests.oracles import interpret, run_clingo
 
@@ -192,6 +193,99 @@ def test_hostile_texts_are_refused_in_linear_time(text):
     with pytest.raises(ProgramError) as caught:
         parse_program(text)
     assert len(str(caught.value)) < 300
+
+
+MILLION = 10**6  # where an expression that backtracks, or a search that starts anew, would take hours
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("% a comment\n" * MILLION + "@", "program:1000001:1: unexpected '@'"),
+        ("%*" + "*" * MILLION, "program:1:1: this comment has no end"),
+        ('"' + '\\"' * MILLION, "program:1:1: unexpected '\"'"),
+        ('label(k_f_0,"%' + '\\"' * MILLION, "program:1:13: unexpected '\"'"),
+        ('"x"' * (MILLION // 10) + "%", "program:1:299998: expected '.' after"),
+        ('label(k_f_0,"' + "%" * MILLION + '"', "program:1:13: expected '.' after '\"%%%"),
+        ("a(" + "1," * (MILLION // 10), "program:1:200002: expected '.' after ','"),
+        ("a" * MILLION + "(1).", "program:1:1: 'aaa.* [.]{3} .*'fingerprint'"),
+        (
+            TEXT + "k_f_0(X) :- image(X), k_" + "f" * MILLION + "(X).",
+            "program:34:23: 'k_fff.* [.]{3} .*; there are 'k_f_0'",
+        ),
+        (f'kernel(k_f_0,"f",0,">","{"1" * MILLION}x").', 'program:1:24: "111.* is not a number; write one'),
+        (TEXT + f'default("{"n" * MILLION}").', "a second fact default"),
+        (TEXT.replace('default("é")', f'default("{"n" * MILLION}")'), "program:17:1: 'nnn.* is not a class"),
+        ("k_f_0(X) :- image(X)" + ", k_f_1(X)" * MILLION, "program:1:13: expected '.' after 'image"),
+        ("k_f_0(X) :- image(X)" + ", k_f_1(X)" * MILLION + ";", "program:1:10000021: expected '.' after ';'"),
+        ("not " * (MILLION // 10), "program:1:399997: expected '.' after 'not'"),
+        ("a(1)\r\n" * (MILLION // 10), "program:100000:1: expected '.' after"),
+        ("\r\n" * MILLION, "program: not a program of format 1"),
+        (
+            "".join(f'classes({i},"{i % 99_999}").\n' for i in range(MILLION // 10)) + "format(1).",
+            "class names are '0'",
+        ),
+        ("".join(f'classes({i + 1},"{i}").\n' for i in range(MILLION // 10)) + "format(1).", "; 0 is missing"),
+    ],
+    ids=range(19),
+)
+def test_long_texts_are_refused_with_one_line(text, message):
+    with pytest.raises(ProgramError, match=message) as caught:
+        parse_program(text)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_statement_of_ten_megabytes_is_read():
+    program = parse_program(change(", k_f_0(X), not k_g_0(X)", ", k_f_0(X), not k_g_0(X)" * (MILLION // 2)))
+    assert program.class_rules[0].body == (0, ~3) * (MILLION // 2)
+
+
+def test_a_text_may_end_without_a_newline_or_in_a_comment():
+    assert parse_program(TEXT.rstrip("\n")) == PROGRAM
+    assert parse_program(TEXT + "% the end") == PROGRAM
+    assert parse_program(TEXT + "%* the\nend *%") == PROGRAM
+
+
+@given(programs())
+def test_what_the_printer_writes_is_read_in_one_step(program):
+    """Directives and the rules that decide are few; all else must match the one expression, or reading is slow."""
+    unusual = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "read_unusual", lambda said, at, end: unusual.append(said.text[at:end].strip()))
+        reader.read_statements(print_program(program), "p.lp")
+    fixed = {*decision_rules("first", integer_weights=True), *decision_rules("vote", integer_weights=True), ""}
+    assert {text for text in unusual if not text.startswith("#defined ")} <= fixed
+
+
+@given(
+    st.integers(0, len(TEXT) - 1), st.sampled_from(['"', "(", ")", ".", ",", "X", "0", "-", " ", "%", ":-", "\n", ""])
+)
+@hypothesis_settings(max_examples=500)
+def test_other_spellings_mean_the_same_and_are_refused_alike(at, replacement):
+    """A space before each full stop sends a statement through the tokens."""
+
+    def read(text):
+        try:
+            return parse_program(text)
+        except ProgramError as error:
+            return re.sub(r"^program:[0-9]+:[0-9]+", "", str(error))
+
+    text = TEXT[:at] + replacement + TEXT[at + 1 :]
+    assert read(text) == read(text.replace(").", ") ."))
+
+
+def test_memory_is_in_proportion():
+    def peak_of(n_rules):
+        rules = tuple(ClassRule(number % 2, (0, ~1, 3) * 2, number, number) for number in range(n_rules))
+        text = print_program(replace(PROGRAM, class_rules=rules, kernel_rules=(Rule(3, (0, ~1), 5, 5),) * n_rules))
+        tracemalloc.start()
+        parse_program(text)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak / len(text)
+
+    assert peak_of(16_000) < 1.2 * peak_of(4000) < 1.2 * 10
 
 
 NAMES = (

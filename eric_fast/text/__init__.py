@@ -19,14 +19,12 @@ def load_program(path: str | Path) -> Program:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
+        text = path.read_bytes().decode("utf-8")
     except OSError as error:
         raise ProgramError(f"{path} can't be read: {error.strerror}; give the path of a program's file") from error
-    try:
-        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        column = error.start - content.rfind(b"\n", 0, error.start)
+        line = error.object.count(b"\n", 0, error.start) + 1
+        column = error.start - error.object.rfind(b"\n", 0, error.start)
         raise ProgramError(f"{path}:{line}:{column}: not UTF-8, so not a program's text file") from error
     return parse_program(text, str(path))
 

@@ -7,7 +7,8 @@ from eric_fast.errors import ProgramError, suggest_nearest
 from eric_fast.program import ClassRule, Program, Rule, has_integer_weights
 from eric_fast.quantiser import InputAtom, Quantiser
 from eric_fast.text.names import FORMAT, NEGATED, close_negated, decision_rules
-from eric_fast.text.reader import Body, Fact, Statements, find_literals, read_statements
+from eric_fast.text.reader import read_statements
+from eric_fast.text.statements import Body, Fact, Statements, find_literals, shorten_message
 
 _NO_SUPPORT = (0, None, None, 0)  # of a rule without a fact about it: covered and correct are in the middle
 
@@ -57,7 +58,7 @@ def parse_program(text: str, source: str = "program") -> Program:
         for predicate, at, _ in said.kernel_rules:
             if error.atom is not None and atom_of_predicate[_split_negated(predicate)[1]] == error.atom:
                 raise said.error(at, str(error)) from error
-        raise ProgramError(f"{source}: {error}") from error
+        raise ProgramError(f"{source}: {shorten_message(str(error))}") from error
     _check_decision_rules(said, program)
     return program
 
@@ -89,11 +90,11 @@ def _build_atoms(said: Statements) -> tuple[tuple[InputAtom, ...], dict[str, int
 
 
 def _build_classes(said: Statements) -> tuple[str, ...]:
-    numbers = sorted(number for (number,) in said.facts["classes"])
-    if numbers != list(range(len(numbers))):
-        missing = next(i for i in range(len(numbers)) if i not in numbers)
-        raise ProgramError(f"{said.source}: classes are numbered from 0 without gaps; {missing} is missing")
-    return tuple(said.facts["classes"][(number,)][1] for number in numbers)
+    facts = said.facts["classes"]
+    for number in range(len(facts)):
+        if (number,) not in facts:
+            raise ProgramError(f"{said.source}: classes are numbered from 0 without gaps; {number} is missing")
+    return tuple(facts[(number,)][1] for number in range(len(facts)))
 
 
 def _build_class_rules(said: Statements, class_of_name: dict[str, int], bodies: "_Bodies") -> tuple[ClassRule, ...]:
