@@ -1,0 +1,155 @@
+"""Sample-major bits, where trees grow: one sample's atoms lie together in a row; and counts of the atoms over rows.
+
+A row is 1, 2, 4 or a multiple of 8 words of 64 atoms: one vector, or several of 512 bits. One more row, the last, is
+all false and fills up what is counted in sixteens.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+_I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+_MOST_BLOCKS = 255  # a counter of 8 bits holds no more
+
+
+@intrinsic
+def count_ones(typing: Any, word: Any) -> Any:
+    """The bits that are 1 in a uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.call(builder.module.declare_intrinsic("llvm.ctpop", [ir.IntType(64)]), arguments)
+
+    return types.uint64(types.uint64), generate
+
+
+def count_row_words(n_atoms: int) -> int:
+    """64-bit words in a sample's row of this many atoms."""
+    words = max(1, -(-n_atoms // 64))
+    return next((narrow for narrow in (1, 2, 4) if words <= narrow), -(-words // 8) * 8)
+
+
+@njit(nogil=True, cache=True)
+def transpose_words(
+    columns: NDArray[np.uint64], n_samples: Any, first: Any, last: Any, rows: NDArray[np.uint64]
+) -> None:
+    """Words `first` to `last` of atom-major columns `[n_atoms, n_words]` into `rows` `[n_samples + 1, row_words]`."""
+    n_atoms = len(columns)
+    block = np.empty(64, np.uint64)
+    for w in range(first, last):
+        n = min(64, n_samples - 64 * w)
+        for group in range(rows.shape[1]):
+            for j in range(64):
+                atom = 64 * group + j
+                block[j] = columns[atom, w] if atom < n_atoms else np.uint64(0)
+            # Swap ever smaller off-diagonal squares: bit s of word a becomes bit a of word s.
+            half, mask = 32, np.uint64(0x00000000FFFFFFFF)
+            while half:
+                shift = np.uint64(half)
+                for top in range(0, 64, 2 * half):
+                    for k in range(top, top + half):
+                        swap = ((block[k] >> shift) ^ block[k + half]) & mask
+                        block[k] ^= swap << shift
+                        block[k + half] ^= swap
+                half >>= 1
+                mask ^= mask << np.uint64(half)
+            for s in range(n):
+                rows[64 * w + s, group] = block[s]
+
+
+def _make_adder(width: int) -> Any:
+    """The loop that adds `n_blocks` times sixteen rows of `width` words to int32 counts, in registers throughout.
+
+    Sixteen rows go through a tree of carry-save adders into four vectors (a bit of weight 1, 2, 4, 8 for each atom)
+    and a carry of weight 16, which is added to a counter of 8 bits for each atom; so at most 255 blocks.
+    """
+    row = ir.VectorType(_I64, width)
+    flags = ir.VectorType(ir.IntType(1), 64 * width)
+    octets = ir.VectorType(_I8, 64 * width)
+    counts = ir.VectorType(_I32, 64 * width)
+
+    def add(builder: Any, a: Any, b: Any, c: Any) -> tuple[Any, Any]:
+        carry = builder.or_(builder.and_(a, b), builder.and_(c, builder.or_(a, b)))
+        return builder.xor(builder.xor(a, b), c), carry
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        rows, stride, order, n_blocks, out = arguments
+        planes = [cgutils.alloca_once_value(builder, ir.Constant(row, None)) for _ in range(4)]
+        sixteens = cgutils.alloca_once_value(builder, ir.Constant(octets, None))
+
+        def load_row(number: Any) -> Any:
+            place = builder.inttoptr(builder.add(order, builder.mul(number, _I64(4))), _I32.as_pointer())
+            sample = builder.zext(builder.load(place), _I64)
+            pointer = builder.inttoptr(builder.add(rows, builder.mul(sample, stride)), row.as_pointer())
+            loaded = builder.load(pointer)
+            loaded.align = 8
+            return loaded
+
+        with cgutils.for_range(builder, n_blocks, intp=_I64) as loop:
+            first = builder.mul(loop.index, _I64(16))
+            pending: list[list[Any]] = [[load_row(builder.add(first, _I64(i))) for i in range(16)]]
+            for plane in planes:
+                held, carries = builder.load(plane), []
+                for a, b in zip(pending[-1][::2], pending[-1][1::2], strict=True):
+                    held, carry = add(builder, held, a, b)
+                    carries.append(carry)
+                builder.store(held, plane)
+                pending.append(carries)
+            (carry,) = pending[-1]
+            more = builder.zext(builder.bitcast(carry, flags), octets)
+            builder.store(builder.add(builder.load(sixteens), more), sixteens)
+
+        total = builder.shl(builder.zext(builder.load(sixteens), counts), ir.Constant(counts, [4] * (64 * width)))
+        for shift, plane in enumerate(planes):
+            bits = builder.zext(builder.bitcast(builder.load(plane), flags), counts)
+            total = builder.add(total, builder.shl(bits, ir.Constant(counts, [shift] * (64 * width))))
+        pointer = builder.inttoptr(out, counts.as_pointer())
+        before = builder.load(pointer)
+        before.align = 4
+        builder.store(builder.add(before, total), pointer).align = 4
+        return context.get_dummy_value()
+
+    def adder(typing: Any, rows: Any, stride: Any, order: Any, n_blocks: Any, out: Any) -> Any:
+        return types.void(types.uint64, types.int64, types.uint64, types.int64, types.uint64), generate
+
+    return intrinsic(adder)
+
+
+_add_1, _add_2, _add_4, _add_8 = (_make_adder(width) for width in (1, 2, 4, 8))
+
+
+@njit(nogil=True, cache=True)
+def count_rows(
+    rows: NDArray[np.uint64], order: NDArray[np.uint32], start: Any, end: Any, out: NDArray[np.int32]
+) -> None:
+    """out[:] = in how many of the rows `order[start:end]` each atom is true; int32 `[64 * row_words]`."""
+    out[:] = 0
+    tail = np.empty(16, np.uint32)
+    whole = (end - start) // 16
+    rest = start + 16 * whole
+    for i in range(16):
+        tail[i] = order[rest + i] if rest + i < end else len(rows) - 1
+    for first in range(0, whole, _MOST_BLOCKS):
+        _add_blocks(rows, order[start + 16 * first :], min(_MOST_BLOCKS, whole - first), out)
+    if rest < end:
+        _add_blocks(rows, tail, 1, out)
+
+
+@njit(nogil=True, cache=True)
+def _add_blocks(rows: Any, order: Any, n_blocks: Any, out: Any) -> None:
+    width = rows.shape[1]
+    stride = np.int64(8 * width)
+    base, indices, counts = np.uint64(rows.ctypes.data), np.uint64(order.ctypes.data), np.uint64(out.ctypes.data)
+    if width == 1:
+        _add_1(base, stride, indices, n_blocks, counts)
+    elif width == 2:
+        _add_2(base, stride, indices, n_blocks, counts)
+    elif width == 4:
+        _add_4(base, stride, indices, n_blocks, counts)
+    else:
+        for part in range(width // 8):
+            _add_8(base + np.uint64(64 * part), stride, indices, n_blocks, counts + np.uint64(2048 * part))

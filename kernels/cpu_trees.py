@@ -1,0 +1,112 @@
+"""Counting and growing on the CPU: the targets are shared among threads, one per core."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eric_fast.kernels.cpu_grow import Bits, Space, Weighting, grow_bit, grow_value
+from eric_fast.kernels.cpu_rows import count_ones, count_row_words, transpose_words
+from eric_fast.kernels.fixed_point import make_entropy_table
+from eric_fast.kernels.trees import ENTROPY, NO_LIMIT, Forest, Limits, Report, Samples, Stop, check_count, ignore, join_trees, never_stop
+
+TILE = 8  # masks that share an atom's words while these are in the cache
+NOTHING_KNOWN = np.zeros((0, 0), np.int32)
+
+
+def count(words: Tensor, masks: Tensor) -> Tensor:
+    """As `reference_trees.count`."""
+    check_count(words, masks)
+    columns, rows = _view_words(words), _view_words(masks)
+    out = np.zeros((len(rows), len(columns)), np.int32)
+
+    def count_tile(first: int) -> None:
+        _count_masks(columns, rows[first : first + TILE], out[first : first + TILE])
+
+    with ThreadPoolExecutor(_count_cores()) as pool:
+        list(pool.map(count_tile, range(0, len(rows), TILE)))
+    return torch.from_numpy(out)
+
+
+def grow(
+    samples: Samples, limits: Limits, *, stop: Stop = never_stop, report: Report = ignore, n_threads: int | None = None
+) -> Forest:
+    """As `level_trees.grow`, to the node."""
+    words, n_samples, targets, n_values, weights, value_weights, heaviest = samples
+    columns = _view_words(words)
+    n_atoms = len(columns)
+    rows = np.zeros((n_samples + 1, count_row_words(n_atoms)), np.uint64)
+    transpose_words(columns, n_samples, 0, -(-n_samples // 64), rows)
+    of_value = value_weights.numpy()
+    of_sample = np.zeros(0, np.int32) if weights is None else weights.numpy()
+    weighting = Weighting(of_sample, of_value, weights is not None or bool((of_value != 1).any()))
+    table = make_entropy_table(heaviest if limits.criterion == ENTROPY else 0)
+    binary = targets.dtype == torch.int32
+    values = _view_words(targets) if binary else targets.numpy()
+    grow_one = grow_bit if binary else grow_value
+    knows_roots = binary and not weighting.matters
+    roots = count(words, torch.cat([targets, torch.full_like(targets[:1], -1)])).numpy() if knows_roots else NOTHING_KNOWN
+    bits = Bits(columns, rows, n_samples)
+    trees: dict[int, tuple[Tensor, ...]] = {}
+
+    def grow_some(numbers: Iterator[int]) -> None:
+        n_slots = n_samples.bit_length() + 2 if limits.max_leaves == NO_LIMIT else 1
+        counts = np.empty((n_slots, n_values, 64 * rows.shape[1]), np.int32)
+        order, moved = np.empty(n_samples + 1, np.uint32), np.empty(n_samples // 2 + 1, np.uint32)
+        weighed = np.empty_like(counts) if weighting.matters else counts
+        space = Space(order, moved, np.empty((3, n_atoms)), counts, weighed)
+        for number in numbers:
+            root = roots[[-1, number]] if knows_roots else NOTHING_KNOWN
+            tree = grow_one(bits, values[number], root, weighting, limits, table, space)
+            trees[number] = tuple(map(torch.from_numpy, tree))
+            report(len(trees))
+
+    _share_numbers(grow_some, len(values), stop, n_threads or _count_cores())
+    return join_trees(trees, n_values)
+
+
+def _share_numbers(work: Callable[[Iterator[int]], None], total: int, stop: Stop, n_threads: int) -> None:
+    """Give each thread the next number below `total` whenever it asks for one, until all are taken or `stop` says so."""
+    numbers, halted = iter(range(total)), Event()
+
+    def take_numbers() -> Iterator[int]:
+        while not halted.is_set() and not stop():
+            number = next(numbers, None)
+            if number is None:
+                return
+            yield number
+
+    with ThreadPoolExecutor(min(n_threads, max(total, 1))) as pool:
+        try:
+            for done in [pool.submit(work, take_numbers()) for _ in range(min(n_threads, total))]:
+                done.result()
+        finally:  # an error or Ctrl-C: the other threads end with the tree in hand
+            halted.set()
+
+
+def _count_cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _view_words(words: Tensor) -> NDArray[np.uint64]:
+    view: NDArray[np.uint64] = words.contiguous().numpy().view(np.uint64)
+    return view
+
+
+@njit(nogil=True, cache=True)
+def _count_masks(columns: Any, masks: Any, out: Any) -> None:
+    for a in range(len(columns)):
+        column = columns[a]
+        for m in range(len(masks)):
+            mask = masks[m]
+            n = np.uint64(0)
+            for w in range(len(column)):
+                n += count_ones(column[w] & mask[w])
+            out[m, a] = n

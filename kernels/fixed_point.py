@@ -1,0 +1,29 @@
+"""Numbers that decide how a tree grows, as integers: `n * log2(n)` in fixed point, the same on every machine."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+# One image's entropy is 2**30 here. With this, sums over a tree's node of MAX_WEIGHT stay below 2**63.
+SCALE_BITS = 30
+# The images of one tree at most, each counted as often as it weighs: counts fit 32 bits, squares of counts 64.
+MAX_WEIGHT = 2**27
+TWO_BY_LN2 = 2.8853900817779268
+
+
+def make_entropy_table(most: int) -> NDArray[np.int64]:
+    """int64 `[most + 1]`: `n * log2(n)` for n from 0 to `most`, in units of 2**-30, rounded.
+
+    The logarithm is a series of IEEE additions, multiplications and divisions, each rounded alone: a machine's own
+    `log2` may differ from another's in the last bit, this doesn't.
+    """
+    n = np.arange(most + 1, dtype=np.float64)
+    fraction, exponent = np.frexp(np.maximum(n, 1))  # n = fraction * 2**exponent, fraction in [0.5, 1)
+    small = fraction < np.sqrt(0.5)
+    fraction = np.where(small, fraction * 2, fraction)  # in [0.707, 1.414): the series converges fast
+    x = (fraction - 1) / (fraction + 1)  # ln(fraction) = 2 * (x + x**3 / 3 + x**5 / 5 + ...), |x| < 0.172
+    square = x * x
+    series = np.zeros_like(x)
+    for power in range(25, 0, -2):
+        series = series * square + 1 / power
+    log2 = (exponent - small) + series * x * TWO_BY_LN2
+    return np.rint(n * log2 * 2.0**SCALE_BITS).astype(np.int64)
