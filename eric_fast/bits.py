@@ -83,15 +83,18 @@ class BitMatrix:
         return BitMatrix(self.words.to(device), self.n_samples, self.atoms)
 
     def select_atoms(self, names: Sequence[str]) -> "BitMatrix":
-        """The rows of these atoms, in this order; no copy where they already are the whole."""
+        """The rows of these atoms, in this order; no copy where they lie so already."""
         if tuple(names) == self.atoms:
             return self
         row_of = {name: row for row, name in enumerate(self.atoms)}
         for name in names:
             if name not in row_of:
                 raise EricError(f"there are no bits of '{name}'{suggest_nearest(name, self.atoms)}")
-        rows = torch.tensor([row_of[name] for name in names], dtype=torch.int64, device=self.words.device)
-        return BitMatrix(self.words[rows], self.n_samples, tuple(names))
+        rows = [row_of[name] for name in names]
+        first = rows[0] if rows else 0
+        if rows == list(range(first, first + len(rows))):
+            return BitMatrix(self.words[first : first + len(rows)], self.n_samples, tuple(names))
+        return BitMatrix(self.words[torch.tensor(rows, device=self.words.device)], self.n_samples, tuple(names))
 
     def validate(self) -> None:
         if not isinstance(self.n_samples, int) or self.n_samples < 0 or not isinstance(self.words, Tensor):

@@ -78,6 +78,7 @@ def approximate_model(
         "min_leaf": str(options.min_leaf),
         "max_depth": str(options.max_depth or "none"),
         "max_rules": str(options.max_rules or "none"),
+        **{name: str(value) for name, value in options.list_extras()},
     }
     return replace(program, fingerprint=activations.settings.fingerprint, settings=tuple(settings.items()))
 

@@ -19,8 +19,6 @@ from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantiser import CRITERIA, InputAtom, Quantiser
 
 _OPERATORS = {">": kernels.GREATER, "<=": kernels.LESS_EQUAL, "==": kernels.EQUAL}
-# n * log2(n) in fixed point, coarse enough that the last bits of a machine's own log2 are rarely seen in it
-_LOG_SCALE = 2**20
 
 logger = logging.getLogger(__name__)
 
@@ -155,11 +153,7 @@ def find_best_splits(norms: Tensor, target: Tensor, criterion: str = "entropy") 
     class_of_image = target.numpy()
     totals = np.bincount(class_of_image)
     first_of_class = np.concatenate([[0], np.cumsum(totals)[:-1]])
-    counts = np.arange(n + 1, dtype=np.float64)
-    if criterion == "entropy":
-        table = np.rint(counts * np.log2(np.maximum(counts, 1)) * _LOG_SCALE).astype(np.int64)
-    else:
-        table = np.arange(n + 1, dtype=np.int64) ** 2
+    table = kernels.make_entropy_table(n) if criterion == "entropy" else np.arange(n + 1, dtype=np.int64) ** 2
     thresholds = np.empty(norms.shape[1])
     for k in range(norms.shape[1]):
         values = norms[:, k].numpy()

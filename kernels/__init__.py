@@ -10,11 +10,47 @@ from torch import Tensor
 
 from eric_fast.errors import SettingError
 from eric_fast.kernels import reference
+from eric_fast.kernels.fixed_point import MAX_WEIGHT, make_entropy_table
 from eric_fast.kernels.outcome import Outcome, Request
 from eric_fast.kernels.reference import EQUAL, GREATER, LESS_EQUAL, pack
+from eric_fast.kernels.trees import (
+    ENTROPY,
+    GINI,
+    NO_LIMIT,
+    Forest,
+    Limits,
+    Report,
+    Stop,
+    check_samples,
+    ignore,
+    never_stop,
+)
 from eric_fast.plan import Plan
 
-__all__ = ["ENGINES", "EQUAL", "GREATER", "LESS_EQUAL", "Outcome", "Request", "choose_engine", "evaluate", "pack"]
+__all__ = [
+    "ENGINES",
+    "ENTROPY",
+    "EQUAL",
+    "GINI",
+    "GREATER",
+    "LESS_EQUAL",
+    "MAX_WEIGHT",
+    "NO_LIMIT",
+    "Forest",
+    "Limits",
+    "Outcome",
+    "Report",
+    "Request",
+    "Stop",
+    "choose_engine",
+    "count",
+    "evaluate",
+    "grow",
+    "ignore",
+    "make_entropy_table",
+    "never_stop",
+    "pack",
+]
 
 ENGINES = ("auto", "reference", "cpu", "gpu")
 
@@ -58,3 +94,69 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, *, engine: str = "auto",
     from eric_fast.kernels import gpu
 
     return gpu.evaluate(plan, words, n_samples, request)
+
+
+def count(words: Tensor, masks: Tensor, *, engine: str = "auto") -> Tensor:
+    """In how many samples of each mask each atom is true; see `reference_trees.count`."""
+    name = choose_engine(engine, words.device.type)
+    if name == "reference":
+        from eric_fast.kernels import reference_trees
+
+        return reference_trees.count(words, masks)
+    if name == "cpu":
+        from eric_fast.kernels import cpu_trees
+
+        return cpu_trees.count(words, masks)
+    from eric_fast.kernels import gpu_trees
+
+    return gpu_trees.count(words, masks)
+
+
+def grow(
+    words: Tensor,
+    n_samples: int,
+    targets: Tensor,
+    limits: Limits,
+    *,
+    n_values: int | None = None,
+    weights: Tensor | None = None,
+    value_weights: Tensor | None = None,
+    engine: str = "auto",
+    stop: Stop = never_stop,
+    report: Report = ignore,
+    n_threads: int | None = None,
+) -> Forest:
+    """A decision tree (CART) for every target over the same atoms, decided in integers: the same on every engine.
+
+    A node is split at the atom that lowers its impurity most, the lowest of equals. What a gain is compared in: of
+    entropy, 2**-30 of one sample's bit; of gini, exact fractions inside a node, 2**-30 of a sample between nodes, where
+    `max_leaves` lets the best node go first, the older of equals.
+
+    Args:
+        words: int32 `[n_atoms, n_words]`.
+        targets: int32 words `[n_targets, n_words]` of two values each, or int64 values `[n_targets, n_samples]`.
+        n_values: of int64 targets; one more than the highest by default.
+        weights: integers `[n_samples]`, at least 0: how often each sample counts. What weighs nothing isn't there.
+        value_weights: integers `[n_values]`, which multiply the weights of samples by the value of their target.
+        stop: asked before each tree (on the GPU each batch of trees) from any thread; once true, no other is begun.
+        report: told after each tree how many there are, from any thread.
+        n_threads: on the CPU; one per core by default.
+
+    Raises:
+        EricError: tensors that don't belong together. SettingError: samples that weigh more than 2**27 in all.
+    """
+    name = choose_engine(engine, words.device.type)
+    samples = check_samples(words, n_samples, targets, limits, n_values, weights, value_weights)
+    if name == "cpu":
+        from eric_fast.kernels import cpu_trees
+
+        return cpu_trees.grow(samples, limits, stop=stop, report=report, n_threads=n_threads)
+    from eric_fast.kernels import level_trees
+
+    if name == "reference":
+        from eric_fast.kernels import reference_trees
+
+        return level_trees.grow(samples, limits, reference_trees.count, stop=stop, report=report)
+    from eric_fast.kernels import gpu_trees
+
+    return level_trees.grow(samples, limits, gpu_trees.count, stop=stop, report=report)

@@ -13,7 +13,7 @@ from eric_fast.kernels.trees import NO_LIMIT
 
 
 class Bits(NamedTuple):
-    """The atoms, the same for every target: uint64 columns `[n_atoms, n_words]` and rows `[n_samples + 1, row_words]`."""
+    """The atoms of all targets: uint64 columns `[n_atoms, n_words]`, the same as rows `[n_samples + 1, row_words]`."""
 
     columns: Any
     rows: Any
@@ -37,7 +37,7 @@ class Space(NamedTuple):
 
 
 class Weighting(NamedTuple):
-    """What samples weigh: int32 `of_sample` `[n_samples]` (length 0: all 1) times `of_value` `[n_values]` of their target.
+    """What samples weigh: int32 `of_sample` `[n_samples]` (length 0: all 1) times `of_value` `[n_values]` of theirs.
 
     matters: whether any weight differs from 1.
     """
@@ -56,7 +56,7 @@ SAMPLES, WEIGHT, TRUE_SAMPLES, TRUE_WEIGHT = range(4)
 
 @njit(nogil=True, cache=True)
 def part_samples(column: Any, order: Any, start: Any, end: Any, true_first: Any, n_last: Any, moved: Any) -> None:
-    """Sort `order[start:end]` by the bit of `column`, either side in its old order; the `n_last` on the last wait in `moved`."""
+    """Sort `order[start:end]` by a column's bit, stable on either side; the `n_last` that go last wait in `moved`."""
     flip = np.uint64(0xFFFFFFFFFFFFFFFF) if true_first else np.uint64(0)
     first = np.uint64(start)
     n_moved = np.uint64(0)
@@ -185,12 +185,21 @@ def _may_split(node_counts: Any, depth: Any, limits: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _open_node(node: Any, slot: Any, n_atoms: Any, need: Any, nodes: Any, tallies: Any, limits: Any, table: Any, space: Any, opened: Any) -> Any:
+def _open_node(
+    node: Any,
+    slot: Any,
+    n_atoms: Any,
+    need: Any,
+    nodes: Any,
+    tallies: Any,
+    limits: Any,
+    table: Any,
+    space: Any,
+    opened: Any,
+) -> Any:
     """Find the best split from the counts in a slot, and line the node up for it. Whether there is one."""
     counts, weights, tally = space.counts[slot, :, :n_atoms], space.weights[slot, :, :n_atoms], tallies[node]
-    atom, gain = find_split(
-        counts, weights, tally[SAMPLES], tally[WEIGHT], limits, table, space.scores
-    )
+    atom, gain = find_split(counts, weights, tally[SAMPLES], tally[WEIGHT], limits, table, space.scores)
     if atom < 0 or gain < need:
         return False
     nodes[node, ATOM], nodes[node, SLOT] = atom, slot
@@ -203,7 +212,7 @@ def _open_node(node: Any, slot: Any, n_atoms: Any, need: Any, nodes: Any, tallie
 
 
 @njit(nogil=True, cache=True)
-def grow_bit(bits: Any, target: Any, root: Any, *rest: Any) -> tuple[Any, Any, Any, Any, Any]:
+def grow_bit(bits: Any, target: Any, root: Any, *rest: Any) -> Any:
     """The tree of a target of two values, uint64 `[n_words]`; see `_grow_tree`."""
     weighting, limits, table, space = rest
     node_counts = np.empty(2, np.int32)
@@ -212,7 +221,7 @@ def grow_bit(bits: Any, target: Any, root: Any, *rest: Any) -> tuple[Any, Any, A
 
 
 @njit(nogil=True, cache=True)
-def grow_value(bits: Any, target: Any, root: Any, *rest: Any) -> tuple[Any, Any, Any, Any, Any]:
+def grow_value(bits: Any, target: Any, root: Any, *rest: Any) -> Any:
     """The tree of a target of any values, int64 `[n_samples]`; see `_grow_tree`."""
     weighting, limits, table, space = rest
     node_counts = np.empty(space.counts.shape[1], np.int32)
@@ -221,9 +230,7 @@ def grow_value(bits: Any, target: Any, root: Any, *rest: Any) -> tuple[Any, Any,
 
 
 @njit(nogil=True, cache=True)
-def _grow_tree(
-    bits: Any, node_counts: Any, root: Any, weighting: Any, limits: Any, table: Any, space: Any
-) -> tuple[Any, Any, Any, Any, Any]:
+def _grow_tree(bits: Any, node_counts: Any, root: Any, weighting: Any, limits: Any, table: Any, space: Any) -> Any:
     """One tree: feature, left, right, counts, weights as in `Forest`.
 
     Depth first, each node's counts are kept until it is split: then the smaller side is counted, and the other is the
@@ -293,9 +300,7 @@ def _grow_tree(
             own = (slot if child == large else spare) if keeps else free[0]
             if child_may and not keeps:
                 _count_node(bits, space, nodes[child, START], tallies[child, SAMPLES], weighting, own)
-            found = child_may and _open_node(
-                child, own, n_atoms, need, nodes, tallies, limits, table, space, opened
-            )
+            found = child_may and _open_node(child, own, n_atoms, need, nodes, tallies, limits, table, space, opened)
             if keeps and not found:
                 free[n_free] = own
                 n_free += 1
@@ -303,7 +308,7 @@ def _grow_tree(
 
 
 @njit(nogil=True, cache=True)
-def _number_nodes(nodes: Any, tallies: Any, n_nodes: Any) -> tuple[Any, Any, Any, Any, Any]:
+def _number_nodes(nodes: Any, tallies: Any, n_nodes: Any) -> Any:
     """The nodes in the order of `Forest`, whatever order they were made in."""
     feature = np.full(n_nodes, -1, np.int32)
     left, right = feature.copy(), feature.copy()

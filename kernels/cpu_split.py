@@ -36,8 +36,8 @@ def _product_is_more(typing: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
 @njit(nogil=True, cache=True)
 def find_split(
     counts: Any, weights: Any, node_counts: Any, node_weights: Any, limits: Any, table: Any, scores: Any
-) -> tuple[Any, Any]:
-    """The atom that lowers the node's impurity most, or -1 where none leaves `min_leaf` samples on both sides; its gain.
+) -> Any:
+    """The atom that lowers impurity most, or -1 where none leaves `min_leaf` samples on both sides; and its gain.
 
     Args:
         counts, weights: int32 `[n_values, n_atoms]`, samples of the node with the atom true, and what they weigh.
@@ -62,7 +62,7 @@ def _score_atoms(
 ) -> Any:
     """scores[0] = chi, or what gini falls by times w; -1 where a side would be too small. The highest.
 
-    Each is off by (n_values + 8) roundings at most: d_v is an exact integer, everything else a sum of what isn't negative.
+    Each is off by n_values + 8 roundings at most: d_v is an exact integer, all else is a sum of what isn't negative.
     """
     n_values, n_atoms = weights.shape
     score, sizes, trues = scores[0], scores[1].view(np.int64), scores[2].view(np.int64)
@@ -107,7 +107,7 @@ def _gain_entropy(weights: Any, node_weights: Any, atom: Any, table: Any) -> Any
 
 
 @njit(nogil=True, cache=True)
-def _find_least_entropy(weights: Any, node_weights: Any, scores: Any, top: Any, table: Any) -> tuple[Any, Any]:
+def _find_least_entropy(weights: Any, node_weights: Any, scores: Any, top: Any, table: Any) -> Any:
     n_values, n_atoms = weights.shape
     weight = np.int64(node_weights.sum())
     impurity = table[weight]
@@ -138,7 +138,7 @@ def _floor_of(gain: Any, weight: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _find_least_gini(weights: Any, node_weights: Any, scores: Any, top: Any) -> tuple[Any, Any]:
+def _find_least_gini(weights: Any, node_weights: Any, scores: Any, top: Any) -> Any:
     """Of (sum of squares) / weight, both sides added, the most: as whole + part / of, exactly."""
     n_values, n_atoms = weights.shape
     floor = top * (1 - (n_values + 9) * 2.0**-51)
@@ -163,7 +163,7 @@ def _find_least_gini(weights: Any, node_weights: Any, scores: Any, top: Any) -> 
 
 
 @njit(nogil=True, cache=True)
-def _sum_squares(weights: Any, node_weights: Any, atom: Any) -> tuple[Any, Any, Any, Any]:
+def _sum_squares(weights: Any, node_weights: Any, atom: Any) -> Any:
     """Sums of squares by value where the atom is false and where it is true, and the weights of both sides: int64."""
     left, right, w_left, w_right = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     for v in range(len(node_weights)):

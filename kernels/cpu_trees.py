@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,19 @@ from torch import Tensor
 from eric_fast.kernels.cpu_grow import Bits, Space, Weighting, grow_bit, grow_value
 from eric_fast.kernels.cpu_rows import count_ones, count_row_words, transpose_words
 from eric_fast.kernels.fixed_point import make_entropy_table
-from eric_fast.kernels.trees import ENTROPY, NO_LIMIT, Forest, Limits, Report, Samples, Stop, check_count, ignore, join_trees, never_stop
+from eric_fast.kernels.trees import (
+    ENTROPY,
+    NO_LIMIT,
+    Forest,
+    Limits,
+    Report,
+    Samples,
+    Stop,
+    check_count,
+    ignore,
+    join_trees,
+    never_stop,
+)
 
 TILE = 8  # masks that share an atom's words while these are in the cache
 NOTHING_KNOWN = np.zeros((0, 0), np.int32)
@@ -52,9 +64,12 @@ def grow(
     values = _view_words(targets) if binary else targets.numpy()
     grow_one = grow_bit if binary else grow_value
     knows_roots = binary and not weighting.matters
-    roots = count(words, torch.cat([targets, torch.full_like(targets[:1], -1)])).numpy() if knows_roots else NOTHING_KNOWN
+    roots = (
+        count(words, torch.cat([targets, torch.full_like(targets[:1], -1)])).numpy() if knows_roots else NOTHING_KNOWN
+    )
     bits = Bits(columns, rows, n_samples)
     trees: dict[int, tuple[Tensor, ...]] = {}
+    lock = Lock()
 
     def grow_some(numbers: Iterator[int]) -> None:
         n_slots = n_samples.bit_length() + 2 if limits.max_leaves == NO_LIMIT else 1
@@ -65,15 +80,16 @@ def grow(
         for number in numbers:
             root = roots[[-1, number]] if knows_roots else NOTHING_KNOWN
             tree = grow_one(bits, values[number], root, weighting, limits, table, space)
-            trees[number] = tuple(map(torch.from_numpy, tree))
-            report(len(trees))
+            with lock:
+                trees[number] = tuple(map(torch.from_numpy, tree))
+                report(len(trees))
 
     _share_numbers(grow_some, len(values), stop, n_threads or _count_cores())
     return join_trees(trees, n_values)
 
 
 def _share_numbers(work: Callable[[Iterator[int]], None], total: int, stop: Stop, n_threads: int) -> None:
-    """Give each thread the next number below `total` whenever it asks for one, until all are taken or `stop` says so."""
+    """Give a thread the next number below `total` whenever it asks, until all are taken or `stop` says so."""
     numbers, halted = iter(range(total)), Event()
 
     def take_numbers() -> Iterator[int]:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 SCALE_BITS = 30
 # The images of one tree at most, each counted as often as it weighs: counts fit 32 bits, squares of counts 64.
 MAX_WEIGHT = 2**27
+CHUNK = 2**14
 TWO_BY_LN2 = 2.8853900817779268
 
 
@@ -16,14 +17,17 @@ def make_entropy_table(most: int) -> NDArray[np.int64]:
     The logarithm is a series of IEEE additions, multiplications and divisions, each rounded alone: a machine's own
     `log2` may differ from another's in the last bit, this doesn't.
     """
-    n = np.arange(most + 1, dtype=np.float64)
-    fraction, exponent = np.frexp(np.maximum(n, 1))  # n = fraction * 2**exponent, fraction in [0.5, 1)
-    small = fraction < np.sqrt(0.5)
-    fraction = np.where(small, fraction * 2, fraction)  # in [0.707, 1.414): the series converges fast
-    x = (fraction - 1) / (fraction + 1)  # ln(fraction) = 2 * (x + x**3 / 3 + x**5 / 5 + ...), |x| < 0.172
-    square = x * x
-    series = np.zeros_like(x)
-    for power in range(25, 0, -2):
-        series = series * square + 1 / power
-    log2 = (exponent - small) + series * x * TWO_BY_LN2
-    return np.rint(n * log2 * 2.0**SCALE_BITS).astype(np.int64)
+    table = np.empty(most + 1, np.int64)
+    for first in range(0, len(table), CHUNK):  # what lies between is many times the table's size
+        n = np.arange(first, min(first + CHUNK, len(table)), dtype=np.float64)
+        fraction, exponent = np.frexp(np.maximum(n, 1))  # n = fraction * 2**exponent, fraction in [0.5, 1)
+        small = fraction < np.sqrt(0.5)
+        fraction = np.where(small, fraction * 2, fraction)  # in [0.707, 1.414): the series converges fast
+        x = (fraction - 1) / (fraction + 1)  # ln(fraction) = 2 * (x + x**3 / 3 + x**5 / 5 + ...), |x| < 0.172
+        square = x * x
+        series = np.zeros_like(x)
+        for power in range(25, 0, -2):
+            series = series * square + 1 / power
+        log2 = (exponent - small) + series * x * TWO_BY_LN2
+        table[first : first + CHUNK] = np.rint(n * log2 * 2.0**SCALE_BITS)
+    return table

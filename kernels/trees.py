@@ -18,7 +18,7 @@ class Limits(NamedTuple):
     """Where a tree stops, in samples, whatever they weigh; the meaning is scikit-learn's.
 
     criterion: `ENTROPY` or `GINI`.
-    max_depth, max_leaves: at least 1, `NO_LIMIT` for none. With a limit on leaves the split that gains most comes first.
+    max_depth, max_leaves: at least 1, `NO_LIMIT` for none. Where leaves are limited, what gains most is split first.
     min_leaf, min_split: samples in a leaf, and in a node that is split, at least; both at least 1.
     min_gain: what a split must lower the impurity by, weighted by the node's share of all weight, at least.
     """
@@ -109,7 +109,9 @@ def check_samples(
     """
     check_count(words, words)
     if words.shape[1] != count_words(n_samples):
-        raise EricError(f"{n_samples} samples are {count_words(n_samples)} words, the atoms' rows have {words.shape[1]}")
+        raise EricError(
+            f"{n_samples} samples are {count_words(n_samples)} words, the atoms' rows have {words.shape[1]}"
+        )
     if targets.dtype == torch.int32:
         check_count(words, targets)
         n_values = 2

@@ -1,4 +1,4 @@
-"""Compile the evaluator for sm_90 and print what it became: `python tests/read_sass.py`. No GPU is needed."""
+"""Compile a Triton kernel for sm_90 and print what it became: `python tests/read_sass.py [count]`. No GPU is needed."""
 
 import os
 import re
@@ -17,17 +17,26 @@ from triton.compiler import ASTSource
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from eric_fast.bits import ROW_WORDS
-from eric_fast.kernels import gpu
+from eric_fast.kernels import gpu, gpu_trees
 
 POINTERS = {"p_rows": "*i32", "p_fires": "*i32", "p_rules": "*i32", "p_literals": "*i32", "p_offsets": "*i64"}
-SIGNATURE = {**POINTERS, "p_heads": "*i32", "n_kernel_rules": "i32", "n_rules": "i32", "stride": "i32"}
+EVALUATE = {**POINTERS, "p_heads": "*i32", "n_kernel_rules": "i32", "n_rules": "i32", "stride": "i32"}
+NUMBERS = ("mask_stride", "atom_stride", "n_masks", "n_atoms", "n_words")
+COUNT = {"p_masks": "*i32", "p_atoms": "*i32", "p_counts": "*i32", **dict.fromkeys(NUMBERS, "i32")}
+DIVISIBLE = ("p_masks", "p_atoms", "p_counts", "mask_stride", "atom_stride")  # by 16, as at a launch
 
 
-def read_instructions(*, votes: bool) -> Counter[str]:
-    signature = {**SIGNATURE, "VOTES": "constexpr", "BLOCK": "constexpr"}
+def read_instructions(kernel, signature, constants, warps, divisible=()):
+    """How often each instruction stands in the compiled kernel."""
+    signature = {**signature, **dict.fromkeys(constants, "constexpr")}
     place = {name: (i,) for i, name in enumerate(signature)}
-    source = ASTSource(gpu.evaluate_kernel, signature, {place["VOTES"]: votes, place["BLOCK"]: ROW_WORDS})
-    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 1})
+    source = ASTSource(
+        kernel,
+        signature,
+        {place[name]: value for name, value in constants.items()},
+        {place[name]: [["tt.divisibility", 16]] for name in divisible},
+    )
+    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": warps})
     tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as cubin:
         cubin.write(compiled.asm["cubin"])
@@ -36,8 +45,17 @@ def read_instructions(*, votes: bool) -> Counter[str]:
     return Counter(re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ )?([A-Z][A-Z0-9_]*)", text))
 
 
-for votes in (False, True):
-    counts = read_instructions(votes=votes)
-    shown = ", ".join(f"{name} {counts[name]}" for name in ("LDG", "STG", "LOP3", "BAR"))
+def show(title, counts, names):
+    shown = ", ".join(f"{name} {counts[name]}" for name in names)
     local = counts["LDL"] + counts["STL"]
-    print(f"evaluate, {'vote' if votes else 'first'}: {counts.total()} instructions, {shown}, local memory: {local}")
+    print(f"{title}: {counts.total()} instructions, {shown}, local memory: {local}")
+
+
+if sys.argv[1:] == ["count"]:
+    constants = {"MASKS": gpu_trees.MASKS, "ATOMS": gpu_trees.ATOMS, "WORDS": gpu_trees.WORDS}
+    counts = read_instructions(gpu_trees.count_kernel, COUNT, constants, gpu_trees.WARPS, DIVISIBLE)
+    show("count", counts, ("LDG", "LDS", "POPC", "LOP3", "IADD3", "SHF", "RED", "BAR"))
+else:
+    for votes in (False, True):
+        counts = read_instructions(gpu.evaluate_kernel, EVALUATE, {"VOTES": votes, "BLOCK": ROW_WORDS}, 1)
+        show(f"evaluate, {'vote' if votes else 'first'}", counts, ("LDG", "STG", "LOP3", "BAR"))

@@ -1,55 +1,14 @@
-import numpy as np
 import pytest
 import torch
 from sklearn.tree import DecisionTreeClassifier
 
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, SettingError
-from eric_fast.extract import TreeOptions, extract_program, grow_tree, parse_min_leaf
+from eric_fast.extract import TreeOptions, extract_program, parse_min_leaf
 from eric_fast.pipeline import predict_bits
 from eric_fast.program import atom_of
 from eric_fast.quantise import fit_quantiser, quantise_activations
 from tests.activations import make_activations
-
-
-def random_columns(n=500, n_columns=12, n_classes=4, seed=0):
-    rng = np.random.default_rng(seed)
-    columns = rng.integers(0, 2, (n, n_columns)).astype(np.float32)
-    target = (columns[:, :3] @ [1, 2, 1] + (rng.random(n) < 0.2)).astype(np.int64) % n_classes
-    return columns, target
-
-
-@pytest.mark.parametrize("criterion", ["entropy", "gini"])
-@pytest.mark.parametrize("limits", [{}, {"max_depth": 3}, {"max_rules": 7}, {"max_depth": 1}])
-def test_leaves_are_those_of_scikit_learn(criterion, limits):
-    columns, target = random_columns()
-    leaves = grow_tree(columns, target, TreeOptions(criterion, min_leaf=20, **limits))
-    fitted = DecisionTreeClassifier(
-        criterion=criterion,
-        min_samples_leaf=20,
-        max_depth=limits.get("max_depth"),
-        max_leaf_nodes=limits.get("max_rules"),
-        random_state=0,
-    ).fit(columns, target)
-    assert len(leaves) == fitted.get_n_leaves()
-    reached = np.zeros(len(columns), int)
-    for leaf in leaves:
-        inside = np.ones(len(columns), bool)
-        for literal in leaf.body:
-            inside &= columns[:, atom_of(literal)] == (literal >= 0)
-        assert inside.sum() == leaf.covered >= 20
-        assert (target[inside] == leaf.answer).sum() == leaf.correct
-        assert set(fitted.predict(columns[inside])) == {leaf.answer}
-        reached += inside
-    assert (reached == 1).all()
-
-
-def test_one_leaf_where_there_is_nothing_to_split():
-    columns, target = random_columns()
-    assert [leaf.body for leaf in grow_tree(columns, target, TreeOptions(max_rules=1))] == [()]
-    (leaf,) = grow_tree(columns, np.full(500, 2), TreeOptions())
-    assert (leaf.answer, leaf.covered, leaf.correct) == (2, 500, 500)
-    assert len(grow_tree(columns[:, :0], target, TreeOptions())) == 1
 
 
 @pytest.mark.parametrize(("text", "value"), [("250", 250), ("0.01", 0.01), ("1", 1), (".5", 0.5), ("1e-3", 0.001)])
@@ -66,7 +25,18 @@ def test_min_leaf_in_images():
 
 @pytest.mark.parametrize(
     "options",
-    [{"criterion": "x"}, {"max_depth": 0}, {"max_rules": 0}, {"min_leaf": 0}, {"min_leaf": 0.6}, {"min_leaf": -0.1}],
+    [
+        *(
+            {"criterion": "x"},
+            {"max_depth": 0},
+            {"max_rules": 0},
+            {"min_leaf": 0},
+            {"min_leaf": 0.6},
+            {"min_leaf": -0.1},
+        ),
+        *({"min_split": 1}, {"min_split": 1.5}, {"min_gain": -1}, {"min_gain": float("nan")}, {"min_gain": True}),
+        *({"class_weight": {0: 0.5}}, {"class_weight": {0: -1}}, {"class_weight": {"a": 1}}),
+    ],
 )
 def test_options_without_meaning_are_refused(options):
     with pytest.raises(SettingError):
@@ -146,6 +116,35 @@ def test_a_kernel_that_is_always_true_has_an_empty_body_and_one_never_true_no_ru
     program = extract_program(packed, quantiser, target, ("a", "b"), TreeOptions(min_leaf=1), all_kernels=True)
     assert [rule.body for rule in program.rules_of_atom[2]] == [()]
     assert 3 not in program.rules_of_atom
+
+
+def test_a_chain_that_is_stopped_starts_where_it_is_whole(caplog):
+    activations = make_activations(n_kernels=(6, 9, 6))
+    whole, _ = extract(activations, min_leaf=20, all_kernels=True)
+    asked = []
+
+    def stop():  # once the six trees of f2 are grown, and some of f1's
+        asked.append(None)
+        return len(asked) > 6 + 2 + 4
+
+    program, _ = extract(activations, min_leaf=20, all_kernels=True, stop=stop)
+    assert program == whole.start_at("f1")
+    assert program.kernel_rules
+    assert "stopped before all trees of layer 'f1' were grown" in caplog.text
+    program, _ = extract(activations, stop=lambda: True)
+    assert program.layers == ("f2",)
+
+
+def test_class_weights_are_the_class_trees_alone():
+    activations = make_activations()
+    plain, bits = extract(activations, all_kernels=True)
+    options = TreeOptions(min_leaf=10, class_weight={1: 50})
+    heavy = extract_program(
+        bits, plain.quantiser, activations.predictions, activations.classes, options, all_kernels=True
+    )
+    assert heavy.kernel_rules == plain.kernel_rules
+    counts = [sum(rule.head == 1 for rule in program.class_rules) for program in (plain, heavy)]
+    assert counts[0] < counts[1]
 
 
 def test_one_class_only_is_refused():

@@ -1,19 +1,21 @@
 """The whole network: class rules over the highest layer, and rules for each layer's kernels over the one below."""
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
-import numpy as np
-from joblib import Parallel, delayed
-from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError
-from eric_fast.extract.tree import Leaf, TreeOptions, grow_tree
+from eric_fast.extract.tree import TreeOptions, grow_trees, list_leaves
+from eric_fast.kernels import Stop, never_stop
 from eric_fast.program import ClassRule, Program, Rule, atom_of
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantiser import Quantiser
+
+logger = logging.getLogger(__name__)
 
 
 def extract_program(
@@ -25,6 +27,7 @@ def extract_program(
     *,
     all_kernels: bool = False,
     progress: Progress = ignore_progress,
+    stop: Stop = never_stop,
 ) -> Program:
     """A program from the lowest layer of the quantiser up to the classes (ERIC, arXiv 2010.09452).
 
@@ -34,7 +37,10 @@ def extract_program(
     Args:
         bits: of the quantiser's atoms on the training images.
         target: int64 `[n_images]`, class indices: what the model predicts, or the labels.
+        options: of all trees; class weights are the class tree's alone.
         classes: names of all classes, of those that never occur too.
+        stop: asked before each tree of a kernel, from any thread. Once it is true, the program starts at the lowest
+            layer above which all trees are finished, and that is logged.
 
     Raises:
         CaptureError: a target that never changes, or not as many targets as images.
@@ -51,64 +57,72 @@ def extract_program(
         )
     layers = quantiser.layers
     highest = quantiser.rows_of_layer[layers[-1]]
-    own = _to_columns(bits, quantiser, layers[-1])
+    own = _take_layer(bits, quantiser, layers[-1])
     progress("class tree", 0, 1)
-    leaves = grow_tree(own, target.numpy(), options)
+    forest = grow_trees(own, target, options, n_values=len(classes))
     progress("class tree", 1, 1)
     class_rules = tuple(
-        ClassRule(leaf.answer, _shift(leaf.body, highest.start), leaf.covered, leaf.correct) for leaf in leaves
+        ClassRule(leaf.answer, _shift(leaf.body, highest.start), leaf.covered, leaf.correct)
+        for leaf in list_leaves(forest, 0)
     )
 
     kernel_rules: list[Rule] = []
     mentioned = {atom_of(literal) for rule in class_rules for literal in rule.body}
+    lowest = layers[-1]
     for below, layer in reversed(list(pairwise(layers))):
         rows = quantiser.rows_of_layer[layer]
         heads = list(rows) if all_kernels else sorted(mentioned)
-        columns = _to_columns(bits, quantiser, below)
-        rules = _grow_kernel_rules(heads, rows.start, own, columns, options, progress, f"trees of {layer}")
+        inputs = _take_layer(bits, quantiser, below)
+        rules = _grow_kernel_rules(heads, bits, inputs, options, progress, f"trees of {layer}", stop)
+        if rules is None:
+            logger.warning("stopped before all trees of layer '%s' were grown: the program starts at that layer", layer)
+            break
         first_below = quantiser.rows_of_layer[below].start
         rules = [Rule(r.head, _shift(r.body, first_below), r.covered, r.correct) for r in rules]
         mentioned = {atom_of(literal) for rule in rules for literal in rule.body}
         kernel_rules = rules + kernel_rules
-        own = columns
-    return Program(
+        lowest = below
+    program = Program(
         quantiser=quantiser,
         classes=tuple(classes),
         class_rules=class_rules,
         kernel_rules=tuple(kernel_rules),
         n_images=bits.n_samples,
     )
+    return program.start_at(lowest)
 
 
 def _grow_kernel_rules(
     heads: Sequence[int],
-    first: int,
-    own: NDArray[np.float32],
-    below: NDArray[np.float32],
+    bits: BitMatrix,
+    inputs: BitMatrix,
     options: TreeOptions,
     progress: Progress,
     stage: str,
-) -> list[Rule]:
-    """Rules for the atoms `heads` of one layer over the columns of the layer below, with columns as literals."""
-
-    def grow(head: int) -> list[Leaf]:
-        return grow_tree(below, own[:, head - first].astype(np.int64), options)
-
-    # Growing holds no lock, so threads share the columns without a copy.
-    trees: Iterable[list[Leaf]] = Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
-        delayed(grow)(head) for head in heads
-    )
-    rules: list[Rule] = []
+    stop: Stop,
+) -> list[Rule] | None:
+    """Rules for the atoms `heads` of one layer over the rows of `inputs` as literals; None where `stop` came first."""
+    targets = bits.select_atoms([bits.atoms[head] for head in heads])
     progress(stage, 0, len(heads))
-    for done, (head, leaves) in enumerate(zip(heads, trees, strict=True), 1):
-        rules += [Rule(head, leaf.body, leaf.covered, leaf.correct) for leaf in leaves if leaf.answer == 1]
-        progress(stage, done, len(heads))
-    return rules
+    forest = grow_trees(
+        inputs,
+        targets,
+        replace(options, class_weight=None),
+        stop=stop,
+        report=lambda n_trees: progress(stage, n_trees, len(heads)),
+    )
+    if len(forest.grown) < len(heads):
+        return None
+    return [
+        Rule(head, leaf.body, leaf.covered, leaf.correct)
+        for tree, head in enumerate(heads)
+        for leaf in list_leaves(forest, tree)
+        if leaf.answer == 1
+    ]
 
 
-def _to_columns(bits: BitMatrix, quantiser: Quantiser, layer: str) -> NDArray[np.float32]:
-    names = [atom.name for atom in quantiser.atoms_of_layer(layer)]
-    return np.ascontiguousarray(bits.select_atoms(names).to_bools().numpy(), dtype=np.float32)
+def _take_layer(bits: BitMatrix, quantiser: Quantiser, layer: str) -> BitMatrix:
+    return bits.select_atoms([atom.name for atom in quantiser.atoms_of_layer(layer)])
 
 
 def _shift(body: tuple[int, ...], first: int) -> tuple[int, ...]:

@@ -1,17 +1,22 @@
-"""One decision tree over bits, as its leaves; scikit-learn grows it."""
+"""Decision trees over bits: how far they grow, many at once, and each as its leaves."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.tree import DecisionTreeClassifier
+import torch
+from torch import Tensor
 
-from eric_fast.errors import SettingError
+from eric_fast import kernels
+from eric_fast.bits import BitMatrix
+from eric_fast.errors import EricError, SettingError
+from eric_fast.kernels import Forest, Limits, Report, Stop, ignore, never_stop
 from eric_fast.quantiser import CRITERIA
 
-MOST = 2**31 - 1  # what scikit-learn's counters hold
+MOST = kernels.NO_LIMIT - 1
+_CRITERION = {"entropy": kernels.ENTROPY, "gini": kernels.GINI}
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,9 @@ class TreeOptions:
         max_depth: literals in a rule at most, or None.
         min_leaf: training images in a leaf at least: a number (int) or a share of all images (float in (0, 0.5]).
         max_rules: leaves at most, best first, or None.
+        min_split: training images in a node that is split at least: a number from 2, or a share in (0, 1].
+        min_gain: what a split must lower the impurity by at least, weighted by its share of all images.
+        class_weight: what an image of a class counts for, a whole number by class index; 1 where nothing is said.
 
     Raises:
         SettingError: a value that means nothing.
@@ -32,6 +40,9 @@ class TreeOptions:
     max_depth: int | None = None
     min_leaf: int | float = 0.01
     max_rules: int | None = None
+    min_split: int | float = 2
+    min_gain: float = 0.0
+    class_weight: Mapping[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.criterion not in CRITERIA:
@@ -42,10 +53,45 @@ class TreeOptions:
         share = isinstance(self.min_leaf, float) and 0 < self.min_leaf <= 0.5
         if not (share or (_is_whole(self.min_leaf) and 1 <= self.min_leaf <= MOST)):
             raise SettingError(f"min leaf must be a whole number from 1, or a share in (0, 0.5], not {self.min_leaf!r}")
+        share = isinstance(self.min_split, float) and 0 < self.min_split <= 1
+        if not (share or (_is_whole(self.min_split) and 2 <= self.min_split <= MOST)):
+            raise SettingError(f"min split must be a whole number from 2, or a share in (0, 1], not {self.min_split!r}")
+        if isinstance(self.min_gain, bool) or not 0 <= self.min_gain < math.inf:
+            raise SettingError(f"min gain must be a number from 0, not {self.min_gain!r}")
+        for index, weight in (self.class_weight or {}).items():
+            if not (_is_whole(index) and index >= 0 and _is_whole(weight) and weight >= 0):
+                raise SettingError(f"class weights are whole numbers from 0 by class index, not {index!r}: {weight!r}")
 
     def count_min_leaf(self, n_images: int) -> int:
         """`min_leaf` in images."""
-        return int(self.min_leaf) if self.min_leaf >= 1 else max(1, math.ceil(self.min_leaf * n_images))
+        return int(self.min_leaf) if _is_whole(self.min_leaf) else max(1, math.ceil(self.min_leaf * n_images))
+
+    def to_limits(self, n_images: int) -> Limits:
+        """The same in images, as growth takes it."""
+        split = int(self.min_split) if _is_whole(self.min_split) else max(2, math.ceil(self.min_split * n_images))
+        return Limits(
+            criterion=_CRITERION[self.criterion],
+            max_depth=self.max_depth or kernels.NO_LIMIT,
+            max_leaves=self.max_rules or kernels.NO_LIMIT,
+            min_leaf=self.count_min_leaf(n_images),
+            min_split=split,
+            min_gain=min(float(self.min_gain), 31.0),  # more bits than any target has
+        )
+
+    def list_extras(self) -> list[tuple[str, object]]:
+        """Those options that few set, where they are set."""
+        extras = [
+            ("min_split", self.min_split, 2),
+            ("min_gain", self.min_gain, 0),
+            ("class_weight", self.class_weight, None),
+        ]
+        return [(name, value) for name, value, usual in extras if value != usual]
+
+    def list_class_weights(self, n_classes: int) -> Tensor | None:
+        """int64 `[n_classes]`, or None where all weigh 1."""
+        if not self.class_weight:
+            return None
+        return torch.tensor([int(self.class_weight.get(c, 1)) for c in range(n_classes)], dtype=torch.int64)
 
 
 def _is_whole(value: object) -> bool:
@@ -79,37 +125,69 @@ class Leaf:
     correct: int
 
 
-def grow_tree(columns: NDArray[np.float32], target: NDArray[np.int64], options: TreeOptions) -> list[Leaf]:
-    """CART on bits: the leaves, depth first, the true branch of each split before the false one.
+def grow_trees(
+    inputs: BitMatrix,
+    targets: BitMatrix | Tensor,
+    options: TreeOptions | None = None,
+    *,
+    n_values: int | None = None,
+    weights: Tensor | None = None,
+    engine: str = "auto",
+    stop: Stop = never_stop,
+    report: Report = ignore,
+) -> Forest:
+    """A decision tree over the same bits for each of many targets: scikit-learn's, but ties aren't drawn by lot.
+
+    The same on every engine and with any number of threads: the highest gain wins, the lowest atom of equals.
 
     Args:
-        columns: float32 `[n_images, n_columns]`, zeros and ones, in C order (what scikit-learn takes without a copy).
-        target: int64 `[n_images]`, at least 0.
+        inputs: what trees may ask about.
+        targets: a row of bits per target, or class indices: int64 `[n_samples]`, or `[n_targets, n_samples]`.
+        n_values: classes, where `targets` are class indices; one more than the highest by default.
+        weights: integers `[n_samples]`: how often each sample counts; 0 leaves it out.
+        stop: asked before each tree; once true, no other is begun, and the forest holds those that are finished.
+        report: told after each tree how many there are, from any thread.
+
+    Raises:
+        EricError: targets or weights that don't belong to these samples. SettingError: weights past what integers hold.
     """
-    n_images = len(target)
-    counts = np.bincount(target)
-    if options.max_rules == 1 or np.count_nonzero(counts) == 1 or columns.shape[1] == 0:
-        answer = int(counts.argmax())
-        return [Leaf((), answer, n_images, int(counts[answer]))]
-    fitted = DecisionTreeClassifier(
-        criterion=options.criterion,
-        max_depth=options.max_depth,
-        min_samples_leaf=options.count_min_leaf(n_images),
-        max_leaf_nodes=options.max_rules and max(2, min(options.max_rules, n_images)),
-        random_state=0,  # ties are drawn by lot there; the same lot each time
-    ).fit(columns, target, check_input=False)
-    tree = fitted.tree_
+    options = options or TreeOptions()
+    if isinstance(targets, BitMatrix):
+        if targets.n_samples != inputs.n_samples:
+            raise EricError(f"there are targets of {targets.n_samples} samples, and bits of {inputs.n_samples}")
+        rows, n_values = targets.words, 2
+    else:
+        rows = targets.reshape(-1, inputs.n_samples) if targets.ndim == 1 and inputs.n_samples else targets
+        n_values = int(targets.max()) + 1 if n_values is None and targets.numel() else n_values
+    return kernels.grow(
+        inputs.words,
+        inputs.n_samples,
+        rows,
+        options.to_limits(inputs.n_samples),
+        n_values=n_values,
+        weights=weights,
+        value_weights=options.list_class_weights(n_values or 1),
+        engine=engine,
+        stop=stop,
+        report=report,
+    )
+
+
+def list_leaves(forest: Forest, tree: int) -> list[Leaf]:
+    """The leaves of one tree of a forest, depth first, the true branch of each split before the false one."""
+    nodes = slice(int(forest.offsets[tree]), int(forest.offsets[tree + 1]))
+    feature, left, right = (part[nodes].tolist() for part in (forest.feature, forest.left, forest.right))
+    counts, weights = forest.counts[nodes].numpy(), forest.weights[nodes].numpy()
+    answers = weights.argmax(axis=1)  # the first of equals
+    covered, correct = counts.sum(axis=1).tolist(), counts[np.arange(len(counts)), answers].tolist()
     leaves: list[Leaf] = []
     pending: list[tuple[int, tuple[int, ...]]] = [(0, ())]
     while pending:
         node, body = pending.pop()
-        column = int(tree.feature[node])
-        if column >= 0:
-            pending.append((int(tree.children_left[node]), (*body, ~column)))  # bit <= 0.5
-            pending.append((int(tree.children_right[node]), (*body, column)))
-            continue
-        covered = int(tree.n_node_samples[node])
-        of_class = np.rint(tree.value[node, 0] * covered).astype(np.int64)  # value holds shares
-        best = int(of_class.argmax())
-        leaves.append(Leaf(body, int(fitted.classes_[best]), covered, int(of_class[best])))
+        atom = feature[node]
+        if atom >= 0:
+            pending.append((left[node], (*body, ~atom)))
+            pending.append((right[node], (*body, atom)))
+        else:
+            leaves.append(Leaf(body, int(answers[node]), covered[node], correct[node]))
     return leaves
