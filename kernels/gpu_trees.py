@@ -56,7 +56,6 @@ def _count_bits(word):
 @triton.jit
 def _load_pairs(p_masks, p_atoms, word, mask_stride, atom_stride, o_masks, o_atoms):
     """One word of every mask and atom, AND-ed: int32 [MASKS, ATOMS]."""
-    word = word.to(tl.int64)
     b_masks = tl.load(p_masks + word * mask_stride + o_masks)
     b_atoms = tl.load(p_atoms + word * atom_stride + o_atoms)
     return b_masks[:, None] & b_atoms[None, :]
@@ -76,6 +75,7 @@ def count_kernel(
     ATOMS: tl.constexpr,
     WORDS: tl.constexpr,
 ):
+    mask_stride, atom_stride = tl.cast(mask_stride, tl.int64), tl.cast(atom_stride, tl.int64)  # addresses are 64-bit
     o_masks = tl.program_id(0) * MASKS + tl.arange(0, MASKS)
     o_atoms = tl.program_id(1) * ATOMS + tl.arange(0, ATOMS)
     first = tl.program_id(2) * WORDS

@@ -1,6 +1,7 @@
 """The whole way on a trained network and real images: 4,000 of CIFAR-10 to extract from, 1,000 to score on."""
 
 import tarfile
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ from sklearn.tree import DecisionTreeClassifier
 
 from eric_fast.capture import is_capture, load_activations
 from eric_fast.cli import app
-from eric_fast.extract import TreeOptions
+from eric_fast.extract import TreeOptions, grow_trees
 from eric_fast.pipeline import approximate_model, evaluate_chains, evaluate_program, predict_bits
-from eric_fast.quantise import quantise_activations
+from eric_fast.quantise import fit_quantiser, quantise_activations
 from eric_fast.text import parse_program, print_program
+from tests.grow_oracle import impurity
 from tests.oracles import interpret, run_clingo
 
 RELUS = ("features.2", "features.5", "features.9", "features.12", "features.16", "features.19")
@@ -31,19 +33,54 @@ def test_capture_sees_the_six_layers_and_the_networks_accuracy(cifar):
 
 @pytest.mark.parametrize("min_leaf", [40, 8, 2])
 def test_class_rules_score_as_a_plain_tree_does(cifar, min_leaf):
+    """scikit-learn draws lots where atoms tie, so its own trees differ: ours scores like one of them."""
     train, test = cifar
     program = approximate_model(train, options=TreeOptions(min_leaf=min_leaf))
     score = evaluate_program(program, test)
     norms = train.norms[RELUS[-1]].numpy().astype(np.float64)
     thresholds = norms.mean(axis=0).astype(np.float32)
-    tree = DecisionTreeClassifier(criterion="entropy", min_samples_leaf=min_leaf, random_state=0)
-    tree.fit(train.norms[RELUS[-1]].numpy() > thresholds, train.predictions.numpy())
-    answers = tree.predict(test.norms[RELUS[-1]].numpy() > thresholds)
-    assert score.n_rules == tree.get_n_leaves()
-    assert score.fidelity == (answers == test.predictions.numpy()).mean()
-    assert score.accuracy == (answers == test.labels.numpy()).mean()
+    n_leaves, fidelity, accuracy = [], [], []
+    for seed in range(8):
+        tree = DecisionTreeClassifier(criterion="entropy", min_samples_leaf=min_leaf, random_state=seed)
+        tree.fit(train.norms[RELUS[-1]].numpy() > thresholds, train.predictions.numpy())
+        answers = tree.predict(test.norms[RELUS[-1]].numpy() > thresholds)
+        n_leaves.append(tree.get_n_leaves())
+        fidelity.append((answers == test.predictions.numpy()).mean())
+        accuracy.append((answers == test.labels.numpy()).mean())
+    for found, theirs, noise in (
+        (score.n_rules, n_leaves, 2),
+        (score.fidelity, fidelity, 0.005),
+        (score.accuracy, accuracy, 0.005),
+    ):
+        assert min(theirs) - noise <= found <= max(theirs) + noise, theirs
     assert score.coverage == 1
     assert score.fidelity > 0.6
+
+
+@pytest.mark.parametrize("criterion", ["entropy", "gini"])
+def test_kernel_trees_are_as_pure_as_scikit_learns(cifar, criterion):
+    """Every 16th kernel of each layer: as many leaves, as pure, as scikit-learn grows, within what ties do."""
+    train, _ = cifar
+    options = TreeOptions(criterion, min_leaf=40)
+    quantiser = fit_quantiser(train)
+    bits = quantise_activations(train, quantiser)
+    sums = np.zeros((2, 2))  # leaves and impurity: ours, theirs
+    for below, layer in pairwise(RELUS):
+        inputs = bits.select_atoms([atom.name for atom in quantiser.atoms_of_layer(below)])
+        targets = bits.select_atoms([atom.name for atom in quantiser.atoms_of_layer(layer)][::16])
+        forest = grow_trees(inputs, targets, options)
+        leaves = forest.counts[forest.feature < 0].tolist()
+        sums[0] += len(leaves), float(sum(impurity(counts, criterion) for counts in leaves))
+        columns, goals = inputs.to_bools().numpy(), targets.to_bools().numpy()
+        for goal in goals.T:
+            tree = (
+                DecisionTreeClassifier(criterion=criterion, min_samples_leaf=40, random_state=0)
+                .fit(columns, goal)
+                .tree_
+            )
+            ends = tree.children_left < 0
+            sums[1] += ends.sum(), (tree.impurity * tree.n_node_samples)[ends].sum()
+    assert sums[0] == pytest.approx(sums[1], rel=0.004)
 
 
 def test_each_way_to_set_thresholds_beats_the_mean(cifar):
