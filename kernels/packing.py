@@ -1,0 +1,116 @@
+"""What every engine of packing takes and gives: operators, the checks made first, the result."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from eric_fast.errors import EricError, SettingError, suggest_nearest
+from eric_fast.quantiser import NORMS
+
+# An operator is the set of outcomes of comparing a value with a constant that make the bit true; one bit for each
+# outcome. Any sum of them is an operator: LESS + GREATER is "unequal". LLVM numbers its float predicates so too.
+EQUAL, GREATER, LESS, MISSING = 1, 2, 4, 8  # MISSING: either of the two is NaN
+LESS_EQUAL, GREATER_EQUAL, UNEQUAL = LESS + EQUAL, GREATER + EQUAL, LESS + GREATER
+N_OPERATORS = 16
+
+COLUMN_DTYPES = (torch.float32, torch.float64)
+MAP_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.int8)
+
+
+class Packed(NamedTuple):
+    """words: int32 `[n_kernels, count_words(n_images)]`. norms: float32 `[n_images, n_kernels]`, where asked for."""
+
+    words: Tensor
+    norms: Tensor | None
+
+
+def check_columns(columns: Tensor, column_of_atom: Tensor | None, constants: Tensor, operators: Tensor) -> None:
+    """Refuse what `reference_pack.pack_columns` doesn't take; raises EricError."""
+    if columns.dtype not in COLUMN_DTYPES or columns.ndim != 2:
+        raise EricError(f"columns must be float32 or float64 [n_samples, n_columns], not {describe(columns)}")
+    n_atoms = columns.shape[1] if column_of_atom is None else len(column_of_atom)
+    if column_of_atom is not None:
+        if column_of_atom.dtype not in (torch.int32, torch.int64) or column_of_atom.ndim != 1:
+            raise EricError(f"columns of atoms must be int32 or int64 [n_atoms], not {describe(column_of_atom)}")
+        check_device("columns of atoms", column_of_atom, columns)
+        if n_atoms:
+            low, high = (int(end) for end in torch.aminmax(column_of_atom))
+            if low < 0 or high >= columns.shape[1]:
+                wrong = low if low < 0 else high
+                raise EricError(f"an atom compares column {wrong}, but there are columns 0 to {columns.shape[1] - 1}")
+    _check_comparisons(columns, constants, operators, n_atoms, columns.dtype, "atom")
+
+
+def check_maps(maps: Tensor, constants: Tensor, operators: Tensor, norm: str, scale: float | Tensor | None) -> None:
+    """Refuse what `reference_pack.pack_maps` doesn't take; raises EricError, SettingError for the norm."""
+    if norm not in NORMS:
+        raise unknown_norm(norm)
+    if maps.dtype not in MAP_DTYPES or maps.ndim != 4:
+        raise EricError(
+            "maps must be float32, bfloat16, float16 or int8 [n_images, n_kernels, height, width], "
+            f"not {describe(maps)}"
+        )
+    if not maps.shape[2] * maps.shape[3]:
+        raise EricError(f"a map without pixels has no norm: maps {list(maps.shape)}")
+    _check_comparisons(maps, constants, operators, maps.shape[1], torch.float32, "kernel")
+    if (scale is not None) != (maps.dtype == torch.int8):
+        wrong = "int8 maps need a scale" if scale is None else f"{_name(maps.dtype)} maps take no scale"
+        raise EricError(f"{wrong}: the value of a pixel is scale * int8")
+    if isinstance(scale, Tensor):
+        if scale.dtype != torch.float32 or scale.shape not in ((), (maps.shape[1],)):
+            raise EricError(f"a scale is a number or float32 [{maps.shape[1]}], one per kernel, not {describe(scale)}")
+        check_device("the scale", scale, maps)
+    if scale is not None and not bool(((scale := torch.as_tensor(scale)) > 0).all() and scale.isfinite().all()):
+        raise EricError(f"a scale must be positive and finite, not {scale.tolist()}")
+
+
+def spread_scale(scale: float | Tensor | None, maps: Tensor) -> Tensor:
+    """float32 `[n_kernels]`: each kernel's scale; 1 where there is none."""
+    scale = torch.as_tensor(1.0 if scale is None else scale, dtype=torch.float32, device=maps.device)
+    return scale.expand(maps.shape[1]).contiguous()
+
+
+def _check_comparisons(
+    values: Tensor, constants: Tensor, operators: Tensor, n_atoms: int, dtype: torch.dtype, what: str
+) -> None:
+    if constants.dtype != dtype or constants.shape != (n_atoms,):
+        raise EricError(f"constants must be {_name(dtype)} [{n_atoms}], one per {what}, not {describe(constants)}")
+    if operators.dtype != torch.int8 or operators.shape != (n_atoms,):
+        raise EricError(f"operators must be int8 [{n_atoms}], one per {what}, not {describe(operators)}")
+    check_device("constants", constants, values)
+    check_device("operators", operators, values)
+
+
+def check_device(what: str, tensor: Tensor, values: Tensor) -> None:
+    """Nothing is moved silently: all that is compared must be where the values are."""
+    if tensor.device != values.device:
+        raise EricError(f"{what} are on {tensor.device}, the values on {values.device}; move them there")
+
+
+def merge_pixels(maps: Tensor) -> tuple[int, int, int, int]:
+    """`(n_runs, run_stride, n, stride)`: the pixels of a map as runs of `n` elements, `stride` apart.
+
+    The order of pixels means nothing to a norm, so the smaller stride is the inner one, and where the rows of a map
+    follow each other they are one run.
+    """
+    (height, width), (stride_y, stride_x) = maps.shape[2:], maps.stride()[2:]
+    if width == 1 or (height > 1 and stride_y < stride_x):
+        height, width, stride_y, stride_x = width, height, stride_x, stride_y
+    if height == 1 or stride_y == width * stride_x:
+        return 1, 0, height * width, stride_x
+    return height, stride_y, width, stride_x
+
+
+def unknown_norm(norm: str) -> SettingError:
+    """The error that says which norms there are."""
+    return SettingError(f"'{norm}' is not a norm{suggest_nearest(norm, NORMS)}")
+
+
+def describe(tensor: Tensor) -> str:
+    """`float16 [3, 4]`."""
+    return f"{_name(tensor.dtype)} {list(tensor.shape)}"
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,100 @@
+"""The meaning of packing, in plain tensors, on any device."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from eric_fast.bits import pack_bits
+from eric_fast.kernels.packing import (
+    EQUAL,
+    GREATER,
+    LESS,
+    MISSING,
+    Packed,
+    check_columns,
+    check_maps,
+    spread_scale,
+    unknown_norm,
+)
+
+
+def pack_columns(columns: Tensor, column_of_atom: Tensor | None, constants: Tensor, operators: Tensor) -> Tensor:
+    """Compare and pack: atom `a` is `columns[:, column_of_atom[a]] operators[a] constants[a]`.
+
+    Args:
+        columns: float32 or float64 `[n_samples, n_columns]`, any strides; the comparison is made in its dtype.
+        column_of_atom: int32 or int64 `[n_atoms]`, any order, any column any number of times; None for an atom per
+            column, in order.
+        constants: of the dtype of `columns`, `[n_atoms]`.
+        operators: int8 `[n_atoms]`: `GREATER`, `LESS_EQUAL`, `EQUAL`, ...; `+ MISSING` for a bit that is true where
+            the value (or the constant) is NaN, where it is false otherwise.
+
+    Returns:
+        int32 words `[n_atoms, count_words(n_samples)]`, zero past `n_samples`, on the device of `columns`.
+
+    Raises:
+        EricError: another dtype, shape or device, or a column that isn't there.
+    """
+    check_columns(columns, column_of_atom, constants, operators)
+    values = columns if column_of_atom is None else columns[:, column_of_atom.long()]
+    bits = torch.zeros(values.shape, dtype=torch.bool, device=columns.device)
+    bits |= (values == constants) & (operators & EQUAL != 0)
+    bits |= (values > constants) & (operators & GREATER != 0)
+    bits |= (values < constants) & (operators & LESS != 0)
+    bits |= (values.isnan() | constants.isnan()) & (operators & MISSING != 0)
+    return pack_bits(bits)
+
+
+def pack_maps(
+    maps: Tensor,
+    constants: Tensor,
+    operators: Tensor,
+    *,
+    norm: str = "l1",
+    scale: float | Tensor | None = None,
+    with_norms: bool = False,
+) -> Packed:
+    """Reduce, compare and pack: one bit for each feature map, `norm of the map` `operator` `constant of its kernel`.
+
+    Args:
+        maps: float32, bfloat16, float16 or int8 `[n_images, n_kernels, height, width]`, any strides.
+        constants: float32 `[n_kernels]`.
+        operators: int8 `[n_kernels]`, as for `pack_columns`.
+        norm: see `reduce_maps`.
+        scale: of int8 maps, the value of 1: a positive number, or float32 `[n_kernels]`.
+        with_norms: whether to give the norms too.
+
+    Returns:
+        The words, zero past `n_images`, and the norms. A norm that is NaN has a false bit, `+ MISSING` aside.
+        Engines add in different orders, so they may differ in a bit whose norm is within 1e-5 of its constant,
+        relative to the larger of the constant and the map's mean |x|, and in norms by as much.
+
+    Raises:
+        EricError: another dtype, shape or device, a map without pixels, a scale for floats or none for int8.
+        SettingError: an unknown norm.
+    """
+    check_maps(maps, constants, operators, norm, scale)
+    values = maps if maps.is_floating_point() else maps.float()
+    norms = reduce_maps(values, norm)
+    if scale is not None:
+        norms = norms * spread_scale(scale, maps)
+    return Packed(pack_columns(norms, None, constants, operators), norms if with_norms else None)
+
+
+def reduce_maps(maps: Tensor, norm: str) -> Tensor:
+    """Float `[n_images, n_kernels, height, width]` -> float32 `[n_images, n_kernels]`, summed in float32.
+
+    `l1`: the mean of |x| over the map; `l2`: the root of the mean of x squared; `max`: the largest x; `mean`.
+    """
+    match norm:
+        case "l1":  # 0.47 ms where vector_norm(ord=1) takes 1.3 ms: [64, 64, 32, 32], two cores
+            return maps.abs().mean((2, 3), dtype=torch.float32)
+        case "l2":
+            norms: Tensor = torch.linalg.vector_norm(maps, 2, (2, 3), dtype=torch.float32)
+            return norms / math.sqrt(maps.shape[2] * maps.shape[3])
+        case "max":
+            return maps.amax((2, 3)).to(torch.float32)
+        case "mean":
+            return maps.mean((2, 3), dtype=torch.float32)
+    raise unknown_norm(norm)
