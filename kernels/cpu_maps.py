@@ -104,7 +104,8 @@ def _pack_units(
     turned = np.zeros((BLOCK_KERNELS + LANES) * ROW, np.float32)  # [kernel, image]
     lanes = np.zeros(BLOCK_KERNELS + LANES, np.float32)
     sums = np.zeros(BLOCK_KERNELS + LANES, np.float64)
-    pixels = float(n_runs * n)
+    share = 1 / (n_runs * n)
+    factors = scale.astype(np.float64) * (share if kind == _SUM else 1.0)
     for unit in range(first, last):
         w, k0 = unit // n_blocks, unit % n_blocks * BLOCK_KERNELS
         i0 = w * WORD_BITS
@@ -122,13 +123,11 @@ def _pack_units(
                         sums[k] = _find_largest(flat, place, n_runs, run_stride, n, stride)
                     else:
                         sums[k] = _add_terms(flat, place, n_runs, run_stride, n, stride, kept, squared, one)
+            if kind == _ROOT:
+                for k in range(n_columns):
+                    sums[k] = np.sqrt(sums[k] * share)
             for k in range(n_columns):
-                value = sums[k]
-                if kind != _LARGEST:
-                    value /= pixels
-                if kind == _ROOT:
-                    value = np.sqrt(value)
-                values[i, k] = value * scale[k0 + k]
+                values[i, k] = sums[k] * factors[k0 + k]
             if len(norms):
                 norms[i0 + i, k0 : k0 + n_columns] = values[i, :n_columns]
         turn_columns(
@@ -242,10 +241,11 @@ def _reduce_pixels(
         while j < n:
             place = base + run * run_stride + j * stride
             four = j + 4 <= n and place + 3 * stride + n_kernels + LANES <= len(flat)
-            if kind == _LARGEST:
+            if four and kind == _LARGEST:
                 for k in range(0, n_kernels, LANES):
-                    x = _load_near_end(flat, place + k, n_kernels - k)
-                    store(lanes, k, larger(x, load(lanes, k)))
+                    x = larger(load(flat, place + k), load(lanes, k))
+                    y = larger(load(flat, place + stride + k), load(flat, place + 2 * stride + k))
+                    store(lanes, k, larger(larger(load(flat, place + 3 * stride + k), x), y))
             elif four:
                 for k in range(0, n_kernels, LANES):
                     x = add_term(zero, load(flat, place + k), kept, squared, one)
@@ -256,10 +256,12 @@ def _reduce_pixels(
             else:
                 for k in range(0, n_kernels, LANES):
                     x = _load_near_end(flat, place + k, n_kernels - k)
-                    store(lanes, k, add_term(load(lanes, k), x, kept, squared, one))
-            step = 4 if four and kind != _LARGEST else 1
-            j += step
-            n_added += step
+                    if kind == _LARGEST:
+                        store(lanes, k, larger(x, load(lanes, k)))
+                    else:
+                        store(lanes, k, add_term(load(lanes, k), x, kept, squared, one))
+            j += 4 if four else 1
+            n_added += 4 if four else 1
             if kind != _LARGEST and n_added >= BLOCK_PIXELS // 4:
                 sums[:n_kernels] += lanes[:n_kernels]
                 lanes[:] = 0
