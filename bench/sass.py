@@ -8,7 +8,6 @@ threads) and takes about 16.5 bytes a clock from memory, so 4 times the bytes of
 import os
 import re
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from typing import Any
 
 from rich.table import Table
 
-from bench.harness import ROOT, describe_machine
+from bench.harness import describe_machine
 from eric_fast.console import stdout
 
 ARCHITECTURE = 90
@@ -39,6 +38,7 @@ class Variant:
     kernel: Any
     arguments: Mapping[str, Any]
     constants: Mapping[str, Any]
+    used: float = 1.0  # the share of its lanes' loads that no mask leaves out
 
 
 @dataclass(frozen=True)
@@ -115,14 +115,14 @@ def read_variant(variant: Variant) -> Reading:
         cubin.flush()
         text = _run(tools / "nvdisasm", "-c", cubin.name)
         usage = _run(tools / "cuobjdump", "-res-usage", cubin.name)
-    return _read_sass(variant.name, text, usage)
+    return _read_sass(variant, text, usage)
 
 
 def _run(*command: object) -> str:
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True).stdout
 
 
-def _read_sass(name: str, text: str, usage: str) -> Reading:
+def _read_sass(variant: Variant, text: str, usage: str) -> Reading:
     lines = []  # (label, instruction): one of the two
     for line in text.splitlines():
         if label := re.match(r"(\.L_x_\d+):", line.strip()):
@@ -136,7 +136,7 @@ def _read_sass(name: str, text: str, usage: str) -> Reading:
     resources = {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
     counts = Counter(instruction.split(".")[0] for instruction in instructions)
     return Reading(
-        name,
+        variant.name,
         resources["REG"],
         resources["STACK"],
         counts["LDL"] + counts["STL"] + resources["LOCAL"],
@@ -144,7 +144,7 @@ def _read_sass(name: str, text: str, usage: str) -> Reading:
         len(body),
         dict(loads.most_common()),
         dict(counts.most_common()),
-        size / len(body),
+        size / len(body) * variant.used,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import torch
+import triton
 
 from bench.sass import Variant
 from eric_fast.bits import count_words
@@ -40,7 +41,13 @@ def _make_map_variant(maps: torch.Tensor, norm: str, last: bool) -> Variant:
     name = f"{launch.kernel.__name__} {norm} {str(maps.dtype).removeprefix('torch.')} {maps.shape[2]}x{maps.shape[3]}"
     name += " channels-last" if last else ""
     arguments = dict(zip(launch.kernel.arg_names, values, strict=False))
-    return Variant(name, launch.kernel, arguments, launch.constants)
+    settings = launch.constants
+    n = settings["N"]
+    if launch.kernel is gpu_maps.pack_short:
+        used = n * settings["KERNELS"] / triton.next_power_of_2(n * settings["KERNELS"])
+    else:
+        used = min(1.0, n / settings.get("PIXELS", n))
+    return Variant(name, launch.kernel, arguments, settings, used)
 
 
 def list_columns() -> Iterator[Variant]:
@@ -55,9 +62,7 @@ def list_columns() -> Iterator[Variant]:
                 arguments = dict(zip(gpu_columns.pack_columns_kernel.arg_names, values, strict=False))
                 name = f"pack_columns {str(dtype).removeprefix('torch.')}{' columns together' if turned else ''}"
                 name += ", gathered" if column_of_atom else ""
-                yield Variant(
-                    name, gpu_columns.pack_columns_kernel, arguments, gpu_columns.choose_shape(columns)
-                )
+                yield Variant(name, gpu_columns.pack_columns_kernel, arguments, gpu_columns.choose_shape(columns))
 
 
 VARIANTS: list[Callable[[], Iterator[Variant]]] = [list_maps, list_columns]

@@ -210,12 +210,10 @@ def quantise_activations(
 
 def pack_layer(norms: Tensor, atoms: Sequence[InputAtom]) -> Tensor:
     """Norms of one layer, float32 `[n, n_kernels]` on any device -> int32 words `[n_atoms, n_words]` there."""
-    columns = [atom.column for atom in atoms]
-    if columns != list(range(norms.shape[1])):  # most programs have an atom for every kernel: no copy then
-        norms = norms[:, columns]
+    columns = torch.tensor([atom.column for atom in atoms], dtype=torch.int64, device=norms.device)
     constants = torch.tensor([atom.constant for atom in atoms], dtype=torch.float32, device=norms.device)
     operators = torch.tensor([_OPERATORS[atom.operator] for atom in atoms], dtype=torch.int8, device=norms.device)
-    return kernels.pack(norms, constants, operators)
+    return kernels.pack_columns(norms, columns, constants, operators)
 
 
 def check_fits(activations: Activations, quantiser: Quantiser, layers: Sequence[str] | None = None) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from eric_fast.errors import SettingError
-from eric_fast.kernels import reference
+from eric_fast.kernels import reference, reference_pack
 from eric_fast.kernels.fixed_point import MAX_WEIGHT, make_entropy_table
 from eric_fast.kernels.outcome import Outcome, Request
-from eric_fast.kernels.reference import EQUAL, GREATER, LESS_EQUAL, pack
+from eric_fast.kernels.packing import EQUAL, GREATER, GREATER_EQUAL, LESS, LESS_EQUAL, MISSING, UNEQUAL, Packed
 from eric_fast.kernels.trees import (
     ENTROPY,
     GINI,
@@ -33,12 +33,17 @@ __all__ = [
     "EQUAL",
     "GINI",
     "GREATER",
+    "GREATER_EQUAL",
+    "LESS",
     "LESS_EQUAL",
     "MAX_WEIGHT",
+    "MISSING",
     "NO_LIMIT",
+    "UNEQUAL",
     "Forest",
     "Limits",
     "Outcome",
+    "Packed",
     "Report",
     "Request",
     "Stop",
@@ -49,17 +54,18 @@ __all__ = [
     "ignore",
     "make_entropy_table",
     "never_stop",
-    "pack",
+    "pack_columns",
+    "pack_maps",
 ]
 
 ENGINES = ("auto", "reference", "cpu", "gpu")
 
 
 def choose_engine(engine: str, device: str) -> str:
-    """The engine that `engine` means for bits on a device of this type: `auto` is `gpu` for CUDA, else `cpu`.
+    """The engine that `engine` means for data on a device of this type: `auto` is `gpu` for CUDA, else `cpu`.
 
     Raises:
-        SettingError: no such engine, or one named that can't take bits from there: nothing is changed silently.
+        SettingError: no such engine, or one named that can't take data from there: nothing is changed silently.
     """
     if engine not in ENGINES:
         raise SettingError(f"engine '{engine}' is not one of {', '.join(ENGINES)}")
@@ -67,7 +73,7 @@ def choose_engine(engine: str, device: str) -> str:
         return "gpu" if device == "cuda" else "cpu"
     needed = {"cpu": "cpu", "gpu": "cuda"}.get(engine, device)
     if needed != device:
-        raise SettingError(f"engine '{engine}' needs bits on a {needed} device, these are on {device}")
+        raise SettingError(f"engine '{engine}' needs data on a {needed} device, these are on {device}")
     return engine
 
 
@@ -160,3 +166,33 @@ def grow(
     from eric_fast.kernels import gpu_trees
 
     return level_trees.grow(samples, limits, gpu_trees.count, stop=stop, report=report)
+
+
+def pack_columns(
+    columns: Tensor, column_of_atom: Tensor | None, constants: Tensor, operators: Tensor, *, engine: str = "auto"
+) -> Tensor:
+    """Compare plain columns and pack the bits; see `reference_pack.pack_columns`, of which every engine is an equal."""
+    name = choose_engine(engine, columns.device.type)
+    if name == "reference":
+        return reference_pack.pack_columns(columns, column_of_atom, constants, operators)
+    if name == "cpu":
+        from eric_fast.kernels import cpu_columns
+
+        return cpu_columns.pack_columns(columns, column_of_atom, constants, operators)
+    from eric_fast.kernels import gpu_columns
+
+    return gpu_columns.pack_columns(columns, column_of_atom, constants, operators)
+
+
+def pack_maps(maps: Tensor, constants: Tensor, operators: Tensor, *, engine: str = "auto", **wanted: Any) -> Packed:
+    """Reduce feature maps to norms, compare and pack in one pass; see `reference_pack.pack_maps`."""
+    name = choose_engine(engine, maps.device.type)
+    if name == "reference":
+        return reference_pack.pack_maps(maps, constants, operators, **wanted)
+    if name == "cpu":
+        from eric_fast.kernels import cpu_maps
+
+        return cpu_maps.pack_maps(maps, constants, operators, **wanted)
+    from eric_fast.kernels import gpu_maps
+
+    return gpu_maps.pack_maps(maps, constants, operators, **wanted)

@@ -74,7 +74,7 @@ def _pack_blocks(
     operators: Any,
     words: Any,
 ) -> None:
-    """Blocks `first` to `last` of `n_block` samples; atoms `atoms[starts[u]:starts[u + 1]]` compare column `used[u]`."""
+    """Blocks `first` to `last`, of `n_block` samples; `atoms[starts[u]:starts[u + 1]]` compare column `used[u]`."""
     row = n_block + LANES  # from one turned column to the next; powers of two would share cache sets
     n_chunk = min(len(used), BLOCK_VALUES // n_block)
     turned = np.zeros((n_chunk + LANES) * row, flat.dtype)

@@ -61,7 +61,11 @@ def pack_maps(
     flat = flat.view(np.uint16) if maps.dtype == torch.bfloat16 else flat
     kind = {"l2": _ROOT, "max": _LARGEST}.get(norm, _SUM)
     masks = tuple(np.uint32(mask) for mask in _MASKS.get(norm, (0, 0, 0)))
-    arrays = (spread_scale(scale, maps).numpy(), constants.detach().contiguous().numpy(), operators.contiguous().numpy())
+    arrays = (
+        spread_scale(scale, maps).numpy(),
+        constants.detach().contiguous().numpy(),
+        operators.contiguous().numpy(),
+    )
     targets = (words.numpy().view(np.uint32), (torch.empty(0, 0) if norms is None else norms).numpy())
     n_blocks = -(-n_kernels // BLOCK_KERNELS)
 
@@ -130,9 +134,7 @@ def _pack_units(
                 values[i, k] = sums[k] * factors[k0 + k]
             if len(norms):
                 norms[i0 + i, k0 : k0 + n_columns] = values[i, :n_columns]
-        turn_columns(
-            values.reshape(-1), 0, values.shape[1], 1, n_rows, np.arange(n_columns), turned, ROW
-        )
+        turn_columns(values.reshape(-1), 0, values.shape[1], 1, n_rows, np.arange(n_columns), turned, ROW)
         tail = np.uint32(0xFFFFFFFF) >> np.uint32(WORD_BITS - n_rows)
         for k in range(n_columns):
             words[k0 + k, w] = compare_word(turned, k * ROW, constants[k0 + k], operators[k0 + k]) & tail

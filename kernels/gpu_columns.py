@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from eric_fast.bits import WORD_BITS, count_words
+from eric_fast.bits import count_words
 from eric_fast.kernels.packing import check_columns
 
 WORDS, ATOMS = 8, 64  # of a program: 32 bytes of each row, so that whole sectors are written

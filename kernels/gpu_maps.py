@@ -17,8 +17,8 @@ from eric_fast.bits import WORD_BITS, count_words
 from eric_fast.kernels.gpu_columns import compare
 from eric_fast.kernels.packing import Packed, check_maps, merge_pixels, spread_scale
 
-SHORT = 64  # pixels: the largest map that is turned on the chip
-SHORT_KERNELS = 16  # in one flat piece: its start is then aligned, whatever the size of a map
+SHORT, FLAT = 256, 4096  # pixels: the largest map that is turned on the chip; elements that are turned together
+SHORT_WARPS = 2  # one alone turns through shuffles, eight times the instructions
 TILE = 1024  # elements that a warp holds of one image
 
 
@@ -73,15 +73,20 @@ def choose_launch(maps: Tensor, norm: str) -> Launch:
     settings = {"N": n, "NORM": norm}
     if kernel_stride == 1:
         width = min(128, max(16, triton.next_power_of_2(n_kernels)))
-        settings |= {"KERNELS": width, "EVEN": n_kernels % width == 0, "num_warps": width // 16}
+        unroll = 8 // maps.element_size()  # as many bytes on their way whatever the dtype
+        settings |= {"KERNELS": width, "EVEN": n_kernels % width == 0, "UNROLL": unroll, "num_warps": width // 16}
         return Launch(pack_pixels, width, (image_stride, n_runs, run_stride, stride), settings)
-    if n_runs == 1 and stride == 1 and kernel_stride == n and n <= SHORT and n & (n - 1):
-        settings |= {"KERNELS": SHORT_KERNELS, "EVEN": n_kernels % SHORT_KERNELS == 0, "num_warps": 1}
-        return Launch(pack_short, SHORT_KERNELS, (image_stride,), settings)
+    packed = n_runs == 1 and stride == 1 and kernel_stride == n  # map behind map
+    if packed and n <= SHORT and n & (n - 1):
+        width = min(64, FLAT // triton.next_power_of_2(n))
+        while n_kernels % width and width > 16:
+            width //= 2
+        settings |= {"KERNELS": width, "EVEN": n_kernels % width == 0, "num_warps": SHORT_WARPS}
+        return Launch(pack_short, width, (image_stride,), settings)
     pixels = min(TILE, triton.next_power_of_2(n))
-    settings |= {"PIXELS": pixels, "KERNELS": TILE // pixels, "EVEN": n_kernels % (TILE // pixels) == 0, "num_warps": 1}
-    strides = (image_stride, kernel_stride, n_runs, run_stride, stride)
-    return Launch(pack_runs, TILE // pixels, strides, settings)
+    width = TILE // pixels
+    settings |= {"PIXELS": pixels, "KERNELS": width, "EVEN": n_kernels % width == 0, "PACKED": packed, "num_warps": 1}
+    return Launch(pack_runs, width, (image_stride, kernel_stride, n_runs, run_stride, stride), settings)
 
 
 @triton.jit
@@ -103,11 +108,11 @@ def _larger(x, y):
 
 
 @triton.jit
-def _fold_lanes(b_totals, NORM: tl.constexpr):
-    """[KERNELS, PIXELS] -> [KERNELS]"""
+def _fold_lanes(b_totals, AXIS: tl.constexpr, NORM: tl.constexpr):
+    """[KERNELS]: over the axis of pixels."""
     if NORM == "max":
-        return tl.reduce(b_totals, 1, _larger)
-    return tl.sum(b_totals, axis=1)
+        return tl.reduce(b_totals, AXIS, _larger)
+    return tl.sum(b_totals, axis=AXIS)
 
 
 @triton.jit
@@ -141,6 +146,7 @@ def pack_runs(
     PIXELS: tl.constexpr,
     KERNELS: tl.constexpr,
     EVEN: tl.constexpr,  # whether n_kernels is a multiple of KERNELS: an open mask splits wide loads
+    PACKED: tl.constexpr,  # whether kernel_stride is N: the compiler then knows how maps are aligned
 ):
     i_word = tl.program_id(0).to(tl.int64)
     o_kernels = tl.program_id(1) * KERNELS + tl.arange(0, KERNELS)  # [KERNELS]
@@ -149,12 +155,13 @@ def pack_runs(
     b_operators = tl.load(p_operators + o_kernels, mask=m_kernels, other=0).to(tl.int32)
     b_scale = 1.0 if p_scale is None else tl.load(p_scale + o_kernels, mask=m_kernels, other=0)
     o_pixels = tl.arange(0, PIXELS)
-    o_tile = o_kernels[:, None].to(tl.int64) * kernel_stride + o_pixels[None, :].to(tl.int64) * stride
+    step = N if PACKED else kernel_stride
+    o_tile = o_kernels[:, None].to(tl.int64) * step + o_pixels[None, :].to(tl.int64) * stride
     m_tile = tl.full([KERNELS, PIXELS], True, tl.int1) if EVEN else m_kernels[:, None] & (o_pixels >= 0)[None, :]
     other: tl.constexpr = float("-inf") if NORM == "max" else 0.0
     REST: tl.constexpr = N % PIXELS
     b_word = tl.zeros([KERNELS], tl.int32)
-    n_rows = tl.minimum(32, n_images - i_word * 32)  # of this word
+    n_rows = tl.minimum(32, n_images - i_word * 32).to(tl.int32)  # of this word
     for i in range(0, n_rows):
         b_totals = tl.full([KERNELS, PIXELS], other, tl.float32)
         p_image = p_maps + (i_word * 32 + i) * image_stride
@@ -170,7 +177,7 @@ def pack_runs(
                 m_rest = m_tile & (o_pixels < REST)[None, :]
                 b_raw = tl.load(p_tile + tl.cast(N - REST, tl.int64) * stride, mask=m_rest, other=0)
                 b_totals = tl.where((o_pixels < REST)[None, :], _add_values(b_totals, b_raw, NORM), b_totals)
-        b_norms = _finish_norm(_fold_lanes(b_totals, NORM), n_runs * N, b_scale, NORM)
+        b_norms = _finish_norm(_fold_lanes(b_totals, 1, NORM), n_runs * N, b_scale, NORM)
         b_word |= compare(b_norms, b_constants, b_operators) << i
         if p_norms is not None:
             tl.store(p_norms + (i_word * 32 + i) * n_kernels + o_kernels, b_norms, mask=m_kernels)
@@ -202,24 +209,24 @@ def pack_short(
     b_operators = tl.load(p_operators + o_kernels, mask=m_kernels, other=0).to(tl.int32)
     b_scale = 1.0 if p_scale is None else tl.load(p_scale + o_kernels, mask=m_kernels, other=0)
     PIXELS: tl.constexpr = 1 << (N - 1).bit_length()
-    FLAT: tl.constexpr = 1 << (KERNELS * N - 1).bit_length()
-    o_flat = tl.arange(0, FLAT)
+    LOADED: tl.constexpr = 1 << (KERNELS * N - 1).bit_length()
+    o_flat = tl.arange(0, LOADED)
     o_pixels = tl.arange(0, PIXELS)
     m_flat = o_flat < KERNELS * N
     if not EVEN:
         m_flat = o_flat < tl.minimum(KERNELS, n_kernels - i_kernel) * N
-    o_turned = tl.arange(0, KERNELS)[:, None] * N + tl.minimum(o_pixels, N - 1)[None, :]  # [KERNELS, PIXELS]
-    o_turned = tl.reshape(o_turned, [KERNELS * PIXELS])
+    o_turned = tl.arange(0, KERNELS)[None, :] * N + tl.minimum(o_pixels, N - 1)[:, None]  # [PIXELS, KERNELS]
+    o_turned = tl.reshape(o_turned, [PIXELS * KERNELS])
     other: tl.constexpr = float("-inf") if NORM == "max" else 0.0
     b_word = tl.zeros([KERNELS], tl.int32)
-    n_rows = tl.minimum(32, n_images - i_word * 32)
+    n_rows = tl.minimum(32, n_images - i_word * 32).to(tl.int32)
     for i in range(0, n_rows):
         p_image = p_maps + (i_word * 32 + i) * image_stride + i_kernel.to(tl.int64) * N
         b_flat = tl.load(p_image + o_flat, mask=m_flat, other=0)
-        b_raw = tl.reshape(tl.gather(b_flat, o_turned, 0), [KERNELS, PIXELS])
-        b_totals = _add_values(tl.full([KERNELS, PIXELS], other, tl.float32), b_raw, NORM)
-        b_totals = tl.where((o_pixels < N)[None, :], b_totals, other)
-        b_norms = _finish_norm(_fold_lanes(b_totals, NORM), N, b_scale, NORM)
+        b_raw = tl.reshape(tl.gather(b_flat, o_turned, 0), [PIXELS, KERNELS])  # a map lies in one thread
+        b_totals = _add_values(tl.full([PIXELS, KERNELS], other, tl.float32), b_raw, NORM)
+        b_totals = tl.where((o_pixels < N)[:, None], b_totals, other)
+        b_norms = _finish_norm(_fold_lanes(b_totals, 0, NORM), N, b_scale, NORM)
         b_word |= compare(b_norms, b_constants, b_operators) << i
         if p_norms is not None:
             tl.store(p_norms + (i_word * 32 + i) * n_kernels + o_kernels, b_norms, mask=m_kernels)
@@ -245,6 +252,7 @@ def pack_pixels(
     NORM: tl.constexpr,
     KERNELS: tl.constexpr,
     EVEN: tl.constexpr,
+    UNROLL: tl.constexpr,
 ):
     i_word = tl.program_id(0).to(tl.int64)
     i_rows = tl.arange(0, 32)
@@ -264,7 +272,7 @@ def pack_pixels(
         for first in range(0, N, BLOCK):
             b_totals = tl.full([32, KERNELS], other, tl.float32)
             p_block = p_tile + tl.cast(run, tl.int64) * run_stride
-            for j in tl.range(first, tl.minimum(first + BLOCK, N), loop_unroll_factor=2):
+            for j in tl.range(first, tl.minimum(first + BLOCK, N), loop_unroll_factor=UNROLL):
                 p_values = p_block + tl.cast(j, tl.int64) * stride
                 b_totals = _add_values(b_totals, tl.load(p_values, mask=m_tile, other=0), NORM)
             if NORM == "max":

@@ -78,7 +78,7 @@ def load(_: Any, array: Any, index: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         dtype = signature.args[0].dtype
         stored = ir.VectorType(context.get_data_type(dtype), LANES)
-        raw = builder.load(_point(context, builder, signature.args[0], *args, stored))
+        raw = builder.load(_point(context, builder, signature.args[0], args[0], args[1], stored))
         raw.align = dtype.bitwidth // 8
         return _widen(builder, raw, dtype)
 
@@ -109,7 +109,7 @@ def store(_: Any, array: Any, index: Any, lanes: Any) -> Any:
     """array[index : index + 16] = lanes"""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store(args[2], _point(context, builder, signature.args[0], *args[:2], _FLOATS)).align = 4
+        builder.store(args[2], _point(context, builder, signature.args[0], args[0], args[1], _FLOATS)).align = 4
         return context.get_dummy_value()
 
     return types.void(array, types.int64, lanes), generate

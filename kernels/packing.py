@@ -61,8 +61,9 @@ def check_maps(maps: Tensor, constants: Tensor, operators: Tensor, norm: str, sc
         if scale.dtype != torch.float32 or scale.shape not in ((), (maps.shape[1],)):
             raise EricError(f"a scale is a number or float32 [{maps.shape[1]}], one per kernel, not {describe(scale)}")
         check_device("the scale", scale, maps)
-    if scale is not None and not bool(((scale := torch.as_tensor(scale)) > 0).all() and scale.isfinite().all()):
-        raise EricError(f"a scale must be positive and finite, not {scale.tolist()}")
+    scales = torch.as_tensor(1.0 if scale is None else scale)
+    if not bool((scales > 0).all() and scales.isfinite().all()):
+        raise EricError(f"a scale must be positive and finite, not {scales.tolist()}")
 
 
 def spread_scale(scale: float | Tensor | None, maps: Tensor) -> Tensor:

@@ -7,23 +7,8 @@ from eric_fast.bits import pack_bits, unpack_words
 from eric_fast.kernels.outcome import Outcome, Request, check_request
 from eric_fast.plan import Plan
 
-GREATER, LESS_EQUAL, EQUAL = 0, 1, 2
 CHUNK_SAMPLES = 8192
 CHUNK_RULES = 4096
-
-
-def pack(columns: Tensor, constants: Tensor, operators: Tensor) -> Tensor:
-    """Compare and pack: float32 `[n_samples, n_atoms]` -> int32 words `[n_atoms, n_words]`.
-
-    `constants` is float32 `[n_atoms]`; `operators` int8 `[n_atoms]`: `GREATER`, `LESS_EQUAL`, `EQUAL`.
-    A comparison with NaN is false.
-    """
-    bits = columns > constants
-    for operator, compare in ((LESS_EQUAL, torch.le), (EQUAL, torch.eq)):
-        others = operators == operator
-        if bool(others.any()):
-            bits[:, others] = compare(columns[:, others], constants[others])
-    return pack_bits(bits)
 
 
 def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Outcome:

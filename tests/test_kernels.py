@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 
 from eric_fast import kernels
-from eric_fast.bits import count_words, pack_bits, unpack_words
+from eric_fast.bits import count_words, pack_bits
 from eric_fast.compile import compile_program
 from eric_fast.errors import EricError, SettingError
 from eric_fast.kernels import Request, cpu, gpu, reference
@@ -187,18 +187,10 @@ def test_engines_that_cannot_take_the_bits_are_refused():
     assert kernels.choose_engine("auto", "cpu") == "cpu"
     assert kernels.choose_engine("reference", "cuda") == "reference"
     for engine, device in (("gpu", "cpu"), ("cpu", "cuda")):
-        with pytest.raises(SettingError, match=f"engine '{engine}' needs bits on"):
+        with pytest.raises(SettingError, match=f"engine '{engine}' needs data on"):
             kernels.choose_engine(engine, device)
     with pytest.raises(SettingError, match="not one of"):
         kernels.choose_engine("fast", "cpu")
-
-
-def test_packing_compares():
-    columns = torch.tensor([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [torch.nan, torch.nan, torch.nan], [-0.0, -0.0, -0.0]])
-    operators = torch.tensor([kernels.GREATER, kernels.LESS_EQUAL, kernels.EQUAL], dtype=torch.int8)
-    words = kernels.pack(columns, torch.tensor([1.0, 1.0, 0.0]), operators)
-    expected = [[False, True, False], [True, False, False], [False, False, False], [False, True, True]]
-    assert unpack_words(words, 4).tolist() == expected
 
 
 def test_triton_kernel_compiles_for_hopper_as_meant():
