@@ -1,0 +1,485 @@
+"""Packing: every engine against the reference, the reference against plain comparisons."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from eric_fast import kernels
+from eric_fast.bits import count_words, mask_tail, unpack_words
+from eric_fast.errors import EricError, SettingError
+from eric_fast.kernels import cpu_columns, cpu_maps, gpu_columns, gpu_maps, packing, reference_pack, threads
+from eric_fast.quantiser import NORMS
+from tests.test_kernels import DEVICE, POISON, needs_triton
+
+SIZES = (0, 1, 31, 32, 33, 63, 1000)
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.int8)
+LAYOUTS = ("contiguous", "channels-last", "cropped", "turned", "stepped", "expanded", "images inside")
+NEAR = 1e-5  # of a norm from its constant, relative: where engines may differ
+
+
+def make_maps(shape, dtype, layout, seed=0):
+    """Maps of this shape that lie so in memory, with values up to some 100."""
+    n, k, h, w = shape
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*size):
+        return (torch.randn(size, generator=generator) * 30).round(decimals=2).clamp(-128, 127).to(dtype)
+
+    match layout:
+        case "channels-last":
+            return draw(n, k, h, w).contiguous(memory_format=torch.channels_last)
+        case "cropped":
+            return draw(n, k, h + 2, w + 3)[:, :, 1:-1, 2:-1]
+        case "turned":
+            return draw(n, k, w, h).transpose(2, 3)
+        case "stepped":
+            return draw(n, 2 * k, h, 2 * w)[:, ::2, :, ::2]
+        case "expanded":
+            return draw(n, 1, h, 1).expand(n, k, h, w)
+        case "images inside":
+            return draw(h, w, k, n).permute(3, 2, 0, 1)
+    return draw(n, k, h, w)
+
+
+def assert_near(found, expected, maps, constants, scale=1.0):
+    """Equal but for norms as near to their constants as engines may differ; and norms as near to each other."""
+    sizes = maps.float().abs().mean((2, 3)) * scale  # what a sum of the map's values is uncertain in proportion to
+    sizes = torch.maximum(sizes, expected.norms.abs())
+    assert found.norms.dtype == torch.float32
+    assert found.norms.shape == expected.norms.shape
+    assert bool(((found.norms.cpu() - expected.norms).abs() <= NEAR * sizes).all())
+    assert found.words.dtype == torch.int32
+    assert found.words.shape == expected.words.shape
+    differs = unpack_words(found.words.cpu() ^ expected.words, len(maps))
+    near = (expected.norms - constants).abs() <= NEAR * torch.maximum(sizes, constants.abs())
+    assert not bool((differs & ~near).any())
+    assert torch.equal(mask_tail(found.words.cpu().clone(), len(maps)), found.words.cpu())
+    return int(differs.sum())
+
+
+def make_case(shape, dtype, layout, norm, seed):
+    """Maps, and constants and operators of which about half the bits come out true."""
+    maps = make_maps(shape, dtype, layout, seed)
+    generator = torch.Generator().manual_seed(seed)
+    typical = {"l1": 24.0, "l2": 30.0, "max": 80.0, "mean": 0.0}[norm]
+    constants = typical + 4 * torch.randn(shape[1], generator=generator)
+    operators = torch.randint(0, packing.N_OPERATORS, (shape[1],), generator=generator).to(torch.int8)
+    return maps, constants, operators
+
+
+shapes = st.tuples(
+    st.sampled_from(SIZES[:6]),
+    st.sampled_from((1, 3, 15, 16, 17, 40)),
+    st.sampled_from((1, 2, 5, 7, 9)),
+    st.sampled_from((1, 3, 7, 8)),
+)
+
+
+@hypothesis_settings(max_examples=300)
+@given(shapes, st.sampled_from(DTYPES), st.sampled_from(LAYOUTS), st.sampled_from(NORMS), st.integers(0, 99))
+def test_cpu_packs_maps_as_the_reference(shape, dtype, layout, norm, seed):
+    maps, constants, operators = make_case(shape, dtype, layout, norm, seed)
+    scale = 0.75 if dtype == torch.int8 else None
+    wanted = {"norm": norm, "scale": scale, "with_norms": True}
+    expected = reference_pack.pack_maps(maps, constants, operators, **wanted)
+    found = cpu_maps.pack_maps(maps, constants, operators, **wanted)
+    assert_near(found, expected, maps, constants, scale or 1.0)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels-last", "stepped"])
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("shape", [(1000, 5, 7, 7), (3, 530, 6, 5), (2, 3, 70, 61), (33, 20, 40, 7)])
+def test_cpu_packs_large_maps_as_the_reference(shape, norm, layout):
+    """More than a block of pixels, of kernels, of images, and threads."""
+    maps, constants, operators = make_case(shape, torch.float32, layout, norm, 0)
+    expected = reference_pack.pack_maps(maps, constants, operators, norm=norm, with_norms=True)
+    found = cpu_maps.pack_maps(maps, constants, operators, norm=norm, with_norms=True)
+    assert_near(found, expected, maps, constants)
+
+
+@needs_triton
+@hypothesis_settings(max_examples=25)
+@given(
+    st.tuples(st.sampled_from((0, 1, 3, 33)), st.sampled_from((1, 3, 16, 40)), *[st.sampled_from((1, 3, 7, 8))] * 2),
+    st.sampled_from(DTYPES),
+    st.sampled_from(LAYOUTS),
+    st.sampled_from(NORMS),
+    st.integers(0, 99),
+)
+def test_gpu_packs_maps_as_the_reference(shape, dtype, layout, norm, seed):
+    maps, constants, operators = make_case(shape, dtype, layout, norm, seed)
+    scale = 0.75 if dtype == torch.int8 else None
+    expected = reference_pack.pack_maps(maps, constants, operators, norm=norm, scale=scale, with_norms=True)
+    there = (tensor.to(DEVICE) for tensor in (maps, constants, operators))
+    found = gpu_maps.pack_maps(*there, norm=norm, scale=scale, with_norms=True)
+    assert_near(found, expected, maps, constants, scale or 1.0)
+
+
+LAUNCHES = [
+    ((33, 64, 7, 7), "contiguous", "pack_short"),
+    ((2, 20, 7, 7), "contiguous", "pack_short"),  # kernels that fill no block
+    ((2, 16, 14, 14), "contiguous", "pack_short"),
+    ((2, 16, 8, 8), "contiguous", "pack_runs"),
+    ((2, 3, 33, 34), "contiguous", "pack_runs"),  # more than a block of pixels, and a rest
+    ((33, 5, 7, 7), "cropped", "pack_runs"),
+    ((33, 20, 7, 7), "channels-last", "pack_pixels"),
+    ((2, 130, 12, 12), "channels-last", "pack_pixels"),
+    ((33, 20, 1, 1), "contiguous", "pack_pixels"),
+]
+
+
+@needs_triton
+@pytest.mark.parametrize(("shape", "layout", "kernel"), LAUNCHES)
+@pytest.mark.parametrize("norm", ["l1", "max"])
+def test_gpu_launches_the_kernel_meant_and_writes_every_word(shape, layout, kernel, norm, monkeypatch):
+    launched = record_launches(monkeypatch, gpu_maps, "pack_short", "pack_runs", "pack_pixels")
+    maps, constants, operators = make_case(shape, torch.float32, layout, norm, 1)
+    expected = reference_pack.pack_maps(maps, constants, operators, norm=norm, with_norms=True)
+    poison_memory(monkeypatch)
+    there = (tensor.to(DEVICE) for tensor in (maps, constants, operators))
+    found = gpu_maps.pack_maps(*there, norm=norm, with_norms=True)
+    assert launched == [kernel]
+    assert_near(found, expected, maps, constants)
+
+
+def record_launches(monkeypatch, module, *names):
+    """The names of the Triton kernels that are launched from now on."""
+    launched = []
+    for name in names:
+        kernel = getattr(module, name)
+
+        class Recorder:
+            kernel_name, inner = name, kernel
+            arg_names = kernel.arg_names
+
+            def __getitem__(self, grid):
+                launched.append(self.kernel_name)
+                return self.inner[grid]
+
+        monkeypatch.setattr(module, name, Recorder())
+    return launched
+
+
+def poison_memory(monkeypatch):
+    """Memory asked for without clearing is full of poison, integers and floats: what isn't written shows."""
+    plain_empty = torch.empty
+
+    def poisoned_empty(*size, **settings):
+        empty = plain_empty(*size, **settings)
+        return empty.fill_(POISON if empty.dtype == torch.int32 else torch.nan)
+
+    monkeypatch.setattr(torch, "empty", poisoned_empty)
+
+
+@pytest.mark.gpu
+def test_auto_packs_on_the_gpu_what_is_there(monkeypatch):
+    launched = record_launches(monkeypatch, gpu_maps, "pack_short")
+    launched += record_launches(monkeypatch, gpu_columns, "pack_columns_kernel")
+    maps, constants, operators = (tensor.cuda() for tensor in make_case((99, 64, 7, 7), torch.float32, "", "l1", 0))
+    packed = kernels.pack_maps(maps, constants, operators, with_norms=True)
+    assert launched == ["pack_short"]
+    assert torch.equal(packed.words, kernels.pack_columns(packed.norms, None, constants, operators))
+
+
+@pytest.mark.parametrize("n_images", SIZES)
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_every_word_is_written_and_what_pads_is_zero(n_images, engine, monkeypatch):
+    maps, constants, _ = make_case((n_images, 3, 2, 2), torch.float32, "contiguous", "l1", 0)
+    operators = torch.full((3,), 15, dtype=torch.int8)  # true whatever comes
+    poison_memory(monkeypatch)
+    found = kernels.pack_maps(maps, constants, operators, engine=engine).words
+    columns = kernels.pack_columns(maps[:, :, 0, 0], None, constants, operators, engine=engine)
+    expected = mask_tail(torch.full((3, count_words(n_images)), -1, dtype=torch.int32), n_images)
+    assert torch.equal(found, expected)
+    assert torch.equal(columns, expected)
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu", pytest.param("gpu", marks=needs_triton)])
+@pytest.mark.parametrize("layout", ["contiguous", "channels-last"])
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_norm_that_equals_its_constant_is_a_tie(engine, layout, norm, dtype):
+    """Maps of one value have exactly that norm; 49 values of 1/2, 3 and 100 add up to what every dtype holds."""
+    values = torch.tensor([1.0, 3.0, 100.0])
+    maps = values.to(dtype)[None, :, None, None].repeat(2, 1, 7, 7)
+    if layout == "channels-last":
+        maps = maps.contiguous(memory_format=torch.channels_last)
+    operators = torch.tensor([kernels.EQUAL, kernels.GREATER, kernels.LESS_EQUAL], dtype=torch.int8)
+    scale = 1.0 if dtype == torch.int8 else None
+    pack = gpu_maps.pack_maps if engine == "gpu" else kernels.pack_maps
+    settings = {} if engine == "gpu" else {"engine": engine}
+    inputs = [tensor.to(DEVICE) if engine == "gpu" else tensor for tensor in (maps, values, operators)]
+    packed = pack(*inputs, norm=norm, scale=scale, with_norms=True, **settings)
+    assert packed.norms.tolist() == [values.tolist()] * 2
+    assert unpack_words(packed.words, 2).tolist() == [[True, False, True]] * 2
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu", pytest.param("gpu", marks=needs_triton)])
+@pytest.mark.parametrize("layout", ["contiguous", "channels-last"])
+@pytest.mark.parametrize("dtype", DTYPES[:3])
+@pytest.mark.parametrize("norm", NORMS)
+def test_what_is_not_finite_is_seen(engine, layout, dtype, norm):
+    bad = [torch.nan, torch.inf, -torch.inf]
+    maps = torch.ones(4, 3, 5, 5, dtype=dtype)
+    for i, value in enumerate(bad):
+        maps[i, i, i + 1, i + 2] = value
+    maps[3, 0, 4, 4], maps[3, 0, 0, 0] = torch.nan, torch.inf
+    if layout == "channels-last":
+        maps = maps.contiguous(memory_format=torch.channels_last)
+    operators = torch.tensor([kernels.LESS_EQUAL, kernels.GREATER, kernels.GREATER + kernels.MISSING]).to(torch.int8)
+    constants = torch.full((3,), 2.0)
+    expected = reference_pack.pack_maps(maps, constants, operators, norm=norm, with_norms=True)
+    if engine == "gpu":
+        there = (tensor.to(DEVICE) for tensor in (maps, constants, operators))
+        found = gpu_maps.pack_maps(*there, norm=norm, with_norms=True)
+    else:
+        found = kernels.pack_maps(maps, constants, operators, norm=norm, with_norms=True, engine=engine)
+    torch.testing.assert_close(found.norms.cpu(), expected.norms, equal_nan=True)
+    assert torch.equal(found.words.cpu(), expected.words)
+    assert math.isnan(found.norms[0, 0])
+    assert math.isnan(found.norms[3, 0])
+    assert unpack_words(found.words, 4)[0].tolist() == [False, False, False]
+
+
+def test_float16_widens_exactly_on_the_cpu():
+    bits = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16)
+    maps = bits.view(torch.float16).reshape(-1, 1, 1, 1).expand(-1, 1, 4, 4).contiguous()
+    norms = cpu_maps.pack_maps(maps, torch.zeros(1), torch.ones(1, dtype=torch.int8), norm="max", with_norms=True).norms
+    torch.testing.assert_close(norms, maps[:, :, 0, 0].float(), rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu", pytest.param("gpu", marks=needs_triton)])
+def test_int8_takes_a_scale_for_each_kernel_and_its_lowest_value(engine):
+    maps = torch.full((3, 2, 9, 9), -128, dtype=torch.int8)
+    scale = torch.tensor([0.5, 2.0])
+    operators = torch.tensor([kernels.EQUAL] * 2, dtype=torch.int8)
+    inputs = [maps, torch.tensor([64.0, 256.0]), operators]
+    if engine == "gpu":
+        packed = gpu_maps.pack_maps(*[tensor.to(DEVICE) for tensor in inputs], scale=scale.to(DEVICE), with_norms=True)
+    else:
+        packed = kernels.pack_maps(*inputs, scale=scale, with_norms=True, engine=engine)
+    assert packed.norms.tolist() == [[64.0, 256.0]] * 3
+    assert packed.words[:, 0].tolist() == [7, 7]
+
+
+def test_norms_are_given_only_where_asked_for():
+    maps, constants, operators = make_case((5, 3, 7, 7), torch.float32, "contiguous", "l1", 0)
+    without = kernels.pack_maps(maps, constants, operators)
+    with_norms = kernels.pack_maps(maps, constants, operators, with_norms=True)
+    assert without.norms is None
+    assert torch.equal(without.words, with_norms.words)
+
+
+def test_permuted_images_permute_bits():
+    maps, constants, operators = make_case((777, 9, 5, 5), torch.bfloat16, "contiguous", "l1", 0)
+    order = torch.randperm(777, generator=torch.Generator().manual_seed(1))
+    bits = unpack_words(kernels.pack_maps(maps, constants, operators).words, 777)
+    assert torch.equal(unpack_words(kernels.pack_maps(maps[order], constants, operators).words, 777), bits[order])
+
+
+@st.composite
+def columns_with_atoms(draw):
+    """Columns with ties, NaN, infinities and both zeros; atoms in any order, some columns often, some never."""
+    n, n_columns, n_atoms = draw(st.sampled_from(SIZES)), draw(st.integers(1, 40)), draw(st.integers(0, 60))
+    dtype = draw(st.sampled_from(packing.COLUMN_DTYPES))
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    pool = np.array([-np.inf, -1.5, -0.0, 0.0, 0.1, 1.0, np.inf, np.nan])
+    layout = draw(st.sampled_from(("rows", "columns", "sliced", "expanded")))
+    shape = {"columns": (n_columns, n), "sliced": (2 * n, 3 * n_columns), "expanded": (n, 1)}.get(
+        layout, (n, n_columns)
+    )
+    columns = torch.from_numpy(rng.choice(pool, shape)).to(dtype)
+    columns = {"columns": columns.T, "sliced": columns[::2, 1::3]}.get(layout, columns).expand(n, n_columns)
+    if draw(st.booleans()):
+        column_of_atom = torch.from_numpy(rng.integers(0, n_columns, n_atoms))
+        column_of_atom = column_of_atom.to(draw(st.sampled_from((torch.int32, torch.int64))))
+    else:
+        column_of_atom, n_atoms = None, n_columns
+    constants = torch.from_numpy(rng.choice(pool, n_atoms)).to(dtype)
+    operators = torch.from_numpy(rng.integers(0, packing.N_OPERATORS, n_atoms)).to(torch.int8)
+    return columns, column_of_atom, constants, operators
+
+
+@hypothesis_settings(max_examples=200)
+@given(columns_with_atoms())
+def test_cpu_packs_columns_as_the_reference(case):
+    assert torch.equal(cpu_columns.pack_columns(*case), reference_pack.pack_columns(*case))
+
+
+@needs_triton
+@hypothesis_settings(max_examples=40)
+@given(columns_with_atoms())
+def test_gpu_packs_columns_as_the_reference(case):
+    there = [None if tensor is None else tensor.to(DEVICE) for tensor in case]
+    assert torch.equal(gpu_columns.pack_columns(*there).cpu(), reference_pack.pack_columns(*case))
+
+
+@needs_triton
+@pytest.mark.parametrize("turned", [False, True])
+def test_gpu_launches_for_columns_and_writes_every_word(turned, monkeypatch):
+    launched = record_launches(monkeypatch, gpu_columns, "pack_columns_kernel")
+    columns = torch.randn(1025, 70, generator=torch.Generator().manual_seed(0))
+    columns = columns.T.contiguous().T if turned else columns
+    constants, operators = torch.zeros(70), torch.full((70,), kernels.GREATER, dtype=torch.int8)
+    expected = reference_pack.pack_columns(columns, None, constants, operators)
+    poison_memory(monkeypatch)
+    found = gpu_columns.pack_columns(columns.to(DEVICE), None, constants.to(DEVICE), operators.to(DEVICE))
+    assert launched == ["pack_columns_kernel"]
+    assert torch.equal(found.cpu(), expected)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("n_columns", [17, 600])
+def test_many_columns_and_samples_on_threads(n_columns, turned, monkeypatch):
+    monkeypatch.setattr(threads, "SMALL_BYTES", 1)
+    columns = torch.randn(5000, n_columns, generator=torch.Generator().manual_seed(0))
+    columns = columns.T.contiguous().T if turned else columns
+    order = torch.arange(n_columns - 1, -1, -1)
+    constants, operators = torch.zeros(n_columns), torch.full((n_columns,), kernels.LESS, dtype=torch.int8)
+    for case in ((columns, None, constants, operators), (columns, order, constants, operators)):
+        assert torch.equal(cpu_columns.pack_columns(*case), reference_pack.pack_columns(*case))
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_operators_mean_what_python_means(engine):
+    values = [-1.0, -0.0, 0.0, 1.0, math.nan]
+    compare = {
+        kernels.GREATER: lambda x: x > 0,
+        kernels.GREATER_EQUAL: lambda x: x >= 0,
+        kernels.LESS: lambda x: x < 0,
+        kernels.LESS_EQUAL: lambda x: x <= 0,
+        kernels.EQUAL: lambda x: x == 0,
+        kernels.UNEQUAL: lambda x: x != 0 and not math.isnan(x),
+        kernels.UNEQUAL + kernels.MISSING: lambda x: x != 0,
+        kernels.MISSING: math.isnan,
+        0: lambda x: False,
+    }
+    columns = torch.tensor(values)[:, None]
+    operators = torch.tensor(list(compare), dtype=torch.int8)
+    column_of_atom = torch.zeros(len(compare), dtype=torch.int64)
+    words = kernels.pack_columns(columns, column_of_atom, torch.zeros(len(compare)), operators, engine=engine)
+    assert unpack_words(words, 5).T.tolist() == [[bool(holds(x)) for x in values] for holds in compare.values()]
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_doubles_are_compared_as_doubles(engine):
+    columns = torch.tensor([[0.1], [0.1 + 1e-12]], dtype=torch.float64)
+    operators = torch.tensor([kernels.GREATER], dtype=torch.int8)
+    words = kernels.pack_columns(columns, None, torch.tensor([0.1], dtype=torch.float64), operators, engine=engine)
+    assert words[0, 0].item() == 2
+
+
+@pytest.mark.parametrize("engine", ["cpu", pytest.param("gpu", marks=needs_triton)])
+@pytest.mark.parametrize("last", [False, True])
+def test_offsets_past_two_to_the_31(engine, last):
+    """Elements 2**31 and more apart, in memory that is asked for and hardly touched."""
+    far = 2**31 + 64
+    memory = torch.empty(far + 4096, dtype=torch.int8, device=DEVICE if engine == "gpu" else "cpu")
+    maps = memory.as_strided((2, 3, 3, 3), (far, 1, 9, 3) if last else (far, 9, 3, 1))
+    maps[0], maps[1] = 1, 3
+    constants = torch.full((3,), 2.0, device=maps.device)
+    operators = torch.full((3,), kernels.GREATER, dtype=torch.int8, device=maps.device)
+    pack = gpu_maps.pack_maps if engine == "gpu" else cpu_maps.pack_maps
+    packed = pack(maps, constants, operators, scale=1.0, with_norms=True)
+    assert packed.norms.tolist() == [[1.0] * 3, [3.0] * 3]
+    assert packed.words[:, 0].tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"maps": torch.ones(2, 3, 4, 4, dtype=torch.float64)}, r"not float64 \[2, 3, 4, 4\]"),
+        ({"maps": torch.ones(2, 3, 4)}, r"\[n_images, n_kernels, height, width\], not float32 \[2, 3, 4\]"),
+        ({"maps": torch.ones(2, 3, 0, 4)}, r"a map without pixels has no norm: maps \[2, 3, 0, 4\]"),
+        ({"constants": torch.ones(2)}, r"constants must be float32 \[3\], one per kernel, not float32 \[2\]"),
+        ({"constants": torch.ones(3, dtype=torch.float64)}, r"constants must be float32 \[3\].* not float64"),
+        ({"operators": torch.ones(3)}, r"operators must be int8 \[3\], one per kernel, not float32"),
+        ({"constants": torch.ones(3, device="meta")}, "constants are on meta, the values on cpu; move them"),
+        ({"scale": 2.0}, "float32 maps take no scale"),
+        ({"maps": torch.ones(2, 3, 4, 4, dtype=torch.int8)}, "int8 maps need a scale"),
+        ({"maps": torch.ones(2, 3, 4, 4, dtype=torch.int8), "scale": torch.ones(2)}, r"float32 \[3\], one per kernel"),
+        ({"maps": torch.ones(2, 3, 4, 4, dtype=torch.int8), "scale": 0.0}, "positive and finite, not 0.0"),
+        ({"norm": "l3"}, "'l3' is not a norm; there are 'l1'"),
+    ],
+)
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_wrong_maps_are_refused(engine, change, message):
+    given = {"maps": torch.ones(2, 3, 4, 4), "constants": torch.ones(3), "operators": torch.ones(3, dtype=torch.int8)}
+    with pytest.raises(SettingError if "norm" in change else EricError, match=message):
+        kernels.pack_maps(**(given | change), engine=engine)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"columns": torch.ones(4, 3, dtype=torch.float16)},
+            r"columns must be float32 or float64 .*not float16 \[4, 3\]",
+        ),
+        ({"columns": torch.ones(4)}, r"not float32 \[4\]"),
+        ({"column_of_atom": torch.tensor([0, 3])}, "an atom compares column 3, but there are columns 0 to 2"),
+        ({"column_of_atom": torch.tensor([0, -1])}, "an atom compares column -1"),
+        ({"column_of_atom": torch.tensor([0.0, 1.0])}, "columns of atoms must be int32 or int64"),
+        ({"column_of_atom": None}, r"constants must be float32 \[3\], one per atom, not float32 \[2\]"),
+        ({"operators": torch.ones(2, dtype=torch.int8, device="meta")}, "operators are on meta"),
+    ],
+)
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_wrong_columns_are_refused(engine, change, message):
+    given = {
+        "columns": torch.ones(4, 3),
+        "column_of_atom": torch.tensor([0, 1]),
+        "constants": torch.ones(2),
+        "operators": torch.ones(2, dtype=torch.int8),
+    }
+    with pytest.raises(EricError, match=message):
+        kernels.pack_columns(**(given | change), engine=engine)
+
+
+def test_a_named_engine_is_never_changed():
+    maps, constants, operators = make_case((5, 3, 7, 7), torch.float32, "contiguous", "l1", 0)
+    for pack in (
+        lambda: kernels.pack_maps(maps, constants, operators, engine="gpu"),
+        lambda: kernels.pack_columns(maps[:, :, 0, 0], None, constants, operators, engine="gpu"),
+    ):
+        with pytest.raises(SettingError, match="engine 'gpu' needs data on a cuda device, these are on cpu"):
+            pack()
+
+
+@pytest.fixture(scope="module")
+def readings(tmp_path_factory):
+    """What `bench sass` reads of the kernels of packing, in a process of its own: Triton's interpreter is on here."""
+    path = tmp_path_factory.mktemp("sass") / "sass.json"
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", "bench", "sass", "--json", str(path)]
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root, env=environment)
+    assert done.returncode == 0, done.stderr
+    return [row for row in json.loads(path.read_text(encoding="utf-8"))["readings"] if row["name"].startswith("pack_")]
+
+
+def test_kernels_for_hopper_load_wide_and_spill_nothing(readings):
+    assert len(readings) > 40
+    for row in readings:
+        assert row["local"] == row["spills"] == 0, row["name"]
+        widths = set(row["loads"])
+        if row["name"].startswith("pack_columns"):  # one column after another, or a gather: lanes load side by side
+            assert widths, row["name"]
+        else:
+            assert widths == {"LDG.E.128"}, row
+
+
+def test_kernels_for_hopper_leave_memory_the_limit(readings):
+    for row in readings:
+        per_clock = row["bytes_per_issue"] * 32 * 4
+        assert per_clock > 16.5, f"{row['name']}: {per_clock:.1f} bytes a clock can be asked for, memory gives 16.5"
