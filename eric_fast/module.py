@@ -14,7 +14,7 @@ from eric_fast.compile import compile_program
 from eric_fast.errors import EricError, ModelError
 from eric_fast.predictions import NO_RULE
 from eric_fast.program import Program
-from eric_fast.quantise import pack_layer
+from eric_fast.quantise import list_comparisons, pack_layer
 
 logger = logging.getLogger(__name__)
 
@@ -103,14 +103,26 @@ class RuleModule(nn.Module):
             return pack_bits(x)
         n_kernels = 1 + max(atom.column for atom in atoms)
         if x.is_floating_point() and x.ndim in (2, 4) and x.shape[1] >= n_kernels:
-            return self._pack_norms(reduce_norm(x, self.program.quantiser.norm) if x.ndim == 4 else x.float())
+            if x.ndim == 2:
+                return self._pack_norms(x.float())
+            if x.dtype == torch.float64 or [atom.column for atom in atoms] != list(range(x.shape[1])):
+                return self._pack_norms(reduce_norm(x, self.program.quantiser.norm))
+            comparisons = list_comparisons(atoms, x.device)
+            norm = self.program.quantiser.norm
+            packed = kernels.pack_maps(x, *comparisons, norm=norm, with_norms=True, engine=self.engine)
+            self._check_finite(packed.norms)
+            return packed.words
         raise EricError(
             f"expected of layer '{self.start}': maps [n, {n_kernels}, height, width], norms [n, {n_kernels}] or bits, "
             f"bool [n, {len(atoms)}], not {str(x.dtype).removeprefix('torch.')} {list(x.shape)}"
         )
 
     def _pack_norms(self, norms: Tensor) -> Tensor:
+        """float32 `[n, n_kernels]` -> the plan's inputs."""
+        self._check_finite(norms)
+        return pack_layer(norms, self.program.quantiser.atoms_of_layer(self.start), self.engine)
+
+    def _check_finite(self, norms: Tensor | None) -> None:
         """float32 `[n, n_kernels]`; raises CaptureError where one is NaN or infinite."""
-        if not bool(torch.isfinite(norms).all()):
+        if norms is not None and not bool(torch.isfinite(norms).all()):
             check_finite(self.start, norms, [f"number {i} of the batch" for i in range(len(norms))])
-        return pack_layer(norms, self.program.quantiser.atoms_of_layer(self.start))

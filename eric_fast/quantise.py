@@ -208,12 +208,17 @@ def quantise_activations(
     return BitMatrix(words, activations.n_images, tuple(atom.name for atom in atoms))
 
 
-def pack_layer(norms: Tensor, atoms: Sequence[InputAtom]) -> Tensor:
+def pack_layer(norms: Tensor, atoms: Sequence[InputAtom], engine: str = "auto") -> Tensor:
     """Norms of one layer, float32 `[n, n_kernels]` on any device -> int32 words `[n_atoms, n_words]` there."""
     columns = torch.tensor([atom.column for atom in atoms], dtype=torch.int64, device=norms.device)
-    constants = torch.tensor([atom.constant for atom in atoms], dtype=torch.float32, device=norms.device)
-    operators = torch.tensor([_OPERATORS[atom.operator] for atom in atoms], dtype=torch.int8, device=norms.device)
-    return kernels.pack_columns(norms, columns, constants, operators)
+    return kernels.pack_columns(norms, columns, *list_comparisons(atoms, norms.device), engine=engine)
+
+
+def list_comparisons(atoms: Sequence[InputAtom], device: torch.device) -> tuple[Tensor, Tensor]:
+    """What kernels take of atoms: constants, float32 `[n_atoms]`, and operators, int8 `[n_atoms]`."""
+    constants = torch.tensor([atom.constant for atom in atoms], dtype=torch.float32, device=device)
+    operators = torch.tensor([_OPERATORS[atom.operator] for atom in atoms], dtype=torch.int8, device=device)
+    return constants, operators
 
 
 def check_fits(activations: Activations, quantiser: Quantiser, layers: Sequence[str] | None = None) -> None:

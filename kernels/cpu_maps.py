@@ -26,6 +26,7 @@ from eric_fast.kernels.lanes import (
     load,
     store,
     sum_lanes,
+    sum_rows,
 )
 from eric_fast.kernels.packing import Packed, check_maps, merge_pixels, spread_scale
 from eric_fast.kernels.threads import run_parts
@@ -107,6 +108,7 @@ def _pack_units(
     values = np.zeros((WORD_BITS, BLOCK_KERNELS + LANES), np.float32)  # norms [image, kernel]
     turned = np.zeros((BLOCK_KERNELS + LANES) * ROW, np.float32)  # [kernel, image]
     lanes = np.zeros(BLOCK_KERNELS + LANES, np.float32)
+    partial = np.zeros(LANES * LANES, np.float32)  # [kernel, lane]
     sums = np.zeros(BLOCK_KERNELS + LANES, np.float64)
     share = 1 / (n_runs * n)
     factors = scale.astype(np.float64) * (share if kind == _SUM else 1.0)
@@ -120,6 +122,14 @@ def _pack_units(
                 _reduce_pixels(
                     flat, base, n_columns, n_runs, run_stride, n, stride, kind, kept, squared, one, lanes, sums
                 )
+            elif kind != _LARGEST and n_runs == 1 and n <= BLOCK_PIXELS:
+                for first_k in range(0, n_columns, LANES):
+                    for k in range(first_k, min(first_k + LANES, n_columns)):
+                        place = base + k * kernel_stride
+                        block = _add_block(flat, place, n, stride, kept, squared, one)
+                        store(partial, (k - first_k) * LANES, block)
+                    store(lanes, first_k, sum_rows(partial, 0))
+                sums[:n_columns] = lanes[:n_columns]
             else:
                 for k in range(n_columns):
                     place = base + k * kernel_stride
@@ -146,41 +156,50 @@ def _add_terms(
 ) -> Any:
     """The sum of one map's terms."""
     total = 0.0
-    zero = fill(np.float32(0))
-    a, b, c, d = zero, zero, zero, zero
+    lanes = fill(np.float32(0))
     n_added = 0
     for run in range(n_runs):
-        start = base + run * run_stride
         for first in range(0, n, BLOCK_PIXELS):
-            j, end = first, min(first + BLOCK_PIXELS, n)
-            if stride == 1:
-                while j + 4 * LANES <= end:
-                    a = add_term(a, load(flat, start + j), kept, squared, one)
-                    b = add_term(b, load(flat, start + j + LANES), kept, squared, one)
-                    c = add_term(c, load(flat, start + j + 2 * LANES), kept, squared, one)
-                    d = add_term(d, load(flat, start + j + 3 * LANES), kept, squared, one)
-                    j += 4 * LANES
-                if j + 2 * LANES <= end:
-                    a = add_term(a, load(flat, start + j), kept, squared, one)
-                    b = add_term(b, load(flat, start + j + LANES), kept, squared, one)
-                    j += 2 * LANES
-                if j + LANES <= end:
-                    c = add_term(c, load(flat, start + j), kept, squared, one)
-                    j += LANES
-                if j < end and start + j + LANES <= len(flat):  # what follows the run is read, and not added
-                    rest = keep(load(flat, start + j), end - j, np.float32(0))
-                    d = add_term(d, rest, kept, squared, one)
-                    j = end
-            while j < end:
-                rest = keep(gather(flat, start + j * stride, stride, end - j), end - j, np.float32(0))
-                a = add_term(a, rest, kept, squared, one)
-                j += LANES
-            n_added += end - first
+            n_block = min(BLOCK_PIXELS, n - first)
+            start = base + run * run_stride + first * stride
+            lanes = add(lanes, _add_block(flat, start, n_block, stride, kept, squared, one))
+            n_added += n_block
             if n_added >= BLOCK_PIXELS:
-                total += sum_lanes(add(add(a, b), add(c, d)))
-                a, b, c, d = zero, zero, zero, zero
+                total += sum_lanes(lanes)
+                lanes = fill(np.float32(0))
                 n_added = 0
-    return total + sum_lanes(add(add(a, b), add(c, d)))
+    return total + sum_lanes(lanes)
+
+
+@njit(nogil=True, cache=True)
+def _add_block(flat: Any, start: Any, n: Any, stride: Any, kept: Any, squared: Any, one: Any) -> Any:
+    """The terms of at most `BLOCK_PIXELS` pixels of a run, in lanes."""
+    zero = fill(np.float32(0))
+    a, b, c, d = zero, zero, zero, zero
+    j = 0
+    if stride == 1:
+        while j + 4 * LANES <= n:
+            a = add_term(a, load(flat, start + j), kept, squared, one)
+            b = add_term(b, load(flat, start + j + LANES), kept, squared, one)
+            c = add_term(c, load(flat, start + j + 2 * LANES), kept, squared, one)
+            d = add_term(d, load(flat, start + j + 3 * LANES), kept, squared, one)
+            j += 4 * LANES
+        if j + 2 * LANES <= n:
+            a = add_term(a, load(flat, start + j), kept, squared, one)
+            b = add_term(b, load(flat, start + j + LANES), kept, squared, one)
+            j += 2 * LANES
+        if j + LANES <= n:
+            c = add_term(c, load(flat, start + j), kept, squared, one)
+            j += LANES
+        if j < n and start + j + LANES <= len(flat):  # what follows the run is read, and not added
+            rest = keep(load(flat, start + j), n - j, np.float32(0))
+            d = add_term(d, rest, kept, squared, one)
+            j = n
+    while j < n:
+        rest = keep(gather(flat, start + j * stride, stride, n - j), n - j, np.float32(0))
+        a = add_term(a, rest, kept, squared, one)
+        j += LANES
+    return add(add(a, b), add(c, d))
 
 
 @njit(nogil=True, cache=True)

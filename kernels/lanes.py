@@ -191,6 +191,34 @@ def largest_lane(_: Any, lanes: Any) -> Any:
 
 
 @intrinsic
+def sum_rows(_: Any, array: Any, index: Any) -> Any:
+    """Lane i: the sum of array[index + 16 * i : index + 16 * i + 16]; a third of what sixteen `sum_lanes` take."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        rows = []
+        for i in range(LANES):
+            place = builder.add(args[1], ir.Constant(args[1].type, LANES * i))
+            row = builder.load(_point(context, builder, signature.args[0], args[0], place, _FLOATS))
+            row.align = 4
+            rows.append(row)
+        # Two rows become one that holds the halves of both, added; bit b of a lane then says which of the two
+        for b in (8, 4, 2, 1):
+            lanes = [n if not n & b else n - b + LANES for n in range(LANES)]
+            low, high = ir.Constant(_INTS, lanes), ir.Constant(_INTS, [n + b for n in lanes])
+            half = len(rows) // 2
+            rows = [
+                builder.fadd(
+                    builder.shuffle_vector(rows[i], rows[i + half], low),
+                    builder.shuffle_vector(rows[i], rows[i + half], high),
+                )
+                for i in range(half)
+            ]
+        return rows[0]
+
+    return LanesOf(array, types.int64), generate
+
+
+@intrinsic
 def transpose(_: Any, source: Any, index: Any, stride: Any, target: Any, to: Any, to_stride: Any) -> Any:
     """target[to + j * to_stride + i] = source[index + i * stride + j] for i, j below 16; floats of any width."""
 
