@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eric_fast.compile.share import share_work
 from eric_fast.plan import Plan
 from eric_fast.program import Program, Rule, sort_topologically
 
@@ -21,6 +20,8 @@ def compile_program(program: Program, start: str | None = None) -> Plan:
     Raises:
         ProgramError: no such layer, or a rule that mentions a kernel below it.
     """
+    from eric_fast.compile.share import share_work  # Numba loads when it is needed
+
     given = program.quantiser.rows_of_layer[program.layer_to_start(start)] if program.layers else range(0)
     strata = [[atom for atom in atoms if atom >= given.stop] for atoms in sort_topologically(program)]
     kernel_rules = [[rule for atom in atoms for rule in program.rules_of_atom[atom]] for atoms in strata]
