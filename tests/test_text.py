@@ -204,6 +204,7 @@ MILLION = 10**6  # where an expression that backtracks, or a search that starts 
         ("% a comment\n" * MILLION + "@", "program:1000001:1: unexpected '@'"),
         ("%*" + "*" * MILLION, "program:1:1: this comment has no end"),
         ('"' + '\\"' * MILLION, "program:1:1: unexpected '\"'"),
+        ('"' + '\\"' * MILLION + "%", "program:1:1: unexpected '\"'"),
         ('label(k_f_0,"%' + '\\"' * MILLION, "program:1:13: unexpected '\"'"),
         ('"x"' * (MILLION // 10) + "%", "program:1:299998: expected '.' after"),
         ('label(k_f_0,"' + "%" * MILLION + '"', "program:1:13: expected '.' after '\"%%%"),
@@ -227,7 +228,7 @@ MILLION = 10**6  # where an expression that backtracks, or a search that starts 
         ),
         ("".join(f'classes({i + 1},"{i}").\n' for i in range(MILLION // 10)) + "format(1).", "; 0 is missing"),
     ],
-    ids=range(19),
+    ids=range(20),
 )
 def test_long_texts_are_refused_with_one_line(text, message):
     with pytest.raises(ProgramError, match=message) as caught:
