@@ -124,7 +124,7 @@ def _fit_lightgbm(columns: Columns, goal: Goal, n_values: int) -> Any:
 
 
 def _compare_leaves(layers: list[BitMatrix], predictions: torch.Tensor, step: int) -> Iterator[dict[str, Any]]:
-    """Leaves and total impurity, ours and scikit-learn's: each `step`-th tree of each layer, and the class tree."""
+    """Leaves and total impurity, ours and scikit-learn's, of the class tree and every `step`-th of each layer."""
     yield _compare("classes", layers[-1], predictions, [predictions.numpy()])
     for number, (below, own) in enumerate(pairwise(layers), 1):
         chosen = own.select_atoms(own.atoms[::step])

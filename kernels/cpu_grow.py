@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 
 from eric_fast.kernels.cpu_rows import count_ones, count_rows
-from eric_fast.kernels.cpu_split import find_split
+from eric_fast.kernels.cpu_split import add_up, find_split
 from eric_fast.kernels.fixed_point import SCALE_BITS
 from eric_fast.kernels.trees import NO_LIMIT
 
@@ -58,17 +58,15 @@ SAMPLES, WEIGHT, TRUE_SAMPLES, TRUE_WEIGHT = range(4)
 def part_samples(column: Any, order: Any, start: Any, end: Any, true_first: Any, n_last: Any, moved: Any) -> None:
     """Sort `order[start:end]` by a column's bit, stable on either side; the `n_last` that go last wait in `moved`."""
     flip = np.uint64(0xFFFFFFFFFFFFFFFF) if true_first else np.uint64(0)
-    first = np.uint64(start)
     n_moved = np.uint64(0)
-    for i in range(first, np.uint64(end)):
+    for i in range(np.uint64(start), np.uint64(end)):
         sample = order[i]
         word = column[np.uint64(sample) >> np.uint64(6)] ^ flip
-        order[first] = sample  # written to both sides; only one moves on
+        order[i - n_moved] = sample  # written to both sides; only one moves on
         moved[n_moved] = sample
-        goes = (word >> (np.uint64(sample) & np.uint64(63))) & np.uint64(1)
-        n_moved += goes
-        first += np.uint64(1) - goes
-    order[end - n_last : end] = moved[:n_last]
+        n_moved += (word >> (np.uint64(sample) & np.uint64(63))) & np.uint64(1)
+    for i in range(n_last):
+        order[end - n_last + i] = moved[i]
 
 
 @njit(nogil=True, cache=True)
@@ -101,10 +99,13 @@ def sort_by_bit(target: Any, n_samples: Any, weighting: Any, order: Any, counts:
 @njit(nogil=True, cache=True)
 def sort_by_value(target: Any, n_samples: Any, weighting: Any, order: Any, counts: Any) -> None:
     """As `sort_by_bit`, for a target of int64 values `[n_samples]`."""
-    counts[:] = 0
+    for v in range(len(counts)):
+        counts[v] = 0
     for value in target:
         counts[value] += 1
-    place = np.cumsum(counts) - counts
+    place = np.zeros(len(counts), np.int64)
+    for v in range(1, len(counts)):
+        place[v] = place[v - 1] + counts[v - 1]
     for s in range(n_samples):
         order[place[target[s]]] = s
         place[target[s]] += 1
@@ -128,20 +129,21 @@ def _drop_weightless(order: Any, counts: Any, weighting: Any) -> None:
 @njit(nogil=True, cache=True)
 def _weigh_rows(rows: Any, order: Any, start: Any, end: Any, weights: Any, out: Any) -> None:
     """As `count_rows`, each sample as often as it weighs: one count for each bit of the weights."""
-    out[:] = 0
-    heaviest = 0
+    for a in range(len(out)):
+        out[a] = 0
+    heaviest = np.int32(0)
     for i in range(start, end):
         heaviest = max(heaviest, weights[order[i]])
     chosen = np.empty(4096, np.uint32)
-    count = np.empty_like(out)
+    count = np.empty(len(out), np.int32)
     for first in range(start, end, len(chosen)):
         bit = 0
         while heaviest >> bit:
-            n = 0
+            n = np.int64(0)
             for i in range(first, min(first + len(chosen), end)):
                 chosen[n] = order[i]
                 n += (weights[order[i]] >> bit) & 1
-            count_rows(rows, chosen, 0, n, count)
+            count_rows(rows, chosen, np.int64(0), n, count)
             for a in range(len(out)):
                 out[a] += count[a] << bit
             bit += 1
@@ -151,20 +153,22 @@ def _weigh_rows(rows: Any, order: Any, start: Any, end: Any, weights: Any, out: 
 def _count_node(bits: Any, space: Any, start: Any, node_counts: Any, weighting: Any, slot: Any) -> None:
     """For each target value and atom: samples of a node with the atom true, and what they weigh, into a slot."""
     for v in range(len(node_counts)):
-        end = start + node_counts[v]
-        count_rows(bits.rows, space.order, start, end, space.counts[slot, v])
+        end = start + np.int64(node_counts[v])
+        counts, weights = space.counts[slot, v], space.weights[slot, v]
+        count_rows(bits.rows, space.order, start, end, counts)
         if len(weighting.of_sample):
-            _weigh_rows(bits.rows, space.order, start, end, weighting.of_sample, space.weights[slot, v])
-            space.weights[slot, v] *= weighting.of_value[v]
-        elif weighting.matters:
-            space.weights[slot, v] = space.counts[slot, v] * weighting.of_value[v]
+            _weigh_rows(bits.rows, space.order, start, end, weighting.of_sample, weights)
+        if weighting.matters:
+            for a in range(len(weights)):
+                unit = weights[a] if len(weighting.of_sample) else counts[a]
+                weights[a] = unit * weighting.of_value[v]
         start = end
 
 
 @njit(nogil=True, cache=True)
 def _weigh_node(order: Any, node_counts: Any, weighting: Any, out: Any) -> None:
     """out[v] = what the samples of the root with value v weigh."""
-    start = 0
+    start = np.int64(0)
     for v in range(len(node_counts)):
         out[v] = node_counts[v]
         if len(weighting.of_sample):
@@ -203,7 +207,8 @@ def _open_node(
     if atom < 0 or gain < need:
         return False
     nodes[node, ATOM], nodes[node, SLOT] = atom, slot
-    tally[TRUE_SAMPLES], tally[TRUE_WEIGHT] = counts[:, atom], weights[:, atom]
+    for v in range(len(counts)):
+        tally[TRUE_SAMPLES, v], tally[TRUE_WEIGHT, v] = counts[v, atom], weights[v, atom]
     if limits.max_leaves == NO_LIMIT:
         opened.append((np.int64(0), np.int64(node)))
     else:
@@ -212,25 +217,7 @@ def _open_node(
 
 
 @njit(nogil=True, cache=True)
-def grow_bit(bits: Any, target: Any, root: Any, *rest: Any) -> Any:
-    """The tree of a target of two values, uint64 `[n_words]`; see `_grow_tree`."""
-    weighting, limits, table, space = rest
-    node_counts = np.empty(2, np.int32)
-    sort_by_bit(target, bits.n_samples, weighting, space.order, node_counts)
-    return _grow_tree(bits, node_counts, root, weighting, limits, table, space)
-
-
-@njit(nogil=True, cache=True)
-def grow_value(bits: Any, target: Any, root: Any, *rest: Any) -> Any:
-    """The tree of a target of any values, int64 `[n_samples]`; see `_grow_tree`."""
-    weighting, limits, table, space = rest
-    node_counts = np.empty(space.counts.shape[1], np.int32)
-    sort_by_value(target, bits.n_samples, weighting, space.order, node_counts)
-    return _grow_tree(bits, node_counts, root, weighting, limits, table, space)
-
-
-@njit(nogil=True, cache=True)
-def _grow_tree(bits: Any, node_counts: Any, root: Any, weighting: Any, limits: Any, table: Any, space: Any) -> Any:
+def grow_tree(bits: Any, node_counts: Any, root: Any, weighting: Any, limits: Any, table: Any, space: Any) -> Any:
     """One tree: feature, left, right, counts, weights as in `Forest`.
 
     Depth first, each node's counts are kept until it is split: then the smaller side is counted, and the other is the
@@ -244,7 +231,7 @@ def _grow_tree(bits: Any, node_counts: Any, root: Any, weighting: Any, limits: A
     """
     n_values, n_atoms = len(node_counts), len(bits.columns)
     keeps = limits.max_leaves == NO_LIMIT
-    nodes = np.empty((64, 5), np.int32)
+    nodes = np.empty((64, 5), np.int64)
     tallies = np.empty((64, 4, n_values), np.int32)
     opened = [(np.int64(0), np.int64(0))]
     opened.clear()
@@ -252,19 +239,21 @@ def _grow_tree(bits: Any, node_counts: Any, root: Any, weighting: Any, limits: A
     n_free = len(free)
 
     nodes[0, LEFT], nodes[0, DEPTH], nodes[0, START] = -1, 0, 0
-    tallies[0, SAMPLES] = node_counts
+    for v in range(n_values):
+        tallies[0, SAMPLES, v] = node_counts[v]
     _weigh_node(space.order, node_counts, weighting, tallies[0, WEIGHT])
     # What a split must gain, in units of 2**-30; the slack is what the rounding of the table's entries may take away.
-    need = np.int64(limits.min_gain * tallies[0, WEIGHT].sum() * 2.0**SCALE_BITS) - 3 * (n_values + 1)
+    need = np.int64(limits.min_gain * add_up(tallies[0, WEIGHT]) * 2.0**SCALE_BITS) - 3 * (n_values + 1)
     n_nodes, n_leaves = 1, 1
-    if n_atoms and limits.max_leaves > 1 and _may_split(node_counts, 0, limits):
+    if n_atoms and limits.max_leaves > 1 and _may_split(node_counts, nodes[0, DEPTH], limits):
         slot = free[n_free - 1]
         if len(root):
-            space.counts[slot, 0, :n_atoms] = root[0] - root[1]
-            space.counts[slot, 1, :n_atoms] = root[1]
+            for a in range(n_atoms):
+                space.counts[slot, 0, a] = root[0, a] - root[1, a]
+                space.counts[slot, 1, a] = root[1, a]
         else:
-            _count_node(bits, space, 0, node_counts, weighting, slot)
-        if _open_node(0, slot, n_atoms, need, nodes, tallies, limits, table, space, opened) and keeps:
+            _count_node(bits, space, nodes[0, START], node_counts, weighting, slot)
+        if _open_node(np.int64(0), slot, n_atoms, need, nodes, tallies, limits, table, space, opened) and keeps:
             n_free -= 1
     while len(opened) and n_leaves < limits.max_leaves:
         node = opened.pop()[1] if keeps else heappop(opened)[1]
@@ -272,11 +261,13 @@ def _grow_tree(bits: Any, node_counts: Any, root: Any, weighting: Any, limits: A
         n_nodes += 2
         n_leaves += 1
         if n_nodes > len(nodes):
-            nodes, tallies = np.concatenate((nodes, nodes)), np.concatenate((tallies, tallies))
+            nodes, tallies = _double(nodes, tallies)
         atom, depth, start, slot = nodes[node, ATOM], nodes[node, DEPTH], nodes[node, START], nodes[node, SLOT]
-        tallies[right, :2] = tallies[node, 2:]
-        tallies[left, :2] = tallies[node, :2] - tallies[node, 2:]
-        n_left, n_right = tallies[left, SAMPLES].sum(), tallies[right, SAMPLES].sum()
+        for v in range(n_values):
+            for what, of_true in ((SAMPLES, TRUE_SAMPLES), (WEIGHT, TRUE_WEIGHT)):
+                tallies[right, what, v] = tallies[node, of_true, v]
+                tallies[left, what, v] = tallies[node, what, v] - tallies[node, of_true, v]
+        n_left, n_right = add_up(tallies[left, SAMPLES]), add_up(tallies[right, SAMPLES])
         nodes[node, LEFT] = left
         small, large = (left, right) if n_left <= n_right else (right, left)
         n_small, end = min(n_left, n_right), start + n_left + n_right
@@ -292,9 +283,9 @@ def _grow_tree(bits: Any, node_counts: Any, root: Any, weighting: Any, limits: A
             if small_may or large_may:
                 _count_node(bits, space, nodes[small, START], tallies[small, SAMPLES], weighting, spare)
             if large_may:
-                space.counts[slot] -= space.counts[spare]
+                _subtract(space.counts[slot], space.counts[spare])
                 if weighting.matters:
-                    space.weights[slot] -= space.weights[spare]
+                    _subtract(space.weights[slot], space.weights[spare])
         # The smaller side is opened last and split first, so that few slots are ever taken at once.
         for child, child_may in ((large, large_may), (small, small_may)):
             own = (slot if child == large else spare) if keeps else free[0]
@@ -307,22 +298,49 @@ def _grow_tree(bits: Any, node_counts: Any, root: Any, weighting: Any, limits: A
     return _number_nodes(nodes, tallies, n_nodes)
 
 
+# Loops, here and above, where NumPy would do in a line: that takes seconds more to compile.
+
+
+@njit(nogil=True, cache=True)
+def _double(nodes: Any, tallies: Any) -> Any:
+    more_nodes = np.empty((2 * len(nodes), nodes.shape[1]), nodes.dtype)
+    more_tallies = np.empty((2 * len(nodes), tallies.shape[1], tallies.shape[2]), tallies.dtype)
+    for i in range(len(nodes)):
+        for k in range(nodes.shape[1]):
+            more_nodes[i, k] = nodes[i, k]
+        for k in range(tallies.shape[1]):
+            for v in range(tallies.shape[2]):
+                more_tallies[i, k, v] = tallies[i, k, v]
+    return more_nodes, more_tallies
+
+
+@njit(nogil=True, cache=True)
+def _subtract(counts: Any, less: Any) -> None:
+    for v in range(len(counts)):
+        for a in range(counts.shape[1]):
+            counts[v, a] -= less[v, a]
+
+
 @njit(nogil=True, cache=True)
 def _number_nodes(nodes: Any, tallies: Any, n_nodes: Any) -> Any:
     """The nodes in the order of `Forest`, whatever order they were made in."""
-    feature = np.full(n_nodes, -1, np.int32)
-    left, right = feature.copy(), feature.copy()
-    counts = np.empty((n_nodes, tallies.shape[2]), np.int32)
-    weights = np.empty_like(counts)
-    pending = np.zeros((nodes[:n_nodes, DEPTH].max() + 2, 2), np.int32)  # a node, and whose true branch it is
-    pending[0, 1] = -1
+    n_values = tallies.shape[2]
+    feature, left, right = np.empty(n_nodes, np.int32), np.empty(n_nodes, np.int32), np.empty(n_nodes, np.int32)
+    counts, weights = np.empty((n_nodes, n_values), np.int32), np.empty((n_nodes, n_values), np.int32)
+    depth = np.int64(0)
+    for node in range(n_nodes):
+        depth = max(depth, nodes[node, DEPTH])
+    pending = np.empty((depth + 2, 2), np.int64)  # a node, and whose true branch it is
+    pending[0, 0], pending[0, 1] = 0, -1
     n_pending, n = 1, 0
     while n_pending:
         n_pending -= 1
-        node, parent = pending[n_pending]
+        node, parent = pending[n_pending, 0], pending[n_pending, 1]
         if parent >= 0:
             right[parent] = n
-        counts[n], weights[n] = tallies[node, SAMPLES], tallies[node, WEIGHT]
+        feature[n] = left[n] = right[n] = -1
+        for v in range(n_values):
+            counts[n, v], weights[n, v] = tallies[node, SAMPLES, v], tallies[node, WEIGHT, v]
         if nodes[node, LEFT] >= 0:
             feature[n], left[n] = nodes[node, ATOM], n + 1
             pending[n_pending, 0], pending[n_pending, 1] = nodes[node, LEFT] + 1, n

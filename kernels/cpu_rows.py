@@ -127,23 +127,25 @@ def count_rows(
     rows: NDArray[np.uint64], order: NDArray[np.uint32], start: Any, end: Any, out: NDArray[np.int32]
 ) -> None:
     """out[:] = in how many of the rows `order[start:end]` each atom is true; int32 `[64 * row_words]`."""
-    out[:] = 0
+    for a in range(len(out)):
+        out[a] = 0
     tail = np.empty(16, np.uint32)
     whole = (end - start) // 16
     rest = start + 16 * whole
     for i in range(16):
         tail[i] = order[rest + i] if rest + i < end else len(rows) - 1
     for first in range(0, whole, _MOST_BLOCKS):
-        _add_blocks(rows, order[start + 16 * first :], min(_MOST_BLOCKS, whole - first), out)
+        _add_blocks(rows, order, start + 16 * first, min(_MOST_BLOCKS, whole - first), out)
     if rest < end:
-        _add_blocks(rows, tail, 1, out)
+        _add_blocks(rows, tail, np.int64(0), np.int64(1), out)
 
 
 @njit(nogil=True, cache=True)
-def _add_blocks(rows: Any, order: Any, n_blocks: Any, out: Any) -> None:
+def _add_blocks(rows: Any, order: Any, start: Any, n_blocks: Any, out: Any) -> None:
     width = rows.shape[1]
     stride = np.int64(8 * width)
-    base, indices, counts = np.uint64(rows.ctypes.data), np.uint64(order.ctypes.data), np.uint64(out.ctypes.data)
+    base, counts = np.uint64(rows.ctypes.data), np.uint64(out.ctypes.data)
+    indices = np.uint64(order.ctypes.data) + np.uint64(4 * start)
     if width == 1:
         _add_1(base, stride, indices, n_blocks, counts)
     elif width == 2:

@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast.kernels.cpu_grow import Bits, Space, Weighting, grow_bit, grow_value
+from eric_fast.kernels.cpu_grow import Bits, Space, Weighting, grow_tree, sort_by_bit, sort_by_value
 from eric_fast.kernels.cpu_rows import count_ones, count_row_words, transpose_words
 from eric_fast.kernels.fixed_point import make_entropy_table
 from eric_fast.kernels.trees import (
@@ -62,7 +62,7 @@ def grow(
     table = make_entropy_table(heaviest if limits.criterion == ENTROPY else 0)
     binary = targets.dtype == torch.int32
     values = _view_words(targets) if binary else targets.numpy()
-    grow_one = grow_bit if binary else grow_value
+    sort = sort_by_bit if binary else sort_by_value
     knows_roots = binary and not weighting.matters
     roots = (
         count(words, torch.cat([targets, torch.full_like(targets[:1], -1)])).numpy() if knows_roots else NOTHING_KNOWN
@@ -77,9 +77,11 @@ def grow(
         order, moved = np.empty(n_samples + 1, np.uint32), np.empty(n_samples // 2 + 1, np.uint32)
         weighed = np.empty_like(counts) if weighting.matters else counts
         space = Space(order, moved, np.empty((3, n_atoms)), counts, weighed)
+        node_counts = np.empty(n_values, np.int32)
         for number in numbers:
             root = roots[[-1, number]] if knows_roots else NOTHING_KNOWN
-            tree = grow_one(bits, values[number], root, weighting, limits, table, space)
+            sort(values[number], n_samples, weighting, order, node_counts)
+            tree = grow_tree(bits, node_counts, root, weighting, limits, table, space)
             with lock:
                 trees[number] = tuple(map(torch.from_numpy, tree))
                 report(len(trees))

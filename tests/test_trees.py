@@ -354,6 +354,15 @@ def test_entropy_is_the_tables_at_any_weight(n_values, weight):
         assert gain == table[weight] - table[node].sum() - costs.min()
 
 
+def test_equal_entropy_of_unlike_splits_goes_to_the_lowest_atom():
+    """The second split has the higher chi-square, by which atoms are sieved, and the same gain to the last bit."""
+    node = np.array([6, 8], np.int32)
+    unlike = np.array([[0, 2], [2, 6]], np.int32)
+    for true in (unlike, unlike[:, ::-1].copy()):
+        assert decide(true, node, "entropy")[0] == 0
+    assert len({decide(true, node, "entropy")[1] for true in (unlike[:, :1].copy(), unlike[:, 1:].copy())}) == 1
+
+
 def test_the_entropy_table_is_the_same_on_every_machine():
     from decimal import Decimal, getcontext
 
