@@ -33,7 +33,7 @@ from eric_fast.kernels.threads import run_parts
 
 BLOCK_PIXELS = 1024  # added in float32, 64 to a lane: an error of some 4e-6 at most; int8 squares stay below 2**24
 BLOCK_KERNELS = 512  # whose sums and norms of a word's images stay in a core's own cache: 72 KB
-ROW = WORD_BITS + LANES
+ROW, VALUES = WORD_BITS + LANES, BLOCK_KERNELS + LANES  # elements from one kernel, and one image, to the next
 # How `add_term` makes a norm's terms: masks of the value, of its second factor, and that factor's bits
 _MASKS = {"l1": (0x7FFFFFFF, 0, 0x3F800000), "mean": (0xFFFFFFFF, 0, 0x3F800000), "l2": (0xFFFFFFFF, 0xFFFFFFFF, 0)}
 _SUM, _ROOT, _LARGEST = 0, 1, 2
@@ -105,13 +105,14 @@ def _pack_units(
     norms: Any,
 ) -> None:
     """Units `first` to `last`: a word of images and a block of kernels each."""
-    values = np.zeros((WORD_BITS, BLOCK_KERNELS + LANES), np.float32)  # norms [image, kernel]
+    values = np.zeros(WORD_BITS * VALUES, np.float32)  # norms [image, kernel]
+    columns = np.arange(BLOCK_KERNELS)
     turned = np.zeros((BLOCK_KERNELS + LANES) * ROW, np.float32)  # [kernel, image]
     lanes = np.zeros(BLOCK_KERNELS + LANES, np.float32)
     partial = np.zeros(LANES * LANES, np.float32)  # [kernel, lane]
     sums = np.zeros(BLOCK_KERNELS + LANES, np.float64)
     share = 1 / (n_runs * n)
-    factors = scale.astype(np.float64) * (share if kind == _SUM else 1.0)
+    factor = share if kind == _SUM else 1.0
     for unit in range(first, last):
         w, k0 = unit // n_blocks, unit % n_blocks * BLOCK_KERNELS
         i0 = w * WORD_BITS
@@ -129,7 +130,8 @@ def _pack_units(
                         block = _add_block(flat, place, n, stride, kept, squared, one)
                         store(partial, (k - first_k) * LANES, block)
                     store(lanes, first_k, sum_rows(partial, 0))
-                sums[:n_columns] = lanes[:n_columns]
+                for k in range(n_columns):
+                    sums[k] = lanes[k]
             else:
                 for k in range(n_columns):
                     place = base + k * kernel_stride
@@ -141,10 +143,10 @@ def _pack_units(
                 for k in range(n_columns):
                     sums[k] = np.sqrt(sums[k] * share)
             for k in range(n_columns):
-                values[i, k] = sums[k] * factors[k0 + k]
-            if len(norms):
-                norms[i0 + i, k0 : k0 + n_columns] = values[i, :n_columns]
-        turn_columns(values.reshape(-1), 0, values.shape[1], 1, n_rows, np.arange(n_columns), turned, ROW)
+                values[i * VALUES + k] = sums[k] * factor * scale[k0 + k]
+            for k in range(n_columns if len(norms) else 0):
+                norms[i0 + i, k0 + k] = values[i * VALUES + k]
+        turn_columns(values, 0, VALUES, 1, n_rows, columns[:n_columns], turned, ROW)
         tail = np.uint32(0xFFFFFFFF) >> np.uint32(WORD_BITS - n_rows)
         for k in range(n_columns):
             words[k0 + k, w] = compare_word(turned, k * ROW, constants[k0 + k], operators[k0 + k]) & tail
@@ -195,9 +197,9 @@ def _add_block(flat: Any, start: Any, n: Any, stride: Any, kept: Any, squared: A
             rest = keep(load(flat, start + j), n - j, np.float32(0))
             d = add_term(d, rest, kept, squared, one)
             j = n
-    while j < n:
+    while j < n:  # into the same lanes: a map's sum mustn't depend on what stands behind it
         rest = keep(gather(flat, start + j * stride, stride, n - j), n - j, np.float32(0))
-        a = add_term(a, rest, kept, squared, one)
+        d = add_term(d, rest, kept, squared, one)
         j += LANES
     return add(add(a, b), add(c, d))
 
@@ -222,7 +224,8 @@ def _find_largest(flat: Any, base: Any, n_runs: Any, run_stride: Any, n: Any, st
                 b = larger(keep(load(flat, start + j), n - j, np.float32(-np.inf)), b)
                 j = n
         while j < n:
-            a = larger(gather(flat, start + j * stride, stride, n - j), a)
+            rest = gather(flat, start + j * stride, stride, n - j)
+            a = larger(keep(rest, n - j, np.float32(-np.inf)), a)
             j += LANES
     return largest_lane(larger(a, b))
 
@@ -252,42 +255,49 @@ def _reduce_pixels(
     sums: Any,
 ) -> None:
     """sums[k] for the kernels that lie side by side at `base`, pixel by pixel; lanes past the last hold anything."""
-    zero = fill(np.float32(0))
     start = np.float32(-np.inf if kind == _LARGEST else 0)
-    sums[:n_kernels] = start
-    lanes[:] = start
+    zero = fill(np.float32(0))
+    for k in range(n_kernels):
+        sums[k] = 0
+    for k in range(0, n_kernels, LANES):
+        store(lanes, k, fill(start))
     n_added = 0
     for run in range(n_runs):
-        j = 0
-        while j < n:
+        for j in range(0, n, 4):
             place = base + run * run_stride + j * stride
-            four = j + 4 <= n and place + 3 * stride + n_kernels + LANES <= len(flat)
-            if four and kind == _LARGEST:
+            count = min(4, n - j)
+            if count < 4 or place + 3 * stride + n_kernels + LANES > len(flat):
+                for k in range(0, n_kernels, LANES):  # in the same order: a sum mustn't depend on what stands behind
+                    x, y = fill(start), fill(start)
+                    for i in range(count):
+                        value = _load_near_end(flat, place + i * stride + k, n_kernels - k)
+                        if kind == _LARGEST:
+                            x = larger(value, x)
+                        elif i % 2:
+                            y = add_term(y, value, kept, squared, one)
+                        else:
+                            x = add_term(x, value, kept, squared, one)
+                    if kind == _LARGEST:
+                        store(lanes, k, larger(x, load(lanes, k)))
+                    else:
+                        store(lanes, k, add(load(lanes, k), add(x, y)))
+            elif kind == _LARGEST:
                 for k in range(0, n_kernels, LANES):
                     x = larger(load(flat, place + k), load(lanes, k))
                     y = larger(load(flat, place + stride + k), load(flat, place + 2 * stride + k))
                     store(lanes, k, larger(larger(load(flat, place + 3 * stride + k), x), y))
-            elif four:
+            else:
                 for k in range(0, n_kernels, LANES):
                     x = add_term(zero, load(flat, place + k), kept, squared, one)
                     y = add_term(zero, load(flat, place + stride + k), kept, squared, one)
                     x = add_term(x, load(flat, place + 2 * stride + k), kept, squared, one)
                     y = add_term(y, load(flat, place + 3 * stride + k), kept, squared, one)
                     store(lanes, k, add(load(lanes, k), add(x, y)))
-            else:
-                for k in range(0, n_kernels, LANES):
-                    x = _load_near_end(flat, place + k, n_kernels - k)
-                    if kind == _LARGEST:
-                        store(lanes, k, larger(x, load(lanes, k)))
-                    else:
-                        store(lanes, k, add_term(load(lanes, k), x, kept, squared, one))
-            j += 4 if four else 1
-            n_added += 4 if four else 1
+            n_added += count
             if kind != _LARGEST and n_added >= BLOCK_PIXELS // 4:
-                sums[:n_kernels] += lanes[:n_kernels]
-                lanes[:] = 0
+                for k in range(n_kernels):
+                    sums[k] += lanes[k]
+                    lanes[k] = 0
                 n_added = 0
-    if kind == _LARGEST:
-        sums[:n_kernels] = lanes[:n_kernels]
-    else:
-        sums[:n_kernels] += lanes[:n_kernels]
+    for k in range(n_kernels):
+        sums[k] += lanes[k]  # of the largest, too: to zero

@@ -87,19 +87,20 @@ def load(_: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def gather(_: Any, array: Any, index: Any, step: Any, count: Any) -> Any:
-    """array[index + step * min(lane, count - 1)]: nothing past `count` elements is read."""
+    """array[index + step * lane], of the first `count` lanes at most; the rest hold anything."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array, index, step, count = args
         dtype = signature.args[0].dtype
-        raw = ir.Constant(ir.VectorType(context.get_data_type(dtype), LANES), ir.Undefined)
-        last = builder.sub(count, ir.Constant(count.type, 1))
-        for lane in range(LANES):
-            number = ir.Constant(count.type, lane)
-            place = builder.select(builder.icmp_signed("<", number, last), number, last)
-            pointer = _point(context, builder, signature.args[0], array, builder.add(index, builder.mul(step, place)))
-            raw = builder.insert_element(raw, builder.load(pointer), ir.Constant(_I32, lane))
-        return _widen(builder, raw, dtype)
+        kind = context.get_data_type(dtype)
+        kept = cgutils.alloca_once(builder, ir.VectorType(kind, LANES))
+        first = builder.bitcast(kept, kind.as_pointer())
+        n = builder.select(builder.icmp_signed("<", count, count.type(LANES)), count, count.type(LANES))
+        with cgutils.for_range(builder, n) as loop:  # a loop, as sixteen loads side by side take long to compile
+            place = builder.add(index, builder.mul(step, loop.index))
+            value = builder.load(_point(context, builder, signature.args[0], array, place))
+            builder.store(value, builder.gep(first, [loop.index]))
+        return _widen(builder, builder.load(kept), dtype)
 
     return LanesOf(array, types.int64, types.int64, types.int64), generate
 

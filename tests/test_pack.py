@@ -85,7 +85,7 @@ shapes = st.tuples(
 )
 
 
-@hypothesis_settings(max_examples=300)
+@hypothesis_settings(max_examples=150)
 @given(shapes, st.sampled_from(DTYPES), st.sampled_from(LAYOUTS), st.sampled_from(NORMS), st.integers(0, 99))
 def test_cpu_packs_maps_as_the_reference(shape, dtype, layout, norm, seed):
     maps, constants, operators = make_case(shape, dtype, layout, norm, seed)
@@ -287,6 +287,23 @@ def test_permuted_images_permute_bits():
     assert torch.equal(unpack_words(kernels.pack_maps(maps[order], constants, operators).words, 777), bits[order])
 
 
+@pytest.mark.parametrize("layout", LAYOUTS[:5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int8])
+def test_a_map_has_the_same_norm_wherever_it_lies(layout, dtype):
+    """To the bit: whatever stands before and behind it, the storage's end too."""
+    maps, constants, operators = make_case((70, 21, 7, 9), dtype, layout, "l1", 0)
+    settings = {"with_norms": True, "scale": 0.3 if dtype == torch.int8 else None}
+    whole = kernels.pack_maps(maps, constants, operators, **settings).norms
+    parts = [maps[i : i + 1].clone(memory_format=torch.preserve_format) for i in range(70)]
+    if layout == "channels-last":
+        parts = [part.contiguous(memory_format=torch.channels_last) for part in parts]
+    alone = torch.cat([kernels.pack_maps(part, constants, operators, **settings).norms for part in parts])
+    if layout in ("contiguous", "channels-last"):
+        assert torch.equal(alone, whole)
+    cut = torch.cat([kernels.pack_maps(part, constants, operators, **settings).norms for part in maps.split(9)])
+    assert torch.equal(cut, whole)
+
+
 @st.composite
 def columns_with_atoms(draw):
     """Columns with ties, NaN, infinities and both zeros; atoms in any order, some columns often, some never."""
@@ -317,7 +334,7 @@ def test_cpu_packs_columns_as_the_reference(case):
 
 
 @needs_triton
-@hypothesis_settings(max_examples=40)
+@hypothesis_settings(max_examples=25)
 @given(columns_with_atoms())
 def test_gpu_packs_columns_as_the_reference(case):
     there = [None if tensor is None else tensor.to(DEVICE) for tensor in case]
