@@ -14,10 +14,13 @@ from eric_fast.compile import compile_program
 from eric_fast.errors import CaptureError, SettingError, suggest_nearest
 from eric_fast.evaluate import Score, evaluate_plan, score_predictions
 from eric_fast.extract import TreeOptions, extract_program
+from eric_fast.kernels import Stop, never_stop
 from eric_fast.predictions import Predictions
 from eric_fast.program import Program
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import check_fits, fit_quantiser, quantise_activations
+from eric_fast.simplify import simplify_program
+from eric_fast.trim import choose_held_back, trim_program
 
 logger = logging.getLogger(__name__)
 TARGETS = ("model", "label")
@@ -31,7 +34,11 @@ def approximate_model(
     target: str = "model",
     options: TreeOptions | None = None,
     all_kernels: bool = False,
+    simplify: bool = True,
+    max_loss: float | None = None,
+    hold_back: float = 0.2,
     progress: Progress = ignore_progress,
+    stop: Stop = never_stop,
 ) -> Program:
     """From the activations of training images to a program: fit thresholds, quantise, extract.
 
@@ -42,6 +49,9 @@ def approximate_model(
         target: `model` (fidelity: the class that the model predicts) or `label` (images without one are left out).
         options: how trees grow.
         all_kernels: rules for kernels that no rule mentions too.
+        simplify, stop: see `extract_program`.
+        max_loss: drop rules and literals as long as the loss on held-back images stays within it; see `trim_program`.
+        hold_back: the share of the images that thresholds and trees then don't see, chosen by their names.
 
     Raises:
         SettingError, CaptureError: an option without meaning; a target that never changes.
@@ -56,12 +66,29 @@ def approximate_model(
             raise CaptureError("the capture knows no label; use --target model, or name its folders like the classes")
         if len(known) < activations.n_images:
             activations = activations.take(known)
+    held_back = None
+    if max_loss is not None:
+        held = torch.from_numpy(choose_held_back(activations.ids, hold_back))
+        held_back = activations.take(held.nonzero().flatten())
+        activations = activations.take((~held).nonzero().flatten())
     goal = activations.predictions if target == "model" else activations.labels
     quantiser = fit_quantiser(activations, goal, threshold=threshold, criterion=options.criterion, progress=progress)
     bits = quantise_activations(activations, quantiser)
     program = extract_program(
-        bits, quantiser, goal, activations.classes, options, all_kernels=all_kernels, progress=progress
+        bits,
+        quantiser,
+        goal,
+        activations.classes,
+        options,
+        all_kernels=all_kernels,
+        simplify=simplify,
+        progress=progress,
+        stop=stop,
     )
+    if held_back is not None and max_loss is not None:
+        goal = held_back.predictions if target == "model" else held_back.labels
+        held_bits = quantise_activations(held_back, program.quantiser)
+        program = simplify_program(trim_program(program, held_bits, goal, max_loss, progress=progress))
     if len({rule.head for rule in program.class_rules}) == 1:
         logger.warning(
             "the program says '%s' of every image: bits don't tell the classes apart; try a smaller minimum leaf, "
@@ -79,8 +106,10 @@ def approximate_model(
         "max_depth": str(options.max_depth or "none"),
         "max_rules": str(options.max_rules or "none"),
         **{name: str(value) for name, value in options.list_extras()},
+        **({} if max_loss is None else {"max_loss": str(max_loss), "hold_back": str(hold_back)}),
     }
-    return replace(program, fingerprint=activations.settings.fingerprint, settings=tuple(settings.items()))
+    made = (*settings.items(), *program.settings)
+    return replace(program, fingerprint=activations.settings.fingerprint, settings=made)
 
 
 def match_layers(wanted: str | Sequence[str] | None, known: Sequence[str]) -> list[str]:

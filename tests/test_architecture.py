@@ -14,7 +14,7 @@ LAYERS = (
     ("output",),
     ("activations", "bits", "quantiser", "program", "plan", "predictions"),
     ("kernels",),
-    ("capture", "quantise", "extract", "compile", "evaluate", "text"),
+    ("capture", "quantise", "extract", "simplify", "trim", "compile", "evaluate", "text"),
     ("pipeline", "module", "report", "digits_cnn"),
     ("estimator", "demo"),
     ("console",),

@@ -4,18 +4,22 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError
-from eric_fast.extract.tree import TreeOptions, grow_trees, list_leaves
-from eric_fast.kernels import Stop, never_stop
+from eric_fast.extract.tree import Leaf, TreeOptions, find_ends, grow_trees, list_leaves
+from eric_fast.kernels import Forest, Stop, never_stop
 from eric_fast.program import ClassRule, Program, Rule, atom_of
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantiser import Quantiser
 
 logger = logging.getLogger(__name__)
+GROWN_RULES, GROWN_LITERALS = "rules_as_grown", "literals_as_grown"  # keys of a program's settings
 
 
 def extract_program(
@@ -26,19 +30,23 @@ def extract_program(
     options: TreeOptions | None = None,
     *,
     all_kernels: bool = False,
+    simplify: bool = True,
     progress: Progress = ignore_progress,
     stop: Stop = never_stop,
 ) -> Program:
     """A program from the lowest layer of the quantiser up to the classes (ERIC, arXiv 2010.09452).
 
     Every leaf of the class tree is one rule of its class; every leaf that says true in the tree of a kernel is one
-    rule for that kernel. Kernels get rules only where rules above mention them, unless `all_kernels`.
+    rule for that kernel. Kernels get rules only where rules above mention them, unless `all_kernels`. What the same
+    trees would be without `simplify` stands in the program's settings: `rules_as_grown`, `literals_as_grown`.
 
     Args:
         bits: of the quantiser's atoms on the training images.
         target: int64 `[n_images]`, class indices: what the model predicts, or the labels.
         options: of all trees; class weights are the class tree's alone.
         classes: names of all classes, of those that never occur too.
+        simplify: merge sibling leaves with one answer, and write the polarity of a kernel that takes fewer literals:
+            its rules then say where it is false (`Program.negated`). No answer changes on any input.
         stop: asked before each tree of a kernel, from any thread. Once it is true, the program starts at the lowest
             layer above which all trees are finished, and that is logged.
 
@@ -61,48 +69,68 @@ def extract_program(
     progress("class tree", 0, 1)
     forest = grow_trees(own, target, options, n_values=len(classes))
     progress("class tree", 1, 1)
+    leaves, grown = _list_both(forest, 0, _find_both_ends(forest, options, simplify=simplify))
     class_rules = tuple(
-        ClassRule(leaf.answer, _shift(leaf.body, highest.start), leaf.covered, leaf.correct)
-        for leaf in list_leaves(forest, 0)
+        ClassRule(leaf.answer, _shift(leaf.body, highest.start), leaf.covered, leaf.correct) for leaf in leaves
     )
 
-    kernel_rules: list[Rule] = []
+    layers_rules: list[LayerRules] = []
     mentioned = {atom_of(literal) for rule in class_rules for literal in rule.body}
     lowest = layers[-1]
     for below, layer in reversed(list(pairwise(layers))):
-        rows = quantiser.rows_of_layer[layer]
-        heads = list(rows) if all_kernels else sorted(mentioned)
-        inputs = _take_layer(bits, quantiser, below)
-        rules = _grow_kernel_rules(heads, bits, inputs, options, progress, f"trees of {layer}", stop)
-        if rules is None:
+        heads = list(quantiser.rows_of_layer[layer]) if all_kernels else sorted(mentioned)
+        targets = bits.select_atoms([bits.atoms[head] for head in heads])
+        inputs, first = _take_layer(bits, quantiser, below), quantiser.rows_of_layer[below].start
+        part = grow_layer(heads, targets, inputs, first, options, simplify=simplify, progress=progress, stop=stop)
+        if part is None:
             logger.warning("stopped before all trees of layer '%s' were grown: the program starts at that layer", layer)
             break
-        first_below = quantiser.rows_of_layer[below].start
-        rules = [Rule(r.head, _shift(r.body, first_below), r.covered, r.correct) for r in rules]
-        mentioned = {atom_of(literal) for rule in rules for literal in rule.body}
-        kernel_rules = rules + kernel_rules
+        layers_rules.insert(0, part)
+        mentioned = {atom_of(literal) for rule in part.rules for literal in rule.body}
         lowest = below
+    n_rules = len(grown) + sum(part.n_rules_grown for part in layers_rules)
+    n_literals = sum(len(leaf.body) for leaf in grown) + sum(part.n_literals_grown for part in layers_rules)
     program = Program(
         quantiser=quantiser,
         classes=tuple(classes),
         class_rules=class_rules,
-        kernel_rules=tuple(kernel_rules),
+        kernel_rules=tuple(rule for part in layers_rules for rule in part.rules),
+        negated=tuple(atom for part in layers_rules for atom in part.negated),
         n_images=bits.n_samples,
+        settings=((GROWN_RULES, str(n_rules)), (GROWN_LITERALS, str(n_literals))),
     )
     return program.start_at(lowest)
 
 
-def _grow_kernel_rules(
+class LayerRules(NamedTuple):
+    """Rules for the kernels of one layer.
+
+    rules: by head, in the order of heads. negated: heads whose rules say where they are false.
+    n_rules_grown, n_literals_grown: what the same trees give without simplifying: a rule for each leaf that says true.
+    """
+
+    rules: list[Rule]
+    negated: list[int]
+    n_rules_grown: int
+    n_literals_grown: int
+
+
+def grow_layer(
     heads: Sequence[int],
-    bits: BitMatrix,
+    targets: BitMatrix,
     inputs: BitMatrix,
+    first_input: int,
     options: TreeOptions,
-    progress: Progress,
-    stage: str,
-    stop: Stop,
-) -> list[Rule] | None:
-    """Rules for the atoms `heads` of one layer over the rows of `inputs` as literals; None where `stop` came first."""
-    targets = bits.select_atoms([bits.atoms[head] for head in heads])
+    *,
+    simplify: bool = True,
+    progress: Progress = ignore_progress,
+    stop: Stop = never_stop,
+) -> LayerRules | None:
+    """Rules for the atoms `heads`, whose truth is `targets`, over atoms `first_input` on, whose truth is `inputs`.
+
+    None where `stop` came before the last tree.
+    """
+    stage = f"trees of {targets.atoms[0].rpartition(':')[0]}" if heads else "trees"
     progress(stage, 0, len(heads))
     forest = grow_trees(
         inputs,
@@ -113,12 +141,38 @@ def _grow_kernel_rules(
     )
     if len(forest.grown) < len(heads):
         return None
-    return [
-        Rule(head, leaf.body, leaf.covered, leaf.correct)
-        for tree, head in enumerate(heads)
-        for leaf in list_leaves(forest, tree)
-        if leaf.answer == 1
-    ]
+    ends = _find_both_ends(forest, options, simplify=simplify)
+    rules: list[Rule] = []
+    negated: list[int] = []
+    n_rules_grown = n_literals_grown = 0
+    for tree, head in enumerate(heads):
+        leaves, grown = _list_both(forest, tree, ends)
+        bodies = [leaf.body for leaf in grown if leaf.answer]
+        n_rules_grown += len(bodies)
+        n_literals_grown += sum(map(len, bodies))
+        sides = [[leaf for leaf in leaves if leaf.answer == answer] for answer in (1, 0)]
+        sizes = [(sum(len(leaf.body) for leaf in side), len(side)) for side in sides]
+        side = sides[0]
+        if simplify and sizes[1] < sizes[0]:
+            side = sides[1]
+            negated.append(head)
+        rules += [Rule(head, _shift(leaf.body, first_input), leaf.covered, leaf.correct) for leaf in side]
+    return LayerRules(rules, negated, n_rules_grown, n_literals_grown)
+
+
+_BothEnds = tuple[NDArray[np.bool_], NDArray[np.bool_]]
+
+
+def _find_both_ends(forest: Forest, options: TreeOptions, *, simplify: bool) -> _BothEnds:
+    """Where branches end in the program, and where they would without simplifying."""
+    plain = find_ends(forest, options, merge=False)
+    return (find_ends(forest, options, merge=True) if simplify else plain), plain
+
+
+def _list_both(forest: Forest, tree: int, ends: _BothEnds) -> tuple[list[Leaf], list[Leaf]]:
+    simple, plain = ends
+    leaves = list_leaves(forest, tree, simple)
+    return leaves, leaves if simple is plain else list_leaves(forest, tree, plain)
 
 
 def _take_layer(bits: BitMatrix, quantiser: Quantiser, layer: str) -> BitMatrix:

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from numbers import Integral
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast import kernels
@@ -30,6 +32,7 @@ class TreeOptions:
         max_rules: leaves at most, best first, or None.
         min_split: training images in a node that is split at least: a number from 2, or a share in (0, 1].
         min_gain: what a split must lower the impurity by at least, weighted by its share of all images.
+        ccp_alpha: cost-complexity pruning: what a leaf must lower the impurity by, weighted as above. 0 prunes nothing.
         class_weight: what an image of a class counts for, a whole number by class index; 1 where nothing is said.
 
     Raises:
@@ -43,21 +46,23 @@ class TreeOptions:
     min_split: int | float = 2
     min_gain: float = 0.0
     class_weight: Mapping[int, int] | None = None
+    ccp_alpha: float = 0.0
 
     def __post_init__(self) -> None:
         if self.criterion not in CRITERIA:
             raise SettingError(f"criterion '{self.criterion}' is not one of {', '.join(CRITERIA)}")
-        for name, value in (("max depth", self.max_depth), ("max rules", self.max_rules)):
-            if value is not None and not (_is_whole(value) and 1 <= value <= MOST):
-                raise SettingError(f"{name} must be a whole number from 1 to {MOST:,}, not {value!r}")
+        for name, limit in (("max depth", self.max_depth), ("max rules", self.max_rules)):
+            if limit is not None and not (_is_whole(limit) and 1 <= limit <= MOST):
+                raise SettingError(f"{name} must be a whole number from 1 to {MOST:,}, not {limit!r}")
         share = isinstance(self.min_leaf, float) and 0 < self.min_leaf <= 0.5
         if not (share or (_is_whole(self.min_leaf) and 1 <= self.min_leaf <= MOST)):
             raise SettingError(f"min leaf must be a whole number from 1, or a share in (0, 0.5], not {self.min_leaf!r}")
         share = isinstance(self.min_split, float) and 0 < self.min_split <= 1
         if not (share or (_is_whole(self.min_split) and 2 <= self.min_split <= MOST)):
             raise SettingError(f"min split must be a whole number from 2, or a share in (0, 1], not {self.min_split!r}")
-        if isinstance(self.min_gain, bool) or not 0 <= self.min_gain < math.inf:
-            raise SettingError(f"min gain must be a number from 0, not {self.min_gain!r}")
+        for name, value in (("min gain", self.min_gain), ("ccp alpha", self.ccp_alpha)):
+            if isinstance(value, bool) or not 0 <= value < math.inf:
+                raise SettingError(f"{name} must be a number from 0, not {value!r}")
         for index, weight in (self.class_weight or {}).items():
             if not (_is_whole(index) and index >= 0 and _is_whole(weight) and weight >= 0):
                 raise SettingError(f"class weights are whole numbers from 0 by class index, not {index!r}: {weight!r}")
@@ -84,6 +89,7 @@ class TreeOptions:
             ("min_split", self.min_split, 2),
             ("min_gain", self.min_gain, 0),
             ("class_weight", self.class_weight, None),
+            ("ccp_alpha", self.ccp_alpha, 0),
         ]
         return [(name, value) for name, value, usual in extras if value != usual]
 
@@ -173,10 +179,14 @@ def grow_trees(
     )
 
 
-def list_leaves(forest: Forest, tree: int) -> list[Leaf]:
-    """The leaves of one tree of a forest, depth first, the true branch of each split before the false one."""
+def list_leaves(forest: Forest, tree: int, ends: NDArray[np.bool_] | None = None) -> list[Leaf]:
+    """The leaves of one tree of a forest, depth first, the true branch of each split before the false one.
+
+    `ends` says at which nodes of the forest a branch ends, where that isn't at its leaves alone; see `find_ends`.
+    """
     nodes = slice(int(forest.offsets[tree]), int(forest.offsets[tree + 1]))
     feature, left, right = (part[nodes].tolist() for part in (forest.feature, forest.left, forest.right))
+    ended = (forest.feature[nodes].numpy() < 0 if ends is None else ends[nodes]).tolist()
     counts, weights = forest.counts[nodes].numpy(), forest.weights[nodes].numpy()
     answers = weights.argmax(axis=1)  # the first of equals
     covered, correct = counts.sum(axis=1).tolist(), counts[np.arange(len(counts)), answers].tolist()
@@ -184,10 +194,51 @@ def list_leaves(forest: Forest, tree: int) -> list[Leaf]:
     pending: list[tuple[int, tuple[int, ...]]] = [(0, ())]
     while pending:
         node, body = pending.pop()
-        atom = feature[node]
-        if atom >= 0:
+        if ended[node]:
+            leaves.append(Leaf(body, int(answers[node]), covered[node], correct[node]))
+        else:
+            atom = feature[node]
             pending.append((left[node], (*body, ~atom)))
             pending.append((right[node], (*body, atom)))
-        else:
-            leaves.append(Leaf(body, int(answers[node]), covered[node], correct[node]))
     return leaves
+
+
+def find_ends(forest: Forest, options: TreeOptions, *, merge: bool) -> NDArray[np.bool_]:
+    """bool `[n_nodes]`: at which nodes of a forest the branches of its trees end.
+
+    Pruned by `options.ccp_alpha`: a subtree goes where its leaves, at that price each, lower the impurity by too little
+    (Breiman et al. 1984, minimal cost-complexity; scikit-learn's parameter). With `merge`, two ends with one answer
+    become one, which changes no answer.
+    """
+    ends = forest.feature.numpy() < 0
+    answers = forest.weights.numpy().argmax(axis=1).tolist()
+    left, right = forest.left.tolist(), forest.right.tolist()
+    risks = _measure_impurity(forest, options.criterion) if options.ccp_alpha else np.zeros(len(ends))
+    ended, prices = ends.tolist(), (risks + options.ccp_alpha).tolist()
+    for first, stop in pairwise(forest.offsets.tolist()):
+        for node in range(stop - 1, first - 1, -1):  # children come after their parent
+            if ended[node]:
+                continue
+            low, high = first + left[node], first + right[node]
+            price = prices[low] + prices[high]
+            if options.ccp_alpha and prices[node] <= price:
+                ended[node] = True
+            else:
+                prices[node] = price
+                ended[node] = merge and ended[low] and ended[high] and answers[low] == answers[high]
+    return np.array(ended, np.bool_)
+
+
+def _measure_impurity(forest: Forest, criterion: str) -> NDArray[np.float64]:
+    """float64 `[n_nodes]`: of each node, weighted by its share of its tree."""
+    weights = forest.weights.numpy().astype(np.float64)
+    totals = weights.sum(axis=1)
+    shares = weights / np.maximum(totals, 1)[:, None]
+    if criterion == "gini":
+        impurity = 1 - (shares**2).sum(axis=1)
+    else:
+        impurity = -(shares * np.log2(np.where(shares > 0, shares, 1))).sum(axis=1)
+    first = forest.offsets.numpy()
+    of_tree = np.repeat(totals[first[:-1]], np.diff(first)) if len(totals) else totals
+    whole: NDArray[np.float64] = impurity * totals / np.maximum(of_tree, 1)
+    return whole

@@ -1,0 +1,63 @@
+"""Simplify: a smaller program that gives the same answers on every input.
+
+Trees are simplified where they become rules (`extract_program`): siblings with one answer, a kernel's smaller polarity.
+This is for rules from anywhere.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import TypeVar
+
+from eric_fast.program import Program, Rule
+
+AnyRule = TypeVar("AnyRule", bound=Rule)
+
+
+def simplify_program(program: Program) -> Program:
+    """The program without literals said twice and without rules that never matter.
+
+    A body with a literal and its negation never fires: its rule goes. A rule for a kernel goes where another for it has
+    some of its literals and no others. Under `first` a class rule goes where a rule before it, of any class, has; under
+    `vote` each counts. The numbers of class rules may change; classes, scores and kernels' truth don't.
+    """
+    kernel_rules: list[Rule] = []
+    in_order = sorted(program.kernel_rules, key=lambda rule: rule.head)  # stable
+    for _, rules in groupby(in_order, key=lambda rule: rule.head):
+        kernel_rules += _drop_subsumed(_clean(list(rules)), ordered=False)
+    class_rules = _clean(program.class_rules)
+    if program.decision == "first":
+        class_rules = _drop_subsumed(class_rules, ordered=True)
+    return replace(program, kernel_rules=tuple(kernel_rules), class_rules=tuple(class_rules))
+
+
+def _clean(rules: Sequence[AnyRule]) -> list[AnyRule]:
+    """Each literal once, no contradiction."""
+    cleaned = []
+    for rule in rules:
+        literals = dict.fromkeys(rule.body)
+        if not any(~literal in literals for literal in literals):
+            cleaned.append(rule if len(literals) == len(rule.body) else replace(rule, body=tuple(literals)))
+    return cleaned
+
+
+def _drop_subsumed(rules: Sequence[AnyRule], *, ordered: bool) -> list[AnyRule]:
+    """Without rules whose body holds all literals of another's (of an earlier one's, where `ordered`).
+
+    Each is looked for under its rarest literal alone, so that few pairs are compared.
+    """
+    times = Counter(literal for rule in rules for literal in rule.body)
+    bodies = [frozenset(rule.body) for rule in rules]
+    places: dict[int | None, list[int]] = defaultdict(list)
+    for i, body in enumerate(bodies):
+        places[min(body, key=lambda literal: (times[literal], literal), default=None)].append(i)
+
+    def is_subsumed(j: int) -> bool:
+        return any(
+            bodies[i] <= bodies[j] and (i < j or (not ordered and bodies[i] != bodies[j]))
+            for literal in (None, *bodies[j])
+            for i in places.get(literal, ())
+        )
+
+    return [rule for j, rule in enumerate(rules) if not is_subsumed(j)]
