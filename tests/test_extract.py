@@ -4,7 +4,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, SettingError
-from eric_fast.extract import TreeOptions, extract_program, parse_min_leaf
+from eric_fast.extract import TreeOptions, extract_program, parse_count
 from eric_fast.pipeline import predict_bits
 from eric_fast.program import atom_of
 from eric_fast.quantise import fit_quantiser, quantise_activations
@@ -13,8 +13,8 @@ from tests.activations import make_activations
 
 @pytest.mark.parametrize(("text", "value"), [("250", 250), ("0.01", 0.01), ("1", 1), (".5", 0.5), ("1e-3", 0.001)])
 def test_min_leaf_is_a_number_or_a_share(text, value):
-    assert parse_min_leaf(text) == value
-    assert type(parse_min_leaf(text)) is type(value)
+    assert parse_count("min leaf", text) == value
+    assert type(parse_count("min leaf", text)) is type(value)
 
 
 def test_min_leaf_in_images():
@@ -42,7 +42,7 @@ def test_options_without_meaning_are_refused(options):
     with pytest.raises(SettingError):
         TreeOptions(**options)
     with pytest.raises(SettingError):
-        parse_min_leaf("many")
+        parse_count("min leaf", "many")
 
 
 def extract(activations, min_leaf=10, **settings):

@@ -27,6 +27,7 @@ from eric_fast.cli.options import (
     Weights,
     Workers,
 )
+from eric_fast.cli.stopping import stop_gently
 from eric_fast.console import show_notes, show_progress, stdout
 from eric_fast.errors import SettingError, say_count
 from eric_fast.output import check_folder, replace_file, write_json
@@ -183,23 +184,44 @@ def extract(
     max_depth: Annotated[int | None, typer.Option(help="Literals in a rule at most.")] = None,
     min_leaf: Annotated[str, typer.Option(help="Images a rule covers at least: a number, or a share of all.")] = "0.01",
     max_rules: Annotated[int | None, typer.Option(help="Leaves of each tree at most, the best first.")] = None,
+    min_split: Annotated[
+        str, typer.Option(help="Images in a node that is split at least: a number, or a share.")
+    ] = "2",
+    min_gain: Annotated[float, typer.Option(help="What a split must lower the impurity by at least.")] = 0.0,
     target: Annotated[str, typer.Option(help="model (what it predicts: fidelity) or label.")] = "model",
     all_kernels: Annotated[
         bool, typer.Option("--all-kernels", help="Rules for kernels that no rule mentions too.")
     ] = False,
+    simplify: Annotated[
+        bool, typer.Option("--simplify/--no-simplify", help="Fewer rules with the same answers on every input.")
+    ] = True,
+    ccp_alpha: Annotated[float, typer.Option(help="Cost-complexity pruning, as scikit-learn's.")] = 0.0,
+    max_loss: Annotated[
+        float | None,
+        typer.Option(help="Drop rules and literals while the loss on held-back images stays within this share."),
+    ] = None,
+    hold_back: Annotated[float, typer.Option(help="With --max-loss: the share of images held back.")] = 0.2,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Start no more trees after that; layers that are finished are kept."),
+    ] = None,
     json: Json = None,
     force: Force = False,
 ) -> None:
-    """Extract a logic program from a capture of the training images."""
+    """Extract a logic program from a capture of the training images.
+
+    Ctrl-C keeps the layers that are finished, from the classes down; a second one ends at once.
+    """
     check_paths([output, json], [capture], force=force)
     from eric_fast.capture import list_layers, load_activations
-    from eric_fast.extract import TreeOptions, parse_min_leaf
+    from eric_fast.extract import GROWN_LITERALS, GROWN_RULES, TreeOptions, parse_count
     from eric_fast.pipeline import approximate_model, match_layers
     from eric_fast.text import save_program
 
-    options = TreeOptions(criterion, max_depth, parse_min_leaf(min_leaf), max_rules)
+    leaf, split = parse_count("min leaf", min_leaf), parse_count("min split", min_split)
+    options = TreeOptions(criterion, max_depth, leaf, max_rules, split, min_gain, ccp_alpha=ccp_alpha)
     activations = load_activations(capture, match_layers(split_commas(layers), list_layers(capture)))
-    with show_progress() as progress:
+    with stop_gently(time_limit) as stop, show_progress() as progress:
         start = time.perf_counter()
         program = approximate_model(
             activations,
@@ -208,7 +230,11 @@ def extract(
             target=target,
             options=options,
             all_kernels=all_kernels,
+            simplify=simplify,
+            max_loss=max_loss,
+            hold_back=hold_back,
             progress=progress,
+            stop=stop,
         )
         seconds = time.perf_counter() - start
     save_program(program, output, force=force)
@@ -218,17 +244,22 @@ def extract(
         "n_class_rules": len(program.class_rules),
         "n_kernel_rules": len(program.kernel_rules),
         "n_literals": program.n_literals,
+        **{key: int(dict(program.settings)[key]) for key in (GROWN_RULES, GROWN_LITERALS)},
+        "stopped": stop(),
         "seconds": seconds,
     }
     if json is not None:
         write_json(figures, json, force=force)
+    grown = f" (as grown: {figures[GROWN_RULES]:,} rules, {figures[GROWN_LITERALS]:,} literals)"
     stdout.print(
         f"extracted {say_count(len(program.class_rules), 'class rule')} and "
         f"{say_count(len(program.kernel_rules), 'kernel rule')}, {say_count(program.n_literals, 'literal')}, "
-        f"from {say_count(activations.n_images, 'image')} in {seconds:.1f} s\n"
+        f"from {say_count(activations.n_images, 'image')} in {seconds:.1f} s{grown}\n"
         f"wrote {output}; next: {own_name()} evaluate {output} TEST_CAPTURE, {own_name()} show {output}",
         markup=False,
     )
+    if stop.signal_number is not None:
+        raise typer.Exit(128 + stop.signal_number)
 
 
 @app.command()

@@ -104,13 +104,13 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def parse_min_leaf(text: str) -> int | float:
-    """`250` is a number of images, `0.01` a share of them."""
+def parse_count(name: str, text: str) -> int | float:
+    """`250` is a number of images, `0.01` a share of them; `name` is what an error calls it."""
     try:
         return int(text) if text.strip().lstrip("+-").isdigit() else float(text)
     except ValueError:
         raise SettingError(
-            f"min leaf '{text}' is neither a number of images such as 250 nor a share such as 0.01"
+            f"{name} '{text}' is neither a number of images such as 250 nor a share such as 0.01"
         ) from None
 
 
