@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from eric_fast.kernels.cpu_rows import count_ones, count_rows
+from eric_fast.kernels.cpu_order import part_samples
+from eric_fast.kernels.cpu_rows import count_rows
 from eric_fast.kernels.cpu_split import add_up, find_split
 from eric_fast.kernels.fixed_point import SCALE_BITS
 from eric_fast.kernels.trees import NO_LIMIT
@@ -23,8 +24,8 @@ class Bits(NamedTuple):
 class Space(NamedTuple):
     """What one thread writes on.
 
-    order: uint32 `[n_samples]`, the samples of every open node, side by side, by target value inside each node.
-    moved: uint32 `[n_samples // 2 + 1]`, one side of a node that is being parted.
+    order: uint32 `[n_samples + SLACK]`, the samples of every open node, side by side, by target value inside each node.
+    moved: uint32 `[n_samples // 2 + SLACK]`, one side of a node that is being parted.
     scores: float64 `[3, n_atoms]`.
     counts, weights: int32 `[n_slots, n_values, 64 * row_words]`, of open nodes; one array where weights don't matter.
     """
@@ -52,78 +53,6 @@ class Weighting(NamedTuple):
 ATOM, LEFT, DEPTH, START, SLOT = range(5)
 # Rows of a node's tally by target value: of all its samples, and of those on the true side of the split.
 SAMPLES, WEIGHT, TRUE_SAMPLES, TRUE_WEIGHT = range(4)
-
-
-@njit(nogil=True, cache=True)
-def part_samples(column: Any, order: Any, start: Any, end: Any, true_first: Any, n_last: Any, moved: Any) -> None:
-    """Sort `order[start:end]` by a column's bit, stable on either side; the `n_last` that go last wait in `moved`."""
-    flip = np.uint64(0xFFFFFFFFFFFFFFFF) if true_first else np.uint64(0)
-    n_moved = np.uint64(0)
-    for i in range(np.uint64(start), np.uint64(end)):
-        sample = order[i]
-        word = column[np.uint64(sample) >> np.uint64(6)] ^ flip
-        order[i - n_moved] = sample  # written to both sides; only one moves on
-        moved[n_moved] = sample
-        n_moved += (word >> (np.uint64(sample) & np.uint64(63))) & np.uint64(1)
-    for i in range(n_last):
-        order[end - n_last + i] = moved[i]
-
-
-@njit(nogil=True, cache=True)
-def sort_by_bit(target: Any, n_samples: Any, weighting: Any, order: Any, counts: Any) -> None:
-    """`order` gets the samples that weigh something, those whose bit is false first; `counts` how many of each."""
-    n_false = n_samples
-    for word in target:
-        n_false -= count_ones(word)
-    counts[0], counts[1] = n_false, n_samples - n_false
-    place_false, place_true = np.uint64(0), np.uint64(n_false)
-    seen, first_true = False, np.uint32(0)
-    for w in range(-(-n_samples // 64)):
-        word = target[w]
-        for s in range(64 * w, min(64 * (w + 1), n_samples)):
-            order[place_false] = s  # written to both sides; only one moves on
-            order[place_true] = s
-            bit = word & np.uint64(1)
-            word >>= np.uint64(1)
-            place_true += bit
-            place_false += np.uint64(1) - bit
-        if not seen and target[w]:  # what lies where the false ones end may be overwritten from there
-            seen = True
-            first_true = np.uint32(64 * w + count_ones((target[w] & (~target[w] + np.uint64(1))) - np.uint64(1)))
-    if seen:
-        order[n_false] = first_true
-    if weighting.matters:
-        _drop_weightless(order, counts, weighting)
-
-
-@njit(nogil=True, cache=True)
-def sort_by_value(target: Any, n_samples: Any, weighting: Any, order: Any, counts: Any) -> None:
-    """As `sort_by_bit`, for a target of int64 values `[n_samples]`."""
-    for v in range(len(counts)):
-        counts[v] = 0
-    for value in target:
-        counts[value] += 1
-    place = np.zeros(len(counts), np.int64)
-    for v in range(1, len(counts)):
-        place[v] = place[v - 1] + counts[v - 1]
-    for s in range(n_samples):
-        order[place[target[s]]] = s
-        place[target[s]] += 1
-    if weighting.matters:
-        _drop_weightless(order, counts, weighting)
-
-
-@njit(nogil=True, cache=True)
-def _drop_weightless(order: Any, counts: Any, weighting: Any) -> None:
-    n, start = 0, 0
-    for v in range(len(counts)):
-        before = n
-        for i in range(start, start + counts[v]):
-            order[n] = order[i]
-            weight = weighting.of_sample[order[i]] if len(weighting.of_sample) else 1
-            n += weight > 0 and weighting.of_value[v] > 0
-        start += counts[v]
-        counts[v] = n - before
 
 
 @njit(nogil=True, cache=True)

@@ -12,7 +12,8 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast.kernels.cpu_grow import Bits, Space, Weighting, grow_tree, sort_by_bit, sort_by_value
+from eric_fast.kernels.cpu_grow import Bits, Space, Weighting, grow_tree
+from eric_fast.kernels.cpu_order import SLACK, sort_by_bit, sort_by_value
 from eric_fast.kernels.cpu_rows import count_ones, count_row_words, transpose_words
 from eric_fast.kernels.fixed_point import make_entropy_table
 from eric_fast.kernels.trees import (
@@ -74,7 +75,7 @@ def grow(
     def grow_some(numbers: Iterator[int]) -> None:
         n_slots = n_samples.bit_length() + 2 if limits.max_leaves == NO_LIMIT else 1
         counts = np.empty((n_slots, n_values, 64 * rows.shape[1]), np.int32)
-        order, moved = np.empty(n_samples + 1, np.uint32), np.empty(n_samples // 2 + 1, np.uint32)
+        order, moved = np.empty(n_samples + SLACK, np.uint32), np.empty(n_samples // 2 + SLACK, np.uint32)
         weighed = np.empty_like(counts) if weighting.matters else counts
         space = Space(order, moved, np.empty((3, n_atoms)), counts, weighed)
         node_counts = np.empty(n_values, np.int32)

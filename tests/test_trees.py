@@ -15,7 +15,7 @@ from eric_fast import kernels
 from eric_fast.bits import BitMatrix, pack_bits
 from eric_fast.errors import EricError, SettingError
 from eric_fast.extract import TreeOptions, grow_trees, list_leaves
-from eric_fast.kernels import Limits, cpu_grow, cpu_split, fixed_point
+from eric_fast.kernels import Limits, cpu_order, cpu_split, fixed_point
 from eric_fast.program import atom_of
 from tests.grow_oracle import impurity, list_gains, list_trees, nest_sklearn, walk_nodes
 
@@ -378,13 +378,33 @@ def test_the_entropy_table_is_the_same_on_every_machine():
 TABLE_SUM = 2290166676791877282
 
 
-def test_parting_samples_is_stable():
+def list_ways(name):
+    ways = [getattr(cpu_order, f"{name}_one_by_one")]
+    return [*ways, getattr(cpu_order, f"{name}_in_sixteens")] if cpu_order.CAN_COMPRESS else ways
+
+
+@pytest.mark.parametrize("part", list_ways("part"))
+def test_parting_samples_is_stable(part):
     rng = np.random.default_rng(0)
-    for n in (1, 2, 15, 64, 1000):
+    for n in (1, 2, 15, 16, 17, 64, 999):
         column = rng.integers(0, 2**64, 16, dtype=np.uint64)
         order = rng.permutation(1000)[:n].astype(np.uint32)
         bits = np.unpackbits(column.view(np.uint8), bitorder="little")[order].astype(bool)
         for true_first in (False, True):
-            given_order, last = order.copy(), bits ^ true_first
-            cpu_grow.part_samples(column, given_order, 0, n, true_first, last.sum(), np.empty(n + 1, np.uint32))
-            assert given_order.tolist() == [*order[~last], *order[last]]
+            last, beside = bits ^ true_first, np.array([7, 7, 7], np.uint32)
+            given_order = np.concatenate([beside, order, beside])
+            part(column, given_order, 3, 3 + n, true_first, last.sum(), np.empty(n + cpu_order.SLACK, np.uint32))
+            assert given_order.tolist() == [7, 7, 7, *order[~last], *order[last], 7, 7, 7]
+
+
+@pytest.mark.parametrize("list_samples", list_ways("list"))
+def test_samples_are_listed_by_their_bit(list_samples):
+    rng = np.random.default_rng(0)
+    for n in (0, 1, 15, 16, 17, 63, 64, 65, 1000):
+        for share in (0, 0.5, 1):
+            bits = rng.random(n) < share
+            target = pack_bits(torch.from_numpy(bits)[:, None]).numpy().view(np.uint64)[0]
+            order = np.full(n + cpu_order.SLACK, 7, np.uint32)
+            list_samples(target, n, n - bits.sum(), order)
+            assert order[:n].tolist() == [*np.flatnonzero(~bits), *np.flatnonzero(bits)]
+            assert (order[n + 16 :] == 7).all()
