@@ -61,7 +61,7 @@ def _list_bits(typing: Any, target: Any, n_blocks: Any, flip: Any, out: Any) -> 
 
 @intrinsic
 def _part_blocks(typing: Any, column: Any, order: Any, n_blocks: Any, flip: Any, moved: Any) -> Any:
-    """Part `n_blocks` times sixteen samples of `order`: bit 1 (flipped by -1) to `moved` (addresses). How many moved."""
+    """Part `n_blocks` times sixteen samples of `order`: bit 1 (flipped by -1) to `moved` (addresses); how many."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         column, order, n_blocks, flip, moved = arguments
