@@ -1,0 +1,312 @@
+"""Blocks of words through the lines of a plan, in Triton: what `gpu.evaluate` spends its time in.
+
+A block has 32 warps and, at a time, a group of `BLOCK` words: a row of its scratch memory is one of 128 bytes, and the
+rows stay in the multiprocessor's own cache. Its streams are the rows of a tile `[STREAMS, BLOCK]`, eight threads to a
+stream: loads and stores of a tile are 128 bits wide, and a thread reads back the words that it wrote.
+Nothing is masked along words, rows being padded to whole groups; addresses are 64-bit.
+"""
+
+import triton
+import triton.language as tl
+
+BITS = tl.constexpr(32)  # of a word
+MOST_STEPS = tl.constexpr(32)  # of streams over class rules at a time: their numbers have five binary digits
+FIRST = tl.constexpr(1)
+VOTE = tl.constexpr(2)  # and with the deciding rule:
+VOTE_RULES = tl.constexpr(3)
+
+
+@triton.jit
+def _count_ones(b_words):
+    """How many bits of each word are set; a shape that becomes one instruction."""
+    b_words = b_words.to(tl.uint32, bitcast=True)
+    b_words = b_words - ((b_words >> 1) & 0x55555555)
+    b_words = (b_words & 0x33333333) + ((b_words >> 2) & 0x33333333)
+    b_words = (b_words + (b_words >> 4)) & 0x0F0F0F0F
+    return ((b_words * 0x01010101) >> 24).to(tl.int32)
+
+
+@triton.jit
+def _either(a, b):
+    return a | b
+
+
+@triton.jit
+def _load_line(p_lines, line, STREAMS: tl.constexpr, WIDE: tl.constexpr):
+    """A line as it lies in memory: int64 [STREAMS] twice, the same where fields take 16 bits."""
+    p_line = p_lines + line * tl.full([], 2 * STREAMS if WIDE else STREAMS, tl.int64) + tl.arange(0, STREAMS)
+    b_low = tl.load(p_line)
+    b_high = b_low
+    if WIDE:
+        b_high = tl.load(p_line + STREAMS)
+    return b_low, b_high
+
+
+@triton.jit
+def _read_field(b_low, b_high, i: tl.constexpr, WIDE: tl.constexpr):
+    """Field `i` of a line: the row and, as all ones or zeros, the flag; int32 [STREAMS] each."""
+    if WIDE:
+        b_field = ((b_low if i < 2 else b_high) >> (32 * (i % 2))).to(tl.int32)
+        return b_field & 0x7FFFFFFF, b_field >> 31
+    b_field = (b_low >> (16 * i)).to(tl.int32)
+    return b_field & 0x7FFF, (b_field << 16) >> 31
+
+
+@triton.jit
+def _point_to(p_rows, b_rows, BLOCK: tl.constexpr):
+    """Pointers [STREAMS, BLOCK] to rows of scratch memory, int32 [STREAMS]."""
+    return p_rows + (b_rows[:, None] * BLOCK + tl.arange(0, BLOCK)[None, :])
+
+
+@triton.jit
+def _run_nodes(p_rows, p_lines, first, last, STREAMS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr):
+    b_acc = tl.zeros([STREAMS, BLOCK], tl.int32)
+    b_low, b_high = _load_line(p_lines, first, STREAMS, WIDE)
+    for line in range(first, last):
+        b_select, b_is_low = _read_field(b_low, b_high, 0, WIDE)
+        b_other, _ = _read_field(b_low, b_high, 1, WIDE)
+        b_start, b_starts = _read_field(b_low, b_high, 2, WIDE)
+        b_target, b_stores = _read_field(b_low, b_high, 3, WIDE)
+        b_low, b_high = _load_line(p_lines, line + 1, STREAMS, WIDE)  # ahead of the store, which nothing passes
+        b_acc = tl.load(_point_to(p_rows, b_start, BLOCK), mask=b_starts[:, None] != 0, other=b_acc)
+        b_bits = tl.load(_point_to(p_rows, b_select, BLOCK)) ^ b_is_low[:, None]
+        b_acc = (b_bits & b_acc) | (~b_bits & tl.load(_point_to(p_rows, b_other, BLOCK)))
+        tl.store(_point_to(p_rows, b_target, BLOCK), b_acc, mask=b_stores[:, None] != 0)
+
+
+@triton.jit
+def _run_terms(
+    p_rows, p_lines, first, last, WIDTH: tl.constexpr, STREAMS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr
+):
+    LINES: tl.constexpr = 1 if WIDTH == 2 else 2
+    b_acc = tl.zeros([STREAMS, BLOCK], tl.int32)
+    b_term = tl.full([STREAMS, BLOCK], -1, tl.int32)
+    b_low, b_high = _load_line(p_lines, first, STREAMS, WIDE)
+    b_low2, b_high2 = b_low, b_high
+    if LINES == 2:
+        b_low2, b_high2 = _load_line(p_lines, first + 1, STREAMS, WIDE)
+    for line in range(first, last, LINES):
+        b_row, b_ends = _read_field(b_low, b_high, 0, WIDE)
+        b_term &= tl.load(_point_to(p_rows, b_row, BLOCK))
+        for i in tl.static_range(1, WIDTH):
+            if i < 4:
+                b_row, _ = _read_field(b_low, b_high, i, WIDE)
+            else:
+                b_row, _ = _read_field(b_low2, b_high2, i - 4, WIDE)
+            b_term &= tl.load(_point_to(p_rows, b_row, BLOCK))
+        b_target, b_stores = _read_field(b_low2, b_high2, 3, WIDE)
+        b_low, b_high = _load_line(p_lines, line + LINES, STREAMS, WIDE)
+        b_low2, b_high2 = b_low, b_high
+        if LINES == 2:
+            b_low2, b_high2 = _load_line(p_lines, line + 3, STREAMS, WIDE)
+        b_acc |= b_term & b_ends[:, None]
+        b_term |= b_ends[:, None]
+        tl.store(_point_to(p_rows, b_target, BLOCK), b_acc, mask=b_stores[:, None] != 0)
+        b_acc &= ~b_stores[:, None]
+
+
+@triton.jit
+def _race(b_race, b_plane, b_number, place, BLOCK: tl.constexpr):
+    """One binary digit of the lowest number in the race, of those that `b_plane` holds this digit of."""
+    b_zero = tl.reduce(b_race & ~b_plane, 0, _either)  # [BLOCK]: some in the race has 0 here
+    b_one = ((~b_zero[:, None] >> tl.arange(0, BITS)[None, :]) & 1) << place
+    return b_race & ~(b_plane & b_zero[None, :]), b_number | b_one
+
+
+@triton.jit
+def _find_first(p_rows, p_fires, first, last, STREAMS: tl.constexpr, BLOCK: tl.constexpr, STREAM_BITS: tl.constexpr):
+    """Which of the class rules `first:last` fires first, and whether any does: int32 [BLOCK, BITS] twice.
+
+    Stream `i` takes the rules `i, STREAMS + i, ...` and remembers the step of the first that fires, in binary, a bit
+    of it in each plane; then the lowest step, and the lowest stream of those, win.
+    """
+    i_streams = tl.arange(0, STREAMS)
+    b_left = tl.full([STREAMS, BLOCK], -1, tl.int32)
+    b_plane0 = tl.zeros([STREAMS, BLOCK], tl.int32)
+    b_plane1, b_plane2, b_plane3, b_plane4 = b_plane0, b_plane0, b_plane0, b_plane0
+    for step in range(0, tl.cdiv(last - first, STREAMS)):
+        o_rules = first + step * STREAMS + i_streams
+        b_rows = tl.load(p_fires + o_rules, mask=o_rules < last, other=0)  # row 0 is false
+        b_new = tl.load(_point_to(p_rows, b_rows, BLOCK)) & b_left
+        b_left ^= b_new
+        b_plane0 |= b_new & -(step & 1)
+        b_plane1 |= b_new & -((step >> 1) & 1)
+        b_plane2 |= b_new & -((step >> 2) & 1)
+        b_plane3 |= b_new & -((step >> 3) & 1)
+        b_plane4 |= b_new & -((step >> 4) & 1)
+    b_race = ~b_left
+    b_number = tl.zeros([BLOCK, BITS], tl.int32)
+    b_fired = (tl.reduce(b_race, 0, _either)[:, None] >> tl.arange(0, BITS)[None, :]) & 1
+    if last - first > STREAMS:
+        b_race, b_number = _race(b_race, b_plane4, b_number, STREAM_BITS + 4, BLOCK)
+        b_race, b_number = _race(b_race, b_plane3, b_number, STREAM_BITS + 3, BLOCK)
+        b_race, b_number = _race(b_race, b_plane2, b_number, STREAM_BITS + 2, BLOCK)
+        b_race, b_number = _race(b_race, b_plane1, b_number, STREAM_BITS + 1, BLOCK)
+        b_race, b_number = _race(b_race, b_plane0, b_number, STREAM_BITS, BLOCK)
+    for i in tl.static_range(STREAM_BITS):
+        place: tl.constexpr = STREAM_BITS - 1 - i
+        b_plane = tl.broadcast_to((-((i_streams >> place) & 1))[:, None], [STREAMS, BLOCK])
+        b_race, b_number = _race(b_race, b_plane, b_number, place, BLOCK)
+    return first + b_number, b_fired
+
+
+@triton.jit
+def _fire(p_rows, p_fires, rule, BLOCK: tl.constexpr):
+    """Where a class rule fires, sample by sample: int1 [BLOCK, BITS]."""
+    b_words = tl.load(p_rows + tl.load(p_fires + rule) * BLOCK + tl.arange(0, BLOCK))
+    return ((b_words[:, None] >> tl.arange(0, BITS)[None, :]) & 1) != 0
+
+
+@triton.jit
+def _add_votes(
+    p_rows, p_fires, first, last, p_starts, p_rules, p_weights, p_sums, p_most, p_most_rules, n_classes, b_fired,
+    o_samples, BLOCK: tl.constexpr, DECISION: tl.constexpr,
+):  # fmt: skip
+    """Add the votes of the class rules `first:last`, class by class, so that each sum keeps the order of the rules."""
+    for number in range(n_classes):
+        o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
+        b_sums = tl.load(p_sums + o_sums)
+        vote, last_vote = tl.load(p_starts + number), tl.load(p_starts + number + 1)
+        if DECISION == VOTE:
+            for i in range(vote, last_vote):
+                m_fired = _fire(p_rows, p_fires, tl.load(p_rules + i), BLOCK)
+                b_sums = tl.where(m_fired, b_sums + tl.load(p_weights + i), b_sums)
+                b_fired |= m_fired.to(tl.int32)
+        else:
+            # What a rule adds to a class that it doesn't vote for is 0, and may be the most.
+            b_most, b_most_rules = tl.load(p_most + o_sums), tl.load(p_most_rules + o_sums)
+            for rule in range(first, last):
+                m_votes = vote < last_vote
+                m_votes = m_votes & (tl.load(p_rules + vote, mask=m_votes, other=-1) == rule)
+                weight = tl.load(p_weights + vote, mask=m_votes, other=0.0)
+                vote += tl.where(m_votes, 1, 0)
+                m_fired = _fire(p_rows, p_fires, rule, BLOCK)
+                b_sums = tl.where(m_fired, b_sums + weight, b_sums)
+                b_fired |= m_fired.to(tl.int32)
+                m_more = m_fired & (weight > b_most)
+                b_most = tl.where(m_more, weight, b_most)
+                b_most_rules = tl.where(m_more, rule, b_most_rules)
+            tl.store(p_most + o_sums, b_most)
+            tl.store(p_most_rules + o_sums, b_most_rules)
+        tl.store(p_sums + o_sums, b_sums)
+    return b_fired
+
+
+@triton.jit(do_not_specialize=[
+    "first_group", "last_group", "n_groups", "n_slots", "n_inputs", "n_phases", "n_classes", "n_samples", "n_scores",
+    "n_wanted", "n_counted", "default",
+])  # fmt: skip
+def evaluate_kernel(
+    p_words,  # int32 [n_inputs, n_groups, BLOCK]
+    p_scratch,  # int32 [n_programs, n_slots, BLOCK]
+    p_lines, p_phases, p_input_slots, p_row_slots, p_fires, p_class_of_rule,
+    p_base, p_vote_starts, p_vote_rules, p_vote_weights,
+    p_count_lines, p_count_starts, p_count_rules,  # see GpuCode
+    p_sums, p_most,  # float64 [n_programs, n_classes, BLOCK * BITS]
+    p_most_rules,  # int32, the same
+    p_classes, p_rules,  # int32 [n_groups * BLOCK * BITS]
+    p_scores,  # float64 [n_groups * BLOCK * BITS, n_scores]
+    p_wanted,  # int32 [n_wanted]: rows of the plan
+    p_truth,  # int32 [n_wanted, n_groups, BLOCK]
+    p_counts,  # int64 [n_rules], zero
+    first_group, last_group, n_groups, n_slots, n_inputs, n_phases, n_classes, n_samples, n_scores, n_wanted,
+    n_counted, default,
+    STREAMS: tl.constexpr, STREAM_BITS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr, DECISION: tl.constexpr,
+):  # fmt: skip
+    i_program = tl.program_id(0).to(tl.int64)
+    i_streams, i_words = tl.arange(0, STREAMS), tl.arange(0, BLOCK)
+    o_samples = i_words[:, None] * BITS + tl.arange(0, BITS)[None, :]  # [BLOCK, BITS]
+    p_rows = p_scratch + i_program * n_slots * BLOCK
+    p_sums += i_program * n_classes * (BLOCK * BITS)
+    p_most += i_program * n_classes * (BLOCK * BITS)
+    p_most_rules += i_program * n_classes * (BLOCK * BITS)
+    tl.store(p_rows + i_words, tl.zeros([BLOCK], tl.int32))
+    tl.store(p_rows + BLOCK + i_words, tl.full([BLOCK], -1, tl.int32))
+    for group in range(first_group + tl.program_id(0), last_group, tl.num_programs(0)):
+        i_group = group * tl.full([], 1, tl.int64)
+        for first in range(0, n_inputs, STREAMS):
+            o_inputs = first + i_streams
+            b_rows = tl.load(p_input_slots + o_inputs, mask=o_inputs < n_inputs, other=-1)
+            m_read = (b_rows >= 0)[:, None]
+            o_words = (o_inputs.to(tl.int64) * n_groups + i_group)[:, None] * BLOCK + i_words[None, :]
+            b_words = tl.load(p_words + o_words, mask=m_read, other=0)
+            tl.store(_point_to(p_rows, b_rows, BLOCK), b_words, mask=m_read)
+        b_fired = tl.zeros([BLOCK, BITS], tl.int32)
+        b_first = tl.full([BLOCK, BITS], -1, tl.int32)
+        if DECISION >= VOTE:
+            for number in range(n_classes):
+                o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
+                tl.store(p_sums + o_sums, tl.zeros([BLOCK, BITS], tl.float64) + tl.load(p_base + number))
+                if DECISION == VOTE_RULES:
+                    tl.store(p_most + o_sums, tl.full([BLOCK, BITS], -float("inf"), tl.float64))
+                    tl.store(p_most_rules + o_sums, tl.full([BLOCK, BITS], -1, tl.int32))
+        tl.debug_barrier()
+
+        for phase in range(n_phases):
+            p_phase = p_phases + phase * 10
+            first, last = tl.load(p_phase), tl.load(p_phase + 1)
+            _run_nodes(p_rows, p_lines, first, last, STREAMS, BLOCK, WIDE)
+            first, last = tl.load(p_phase + 2), tl.load(p_phase + 3)
+            _run_terms(p_rows, p_lines, first, last, 2, STREAMS, BLOCK, WIDE)
+            first, last = tl.load(p_phase + 4), tl.load(p_phase + 5)
+            _run_terms(p_rows, p_lines, first, last, 4, STREAMS, BLOCK, WIDE)
+            first, last = tl.load(p_phase + 6), tl.load(p_phase + 7)
+            _run_terms(p_rows, p_lines, first, last, 6, STREAMS, BLOCK, WIDE)
+            first, last = tl.load(p_phase + 8), tl.load(p_phase + 9)
+            if DECISION == FIRST:
+                for rule in range(first, last, STREAMS * MOST_STEPS):
+                    end = tl.minimum(last, rule + STREAMS * MOST_STEPS)
+                    b_found, b_fires = _find_first(p_rows, p_fires, rule, end, STREAMS, BLOCK, STREAM_BITS)
+                    b_first = tl.where((b_fires & ~b_fired) != 0, b_found, b_first)
+                    b_fired |= b_fires
+            if DECISION >= VOTE:
+                if first < last:
+                    b_fired = _add_votes(
+                        p_rows, p_fires, first, last, p_vote_starts + phase * tl.cast(n_classes, tl.int64), p_vote_rules,
+                        p_vote_weights, p_sums, p_most, p_most_rules, n_classes, b_fired, o_samples, BLOCK, DECISION,
+                    )  # fmt: skip
+            tl.debug_barrier()
+
+        o_answers = i_group * (BLOCK * BITS) + o_samples
+        if DECISION == FIRST:
+            b_classes = tl.load(p_class_of_rule + b_first, mask=b_fired != 0, other=default)
+            tl.store(p_classes + o_answers, b_classes)
+            tl.store(p_rules + o_answers, b_first)
+        if DECISION >= VOTE:
+            b_best = tl.full([BLOCK, BITS], -float("inf"), tl.float64)
+            b_classes = tl.zeros([BLOCK, BITS], tl.int32)
+            for number in range(n_classes):
+                o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
+                b_sums = tl.load(p_sums + o_sums)
+                m_more = b_sums > b_best
+                b_best = tl.where(m_more, b_sums, b_best)
+                b_classes = tl.where(m_more, number, b_classes)
+                if DECISION == VOTE_RULES:
+                    b_first = tl.where(m_more, tl.load(p_most_rules + o_sums), b_first)
+                tl.store(p_scores + o_answers * n_scores + number, b_sums, mask=o_answers < n_samples * (n_scores > 0))
+            tl.store(p_classes + o_answers, tl.where(b_fired != 0, b_classes, default))
+            if DECISION == VOTE_RULES:
+                tl.store(p_rules + o_answers, tl.where(b_fired != 0, b_first, -1))
+
+        # The samples that there are: bits past the last are not counted, and zero in what is stored.
+        n_bits = tl.minimum(tl.maximum(n_samples - (i_group * BLOCK + i_words) * BITS, 0), BITS).to(tl.int32)
+        b_valid = tl.where(n_bits == BITS, -1, (1 << (n_bits & 31)) - 1)[None, :]  # [1, BLOCK]
+        for first in range(0, n_wanted, STREAMS):
+            o_wanted = first + i_streams
+            m_wanted = o_wanted < n_wanted
+            b_rows = tl.load(p_row_slots + tl.load(p_wanted + o_wanted, mask=m_wanted, other=0))
+            b_flip = b_rows >> 31
+            b_truth = (tl.load(_point_to(p_rows, b_rows ^ b_flip, BLOCK)) ^ b_flip[:, None]) & b_valid
+            o_truth = (o_wanted.to(tl.int64) * n_groups + i_group)[:, None] * BLOCK + i_words[None, :]
+            tl.store(p_truth + o_truth, b_truth, mask=m_wanted[:, None])
+        for number in range(n_counted):
+            b_fires = tl.zeros([STREAMS, BLOCK], tl.int32) | b_valid
+            for line in range(tl.load(p_count_starts + number), tl.load(p_count_starts + number + 1)):
+                b_low, b_high = _load_line(p_count_lines, line, STREAMS, WIDE)
+                for i in tl.static_range(4):
+                    b_row, b_flip = _read_field(b_low, b_high, i, WIDE)
+                    b_fires &= tl.load(_point_to(p_rows, b_row, BLOCK)) ^ b_flip[:, None]
+            b_counts = tl.sum(_count_ones(b_fires), axis=1)
+            b_rules = tl.load(p_count_rules + number * STREAMS + i_streams)
+            tl.atomic_add(p_counts + b_rules, b_counts.to(tl.int64), mask=b_rules >= 0, sem="relaxed")
+        tl.debug_barrier()
