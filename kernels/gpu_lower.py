@@ -24,7 +24,7 @@ from numba import njit
 
 FALSE_SLOT, TRUE_SLOT = 0, 1
 FLAG = -(2**31)
-MIN_TREE, MIN_PIECE = 8, 8  # nodes, steps: what is smaller isn't cut
+MIN_TREE, MIN_PIECE = 4, 8  # nodes, steps: what is smaller isn't cut
 # Columns of the table of phases: first and last line of the nodes, of terms by 2, by 4 and by 6, first and last rule.
 TERM_WIDTHS, N_COLUMNS = (2, 4, 6), 10
 
@@ -167,7 +167,7 @@ def _cut_trees(first_node: Any, n_streams: Any, steps: Any, trees: Any) -> Any:
     n_levels = np.zeros(len(sections), np.int64)
     for s in range(len(sections)):
         first, last = first_node + sections[s, 0], first_node + sections[s, 1]
-        most = max(MIN_TREE, np.sum(needed[first:last] & ~is_target[first:last]) // (2 * n_streams))
+        most = max(MIN_TREE, np.sum(needed[first:last] & ~is_target[first:last]) // (8 * n_streams))
         for value in range(first, last):
             if not needed[value] or is_target[value]:
                 continue

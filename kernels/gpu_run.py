@@ -55,7 +55,7 @@ def _read_field(b_low, b_high, i: tl.constexpr, WIDE: tl.constexpr):
 @triton.jit
 def _point_to(p_rows, b_rows, BLOCK: tl.constexpr):
     """Pointers [STREAMS, BLOCK] to rows of scratch memory, int32 [STREAMS]."""
-    return p_rows + (b_rows[:, None] * BLOCK + tl.arange(0, BLOCK)[None, :])
+    return (p_rows + tl.arange(0, BLOCK))[None, :] + b_rows[:, None].to(tl.uint32, bitcast=True).to(tl.int64) * BLOCK
 
 
 @triton.jit
@@ -143,8 +143,8 @@ def _find_first(p_rows, p_fires, first, last, STREAMS: tl.constexpr, BLOCK: tl.c
         b_race, b_number = _race(b_race, b_plane2, b_number, STREAM_BITS + 2, BLOCK)
         b_race, b_number = _race(b_race, b_plane1, b_number, STREAM_BITS + 1, BLOCK)
         b_race, b_number = _race(b_race, b_plane0, b_number, STREAM_BITS, BLOCK)
-    for i in tl.static_range(STREAM_BITS):
-        place: tl.constexpr = STREAM_BITS - 1 - i
+    for i in range(STREAM_BITS):
+        place = STREAM_BITS - 1 - i
         b_plane = tl.broadcast_to((-((i_streams >> place) & 1))[:, None], [STREAMS, BLOCK])
         b_race, b_number = _race(b_race, b_plane, b_number, place, BLOCK)
     return first + b_number, b_fired
