@@ -23,7 +23,7 @@ class GpuCode:
     Attributes:
         n_slots: rows of scratch memory that a block needs.
         is_wide: whether a field takes 32 bits, not 16: there are more slots than 15 bits can number.
-        lines: int64 `[n_lines + 1, n_streams]`, wide `[n_lines + 1, 2, n_streams]`: see `gpu_lower`; the last is zero.
+        lines: int64 `[n_lines + 2, n_streams]`, wide `[n_lines + 2, 2, n_streams]`: see `gpu_lower`; the last two are zero.
         phases: int32 `[n_phases, N_COLUMNS]`.
         input_slots: int32 `[n_inputs]`, -1 where nothing reads the input.
         row_slots: int32 `[n_rows]`, `~slot` where the row is the slot's complement; right where rows are kept.
@@ -107,9 +107,9 @@ def _lower(plan: Plan, device: torch.device, keep_rows: bool, counts: bool, deci
 def _pack_fields(fields: NDArray[np.int32], is_wide: bool) -> NDArray[np.int64]:
     """int32 `[n_lines, n_streams, 4]` to `GpuCode.lines`: the first field in the lowest bits, the flag in its highest.
 
-    A line of zeros follows the last, for a loop that reads one ahead.
+    Two lines of zeros follow the last, for loops that read a step ahead.
     """
-    fields = np.concatenate([fields, np.zeros((1, *fields.shape[1:]), np.int32)])
+    fields = np.concatenate([fields, np.zeros((2, *fields.shape[1:]), np.int32)])
     if is_wide:
         return fields.view(np.int64).transpose(0, 2, 1)
     narrow = (fields & 0x7FFF | (fields < 0) << 15).astype(np.uint16)

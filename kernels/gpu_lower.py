@@ -311,14 +311,14 @@ def _write_tree(
         value = path[depth]
         select, high, low = nodes[value - first_node]
         sides = 0 if is_root[high] and is_root[low] else 1 if is_root[low] else 2 if is_root[high] else 3
-        acc = 1 if sides == 1 or (sides == 3 and size[high] >= size[low]) else 2 if sides else 0  # the side in acc
+        acc = 1 if sides == 1 or (sides == 3 and size[high] >= size[low]) else 2 if sides else -1  # the side in acc
         if next_operand[depth] < 4:
             k = next_operand[depth]
             next_operand[depth] += 1
-            if k == 3 and acc == 0:
+            if k == 3 and acc < 0:
                 continue
             operand = nodes[value - first_node, k if k < 3 else acc]
-            if is_root[operand] or k == acc and k < 3:
+            if is_root[operand] or k == acc:
                 continue
             slots[operand] = -1
             if k < 3:
@@ -332,7 +332,7 @@ def _write_tree(
         line = lines[n_written]
         line[0] = slots[select] | (FLAG if acc == 2 else 0)
         line[1] = slots[high] if acc == 2 else slots[low]
-        if acc == 0:
+        if acc < 0:
             line[2] = slots[high] | FLAG
         if slots[value] >= 0:
             line[3] = slots[value] | FLAG
