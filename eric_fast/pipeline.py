@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-import torch
-
 from eric_fast import kernels
 from eric_fast.activations import UNKNOWN, Activations
 from eric_fast.bits import BitMatrix
@@ -210,21 +208,17 @@ def predict_activations(
     layer = program.layer_to_start(start)
     check_capture(program, activations, [layer])
     bits = quantise_activations(activations, program.quantiser, [layer])
-    predictions = predict_bits(program, bits.to(find_device(engine)), start=layer, engine=engine)
+    predictions = predict_bits(program, bits, start=layer, engine=engine)
     return Predictions(predictions.classes.cpu(), predictions.rules.cpu())
 
 
-def find_device(engine: str) -> str:
-    """The device that bits go to for an engine: the GPU where it is named, else where they are, the CPU.
+def check_engine(engine: str) -> None:
+    """Refuse an engine that there isn't, before anything long is begun.
 
     Raises:
         SettingError: no such engine, or no GPU for it.
     """
-    device = "cuda" if engine == "gpu" else "cpu"
-    kernels.choose_engine(engine, device)
-    if device == "cuda" and not torch.cuda.is_available():
-        raise SettingError("engine 'gpu' needs a CUDA device, and there is none; use --engine cpu or auto")
-    return device
+    kernels.choose_engine(engine, "cpu")
 
 
 def evaluate_program(

@@ -6,6 +6,7 @@ The other engines agree with `reference` to the bit.
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from eric_fast.errors import SettingError
@@ -61,8 +62,10 @@ __all__ = [
 ENGINES = ("auto", "reference", "cpu", "gpu")
 
 
-def choose_engine(engine: str, device: str) -> str:
+def choose_engine(engine: str, device: str, *, streams: bool = False) -> str:
     """The engine that `engine` means for data on a device of this type: `auto` is `gpu` for CUDA, else `cpu`.
+
+    Where an operation `streams`, `gpu` takes data from the CPU, too, in chunks; results are where the data are.
 
     Raises:
         SettingError: no such engine, or one named that can't take data from there: nothing is changed silently.
@@ -71,8 +74,10 @@ def choose_engine(engine: str, device: str) -> str:
         raise SettingError(f"engine '{engine}' is not one of {', '.join(ENGINES)}")
     if engine == "auto":
         return "gpu" if device == "cuda" else "cpu"
-    needed = {"cpu": "cpu", "gpu": "cuda"}.get(engine, device)
-    if needed != device:
+    needed = "cuda" if engine == "gpu" else "cpu" if engine == "cpu" else device
+    if engine == "gpu" and not torch.cuda.is_available():
+        raise SettingError("engine 'gpu' needs a CUDA device, and there is none; use --engine cpu or auto")
+    if needed != device and not (engine == "gpu" and streams):
         raise SettingError(f"engine '{engine}' needs data on a {needed} device, these are on {device}")
     return engine
 
@@ -89,7 +94,7 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, *, engine: str = "auto",
     Raises:
         EricError: words or wishes that don't fit the plan. SettingError: see `choose_engine`.
     """
-    name = choose_engine(engine, words.device.type)
+    name = choose_engine(engine, words.device.type, streams=True)
     request = Request(**wanted)
     if name == "reference":
         return reference.evaluate(plan, words, n_samples, request)
@@ -97,8 +102,10 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, *, engine: str = "auto",
         from eric_fast.kernels import cpu  # Numba loads when it is needed
 
         return cpu.evaluate(plan, words, n_samples, request)
-    from eric_fast.kernels import gpu
+    from eric_fast.kernels import gpu, stream
 
+    if words.device.type == "cpu":
+        return stream.evaluate(plan, words, n_samples, request, torch.device("cuda", torch.cuda.current_device()))
     return gpu.evaluate(plan, words, n_samples, request)
 
 

@@ -31,9 +31,7 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
     scores = torch.empty(n_padded if with_scores else 0, n_classes, dtype=torch.float64, device=device)
     truth = torch.empty(len(wanted), words.shape[1], dtype=torch.int32, device=device)
     counts = torch.zeros(plan.n_rules if request.counts else 0, dtype=torch.int64, device=device)
-    code = lower_plan(
-        plan, device, keep_rows=request.rows is not None, counts=request.counts, decides=request.decides
-    )
+    code = lower_plan(plan, device, keep_rows=request.rows is not None, counts=request.counts, decides=request.decides)
     outputs = (classes, rules, scores, wanted.to(device), truth, counts)
     launch(plan, code, words.contiguous(), n_samples, range(n_groups), outputs, pick_decision(plan, request))
     classes = classes[:n_samples]

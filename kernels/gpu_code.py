@@ -23,7 +23,8 @@ class GpuCode:
     Attributes:
         n_slots: rows of scratch memory that a block needs.
         is_wide: whether a field takes 32 bits, not 16: there are more slots than 15 bits can number.
-        lines: int64 `[n_lines + 2, n_streams]`, wide `[n_lines + 2, 2, n_streams]`: see `gpu_lower`; the last two are zero.
+        lines: int64 `[n_lines + 2, n_streams]`, wide `[n_lines + 2, 2, n_streams]`: see `gpu_lower`; two of zeros at
+            the end.
         phases: int32 `[n_phases, N_COLUMNS]`.
         input_slots: int32 `[n_inputs]`, -1 where nothing reads the input.
         row_slots: int32 `[n_rows]`, `~slot` where the row is the slot's complement; right where rows are kept.

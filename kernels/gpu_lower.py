@@ -346,8 +346,7 @@ def _write_terms(
     s: Any, phase: Any, n_streams: Any, steps: Any, needed: Any, fields: Any, n_lines: Any, phases: Any, memory: Any
 ) -> Any:
     """A section's terms, and in the next phase the OR of what more than one stream, or loop, found of a target."""
-    _, terms, segments, batches, sections = steps
-    slots = memory[0]
+    terms, slots = steps[1], memory[0]
     _release_slots(phase - 1, memory)
     pieces, parts = _cut_terms(s, n_streams, steps, needed)
     for k in range(len(pieces)):
@@ -367,7 +366,7 @@ def _write_terms(
             _, _, place, width, n_steps, slot = pieces[chosen[k]]
             line = n_lines + places[k] * step_lines
             at = 0  # in the term
-            for step in range(n_steps):
+            for _ in range(n_steps):
                 for j in range(step_width):
                     value = terms[place + min(at + j, width - 1)]
                     fields[line + j // 4, streams[k], j % 4] = slots[value]
@@ -396,8 +395,8 @@ def _write_terms(
             line[0], line[1] = part | FLAG, part
             if j + 1 == counts[k]:
                 line[3] = slots[target] | FLAG
-    for k in split:
-        _free_slot(pieces[k, 5], memory)
+    for piece in split:
+        _free_slot(pieces[piece, 5], memory)
     phases[phase + 1, 2], phases[phase + 1, 3] = n_lines, n_lines + n
     return fields, n_lines + n
 

@@ -78,14 +78,14 @@ def _run_nodes(p_rows, p_lines, first, last, STREAMS: tl.constexpr, BLOCK: tl.co
 def _run_terms(
     p_rows, p_lines, first, last, WIDTH: tl.constexpr, STREAMS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr
 ):
-    LINES: tl.constexpr = 1 if WIDTH == 2 else 2
+    n_lines: tl.constexpr = 1 if WIDTH == 2 else 2
     b_acc = tl.zeros([STREAMS, BLOCK], tl.int32)
     b_term = tl.full([STREAMS, BLOCK], -1, tl.int32)
     b_low, b_high = _load_line(p_lines, first, STREAMS, WIDE)
     b_low2, b_high2 = b_low, b_high
-    if LINES == 2:
+    if n_lines == 2:
         b_low2, b_high2 = _load_line(p_lines, first + 1, STREAMS, WIDE)
-    for line in range(first, last, LINES):
+    for line in range(first, last, n_lines):
         b_row, b_ends = _read_field(b_low, b_high, 0, WIDE)
         b_term &= tl.load(_point_to(p_rows, b_row, BLOCK))
         for i in tl.static_range(1, WIDTH):
@@ -95,9 +95,9 @@ def _run_terms(
                 b_row, _ = _read_field(b_low2, b_high2, i - 4, WIDE)
             b_term &= tl.load(_point_to(p_rows, b_row, BLOCK))
         b_target, b_stores = _read_field(b_low2, b_high2, 3, WIDE)
-        b_low, b_high = _load_line(p_lines, line + LINES, STREAMS, WIDE)
+        b_low, b_high = _load_line(p_lines, line + n_lines, STREAMS, WIDE)
         b_low2, b_high2 = b_low, b_high
-        if LINES == 2:
+        if n_lines == 2:
             b_low2, b_high2 = _load_line(p_lines, line + 3, STREAMS, WIDE)
         b_acc |= b_term & b_ends[:, None]
         b_term |= b_ends[:, None]
@@ -259,11 +259,12 @@ def evaluate_kernel(
                     b_found, b_fires = _find_first(p_rows, p_fires, rule, end, STREAMS, BLOCK, STREAM_BITS)
                     b_first = tl.where((b_fires & ~b_fired) != 0, b_found, b_first)
                     b_fired |= b_fires
-            if DECISION >= VOTE:
+            if DECISION >= VOTE:  # noqa: SIM102 (the one is known when it is compiled)
                 if first < last:
+                    p_starts = p_vote_starts + phase * tl.cast(n_classes, tl.int64)
                     b_fired = _add_votes(
-                        p_rows, p_fires, first, last, p_vote_starts + phase * tl.cast(n_classes, tl.int64), p_vote_rules,
-                        p_vote_weights, p_sums, p_most, p_most_rules, n_classes, b_fired, o_samples, BLOCK, DECISION,
+                        p_rows, p_fires, first, last, p_starts, p_vote_rules, p_vote_weights, p_sums,
+                        p_most, p_most_rules, n_classes, b_fired, o_samples, BLOCK, DECISION,
                     )  # fmt: skip
             tl.debug_barrier()
 

@@ -1,11 +1,16 @@
-"""Compile a Triton kernel for sm_90 and print what it became: `python tests/read_sass.py [count]`. No GPU is needed."""
+"""Compile the evaluator for sm_90 and print what it became: `python -m tests.read_sass`. No GPU is needed.
+
+A row of words is loaded and combined by eight threads, four words each: an instruction of a warp is one of four
+streams. A literal is one load of a row; a node is two, or three where it starts. A multiprocessor issues four
+instructions a clock and takes one row a clock from its first cache.
+"""
 
 import os
 import re
 import subprocess
-import sys
 import tempfile
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.pop("TRITON_INTERPRET", None)
@@ -15,47 +20,115 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from eric_fast.bits import ROW_WORDS
-from eric_fast.kernels import gpu, gpu_trees
+from eric_fast.kernels import gpu, gpu_code
+from eric_fast.kernels.gpu_run import evaluate_kernel
 
-POINTERS = {"p_rows": "*i32", "p_fires": "*i32", "p_rules": "*i32", "p_literals": "*i32", "p_offsets": "*i64"}
-EVALUATE = {**POINTERS, "p_heads": "*i32", "n_kernel_rules": "i32", "n_rules": "i32", "stride": "i32"}
-NUMBERS = ("mask_stride", "atom_stride", "n_masks", "n_atoms", "n_words")
-COUNT = {"p_masks": "*i32", "p_atoms": "*i32", "p_counts": "*i32", **dict.fromkeys(NUMBERS, "i32")}
-DIVISIBLE = ("p_masks", "p_atoms", "p_counts", "mask_stride", "atom_stride")  # by 16, as at a launch
+LONGS = ("p_lines", "p_vote_starts", "p_count_lines", "p_count_starts", "p_counts")
+DOUBLES = ("p_base", "p_vote_weights", "p_sums", "p_most", "p_scores")
+DECISIONS = ("no decision", "first", "vote", "vote with rules")
+# Loads of a row for each store of one in a loop -> what the loop runs; what a step of it runs for a stream
+LOOPS = {2: ("terms by 2", 2), 3: ("nodes", 1), 4: ("terms by 4", 4), 6: ("terms by 6", 6)}
 
 
-def read_instructions(kernel, signature, constants, warps, divisible=()):
-    """How often each instruction stands in the compiled kernel."""
-    signature = {**signature, **dict.fromkeys(constants, "constexpr")}
-    place = {name: (i,) for i, name in enumerate(signature)}
-    source = ASTSource(
-        kernel,
-        signature,
-        {place[name]: value for name, value in constants.items()},
-        {place[name]: [["tt.divisibility", 16]] for name in divisible},
-    )
-    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": warps})
+@dataclass(frozen=True)
+class Reading:
+    """What a variant of the kernel became.
+
+    loops: what a loop runs -> its instructions, by name and width, for one step; the longest unrolled one of a kind.
+    """
+
+    name: str
+    registers: int
+    local: int
+    ttgir: str
+    instructions: Counter[str]
+    loops: dict[str, dict[str, float]]
+
+
+def read_variant(decision: int, *, is_wide: bool) -> Reading:
+    constants = gpu.pick_constants(gpu_code.N_STREAMS, is_wide=is_wide, decision=decision)
+    options = {"num_warps": constants.pop("num_warps")}
+    signature, attributes, fixed = {}, {}, {}
+    for i, name in enumerate(evaluate_kernel.arg_names):
+        if name in constants:
+            signature[name], fixed[i,] = "constexpr", constants[name]
+        elif name.startswith("p_"):
+            signature[name] = "*i64" if name in LONGS else "*fp64" if name in DOUBLES else "*i32"
+            attributes[i,] = [["tt.divisibility", 16]]
+        else:
+            signature[name] = "i32"
+    source = ASTSource(evaluate_kernel, signature, fixed, attributes)
+    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
     tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as cubin:
         cubin.write(compiled.asm["cubin"])
         cubin.flush()
-        text = subprocess.run([tools / "nvdisasm", "-c", cubin.name], capture_output=True, text=True, check=True).stdout
-    return Counter(re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ )?([A-Z][A-Z0-9_]*)", text))
+        text = run_tool(tools / "nvdisasm", "-c", cubin.name)
+        usage = run_tool(tools / "cuobjdump", "-res-usage", cubin.name)
+    resources = {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
+    instructions, loops = read_sass(text)
+    local = resources["STACK"] + resources["LOCAL"] + instructions["LDL"] + instructions["STL"]
+    name = f"{DECISIONS[decision]}{', wide' if is_wide else ''}"
+    return Reading(name, resources["REG"], local, compiled.asm["ttgir"], instructions, loops)
 
 
-def show(title, counts, names):
-    shown = ", ".join(f"{name} {counts[name]}" for name in names)
-    local = counts["LDL"] + counts["STL"]
-    print(f"{title}: {counts.total()} instructions, {shown}, local memory: {local}")
+def run_tool(*command):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
+    return done.stdout + done.stderr
 
 
-if sys.argv[1:] == ["count"]:
-    constants = {"MASKS": gpu_trees.MASKS, "ATOMS": gpu_trees.ATOMS, "WORDS": gpu_trees.WORDS}
-    counts = read_instructions(gpu_trees.count_kernel, COUNT, constants, gpu_trees.WARPS, DIVISIBLE)
-    show("count", counts, ("LDG", "LDS", "POPC", "LOP3", "IADD3", "SHF", "RED", "BAR"))
-else:
-    for votes in (False, True):
-        counts = read_instructions(gpu.evaluate_kernel, EVALUATE, {"VOTES": votes, "BLOCK": ROW_WORDS}, 1)
-        show(f"evaluate, {'vote' if votes else 'first'}", counts, ("LDG", "STG", "LOP3", "BAR"))
+def read_sass(text):
+    """Instructions of the whole by name, and of the innermost loops that `LOOPS` names."""
+    codes, places, loops = [], {}, {}
+    for line in text.splitlines():
+        if label := re.match(r"\s*(\.L_x_\d+):", line):
+            places[label[1]] = len(codes)
+        elif found := re.search(r"/\*[0-9a-f]{4,}\*/\s+(.*?);", line):
+            codes.append(found[1])
+    ends = [(places.get(target[1], end), end) for end, code in enumerate(codes) if (target := find_branch(code))]
+    ends = [(a, b) for a, b in ends if a < b]
+    for a, b in ends:
+        if any(a <= c and d <= b and (a, b) != (c, d) for c, d in ends):
+            continue
+        counts = Counter(map(name_instruction, codes[a : b + 1]))
+        rows, stores = counts["LDG.128"], counts["STG.128"]
+        if not counts["LOP3"] or not stores or rows % stores or rows // stores not in LOOPS:
+            continue
+        name, _ = LOOPS[rows // stores]
+        if name not in loops or stores > loops[name]["steps"]:
+            loops[name] = {key: n / stores for key, n in counts.items()} | {"steps": stores}
+            loops[name]["all"] = counts.total() / stores
+    return Counter(map(name_instruction, codes)), loops
+
+
+def find_branch(code):
+    return re.search(r"BRA.*`\((\.L_x_\d+)\)", code)
+
+
+def name_instruction(code):
+    """`@!P0 LDG.E.128.CONSTANT R4, ...` -> `LDG.128`; only loads and stores keep their width."""
+    name, *parts = re.sub(r"^@!?U?P\w+\s+", "", code.strip()).split()[0].split(".")
+    if name in ("LDG", "STG"):
+        return f"{name}.{next((part for part in parts if part in ('64', '128')), '32')}"
+    return name
+
+
+def read_all():
+    return [read_variant(decision, is_wide=is_wide) for decision in range(4) for is_wide in (False, True)]
+
+
+def main():
+    for reading in read_all():
+        print(f"evaluate, {reading.name}: {reading.registers} registers, local memory: {reading.local}")
+        for name, units in LOOPS.values():
+            counts = reading.loops[name]
+            loads = ", ".join(f"{counts[key]:.4g} {key}" for key in sorted(counts) if key.startswith("LDG"))
+            print(
+                f"    {name}: {counts['all']:.4g} instructions a step, {counts['all'] / units:.1f} a "
+                f"{'node' if units == 1 else 'literal'} and 4 words; {counts['LOP3']:.4g} LOP3, {loads}, "
+                f"{counts['STG.128']:.4g} STG.128"
+            )
+
+
+if __name__ == "__main__":
+    main()

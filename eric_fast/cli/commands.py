@@ -283,13 +283,13 @@ def evaluate(
 ) -> None:
     """Score a program: fidelity to the model, accuracy, coverage, size, confusion."""
     check_paths([json], [program_file, source], force=force)
-    from eric_fast.pipeline import evaluate_chains, evaluate_program, find_device
+    from eric_fast.pipeline import check_engine, evaluate_chains, evaluate_program
     from eric_fast.report import describe_disagreements, fits_terminal, tabulate_confusion, tabulate_scores
     from eric_fast.text import load_program
 
     program = load_program(program_file)
     layers = list(program.layers) if chains else [program.layer_to_start(start)]
-    find_device(engine)
+    check_engine(engine)
     with show_progress() as progress:
         activations = find_activations(context, program, source, layers, progress)
         rows = evaluate_chains(program, activations, engine=engine, progress=progress) if chains else []
@@ -334,11 +334,11 @@ def predict(
 ) -> None:
     """Write one row per image: id, prediction (empty where no rule fires), and the number of the rule that decided."""
     check_paths([output], [program_file, source], force=force)
-    from eric_fast.pipeline import find_device, predict_activations
+    from eric_fast.pipeline import check_engine, predict_activations
     from eric_fast.text import load_program
 
     program = load_program(program_file)
-    find_device(engine)
+    check_engine(engine)
     with show_progress() as progress:
         activations = find_activations(context, program, source, [program.layer_to_start(start)], progress)
         predictions = predict_activations(program, activations, start=start, engine=engine)

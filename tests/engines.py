@@ -1,0 +1,52 @@
+"""What tests of engines share: plans, wishes, and the comparison with the reference."""
+
+from dataclasses import replace
+
+import torch
+
+from eric_fast.bits import pack_bits
+from eric_fast.compile import compile_program
+from eric_fast.kernels import Request, reference
+from eric_fast.program import ClassRule, Program
+from eric_fast.quantiser import InputAtom, Quantiser
+
+
+def make_plan(bodies, n_inputs=3, **settings):
+    atoms = tuple(InputAtom("f", k, ">", 0.0) for k in range(n_inputs))
+    rules = tuple(ClassRule(i % 2, body) for i, body in enumerate(bodies))
+    return compile_program(Program(Quantiser(atoms), ("a", "b"), rules, **settings))
+
+
+def ask_everything(plan, n_samples):
+    generator = torch.Generator().manual_seed(n_samples)
+    truths = torch.randint(-1, max(plan.n_classes, 1), (2, n_samples), generator=generator)
+    truths = truths if plan.n_classes else torch.full((2, n_samples), -1)
+    return Request(scores=True, counts=True, rows=range(plan.n_rows), truths=truths)
+
+
+def assert_equal_outcomes(found, expected):
+    for name in expected._fields:
+        ours, theirs = getattr(found, name), getattr(expected, name)
+        if theirs is None:
+            assert ours is None, name
+            continue
+        assert ours.dtype == theirs.dtype, name
+        assert torch.equal(ours.cpu(), theirs), name
+
+
+def check_plan(evaluate, plan, words, n_samples, device="cpu"):
+    """Everything at once, and the plain question alone, whose code may share memory that the other keeps.
+
+    evaluate: a function of a plan, words, a number of samples and a request, words and truths on `device`.
+    """
+    everything = ask_everything(plan, n_samples)
+    expected = reference.evaluate(plan, words, n_samples, everything)
+    there = replace(everything, truths=everything.truths.to(device))
+    assert_equal_outcomes(evaluate(plan, words.to(device), n_samples, there), expected)
+    plain = evaluate(plan, words.to(device), n_samples, Request())
+    assert_equal_outcomes(plain, expected._replace(scores=None, counts=None, rows=None, confusion=None))
+
+
+def check_program(evaluate, program, bits, device="cpu"):
+    """The same for a program and bool `[n_samples, n_inputs]`."""
+    check_plan(evaluate, compile_program(program), pack_bits(bits), len(bits), device)

@@ -1,0 +1,361 @@
+"""The GPU's engine against the reference, to the bit: in Triton's interpreter where there is no GPU."""
+
+import random
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import triton
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+
+from eric_fast import kernels
+from eric_fast.bits import WORD_BITS, count_words, pack_bits, unpack_words
+from eric_fast.compile import compile_program
+from eric_fast.kernels import Request, gpu, gpu_code, reference, stream
+from eric_fast.kernels.gpu_lower import FLAG, lower_steps
+from eric_fast.program import ClassRule, Program, Rule
+from eric_fast.quantiser import InputAtom, Quantiser
+from tests.engines import ask_everything, assert_equal_outcomes, check_plan, check_program, make_plan
+from tests.make_programs import count_inputs, make_bits, programs_with_bits
+from tests.make_rules import draw_bodies, make_shared_program
+
+POISON = -0x5A5A5A5B  # 0xA5A5A5A5 as int32
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+FEW_STREAMS = 8
+SIZES = (0, 1, 31, 32, 33, 63, 1000, 1025, 2049)
+# Triton's interpreter takes range(tensor) with NumPy 2.5 only since it squeezes the tensor first.
+BROKEN = DEVICE == "cpu" and triton.__version__ < "3.9" and np.lib.NumpyVersion(np.__version__) >= "2.5.0"
+pytestmark = pytest.mark.skipif(BROKEN, reason="this Triton's interpreter fails with NumPy 2.5: install Triton 3.9")
+
+
+@pytest.fixture
+def few_streams(monkeypatch):
+    """Eight streams where the interpreter stands in for a GPU: less to interpret, and more steps and cuts."""
+    if DEVICE == "cpu":
+        monkeypatch.setattr(gpu_code, "N_STREAMS", FEW_STREAMS)
+
+
+@pytest.fixture
+def poisoned(monkeypatch):
+    """Memory that is asked for without clearing it is full of poison: what isn't written shows."""
+    plain_empty = torch.empty
+
+    def poisoned_empty(*size, **settings):
+        empty = plain_empty(*size, **settings)
+        return empty.fill_(POISON if empty.dtype == torch.int32 else torch.nan) if empty.dtype != torch.int64 else empty
+
+    monkeypatch.setattr(torch, "empty", poisoned_empty)
+
+
+@pytest.fixture
+def launches(monkeypatch):
+    """The grids that the Triton kernel was launched with."""
+    grids = []
+    kernel = gpu.evaluate_kernel
+
+    class Recorder:
+        def __getitem__(self, grid):
+            grids.append(grid)
+            return kernel[grid]
+
+    monkeypatch.setattr(gpu, "evaluate_kernel", Recorder())
+    return grids
+
+
+def check(program, bits):
+    check_program(gpu.evaluate, program, bits, DEVICE)
+
+
+def draw_bits(seed, program, n_samples):
+    return make_bits(random.Random(seed).randint, n_samples, count_inputs(program))
+
+
+def make_flat_program(seed, n_rules, *, n_inputs=12, n_heads=3, n_class_rules=0, decision="first"):
+    """Kernel rules that share little, one head with most of them, of 1 to 15 literals; and class rules on both."""
+    rng = random.Random(seed)
+    atoms = tuple(InputAtom("f", k, ">", 0.0) for k in range(n_inputs))
+    atoms += tuple(InputAtom("g", k, ">", 0.0) for k in range(n_heads))
+    heads = sorted(rng.choice((0, 0, 0, k)) for k in [rng.randrange(n_heads) for _ in range(n_rules)])
+    rules = [
+        Rule(n_inputs + head, tuple(a if rng.random() < 0.5 else ~a for a in rng.sample(range(n_inputs), length)))
+        for head, length in ((head, min(n_inputs, rng.choice((1, 2, 3, 5, 6, 7, 9, 12)))) for head in heads)
+    ]
+    bodies = draw_bodies(rng, range(n_inputs + n_heads), n_class_rules)
+    class_rules = [ClassRule(rng.randrange(3), body, weight=rng.choice((1, -1, 0.3))) for body in bodies]
+    return Program(Quantiser(atoms), ("a", "b", "c"), tuple(class_rules), tuple(rules), decision=decision)
+
+
+# Eight streams for every example: nothing that one of them changes is left for the next.
+@pytest.mark.usefixtures("few_streams")
+@hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(programs_with_bits(sizes=SIZES[:6]))
+def test_any_program(case):
+    check(*case)
+
+
+@pytest.mark.usefixtures("few_streams")
+@pytest.mark.parametrize("seed", range(12))
+def test_rules_that_share(seed):
+    program = make_shared_program(seed)
+    check(program, draw_bits(seed, program, SIZES[seed % len(SIZES)]))
+
+
+@pytest.mark.parametrize("seed", [3, 10])
+def test_all_streams(seed):
+    program = make_shared_program(seed)
+    check(program, draw_bits(seed, program, 33))
+
+
+@pytest.mark.usefixtures("few_streams")
+def test_rows_past_what_16_bits_can_number(monkeypatch):
+    monkeypatch.setattr(gpu_code, "MOST_NARROW_SLOTS", 2)
+    for seed in (1, 4):
+        program = make_shared_program(seed)
+        plan = compile_program(program)
+        assert gpu_code.lower_plan(plan, torch.device("cpu"), keep_rows=True, counts=True, decides=True).is_wide
+        check(program, draw_bits(seed, program, 63))
+
+
+@pytest.mark.usefixtures("few_streams")
+def test_terms_of_one_head_are_shared_by_streams():
+    program = make_flat_program(0, 300)
+    plan = compile_program(program)
+    code = gpu_code.lower_plan(plan, torch.device("cpu"), keep_rows=True, counts=False, decides=True)
+    phases = code.phases
+    assert all(bool((phases[:, column + 1] > phases[:, column]).any()) for column in (0, 2, 4, 6))
+    terms = [number for number, phase in enumerate(phases.tolist()) if phase[7] > phase[6]]
+    assert phases[terms[0] + 1, 3] > phases[terms[0] + 1, 2]  # then what the streams found is put together
+    check(program, draw_bits(0, program, 1025))
+
+
+@pytest.mark.usefixtures("few_streams")
+@pytest.mark.parametrize("decision", ["first", "vote"])
+def test_more_class_rules_than_are_decided_at_once(decision):
+    n = FEW_STREAMS * 32 + 50
+    program = make_flat_program(5, 0, n_inputs=6, n_heads=0, n_class_rules=n, decision=decision)
+    check(program, draw_bits(5, program, 63))
+
+
+@pytest.mark.usefixtures("few_streams")
+def test_the_first_of_many_class_rules_decides():
+    """Each sample makes one input true, and so the rules from there on: every rule is the first of some sample."""
+    n = 40
+    plan = make_plan([tuple(~k for k in range(i)) + (i,) for i in range(n)][::-1] + [()], n_inputs=n)
+    outcome = gpu.evaluate(plan, pack_bits(torch.eye(n + 1, n, dtype=torch.bool)).to(DEVICE), n + 1, Request())
+    assert outcome.rules.tolist() == [*range(n - 1, -1, -1), n]
+
+
+@pytest.mark.usefixtures("few_streams", "poisoned")
+@pytest.mark.parametrize("decision", ["first", "vote"])
+@pytest.mark.parametrize("n_samples", [1, 1000, 2049, 4097])
+def test_one_launch_writes_every_word(decision, n_samples, launches):
+    plan = make_plan([(0, ~1), (2,), (), (~2, 2)], decision=decision)
+    words = pack_bits(torch.rand(n_samples, 3, generator=torch.Generator().manual_seed(0)) < 0.5)
+    check_plan(gpu.evaluate, plan, words, n_samples, DEVICE)
+    n_groups = count_words(n_samples) // 32
+    assert launches == 2 * [(min(n_groups, gpu._count_multiprocessors(torch.device(DEVICE))),)]
+
+
+@pytest.mark.usefixtures("few_streams", "poisoned")
+def test_blocks_are_as_many_as_memory_allows(launches, monkeypatch):
+    monkeypatch.setattr(gpu, "MOST_SCRATCH", 1)
+    program = make_shared_program(4)
+    check(program, draw_bits(4, program, 2049))
+    assert set(launches) == {(1,)}
+
+
+@pytest.mark.usefixtures("few_streams")
+def test_what_is_not_wanted_is_not_there():
+    plan = make_plan([(0,), (1, 2)])
+    words = pack_bits(torch.rand(70, 3, generator=torch.Generator().manual_seed(1)) < 0.5)
+    for wanted in ({"classes": True}, {"rules": True}, {"counts": True}, {"rows": (2, 0, 2)}, {"rows": ()}):
+        request = replace(Request(classes=False, rules=False), **wanted)
+        found = gpu.evaluate(plan, words.to(DEVICE), 70, request)
+        assert_equal_outcomes(found, reference.evaluate(plan, words, 70, request))
+
+
+def test_words_that_lie_apart():
+    plan = make_plan([(0,), (1, 2)])
+    words = pack_bits(torch.rand(2000, 6, generator=torch.Generator().manual_seed(1)) < 0.5)
+    found = gpu.evaluate(plan, words.to(DEVICE)[::2], 2000, Request())
+    assert torch.equal(found.rules.cpu(), reference.evaluate(plan, words[::2], 2000, Request()).rules)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_streams_use_only_rows_that_are_written(seed):
+    """Of a phase, what a stream reads was written in earlier phases or before by itself; no other stream writes it."""
+    plan = compile_program(make_shared_program(seed))
+    steps = plan.steps
+    arrays = (steps.nodes, steps.terms, steps.segments, steps.batches, steps.sections, steps.values, steps.fires)
+    arrays = [array.numpy() for array in arrays]
+    for keep_rows in (False, True):
+        n_slots, lines, phases, inputs, rows, fires = lower_steps(plan.n_inputs, FEW_STREAMS, keep_rows, True, *arrays)
+        lines = np.stack([lines & ~FLAG, lines < 0], axis=-1)  # [n_lines, n_streams, 4, 2]
+        written = {0, 1, *inputs.tolist()}
+        for phase in phases.tolist():
+            stores = {}  # slot -> the stream that stores it in this phase
+            reads = set()  # of a slot by a stream that didn't store it before
+            for kind in range(4):
+                for line in range(phase[2 * kind], phase[2 * kind + 1]):
+                    for i in range(FEW_STREAMS):
+                        (a, _), (b, _), (c, c_flag), (target, stored) = lines[line, i].tolist()
+                        first_of_two = kind > 1 and (line - phase[2 * kind]) % 2 == 0
+                        used = [a, b, c, target] if first_of_two else [a, b]
+                        used += [c] if c_flag and kind == 0 else []
+                        reads |= {(slot, i) for slot in used if stores.get(slot) != i}
+                        if stored and not first_of_two:
+                            assert stores.setdefault(target, i) == i
+            for slot, i in reads:
+                assert slot in written, "read before it is written"
+                assert stores.get(slot, i) == i, "written by another stream"
+            assert len({0, 1} & set(stores)) == 0
+            written |= set(stores)
+            assert set(fires[phase[8] : phase[9]].tolist()) <= written
+        assert max(written) < n_slots
+        if keep_rows:
+            assert {slot if slot >= 0 else ~slot for slot in rows.tolist()} <= written
+
+
+def test_offsets_past_31_bits(tmp_path):
+    """The last words of rows that have 2**26 each: more than 2**31 samples, words of inputs and words of results.
+
+    The files are as long as that, but have no more than the few blocks that are written.
+    """
+    n_groups, n_rows = 2**21 + 3, 40
+    n_words = n_groups * 32
+    plan = make_plan([(38,), (39, ~0), (0,)], n_inputs=n_rows)
+
+    def make_tensor(name, *shape):
+        size = int(np.prod(shape))
+        return torch.from_file(str(tmp_path / name), shared=True, size=size, dtype=torch.int32).view(shape)
+
+    if DEVICE == "cuda":
+        words = torch.zeros(n_rows, n_words, dtype=torch.int32, device=DEVICE)
+        classes, rules = (torch.zeros(n_words * WORD_BITS, dtype=torch.int32, device=DEVICE) for _ in range(2))
+        truth = torch.zeros(n_rows, n_words, dtype=torch.int32, device=DEVICE)
+    else:
+        words, truth = make_tensor("words", n_rows, n_words), make_tensor("truth", n_rows, n_words)
+        classes, rules = (make_tensor(name, n_words * WORD_BITS) for name in ("classes", "rules"))
+    bits = torch.rand(2048 - 7, n_rows, generator=torch.Generator().manual_seed(0)) < 0.3
+    words[:, -64:] = pack_bits(bits).to(DEVICE)
+    code = gpu_code.lower_plan(plan, torch.device(DEVICE), keep_rows=True, counts=False, decides=True)
+    wanted = torch.arange(n_rows, dtype=torch.int32, device=DEVICE)
+    empty = torch.empty(0, dtype=torch.float64, device=DEVICE), torch.empty(0, dtype=torch.int64, device=DEVICE)
+    outputs = (classes, rules, empty[0], wanted, truth, empty[1])
+    gpu.launch(plan, code, words, n_words * WORD_BITS - 7, range(n_groups - 2, n_groups), outputs, 1)
+    expected = reference.evaluate(plan, pack_bits(bits), len(bits), Request(rows=range(n_rows)))
+    assert torch.equal(rules[-2048:-7].cpu(), expected.rules)
+    assert torch.equal(classes[-2048:-7].cpu(), expected.classes)
+    assert torch.equal(truth[:, -64:].cpu(), expected.rows)
+    assert not rules[:4096].any()
+    assert not truth[:, :64].any()
+
+
+def evaluate_in_chunks(plan, words, n_samples, request):
+    return stream.evaluate(plan, words, n_samples, request, torch.device(DEVICE))
+
+
+@pytest.mark.usefixtures("few_streams", "poisoned")
+@pytest.mark.parametrize("n_samples", [0, 1, 1024, 1025, 5000])
+@pytest.mark.parametrize("decision", ["first", "vote"])
+def test_chunks_join(n_samples, decision, launches, monkeypatch):
+    monkeypatch.setattr(stream, "CHUNK_BYTES", 1)
+    plan = make_plan([(0, ~1), (2,), (~2,)], decision=decision)
+    words = pack_bits(torch.rand(n_samples, 3, generator=torch.Generator().manual_seed(0)) < 0.5)
+    check_plan(evaluate_in_chunks, plan, words, n_samples)
+    assert launches == 2 * (n_samples // 1024 + (n_samples % 1024 > 0)) * [(1,)]
+
+
+def test_chunks_hold_about_as_many_bytes(monkeypatch):
+    plan = make_plan([(0,)])
+    for wanted, n_words in (
+        (Request(), 4 * 3 + 8 * 32),
+        (Request(scores=True, rows=range(2)), 4 * 5 + 32 * (8 + 16)),
+    ):
+        monkeypatch.setattr(stream, "CHUNK_BYTES", 96 * n_words + 5)
+        assert list(stream.split_words(plan, 200, wanted)) == [(0, 96), (96, 192), (192, 200)]
+
+
+def test_naming_the_gpu_streams_bits_from_the_cpu(monkeypatch):
+    devices = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    monkeypatch.setattr(stream, "evaluate", lambda *arguments: devices.append(arguments[-1]))
+    kernels.evaluate(make_plan([(0,)]), pack_bits(torch.ones(100, 3, dtype=torch.bool)), 100, engine="gpu")
+    assert devices == [torch.device("cuda", 3)]
+
+
+@pytest.mark.gpu
+def test_auto_takes_the_gpu_for_bits_that_are_there(launches):
+    plan = make_plan([(0,)])
+    kernels.evaluate(plan, pack_bits(torch.ones(100, 3, dtype=torch.bool)).cuda(), 100)
+    assert len(launches) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("decision", ["first", "vote"])
+def test_kernels_on_many_samples(decision):
+    program = make_flat_program(1, 3000, n_inputs=64, n_heads=100, n_class_rules=700, decision=decision)
+    check(program, draw_bits(1, program, 100_000))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("seed", range(40))
+def test_kernels_on_rules_that_share(seed):
+    program = make_shared_program(seed)
+    check(program, draw_bits(seed, program, 100_000))
+
+
+@pytest.mark.gpu
+def test_kernels_stream_from_the_cpu(monkeypatch):
+    monkeypatch.setattr(stream, "CHUNK_BYTES", 2**20)
+    program = make_shared_program(7)
+    plan, words = compile_program(program), pack_bits(draw_bits(7, program, 300_000))
+    check_plan(lambda *arguments: evaluate_in_chunks(*arguments), plan, words, 300_000)
+    again = kernels.evaluate(plan, words, 300_000, engine="gpu")
+    assert torch.equal(again.rules, reference.evaluate(plan, words, 300_000, Request()).rules)
+
+
+@pytest.mark.gpu
+def test_kernels_give_the_same_twice():
+    """Nothing depends on which warp or block comes first."""
+    program = make_flat_program(2, 500, n_inputs=32, n_heads=20, n_class_rules=300)
+    plan, words = compile_program(program), pack_bits(draw_bits(2, program, 200_000)).cuda()
+    request = ask_everything(plan, 200_000)
+    request = replace(request, truths=request.truths.cuda())
+    once = gpu.evaluate(plan, words, 200_000, request)
+    for _ in range(5):
+        for name, found in gpu.evaluate(plan, words, 200_000, request)._asdict().items():
+            assert torch.equal(found, getattr(once, name)), name
+
+
+def test_the_kernel_compiles_for_hopper_as_meant():
+    """In a process of its own, as the interpreter is on in this one: no GPU is needed to read what one would run."""
+    done = subprocess.run([sys.executable, "-c", READ], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+READ = """
+import re
+from tests.read_sass import read_variant
+for decision, is_wide in ((0, False), (1, False), (2, False), (3, False), (1, True)):
+    reading = read_variant(decision, is_wide=is_wide)
+    assert reading.local == 0 and reading.registers <= 64, reading
+    # (instructions, LOP3, loads of a row) of a step: a node is two loads and one where it starts
+    limits = {"nodes": (52, 24, 3), "terms by 2": (50, 20, 2), "terms by 4": (76, 28, 4), "terms by 6": (96, 36, 6)}
+    for name, (most, most_logic, rows) in limits.items():
+        step = reading.loops[name]
+        assert step["all"] <= (most if is_wide else 0.9 * most), (reading.name, name, step)
+        assert step["LOP3"] <= most_logic, (reading.name, name, step)
+        assert step["LDG.128"] == rows and step["STG.128"] == 1 and "BAR" not in step, (reading.name, name, step)
+        assert "LDS" not in step and "SHFL" not in step, (reading.name, name, step)
+    assert reading.instructions["POPC"] and reading.instructions["REDG"] and not reading.instructions["ATOMG"], reading
+    # Tiles of rows have one layout, so a thread reads back what it stored itself, without a barrier.
+    assert not re.search("convert_layout.*tensor<128x32x", reading.ttgir)
+    loads = re.findall(r"(?:tt.load|tt.store).*tensor<128x32x!tt.ptr<i32>, (#\\w+)>", reading.ttgir)
+    assert len(loads) > 20 and len(set(loads)) == 1, loads
+"""
