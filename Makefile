@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test check lint fuzz tables clean
+.PHONY: demo test check lint fuzz sanitize tables clean
 
 demo: .venv/installed
 	@$(BIN)/eric-fast demo --force
@@ -25,6 +25,12 @@ lint: .venv/installed
 # 100,000 random programs against clingo and a plain interpreter.
 fuzz: .venv/installed
 	$(BIN)/python -m tests.check_programs 100000
+
+# The kernels on a GPU under NVIDIA's checkers: accesses out of bounds, races, memory that nobody wrote.
+sanitize: .venv/installed
+	for tool in memcheck racecheck initcheck; do \
+		PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool $$tool --error-exitcode 1 \
+			$(BIN)/python -m pytest -m gpu -k kernels || exit 1; done
 
 # The reference tables of cifar10_vgg, from the data in ../shared: minutes.
 tables: .venv/installed

@@ -32,7 +32,7 @@ class GpuCode:
         class_of_rule: int32 `[n_class_rules]`.
         base: float64 `[n_classes]`.
         vote_starts: int64 `[n_phases * n_classes + 1]`: where votes for a class, of the rules of a phase, start.
-        vote_rules, vote_weights: int32 and float64 `[n_votes]`.
+        vote_rules, vote_weights: int32 and float64 `[n_votes + 1]`; the last is no vote.
         count_lines: as `lines`, the literals of rules; a flag is a negation.
         count_starts: int64 `[n_counted + 1]`: the lines of the rules that are counted together.
         count_rules: int32 `[n_counted, n_streams]`, -1 where there is none.
@@ -129,7 +129,8 @@ def _sort_votes(
     keys = phase_of_rule[rules] * n_classes + classes
     order = np.argsort(keys, kind="stable")
     starts = np.searchsorted(keys[order], np.arange(len(phases) * n_classes + 1))
-    return starts.astype(np.int64), rules[order].astype(np.int32), plan.vote_weights.numpy()[order]
+    weights = np.append(plan.vote_weights.numpy()[order], 0.0)
+    return starts.astype(np.int64), np.append(rules[order], -1).astype(np.int32), weights
 
 
 def _lower_counts(

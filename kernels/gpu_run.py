@@ -176,10 +176,9 @@ def _add_votes(
             # What a rule adds to a class that it doesn't vote for is 0, and may be the most.
             b_most, b_most_rules = tl.load(p_most + o_sums), tl.load(p_most_rules + o_sums)
             for rule in range(first, last):
-                m_votes = vote < last_vote
-                m_votes = m_votes & (tl.load(p_rules + vote, mask=m_votes, other=-1) == rule)
-                weight = tl.load(p_weights + vote, mask=m_votes, other=0.0)
-                vote += tl.where(m_votes, 1, 0)
+                m_votes = (vote < last_vote) & (tl.load(p_rules + vote) == rule)
+                weight = tl.load(p_weights + vote) * m_votes.to(tl.float64)
+                vote += m_votes.to(tl.int64)
                 m_fired = _fire(p_rows, p_fires, rule, BLOCK)
                 b_sums = tl.where(m_fired, b_sums + weight, b_sums)
                 b_fired |= m_fired.to(tl.int32)

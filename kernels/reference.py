@@ -104,7 +104,8 @@ def _add_votes(plan: Plan, fires: Tensor) -> Tensor:
         offsets = plan.vote_offsets.tolist()
         for rule in range(plan.n_class_rules):
             for vote in range(offsets[rule], offsets[rule + 1]):
-                scores[:, int(plan.vote_classes[vote])] += fires[:, rule] * float(plan.vote_weights[vote])
+                # A bool times a number would be float32, and the weight rounded to it.
+                scores[:, int(plan.vote_classes[vote])] += fires[:, rule].double() * float(plan.vote_weights[vote])
     return scores
 
 

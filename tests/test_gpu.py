@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 
 from eric_fast import kernels
-from eric_fast.bits import WORD_BITS, count_words, pack_bits, unpack_words
+from eric_fast.bits import WORD_BITS, count_words, pack_bits
 from eric_fast.compile import compile_program
 from eric_fast.kernels import Request, gpu, gpu_code, reference, stream
 from eric_fast.kernels.gpu_lower import FLAG, lower_steps
@@ -91,8 +91,8 @@ def make_flat_program(seed, n_rules, *, n_inputs=12, n_heads=3, n_class_rules=0,
 
 # Eight streams for every example: nothing that one of them changes is left for the next.
 @pytest.mark.usefixtures("few_streams")
-@hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(programs_with_bits(sizes=SIZES[:6]))
+@hypothesis_settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(programs_with_bits(sizes=(0, 1, 31, 32, 33, 63)))
 def test_any_program(case):
     check(*case)
 
@@ -104,7 +104,7 @@ def test_rules_that_share(seed):
     check(program, draw_bits(seed, program, SIZES[seed % len(SIZES)]))
 
 
-@pytest.mark.parametrize("seed", [3, 10])
+@pytest.mark.parametrize("seed", [10])
 def test_all_streams(seed):
     program = make_shared_program(seed)
     check(program, draw_bits(seed, program, 33))
@@ -142,11 +142,14 @@ def test_more_class_rules_than_are_decided_at_once(decision):
 
 @pytest.mark.usefixtures("few_streams")
 def test_the_first_of_many_class_rules_decides():
-    """Each sample makes one input true, and so the rules from there on: every rule is the first of some sample."""
+    """A sample makes one input true and the next may be any: every rule is the first of some sample."""
     n = 40
-    plan = make_plan([tuple(~k for k in range(i)) + (i,) for i in range(n)][::-1] + [()], n_inputs=n)
-    outcome = gpu.evaluate(plan, pack_bits(torch.eye(n + 1, n, dtype=torch.bool)).to(DEVICE), n + 1, Request())
-    assert outcome.rules.tolist() == [*range(n - 1, -1, -1), n]
+    plan = make_plan([*((i,) for i in range(n - 1, -1, -1)), ()], n_inputs=n)
+    bits = torch.rand(n + 1, n, generator=torch.Generator().manual_seed(0)) < 0.5
+    bits = bits.tril(-1)[:, :n] | torch.eye(n + 1, n, dtype=torch.bool)  # sample i: nothing after input i
+    outcome = gpu.evaluate(plan, pack_bits(bits).to(DEVICE), n + 1, Request())
+    assert outcome.rules[:n].tolist() == [*range(n - 1, -1, -1)]
+    assert outcome.rules[n] == next((n - 1 - k for k in range(n - 1, -1, -1) if bits[n, k]), n)
 
 
 @pytest.mark.usefixtures("few_streams", "poisoned")

@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
@@ -90,6 +91,16 @@ def test_engines_that_cannot_take_the_bits_are_refused(monkeypatch):
         kernels.choose_engine("gpu", "cpu")
     with pytest.raises(SettingError, match="not one of"):
         kernels.choose_engine("fast", "cpu")
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_votes_are_added_in_float64(engine):
+    plan = make_plan([(0,), (2,)], decision="vote")
+    weights = plan.vote_weights.clone()
+    weights[:] = 0.3
+    words = pack_bits(torch.ones(5, 3, dtype=torch.bool))
+    outcome = kernels.evaluate(replace(plan, vote_weights=weights), words, 5, engine=engine, scores=True)
+    assert outcome.scores.tolist() == [[0.3, 0.3]] * 5
 
 
 def test_one_plan_from_eight_threads_at_once():
