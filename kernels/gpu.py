@@ -1,5 +1,6 @@
 """Packed words on the GPU: one launch of one Triton kernel runs a whole program, every block its words through all."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -79,40 +80,41 @@ def launch(
     sums = torch.empty(n_blocks * n_sums, dtype=torch.float64, device=device)
     most = torch.empty(n_blocks * n_sums if decision == 3 else 0, dtype=torch.float64, device=device)
     most_rules = torch.empty(len(most), dtype=torch.int32, device=device)
-    evaluate_kernel[(n_blocks,)](
-        words,
-        scratch,
-        code.lines,
-        code.phases,
-        code.input_slots,
-        code.row_slots,
-        code.fire_slots,
-        code.class_of_rule,
-        code.base,
-        code.vote_starts,
-        code.vote_rules,
-        code.vote_weights,
-        code.count_lines,
-        code.count_starts,
-        code.count_rules,
-        sums,
-        most,
-        most_rules,
-        *outputs,
-        groups.start,
-        groups.stop,
-        words.shape[1] // ROW_WORDS,
-        code.n_slots,
-        plan.n_inputs,
-        len(code.phases),
-        n_classes,
-        n_samples,
-        n_classes if len(scores) else 0,
-        len(wanted),
-        len(code.count_rules),
-        plan.default,
-        **pick_constants(code.n_streams, is_wide=code.is_wide, decision=decision),
-    )
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():  # where Triton launches
+        evaluate_kernel[(n_blocks,)](
+            words,
+            scratch,
+            code.lines,
+            code.phases,
+            code.input_slots,
+            code.row_slots,
+            code.fire_slots,
+            code.class_of_rule,
+            code.base,
+            code.vote_starts,
+            code.vote_rules,
+            code.vote_weights,
+            code.count_lines,
+            code.count_starts,
+            code.count_rules,
+            sums,
+            most,
+            most_rules,
+            *outputs,
+            groups.start,
+            groups.stop,
+            words.shape[1] // ROW_WORDS,
+            code.n_slots,
+            plan.n_inputs,
+            len(code.phases),
+            n_classes,
+            n_samples,
+            n_classes if len(scores) else 0,
+            len(wanted),
+            len(code.count_rules),
+            plan.default,
+            **pick_constants(code.n_streams, is_wide=code.is_wide, decision=decision),
+        )
 
 
 def pick_constants(n_streams: int, *, is_wide: bool, decision: int) -> dict[str, Any]:

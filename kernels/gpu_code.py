@@ -59,34 +59,31 @@ class GpuCode:
         return self.count_rules.shape[1]
 
 
-_codes: WeakKeyDictionary[Plan, dict[tuple[bool, bool, bool, torch.device, int], GpuCode]] = WeakKeyDictionary()
+_codes: WeakKeyDictionary[Plan, dict[tuple[bool, bool, bool, torch.device], GpuCode]] = WeakKeyDictionary()
 
 
-def lower_plan(
-    plan: Plan, device: torch.device, *, keep_rows: bool, counts: bool, decides: bool, is_wide: bool = False
-) -> GpuCode:
+def lower_plan(plan: Plan, device: torch.device, *, keep_rows: bool, counts: bool, decides: bool) -> GpuCode:
     """The code of a plan for a device, made once.
 
     Args:
         keep_rows: the slots of the plan's rows still hold them when a block is done.
         counts: rules are counted.
         decides: class rules are run.
-        is_wide: fields take 32 bits even where 16 are enough.
     """
     codes = _codes.setdefault(plan, {})
-    key = (keep_rows or counts, counts, decides, device, 2 * N_STREAMS + is_wide)
+    key = (keep_rows or counts, counts, decides, device)
     if key not in codes:
-        codes[key] = _lower(plan, device, keep_rows or counts, counts, decides, is_wide)
+        codes[key] = _lower(plan, device, keep_rows or counts, counts, decides)
     return codes[key]
 
 
-def _lower(plan: Plan, device: torch.device, keep_rows: bool, counts: bool, decides: bool, is_wide: bool) -> GpuCode:
+def _lower(plan: Plan, device: torch.device, keep_rows: bool, counts: bool, decides: bool) -> GpuCode:
     steps = plan.steps
     arrays = (steps.nodes, steps.terms, steps.segments, steps.batches, steps.sections, steps.values, steps.fires)
     n_slots, fields, phases, input_slots, row_slots, fire_slots = lower_steps(
         plan.n_inputs, N_STREAMS, keep_rows, decides, *(array.numpy() for array in arrays)
     )
-    is_wide = is_wide or n_slots > MOST_NARROW_SLOTS
+    is_wide = n_slots > MOST_NARROW_SLOTS
     counted = _lower_counts(plan, row_slots, N_STREAMS) if counts else _lower_no_counts(N_STREAMS)
     count_fields, count_starts, count_rules = counted
     tensors = (
