@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+import torch
+
 from eric_fast import kernels
 from eric_fast.activations import UNKNOWN, Activations
 from eric_fast.bits import BitMatrix

@@ -2,13 +2,22 @@
 
 from dataclasses import replace
 
+import numpy as np
+import pytest
 import torch
+import triton
 
 from eric_fast.bits import pack_bits
 from eric_fast.compile import compile_program
 from eric_fast.kernels import Request, reference
 from eric_fast.program import ClassRule, Program
 from eric_fast.quantiser import InputAtom, Quantiser
+
+POISON = -0x5A5A5A5B  # 0xA5A5A5A5 as int32
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+# Triton's interpreter takes range(tensor) with NumPy 2.5 only since it squeezes the tensor first.
+BROKEN = DEVICE == "cpu" and triton.__version__ < "3.9" and np.lib.NumpyVersion(np.__version__) >= "2.5.0"
+needs_triton = pytest.mark.skipif(BROKEN, reason="this Triton's interpreter fails with NumPy 2.5: install Triton 3.9")
 
 
 def make_plan(bodies, n_inputs=3, **settings):

@@ -1,4 +1,4 @@
-"""Compile the counting kernel for sm_90 and print what it became: `python tests/read_count_sass.py`. No GPU is needed."""
+"""Compile the counting kernel for sm_90, without a GPU, and print what it became: `python tests/read_count_sass.py`."""
 
 import os
 import re

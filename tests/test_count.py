@@ -17,7 +17,7 @@ from eric_fast.errors import EricError
 from eric_fast.extract import TreeOptions, grow_trees
 from eric_fast.kernels import cpu_rows, gpu_trees, level_trees
 from eric_fast.kernels.trees import check_samples
-from tests.test_kernels import DEVICE, POISON, needs_triton
+from tests.engines import DEVICE, POISON, needs_triton
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_wrong_masks_are_refused():
 def test_triton_kernel_compiles_for_hopper_as_meant():
     """In a process of its own, as the interpreter is on in this one: no GPU is needed to read what one would run."""
     script = Path(__file__).with_name("read_count_sass.py")
-    done = subprocess.run([sys.executable, script, "count"], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "local memory: 0\n" in done.stdout, done.stdout
     assert "POPC 0" not in done.stdout

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-import triton
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 
@@ -19,17 +18,22 @@ from eric_fast.kernels import Request, gpu, gpu_code, reference, stream
 from eric_fast.kernels.gpu_lower import FLAG, lower_steps
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.quantiser import InputAtom, Quantiser
-from tests.engines import ask_everything, assert_equal_outcomes, check_plan, check_program, make_plan
+from tests.engines import (
+    DEVICE,
+    POISON,
+    ask_everything,
+    assert_equal_outcomes,
+    check_plan,
+    check_program,
+    make_plan,
+    needs_triton,
+)
 from tests.make_programs import count_inputs, make_bits, programs_with_bits
 from tests.make_rules import draw_bodies, make_shared_program
 
-POISON = -0x5A5A5A5B  # 0xA5A5A5A5 as int32
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 FEW_STREAMS = 8
 SIZES = (0, 1, 31, 32, 33, 63, 1000, 1025, 2049)
-# Triton's interpreter takes range(tensor) with NumPy 2.5 only since it squeezes the tensor first.
-BROKEN = DEVICE == "cpu" and triton.__version__ < "3.9" and np.lib.NumpyVersion(np.__version__) >= "2.5.0"
-pytestmark = pytest.mark.skipif(BROKEN, reason="this Triton's interpreter fails with NumPy 2.5: install Triton 3.9")
+pytestmark = needs_triton
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from eric_fast.bits import count_words, mask_tail, unpack_words
 from eric_fast.errors import EricError, SettingError
 from eric_fast.kernels import cpu_columns, cpu_maps, gpu_columns, gpu_maps, packing, reference_pack, threads
 from eric_fast.quantiser import NORMS
-from tests.test_kernels import DEVICE, POISON, needs_triton
+from tests.engines import DEVICE, POISON, needs_triton
 
 SIZES = (0, 1, 31, 32, 33, 63, 1000)
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.int8)
