@@ -1,0 +1,230 @@
+"""Smaller programs: with the same answers everywhere, or with a bounded loss."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+from functools import partial
+from itertools import product
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from sklearn.tree import DecisionTreeClassifier
+
+from eric_fast import pipeline
+from eric_fast.bits import BitMatrix
+from eric_fast.errors import CaptureError, SettingError
+from eric_fast.extract import GROWN_LITERALS, GROWN_RULES, TreeOptions, find_ends, grow_trees, list_leaves
+from eric_fast.pipeline import approximate_model, evaluate_program, predict_bits
+from eric_fast.program import ClassRule, Program, Rule
+from eric_fast.quantise import quantise_activations
+from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.simplify import simplify_program
+from eric_fast.text import load_program
+from eric_fast.trim import choose_held_back, trim_program
+from tests.activations import make_activations
+from tests.make_programs import programs
+from tests.make_rules import make_shared_program
+
+ATOMS = Quantiser(tuple(InputAtom("f", k, ">", 0.0) for k in range(4)))
+
+
+def answer_everything(program, start=None):
+    """The class of every input of a layer, and the truth of every atom."""
+    atoms = program.quantiser.atoms_of_layer(program.layer_to_start(start))
+    inputs = torch.tensor(list(product((False, True), repeat=len(atoms)))).view(-1, len(atoms))
+    bits = BitMatrix.from_bools(inputs, [atom.name for atom in atoms])
+    predictions = predict_bits(program, bits, start=start, with_bits=True, with_scores=True, engine="reference")
+    rows = predictions.bits.select_atoms([atom.name for atom in program.atoms])
+    return predictions.classes, rows.words, predictions.scores
+
+
+def assert_same_answers(program, other):
+    for mine, theirs in zip(answer_everything(program), answer_everything(other), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+@hypothesis_settings(max_examples=150)
+@given(programs())
+def test_any_program_answers_as_before(program):
+    if program.layers:
+        simple = simplify_program(program)
+        assert_same_answers(simple, program)
+        assert simple.n_literals <= program.n_literals
+        assert simplify_program(simple) == simple
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_programs_of_many_rules_answer_as_before(seed):
+    program = make_shared_program(seed)
+    assert_same_answers(simplify_program(program), program)
+
+
+def test_rules_that_never_matter_go():
+    rules = [(0,), (0, 1), (2, ~2), (1, 1, 3), (0,), (3,), (1,)]
+    heads = [0, 1, 0, 1, 1, 0, 1]
+    program = Program(ATOMS, ("a", "b"), tuple(map(ClassRule, heads, rules)))
+    simple = simplify_program(program)
+    assert [(rule.head, rule.body) for rule in simple.class_rules] == [(0, (0,)), (1, (1, 3)), (0, (3,)), (1, (1,))]
+    votes = simplify_program(replace(program, decision="vote"))
+    assert [rule.body for rule in votes.class_rules] == [(0,), (0, 1), (1, 3), (0,), (3,), (1,)]
+
+
+def test_a_kernel_keeps_its_weakest_rules_in_any_order():
+    quantiser = Quantiser((*ATOMS.atoms, InputAtom("g", 0, ">", 0.0)))
+    rules = tuple(Rule(4, body) for body in ((0, 1), (2, 3, 0), (0,), (2, 3), (3, 2), (1, ~1)))
+    simple = simplify_program(Program(quantiser, (), (), rules))
+    assert [rule.body for rule in simple.kernel_rules] == [(0,), (2, 3)]
+
+
+@given(st.integers(0, 10_000), st.sampled_from(("entropy", "gini")), st.sampled_from((1, 3, 10)))
+@hypothesis_settings(max_examples=40)
+def test_extracted_programs_answer_the_same_simplified(seed, criterion, min_leaf):
+    activations = make_activations(n_images=120, n_kernels=(5, 4), seed=seed)
+    options = TreeOptions(criterion=criterion, min_leaf=min_leaf)
+    plain, simple = (
+        approximate_model(activations, layers="all", options=options, all_kernels=True, simplify=simplify)
+        for simplify in (False, True)
+    )
+    for mine, theirs in zip(answer_everything(simple), answer_everything(plain), strict=True):
+        assert torch.equal(mine, theirs)
+    assert simple.n_literals <= plain.n_literals
+    grown = dict(simple.settings)
+    assert int(grown[GROWN_LITERALS]) == plain.n_literals
+    assert int(grown[GROWN_RULES]) == len(plain.class_rules) + len(plain.kernel_rules)
+
+
+def test_support_counts_the_same_images():
+    """Of merged leaves the sum; of a negated kernel the images on which it is false."""
+    activations = make_activations(n_kernels=(5, 4))
+    program = approximate_model(activations, layers="all", options=TreeOptions(min_leaf=5), all_kernels=True)
+    truth = quantise_activations(activations, program.quantiser).to_bools()
+    assert program.negated
+    for rule in program.kernel_rules:
+        fires = torch.stack([truth[:, lit] if lit >= 0 else ~truth[:, ~lit] for lit in rule.body]).all(dim=0)
+        head = truth[:, rule.head] ^ (rule.head in program.negated)
+        assert (rule.covered, rule.correct) == (int(fires.sum()), int((fires & head).sum()))
+    assert sum(rule.covered for rule in program.class_rules) == activations.n_images
+
+
+@pytest.mark.parametrize("criterion", ["entropy", "gini"])
+@pytest.mark.parametrize("alpha", [0.0, 0.003, 0.01, 0.03, 0.2, 2.0])
+def test_pruning_is_scikit_learns(criterion, alpha):
+    generator = torch.Generator().manual_seed(3)
+    columns = torch.rand(800, 7, generator=generator) < torch.linspace(0.2, 0.8, 7)
+    target = (columns.long() @ torch.arange(7)).add(torch.randint(0, 6, (800,), generator=generator)) // 6 % 3
+    options = TreeOptions(criterion=criterion, min_leaf=4, ccp_alpha=alpha)
+    bits = BitMatrix.from_bools(columns, [f"f:{k}" for k in range(7)])
+    forest = grow_trees(bits, target, options)
+    leaves = list_leaves(forest, 0, find_ends(forest, options, merge=False))
+    fitted = DecisionTreeClassifier(criterion=criterion, min_samples_leaf=4, ccp_alpha=alpha, random_state=0)
+    tree = fitted.fit(columns.numpy(), target.numpy()).tree_
+    assert sorted(leaf.covered for leaf in leaves) == sorted(tree.n_node_samples[tree.feature < 0].tolist())
+
+
+def test_trimming_stays_within_its_bound_and_says_what_it_did():
+    activations = make_activations(n_images=2000, n_kernels=(6, 5))
+    options = TreeOptions(min_leaf=5)
+    held = torch.from_numpy(choose_held_back(activations.ids, 0.2))
+    held_back = activations.take(held.nonzero().flatten())
+    sizes = []
+    for max_loss in (0.0, 0.02, 0.1):
+        trimmed = approximate_model(activations, layers="all", options=options, max_loss=max_loss)
+        plain = approximate_model(activations.take((~held).nonzero().flatten()), layers="all", options=options)
+        assert trimmed.quantiser == plain.quantiser  # thresholds don't see what is held back
+        scores = [evaluate_program(program, held_back, start="f1").fidelity for program in (trimmed, plain)]
+        assert scores[0] >= scores[1] - max_loss
+        assert dict(trimmed.settings)["max_loss"] == str(max_loss)
+        truth = quantise_activations(held_back, trimmed.quantiser)
+        for program, floor in ((trimmed, max_loss), (plain, 0.0)):
+            derived = predict_bits(program, truth, start="f0", with_bits=True).bits
+            for atom in {rule.head for rule in trimmed.kernel_rules}:
+                name = program.atoms[atom].name
+                right = derived.select_atoms([name]).to_bools() == truth.select_atoms([name]).to_bools()
+                sizes.append((name, floor, right.float().mean().item()))
+        assert trimmed.n_literals < plain.n_literals
+    rights = {(name, floor): right for name, floor, right in sizes}
+    assert all(right >= rights[name, 0.0] - floor - 1e-6 for name, floor, right in sizes)
+
+
+def test_trimming_ignores_the_order_of_images():
+    activations = make_activations(n_images=500, n_kernels=(6, 5))
+    order = torch.randperm(500, generator=torch.Generator().manual_seed(0))
+    settings = {"layers": "all", "options": TreeOptions(min_leaf=5), "max_loss": 0.01}
+    assert approximate_model(activations.take(order), **settings) == approximate_model(activations, **settings)
+
+
+def test_nothing_is_dropped_that_costs_more():
+    program = Program(ATOMS, ("a", "b"), (ClassRule(0, (0, 1)), ClassRule(1, (~0,)), ClassRule(1, (0, ~1))))
+    inputs = torch.tensor(list(product((False, True), repeat=4)))
+    bits = BitMatrix.from_bools(inputs, [atom.name for atom in ATOMS.atoms])
+    target = torch.where(inputs[:, 0] & inputs[:, 1], 0, 1)
+    trimmed = trim_program(program, bits, target, 0.0)
+    assert [(rule.head, rule.body) for rule in trimmed.class_rules] == [(0, (0, 1))]
+    assert trimmed.default == 1
+    assert trim_program(program, bits, target, 0.25).class_rules == ()
+
+
+def test_what_makes_no_sense_is_refused():
+    program = Program(ATOMS, ("a",), (ClassRule(0, ()),))
+    bits = BitMatrix.from_bools(torch.ones(3, 4, dtype=torch.bool), [atom.name for atom in ATOMS.atoms])
+    for bad in (-0.1, 1.0, float("nan"), True):
+        with pytest.raises(SettingError, match="max loss"):
+            trim_program(program, bits, torch.zeros(3, dtype=torch.int64), bad)
+    with pytest.raises(SettingError, match="first"):
+        trim_program(replace(program, decision="vote"), bits, torch.zeros(3, dtype=torch.int64), 0.1)
+    for bad in (0.0, 1.0, -1, float("nan")):
+        with pytest.raises(SettingError, match="hold back"):
+            choose_held_back(["a", "b"], bad)
+    with pytest.raises(CaptureError, match="one side empty"):
+        choose_held_back(["a"], 0.5)
+
+
+def test_the_command_reports_both_sizes(eric, made, tmp_path):
+    figures = {}
+    for flag in ("--simplify", "--no-simplify"):
+        json_file = tmp_path / f"figures{flag}.json"
+        program = tmp_path / f"{flag}.lp"
+        code, out, _ = eric("extract", made / "train", "--layers", "all", "-o", program, flag, "--json", json_file)
+        assert code == 0
+        assert "as grown: " in out
+        figures[flag] = json.loads(json_file.read_text())
+    simple, plain = figures.values()
+    assert simple["literals_as_grown"] <= plain["literals_as_grown"] == plain["n_literals"]
+    assert simple["n_literals"] < plain["n_literals"]
+
+
+def test_a_time_limit_keeps_what_is_finished(eric, made, tmp_path):
+    arguments = ("extract", made / "train", "--layers", "all", "-o", tmp_path / "p.lp")
+    code, out, err = eric(*arguments, "--time-limit", "1e-9")
+    assert code == 0
+    assert "and 0 kernel rules" in out
+    assert "stopped before all trees" in err
+    assert len(load_program(tmp_path / "p.lp").layers) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_keeps_what_is_finished_the_second_ends_at_once(eric, made, tmp_path, monkeypatch, number):
+    plain = pipeline.extract_program
+
+    def interrupted(*arguments, n_signals, **settings):
+        for _ in range(n_signals):
+            os.kill(os.getpid(), number)
+        return plain(*arguments, **settings)
+
+    arguments = ("extract", made / "train", "--layers", "all", "-o", tmp_path / "p.lp")
+    monkeypatch.setattr(pipeline, "extract_program", partial(interrupted, n_signals=1))
+    code, out, err = eric(*arguments)
+    assert code == 128 + number
+    assert "wrote" in out
+    assert "stopping after the trees in hand" in err
+    assert len(load_program(tmp_path / "p.lp").layers) == 1
+    (tmp_path / "p.lp").unlink()
+    monkeypatch.setattr(pipeline, "extract_program", partial(interrupted, n_signals=2))
+    code, _, err = eric(*arguments)
+    assert code == 128 + number
+    assert "interrupted; what was not complete is not written" in err
+    assert not (tmp_path / "p.lp").exists()
