@@ -324,19 +324,28 @@ def test_gini_is_exact_at_any_weight(n_values, weight):
         assert abs(Fraction(int(gain), 2**30) - most) < Fraction(3, 2**30)
 
 
-def test_gini_tells_apart_what_float64_cannot():
-    """Sides of w / 2 - k and w / 2 + k: the further apart, the purer, by less than float64 sees."""
-    half = 2**26
+# Half of a node's weight; and of two splits each, how much more of value 1 than of value 0 is on the true side, and how
+# far that side is below half. The gain is apart**2 / (half**2 - below**2).
+NEAR_TIES = [
+    (2**26, (2, 0), (2, 2)),
+    (2**26, (4398, 16314), (4396, 2023704)),  # a float64 quotient of the fractions' remainders is the same
+    (2**26, (4626, 15382), (4624, 1973210)),
+    (2**26 - 5, (18167982, 10499), (18167980, 33193)),  # float64 scores are in the wrong order
+    (2**26 - 5, (32155372, 15675), (32155370, 28389)),
+]
+
+
+@pytest.mark.parametrize(("half", "one", "other"), NEAR_TIES)
+def test_gini_tells_apart_what_float64_cannot(half, one, other):
+    splits = (one, other)
     node = np.array([half, half], np.int32)
-    for apart in (2, 2**10, 2**20):
-        true = np.array([[(half - k - apart) // 2, (half - k + apart) // 2] for k in (0, 2, 4, 6, 4)], np.int32).T
-        purities = []
-        for t, u in true.T.tolist():
-            sides = ((t, u), (half - t, half - u))
-            purities.append(sum(Fraction(x * x + y * y, x + y) for x, y in sides))
-        assert len(set(purities)) == 4
-        assert len(set(map(float, purities))) < 4
-        assert decide(true, node, "gini")[0] == 3 == purities.index(max(purities))
+    gains = [Fraction(apart**2, half**2 - below**2) for apart, below in splits]
+    assert gains[0] != gains[1]
+    assert abs(1 - gains[0] / gains[1]) < Fraction(1, 2**49)
+    for order in ((0, 1), (1, 0)):
+        true = [[(half - below + side * apart) // 2 for apart, below in (splits[i] for i in order)] for side in (-1, 1)]
+        best = max((0, 1), key=lambda atom: gains[order[atom]])
+        assert decide(np.array(true, np.int32), node, "gini")[0] == best
 
 
 @pytest.mark.parametrize("n_values", [2, 3, 40])
