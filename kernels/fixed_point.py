@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 SCALE_BITS = 30
 # The images of one tree at most, each counted as often as it weighs: counts fit 32 bits, squares of counts 64.
 MAX_WEIGHT = 2**27
-CHUNK = 2**14
+CHUNK = 2**11
 TWO_BY_LN2 = 2.8853900817779268
 
 
