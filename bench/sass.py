@@ -66,6 +66,7 @@ class Reading:
 
 def run_case(full: bool = False) -> dict[str, Any]:
     """Compile and print every variant, in a process of its own where this one interprets Triton's kernels."""
+    os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")  # Triton warns where it is left open
     from bench.sass_variants import list_variants
 
     readings = [read_variant(variant) for variant in list_variants()]

@@ -13,6 +13,7 @@ from eric_fast.kernels.packing import check_columns
 from eric_fast.kernels.threads import run_parts
 
 MOST_SAMPLES, FEWEST_SAMPLES = ROW_WORDS * WORD_BITS, 128  # of a block; fewer where there are many columns
+SAMPLES_IN_PLACE = 8192  # of a block where a column lies together already: memory is fastest in long pieces
 BLOCK_VALUES = 2**16  # that are turned at a time: 256 KB of float32, which stay in a core's own cache
 
 
@@ -30,10 +31,10 @@ def pack_columns(columns: Tensor, column_of_atom: Tensor | None, constants: Tens
         used, counts = column_of_atom.long().unique(return_counts=True)
         starts = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
         atoms = column_of_atom.argsort(stable=True)
-    n_block = MOST_SAMPLES
-    while n_block > FEWEST_SAMPLES and n_block * len(used) > BLOCK_VALUES:
+    n_block = MOST_SAMPLES if columns.stride(0) != 1 else SAMPLES_IN_PLACE
+    while columns.stride(0) != 1 and n_block > FEWEST_SAMPLES and n_block * len(used) > BLOCK_VALUES:
         n_block //= 2
-    n_blocks = words.shape[1] * WORD_BITS // n_block  # whole ones: rows are padded to 1,024 bits
+    n_blocks = -(-words.shape[1] * WORD_BITS // n_block)
     arrays = (used, starts, atoms, constants.detach().contiguous(), operators.contiguous())
     run_parts(
         lambda first, last: _pack_blocks(
@@ -78,27 +79,31 @@ def _pack_blocks(
     row = n_block + LANES  # from one turned column to the next; powers of two would share cache sets
     n_chunk = min(len(used), BLOCK_VALUES // n_block)
     turned = np.zeros((n_chunk + LANES) * row, flat.dtype)
-    n_words = n_block // WORD_BITS
+    block_words = n_block // WORD_BITS
     for block in range(first, last):
+        w0, w1 = block * block_words, min((block + 1) * block_words, words.shape[1])
         n = max(0, min(n_block, n_samples - block * n_block))
+        n_words = -(-n // WORD_BITS)
         base = block * n_block * sample_stride
-        in_place = sample_stride == 1 and n == n_block
         for u0 in range(0, len(used), n_chunk):
             chunk = used[u0 : u0 + n_chunk]
+            # A last word may be compared with what stands behind its column: those bits are cleared
+            end = base + chunk[-1] * column_stride + n_words * WORD_BITS
+            in_place = sample_stride == 1 and end <= len(flat)
             if not in_place:
                 turn_columns(flat, base, sample_stride, column_stride, n, chunk, turned, row)
             for u in range(len(chunk)):
                 for a in range(starts[u0 + u], starts[u0 + u + 1]):
                     atom = atoms[a]
-                    target = words[atom, block * n_words : (block + 1) * n_words]
+                    target = words[atom, w0 : w0 + n_words]
                     if in_place:
                         _compare_values(flat, base + chunk[u] * column_stride, constants[atom], operators[atom], target)
                     else:
                         _compare_values(turned, u * row, constants[atom], operators[atom], target)
-                    if n < n_block:
-                        rest = np.uint32(n % WORD_BITS)
-                        target[n // WORD_BITS] &= (np.uint32(1) << rest) - np.uint32(1)
-                        target[n // WORD_BITS + 1 :] = np.uint32(0)
+                    if n % WORD_BITS:
+                        target[-1] &= (np.uint32(1) << np.uint32(n % WORD_BITS)) - np.uint32(1)
+                    for w in range(w0 + n_words, w1):
+                        words[atom, w] = 0
 
 
 @njit(nogil=True, cache=True)
