@@ -287,6 +287,34 @@ def test_permuted_images_permute_bits():
     assert torch.equal(unpack_words(kernels.pack_maps(maps[order], constants, operators).words, 777), bits[order])
 
 
+@pytest.mark.parametrize("norm", ["l1", "l2", "mean"])
+@pytest.mark.parametrize("layout", ["contiguous", "channels-last", "stepped"])
+def test_sums_of_large_maps_are_exact_to_float32(layout, norm):
+    """One value over and over is the worst case: every addition rounds the same way."""
+    value = torch.tensor(0.1, dtype=torch.float32)
+    maps = torch.full((1, 16, 112, 224), value.item())
+    maps = {"stepped": maps[..., ::2], "channels-last": maps.contiguous(memory_format=torch.channels_last)}.get(
+        layout, maps
+    )
+    comparisons = torch.zeros(16), torch.zeros(16, dtype=torch.int8)
+    norms = cpu_maps.pack_maps(maps, *comparisons, norm=norm, with_norms=True).norms
+    torch.testing.assert_close(norms, value.expand(1, 16), rtol=1.5e-6, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("layout", "runs"),
+    [
+        ("contiguous", (1, 0, 63, 1)),
+        ("channels-last", (1, 0, 63, 5)),
+        ("turned", (1, 0, 63, 1)),  # the order of pixels means nothing
+        ("cropped", (7, 12, 9, 1)),
+        ("stepped", (1, 0, 63, 2)),
+    ],
+)
+def test_pixels_are_merged_into_runs(layout, runs):
+    assert packing.merge_pixels(make_maps((2, 5, 7, 9), torch.float32, layout)) == runs
+
+
 @pytest.mark.parametrize("layout", LAYOUTS[:5])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int8])
 def test_a_map_has_the_same_norm_wherever_it_lies(layout, dtype):
