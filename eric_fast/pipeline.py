@@ -1,14 +1,15 @@
 """Whole runs over the stages: what the commands are thin shells over."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import torch
+from torch import Tensor
 
 from eric_fast import kernels
-from eric_fast.activations import UNKNOWN, Activations
+from eric_fast.activations import UNKNOWN, Activations, CaptureSettings
 from eric_fast.bits import BitMatrix
 from eric_fast.compile import compile_program
 from eric_fast.errors import CaptureError, SettingError, suggest_nearest
@@ -21,9 +22,11 @@ from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import check_fits, fit_quantiser, quantise_activations
 from eric_fast.simplify import simplify_program
 from eric_fast.trim import choose_held_back, trim_program
+from eric_fast.upward import extract_upward
 
 logger = logging.getLogger(__name__)
 TARGETS = ("model", "label")
+GROWN_ON = ("true", "predicted")
 
 
 def approximate_model(
@@ -33,6 +36,7 @@ def approximate_model(
     threshold: str = "mean",
     target: str = "model",
     options: TreeOptions | None = None,
+    grown_on: str = "true",
     all_kernels: bool = False,
     simplify: bool = True,
     max_loss: float | None = None,
@@ -48,6 +52,8 @@ def approximate_model(
         threshold: see `parse_threshold`.
         target: `model` (fidelity: the class that the model predicts) or `label` (images without one are left out).
         options: how trees grow.
+        grown_on: `true` (each layer on the bits that the network gives the layer below) or `predicted` (on those that
+            the rules below answer, so that a layer learns to live with their errors; see `extract_upward`).
         all_kernels: rules for kernels that no rule mentions too.
         simplify, stop: see `extract_program`.
         max_loss: drop rules and literals as long as the loss on held-back images stays within it; see `trim_program`.
@@ -57,24 +63,19 @@ def approximate_model(
         SettingError, CaptureError: an option without meaning; a target that never changes.
     """
     options = options or TreeOptions()
-    if target not in TARGETS:
-        raise SettingError(f"target '{target}' is not one of {', '.join(TARGETS)}")
-    activations = activations.select_layers(match_layers(layers, activations.layers))
-    if target == "label":
-        known = (activations.labels != UNKNOWN).nonzero().flatten()
-        if not len(known):
-            raise CaptureError("the capture knows no label; use --target model, or name its folders like the classes")
-        if len(known) < activations.n_images:
-            activations = activations.take(known)
+    check_grown_on(grown_on)
+    if grown_on == "predicted" and max_loss is not None:
+        raise SettingError("max loss is measured on true bits, so it can't go with 'grown on predicted'; leave one out")
+    activations, goal = choose_target(activations.select_layers(match_layers(layers, activations.layers)), target)
     held_back = None
     if max_loss is not None:
         held = torch.from_numpy(choose_held_back(activations.ids, hold_back))
         held_back = activations.take(held.nonzero().flatten())
-        activations = activations.take((~held).nonzero().flatten())
-    goal = activations.predictions if target == "model" else activations.labels
+        activations, goal = choose_target(activations.take((~held).nonzero().flatten()), target)
     quantiser = fit_quantiser(activations, goal, threshold=threshold, criterion=options.criterion, progress=progress)
     bits = quantise_activations(activations, quantiser)
-    program = extract_program(
+    extract = extract_upward if grown_on == "predicted" else extract_program
+    program = extract(
         bits,
         quantiser,
         goal,
@@ -86,7 +87,7 @@ def approximate_model(
         stop=stop,
     )
     if held_back is not None and max_loss is not None:
-        goal = held_back.predictions if target == "model" else held_back.labels
+        _, goal = choose_target(held_back, target)
         held_bits = quantise_activations(held_back, program.quantiser)
         program = simplify_program(trim_program(program, held_bits, goal, max_loss, progress=progress))
     if len({rule.head for rule in program.class_rules}) == 1:
@@ -95,10 +96,48 @@ def approximate_model(
             "another threshold or another layer",
             program.classes[program.class_rules[0].head],
         )
+    extras = {} if max_loss is None else {"max_loss": str(max_loss), "hold_back": str(hold_back)}
+    return record_settings(program, activations.settings, target, threshold, options, grown_on, extras)
+
+
+def check_grown_on(grown_on: str) -> None:
+    """Refuse anything but `GROWN_ON`."""
+    if grown_on not in GROWN_ON:
+        raise SettingError(f"grown on '{grown_on}' is not one of {', '.join(GROWN_ON)}")
+
+
+def choose_target(activations: Activations, target: str) -> tuple[Activations, Tensor]:
+    """The images whose target is known, and their targets: class indices, int64 `[n_images]`.
+
+    Raises:
+        SettingError: neither `model` nor `label`. CaptureError: the labels are asked for, and none is known.
+    """
+    if target not in TARGETS:
+        raise SettingError(f"target '{target}' is not one of {', '.join(TARGETS)}")
+    if target == "model":
+        return activations, activations.predictions
+    known = (activations.labels != UNKNOWN).nonzero().flatten()
+    if not len(known):
+        raise CaptureError("the capture knows no label; use --target model, or name its folders like the classes")
+    if len(known) < activations.n_images:
+        activations = activations.take(known)
+    return activations, activations.labels
+
+
+def record_settings(
+    program: Program,
+    capture: CaptureSettings,
+    target: str,
+    threshold: str,
+    options: TreeOptions,
+    grown_on: str = "true",
+    extras: Mapping[str, str] | None = None,
+) -> Program:
+    """The program with what it was made from and how; what it says of itself already stays, at the end."""
     settings = {
-        "model": activations.settings.model,
-        "dtype": activations.settings.dtype,
-        "preprocessing": activations.settings.preprocessing,
+        "model": capture.model,
+        "dtype": capture.dtype,
+        "preprocessing": capture.preprocessing,
         "target": target,
         "threshold": threshold,
         "criterion": options.criterion,
@@ -106,10 +145,10 @@ def approximate_model(
         "max_depth": str(options.max_depth or "none"),
         "max_rules": str(options.max_rules or "none"),
         **{name: str(value) for name, value in options.list_extras()},
-        **({} if max_loss is None else {"max_loss": str(max_loss), "hold_back": str(hold_back)}),
+        **({} if grown_on == "true" else {"grown_on": grown_on}),
+        **(extras or {}),
     }
-    made = (*settings.items(), *program.settings)
-    return replace(program, fingerprint=activations.settings.fingerprint, settings=made)
+    return replace(program, fingerprint=capture.fingerprint, settings=(*settings.items(), *program.settings))
 
 
 def match_layers(wanted: str | Sequence[str] | None, known: Sequence[str]) -> list[str]:

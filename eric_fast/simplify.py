@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import TypeVar
 
-from eric_fast.program import Program, Rule
+from eric_fast.program import Program, Rule, atom_of
 
 AnyRule = TypeVar("AnyRule", bound=Rule)
 
@@ -30,6 +30,27 @@ def simplify_program(program: Program) -> Program:
     if program.decision == "first":
         class_rules = _drop_subsumed(class_rules, ordered=True)
     return replace(program, kernel_rules=tuple(kernel_rules), class_rules=tuple(class_rules))
+
+
+def drop_unmentioned(program: Program) -> Program:
+    """The program without rules for kernels that no class rule builds on."""
+    mentioned = find_mentioned(program)
+    return replace(
+        program,
+        kernel_rules=tuple(rule for rule in program.kernel_rules if rule.head in mentioned),
+        negated=tuple(atom for atom in program.negated if atom in mentioned),
+    )
+
+
+def find_mentioned(program: Program) -> set[int]:
+    """The atoms that class rules build on, through rules for kernels too."""
+    mentioned: set[int] = set()
+    rules: list[Rule] = list(program.class_rules)
+    while rules:
+        new = {atom_of(literal) for rule in rules for literal in rule.body} - mentioned
+        mentioned |= new
+        rules = [rule for atom in sorted(new) for rule in program.rules_of_atom.get(atom, ())]
+    return mentioned
 
 
 def _clean(rules: Sequence[AnyRule]) -> list[AnyRule]:

@@ -54,28 +54,13 @@ def extract_program(
         CaptureError: a target that never changes, or not as many targets as images.
     """
     options = options or TreeOptions()
-    if len(target) != bits.n_samples or not bits.n_samples:
-        raise CaptureError(f"{len(target)} targets for {bits.n_samples} training images; trees need one for each")
-    if not quantiser.atoms:
-        raise CaptureError("the capture has no kernels, so there is nothing to build rules from")
-    if len(target.unique()) < 2:
-        raise CaptureError(
-            f"the target is '{classes[int(target[0])]}' on all {len(target)} training images, so there is nothing to "
-            "tell apart; capture images of at least two classes, or mend the model if it predicts one class alone"
-        )
+    check_target(bits, quantiser, target, classes)
     layers = quantiser.layers
-    highest = quantiser.rows_of_layer[layers[-1]]
-    own = _take_layer(bits, quantiser, layers[-1])
-    progress("class tree", 0, 1)
-    forest = grow_trees(own, target, options, n_values=len(classes))
-    progress("class tree", 1, 1)
-    leaves, grown = _list_both(forest, 0, _find_both_ends(forest, options, simplify=simplify))
-    class_rules = tuple(
-        ClassRule(leaf.answer, _shift(leaf.body, highest.start), leaf.covered, leaf.correct) for leaf in leaves
-    )
+    own, highest = _take_layer(bits, quantiser, layers[-1]), quantiser.rows_of_layer[layers[-1]].start
+    of_classes = grow_classes(target, len(classes), own, highest, options, simplify=simplify, progress=progress)
 
     layers_rules: list[LayerRules] = []
-    mentioned = {atom_of(literal) for rule in class_rules for literal in rule.body}
+    mentioned = {atom_of(literal) for rule in of_classes.rules for literal in rule.body}
     lowest = layers[-1]
     for below, layer in reversed(list(pairwise(layers))):
         heads = list(quantiser.rows_of_layer[layer]) if all_kernels else sorted(mentioned)
@@ -88,31 +73,77 @@ def extract_program(
         layers_rules.insert(0, part)
         mentioned = {atom_of(literal) for rule in part.rules for literal in rule.body}
         lowest = below
-    n_rules = len(grown) + sum(part.n_rules_grown for part in layers_rules)
-    n_literals = sum(len(leaf.body) for leaf in grown) + sum(part.n_literals_grown for part in layers_rules)
+    sizes = [of_classes.size_grown, *(size for part in layers_rules for size in part.sizes_grown)]
     program = Program(
         quantiser=quantiser,
         classes=tuple(classes),
-        class_rules=class_rules,
+        class_rules=tuple(of_classes.rules),
         kernel_rules=tuple(rule for part in layers_rules for rule in part.rules),
         negated=tuple(atom for part in layers_rules for atom in part.negated),
         n_images=bits.n_samples,
-        settings=((GROWN_RULES, str(n_rules)), (GROWN_LITERALS, str(n_literals))),
+        settings=list_sizes_grown(sizes),
     )
     return program.start_at(lowest)
+
+
+def check_target(bits: BitMatrix, quantiser: Quantiser, target: Tensor, classes: Sequence[str]) -> None:
+    """Refuse what no program can be extracted from; see `extract_program`."""
+    if len(target) != bits.n_samples or not bits.n_samples:
+        raise CaptureError(f"{len(target)} targets for {bits.n_samples} training images; trees need one for each")
+    if not quantiser.atoms:
+        raise CaptureError("the capture has no kernels, so there is nothing to build rules from")
+    if len(target.unique()) < 2:
+        raise CaptureError(
+            f"the target is '{classes[int(target[0])]}' on all {len(target)} training images, so there is nothing to "
+            "tell apart; capture images of at least two classes, or mend the model if it predicts one class alone"
+        )
+
+
+Size = tuple[int, int]  # rules, and literals in their bodies
+
+
+def list_sizes_grown(sizes: Sequence[Size]) -> tuple[tuple[str, str], ...]:
+    """The settings of a program whose trees, without simplifying, give rules of these sizes."""
+    n_rules, n_literals = (sum(size[i] for size in sizes) for i in range(2))
+    return ((GROWN_RULES, str(n_rules)), (GROWN_LITERALS, str(n_literals)))
+
+
+class ClassRules(NamedTuple):
+    """The leaves of a class tree. size_grown: of the same tree without simplifying."""
+
+    rules: list[ClassRule]
+    size_grown: Size
+
+
+def grow_classes(
+    target: Tensor,
+    n_classes: int,
+    inputs: BitMatrix,
+    first_input: int,
+    options: TreeOptions,
+    *,
+    simplify: bool = True,
+    progress: Progress = ignore_progress,
+) -> ClassRules:
+    """Rules for the classes `target`, int64 `[n_images]`, over atoms `first_input` on, whose truth is `inputs`."""
+    progress("class tree", 0, 1)
+    forest = grow_trees(inputs, target, options, n_values=n_classes)
+    progress("class tree", 1, 1)
+    leaves, grown = _list_both(forest, 0, _find_both_ends(forest, options, simplify=simplify))
+    rules = [ClassRule(leaf.answer, _shift(leaf.body, first_input), leaf.covered, leaf.correct) for leaf in leaves]
+    return ClassRules(rules, (len(grown), sum(len(leaf.body) for leaf in grown)))
 
 
 class LayerRules(NamedTuple):
     """Rules for the kernels of one layer.
 
     rules: by head, in the order of heads. negated: heads whose rules say where they are false.
-    n_rules_grown, n_literals_grown: what the same trees give without simplifying: a rule for each leaf that says true.
+    sizes_grown: of each head's tree without simplifying: a rule for each leaf that says true.
     """
 
     rules: list[Rule]
     negated: list[int]
-    n_rules_grown: int
-    n_literals_grown: int
+    sizes_grown: list[Size]
 
 
 def grow_layer(
@@ -144,12 +175,11 @@ def grow_layer(
     ends = _find_both_ends(forest, options, simplify=simplify)
     rules: list[Rule] = []
     negated: list[int] = []
-    n_rules_grown = n_literals_grown = 0
+    sizes_grown: list[Size] = []
     for tree, head in enumerate(heads):
         leaves, grown = _list_both(forest, tree, ends)
         bodies = [leaf.body for leaf in grown if leaf.answer]
-        n_rules_grown += len(bodies)
-        n_literals_grown += sum(map(len, bodies))
+        sizes_grown.append((len(bodies), sum(map(len, bodies))))
         sides = [[leaf for leaf in leaves if leaf.answer == answer] for answer in (1, 0)]
         sizes = [(sum(len(leaf.body) for leaf in side), len(side)) for side in sides]
         side = sides[0]
@@ -157,7 +187,7 @@ def grow_layer(
             side = sides[1]
             negated.append(head)
         rules += [Rule(head, _shift(leaf.body, first_input), leaf.covered, leaf.correct) for leaf in side]
-    return LayerRules(rules, negated, n_rules_grown, n_literals_grown)
+    return LayerRules(rules, negated, sizes_grown)
 
 
 _BothEnds = tuple[NDArray[np.bool_], NDArray[np.bool_]]
