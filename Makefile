@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test check lint fuzz sanitize tables clean
+.PHONY: demo test check lint fuzz sanitize tables chain clean
 
 demo: .venv/installed
 	@$(BIN)/eric-fast demo --force
@@ -35,6 +35,10 @@ sanitize: .venv/installed
 # The reference tables of cifar10_vgg, from the data in ../shared: minutes.
 tables: .venv/installed
 	$(BIN)/python -m bench tables
+
+# What chaining costs on cifar10_vgg, and what growing on predicted bits regains: bench/results/chain.json and .png, minutes.
+chain: .venv/installed
+	$(BIN)/python -m bench chain --json bench/results/chain.json
 
 # uv installs in seconds what takes pip minutes; pip does it where uv can't.
 .venv/installed: pyproject.toml

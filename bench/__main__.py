@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import extract, pack, sass, tables
+from bench import chain, extract, pack, sass, tables
 from bench.harness import write_rows
 
 # Each prints its tables and gives back what --json writes: the machine, and lists of rows. `full`: rivals in full, too.
 CASES: dict[str, Callable[[bool], dict[str, Any]]] = {
+    "chain": chain.run_case,
     "extract": extract.run_case,
     "pack": pack.run_case,
     "sass": sass.run_case,

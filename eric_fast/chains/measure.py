@@ -1,0 +1,248 @@
+"""Measure chains: one score for each start layer, minimum leaf and way to grow, on images that no program has seen."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eric_fast.activations import Activations, share_correct
+from eric_fast.bits import BitMatrix
+from eric_fast.errors import CaptureError, SettingError
+from eric_fast.evaluate import Score, score_predictions
+from eric_fast.extract import TreeOptions, extract_program
+from eric_fast.pipeline import GROWN_ON, check_capture, choose_target, match_layers, predict_bits
+from eric_fast.program import Program
+from eric_fast.progress import Progress, ignore_progress
+from eric_fast.quantise import fit_quantiser, quantise_activations
+from eric_fast.quantiser import Quantiser
+from eric_fast.simplify import drop_unmentioned
+from eric_fast.upward import extract_upward
+
+N_ROUNDS = 60  # of gradient boosting, for what the bits allow
+MIN_LEAVES = (0.005, 0.001, 0.002, 0.02)
+
+
+@dataclass(frozen=True)
+class ChainRow:
+    """How one chain does.
+
+    Attributes:
+        grown_on: one of `GROWN_ON`; from the highest layer, where nothing is predicted, both are the same program.
+        min_leaf: training images in a leaf at least, or a share of them.
+        score: from its start layer, of the program without rules for kernels that nothing mentions.
+        bits_right: layer above the start layer -> the share of the bits of all its kernels, on the images of `score`,
+            that the chain gives as the network does.
+        share_right: the same over all those layers; None from the highest layer.
+    """
+
+    grown_on: str
+    min_leaf: int | float
+    score: Score
+    bits_right: Mapping[str, float]
+    share_right: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        own = {"grown_on": self.grown_on, "min_leaf": self.min_leaf, **self.score.to_dict(with_confusion=False)}
+        return {**own, "share_right": self.share_right, "bits_right": dict(self.bits_right)}
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What the bits of one layer allow: gradient boosting straight from them to the class.
+
+    Attributes:
+        layer: whose true bits it sees.
+        n_rounds: of boosting, a tree for each class in each.
+        fidelity, accuracy: on the evaluated images; accuracy None where no label is known.
+    """
+
+    layer: str
+    n_rounds: int
+    fidelity: float
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class ChainStudy:
+    """Chains from every start layer.
+
+    Attributes:
+        layers: lowest first.
+        min_leaves: as they were asked for; the first is the one that tables by layer show.
+        n_training_images, n_images: what programs come from, and what they are scored on.
+        model_accuracy: the network's own; None where no label is known.
+        rows: by minimum leaf, way to grow and start layer, in that order.
+        commonest_class: the fidelity of always saying the class that is commonest in training.
+        commoner_value: layer above the lowest -> the share of its bits right when each kernel always has the value that
+            is commoner in training.
+        bounds: lowest layer first; empty where they weren't asked for.
+    """
+
+    layers: tuple[str, ...]
+    min_leaves: tuple[int | float, ...]
+    n_training_images: int
+    n_images: int
+    model_accuracy: float | None
+    rows: tuple[ChainRow, ...]
+    commonest_class: float
+    commoner_value: Mapping[str, float]
+    bounds: tuple[Bound, ...] = ()
+
+    def find_row(self, grown_on: str, start: str, min_leaf: int | float | None = None) -> ChainRow:
+        """The row of this chain, at the first minimum leaf by default."""
+        wanted = (grown_on, start, self.min_leaves[0] if min_leaf is None else min_leaf)
+        return next(row for row in self.rows if (row.grown_on, row.score.start_layer, row.min_leaf) == wanted)
+
+    def find_bound(self, layer: str) -> Bound | None:
+        return next((bound for bound in self.bounds if bound.layer == layer), None)
+
+    def order_leaves(self) -> list[int | float]:
+        """Minimum leaves from large to small, shares as images."""
+        n_images = self.n_training_images
+        return sorted(self.min_leaves, key=lambda leaf: -TreeOptions(min_leaf=leaf).count_min_leaf(n_images))
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` writes."""
+        return {
+            **{field.name: getattr(self, field.name) for field in fields(self)},
+            "commoner_value": dict(self.commoner_value),
+            "rows": [row.to_dict() for row in self.rows],
+            "bounds": [asdict(bound) for bound in self.bounds],
+        }
+
+
+def measure_chains(
+    train: Activations,
+    test: Activations,
+    *,
+    layers: str | Sequence[str] | None = "all",
+    threshold: str = "mean",
+    target: str = "model",
+    options: TreeOptions | None = None,
+    min_leaves: Sequence[int | float] = MIN_LEAVES,
+    with_bounds: bool = False,
+    engine: str = "auto",
+    progress: Progress = ignore_progress,
+) -> ChainStudy:
+    """Extract a chain from each of the layers, grown on true and on predicted bits, and score each on other images.
+
+    Args:
+        train: thresholds, programs and bounds come from these images alone.
+        test: all figures are on these.
+        layers: of the chain, at least two; see `match_layers`.
+        threshold, target: see `approximate_model`.
+        options: how trees grow; their minimum leaf is replaced.
+        min_leaves: all of these are tried.
+        with_bounds: what the bits allow too, by scikit-learn's gradient boosting: slow (minutes for 50,000 images).
+
+    Raises:
+        SettingError: fewer than two layers, no minimum leaf or one twice. CaptureError: captures that don't belong
+            together; see `approximate_model`.
+    """
+    options = options or TreeOptions()
+    all_options = [replace(options, min_leaf=min_leaf) for min_leaf in min_leaves]
+    if not all_options or len(set(min_leaves)) < len(min_leaves):
+        raise SettingError("chains need at least one minimum leaf, each given once")
+    names = match_layers(layers, train.layers)
+    if len(names) < 2:
+        raise SettingError(f"'{names[0]}' is one layer, and a chain needs two or more; name others or all of them")
+    if train.settings.fingerprint != test.settings.fingerprint:
+        raise CaptureError(
+            f"the two captures are of different models (fingerprints {train.settings.fingerprint[:12]} and "
+            f"{test.settings.fingerprint[:12]}); capture both sets of images with one model"
+        )
+    train, goal = choose_target(train.select_layers(names), target)
+    quantiser = fit_quantiser(train, goal, threshold=threshold, criterion=options.criterion, progress=progress)
+    empty = Program(quantiser, train.classes, (), fingerprint=train.settings.fingerprint)
+    check_capture(empty, test, names)
+    if not test.n_images:
+        raise CaptureError("the second capture has no images to score chains on")
+    bits, truth = quantise_activations(train, quantiser), quantise_activations(test, quantiser)
+
+    rows: list[ChainRow] = []
+    n_chains = 2 * len(all_options) * len(names)
+    for leaf_options in all_options:
+        whole = extract_program(bits, quantiser, goal, train.classes, leaf_options, all_kernels=True)
+        for grown_on in GROWN_ON:
+            for start in names:
+                progress("chains", len(rows), n_chains)
+                program = whole.start_at(start)
+                if grown_on == "predicted":
+                    part = program.quantiser
+                    program = extract_upward(
+                        bits, part, goal, train.classes, leaf_options, all_kernels=True, engine=engine
+                    )
+                score, right, share = _score_chain(program, truth, test, engine)
+                rows.append(ChainRow(grown_on, leaf_options.min_leaf, score, right, share))
+    progress("chains", n_chains, n_chains)
+
+    n_classes = len(train.classes)
+    commonest = torch.bincount(goal, minlength=n_classes).argmax()
+    return ChainStudy(
+        layers=tuple(names),
+        min_leaves=tuple(min_leaves),
+        n_training_images=train.n_images,
+        n_images=test.n_images,
+        model_accuracy=share_correct(test.predictions, test.labels),
+        rows=tuple(rows),
+        commonest_class=(test.predictions == commonest).double().mean().item(),
+        commoner_value={layer: _score_commoner_value(_take(bits, quantiser, layer), truth) for layer in names[1:]},
+        bounds=tuple(_find_bounds(bits, truth, quantiser, goal, test, progress)) if with_bounds else (),
+    )
+
+
+def _score_chain(
+    program: Program, truth: BitMatrix, test: Activations, engine: str
+) -> tuple[Score, dict[str, float], float | None]:
+    """Its score, and the share of bits right of each layer above its lowest and of all of them."""
+    start = program.layers[0]
+    predictions = predict_bits(program, truth, engine=engine, with_bits=True)
+    assert predictions.bits is not None
+    n_wrong = {
+        layer: _count_differing(_take(predictions.bits, program.quantiser, layer), truth)
+        for layer in program.layers[1:]
+    }
+    n_bits = {layer: len(program.quantiser.rows_of_layer[layer]) * truth.n_samples for layer in n_wrong}
+    score = score_predictions(drop_unmentioned(program), start, predictions, test.predictions, test.labels)
+    right = {layer: 1 - wrong / n_bits[layer] for layer, wrong in n_wrong.items()}
+    return score, right, 1 - sum(n_wrong.values()) / sum(n_bits.values()) if n_wrong else None
+
+
+def _score_commoner_value(training: BitMatrix, truth: BitMatrix) -> float:
+    """The share of bits right where each atom always has the value that it has in most of training; true of equals."""
+    n_true = np.bitwise_count(_view(training)).sum(axis=1, dtype=np.int64)
+    found = np.bitwise_count(_view(truth.select_atoms(training.atoms))).sum(axis=1, dtype=np.int64)
+    right = np.where(2 * n_true >= training.n_samples, found, truth.n_samples - found)
+    return float(right.sum() / (len(right) * truth.n_samples))
+
+
+def _find_bounds(
+    bits: BitMatrix, truth: BitMatrix, quantiser: Quantiser, goal: Tensor, test: Activations, progress: Progress
+) -> Iterator[Bound]:
+    from sklearn.ensemble import HistGradientBoostingClassifier  # it loads when it is needed
+
+    for done, layer in enumerate(quantiser.layers):
+        progress("what the bits allow", done, len(quantiser.layers))
+        boosting = HistGradientBoostingClassifier(max_iter=N_ROUNDS, early_stopping=False, random_state=0)
+        boosting.fit(_take(bits, quantiser, layer).to_bools().numpy(), goal.numpy())
+        answers = torch.from_numpy(boosting.predict(_take(truth, quantiser, layer).to_bools().numpy()))
+        fidelity = (answers == test.predictions).double().mean().item()
+        yield Bound(layer, N_ROUNDS, fidelity, share_correct(answers, test.labels))
+    progress("what the bits allow", len(quantiser.layers), len(quantiser.layers))
+
+
+def _take(bits: BitMatrix, quantiser: Quantiser, layer: str) -> BitMatrix:
+    return bits.select_atoms([atom.name for atom in quantiser.atoms_of_layer(layer)])
+
+
+def _count_differing(bits: BitMatrix, truth: BitMatrix) -> int:
+    """Bits that differ from those of the same atoms in `truth`."""
+    return int(np.bitwise_count(_view(bits) ^ _view(truth.select_atoms(bits.atoms))).sum(dtype=np.int64))
+
+
+def _view(bits: BitMatrix) -> NDArray[np.uint32]:
+    return bits.words.cpu().numpy().view(np.uint32)
