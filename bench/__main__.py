@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import chain, extract, pack, sass, tables
+from bench import chain, evaluate, extract, pack, sass, tables
+from bench.growth import draw_growth
 from bench.harness import write_rows
 
 # Each prints its tables and gives back what --json writes: the machine, and lists of rows. `full`: rivals in full, too.
 CASES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "chain": chain.run_case,
+    "evaluate": evaluate.run_case,
     "extract": extract.run_case,
     "pack": pack.run_case,
     "sass": sass.run_case,
@@ -22,11 +24,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("case", choices=sorted(CASES))
     parser.add_argument("--full", action="store_true", help="leave nothing out of what rivals are timed on")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON too, plots beside them")
     arguments = parser.parse_args()
     result = CASES[arguments.case](arguments.full)
     if arguments.json:
         write_rows(arguments.json, result)
+        if "growth" in result:
+            draw_growth(result["growth"], arguments.json.with_suffix(".png"))
 
 
-main()
+if __name__ == "__main__":  # processes that a case starts import this too
+    main()

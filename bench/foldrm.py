@@ -192,3 +192,20 @@ def to_clingo(text: str, table: Table, rows: Sequence[int]) -> str:
             else:
                 facts.append(f'{name}({row},"{column[row]}").')
     return "\n".join([*rules, *facts])
+
+
+def run_clingo(text: str, n_rows: int) -> list[str]:
+    """The answer on each row, from the one stable model."""
+    import clingo
+
+    control = clingo.Control(["0"])
+    control.add("base", [], text)
+    control.ground([("base", [])])
+    models: list[Sequence[clingo.Symbol]] = []
+    control.solve(on_model=lambda model: models.append(model.symbols(atoms=True)))
+    assert len(models) == 1
+    answers = [""] * n_rows
+    for symbol in models[0]:
+        if symbol.name in ("class", "label"):
+            answers[symbol.arguments[0].number] = symbol.arguments[1].string
+    return answers

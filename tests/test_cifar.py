@@ -11,7 +11,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from eric_fast.capture import is_capture, load_activations
 from eric_fast.cli import app
-from eric_fast.extract import TreeOptions, grow_trees
+from eric_fast.extract import GROWN_RULES, TreeOptions, grow_trees
 from eric_fast.pipeline import approximate_model, evaluate_chains, evaluate_program, predict_bits
 from eric_fast.quantise import fit_quantiser, quantise_activations
 from eric_fast.text import parse_program, print_program
@@ -48,7 +48,7 @@ def test_class_rules_score_as_a_plain_tree_does(cifar, min_leaf):
         fidelity.append((answers == test.predictions.numpy()).mean())
         accuracy.append((answers == test.labels.numpy()).mean())
     for found, theirs, noise in (
-        (score.n_rules, n_leaves, 2),
+        (int(dict(program.settings)[GROWN_RULES]), n_leaves, 2),
         (score.fidelity, fidelity, 0.005),
         (score.accuracy, accuracy, 0.005),
     ):

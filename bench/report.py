@@ -1,0 +1,87 @@
+"""The tables of `python -m bench evaluate`, for a person."""
+
+from typing import Any
+
+from rich.table import Table
+
+from bench.programs import Case
+from eric_fast.console import stdout
+
+Row = dict[str, Any]
+
+
+def print_speed(case: Case, rows: list[Row]) -> None:
+    table = _make_table(
+        f"({case.name}) {case.title}; {case.n_literals:,} literals",
+        ("samples", "median", "spread", "literal evaluations/s", "of the limit", "to the best rival", "slower than ours"),
+        "who",
+    )
+    notes: dict[str, int] = {}
+    for row in rows:
+        note = row.get("note", "")
+        number = notes.setdefault(note, len(notes) + 1) if note else None
+        table.add_row(
+            row["who"] + (f" [{number}]" if number else ""),
+            f"{row['n_samples']:,}",
+            format_seconds(row["median_s"]),
+            f"{format_seconds(row['fastest_s'])} to {format_seconds(row['slowest_s'])}",
+            f"{row['literal_evaluations_per_s']:.2e}",
+            f"{row['share_of_limit']:.0%}" if row["share_of_limit"] else "",
+            f"x {row['ratio_to_best_rival']:,.0f}" if row["ratio_to_best_rival"] else "",
+            f"x {row['times_slower']:,.0f}" if "times_slower" in row else "",
+        )
+    stdout.print(table)
+    for note, number in notes.items():
+        stdout.print(f"  [{number}] {note}", markup=False)
+
+
+def print_packing(rows: list[Row]) -> None:
+    table = _make_table("packing norms into bits, which no row above counts", ("samples", "atoms", "median", "GB/s"), "case")
+    for row in rows:
+        table.add_row(
+            row["case"],
+            f"{row['n_samples']:,}",
+            str(row["n_atoms"]),
+            format_seconds(row["median_s"]),
+            f"{row['gb_per_s']:.2f}",
+        )
+    stdout.print(table)
+
+
+def print_memory(rows: list[Row]) -> None:
+    names = ("samples", "packed input", "asked for", "peak", "peak / (input + asked for)")
+    table = _make_table("memory: the input and by how much the process grew, at most", names, "case")
+    for row in rows:
+        sizes = [f"{row[name] / 1e6:,.1f} MB" for name in ("input_bytes", "output_bytes", "peak_bytes")]
+        table.add_row(row["case"], f"{row['n_samples']:,}", *sizes, f"{row['ratio']:.2f}")
+    stdout.print(table)
+
+
+def print_growth(rows: list[Row]) -> None:
+    table = _make_table("growth, on random programs", ("", "median", "spread", "literal evaluations/s"), "with")
+    for row in rows:
+        table.add_row(
+            row["axis"],
+            f"{row['value']:,}",
+            format_seconds(row["median_s"]),
+            f"{format_seconds(row['fastest_s'])} to {format_seconds(row['slowest_s'])}",
+            f"{row['literal_evaluations_per_s']:.2e}",
+        )
+    stdout.print(table)
+
+
+def format_seconds(seconds: float) -> str:
+    """Three figures: 41.3 ms, 2.10 s."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            value = seconds / size
+            return f"{value:.{max(0, 2 - len(str(int(value))) + 1)}f} {unit}"
+    return f"{seconds * 1e6:.0f} µs"
+
+
+def _make_table(title: str, columns: tuple[str, ...], first: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column(first)
+    for name in columns:
+        table.add_column(name, justify="right")
+    return table
