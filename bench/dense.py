@@ -1,5 +1,7 @@
 """Rules as dense masks in plain PyTorch: what a user writes who thinks in matrix products."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -15,7 +17,7 @@ class DenseMasks:
         self.plan = plan
         self.device = device
         bounds = [*plan.strata.tolist(), plan.n_rules]
-        self.strata = [self._make_masks(first, last) for first, last in zip(bounds[:-1], bounds[1:], strict=True)]
+        self.strata = [self._make_masks(first, last) for first, last in pairwise(bounds)]
 
     def _make_masks(self, first: int, last: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Rows mentioned, weights `[n_mentioned, n_rules]`, positive literals of each rule, heads."""

@@ -108,7 +108,7 @@ def _time_on_gpu(case: Case, words: torch.Tensor, n_samples: int, n_runs: int) -
         run()
         end.record()
         end.synchronize()
-        return begin.elapsed_time(end) / 1000
+        return float(begin.elapsed_time(end)) / 1000
 
     expected = kernels.evaluate(case.plan, words, n_samples, **case.wanted)
     got = kernels.evaluate(case.plan, on_gpu, n_samples, engine="gpu", **case.wanted)
@@ -128,15 +128,16 @@ def _time_rival(case: Case, rival: Rival) -> Row:
     got = rival.answers(rival.run())
     wrong = ~np.isclose(got, rival.expected, atol=TOLERANCE) if got.dtype.kind == "f" else got != rival.expected
     if got.shape != rival.expected.shape or wrong.any():
-        raise SystemExit(f"nothing was timed: {case.name}: {rival.who} gives {wrong.sum():,} other answers than eric-fast")
+        raise SystemExit(
+            f"nothing was timed: {case.name}: {rival.who} gives {wrong.sum():,} other answers than eric-fast"
+        )
     timing = time_runs(rival.run, n_runs=3, n_warmups=0)  # it has run once
-    row = _make_row(case, rival.who, rival.n_samples, timing, n_cores_unused=rival.unused_cores)
+    row = _make_row(case, rival.who, rival.n_samples, timing, factor=rival.rate_factor)
     return {**row, "ratio_to_best_rival": None, "note": rival.note}
 
 
-def _make_row(case: Case, who: str, n_samples: int, timing: Timing, *, n_cores_unused: int = 0) -> Row:
-    """A rival on one core alone is taken to be as many times faster as there are cores."""
-    rate = case.n_literals * n_samples / timing.median_s * (1 + n_cores_unused)
+def _make_row(case: Case, who: str, n_samples: int, timing: Timing, *, factor: float = 1.0) -> Row:
+    rate = case.n_literals * n_samples / timing.median_s * factor
     return {
         "case": case.name,
         "who": who,

@@ -77,7 +77,7 @@ def parse_clause(line: str) -> Clause:
     found = _LITERAL.fullmatch(head)
     if not found or not arrow or not rest.rstrip().endswith("."):
         raise ValueError(f"not a clause: {line!r}")
-    rest = rest.rstrip()[:-1]
+    rest = rest.rstrip()[:-1].rstrip()
     column_of: dict[str, str] = {}
     body: list[tuple[bool, Comparison | str]] = []
     place = 0
@@ -85,7 +85,7 @@ def parse_clause(line: str) -> Clause:
         literal = _LITERAL.match(rest, place)
         if not literal:
             raise ValueError(f"not a literal: {rest[place:]!r}")
-        place = literal.end() + (rest[literal.end() : literal.end() + 1] == ",")
+        place = literal.end() + rest[literal.end() :].startswith(",")
         if literal["variable"]:
             column_of[literal["variable"]] = literal["name"]
         elif literal["compared"]:
@@ -95,8 +95,6 @@ def parse_clause(line: str) -> Clause:
             body.append((not literal["negated"], literal["name"]))
         else:
             body.append((not literal["negated"], Comparison(literal["name"], "==", literal["value"])))
-        if place < len(rest) and not rest[place:].strip():
-            break
     is_answer = found["value"] is not None
     return Clause(found["value"] if is_answer else found["name"], is_answer, tuple(body))
 
@@ -106,7 +104,8 @@ def clauses_to_program(clauses: Sequence[Clause]) -> tuple[Program, list[Compari
     comparisons = list(dict.fromkeys(what for c in clauses for _, what in c.body if isinstance(what, Comparison)))
     exceptions = list(dict.fromkeys(c.head for c in clauses if not c.is_answer))
     classes = list(dict.fromkeys(c.head for c in clauses if c.is_answer))
-    index_of: dict[Comparison | str, int] = {what: i for i, what in enumerate([*comparisons, *exceptions])}
+    named: list[Comparison | str] = [*comparisons, *exceptions]
+    index_of = {what: i for i, what in enumerate(named)}
     # A column of these atoms is the comparison itself, 0 or 1
     atoms = [InputAtom("comparison", i, ">", 0.5) for i in range(len(comparisons))]
     atoms += [InputAtom("exception", i, ">", 0.5) for i in range(len(exceptions))]
@@ -179,9 +178,7 @@ def to_clingo(text: str, table: Table, rows: Sequence[int]) -> str:
     rules = []
     for line in text.splitlines():
         rule = re.sub(r"'([^']*)'", r'"\1"', line.rstrip().rstrip(".")).replace("=<", "<=")
-        rule = re.sub(
-            r"(N\d+)(<=|>)([-\d.]+)", lambda m: f"{m[1]}{m[2]}{round(float(m[3]) * SCALE)}", rule
-        )
+        rule = re.sub(r"(N\d+)(<=|>)([-\d.]+)", lambda m: f"{m[1]}{m[2]}{round(float(m[3]) * SCALE)}", rule)
         rules.append(f"{rule}, row(X).")
     facts = [f"row({row})." for row in rows]
     numeric = {name for name in table.columns if re.search(rf"\b{name}\(X,N\d+\)", text)}

@@ -67,7 +67,9 @@ def draw_growth(rows: list[dict[str, Any]], path: Path) -> None:
             [row["slowest_s"] - row["median_s"] for row in chosen],
         ]
         if axis != "strata":
-            panel.plot(values, [seconds[-1] * value / values[-1] for value in values], color="lightgrey", label="linear")
+            panel.plot(
+                values, [seconds[-1] * value / values[-1] for value in values], color="lightgrey", label="linear"
+            )
         panel.errorbar(values, seconds, yerr=spread, marker="o", capsize=3, label="median, fastest and slowest")
         panel.set(xscale="log", yscale="log", xlabel=axis, title=_say_what_is_held(axis))
         panel.grid(visible=True, which="major", alpha=0.3)

@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -49,7 +50,7 @@ def _run_part(
 
     for atom in np.flatnonzero(negated):
         truth[atom], falsity[atom] = falsity[atom].copy(), truth[atom].copy()
-    for first, last in zip(strata[:-1], strata[1:], strict=True):
+    for first, last in pairwise(strata):
         for rule in range(first, last):
             fire(rule)
             head = heads[rule]

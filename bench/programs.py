@@ -67,7 +67,7 @@ def make_random_case(n_rules: int = 15_000, n_literals: int = 6, n_atoms: int = 
     program = make_random_program(n_rules, n_literals, n_atoms, n_heads)
     return Case(
         "a",
-        f"random: {n_rules:,} rules of {n_literals} literals over {n_atoms} atoms, {n_heads} heads, all of them written",
+        f"random: {n_rules:,} rules of {n_literals} literals over {n_atoms} atoms, {n_heads} heads, all written",
         program,
         lambda n_samples: make_random_words(n_atoms, n_samples),
         {"classes": False, "rules": False, "rows": range(n_atoms, n_atoms + n_heads)},

@@ -11,9 +11,10 @@ Row = dict[str, Any]
 
 
 def print_speed(case: Case, rows: list[Row]) -> None:
+    """The last column: our rows against the best rival, rivals' against ours at ImageNet's size."""
     table = _make_table(
         f"({case.name}) {case.title}; {case.n_literals:,} literals",
-        ("samples", "median", "spread", "literal evaluations/s", "of the limit", "to the best rival", "slower than ours"),
+        ("samples", "median", "fastest", "slowest", "literals/s", "of limit", "ours faster by"),
         "who",
     )
     notes: dict[str, int] = {}
@@ -21,22 +22,24 @@ def print_speed(case: Case, rows: list[Row]) -> None:
         note = row.get("note", "")
         number = notes.setdefault(note, len(notes) + 1) if note else None
         table.add_row(
-            row["who"] + (f" [{number}]" if number else ""),
+            row["who"] + (f" ({number})" if number else ""),
             f"{row['n_samples']:,}",
             format_seconds(row["median_s"]),
-            f"{format_seconds(row['fastest_s'])} to {format_seconds(row['slowest_s'])}",
+            format_seconds(row["fastest_s"]),
+            format_seconds(row["slowest_s"]),
             f"{row['literal_evaluations_per_s']:.2e}",
             f"{row['share_of_limit']:.0%}" if row["share_of_limit"] else "",
-            f"x {row['ratio_to_best_rival']:,.0f}" if row["ratio_to_best_rival"] else "",
-            f"x {row['times_slower']:,.0f}" if "times_slower" in row else "",
+            f"{row['ratio_to_best_rival'] or row['times_slower']:,.0f} x",
         )
     stdout.print(table)
     for note, number in notes.items():
-        stdout.print(f"  [{number}] {note}", markup=False)
+        stdout.print(f"  ({number}) {note}", markup=False)
 
 
 def print_packing(rows: list[Row]) -> None:
-    table = _make_table("packing norms into bits, which no row above counts", ("samples", "atoms", "median", "GB/s"), "case")
+    table = _make_table(
+        "packing norms into bits, which no row above counts", ("samples", "atoms", "median", "GB/s"), "case"
+    )
     for row in rows:
         table.add_row(
             row["case"],
@@ -58,13 +61,14 @@ def print_memory(rows: list[Row]) -> None:
 
 
 def print_growth(rows: list[Row]) -> None:
-    table = _make_table("growth, on random programs", ("", "median", "spread", "literal evaluations/s"), "with")
+    table = _make_table("growth, on random programs", ("", "median", "fastest", "slowest", "literals/s"), "with")
     for row in rows:
         table.add_row(
             row["axis"],
             f"{row['value']:,}",
             format_seconds(row["median_s"]),
-            f"{format_seconds(row['fastest_s'])} to {format_seconds(row['slowest_s'])}",
+            format_seconds(row["fastest_s"]),
+            format_seconds(row["slowest_s"]),
             f"{row['literal_evaluations_per_s']:.2e}",
         )
     stdout.print(table)
@@ -81,7 +85,7 @@ def format_seconds(seconds: float) -> str:
 
 def _make_table(title: str, columns: tuple[str, ...], first: str) -> Table:
     table = Table(title=title, title_justify="left")
-    table.add_column(first)
+    table.add_column(first, no_wrap=True)
     for name in columns:
         table.add_column(name, justify="right")
     return table

@@ -30,17 +30,21 @@ ROWS = 50_000  # what rivals are timed on, where not said otherwise
 SLOW_ROWS = 10_000
 DENSE_ROWS = 2_048
 CLINGO_ROWS = 500
+FEW_TREES = 10  # of a forest, to be compiled: gcc takes seconds for each
 
 
 class Rival(NamedTuple):
-    """`run` answers `n_samples` samples; `answers` turns what it gives into what ours gives, `expected`."""
+    """`run` answers `n_samples` samples; `answers` turns what it gives into what ours gives, `expected`.
+
+    Its rate counts `rate_factor` times: more where it leaves cores idle, less where it runs a part of the trees.
+    """
 
     who: str
     n_samples: int
     run: Callable[[], Any]
     answers: Callable[[Any], NDArray[Any]]
     expected: NDArray[Any]
-    unused_cores: int = 0
+    rate_factor: float = 1.0
     note: str = ""
 
 
@@ -50,7 +54,7 @@ def list_rivals(case: Case, full: bool, device: str = "cpu") -> Iterator[Rival]:
         yield from _list_table_rivals(case)
         return
     if case.forest:
-        yield from _list_forest_rivals(case, device)
+        yield from _list_forest_rivals(case, full, device)
         return
     yield from _list_bit_rivals(case, full, device)
     if case.program.classes:
@@ -73,8 +77,10 @@ def _list_bit_rivals(case: Case, full: bool, device: str) -> Iterator[Rival]:
     bits = unpack_words(words, n).to(device)
     expected = kernels.evaluate(case.plan, words, n, **case.wanted)
     rows = case.wanted.get("rows")
-    truth = expected.classes if case.program.classes else unpack_words(expected.rows, n)
-    assert truth is not None
+    truth = expected.classes
+    if truth is None:
+        assert expected.rows is not None
+        truth = unpack_words(expected.rows, n)
     yield Rival(
         f"PyTorch, dense masks{' (GPU)' if device == 'cuda' else ''}",
         n,
@@ -102,7 +108,7 @@ def _list_bit_rivals(case: Case, full: bool, device: str) -> Iterator[Rival]:
 
 
 class Chained(NamedTuple):
-    """A layer's trees, and what they read and answer in the chain: float32 and bool `[n, n_columns]`, `[n, n_trees]`."""
+    """A layer's trees, what they read (float32 `[n, n_columns]`), and what they answer (bool `[n, n_trees]`)."""
 
     trees: list[Tree]
     columns: NDArray[np.float32]
@@ -160,7 +166,7 @@ def _list_chain_rivals(case: Case, full: bool, device: str) -> Iterator[Rival]:
         )
 
 
-def _list_forest_rivals(case: Case, device: str) -> Iterator[Rival]:
+def _list_forest_rivals(case: Case, full: bool, device: str) -> Iterator[Rival]:
     words = case.make_words(ROWS)
     n_columns = case.plan.n_inputs
     columns = unpack_words(words, ROWS).float().numpy()
@@ -175,8 +181,11 @@ def _list_forest_rivals(case: Case, device: str) -> Iterator[Rival]:
     if device == "cpu" and find_spec("tl2cgen"):
         import treelite
 
-        model = treelite.sklearn.import_model(forest)
-        yield from _list_compiled([(model, columns)], shares, lambda got: got[0])
+        part = case.forest if full else case.forest[:: len(case.forest) // FEW_TREES]
+        chosen = to_sklearn_forest(part, n_columns)
+        model = treelite.sklearn.import_model(chosen)
+        share = len(part) / len(case.forest)
+        yield from _list_compiled([(model, columns)], chosen.predict_proba(columns), lambda got: got[0], share)
     if find_spec("hummingbird"):
         n = ROWS if device == "cuda" else SLOW_ROWS
         model = _convert_hummingbird(forest, columns[:n], device)
@@ -208,7 +217,7 @@ def _list_table_rivals(case: Case) -> Iterator[Rival]:
             lambda: predict(rules, rows),
             np.array,
             truth,
-            unused_cores=N_CORES - 1,
+            rate_factor=N_CORES,
             note="one core's rate times the cores",
         )
     chosen = range(min(CLINGO_ROWS, len(truth)))
@@ -219,15 +228,18 @@ def _list_table_rivals(case: Case) -> Iterator[Rival]:
         lambda: foldrm.run_clingo(text, len(chosen)),
         np.array,
         truth[: len(chosen)],
-        unused_cores=N_CORES - 1,
+        rate_factor=N_CORES,
         note="grounds and solves them in one go; one core's rate times the cores",
     )
 
 
 def _list_compiled(
-    parts: Sequence[tuple[Any, NDArray[np.float32]]], truth: NDArray[Any], answers: Callable[[Any], NDArray[Any]]
+    parts: Sequence[tuple[Any, NDArray[np.float32]]],
+    truth: NDArray[Any],
+    answers: Callable[[Any], NDArray[Any]],
+    share: float = 1.0,
 ) -> Iterator[Rival]:
-    """treelite's compiled predictor: a library for each part, a model or trees to make one from."""
+    """treelite's compiled predictor of this share of the trees: a library for each part, a model or trees for one."""
     import tl2cgen
 
     started = time.perf_counter()
@@ -246,7 +258,9 @@ def _list_compiled(
             lambda: [predictor.predict(matrix) for predictor, matrix in work],
             lambda got: answers([part.reshape(len(truth), -1) for part in got]),
             truth,
-            note=f"gcc took {seconds:.0f} s, not counted; float32 columns in its matrix",
+            rate_factor=share,
+            note=f"gcc took {seconds:.0f} s, not counted; float32 columns in its matrix"
+            + (f"; {share:.0%} of the trees, scaled" if share < 1 else ""),
         )
 
 

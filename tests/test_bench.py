@@ -1,16 +1,163 @@
 """The programs that benchmarks time are what they say, on small sizes."""
 
+from dataclasses import replace
+from itertools import chain
+
 import numpy as np
 import pytest
 import torch
 
-from bench import foldrm
-from bench.programs import forest_to_program, grow_forest, make_foldrm_case, make_random_case, repeat_samples
+from bench import foldrm, numpy_bits
+from bench.dense import DenseMasks
+from bench.programs import (
+    forest_to_program,
+    grow_forest,
+    make_foldrm_case,
+    make_random_case,
+    make_random_program,
+    make_random_words,
+    order_replicas,
+    repeat_samples,
+)
 from bench.trees import build_class_tree, build_layer_trees, build_tree, list_leaves, to_sklearn, to_sklearn_forest
 from eric_fast import kernels
 from eric_fast.bits import pack_bits, unpack_words
 from eric_fast.compile import compile_program
 from eric_fast.extract import TreeOptions
 from eric_fast.pipeline import approximate_model
+from eric_fast.program import sort_topologically
 from eric_fast.quantiser import InputAtom, Quantiser
 from tests.activations import make_activations
+
+
+def answer_columns(program, bits):
+    """Classes of bool `[n, n_inputs]`, and the truth of all atoms."""
+    plan = compile_program(program)
+    outcome = kernels.evaluate(plan, pack_bits(bits), len(bits), scores=True, rows=range(plan.n_rows))
+    truth = torch.empty(len(bits), plan.n_rows, dtype=torch.bool)
+    truth[:, plan.atoms] = unpack_words(outcome.rows, len(bits))
+    return outcome, truth
+
+
+def test_random_case_is_as_large_as_it_says():
+    case = make_random_case(n_rules=200, n_atoms=32, n_heads=16)
+    bodies = [{literal if literal >= 0 else ~literal for literal in rule.body} for rule in case.program.kernel_rules]
+    assert len(bodies) == 200
+    assert all(len(body) == 6 for body in bodies)
+    assert set().union(*bodies) == set(range(32))
+    assert case.n_literals == 1200
+    assert case.make_words(1000).shape == (32, 32)
+    assert case.wanted["rows"] == range(32, 48)
+    ones = unpack_words(case.make_words(1000), 1000).float().mean()
+    assert 0.45 < ones < 0.55
+
+
+def test_strata_deepen_a_random_program_and_nothing_else():
+    for n_strata in (1, 4):
+        program = make_random_program(90, 3, 20, 16, n_strata)
+        assert len(sort_topologically(program)) == n_strata
+        assert (program.n_literals, len(program.atoms)) == (270, 36)
+
+
+@pytest.mark.parametrize("n_wanted", [1, 33, 70, 71, 500])
+def test_repeated_samples_are_replicas_each_in_its_own_order(n_wanted):
+    bits = torch.rand(70, 5, generator=torch.Generator().manual_seed(0)) < 0.5
+    words = repeat_samples(pack_bits(bits), 70, n_wanted)
+    got = unpack_words(words, n_wanted)
+    assert torch.equal(got[:70], bits[:n_wanted])
+    assert torch.equal(words, pack_bits(got))
+    orders = [order_replicas(70, n_wanted)[i : i + 70].tolist() for i in range(0, n_wanted, 70)]
+    assert torch.equal(got, bits[torch.tensor(list(chain.from_iterable(orders)))])
+    whole = [order for order in orders if len(order) == 70]
+    assert all(sorted(order) == list(range(70)) for order in whole)
+    assert len(set(map(tuple, whole))) == len(whole)
+
+
+def test_trees_of_a_program_answer_as_it_does():
+    train = make_activations()
+    program = approximate_model(train, layers="all", options=TreeOptions(min_leaf=10), all_kernels=True)
+    bits = torch.rand(500, 6, generator=torch.Generator().manual_seed(0)) < 0.5
+    outcome, truth = answer_columns(program, bits)
+    rows_of = program.quantiser.rows_of_layer
+    for below, layer in zip(program.layers[:-1], program.layers[1:], strict=True):
+        columns = truth[:, rows_of[below].start : rows_of[below].stop].float().numpy()
+        for atom, tree in zip(rows_of[layer], build_layer_trees(program, layer), strict=True):
+            answers = to_sklearn(tree, columns.shape[1]).predict(columns)
+            assert (answers == truth[:, atom].numpy()).all()
+    top = truth[:, rows_of[program.layers[-1]].start :].float().numpy()
+    assert (to_sklearn(build_class_tree(program), top.shape[1]).predict(top) == outcome.classes.numpy()).all()
+
+
+def test_paths_that_are_no_tree_are_refused():
+    for paths in ([((0,), 1), ((1,), 1)], [((0,), 1), ((0, 1), 0)]):
+        with pytest.raises(ValueError, match="tree"):
+            build_tree(paths, 2, 0)
+    tree = build_tree([((2, ~0), 1)], 2, 0)
+    assert sorted(body for body, values in list_leaves(tree) if values[1]) == [(2, ~0)]
+    assert tree.n_leaves == 3
+
+
+def test_forest_votes_as_scikit_learn_does():
+    bits = torch.rand(600, 12, generator=torch.Generator().manual_seed(0)) < 0.5
+    target = (bits[:, :3].sum(dim=1) + bits[:, 5]) % 3
+    trees = grow_forest(bits.numpy(), target.numpy(), n_trees=9, min_leaf=5)
+    quantiser = Quantiser(tuple(InputAtom("f", k, ">", 0.0) for k in range(12)))
+    outcome, _ = answer_columns(forest_to_program(trees, quantiser, "abc"), bits)
+    forest = to_sklearn_forest(trees, 12)
+    shares = forest.predict_proba(bits.float().numpy())
+    assert np.allclose(outcome.scores.numpy(), shares * 9, rtol=0, atol=1e-9)
+    top = np.sort(shares, axis=1)
+    clear = top[:, -1] - top[:, -2] > 1e-9
+    assert clear.mean() > 0.9
+    assert (outcome.classes.numpy() == shares.argmax(axis=1))[clear].all()
+
+
+@pytest.mark.parametrize("plan_of", ["chain", "random"])
+def test_plain_rivals_answer_as_we_do(plan_of):
+    if plan_of == "chain":
+        program = approximate_model(make_activations(), layers="all", options=TreeOptions(min_leaf=10))
+        program = replace(program, negated=(program.kernel_rules[-1].head,))
+        plan, rows = compile_program(program), None
+    else:
+        plan = make_random_case(n_rules=200, n_atoms=32, n_heads=16).plan
+        rows = range(32, 48)
+    words = make_random_words(plan.n_inputs, 3000)
+    expected = kernels.evaluate(plan, words, 3000, rows=rows)
+    packed = numpy_bits.evaluate(plan, words.numpy().view(np.uint64), 3000, rows)
+    dense_answers = DenseMasks(plan, "cpu").evaluate(unpack_words(words, 3000).float(), rows)
+    if rows is None:
+        assert (packed == expected.classes.numpy()).all()
+        assert torch.equal(dense_answers, expected.classes)
+        assert len(expected.classes.unique()) > 1
+    else:
+        assert (packed == expected.rows.numpy()).all()
+        assert torch.equal(dense_answers, unpack_words(expected.rows, 3000))
+
+
+@pytest.mark.parametrize("name", foldrm.NAMES)
+def test_foldrms_programs_answer_as_its_own_evaluator(shared, name):
+    case = make_foldrm_case(name)
+    answers = case.table.answers
+    outcome = kernels.evaluate(case.plan, case.make_words(len(answers)), len(answers))
+    assert [case.program.classes[c] if c >= 0 else None for c in outcome.classes.tolist()] == answers
+    assert len(set(answers)) > 1
+
+
+@pytest.mark.parametrize("name", foldrm.NAMES)
+def test_clingo_answers_as_foldrms_own_evaluator(shared, name):
+    case = make_foldrm_case(name)
+    text = (shared / "fixtures" / "foldrm" / f"{name}.full.lp").read_text(encoding="utf-8")
+    assert foldrm.run_clingo(foldrm.to_clingo(text, case.table, range(60)), 60) == case.table.answers[:60]
+
+
+def test_clauses_are_read():
+    clause = foldrm.parse_clause("class(X,'a') :- age(X,N0), N0>3.5, N0=<9.0, not job(X,'none'), not ab1(X). ")
+    age = [foldrm.Comparison("age", ">", 3.5), foldrm.Comparison("age", "<=", 9.0)]
+    job = foldrm.Comparison("job", "==", "none")
+    assert clause == ("a", True, ((True, age[0]), (True, age[1]), (False, job), (False, "ab1")))
+    table = foldrm.Table({"age": ["3.5", "4", "?", ""], "job": ["x", "none", "none", "x"]}, [])
+    bits = foldrm.compare_columns(table, [*age, job]).to_bools()
+    assert bits.T.int().tolist() == [[0, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0]]
+    for line in ("class(X,'a')", "class(X,'a') ab1(X).", "class(X,'a') :- age(Y).", "class(X,'a') :- ab1(X)"):
+        with pytest.raises(ValueError, match="not a"):
+            foldrm.parse_clause(line)
