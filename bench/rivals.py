@@ -30,7 +30,7 @@ ROWS = 50_000  # what rivals are timed on, where not said otherwise
 SLOW_ROWS = 10_000
 DENSE_ROWS = 2_048
 CLINGO_ROWS = 500
-FEW_TREES = 10  # of a forest, to be compiled: gcc takes seconds for each
+FEW_TREES, EVERY_TREE = 10, 4  # of a forest, of a layer: what is compiled, since gcc takes a second for a tree
 
 
 class Rival(NamedTuple):
@@ -147,8 +147,11 @@ def _list_chain_rivals(case: Case, full: bool, device: str) -> Iterator[Rival]:
             note=f"the {n_trees} trees, branches that only say false cut, in threads; float32 columns",
         )
     if device == "cpu" and find_spec("tl2cgen"):
-        parts = [(layer.trees, layer.columns) for layer in layers] + [([class_tree], top)]
-        yield from _list_compiled(parts, truth, lambda got: np.concatenate(got, axis=1))
+        step = 1 if full else EVERY_TREE
+        parts = [(layer.trees[::step], layer.columns) for layer in layers] + [([class_tree], top)]
+        chosen = np.concatenate([*(layer.answers[:, ::step] for layer in layers), classes[:, None]], axis=1)
+        share = chosen.shape[1] / n_trees
+        yield from _list_compiled(parts, chosen, lambda got: np.concatenate(got, axis=1), share)
     if find_spec("hummingbird"):
         n = ROWS if full or device == "cuda" else SLOW_ROWS
         forests = [(to_sklearn_forest(x.trees, x.columns.shape[1]), x.columns[:n]) for x in layers]
