@@ -24,8 +24,8 @@ from eric_fast.console import show_notes, show_progress, stdout
 
 PLOT = ROOT / "bench" / "results" / "chain.png"
 MIN_LEAVES = (250, 2500, 1000, 500, 100, 50)
-# Measured with scikit-learn 1.9, minimum leaf 250 (../shared/README.md). Layer -> kernel bits right from the layer
-# below, and always the commoner value
+# Measured with scikit-learn 1.9, minimum leaf 250 (../shared/README.md).
+# Layer -> kernel bits right from the layer below, and always the commoner value
 KERNELS = {
     "features.5": (0.822, 0.543),
     "features.9": (0.821, 0.553),

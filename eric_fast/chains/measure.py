@@ -22,6 +22,7 @@ from eric_fast.quantiser import Quantiser
 from eric_fast.simplify import drop_unmentioned
 from eric_fast.upward import extract_upward
 
+WAYS = (*GROWN_ON, "direct")
 N_ROUNDS = 60  # of gradient boosting, for what the bits allow
 MIN_LEAVES = (0.005, 0.001, 0.002, 0.02)
 
@@ -31,22 +32,23 @@ class ChainRow:
     """How one chain does.
 
     Attributes:
-        grown_on: one of `GROWN_ON`; from the highest layer, where nothing is predicted, both are the same program.
+        way: how it was grown: on `true` or on `predicted` bits, or `direct`: no chain, but class rules over the bits of
+            the start layer alone. From the highest layer all three are the same program.
         min_leaf: training images in a leaf at least, or a share of them.
         score: from its start layer, of the program without rules for kernels that nothing mentions.
         bits_right: layer above the start layer -> the share of the bits of all its kernels, on the images of `score`,
-            that the chain gives as the network does.
-        share_right: the same over all those layers; None from the highest layer.
+            that the chain gives as the network does; empty where there is no chain.
+        share_right: the same over all those layers, or None.
     """
 
-    grown_on: str
+    way: str
     min_leaf: int | float
     score: Score
     bits_right: Mapping[str, float]
     share_right: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        own = {"grown_on": self.grown_on, "min_leaf": self.min_leaf, **self.score.to_dict(with_confusion=False)}
+        own = {"way": self.way, "min_leaf": self.min_leaf, **self.score.to_dict(with_confusion=False)}
         return {**own, "share_right": self.share_right, "bits_right": dict(self.bits_right)}
 
 
@@ -75,7 +77,7 @@ class ChainStudy:
         min_leaves: as they were asked for; the first is the one that tables by layer show.
         n_training_images, n_images: what programs come from, and what they are scored on.
         model_accuracy: the network's own; None where no label is known.
-        rows: by minimum leaf, way to grow and start layer, in that order.
+        rows: by minimum leaf, way (`WAYS`) and start layer, in that order.
         commonest_class: the fidelity of always saying the class that is commonest in training.
         commoner_value: layer above the lowest -> the share of its bits right when each kernel always has the value that
             is commoner in training.
@@ -92,10 +94,10 @@ class ChainStudy:
     commoner_value: Mapping[str, float]
     bounds: tuple[Bound, ...] = ()
 
-    def find_row(self, grown_on: str, start: str, min_leaf: int | float | None = None) -> ChainRow:
+    def find_row(self, way: str, start: str, min_leaf: int | float | None = None) -> ChainRow:
         """The row of this chain, at the first minimum leaf by default."""
-        wanted = (grown_on, start, self.min_leaves[0] if min_leaf is None else min_leaf)
-        return next(row for row in self.rows if (row.grown_on, row.score.start_layer, row.min_leaf) == wanted)
+        wanted = (way, start, self.min_leaves[0] if min_leaf is None else min_leaf)
+        return next(row for row in self.rows if (row.way, row.score.start_layer, row.min_leaf) == wanted)
 
     def find_bound(self, layer: str) -> Bound | None:
         return next((bound for bound in self.bounds if bound.layer == layer), None)
@@ -128,7 +130,9 @@ def measure_chains(
     engine: str = "auto",
     progress: Progress = ignore_progress,
 ) -> ChainStudy:
-    """Extract a chain from each of the layers, grown on true and on predicted bits, and score each on other images.
+    """Extract a chain from each layer up, grown on true and on predicted bits, and score each on other images.
+
+    Beside them: class rules over each layer's bits without a chain, which a chain must beat to be worth its size.
 
     Args:
         train: thresholds, programs and bounds come from these images alone.
@@ -164,20 +168,21 @@ def measure_chains(
     bits, truth = quantise_activations(train, quantiser), quantise_activations(test, quantiser)
 
     rows: list[ChainRow] = []
-    n_chains = 2 * len(all_options) * len(names)
-    for leaf_options in all_options:
-        whole = extract_program(bits, quantiser, goal, train.classes, leaf_options, all_kernels=True)
-        for grown_on in GROWN_ON:
+    n_chains = len(all_options) * len(WAYS) * len(names)
+    for grow in all_options:
+        whole = extract_program(bits, quantiser, goal, train.classes, grow, all_kernels=True)
+        for way in WAYS:
             for start in names:
                 progress("chains", len(rows), n_chains)
                 program = whole.start_at(start)
-                if grown_on == "predicted":
+                if way == "predicted":
                     part = program.quantiser
-                    program = extract_upward(
-                        bits, part, goal, train.classes, leaf_options, all_kernels=True, engine=engine
-                    )
+                    program = extract_upward(bits, part, goal, train.classes, grow, all_kernels=True, engine=engine)
+                elif way == "direct":
+                    alone = Quantiser(quantiser.atoms_of_layer(start), quantiser.norm)
+                    program = extract_program(bits, alone, goal, train.classes, grow)
                 score, right, share = _score_chain(program, truth, test, engine)
-                rows.append(ChainRow(grown_on, leaf_options.min_leaf, score, right, share))
+                rows.append(ChainRow(way, grow.min_leaf, score, right, share))
     progress("chains", n_chains, n_chains)
 
     n_classes = len(train.classes)
@@ -246,3 +251,8 @@ def _count_differing(bits: BitMatrix, truth: BitMatrix) -> int:
 
 def _view(bits: BitMatrix) -> NDArray[np.uint32]:
     return bits.words.cpu().numpy().view(np.uint32)
+
+
+def name_leaf(min_leaf: int | float) -> str:
+    """`2,500` images, or `0.5 %` of them."""
+    return f"{min_leaf:,}" if isinstance(min_leaf, int) else f"{100 * min_leaf:g} %"

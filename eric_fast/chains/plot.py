@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eric_fast.chains.measure import ChainStudy
+from eric_fast.chains.measure import ChainStudy, name_leaf
 from eric_fast.errors import SettingError
 from eric_fast.output import replace_file
 
@@ -13,11 +13,18 @@ if TYPE_CHECKING:
 
 ENDINGS = (".png", ".svg")
 # Okabe and Ito's colours, told apart by every kind of eye; each line has a marker of its own too.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666"
+# Way -> line, marker, colour, and what the legend says
+LINES = {
+    "predicted": ("-", "o", ORANGE, "chain grown on predicted bits (solid)"),
+    "true": ("--", "s", BLUE, "chain grown on true bits (dashed)"),
+    "direct": ("-.", "D", PURPLE, "no chain: class rules on these bits"),
+}
 MOST_LAYERS = 8  # lines by layer that one panel has room for
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
+    "axes.titlesize": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -59,10 +66,11 @@ def draw_chains(study: ChainStudy) -> "Figure":
     """Two panels: fidelity by start layer at the first minimum leaf; fidelity against literals over all of them."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.6, 4.0), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
+    figure = Figure(figsize=(9.6, 4.6), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.15, 1))
     _draw_layers(left, study)
     _draw_sizes(right, study)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
@@ -72,17 +80,16 @@ def _draw_layers(axes: "Axes", study: ChainStudy) -> None:
         allowed = [bound.fidelity for bound in study.bounds]
         label = f"what the bits allow (boosting, {study.bounds[0].n_rounds} rounds)"
         axes.plot(places, allowed, color=GREEN, linestyle=":", marker="^", label=label)
-    for way, colour, style, marker in (("predicted", ORANGE, "-", "o"), ("true", BLUE, "--", "s")):
+    for way, (style, marker, colour, label) in LINES.items():
         fidelity = [study.find_row(way, layer).score.fidelity for layer in study.layers]
-        axes.plot(places, fidelity, color=colour, linestyle=style, marker=marker, label=f"rules, grown on {way} bits")
+        axes.plot(places, fidelity, color=colour, linestyle=style, marker=marker, markersize=5, label=label)
     axes.axhline(study.commonest_class, color=GREY, linewidth=1, label="always the commonest class")
-    crowded = sum(map(len, study.layers)) > 60
-    axes.set_xticks(places, study.layers, rotation=40 if crowded else 0, ha="right" if crowded else "center")
+    crowded = sum(map(len, study.layers)) > 48
+    axes.set_xticks(places, study.layers, rotation=35 if crowded else 0, ha="right" if crowded else "center")
     axes.set_ylim(0, 1)
-    axes.set_xlabel("start layer (its bits are given)")
-    axes.set_ylabel("fidelity (share of test images)")
-    axes.legend(loc="upper left")
-    axes.set_title(f"minimum leaf {study.min_leaves[0]:,}", fontsize="medium")
+    axes.set_xlabel("start layer, whose bits are given")
+    axes.set_ylabel(f"fidelity (share of {study.n_images:,} images)")
+    axes.set_title(f"minimum leaf {name_leaf(study.min_leaves[0])}")
 
 
 def _draw_sizes(axes: "Axes", study: ChainStudy) -> None:
@@ -90,15 +97,18 @@ def _draw_sizes(axes: "Axes", study: ChainStudy) -> None:
 
     shown = _spread(study.layers, MOST_LAYERS)
     for i, layer in enumerate(shown):
-        colour = colormaps["viridis"](0.92 * i / max(1, len(shown) - 1))
-        for way, style, marker in (("true", "--", "s"), ("predicted", "-", "o")):
+        colour = colormaps["viridis"](0.9 * i / max(1, len(shown) - 1))
+        for way in ("true", "predicted"):
+            style, marker, _, _ = LINES[way]
             scores = [study.find_row(way, layer, min_leaf).score for min_leaf in study.order_leaves()]
             label = layer if way == "predicted" else None
             sizes, fidelity = [score.n_literals for score in scores], [score.fidelity for score in scores]
-            axes.plot(sizes, fidelity, color=colour, linestyle=style, marker=marker, markersize=4, label=label)
+            axes.plot(sizes, fidelity, color=colour, linestyle=style, marker=marker, markersize=3.5, label=label)
     axes.set_xscale("log")
-    axes.set_xlabel("literals in the program (minimum leaf from large to small)")
-    axes.legend(title="start layer", loc="upper left", bbox_to_anchor=(1, 1), reverse=True)
+    axes.set_xlabel("literals in the program")
+    largest, *_, smallest = [*study.order_leaves(), study.order_leaves()[-1]]
+    axes.set_title(f"minimum leaf {name_leaf(largest)} (left end) to {name_leaf(smallest)} (right end)")
+    axes.legend(title="start layer", loc="center left", bbox_to_anchor=(1, 0.5), reverse=True)
 
 
 def _spread(layers: tuple[str, ...], most: int) -> list[str]:

@@ -3,7 +3,7 @@
 from rich.table import Table
 from rich.text import Text
 
-from eric_fast.chains.measure import ChainStudy
+from eric_fast.chains.measure import ChainStudy, name_leaf
 from eric_fast.report import format_share
 
 NONE = "-"
@@ -18,16 +18,17 @@ def tabulate_fidelity(study: ChainStudy) -> Table:
         *_both("accuracy"),
         "coverage",
     ]
-    title = f"by start layer, minimum leaf {_name_leaf(study.min_leaves[0])}"
+    title = f"by start layer, minimum leaf {name_leaf(study.min_leaves[0])}"
     table = _start_table(f"{title}; always the commonest class: fidelity {study.commonest_class:.3f}", columns)
     for layer in study.layers:
-        true, predicted = (study.find_row(way, layer).score for way in ("true", "predicted"))
+        true, predicted, direct = (study.find_row(way, layer).score for way in ("true", "predicted", "direct"))
         bound = study.find_bound(layer)
         table.add_row(
             Text(layer),
             f"{true.fidelity:.3f}",
             f"{predicted.fidelity:.3f}",
             f"{predicted.fidelity - true.fidelity:+.3f}" if layer != study.layers[-1] else NONE,
+            f"{direct.fidelity:.3f}",
             *([f"{bound.fidelity:.3f}"] if bound else []),
             _short(true.accuracy),
             _short(predicted.accuracy),
@@ -40,7 +41,7 @@ def tabulate_kernels(study: ChainStudy) -> Table:
     """A row for each layer above the lowest: the share of its bits right, from the one below and from the lowest."""
     lowest = study.layers[0]
     columns = ["commoner\nvalue", "from the layer\nbelow, true bits", *(f"from {lowest},\n{way}" for way in _WAYS)]
-    table = _start_table(f"kernel bits right, minimum leaf {_name_leaf(study.min_leaves[0])}", columns, "layer")
+    table = _start_table(f"kernel bits right, minimum leaf {name_leaf(study.min_leaves[0])}", columns, "layer")
     for below, layer in zip(study.layers, study.layers[1:], strict=False):
         shares = [
             study.commoner_value[layer],
@@ -54,7 +55,7 @@ def tabulate_kernels(study: ChainStudy) -> Table:
 def tabulate_sizes(study: ChainStudy) -> Table:
     """A row for each start layer: all kernel bits right above it, rules and literals, at the first minimum leaf."""
     columns = [*_both("bits right"), *_both("rules"), *_both("literals")]
-    table = _start_table(f"by start layer, minimum leaf {_name_leaf(study.min_leaves[0])}", columns)
+    table = _start_table(f"by start layer, minimum leaf {name_leaf(study.min_leaves[0])}", columns)
     for layer in study.layers:
         rows = [study.find_row(way, layer) for way in ("true", "predicted")]
         table.add_row(
@@ -76,7 +77,7 @@ def tabulate_sweep(study: ChainStudy) -> Table:
             rows = [study.find_row(way, layer, min_leaf) for way in ("true", "predicted")]
             table.add_row(
                 Text(layer if number == 1 else ""),
-                _name_leaf(min_leaf),
+                name_leaf(min_leaf),
                 *(f"{row.score.fidelity:.3f}" for row in rows),
                 *(NONE if row.share_right is None else f"{row.share_right:.3f}" for row in rows),
                 *(f"{row.score.n_literals:,}" for row in rows),
@@ -98,10 +99,6 @@ def _start_table(title: str, columns: list[str], first: str = "start layer") -> 
     for name in columns:
         table.add_column(Text(name), justify="right")
     return table
-
-
-def _name_leaf(min_leaf: int | float) -> str:
-    return f"{min_leaf:,}" if isinstance(min_leaf, int) else f"{min_leaf:g}"
 
 
 def _short(share: float | None) -> str:
