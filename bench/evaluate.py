@@ -163,7 +163,7 @@ def _time_packing(case: Case) -> Row:
     norms = torch.rand(n, n_atoms, generator=torch.Generator().manual_seed(0))
     constants = torch.full((n_atoms,), 0.5)
     operators = torch.full((n_atoms,), GREATER, dtype=torch.int8)
-    timing = time_runs(lambda: kernels.pack(norms, constants, operators))
+    timing = time_runs(lambda: kernels.pack_columns(norms, None, constants, operators))
     return {
         "case": case.name,
         "n_samples": n,
