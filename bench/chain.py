@@ -11,15 +11,7 @@ from rich.table import Table
 
 from bench.harness import ROOT, describe_machine
 from bench.tables import CHAIN, capture_cifar
-from eric_fast.chains import (
-    ChainStudy,
-    measure_chains,
-    save_plot,
-    tabulate_fidelity,
-    tabulate_kernels,
-    tabulate_sizes,
-    tabulate_sweep,
-)
+from eric_fast.chains import ChainStudy, list_tables, measure_chains, save_plot
 from eric_fast.console import show_notes, show_progress, stdout
 
 PLOT = ROOT / "bench" / "results" / "chain.png"
@@ -52,8 +44,8 @@ def run_case(full: bool = False) -> dict[str, Any]:
         started = time.perf_counter()
         study = measure_chains(train, test, min_leaves=MIN_LEAVES, with_bounds=True, progress=progress)
         seconds = time.perf_counter() - started
-    for tabulate in (tabulate_fidelity, tabulate_sizes, tabulate_kernels, tabulate_sweep):
-        stdout.print(tabulate(study))
+    for table in list_tables(study):
+        stdout.print(table)
     reference = list(_compare_reference(study))
     _print_reference(reference)
     save_plot(study, PLOT, force=True)

@@ -4,6 +4,7 @@ __all__ = [
     "Activations",
     "BitMatrix",
     "CaptureSettings",
+    "ChainStudy",
     "ClassRule",
     "EricClassifier",
     "EricError",
@@ -27,6 +28,7 @@ __all__ = [
     "load_activations",
     "load_model",
     "load_program",
+    "measure_chains",
     "open_data",
     "parse_program",
     "predict_activations",
@@ -49,6 +51,7 @@ from .capture import (
     save_activations,
     wrap_model,
 )
+from .chains import ChainStudy, measure_chains
 from .compile import compile_program
 from .errors import EricError
 from .estimator import EricClassifier

@@ -21,7 +21,7 @@ LINES = {
     "direct": ("-.", "D", PURPLE, "no chain: class rules on these bits"),
 }
 MOST_LAYERS = 8  # lines by layer that one panel has room for
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 9,
@@ -57,7 +57,7 @@ def save_plot(study: ChainStudy, path: Path, *, force: bool = False) -> None:
     from matplotlib import rc_context
 
     kind = path.suffix.lower()[1:]
-    metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
+    metadata: Any = {"Date": None} if kind == "svg" else {"Software": None}  # nothing that changes with time or version
     with replace_file(path, force=force) as part, rc_context(STYLE):
         draw_chains(study).savefig(part, format=kind, dpi=200, metadata=metadata)
 

@@ -9,11 +9,17 @@ from eric_fast.report import format_share
 NONE = "-"
 
 
+def list_tables(study: ChainStudy) -> list[Table]:
+    """All of them, in the order in which they are read."""
+    return [tabulate(study) for tabulate in (tabulate_fidelity, tabulate_sizes, tabulate_kernels, tabulate_sweep)]
+
+
 def tabulate_fidelity(study: ChainStudy) -> Table:
     """A row for each start layer: fidelity and accuracy at the first minimum leaf, beside what the bits allow."""
     columns = [
         *_both("fidelity"),
-        "regained",
+        "re-\ngained",
+        "no\nchain",
         *(["bits\nallow"] if study.bounds else []),
         *_both("accuracy"),
         "coverage",

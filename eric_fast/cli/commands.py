@@ -8,11 +8,13 @@ from typing import Annotated
 
 import typer
 
+from eric_fast.cli.chain import chain
 from eric_fast.cli.inputs import check_paths, find_activations, own_name, split_commas
 from eric_fast.cli.options import (
     DATA_HELP,
     MODEL_HELP,
     BatchSize,
+    Criterion,
     Device,
     Dtype,
     Engine,
@@ -24,6 +26,8 @@ from eric_fast.cli.options import (
     ProgramFile,
     SkipBad,
     Start,
+    Target,
+    Threshold,
     Weights,
     Workers,
 )
@@ -176,11 +180,8 @@ def extract(
             "rules alone."
         ),
     ] = None,
-    threshold: Annotated[
-        str,
-        typer.Option(help="mean, '0.6*mean+0.7*std', quantile:0.75, a number, or split (tells classes apart)."),
-    ] = "mean",
-    criterion: Annotated[str, typer.Option(help="entropy or gini.")] = "entropy",
+    threshold: Threshold = "mean",
+    criterion: Criterion = "entropy",
     max_depth: Annotated[int | None, typer.Option(help="Literals in a rule at most.")] = None,
     min_leaf: Annotated[str, typer.Option(help="Images a rule covers at least: a number, or a share of all.")] = "0.01",
     max_rules: Annotated[int | None, typer.Option(help="Leaves of each tree at most, the best first.")] = None,
@@ -188,7 +189,11 @@ def extract(
         str, typer.Option(help="Images in a node that is split at least: a number, or a share.")
     ] = "2",
     min_gain: Annotated[float, typer.Option(help="What a split must lower the impurity by at least.")] = 0.0,
-    target: Annotated[str, typer.Option(help="model (what it predicts: fidelity) or label.")] = "model",
+    target: Target = "model",
+    grown_on: Annotated[
+        str,
+        typer.Option(help="What each layer's rules learn from: true bits, or those predicted by the rules below."),
+    ] = "true",
     all_kernels: Annotated[
         bool, typer.Option("--all-kernels", help="Rules for kernels that no rule mentions too.")
     ] = False,
@@ -229,6 +234,7 @@ def extract(
             threshold=threshold,
             target=target,
             options=options,
+            grown_on=grown_on,
             all_kernels=all_kernels,
             simplify=simplify,
             max_loss=max_loss,
@@ -312,6 +318,9 @@ def evaluate(
     else:
         for line in describe_disagreements(program, score):
             stdout.print(line, markup=False)
+
+
+app.command()(chain)
 
 
 @app.command()

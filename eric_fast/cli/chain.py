@@ -1,0 +1,82 @@
+"""`eric-fast chain`: what starting lower costs, as tables, JSON and a picture."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eric_fast.cli.inputs import check_paths, split_commas
+from eric_fast.cli.options import Criterion, Force, Json, Target, Threshold
+from eric_fast.console import show_progress, stdout
+from eric_fast.errors import SettingError
+from eric_fast.output import write_json
+
+
+def chain(
+    train: Annotated[Path, typer.Argument(metavar="TRAIN", help="The capture that programs are extracted from.")],
+    test: Annotated[Path, typer.Argument(metavar="TEST", help="The capture that they are scored on.")],
+    layers: Annotated[
+        list[str] | None,
+        typer.Option(help="The layers, two or more: all (the default), names or shell patterns, several with commas."),
+    ] = None,
+    min_leaf: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Images a rule covers at least, several with commas: numbers, or shares of all. The first is the one "
+            "that the tables by layer show. By default 0.005,0.001,0.002,0.02."
+        ),
+    ] = None,
+    threshold: Threshold = "mean",
+    criterion: Criterion = "entropy",
+    target: Target = "model",
+    bound: Annotated[
+        bool,
+        typer.Option("--bound", help="Show what the bits allow too: gradient boosting from them. Slow: minutes."),
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw it: a file that ends in .png or .svg.")
+    ] = None,
+    json: Json = None,
+    force: Force = False,
+) -> None:
+    """Extract a chain from each layer up, on true and on predicted bits, and show what each further layer costs.
+
+    Grown on true bits, every layer's rules learn from what the network gives the layer below; on predicted bits, from
+    what the rules below answer, errors included. Without a chain, class rules stand over the start layer alone.
+    """
+    check_paths([json, plot], [train, test], force=force)
+    if train.resolve() == test.resolve():
+        raise SettingError(f"{train} is given twice: score programs on images that they weren't extracted from")
+    from eric_fast.capture import load_activations
+    from eric_fast.chains import MIN_LEAVES, check_plot, list_tables, measure_chains, save_plot
+    from eric_fast.extract import TreeOptions, parse_min_leaf
+
+    if plot is not None:
+        check_plot(plot)
+    options = TreeOptions(criterion)
+    min_leaves = MIN_LEAVES if min_leaf is None else [parse_min_leaf(text) for text in split_commas(min_leaf) or []]
+
+    with show_progress() as progress:
+        study = measure_chains(
+            load_activations(train),
+            load_activations(test),
+            layers=split_commas(layers) or "all",
+            threshold=threshold,
+            target=target,
+            options=options,
+            min_leaves=min_leaves,
+            with_bounds=bound,
+            progress=progress,
+        )
+    if json is not None:
+        write_json(study.to_dict(), json, force=force)
+    if plot is not None:
+        save_plot(study, plot, force=force)
+    accuracy = "unknown, as labels are" if study.model_accuracy is None else f"{study.model_accuracy:.4f}"
+    stdout.print(
+        f"{study.n_images:,} images, programs from {study.n_training_images:,} others; model accuracy {accuracy}"
+    )
+    for table in list_tables(study):
+        stdout.print(table)
+    if plot is not None:
+        stdout.print(f"wrote {plot}", markup=False)
