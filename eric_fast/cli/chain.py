@@ -49,12 +49,14 @@ def chain(
         raise SettingError(f"{train} is given twice: score programs on images that they weren't extracted from")
     from eric_fast.capture import load_activations
     from eric_fast.chains import MIN_LEAVES, check_plot, list_tables, measure_chains, save_plot
-    from eric_fast.extract import TreeOptions, parse_min_leaf
+    from eric_fast.extract import TreeOptions, parse_count
 
     if plot is not None:
         check_plot(plot)
     options = TreeOptions(criterion)
-    min_leaves = MIN_LEAVES if min_leaf is None else [parse_min_leaf(text) for text in split_commas(min_leaf) or []]
+    min_leaves = (
+        MIN_LEAVES if min_leaf is None else [parse_count("min leaf", text) for text in split_commas(min_leaf) or []]
+    )
 
     with show_progress() as progress:
         study = measure_chains(
