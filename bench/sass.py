@@ -8,6 +8,7 @@ threads) and takes about 16.5 bytes a clock from memory, so 4 times the bytes of
 import os
 import re
 import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -17,10 +18,11 @@ from typing import Any
 
 from rich.table import Table
 
-from bench.harness import describe_machine
+from bench.harness import ROOT, describe_machine
 from eric_fast.console import stdout
 
 ARCHITECTURE = 90
+SCRIPTS = ("read_sass", "read_count_sass")  # the evaluator, and counting
 ISSUES_PER_CLOCK, BYTES_PER_CLOCK = 4, 16.5  # of one multiprocessor: warps' instructions; 4.3 TB/s of memory
 
 
@@ -81,7 +83,16 @@ def run_case(full: bool = False) -> dict[str, Any]:
         table.add_row(reading.name, *map(str, numbers))
     stdout.print(table)
     stdout.print(f"bytes/clock: a multiprocessor's ceiling by issue alone; its share of memory is {BYTES_PER_CLOCK}")
-    return {"machine": describe_machine(), "readings": [reading.to_dict() for reading in readings]}
+    others = [line for script in SCRIPTS for line in _run_script(script)]
+    for line in others:
+        stdout.print(line, markup=False)
+    return {"machine": describe_machine(), "readings": [reading.to_dict() for reading in readings], "others": others}
+
+
+def _run_script(name: str) -> list[str]:
+    """What a script of the tests prints, which read other kernels' SASS in other ways."""
+    done = subprocess.run([sys.executable, "-m", f"tests.{name}"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
 
 
 def read_variant(variant: Variant) -> Reading:
