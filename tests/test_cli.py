@@ -54,10 +54,11 @@ def test_capture_extract_evaluate_predict_show(made, eric, tmp_path):
     assert "\n3  if  " in out
     assert "confidence" in out
     assert out.count("\n    rule ") == 1
-    kernel = program.atoms[program.kernel_rules[0].head].name
+    head = program.kernel_rules[0].head
+    kernel = program.atoms[head].name
     code, out, _ = eric("show", made / "p.lp", "--kernel", kernel)
     assert code == 0
-    assert f"\n{kernel}  if  " in out
+    assert f"\n{'not ' if head in program.negated else ''}{kernel}  if  " in out
 
 
 def test_help_is_quick_and_loads_no_torch():
