@@ -73,7 +73,7 @@ def draw_growth(rows: list[dict[str, Any]], path: Path) -> None:
         panel.errorbar(values, seconds, yerr=spread, marker="o", capsize=3, label="median, fastest and slowest")
         panel.set(xscale="log", yscale="log", xlabel=axis, title=_say_what_is_held(axis))
         panel.grid(visible=True, which="major", alpha=0.3)
-    panel.legend()
+    figure.axes[0].legend()
     figure.axes[0].set_ylabel("seconds")
     figure.savefig(path, dpi=120)
 

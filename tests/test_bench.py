@@ -1,6 +1,6 @@
 """The programs that benchmarks time are what they say, on small sizes."""
 
-from dataclasses import replace
+import random
 from itertools import chain
 
 import numpy as np
@@ -28,6 +28,7 @@ from eric_fast.pipeline import approximate_model
 from eric_fast.program import sort_topologically
 from eric_fast.quantiser import InputAtom, Quantiser
 from tests.activations import make_activations
+from tests.make_programs import make_program
 
 
 def answer_columns(program, bits):
@@ -112,26 +113,35 @@ def test_forest_votes_as_scikit_learn_does():
     assert (outcome.classes.numpy() == shares.argmax(axis=1))[clear].all()
 
 
-@pytest.mark.parametrize("plan_of", ["chain", "random"])
-def test_plain_rivals_answer_as_we_do(plan_of):
-    if plan_of == "chain":
-        program = approximate_model(make_activations(), layers="all", options=TreeOptions(min_leaf=10))
-        program = replace(program, negated=(program.kernel_rules[-1].head,))
-        plan, rows = compile_program(program), None
-    else:
-        plan = make_random_case(n_rules=200, n_atoms=32, n_heads=16).plan
-        rows = range(32, 48)
+def answer_plainly(plan, words, n_samples, rows):
+    packed = numpy_bits.evaluate(plan, words.numpy().view(np.uint64), n_samples, rows)
+    return packed, DenseMasks(plan, "cpu").evaluate(unpack_words(words, n_samples).float(), rows)
+
+
+def test_plain_rivals_write_the_rows_that_we_write():
+    plan, rows = make_random_case(n_rules=200, n_atoms=32, n_heads=16).plan, range(32, 48)
     words = make_random_words(plan.n_inputs, 3000)
-    expected = kernels.evaluate(plan, words, 3000, rows=rows)
-    packed = numpy_bits.evaluate(plan, words.numpy().view(np.uint64), 3000, rows)
-    dense_answers = DenseMasks(plan, "cpu").evaluate(unpack_words(words, 3000).float(), rows)
-    if rows is None:
-        assert (packed == expected.classes.numpy()).all()
-        assert torch.equal(dense_answers, expected.classes)
-        assert len(expected.classes.unique()) > 1
-    else:
-        assert (packed == expected.rows.numpy()).all()
-        assert torch.equal(dense_answers, unpack_words(expected.rows, 3000))
+    expected = kernels.evaluate(plan, words, 3000, rows=rows).rows
+    packed, dense = answer_plainly(plan, words, 3000, rows)
+    assert (packed == expected.numpy()).all()
+    assert torch.equal(dense, unpack_words(expected, 3000))
+
+
+def test_plain_rivals_decide_as_we_do():
+    """Programs with rules that overlap, negated heads, defaults and several layers."""
+    n_tried = 0
+    for seed in range(300):
+        program = make_program(random.Random(seed).randint)
+        if program.decision != "first" or not program.class_rules or not program.layers:
+            continue
+        plan = compile_program(program)
+        words = make_random_words(plan.n_inputs, 100)
+        expected = kernels.evaluate(plan, words, 100, engine="reference").classes
+        packed, dense = answer_plainly(plan, words, 100, None)
+        assert (packed == expected.numpy()).all(), seed
+        assert torch.equal(dense, expected), seed
+        n_tried += 1
+    assert n_tried > 50
 
 
 @pytest.mark.parametrize("name", foldrm.NAMES)
