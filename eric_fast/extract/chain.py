@@ -181,9 +181,9 @@ def grow_layer(
         bodies = [leaf.body for leaf in grown if leaf.answer]
         sizes_grown.append((len(bodies), sum(map(len, bodies))))
         sides = [[leaf for leaf in leaves if leaf.answer == answer] for answer in (1, 0)]
-        sizes = [(sum(len(leaf.body) for leaf in side), len(side)) for side in sides]
+        n_literals = [sum(len(leaf.body) for leaf in side) for side in sides]
         side = sides[0]
-        if simplify and sizes[1] < sizes[0]:
+        if simplify and n_literals[1] < n_literals[0]:
             side = sides[1]
             negated.append(head)
         rules += [Rule(head, _shift(leaf.body, first_input), leaf.covered, leaf.correct) for leaf in side]
