@@ -133,12 +133,14 @@ def make_cifar_case(train: Activations, progress: Progress) -> Case:
 
 
 def load_cifar_program(train: Activations, progress: Progress) -> Program:
-    """Extracted once (minimum leaf 250) and kept in .cache/bench/."""
-    path = CACHE / "bench" / "cifar10_vgg.lp"
+    """As grown (minimum leaf 250), extracted once and kept in .cache/bench/."""
+    path = CACHE / "bench" / "cifar10_vgg_as_grown.lp"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         options = TreeOptions(min_leaf=250)
-        program = approximate_model(train, layers="all", options=options, all_kernels=True, progress=progress)
+        program = approximate_model(
+            train, layers="all", options=options, all_kernels=True, simplify=False, progress=progress
+        )
         save_program(program, path)
     return load_program(path)
 

@@ -6,8 +6,10 @@ import numpy as np
 from numba import njit
 
 from eric_fast.kernels.vectors import (
+    SUM_COLUMNS,
     VECTOR_BYTES,
     VECTOR_WORDS,
+    add_eight,
     both,
     count_ones,
     either,
@@ -34,13 +36,16 @@ def run_blocks(first_block: Any, last_block: Any, inputs: Any, scratch: Any, cod
     classes, rules, scores, wanted_rows, rows, counts, truths, confusion, n_samples = out
     base_address, input_address = np.uint64(scratch.ctypes.data), np.uint64(inputs.ctypes.data)
     n_classes = len(base)
+    n_columns = -(-n_classes // SUM_COLUMNS) * SUM_COLUMNS
+    start = np.zeros(n_columns, np.float64)
+    start[:n_classes] = base
     undecided = np.empty(VECTOR_WORDS, np.uint64)  # samples on which no class rule has fired
     block_classes = np.empty(BLOCK_SAMPLES, np.int32)
     block_rules = np.empty(BLOCK_SAMPLES, np.int32)
-    sums = np.empty((BLOCK_SAMPLES if votes else 0, n_classes), np.float64)
+    sums = np.empty((BLOCK_SAMPLES if votes else 0, n_columns), np.float64)
     most = np.empty((BLOCK_SAMPLES if votes and len(rules) else 0, n_classes), np.float64)
     most_rules = np.empty(most.shape, np.int32)
-    adds = np.zeros(n_classes, np.float64)
+    adds = np.zeros(n_columns, np.float64)
     scratch[:VECTOR_WORDS] = np.uint64(0)
     scratch[VECTOR_WORDS : 2 * VECTOR_WORDS] = ONES
     for block in range(first_block, last_block):
@@ -59,7 +64,7 @@ def run_blocks(first_block: Any, last_block: Any, inputs: Any, scratch: Any, cod
             block_classes[:] = default
             block_rules[:] = -1
             for s in range(len(sums)):
-                sums[s] = base
+                sums[s] = start
             most[:] = -np.inf
         for section in range(len(sections)):
             first_rule, last_rule = sections[section, 4], sections[section, 5]
@@ -80,7 +85,7 @@ def run_blocks(first_block: Any, last_block: Any, inputs: Any, scratch: Any, cod
         if votes and decides:
             for s in range(n):
                 if not undecided[s >> 6] >> np.uint64(s & 63) & np.uint64(1):
-                    block_classes[s] = np.argmax(sums[s])
+                    block_classes[s] = np.argmax(sums[s, :n_classes])
                     if len(most):
                         block_rules[s] = most_rules[s, block_classes[s]]
         if len(classes):
@@ -88,7 +93,7 @@ def run_blocks(first_block: Any, last_block: Any, inputs: Any, scratch: Any, cod
         if len(rules):
             rules[sample : sample + n] = block_rules[:n]
         if len(scores) and votes:
-            scores[sample : sample + n] = sums[:n]
+            scores[sample : sample + n] = sums[:n, :n_classes]
         for t in range(len(truths)):
             for s in range(n):
                 truth, answer = truths[t, sample + s], block_classes[s]
@@ -170,9 +175,11 @@ def _vote(
     most_rules: Any,
 ) -> None:
     """Add a rule's weights where it fires, and remember of each output the rule that adds most, the first of equals."""
-    if len(most):
-        for v in range(len(outputs)):
-            adds[outputs[v]] = weights[v]
+    n_classes, n_columns = most.shape[1], len(adds)
+    is_dense = 2 * len(outputs) > n_classes
+    for v in range(len(outputs)):
+        adds[outputs[v]] = weights[v]
+    sums_address, adds_address = np.uint64(sums.ctypes.data), np.uint64(adds.ctypes.data)
     for w in range((n + 63) >> 6):
         bits = fired[w]
         if n - 64 * w < 64:
@@ -181,16 +188,20 @@ def _vote(
         while bits:
             s = 64 * w + find_lowest(bits)
             bits &= bits - np.uint64(1)
-            for v in range(len(outputs)):
-                sums[s, outputs[v]] += weights[v]
+            if is_dense:
+                row = sums_address + np.uint64(8 * s * n_columns)
+                for c in range(0, n_columns, SUM_COLUMNS):
+                    add_eight(row + np.uint64(8 * c), adds_address + np.uint64(8 * c))
+            else:
+                for v in range(len(outputs)):
+                    sums[s, outputs[v]] += weights[v]
             if len(most):
-                for c in range(len(adds)):
+                for c in range(n_classes):
                     if adds[c] > most[s, c]:
                         most[s, c] = adds[c]
                         most_rules[s, c] = rule
-    if len(most):
-        for v in range(len(outputs)):
-            adds[outputs[v]] = 0.0
+    for v in range(len(outputs)):
+        adds[outputs[v]] = 0.0
 
 
 @njit(nogil=True, cache=True)
