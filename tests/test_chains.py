@@ -1,17 +1,20 @@
 """Chains on true and on predicted bits, and their measurement."""
 
+import io
 import json
 from dataclasses import replace
 
 import pytest
 import torch
+from rich.console import Console
+from threadpoolctl import threadpool_limits
 
 from eric_fast.bits import BitMatrix
 from eric_fast.chains import draw_chains, list_tables, measure_chains, save_plot
 from eric_fast.errors import CaptureError, OutputError, SettingError
 from eric_fast.extract import TreeOptions, extract_program, grow_trees, list_leaves
 from eric_fast.pipeline import approximate_model, evaluate_chains, evaluate_program, predict_bits
-from eric_fast.program import Program, Rule, atom_of
+from eric_fast.program import ClassRule, Program, Rule, atom_of
 from eric_fast.quantise import fit_quantiser, quantise_activations
 from eric_fast.quantiser import InputAtom, Quantiser
 from eric_fast.simplify import drop_unmentioned, find_mentioned
@@ -117,8 +120,6 @@ def test_what_is_mentioned_is_followed_through_rules():
     rules = (Rule(2, (0,)), Rule(3, (1,)), Rule(4, (~2,)), Rule(5, (3,)))
     program = Program(Quantiser(atoms), ("a",), (), rules, negated=(3, 4))
     assert find_mentioned(program) == set()
-    from eric_fast.program import ClassRule
-
     program = replace(program, class_rules=(ClassRule(0, (~4,)),))
     assert find_mentioned(program) == {4, 2, 0}
     assert drop_unmentioned(program) == replace(program, kernel_rules=(rules[0], rules[2]), negated=(4,))
@@ -174,7 +175,10 @@ def test_captures_that_do_not_belong_together_are_refused():
 
 @pytest.fixture(scope="module")
 def study():
-    return measure_chains(make_activations(600), make_activations(300, seed=1), min_leaves=[10, 60], with_bounds=True)
+    with threadpool_limits(1):  # boosting on so few images: its threads would wait for each other
+        return measure_chains(
+            make_activations(600), make_activations(300, seed=1), min_leaves=[10, 60], with_bounds=True
+        )
 
 
 def test_rows_are_what_the_programs_score(study):
@@ -251,12 +255,10 @@ def test_growing_on_predicted_bits_regains_fidelity():
 
 
 def test_tables_have_a_cell_for_each_column_and_fit(study):
-    from rich.console import Console
-
     for table in list_tables(study):
         assert all(str(column.header) for column in table.columns)
         assert len({len(list(column.cells)) for column in table.columns}) == 1
-        console = Console(width=200, record=True, file=open("/dev/null", "w"))
+        console = Console(width=200, record=True, file=io.StringIO())
         console.print(table)
         assert max(map(len, console.export_text().splitlines())) <= 100
 
@@ -299,7 +301,8 @@ def test_a_picture_is_the_same_file_each_time(study, tmp_path, ending):
 
 def test_chain_prints_writes_and_draws(made, eric, tmp_path):
     arguments = ["chain", made / "train", made / "test", "--target", "label", "--min-leaf", "20,60"]
-    code, out, err = eric(*arguments, "--bound", "--json", tmp_path / "c.json", "--plot", tmp_path / "c.svg")
+    with threadpool_limits(1):
+        code, out, err = eric(*arguments, "--bound", "--json", tmp_path / "c.json", "--plot", tmp_path / "c.svg")
     assert code == 0, err
     assert "450 images, programs from 600 others" in out
     assert max(map(len, out.splitlines())) <= 100
