@@ -220,15 +220,19 @@ def test_bits_right_are_counted_by_hand(study):
 
 
 def test_floors_come_from_the_training_images():
+    """On images that are all unlike most of training they are nothing; from those images they would be everything."""
     train, test = make_activations(600), make_activations(300, seed=1)
-    low = {layer: norms.clone() for layer, norms in test.norms.items()}
-    low["f1"] = low["f1"] * 0  # all bits false, where training has both
-    rare = replace(test, norms=low, predictions=torch.full((300,), 2))
-    study = measure_chains(train, rare, min_leaves=[100])
-    bits = quantise_activations(train, fit_quantiser(train), ["f1"]).to_bools()
-    assert study.commoner_value["f1"] == pytest.approx((bits.double().mean(dim=0) < 0.5).double().mean().item())
+    mostly = quantise_activations(train, fit_quantiser(train), ["f1"]).to_bools().double().mean(dim=0) >= 0.5
+    unlike = torch.where(mostly, 0.0, 1e6).float().expand(300, -1).contiguous()
+    commonest = train.predictions.bincount().argmax()
+    rare = torch.full((300,), (commonest.item() + 1) % 3)
+    study = measure_chains(train, replace(test, norms={**test.norms, "f1": unlike}, predictions=rare), min_leaves=[100])
     assert list(study.commoner_value) == ["f1", "f2"]
-    assert study.commonest_class == (1.0 if train.predictions.bincount().argmax() == 2 else 0.0)
+    assert study.commoner_value["f1"] == 0
+    assert 0.5 < study.commoner_value["f2"] < 1
+    assert study.commonest_class == 0
+    same = replace(test, predictions=torch.full((300,), commonest.item()))
+    assert measure_chains(train, same, min_leaves=[100]).commonest_class == 1
 
 
 def test_what_the_bits_allow_is_boosting_on_each_layer(study):
