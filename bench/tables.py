@@ -14,7 +14,7 @@ from eric_fast.activations import Activations
 from eric_fast.capture import capture_activations, is_capture, load_activations, load_model, open_data, save_activations
 from eric_fast.console import show_notes, show_progress, stdout
 from eric_fast.evaluate import Score
-from eric_fast.extract import TreeOptions
+from eric_fast.extract import GROWN_RULES, TreeOptions
 from eric_fast.pipeline import approximate_model, evaluate_chains, evaluate_program
 from eric_fast.progress import Progress
 
@@ -88,6 +88,7 @@ def _score_class_tree(train: Activations, test: Activations, threshold: str, min
         "min_leaf": min_leaf,
         "n_rules": score.n_rules,
         "n_literals": score.n_literals,
+        "n_rules_as_grown": int(dict(program.settings)[GROWN_RULES]),
         "fidelity": score.fidelity,
         "accuracy": score.accuracy,
         "seconds": seconds,
@@ -101,14 +102,15 @@ def _print_class_trees(rows: list[dict[str, Any]]) -> None:
         title_justify="left",
     )
     table.add_column("threshold")
-    for name in ("minimum leaf", "rules", "fidelity", "accuracy", "seconds"):
+    for name in ("minimum leaf", "rules", "as grown", "fidelity", "accuracy", "seconds"):
         table.add_column(name, justify="right")
     for row in rows:
         known = row["reference"]
         table.add_row(
             row["threshold"],
             str(row["min_leaf"]),
-            f"{row['n_rules']} ({known['n_rules']})",
+            str(row["n_rules"]),
+            f"{row['n_rules_as_grown']} ({known['n_rules']})",
             f"{row['fidelity']:.3f} ({known['fidelity']:.3f})",
             f"{row['accuracy']:.3f} ({known['accuracy']:.3f})",
             f"{row['seconds']:.1f}",
