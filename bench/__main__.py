@@ -29,7 +29,7 @@ def main() -> None:
     result = CASES[arguments.case](arguments.full)
     if arguments.json:
         write_rows(arguments.json, result)
-        if "growth" in result:
+        if arguments.case == "evaluate":
             draw_growth(result["growth"], arguments.json.with_suffix(".png"))
 
 
