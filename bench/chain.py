@@ -4,7 +4,6 @@ Thresholds, programs and boosting see the 50,000 training images alone; every fi
 The picture goes to bench/results/chain.png. Minutes, nearly all of them scikit-learn's boosting.
 """
 
-import time
 from typing import Any
 
 from rich.table import Table
@@ -41,19 +40,16 @@ def run_case(full: bool = False) -> dict[str, Any]:
     show_notes()
     with show_progress() as progress:
         train, test = (capture_cifar(split, progress) for split in ("train", "test"))
-        started = time.perf_counter()
         study = measure_chains(train, test, min_leaves=MIN_LEAVES, with_bounds=True, progress=progress)
-        seconds = time.perf_counter() - started
     for table in list_tables(study):
         stdout.print(table)
     reference = list(_compare_reference(study))
     _print_reference(reference)
     save_plot(study, PLOT, force=True)
-    stdout.print(f"all of it in {seconds:.0f} s; the picture is {PLOT.relative_to(ROOT)}")
+    stdout.print(f"the picture is {PLOT.relative_to(ROOT)}")
     content = study.to_dict()
     return {
         "machine": describe_machine(),
-        "seconds": seconds,
         **{name: value for name, value in content.items() if name not in ("rows", "bounds")},
         "bounds": content["bounds"],
         "reference": reference,

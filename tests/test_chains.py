@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 import torch
 from rich.console import Console
-from threadpoolctl import threadpool_limits
 
 from eric_fast.bits import BitMatrix
 from eric_fast.chains import draw_chains, list_tables, measure_chains, save_plot
@@ -175,10 +174,7 @@ def test_captures_that_do_not_belong_together_are_refused():
 
 @pytest.fixture(scope="module")
 def study():
-    with threadpool_limits(1):  # boosting on so few images: its threads would wait for each other
-        return measure_chains(
-            make_activations(600), make_activations(300, seed=1), min_leaves=[10, 60], with_bounds=True
-        )
+    return measure_chains(make_activations(600), make_activations(300, seed=1), min_leaves=[10, 60], with_bounds=True)
 
 
 def test_rows_are_what_the_programs_score(study):
@@ -305,8 +301,7 @@ def test_a_picture_is_the_same_file_each_time(study, tmp_path, ending):
 
 def test_chain_prints_writes_and_draws(made, eric, tmp_path):
     arguments = ["chain", made / "train", made / "test", "--target", "label", "--min-leaf", "20,60"]
-    with threadpool_limits(1):
-        code, out, err = eric(*arguments, "--bound", "--json", tmp_path / "c.json", "--plot", tmp_path / "c.svg")
+    code, out, err = eric(*arguments, "--bound", "--json", tmp_path / "c.json", "--plot", tmp_path / "c.svg")
     assert code == 0, err
     assert "450 images, programs from 600 others" in out
     assert max(map(len, out.splitlines())) <= 100
