@@ -1,6 +1,5 @@
-"""`Program`: a stratified logic program over the kernels of a network, immutable and validated."""
+"""`Program`: a stratified logic program over a network's kernels or a table's columns, immutable and validated."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -8,50 +7,30 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from itertools import chain
 
-from eric_fast.errors import ProgramError, suggest_nearest
-from eric_fast.quantiser import InputAtom, Quantiser
+import numpy as np
 
-DECISIONS = ("first", "vote")
+from eric_fast.errors import ProgramError, suggest_nearest
+from eric_fast.quantiser import InputAtom, Quantiser, TableAtom
+from eric_fast.rules import ClassRule, ClassRules, Rule
+
+__all__ = ["ClassRule", "ClassRules", "DerivedAtom", "Program", "Rule", "atom_of", "sort_topologically"]
+
+DECISIONS = ("first", "vote", "sum", "bits")
 INT32_MAX = 2**31 - 1  # clingo wraps integers past this silently
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """`head` is true where every literal of `body` is, or false where it is in `Program.negated`: a rule for a kernel.
+class DerivedAtom:
+    """An atom that is true where its rules say so and compares nothing itself: an exception, the gate of a circuit."""
 
-    Attributes:
-        head: index of an atom of the program.
-        body: literals, a conjunction: `a` is the atom with index `a`, `~a` its negation. Empty: always true.
-        covered: how many training images the body is true on, where known.
-        correct: on how many of those the head is what the rule says: true, or false where it is negated.
-    """
-
-    head: int
-    body: tuple[int, ...]
-    covered: int | None = None
-    correct: int | None = None
-
-    def __post_init__(self) -> None:
-        if type(self.body) is not tuple:  # it nearly always is, in programs of many rules
-            object.__setattr__(self, "body", tuple(self.body))
+    name: str
 
     @property
-    def confidence(self) -> float | None:
-        """Share of the covered training images that are correct, where known."""
-        return self.correct / self.covered if self.covered and self.correct is not None else None
+    def layer(self) -> str:
+        return ""
 
 
-@dataclass(frozen=True, slots=True)
-class ClassRule(Rule):
-    """A rule for a class: `head` is an index into the program's classes.
-
-    Attributes:
-        weight: what it adds to its class under `vote`.
-        also: what it adds to other classes: pairs (class index, weight), ascending, no zero weight.
-    """
-
-    weight: float = 1
-    also: tuple[tuple[int, float], ...] = ()
+Atom = InputAtom | TableAtom | DerivedAtom
 
 
 @dataclass(frozen=True)
@@ -59,20 +38,23 @@ class Program:
     """Everything that a program's text file holds.
 
     Attributes:
-        quantiser: the atoms; a literal is an index into `quantiser.atoms`, or its complement.
-        classes: class names, all different.
-        class_rules: in order; under `first` the first that fires wins.
+        quantiser: the atoms that compare something; a literal is an index into `atoms`, or its complement.
+        classes: class names, all different; under `sum` the names of the outputs.
+        class_rules: in order; under `first` the first that fires wins. A tuple, or `ClassRules`, which equals it.
         kernel_rules: rules for atoms above the lowest layer; several for one head are alternatives.
         negated: derived atoms whose rules say where they are *false*: such an atom is true exactly where none of its
             rules fires, so everywhere if it has none. Ascending.
-        decision: `first`, or `vote` (weights of the rules that fire are summed on top of `base`; the
-            highest sum wins, the lowest index on a tie).
+        decision: `first`; `vote` (weights of the rules that fire are summed on top of `base`; the highest sum wins, the
+            lowest index on a tie); `sum` (the sums are the answer: a regression); or `bits` (the truth of `outputs` is
+            the answer, and there are no classes: a circuit).
         default: the class where no class rule fires, or None.
-        base: under `vote`, where each class's sum starts; empty for zeros.
+        base: under `vote` and `sum`, where each class's sum starts; empty for zeros.
         labels: names that a person gave to atoms: pairs (atom index, label), ascending.
         fingerprint: of the model that the program was extracted from; empty where there is none.
         n_images: how many training images `covered` and `correct` count; None where unknown.
         settings: how it was made, as (key, value) texts.
+        derived: names of atoms that compare nothing; their indices follow those of the quantiser's atoms.
+        outputs: under `bits`, what is answered: pairs (name, atom).
 
     Raises:
         ProgramError: anything that the text format can't hold or that has no meaning, a cycle included.
@@ -80,7 +62,7 @@ class Program:
 
     quantiser: Quantiser
     classes: tuple[str, ...]
-    class_rules: tuple[ClassRule, ...]
+    class_rules: tuple[ClassRule, ...] | ClassRules
     kernel_rules: tuple[Rule, ...] = ()
     negated: tuple[int, ...] = ()
     decision: str = "first"
@@ -90,18 +72,34 @@ class Program:
     fingerprint: str = ""
     n_images: int | None = None
     settings: tuple[tuple[str, str], ...] = ()
+    derived: tuple[str, ...] = ()
+    outputs: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("classes", "class_rules", "kernel_rules", "settings"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("classes", "class_rules", "kernel_rules", "settings", "derived", "outputs"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, value if isinstance(value, ClassRules) else tuple(value))
         object.__setattr__(self, "negated", tuple(sorted(self.negated)))
         object.__setattr__(self, "labels", tuple(sorted(self.labels)))
         object.__setattr__(self, "base", tuple(self.base) if any(self.base) else ())
         self.validate()
 
+    @cached_property
+    def atoms(self) -> tuple[Atom, ...]:
+        """The quantiser's atoms, then those that are only derived."""
+        derived = tuple(map(DerivedAtom, self.derived))
+        return (*self.quantiser.atoms, *derived) if derived else self.quantiser.atoms
+
+    @cached_property
+    def class_arrays(self) -> ClassRules:
+        """The class rules as arrays."""
+        rules = self.class_rules
+        return rules if isinstance(rules, ClassRules) else ClassRules.from_rules(rules)
+
     @property
-    def atoms(self) -> tuple[InputAtom, ...]:
-        return self.quantiser.atoms
+    def has_sums(self) -> bool:
+        """Whether class rules add weights: `vote` and `sum`."""
+        return self.decision in ("vote", "sum")
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -111,7 +109,7 @@ class Program:
     @property
     def n_literals(self) -> int:
         """The program's size: literals in the bodies of all its rules."""
-        return sum(len(rule.body) for rule in (*self.class_rules, *self.kernel_rules))
+        return len(self.class_arrays.literals) + sum(len(rule.body) for rule in self.kernel_rules)
 
     @cached_property
     def label_of_atom(self) -> dict[int, str]:
@@ -134,7 +132,8 @@ class Program:
         found = [
             i
             for i, atom in enumerate(self.atoms)
-            if name == atom.name or spelling == plain_identifier(f"{atom.layer}_{atom.column}")
+            if name == atom.name
+            or (isinstance(atom, InputAtom) and spelling == plain_identifier(f"{atom.layer}_{atom.column}"))
         ]
         if len(found) == 1:
             return found[0]
@@ -150,7 +149,7 @@ class Program:
         if start is not None and start not in self.layers:
             raise ProgramError(f"the program has no layer '{start}'{suggest_nearest(start, self.layers)}")
         if not self.layers:
-            raise ProgramError("the program has no kernels, so no layer to start from")
+            raise ProgramError("the program compares nothing, so there is no layer to start from")
         return start if start is not None else self.layers[0]
 
     def start_at(self, start: str | None = None) -> "Program":
@@ -177,7 +176,7 @@ class Program:
 
         return replace(
             self,
-            quantiser=Quantiser(self.atoms[first:], self.quantiser.norm),
+            quantiser=Quantiser(self.quantiser.kernel_atoms[first:], self.quantiser.norm),
             class_rules=tuple(
                 replace(rule, body=shift(rule.body, f"class rule {number}"))
                 for number, rule in enumerate(self.class_rules, 1)
@@ -189,6 +188,7 @@ class Program:
             ),
             negated=tuple(atom - first for atom in self.negated if atom >= taken),
             labels=tuple((atom - first, label) for atom, label in self.labels if atom >= first),
+            outputs=tuple((name, atom - first) for name, atom in self.outputs),
         )
 
     def validate(self) -> None:
@@ -206,9 +206,8 @@ class Program:
         for rule in self.kernel_rules:
             if not 0 <= rule.head < n_atoms:
                 raise ProgramError(f"a rule's head, {rule.head}, is not one of the {n_atoms} atoms")
-        for number, class_rule in enumerate(self.class_rules, 1):
-            if not 0 <= class_rule.head < n_classes:
-                raise ProgramError(f"class rule {number}: {class_rule.head} is not one of the {n_classes} classes")
+        _check_outputs(self)
+        _check_heads(self)
         _check_bodies(self)
         _check_support(self)
         _check_weights(self)
@@ -256,9 +255,30 @@ def sort_topologically(program: Program) -> tuple[tuple[int, ...], ...]:
     return tuple(strata)
 
 
-def _unique_literals(rules: Iterable[Rule]) -> Iterable[int]:
+def _unique_literals(rules: Iterable[Rule]) -> list[int]:
     """In the order in which they first occur; there are few of them, however many rules there are."""
-    return dict.fromkeys(chain.from_iterable(rule.body for rule in rules))
+    if isinstance(rules, ClassRules):
+        return list(map(int, np.unique(rules.literals)))
+    return list(dict.fromkeys(chain.from_iterable(rule.body for rule in rules)))
+
+
+def _check_outputs(program: Program) -> None:
+    """What each decision needs and can't have, and the names of derived atoms and outputs."""
+    _check_names("derived atom", program.derived)
+    _check_names("output", [name for name, _ in program.outputs])
+    inputs = {atom.name for atom in program.quantiser.atoms} if program.derived else ()
+    for name in program.derived:
+        if name in inputs:
+            raise ProgramError(f"two atoms are called '{name}'")
+    for name, atom in program.outputs:
+        if not 0 <= atom < len(program.atoms):
+            raise ProgramError(f"output '{name}' is atom {atom}, which there is not")
+    if program.decision == "bits" and (program.classes or len(program.class_rules)):
+        raise ProgramError("a program that answers with bits has no classes and no rules for them")
+    if program.decision != "bits" and program.outputs:
+        raise ProgramError("outputs need decision 'bits'")
+    if program.decision == "sum" and program.default is not None:
+        raise ProgramError("a program that answers with sums has no default; its base is what it starts from")
 
 
 def _name_rule(program: Program, index: int) -> str:
@@ -268,18 +288,41 @@ def _name_rule(program: Program, index: int) -> str:
     return f"class rule {index - len(program.kernel_rules) + 1}"
 
 
+def _check_heads(program: Program) -> None:
+    n_classes = len(program.classes)
+    if isinstance(program.class_rules, ClassRules):
+        outputs = program.class_rules.vote_classes
+        if len(outputs) and not 0 <= outputs.min() <= outputs.max() < n_classes:
+            raise ProgramError(f"a class rule is for none of the {n_classes} classes")
+        return
+    for number, rule in enumerate(program.class_rules, 1):
+        if not 0 <= rule.head < n_classes:
+            raise ProgramError(f"class rule {number}: {rule.head} is not one of the {n_classes} classes")
+        if rule.also and not all(0 <= output < n_classes for output, _ in rule.also):
+            raise ProgramError(f"class rule {number}: 'also' names a class that there is not")
+
+
 def _check_bodies(program: Program) -> None:
     n_atoms = len(program.atoms)
-    rules = (*program.kernel_rules, *program.class_rules)
-    for literal in _unique_literals(rules):
-        if not -n_atoms <= literal < n_atoms:
-            index = next(i for i, rule in enumerate(rules) if literal in rule.body)
-            raise ProgramError(f"{_name_rule(program, index)}: literal {literal} is about none of the {n_atoms} atoms")
+    for rules in (program.kernel_rules, program.class_rules):
+        for literal in _unique_literals(rules):
+            if not -n_atoms <= literal < n_atoms:
+                index = next(i for i, rule in enumerate(rules) if literal in rule.body)
+                name = _name_rule(program, index + (len(program.kernel_rules) if rules is program.class_rules else 0))
+                raise ProgramError(f"{name}: literal {literal} is about none of the {n_atoms} atoms")
 
 
 def _check_support(program: Program) -> None:
     most = INT32_MAX if program.n_images is None else program.n_images
-    for index, rule in enumerate((*program.kernel_rules, *program.class_rules)):
+    kernel_rules: Iterable[tuple[int, Rule]] = enumerate(program.kernel_rules)
+    if isinstance(program.class_rules, ClassRules):
+        covered_of, correct_of = program.class_rules.covered, program.class_rules.correct
+        odd = (covered_of < correct_of) | (covered_of > most) | ((covered_of < 0) != (correct_of < 0))
+        suspects: Iterable[int] = np.flatnonzero(odd).tolist()
+    else:
+        suspects = range(len(program.class_rules))
+    first = len(program.kernel_rules)
+    for index, rule in chain(kernel_rules, ((first + i, program.class_rules[i]) for i in suspects)):
         covered, correct = rule.covered, rule.correct
         if covered is None and correct is None:
             continue
@@ -304,23 +347,23 @@ def _check_negated(program: Program, n_inputs: int) -> None:
 
 def _check_weights(program: Program) -> None:
     n_classes = len(program.classes)
-    if program.base and (len(program.base) != n_classes or program.decision != "vote"):
-        raise ProgramError(f"base needs decision 'vote' and one number for each of the {n_classes} classes")
-    reach = [abs(b) for b in program.base] or [0.0] * n_classes
-    for number, rule in enumerate(program.class_rules, 1):
-        reach[rule.head] += abs(rule.weight)
-        if not rule.also:
-            continue
-        others = [output for output, _ in rule.also]
-        if others != sorted(set(others)) or rule.head in others or any(weight == 0 for _, weight in rule.also):
-            raise ProgramError(f"class rule {number}: 'also' must list other classes once, ascending, without zeros")
-        if not 0 <= others[0] <= others[-1] < n_classes:
-            raise ProgramError(f"class rule {number}: 'also' names a class that there is not")
-        for output, weight in rule.also:
-            reach[output] += abs(weight)
-    if not all(map(math.isfinite, _unique_weights(program))):
+    if program.base and (len(program.base) != n_classes or not program.has_sums):
+        raise ProgramError(f"base needs decision 'vote' or 'sum' and one number for each of the {n_classes} classes")
+    votes = program.class_arrays
+    rule_of_vote = np.repeat(np.arange(len(votes)), np.diff(votes.vote_offsets))
+    is_head = np.zeros(len(rule_of_vote), np.bool_)
+    is_head[votes.vote_offsets[:-1]] = True
+    follows = ~is_head & np.roll(~is_head, 1)  # after another that is no head, so of the same rule
+    odd = ~is_head & ((votes.vote_classes == votes.heads[rule_of_vote]) | (votes.vote_weights == 0))
+    odd |= follows & (votes.vote_classes <= np.roll(votes.vote_classes, 1))
+    if odd.any():
+        number = rule_of_vote[odd.argmax()] + 1
+        raise ProgramError(f"class rule {number}: 'also' must list other classes once, ascending, without zeros")
+    base = np.array(program.base or [0.0] * n_classes, np.float64)
+    if not (np.isfinite(votes.vote_weights).all() and np.isfinite(base).all()):
         raise ProgramError("weights must be finite numbers")
-    if has_integer_weights(program) and any(r > INT32_MAX for r in reach):
+    reach = np.abs(base) + np.bincount(votes.vote_classes, np.abs(votes.vote_weights), n_classes)
+    if has_integer_weights(program) and (reach > INT32_MAX).any():
         raise ProgramError(
             "integer weights whose sum could pass 2^31 - 1 are refused (clingo would wrap them); scale down"
         )
@@ -328,12 +371,8 @@ def _check_weights(program: Program) -> None:
 
 def has_integer_weights(program: Program) -> bool:
     """Whether every weight and base is a whole number, so that clingo can add them."""
-    return all(float(weight).is_integer() for weight in _unique_weights(program))
-
-
-def _unique_weights(program: Program) -> set[float]:
-    weights = {rule.weight for rule in program.class_rules}
-    return weights.union(program.base, (weight for rule in program.class_rules for _, weight in rule.also))
+    weights = program.class_arrays.vote_weights
+    return bool((weights == np.floor(weights)).all()) and all(float(weight).is_integer() for weight in program.base)
 
 
 def _check_names(kind: str, names: Sequence[str]) -> None:
@@ -355,7 +394,11 @@ def _check_texts(program: Program) -> None:
     ):
         if len(set(keys)) != len(keys):
             raise ProgramError(f"two {kind}s for one key")
-    texts = [*program.classes, *program.layers, program.fingerprint]
+    texts = [*program.classes, *program.layers, program.fingerprint, *program.derived]
+    texts += [name for name, _ in program.outputs] + [column.name for column in program.quantiser.columns]
+    for comparison in program.quantiser.atoms:
+        if isinstance(comparison.constant, tuple):
+            texts += [value for value in comparison.constant if isinstance(value, str)]
     texts += [label for _, label in program.labels] + [text for pair in program.settings for text in pair]
     for text in texts:
         # A newline is written as \n; clingo knows no other escape, and takes no NUL or lone surrogate.

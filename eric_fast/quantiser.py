@@ -1,7 +1,10 @@
 """`Quantiser`: which comparison of which number each input atom of a program stands for."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 
@@ -10,6 +13,9 @@ from eric_fast.errors import ProgramError
 NORMS = ("l1", "l2", "max", "mean")
 CRITERIA = ("entropy", "gini")  # what splits are chosen by, of norms and of bits
 OPERATORS = (">", "<=", "==")
+TABLE = "table"  # the one layer of a program over the columns of a table
+TABLE_OPERATORS = (">", "<=", "==", "<", ">=", "!=", "in")
+KINDS = ("float32", "float64", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,49 +40,120 @@ class InputAtom:
         return f"{self.layer}:{self.column}"
 
 
-@dataclass(frozen=True)
-class Quantiser:
-    """The atoms of every layer that a program may start from, layer by layer in execution order.
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table, as a program's source sees it.
 
     Attributes:
-        atoms: all atoms; those of one layer lie together.
-        norm: how a feature map was reduced to one number: one of `NORMS`.
-
-    Raises:
-        ProgramError: an atom that occurs twice, a constant that float32 can't hold, an unknown operator.
+        name: how the source calls it.
+        kind: what its values are made before they are compared: `float32` or `float64` numbers (rounded to nearest),
+            missing where NaN; or `text`, missing where there is none.
     """
 
-    atoms: tuple[InputAtom, ...]
+    name: str
+    kind: str = "float64"
+
+
+@dataclass(frozen=True, slots=True)
+class TableAtom:
+    """One comparison of a column of a table: `feature` `operator` `constant`.
+
+    Attributes:
+        column: its place in `Quantiser.columns`.
+        feature: its name there.
+        operator: one of `TABLE_OPERATORS`; for text `in` alone.
+        constant: a number that the column's kind can hold, infinite ones included; under `in` a tuple of such numbers,
+            or of texts, each once.
+        missing: the truth where the value is missing.
+    """
+
+    column: int
+    feature: str
+    operator: str
+    constant: float | tuple[float | str, ...]
+    missing: bool = False
+
+    @property
+    def layer(self) -> str:
+        return TABLE
+
+    @property
+    def name(self) -> str:
+        """How a person and a `BitMatrix` call it: `age <= 12.5`."""
+        constant = self.constant
+        written = "{" + ", ".join(map(str, constant)) + "}" if isinstance(constant, tuple) else str(constant)
+        return f"{self.feature} {self.operator} {written}" + (" or missing" if self.missing else "")
+
+
+@dataclass(frozen=True)
+class Quantiser:
+    """The atoms of every layer that a program may start from, layer by layer in execution order; or of one table.
+
+    Attributes:
+        atoms: all atoms, either of kernels, those of one layer together, or of a table.
+        norm: how a feature map was reduced to one number: one of `NORMS`.
+        columns: of the table, in the source's order, those that no atom compares among them; empty for kernels.
+
+    Raises:
+        ProgramError: an atom that occurs twice, a constant that its dtype can't hold, an unknown operator.
+    """
+
+    atoms: tuple[InputAtom, ...] | tuple[TableAtom, ...]
     norm: str = "l1"
+    columns: tuple[Column, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "atoms", tuple(self.atoms))
+        object.__setattr__(self, "columns", tuple(self.columns))
         self.validate()
 
     @cached_property
     def layers(self) -> tuple[str, ...]:
-        """Layer names, in execution order."""
-        return tuple(dict.fromkeys(atom.layer for atom in self.atoms))
+        """Layer names, in execution order; for a table `TABLE` alone."""
+        return (TABLE,) if self.columns else tuple(dict.fromkeys(atom.layer for atom in self.kernel_atoms))
 
     @cached_property
     def rows_of_layer(self) -> dict[str, range]:
         """Layer -> the indices of its atoms."""
+        if self.columns:
+            return {TABLE: range(len(self.atoms))}
         rows: dict[str, range] = {}
-        for i, atom in enumerate(self.atoms):
+        for i, atom in enumerate(self.kernel_atoms):
             first = rows[atom.layer].start if atom.layer in rows else i
             rows[atom.layer] = range(first, i + 1)
         return rows
 
     def atoms_of_layer(self, layer: str) -> tuple[InputAtom, ...]:
+        """The kernels' atoms of a layer. Raises ProgramError for a table's."""
         rows = self.rows_of_layer[layer]
-        return self.atoms[rows.start : rows.stop]
+        return self.kernel_atoms[rows.start : rows.stop]
+
+    @property
+    def kernel_atoms(self) -> tuple[InputAtom, ...]:
+        """All atoms. Raises ProgramError where they compare the columns of a table."""
+        if self.columns:
+            raise ProgramError("this program is over the columns of a table, not over the kernels of a network")
+        return cast(tuple[InputAtom, ...], self.atoms)
+
+    @property
+    def table_atoms(self) -> tuple[TableAtom, ...]:
+        """All atoms. Raises ProgramError where they compare the norms of kernels."""
+        if not self.columns and self.atoms:
+            raise ProgramError("this program is over the kernels of a network, not over the columns of a table")
+        return cast(tuple[TableAtom, ...], self.atoms)
 
     def validate(self) -> None:
         if self.norm not in NORMS:
             raise ProgramError(f"norm '{self.norm}' is not one of {', '.join(NORMS)}")
+        if self.columns:
+            _check_columns(self.columns)
+            _check_table_atoms(self.atoms, self.columns)
+            return
         seen: set[str] = set()
         last_layer, layers = None, set()
         for atom in self.atoms:
+            if not isinstance(atom, InputAtom):
+                raise ProgramError("comparisons of a table need the table's columns")
             if atom.name in seen:
                 raise ProgramError(f"kernel {atom.column} of layer '{atom.layer}' occurs twice")
             seen.add(atom.name)
@@ -91,3 +168,51 @@ class Quantiser:
                 raise ProgramError(f"layer '{atom.layer}': {atom.column} is not a kernel number")
             if not np.isfinite(atom.constant):
                 raise ProgramError(f"{atom.name}: the threshold {atom.constant!r} is not a finite float32 number")
+
+
+def _check_columns(columns: Sequence[Column]) -> None:
+    seen: set[str] = set()
+    for column in columns:
+        if column.kind not in KINDS:
+            raise ProgramError(f"column '{column.name}': kind '{column.kind}' is not one of {', '.join(KINDS)}")
+        if not column.name or column.name in seen:
+            raise ProgramError(f"two columns are called '{column.name}'" if column.name else "a column has no name")
+        seen.add(column.name)
+
+
+def _check_table_atoms(atoms: Sequence[InputAtom] | Sequence[TableAtom], columns: Sequence[Column]) -> None:
+    """There may be a million of them, so numbers are checked together."""
+    numbers: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for atom in atoms:
+        if type(atom) is not TableAtom:
+            raise ProgramError("a program is over kernels or over the columns of a table, not both")
+        if not 0 <= atom.column < len(columns) or columns[atom.column].name != atom.feature:
+            raise ProgramError(f"'{atom.feature}' is not column {atom.column} of the table")
+        kind, constant = columns[atom.column].kind, atom.constant
+        if atom.operator not in TABLE_OPERATORS:
+            raise ProgramError(f"{atom.name}: operator '{atom.operator}' is not one of {', '.join(TABLE_OPERATORS)}")
+        if (atom.operator == "in") != (type(constant) is tuple):
+            raise ProgramError(f"{atom.name}: 'in' takes a tuple of values, every other operator a number")
+        if type(constant) is not tuple:
+            numbers[kind].append(cast(float, constant))
+        elif len(set(constant)) < len(constant):
+            raise ProgramError(f"{atom.name}: a value stands twice in the set")
+        elif kind != "text":
+            numbers[kind] += cast(tuple[float, ...], constant)
+        elif not all(type(value) is str for value in constant):
+            raise ProgramError(f"{atom.name}: a column of text is compared with texts")
+        if kind == "text" and atom.operator != "in":
+            raise ProgramError(f"{atom.name}: a column of text is compared by 'in'")
+    if len(set(atoms)) < len(atoms):
+        twice = next(atom for atom, count in Counter[TableAtom | InputAtom](atoms).items() if count > 1)
+        raise ProgramError(f"the comparison {twice.name} occurs twice")
+    for kind in ("float32", "float64"):
+        values = numbers[kind]
+        if not all(type(value) is float for value in values):
+            wrong = next(value for value in values if type(value) is not float)
+            raise ProgramError(f"a column of {kind} is compared with floats, not with {wrong!r}")
+        exact = np.array(values, np.float64)
+        with np.errstate(over="ignore"):
+            lost = exact != exact.astype(kind)
+        if lost.any():  # NaN too
+            raise ProgramError(f"a column of {kind} can't be compared with {exact[lost][0]}")

@@ -12,10 +12,10 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
     ("errors", "progress"),
     ("output",),
-    ("activations", "bits", "quantiser", "program", "plan", "predictions"),
+    ("activations", "bits", "quantiser", "rules", "program", "plan", "predictions"),
     ("kernels",),
-    ("capture", "quantise", "extract", "simplify", "trim", "compile", "evaluate", "text"),
-    ("upward",),
+    ("capture", "quantise", "extract", "simplify", "trim", "compile", "evaluate", "text", "tables"),
+    ("upward", "frontends"),
     ("pipeline", "module", "report", "digits_cnn"),
     ("estimator", "demo", "chains"),
     ("console",),

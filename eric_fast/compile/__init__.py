@@ -1,14 +1,13 @@
 """Compile: `Program` to `Plan`."""
 
-from collections.abc import Iterable
 from itertools import chain
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from eric_fast.plan import Plan
 from eric_fast.program import Program, Rule, sort_topologically
+from eric_fast.rules import count_offsets
 
 
 def compile_program(program: Program, start: str | None = None) -> Plan:
@@ -25,25 +24,26 @@ def compile_program(program: Program, start: str | None = None) -> Plan:
     given = program.quantiser.rows_of_layer[program.layer_to_start(start)] if program.layers else range(0)
     strata = [[atom for atom in atoms if atom >= given.stop] for atoms in sort_topologically(program)]
     kernel_rules = [[rule for atom in atoms for rule in program.rules_of_atom[atom]] for atoms in strata]
-    n_kernel_rules = sum(map(len, kernel_rules))
-    rules: list[Rule] = [*chain.from_iterable(kernel_rules), *program.class_rules]
+    kernel_rules_in_order: list[Rule] = list(chain.from_iterable(kernel_rules))
+    class_rules = program.class_arrays
 
     atoms = list(dict.fromkeys([*given, *chain.from_iterable(strata), *range(given.stop, len(program.atoms))]))
     row_of_atom = np.full(len(program.atoms), -1, np.int64)
     row_of_atom[atoms] = np.arange(len(atoms))
-    offsets = _offsets(len(rule.body) for rule in rules)
-    bodies = np.fromiter(chain.from_iterable(rule.body for rule in rules), np.int64, int(offsets[-1]))
+    offsets = count_offsets([len(rule.body) for rule in kernel_rules_in_order])
+    bodies = np.fromiter(chain.from_iterable(rule.body for rule in kernel_rules_in_order), np.int32, int(offsets[-1]))
+    offsets = np.concatenate([offsets, offsets[-1] + class_rules.offsets[1:]])
+    bodies = np.concatenate([bodies, class_rules.literals])
     rows = row_of_atom[np.where(bodies >= 0, bodies, ~bodies)]
     if (rows < 0).any():
         program.start_at(start)  # names the rule that mentions a kernel below
-    heads = np.array([rule.head for rule in rules], np.int64)
-    heads[:n_kernel_rules] = row_of_atom[heads[:n_kernel_rules]]
+    head_rows = row_of_atom[[rule.head for rule in kernel_rules_in_order]]
+    heads = np.concatenate([head_rows, class_rules.heads.astype(np.int64)])
     negated = np.zeros(len(atoms), np.bool_)
     negated[row_of_atom[[atom for atom in program.negated if atom >= given.stop]]] = True
 
     literals = np.where(bodies >= 0, rows, ~rows).astype(np.int32)
-    stratum_offsets = _offsets(map(len, kernel_rules))
-    votes = [((rule.head, rule.weight), *rule.also) for rule in program.class_rules]
+    stratum_offsets = count_offsets([len(rules) for rules in kernel_rules])
     return Plan(
         n_inputs=len(given),
         n_rows=len(atoms),
@@ -54,15 +54,11 @@ def compile_program(program: Program, start: str | None = None) -> Plan:
         strata=torch.from_numpy(stratum_offsets),
         negated=torch.from_numpy(negated),
         n_classes=len(program.classes),
-        votes=program.decision == "vote",
+        votes=program.has_sums,
         default=-1 if program.default is None else program.default,
         base=torch.tensor(program.base or [0.0] * len(program.classes), dtype=torch.float64),
-        vote_offsets=torch.from_numpy(_offsets(map(len, votes))),
-        vote_classes=torch.tensor([output for adds in votes for output, _ in adds], dtype=torch.int32),
-        vote_weights=torch.tensor([weight for adds in votes for _, weight in adds], dtype=torch.float64),
+        vote_offsets=torch.tensor(class_rules.vote_offsets),
+        vote_classes=torch.tensor(class_rules.vote_classes),
+        vote_weights=torch.tensor(class_rules.vote_weights),
         steps=share_work(len(given), literals, offsets, heads, stratum_offsets, negated),
     )
-
-
-def _offsets(lengths: Iterable[int]) -> NDArray[np.int64]:
-    return np.cumsum(np.fromiter(chain((0,), lengths), np.int64))

@@ -1,5 +1,7 @@
 """What the text format calls things: predicates, strings, numbers, and the fixed rules that decide."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from eric_fast.program import Program, plain_identifier
@@ -21,6 +23,7 @@ DECIDE_VOTE = (
     "beaten(X,I) :- score(X,I,S), score(X,J,S), J < I.",
     "class(X,C) :- fires(X,_), classes(I,C), score(X,I,_), not beaten(X,I).",
 )
+DECIDE_SUM = DECIDE_VOTE[:3]
 DECIDE_DEFAULT = ("class(X,C) :- image(X), default(C), not fires(X,_).",)
 
 
@@ -28,21 +31,44 @@ def decision_rules(decision: str, *, integer_weights: bool) -> tuple[str, ...]:
     """The fixed rules of a program's text. clingo can't add reals, so a vote with real weights has none."""
     if decision == "first":
         return DECIDE_FIRST + DECIDE_DEFAULT
+    if decision == "bits":
+        return ()
+    if decision == "sum":
+        return DECIDE_SUM if integer_weights else ()
     return DECIDE_VOTE + DECIDE_DEFAULT if integer_weights else ()
 
 
 def name_predicates(program: Program) -> tuple[str, ...]:
-    """One predicate per atom, `k_features_19_17`; layers whose names would collide are numbered."""
+    """One predicate per atom; layers, columns and derived atoms whose names would collide are numbered.
+
+    `k_features_19_17` is kernel 17 of a layer, `c_age_2` the second comparison of a column, `d_ab1` a derived atom.
+    """
+    quantiser = program.quantiser
+    derived = [f"d_{spelling}" for spelling in _spell_apart(program.derived)]
+    if not quantiser.columns:
+        layers = dict(zip(program.layers, _spell_apart(program.layers), strict=True))
+        return (*(f"k_{layers[atom.layer]}_{atom.column}" for atom in quantiser.kernel_atoms), *derived)
+    columns = _spell_apart([column.name for column in quantiser.columns])
+    counts = [0] * len(columns)
+    compared = []
+    for atom in quantiser.table_atoms:
+        counts[atom.column] += 1
+        compared.append(f"c_{columns[atom.column]}_{counts[atom.column]}")
+    return (*compared, *derived)
+
+
+def _spell_apart(names: Sequence[str]) -> list[str]:
+    """Plain identifiers, all different."""
     used: set[str] = set()
-    spelling: dict[str, str] = {}
-    for layer in program.layers:
-        plain = plain_identifier(layer)
-        candidate, number = plain, 2
+    spellings = []
+    for name in names:
+        plain = candidate = plain_identifier(name)
+        number = 2
         while candidate in used:
             candidate, number = f"{plain}_{number}", number + 1
         used.add(candidate)
-        spelling[layer] = candidate
-    return tuple(f"k_{spelling[atom.layer]}_{atom.column}" for atom in program.atoms)
+        spellings.append(candidate)
+    return spellings
 
 
 def close_negated(predicate: str) -> str:
@@ -62,6 +88,6 @@ def unquote(token: str) -> str:
     return "\\".join(part.replace("\\n", "\n").replace('\\"', '"') for part in parts)
 
 
-def format_float32(number: float) -> str:
-    """The shortest text that reads back as the same float32."""
-    return str(np.float32(number))
+def format_float(number: float, kind: str = "float32") -> str:
+    """The shortest text that reads back as the same float32 or float64."""
+    return str(np.float32(number)) if kind == "float32" else repr(float(number))

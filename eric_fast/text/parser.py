@@ -9,6 +9,7 @@ from eric_fast.quantiser import InputAtom, Quantiser
 from eric_fast.text.names import FORMAT, NEGATED, close_negated, decision_rules
 from eric_fast.text.reader import read_statements
 from eric_fast.text.statements import Body, Fact, Statements, find_literals, shorten_message
+from eric_fast.text.tables import build_table
 
 _NO_SUPPORT = (0, None, None, 0)  # of a rule without a fact about it: covered and correct are in the middle
 
@@ -28,7 +29,13 @@ def parse_program(text: str, source: str = "program") -> Program:
     if version != FORMAT:
         found = "there is no fact format(...)" if version is None else f"it is of format {version}"
         raise ProgramError(f"{source}: not a program of format {FORMAT}: {found}")
-    atoms, atom_of_predicate = _build_atoms(said)
+    quantiser, atom_of_predicate = _build_quantiser(said)
+    derived = said.facts["derived"].values()
+    for predicate, _, at in derived:
+        if not predicate.startswith("d_"):
+            raise said.error(at, f"the predicate of a derived atom starts with 'd_', not '{predicate}'")
+        if atom_of_predicate.setdefault(predicate, len(atom_of_predicate)) != len(atom_of_predicate) - 1:
+            raise said.error(at, f"'{predicate}' stands for two atoms")
     classes = _build_classes(said)
     class_of_name = {name: index for index, name in enumerate(classes)}
     bodies = _Bodies(said, atom_of_predicate)
@@ -39,7 +46,7 @@ def parse_program(text: str, source: str = "program") -> Program:
         base[_class_named(said, at, name, class_of_name)] = weight
     try:
         program = Program(
-            quantiser=Quantiser(atoms, _only(said, "norm", "l1")),
+            quantiser=quantiser,
             classes=classes,
             class_rules=_build_class_rules(said, class_of_name, bodies),
             kernel_rules=kernel_rules,
@@ -51,6 +58,8 @@ def parse_program(text: str, source: str = "program") -> Program:
             fingerprint=_only(said, "fingerprint", ""),
             n_images=_only(said, "trained_on", None),
             settings=tuple(fact[:2] for fact in said.facts["setting"].values()),
+            derived=tuple(name for _, name, _ in derived),
+            outputs=_build_outputs(said, atom_of_predicate),
         )
     except ProgramError as error:
         if str(error).startswith(f"{source}:"):
@@ -72,6 +81,20 @@ def _only(said: Statements, name: str, default: Any) -> Any:
     return default if fact is None else fact[0]
 
 
+def _build_quantiser(said: Statements) -> tuple[Quantiser, dict[str, int]]:
+    """The atoms that compare something, and the index of each predicate."""
+    norm = _only(said, "norm", "l1")
+    if not said.facts["column"]:
+        for kind in ("compare", "among", "value", "missing"):
+            for *_, at in said.facts[kind].values():
+                raise said.error(at, f"'{kind}' is about a table, and there is no fact column(NUMBER,NAME,KIND)")
+        atoms, atom_of_predicate = _build_atoms(said)
+        return Quantiser(atoms, norm), atom_of_predicate
+    for *_, at in said.facts["kernel"].values():
+        raise said.error(at, "a program is over kernels or over the columns of a table, not both")
+    return build_table(said, norm)
+
+
 def _build_atoms(said: Statements) -> tuple[tuple[InputAtom, ...], dict[str, int]]:
     """The atoms, layer by layer in the order in which layers first occur, and the index of each predicate."""
     facts = said.facts["kernel"].values()
@@ -87,6 +110,15 @@ def _build_atoms(said: Statements) -> tuple[tuple[InputAtom, ...], dict[str, int
         if not math.isfinite(atoms[-1].constant):
             raise said.error(at, f"the threshold {values[-1]!r} of {predicate} is past the largest float32 number")
     return tuple(atoms), {fact[0]: index for index, fact in enumerate(in_order)}
+
+
+def _build_outputs(said: Statements, atom_of_predicate: dict[str, int]) -> tuple[tuple[str, int], ...]:
+    facts = said.facts["output"]
+    for number in range(len(facts)):
+        if (number,) not in facts:
+            raise ProgramError(f"{said.source}: outputs are numbered from 0 without gaps; {number} is missing")
+    in_order = (facts[(number,)] for number in range(len(facts)))
+    return tuple((name, _atom_named(said, at, predicate, atom_of_predicate)) for _, name, predicate, at in in_order)
 
 
 def _build_classes(said: Statements) -> tuple[str, ...]:
@@ -211,7 +243,7 @@ class _Bodies:
 def _split_negated(predicate: str) -> tuple[bool, str]:
     """Whether it is a kernel's predicate with the prefix for its falsehood, and the kernel's predicate."""
     kernel = predicate.removeprefix(NEGATED)
-    return (True, kernel) if kernel != predicate and kernel.startswith("k_") else (False, predicate)
+    return (True, kernel) if kernel != predicate and kernel.startswith(("k_", "d_")) else (False, predicate)
 
 
 def _atom_named(said: Statements, at: int, predicate: str, atom_of_predicate: dict[str, int]) -> int:

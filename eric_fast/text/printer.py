@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 
 from eric_fast.program import ClassRule, Program, Rule, has_integer_weights
+from eric_fast.quantiser import TableAtom
 from eric_fast.text.names import (
     FORMAT,
     NEGATED,
     close_negated,
     decision_rules,
-    format_float32,
+    format_float,
     name_predicates,
     quote,
 )
@@ -33,7 +34,11 @@ def print_program(program: Program) -> str:
             (close_negated(predicates[atom]) for atom in program.negated),
         ),
         ("How class rules become one class.", _print_decision(program)),
-        ("What each atom means: norm of kernel NUMBER of LAYER, compared.", _print_quantiser(program, predicates)),
+        ("What answers.", _print_outputs(program, predicates)),
+        (
+            "What each atom means: the norm of kernel NUMBER of LAYER, or the value of COLUMN, compared.",
+            _print_quantiser(program, predicates),
+        ),
         ("What clingo is given from outside, or may find empty.", _print_defined(program, predicates)),
     )
     parts = [[f"% {title}", *lines] for title, lines in sections]
@@ -52,7 +57,7 @@ def _print_origin(program: Program) -> Iterator[str]:
 
 def _print_defined(program: Program, predicates: Sequence[str]) -> Iterator[str]:
     helpers = ["image/1", "fires/2", "rule/3", "classes/2", "default/1"]
-    helpers += ["also/3", "base/2"] if program.decision == "vote" else []
+    helpers += ["also/3", "base/2"] if program.has_sums else []
     negated = set(program.negated)
     given = [
         f"{NEGATED if atom in negated else ''}{name}/1"
@@ -64,12 +69,35 @@ def _print_defined(program: Program, predicates: Sequence[str]) -> Iterator[str]
 
 
 def _print_quantiser(program: Program, predicates: Sequence[str]) -> Iterator[str]:
-    yield f"norm({quote(program.quantiser.norm)})."
-    for atom, predicate in zip(program.atoms, predicates, strict=True):
-        constant = quote(format_float32(atom.constant))
-        yield f"kernel({predicate},{quote(atom.layer)},{atom.column},{quote(atom.operator)},{constant})."
+    quantiser = program.quantiser
+    if not quantiser.columns:
+        yield f"norm({quote(quantiser.norm)})."
+        for atom, predicate in zip(quantiser.kernel_atoms, predicates, strict=False):
+            constant = quote(format_float(atom.constant))
+            yield f"kernel({predicate},{quote(atom.layer)},{atom.column},{quote(atom.operator)},{constant})."
+    for number, column in enumerate(quantiser.columns):
+        yield f"column({number},{quote(column.name)},{quote(column.kind)})."
+    for comparison, predicate in zip(quantiser.table_atoms if quantiser.columns else (), predicates, strict=False):
+        yield _print_comparison(comparison, predicate, quantiser.columns[comparison.column].kind)
+    for name, predicate in zip(program.derived, predicates[len(quantiser.atoms) :], strict=True):
+        yield f"derived({predicate},{quote(name)})."
     for index, label in program.labels:
         yield f"label({predicates[index]},{quote(label)})."
+
+
+def _print_comparison(atom: TableAtom, predicate: str, kind: str) -> str:
+    if isinstance(atom.constant, tuple):
+        values = [value if isinstance(value, str) else format_float(value, kind) for value in atom.constant]
+        facts = [f"among({predicate},{atom.column})."] + [f"value({predicate},{quote(value)})." for value in values]
+    else:
+        constant = quote(format_float(atom.constant, kind))
+        facts = [f"compare({predicate},{atom.column},{quote(atom.operator)},{constant})."]
+    return " ".join([*facts, f"missing({predicate})."] if atom.missing else facts)
+
+
+def _print_outputs(program: Program, predicates: Sequence[str]) -> Iterator[str]:
+    for number, (name, atom) in enumerate(program.outputs):
+        yield f"output({number},{quote(name)},{predicates[atom]})."
 
 
 def _print_class_rules(program: Program, predicates: Sequence[str]) -> Iterator[str]:
@@ -110,7 +138,7 @@ def _print_decision(program: Program) -> Iterator[str]:
     yield f"decision({quote(program.decision)})."
     if program.default is not None:
         yield f"default({quote(program.classes[program.default])})."
-    if program.decision == "vote":
+    if program.has_sums:
         for name, weight in zip(program.classes, program.base or [0.0] * len(program.classes), strict=True):
             yield f"base({quote(name)},{_format_weight(weight, integers)})."
     yield from decision_rules(program.decision, integer_weights=integers)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eric_fast.text.names import unquote
-from eric_fast.text.statements import FACTS, FLOAT, NAME, SPACE, STRING, Statements
+from eric_fast.text.statements import FACTS, FLOAT, NAME, REAL, SPACE, STRING, Statements
 from eric_fast.text.tokens import read_unusual
 
 # What follows a quote that starts no string is not looked at: the quote itself will be refused.
@@ -19,6 +19,7 @@ _PRINTED: dict[str, tuple[str, Callable[[str], Any]]] = {
     "string": (STRING, unquote),
     "name": (NAME, str),
     "float": (_PRINTED_FLOAT, lambda text: float(text[1:-1])),
+    "real": (rf'"(?:{REAL.pattern})"', lambda text: float(text[1:-1])),
     "weight": (
         f"{_PRINTED_NUMBER}|{_PRINTED_FLOAT}",
         lambda text: float(text[1:-1]) if text[0] == '"' else int(text),

@@ -16,6 +16,7 @@ LITERAL = rf"(?:not{SPACE}+)?{NAME}{SPACE}*\({SPACE}*X{SPACE}*\)"
 COMMA = rf"{SPACE}*,{SPACE}*"
 LITERALS = re.compile(rf"(not{SPACE}+)?({NAME}){SPACE}*\({SPACE}*X{SPACE}*\)")
 FLOAT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+REAL = re.compile(rf"{FLOAT.pattern}|[+-]?inf")
 
 # name -> (kinds of its arguments, how many of them are the key that may occur once)
 FACTS: dict[str, tuple[tuple[str, ...], int]] = {
@@ -25,6 +26,13 @@ FACTS: dict[str, tuple[tuple[str, ...], int]] = {
     "setting": (("string", "string"), 1),
     "norm": (("string",), 0),
     "kernel": (("name", "string", "number", "string", "float"), 1),
+    "column": (("number", "string", "string"), 1),
+    "compare": (("name", "number", "string", "real"), 1),
+    "among": (("name", "number"), 1),
+    "value": (("name", "string"), 2),
+    "missing": (("name",), 1),
+    "derived": (("name", "string"), 1),
+    "output": (("number", "string", "name"), 1),
     "label": (("name", "string"), 1),
     "classes": (("number", "string"), 1),
     "rule": (("number", "string", "weight"), 1),

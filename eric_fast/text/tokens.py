@@ -16,6 +16,7 @@ from eric_fast.text.statements import (
     LITERALS,
     NAME,
     NUMBER,
+    REAL,
     SPACE,
     STRING,
     Statements,
@@ -114,12 +115,12 @@ def _read_argument(said: Statements, at: int, text: str, kind: str) -> Any:
     if kind == "weight":
         kind = "float" if text[0] == '"' else "number"
     given = "string" if text[0] == '"' else "name" if text[0].isalpha() else "number"
-    if given != {"float": "string"}.get(kind, kind):
+    if given != {"float": "string", "real": "string"}.get(kind, kind):
         raise said.error(at, f"expected a {kind}, not {text}")
     if kind == "string":
         return unquote(text)
-    if kind == "float":
-        if not FLOAT.fullmatch(unquote(text)):
+    if kind in {"float", "real"}:
+        if not (FLOAT if kind == "float" else REAL).fullmatch(unquote(text)):
             raise said.error(at, f'{text} is not a number; write one such as "12.25"')
         return float(unquote(text))
     if kind == "number":

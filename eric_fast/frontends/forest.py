@@ -1,0 +1,174 @@
+"""Decision trees of any source as flat arrays, and as the class rules of a program: a rule for each leaf."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from eric_fast.errors import ProgramError
+from eric_fast.program import ClassRules, Program
+from eric_fast.quantiser import Column, Quantiser, TableAtom
+from eric_fast.rules import count_offsets
+
+
+@dataclass(frozen=True, eq=False)
+class Forest:
+    """Trees whose leaves add numbers to outputs; nodes of one tree lie together, each before its children.
+
+    Attributes:
+        columns: of the table.
+        atoms: the comparisons, each once.
+        roots: int64 `[n_trees]`: the root of each tree, ascending.
+        tests: int32 `[n_nodes]`: the literal (an atom, or its complement) that sends a sample to `yes`; of a leaf 0.
+        yes, no: int64 `[n_nodes]`: where a sample goes on, -1 at a leaf.
+        values: float64 `[n_nodes, n_outputs]`: what a leaf adds.
+    """
+
+    columns: tuple[Column, ...]
+    atoms: tuple[TableAtom, ...]
+    roots: NDArray[np.int64]
+    tests: NDArray[np.int32]
+    yes: NDArray[np.int64]
+    no: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+def list_comparisons(
+    columns: Sequence[Column],
+    column_of_test: NDArray[Any],
+    operators: Sequence[str] | str,
+    constants: NDArray[Any],
+    missing: NDArray[np.bool_] | bool = False,
+) -> tuple[tuple[TableAtom, ...], NDArray[np.int32]]:
+    """Many comparisons with numbers, each once and sorted by column and constant, and which one each test is.
+
+    Args:
+        column_of_test: integers `[n_tests]`.
+        operators: one for all, or one for each.
+        constants: float `[n_tests]`, which the column's kind must hold exactly.
+        missing: the truth where the value is missing.
+    """
+    names, codes = np.unique(np.atleast_1d(np.asarray(operators, str)), return_inverse=True)
+    table = np.empty(
+        len(column_of_test), [("column", np.int64), ("constant", np.float64), ("op", np.int64), ("missing", np.bool_)]
+    )
+    table["column"], table["constant"], table["op"] = column_of_test, constants, codes
+    table["constant"] += 0.0  # -0.0 compares as 0.0 does
+    table["missing"] = missing
+    unique, atom_of_test = np.unique(table, return_inverse=True)
+    atoms = tuple(
+        TableAtom(column, columns[column].name, str(names[op]), constant, on_missing)
+        for column, constant, op, on_missing in unique.tolist()
+    )
+    return atoms, atom_of_test.astype(np.int32).reshape(-1)
+
+
+def make_program(
+    forest: Forest,
+    classes: Sequence[str],
+    *,
+    decision: str = "vote",
+    base: Sequence[float] = (),
+    settings: Sequence[tuple[str, str]] = (),
+) -> Program:
+    """The program that adds up what the leaves say: trees in turn, the leaves of each from `yes` to `no`.
+
+    Raises:
+        ProgramError: a node that is no tree's, or in two places.
+    """
+    return Program(
+        quantiser=Quantiser(forest.atoms, columns=forest.columns),
+        classes=tuple(classes),
+        class_rules=list_leaves(forest),
+        decision=decision,
+        base=tuple(base),
+        settings=tuple(settings),
+    )
+
+
+def list_leaves(forest: Forest) -> ClassRules:
+    """A rule for each leaf: its body is the path from the root, its weights are the leaf's values but zeros.
+
+    Raises:
+        ProgramError: nodes that don't make trees.
+    """
+    leaves, lengths = _count_leaves(forest.roots, forest.yes, forest.no)
+    if len(leaves) == 0 and len(forest.roots):
+        raise ProgramError("the nodes are not trees: one is its own ancestor, or the child of two")
+    offsets = count_offsets(lengths)
+    literals = _write_paths(forest.roots, forest.tests, forest.yes, forest.no, offsets)
+    values = forest.values[leaves]
+    heads = values.argmax(axis=1) if values.shape[1] else np.zeros(len(leaves), np.int64)
+    holds = values != 0
+    holds[np.arange(len(leaves)), heads] = False  # they come first, whatever they are
+    others = np.flatnonzero(holds)
+    vote_offsets = count_offsets(1 + holds.sum(axis=1))
+    rule_of_other, class_of_other = np.divmod(others, values.shape[1])
+    place = 1 + np.arange(len(others)) + rule_of_other
+    vote_classes = np.empty(vote_offsets[-1], np.int32)
+    vote_weights = np.empty(vote_offsets[-1], np.float64)
+    vote_classes[vote_offsets[:-1]] = heads
+    vote_weights[vote_offsets[:-1]] = values[np.arange(len(leaves)), heads]
+    vote_classes[place] = class_of_other
+    vote_weights[place] = values.reshape(-1)[others]
+    unknown = np.full(len(leaves), -1, np.int32)
+    return ClassRules(literals, offsets, vote_offsets, vote_classes, vote_weights, unknown, unknown)
+
+
+@njit(nogil=True, cache=True)
+def _count_leaves(roots: Any, yes: Any, no: Any) -> Any:
+    """The leaves, tree by tree from `yes` to `no`, and the length of each one's path; none if these are no trees."""
+    n_nodes = len(yes)
+    seen = np.zeros(n_nodes, np.bool_)
+    leaves, lengths = np.empty(n_nodes, np.int64), np.empty(n_nodes, np.int64)
+    n_leaves = 0
+    stack, depths = np.empty(n_nodes + 1, np.int64), np.empty(n_nodes + 1, np.int64)
+    for root in roots:
+        n_stack = 1
+        stack[0], depths[0] = root, 0
+        while n_stack:
+            n_stack -= 1
+            node, depth = stack[n_stack], depths[n_stack]
+            if node < 0 or node >= n_nodes or seen[node] or (yes[node] < 0) != (no[node] < 0):
+                return leaves[:0].copy(), lengths[:0].copy()
+            seen[node] = True
+            if yes[node] < 0:
+                leaves[n_leaves], lengths[n_leaves] = node, depth
+                n_leaves += 1
+                continue
+            stack[n_stack], depths[n_stack] = no[node], depth + 1
+            stack[n_stack + 1], depths[n_stack + 1] = yes[node], depth + 1
+            n_stack += 2
+    return leaves[:n_leaves].copy(), lengths[:n_leaves].copy()
+
+
+@njit(nogil=True, cache=True)
+def _write_paths(roots: Any, tests: Any, yes: Any, no: Any, offsets: Any) -> Any:
+    literals = np.empty(offsets[-1], np.int32)
+    most = 1
+    for i in range(len(offsets) - 1):
+        most = max(most, offsets[i + 1] - offsets[i] + 1)
+    path = np.empty(most, np.int32)
+    stack, depths = np.empty(most + 1, np.int64), np.empty(most + 1, np.int64)
+    arrivals = np.empty(most + 1, np.int32)  # the literal that leads to a node
+    n_done = 0
+    for root in roots:
+        n_stack = 1
+        stack[0], depths[0], arrivals[0] = root, 0, 0
+        while n_stack:
+            n_stack -= 1
+            node, depth = stack[n_stack], depths[n_stack]
+            if depth:
+                path[depth - 1] = arrivals[n_stack]
+            if yes[node] < 0:
+                for i in range(depth):
+                    literals[n_done + i] = path[i]
+                n_done += depth
+                continue
+            stack[n_stack], depths[n_stack], arrivals[n_stack] = no[node], depth + 1, ~tests[node]
+            stack[n_stack + 1], depths[n_stack + 1], arrivals[n_stack + 1] = yes[node], depth + 1, tests[node]
+            n_stack += 2
+    return literals
