@@ -130,7 +130,7 @@ def test_plain_rivals_write_the_rows_that_we_write():
 def test_plain_rivals_decide_as_we_do():
     """Programs with rules that overlap, negated heads, defaults and several layers."""
     n_tried = 0
-    for seed in range(300):
+    for seed in range(400):
         program = make_program(random.Random(seed).randint)
         if program.decision != "first" or not program.class_rules or not program.layers:
             continue

@@ -78,8 +78,10 @@ class RuleModel:
         assert outcome.classes is not None
         answers = outcome.classes.cpu().numpy()
         if not (answers == NO_RULE).any():
-            return self.classes_.take(answers)
-        return np.array([*self.classes_.tolist(), None], object)[answers]  # -1 is the last
+            labels: NDArray[Any] = self.classes_[answers]
+        else:
+            labels = np.array([*self.classes_.tolist(), None], object)[answers]  # -1 is the last
+        return labels
 
     def decision_function(self, data: Any) -> NDArray[np.float64]:
         """float64 `[n_rows, n_classes]`: the sums, scaled, before the link."""
