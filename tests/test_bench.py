@@ -19,11 +19,20 @@ from bench.programs import (
     order_replicas,
     repeat_samples,
 )
-from bench.trees import build_class_tree, build_layer_trees, build_tree, list_leaves, to_sklearn, to_sklearn_forest
+from bench.trees import (
+    build_class_tree,
+    build_layer_trees,
+    build_tree,
+    list_grown,
+    list_leaves,
+    to_sklearn,
+    to_sklearn_forest,
+)
 from eric_fast import kernels
-from eric_fast.bits import pack_bits, unpack_words
+from eric_fast.bits import BitMatrix, pack_bits, unpack_words
 from eric_fast.compile import compile_program
-from eric_fast.extract import TreeOptions
+from eric_fast.extract import TreeOptions, grow_trees
+from eric_fast.extract import list_leaves as extract_leaves
 from eric_fast.pipeline import approximate_model
 from eric_fast.program import sort_topologically
 from eric_fast.quantiser import InputAtom, Quantiser
@@ -87,6 +96,20 @@ def test_trees_of_a_program_answer_as_it_does():
             assert (answers == truth[:, atom].numpy()).all()
     top = truth[:, rows_of[program.layers[-1]].start :].float().numpy()
     assert (to_sklearn(build_class_tree(program), top.shape[1]).predict(top) == outcome.classes.numpy()).all()
+
+
+def test_trees_as_grown_answer_as_their_leaves():
+    lot = torch.Generator().manual_seed(1)
+    bits, target = torch.rand(300, 6, generator=lot) < 0.5, torch.randint(3, (300,), generator=lot)
+    matrix = BitMatrix.from_bools(bits, [f"atom {k}" for k in range(6)])
+    forest = grow_trees(matrix, target, TreeOptions(min_leaf=10))
+    (tree,) = list_grown(forest)
+    answers = to_sklearn(tree, 6).predict(bits.float().numpy())
+    leaves = extract_leaves(forest, 0)
+    assert tree.n_leaves == len(leaves) > 5
+    for leaf in leaves:
+        there = torch.stack([bits[:, lit] if lit >= 0 else ~bits[:, ~lit] for lit in leaf.body]).all(dim=0)
+        assert (answers[there] == leaf.answer).all()
 
 
 def test_paths_that_are_no_tree_are_refused():
