@@ -377,20 +377,17 @@ def _check_weights(program: Program) -> None:
     if odd.any():
         number = rule_of_vote[odd.argmax()] + 1
         raise ProgramError(f"class rule {number}: 'also' must list other classes once, ascending, without zeros")
-    base = np.array(program.base or [0.0] * n_classes, np.float64)
-    if not (np.isfinite(votes.vote_weights).all() and np.isfinite(base).all()):
+    if not (np.isfinite(votes.vote_weights).all() and np.isfinite(program.base).all()):
         raise ProgramError("weights must be finite numbers")
-    reach = np.abs(base) + np.bincount(votes.vote_classes, np.abs(votes.vote_weights), n_classes)
-    if has_integer_weights(program) and (reach > INT32_MAX).any():
-        raise ProgramError(
-            "integer weights whose sum could pass 2^31 - 1 are refused (clingo would wrap them); scale down"
-        )
 
 
 def has_integer_weights(program: Program) -> bool:
-    """Whether every weight and base is a whole number, so that clingo can add them."""
-    weights = program.class_arrays.vote_weights
-    return bool((weights == np.floor(weights)).all()) and all(float(weight).is_integer() for weight in program.base)
+    """Whether clingo can add the weights: whole numbers, of which no sum can pass 2^31 - 1, where it would wrap."""
+    votes, base = program.class_arrays, np.array(program.base or [0.0] * len(program.classes), np.float64)
+    if (votes.vote_weights != np.floor(votes.vote_weights)).any() or (base != np.floor(base)).any():
+        return False
+    reach = np.abs(base) + np.bincount(votes.vote_classes, np.abs(votes.vote_weights), len(base))
+    return not (reach > INT32_MAX).any()
 
 
 def _check_names(kind: str, names: Sequence[str]) -> None:
