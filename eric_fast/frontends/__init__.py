@@ -15,7 +15,8 @@ from eric_fast.frontends.model import RuleModel
 
 __all__ = ["RuleModel", "from_asp", "load"]
 
-SOURCES: tuple[str, ...] = ("program_text", "asp")  # in this order; text that others may take for theirs comes last
+# In this order: text that others may take for theirs comes last.
+SOURCES: tuple[str, ...] = ("scikit_learn", "program_text", "asp")
 
 
 def load(source: Any) -> RuleModel:

@@ -8,7 +8,6 @@ from eric_fast.frontends.files import read_head
 from eric_fast.frontends.model import RuleModel
 from eric_fast.text import load_program, parse_program
 
-SOURCE = "eric_fast program"
 _FORMAT = re.compile(r"(?:^|[\s.])format\(\s*\d+\s*\)\s*\.")
 
 
@@ -23,4 +22,5 @@ def matches(source: Any) -> bool:
 def load_source(source: Any) -> RuleModel:
     """Raises ProgramError: what is wrong with the text, and where."""
     is_text = isinstance(source, str) and ":-" in source
-    return RuleModel(parse_program(source) if is_text else load_program(source), SOURCE)
+    program = parse_program(source) if is_text else load_program(source)
+    return RuleModel.from_program(program) if program.quantiser.columns else RuleModel(program)

@@ -35,8 +35,8 @@ def bind_columns(
 ) -> list[int]:
     """Where the table holds each of the program's columns; -1 for those that aren't `wanted` and aren't there.
 
-    By name; by position where the table has no names, or where none fits and those of one side are mere numbers (x0,
-    x1, x2, ...): then there must be as many.
+    By name; by position where the table has no names, or where none fits and the table's only count (0, 1, 2, ...;
+    x0, x1, ...): then there must be as many.
 
     Raises:
         DataError: a column that is missing, or two of one name; another number of columns.
@@ -56,16 +56,11 @@ def bind_columns(
 
 
 def _is_nameless(program: Sequence[str], table: Sequence[str]) -> bool:
-    """Whether no name fits, and the names of one side only count its columns."""
-    if not (_only_count(program) or _only_count(table)):
-        return False
-    return not {fold_text(name) for name in program} & {fold_text(name) for name in table}
-
-
-def _only_count(names: Sequence[str]) -> bool:
-    """x0, x1, x2, ...; Column_1, Column_2, ...; 0, 1, 2, ..."""
-    parts = [_NUMBERED.fullmatch(name) for name in names]
+    """Whether no name fits, and the table's only count its columns."""
+    parts = [_NUMBERED.fullmatch(name) for name in table]
     if not parts or parts[0] is None:
         return False
     prefix, first = parts[0][1], int(parts[0][2])
-    return first <= 1 and all(p is not None and p[1] == prefix and int(p[2]) == i for i, p in enumerate(parts, first))
+    if first > 1 or not all(p and p[1] == prefix and int(p[2]) == i for i, p in enumerate(parts, first)):
+        return False
+    return not {fold_text(name) for name in program} & {fold_text(name) for name in table}

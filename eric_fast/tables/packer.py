@@ -29,9 +29,11 @@ class TablePacker:
 
     Args:
         quantiser: of a table.
+        named: whether its columns are found by name; by position where their names are made up.
     """
 
-    def __init__(self, quantiser: Quantiser) -> None:
+    def __init__(self, quantiser: Quantiser, *, named: bool = True) -> None:
+        self.named = named
         self.quantiser = quantiser
         atoms = quantiser.table_atoms
         numbers: dict[torch.dtype, list[int]] = {}
@@ -63,7 +65,7 @@ class TablePacker:
             DataError: what is no table; a column that is missing, or holds neither numbers nor texts.
         """
         table = as_table(data)
-        places = bind_columns(self._used, self._names, table.names, table.n_columns)
+        places = bind_columns(self._used, self._names, table.names if self.named else None, table.n_columns)
         device = table.device
         if engine == "gpu" and table.matrix is None and torch.cuda.is_available():
             device = torch.device("cuda", torch.cuda.current_device())
