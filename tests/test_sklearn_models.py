@@ -409,7 +409,7 @@ class OwnForest(RandomForestClassifier):
             "starts from what its init, a DecisionTreeClass.*zero",
         ),
         (GradientBoostingClassifier(init=DummyClassifier(strategy="uniform"), n_estimators=1), "its init, a Dummy"),
-        (OwnForest(2), "OwnForest is nothing that can be loaded"),
+        (OwnForest(2), "OwnForest is no model or program that can be loaded"),
     ],
 )
 def test_what_cant_be_converted_says_what_to_do(source, message):

@@ -107,7 +107,7 @@ class RuleModel:
 
     @cached_property
     def packer(self) -> TablePacker:
-        return TablePacker(self.program.quantiser)
+        return TablePacker(self.program.quantiser, named=self.named)
 
     @property
     def rule(self) -> Link:
@@ -282,4 +282,6 @@ class RuleModel:
 
     def _pack(self, data: Any) -> Any:
         """The packed comparisons, and the number of rows."""
-        return self.packer.pack(check_values(data, self.program.quantiser.columns, self.values), engine=self.engine)
+        columns = self.program.quantiser.columns
+        checked = check_values(data, columns, self.values, named=self.named)
+        return self.packer.pack(checked, engine=self.engine)
