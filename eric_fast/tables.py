@@ -57,8 +57,7 @@ class TablePacker:
         parts: list[tuple[Tensor, Tensor]] = []
         for kind, group in self._groups.items():
             numbers = _as_numbers(matrix, kind)
-            columns, constants, operators = (array.to(device) for array in group.arrays)
-            parts.append((group.rows, kernels.pack_columns(numbers, columns, constants, operators, engine=engine)))
+            parts.append((group.rows, kernels.pack_comparisons(numbers, group.comparisons, engine=engine)))
         for column, rows in self._sets.items():
             atoms = [self.quantiser.table_atoms[row] for row in rows]
             codes, values = _as_codes(matrix, self.quantiser.columns[column], column, atoms)
@@ -78,7 +77,7 @@ class _Group:
         atoms = [quantiser.table_atoms[row] for row in rows]
         operators = [_OPERATORS[atom.operator] + kernels.MISSING * atom.missing for atom in atoms]
         self.rows = torch.tensor(rows)
-        self.arrays = (
+        self.comparisons = kernels.Comparisons(
             torch.tensor([atom.column for atom in atoms]),
             torch.tensor([atom.constant for atom in atoms], dtype=_DTYPES[kind]),
             torch.tensor(operators, dtype=torch.int8),
