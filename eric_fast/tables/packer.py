@@ -45,7 +45,7 @@ class TablePacker:
         numbers = _list_numbers(atoms)
         is_double = np.array([column.kind != "float32" for column in quantiser.columns], np.bool_)[numbers.columns]
         halves = ((torch.float32, np.flatnonzero(~is_double)), (torch.float64, np.flatnonzero(is_double)))
-        self._groups = [_group_numbers(numbers, places, dtype) for dtype, places in halves if len(places)]
+        self._groups = [_Group(numbers, places, dtype) for dtype, places in halves if len(places)]
         self._used = sorted({*self._sets, *np.unique(numbers.columns).tolist()})
         self._names = tuple(column.name for column in quantiser.columns)
 
@@ -73,11 +73,9 @@ class TablePacker:
             device = torch.device("cuda", torch.cuda.current_device())
         parts: list[tuple[Tensor, Tensor]] = []
         for group in self._groups:
-            constants, operators = (array.to(device) for array in group.arrays)
             numbers, column_of = table.stack_numbers([places[column] for column in group.columns], group.dtype)
-            columns = torch.tensor(column_of)[group.column_of_atom].to(device)
-            numbers = numbers.to(device)
-            parts.append((group.rows, kernels.pack_columns(numbers, columns, constants, operators, engine=engine)))
+            comparisons = group.place_comparisons(column_of, device)
+            parts.append((group.rows, kernels.pack_comparisons(numbers.to(device), comparisons, engine=engine)))
         for column, rows in self._sets.items():
             atoms = [self.quantiser.table_atoms[row] for row in rows]
             codes, values = self._find_codes(table, places[column], column, atoms)
@@ -126,25 +124,28 @@ def _list_numbers(atoms: Sequence[TableAtom]) -> _Numbers:
     )
 
 
-class _Group(NamedTuple):
+class _Group:
     """The comparisons with numbers of one type: which atoms and columns they are, and what the kernels take."""
 
-    dtype: torch.dtype
-    rows: Tensor
-    columns: list[int]
-    column_of_atom: Tensor  # a place in `columns`
-    arrays: tuple[Tensor, Tensor]  # constants, operators
+    def __init__(self, numbers: _Numbers, places: NDArray[np.int64], dtype: torch.dtype) -> None:
+        columns, column_of_atom = np.unique(numbers.columns[places], return_inverse=True)
+        self.dtype = dtype
+        self.rows = torch.from_numpy(numbers.rows[places])
+        self.columns: list[int] = columns.tolist()
+        self._column_of_atom = torch.from_numpy(column_of_atom.reshape(-1))  # a place in `columns`
+        self._constants = torch.from_numpy(numbers.constants[places]).to(dtype)
+        self._operators = torch.from_numpy(numbers.operators[places])
+        self._placed: tuple[tuple[list[int], torch.device], kernels.Comparisons] | None = None
 
-
-def _group_numbers(numbers: _Numbers, places: NDArray[np.int64], dtype: torch.dtype) -> _Group:
-    columns, column_of_atom = np.unique(numbers.columns[places], return_inverse=True)
-    return _Group(
-        dtype,
-        torch.from_numpy(numbers.rows[places]),
-        columns.tolist(),
-        torch.from_numpy(column_of_atom.reshape(-1)),
-        (torch.from_numpy(numbers.constants[places]).to(dtype), torch.from_numpy(numbers.operators[places])),
-    )
+    def place_comparisons(self, column_of: list[int], device: torch.device) -> kernels.Comparisons:
+        """The comparisons for a matrix that has each of the columns at this place; the last ones are kept."""
+        where = (column_of, device)
+        placed = self._placed  # another thread may change it
+        if placed is None or placed[0] != where:
+            columns = torch.tensor(column_of)[self._column_of_atom]
+            arrays = (array.to(device) for array in (columns, self._constants, self._operators))
+            self._placed = placed = (where, kernels.Comparisons(*arrays))
+        return placed[1]
 
 
 def _pack_sets(codes: Tensor, values: Sequence[float | str], atoms: Sequence[TableAtom], engine: str) -> Tensor:
