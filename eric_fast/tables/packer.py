@@ -36,14 +36,14 @@ class TablePacker:
         self.named = named
         self.quantiser = quantiser
         atoms = quantiser.table_atoms
-        numbers: dict[torch.dtype, list[int]] = {}
+        numbers: dict[str, list[int]] = {}
         self._sets: dict[int, list[int]] = {}  # column -> its atoms that are sets
         for index, atom in enumerate(atoms):
             if atom.operator == "in":
                 self._sets.setdefault(atom.column, []).append(index)
             else:
-                numbers.setdefault(_DTYPES[quantiser.columns[atom.column].kind], []).append(index)
-        self._groups = [_Group(quantiser, rows, dtype) for dtype, rows in numbers.items()]
+                numbers.setdefault(quantiser.columns[atom.column].kind, []).append(index)
+        self._groups = [_Group(quantiser, rows, kind) for kind, rows in numbers.items()]
         self._used = sorted({atom.column for atom in atoms})
         self._names = tuple(column.name for column in quantiser.columns)
 
@@ -72,7 +72,8 @@ class TablePacker:
         parts: list[tuple[Tensor, Tensor]] = []
         for group in self._groups:
             constants, operators = (array.to(device) for array in group.arrays)
-            numbers, column_of = table.stack_numbers([places[column] for column in group.columns], group.dtype)
+            of_group = [places[column] for column in group.columns]
+            numbers, column_of = table.stack_numbers(of_group, group.dtype, quiet=group.kind == "loose")
             columns = torch.tensor(column_of)[group.column_of_atom].to(device)
             numbers = numbers.to(device)
             parts.append((group.rows, kernels.pack_columns(numbers, columns, constants, operators, engine=engine)))
@@ -102,18 +103,19 @@ class TablePacker:
 
 
 class _Group:
-    """The comparisons with numbers of one type: which atoms and columns they are, and what the kernels take."""
+    """Comparisons with numbers of one kind of column: which atoms and columns they are, and what the kernels take."""
 
-    def __init__(self, quantiser: Quantiser, rows: list[int], dtype: torch.dtype) -> None:
+    def __init__(self, quantiser: Quantiser, rows: list[int], kind: str) -> None:
         atoms = [quantiser.table_atoms[row] for row in rows]
         operators = [_OPERATORS[atom.operator] + kernels.MISSING * atom.missing for atom in atoms]
-        self.dtype = dtype
+        self.kind = kind
+        self.dtype = _DTYPES[kind]
         self.rows = torch.tensor(rows)
         self.columns = sorted({atom.column for atom in atoms})
         place_of = {column: place for place, column in enumerate(self.columns)}
         self.column_of_atom = torch.tensor([place_of[atom.column] for atom in atoms])
         self.arrays = (
-            torch.tensor([atom.constant for atom in atoms], dtype=dtype),
+            torch.tensor([atom.constant for atom in atoms], dtype=self.dtype),
             torch.tensor(operators, dtype=torch.int8),
         )
 
