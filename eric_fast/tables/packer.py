@@ -43,9 +43,8 @@ class TablePacker:
             if atom.operator == "in":
                 self._sets.setdefault(atom.column, []).append(index)
         numbers = _list_numbers(atoms)
-        is_double = np.array([column.kind != "float32" for column in quantiser.columns], np.bool_)[numbers.columns]
-        halves = ((torch.float32, np.flatnonzero(~is_double)), (torch.float64, np.flatnonzero(is_double)))
-        self._groups = [_Group(numbers, places, dtype) for dtype, places in halves if len(places)]
+        kinds = np.array([column.kind for column in quantiser.columns])[numbers.columns]
+        self._groups = [_Group(numbers, np.flatnonzero(kinds == kind), kind) for kind in np.unique(kinds).tolist()]
         self._used = sorted({*self._sets, *np.unique(numbers.columns).tolist()})
         self._names = tuple(column.name for column in quantiser.columns)
 
@@ -73,7 +72,8 @@ class TablePacker:
             device = torch.device("cuda", torch.cuda.current_device())
         parts: list[tuple[Tensor, Tensor]] = []
         for group in self._groups:
-            numbers, column_of = table.stack_numbers([places[column] for column in group.columns], group.dtype)
+            of_group = [places[column] for column in group.columns]
+            numbers, column_of = table.stack_numbers(of_group, group.dtype, quiet=group.kind == "loose")
             comparisons = group.place_comparisons(column_of, device)
             parts.append((group.rows, kernels.pack_comparisons(numbers.to(device), comparisons, engine=engine)))
         for column, rows in self._sets.items():
@@ -125,15 +125,16 @@ def _list_numbers(atoms: Sequence[TableAtom]) -> _Numbers:
 
 
 class _Group:
-    """The comparisons with numbers of one type: which atoms and columns they are, and what the kernels take."""
+    """Comparisons with numbers of one kind of column: which atoms and columns they are, and what the kernels take."""
 
-    def __init__(self, numbers: _Numbers, places: NDArray[np.int64], dtype: torch.dtype) -> None:
+    def __init__(self, numbers: _Numbers, places: NDArray[np.int64], kind: str) -> None:
         columns, column_of_atom = np.unique(numbers.columns[places], return_inverse=True)
-        self.dtype = dtype
+        self.kind = kind
+        self.dtype = _DTYPES[kind]
         self.rows = torch.from_numpy(numbers.rows[places])
         self.columns: list[int] = columns.tolist()
         self._column_of_atom = torch.from_numpy(column_of_atom.reshape(-1))  # a place in `columns`
-        self._constants = torch.from_numpy(numbers.constants[places]).to(dtype)
+        self._constants = torch.from_numpy(numbers.constants[places]).to(self.dtype)
         self._operators = torch.from_numpy(numbers.operators[places])
         self._placed: tuple[tuple[list[int], torch.device], kernels.Comparisons] | None = None
 
