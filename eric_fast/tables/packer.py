@@ -42,11 +42,10 @@ class TablePacker:
         for index, atom in enumerate(() if isinstance(atoms, TableAtoms) else atoms):
             if atom.operator == "in":
                 self._sets.setdefault(atom.column, []).append(index)
-        numbers = _read_numbers(atoms)
-        is_single = np.array([column.kind == "float32" for column in quantiser.columns], np.bool_)[numbers.columns]
-        parts = ((is_single, torch.float32), (~is_single, torch.float64))
-        self._groups = [_Group(numbers.select(np.flatnonzero(part)), dtype) for part, dtype in parts if part.any()]
-        self._used = sorted({*np.unique(numbers.columns).tolist(), *self._sets})
+        numbers = _list_numbers(atoms)
+        kinds = np.array([column.kind for column in quantiser.columns])[numbers.columns]
+        self._groups = [_Group(numbers, np.flatnonzero(kinds == kind), kind) for kind in np.unique(kinds).tolist()]
+        self._used = sorted({*self._sets, *np.unique(numbers.columns).tolist()})
         self._names = tuple(column.name for column in quantiser.columns)
 
     def pack(self, data: Any, *, engine: str = "auto") -> tuple[Tensor, int]:
@@ -73,11 +72,10 @@ class TablePacker:
             device = torch.device("cuda", torch.cuda.current_device())
         parts: list[tuple[Tensor, Tensor]] = []
         for group in self._groups:
-            constants, operators = (array.to(device) for array in group.arrays)
-            numbers, column_of = table.stack_numbers([places[column] for column in group.columns], group.dtype)
-            columns = torch.tensor(column_of)[group.column_of_atom].to(device)
-            numbers = numbers.to(device)
-            parts.append((group.rows, kernels.pack_columns(numbers, columns, constants, operators, engine=engine)))
+            of_group = [places[column] for column in group.columns]
+            numbers, column_of = table.stack_numbers(of_group, group.dtype, quiet=group.kind == "loose")
+            comparisons = group.place_comparisons(column_of, device)
+            parts.append((group.rows, kernels.pack_comparisons(numbers.to(device), comparisons, engine=engine)))
         for column, rows in self._sets.items():
             atoms = [self.quantiser.table_atoms[row] for row in rows]
             codes, values = self._find_codes(table, places[column], column, atoms)
@@ -104,43 +102,51 @@ class TablePacker:
 
 
 class _Numbers(NamedTuple):
-    """Comparisons with numbers, `[n]` each."""
+    """The comparisons with numbers among a quantiser's: their places, int64, and what the kernels take."""
 
-    rows: NDArray[np.int64]  # among all atoms
+    rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     constants: NDArray[np.float64]
-    operators: NDArray[np.int8]  # the kernels'
-
-    def select(self, places: NDArray[np.int64]) -> "_Numbers":
-        return _Numbers(self.rows[places], self.columns[places], self.constants[places], self.operators[places])
+    operators: NDArray[np.int8]
 
 
-def _read_numbers(atoms: Sequence[TableAtom]) -> _Numbers:
-    """The comparisons with numbers among these."""
+def _list_numbers(atoms: Sequence[TableAtom]) -> _Numbers:
     if isinstance(atoms, TableAtoms):
         codes = np.array([_OPERATORS[name] for name in TABLE_OPERATORS if name != "in"], np.int8)
-        operators = codes[atoms.operators] + np.int8(kernels.MISSING) * atoms.missing
+        operators = codes[atoms.operators] + np.int8(kernels.MISSING) * atoms.missing.astype(np.int8)
         return _Numbers(np.arange(len(atoms)), atoms.columns.astype(np.int64), atoms.constants, operators)
     rows = [row for row, atom in enumerate(atoms) if atom.operator != "in"]
-    chosen = [atoms[row] for row in rows]
     return _Numbers(
         np.array(rows, np.int64),
-        np.array([atom.column for atom in chosen], np.int64),
-        np.array([atom.constant for atom in chosen], np.float64),
-        np.array([_OPERATORS[atom.operator] + kernels.MISSING * atom.missing for atom in chosen], np.int8),
+        np.array([atoms[row].column for row in rows], np.int64),
+        np.array([atoms[row].constant for row in rows], np.float64),
+        np.array([_OPERATORS[atoms[row].operator] + kernels.MISSING * atoms[row].missing for row in rows], np.int8),
     )
 
 
 class _Group:
-    """The comparisons with numbers of one type: which atoms and columns they are, and what the kernels take."""
+    """Comparisons with numbers of one kind of column: which atoms and columns they are, and what the kernels take."""
 
-    def __init__(self, numbers: _Numbers, dtype: torch.dtype) -> None:
-        self.dtype = dtype
-        self.rows = torch.from_numpy(numbers.rows)
-        columns, column_of_atom = np.unique(numbers.columns, return_inverse=True)
+    def __init__(self, numbers: _Numbers, places: NDArray[np.int64], kind: str) -> None:
+        columns, column_of_atom = np.unique(numbers.columns[places], return_inverse=True)
+        self.kind = kind
+        self.dtype = _DTYPES[kind]
+        self.rows = torch.from_numpy(numbers.rows[places])
         self.columns: list[int] = columns.tolist()
-        self.column_of_atom = torch.from_numpy(column_of_atom)
-        self.arrays = (torch.from_numpy(numbers.constants).to(dtype), torch.from_numpy(numbers.operators))
+        self._column_of_atom = torch.from_numpy(column_of_atom.reshape(-1))  # a place in `columns`
+        self._constants = torch.from_numpy(numbers.constants[places]).to(self.dtype)
+        self._operators = torch.from_numpy(numbers.operators[places])
+        self._placed: tuple[tuple[list[int], torch.device], kernels.Comparisons] | None = None
+
+    def place_comparisons(self, column_of: list[int], device: torch.device) -> kernels.Comparisons:
+        """The comparisons for a matrix that has each of the columns at this place; the last ones are kept."""
+        where = (column_of, device)
+        placed = self._placed  # another thread may change it
+        if placed is None or placed[0] != where:
+            columns = torch.tensor(column_of)[self._column_of_atom]
+            arrays = (array.to(device) for array in (columns, self._constants, self._operators))
+            self._placed = placed = (where, kernels.Comparisons(*arrays))
+        return placed[1]
 
 
 def _pack_sets(codes: Tensor, values: Sequence[float | str], atoms: Sequence[TableAtom], engine: str) -> Tensor:

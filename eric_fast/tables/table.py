@@ -47,10 +47,12 @@ class Table:
         name = str(place + 1) if self.names is None else self.names[place]
         return read_column(self.columns[place], name)
 
-    def stack_numbers(self, places: Sequence[int], dtype: torch.dtype) -> tuple[Tensor, list[int]]:
+    def stack_numbers(
+        self, places: Sequence[int], dtype: torch.dtype, *, quiet: bool = False
+    ) -> tuple[Tensor, list[int]]:
         """These columns, perhaps among others, as numbers `[n_rows, n]`, and where each is.
 
-        They are rounded to nearest, NaN where there is none. A matrix of the same type is not copied.
+        They are rounded to nearest, NaN where there is none; see `ColumnData`. A matrix of the same type is not copied.
         """
         if self.matrix is not None:
             if self.matrix.dtype == dtype or 2 * len(places) > self.n_columns:
@@ -58,7 +60,7 @@ class Table:
             return self.matrix[:, list(places)].to(dtype), list(range(len(places)))
         numbers = torch.empty(len(places), self.n_rows, dtype=dtype)
         for row, place in zip(numbers, places, strict=True):
-            row[:] = self.read(place).to_numbers(dtype)
+            row[:] = self.read(place).to_numbers(dtype, quiet=quiet)
         return numbers.T, list(range(len(places)))
 
 
