@@ -40,56 +40,64 @@ class TablePacker:
                 self._sets.setdefault(atom.column, []).append(index)
             else:
                 numbers[quantiser.columns[atom.column].kind].append(index)
-        self._groups = {kind: _Group(quantiser, rows, kind) for kind, rows in numbers.items() if rows}
+        self._groups = {kind: _list_comparisons(quantiser, rows, kind) for kind, rows in numbers.items() if rows}
 
-    def pack(self, data: Any, *, engine: str = "auto") -> tuple[Tensor, int]:
+    def pack(self, data: Any, *, out: Tensor | None = None, engine: str = "auto") -> tuple[Tensor, int]:
         """The bits of a table: int32 words `[n_atoms, n_words]` where the data are, and how many rows it has.
 
         Args:
             data: `[n_rows, n_columns]` in the order of the quantiser's columns: a NumPy array or a tensor.
+            out: words to write to, and to give back.
 
         Raises:
             DataError: a table that lacks columns, or whose values are no numbers where numbers are compared.
         """
-        matrix = _as_matrix(data, len(self.quantiser.columns))
+        matrix = self.as_matrix(data)
         n_rows = len(matrix)
         device = matrix.device if isinstance(matrix, Tensor) else torch.device("cpu")
-        parts: list[tuple[Tensor, Tensor]] = []
+        if out is None:
+            out = torch.empty(len(self.quantiser.atoms), count_words(n_rows), dtype=torch.int32, device=device)
         for kind, group in self._groups.items():
-            numbers = _as_numbers(matrix, kind)
-            parts.append((group.rows, kernels.pack_comparisons(numbers, group.comparisons, engine=engine)))
+            kernels.pack_comparisons(_as_numbers(matrix, kind), group, out=out, engine=engine)
         for column, rows in self._sets.items():
             atoms = [self.quantiser.table_atoms[row] for row in rows]
             codes, values = _as_codes(matrix, self.quantiser.columns[column], column, atoms)
-            parts.append((torch.tensor(rows), _pack_sets(codes.to(device), values, atoms, engine)))
-        if len(parts) == 1 and len(parts[0][0]) == len(self.quantiser.atoms):
-            return parts[0][1], n_rows
-        words = torch.empty(len(self.quantiser.atoms), count_words(n_rows), dtype=torch.int32, device=device)
-        for rows_of_part, part in parts:
-            words[rows_of_part.to(device)] = part
-        return words, n_rows
+            out[torch.tensor(rows, device=device)] = _pack_sets(codes.to(device), values, atoms, engine)
+        return out, n_rows
+
+    def as_matrix(self, data: Any) -> Any:
+        """The table as a tensor or an array `[n_rows, n_columns]`, of which `pack` takes any rows.
+
+        Raises:
+            DataError: a table that lacks columns.
+        """
+        matrix = data if isinstance(data, Tensor) else np.asarray(data)
+        n_columns = len(self.quantiser.columns)
+        if matrix.ndim != 2 or matrix.shape[1] != n_columns:
+            raise DataError(f"expected a table of {n_columns} columns, not an array {list(matrix.shape)}")
+        return matrix
 
 
-class _Group:
-    """The numeric comparisons of one kind of column: which atoms, and what the kernels take."""
-
-    def __init__(self, quantiser: Quantiser, rows: list[int], kind: str) -> None:
-        atoms = [quantiser.table_atoms[row] for row in rows]
-        operators = [_OPERATORS[atom.operator] + kernels.MISSING * atom.missing for atom in atoms]
-        self.rows = torch.tensor(rows)
-        self.comparisons = kernels.Comparisons(
-            torch.tensor([atom.column for atom in atoms]),
-            torch.tensor([atom.constant for atom in atoms], dtype=_DTYPES[kind]),
-            torch.tensor(operators, dtype=torch.int8),
-        )
+def _list_comparisons(quantiser: Quantiser, rows: list[int], kind: str) -> kernels.Comparisons:
+    """The comparisons with numbers of one kind of column, for the kernels."""
+    atoms = [quantiser.table_atoms[row] for row in rows]
+    operators = [_OPERATORS[atom.operator] + kernels.MISSING * atom.missing for atom in atoms]
+    return kernels.Comparisons(
+        torch.tensor([atom.column for atom in atoms]),
+        torch.tensor([atom.constant for atom in atoms], dtype=_DTYPES[kind]),
+        torch.tensor(operators, dtype=torch.int8),
+        torch.tensor(rows),
+    )
 
 
-def _as_matrix(data: Any, n_columns: int) -> Any:
-    """A tensor or an array `[n_rows, n_columns]`."""
-    matrix = data if isinstance(data, Tensor) else np.asarray(data)
-    if matrix.ndim != 2 or matrix.shape[1] != n_columns:
-        raise DataError(f"expected a table of {n_columns} columns, not an array {list(matrix.shape)}")
-    return matrix
+def as_tensor(data: Any, kind: Any) -> Tensor:
+    """Numbers as a tensor: float32 and float64 as they are, and where they are if possible; others as `kind`."""
+    array = np.asarray(data)
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(kind)
+    if not array.flags.writeable or min(array.strides, default=0) < 0:  # PyTorch takes neither
+        array = array.copy()
+    return torch.from_numpy(array)
 
 
 def _as_numbers(matrix: Any, kind: str) -> Tensor:
@@ -97,7 +105,7 @@ def _as_numbers(matrix: Any, kind: str) -> Tensor:
     if not isinstance(matrix, Tensor):
         if not np.issubdtype(matrix.dtype, np.number) and matrix.dtype != np.bool_:
             raise DataError(f"numbers are needed, not {matrix.dtype}")
-        matrix = torch.from_numpy(np.ascontiguousarray(matrix, np.dtype(kind)))
+        matrix = as_tensor(matrix, np.dtype(kind))
     numbers: Tensor = matrix.to(_DTYPES[kind])
     return numbers
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.metaestimators import available_if
+from torch import Tensor
 
 from eric_fast import kernels
 from eric_fast.bits import unpack_words
@@ -238,10 +239,9 @@ class RuleModel:
             raise AttributeError(f"{self.source} has no outputs that are bits")
         row_of_atom = {atom: row for row, atom in enumerate(self.plan.atoms.tolist())}
         rows = tuple(row_of_atom[atom] for _, atom in self.program.outputs)
-        words, n_rows = self._pack(data)
-        outcome = kernels.evaluate(self.plan, words, n_rows, engine=self.engine, classes=False, rules=False, rows=rows)
+        outcome = self.evaluate(data, rows=rows)
         assert outcome.rows is not None
-        return unpack_words(outcome.rows, n_rows).cpu().numpy()
+        return unpack_words(outcome.rows, len(data)).cpu().numpy()
 
     def evaluate(self, data: Any, **wanted: Any) -> kernels.Outcome:
         """What the program itself answers, as tensors where the data are; `wanted` are the fields of `Request`."""
@@ -271,10 +271,19 @@ class RuleModel:
         return cast(NDArray[np.float64], self.rule.apply(scores))
 
     def _evaluate_plan(self, plan: Plan, data: Any, **wanted: Any) -> kernels.Outcome:
-        words, n_rows = self._pack(data)
-        wanted = {"classes": False, "rules": False, **wanted}
-        return kernels.evaluate(plan, words, n_rows, engine=self.engine, **wanted)
+        matrix = self.packer.as_matrix(data)
+        columns = self.program.quantiser.columns
 
-    def _pack(self, data: Any) -> Any:
-        """The packed comparisons, and the number of rows."""
-        return self.packer.pack(check_values(data, self.program.quantiser.columns, self.values), engine=self.engine)
+        def pack(first: int, last: int, out: Tensor | None = None) -> Tensor:
+            part = check_values(matrix[first:last], columns, self.values, first)
+            return self.packer.pack(part, out=out, engine=self.engine)[0]
+
+        return kernels.evaluate_packed(
+            plan,
+            pack,
+            len(matrix),
+            device=matrix.device.type if isinstance(matrix, Tensor) else "cpu",
+            sample_bytes=16 * len(columns),  # the numbers as they come, and as they are compared
+            engine=self.engine,
+            **{"classes": False, "rules": False, **wanted},
+        )

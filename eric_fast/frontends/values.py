@@ -9,12 +9,16 @@ from torch import Tensor
 
 from eric_fast.errors import DataError
 from eric_fast.quantiser import Column
+from eric_fast.tables import as_tensor
 
 VALUES = ("any", "no infinity", "finite")  # missing ones are NaN
 
 
-def check_values(data: Any, columns: Sequence[Column], values: str) -> Any:
+def check_values(data: Any, columns: Sequence[Column], values: str, first_row: int = 0) -> Any:
     """The table, its numbers made what they are compared as, if they may be in it.
+
+    Args:
+        first_row: the place of its first row in the whole table.
 
     Raises:
         DataError: a missing value or an infinite one, or one past float32, and where it is.
@@ -22,7 +26,7 @@ def check_values(data: Any, columns: Sequence[Column], values: str) -> Any:
     if values == "any":
         return data
     kind = torch.float32 if columns and columns[0].kind == "float32" else torch.float64
-    numbers = data if isinstance(data, Tensor) else torch.from_numpy(np.asarray(data, np.float64))
+    numbers = data if isinstance(data, Tensor) else as_tensor(data, np.float64)
     numbers = numbers.to(kind)
     if bool(numbers.sum().isfinite()):  # it is nearly always
         return numbers
@@ -30,5 +34,7 @@ def check_values(data: Any, columns: Sequence[Column], values: str) -> Any:
     if bool(wrong.any()):
         row, column = (int(place) for place in wrong.nonzero()[0])
         what = "missing" if bool(numbers[row, column].isnan()) else f"infinite, or too large for {columns[column].kind}"
-        raise DataError(f"row {row}, column '{columns[column].name}': the value is {what}, which this model refuses")
+        raise DataError(
+            f"row {first_row + row}, column '{columns[column].name}': the value is {what}, which this model refuses"
+        )
     return numbers
