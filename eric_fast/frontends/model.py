@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
 from eric_fast import kernels
 from eric_fast.bits import unpack_words
@@ -214,6 +215,12 @@ class RuleModel:
         """The share of classes that are right, or R2 of a regression, as scikit-learn has it."""
         measure = r2_score if self.program.decision == "sum" else accuracy_score
         return float(measure(truth, self.predict(data), sample_weight=sample_weight))
+
+    def __sklearn_tags__(self) -> Tags:
+        """What scikit-learn's scorers ask: whether it is a classifier."""
+        if self.program.decision in ("sum", "bits"):
+            return Tags("regressor", TargetTags(required=False), regressor_tags=RegressorTags())
+        return Tags("classifier", TargetTags(required=False), classifier_tags=ClassifierTags())
 
     def predict_bits(self, data: Any) -> NDArray[np.bool_]:
         """bool `[n_rows, n_outputs]`: the truth of the program's outputs."""
