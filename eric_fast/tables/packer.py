@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast import kernels
-from eric_fast.bits import count_words
 from eric_fast.quantiser import TABLE_OPERATORS, TEXT_KINDS, Quantiser, TableAtom, TableAtoms
+from eric_fast.tables.bound import BoundTable, Check, Numbers, Sets
 from eric_fast.tables.columns import Values, find_places
 from eric_fast.tables.names import bind_columns
 from eric_fast.tables.table import Table, as_table
@@ -48,8 +48,8 @@ class TablePacker:
         self._used = sorted({*self._sets, *np.unique(numbers.columns).tolist()})
         self._names = tuple(column.name for column in quantiser.columns)
 
-    def pack(self, data: Any, *, engine: str = "auto") -> tuple[Tensor, int]:
-        """The bits of a table: int32 words `[n_atoms, n_words]` where the data are, and how many rows it has.
+    def bind(self, data: Any, *, engine: str = "auto", check: Check | None = None) -> BoundTable:
+        """The table's columns that the atoms compare, to be packed.
 
         Columns are found by name, without regard to case where only one fits; by position where there are no names.
         Where numbers are compared, they are rounded to nearest in the column's kind, integers past 2^53 too; a text is
@@ -61,6 +61,7 @@ class TablePacker:
             data: `[n_rows, n_columns]`: a `Table`, a NumPy array (of objects or structured too), a tensor on any
                 device, a pandas or polars frame, a pyarrow table, a mapping of columns, or a list of rows.
             engine: see `kernels.pack_columns`; for `gpu` the values of columns are moved there.
+            check: what refuses rows of a matrix before they are compared.
 
         Raises:
             DataError: what is no table; a column that is missing, or holds neither numbers nor texts.
@@ -68,25 +69,26 @@ class TablePacker:
         table = as_table(data)
         places = bind_columns(self._used, self._names, table.names if self.named else None, table.n_columns)
         device = table.device
-        if engine == "gpu" and table.matrix is None and torch.cuda.is_available():
+        if engine == "gpu" and torch.cuda.is_available() and device.type != "cuda":
             device = torch.device("cuda", torch.cuda.current_device())
-        parts: list[tuple[Tensor, Tensor]] = []
+        numbers = []
         for group in self._groups:
             of_group = [places[column] for column in group.columns]
-            numbers, column_of = table.stack_numbers(of_group, group.dtype, quiet=group.kind == "loose")
-            comparisons = group.place_comparisons(column_of, device)
-            parts.append((group.rows, kernels.pack_comparisons(numbers.to(device), comparisons, engine=engine)))
+            quiet = group.kind == "loose"
+            matrix, columns, column_of = table.find_numbers(of_group, group.dtype, quiet=quiet)
+            numbers.append(Numbers(matrix, columns, group.dtype, group.place_comparisons(column_of, device)))
+        sets = []
         for column, rows in self._sets.items():
             atoms = [self.quantiser.table_atoms[row] for row in rows]
             codes, values = self._find_codes(table, places[column], column, atoms)
-            parts.append((torch.tensor(rows), _pack_sets(codes[:, None].to(device), values, atoms, engine)))
-        if len(parts) == 1 and len(parts[0][0]) == len(self.quantiser.atoms):
-            return parts[0][1], table.n_rows
-        shape = (len(self.quantiser.atoms), count_words(table.n_rows))
-        words = torch.empty(shape, dtype=torch.int32, device=device)
-        for rows_of_part, part in parts:
-            words[rows_of_part.to(device)] = part
-        return words, table.n_rows
+            sets.append(Sets(codes, values, atoms, torch.tensor(rows)))
+        n_atoms = len(self.quantiser.atoms)
+        return BoundTable(table.n_rows, n_atoms, device, numbers, sets, engine=engine, check=check)
+
+    def pack(self, data: Any, *, engine: str = "auto") -> tuple[Tensor, int]:
+        """The bits of a whole table: int32 words `[n_atoms, n_words]`, and how many rows it has; see `bind`."""
+        bound = self.bind(data, engine=engine)
+        return bound.pack(0, bound.n_rows), bound.n_rows
 
     def _find_codes(
         self, table: Table, place: int, column: int, atoms: Sequence[TableAtom]
@@ -131,7 +133,7 @@ class _Group:
         columns, column_of_atom = np.unique(numbers.columns[places], return_inverse=True)
         self.kind = kind
         self.dtype = _DTYPES[kind]
-        self.rows = torch.from_numpy(numbers.rows[places])
+        self._rows = torch.from_numpy(numbers.rows[places])
         self.columns: list[int] = columns.tolist()
         self._column_of_atom = torch.from_numpy(column_of_atom.reshape(-1))  # a place in `columns`
         self._constants = torch.from_numpy(numbers.constants[places]).to(self.dtype)
@@ -144,23 +146,6 @@ class _Group:
         placed = self._placed  # another thread may change it
         if placed is None or placed[0] != where:
             columns = torch.tensor(column_of)[self._column_of_atom]
-            arrays = (array.to(device) for array in (columns, self._constants, self._operators))
+            arrays = (array.to(device) for array in (columns, self._constants, self._operators, self._rows))
             self._placed = placed = (where, kernels.Comparisons(*arrays))
         return placed[1]
-
-
-def _pack_sets(codes: Tensor, values: Sequence[float | str], atoms: Sequence[TableAtom], engine: str) -> Tensor:
-    """int32 words `[n_atoms, n_words]`: a row for each value, OR-ed where a set has several."""
-    n = len(values)
-    constants = torch.tensor([*range(n), 0.0], dtype=torch.float32, device=codes.device)
-    operators = torch.tensor([kernels.EQUAL] * n + [kernels.MISSING], dtype=torch.int8, device=codes.device)
-    columns = torch.zeros(n + 1, dtype=torch.int64, device=codes.device)
-    singles = kernels.pack_columns(codes, columns, constants, operators, engine=engine)
-    row_of_value = {value: row for row, value in enumerate(values)}
-    words = torch.zeros(len(atoms), singles.shape[1], dtype=torch.int32, device=codes.device)
-    for row, atom in enumerate(atoms):
-        for value in atom.constant:  # type: ignore[union-attr]
-            words[row] |= singles[row_of_value[value]]
-        if atom.missing:
-            words[row] |= singles[n]
-    return words
