@@ -3,38 +3,36 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from eric_fast.errors import DataError
 from eric_fast.quantiser import Column
-from eric_fast.tables import as_tensor
+from eric_fast.tables import as_table, bind_columns
 
 VALUES = ("any", "no infinity", "finite")  # missing ones are NaN
 
 
-def check_values(data: Any, columns: Sequence[Column], values: str, first_row: int = 0) -> Any:
-    """The table, its numbers made what they are compared as, if they may be in it.
-
-    Args:
-        first_row: the place of its first row in the whole table.
+def check_values(data: Any, columns: Sequence[Column], values: str, *, named: bool = True) -> Any:
+    """The table, its numbers made what they are compared as, if they may be in it; `named`: see `RuleModel`.
 
     Raises:
-        DataError: a missing value or an infinite one, or one past float32, and where it is.
+        DataError: a missing value or an infinite one, or one past float32, and where it is; a column that is missing.
     """
     if values == "any":
         return data
     kind = torch.float32 if columns and columns[0].kind == "float32" else torch.float64
-    numbers = data if isinstance(data, Tensor) else as_tensor(data, np.float64)
-    numbers = numbers.to(kind)
+    table = as_table(data)
+    names = [column.name for column in columns]
+    places = bind_columns(range(len(names)), names, table.names if named else None, table.n_columns)
+    numbers, column_of = table.stack_numbers(places, kind)
+    if column_of != list(range(numbers.shape[1])):
+        numbers = numbers[:, column_of]
     if bool(numbers.sum().isfinite()):  # it is nearly always
         return numbers
     wrong = numbers.isinf() if values == "no infinity" else ~numbers.isfinite()
     if bool(wrong.any()):
         row, column = (int(place) for place in wrong.nonzero()[0])
         what = "missing" if bool(numbers[row, column].isnan()) else f"infinite, or too large for {columns[column].kind}"
-        raise DataError(
-            f"row {first_row + row}, column '{columns[column].name}': the value is {what}, which this model refuses"
-        )
+        place = f"row {table.first_row + row}, column '{columns[column].name}'"
+        raise DataError(f"{place}: the value is {what}, which this model refuses")
     return numbers
