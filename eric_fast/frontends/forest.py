@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from eric_fast.errors import ProgramError
-from eric_fast.program import ClassRules, Program
+from eric_fast.program import ClassRules, Program, Rule
 from eric_fast.quantiser import Column, Quantiser, TableAtom
 from eric_fast.rules import count_offsets
 
@@ -24,7 +24,10 @@ class Forest:
         roots: int64 `[n_trees]`: the root of each tree, ascending.
         tests: int32 `[n_nodes]`: the literal (an atom, or its complement) that sends a sample to `yes`; of a leaf 0.
         yes, no: int64 `[n_nodes]`: where a sample goes on, -1 at a leaf.
-        values: float64 `[n_nodes, n_outputs]`: what a leaf adds.
+        values: float64 `[n_nodes, n_outputs]`: what a leaf adds; `[n_nodes, 1]` where `outputs` says to what.
+        outputs: int32 `[n_nodes]`: the one output that a leaf adds to; None where it adds to all.
+        derived: names of further atoms, which compare nothing; `tests` may hold them too.
+        rules: where those are true; see `Program.kernel_rules`.
     """
 
     columns: tuple[Column, ...]
@@ -34,6 +37,9 @@ class Forest:
     yes: NDArray[np.int64]
     no: NDArray[np.int64]
     values: NDArray[np.float64]
+    outputs: NDArray[np.int32] | None = None
+    derived: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
 
 
 def list_comparisons(
@@ -83,6 +89,8 @@ def make_program(
         quantiser=Quantiser(forest.atoms, columns=forest.columns),
         classes=tuple(classes),
         class_rules=list_leaves(forest),
+        kernel_rules=forest.rules,
+        derived=forest.derived,
         decision=decision,
         base=tuple(base),
         settings=tuple(settings),
@@ -95,12 +103,14 @@ def list_leaves(forest: Forest) -> ClassRules:
     Raises:
         ProgramError: nodes that don't make trees.
     """
-    leaves, lengths = _count_leaves(forest.roots, forest.yes, forest.no)
-    if len(leaves) == 0 and len(forest.roots):
-        raise ProgramError("the nodes are not trees: one is its own ancestor, or the child of two")
+    leaves, lengths = _measure_leaves(forest)
     offsets = count_offsets(lengths)
     literals = _write_paths(forest.roots, forest.tests, forest.yes, forest.no, offsets)
     values = forest.values[leaves]
+    unknown = np.full(len(leaves), -1, np.int32)
+    if forest.outputs is not None:
+        each = np.arange(len(leaves) + 1, dtype=np.int64)
+        return ClassRules(literals, offsets, each, forest.outputs[leaves], values[:, 0], unknown, unknown)
     heads = values.argmax(axis=1) if values.shape[1] else np.zeros(len(leaves), np.int64)
     holds = values != 0
     holds[np.arange(len(leaves)), heads] = False  # they come first, whatever they are
@@ -114,8 +124,20 @@ def list_leaves(forest: Forest) -> ClassRules:
     vote_weights[vote_offsets[:-1]] = values[np.arange(len(leaves)), heads]
     vote_classes[place] = class_of_other
     vote_weights[place] = values.reshape(-1)[others]
-    unknown = np.full(len(leaves), -1, np.int32)
     return ClassRules(literals, offsets, vote_offsets, vote_classes, vote_weights, unknown, unknown)
+
+
+def find_leaves(forest: Forest) -> NDArray[np.int64]:
+    """The node of each rule of `list_leaves`. Raises ProgramError where nodes don't make trees."""
+    return _measure_leaves(forest)[0]
+
+
+def _measure_leaves(forest: Forest) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The leaves, in the order of the rules, and the length of each one's path."""
+    leaves, lengths = _count_leaves(forest.roots, forest.yes, forest.no)
+    if len(leaves) == 0 and len(forest.roots):
+        raise ProgramError("the nodes are not trees: one is its own ancestor, or the child of two")
+    return leaves, lengths
 
 
 @njit(nogil=True, cache=True)
