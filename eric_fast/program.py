@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -110,6 +111,17 @@ class Program:
     def n_literals(self) -> int:
         """The program's size: literals in the bodies of all its rules."""
         return len(self.class_arrays.literals) + sum(len(rule.body) for rule in self.kernel_rules)
+
+    def with_settings(self, settings: Iterable[tuple[str, str]]) -> "Program":
+        """The same program with other settings; what hasn't changed isn't checked again, which counts for a forest.
+
+        Raises:
+            ProgramError: a key that stands twice, or a character that the text format can't hold.
+        """
+        changed = copy(self)
+        object.__setattr__(changed, "settings", tuple(settings))
+        _check_texts(changed)
+        return changed
 
     @cached_property
     def label_of_atom(self) -> dict[int, str]:
