@@ -46,11 +46,10 @@ def read_categories(forest: Part, n_features: int) -> Categories:
         ends = offsets.as_array(np.int64)
         if len(ends) < 2:
             continue  # not categorical
-        if ends[0] != 0 or ends[-1] != len(values) or (np.diff(ends) < 0).any() or ((values < -128) | (values > 255)).any():
+        if ends[0] != 0 or ends[-1] != len(values) or (np.diff(ends) < 0).any():
             raise offsets.fail("these don't cut the values into texts")
-        data = (values & 255).astype(np.uint8).tobytes()
-        try:
-            texts[feature] = [data[a:z].decode("utf-8") for a, z in zip(ends[:-1], ends[1:], strict=True)]
-        except UnicodeDecodeError as error:
-            raise encoding.fail("a category that isn't UTF-8") from error
-    return Categories({i: names for i, names in texts.items() if names}, {i: v for i, v in numbers.items() if v})
+        if ((values < 0) | (values > 127)).any():  # XGBoost counts characters and cuts bytes
+            raise encoding.fail("categories past ASCII, which XGBoost stores cut short: train on others, or on codes")
+        text = values.astype(np.uint8).tobytes().decode("ascii")
+        texts[feature] = [text[a:z] for a, z in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
+    return Categories(texts, {i: v for i, v in numbers.items() if v})
