@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,9 @@ class Forest:
         roots: int64 `[n_trees]`: the root of each tree, ascending.
         tests: int32 `[n_nodes]`: the literal (an atom, or its complement) that sends a sample to `yes`; of a leaf 0.
         yes, no: int64 `[n_nodes]`: where a sample goes on, -1 at a leaf.
-        values: float64 `[n_nodes, n_outputs]`: what a leaf adds; `[n_nodes, 1]` where `outputs` says to what.
-        outputs: int32 `[n_nodes]`: the one output that a leaf adds to; None where it adds to all.
-        derived: names of further atoms, which compare nothing; `tests` may hold them too.
+        values: float64 `[n_nodes, n_outputs]`: what a leaf adds; `[n_nodes, 1]` where each tree has one output.
+        outputs: int32 `[n_trees]`: the one output of each tree; None where a leaf adds to all of them.
+        derived: names of further atoms, which compare nothing; `tests` may hold them, too.
         rules: where those are true; see `Program.kernel_rules`.
     """
 
@@ -40,6 +41,22 @@ class Forest:
     outputs: NDArray[np.int32] | None = None
     derived: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
+
+    @cached_property
+    def leaves(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Leaves as nodes, int64 `[n_leaves]`, in the order of their rules; and the length of the path to each.
+
+        Raises:
+            ProgramError: nodes that don't make trees.
+        """
+        leaves, lengths = _count_leaves(self.roots, self.yes, self.no)
+        if len(leaves) == 0 and len(self.roots):
+            raise ProgramError("the nodes are not trees: one is its own ancestor, or the child of two")
+        return leaves, lengths
+
+    def find_trees(self, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which tree each node belongs to."""
+        return np.searchsorted(self.roots, nodes, side="right") - 1
 
 
 def list_comparisons(
@@ -103,41 +120,40 @@ def list_leaves(forest: Forest) -> ClassRules:
     Raises:
         ProgramError: nodes that don't make trees.
     """
-    leaves, lengths = _measure_leaves(forest)
+    leaves, lengths = forest.leaves
     offsets = count_offsets(lengths)
     literals = _write_paths(forest.roots, forest.tests, forest.yes, forest.no, offsets)
     values = forest.values[leaves]
+    votes = _spread_values(values) if forest.outputs is None else _assign_values(values, forest, leaves)
     unknown = np.full(len(leaves), -1, np.int32)
-    if forest.outputs is not None:
-        each = np.arange(len(leaves) + 1, dtype=np.int64)
-        return ClassRules(literals, offsets, each, forest.outputs[leaves], values[:, 0], unknown, unknown)
-    heads = values.argmax(axis=1) if values.shape[1] else np.zeros(len(leaves), np.int64)
+    return ClassRules(literals, offsets, *votes, unknown, unknown)
+
+
+Votes = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]  # offsets, classes, weights of `ClassRules`
+
+
+def _assign_values(values: NDArray[np.float64], forest: Forest, leaves: NDArray[np.int64]) -> Votes:
+    assert forest.outputs is not None
+    outputs = forest.outputs[forest.find_trees(leaves)]
+    return np.arange(len(leaves) + 1), outputs, np.ascontiguousarray(values[:, 0])
+
+
+def _spread_values(values: NDArray[np.float64]) -> Votes:
+    """Votes for all outputs, float64 `[n_leaves, n_outputs]`, but zeros: the greatest first, the others ascending."""
+    n_leaves, n_outputs = values.shape
+    heads = values.argmax(axis=1)
     holds = values != 0
-    holds[np.arange(len(leaves)), heads] = False  # they come first, whatever they are
+    holds[np.arange(n_leaves), heads] = False  # they come first, whatever they are
     others = np.flatnonzero(holds)
-    vote_offsets = count_offsets(1 + holds.sum(axis=1))
-    rule_of_other, class_of_other = np.divmod(others, values.shape[1])
+    offsets = count_offsets(1 + holds.sum(axis=1))
+    rule_of_other, class_of_other = np.divmod(others, n_outputs)
     place = 1 + np.arange(len(others)) + rule_of_other
-    vote_classes = np.empty(vote_offsets[-1], np.int32)
-    vote_weights = np.empty(vote_offsets[-1], np.float64)
-    vote_classes[vote_offsets[:-1]] = heads
-    vote_weights[vote_offsets[:-1]] = values[np.arange(len(leaves)), heads]
-    vote_classes[place] = class_of_other
-    vote_weights[place] = values.reshape(-1)[others]
-    return ClassRules(literals, offsets, vote_offsets, vote_classes, vote_weights, unknown, unknown)
-
-
-def find_leaves(forest: Forest) -> NDArray[np.int64]:
-    """The node of each rule of `list_leaves`. Raises ProgramError where nodes don't make trees."""
-    return _measure_leaves(forest)[0]
-
-
-def _measure_leaves(forest: Forest) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The leaves, in the order of the rules, and the length of each one's path."""
-    leaves, lengths = _count_leaves(forest.roots, forest.yes, forest.no)
-    if len(leaves) == 0 and len(forest.roots):
-        raise ProgramError("the nodes are not trees: one is its own ancestor, or the child of two")
-    return leaves, lengths
+    classes, weights = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float64)
+    classes[offsets[:-1]] = heads
+    weights[offsets[:-1]] = values[np.arange(n_leaves), heads]
+    classes[place] = class_of_other
+    weights[place] = values.reshape(-1)[others]
+    return offsets, classes, weights
 
 
 @njit(nogil=True, cache=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.errors import ProgramError
-from eric_fast.frontends.forest import Forest, find_leaves, list_comparisons
+from eric_fast.frontends.forest import Forest, list_comparisons
 from eric_fast.frontends.leaves import Leaves
 from eric_fast.program import Rule
 from eric_fast.quantiser import Column, TableAtom
@@ -123,7 +123,7 @@ def join_trees(columns: Sequence[Column], trees: Sequence[Tree], place: str) -> 
         yes,
         no,
         values[:, None] if one_each else values,
-        outputs=np.repeat(np.array([tree.output for tree in trees], np.int32), sizes) if one_each else None,
+        outputs=np.array([tree.output for tree in trees], np.int32) if one_each else None,
         derived=tuple(others.derived),
         rules=tuple(others.rules),
     )
@@ -131,8 +131,8 @@ def join_trees(columns: Sequence[Column], trees: Sequence[Tree], place: str) -> 
 
 def number_leaves(forest: Forest, numbers: Sequence[NDArray[Any]], shape: tuple[int, ...], dtype: str) -> Leaves:
     """What `RuleModel.apply` answers: a number of each node of each tree, of which those of leaves count."""
-    leaves = find_leaves(forest)
-    return Leaves(_join(numbers, np.int64)[leaves], np.searchsorted(forest.roots, leaves, "right") - 1, shape, dtype)
+    leaves, _ = forest.leaves
+    return Leaves(_join(numbers, np.int64)[leaves], forest.find_trees(leaves), shape, dtype)
 
 
 def _join(arrays: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
