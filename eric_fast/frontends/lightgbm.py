@@ -4,7 +4,6 @@ Everything is float64 on both sides, and trees add up in one order, so that scor
 """
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -92,7 +91,6 @@ def _read_model(text: str, name: str, source: str, classifies: bool | None = Non
         raise header.fail(f"objective '{kind}' with {n_outputs} trees an iteration")
     divisor = max(1, len(trees) // n_outputs) if "average_output" in header.values else 1
     scale = Part(settings["sigmoid"], f"{name}: objective: sigmoid").as_float() if "sigmoid" in settings else 1.0
-    base: Sequence[float] = ()
     if wants:
         n_classes = max(2, n_outputs)
         labels = np.arange(n_classes) if labels is None else labels
@@ -105,14 +103,14 @@ def _read_model(text: str, name: str, source: str, classifies: bool | None = Non
     joined = join_trees(columns, trees, name)
     spelled = [str(label) for label in (range(n_outputs) if labels is None else np.asarray(labels).tolist())]
     return RuleModel(
-        make_program(joined, spelled, decision="vote" if wants else "sum", base=base),
+        make_program(joined, spelled, decision="vote" if wants else "sum"),
         source,
         labels,
         link=link,
         divisor=divisor,
         scale=scale,
         named=any(name != f"Column_{i}" for i, name in enumerate(names)),
-        leaves=number_leaves(joined, [tree.numbers for tree in trees], (len(trees),), "int32"),
+        leaves=number_leaves(joined, trees, "int32"),
     )
 
 

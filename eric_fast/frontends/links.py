@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,10 @@ def _keep(scores: Floats) -> Floats:
     return scores
 
 
+def _square(scores: Floats) -> Floats:
+    return np.copysign(scores * scores, scores)
+
+
 LINKS = {
     "identity": Link(_keep),
     "average": Link(_keep, probabilities=True, scores=False),  # the sums are probabilities
@@ -40,4 +45,7 @@ LINKS = {
     "sigmoid": Link(expit, probabilities=True, margin=True),
     "softmax": Link(softmax, probabilities=True),
     "exp": Link(np.exp),
+    "sigmoids": Link(expit, probabilities=True),  # of each class against the others
+    "softplus": Link(partial(np.logaddexp, 0)),  # log(1 + exp(score))
+    "signed square": Link(_square),
 }

@@ -31,6 +31,7 @@ class Tree:
         output: see `values`.
         sets: nodes that ask whether the value is one of these, and don't compare.
         cases: nodes that ask whether all comparisons of one of several lists hold; each (operator, constant, missing).
+        numbers: integers `[n_nodes]`: the source's own numbers of leaves; None where they are those of the nodes.
     """
 
     column: NDArray[Any]
@@ -43,6 +44,7 @@ class Tree:
     output: int = 0
     sets: Mapping[int, tuple[float | str, ...]] = field(default_factory=dict)
     cases: Mapping[int, tuple[tuple[tuple[str, float, bool], ...], ...]] = field(default_factory=dict)
+    numbers: NDArray[Any] | None = None
 
     def shift_output(self, by: int) -> "Tree":
         """The same tree for the output that comes so many later; of a tree with one value a leaf."""
@@ -129,10 +131,11 @@ def join_trees(columns: Sequence[Column], trees: Sequence[Tree], place: str) -> 
     )
 
 
-def number_leaves(forest: Forest, numbers: Sequence[NDArray[Any]], shape: tuple[int, ...], dtype: str) -> Leaves:
-    """What `RuleModel.apply` answers: a number of each node of each tree, of which those of leaves count."""
+def number_leaves(forest: Forest, trees: Sequence[Tree], dtype: str) -> Leaves:
+    """What `RuleModel.apply` answers, `[n_rows, n_trees]` of this dtype."""
     leaves, _ = forest.leaves
-    return Leaves(_join(numbers, np.int64)[leaves], forest.find_trees(leaves), shape, dtype)
+    numbers = _join([np.arange(len(tree.column)) if tree.numbers is None else tree.numbers for tree in trees], np.int64)
+    return Leaves(numbers[leaves], forest.find_trees(leaves), (len(trees),), dtype)
 
 
 def _join(arrays: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:

@@ -161,7 +161,7 @@ def _read_model(
         labels if wants else None,
         link=objective.link,
         named=names is not None and len(names.as_texts()) > 0,
-        leaves=number_leaves(joined, [np.arange(len(tree.column)) for tree in trees], (len(trees),), "float32"),
+        leaves=number_leaves(joined, trees, "float32"),
     )
 
 
