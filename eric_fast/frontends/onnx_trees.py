@@ -243,6 +243,8 @@ def _make_ensemble(
         raise ModelError(f"{attributes.place}: aggregate_function {function} takes one leaf's value: rules can only add")
     if (nodes.column < -1).any():
         raise attributes.fail("'nodes_featureids' has a negative number")
+    if attributes.values.get("post_transform") in (1, 2):
+        raise ModelError(f"{attributes.place}: post_transform 1 and 2 are not the same to ONNX and to onnxruntime")
     trees, tree_of_node = _cut_trees(attributes, roots, nodes)
     kept = tree_of_node[weights.nodes] >= 0
     weights = _Weights(weights.nodes[kept], weights.outputs[kept], weights.values[kept])
