@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,11 @@ from torch import Tensor
 from bench import foldrm
 from bench.harness import CACHE, SHARED
 from bench.tables import capture_cifar
-from bench.trees import Tree, from_sklearn, list_leaves
+from bench.trees import Tree, from_sklearn, list_grown, list_leaves
 from eric_fast.activations import Activations
 from eric_fast.bits import count_words, mask_tail, unpack_words
 from eric_fast.compile import compile_program
-from eric_fast.extract import TreeOptions
+from eric_fast.extract import TreeOptions, grow_trees
 from eric_fast.pipeline import approximate_model
 from eric_fast.plan import Plan
 from eric_fast.program import ClassRule, Program, Rule
@@ -26,6 +27,7 @@ from eric_fast.quantiser import InputAtom, Quantiser
 from eric_fast.text import load_program, save_program
 
 FOREST_TREES, FOREST_MIN_LEAF = 100, 25
+CIFAR_OPTIONS = TreeOptions(min_leaf=250)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,8 @@ class Case:
         make_words: number of samples -> int32 words of the plan's inputs.
         wanted: what is asked for: fields of `Request`.
         forest: the trees that the program was made from, where it is one forest.
+        grow_layers: grows the trees that a chain was made from, with all their leaves: a list for each layer of
+            kernels, and the class tree's.
         table: the table that a FOLD-RM program reads, where it is one.
     """
 
@@ -48,6 +52,7 @@ class Case:
     make_words: Callable[[int], Tensor]
     wanted: Mapping[str, Any]
     forest: Sequence[Tree] = ()
+    grow_layers: Callable[[], list[list[Tree]]] | None = None
     table: "foldrm.Table | None" = None
     plan: Plan = field(init=False)
 
@@ -122,6 +127,14 @@ def make_cifar_case(train: Activations, progress: Progress) -> Case:
     """(b): all kernels of all layers and the class tree of `cifar10_vgg`, chained from its first layer."""
     program = load_cifar_program(train, progress)
     bits = quantise_activations(train, program.quantiser, program.layers[:1])
+
+    def grow_layers() -> list[list[Tree]]:
+        whole = quantise_activations(train, program.quantiser)
+        rows_of = program.quantiser.rows_of_layer
+        layers = [whole.select_atoms([program.atoms[row].name for row in rows_of[layer]]) for layer in program.layers]
+        grown = [list_grown(grow_trees(below, own, CIFAR_OPTIONS)) for below, own in pairwise(layers)]
+        return [*grown, list_grown(grow_trees(layers[-1], train.predictions, CIFAR_OPTIONS))]
+
     return Case(
         "b",
         f"cifar10_vgg: every kernel of {len(program.layers) - 1} layers and the class, from {program.layers[0]}: "
@@ -129,6 +142,7 @@ def make_cifar_case(train: Activations, progress: Progress) -> Case:
         program,
         lambda n_samples: repeat_samples(bits.words, bits.n_samples, n_samples),
         CLASSES_ONLY,
+        grow_layers=grow_layers,
     )
 
 
@@ -137,9 +151,8 @@ def load_cifar_program(train: Activations, progress: Progress) -> Program:
     path = CACHE / "bench" / "cifar10_vgg_as_grown.lp"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        options = TreeOptions(min_leaf=250)
         program = approximate_model(
-            train, layers="all", options=options, all_kernels=True, simplify=False, progress=progress
+            train, layers="all", options=CIFAR_OPTIONS, all_kernels=True, simplify=False, progress=progress
         )
         save_program(program, path)
     return load_program(path)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eric_fast.kernels import Forest
 from eric_fast.program import Program, atom_of
 
 
@@ -89,6 +90,14 @@ def build_class_tree(program: Program) -> Tree:
 
 def _shift(body: tuple[int, ...], first: int) -> tuple[int, ...]:
     return tuple(literal - first if literal >= 0 else literal + first for literal in body)
+
+
+def list_grown(forest: Forest) -> list[Tree]:
+    """The trees that `grow_trees` grew, every leaf of them, with what its samples weigh by value."""
+    column, false, true = (array.numpy().astype(np.int64) for array in (forest.feature, forest.left, forest.right))
+    shares = forest.weights.numpy().astype(np.float64)
+    ends = zip(forest.offsets[:-1].tolist(), forest.offsets[1:].tolist(), strict=True)
+    return [Tree(column[a:z], false[a:z], true[a:z], shares[a:z]) for a, z in ends]
 
 
 def list_leaves(tree: Tree) -> list[tuple[tuple[int, ...], NDArray[np.float64]]]:

@@ -43,9 +43,12 @@ def drop_unmentioned(program: Program) -> Program:
 
 
 def find_mentioned(program: Program) -> set[int]:
-    """The atoms that class rules build on, through rules for kernels too."""
-    mentioned: set[int] = set()
-    rules: list[Rule] = list(program.class_rules)
+    """The atoms that class rules and outputs build on, through rules for kernels too."""
+    mentioned = {atom for _, atom in program.outputs}
+    rules: list[Rule] = [
+        *program.class_rules,
+        *(rule for atom in sorted(mentioned) for rule in program.rules_of_atom.get(atom, ())),
+    ]
     while rules:
         new = {atom_of(literal) for rule in rules for literal in rule.body} - mentioned
         mentioned |= new

@@ -1,16 +1,17 @@
 """Tables: arrays, tensors and data frames to the packed bits of a program's comparisons."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast import kernels
 from eric_fast.bits import count_words
 from eric_fast.errors import DataError
-from eric_fast.quantiser import Column, Quantiser, TableAtom
+from eric_fast.quantiser import TABLE_OPERATORS, Column, Quantiser, TableAtom, TableAtoms
 
 _OPERATORS = {
     ">": kernels.GREATER,
@@ -33,14 +34,13 @@ class TablePacker:
     def __init__(self, quantiser: Quantiser) -> None:
         self.quantiser = quantiser
         atoms = quantiser.table_atoms
-        numbers: dict[str, list[int]] = {kind: [] for kind in _DTYPES}
         self._sets: dict[int, list[int]] = {}  # column -> its atoms that are sets
-        for index, atom in enumerate(atoms):
+        for index, atom in enumerate(() if isinstance(atoms, TableAtoms) else atoms):
             if atom.operator == "in":
                 self._sets.setdefault(atom.column, []).append(index)
-            else:
-                numbers[quantiser.columns[atom.column].kind].append(index)
-        self._groups = {kind: _Group(quantiser, rows, kind) for kind, rows in numbers.items() if rows}
+        numbers = _NumberAtoms(atoms)
+        kinds = np.array([column.kind for column in quantiser.columns])[numbers.columns]
+        self._groups = {kind: numbers.select(np.flatnonzero(kinds == kind), kind) for kind in np.unique(kinds).tolist()}
 
     def pack(self, data: Any, *, engine: str = "auto") -> tuple[Tensor, int]:
         """The bits of a table: int32 words `[n_atoms, n_words]` where the data are, and how many rows it has.
@@ -71,18 +71,39 @@ class TablePacker:
         return words, n_rows
 
 
-class _Group:
+class _Group(NamedTuple):
     """The numeric comparisons of one kind of column: which atoms, and what the kernels take."""
 
-    def __init__(self, quantiser: Quantiser, rows: list[int], kind: str) -> None:
-        atoms = [quantiser.table_atoms[row] for row in rows]
-        operators = [_OPERATORS[atom.operator] + kernels.MISSING * atom.missing for atom in atoms]
-        self.rows = torch.tensor(rows)
-        self.arrays = (
-            torch.tensor([atom.column for atom in atoms]),
-            torch.tensor([atom.constant for atom in atoms], dtype=_DTYPES[kind]),
-            torch.tensor(operators, dtype=torch.int8),
+    rows: Tensor
+    arrays: tuple[Tensor, Tensor, Tensor]
+
+
+class _NumberAtoms:
+    """The comparisons with numbers among a quantiser's, as arrays."""
+
+    def __init__(self, atoms: Sequence[TableAtom]) -> None:
+        if not isinstance(atoms, TableAtoms):
+            rows = [row for row, atom in enumerate(atoms) if atom.operator != "in"]
+            self.rows = np.array(rows, np.int64)
+            self.columns = np.array([atoms[row].column for row in rows], np.int64)
+            self.constants = np.array([atoms[row].constant for row in rows], np.float64)
+            self.operators = np.array([_OPERATORS[atoms[row].operator] for row in rows], np.int8)
+            self.operators += np.array([kernels.MISSING * atoms[row].missing for row in rows], np.int8)
+            return
+        self.rows = np.arange(len(atoms))
+        self.columns = atoms.columns.astype(np.int64)
+        self.constants = atoms.constants
+        codes = np.array([_OPERATORS[name] for name in TABLE_OPERATORS if name != "in"], np.int8)
+        self.operators = codes[atoms.operators] + np.int8(kernels.MISSING) * atoms.missing.astype(np.int8)
+
+    def select(self, places: NDArray[np.int64], kind: str) -> _Group:
+        """Those of columns of one kind."""
+        arrays = (
+            torch.from_numpy(self.columns[places]),
+            torch.from_numpy(self.constants[places]).to(_DTYPES[kind]),
+            torch.from_numpy(self.operators[places]),
         )
+        return _Group(torch.from_numpy(self.rows[places]), arrays)
 
 
 def _as_matrix(data: Any, n_columns: int) -> Any:

@@ -1,12 +1,14 @@
 """Programs and bits for tests: every choice is one integer, drawn by hypothesis or by a random generator."""
 
+import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from eric_fast.program import ClassRule, Program, Rule
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.program import ClassRule, ClassRules, Program, Rule
+from eric_fast.quantiser import TABLE_OPERATORS, Column, InputAtom, Quantiser, TableAtom
 
 Pick = Callable[[int, int], int]  # both ends included
 
@@ -16,7 +18,10 @@ SIZES = (0, 1, 31, 32, 33, 63)
 
 
 def make_program(pick: Pick) -> Program:
-    """Any program: no layers or rules, empty and contradictory bodies, derived atoms negated or without rules."""
+    """Any program: no layers or rules, empty and contradictory bodies, derived atoms negated or without rules.
+
+    Over kernels or a table, with and without atoms that are only derived, whatever it answers with.
+    """
 
     def choose(pool):
         return pool[pick(0, len(pool) - 1)]
@@ -33,38 +38,62 @@ def make_program(pick: Pick) -> Program:
         covered = pick(-1, 9)
         return (None, None) if covered < 0 else (covered, pick(0, covered))
 
-    layers = draw_some(LAYERS, 3)
-    atoms = [
-        InputAtom(layer, k, choose((">", "<=", "==")), pick(-3, 9) / 4) for layer in layers for k in range(pick(1, 4))
-    ]
+    columns = ()
+    if pick(0, 2):
+        atoms = [
+            InputAtom(layer, k, choose((">", "<=", "==")), pick(-3, 9) / 4)
+            for layer in draw_some(LAYERS, 3)
+            for k in range(pick(1, 4))
+        ]
+    else:
+        columns = tuple(Column(name, choose(("float32", "float64", "text"))) for name in draw_some(LAYERS, 3))
+        drawn = [make_comparison(pick, columns) for _ in range(pick(0, 5) if columns else 0)]
+        atoms = list(dict.fromkeys(drawn))
     n_inputs = sum(atom.layer == atoms[0].layer for atom in atoms)
+    derived = draw_some(("ab1", "ab 1", "k_f_3", "é"), 2)
+    n_atoms = len(atoms) + len(derived)
     kernel_rules = []
-    for _ in range(pick(0, 8) if len(atoms) > n_inputs else 0):
-        head = pick(n_inputs, len(atoms) - 1)
+    for _ in range(pick(0, 8) if n_atoms > n_inputs else 0):
+        head = pick(n_inputs, n_atoms - 1)
         kernel_rules.append(Rule(head, draw_body(head), *draw_support()))
-    classes = draw_some(CLASSES, 4)
-    votes, real = pick(0, 1), pick(0, 1)
+    decision = choose(("first", "first", "vote", "vote", "sum", "bits"))
+    classes = draw_some(CLASSES, 4) if decision != "bits" else ()
+    sums, real = decision in ("vote", "sum"), pick(0, 1)
     class_rules = []
     for _ in range(pick(0, 6) if classes else 0):
         head = pick(0, len(classes) - 1)
         others = [c for c in range(len(classes)) if c != head and pick(0, 3) == 0]
         also = tuple((c, pick(1, 3) * (-1) ** pick(0, 1) / (4 if real else 1)) for c in others)
         weight = pick(-2, 3) / (4 if real else 1)
-        class_rules.append(ClassRule(head, draw_body(len(atoms)), *draw_support(), weight, also))
+        class_rules.append(ClassRule(head, draw_body(n_atoms), *draw_support(), weight, also))
     return Program(
-        quantiser=Quantiser(tuple(atoms), choose(("l1", "l2", "max", "mean"))),
+        quantiser=Quantiser(tuple(atoms), "l1" if columns else choose(("l1", "l2", "max", "mean")), columns),
         classes=classes,
-        class_rules=tuple(class_rules),
+        class_rules=tuple(class_rules) if pick(0, 1) else ClassRules.from_rules(class_rules),
         kernel_rules=tuple(kernel_rules),
-        negated=tuple(atom for atom in range(n_inputs, len(atoms)) if pick(0, 2) == 0),
-        decision="vote" if votes else "first",
-        default=pick(0, len(classes) - 1) if classes and pick(0, 1) else None,
-        base=tuple(pick(-2, 2) / (2 if real else 1) for _ in classes) if votes else (),
-        labels=tuple((i, choose(CLASSES)) for i in range(len(atoms)) if pick(0, 3) == 0),
+        negated=tuple(atom for atom in range(n_inputs, n_atoms) if pick(0, 2) == 0),
+        decision=decision,
+        default=pick(0, len(classes) - 1) if classes and decision != "sum" and pick(0, 1) else None,
+        base=tuple(pick(-2, 2) / (2 if real else 1) for _ in classes) if sums else (),
+        labels=tuple((i, choose(CLASSES)) for i in range(n_atoms) if pick(0, 3) == 0),
         fingerprint=choose(("", "5eed")),
         n_images=choose((None, 9)),
         settings=tuple((key, choose(CLASSES)) for key in draw_some(CLASSES, 2)),
+        derived=derived,
+        outputs=tuple((f"o {i}", i) for i in range(n_atoms) if decision == "bits" and pick(0, 1)),
     )
+
+
+def make_comparison(pick: Pick, columns: tuple[Column, ...]) -> TableAtom:
+    """Any comparison of one of these columns."""
+    index = pick(0, len(columns) - 1)
+    column = columns[index]
+    numbers = (-math.inf, -2.5, 0.0, 2.0**-149, 0.25, 3e38, math.inf)
+    operator = "in" if column.kind == "text" else TABLE_OPERATORS[pick(0, len(TABLE_OPERATORS) - 1)]
+    values = CLASSES if column.kind == "text" else tuple(float(np.float32(number)) for number in numbers)
+    first, n = pick(0, len(values) - 1), pick(0, 3)
+    constant = values[first : first + n] if operator == "in" else values[first]
+    return TableAtom(index, column.name, operator, constant, bool(pick(0, 1)))
 
 
 def make_bits(pick: Pick, n_samples: int, n_atoms: int) -> torch.Tensor:

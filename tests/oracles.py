@@ -10,8 +10,10 @@ from eric_fast.text.names import name_predicates, quote
 def interpret(program: Program, given: set[int]):
     """Class index or -1, the numbers of the class rules that fire, and the true atoms; `given` are the true inputs."""
 
+    n_inputs = len(program.quantiser.rows_of_layer[program.layers[0]]) if program.layers else 0
+
     def holds(atom):
-        if not program.layers or program.atoms[atom].layer == program.layers[0]:
+        if atom < n_inputs:
             return atom in given
         some_rule_fires = any(rule.head == atom and fires(rule) for rule in program.kernel_rules)
         return some_rule_fires != (atom in program.negated)

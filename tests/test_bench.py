@@ -19,11 +19,20 @@ from bench.programs import (
     order_replicas,
     repeat_samples,
 )
-from bench.trees import build_class_tree, build_layer_trees, build_tree, list_leaves, to_sklearn, to_sklearn_forest
+from bench.trees import (
+    build_class_tree,
+    build_layer_trees,
+    build_tree,
+    list_grown,
+    list_leaves,
+    to_sklearn,
+    to_sklearn_forest,
+)
 from eric_fast import kernels
-from eric_fast.bits import pack_bits, unpack_words
+from eric_fast.bits import BitMatrix, pack_bits, unpack_words
 from eric_fast.compile import compile_program
-from eric_fast.extract import TreeOptions
+from eric_fast.extract import TreeOptions, grow_trees
+from eric_fast.extract import list_leaves as extract_leaves
 from eric_fast.pipeline import approximate_model
 from eric_fast.program import sort_topologically
 from eric_fast.quantiser import InputAtom, Quantiser
@@ -89,6 +98,20 @@ def test_trees_of_a_program_answer_as_it_does():
     assert (to_sklearn(build_class_tree(program), top.shape[1]).predict(top) == outcome.classes.numpy()).all()
 
 
+def test_trees_as_grown_answer_as_their_leaves():
+    lot = torch.Generator().manual_seed(1)
+    bits, target = torch.rand(300, 6, generator=lot) < 0.5, torch.randint(3, (300,), generator=lot)
+    matrix = BitMatrix.from_bools(bits, [f"atom {k}" for k in range(6)])
+    forest = grow_trees(matrix, target, TreeOptions(min_leaf=10))
+    (tree,) = list_grown(forest)
+    answers = to_sklearn(tree, 6).predict(bits.float().numpy())
+    leaves = extract_leaves(forest, 0)
+    assert tree.n_leaves == len(leaves) > 5
+    for leaf in leaves:
+        there = torch.stack([bits[:, lit] if lit >= 0 else ~bits[:, ~lit] for lit in leaf.body]).all(dim=0)
+        assert (answers[there] == leaf.answer).all()
+
+
 def test_paths_that_are_no_tree_are_refused():
     for paths in ([((0,), 1), ((1,), 1)], [((0,), 1), ((0, 1), 0)]):
         with pytest.raises(ValueError, match="tree"):
@@ -130,7 +153,7 @@ def test_plain_rivals_write_the_rows_that_we_write():
 def test_plain_rivals_decide_as_we_do():
     """Programs with rules that overlap, negated heads, defaults and several layers."""
     n_tried = 0
-    for seed in range(300):
+    for seed in range(400):
         program = make_program(random.Random(seed).randint)
         if program.decision != "first" or not program.class_rules or not program.layers:
             continue

@@ -26,7 +26,7 @@ CHAIN = Program(  # f -> g -> classes
 
 
 def give_bits(program, n_samples=200, seed=0, start=None):
-    atoms = program.quantiser.atoms_of_layer(program.layer_to_start(start))
+    atoms = [program.atoms[row] for row in program.quantiser.rows_of_layer[program.layer_to_start(start)]]
     bits = torch.rand(n_samples, len(atoms), generator=torch.Generator().manual_seed(seed)) < 0.5
     return BitMatrix.from_bools(bits, [atom.name for atom in atoms])
 
@@ -70,7 +70,7 @@ def test_permuted_samples_give_permuted_predictions(engine):
 @given(programs())
 @hypothesis_settings(max_examples=50)
 def test_under_first_a_duplicated_rule_changes_nothing(program):
-    program = replace(program, decision="first", base=())
+    program = replace(program, decision="first", base=(), outputs=())
     if not program.layers or not program.class_rules:
         return
     bits = give_bits(program)

@@ -34,8 +34,10 @@ ATOMS = Quantiser(tuple(InputAtom("f", k, ">", 0.0) for k in range(4)))
 
 def answer_everything(program, start=None):
     """The class of every input of a layer, and the truth of every atom."""
-    atoms = program.quantiser.atoms_of_layer(program.layer_to_start(start))
-    inputs = torch.tensor(list(product((False, True), repeat=len(atoms)))).view(-1, len(atoms))
+    atoms = [program.atoms[row] for row in program.quantiser.rows_of_layer[program.layer_to_start(start)]]
+    inputs = torch.tensor(list(product((False, True), repeat=len(atoms))), dtype=torch.bool).view(
+        -1 if atoms else 1, len(atoms)
+    )
     bits = BitMatrix.from_bools(inputs, [atom.name for atom in atoms])
     predictions = predict_bits(program, bits, start=start, with_bits=True, with_scores=True, engine="reference")
     rows = predictions.bits.select_atoms([atom.name for atom in program.atoms])

@@ -5,12 +5,13 @@ from typing import Any
 
 from eric_fast.errors import ProgramError, suggest_nearest
 from eric_fast.program import ClassRule, Program, Rule, has_integer_weights
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.quantiser import Column, InputAtom, Quantiser, TableAtom
 from eric_fast.text.names import FORMAT, NEGATED, close_negated, decision_rules
 from eric_fast.text.reader import read_statements
 from eric_fast.text.statements import Body, Fact, Statements, find_literals, shorten_message
 from eric_fast.text.tables import build_table
 
+Compared = tuple[InputAtom, ...] | tuple[TableAtom, ...]
 _NO_SUPPORT = (0, None, None, 0)  # of a rule without a fact about it: covered and correct are in the middle
 
 
@@ -29,7 +30,7 @@ def parse_program(text: str, source: str = "program") -> Program:
     if version != FORMAT:
         found = "there is no fact format(...)" if version is None else f"it is of format {version}"
         raise ProgramError(f"{source}: not a program of format {FORMAT}: {found}")
-    quantiser, atom_of_predicate = _build_quantiser(said)
+    compared, columns, atom_of_predicate = _build_comparisons(said)
     derived = said.facts["derived"].values()
     for predicate, _, at in derived:
         if not predicate.startswith("d_"):
@@ -46,7 +47,7 @@ def parse_program(text: str, source: str = "program") -> Program:
         base[_class_named(said, at, name, class_of_name)] = weight
     try:
         program = Program(
-            quantiser=quantiser,
+            quantiser=Quantiser(compared, _only(said, "norm", "l1"), columns),
             classes=classes,
             class_rules=_build_class_rules(said, class_of_name, bodies),
             kernel_rules=kernel_rules,
@@ -81,18 +82,17 @@ def _only(said: Statements, name: str, default: Any) -> Any:
     return default if fact is None else fact[0]
 
 
-def _build_quantiser(said: Statements) -> tuple[Quantiser, dict[str, int]]:
-    """The atoms that compare something, and the index of each predicate."""
-    norm = _only(said, "norm", "l1")
+def _build_comparisons(said: Statements) -> tuple[Compared, tuple[Column, ...], dict[str, int]]:
+    """The atoms that compare something, the columns that they compare, and the index of each predicate."""
     if not said.facts["column"]:
         for kind in ("compare", "among", "value", "missing"):
             for *_, at in said.facts[kind].values():
                 raise said.error(at, f"'{kind}' is about a table, and there is no fact column(NUMBER,NAME,KIND)")
         atoms, atom_of_predicate = _build_atoms(said)
-        return Quantiser(atoms, norm), atom_of_predicate
+        return atoms, (), atom_of_predicate
     for *_, at in said.facts["kernel"].values():
         raise said.error(at, "a program is over kernels or over the columns of a table, not both")
-    return build_table(said, norm)
+    return build_table(said)
 
 
 def _build_atoms(said: Statements) -> tuple[tuple[InputAtom, ...], dict[str, int]]:
@@ -269,7 +269,7 @@ def _check_decision_rules(said: Statements, program: Program) -> None:
     expected = {rule.replace(" ", ""): rule for rule in rules}
     for written, at in said.other_rules.items():
         if written not in expected:
-            known = " ".join(rules) or "none, since its weights are real numbers"
+            known = " ".join(rules) or "none, since its weights are real numbers, or their sum could pass 2^31 - 1"
             raise said.error(at, f"not a rule for a kernel or a class; '{program.decision}' decides by: {known}")
     for written, rule in expected.items():
         if written not in said.other_rules:
