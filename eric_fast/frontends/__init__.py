@@ -12,7 +12,7 @@ from eric_fast.frontends.model import RuleModel
 
 __all__ = ["RuleModel", "load"]
 
-SOURCES: tuple[str, ...] = ("scikit_learn",)
+SOURCES: tuple[str, ...] = ("scikit_learn", "xgboost", "lightgbm", "catboost", "onnx", "treelite")
 
 
 def load(source: Any) -> RuleModel:

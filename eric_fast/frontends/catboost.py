@@ -14,10 +14,10 @@ from scipy.special import logit
 
 from eric_fast.errors import ModelError, ProgramError
 from eric_fast.frontends.catboost_trees import Features, read_oblivious_tree, read_tree
-from eric_fast.frontends.files import Part, parse_json, peek_json_key, read_bytes
 from eric_fast.frontends.forest import make_program
 from eric_fast.frontends.model import RuleModel
-from eric_fast.frontends.nodes import Tree, join_trees, number_leaves
+from eric_fast.frontends.nodes import join_trees, number_leaves
+from eric_fast.frontends.parts import Part, parse_json, peek_json_key, read_bytes
 from eric_fast.frontends.settings import spell_labels
 from eric_fast.quantiser import Column
 
@@ -30,7 +30,18 @@ _CLASS_LINKS = {
 }
 _EXP = ("Poisson", "Tweedie")
 _IDENTITY = (
-    *("RMSE", "MAE", "Quantile", "MultiQuantile", "GroupQuantile", "LogLinQuantile", "Expectile", "MAPE", "Lq", "Huber"),
+    *(
+        "RMSE",
+        "MAE",
+        "Quantile",
+        "MultiQuantile",
+        "GroupQuantile",
+        "LogLinQuantile",
+        "Expectile",
+        "MAPE",
+        "Lq",
+        "Huber",
+    ),
     *("LogCosh", "MultiRMSE", "MultiRMSEWithMissingValues", "Focal", "YetiRank", "YetiRankPairwise", "PairLogit"),
     *("PairLogitPairwise", "QueryRMSE", "QuerySoftMax", "QueryCrossEntropy", "StochasticRank", "StochasticFilter"),
     "LambdaMart",
@@ -52,7 +63,7 @@ def from_catboost(source: Any) -> RuleModel:
 
     `predict` gives classes where the loss tells classes apart, `[n_rows]` even where CatBoost's own has a second
     dimension of one; `decision_function` gives its raw values; of other losses `predict` gives what CatBoost's does.
-    `apply` gives the leaves of oblivious trees as `calc_leaf_indexes` does; other trees lose those numbers in the export.
+    `apply` gives the leaves of oblivious trees as `calc_leaf_indexes` does; others lose those numbers in the export.
 
     Args:
         source: a CatBoostClassifier, CatBoostRegressor, CatBoostRanker or CatBoost that is fitted; or the path of a

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.errors import ModelError
-from eric_fast.frontends.files import Part
 from eric_fast.frontends.nodes import Tree
+from eric_fast.frontends.parts import Part
 
 Features = dict[int, tuple[int, bool]]  # index in splits -> the column, and whether a missing value is above borders
 Split = tuple[int, float, bool]  # column, border, where missing

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from eric_fast.errors import ModelError, ProgramError
-from eric_fast.frontends.files import Part, peek_file, read_bytes
 from eric_fast.frontends.forest import make_program
 from eric_fast.frontends.lightgbm_trees import Block, Names, read_blocks, read_tree
 from eric_fast.frontends.model import RuleModel
 from eric_fast.frontends.nodes import join_trees, number_leaves
+from eric_fast.frontends.parts import Part, peek_file, read_bytes
 from eric_fast.quantiser import Column
 
 # What a raw score becomes, by the first word of the objective; those that tell classes apart are below.
@@ -67,11 +67,13 @@ def from_lightgbm(source: Any) -> RuleModel:
 
 def _is_object(source: Any) -> bool:
     kind = type(source)
-    return kind.__module__.split(".")[0] == "lightgbm" and (kind.__name__ == "Booster" or kind.__name__.startswith("LGBM"))
+    return kind.__module__.split(".")[0] == "lightgbm" and (
+        kind.__name__ == "Booster" or kind.__name__.startswith("LGBM")
+    )
 
 
 def _read_model(text: str, name: str, source: str, classifies: bool | None = None, labels: Any = None) -> RuleModel:
-    """The model in a text; `classifies`: whether it must tell classes apart, or must not; None as its objective says."""
+    """The model in a text; `classifies`: whether it tells classes apart; None as its objective says."""
     header, blocks, tail = read_blocks(text, name)
     n_outputs = header.get_int("num_tree_per_iteration", 1, len(text))
     names = header.get_words("feature_names", header.get_int("max_feature_idx", 0, len(text)) + 1)
@@ -126,7 +128,9 @@ def _read_categories(header: Block, tail: str, names: list[str]) -> Names:
     kinds = header.get_words("feature_infos", len(names))
     places = [i for i, kind in enumerate(kinds) if not kind.startswith("[") and kind != "none"]
     if len(places) != len(lists):  # a constant column is 'none', whether it is categorical or not
-        raise ModelError(f"{header.place}: {len(lists)} columns of the data frame had categories, and {len(places)} have")
+        raise ModelError(
+            f"{header.place}: {len(lists)} columns of the data frame had categories, and {len(places)} have"
+        )
     texts: dict[int, list[str]] = {}
     numbers: dict[int, list[float]] = {}
     for place, values in zip(places, Part(lists, f"{header.place}: pandas_categorical").items(), strict=True):

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.errors import ModelError, ProgramError
-from eric_fast.frontends.files import describe
-from eric_fast.frontends.nodes import Tree
+from eric_fast.frontends.nodes import Cases, Tree
+from eric_fast.frontends.parts import describe
 
 _ZERO = float(np.float32(1e-35))  # up to here a value is zero, where zero means missing
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2
@@ -102,7 +102,9 @@ def read_tree(block: Block, output: int, names: Names) -> Tree:
         ModelError: a tree whose leaves are linear models. ProgramError: numbers that don't belong together.
     """
     if block.get("is_linear") not in ("", "0"):
-        raise ModelError(f"{block.place}: its leaves are linear models, which no rule can hold: train without linear_tree")
+        raise ModelError(
+            f"{block.place}: its leaves are linear models, which no rule can hold: train without linear_tree"
+        )
     n_leaves = block.get_int("num_leaves", 1, 2**31 - 1)
     n_inner = n_leaves - 1
     leaf_values = block.get_numbers("leaf_value", n_leaves)
@@ -146,9 +148,6 @@ def read_tree(block: Block, output: int, names: Names) -> Tree:
 def _number_nodes(n_inner: int, n_leaves: int) -> NDArray[np.int64]:
     """LightGBM counts leaves from 0."""
     return np.concatenate([np.zeros(n_inner, np.int64), np.arange(n_leaves)])
-
-
-Cases = tuple[tuple[tuple[str, float, bool], ...], ...]
 
 
 def _split_zero(constant: float, default_left: bool) -> Cases:

@@ -39,7 +39,8 @@ def _soften_others(scores: Floats) -> Floats:
     highest = scores.max(axis=1, keepdims=True)
     small = np.abs(scores) <= 1e-7
     powers = np.where(small, scores * np.exp(-highest), np.exp(scores - highest))
-    return powers / powers.sum(axis=1, keepdims=True)
+    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return shares
 
 
 def _square(scores: Floats) -> Floats:

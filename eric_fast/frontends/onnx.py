@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from eric_fast.errors import ModelError, ProgramError
-from eric_fast.frontends.files import name_columns, read_bytes
 from eric_fast.frontends.forest import make_program
 from eric_fast.frontends.model import RuleModel
 from eric_fast.frontends.nodes import join_trees
 from eric_fast.frontends.onnx_answer import Answer, read_answer
-from eric_fast.frontends.onnx_trees import Attributes, Ensemble, read_ensemble, read_new_ensemble
+from eric_fast.frontends.onnx_attributes import Attributes
+from eric_fast.frontends.onnx_trees import Ensemble, read_ensemble, read_new_ensemble
+from eric_fast.frontends.parts import name_columns, read_bytes
 from eric_fast.frontends.settings import spell_labels
 from eric_fast.quantiser import Column
 
@@ -165,6 +166,4 @@ def _make_model(ensemble: Ensemble, answer: Answer, columns: tuple[list[Column],
     program = make_program(
         join_trees(listed, trees, name), outputs, decision="sum" if labels is None else "vote", base=answer.base
     )
-    return RuleModel(
-        program, f"ONNX {ensemble.kind}", labels, link=answer.link, divisor=answer.divisor, named=named
-    )
+    return RuleModel(program, f"ONNX {ensemble.kind}", labels, link=answer.link, divisor=answer.divisor, named=named)

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.errors import ModelError
-from eric_fast.frontends.onnx_trees import Attributes, Ensemble
+from eric_fast.frontends.onnx_attributes import Attributes
+from eric_fast.frontends.onnx_trees import Ensemble
 
 _LINKS = {"SOFTMAX": "softmax", "LOGISTIC": "sigmoids", "SOFTMAX_ZERO": "softmax zero"}
 
@@ -46,10 +47,14 @@ def read_answer(attributes: Attributes, ensemble: Ensemble, link: str) -> Answer
     if ensemble.n_outputs == 2 and len(ensemble.weighted) < 2:
         return _answer_two(attributes, ensemble, labels, base)
     if base and (len(base) != ensemble.n_outputs or ensemble.n_outputs == 2):
-        raise ModelError(f"{attributes.place}: runtimes read {len(base)} base values of {ensemble.n_outputs} classes differently")
+        raise ModelError(
+            f"{attributes.place}: runtimes read {len(base)} base values of {ensemble.n_outputs} classes differently"
+        )
     # onnxruntime leaves out classes that no leaf has a weight for: it matters where others are below 0.
     if len(ensemble.always) < ensemble.n_outputs and not (ensemble.positive and not base):
-        raise ModelError(f"{attributes.place}: some leaves have no weight for some class, which runtimes read differently")
+        raise ModelError(
+            f"{attributes.place}: some leaves have no weight for some class, which runtimes read differently"
+        )
     probable = "average" if ensemble.positive else "identity"
     return Answer(labels, base, _LINKS.get(ensemble.transform, probable))
 
@@ -58,7 +63,7 @@ def _answer_two(attributes: Attributes, ensemble: Ensemble, labels: Any, base: l
     """Two classes told apart by the weights of one, which are the second's, whatever they say: as onnxruntime does."""
     if ensemble.weighted != [0] or len(base) > 1 or ensemble.transform not in ("NONE", "LOGISTIC"):
         raise ModelError(
-            f"{attributes.place}: two classes by the weights of class {ensemble.weighted}, with {len(base)} base values "
+            f"{attributes.place}: two classes by weights of class {ensemble.weighted}, with {len(base)} base values "
             f"and post_transform {ensemble.transform}, mean different things to different runtimes"
         )
     # A weight below 0 tells that sums are margins, not probabilities.
@@ -73,7 +78,9 @@ def _answer_sums(attributes: Attributes, ensemble: Ensemble, base: list[float], 
         raise attributes.fail(f"'base_values' has {len(base)} numbers for {n_outputs} outputs")
     if ensemble.transform != "NONE":
         if n_outputs == 1 or link != "identity":
-            raise ModelError(f"{attributes.place}: runtimes read post_transform {ensemble.transform} of one sum differently")
+            raise ModelError(
+                f"{attributes.place}: runtimes read post_transform {ensemble.transform} of one sum differently"
+            )
         link = _LINKS[ensemble.transform]
     if ensemble.averages:  # what is divided starts so many times higher
         base = [value * n_trees for value in base]

@@ -1,15 +1,14 @@
 """The attributes of ONNX's tree ensembles as trees: the old operators, and `TreeEnsemble` of ai.onnx.ml 5."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.errors import ModelError, ProgramError
+from eric_fast.errors import ModelError
 from eric_fast.frontends.nodes import Tree
+from eric_fast.frontends.onnx_attributes import Attributes
 
 _OPERATORS = {
     "BRANCH_LEQ": "<=",
@@ -23,65 +22,6 @@ _MODES = (*_OPERATORS, "BRANCH_MEMBER")  # by their numbers in `TreeEnsemble`
 _FUNCTIONS = ("AVERAGE", "SUM", "MIN", "MAX")
 _TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 MOST_VALUES = 2**24  # numbers that all nodes may hold for all outputs, whatever the file's size
-
-
-@dataclass(frozen=True)
-class Attributes:
-    """A node's attributes: arrays, numbers and texts, by name."""
-
-    values: dict[str, Any]
-    place: str
-
-    @classmethod
-    def read(cls, node: Any, place: str) -> "Attributes":
-        """Raises ProgramError for a tensor that isn't all in the file."""
-        values: dict[str, Any] = {}
-        for attribute in node.attribute:
-            kind = attribute.type
-            if kind == 1:
-                values[attribute.name] = float(attribute.f)
-            elif kind == 2:
-                values[attribute.name] = int(attribute.i)
-            elif kind == 3:
-                values[attribute.name] = attribute.s.decode("utf-8")
-            elif kind == 4:
-                values[attribute.name] = _read_tensor(attribute.t, f"{place}.{attribute.name}")
-            elif kind == 6:
-                values[attribute.name] = np.array(attribute.floats, np.float64)
-            elif kind == 7:
-                values[attribute.name] = np.array(attribute.ints, np.int64)
-            elif kind == 8:
-                values[attribute.name] = [text.decode("utf-8") for text in attribute.strings]
-        return cls(values, place)
-
-    def fail(self, what: str) -> ProgramError:
-        return ProgramError(f"{self.place}: {what}")
-
-    def get_array(self, name: str, length: int | None = None, whole: bool = False) -> NDArray[Any]:
-        """int64 or float64 `[length]`, also from `name_as_tensor`; empty where there is none and any length will do."""
-        value = self.values.get(f"{name}_as_tensor", self.values.get(name))
-        if value is None and length is None:
-            return np.zeros(0, np.int64 if whole else np.float64)
-        if not isinstance(value, np.ndarray) or value.ndim != 1 or (whole and value.dtype.kind not in "iu"):
-            raise self.fail(f"'{name}' must be a list of {'whole ' * whole}numbers")
-        if length is not None and len(value) != length:
-            raise self.fail(f"'{name}' has {len(value)} numbers for {length}")
-        return value.astype(np.int64 if whole else np.float64)
-
-    def get_texts(self, name: str) -> list[str]:
-        value = self.values.get(name, [])
-        if not isinstance(value, list):
-            raise self.fail(f"'{name}' must be a list of texts")
-        return value
-
-    def get_name(self, name: str, known: Sequence[str], usual: str) -> str:
-        """One of the known names, which may be written as its number."""
-        value = self.values.get(name, usual)
-        if type(value) is int and 0 <= value < len(known):
-            value = known[value]
-        if value not in known:
-            raise self.fail(f"'{name}' is {value!r}, not one of {', '.join(known)}")
-        return str(value)
 
 
 @dataclass(frozen=True)
@@ -151,7 +91,9 @@ def read_ensemble(attributes: Attributes, size: int) -> Ensemble:
     if len(np.unique(tree_ids[roots])) != len(roots) or len(roots) != len(np.unique(tree_ids)):
         raise attributes.fail("a tree has no root, or several")
     outputs = attributes.get_array(f"{leaf}_ids", whole=True)
-    of_tree, of_node = (attributes.get_array(f"{leaf}_{name}", len(outputs), whole=True) for name in ("treeids", "nodeids"))
+    of_tree, of_node = (
+        attributes.get_array(f"{leaf}_{name}", len(outputs), whole=True) for name in ("treeids", "nodeids")
+    )
     nodes = _Nodes(
         np.where(is_leaf, -1, np.where(features < 0, -2, features)),
         attributes.get_array("nodes_values", n_nodes),
@@ -163,7 +105,9 @@ def read_ensemble(attributes: Attributes, size: int) -> Ensemble:
     weights = _Weights(find(of_tree, of_node), outputs, attributes.get_array(f"{leaf}_weights", len(outputs)))
     if not is_leaf[weights.nodes].all():
         raise attributes.fail(f"'{leaf}_nodeids' has a node that is no leaf")
-    n_labels = len(attributes.get_texts("classlabels_strings") or attributes.get_array("classlabels_int64s", whole=True))
+    n_labels = len(
+        attributes.get_texts("classlabels_strings") or attributes.get_array("classlabels_int64s", whole=True)
+    )
     return _make_ensemble(attributes, size, roots, nodes, weights, n_labels if classifies else None)
 
 
@@ -240,7 +184,9 @@ def _make_ensemble(
         raise attributes.fail(f"leaves add to outputs that are none of the {n_outputs}")
     function = attributes.get_name("aggregate_function", _FUNCTIONS, "SUM")
     if function not in ("SUM", "AVERAGE"):
-        raise ModelError(f"{attributes.place}: aggregate_function {function} takes one leaf's value: rules can only add")
+        raise ModelError(
+            f"{attributes.place}: aggregate_function {function} takes one leaf's value: rules can only add"
+        )
     if (nodes.column < -1).any():
         raise attributes.fail("'nodes_featureids' has a negative number")
     if attributes.values.get("post_transform") in (1, 2):
@@ -340,12 +286,3 @@ def _read_members(attributes: Attributes, nodes: list[int]) -> dict[int, tuple[f
     if len(sets) != len(nodes):
         raise attributes.fail(f"'membership_values' has {len(sets)} sets for {len(nodes)} nodes")
     return {node: tuple(dict.fromkeys((members + 0.0).tolist())) for node, members in zip(nodes, sets, strict=True)}
-
-
-def _read_tensor(tensor: Any, place: str) -> NDArray[Any]:
-    if tensor.data_location == 1:
-        raise ProgramError(f"{place}: its numbers are in another file; save the model with all data inside")
-    try:
-        return np.asarray(import_module("onnx.numpy_helper").to_array(tensor))
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise ProgramError(f"{place}: a tensor that isn't whole: {error}") from error

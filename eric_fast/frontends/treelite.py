@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eric_fast.errors import ModelError
-from eric_fast.frontends.files import name_columns, peek_file, read_bytes
 from eric_fast.frontends.forest import make_program
 from eric_fast.frontends.model import RuleModel
 from eric_fast.frontends.nodes import join_trees, number_leaves
+from eric_fast.frontends.parts import name_columns, peek_file, read_bytes
 from eric_fast.frontends.treelite_trees import Header, read_checkpoint
 from eric_fast.quantiser import Column
 
@@ -23,7 +23,7 @@ _BINARY, _MULTICLASS = 0, 2  # treelite.TaskType
 
 
 class _Link(NamedTuple):
-    """A postprocessor: of two classes by one score, of several, of a regression; empty where it has no meaning there."""
+    """A postprocessor: of two classes by one score, of several, of a regression; empty where it means nothing."""
 
     binary: str
     classes: str

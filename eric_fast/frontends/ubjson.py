@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from eric_fast.errors import ProgramError
-from eric_fast.frontends.files import Part
+from eric_fast.frontends.parts import Part
 
-_NUMBERS = {
+_NUMBERS: dict[bytes, np.dtype[Any]] = {
     b"i": np.dtype(">i1"),
     b"U": np.dtype(">u1"),
     b"I": np.dtype(">i2"),

@@ -5,17 +5,16 @@ what its rounding adds, some 1e-7 of their sum for each tree.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from eric_fast.errors import ModelError, ProgramError
-from eric_fast.frontends.files import Part, name_columns, parse_json, peek_file, peek_json_key, read_bytes
 from eric_fast.frontends.forest import make_program
 from eric_fast.frontends.model import RuleModel
 from eric_fast.frontends.nodes import Tree, join_trees, number_leaves
+from eric_fast.frontends.parts import Part, name_columns, parse_json, peek_file, peek_json_key, read_bytes
 from eric_fast.frontends.ubjson import parse_ubjson
 from eric_fast.frontends.xgboost_cats import read_categories
 from eric_fast.frontends.xgboost_trees import read_tree
@@ -47,8 +46,10 @@ _OBJECTIVES = {
     **dict.fromkeys(
         tuple(
             f"reg:{name}"
-            for name in ("squarederror", "linear", "squaredlogerror", "pseudohubererror", "absoluteerror")
-            + ("quantileerror", "expectileerror")
+            for name in (
+                *("squarederror", "linear", "squaredlogerror", "pseudohubererror", "absoluteerror"),
+                *("quantileerror", "expectileerror"),
+            )
         ),
         _Objective(),
     ),
@@ -178,9 +179,7 @@ def _read_trees(forest: Part, booster: Part, n_outputs: int, n_rounds: int | Non
     weight_of_tree = weights.as_array(np.float32, len(parts)) if weights else np.ones(len(parts), np.float32)
     return [
         read_tree(part, int(output), n_outputs, weight, categories)
-        for part, output, weight in zip(
-            parts[:n_trees], output_of_tree.tolist(), weight_of_tree, strict=False
-        )
+        for part, output, weight in zip(parts[:n_trees], output_of_tree.tolist(), weight_of_tree, strict=False)
     ]
 
 
@@ -218,4 +217,4 @@ def _read_base(part: Part, kind: str, n_outputs: int) -> list[float]:
             scores = np.log(scores)
     if not np.isfinite(scores).all():
         raise part.fail("this is no score that can be a margin")
-    return np.broadcast_to(scores.astype(np.float64), n_outputs).tolist()
+    return [float(score) for score in np.broadcast_to(scores, n_outputs)]

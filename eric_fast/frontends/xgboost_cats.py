@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from eric_fast.frontends.files import Part
+from eric_fast.frontends.parts import Part
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.frontends.files import Part
 from eric_fast.frontends.nodes import Tree
+from eric_fast.frontends.parts import Part
 from eric_fast.frontends.xgboost_cats import Categories
 
 
@@ -73,7 +73,7 @@ def _read_sets(part: Part, column: NDArray[Any], categories: Categories) -> dict
     if not len(nodes) == len(starts) == len(sizes):
         raise part.fail("'categories_nodes', 'categories_segments' and 'categories_sizes' differ in length")
     for node, start, size in zip(nodes, starts, sizes, strict=True):
-        if not (0 <= node < len(column) and 0 <= start and 0 <= size <= len(codes) - start):
+        if not (0 <= node < len(column) and start >= 0 and 0 <= size <= len(codes) - start):
             raise part.fail(f"the categories of node {node} are not all in the file")
         if asks[node]:
             if node in sets:
