@@ -129,7 +129,8 @@ def _read_categories(header: Block, tail: str, names: list[str]) -> Names:
     places = [i for i, kind in enumerate(kinds) if not kind.startswith("[") and kind != "none"]
     if len(places) != len(lists):  # a constant column is 'none', whether it is categorical or not
         raise ModelError(
-            f"{header.place}: {len(lists)} columns of the data frame had categories, and {len(places)} have"
+            f"{header.place}: {len(lists)} columns of the data frame had categories, and {len(places)} of the model "
+            "have: it can't be told which; train on codes"
         )
     texts: dict[int, list[str]] = {}
     numbers: dict[int, list[float]] = {}

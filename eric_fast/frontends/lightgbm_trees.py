@@ -10,7 +10,7 @@ from eric_fast.errors import ModelError, ProgramError
 from eric_fast.frontends.nodes import Cases, Tree
 from eric_fast.frontends.parts import describe
 
-_ZERO = float(np.float32(1e-35))  # up to here a value is zero, where zero means missing
+_ZERO = float(np.float32(1e-35))  # a value that is no further from zero is zero to LightGBM
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2
 _MISSING_NONE, _MISSING_ZERO, _MISSING_NAN = 0, 1, 2
 
@@ -116,7 +116,7 @@ def read_tree(block: Block, output: int, names: Names) -> Tree:
     if n_inner == 0:
         return tree
     column[:n_inner] = block.get_ints("split_feature", n_inner)
-    constant[:n_inner] = block.get_numbers("threshold", n_inner)
+    thresholds = block.get_numbers("threshold", n_inner)
     for to, key in ((yes, "left_child"), (no, "right_child")):
         child = block.get_ints(key, n_inner)
         to[:n_inner] = np.where(child < 0, n_inner + ~child, np.where(child < n_inner, child, -1))
@@ -125,7 +125,8 @@ def read_tree(block: Block, output: int, names: Names) -> Tree:
     decisions = block.get_ints("decision_type", n_inner)
     kind, default_left = (decisions >> 2) & 3, (decisions & _DEFAULT_LEFT) != 0
     is_set = (decisions & _CATEGORICAL) != 0
-    inside = np.where(kind == _MISSING_NONE, constant[:n_inner] >= 0, default_left)  # else NaN is taken for 0
+    constant[:n_inner] = np.where(is_set, thresholds, _pass_zero(thresholds))
+    inside = np.where(kind == _MISSING_NONE, thresholds >= 0, default_left)  # without missing values NaN is 0
     missing[:n_inner] = inside & ~is_set  # no missing value is in a set
     sets = _read_sets(block, np.flatnonzero(is_set), column, constant, names)
     zeros = np.flatnonzero((kind == _MISSING_ZERO) & ~is_set).tolist()
@@ -148,6 +149,12 @@ def read_tree(block: Block, output: int, names: Names) -> Tree:
 def _number_nodes(n_inner: int, n_leaves: int) -> NDArray[np.int64]:
     """LightGBM counts leaves from 0."""
     return np.concatenate([np.zeros(n_inner, np.int64), np.arange(n_leaves)])
+
+
+def _pass_zero(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The thresholds for values as they are, where LightGBM takes values so near to zero for zero."""
+    near = np.abs(thresholds) <= _ZERO
+    return np.where(near, np.where(thresholds < 0, np.nextafter(-_ZERO, -1), _ZERO), thresholds)
 
 
 def _split_zero(constant: float, default_left: bool) -> Cases:
