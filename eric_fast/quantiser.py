@@ -16,7 +16,8 @@ CRITERIA = ("entropy", "gini")  # what splits are chosen by, of norms and of bit
 OPERATORS = (">", "<=", "==")
 TABLE = "table"  # the one layer of a program over the columns of a table
 TABLE_OPERATORS = (">", "<=", "==", "<", ">=", "!=", "in")
-KINDS = ("float32", "float64", "text")
+KINDS = ("float32", "float64", "text", "loose")
+TEXT_KINDS = ("text", "loose")  # those whose sets hold texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,10 @@ class Column:
     Attributes:
         name: how the source calls it.
         kind: what its values are made before they are compared: `float32` or `float64` numbers (rounded to nearest),
-            missing where NaN; or `text`, missing where there is none.
+            missing where NaN; `text`, missing where there is none; or `loose`, as a person writes rules: a text that
+            stands for the one in the program that it equals, or else for the only one that it equals without regard to
+            case and with `_` for a space; and under a comparison with a number the float64 that it spells, missing
+            where it spells none.
     """
 
     name: str
@@ -62,7 +66,7 @@ class TableAtom:
     Attributes:
         column: its place in `Quantiser.columns`.
         feature: its name there.
-        operator: one of `TABLE_OPERATORS`; for text `in` alone.
+        operator: one of `TABLE_OPERATORS`; of kind `text` it is `in`.
         constant: a number that the column's kind can hold, infinite ones included; under `in` a tuple of such numbers,
             or of texts, each once.
         missing: the truth where the value is missing.
@@ -271,7 +275,7 @@ def _check_table_atoms(atoms: Sequence[InputAtom] | Sequence[TableAtom], columns
             numbers[kind].append(cast(float, constant))
         elif len(set(constant)) < len(constant):
             raise ProgramError(f"{atom.name}: a value stands twice in the set")
-        elif kind != "text":
+        elif kind not in TEXT_KINDS:
             numbers[kind] += cast(tuple[float, ...], constant)
         elif not all(type(value) is str for value in constant):
             raise ProgramError(f"{atom.name}: a column of text is compared with texts")
@@ -280,8 +284,7 @@ def _check_table_atoms(atoms: Sequence[InputAtom] | Sequence[TableAtom], columns
     if len(set(atoms)) < len(atoms):
         twice = next(atom for atom, count in Counter[TableAtom | InputAtom](atoms).items() if count > 1)
         raise ProgramError(f"the comparison {twice.name} occurs twice")
-    for kind in ("float32", "float64"):
-        values = numbers[kind]
+    for kind, values in numbers.items():
         if not all(type(value) is float for value in values):
             wrong = next(value for value in values if type(value) is not float)
             raise ProgramError(f"a column of {kind} is compared with floats, not with {wrong!r}")
@@ -297,7 +300,7 @@ def _check_arrays(atoms: TableAtoms, columns: Sequence[Column]) -> None:
     kinds = np.array([KINDS.index(column.kind) for column in columns])[atoms.columns]
     for number, kind in enumerate(KINDS):
         of_kind = kinds == number
-        if kind in ("float32", "float64"):
+        if kind != "text":
             _check_constants(atoms.constants[of_kind], kind)
         elif of_kind.any():
             raise ProgramError(f"{atoms[int(of_kind.argmax())].name}: a column of text is compared by 'in'")
@@ -305,6 +308,6 @@ def _check_arrays(atoms: TableAtoms, columns: Sequence[Column]) -> None:
 
 def _check_constants(constants: NDArray[np.float64], kind: str) -> None:
     with np.errstate(over="ignore"):
-        lost = constants != constants.astype(kind)
+        lost = constants != constants.astype("float32" if kind == "float32" else "float64")
     if lost.any():  # NaN too
         raise ProgramError(f"a column of {kind} can't be compared with {constants[lost][0]}")

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
 from eric_fast import kernels
 from eric_fast.bits import unpack_words
@@ -17,11 +18,11 @@ from eric_fast.errors import ModelError
 from eric_fast.frontends.leaves import Leaves
 from eric_fast.frontends.links import LINKS, Link
 from eric_fast.frontends.settings import Facts, read_facts, spell_labels, write_facts
-from eric_fast.frontends.values import VALUES, check_values
+from eric_fast.frontends.values import VALUES, check_values, order_columns
 from eric_fast.plan import Plan
 from eric_fast.predictions import NO_RULE
 from eric_fast.program import Program, has_integer_weights
-from eric_fast.tables import TablePacker
+from eric_fast.tables import TablePacker, as_table
 
 Ask = Callable[[Any], NDArray[Any]]
 
@@ -107,7 +108,7 @@ class RuleModel:
 
     @cached_property
     def packer(self) -> TablePacker:
-        return TablePacker(self.program.quantiser)
+        return TablePacker(self.program.quantiser, named=self.named)
 
     @property
     def rule(self) -> Link:
@@ -215,16 +216,22 @@ class RuleModel:
         measure = r2_score if self.program.decision == "sum" else accuracy_score
         return float(measure(truth, self.predict(data), sample_weight=sample_weight))
 
+    def __sklearn_tags__(self) -> Tags:
+        """What scikit-learn's scorers ask: whether it is a classifier."""
+        if self.program.decision in ("sum", "bits"):
+            return Tags("regressor", TargetTags(required=False), regressor_tags=RegressorTags())
+        return Tags("classifier", TargetTags(required=False), classifier_tags=ClassifierTags())
+
     def predict_bits(self, data: Any) -> NDArray[np.bool_]:
         """bool `[n_rows, n_outputs]`: the truth of the program's outputs."""
         if self.program.decision != "bits":
             raise AttributeError(f"{self.source} has no outputs that are bits")
         row_of_atom = {atom: row for row, atom in enumerate(self.plan.atoms.tolist())}
         rows = tuple(row_of_atom[atom] for _, atom in self.program.outputs)
-        words, n_rows = self._pack(data)
-        outcome = kernels.evaluate(self.plan, words, n_rows, engine=self.engine, classes=False, rules=False, rows=rows)
+        table = as_table(data)
+        outcome = self.evaluate(table, rows=rows)
         assert outcome.rows is not None
-        return unpack_words(outcome.rows, n_rows).cpu().numpy()
+        return unpack_words(outcome.rows, table.n_rows).cpu().numpy()
 
     def evaluate(self, data: Any, **wanted: Any) -> kernels.Outcome:
         """What the program itself answers, as tensors where the data are; `wanted` are the fields of `Request`."""
@@ -276,10 +283,18 @@ class RuleModel:
         return cast(NDArray[np.float64], self.rule.apply(scores))
 
     def _evaluate_plan(self, plan: Plan, data: Any, **wanted: Any) -> kernels.Outcome:
-        words, n_rows = self._pack(data)
-        wanted = {"classes": False, "rules": False, **wanted}
-        return kernels.evaluate(plan, words, n_rows, engine=self.engine, **wanted)
-
-    def _pack(self, data: Any) -> Any:
-        """The packed comparisons, and the number of rows."""
-        return self.packer.pack(check_values(data, self.program.quantiser.columns, self.values), engine=self.engine)
+        columns = self.program.quantiser.columns
+        table, check = as_table(data), None
+        if self.values != "any":
+            table = order_columns(table, columns, named=self.named)
+            check = partial(check_values, columns=columns, values=self.values)
+        bound = self.packer.bind(table, engine=self.engine, check=check)
+        return kernels.evaluate_packed(
+            plan,
+            bound.pack,
+            bound.n_rows,
+            device=bound.device.type,
+            sample_bytes=16 * len(columns),  # the numbers as they come, and as they are compared
+            engine=self.engine,
+            **{"classes": False, "rules": False, **wanted},
+        )
