@@ -20,7 +20,8 @@ def compile_program(program: Program, start: str | None = None) -> Plan:
     Raises:
         ProgramError: no such layer, or a rule that mentions a kernel below it.
     """
-    from eric_fast.compile.share import share_work  # Numba loads when it is needed
+    from eric_fast.compile.counters import Decision  # Numba loads when it is needed
+    from eric_fast.compile.share import share_work
 
     given = program.quantiser.rows_of_layer[program.layer_to_start(start)] if program.layers else range(0)
     strata = [[atom for atom in atoms if atom >= given.stop] for atoms in sort_topologically(program)]
@@ -29,21 +30,31 @@ def compile_program(program: Program, start: str | None = None) -> Plan:
     rules: list[Rule] = [*chain.from_iterable(kernel_rules), *program.class_rules]
 
     atoms = list(dict.fromkeys([*given, *chain.from_iterable(strata), *range(given.stop, len(program.atoms))]))
-    row_of_atom = np.full(len(program.atoms), -1, np.int64)
+    row_of_atom = np.full(len(program.atoms), -1, np.int32)
     row_of_atom[atoms] = np.arange(len(atoms))
     offsets = _offsets(len(rule.body) for rule in rules)
-    bodies = np.fromiter(chain.from_iterable(rule.body for rule in rules), np.int64, int(offsets[-1]))
-    rows = row_of_atom[np.where(bodies >= 0, bodies, ~bodies)]
-    if (rows < 0).any():
+    bodies = np.fromiter(chain.from_iterable(rule.body for rule in rules), np.int32, int(offsets[-1]))
+    signs = bodies >> 31  # of a literal: xor with it gives the atom, and back
+    literals = row_of_atom[bodies ^ signs]
+    if (literals < 0).any():
         program.start_at(start)  # names the rule that mentions a kernel below
     heads = np.array([rule.head for rule in rules], np.int64)
     heads[:n_kernel_rules] = row_of_atom[heads[:n_kernel_rules]]
     negated = np.zeros(len(atoms), np.bool_)
     negated[row_of_atom[[atom for atom in program.negated if atom >= given.stop]]] = True
 
-    literals = np.where(bodies >= 0, rows, ~rows).astype(np.int32)
+    literals ^= signs
     stratum_offsets = _offsets(map(len, kernel_rules))
     votes = [((rule.head, rule.weight), *rule.also) for rule in program.class_rules]
+    decision = Decision(
+        votes=program.decision == "vote",
+        n_classes=len(program.classes),
+        default=-1 if program.default is None else program.default,
+        base=np.array(program.base or [0.0] * len(program.classes), np.float64),
+        vote_offsets=_offsets(map(len, votes)),
+        vote_classes=np.array([output for adds in votes for output, _ in adds], np.int32),
+        vote_weights=np.array([weight for adds in votes for _, weight in adds], np.float64),
+    )
     return Plan(
         n_inputs=len(given),
         n_rows=len(atoms),
@@ -53,14 +64,14 @@ def compile_program(program: Program, start: str | None = None) -> Plan:
         heads=torch.from_numpy(heads.astype(np.int32)),
         strata=torch.from_numpy(stratum_offsets),
         negated=torch.from_numpy(negated),
-        n_classes=len(program.classes),
-        votes=program.decision == "vote",
-        default=-1 if program.default is None else program.default,
-        base=torch.tensor(program.base or [0.0] * len(program.classes), dtype=torch.float64),
-        vote_offsets=torch.from_numpy(_offsets(map(len, votes))),
-        vote_classes=torch.tensor([output for adds in votes for output, _ in adds], dtype=torch.int32),
-        vote_weights=torch.tensor([weight for adds in votes for _, weight in adds], dtype=torch.float64),
-        steps=share_work(len(given), literals, offsets, heads, stratum_offsets, negated),
+        n_classes=decision.n_classes,
+        votes=decision.votes,
+        default=decision.default,
+        base=torch.from_numpy(decision.base),
+        vote_offsets=torch.from_numpy(decision.vote_offsets),
+        vote_classes=torch.from_numpy(decision.vote_classes),
+        vote_weights=torch.from_numpy(decision.vote_weights),
+        steps=share_work(len(given), literals, offsets, heads, stratum_offsets, negated, decision),
     )
 
 
