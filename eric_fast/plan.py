@@ -34,8 +34,8 @@ class Steps:
             under `first`, which of all fires first.
         planes: int32 `[n_planes]`: the values of numbers' digits, the lowest first.
         codes: int32 `[n_codes]`: the class rule that each number stands for, or -1: none fires.
-        answers: int32 `[n_answers]`: under `first`, where that is less work than the last index, the digits of the class
-            (or of the default), and last where there is neither. Else empty.
+        answers: int32 `[n_answers]`: under `first`, where that is less work than the last index, the digits of the
+            class (or of the default), and last where there is neither. Else empty.
         counters: int64 `[n_counters, 4]`: output, first and last plane, and what is added to the number: a sum under
             `vote`, of whole numbers that float64 holds exactly, so that it may be added last.
         units: float64 `[n_counters]`: a power of two that a counter's sum is to be multiplied with.

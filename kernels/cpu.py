@@ -7,20 +7,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.bits import ROW_WORDS
 from eric_fast.kernels.cpu_code import CpuCode, lower_plan
+from eric_fast.kernels.cpu_decide import BLOCK_SAMPLES, GROUP_TREES
 from eric_fast.kernels.cpu_run import FIRST_ANSWERS, FIRST_RULES, NOTHING, VOTE, VOTE_RULES, run_blocks
-from eric_fast.kernels.cpu_tables import Tables, allocate_memory, make_tables
 from eric_fast.kernels.needs import Needs, find_needs, runs_alone
 from eric_fast.kernels.outcome import Outcome, Request, check_request
-from eric_fast.kernels.vectors import ALIGNMENT, VECTOR_BYTES, VECTOR_WORDS
+from eric_fast.kernels.tables import Tables, allocate_aligned, make_tables
+from eric_fast.kernels.vectors import VECTOR_BYTES, VECTOR_WORDS
 from eric_fast.plan import Plan
 
 assert ROW_WORDS == 2 * VECTOR_WORDS  # a block is one unit of a row's padding, so every block is whole
 SLOT_WORDS = VECTOR_BYTES // 4  # of 32 bits
+SPACING = 16  # between the numbers of trees, so that they don't share the sets of a cache
 CHUNK_BLOCKS = 16  # what a thread takes at a time: small enough that none waits long for another
 
 
@@ -53,8 +54,8 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
     chunks = count()
 
     def run(thread: int) -> None:
-        scratch = _allocate_aligned(code.n_slots * VECTOR_WORDS)
-        memory = allocate_memory(plan.n_classes, tables, votes=plan.votes and needs.decides, with_rules=with_rules)
+        scratch = allocate_aligned((code.n_slots * VECTOR_WORDS,), np.uint64)
+        memory = _allocate_memory(plan.n_classes, tables, votes=plan.votes and needs.decides, with_rules=with_rules)
         of_thread = (counts[thread], truths, confusion[thread], n_samples)
         out = (classes, rules, scores, leaves, wanted_rows, rows, *of_thread)
         while (first := CHUNK_BLOCKS * next(chunks)) < n_blocks:
@@ -128,8 +129,20 @@ def _list_decision(plan: Plan, needs: Needs, code: CpuCode, tables: Tables) -> t
     return kind, numbers, rule_parts, votes
 
 
-def _allocate_aligned(n_words: int) -> NDArray[np.uint64]:
-    """uint64 `[n_words]` at an address that vectors can be loaded from."""
-    memory = np.empty(n_words + ALIGNMENT // 8, np.uint64)
-    first = -memory.ctypes.data % ALIGNMENT // 8
-    return memory[first : first + n_words]
+def _allocate_memory(n_classes: int, tables: Tables, *, votes: bool, with_rules: bool) -> tuple[Any, ...]:
+    """What a thread works in: samples that are undecided; numbers of several trees; numbers of one, and parts of them;
+    classes; rules; sums; what each output was given most, and by which rule; a row of weights; the highest sums."""
+    n = BLOCK_SAMPLES if votes else 0
+    return (
+        np.empty(VECTOR_WORDS, np.uint64),
+        np.empty((GROUP_TREES, BLOCK_SAMPLES + SPACING), np.uint32),
+        np.empty(BLOCK_SAMPLES, np.uint32),
+        np.empty(BLOCK_SAMPLES, np.uint32),
+        np.empty(BLOCK_SAMPLES, np.int32),
+        np.empty(BLOCK_SAMPLES, np.int32),
+        allocate_aligned((n, tables.n_columns) if tables.by_sample else (n_classes, n), np.float64),
+        np.empty((n if with_rules else 0, n_classes), np.float64),
+        np.empty((n if with_rules else 0, n_classes), np.int32),
+        np.zeros(max(n_classes, tables.n_columns), np.float64),
+        np.empty(BLOCK_SAMPLES, np.float64),
+    )

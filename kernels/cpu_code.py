@@ -72,7 +72,8 @@ def _lower(
     read_sections: Any,
 ) -> Any:
     n_values, n_sections = n_inputs + 2 + len(nodes), len(sections)
-    order, sections = _interleave(n_inputs, nodes, sections, _find_needed(n_inputs, nodes, terms, segments, batches, sections, reads))
+    needed = _find_needed(n_inputs, nodes, terms, segments, batches, sections, reads)
+    order, sections = _interleave(n_inputs, nodes, sections, needed)
     n_nodes = len(order)
     forever = n_nodes + n_sections + 1
     # When a value is read last: by the i-th node at time i + its section, by a section's terms and rules at its end.
@@ -148,9 +149,7 @@ def _lower(
 
 
 @njit(nogil=True, cache=True)
-def _find_needed(
-    n_inputs: Any, nodes: Any, terms: Any, segments: Any, batches: Any, sections: Any, reads: Any
-) -> Any:
+def _find_needed(n_inputs: Any, nodes: Any, terms: Any, segments: Any, batches: Any, sections: Any, reads: Any) -> Any:
     """bool `[n_values]`: what is read at the end, or by what is needed; all that terms are, and are made of."""
     needed = np.zeros(n_inputs + 2 + len(nodes), np.bool_)
     for value in reads:

@@ -23,6 +23,7 @@ from eric_fast.kernels.vectors import VECTOR_WORDS, find_lowest
 BLOCK_SAMPLES = 64 * VECTOR_WORDS
 PART_DIGITS = 16  # what is made at a time
 CODE_BYTES, SUM_BYTES = 4, 8
+VECTOR_SUMS_BYTES = SUM_BYTES * SUM_COLUMNS
 GROUP_TREES = 8  # trees whose rows of weights are added to a sample's sums while these are in a register
 
 
@@ -79,18 +80,32 @@ def add_table(codes: Any, table: Any, sums: Any) -> None:
 def add_rows(codes: Any, tables: Any, firsts: Any, sums: Any) -> None:
     """Each sample's row of weights of each tree to its row of sums, tree after tree.
 
-    codes: `[GROUP_TREES, BLOCK_SAMPLES]`. tables: float64 `[n_codes, n_columns]`, of which a tree's start at
+    codes: uint32 `[GROUP_TREES, BLOCK_SAMPLES]`. tables: float64 `[n_codes, n_columns]`, of which a tree's start at
     `firsts[tree]`. sums: float64 `[BLOCK_SAMPLES, n_columns]`.
     """
     n_bytes = np.uint64(SUM_BYTES * sums.shape[1])
-    table_address, address = np.uint64(tables.ctypes.data), np.uint64(sums.ctypes.data)
-    for column in range(0, SUM_BYTES * sums.shape[1], SUM_BYTES * SUM_COLUMNS):
+    address = np.uint64(sums.ctypes.data)
+    starts = np.empty(GROUP_TREES, np.uint64)
+    for t in range(len(firsts)):
+        starts[t] = np.uint64(tables.ctypes.data) + np.uint64(firsts[t]) * n_bytes
+    column, last = np.uint64(0), n_bytes
+    while column + np.uint64(2 * VECTOR_SUMS_BYTES) <= last:  # by two vectors, then by one
         for s in range(BLOCK_SAMPLES):
-            place = address + np.uint64(s) * n_bytes + np.uint64(column)
+            place = address + np.uint64(s) * n_bytes + column
+            left, right = load_sums(place), load_sums(place + np.uint64(VECTOR_SUMS_BYTES))
+            for t in range(len(firsts)):
+                row = starts[t] + np.uint64(codes[t, s]) * n_bytes + column
+                left = add_sums(left, load_sums(row))
+                right = add_sums(right, load_sums(row + np.uint64(VECTOR_SUMS_BYTES)))
+            store_sums(place, left)
+            store_sums(place + np.uint64(VECTOR_SUMS_BYTES), right)
+        column += np.uint64(2 * VECTOR_SUMS_BYTES)
+    if column < last:
+        for s in range(BLOCK_SAMPLES):
+            place = address + np.uint64(s) * n_bytes + column
             total = load_sums(place)
             for t in range(len(firsts)):
-                row = np.uint64(firsts[t]) + np.uint64(codes[t, s])
-                total = add_sums(total, load_sums(table_address + row * n_bytes + np.uint64(column)))
+                total = add_sums(total, load_sums(starts[t] + np.uint64(codes[t, s]) * n_bytes + column))
             store_sums(place, total)
 
 

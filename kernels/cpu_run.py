@@ -31,7 +31,7 @@ def run_blocks(
 
     inputs: uint64 `[n_inputs, n_words]`; scratch: uint64 `[n_slots * VECTOR_WORDS]`, aligned.
     code, out: see `cpu.evaluate`; of `out`, arrays have no length where nothing is wanted.
-    decision: what is decided, and `Decision`'s parts. memory: see `allocate_memory`.
+    decision: what is decided, and its parts, see `cpu_vote`. memory: see `cpu._allocate_memory`.
     """
     nodes, terms, segments, batches, sections, input_slots, row_slots, counted = code
     kind, numbers, rule_parts, votes = decision

@@ -3,7 +3,7 @@
 numbers: indexes and codes as in `Steps`; where the planes' words start in the scratch memory, in words of 32 bits.
 rule_parts: bool `[n_class_rules]`, which rules add by themselves; int64, their slots; the default class; counters as in
 `Steps` and their units; the slot of `Steps.covered`. votes: base; offsets, classes and weights of votes as in `Plan`;
-then what `Tables` holds, from `by_sample` on. memory: see `allocate_memory`.
+then what `Tables` holds, from `by_sample` on. memory: see `cpu._allocate_memory`.
 """
 
 from typing import Any
@@ -143,8 +143,9 @@ def _find_rules(bits: Any, numbers: Any, votes: Any, memory: Any) -> None:
         decode(bits, places[indexes[tree, 0] : indexes[tree, 1]], codes, part)
         table = tree_codes[indexes[tree, 2] : indexes[tree, 3]]
         starts[:] = -1
-        for a in range(add_starts[tree], add_starts[tree + 1] if not by_sample else 0):
-            starts[adds[a, 0]] = adds[a, 1]
+        if not by_sample:
+            for a in range(add_starts[tree], add_starts[tree + 1]):
+                starts[adds[a, 0]] = adds[a, 1]
         for s in range(BLOCK_SAMPLES):
             rule, code, added = table[codes[s]], codes[s], 0.0
             if by_sample:

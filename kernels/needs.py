@@ -68,7 +68,7 @@ def list_reads(plan: Plan, needs: Needs) -> tuple[NDArray[np.int32], NDArray[np.
 
 
 def runs_alone(plan: Plan, needs: Needs) -> NDArray[np.bool_]:
-    """bool `[n_class_rules]`: whether a class rule's own truth takes part in the vote, rather than a tree or a count."""
+    """bool `[n_class_rules]`: which class rules vote by themselves, rather than as a leaf of a tree or in a count."""
     steps = plan.steps
     alone = (steps.fires >= 0) & (~steps.is_counted | needs.rules)
     return (alone & plan.votes).numpy()

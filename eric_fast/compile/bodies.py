@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from eric_fast.compile.nodes import make_node
 
 
-
 def find_twins(literals: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
     """bool `[n_rules]`: whether another rule has the same body, up to order; by a hash, so that "yes" is a guess."""
     mixed = literals.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)

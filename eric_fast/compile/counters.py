@@ -83,8 +83,8 @@ def count_rules(
 ) -> None:
     """Add the class rules `first:last` that are counted to `sums`.
 
-    sums: int64 `[n_classes, MOST_PLANES + 1]`: the count of each output as planes. offsets: int64 `[n_classes]`: what is
-    to be added to it: a rule that takes away counts where it doesn't fire.
+    sums: int64 `[n_classes, MOST_PLANES + 1]`: the count of each output as planes. offsets: int64 `[n_classes]`: what
+    is to be added to it: a rule that takes away counts where it doesn't fire.
     """
     vote_offsets, vote_classes = decision[4], decision[5]
     is_counted, weights = counted[:2]

@@ -259,9 +259,7 @@ class ListDecider(Decider):
         answer_rows = start_rows(1)
         if self.n_digits:
             arguments = (self.n_digits, answers, self.rows, self.codes_of_leaves)
-            maker, _ = self._make(
-                maker, self.n_digits * n, lambda maker: index_list(n, False, *arguments, maker)
-            )
+            maker, _ = self._make(maker, self.n_digits * n, lambda maker: index_list(n, False, *arguments, maker))
             answer_rows = self._take_row()
         return maker, (found, rows, answer_rows)
 

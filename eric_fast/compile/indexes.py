@@ -1,10 +1,10 @@
 """Which of several values fires first, as a number in binary: a node's work for each digit, not for each sample.
 
 A *list* is items in order, each with a condition; the first whose condition holds answers. Its number is
-`any(left half) ? number of the left : number of the right`, halved by weight again and again. A decision tree is a list,
-too: the longest way down from its root leaves into smaller trees, and what is asked on that way is the condition.
+`any(left half) ? number of the left : number of the right`, halved by weight again and again. A decision tree is a
+list, too: the way down from its root to where most leaves are passes smaller trees, and asks the conditions.
 Numbers of one item are a block of `2 ** k`; the smaller of two is put in a free block of the larger where one fits, so
-that there are few digits. Numbers that stand for nothing are left over; a table from numbers to rules takes care of it.
+that there are few digits. Numbers that stand for nothing are left over; a table from numbers to rules sees to it.
 """
 
 from typing import Any
@@ -33,8 +33,8 @@ def start_rows(n: Any) -> Any:
 def start_items(n: Any) -> Any:
     """Room for a list of `n` items.
 
-    Conditions and whether they are negated; their numbers, as `start_rows`; weights, added up; and what leaves the items
-    from `i` on have: `low[i]:high[i]`.
+    Conditions and whether they are negated; their numbers, as `start_rows`; weights, added up; and what leaves the
+    items from `i` on have: `low[i]:high[i]`.
     """
     return (
         np.empty(n, np.int64),
@@ -188,8 +188,8 @@ def index_tree(
 ) -> None:
     """The number of the leaf that each sample is in, in row 0.
 
-    codes: int64 `[n_leaves]`, zeros that become the leaves' numbers. answers: int64 `[n_leaves]`: where `n_digits` isn't
-    0 the planes are the digits of the leaf's answer; those of no leaf are 0.
+    codes: int64 `[n_leaves]`, zeros that become the leaves' numbers. answers: int64 `[n_leaves]`: where `n_digits`
+    isn't 0 the planes are the digits of the leaf's answer; those of no leaf are 0.
     """
     select, child = tree[:2]
     false = maker[3]
@@ -220,11 +220,10 @@ def index_tree(
     found = start_rows(n_nodes)
     items = start_items(n_nodes + 1)
     conditions, negated, numbers, weights, low, high = items
-    for head in range(n_nodes - 1, -1, -1):
+    for head in np.arange(n_nodes - 1, -1, -1):
         if not is_head[head]:
             continue
-        n, node = 0, np.int64(head)
-        heavy = light = np.int64(0)
+        n, node, heavy, light = 0, head, head, head
         while node >= 0:
             heavy = _find_heavy(node, child, weight)
             light = np.int64(child[node, 1 - heavy])
@@ -239,7 +238,7 @@ def index_tree(
             else:
                 _write_leaf(light, n_digits, answers, numbers, n, false)
             n += 1
-            node = np.int64(child[node, heavy])
+            node = child[node, heavy]
         # The leaf where the way ends; after it nothing is left.
         conditions[n], negated[n] = false + 1, False
         weights[n + 1] = weights[n] + 1

@@ -27,7 +27,7 @@ def start_nodes(n_inputs: Any, room: Any) -> Any:
 @njit(nogil=True, cache=True)
 def reserve_nodes(maker: Any, room: Any) -> Any:
     """The same nodes, and room for so many more."""
-    nodes, table, sizes, false = maker
+    nodes, _, sizes, false = maker
     n = sizes[0]
     if n + room <= len(nodes):
         return maker

@@ -97,9 +97,9 @@ def share_work(
         _read_bodies(first, last, literals, values, n_inputs, bodies)
         share_class_rules(first, last, n_kernel_rules, decider.fires, maker, bodies, stack, pending)
         maker, lists = write_batches(maker, bodies, pending, lists)
-        rules = (first - n_kernel_rules, last - n_kernel_rules)
-        done = end_section(rules if decision.votes else (0, 0), n_indexes)
-        maker = decider.add_rules(*rules, maker)
+        begin, end = first - n_kernel_rules, last - n_kernel_rules
+        done = end_section((begin, end) if decision.votes else (0, 0), n_indexes)
+        maker = decider.add_rules(begin, end, maker)
     maker = decider.finish(maker)
     if int(maker[2][0]) > done[0]:
         end_section((0, 0), len(decider.indexes))
@@ -141,7 +141,7 @@ def _group(
     offsets: NDArray[np.int64],
     shared: NDArray[np.int64],
 ) -> Iterator[tuple[int, int, bool]]:
-    """What class rules are run together, in order: first and last tree, or first and last rule, and which of the two."""
+    """What class rules are run together, in order: first and last tree, or rule, and whether it is trees."""
     begin, n_leaves = 0, 0
     for t, (first_rule, last_rule, _) in enumerate([*trees.tolist(), (n_rules, n_rules, 0)]):
         if begin < t and (first < first_rule or n_leaves + last_rule - first_rule > GROUP_LEAVES or t == len(trees)):

@@ -1,4 +1,4 @@
-"""What the numbers of a plan's trees and lists stand for, as the CPU looks it up: made once for each plan."""
+"""What the numbers of a plan's trees and lists stand for, to be looked up: made once for each plan."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,9 +7,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.kernels.cpu_decide import BLOCK_SAMPLES, GROUP_TREES
 from eric_fast.kernels.lookups import SUM_COLUMNS
-from eric_fast.kernels.vectors import VECTOR_WORDS
+from eric_fast.kernels.vectors import ALIGNMENT
 from eric_fast.plan import Plan
 
 FEW_OUTPUTS = 2  # to which a tree adds, on average: sums then lie output by output, else sample by sample
@@ -65,7 +64,8 @@ def _tabulate_votes(plan: Plan) -> Tables:
     tree = np.repeat(np.arange(len(indexes)), n_codes)[place]
     pairs, of_pair = np.unique(tree * n_classes + outputs[vote], return_inverse=True)
     if len(pairs) > FEW_OUTPUTS * len(indexes):
-        weights = np.zeros((len(codes), -(-n_classes // SUM_COLUMNS) * SUM_COLUMNS))
+        weights = allocate_aligned((len(codes), -(-n_classes // SUM_COLUMNS) * SUM_COLUMNS), np.float64)
+        weights[:] = 0.0
         weights[place, outputs[vote]] = plan.vote_weights.numpy()[vote]
         return Tables(none, True, weights.shape[1], weights, np.zeros((0, 2), np.int64), np.zeros(1, np.int64))
     trees_of_pairs, outputs_of_pairs = np.divmod(pairs, max(1, n_classes))
@@ -77,20 +77,9 @@ def _tabulate_votes(plan: Plan) -> Tables:
     return Tables(none, False, 1, weights, adds, add_starts.astype(np.int64))
 
 
-def allocate_memory(n_classes: int, tables: Tables, *, votes: bool, with_rules: bool) -> tuple[Any, ...]:
-    """What a thread works in: samples that are undecided; numbers of several trees; numbers of one, and parts of them;
-    classes; rules; sums; what each output was given most, and by which rule; a row of weights; the highest sums."""
-    n = BLOCK_SAMPLES if votes else 0
-    return (
-        np.empty(VECTOR_WORDS, np.uint64),
-        np.empty((GROUP_TREES, BLOCK_SAMPLES), np.uint32),
-        np.empty(BLOCK_SAMPLES, np.uint32),
-        np.empty(BLOCK_SAMPLES, np.uint32),
-        np.empty(BLOCK_SAMPLES, np.int32),
-        np.empty(BLOCK_SAMPLES, np.int32),
-        np.empty((n, tables.n_columns) if tables.by_sample else (n_classes, n), np.float64),
-        np.empty((n if with_rules else 0, n_classes), np.float64),
-        np.empty((n if with_rules else 0, n_classes), np.int32),
-        np.zeros(max(n_classes, tables.n_columns), np.float64),
-        np.empty(BLOCK_SAMPLES, np.float64),
-    )
+def allocate_aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    """An array that starts where whole vectors do: a vector that crosses two lines of a cache takes twice as long."""
+    n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.empty(n_bytes + ALIGNMENT, np.uint8)
+    first = -memory.ctypes.data % ALIGNMENT
+    return memory[first : first + n_bytes].view(dtype).reshape(shape)
