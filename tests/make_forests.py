@@ -50,8 +50,10 @@ def make_forest_program(seed):
     rules = []
     trees = []
     for _ in range(rng.randint(1, 9)):
-        bodies = trees[-1] if trees and rng.random() < 0.15 else grow_paths(
-            rng, atoms, rng.choice(KINDS), rng.choice((2, 5, 12, 40))
+        bodies = (
+            trees[-1]
+            if trees and rng.random() < 0.15
+            else grow_paths(rng, atoms, rng.choice(KINDS), rng.choice((2, 5, 12, 40)))
         )
         trees.append(bodies)
         form = rng.random()

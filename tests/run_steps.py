@@ -36,7 +36,9 @@ def read_number(values, planes):
 
 
 def check_steps(program, bits):
-    """That every value of a plan's steps is what it is said to be; gives the plan. bits: bool `[n_samples, n_inputs]`."""
+    """That the values of a plan's steps are what they should be; gives the plan.
+
+    bits: bool `[n_samples, n_inputs]`."""
     plan = compile_program(program)
     steps, values = plan.steps, run_values(plan, bits.numpy())
     truth = reference._derive_rows(plan, bits)

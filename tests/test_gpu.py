@@ -29,6 +29,7 @@ from tests.engines import (
     make_plan,
     needs_triton,
 )
+from tests.make_forests import make_forest_program
 from tests.make_programs import count_inputs, make_bits, programs_with_bits
 from tests.make_rules import draw_bodies, make_shared_program
 
@@ -108,6 +109,13 @@ def test_any_program(case):
 def test_rules_that_share(seed):
     program = make_shared_program(seed)
     check(program, draw_bits(seed, program, SIZES[seed % len(SIZES)]))
+
+
+@pytest.mark.usefixtures("few_streams", "poisoned")
+@pytest.mark.parametrize("seed", [3, 5, 7, 11, 16])
+def test_forests(seed):
+    program = make_forest_program(seed)
+    check(program, draw_bits(seed, program, (33, 1030)[seed % 2]))
 
 
 @pytest.mark.parametrize("seed", [10])
@@ -317,6 +325,13 @@ def test_auto_takes_the_gpu_for_bits_that_are_there(launches):
 def test_kernels_on_many_samples(decision):
     program = make_flat_program(1, 3000, n_inputs=64, n_heads=100, n_class_rules=700, decision=decision)
     check(program, draw_bits(1, program, 100_000))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("seed", range(40))
+def test_kernels_on_forests(seed):
+    program = make_forest_program(seed)
+    check(program, draw_bits(seed, program, 100_000))
 
 
 @pytest.mark.gpu
