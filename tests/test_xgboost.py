@@ -139,7 +139,9 @@ def test_regressors_of_several_targets():
     features, _ = load_data("digits", holes=True)
     target = load_data("digits")[0][:, 50:53]
     for strategy in ("one_output_per_tree", "multi_output_tree"):
-        source = xgboost.XGBRegressor(n_jobs=1, n_estimators=3, max_depth=3, multi_strategy=strategy).fit(features, target)
+        source = xgboost.XGBRegressor(n_jobs=1, n_estimators=3, max_depth=3, multi_strategy=strategy).fit(
+            features, target
+        )
         check_close(from_xgboost(source).predict(features), source.predict(features), TOLERANCE)
 
 
