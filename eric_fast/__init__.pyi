@@ -26,6 +26,11 @@ __all__ = [
     "extract_program",
     "fit_quantiser",
     "from_asp",
+    "from_catboost",
+    "from_lightgbm",
+    "from_onnx",
+    "from_treelite",
+    "from_xgboost",
     "list_layers",
     "load",
     "load_activations",
@@ -63,6 +68,11 @@ from .estimator import EricClassifier
 from .evaluate import Score
 from .extract import TreeOptions, extract_program
 from .frontends import RuleModel, from_asp, load
+from .frontends.catboost import from_catboost
+from .frontends.lightgbm import from_lightgbm
+from .frontends.onnx import from_onnx
+from .frontends.treelite import from_treelite
+from .frontends.xgboost import from_xgboost
 from .module import RuleModule
 from .pipeline import approximate_model, evaluate_chains, evaluate_program, predict_activations, predict_bits
 from .plan import Plan
