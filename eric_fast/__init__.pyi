@@ -37,6 +37,7 @@ __all__ = [
     "predict_activations",
     "predict_bits",
     "print_program",
+    "print_prolog",
     "quantise_activations",
     "read_table",
     "save_activations",
@@ -70,4 +71,4 @@ from .program import ClassRule, Program, Rule
 from .quantise import fit_quantiser, quantise_activations
 from .quantiser import InputAtom, Quantiser
 from .tables import read_table
-from .text import load_program, parse_program, print_program, save_program
+from .text import load_program, parse_program, print_program, print_prolog, save_program

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
 from eric_fast import kernels
 from eric_fast.bits import unpack_words
@@ -17,7 +18,7 @@ from eric_fast.errors import ModelError
 from eric_fast.frontends.leaves import Leaves
 from eric_fast.frontends.links import LINKS, Link
 from eric_fast.frontends.settings import Facts, read_facts, spell_labels, write_facts
-from eric_fast.frontends.values import VALUES, check_values
+from eric_fast.frontends.values import VALUES, check_values, order_columns
 from eric_fast.plan import Plan
 from eric_fast.predictions import NO_RULE
 from eric_fast.program import Program, has_integer_weights
@@ -215,6 +216,12 @@ class RuleModel:
         measure = r2_score if self.program.decision == "sum" else accuracy_score
         return float(measure(truth, self.predict(data), sample_weight=sample_weight))
 
+    def __sklearn_tags__(self) -> Tags:
+        """What scikit-learn's scorers ask: whether it is a classifier."""
+        if self.program.decision in ("sum", "bits"):
+            return Tags("regressor", TargetTags(required=False), regressor_tags=RegressorTags())
+        return Tags("classifier", TargetTags(required=False), classifier_tags=ClassifierTags())
+
     def predict_bits(self, data: Any) -> NDArray[np.bool_]:
         """bool `[n_rows, n_outputs]`: the truth of the program's outputs."""
         if self.program.decision != "bits":
@@ -276,22 +283,18 @@ class RuleModel:
         return cast(NDArray[np.float64], self.rule.apply(scores))
 
     def _evaluate_plan(self, plan: Plan, data: Any, **wanted: Any) -> kernels.Outcome:
-        """In chunks of rows: beside data and results it takes little memory."""
-        table = as_table(data)
         columns = self.program.quantiser.columns
-        truths = wanted.get("truths")
-        wanted = {"classes": False, "rules": False, **wanted}
-
-        def run(first: int, last: int) -> kernels.Outcome:
-            checked = check_values(table.take_rows(first, last), columns, self.values, named=self.named)
-            readings = self.packer.read(as_table(checked), engine=self.engine)
-            if truths is not None:
-                wanted["truths"] = truths[:, first:last]
-            device = readings.device.type
-            return kernels.evaluate_packed(
-                plan, readings.pack, last - first, device=device, engine=self.engine, **wanted
-            )
-
-        engine = kernels.choose_engine(self.engine, table.device.type, streams=True)
-        sample_bytes = kernels.count_bytes(plan, engine) + 16 * len(columns)  # numbers as they come, and as compared
-        return kernels.evaluate_chunks(run, table.n_rows, sample_bytes, engine)
+        table, check = as_table(data), None
+        if self.values != "any":
+            table = order_columns(table, columns, named=self.named)
+            check = partial(check_values, columns=columns, values=self.values)
+        bound = self.packer.bind(table, engine=self.engine, check=check)
+        return kernels.evaluate_packed(
+            plan,
+            bound.pack,
+            bound.n_rows,
+            device=bound.device.type,
+            sample_bytes=16 * len(columns),  # the numbers as they come, and as they are compared
+            engine=self.engine,
+            **{"classes": False, "rules": False, **wanted},
+        )

@@ -22,14 +22,12 @@ class Table:
         names: of the columns; None where they have none.
         columns: as they came; see `read_column`. None where there is a matrix.
         matrix: `[n_rows, n_columns]`, numbers of one type on any device.
-        first_row: the place of the first row in the table that this one is a part of.
     """
 
     n_rows: int
     names: tuple[str, ...] | None = None
     columns: tuple[Any, ...] | None = None
     matrix: Tensor | None = None
-    first_row: int = 0
 
     @property
     def n_columns(self) -> int:
@@ -41,14 +39,6 @@ class Table:
     def device(self) -> torch.device:
         return torch.device("cpu") if self.matrix is None else self.matrix.device
 
-    def take_rows(self, first: int, last: int) -> "Table":
-        """These rows; no copy."""
-        if (first, last) == (0, self.n_rows):
-            return self
-        columns = None if self.columns is None else tuple(_take(column, first, last) for column in self.columns)
-        matrix = None if self.matrix is None else self.matrix[first:last]
-        return Table(last - first, self.names, columns, matrix, self.first_row + first)
-
     def read(self, place: int) -> ColumnData:
         """One column. Raises DataError: what it holds is neither numbers nor texts, or too short."""
         if self.matrix is not None:
@@ -57,26 +47,33 @@ class Table:
         name = str(place + 1) if self.names is None else self.names[place]
         return read_column(self.columns[place], name)
 
-    def stack_numbers(self, places: Sequence[int], dtype: torch.dtype) -> tuple[Tensor, list[int]]:
-        """These columns, perhaps among others, as numbers `[n_rows, n]`, and where each is.
+    def find_numbers(
+        self, places: Sequence[int], dtype: torch.dtype, *, quiet: bool = False
+    ) -> tuple[Tensor, list[int] | None, list[int]]:
+        """A matrix `[n_rows, n]`; which of its columns to take (all for None); where each of `places` then is.
 
-        They are rounded to nearest, NaN where there is none. A matrix of the same type is not copied.
+        A matrix is given as it is, to be rounded when it is read. Of columns these alone are made numbers of the type,
+        rounded to nearest, NaN where there is none; see `ColumnData`.
         """
+        in_turn = list(range(len(places)))
         if self.matrix is not None:
             if self.matrix.dtype == dtype or 2 * len(places) > self.n_columns:
-                return self.matrix.to(dtype), list(places)
-            return self.matrix[:, list(places)].to(dtype), list(range(len(places)))
+                return self.matrix, None, list(places)
+            return self.matrix, list(places), in_turn
+        return self._stack_numbers(places, dtype, quiet=quiet), None, in_turn
+
+    def order_numbers(self, places: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """These columns in turn, `[n_rows, n]`; of the type where they were columns, of its own where a matrix."""
+        if self.matrix is None:
+            return self._stack_numbers(places, dtype)
+        in_order = list(places) == list(range(self.n_columns))
+        return self.matrix if in_order else self.matrix[:, list(places)]
+
+    def _stack_numbers(self, places: Sequence[int], dtype: torch.dtype, *, quiet: bool = False) -> Tensor:
         numbers = torch.empty(len(places), self.n_rows, dtype=dtype)
         for row, place in zip(numbers, places, strict=True):
-            row[:] = self.read(place).to_numbers(dtype)
-        return numbers.T, list(range(len(places)))
-
-
-def _take(column: Any, first: int, last: int) -> Any:
-    """A part of a column, whatever holds it."""
-    if hasattr(column, "iloc"):
-        return column.iloc[first:last]
-    return column.slice(first, last - first) if hasattr(column, "slice") else column[first:last]
+            row[:] = self.read(place).to_numbers(dtype, quiet=quiet)
+        return numbers.T
 
 
 def as_table(data: Any) -> Table:
