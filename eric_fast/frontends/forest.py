@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.errors import ProgramError
-from eric_fast.program import ClassRules, Program
+from eric_fast.program import ClassRules, Program, Rule
 from eric_fast.quantiser import TABLE_OPERATORS, Column, Quantiser, TableAtom, TableAtoms
 from eric_fast.rules import count_offsets
 
@@ -26,6 +26,8 @@ class Forest:
         yes, no: int64 `[n_nodes]`: where a sample goes on, -1 at a leaf.
         values: float64 `[n_nodes, n_outputs]`: what a leaf adds; `[n_nodes, 1]` where each tree has one output.
         outputs: int32 `[n_trees]`: the one output of each tree; None where a leaf adds to all of them.
+        derived: names of further atoms, which compare nothing; `tests` may hold them, too.
+        rules: where those are true; see `Program.kernel_rules`.
     """
 
     columns: tuple[Column, ...]
@@ -36,6 +38,8 @@ class Forest:
     no: NDArray[np.int64]
     values: NDArray[np.float64]
     outputs: NDArray[np.int32] | None = None
+    derived: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
 
     @cached_property
     def leaves(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -110,6 +114,8 @@ def make_program(
         quantiser=Quantiser(forest.atoms, columns=forest.columns),
         classes=tuple(classes),
         class_rules=list_leaves(forest),
+        kernel_rules=forest.rules,
+        derived=forest.derived,
         decision=decision,
         base=tuple(base),
         settings=tuple(settings),

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +18,7 @@ from eric_fast.errors import ModelError
 from eric_fast.frontends.leaves import Leaves
 from eric_fast.frontends.links import LINKS, Link
 from eric_fast.frontends.settings import Facts, read_facts, spell_labels, write_facts
-from eric_fast.frontends.values import VALUES, check_values, order_columns
+from eric_fast.frontends.values import VALUES, check_values
 from eric_fast.plan import Plan
 from eric_fast.predictions import NO_RULE
 from eric_fast.program import Program, has_integer_weights
@@ -283,6 +283,7 @@ class RuleModel:
         return cast(NDArray[np.float64], self.rule.apply(scores))
 
     def _evaluate_plan(self, plan: Plan, data: Any, **wanted: Any) -> kernels.Outcome:
+<<<<<<< HEAD
         columns = self.program.quantiser.columns
         table, check = as_table(data), None
         if self.values != "any":
@@ -298,3 +299,24 @@ class RuleModel:
             engine=self.engine,
             **{"classes": False, "rules": False, **wanted},
         )
+=======
+        """In chunks of rows: beside data and results it takes little memory."""
+        table = as_table(data)
+        columns = self.program.quantiser.columns
+        truths = wanted.get("truths")
+        wanted = {"classes": False, "rules": False, **wanted}
+
+        def run(first: int, last: int) -> kernels.Outcome:
+            checked = check_values(table.take_rows(first, last), columns, self.values, named=self.named)
+            readings = self.packer.read(as_table(checked), engine=self.engine)
+            if truths is not None:
+                wanted["truths"] = truths[:, first:last]
+            device = readings.device.type
+            return kernels.evaluate_packed(
+                plan, readings.pack, last - first, device=device, engine=self.engine, **wanted
+            )
+
+        engine = kernels.choose_engine(self.engine, table.device.type, streams=True)
+        sample_bytes = kernels.count_bytes(plan, engine) + 16 * len(columns)  # numbers as they come, and as compared
+        return kernels.evaluate_chunks(run, table.n_rows, sample_bytes, engine)
+>>>>>>> main

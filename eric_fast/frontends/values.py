@@ -1,23 +1,33 @@
 """Which numbers a table may hold: what the source of a model refuses is refused here, too."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from eric_fast.errors import DataError
 from eric_fast.quantiser import Column
+<<<<<<< HEAD
 from eric_fast.tables import Table, bind_columns
+=======
+from eric_fast.tables import as_table, bind_columns
+>>>>>>> main
 
 VALUES = ("any", "no infinity", "finite")  # missing ones are NaN
 
 
+<<<<<<< HEAD
 def order_columns(table: Table, columns: Sequence[Column], *, named: bool = True) -> Table:
     """A matrix of all these columns, in order: what `check_values` looks at; `named`: see `RuleModel`.
+=======
+def check_values(data: Any, columns: Sequence[Column], values: str, *, named: bool = True) -> Any:
+    """The table, its numbers made what they are compared as, if they may be in it; `named`: see `RuleModel`.
+>>>>>>> main
 
     Raises:
-        DataError: a column that is missing.
+        DataError: a missing value or an infinite one, or one past float32, and where it is; a column that is missing.
     """
+<<<<<<< HEAD
     names = tuple(column.name for column in columns)
     places = bind_columns(range(len(names)), names, table.names if named else None, table.n_columns)
     return Table(table.n_rows, matrix=table.order_numbers(places, _find_dtype(columns)))
@@ -33,17 +43,29 @@ def check_values(rows: Tensor, first: int, columns: Sequence[Column], values: st
         DataError: a missing value or an infinite one, or one past float32, and where it is.
     """
     numbers = rows.to(_find_dtype(columns))
+=======
+    if values == "any":
+        return data
+    kind = torch.float32 if columns and columns[0].kind == "float32" else torch.float64
+    table = as_table(data)
+    names = [column.name for column in columns]
+    places = bind_columns(range(len(names)), names, table.names if named else None, table.n_columns)
+    numbers, column_of = table.stack_numbers(places, kind)
+    if column_of != list(range(numbers.shape[1])):
+        numbers = numbers[:, column_of]
+>>>>>>> main
     if bool(numbers.sum().isfinite()):  # it is nearly always
         return numbers
     wrong = numbers.isinf() if values == "no infinity" else ~numbers.isfinite()
     if bool(wrong.any()):
         row, column = (int(place) for place in wrong.nonzero()[0])
         what = "missing" if bool(numbers[row, column].isnan()) else f"infinite, or too large for {columns[column].kind}"
+<<<<<<< HEAD
         raise DataError(
             f"row {first + row}, column '{columns[column].name}': the value is {what}, which this model refuses"
         )
+=======
+        place = f"row {table.first_row + row}, column '{columns[column].name}'"
+        raise DataError(f"{place}: the value is {what}, which this model refuses")
+>>>>>>> main
     return numbers
-
-
-def _find_dtype(columns: Sequence[Column]) -> torch.dtype:
-    return torch.float32 if columns and columns[0].kind == "float32" else torch.float64

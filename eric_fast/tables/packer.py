@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast import kernels
+from eric_fast.bits import count_words
 from eric_fast.quantiser import TABLE_OPERATORS, TEXT_KINDS, Quantiser, TableAtom, TableAtoms
-from eric_fast.tables.bound import BoundTable, Check, Numbers, Sets
 from eric_fast.tables.columns import Values, find_places
 from eric_fast.tables.names import bind_columns
 from eric_fast.tables.table import Table, as_table
@@ -48,8 +48,8 @@ class TablePacker:
         self._used = sorted({*self._sets, *np.unique(numbers.columns).tolist()})
         self._names = tuple(column.name for column in quantiser.columns)
 
-    def bind(self, data: Any, *, engine: str = "auto", check: Check | None = None) -> BoundTable:
-        """The table's columns that the atoms compare, to be packed.
+    def pack(self, data: Any, *, engine: str = "auto") -> tuple[Tensor, int]:
+        """The bits of a table: int32 words `[n_atoms, n_words]` where the data are, and how many rows it has.
 
         Columns are found by name, without regard to case where only one fits; by position where there are no names.
         Where numbers are compared, they are rounded to nearest in the column's kind, integers past 2^53 too; a text is
@@ -61,34 +61,30 @@ class TablePacker:
             data: `[n_rows, n_columns]`: a `Table`, a NumPy array (of objects or structured too), a tensor on any
                 device, a pandas or polars frame, a pyarrow table, a mapping of columns, or a list of rows.
             engine: see `kernels.pack_columns`; for `gpu` the values of columns are moved there.
-            check: what refuses rows of a matrix before they are compared.
 
         Raises:
             DataError: what is no table; a column that is missing, or holds neither numbers nor texts.
         """
         table = as_table(data)
+        return self.read(table, engine=engine).pack(0, table.n_rows), table.n_rows
+
+    def read(self, table: Table, *, engine: str = "auto") -> "Readings":
+        """The columns of a table as they are compared, to be packed row by row; see `pack`."""
         places = bind_columns(self._used, self._names, table.names if self.named else None, table.n_columns)
         device = table.device
-        if engine == "gpu" and torch.cuda.is_available() and device.type != "cuda":
+        if engine == "gpu" and device.type != "cuda" and torch.cuda.is_available():
             device = torch.device("cuda", torch.cuda.current_device())
         numbers = []
         for group in self._groups:
             of_group = [places[column] for column in group.columns]
-            quiet = group.kind == "loose"
-            matrix, columns, column_of = table.find_numbers(of_group, group.dtype, quiet=quiet)
-            numbers.append(Numbers(matrix, columns, group.dtype, group.place_comparisons(column_of, device)))
+            stacked, column_of = table.stack_numbers(of_group, group.dtype, quiet=group.kind == "loose")
+            numbers.append((stacked.to(device), group.compare(column_of)))
         sets = []
         for column, rows in self._sets.items():
             atoms = [self.quantiser.table_atoms[row] for row in rows]
             codes, values = self._find_codes(table, places[column], column, atoms)
-            sets.append(Sets(codes, values, atoms, torch.tensor(rows)))
-        n_atoms = len(self.quantiser.atoms)
-        return BoundTable(table.n_rows, n_atoms, device, numbers, sets, engine=engine, check=check)
-
-    def pack(self, data: Any, *, engine: str = "auto") -> tuple[Tensor, int]:
-        """The bits of a whole table: int32 words `[n_atoms, n_words]`, and how many rows it has; see `bind`."""
-        bound = self.bind(data, engine=engine)
-        return bound.pack(0, bound.n_rows), bound.n_rows
+            sets.append(_Sets(torch.tensor(rows, device=device), codes[:, None].to(device), values, atoms))
+        return Readings(len(self.quantiser.atoms), device, numbers, sets, engine)
 
     def _find_codes(
         self, table: Table, place: int, column: int, atoms: Sequence[TableAtom]
@@ -127,25 +123,73 @@ def _list_numbers(atoms: Sequence[TableAtom]) -> _Numbers:
 
 
 class _Group:
-    """Comparisons with numbers of one kind of column: which atoms and columns they are, and what the kernels take."""
+    """The comparisons with numbers of one kind of column: which columns they are of, and what the kernels take.
+
+    Args:
+        places: of the comparisons among the numbers.
+    """
 
     def __init__(self, numbers: _Numbers, places: NDArray[np.int64], kind: str) -> None:
         columns, column_of_atom = np.unique(numbers.columns[places], return_inverse=True)
         self.kind = kind
         self.dtype = _DTYPES[kind]
-        self._rows = torch.from_numpy(numbers.rows[places])
         self.columns: list[int] = columns.tolist()
-        self._column_of_atom = torch.from_numpy(column_of_atom.reshape(-1))  # a place in `columns`
+        self._column_of_atom = torch.from_numpy(column_of_atom.reshape(-1))
         self._constants = torch.from_numpy(numbers.constants[places]).to(self.dtype)
         self._operators = torch.from_numpy(numbers.operators[places])
-        self._placed: tuple[tuple[list[int], torch.device], kernels.Comparisons] | None = None
+        self._rows = torch.from_numpy(numbers.rows[places])
+        self._made: dict[tuple[int, ...], kernels.Comparisons] = {}
 
-    def place_comparisons(self, column_of: list[int], device: torch.device) -> kernels.Comparisons:
-        """The comparisons for a matrix that has each of the columns at this place; the last ones are kept."""
-        where = (column_of, device)
-        placed = self._placed  # another thread may change it
-        if placed is None or placed[0] != where:
-            columns = torch.tensor(column_of)[self._column_of_atom]
-            arrays = (array.to(device) for array in (columns, self._constants, self._operators, self._rows))
-            self._placed = placed = (where, kernels.Comparisons(*arrays))
-        return placed[1]
+    def compare(self, column_of: Sequence[int]) -> kernels.Comparisons:
+        """The comparisons, where a matrix holds the group's columns at these places; made once."""
+        key = tuple(column_of)
+        if key not in self._made:
+            column_of_atom = torch.tensor(column_of)[self._column_of_atom]
+            self._made[key] = kernels.Comparisons(column_of_atom, self._constants, self._operators, self._rows)
+        return self._made[key]
+
+
+class _Sets(NamedTuple):
+    """A column's atoms that are sets: their rows, float32 codes `[n_rows, 1]`, and what codes stand for."""
+
+    rows: Tensor
+    codes: Tensor
+    values: list[float | str]
+    atoms: list[TableAtom]
+
+
+class Readings(NamedTuple):
+    """A table's columns as they are compared: numbers of each type, and codes of values that sets hold."""
+
+    n_atoms: int
+    device: torch.device
+    numbers: list[tuple[Tensor, kernels.Comparisons]]
+    sets: list[_Sets]
+    engine: str
+
+    def pack(self, first: int, last: int, out: Tensor | None = None) -> Tensor:
+        """The bits of rows `first` to `last`, int32 words `[n_atoms, n_words]`, written to `out` if given."""
+        if out is None:
+            out = torch.empty(self.n_atoms, count_words(last - first), dtype=torch.int32, device=self.device)
+        for numbers, comparisons in self.numbers:
+            kernels.pack_comparisons(numbers[first:last], comparisons, out=out, engine=self.engine)
+        for rows, codes, values, atoms in self.sets:
+            out[rows] = _pack_sets(codes[first:last], values, atoms, self.engine)
+        return out
+
+
+def _pack_sets(codes: Tensor, values: Sequence[float | str], atoms: Sequence[TableAtom], engine: str) -> Tensor:
+    """int32 words `[n_atoms, n_words]`: a row for each value, OR-ed where a set has several."""
+    n = len(values)
+    constants = torch.tensor([*range(n), 0.0], dtype=torch.float32, device=codes.device)
+    operators = torch.tensor([kernels.EQUAL] * n + [kernels.MISSING], dtype=torch.int8, device=codes.device)
+    columns = torch.zeros(n + 1, dtype=torch.int64, device=codes.device)
+    singles = kernels.pack_columns(codes, columns, constants, operators, engine=engine)
+    row_of_value = {value: row for row, value in enumerate(values)}
+    words = torch.zeros(len(atoms), singles.shape[1], dtype=torch.int32, device=codes.device)
+    for row, atom in enumerate(atoms):
+        for value in atom.constant:  # type: ignore[union-attr]
+            words[row] |= singles[row_of_value[value]]
+        if atom.missing:
+            words[row] |= singles[n]
+    return words

@@ -47,33 +47,21 @@ class Table:
         name = str(place + 1) if self.names is None else self.names[place]
         return read_column(self.columns[place], name)
 
-    def find_numbers(
+    def stack_numbers(
         self, places: Sequence[int], dtype: torch.dtype, *, quiet: bool = False
-    ) -> tuple[Tensor, list[int] | None, list[int]]:
-        """A matrix `[n_rows, n]`; which of its columns to take (all for None); where each of `places` then is.
+    ) -> tuple[Tensor, list[int]]:
+        """These columns, perhaps among others, as numbers `[n_rows, n]`, and where each is.
 
-        A matrix is given as it is, to be rounded when it is read. Of columns these alone are made numbers of the type,
-        rounded to nearest, NaN where there is none; see `ColumnData`.
+        They are rounded to nearest, NaN where there is none; see `ColumnData`. A matrix of the same type is not copied.
         """
-        in_turn = list(range(len(places)))
         if self.matrix is not None:
             if self.matrix.dtype == dtype or 2 * len(places) > self.n_columns:
-                return self.matrix, None, list(places)
-            return self.matrix, list(places), in_turn
-        return self._stack_numbers(places, dtype, quiet=quiet), None, in_turn
-
-    def order_numbers(self, places: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """These columns in turn, `[n_rows, n]`; of the type where they were columns, of its own where a matrix."""
-        if self.matrix is None:
-            return self._stack_numbers(places, dtype)
-        in_order = list(places) == list(range(self.n_columns))
-        return self.matrix if in_order else self.matrix[:, list(places)]
-
-    def _stack_numbers(self, places: Sequence[int], dtype: torch.dtype, *, quiet: bool = False) -> Tensor:
+                return self.matrix.to(dtype), list(places)
+            return self.matrix[:, list(places)].to(dtype), list(range(len(places)))
         numbers = torch.empty(len(places), self.n_rows, dtype=dtype)
         for row, place in zip(numbers, places, strict=True):
             row[:] = self.read(place).to_numbers(dtype, quiet=quiet)
-        return numbers.T
+        return numbers.T, list(range(len(places)))
 
 
 def as_table(data: Any) -> Table:
