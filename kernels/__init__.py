@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from eric_fast.errors import SettingError
-from eric_fast.kernels import chunks, reference, reference_pack
+from eric_fast.kernels import reference, reference_pack
+from eric_fast.kernels.chunks import evaluate_chunks
 from eric_fast.kernels.fixed_point import MAX_WEIGHT, make_entropy_table
 from eric_fast.kernels.outcome import Outcome, Pack, Request
 from eric_fast.kernels.packing import (
@@ -63,7 +64,9 @@ __all__ = [
     "Stop",
     "choose_engine",
     "count",
+    "count_bytes",
     "evaluate",
+    "evaluate_chunks",
     "evaluate_packed",
     "grow",
     "ignore",
@@ -128,21 +131,13 @@ def _evaluate(name: str, plan: Plan, words: Tensor, n_samples: int, request: Req
 
 
 def evaluate_packed(
-    plan: Plan,
-    pack: Pack,
-    n_samples: int,
-    *,
-    device: str = "cpu",
-    sample_bytes: int = 0,
-    engine: str = "auto",
-    **wanted: Any,
+    plan: Plan, pack: Pack, n_samples: int, *, device: str = "cpu", engine: str = "auto", **wanted: Any
 ) -> Outcome:
-    """As `evaluate`, on words that are made a chunk at a time: beside results it takes little memory.
+    """As `evaluate`, on words that `pack` makes: on the CPU a block at a time where they are many, see `count_bytes`.
 
     Args:
         pack: makes the words of some samples; see `Pack`.
         device: the type of device that the words are on.
-        sample_bytes: what `pack` needs for a sample beside the words, about.
     """
     name = choose_engine(engine, device, streams=True)
     request = Request(**wanted)
@@ -150,11 +145,12 @@ def evaluate_packed(
         from eric_fast.kernels import cpu
 
         return cpu.evaluate_packed(plan, pack, n_samples, request)
+    return _evaluate(name, plan, pack(0, n_samples), n_samples, request)
 
-    def run(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Outcome:
-        return _evaluate(name, plan, words, n_samples, request)
 
-    return chunks.evaluate_chunks(run, plan, pack, n_samples, request, sample_bytes, name)
+def count_bytes(plan: Plan, engine: str) -> int:
+    """What `evaluate_packed` needs for a sample beside its results."""
+    return 0 if engine == "cpu" and plan.n_inputs >= FUSED_INPUTS else -(-plan.n_inputs // 8)
 
 
 def count(words: Tensor, masks: Tensor, *, engine: str = "auto") -> Tensor:

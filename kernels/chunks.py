@@ -1,47 +1,38 @@
-"""A table in chunks: its comparisons as words take more memory than it does, and need not be there all at once."""
+"""Many samples in chunks, so that what is made of them on the way to results need not be there all at once."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from torch import Tensor
 
 from eric_fast.bits import ROW_WORDS, WORD_BITS, count_words
-from eric_fast.kernels.outcome import Outcome, Pack, Request
-from eric_fast.plan import Plan
+from eric_fast.kernels.outcome import Outcome
 
-# Of words, and of what is made of the table on the way to them; a GPU needs many samples to be busy
-CHUNK_BYTES = {"cpu": 2**26, "reference": 2**26, "gpu": 2**30}
-
-Evaluate = Callable[[Plan, Tensor, int, Request], Outcome]
+CHUNK_BYTES = {"cpu": 2**26, "reference": 2**26, "gpu": 2**30}  # a GPU needs many samples to be busy
 
 
-def evaluate_chunks(
-    evaluate: Evaluate, plan: Plan, pack: Pack, n_samples: int, request: Request, sample_bytes: int, engine: str
-) -> Outcome:
-    """`evaluate` on the words that `pack` makes, as if they were made at once.
+def evaluate_chunks(evaluate: Callable[[int, int], Outcome], n_samples: int, sample_bytes: int, engine: str) -> Outcome:
+    """`evaluate(0, n_samples)`, in parts.
 
     Args:
-        sample_bytes: what `pack` needs for a sample beside the words, about.
-        engine: whose chunks; not `auto`.
+        evaluate: results of the samples from one to another.
+        sample_bytes: what it needs for a sample beside its results.
+        engine: whose chunks, not `auto`.
     """
     unit = ROW_WORDS * WORD_BITS
-    sample_bytes += -(-plan.n_inputs // 8)
-    size = unit * max(1, CHUNK_BYTES[engine] // (unit * max(1, sample_bytes)))
+    size = max(1, CHUNK_BYTES[engine] // (max(1, sample_bytes) * unit)) * unit
     if n_samples <= size:
-        return evaluate(plan, pack(0, n_samples), n_samples, request)
+        return evaluate(0, n_samples)
     whole: dict[str, Tensor] = {}
     for first in range(0, n_samples, size):
         last = min(first + size, n_samples)
-        truths = None if request.truths is None else request.truths[:, first:last]
-        outcome = evaluate(plan, pack(first, last), last - first, replace(request, truths=truths))
-        for name, part in outcome._asdict().items():
+        for name, part in evaluate(first, last)._asdict().items():
             if part is not None:
                 _put(whole, name, part, first, last, n_samples)
     return Outcome(**{name: whole.get(name) for name in Outcome._fields})
 
 
 def _put(whole: dict[str, Tensor], name: str, part: Tensor, first: int, last: int, n_samples: int) -> None:
-    """A chunk's result to its place, or added."""
+    """A chunk's result to its place; counts are added."""
     if name in ("counts", "confusion"):
         whole[name] = whole[name] + part if name in whole else part
     elif name == "rows":

@@ -101,14 +101,16 @@ def test_chunks_of_any_size_give_one_outcome(chunk_bytes, n_samples, monkeypatch
     request = ask_everything(plan, n_samples)
     seen = []
 
-    def evaluate(plan, words, n_samples, request):
-        seen.append(n_samples)
-        return reference.evaluate(plan, words, n_samples, request)
+    def evaluate(first, last):
+        seen.append(last - first)
+        part = ask_everything(plan, n_samples)
+        part = kernels.Request(scores=True, counts=True, rows=part.rows, truths=part.truths[:, first:last])
+        return reference.evaluate(plan, pack_bits(bits[first:last]), last - first, part)
 
-    found = chunks.evaluate_chunks(evaluate, plan, pack_from(bits), n_samples, request, 1, "cpu")
+    found = kernels.evaluate_chunks(evaluate, n_samples, 2, "cpu")
     assert_equal_outcomes(found, reference.evaluate(plan, pack_bits(bits), n_samples, request))
     assert sum(seen) == n_samples
-    assert max(seen) <= max(1024, chunk_bytes // (1 + plan.n_inputs / 8))
+    assert max(seen) <= max(1024, chunk_bytes // 2)
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -147,16 +149,21 @@ def test_memory_beside_data_and_results_is_bounded(fused, monkeypatch):
     model, table = make_model(), make_table(300_000)
     monkeypatch.setattr(kernels, "FUSED_INPUTS", 1 if fused else 10**9)
     monkeypatch.setitem(chunks.CHUNK_BYTES, "cpu", 2**20)
-    packed, plain = [], kernels.pack_comparisons
-
-    def pack_comparisons(part, *given, **named):
-        packed.append(len(part))
-        return plain(part, *given, **named)
-
-    monkeypatch.setattr(kernels, "pack_comparisons", pack_comparisons)
+    most = 2**20 // (kernels.count_bytes(model.plan, "cpu") + 16 * 3)
+    packed, read = [], []
+    plain_pack, plain_read = kernels.pack_comparisons, model.packer.read
+    monkeypatch.setattr(
+        model.packer, "read", lambda part, **given: read.append(part.n_rows) or plain_read(part, **given)
+    )
+    monkeypatch.setattr(
+        kernels,
+        "pack_comparisons",
+        lambda part, *given, **named: packed.append(len(part)) or plain_pack(part, *given, **named),
+    )
     assert len(model.predict(table)) == 300_000
-    assert max(packed) <= (1024 if fused else 2**20 // (model.plan.n_inputs // 8 + 16 * 3))
-    assert sum(packed) == 300_000 * 2  # of two types
+    assert sum(read) == 300_000
+    assert max(read) <= most
+    assert max(packed) <= (1024 if fused else most)
 
 
 def test_a_refused_value_is_named_by_its_place_in_the_whole_table(monkeypatch):

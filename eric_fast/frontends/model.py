@@ -283,23 +283,6 @@ class RuleModel:
         return cast(NDArray[np.float64], self.rule.apply(scores))
 
     def _evaluate_plan(self, plan: Plan, data: Any, **wanted: Any) -> kernels.Outcome:
-<<<<<<< HEAD
-        columns = self.program.quantiser.columns
-        table, check = as_table(data), None
-        if self.values != "any":
-            table = order_columns(table, columns, named=self.named)
-            check = partial(check_values, columns=columns, values=self.values)
-        bound = self.packer.bind(table, engine=self.engine, check=check)
-        return kernels.evaluate_packed(
-            plan,
-            bound.pack,
-            bound.n_rows,
-            device=bound.device.type,
-            sample_bytes=16 * len(columns),  # the numbers as they come, and as they are compared
-            engine=self.engine,
-            **{"classes": False, "rules": False, **wanted},
-        )
-=======
         """In chunks of rows: beside data and results it takes little memory."""
         table = as_table(data)
         columns = self.program.quantiser.columns
@@ -319,4 +302,3 @@ class RuleModel:
         engine = kernels.choose_engine(self.engine, table.device.type, streams=True)
         sample_bytes = kernels.count_bytes(plan, engine) + 16 * len(columns)  # numbers as they come, and as compared
         return kernels.evaluate_chunks(run, table.n_rows, sample_bytes, engine)
->>>>>>> main

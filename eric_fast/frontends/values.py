@@ -7,43 +7,17 @@ import torch
 
 from eric_fast.errors import DataError
 from eric_fast.quantiser import Column
-<<<<<<< HEAD
-from eric_fast.tables import Table, bind_columns
-=======
 from eric_fast.tables import as_table, bind_columns
->>>>>>> main
 
 VALUES = ("any", "no infinity", "finite")  # missing ones are NaN
 
 
-<<<<<<< HEAD
-def order_columns(table: Table, columns: Sequence[Column], *, named: bool = True) -> Table:
-    """A matrix of all these columns, in order: what `check_values` looks at; `named`: see `RuleModel`.
-=======
 def check_values(data: Any, columns: Sequence[Column], values: str, *, named: bool = True) -> Any:
     """The table, its numbers made what they are compared as, if they may be in it; `named`: see `RuleModel`.
->>>>>>> main
 
     Raises:
         DataError: a missing value or an infinite one, or one past float32, and where it is; a column that is missing.
     """
-<<<<<<< HEAD
-    names = tuple(column.name for column in columns)
-    places = bind_columns(range(len(names)), names, table.names if named else None, table.n_columns)
-    return Table(table.n_rows, matrix=table.order_numbers(places, _find_dtype(columns)))
-
-
-def check_values(rows: Tensor, first: int, columns: Sequence[Column], values: str) -> Tensor:
-    """These rows of a matrix of all columns, made what they are compared as, if they may be in it.
-
-    Args:
-        first: the place of the first of them in the table.
-
-    Raises:
-        DataError: a missing value or an infinite one, or one past float32, and where it is.
-    """
-    numbers = rows.to(_find_dtype(columns))
-=======
     if values == "any":
         return data
     kind = torch.float32 if columns and columns[0].kind == "float32" else torch.float64
@@ -53,19 +27,12 @@ def check_values(rows: Tensor, first: int, columns: Sequence[Column], values: st
     numbers, column_of = table.stack_numbers(places, kind)
     if column_of != list(range(numbers.shape[1])):
         numbers = numbers[:, column_of]
->>>>>>> main
     if bool(numbers.sum().isfinite()):  # it is nearly always
         return numbers
     wrong = numbers.isinf() if values == "no infinity" else ~numbers.isfinite()
     if bool(wrong.any()):
         row, column = (int(place) for place in wrong.nonzero()[0])
         what = "missing" if bool(numbers[row, column].isnan()) else f"infinite, or too large for {columns[column].kind}"
-<<<<<<< HEAD
-        raise DataError(
-            f"row {first + row}, column '{columns[column].name}': the value is {what}, which this model refuses"
-        )
-=======
         place = f"row {table.first_row + row}, column '{columns[column].name}'"
         raise DataError(f"{place}: the value is {what}, which this model refuses")
->>>>>>> main
     return numbers
