@@ -10,20 +10,24 @@ from torch import Tensor
 from eric_fast.errors import DataError
 from eric_fast.quantiser import Column
 
-VALUES = ("any", "no infinity", "finite")  # missing ones are NaN
+VALUES = ("any", "no infinity", "finite", "binary")  # missing ones are NaN; binary ones are 0 and 1
 
 
 def check_values(data: Any, columns: Sequence[Column], values: str) -> Any:
     """The table, its numbers made what they are compared as, if they may be in it.
 
     Raises:
-        DataError: a missing value or an infinite one, or one past float32, and where it is.
+        DataError: a missing value or an infinite one, or one past float32, or one that is neither 0 nor 1, and where
+            it is.
     """
-    if values == "any":
+    if values == "any" or (values == "binary" and getattr(data, "dtype", None) in (np.bool_, torch.bool)):
         return data
     kind = torch.float32 if columns and columns[0].kind == "float32" else torch.float64
     numbers = data if isinstance(data, Tensor) else torch.from_numpy(np.asarray(data, np.float64))
     numbers = numbers.to(kind)
+    if values == "binary":
+        _check_binary(numbers, columns)
+        return numbers
     if bool(numbers.sum().isfinite()):  # it is nearly always
         return numbers
     wrong = numbers.isinf() if values == "no infinity" else ~numbers.isfinite()
@@ -32,3 +36,13 @@ def check_values(data: Any, columns: Sequence[Column], values: str) -> Any:
         what = "missing" if bool(numbers[row, column].isnan()) else f"infinite, or too large for {columns[column].kind}"
         raise DataError(f"row {row}, column '{columns[column].name}': the value is {what}, which this model refuses")
     return numbers
+
+
+def _check_binary(numbers: Tensor, columns: Sequence[Column]) -> None:
+    wrong = (numbers != 0) & (numbers != 1)
+    if bool(wrong.any()):
+        row, column = (int(place) for place in wrong.nonzero()[0])
+        raise DataError(
+            f"row {row}, column '{columns[column].name}': the value is {float(numbers[row, column])}, and this model "
+            "takes 0 and 1 alone"
+        )
