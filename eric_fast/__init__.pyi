@@ -14,6 +14,7 @@ __all__ = [
     "Program",
     "Quantiser",
     "Rule",
+    "RuleModel",
     "RuleModule",
     "Score",
     "TreeOptions",
@@ -24,7 +25,9 @@ __all__ = [
     "evaluate_program",
     "extract_program",
     "fit_quantiser",
+    "from_asp",
     "list_layers",
+    "load",
     "load_activations",
     "load_model",
     "load_program",
@@ -35,6 +38,7 @@ __all__ = [
     "predict_bits",
     "print_program",
     "quantise_activations",
+    "read_table",
     "save_activations",
     "save_program",
     "wrap_model",
@@ -57,6 +61,7 @@ from .errors import EricError
 from .estimator import EricClassifier
 from .evaluate import Score
 from .extract import TreeOptions, extract_program
+from .frontends import RuleModel, from_asp, load
 from .module import RuleModule
 from .pipeline import approximate_model, evaluate_chains, evaluate_program, predict_activations, predict_bits
 from .plan import Plan
@@ -64,4 +69,5 @@ from .predictions import Predictions
 from .program import ClassRule, Program, Rule
 from .quantise import fit_quantiser, quantise_activations
 from .quantiser import InputAtom, Quantiser
+from .tables import read_table
 from .text import load_program, parse_program, print_program, save_program

@@ -13,7 +13,17 @@ from eric_fast.errors import SettingError
 from eric_fast.kernels import reference, reference_pack
 from eric_fast.kernels.fixed_point import MAX_WEIGHT, make_entropy_table
 from eric_fast.kernels.outcome import Outcome, Request
-from eric_fast.kernels.packing import EQUAL, GREATER, GREATER_EQUAL, LESS, LESS_EQUAL, MISSING, UNEQUAL, Packed
+from eric_fast.kernels.packing import (
+    EQUAL,
+    GREATER,
+    GREATER_EQUAL,
+    LESS,
+    LESS_EQUAL,
+    MISSING,
+    UNEQUAL,
+    Comparisons,
+    Packed,
+)
 from eric_fast.kernels.trees import (
     ENTROPY,
     GINI,
@@ -41,6 +51,7 @@ __all__ = [
     "MISSING",
     "NO_LIMIT",
     "UNEQUAL",
+    "Comparisons",
     "Forest",
     "Limits",
     "Outcome",
@@ -56,6 +67,7 @@ __all__ = [
     "make_entropy_table",
     "never_stop",
     "pack_columns",
+    "pack_comparisons",
     "pack_maps",
 ]
 
@@ -189,6 +201,21 @@ def pack_columns(
     from eric_fast.kernels import gpu_columns
 
     return gpu_columns.pack_columns(columns, column_of_atom, constants, operators)
+
+
+def pack_comparisons(columns: Tensor, comparisons: Comparisons, *, engine: str = "auto") -> Tensor:
+    """As `pack_columns`; what an engine makes of the comparisons is made once. They go to where the columns are."""
+    name = choose_engine(engine, columns.device.type)
+    if name == "cpu":
+        from eric_fast.kernels import cpu_columns
+
+        return cpu_columns.pack_comparisons(columns, comparisons)
+    column_of_atom, constants, operators = comparisons.arrays
+    if column_of_atom is not None:
+        column_of_atom = column_of_atom.to(columns.device)
+    return pack_columns(
+        columns, column_of_atom, constants.to(columns.device), operators.to(columns.device), engine=name
+    )
 
 
 def pack_maps(maps: Tensor, constants: Tensor, operators: Tensor, *, engine: str = "auto", **wanted: Any) -> Packed:

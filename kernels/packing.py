@@ -1,5 +1,6 @@
 """What every engine of packing takes and gives: operators, the checks made first, the result."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,19 @@ N_OPERATORS = 16
 
 COLUMN_DTYPES = (torch.float32, torch.float64)
 MAP_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.int8)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparisons:
+    """What columns are compared with, for many tables; see `reference_pack.pack_columns`. Not to be changed."""
+
+    column_of_atom: Tensor | None
+    constants: Tensor
+    operators: Tensor
+
+    @property
+    def arrays(self) -> tuple[Tensor | None, Tensor, Tensor]:
+        return self.column_of_atom, self.constants, self.operators
 
 
 class Packed(NamedTuple):

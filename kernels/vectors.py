@@ -84,6 +84,24 @@ def either(typing_context: Any, left: Any, right: Any) -> Any:
 
 
 @intrinsic
+def differ(typing_context: Any, left: Any, right: Any) -> Any:
+    """left ^ right."""
+    return _VECTOR(_VECTOR, _VECTOR), lambda context, builder, signature, arguments: builder.xor(*arguments)
+
+
+@intrinsic
+def fill(typing_context: Any, word: Any) -> Any:
+    """One word (uint64), sixteen times."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        nothing = ir.Constant(_LLVM_TYPE, ir.Undefined)
+        first = builder.insert_element(nothing, arguments[0], ir.Constant(ir.IntType(32), 0))
+        return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), VECTOR_WORDS), None))
+
+    return _VECTOR(types.uint64), generate
+
+
+@intrinsic
 def count_ones(typing_context: Any, word: Any) -> Any:
     """How many bits of one word (uint64) are set: int64."""
     generate = lambda context, builder, signature, arguments: builder.ctpop(arguments[0])  # noqa: E731

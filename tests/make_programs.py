@@ -8,7 +8,7 @@ import torch
 from hypothesis import strategies as st
 
 from eric_fast.program import ClassRule, ClassRules, Program, Rule
-from eric_fast.quantiser import TABLE_OPERATORS, Column, InputAtom, Quantiser, TableAtom
+from eric_fast.quantiser import KINDS, TABLE_OPERATORS, TEXT_KINDS, Column, InputAtom, Quantiser, TableAtom
 
 Pick = Callable[[int, int], int]  # both ends included
 
@@ -46,7 +46,7 @@ def make_program(pick: Pick) -> Program:
             for k in range(pick(1, 4))
         ]
     else:
-        columns = tuple(Column(name, choose(("float32", "float64", "text"))) for name in draw_some(LAYERS, 3))
+        columns = tuple(Column(name, choose(KINDS)) for name in draw_some(LAYERS, 3))
         drawn = [make_comparison(pick, columns) for _ in range(pick(0, 5) if columns else 0)]
         atoms = list(dict.fromkeys(drawn))
     n_inputs = sum(atom.layer == atoms[0].layer for atom in atoms)
@@ -90,7 +90,8 @@ def make_comparison(pick: Pick, columns: tuple[Column, ...]) -> TableAtom:
     column = columns[index]
     numbers = (-math.inf, -2.5, 0.0, 2.0**-149, 0.25, 3e38, math.inf)
     operator = "in" if column.kind == "text" else TABLE_OPERATORS[pick(0, len(TABLE_OPERATORS) - 1)]
-    values = CLASSES if column.kind == "text" else tuple(float(np.float32(number)) for number in numbers)
+    is_text = operator == "in" and column.kind in TEXT_KINDS
+    values = CLASSES if is_text else tuple(float(np.float32(number)) for number in numbers)
     first, n = pick(0, len(values) - 1), pick(0, 3)
     constant = values[first : first + n] if operator == "in" else values[first]
     return TableAtom(index, column.name, operator, constant, bool(pick(0, 1)))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eric_fast.errors import ProgramError
 from eric_fast.program import ClassRules, Program
-from eric_fast.quantiser import Column, Quantiser, TableAtom
+from eric_fast.quantiser import TABLE_OPERATORS, Column, Quantiser, TableAtom, TableAtoms
 from eric_fast.rules import count_offsets
 
 
@@ -30,7 +30,7 @@ class Forest:
     """
 
     columns: tuple[Column, ...]
-    atoms: tuple[TableAtom, ...]
+    atoms: tuple[TableAtom, ...] | TableAtoms
     roots: NDArray[np.int64]
     tests: NDArray[np.int32]
     yes: NDArray[np.int64]
@@ -61,28 +61,35 @@ def list_comparisons(
     operators: Sequence[str] | str,
     constants: NDArray[Any],
     missing: NDArray[np.bool_] | bool = False,
-) -> tuple[tuple[TableAtom, ...], NDArray[np.int32]]:
+) -> tuple[TableAtoms, NDArray[np.int32]]:
     """Many comparisons with numbers, each once and sorted by column and constant, and which one each test is.
 
     Args:
         column_of_test: integers `[n_tests]`.
-        operators: one for all, or one for each.
+        operators: of `TABLE_OPERATORS` but `in`; one for all, or one for each.
         constants: float `[n_tests]`, which the column's kind must hold exactly.
         missing: the truth where the value is missing.
     """
+    n_tests = len(column_of_test)
     names, codes = np.unique(np.atleast_1d(np.asarray(operators, str)), return_inverse=True)
-    table = np.empty(
-        len(column_of_test), [("column", np.int64), ("constant", np.float64), ("op", np.int64), ("missing", np.bool_)]
-    )
-    table["column"], table["constant"], table["op"] = column_of_test, constants, codes
-    table["constant"] += 0.0  # -0.0 compares as 0.0 does
-    table["missing"] = missing
-    unique, atom_of_test = np.unique(table, return_inverse=True)
-    atoms = tuple(
-        TableAtom(column, columns[column].name, str(names[op]), constant, on_missing)
-        for column, constant, op, on_missing in unique.tolist()
-    )
-    return atoms, atom_of_test.astype(np.int32).reshape(-1)
+    places = np.array([TABLE_OPERATORS.index(name) for name in names.tolist()], np.int8)
+    test_constants = np.asarray(constants, np.float64) + 0.0  # -0.0 compares as 0.0 does
+    test_columns = np.asarray(column_of_test, np.int32)
+    test_operators = np.broadcast_to(places[codes], n_tests)
+    test_missing = np.broadcast_to(np.asarray(missing, np.bool_), n_tests)
+    keys = (test_missing, test_operators, test_constants, test_columns)
+    order = np.lexsort(keys)
+    is_new = np.ones(n_tests, np.bool_)
+    is_new[1:] = False
+    for key in keys:
+        in_order = key[order]
+        is_new[1:] |= in_order[1:] != in_order[:-1]
+    atom_of_test = np.empty(n_tests, np.int32)
+    atom_of_test[order] = np.cumsum(is_new, dtype=np.int32) - 1
+    first = order[is_new]
+    features = tuple(column.name for column in columns)
+    atoms = TableAtoms(features, test_columns[first], test_operators[first], test_constants[first], test_missing[first])
+    return atoms, atom_of_test
 
 
 def make_program(

@@ -3,28 +3,32 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from eric_fast.errors import DataError
 from eric_fast.quantiser import Column
+from eric_fast.tables import as_table, bind_columns
 
 VALUES = ("any", "no infinity", "finite", "binary")  # missing ones are NaN; binary ones are 0 and 1
 
 
-def check_values(data: Any, columns: Sequence[Column], values: str) -> Any:
-    """The table, its numbers made what they are compared as, if they may be in it.
+def check_values(data: Any, columns: Sequence[Column], values: str, *, named: bool = True) -> Any:
+    """The table, its numbers made what they are compared as, if they may be in it; `named`: see `RuleModel`.
 
     Raises:
-        DataError: a missing value or an infinite one, or one past float32, or one that is neither 0 nor 1, and where
-            it is.
+        DataError: a missing value or an infinite one, or one past float32, or one that is neither 0 nor 1, and where it
+            is; a column that is missing.
     """
-    if values == "any" or (values == "binary" and getattr(data, "dtype", None) in (np.bool_, torch.bool)):
+    if values == "any":
         return data
     kind = torch.float32 if columns and columns[0].kind == "float32" else torch.float64
-    numbers = data if isinstance(data, Tensor) else torch.from_numpy(np.asarray(data, np.float64))
-    numbers = numbers.to(kind)
+    table = as_table(data)
+    names = [column.name for column in columns]
+    places = bind_columns(range(len(names)), names, table.names if named else None, table.n_columns)
+    numbers, column_of = table.stack_numbers(places, kind)
+    if column_of != list(range(numbers.shape[1])):
+        numbers = numbers[:, column_of]
     if values == "binary":
         _check_binary(numbers, columns)
         return numbers

@@ -3,7 +3,7 @@
 import numpy as np
 
 from eric_fast.errors import ProgramError
-from eric_fast.quantiser import KINDS, Column, TableAtom
+from eric_fast.quantiser import KINDS, TEXT_KINDS, Column, TableAtom
 from eric_fast.text.statements import REAL, Statements
 
 
@@ -53,7 +53,7 @@ def build_table(said: Statements) -> tuple[tuple[TableAtom, ...], tuple[Column, 
 
 
 def _read_value(said: Statements, text: str, at: int, kind: str) -> float | str:
-    if kind == "text":
+    if kind in TEXT_KINDS:
         return text
     if not REAL.fullmatch(text):
         raise said.error(at, f"the column holds numbers, and {text!r} is none")

@@ -1,0 +1,136 @@
+"""What rules of other tools are made of: terms, literals, clauses, each read from one piece of text."""
+
+import re
+from typing import NamedTuple
+
+SPACE = r"[ \t\r\n]"
+VARIABLE = r"[A-Z_]\w*"
+NUMBER = r"[+-]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?(?!\w)|[+-]inf(?!\w)"
+# FOLD-RM writes 'it's' as it stands: a quote that a letter follows ends nothing, for no tool writes one there.
+QUOTED = r"""(?:'(?:[^'\\\n]++|\\.|''|'(?=\w))*+'|"(?:[^"\\\n]++|\\.)*+")"""
+CONSTANT = r"(?![A-Z_])\w+"
+_REST = r"""[^\s()'",;:{}|%]*"""  # FOLD-RM keeps what stands in a column's name: capital.gain(X,N0), width_(cm)(X,N1)
+PREDICATE = rf"""(?:(?![A-Z_])\w{_REST}(?:\([^()\s'"]*\){_REST})*(?=\()|{QUOTED}(?=\())"""
+TERM = rf"(?:{NUMBER}|{VARIABLE}|{QUOTED}|{CONSTANT})"
+OPERATOR = r"(?:=:=|=\\=|\\==|\\=|==|=<|>=|<=|!=|<>|\#=<|\#>=|\#<>|\#=|\#<|\#>|<|>|=)"
+LITERAL = re.compile(
+    rf"""(?P<negation>not{SPACE}+|\\\+{SPACE}*)?
+    (?:(?P<name>{PREDICATE})\({SPACE}*(?P<sample>{TERM}){SPACE}*(?:,{SPACE}*(?P<value>{TERM}){SPACE}*)?\)
+      |(?P<left>{TERM}){SPACE}*(?P<operator>{OPERATOR}){SPACE}*(?P<right>{TERM}))""",
+    re.VERBOSE,
+)
+_OPERATORS = {
+    **dict.fromkeys(("=", "==", "=:=", "#="), "=="),
+    **dict.fromkeys(("!=", "\\=", "\\==", "=\\=", "<>", "#<>"), "!="),
+    **dict.fromkeys(("=<", "<=", "#=<"), "<="),
+    **dict.fromkeys((">=", "#>="), ">="),
+    **dict.fromkeys(("<", "#<"), "<"),
+    **dict.fromkeys((">", "#>"), ">"),
+}
+_TURNED = {"==": "==", "!=": "!=", "<=": ">=", ">=": "<=", "<": ">", ">": "<"}
+_ESCAPES = {"n": "\n", "t": "\t"}
+_ESCAPE = re.compile(r"\\([\\'\"nt])|''")
+
+
+class Variable(str):
+    """A name that starts with a capital letter, or `_`."""
+
+    __slots__ = ()
+
+
+class Bare(str):
+    """A constant without quotes."""
+
+    __slots__ = ()
+
+
+class Number(NamedTuple):
+    """A number and how it was written."""
+
+    value: float
+    text: str
+
+
+Term = Variable | Number | str  # the last is a text
+
+
+class Fact(NamedTuple):
+    """`name(sample)` or `name(sample,value)`, perhaps negated."""
+
+    negated: bool
+    name: str
+    sample: Term
+    value: Term | None
+
+
+class Comparison(NamedTuple):
+    """`variable operator constant`, perhaps negated; the operator is one of `TABLE_OPERATORS`."""
+
+    negated: bool
+    variable: Variable
+    operator: str
+    constant: Number | str
+
+
+Literal = Fact | Comparison
+
+
+class Clause(NamedTuple):
+    """`head :- body.`, with the offsets of the head and of the body."""
+
+    head: Fact
+    at: int
+    body: tuple[Literal, ...]
+    body_at: int
+
+
+def build_literal(match: re.Match[str]) -> Literal | str:
+    """What `LITERAL` matched, or what is wrong with it."""
+    negated = match["negation"] is not None
+    if match["name"] is not None:
+        value = None if match["value"] is None else read_term(match["value"])
+        return Fact(negated, read_name(match["name"]), read_term(match["sample"]), value)
+    left, right = read_term(match["left"]), read_term(match["right"])
+    operator = _OPERATORS[match["operator"]]
+    if not isinstance(left, Variable):
+        left, right, operator = right, left, _TURNED[operator]
+    if not isinstance(left, Variable):
+        return "expected a variable on one side of the comparison, not two constants"
+    if isinstance(right, Variable):
+        return f"expected '{left}' to be compared with a constant, not with another variable, '{right}'"
+    if isinstance(right, Bare) and right == "inf":
+        right = Number(float("inf"), "inf")
+    if operator not in ("==", "!=") and not isinstance(right, Number):
+        return f"expected a number after '{match['operator']}', not the text '{right}'"
+    return Comparison(negated, left, operator, right)
+
+
+def read_name(text: str) -> str:
+    return _unquote(text) if text[0] in "'\"" else text
+
+
+def read_term(text: str) -> Term:
+    first = text[0]
+    if first in "'\"":
+        return _unquote(text)
+    if first.isdigit() or first in "+-.":
+        try:
+            return Number(float(text) + 0.0, text)  # -0.0 compares as 0.0 does
+        except ValueError:
+            return Bare(text)
+    return Variable(text) if first == "_" or (first.isascii() and first.isupper()) else Bare(text)
+
+
+def _unquote(text: str) -> str:
+    r"""Prolog's and clingo's escapes, `''` among them; any other backslash stands for itself, as FOLD-RM writes it."""
+    inner = text[1:-1]
+    if "\\" not in inner and "''" not in inner:
+        return inner
+    double = text[0] == '"'
+
+    def replace(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return "''" if double else "'"
+        return _ESCAPES.get(match[1], match[1])
+
+    return _ESCAPE.sub(replace, inner)

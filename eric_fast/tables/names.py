@@ -1,0 +1,66 @@
+"""Which column of a table each column of a program is."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from eric_fast.errors import DataError, say_count, suggest_nearest
+
+_NUMBERED = re.compile(r"(.*?)(\d+)")
+
+
+def fold_text(text: str) -> str:
+    """How FOLD-RM spells it: in lower case, with `_` for a space."""
+    return text.lower().replace(" ", "_")
+
+
+def match_name(name: str, names: Sequence[str]) -> int:
+    """The place of the only one that is called so, or else of the only one that is without regard to case and spaces.
+
+    Raises:
+        DataError: there is none, with the nearest; or there are several.
+    """
+    places = [i for i, other in enumerate(names) if other == name]
+    if not places:
+        places = [i for i, other in enumerate(names) if fold_text(other) == fold_text(name)]
+    if len(places) == 1:
+        return places[0]
+    if places:
+        shown = " and ".join(f"'{names[i]}' (column {i + 1})" for i in places[:3])
+        raise DataError(f"column '{name}' could be {shown}; rename one")
+    raise DataError(f"the table has no column '{name}'{suggest_nearest(name, names)}")
+
+
+def bind_columns(
+    wanted: Iterable[int], program: Sequence[str], table: Sequence[str] | None, n_columns: int
+) -> list[int]:
+    """Where the table holds each of the program's columns; -1 for those that aren't `wanted` and aren't there.
+
+    By name; by position where the table has no names, or where none fits and the table's only count (0, 1, 2, ...;
+    x0, x1, ...): then there must be as many.
+
+    Raises:
+        DataError: a column that is missing, or two of one name; another number of columns.
+    """
+    wanted = set(wanted)
+    if table is not None and not _is_nameless(program, table):
+        found = {name: i for i, name in enumerate(table)}
+        if len(found) == len(table) and wanted <= {i for i, name in enumerate(program) if name in found}:
+            return [found.get(name, -1) for name in program]
+        return [match_name(name, table) if i in wanted else -1 for i, name in enumerate(program)]
+    if n_columns != len(program):
+        raise DataError(
+            f"expected a table of {say_count(len(program), 'column')}, came one of {n_columns:,}"
+            + ("" if table is None else f", none of which is called '{program[0]}'" if program else "")
+        )
+    return list(range(n_columns))
+
+
+def _is_nameless(program: Sequence[str], table: Sequence[str]) -> bool:
+    """Whether no name fits, and the table's only count its columns."""
+    parts = [_NUMBERED.fullmatch(name) for name in table]
+    if not parts or parts[0] is None:
+        return False
+    prefix, first = parts[0][1], int(parts[0][2])
+    if first > 1 or not all(p and p[1] == prefix and int(p[2]) == i for i, p in enumerate(parts, first)):
+        return False
+    return not {fold_text(name) for name in program} & {fold_text(name) for name in table}
