@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from eric_fast.errors import ProgramError
-from eric_fast.frontends.circuit import Circuit, Gate, check_name, name_all
+from eric_fast.frontends.circuit_parts import Circuit, Gate, check_name, name_all, shorten
 
 FIELDS = ("M", "I", "L", "O", "A", "B", "C", "J", "F")
 PROPERTIES = {"L": "latches", "B": "bad states", "C": "constraints", "J": "justice", "F": "fairness"}
@@ -85,11 +85,15 @@ def read_circuit(content: bytes, source: str) -> Circuit:
 def _read_header(lines: Lines) -> tuple[bool, Header]:
     kind, *words = lines.read("the header").split()
     if not 5 <= len(words) <= 9 or not all(map(NUMBER.fullmatch, words)):
-        raise lines.fail(f"the header should be '{kind.decode()} M I L O A', numbers all, and no more than B C J F after")
+        raise lines.fail(
+            f"the header should be '{kind.decode()} M I L O A', numbers all, and no more than B C J F after"
+        )
     counts = dict(zip(FIELDS, map(int, words), strict=False))
     for field, what in PROPERTIES.items():
         if counts.get(field):
-            raise lines.fail(f"the circuit has {what} ({field} is {counts[field]}); only combinational ones can be converted")
+            raise lines.fail(
+                f"the circuit has {what} ({field} is {counts[field]}); only combinational ones can be converted"
+            )
     header = Header(counts["M"], counts["I"], counts["O"], counts["A"])
     binary = kind == b"aig"
     needed = header.n_inputs + header.n_gates
@@ -108,20 +112,20 @@ Body = tuple[list[int], list[tuple[int, str]], list[Gate]]  # signals of inputs,
 def _read_ascii(lines: Lines, header: Header) -> Body:
     defined: set[int] = set()
 
-    def define(literal: int, what: str) -> int:
+    def define(literal: int) -> int:
         if literal & 1 or literal < 2:
-            raise lines.fail(f"{what} is literal {literal}; it must be even, and not 0")
+            raise lines.fail(f"literal {literal} can't be defined, only an even one that is not 0")
         if literal in defined:
             raise lines.fail(f"literal {literal} is defined twice")
         defined.add(literal)
         return literal >> 1
 
-    inputs = [define(*lines.read_numbers(1, "an input", header.most), "an input") for _ in range(header.n_inputs)]
+    inputs = [define(lines.read_numbers(1, "an input", header.most)[0]) for _ in range(header.n_inputs)]
     outputs = _read_outputs(lines, header)
     gates = []
     for _ in range(header.n_gates):
         left, *right = lines.read_numbers(3, "an and gate", header.most)
-        gates.append(_make_gate(define(left, "an and gate"), right, lines.place))
+        gates.append(_make_gate(define(left), right, lines.place))
     return inputs, outputs, gates
 
 
@@ -194,9 +198,3 @@ def _read_symbols(lines: Lines, header: Header) -> dict[str, dict[int, str]]:
         taken[letter].add(name)
         given[letter][index] = name
     return given
-
-
-def shorten(line: bytes) -> str:
-    """Bytes of a file, as an error shows them."""
-    text = line[:40].decode("utf-8", "backslashreplace")
-    return repr(text + "..." * (len(line) > 40))

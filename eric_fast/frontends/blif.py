@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from eric_fast.errors import ProgramError
-from eric_fast.frontends.aiger import shorten
-from eric_fast.frontends.circuit import Circuit, Gate, check_name
+from eric_fast.frontends.circuit_parts import Circuit, Gate, check_name, shorten
 
 REFUSED = {
     ".latch": "a latch holds state; only combinational circuits can be converted",

@@ -1,47 +1,21 @@
 """Combinational circuits, AIGER and BLIF files, as programs whose answer is the outputs' bits."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from eric_fast.errors import ProgramError
-from eric_fast.frontends.gates import FALSE, Netlist, answer_bits, compare_bits, find_free_name, negate_name
+from eric_fast.frontends import aiger, blif
+from eric_fast.frontends.circuit_parts import Circuit, Gate
+from eric_fast.frontends.files import read_head
+from eric_fast.frontends.gates import FALSE, Netlist, answer_bits, compare_bits, negate_name
 from eric_fast.frontends.model import RuleModel
 from eric_fast.program import atom_of
 
 MAGIC = (b"aag ", b"aig ")
 SHOWN = 8  # gates of a cycle that an error names
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """A signal of a file: true where all signals of some cube are, or `negated`. A cube holds signals of the file."""
-
-    signal: int
-    cubes: Sequence[Sequence[int]]
-    negated: bool
-    name: str
-    place: str
-
-
-@dataclass(frozen=True, slots=True)
-class Circuit:
-    """What a file says. Signals are the file's own numbers, from 1 on; 0 is false, `~signal` is a negation.
-
-    Attributes:
-        source: what it is, for a person.
-        inputs: name and signal of each input.
-        outputs: name, signal and place in the file of each output.
-        gates: in any order.
-    """
-
-    source: str
-    inputs: Sequence[tuple[str, int]]
-    outputs: Sequence[tuple[str, int, str]]
-    gates: Sequence[Gate]
 
 
 def matches(source: Any) -> bool:
@@ -50,12 +24,8 @@ def matches(source: Any) -> bool:
         return source.startswith(MAGIC) or _has_model(source[:4096])
     if not isinstance(source, str | PathLike):
         return False
-    try:
-        with Path(source).open("rb") as file:
-            head = file.read(4096)
-    except (OSError, ValueError):  # ValueError: a NUL in what is no path
-        return False
-    return head.startswith(MAGIC) or (Path(source).suffix.lower() == ".blif" or _has_model(head))
+    head = read_head(Path(source), 4096)
+    return head is not None and (head.startswith(MAGIC) or _has_model(head) or Path(source).suffix.lower() == ".blif")
 
 
 def _has_model(head: bytes) -> bool:
@@ -81,8 +51,6 @@ def from_circuit(source: str | PathLike[str] | bytes) -> RuleModel:
     Raises:
         ProgramError: a file that can't be read, or is wrong, and where; latches, a hierarchy, a cycle.
     """
-    from eric_fast.frontends import aiger, blif
-
     if isinstance(source, bytes):
         name, content = "circuit", source
     else:
@@ -93,11 +61,11 @@ def from_circuit(source: str | PathLike[str] | bytes) -> RuleModel:
             reason = error.strerror if isinstance(error, OSError) else error
             raise ProgramError(f"{name} can't be read: {reason}; give the path of an AIGER or BLIF file") from error
     read = aiger.read_circuit if content.startswith(MAGIC) else blif.read_circuit
-    return build_model(read(content, name), name)
+    return build_model(read(content, name))
 
 
-def build_model(circuit: Circuit, name: str) -> RuleModel:
-    """The model of a circuit, its gates folded and shared; `name` is what errors call the file.
+def build_model(circuit: Circuit) -> RuleModel:
+    """The model of a circuit, its gates folded and shared.
 
     Raises:
         ProgramError: a signal that nothing defines, or two things define, or that depends on itself.
@@ -106,7 +74,7 @@ def build_model(circuit: Circuit, name: str) -> RuleModel:
     found = {FALSE: FALSE}
     for index, (_, signal) in enumerate(circuit.inputs):
         found[signal] = index + 1
-    for gate in _sort_gates(circuit, found, name):
+    for gate in _sort_gates(circuit, found):
         cubes = [[found[s] if s >= 0 else ~found[~s] for s in cube] for cube in gate.cubes]
         value = netlist.add_cover(cubes, negate_name(gate.name) if gate.negated else gate.name)
         found[gate.signal] = ~value if gate.negated else value
@@ -120,7 +88,7 @@ def build_model(circuit: Circuit, name: str) -> RuleModel:
     return RuleModel(program, circuit.source, values="binary")
 
 
-def _sort_gates(circuit: Circuit, known: dict[int, int], name: str) -> Sequence[Gate]:
+def _sort_gates(circuit: Circuit, known: dict[int, int]) -> Sequence[Gate]:
     """The gates, each after those that it mentions: as the file has them where that will do."""
     gate_of = {gate.signal: gate for gate in circuit.gates}
     seen = set(known)
@@ -142,21 +110,10 @@ def _sort_gates(circuit: Circuit, known: dict[int, int], name: str) -> Sequence[
         names = [gate_of[signal].name for signal in cycle]
         if len(names) > SHOWN:
             names = [*names[: SHOWN - 1], f"... {len(names) - SHOWN:,} more ...", names[-1]]
-        raise ProgramError(f"{gate_of[cycle[0]].place}: a cycle: {' <- '.join(names)}; only circuits without one can be converted") from error
+        raise ProgramError(
+            f"{gate_of[cycle[0]].place}: a cycle: {' <- '.join(names)}; only circuits without one can be converted"
+        ) from error
 
 
 def _list_signals(gate: Gate) -> Iterator[int]:
     return (atom_of(signal) for cube in gate.cubes for signal in cube)
-
-
-def name_all(given: dict[int, str], count: int, letter: str) -> list[str]:
-    """The names of inputs or outputs; `i0`, `i1`, ..., with this letter, of those that have none."""
-    taken = set(given.values())
-    return [given[i] if i in given else find_free_name(f"{letter}{i}", taken) for i in range(count)]
-
-
-def check_name(name: str, place: str) -> str:
-    """The name, where a program's text can hold it."""
-    if not name or any(c in "\0\r" or 0xD800 <= ord(c) <= 0xDFFF for c in name):
-        raise ProgramError(f"{place}: {name!r} is no name that can be kept; rename it")
-    return name

@@ -37,7 +37,9 @@ LINKS = {
     "identity": Link(_keep),
     "average": Link(_keep, probabilities=True, scores=False),  # the sums are probabilities
     "margin": Link(_keep, margin=True),
+    "chance": Link(_keep, probabilities=True, margin=True, scores=False),  # the second class's
     "sigmoid": Link(expit, probabilities=True, margin=True),
     "softmax": Link(softmax, probabilities=True),
+    "chances": Link(softmax, probabilities=True, scores=False),
     "exp": Link(np.exp),
 }

@@ -72,11 +72,11 @@ def _apply_dense(layer: Any, signals: Signals, netlist: Netlist, path: str) -> S
 
 
 def _apply_difflogic(layer: Any, signals: Signals, netlist: Netlist, path: str) -> Signals:
-    """difflogic's LogicLayer: gate `id` of inputs a and b has the truth of `2 * a + b` at bit 3 of `id`, then 2, 1, 0."""
+    """difflogic's LogicLayer: the truth of gate `id`, of inputs a and b, is bit `3 - 2 * a - b` of `id`."""
     _check_shape(signals, (layer.in_dim,), path)
     indices = np.stack([_to_numpy(part).astype(np.int64) for part in layer.indices])
     ids = _to_numpy(layer.weights).argmax(axis=-1)
-    table_of_id = [sum((gate >> 3 - 2 * (e & 1) - (e >> 1) & 1) << e for e in range(4)) for gate in range(16)]
+    table_of_id = [sum(((gate >> (3 - 2 * (e & 1) - (e >> 1))) & 1) << e for e in range(4)) for gate in range(16)]
     return _add_gates(netlist, [table_of_id[gate] for gate in ids], signals[indices], path)
 
 
@@ -89,7 +89,7 @@ def _apply_convolution(layer: Any, signals: Signals, netlist: Netlist, path: str
         signals = _pad(signals, (layer.padding, layer.padding))
     levels = [_to_numpy(level) for level in layer.connections.indices]
     places = levels[0]
-    found = signals[(places[..., -1], *np.moveaxis(places[..., :-1], -1, 0))]  # [rank, kernels, places, nodes]
+    found: Signals = signals[(places[..., -1], *np.moveaxis(places[..., :-1], -1, 0))]  # [rank, kernels, places, nodes]
     for level, weights in enumerate(layer.tree_weights):
         if level:
             found = np.moveaxis(found[..., levels[level]], -2, 0)
@@ -168,13 +168,14 @@ def read_tables(parametrization: Any, weights: Tensor) -> list[int]:
 
 def _read_connections(connections: Any, path: str) -> NDArray[np.int64]:
     """Which inputs each gate has, int64 `[rank, n_gates]`."""
-    indices = _to_numpy(connections.indices)
+    indices: NDArray[np.int64] = _to_numpy(connections.indices)
     if indices.ndim == 2:
         return indices
     if connections.gumbel:
         raise ModelError(f"layer '{path}' draws its connections at random; set its connections.gumbel = False first")
     chosen = _to_numpy(connections.weights).argmax(axis=0)
-    return np.take_along_axis(indices, chosen[None], axis=0)[0]
+    found: NDArray[np.int64] = np.take_along_axis(indices, chosen[None], axis=0)[0]
+    return found
 
 
 def _add_gates(netlist: Netlist, tables: list[int], inputs: Signals, path: str) -> Signals:

@@ -182,6 +182,6 @@ def _check_answers(model: nn.Module, found: RuleModel, shape: tuple[int, ...]) -
     answers = found.decision_function(rows) if found.program.decision == "vote" else found.predict(rows)
     if not np.allclose(expected, answers.reshape(N_CHECKED, -1), rtol=1e-5, atol=1e-6):
         raise ModelError(
-            f"the {type(model).__name__} answers otherwise than its layers one after another, so it can't be converted; "
-            "give an nn.Sequential of them"
+            f"the {type(model).__name__} answers otherwise than its layers one after another, so it can't be "
+            "converted; give an nn.Sequential of them"
         )

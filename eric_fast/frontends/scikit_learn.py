@@ -207,7 +207,7 @@ def _check_part(source: Any, part: Any) -> None:
         )
 
 
-def _load_ada_boost(source: Any) -> RuleModel:
+def load_ada_boost(source: Any) -> RuleModel:
     """Each tree's class gets its weight, the others share the negative of it."""
     labels, n_classes = source.classes_, len(source.classes_)
     if n_classes < 2:
@@ -279,7 +279,7 @@ _KINDS: dict[str, Callable[[Any], RuleModel]] = {
     "ExtraTreesRegressor": _load_forest,
     "BaggingClassifier": _load_bagging,
     "BaggingRegressor": _load_bagging,
-    "AdaBoostClassifier": _load_ada_boost,
+    "AdaBoostClassifier": load_ada_boost,
     "GradientBoostingClassifier": _load_gradient_boosting,
     "GradientBoostingRegressor": _load_gradient_boosting,
     "HistGradientBoostingClassifier": _load_hist_boosting,
