@@ -200,15 +200,15 @@ def forest_to_program(trees: Sequence[Tree], quantiser: Quantiser, classes: Sequ
 def make_foldrm_case(name: str) -> Case:
     """(d): a decision list with exceptions that FOLD-RM learned, on its table's held-out rows."""
     table = foldrm.load_table(SHARED / "fixtures" / "foldrm" / f"{name}.csv")
-    clauses = foldrm.read_clauses(SHARED / "fixtures" / "foldrm" / f"{name}.simple.lp")
-    program, comparisons = foldrm.clauses_to_program(clauses)
-    bits = foldrm.compare_columns(table, comparisons)
+    model = foldrm.load_rules(SHARED / "fixtures" / "foldrm" / f"{name}.simple.lp")
+    program = model.program
+    words, n_rows = model.packer.pack(table.columns)
     return Case(
         f"d {name}",
         f"FOLD-RM's {name}: {len(program.class_rules)} rules, {len(program.kernel_rules)} exceptions, "
-        f"{len(comparisons)} comparisons",
+        f"{len(program.quantiser.atoms)} comparisons",
         program,
-        lambda n_samples: repeat_samples(bits.words, bits.n_samples, n_samples),
+        lambda n_samples: repeat_samples(words, n_rows, n_samples),
         CLASSES_ONLY,
         table=table,
     )

@@ -209,14 +209,12 @@ def _list_table_rivals(case: Case) -> Iterator[Rival]:
     assert case.table
     name = case.name.removeprefix("d ")
     folder = SHARED / "fixtures" / "foldrm"
-    clauses = foldrm.read_clauses(folder / f"{name}.simple.lp")
-    _, comparisons = foldrm.clauses_to_program(clauses)
     truth = np.array(case.table.answers)
     if find_spec("foldrm"):
         from foldrm import predict
 
-        rules = foldrm.to_foldrm(clauses, list(case.table.columns))
-        rows = foldrm.to_rows(case.table, comparisons)
+        rules = foldrm.to_foldrm(case.program, list(case.table.columns))
+        rows = foldrm.to_rows(case.table, case.program)
         yield Rival(
             "FOLD-RM's evaluator",
             len(rows),

@@ -26,6 +26,9 @@ __all__ = [
     "extract_program",
     "fit_quantiser",
     "from_asp",
+    "from_circuit",
+    "from_imodels",
+    "from_logic_network",
     "list_layers",
     "load",
     "load_activations",
@@ -37,6 +40,7 @@ __all__ = [
     "predict_activations",
     "predict_bits",
     "print_program",
+    "print_prolog",
     "quantise_activations",
     "read_table",
     "save_activations",
@@ -61,7 +65,7 @@ from .errors import EricError
 from .estimator import EricClassifier
 from .evaluate import Score
 from .extract import TreeOptions, extract_program
-from .frontends import RuleModel, from_asp, load
+from .frontends import RuleModel, from_asp, from_circuit, from_imodels, from_logic_network, load
 from .module import RuleModule
 from .pipeline import approximate_model, evaluate_chains, evaluate_program, predict_activations, predict_bits
 from .plan import Plan
@@ -70,4 +74,4 @@ from .program import ClassRule, Program, Rule
 from .quantise import fit_quantiser, quantise_activations
 from .quantiser import InputAtom, Quantiser
 from .tables import read_table
-from .text import load_program, parse_program, print_program, save_program
+from .text import load_program, parse_program, print_program, print_prolog, save_program

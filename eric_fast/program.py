@@ -1,11 +1,12 @@
 """`Program`: a stratified logic program over a network's kernels or a table's columns, immutable and validated."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from itertools import chain
 
 import numpy as np
@@ -203,6 +204,14 @@ class Program:
             outputs=tuple((name, atom - first) for name, atom in self.outputs),
         )
 
+    def to_asp(self) -> str:
+        """The program as `save_program` writes it: ASP that `parse_program` reads back, and clingo answers."""
+        return _load_printer("print_program")(self)
+
+    def to_prolog(self) -> str:
+        """The program as Prolog that SWI-Prolog runs; its first lines say how."""
+        return _load_printer("print_prolog")(self)
+
     def validate(self) -> None:
         _check_names("class", self.classes)
         _check_names("layer", self.layers)
@@ -229,6 +238,12 @@ class Program:
             if head < n_inputs:
                 name = self.atoms[head].name
                 raise ProgramError(f"{name} is of the lowest layer, whose bits are given; it can't have a rule", head)
+
+
+def _load_printer(name: str) -> Callable[[Program], str]:
+    """A printer is of a layer above, and loads when it is used."""
+    printer: Callable[[Program], str] = getattr(import_module("eric_fast.text"), name)
+    return printer
 
 
 def atom_of(literal: int) -> int:

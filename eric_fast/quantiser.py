@@ -300,7 +300,7 @@ def _check_arrays(atoms: TableAtoms, columns: Sequence[Column]) -> None:
     kinds = np.array([KINDS.index(column.kind) for column in columns])[atoms.columns]
     for number, kind in enumerate(KINDS):
         of_kind = kinds == number
-        if kind in ("float32", "float64"):
+        if kind != "text":
             _check_constants(atoms.constants[of_kind], kind)
         elif of_kind.any():
             raise ProgramError(f"{atoms[int(of_kind.argmax())].name}: a column of text is compared by 'in'")

@@ -1,7 +1,5 @@
 """Packed words on the CPU: Numba, one thread a core, a block of words through all steps of a plan at a time."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 import numpy as np
@@ -9,27 +7,42 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast.bits import ROW_WORDS
+from eric_fast.bits import ROW_WORDS, count_words
 from eric_fast.kernels.cpu_code import lower_plan
 from eric_fast.kernels.cpu_run import run_blocks
-from eric_fast.kernels.outcome import Outcome, Request, check_request
-from eric_fast.kernels.vectors import ALIGNMENT, VECTOR_WORDS
+from eric_fast.kernels.outcome import Outcome, Pack, Request, check_request
+from eric_fast.kernels.threads import count_cores, run_workers
+from eric_fast.kernels.vectors import ALIGNMENT, VECTOR_BYTES, VECTOR_WORDS
 from eric_fast.plan import Plan
 
 assert ROW_WORDS == 2 * VECTOR_WORDS  # a block is one unit of a row's padding, so every block is whole
 CHUNK_BLOCKS = 16  # what a thread takes at a time: small enough that none waits long for another
+SCRATCH_BYTES = 2**27  # of all threads together, if more than one
+BLOCK_SAMPLES = 64 * VECTOR_WORDS
+FIRST_INPUT = 2  # the slot of the first input; the rest follow
 
 
 def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Outcome:
     """As `reference.evaluate`, to the bit."""
     check_request(plan, words, n_samples, request)
-    steps = plan.steps
-    code = lower_plan(plan, keep_rows=bool(request.rows) or request.counts)
     if not words.is_contiguous():
         words = words.contiguous()
-    inputs = words.numpy().view(np.uint64)  # [n_inputs, n_words]
+    return _evaluate(plan, words.numpy().view(np.uint64), None, n_samples, request)
+
+
+def evaluate_packed(plan: Plan, pack: Pack, n_samples: int, request: Request) -> Outcome:
+    """The same on words that `pack` makes, a block at a time, where they are evaluated: they never leave the cache."""
+    return _evaluate(plan, np.empty((0, count_words(n_samples) // 2), np.uint64), pack, n_samples, request)
+
+
+def _evaluate(plan: Plan, inputs: NDArray[np.uint64], pack: Pack | None, n_samples: int, request: Request) -> Outcome:
+    """inputs: `[n_inputs, n_words]`; none of them where `pack` makes them."""
+    steps = plan.steps
+    code = lower_plan(plan, keep_rows=bool(request.rows) or request.counts)
     n_blocks = inputs.shape[1] // VECTOR_WORDS
-    n_threads = max(1, min(len(os.sched_getaffinity(0)), -(-n_blocks // CHUNK_BLOCKS)))
+    chunk_blocks = 1 if pack else CHUNK_BLOCKS
+    n_threads = min(count_cores(), -(-n_blocks // chunk_blocks))
+    n_threads = max(1, min(n_threads, SCRATCH_BYTES // (code.n_slots * VECTOR_BYTES)))
 
     classes = np.empty(n_samples if request.classes else 0, np.int32)
     rules = np.empty(n_samples if request.rules else 0, np.int32)
@@ -65,14 +78,13 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
     def run(thread: int) -> None:
         scratch = _allocate_aligned(code.n_slots * VECTOR_WORDS)
         out = (classes, rules, scores, wanted_rows, rows, counts[thread], truths, confusion[thread], n_samples)
-        while (first := CHUNK_BLOCKS * next(chunks)) < n_blocks:
-            run_blocks(first, min(first + CHUNK_BLOCKS, n_blocks), inputs, scratch, instructions, decision, out)
+        packed = torch.from_numpy(scratch.view(np.int32)).view(-1, 2 * VECTOR_WORDS)[FIRST_INPUT:][: plan.n_inputs]
+        while (first := chunk_blocks * next(chunks)) < n_blocks:
+            if pack:
+                pack(first * BLOCK_SAMPLES, min((first + 1) * BLOCK_SAMPLES, n_samples), packed)
+            run_blocks(first, min(first + chunk_blocks, n_blocks), inputs, scratch, instructions, decision, out)
 
-    if n_threads == 1:
-        run(0)
-    else:
-        with ThreadPoolExecutor(n_threads) as pool:
-            list(pool.map(run, range(n_threads)))
+    run_workers(run, n_threads)
     return Outcome(
         torch.from_numpy(classes) if request.classes else None,
         torch.from_numpy(rules) if request.rules else None,

@@ -25,7 +25,7 @@ class CpuCode:
         nodes: uint32 `[n_nodes, 4]`: places of the target, select, high and low.
         terms: uint32 `[n_term_literals]`: places.
         segments: uint32 `[n_segments, 2]`: place of the target, how many terms.
-        input_slots: int32 `[n_inputs]`, -1 where nothing reads the input.
+        input_slots: int32 `[n_inputs]`: one after another.
         row_slots: int32 `[n_rows]`, ~slot where the row is the slot's complement; right where rows are kept.
         fire_slots: int32 `[n_class_rules]`.
     """
@@ -97,10 +97,9 @@ def _lower(
     # What is read last by the end of a section is freed there: a chain of values for each section.
     next_freed = np.full(n_values, -1, np.int64)
     freed = np.full(n_sections, -1, np.int64)
-    for value in range(n_inputs):
-        if last_read[value] >= 0:
-            slots[value] = n_slots
-            n_slots += 1
+    for value in range(n_inputs):  # those that nothing reads, too: the inputs of a block can be packed where they are
+        slots[value] = n_slots
+        n_slots += 1
     section_of_end = np.full(forever + 1, -1, np.int64)
     for s in range(n_sections):
         section_of_end[sections[s, 1] + s] = s

@@ -16,7 +16,7 @@ from eric_fast.bits import ROW_WORDS, WORD_BITS, count_words
 from eric_fast.kernels.cpu_ranks import pack_ranks
 from eric_fast.kernels.cpu_turn import flatten, turn_columns
 from eric_fast.kernels.lanes import LANES, compare_word
-from eric_fast.kernels.packing import Comparisons, check_columns
+from eric_fast.kernels.packing import Comparisons, check_columns, check_words
 from eric_fast.kernels.ranks import RankCode, find_ranked, lower_ranks
 from eric_fast.kernels.threads import run_parts
 from eric_fast.kernels.vectors import VECTOR_WORDS
@@ -30,13 +30,13 @@ _codes: WeakKeyDictionary[Comparisons, "_Code"] = WeakKeyDictionary()
 
 
 class _Code(NamedTuple):
-    """Comparisons as the kernels take them: `atoms[starts[u]:starts[u + 1]]` with column `used[u]`; the rest rank."""
+    """Comparisons as the kernels take them: `starts[u]` to `starts[u + 1]` with column `used[u]`; the rest rank."""
 
     dtype: torch.dtype
     n_columns: int
     used: NDArray[np.int64]
     starts: NDArray[np.int64]
-    atoms: NDArray[np.int64]
+    rows: NDArray[np.int64]
     constants: NDArray[Any]
     operators: NDArray[np.int8]
     ranks: RankCode | None
@@ -47,15 +47,16 @@ def pack_columns(columns: Tensor, column_of_atom: Tensor | None, constants: Tens
     return pack_comparisons(columns, Comparisons(column_of_atom, constants, operators))
 
 
-def pack_comparisons(columns: Tensor, comparisons: Comparisons) -> Tensor:
-    """The same; what is made of the comparisons is kept while they are."""
+def pack_comparisons(columns: Tensor, comparisons: Comparisons, out: Tensor | None = None) -> Tensor:
+    """The same, into `out` if given; what is made of the comparisons is kept while they are."""
     code = _codes.get(comparisons)
     if code is None or columns.dtype != code.dtype or columns.shape[1:] != (code.n_columns,):
         check_columns(columns, *comparisons.arrays)
         code = _codes[comparisons] = _lower(columns, comparisons)
     n_samples = len(columns)
-    words = torch.empty(len(code.constants), count_words(n_samples), dtype=torch.int32)
-    if not words.numel():
+    shape = (len(comparisons.constants), count_words(n_samples))
+    words = torch.empty(shape, dtype=torch.int32) if out is None else check_words(out, comparisons, shape)
+    if not words.numel() or not shape[0]:
         return words
     flat = flatten(columns).numpy()
     if len(code.used):
@@ -65,7 +66,7 @@ def pack_comparisons(columns: Tensor, comparisons: Comparisons) -> Tensor:
         run_parts(
             lambda first, last: pack_ranks(first, last, flat, *columns.stride(), n_samples, ranks, packed),
             packed.shape[1] // VECTOR_WORDS,
-            words.nbytes,
+            n_samples * len(ranks.rows) // 8,
         )
     return words
 
@@ -75,18 +76,20 @@ def _lower(columns: Tensor, comparisons: Comparisons) -> _Code:
     atoms = column_of_atom = np.arange(len(constants))
     if comparisons.column_of_atom is not None:
         column_of_atom = comparisons.column_of_atom.numpy().astype(np.int64)
+    rows = atoms if comparisons.rows is None else comparisons.rows.numpy()
     ranked = find_ranked(column_of_atom, constants, operators)
-    plain, order = atoms[~ranked], column_of_atom[~ranked].argsort(kind="stable")
-    used, counts = np.unique(column_of_atom[~ranked], return_counts=True)
+    plain = atoms[~ranked]
+    plain = plain[column_of_atom[plain].argsort(kind="stable")]
+    used, counts = np.unique(column_of_atom[plain], return_counts=True)
     return _Code(
         columns.dtype,
         columns.shape[1],
         used,
         np.append(0, np.cumsum(counts)),
-        plain[order],
-        constants,
-        operators,
-        lower_ranks(atoms[ranked], column_of_atom[ranked], constants[ranked], operators[ranked])
+        rows[plain],
+        constants[plain],
+        operators[plain],
+        lower_ranks(rows[ranked], column_of_atom[ranked], constants[ranked], operators[ranked])
         if ranked.any()
         else None,
     )
@@ -116,12 +119,12 @@ def _pack_blocks(
     n_block: Any,
     used: Any,
     starts: Any,
-    atoms: Any,
+    rows: Any,
     constants: Any,
     operators: Any,
     words: Any,
 ) -> None:
-    """Blocks `first` to `last`, of `n_block` samples; `atoms[starts[u]:starts[u + 1]]` compare column `used[u]`."""
+    """Blocks `first` to `last`, of `n_block` samples; see `_Code`."""
     row = n_block + LANES  # from one turned column to the next; powers of two would share cache sets
     n_chunk = min(len(used), BLOCK_VALUES // n_block)
     turned = np.zeros((n_chunk + LANES) * row, flat.dtype)
@@ -140,16 +143,15 @@ def _pack_blocks(
                 turn_columns(flat, base, sample_stride, column_stride, n, chunk, turned, row)
             for u in range(len(chunk)):
                 for a in range(starts[u0 + u], starts[u0 + u + 1]):
-                    atom = atoms[a]
-                    target = words[atom, w0 : w0 + n_words]
+                    target = words[rows[a], w0 : w0 + n_words]
                     if in_place:
-                        _compare_values(flat, base + chunk[u] * column_stride, constants[atom], operators[atom], target)
+                        _compare_values(flat, base + chunk[u] * column_stride, constants[a], operators[a], target)
                     else:
-                        _compare_values(turned, u * row, constants[atom], operators[atom], target)
+                        _compare_values(turned, u * row, constants[a], operators[a], target)
                     if n % WORD_BITS:
                         target[-1] &= (np.uint32(1) << np.uint32(n % WORD_BITS)) - np.uint32(1)
                     for w in range(w0 + n_words, w1):
-                        words[atom, w] = 0
+                        words[rows[a], w] = 0
 
 
 @njit(nogil=True, cache=True)

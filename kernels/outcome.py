@@ -1,7 +1,7 @@
 """What `evaluate` can be asked for and gives back, and the checks that every engine makes first."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -9,6 +9,14 @@ from torch import Tensor
 from eric_fast.bits import count_words
 from eric_fast.errors import EricError
 from eric_fast.plan import Plan
+
+
+class Pack(Protocol):
+    def __call__(self, first: int, last: int, out: Tensor | None = None) -> Tensor:
+        """The words of samples `first` to `last`, int32 `[n_inputs, count_words(last - first)]`, in `out` if given.
+
+        It may be asked from any thread, and for any samples of which the first is a multiple of 1024.
+        """
 
 
 @dataclass(frozen=True, eq=False)

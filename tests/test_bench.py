@@ -183,14 +183,10 @@ def test_clingo_answers_as_foldrms_own_evaluator(shared, name):
     assert foldrm.run_clingo(foldrm.to_clingo(text, case.table, range(60)), 60) == case.table.answers[:60]
 
 
-def test_clauses_are_read():
-    clause = foldrm.parse_clause("class(X,'a') :- age(X,N0), N0>3.5, N0=<9.0, not job(X,'none'), not ab1(X). ")
-    age = [foldrm.Comparison("age", ">", 3.5), foldrm.Comparison("age", "<=", 9.0)]
-    job = foldrm.Comparison("job", "==", "none")
-    assert clause == ("a", True, ((True, age[0]), (True, age[1]), (False, job), (False, "ab1")))
-    table = foldrm.Table({"age": ["3.5", "4", "?", ""], "job": ["x", "none", "none", "x"]}, [])
-    bits = foldrm.compare_columns(table, [*age, job]).to_bools()
-    assert bits.T.int().tolist() == [[0, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0]]
-    for line in ("class(X,'a')", "class(X,'a') ab1(X).", "class(X,'a') :- age(Y).", "class(X,'a') :- ab1(X)"):
-        with pytest.raises(ValueError, match="not a"):
-            foldrm.parse_clause(line)
+@pytest.mark.parametrize("name", foldrm.NAMES)
+def test_foldrms_evaluator_gets_the_rules_that_we_read(shared, name):
+    predict = pytest.importorskip("foldrm").predict
+    case = make_foldrm_case(name)
+    rules = foldrm.to_foldrm(case.program, list(case.table.columns))
+    answers = case.table.answers
+    assert predict(rules, foldrm.to_rows(case.table, case.program)) == [answer or None for answer in answers]

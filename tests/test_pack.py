@@ -437,6 +437,22 @@ def test_comparisons_are_lowered_once_for_each_kind_of_table(monkeypatch):
         kernels.pack_comparisons(columns[:, :2], kept)
 
 
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_words_go_to_the_rows_meant(engine):
+    columns, *comparisons = make_ranked_case(100, 90, torch.float32, "rows", 0)
+    rows = torch.randperm(200, generator=torch.Generator().manual_seed(0))[:90]
+    out = torch.full((200, count_words(100)), POISON, dtype=torch.int32)
+    kept = kernels.Comparisons(*comparisons, rows)
+    assert kernels.pack_comparisons(columns, kept, out=out, engine=engine) is out
+    assert torch.equal(out[rows], reference_pack.pack_columns(columns, *comparisons))
+    others = torch.ones(200, dtype=torch.bool)
+    others[rows] = False
+    assert bool((out[others] == POISON).all())
+    for wrong in (out[: int(rows.max())], out[:, :-1], out.long()):
+        with pytest.raises(EricError, match=r"words go to int32 \[\d+ or more, 32\], not"):
+            kernels.pack_comparisons(columns, kept, out=wrong, engine=engine)
+
+
 @needs_triton
 @hypothesis_settings(max_examples=25)
 @given(columns_with_atoms())

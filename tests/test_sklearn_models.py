@@ -26,6 +26,7 @@ from sklearn.ensemble import (
     StackingClassifier,
 )
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -489,6 +490,15 @@ def test_tensors_lists_and_no_rows():
         assert model.apply(table[:0]).shape == (0, *source.apply(table[:1]).shape[1:])
         with pytest.raises(DataError, match="4 columns"):
             model.predict(table[:, :3])
+
+
+@pytest.mark.parametrize("scorer", ["accuracy", "roc_auc", "neg_log_loss", "r2"])
+def test_scorers_take_it_for_its_source(scorer):
+    is_regression = scorer == "r2"
+    table, truth = read_data("diabetes" if is_regression else "cancer")
+    source = RandomForestRegressor(3) if is_regression else GradientBoostingClassifier(n_estimators=3)
+    score = get_scorer(scorer)
+    assert score(load(source.fit(table, truth)), table, truth) == pytest.approx(score(source, table, truth), rel=1e-12)
 
 
 def test_trees_without_splits():

@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from eric_fast.cli.chain import chain
-from eric_fast.cli.inputs import check_paths, find_activations, own_name, split_commas
+from eric_fast.cli.inputs import (
+    NETWORK_DEFAULTS,
+    check_paths,
+    find_activations,
+    own_name,
+    refuse_useless,
+    split_commas,
+)
 from eric_fast.cli.options import (
     DATA_HELP,
     MODEL_HELP,
@@ -32,6 +39,7 @@ from eric_fast.cli.options import (
     Workers,
 )
 from eric_fast.cli.stopping import stop_gently
+from eric_fast.cli.tables import SOURCE_HELP, convert, load_any, predict_table
 from eric_fast.console import show_notes, show_progress, stdout
 from eric_fast.errors import SettingError, say_count
 from eric_fast.output import check_folder, replace_file, write_json
@@ -323,12 +331,26 @@ def evaluate(
 app.command()(chain)
 
 
+app.command()(convert)
+
+
 @app.command()
 def predict(
     context: typer.Context,
-    program_file: ProgramFile,
-    source: Annotated[str, typer.Argument(metavar="DATA|DIR", help="A capture, or images: " + DATA_HELP)],
+    model_file: Annotated[str, typer.Argument(metavar="MODEL", help=SOURCE_HELP)],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="TABLE|DATA|DIR",
+            help="For a model of tables a .csv, .parquet, .npy or .npz file. For a program over a network's kernels a "
+            "capture, or images: " + DATA_HELP,
+        ),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The CSV file to write.")],
+    scores: Annotated[bool, typer.Option("--scores", help="With a table: write probabilities or scores too.")] = False,
+    header: Annotated[
+        bool, typer.Option("--header/--no-header", help="Whether a CSV table starts with the columns' names.")
+    ] = True,
     start: Start = None,
     engine: Engine = "auto",
     model: Model = None,
@@ -341,13 +363,22 @@ def predict(
     skip_bad_images: SkipBad = False,
     force: Force = False,
 ) -> None:
-    """Write one row per image: id, prediction (empty where no rule fires), and the number of the rule that decided."""
-    check_paths([output], [program_file, source], force=force)
-    from eric_fast.pipeline import check_engine, predict_activations
-    from eric_fast.text import load_program
+    """Write one row per row of a table, or per image.
 
-    program = load_program(program_file)
+    Of a table: prediction, the class as the model spells it, empty where no rule fires. Of images: id, prediction, and
+    the number of the rule that decided.
+    """
+    check_paths([output], [model_file, source], force=force)
+    from eric_fast.pipeline import check_engine, predict_activations
+
     check_engine(engine)
+    loaded = load_any(model_file)
+    program = loaded.program
+    if program.quantiser.columns:
+        refuse_useless(context, {**NETWORK_DEFAULTS, "start": None}, f"{model_file} answers about the rows of a table")
+        predict_table(loaded, source, output, engine=engine, scores=scores, header=header, force=force)
+        return
+    refuse_useless(context, {"scores": False, "header": True}, f"{model_file} is over the kernels of a network")
     with show_progress() as progress:
         activations = find_activations(context, program, source, [program.layer_to_start(start)], progress)
         predictions = predict_activations(program, activations, start=start, engine=engine)

@@ -42,9 +42,7 @@ def find_activations(
 
     given = {name: context.params[name] for name in NETWORK_DEFAULTS}
     if is_capture(source):
-        useless = [f"--{name.replace('_', '-')}" for name, value in given.items() if value != NETWORK_DEFAULTS[name]]
-        if useless:
-            raise SettingError(f"{source} is a capture, where {', '.join(useless)} means nothing; leave it out")
+        refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
         known = list_layers(source)
         activations = load_activations(source, [layer for layer in known if layer in layers])
         missing = next((layer for layer in layers if layer not in known), None)
@@ -63,6 +61,13 @@ def find_activations(
     check_fingerprint(program, network.fingerprint)
     norm = program.quantiser.norm
     return capture_activations(network, images, layers=layers, norm=norm, progress=progress, **given)
+
+
+def refuse_useless(context: typer.Context, defaults: dict[str, Any], why: str) -> None:
+    """Refuse options that mean nothing here; `defaults` are their values where nobody gives them."""
+    useless = [f"--{name.replace('_', '-')}" for name, value in defaults.items() if context.params[name] != value]
+    if useless:
+        raise SettingError(f"{why}, where {', '.join(useless)} means nothing; leave it out")
 
 
 def own_name() -> str:

@@ -10,13 +10,19 @@ from typing import Any
 
 from eric_fast.errors import ModelError
 from eric_fast.frontends.asp import from_asp
+from eric_fast.frontends.circuit import from_circuit
 from eric_fast.frontends.files import is_pickled, read_head
+from eric_fast.frontends.imodels import from_imodels
+from eric_fast.frontends.logic_network import from_logic_network
 from eric_fast.frontends.model import RuleModel
 
-__all__ = ["RuleModel", "from_asp", "load"]
+__all__ = ["RuleModel", "from_asp", "from_circuit", "from_imodels", "from_logic_network", "load"]
 
 # In this order: text that others may take for theirs comes last.
-SOURCES: tuple[str, ...] = ("scikit_learn", "imodels", "logic_network", "circuit", "program_text", "asp")
+SOURCES: tuple[str, ...] = (
+    *("scikit_learn", "xgboost", "lightgbm", "catboost", "onnx", "treelite"),
+    *("imodels", "logic_network", "circuit", "program_text", "asp"),
+)
 
 
 def load(source: Any) -> RuleModel:

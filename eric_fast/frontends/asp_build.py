@@ -78,7 +78,8 @@ class _Builder:
         """Find what rules define and what bodies mention, and say what is wrong with the heads."""
         for head, at, *_ in self.reader.clauses:
             if not isinstance(head.sample, Variable) or head.sample == "_":
-                self.reader.add_error(at, f"expected a variable for the sample in '{head.name}', came '{head.sample}'")
+                came = _spell(head.sample)
+                self.reader.add_error(at, f"expected a variable for the sample in '{head.name}', came '{came}'")
             elif isinstance(head.value, Variable):
                 self.reader.add_error(at, f"expected a constant as the value of '{head.name}', came '{head.value}'")
             else:
@@ -156,7 +157,7 @@ class _Builder:
                 if isinstance(literal, Comparison):
                     body += self._compare(literal, bound.get(literal.variable))
                 elif literal.sample != sample:
-                    raise ProgramError(f"expected '{sample}', as in the head, came '{literal.sample}'")
+                    raise ProgramError(f"expected '{sample}', as in the head, came '{_spell(literal.sample)}'")
                 elif literal.value not in compared or literal.negated or literal.name in self.valued:
                     found = self._state(literal)
                     body += found

@@ -32,6 +32,8 @@ _STOP = re.compile(rf"{SPACE}*(?:(?P<more>,)|\.(?!\d))")
 _ARROW = re.compile(rf"{SPACE}*(?::-|<-){SPACE}*(?P<true>true{SPACE}*\.)?")
 _TOKEN = re.compile(rf"{QUOTED}|\w+|:-|[^\w\s]")
 _NAME = re.compile(rf"(?:not\s+|\\\+\s*)?(?:{PREDICATE}|{CONSTANT})")
+_QUOTE = re.compile(r"[^'\"\n]{0,200}['\"]")
+_QUOTED = re.compile(QUOTED)
 _DIRECTIVE = re.compile(r"#[a-z_]*|\?-?|:-\s*[a-z_]*")
 # What these say changes no answer: they show, explain, ask, load a library or declare.
 _HARMLESS = re.compile(
@@ -192,6 +194,8 @@ class Reader:
         reason = ""
         if hint := _HINT.match(self.text, at):
             reason = "; " + _HINTS[(hint.lastindex or 1) - 1][1]
+        elif (quote := _QUOTE.match(self.text, at)) and not _QUOTED.match(self.text, quote.end() - 1):
+            reason = "; a quote has no end on this line"
         elif name := _NAME.match(self.text, at):
             reason = f"; '{_shorten(name[0])}' takes a variable for the sample and one value at most, as in f(X,'a')"
         self.add_error(at, f"expected {expected}, came {came}{reason}")

@@ -6,11 +6,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from eric_fast.errors import ProgramError
-from eric_fast.program import ClassRules, Program
+from eric_fast.program import ClassRules, Program, Rule
 from eric_fast.quantiser import TABLE_OPERATORS, Column, Quantiser, TableAtom, TableAtoms
 from eric_fast.rules import count_offsets
 
@@ -27,6 +26,8 @@ class Forest:
         yes, no: int64 `[n_nodes]`: where a sample goes on, -1 at a leaf.
         values: float64 `[n_nodes, n_outputs]`: what a leaf adds; `[n_nodes, 1]` where each tree has one output.
         outputs: int32 `[n_trees]`: the one output of each tree; None where a leaf adds to all of them.
+        derived: names of further atoms, which compare nothing; `tests` may hold them, too.
+        rules: where those are true; see `Program.kernel_rules`.
     """
 
     columns: tuple[Column, ...]
@@ -37,6 +38,8 @@ class Forest:
     no: NDArray[np.int64]
     values: NDArray[np.float64]
     outputs: NDArray[np.int32] | None = None
+    derived: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
 
     @cached_property
     def leaves(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -45,7 +48,9 @@ class Forest:
         Raises:
             ProgramError: nodes that don't make trees.
         """
-        leaves, lengths = _count_leaves(self.roots, self.yes, self.no)
+        from eric_fast.frontends.paths import count_leaves  # Numba loads when it is needed
+
+        leaves, lengths = count_leaves(self.roots, self.yes, self.no)
         if len(leaves) == 0 and len(self.roots):
             raise ProgramError("the nodes are not trees: one is its own ancestor, or the child of two")
         return leaves, lengths
@@ -109,6 +114,8 @@ def make_program(
         quantiser=Quantiser(forest.atoms, columns=forest.columns),
         classes=tuple(classes),
         class_rules=list_leaves(forest),
+        kernel_rules=forest.rules,
+        derived=forest.derived,
         decision=decision,
         base=tuple(base),
         settings=tuple(settings),
@@ -121,9 +128,11 @@ def list_leaves(forest: Forest) -> ClassRules:
     Raises:
         ProgramError: nodes that don't make trees.
     """
+    from eric_fast.frontends.paths import write_paths  # Numba loads when it is needed
+
     leaves, lengths = forest.leaves
     offsets = count_offsets(lengths)
-    literals = _write_paths(forest.roots, forest.tests, forest.yes, forest.no, offsets)
+    literals = write_paths(forest.roots, forest.tests, forest.yes, forest.no, offsets)
     values = forest.values[leaves]
     votes = _spread_values(values) if forest.outputs is None else _assign_values(values, forest, leaves)
     unknown = np.full(len(leaves), -1, np.int32)
@@ -155,59 +164,3 @@ def _spread_values(values: NDArray[np.float64]) -> Votes:
     classes[place] = class_of_other
     weights[place] = values.reshape(-1)[others]
     return offsets, classes, weights
-
-
-@njit(nogil=True, cache=True)
-def _count_leaves(roots: Any, yes: Any, no: Any) -> Any:
-    """The leaves, tree by tree from `yes` to `no`, and the length of each one's path; none if these are no trees."""
-    n_nodes = len(yes)
-    seen = np.zeros(n_nodes, np.bool_)
-    leaves, lengths = np.empty(n_nodes, np.int64), np.empty(n_nodes, np.int64)
-    n_leaves = 0
-    stack, depths = np.empty(n_nodes + 1, np.int64), np.empty(n_nodes + 1, np.int64)
-    for root in roots:
-        n_stack = 1
-        stack[0], depths[0] = root, 0
-        while n_stack:
-            n_stack -= 1
-            node, depth = stack[n_stack], depths[n_stack]
-            if node < 0 or node >= n_nodes or seen[node] or (yes[node] < 0) != (no[node] < 0):
-                return leaves[:0].copy(), lengths[:0].copy()
-            seen[node] = True
-            if yes[node] < 0:
-                leaves[n_leaves], lengths[n_leaves] = node, depth
-                n_leaves += 1
-                continue
-            stack[n_stack], depths[n_stack] = no[node], depth + 1
-            stack[n_stack + 1], depths[n_stack + 1] = yes[node], depth + 1
-            n_stack += 2
-    return leaves[:n_leaves].copy(), lengths[:n_leaves].copy()
-
-
-@njit(nogil=True, cache=True)
-def _write_paths(roots: Any, tests: Any, yes: Any, no: Any, offsets: Any) -> Any:
-    literals = np.empty(offsets[-1], np.int32)
-    most = 1
-    for i in range(len(offsets) - 1):
-        most = max(most, offsets[i + 1] - offsets[i] + 1)
-    path = np.empty(most, np.int32)
-    stack, depths = np.empty(most + 1, np.int64), np.empty(most + 1, np.int64)
-    arrivals = np.empty(most + 1, np.int32)  # the literal that leads to a node
-    n_done = 0
-    for root in roots:
-        n_stack = 1
-        stack[0], depths[0], arrivals[0] = root, 0, 0
-        while n_stack:
-            n_stack -= 1
-            node, depth = stack[n_stack], depths[n_stack]
-            if depth:
-                path[depth - 1] = arrivals[n_stack]
-            if yes[node] < 0:
-                for i in range(depth):
-                    literals[n_done + i] = path[i]
-                n_done += depth
-                continue
-            stack[n_stack], depths[n_stack], arrivals[n_stack] = no[node], depth + 1, ~tests[node]
-            stack[n_stack + 1], depths[n_stack + 1], arrivals[n_stack + 1] = yes[node], depth + 1, tests[node]
-            n_stack += 2
-    return literals

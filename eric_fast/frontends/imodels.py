@@ -117,7 +117,7 @@ def _load_skope(source: Any) -> RuleModel:
         default=0,
         base=(total * ABOVE_HALF, 0.0),
     )
-    return _make_model(source, program, link="chance", divisor=total or 1.0)
+    return _make_model(source, program, link="probability", divisor=total or 1.0)
 
 
 def _make_list(source: Any, conditions: Sequence[Condition], chances: Sequence[float], least: float) -> RuleModel:
@@ -137,7 +137,7 @@ def _make_list(source: Any, conditions: Sequence[Condition], chances: Sequence[f
         base=(least, 0.0),
         derived=resolved.derived,
     )
-    return _make_model(source, program, link="chance")
+    return _make_model(source, program, link="probability")
 
 
 def _load_rule_list(source: Any) -> RuleModel:
@@ -184,7 +184,7 @@ def _load_figs(source: Any) -> RuleModel:
         decision="vote" if is_classifier else "sum",
         default=0 if is_classifier else None,
     )
-    return _make_model(source, program, link="chances" if is_classifier else "identity")
+    return _make_model(source, program, link="softmax only" if is_classifier else "identity")
 
 
 def _read_trees(source: Any) -> Forest:

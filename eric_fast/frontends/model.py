@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
 from eric_fast import kernels
 from eric_fast.bits import unpack_words
@@ -21,7 +22,7 @@ from eric_fast.frontends.values import VALUES, check_values
 from eric_fast.plan import Plan
 from eric_fast.predictions import NO_RULE
 from eric_fast.program import Program, has_integer_weights
-from eric_fast.tables import TablePacker
+from eric_fast.tables import TablePacker, as_table
 
 Ask = Callable[[Any], NDArray[Any]]
 
@@ -215,16 +216,22 @@ class RuleModel:
         measure = r2_score if self.program.decision == "sum" else accuracy_score
         return float(measure(truth, self.predict(data), sample_weight=sample_weight))
 
+    def __sklearn_tags__(self) -> Tags:
+        """What scikit-learn's scorers ask: whether it is a classifier."""
+        if self.program.decision in ("sum", "bits"):
+            return Tags("regressor", TargetTags(required=False), regressor_tags=RegressorTags())
+        return Tags("classifier", TargetTags(required=False), classifier_tags=ClassifierTags())
+
     def predict_bits(self, data: Any) -> NDArray[np.bool_]:
         """bool `[n_rows, n_outputs]`: the truth of the program's outputs."""
         if self.program.decision != "bits":
             raise AttributeError(f"{self.source} has no outputs that are bits")
         row_of_atom = {atom: row for row, atom in enumerate(self.plan.atoms.tolist())}
         rows = tuple(row_of_atom[atom] for _, atom in self.program.outputs)
-        words, n_rows = self._pack(data)
-        outcome = kernels.evaluate(self.plan, words, n_rows, engine=self.engine, classes=False, rules=False, rows=rows)
+        table = as_table(data)
+        outcome = self.evaluate(table, rows=rows)
         assert outcome.rows is not None
-        return unpack_words(outcome.rows, n_rows).cpu().numpy()
+        return unpack_words(outcome.rows, table.n_rows).cpu().numpy()
 
     def evaluate(self, data: Any, **wanted: Any) -> kernels.Outcome:
         """What the program itself answers, as tensors where the data are; `wanted` are the fields of `Request`."""
@@ -276,12 +283,22 @@ class RuleModel:
         return cast(NDArray[np.float64], self.rule.apply(scores))
 
     def _evaluate_plan(self, plan: Plan, data: Any, **wanted: Any) -> kernels.Outcome:
-        words, n_rows = self._pack(data)
-        wanted = {"classes": False, "rules": False, **wanted}
-        return kernels.evaluate(plan, words, n_rows, engine=self.engine, **wanted)
-
-    def _pack(self, data: Any) -> Any:
-        """The packed comparisons, and the number of rows."""
+        """In chunks of rows: beside data and results it takes little memory."""
+        table = as_table(data)
         columns = self.program.quantiser.columns
-        checked = check_values(data, columns, self.values, named=self.named)
-        return self.packer.pack(checked, engine=self.engine)
+        truths = wanted.get("truths")
+        wanted = {"classes": False, "rules": False, **wanted}
+
+        def run(first: int, last: int) -> kernels.Outcome:
+            checked = check_values(table.take_rows(first, last), columns, self.values, named=self.named)
+            readings = self.packer.read(as_table(checked), engine=self.engine)
+            if truths is not None:
+                wanted["truths"] = truths[:, first:last]
+            device = readings.device.type
+            return kernels.evaluate_packed(
+                plan, readings.pack, last - first, device=device, engine=self.engine, **wanted
+            )
+
+        engine = kernels.choose_engine(self.engine, table.device.type, streams=True)
+        sample_bytes = kernels.count_bytes(plan, engine) + 16 * len(columns)  # numbers as they come, and as compared
+        return kernels.evaluate_chunks(run, table.n_rows, sample_bytes, engine)

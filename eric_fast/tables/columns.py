@@ -61,8 +61,8 @@ def spell_number(number: Any) -> tuple[str, ...]:
 class ColumnData(Protocol):
     """What a table needs of a column of `n` rows."""
 
-    def to_numbers(self, dtype: torch.dtype) -> Tensor:
-        """`[n]`, rounded to nearest; NaN where there is no number."""
+    def to_numbers(self, dtype: torch.dtype, *, quiet: bool = False) -> Tensor:
+        """`[n]`, rounded to nearest; NaN where there is no number, which is logged of texts unless `quiet`."""
 
     def to_places(self, values: Values) -> Tensor:
         """float32 `[n]`: the place of each value's text, `OTHER`, or NaN where there is no value."""
@@ -75,7 +75,7 @@ class Numbers:
     values: Tensor
     missing: Tensor | None = None
 
-    def to_numbers(self, dtype: torch.dtype) -> Tensor:
+    def to_numbers(self, dtype: torch.dtype, *, quiet: bool = False) -> Tensor:
         numbers = self.values.to(dtype)
         return numbers if self.missing is None else torch.where(self.missing, torch.nan, numbers)
 
@@ -136,14 +136,14 @@ class Texts:
     values: pa.Array
     name: str
 
-    def to_numbers(self, dtype: torch.dtype) -> Tensor:
+    def to_numbers(self, dtype: torch.dtype, *, quiet: bool = False) -> Tensor:
         try:
             numbers = pc.cast(self.values, pa.float64())
         except pa.ArrowInvalid:
             trimmed = pc.utf8_trim_whitespace(self.values)
             fits = pc.match_substring_regex(trimmed, _NUMBER)
             n_odd = pc.sum(pc.and_(pc.invert(fits), pc.greater(pc.utf8_length(trimmed), 0))).as_py() or 0
-            if n_odd:
+            if n_odd and not quiet:
                 logger.warning("column '%s': %d of %d values are no numbers: missing", self.name, n_odd, len(trimmed))
             plain = pc.replace_substring_regex(pc.if_else(fits, trimmed, None), r"^\+", "")
             numbers = pc.cast(plain, pa.float64())
@@ -166,9 +166,9 @@ class Cells:
     values: Sequence[Any]
     name: str
 
-    def to_numbers(self, dtype: torch.dtype) -> Tensor:
+    def to_numbers(self, dtype: torch.dtype, *, quiet: bool = False) -> Tensor:
         texts = pa.array([value if isinstance(value, str) else None for value in self.values], pa.string())
-        numbers = Texts(texts, self.name).to_numbers(torch.float64)
+        numbers = Texts(texts, self.name).to_numbers(torch.float64, quiet=quiet)
         for place, value in enumerate(self.values):
             if not isinstance(value, str) and not is_missing(value):
                 numbers[place] = float(self._check(value))
@@ -206,8 +206,8 @@ class Coded:
             return cls(indices, Cells(array.dictionary.to_pylist(), name))
         return cls(indices, read_arrow(array.dictionary, name))
 
-    def to_numbers(self, dtype: torch.dtype) -> Tensor:
-        return self._spread(self.values.to_numbers(dtype))
+    def to_numbers(self, dtype: torch.dtype, *, quiet: bool = False) -> Tensor:
+        return self._spread(self.values.to_numbers(dtype, quiet=quiet))
 
     def to_places(self, values: Values) -> Tensor:
         return self._spread(self.values.to_places(values))

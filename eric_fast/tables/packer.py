@@ -43,9 +43,8 @@ class TablePacker:
             if atom.operator == "in":
                 self._sets.setdefault(atom.column, []).append(index)
         numbers = _list_numbers(atoms)
-        is_double = np.array([column.kind != "float32" for column in quantiser.columns], np.bool_)[numbers.columns]
-        halves = ((torch.float32, np.flatnonzero(~is_double)), (torch.float64, np.flatnonzero(is_double)))
-        self._groups = [_Group(numbers, places, dtype) for dtype, places in halves if len(places)]
+        kinds = np.array([column.kind for column in quantiser.columns])[numbers.columns]
+        self._groups = [_Group(numbers, np.flatnonzero(kinds == kind), kind) for kind in np.unique(kinds).tolist()]
         self._used = sorted({*self._sets, *np.unique(numbers.columns).tolist()})
         self._names = tuple(column.name for column in quantiser.columns)
 
@@ -67,26 +66,25 @@ class TablePacker:
             DataError: what is no table; a column that is missing, or holds neither numbers nor texts.
         """
         table = as_table(data)
+        return self.read(table, engine=engine).pack(0, table.n_rows), table.n_rows
+
+    def read(self, table: Table, *, engine: str = "auto") -> "Readings":
+        """The columns of a table as they are compared, to be packed row by row; see `pack`."""
         places = bind_columns(self._used, self._names, table.names if self.named else None, table.n_columns)
         device = table.device
-        if engine == "gpu" and table.matrix is None and torch.cuda.is_available():
+        if engine == "gpu" and device.type != "cuda" and torch.cuda.is_available():
             device = torch.device("cuda", torch.cuda.current_device())
-        parts: list[tuple[Tensor, Tensor]] = []
+        numbers = []
         for group in self._groups:
-            numbers, column_of = table.stack_numbers([places[column] for column in group.columns], group.dtype)
-            comparisons = group.place_comparisons(column_of, device)
-            parts.append((group.rows, kernels.pack_comparisons(numbers.to(device), comparisons, engine=engine)))
+            of_group = [places[column] for column in group.columns]
+            stacked, column_of = table.stack_numbers(of_group, group.dtype, quiet=group.kind == "loose")
+            numbers.append((stacked.to(device), group.compare(column_of)))
+        sets = []
         for column, rows in self._sets.items():
             atoms = [self.quantiser.table_atoms[row] for row in rows]
             codes, values = self._find_codes(table, places[column], column, atoms)
-            parts.append((torch.tensor(rows), _pack_sets(codes[:, None].to(device), values, atoms, engine)))
-        if len(parts) == 1 and len(parts[0][0]) == len(self.quantiser.atoms):
-            return parts[0][1], table.n_rows
-        shape = (len(self.quantiser.atoms), count_words(table.n_rows))
-        words = torch.empty(shape, dtype=torch.int32, device=device)
-        for rows_of_part, part in parts:
-            words[rows_of_part.to(device)] = part
-        return words, table.n_rows
+            sets.append(_Sets(torch.tensor(rows, device=device), codes[:, None].to(device), values, atoms))
+        return Readings(len(self.quantiser.atoms), device, numbers, sets, engine)
 
     def _find_codes(
         self, table: Table, place: int, column: int, atoms: Sequence[TableAtom]
@@ -125,27 +123,59 @@ def _list_numbers(atoms: Sequence[TableAtom]) -> _Numbers:
 
 
 class _Group:
-    """The comparisons with numbers of one type: which atoms and columns they are, and what the kernels take."""
+    """The comparisons with numbers of one kind of column: which columns they are of, and what the kernels take.
 
-    def __init__(self, numbers: _Numbers, places: NDArray[np.int64], dtype: torch.dtype) -> None:
+    Args:
+        places: of the comparisons among the numbers.
+    """
+
+    def __init__(self, numbers: _Numbers, places: NDArray[np.int64], kind: str) -> None:
         columns, column_of_atom = np.unique(numbers.columns[places], return_inverse=True)
-        self.dtype = dtype
-        self.rows = torch.from_numpy(numbers.rows[places])
+        self.kind = kind
+        self.dtype = _DTYPES[kind]
         self.columns: list[int] = columns.tolist()
-        self._column_of_atom = torch.from_numpy(column_of_atom.reshape(-1))  # a place in `columns`
-        self._constants = torch.from_numpy(numbers.constants[places]).to(dtype)
+        self._column_of_atom = torch.from_numpy(column_of_atom.reshape(-1))
+        self._constants = torch.from_numpy(numbers.constants[places]).to(self.dtype)
         self._operators = torch.from_numpy(numbers.operators[places])
-        self._placed: tuple[tuple[list[int], torch.device], kernels.Comparisons] | None = None
+        self._rows = torch.from_numpy(numbers.rows[places])
+        self._made: dict[tuple[int, ...], kernels.Comparisons] = {}
 
-    def place_comparisons(self, column_of: list[int], device: torch.device) -> kernels.Comparisons:
-        """The comparisons for a matrix that has each of the columns at this place; the last ones are kept."""
-        where = (column_of, device)
-        placed = self._placed  # another thread may change it
-        if placed is None or placed[0] != where:
-            columns = torch.tensor(column_of)[self._column_of_atom]
-            arrays = (array.to(device) for array in (columns, self._constants, self._operators))
-            self._placed = placed = (where, kernels.Comparisons(*arrays))
-        return placed[1]
+    def compare(self, column_of: Sequence[int]) -> kernels.Comparisons:
+        """The comparisons, where a matrix holds the group's columns at these places; made once."""
+        key = tuple(column_of)
+        if key not in self._made:
+            column_of_atom = torch.tensor(column_of)[self._column_of_atom]
+            self._made[key] = kernels.Comparisons(column_of_atom, self._constants, self._operators, self._rows)
+        return self._made[key]
+
+
+class _Sets(NamedTuple):
+    """A column's atoms that are sets: their rows, float32 codes `[n_rows, 1]`, and what codes stand for."""
+
+    rows: Tensor
+    codes: Tensor
+    values: list[float | str]
+    atoms: list[TableAtom]
+
+
+class Readings(NamedTuple):
+    """A table's columns as they are compared: numbers of each type, and codes of values that sets hold."""
+
+    n_atoms: int
+    device: torch.device
+    numbers: list[tuple[Tensor, kernels.Comparisons]]
+    sets: list[_Sets]
+    engine: str
+
+    def pack(self, first: int, last: int, out: Tensor | None = None) -> Tensor:
+        """The bits of rows `first` to `last`, int32 words `[n_atoms, n_words]`, written to `out` if given."""
+        if out is None:
+            out = torch.empty(self.n_atoms, count_words(last - first), dtype=torch.int32, device=self.device)
+        for numbers, comparisons in self.numbers:
+            kernels.pack_comparisons(numbers[first:last], comparisons, out=out, engine=self.engine)
+        for rows, codes, values, atoms in self.sets:
+            out[rows] = _pack_sets(codes[first:last], values, atoms, self.engine)
+        return out
 
 
 def _pack_sets(codes: Tensor, values: Sequence[float | str], atoms: Sequence[TableAtom], engine: str) -> Tensor:

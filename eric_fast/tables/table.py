@@ -22,12 +22,14 @@ class Table:
         names: of the columns; None where they have none.
         columns: as they came; see `read_column`. None where there is a matrix.
         matrix: `[n_rows, n_columns]`, numbers of one type on any device.
+        first_row: the place of the first row in the table that this one is a part of.
     """
 
     n_rows: int
     names: tuple[str, ...] | None = None
     columns: tuple[Any, ...] | None = None
     matrix: Tensor | None = None
+    first_row: int = 0
 
     @property
     def n_columns(self) -> int:
@@ -39,6 +41,14 @@ class Table:
     def device(self) -> torch.device:
         return torch.device("cpu") if self.matrix is None else self.matrix.device
 
+    def take_rows(self, first: int, last: int) -> "Table":
+        """These rows; no copy."""
+        if (first, last) == (0, self.n_rows):
+            return self
+        columns = None if self.columns is None else tuple(_take(column, first, last) for column in self.columns)
+        matrix = None if self.matrix is None else self.matrix[first:last]
+        return Table(last - first, self.names, columns, matrix, self.first_row + first)
+
     def read(self, place: int) -> ColumnData:
         """One column. Raises DataError: what it holds is neither numbers nor texts, or too short."""
         if self.matrix is not None:
@@ -47,10 +57,12 @@ class Table:
         name = str(place + 1) if self.names is None else self.names[place]
         return read_column(self.columns[place], name)
 
-    def stack_numbers(self, places: Sequence[int], dtype: torch.dtype) -> tuple[Tensor, list[int]]:
+    def stack_numbers(
+        self, places: Sequence[int], dtype: torch.dtype, *, quiet: bool = False
+    ) -> tuple[Tensor, list[int]]:
         """These columns, perhaps among others, as numbers `[n_rows, n]`, and where each is.
 
-        They are rounded to nearest, NaN where there is none. A matrix of the same type is not copied.
+        They are rounded to nearest, NaN where there is none; see `ColumnData`. A matrix of the same type is not copied.
         """
         if self.matrix is not None:
             if self.matrix.dtype == dtype or 2 * len(places) > self.n_columns:
@@ -58,8 +70,15 @@ class Table:
             return self.matrix[:, list(places)].to(dtype), list(range(len(places)))
         numbers = torch.empty(len(places), self.n_rows, dtype=dtype)
         for row, place in zip(numbers, places, strict=True):
-            row[:] = self.read(place).to_numbers(dtype)
+            row[:] = self.read(place).to_numbers(dtype, quiet=quiet)
         return numbers.T, list(range(len(places)))
+
+
+def _take(column: Any, first: int, last: int) -> Any:
+    """A part of a column, whatever holds it."""
+    if hasattr(column, "iloc"):
+        return column.iloc[first:last]
+    return column.slice(first, last - first) if hasattr(column, "slice") else column[first:last]
 
 
 def as_table(data: Any) -> Table:

@@ -7,8 +7,9 @@ from eric_fast.output import replace_file
 from eric_fast.program import Program
 from eric_fast.text.parser import parse_program
 from eric_fast.text.printer import print_program
+from eric_fast.text.prolog import print_prolog
 
-__all__ = ["load_program", "parse_program", "print_program", "save_program"]
+__all__ = ["load_program", "parse_program", "print_program", "print_prolog", "save_program"]
 
 
 def load_program(path: str | Path) -> Program:

@@ -1,0 +1,91 @@
+"""`eric-fast convert`, and what `eric-fast predict` does with a table."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eric_fast.cli.inputs import check_paths
+from eric_fast.cli.options import Force
+from eric_fast.console import stderr, stdout
+from eric_fast.errors import SettingError, say_count, suggest_nearest
+from eric_fast.output import replace_file
+
+if TYPE_CHECKING:
+    from eric_fast.frontends import RuleModel
+    from eric_fast.tables import Table
+
+FORMATS = ("asp", "prolog")  # for each a method of Program: to_asp, to_prolog
+SOURCE_HELP = "A program or a model: a file of any kind that eric_fast.load takes."
+
+
+def convert(
+    source: Annotated[str, typer.Argument(metavar="MODEL", help=SOURCE_HELP)],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The program to write.")],
+    format: Annotated[str, typer.Option("--format", help=f"What to write: {', '.join(FORMATS)}.")] = "asp",
+    force: Force = False,
+) -> None:
+    """Write what another tool learned as a program: answer set program text of our own, or another language."""
+    check_paths([output], [source], force=force)
+    if format not in FORMATS:
+        raise SettingError(f"--format '{format}' is not a language that is written{suggest_nearest(format, FORMATS)}")
+    model = load_any(source)
+    text: str = getattr(model.program, f"to_{format}")()
+    with replace_file(output, force=force) as part:
+        part.write_text(text, encoding="utf-8")
+    stdout.print(
+        f"wrote {output}: {say_count(len(model.program.class_rules), 'class rule')} and "
+        f"{say_count(len(model.program.kernel_rules), 'other rule')}, "
+        f"{say_count(model.program.n_literals, 'literal')}",
+        markup=False,
+    )
+
+
+def load_any(source: str) -> "RuleModel":
+    """What `eric_fast.load` makes of it; stderr says what it was taken for."""
+    from eric_fast.frontends import load
+
+    model = load(source)
+    stderr.print(f"{source}: {model.source}", markup=False)
+    return model
+
+
+def predict_table(
+    model: "RuleModel", path: str, output: Path, *, engine: str, scores: bool, header: bool, force: bool
+) -> None:
+    """Write a CSV file of a row for each row of the table."""
+    from eric_fast.tables import read_table
+
+    model = replace(model, engine=engine)
+    columns = list_answers(model, read_table(path, header=header), scores=scores)
+    with replace_file(output, force=force) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    n_rows = len(next(iter(columns.values()), ()))
+    stdout.print(f"wrote {output}: {n_rows:,} rows", markup=False)
+
+
+def list_answers(model: "RuleModel", table: "Table", *, scores: bool) -> dict[str, list[Any]]:
+    """The columns to write, each by its name: `prediction`, or one for each output where there are several."""
+    program = model.program
+    answers = model.predict(table)
+    if program.decision == "bits":
+        columns = {name: answers[:, i].astype(int).tolist() for i, (name, _) in enumerate(program.outputs)}
+    elif answers.ndim == 2:
+        columns = {f"prediction {name}": answers[:, i].tolist() for i, name in enumerate(program.classes)}
+    else:
+        columns = {"prediction": answers.tolist()}
+    if not scores:
+        return columns
+    if hasattr(model, "predict_proba"):
+        numbers, what = model.predict_proba(table), "probability"
+    elif hasattr(model, "decision_function"):
+        numbers, what = model.decision_function(table), "score"
+    else:
+        raise SettingError(f"{model.source} has no scores, only answers; leave --scores out")
+    if numbers.ndim == 1:
+        return {**columns, what: numbers.tolist()}
+    return {**columns, **{f"{what} {name}": numbers[:, i].tolist() for i, name in enumerate(program.classes)}}
