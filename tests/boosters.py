@@ -48,9 +48,7 @@ def add_edges(model, features, *, infinite=True, codes=()):
     rows = features[rng.integers(0, len(features), n_rows)].astype(float)
     for column, values in edges.items():
         rows[:, column] = rng.permutation(np.resize(np.array(values, float), n_rows))
-    usual = features[rng.integers(0, len(features), n_rows)].astype(
-        float
-    )  # one edge a row leaves other paths as they are
+    usual = features[rng.integers(0, len(features), n_rows)].astype(float)  # one edge a row leaves other paths as they are
     for row, column in enumerate(rng.integers(0, len(columns), n_rows)):
         usual[row, column] = rng.choice(edges[column])
     return np.concatenate([features.astype(float), rows, usual])
