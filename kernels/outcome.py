@@ -31,6 +31,7 @@ class Request:
         rows: the packed truth of these rows of the plan.
         truths: int64 `[n_truths, n_samples]` on the device of the bits: classes (or -1: unknown, not counted) to count
             against the answers, such as labels and what the model predicts.
+        leaves: which class rule of each of `plan.trees` fires.
     """
 
     classes: bool = True
@@ -39,6 +40,7 @@ class Request:
     counts: bool = False
     rows: range | tuple[int, ...] | None = None
     truths: Tensor | None = None
+    leaves: bool = False
 
     @property
     def decides(self) -> bool:
@@ -55,6 +57,7 @@ class Outcome(NamedTuple):
     counts: int64 `[n_rules]`, in the plan's order of rules.
     rows: int32 `[n_wanted, n_words]`.
     confusion: int64 `[n_truths, n_classes, n_classes + 1]`: samples by true class and by answer, the last for none.
+    leaves: int32 `[n_samples, n_trees]`: the class rule of the leaf that a sample is in, or -1 where no rule has it.
     """
 
     classes: Tensor | None
@@ -63,6 +66,7 @@ class Outcome(NamedTuple):
     counts: Tensor | None
     rows: Tensor | None
     confusion: Tensor | None
+    leaves: Tensor | None
 
 
 def check_request(plan: Plan, words: Tensor, n_samples: int, request: Request) -> None:

@@ -131,22 +131,3 @@ def prefetch(typing_context: Any, address: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.uint64), generate
-
-
-_EIGHT = ir.VectorType(ir.DoubleType(), 8)
-SUM_COLUMNS = 8  # float64 that `add_eight` takes at a time
-
-
-@intrinsic
-def add_eight(typing_context: Any, target: Any, source: Any) -> Any:
-    """Add eight float64 at an address (uint64) to those at another."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        places = [builder.inttoptr(address, _EIGHT.as_pointer()) for address in arguments]
-        sums, added = (builder.load(place) for place in places)
-        sums.align = added.align = 8
-        stored = builder.store(builder.fadd(sums, added), places[0])
-        stored.align = 8
-        return context.get_dummy_value()
-
-    return types.void(types.uint64, types.uint64), generate

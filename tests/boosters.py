@@ -1,4 +1,4 @@
-"""What the tests of tree front ends share: data, rows at the edges of every comparison, and how answers are compared."""
+"""What tests of tree front ends share: data, rows at the edges of every comparison, and how answers are compared."""
 
 from functools import cache
 
@@ -48,7 +48,9 @@ def add_edges(model, features, *, infinite=True, codes=()):
     rows = features[rng.integers(0, len(features), n_rows)].astype(float)
     for column, values in edges.items():
         rows[:, column] = rng.permutation(np.resize(np.array(values, float), n_rows))
-    usual = features[rng.integers(0, len(features), n_rows)].astype(float)  # one edge a row leaves other paths as they are
+    usual = features[rng.integers(0, len(features), n_rows)].astype(
+        float
+    )  # one edge a row leaves other paths as they are
     for row, column in enumerate(rng.integers(0, len(columns), n_rows)):
         usual[row, column] = rng.choice(edges[column])
     return np.concatenate([features.astype(float), rows, usual])
