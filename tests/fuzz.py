@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from eric_fast.errors import EricError
-from eric_fast.frontends import from_asp
+from eric_fast.frontends.asp import from_asp
 from eric_fast.frontends.files import decode_text
 from eric_fast.text import parse_program, print_program
 from tests.make_programs import make_program
