@@ -23,10 +23,23 @@ class Steps:
         segments: int32 `[n_segments, 2]`: a value, and how many terms are OR-ed into it.
         batches: int64 `[n_batches, 4]`: how many values each of its terms has (an even number), its first and last
             segment, its first place in `terms`.
-        sections: int64 `[n_sections, 6]`: first and last node, first and last batch, first and last class rule. They
-            run in turn: the nodes, the batches, then these class rules take part in the decision.
-        values: int32 `[n_rows]`: the value of each row of the plan.
-        fires: int32 `[n_class_rules]`: the value that says where a class rule fires.
+        sections: int64 `[n_sections, 8]`: first and last node, first and last batch, first and last class rule, first
+            and last index. They run in turn: the nodes, the batches, then these class rules and indexes take part in
+            the decision. The first of them, one for each stratum, have neither; what decides comes after.
+        values: int32 `[n_rows]`: the value of each row of the plan, `~value` where it is the negation.
+        fires: int32 `[n_class_rules]`: the value that says where a class rule fires; -1 for the leaves of trees.
+        is_counted: bool `[n_class_rules]`: under `vote`, whether what a rule adds is in `counters`.
+        indexes: int64 `[n_indexes, 6]`: first and last plane, first and last code, first and last class rule. A number
+            for each sample, in binary: which class rule of these fires, of those of a tree, or, in the last index
+            under `first`, which of all fires first.
+        planes: int32 `[n_planes]`: the values of numbers' digits, the lowest first.
+        codes: int32 `[n_codes]`: the class rule that each number stands for, or -1: none fires.
+        answers: int32 `[n_answers]`: under `first`, where that is less work than the last index, the digits of the
+            class (or of the default), and last where there is neither. Else empty.
+        counters: int64 `[n_counters, 4]`: output, first and last plane, and what is added to the number: a sum under
+            `vote`, of whole numbers that float64 holds exactly, so that it may be added last.
+        units: float64 `[n_counters]`: a power of two that a counter's sum is to be multiplied with.
+        covered: a value: under `vote`, where some class rule fires that is counted or in a tree.
     """
 
     nodes: Tensor
@@ -36,6 +49,14 @@ class Steps:
     sections: Tensor
     values: Tensor
     fires: Tensor
+    is_counted: Tensor
+    indexes: Tensor
+    planes: Tensor
+    codes: Tensor
+    answers: Tensor
+    counters: Tensor
+    units: Tensor
+    covered: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +116,14 @@ class Plan:
     @property
     def n_class_rules(self) -> int:
         return self.n_rules - self.n_kernel_rules
+
+    @property
+    def trees(self) -> Tensor:
+        """int64 `[n_trees, 2]`: first and last of the class rules that are the leaves of one decision tree.
+
+        At most one of them fires on a sample. The trees are in the order of their rules; rules of none lie between.
+        """
+        return self.steps.indexes[: len(self.steps.indexes) - (not self.votes), 4:]
 
     def rule_masks(self, first: int, last: int) -> tuple[Tensor, Tensor]:
         """bool `[last - first, n_rows]` twice: the atoms that a rule needs true, and those it needs false.

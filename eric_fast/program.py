@@ -12,7 +12,7 @@ from itertools import chain
 import numpy as np
 
 from eric_fast.errors import ProgramError, suggest_nearest
-from eric_fast.quantiser import InputAtom, Quantiser, TableAtom
+from eric_fast.quantiser import InputAtom, Quantiser, TableAtom, TableAtoms
 from eric_fast.rules import ClassRule, ClassRules, Rule
 
 __all__ = ["ClassRule", "ClassRules", "DerivedAtom", "Program", "Rule", "atom_of", "sort_topologically"]
@@ -87,7 +87,7 @@ class Program:
         self.validate()
 
     @cached_property
-    def atoms(self) -> tuple[Atom, ...]:
+    def atoms(self) -> Sequence[Atom]:
         """The quantiser's atoms, then those that are only derived."""
         derived = tuple(map(DerivedAtom, self.derived))
         return (*self.quantiser.atoms, *derived) if derived else self.quantiser.atoms
@@ -284,9 +284,15 @@ def sort_topologically(program: Program) -> tuple[tuple[int, ...], ...]:
 
 def _unique_literals(rules: Iterable[Rule]) -> list[int]:
     """In the order in which they first occur; there are few of them, however many rules there are."""
-    if isinstance(rules, ClassRules):
-        return list(map(int, np.unique(rules.literals)))
     return list(dict.fromkeys(chain.from_iterable(rule.body for rule in rules)))
+
+
+def _extreme_literals(rules: Sequence[Rule]) -> list[int]:
+    """The lowest literal and the highest, of one rule or several."""
+    if isinstance(rules, ClassRules):
+        return [int(rules.literals.min()), int(rules.literals.max())] if len(rules.literals) else []
+    literals = list(chain.from_iterable(rule.body for rule in rules))
+    return [min(literals), max(literals)] if literals else []
 
 
 def _check_outputs(program: Program) -> None:
@@ -332,7 +338,7 @@ def _check_heads(program: Program) -> None:
 def _check_bodies(program: Program) -> None:
     n_atoms = len(program.atoms)
     for rules in (program.kernel_rules, program.class_rules):
-        for literal in _unique_literals(rules):
+        for literal in _extreme_literals(rules):
             if not -n_atoms <= literal < n_atoms:
                 index = next(i for i, rule in enumerate(rules) if literal in rule.body)
                 name = _name_rule(program, index + (len(program.kernel_rules) if rules is program.class_rules else 0))
@@ -386,20 +392,17 @@ def _check_weights(program: Program) -> None:
     if odd.any():
         number = rule_of_vote[odd.argmax()] + 1
         raise ProgramError(f"class rule {number}: 'also' must list other classes once, ascending, without zeros")
-    base = np.array(program.base or [0.0] * n_classes, np.float64)
-    if not (np.isfinite(votes.vote_weights).all() and np.isfinite(base).all()):
+    if not (np.isfinite(votes.vote_weights).all() and np.isfinite(program.base).all()):
         raise ProgramError("weights must be finite numbers")
-    reach = np.abs(base) + np.bincount(votes.vote_classes, np.abs(votes.vote_weights), n_classes)
-    if has_integer_weights(program) and (reach > INT32_MAX).any():
-        raise ProgramError(
-            "integer weights whose sum could pass 2^31 - 1 are refused (clingo would wrap them); scale down"
-        )
 
 
 def has_integer_weights(program: Program) -> bool:
-    """Whether every weight and base is a whole number, so that clingo can add them."""
-    weights = program.class_arrays.vote_weights
-    return bool((weights == np.floor(weights)).all()) and all(float(weight).is_integer() for weight in program.base)
+    """Whether clingo can add the weights: whole numbers, of which no sum can pass 2^31 - 1, where it would wrap."""
+    votes, base = program.class_arrays, np.array(program.base or [0.0] * len(program.classes), np.float64)
+    if (votes.vote_weights != np.floor(votes.vote_weights)).any() or (base != np.floor(base)).any():
+        return False
+    reach = np.abs(base) + np.bincount(votes.vote_classes, np.abs(votes.vote_weights), len(base))
+    return not (reach > INT32_MAX).any()
 
 
 def _check_names(kind: str, names: Sequence[str]) -> None:
@@ -423,7 +426,7 @@ def _check_texts(program: Program) -> None:
             raise ProgramError(f"two {kind}s for one key")
     texts = [*program.classes, *program.layers, program.fingerprint, *program.derived]
     texts += [name for name, _ in program.outputs] + [column.name for column in program.quantiser.columns]
-    for comparison in program.quantiser.atoms:
+    for comparison in () if isinstance(program.quantiser.atoms, TableAtoms) else program.quantiser.atoms:
         if isinstance(comparison.constant, tuple):
             texts += [value for value in comparison.constant if isinstance(value, str)]
     texts += [label for _, label in program.labels] + [text for pair in program.settings for text in pair]

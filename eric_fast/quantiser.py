@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import cast, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eric_fast.errors import ProgramError
 
@@ -89,12 +90,82 @@ class TableAtom:
         return f"{self.feature} {self.operator} {written}" + (" or missing" if self.missing else "")
 
 
+@dataclass(frozen=True, eq=False)
+class TableAtoms(Sequence[TableAtom]):
+    """Comparisons with numbers as arrays, for the million of a forest; each is a `TableAtom` when it is asked for.
+
+    Attributes:
+        features: the names of the table's columns.
+        columns: int32 `[n]`: places in `features`.
+        operators: int8 `[n]`: places in `TABLE_OPERATORS`, not that of `in`.
+        constants: float64 `[n]`.
+        missing: bool `[n]`: the truth where the value is missing.
+
+    Raises:
+        ProgramError: arrays that don't belong together.
+    """
+
+    features: tuple[str, ...]
+    columns: NDArray[np.int32]
+    operators: NDArray[np.int8]
+    constants: NDArray[np.float64]
+    missing: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        dtypes = {"columns": np.int32, "operators": np.int8, "constants": np.float64, "missing": np.bool_}
+        for name, dtype in dtypes.items():
+            array = getattr(self, name)
+            if array.dtype != dtype or array.shape != (len(self.columns),):
+                raise ProgramError(f"the {name} of comparisons must be {np.dtype(dtype)} [n], not {array.dtype}")
+            array = array.view()
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        for array, n in ((self.columns, len(self.features)), (self.operators, TABLE_OPERATORS.index("in"))):
+            if len(array) and not 0 <= array.min() <= array.max() < n:
+                raise ProgramError("comparisons with numbers are of columns that there are, by operators but 'in'")
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    @overload
+    def __getitem__(self, index: int) -> TableAtom: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[TableAtom, ...]: ...
+    def __getitem__(self, index: int | slice) -> TableAtom | tuple[TableAtom, ...]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"comparison {index} of {len(self)}")
+        column = int(self.columns[index])
+        operator = TABLE_OPERATORS[self.operators[index]]
+        return TableAtom(
+            column, self.features[column], operator, float(self.constants[index]), bool(self.missing[index])
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TableAtoms | tuple):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def find_twin(self) -> int | None:
+        """The place of a comparison that stands twice, if one does."""
+        order = np.lexsort((self.missing, self.operators, self.constants, self.columns))
+        same = np.ones(max(len(self) - 1, 0), np.bool_)
+        for array in (self.columns, self.operators, self.constants, self.missing):
+            in_order = array[order]
+            same &= in_order[1:] == in_order[:-1]
+        return int(order[same.argmax()]) if same.any() else None
+
+
 @dataclass(frozen=True)
 class Quantiser:
     """The atoms of every layer that a program may start from, layer by layer in execution order; or of one table.
 
     Attributes:
-        atoms: all atoms, either of kernels, those of one layer together, or of a table.
+        atoms: all atoms, either of kernels, those of one layer together, or of a table: a tuple, or `TableAtoms`.
         norm: how a feature map was reduced to one number: one of `NORMS`.
         columns: of the table, in the source's order, those that no atom compares among them; empty for kernels.
 
@@ -102,12 +173,12 @@ class Quantiser:
         ProgramError: an atom that occurs twice, a constant that its dtype can't hold, an unknown operator.
     """
 
-    atoms: tuple[InputAtom, ...] | tuple[TableAtom, ...]
+    atoms: tuple[InputAtom, ...] | tuple[TableAtom, ...] | TableAtoms
     norm: str = "l1"
     columns: tuple[Column, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "atoms", tuple(self.atoms))
+        object.__setattr__(self, "atoms", self.atoms if isinstance(self.atoms, TableAtoms) else tuple(self.atoms))
         object.__setattr__(self, "columns", tuple(self.columns))
         self.validate()
 
@@ -140,18 +211,21 @@ class Quantiser:
         return cast(tuple[InputAtom, ...], self.atoms)
 
     @property
-    def table_atoms(self) -> tuple[TableAtom, ...]:
+    def table_atoms(self) -> tuple[TableAtom, ...] | TableAtoms:
         """All atoms. Raises ProgramError where they compare the norms of kernels."""
         if not self.columns and self.atoms:
             raise ProgramError("this program is over the kernels of a network, not over the columns of a table")
-        return cast(tuple[TableAtom, ...], self.atoms)
+        return cast(tuple[TableAtom, ...] | TableAtoms, self.atoms)
 
     def validate(self) -> None:
         if self.norm not in NORMS:
             raise ProgramError(f"norm '{self.norm}' is not one of {', '.join(NORMS)}")
         if self.columns:
             _check_columns(self.columns)
-            _check_table_atoms(self.atoms, self.columns)
+            if isinstance(self.atoms, TableAtoms):
+                _check_arrays(self.atoms, self.columns)
+            else:
+                _check_table_atoms(self.atoms, self.columns)
             return
         seen: set[str] = set()
         last_layer, layers = None, set()
@@ -214,8 +288,26 @@ def _check_table_atoms(atoms: Sequence[InputAtom] | Sequence[TableAtom], columns
         if not all(type(value) is float for value in values):
             wrong = next(value for value in values if type(value) is not float)
             raise ProgramError(f"a column of {kind} is compared with floats, not with {wrong!r}")
-        exact = np.array(values, np.float64)
-        with np.errstate(over="ignore"):
-            lost = exact != exact.astype("float32" if kind == "float32" else "float64")
-        if lost.any():  # NaN too
-            raise ProgramError(f"a column of {kind} can't be compared with {exact[lost][0]}")
+        _check_constants(np.array(values, np.float64), kind)
+
+
+def _check_arrays(atoms: TableAtoms, columns: Sequence[Column]) -> None:
+    if atoms.features != tuple(column.name for column in columns):
+        raise ProgramError("the comparisons are of a table whose columns have other names")
+    twin = atoms.find_twin()
+    if twin is not None:
+        raise ProgramError(f"the comparison {atoms[twin].name} occurs twice")
+    kinds = np.array([KINDS.index(column.kind) for column in columns])[atoms.columns]
+    for number, kind in enumerate(KINDS):
+        of_kind = kinds == number
+        if kind != "text":
+            _check_constants(atoms.constants[of_kind], kind)
+        elif of_kind.any():
+            raise ProgramError(f"{atoms[int(of_kind.argmax())].name}: a column of text is compared by 'in'")
+
+
+def _check_constants(constants: NDArray[np.float64], kind: str) -> None:
+    with np.errstate(over="ignore"):
+        lost = constants != constants.astype("float32" if kind == "float32" else "float64")
+    if lost.any():  # NaN too
+        raise ProgramError(f"a column of {kind} can't be compared with {constants[lost][0]}")

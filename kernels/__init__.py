@@ -11,9 +11,21 @@ from torch import Tensor
 
 from eric_fast.errors import SettingError
 from eric_fast.kernels import reference, reference_pack
+from eric_fast.kernels.chunks import evaluate_chunks
 from eric_fast.kernels.fixed_point import MAX_WEIGHT, make_entropy_table
-from eric_fast.kernels.outcome import Outcome, Request
-from eric_fast.kernels.packing import EQUAL, GREATER, GREATER_EQUAL, LESS, LESS_EQUAL, MISSING, UNEQUAL, Packed
+from eric_fast.kernels.outcome import Outcome, Pack, Request
+from eric_fast.kernels.packing import (
+    EQUAL,
+    GREATER,
+    GREATER_EQUAL,
+    LESS,
+    LESS_EQUAL,
+    MISSING,
+    UNEQUAL,
+    Comparisons,
+    Packed,
+    check_words,
+)
 from eric_fast.kernels.trees import (
     ENTROPY,
     GINI,
@@ -41,25 +53,32 @@ __all__ = [
     "MISSING",
     "NO_LIMIT",
     "UNEQUAL",
+    "Comparisons",
     "Forest",
     "Limits",
     "Outcome",
+    "Pack",
     "Packed",
     "Report",
     "Request",
     "Stop",
     "choose_engine",
     "count",
+    "count_bytes",
     "evaluate",
+    "evaluate_chunks",
+    "evaluate_packed",
     "grow",
     "ignore",
     "make_entropy_table",
     "never_stop",
     "pack_columns",
+    "pack_comparisons",
     "pack_maps",
 ]
 
 ENGINES = ("auto", "reference", "cpu", "gpu")
+FUSED_INPUTS = 1024  # of a plan, on the CPU: from there on words are evaluated where they are packed
 
 
 def choose_engine(engine: str, device: str, *, streams: bool = False) -> str:
@@ -94,8 +113,10 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, *, engine: str = "auto",
     Raises:
         EricError: words or wishes that don't fit the plan. SettingError: see `choose_engine`.
     """
-    name = choose_engine(engine, words.device.type, streams=True)
-    request = Request(**wanted)
+    return _evaluate(choose_engine(engine, words.device.type, streams=True), plan, words, n_samples, Request(**wanted))
+
+
+def _evaluate(name: str, plan: Plan, words: Tensor, n_samples: int, request: Request) -> Outcome:
     if name == "reference":
         return reference.evaluate(plan, words, n_samples, request)
     if name == "cpu":
@@ -107,6 +128,29 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, *, engine: str = "auto",
     if words.device.type == "cpu":
         return stream.evaluate(plan, words, n_samples, request, torch.device("cuda", torch.cuda.current_device()))
     return gpu.evaluate(plan, words, n_samples, request)
+
+
+def evaluate_packed(
+    plan: Plan, pack: Pack, n_samples: int, *, device: str = "cpu", engine: str = "auto", **wanted: Any
+) -> Outcome:
+    """As `evaluate`, on words that `pack` makes: on the CPU a block at a time where they are many, see `count_bytes`.
+
+    Args:
+        pack: makes the words of some samples; see `Pack`.
+        device: the type of device that the words are on.
+    """
+    name = choose_engine(engine, device, streams=True)
+    request = Request(**wanted)
+    if name == "cpu" and plan.n_inputs >= FUSED_INPUTS:
+        from eric_fast.kernels import cpu
+
+        return cpu.evaluate_packed(plan, pack, n_samples, request)
+    return _evaluate(name, plan, pack(0, n_samples), n_samples, request)
+
+
+def count_bytes(plan: Plan, engine: str) -> int:
+    """What `evaluate_packed` needs for a sample beside its results."""
+    return 0 if engine == "cpu" and plan.n_inputs >= FUSED_INPUTS else -(-plan.n_inputs // 8)
 
 
 def count(words: Tensor, masks: Tensor, *, engine: str = "auto") -> Tensor:
@@ -189,6 +233,31 @@ def pack_columns(
     from eric_fast.kernels import gpu_columns
 
     return gpu_columns.pack_columns(columns, column_of_atom, constants, operators)
+
+
+def pack_comparisons(
+    columns: Tensor, comparisons: Comparisons, *, out: Tensor | None = None, engine: str = "auto"
+) -> Tensor:
+    """As `pack_columns`; what an engine makes of the comparisons is made once. They go to where the columns are.
+
+    Args:
+        out: contiguous words to write to, and to give back; needed where the comparisons have rows of their own.
+    """
+    name = choose_engine(engine, columns.device.type)
+    if name == "cpu":
+        from eric_fast.kernels import cpu_columns
+
+        return cpu_columns.pack_comparisons(columns, comparisons, out)
+    arrays = (None if array is None else array.to(columns.device) for array in comparisons.arrays)
+    words = pack_columns(columns, *arrays, engine=name)  # type: ignore[arg-type]
+    if out is None:
+        return words
+    check_words(out, comparisons, (len(words), words.shape[1]))
+    if comparisons.rows is None:
+        out[: len(words)] = words
+    else:
+        out[comparisons.rows.to(out.device)] = words
+    return out
 
 
 def pack_maps(maps: Tensor, constants: Tensor, operators: Tensor, *, engine: str = "auto", **wanted: Any) -> Packed:

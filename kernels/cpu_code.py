@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from eric_fast.kernels.needs import Needs, list_reads
 from eric_fast.kernels.vectors import VECTOR_BYTES
 from eric_fast.plan import Plan
 
@@ -25,51 +26,56 @@ class CpuCode:
         nodes: uint32 `[n_nodes, 4]`: places of the target, select, high and low.
         terms: uint32 `[n_term_literals]`: places.
         segments: uint32 `[n_segments, 2]`: place of the target, how many terms.
-        input_slots: int32 `[n_inputs]`, -1 where nothing reads the input.
-        row_slots: int32 `[n_rows]`, ~slot where the row is the slot's complement; right where rows are kept.
-        fire_slots: int32 `[n_class_rules]`.
+        sections: int64 `[n_sections, 8]`: as in `Steps`, of these nodes; those that nothing needs have nothing.
+        slots: int64 `[n_values]`, -1 where a value isn't made; right until it is read last.
     """
 
     n_slots: int
     nodes: NDArray[np.uint32]
     terms: NDArray[np.uint32]
     segments: NDArray[np.uint32]
-    input_slots: NDArray[np.int32]
-    row_slots: NDArray[np.int32]
-    fire_slots: NDArray[np.int32]
+    sections: NDArray[np.int64]
+    slots: NDArray[np.int64]
 
 
-_codes: WeakKeyDictionary[Plan, dict[bool, CpuCode]] = WeakKeyDictionary()
+_codes: WeakKeyDictionary[Plan, dict[Needs, CpuCode]] = WeakKeyDictionary()
 
 
-def lower_plan(plan: Plan, *, keep_rows: bool) -> CpuCode:
-    """The code of a plan, made once; with `keep_rows` the slots of its rows still hold them when a block is done."""
+def lower_plan(plan: Plan, needs: Needs) -> CpuCode:
+    """The code of a plan for what is needed of it, made once."""
     codes = _codes.setdefault(plan, {})
-    if keep_rows not in codes:
+    if needs not in codes:
         steps = plan.steps
-        arrays = (steps.nodes, steps.terms, steps.segments, steps.batches, steps.sections, steps.values, steps.fires)
-        n_slots, *lowered = _lower(plan.n_inputs, keep_rows, *(array.numpy() for array in arrays))
+        n_kernel_sections = len(plan.strata) - 1
+        sections = steps.sections.numpy().copy()
+        if not needs.decides and not needs.leaves:
+            sections[n_kernel_sections:] = 0
+        arrays = (steps.nodes, steps.terms, steps.segments, steps.batches)
+        n_slots, *lowered = _lower(
+            plan.n_inputs, *(array.numpy() for array in arrays), sections, *list_reads(plan, needs)
+        )
         if n_slots > MOST_SLOTS:
             raise MemoryError(f"the plan needs {n_slots:,} rows of scratch memory at a time, {MOST_SLOTS:,} at most")
-        codes[keep_rows] = CpuCode(n_slots, *lowered)
-    return codes[keep_rows]
+        codes[needs] = CpuCode(n_slots, *lowered)
+    return codes[needs]
 
 
 @njit(nogil=True, cache=True)
 def _lower(
     n_inputs: Any,
-    keep_rows: Any,
     nodes: Any,
     terms: Any,
     segments: Any,
     batches: Any,
     sections: Any,
-    values: Any,
-    fires: Any,
+    reads: Any,
+    read_sections: Any,
 ) -> Any:
-    n_values, n_nodes, n_sections = n_inputs + 2 + len(nodes), len(nodes), len(sections)
+    n_values, n_sections = n_inputs + 2 + len(nodes), len(sections)
+    needed = _find_needed(n_inputs, nodes, terms, segments, batches, sections, reads)
+    order, sections = _interleave(n_inputs, nodes, sections, needed)
+    n_nodes = len(order)
     forever = n_nodes + n_sections + 1
-    order = _interleave(n_inputs, nodes, sections)
     # When a value is read last: by the i-th node at time i + its section, by a section's terms and rules at its end.
     last_read = np.full(n_values, -1, np.int64)
     for s in range(n_sections):
@@ -84,11 +90,9 @@ def _lower(
                 for j in range(place, place + width * segments[g, 1]):
                     last_read[terms[j]] = end
                 place += width * segments[g, 1]
-        for r in range(sections[s, 4], sections[s, 5]):
-            last_read[fires[r]] = end
-    if keep_rows:
-        for value in values:
-            last_read[value if value >= 0 else ~value] = forever
+    for r in range(len(reads)):
+        s = read_sections[r]
+        last_read[reads[r]] = max(last_read[reads[r]], sections[s, 1] + s if s < n_sections else forever)
     last_read[n_inputs] = last_read[n_inputs + 1] = forever
 
     slots = np.full(n_values, -1, np.int64)
@@ -97,10 +101,9 @@ def _lower(
     # What is read last by the end of a section is freed there: a chain of values for each section.
     next_freed = np.full(n_values, -1, np.int64)
     freed = np.full(n_sections, -1, np.int64)
-    for value in range(n_inputs):
-        if last_read[value] >= 0:
-            slots[value] = n_slots
-            n_slots += 1
+    for value in range(n_inputs):  # those that nothing reads, too: the inputs of a block can be packed where they are
+        slots[value] = n_slots
+        n_slots += 1
     section_of_end = np.full(forever + 1, -1, np.int64)
     for s in range(n_sections):
         section_of_end[sections[s, 1] + s] = s
@@ -128,9 +131,6 @@ def _lower(
             else:
                 slots[target] = n_slots
                 n_slots += 1
-            if last_read[target] < 0:  # nothing reads it
-                free[n_free] = slots[target]
-                n_free += 1
             lowered[i, 0] = slots[target] * VECTOR_BYTES
         value = freed[s]
         while value >= 0:
@@ -144,33 +144,52 @@ def _lower(
     lowered_terms = np.empty(len(terms), np.uint32)
     for j in range(len(terms)):
         lowered_terms[j] = slots[terms[j]] * VECTOR_BYTES
-    row_slots = np.empty(len(values), np.int32)
-    for row in range(len(values)):
-        row_slots[row] = slots[values[row]] if values[row] >= 0 else ~slots[~values[row]]
-    fire_slots = np.empty(len(fires), np.int32)
-    for r in range(len(fires)):
-        fire_slots[r] = slots[fires[r]]
-    return n_slots, lowered, lowered_terms, lowered_segments, slots[:n_inputs].astype(np.int32), row_slots, fire_slots
+    return n_slots, lowered, lowered_terms, lowered_segments, sections, slots
 
 
 @njit(nogil=True, cache=True)
-def _interleave(n_inputs: Any, nodes: Any, sections: Any) -> Any:
-    """The nodes of each section in an order in which one seldom waits for the one before it.
+def _find_needed(n_inputs: Any, nodes: Any, terms: Any, segments: Any, batches: Any, sections: Any, reads: Any) -> Any:
+    """bool `[n_values]`: what is read at the end, or by what is needed; all that terms are, and are made of."""
+    needed = np.zeros(n_inputs + 2 + len(nodes), np.bool_)
+    for value in reads:
+        needed[value] = True
+    for s in range(len(sections) - 1, -1, -1):
+        for b in range(sections[s, 2], sections[s, 3]):
+            width, first, last, place = batches[b]
+            for g in range(first, last):
+                needed[segments[g, 0]] = True
+                for j in range(place, place + width * segments[g, 1]):
+                    needed[terms[j]] = True
+                place += width * segments[g, 1]
+        for i in range(sections[s, 1] - 1, sections[s, 0] - 1, -1):
+            if needed[n_inputs + 2 + i]:
+                for operand in nodes[i]:
+                    needed[operand] = True
+    return needed
+
+
+@njit(nogil=True, cache=True)
+def _interleave(n_inputs: Any, nodes: Any, sections: Any, needed: Any) -> Any:
+    """The nodes that are needed, in an order in which one seldom waits for the one before it; and the sections of them.
 
     A tree's nodes come children first, each read by the next: a processor would wait for every store to reach the load.
     So `STREAMS` parts of a section take turns; what a part needs of another is made when it is needed.
     """
     order = np.empty(len(nodes), np.int64)
-    made = np.zeros(n_inputs + 2 + len(nodes), np.bool_)
+    sections = sections.copy()
+    made = ~needed  # or never to be
     made[: n_inputs + 2] = True
     nexts, ends = np.empty(STREAMS, np.int64), np.empty(STREAMS, np.int64)
-    n_done = 0
+    n_done = n_left = 0
     for s in range(len(sections)):
         first, last = sections[s, 0], sections[s, 1]
         for k in range(STREAMS):
             nexts[k] = first + (last - first) * k // STREAMS
             ends[k] = first + (last - first) * (k + 1) // STREAMS
-        while n_done < last:
+        sections[s, 0] = n_done
+        for i in range(first, last):
+            n_left += needed[n_inputs + 2 + i]
+        while n_left:
             for k in range(STREAMS):
                 while nexts[k] < ends[k] and made[n_inputs + 2 + nexts[k]]:
                     nexts[k] += 1
@@ -185,4 +204,6 @@ def _interleave(n_inputs: Any, nodes: Any, sections: Any) -> Any:
                 order[n_done] = node
                 made[n_inputs + 2 + node] = True
                 n_done += 1
-    return order
+                n_left -= 1
+        sections[s, 1] = n_done
+    return order[:n_done].copy(), sections

@@ -1,62 +1,111 @@
-"""Packing columns on the CPU: blocks of samples, turned so that a column lies together, compared 32 at a time."""
+"""Packing columns on the CPU: blocks of samples, turned so that a column lies together, compared 32 at a time.
 
-from typing import Any
+Columns that are compared with many constants are ranked instead, see `ranks`.
+"""
+
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from numba import njit
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.bits import ROW_WORDS, WORD_BITS, count_words
-from eric_fast.kernels.lanes import LANES, compare_word, transpose
-from eric_fast.kernels.packing import check_columns
+from eric_fast.kernels.cpu_ranks import pack_ranks
+from eric_fast.kernels.cpu_turn import flatten, turn_columns
+from eric_fast.kernels.lanes import LANES, compare_word
+from eric_fast.kernels.packing import Comparisons, check_columns, check_words
+from eric_fast.kernels.ranks import RankCode, find_ranked, lower_ranks
 from eric_fast.kernels.threads import run_parts
+from eric_fast.kernels.vectors import VECTOR_WORDS
 
 MOST_SAMPLES, FEWEST_SAMPLES = ROW_WORDS * WORD_BITS, 128  # of a block; fewer where there are many columns
 SAMPLES_IN_PLACE = 8192  # of a block where a column lies together already: memory is fastest in long pieces
 BLOCK_VALUES = 2**16  # that are turned at a time: 256 KB of float32, which stay in a core's own cache
 
 
+_codes: WeakKeyDictionary[Comparisons, "_Code"] = WeakKeyDictionary()
+
+
+class _Code(NamedTuple):
+    """Comparisons as the kernels take them: `starts[u]` to `starts[u + 1]` with column `used[u]`; the rest rank."""
+
+    dtype: torch.dtype
+    n_columns: int
+    used: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    constants: NDArray[Any]
+    operators: NDArray[np.int8]
+    ranks: RankCode | None
+
+
 def pack_columns(columns: Tensor, column_of_atom: Tensor | None, constants: Tensor, operators: Tensor) -> Tensor:
     """As `reference_pack.pack_columns`, to the bit."""
-    check_columns(columns, column_of_atom, constants, operators)
-    n_samples, n_columns = columns.shape
-    words = torch.empty(len(constants), count_words(n_samples), dtype=torch.int32)
-    if not words.numel():
+    return pack_comparisons(columns, Comparisons(column_of_atom, constants, operators))
+
+
+def pack_comparisons(columns: Tensor, comparisons: Comparisons, out: Tensor | None = None) -> Tensor:
+    """The same, into `out` if given; what is made of the comparisons is kept while they are."""
+    code = _codes.get(comparisons)
+    if code is None or columns.dtype != code.dtype or columns.shape[1:] != (code.n_columns,):
+        check_columns(columns, *comparisons.arrays)
+        code = _codes[comparisons] = _lower(columns, comparisons)
+    n_samples = len(columns)
+    shape = (len(comparisons.constants), count_words(n_samples))
+    words = torch.empty(shape, dtype=torch.int32) if out is None else check_words(out, comparisons, shape)
+    if not words.numel() or not shape[0]:
         return words
-    if column_of_atom is None:
-        used, starts = torch.arange(n_columns), torch.arange(n_columns + 1)
-        atoms = used
-    else:
-        used, counts = column_of_atom.long().unique(return_counts=True)
-        starts = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
-        atoms = column_of_atom.argsort(stable=True)
-    n_block = MOST_SAMPLES if columns.stride(0) != 1 else SAMPLES_IN_PLACE
-    while columns.stride(0) != 1 and n_block > FEWEST_SAMPLES and n_block * len(used) > BLOCK_VALUES:
-        n_block //= 2
-    n_blocks = -(-words.shape[1] * WORD_BITS // n_block)
-    arrays = (used, starts, atoms, constants.detach().contiguous(), operators.contiguous())
-    run_parts(
-        lambda first, last: _pack_blocks(
-            first,
-            last,
-            flatten(columns).numpy(),
-            *columns.stride(),
-            n_samples,
-            n_block,
-            *(array.numpy() for array in arrays),
-            words.numpy().view(np.uint32),
-        ),
-        n_blocks,
-        n_samples * len(used) * columns.element_size(),
-    )
+    flat = flatten(columns).numpy()
+    if len(code.used):
+        _compare(flat, columns.stride(), n_samples, code, words)
+    if code.ranks is not None:
+        ranks, packed = code.ranks, words.numpy().view(np.uint64)
+        run_parts(
+            lambda first, last: pack_ranks(first, last, flat, *columns.stride(), n_samples, ranks, packed),
+            packed.shape[1] // VECTOR_WORDS,
+            n_samples * len(ranks.rows) // 8,
+        )
     return words
 
 
-def flatten(tensor: Tensor) -> Tensor:
-    """1-D, no copy: all that lies between the tensor's first and last element. The tensor isn't empty."""
-    extent = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return tensor.detach().as_strided((extent,), (1,))
+def _lower(columns: Tensor, comparisons: Comparisons) -> _Code:
+    constants, operators = (x.detach().contiguous().numpy() for x in (comparisons.constants, comparisons.operators))
+    atoms = column_of_atom = np.arange(len(constants))
+    if comparisons.column_of_atom is not None:
+        column_of_atom = comparisons.column_of_atom.numpy().astype(np.int64)
+    rows = atoms if comparisons.rows is None else comparisons.rows.numpy()
+    ranked = find_ranked(column_of_atom, constants, operators)
+    plain = atoms[~ranked]
+    plain = plain[column_of_atom[plain].argsort(kind="stable")]
+    used, counts = np.unique(column_of_atom[plain], return_counts=True)
+    return _Code(
+        columns.dtype,
+        columns.shape[1],
+        used,
+        np.append(0, np.cumsum(counts)),
+        rows[plain],
+        constants[plain],
+        operators[plain],
+        lower_ranks(rows[ranked], column_of_atom[ranked], constants[ranked], operators[ranked])
+        if ranked.any()
+        else None,
+    )
+
+
+def _compare(flat: NDArray[Any], strides: tuple[int, ...], n_samples: int, code: _Code, words: Tensor) -> None:
+    """The comparisons that ranks don't answer."""
+    n_block = MOST_SAMPLES if strides[0] != 1 else SAMPLES_IN_PLACE
+    while strides[0] != 1 and n_block > FEWEST_SAMPLES and n_block * len(code.used) > BLOCK_VALUES:
+        n_block //= 2
+    arrays, packed = code[2:7], words.numpy().view(np.uint32)
+    run_parts(
+        lambda first, last: _pack_blocks(first, last, flat, *strides, n_samples, n_block, *arrays, packed),
+        -(-words.shape[1] * WORD_BITS // n_block),
+        n_samples * len(code.used) * flat.itemsize,
+    )
 
 
 @njit(nogil=True, cache=True)
@@ -70,12 +119,12 @@ def _pack_blocks(
     n_block: Any,
     used: Any,
     starts: Any,
-    atoms: Any,
+    rows: Any,
     constants: Any,
     operators: Any,
     words: Any,
 ) -> None:
-    """Blocks `first` to `last`, of `n_block` samples; `atoms[starts[u]:starts[u + 1]]` compare column `used[u]`."""
+    """Blocks `first` to `last`, of `n_block` samples; see `_Code`."""
     row = n_block + LANES  # from one turned column to the next; powers of two would share cache sets
     n_chunk = min(len(used), BLOCK_VALUES // n_block)
     turned = np.zeros((n_chunk + LANES) * row, flat.dtype)
@@ -94,16 +143,15 @@ def _pack_blocks(
                 turn_columns(flat, base, sample_stride, column_stride, n, chunk, turned, row)
             for u in range(len(chunk)):
                 for a in range(starts[u0 + u], starts[u0 + u + 1]):
-                    atom = atoms[a]
-                    target = words[atom, w0 : w0 + n_words]
+                    target = words[rows[a], w0 : w0 + n_words]
                     if in_place:
-                        _compare_values(flat, base + chunk[u] * column_stride, constants[atom], operators[atom], target)
+                        _compare_values(flat, base + chunk[u] * column_stride, constants[a], operators[a], target)
                     else:
-                        _compare_values(turned, u * row, constants[atom], operators[atom], target)
+                        _compare_values(turned, u * row, constants[a], operators[a], target)
                     if n % WORD_BITS:
                         target[-1] &= (np.uint32(1) << np.uint32(n % WORD_BITS)) - np.uint32(1)
                     for w in range(w0 + n_words, w1):
-                        words[atom, w] = 0
+                        words[rows[a], w] = 0
 
 
 @njit(nogil=True, cache=True)
@@ -111,21 +159,3 @@ def _compare_values(values: Any, start: Any, constant: Any, operator: Any, targe
     """The bits of neighbouring values: uint32 `[n_words]`."""
     for w in range(len(target)):
         target[w] = compare_word(values, start + w * WORD_BITS, constant, operator)
-
-
-@njit(nogil=True, cache=True)
-def turn_columns(
-    flat: Any, base: Any, sample_stride: Any, column_stride: Any, n: Any, used: Any, turned: Any, row: Any
-) -> None:
-    """turned[u * row + s] = flat[base + s * sample_stride + used[u] * column_stride] for s < n."""
-    n_tiles = len(used) // LANES if column_stride == 1 and used[-1] - used[0] == len(used) - 1 else 0
-    whole = n - n % LANES
-    first = base + used[0] * column_stride
-    for s in range(0, whole, LANES):
-        for tile in range(n_tiles):
-            u = tile * LANES
-            transpose(flat, first + s * sample_stride + u, sample_stride, turned, u * row + s, row)
-    for u in range(len(used)):
-        place = base + used[u] * column_stride
-        for s in range(whole if u < n_tiles * LANES else 0, n):
-            turned[u * row + s] = flat[place + s * sample_stride]

@@ -12,7 +12,7 @@ from numba import njit
 from torch import Tensor
 
 from eric_fast.bits import WORD_BITS, count_words
-from eric_fast.kernels.cpu_columns import flatten, turn_columns
+from eric_fast.kernels.cpu_turn import flatten, turn_columns
 from eric_fast.kernels.lanes import (
     LANES,
     add,

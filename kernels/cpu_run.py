@@ -5,47 +5,42 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from eric_fast.kernels.cpu_decide import BLOCK_SAMPLES, decode, decode_answers, look_up
+from eric_fast.kernels.cpu_vote import add_votes, finish_votes, start_votes
 from eric_fast.kernels.vectors import (
-    SUM_COLUMNS,
     VECTOR_BYTES,
     VECTOR_WORDS,
-    add_eight,
     both,
     count_ones,
     either,
-    find_lowest,
     load,
     prefetch,
     select,
     store,
 )
 
-BLOCK_SAMPLES = 64 * VECTOR_WORDS
 ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
+NOTHING, FIRST_ANSWERS, FIRST_RULES, VOTE, VOTE_RULES = range(5)  # what is decided
 
 
 @njit(nogil=True, cache=True)
-def run_blocks(first_block: Any, last_block: Any, inputs: Any, scratch: Any, code: Any, decision: Any, out: Any) -> Any:
+def run_blocks(
+    first_block: Any, last_block: Any, inputs: Any, scratch: Any, code: Any, decision: Any, memory: Any, out: Any
+) -> Any:
     """Evaluate samples `first_block * 1024` on.
 
     inputs: uint64 `[n_inputs, n_words]`; scratch: uint64 `[n_slots * VECTOR_WORDS]`, aligned.
-    code: see `CpuCode` and `Steps`. decision: see `Plan`. out: arrays of no length where nothing is wanted.
+    code, out: see `cpu.evaluate`; of `out`, arrays have no length where nothing is wanted.
+    decision: what is decided, and its parts, see `cpu_vote`. memory: see `cpu._allocate_memory`.
     """
-    nodes, terms, segments, batches, sections, input_slots, row_slots, fire_slots, counted = code
-    class_of_rule, votes, default, base, vote_offsets, vote_classes, vote_weights, decides = decision
-    classes, rules, scores, wanted_rows, rows, counts, truths, confusion, n_samples = out
+    nodes, terms, segments, batches, sections, input_slots, row_slots, counted = code
+    kind, numbers, rule_parts, votes = decision
+    indexes, tree_codes, places, answers, class_of_code = numbers
+    classes, rules, scores, leaves, wanted_rows, rows, counts, truths, confusion, n_samples = out
+    undecided, _, codes, part, block_classes, block_rules, sums = memory[:7]
     base_address, input_address = np.uint64(scratch.ctypes.data), np.uint64(inputs.ctypes.data)
-    n_classes = len(base)
-    n_columns = -(-n_classes // SUM_COLUMNS) * SUM_COLUMNS
-    start = np.zeros(n_columns, np.float64)
-    start[:n_classes] = base
-    undecided = np.empty(VECTOR_WORDS, np.uint64)  # samples on which no class rule has fired
-    block_classes = np.empty(BLOCK_SAMPLES, np.int32)
-    block_rules = np.empty(BLOCK_SAMPLES, np.int32)
-    sums = np.empty((BLOCK_SAMPLES if votes else 0, n_columns), np.float64)
-    most = np.empty((BLOCK_SAMPLES if votes and len(rules) else 0, n_classes), np.float64)
-    most_rules = np.empty(most.shape, np.int32)
-    adds = np.zeros(n_columns, np.float64)
+    bits = scratch.view(np.uint32)
+    n_classes = len(votes[0])
     scratch[:VECTOR_WORDS] = np.uint64(0)
     scratch[VECTOR_WORDS : 2 * VECTOR_WORDS] = ONES
     for block in range(first_block, last_block):
@@ -53,55 +48,50 @@ def run_blocks(first_block: Any, last_block: Any, inputs: Any, scratch: Any, cod
         n = max(0, min(BLOCK_SAMPLES, n_samples - sample))
         for i in range(len(inputs)):
             if input_slots[i] >= 0:
-                place = np.int64(input_slots[i]) * VECTOR_WORDS
+                place = input_slots[i] * VECTOR_WORDS
                 source = input_address + np.uint64(8 * (i * inputs.shape[1] + word))
                 prefetch(source + np.uint64(VECTOR_BYTES))  # what the next block reads is far from here
                 prefetch(source + np.uint64(VECTOR_BYTES + 64))
                 for w in range(VECTOR_WORDS):
                     scratch[place + w] = inputs[i, word + w]
-        _mark_valid(undecided, n)
-        if decides:
-            block_classes[:] = default
-            block_rules[:] = -1
-            for s in range(len(sums)):
-                sums[s] = start
-            most[:] = -np.inf
-        for section in range(len(sections)):
-            first_rule, last_rule = sections[section, 4], sections[section, 5]
-            if first_rule < last_rule and not decides:
-                continue
-            _run_nodes(base_address, nodes, sections[section, 0], sections[section, 1])
-            for b in range(sections[section, 2], sections[section, 3]):
+        if kind >= VOTE:
+            start_votes(votes, memory)
+        for s in range(len(sections)):
+            _run_nodes(base_address, nodes, sections[s, 0], sections[s, 1])
+            for b in range(sections[s, 2], sections[s, 3]):
                 _run_batch(base_address, terms, segments, batches[b])
-            if not decides:
-                continue
-            for rule in range(first_rule, last_rule):
-                fired = scratch[np.int64(fire_slots[rule]) * VECTOR_WORDS :][:VECTOR_WORDS]
-                if votes:
-                    a, z = vote_offsets[rule], vote_offsets[rule + 1]
-                    _vote(fired, n, undecided, vote_classes[a:z], vote_weights[a:z], sums, rule, adds, most, most_rules)
-                else:
-                    _decide_first(fired, undecided, class_of_rule[rule], rule, block_classes, block_rules)
-        if votes and decides:
-            for s in range(n):
-                if not undecided[s >> 6] >> np.uint64(s & 63) & np.uint64(1):
-                    block_classes[s] = np.argmax(sums[s, :n_classes])
-                    if len(most):
-                        block_rules[s] = most_rules[s, block_classes[s]]
+            if kind >= VOTE:
+                add_votes(sections[s], n, scratch, bits, kind == VOTE_RULES, numbers, rule_parts, votes, memory)
+            if len(leaves):
+                for tree in range(sections[s, 6], sections[s, 7]):
+                    decode(bits, places[indexes[tree, 0] : indexes[tree, 1]], codes, part)
+                    table = tree_codes[indexes[tree, 2] : indexes[tree, 3]]
+                    for k in range(n):
+                        leaves[sample + k, tree] = table[codes[k]]
+        if kind >= VOTE:
+            finish_votes(n, scratch, bits, kind == VOTE_RULES, numbers, rule_parts, votes, memory)
+        elif kind == FIRST_ANSWERS:
+            decode_answers(bits, answers, block_classes)
+        elif kind == FIRST_RULES:
+            first_plane, last_plane, first_code, last_code = indexes[len(indexes) - 1, :4]
+            decode(bits, places[first_plane:last_plane], codes, part)
+            look_up(codes, class_of_code, block_classes)
+            if len(rules):
+                look_up(codes, tree_codes[first_code:last_code], block_rules)
         if len(classes):
             classes[sample : sample + n] = block_classes[:n]
         if len(rules):
             rules[sample : sample + n] = block_rules[:n]
-        if len(scores) and votes:
-            scores[sample : sample + n] = sums[:n, :n_classes]
+        if len(scores) and kind >= VOTE:
+            scores[sample : sample + n] = sums[:n, :n_classes] if votes[4] else sums[:n_classes, :n].T
         for t in range(len(truths)):
-            for s in range(n):
-                truth, answer = truths[t, sample + s], block_classes[s]
+            for k in range(n):
+                truth, answer = truths[t, sample + k], block_classes[k]
                 if truth >= 0:
                     confusion[t, truth, answer if answer >= 0 else n_classes] += 1
         _mark_valid(undecided, n)
         for i in range(len(wanted_rows)):
-            slot = np.int64(row_slots[wanted_rows[i]])
+            slot = row_slots[wanted_rows[i]]
             flip = ONES if slot < 0 else np.uint64(0)
             place = (~slot if slot < 0 else slot) * VECTOR_WORDS
             for w in range(VECTOR_WORDS):
@@ -150,68 +140,13 @@ def _load_pair(base: Any, terms: Any, place: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _decide_first(fired: Any, undecided: Any, answer: Any, rule: Any, classes: Any, rules: Any) -> None:
-    for w in range(VECTOR_WORDS):
-        bits = fired[w] & undecided[w]
-        undecided[w] &= ~bits
-        while bits:
-            s = 64 * w + find_lowest(bits)
-            bits &= bits - np.uint64(1)
-            classes[s] = answer
-            rules[s] = rule
-
-
-@njit(nogil=True, cache=True)
-def _vote(
-    fired: Any,
-    n: Any,
-    undecided: Any,
-    outputs: Any,
-    weights: Any,
-    sums: Any,
-    rule: Any,
-    adds: Any,
-    most: Any,
-    most_rules: Any,
-) -> None:
-    """Add a rule's weights where it fires, and remember of each output the rule that adds most, the first of equals."""
-    n_classes, n_columns = most.shape[1], len(adds)
-    is_dense = 2 * len(outputs) > n_classes
-    for v in range(len(outputs)):
-        adds[outputs[v]] = weights[v]
-    sums_address, adds_address = np.uint64(sums.ctypes.data), np.uint64(adds.ctypes.data)
-    for w in range((n + 63) >> 6):
-        bits = fired[w]
-        if n - 64 * w < 64:
-            bits &= (np.uint64(1) << np.uint64(n - 64 * w)) - np.uint64(1)
-        undecided[w] &= ~bits
-        while bits:
-            s = 64 * w + find_lowest(bits)
-            bits &= bits - np.uint64(1)
-            if is_dense:
-                row = sums_address + np.uint64(8 * s * n_columns)
-                for c in range(0, n_columns, SUM_COLUMNS):
-                    add_eight(row + np.uint64(8 * c), adds_address + np.uint64(8 * c))
-            else:
-                for v in range(len(outputs)):
-                    sums[s, outputs[v]] += weights[v]
-            if len(most):
-                for c in range(n_classes):
-                    if adds[c] > most[s, c]:
-                        most[s, c] = adds[c]
-                        most_rules[s, c] = rule
-    for v in range(len(outputs)):
-        adds[outputs[v]] = 0.0
-
-
-@njit(nogil=True, cache=True)
 def _count_rules(scratch: Any, literals: Any, offsets: Any, row_slots: Any, valid: Any, counts: Any) -> None:
     fired = np.empty(VECTOR_WORDS, np.uint64)
     for rule in range(len(counts)):
         fired[:] = valid
         for i in range(offsets[rule], offsets[rule + 1]):
             literal = np.int64(literals[i])
-            slot = np.int64(row_slots[literal if literal >= 0 else ~literal])
+            slot = row_slots[literal if literal >= 0 else ~literal]
             flip = ONES if (literal < 0) != (slot < 0) else np.uint64(0)
             place = (~slot if slot < 0 else slot) * VECTOR_WORDS
             for w in range(VECTOR_WORDS):

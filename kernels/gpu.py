@@ -1,14 +1,17 @@
 """Packed words on the GPU: one launch of one Triton kernel runs a whole program, every block its words through all."""
 
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from eric_fast.bits import ROW_WORDS, WORD_BITS
 from eric_fast.kernels.gpu_code import GpuCode, lower_plan
+from eric_fast.kernels.gpu_decide import FIRST_ANSWERS, FIRST_RULES, VOTE, VOTE_RULES
 from eric_fast.kernels.gpu_run import evaluate_kernel
+from eric_fast.kernels.gpu_tables import GROUP_TREES
+from eric_fast.kernels.needs import Needs, find_needs
 from eric_fast.kernels.outcome import Outcome, Request, check_request
 from eric_fast.kernels.reference import count_pairs
 from eric_fast.plan import Plan
@@ -26,60 +29,76 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
     n_groups = words.shape[1] // ROW_WORDS
     n_padded = n_groups * GROUP_SAMPLES
     wanted = torch.tensor(list(request.rows or ()), dtype=torch.int32)
+    needs = find_needs(plan, request)
     with_scores = request.scores and plan.votes
-    classes = torch.empty(n_padded if request.decides else 0, dtype=torch.int32, device=device)
-    rules = torch.empty(n_padded if request.decides else 0, dtype=torch.int32, device=device)
-    scores = torch.empty(n_padded if with_scores else 0, n_classes, dtype=torch.float64, device=device)
-    truth = torch.empty(len(wanted), words.shape[1], dtype=torch.int32, device=device)
-    counts = torch.zeros(plan.n_rules if request.counts else 0, dtype=torch.int64, device=device)
-    code = lower_plan(plan, device, keep_rows=request.rows is not None, counts=request.counts, decides=request.decides)
-    outputs = (classes, rules, scores, wanted.to(device), truth, counts)
-    launch(plan, code, words.contiguous(), n_samples, range(n_groups), outputs, pick_decision(plan, request))
-    classes = classes[:n_samples]
+    outputs = Outputs(
+        classes=torch.empty(n_padded if needs.decides else 0, dtype=torch.int32, device=device),
+        rules=torch.empty(n_padded if needs.decides and needs.rules else 0, dtype=torch.int32, device=device),
+        scores=torch.empty(n_padded if with_scores else 0, n_classes, dtype=torch.float64, device=device),
+        wanted=wanted.to(device),
+        truth=torch.empty(len(wanted), words.shape[1], dtype=torch.int32, device=device),
+        counts=torch.zeros(plan.n_rules if request.counts else 0, dtype=torch.int64, device=device),
+        leaves=torch.empty(n_samples if request.leaves else 0, len(plan.trees), dtype=torch.int32, device=device),
+    )
+    code = lower_plan(plan, device, needs, counts=request.counts)
+    launch(plan, code, words.contiguous(), n_samples, range(n_groups), outputs, pick_decision(plan, needs))
+    classes, scores = outputs.classes[:n_samples], outputs.scores[:n_samples]
     if request.scores and not plan.votes:
         scores = plan.base.to(device).repeat(n_samples, 1)
     return Outcome(
         classes if request.classes else None,
-        rules[:n_samples] if request.rules else None,
-        scores[:n_samples] if request.scores else None,
-        counts if request.counts else None,
-        truth if request.rows is not None else None,
+        outputs.rules[:n_samples] if request.rules else None,
+        scores if request.scores else None,
+        outputs.counts if request.counts else None,
+        outputs.truth if request.rows is not None else None,
         None if request.truths is None else count_pairs(plan, request.truths, classes),
+        outputs.leaves if request.leaves else None,
     )
 
 
-def pick_decision(plan: Plan, request: Request) -> int:
-    """What the kernel decides: nothing, by `first`, by `vote`, by `vote` with the deciding rule."""
-    if not request.decides:
+class Outputs(NamedTuple):
+    """What a launch writes; empty where it isn't wanted.
+
+    classes, rules: int32 `[n_padded]`. scores: float64 `[n_padded, n_classes]`. wanted: int32 `[n_wanted]`, rows of the
+    plan. truth: int32 `[n_wanted, n_words]`, their bits. counts: int64 `[n_rules]`, zero. leaves: int32
+    `[n_samples, n_trees]`.
+    """
+
+    classes: Tensor
+    rules: Tensor
+    scores: Tensor
+    wanted: Tensor
+    truth: Tensor
+    counts: Tensor
+    leaves: Tensor
+
+
+def pick_decision(plan: Plan, needs: Needs) -> int:
+    """What the kernel decides: see `gpu_decide`; 0 for nothing."""
+    if not needs.decides:
         return 0
-    return 1 if not plan.votes else 3 if request.rules else 2
+    kinds = (VOTE, VOTE_RULES) if plan.votes else (FIRST_ANSWERS, FIRST_RULES)
+    return int(kinds[needs.rules].value)
 
 
 def launch(
-    plan: Plan,
-    code: GpuCode,
-    words: Tensor,
-    n_samples: int,
-    groups: range,
-    outputs: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor],
-    decision: int,
+    plan: Plan, code: GpuCode, words: Tensor, n_samples: int, groups: range, outputs: Outputs, decision: int
 ) -> None:
-    """Run the groups of `ROW_WORDS` words whose numbers are in `groups`.
-
-    outputs: classes and rules, int32 `[n_padded]`; scores, float64 `[n_padded, n_classes]` or empty; the rows that are
-    wanted, int32 `[n_wanted]`; their truth, int32 `[n_wanted, n_words]`; counts, int64 `[n_rules]`, zero, or empty.
-    """
+    """Run the groups of `ROW_WORDS` words whose numbers are in `groups`."""
     if not groups:
         return
-    device, n_classes = words.device, plan.n_classes
-    scores, wanted = outputs[2], outputs[3]
-    n_sums = n_classes * GROUP_SAMPLES if decision >= 2 else 0
-    bytes_per_block = 4 * ROW_WORDS * code.n_slots + (20 if decision == 3 else 8) * n_sums
+    device, n_classes, votes = words.device, plan.n_classes, code.votes
+    adds = decision in (VOTE.value, VOTE_RULES.value)
+    n_sums = len(code.base) * GROUP_SAMPLES if adds else 0
+    n_most = n_classes * GROUP_SAMPLES if decision == VOTE_RULES.value else 0
+    n_numbers = GROUP_TREES * GROUP_SAMPLES if adds and len(plan.trees) else 0
+    bytes_per_block = 4 * ROW_WORDS * code.n_slots + 8 * n_sums + 12 * n_most + 4 * n_numbers
     n_blocks = max(1, min(len(groups), _count_multiprocessors(device), MOST_SCRATCH // bytes_per_block))
     scratch = torch.empty(n_blocks * code.n_slots * ROW_WORDS, dtype=torch.int32, device=device)
     sums = torch.empty(n_blocks * n_sums, dtype=torch.float64, device=device)
-    most = torch.empty(n_blocks * n_sums if decision == 3 else 0, dtype=torch.float64, device=device)
+    most = torch.empty(n_blocks * n_most, dtype=torch.float64, device=device)
     most_rules = torch.empty(len(most), dtype=torch.int32, device=device)
+    numbers = torch.empty(n_blocks * n_numbers, dtype=torch.int32, device=device)
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():  # where Triton launches
         evaluate_kernel[(n_blocks,)](
             words,
@@ -89,17 +108,29 @@ def launch(
             code.input_slots,
             code.row_slots,
             code.fire_slots,
-            code.class_of_rule,
-            code.base,
-            code.vote_starts,
-            code.vote_rules,
-            code.vote_weights,
+            code.class_of_code,
+            code.indexes,
+            code.plane_slots,
+            code.codes,
+            code.answer_slots,
+            code.counters,
+            code.units,
             code.count_lines,
             code.count_starts,
             code.count_rules,
+            code.base,
+            votes.weights,
+            votes.starts,
+            votes.rules,
+            votes.rule_weights,
+            votes.add_starts,
+            votes.adds,
+            votes.tree_starts,
+            votes.first_groups,
             sums,
             most,
             most_rules,
+            numbers,
             *outputs,
             groups.start,
             groups.stop,
@@ -109,22 +140,30 @@ def launch(
             len(code.phases),
             n_classes,
             n_samples,
-            n_classes if len(scores) else 0,
-            len(wanted),
+            n_classes if len(outputs.scores) else 0,
+            len(outputs.wanted),
             len(code.count_rules),
+            len(code.indexes),
+            len(plan.trees) if len(outputs.leaves) else 0,
+            len(code.answer_slots),
+            len(code.counters),
+            votes.n_columns,
+            len(code.base),
+            code.covered_slot,
             plan.default,
-            **pick_constants(code.n_streams, is_wide=code.is_wide, decision=decision),
+            **pick_constants(code.n_streams, is_wide=code.is_wide, decision=decision, by_sample=votes.by_sample),
         )
 
 
-def pick_constants(n_streams: int, *, is_wide: bool, decision: int) -> dict[str, Any]:
+def pick_constants(n_streams: int, *, is_wide: bool, decision: int, by_sample: bool) -> dict[str, Any]:
     """What a launch compiles for."""
     return {
         "STREAMS": n_streams,
-        "STREAM_BITS": n_streams.bit_length() - 1,
         "BLOCK": ROW_WORDS,
         "WIDE": is_wide,
         "DECISION": decision,
+        "BY_SAMPLE": by_sample and decision in (VOTE.value, VOTE_RULES.value),
+        "GROUP_TREES": GROUP_TREES,
         "num_warps": N_WARPS,
     }
 

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.kernels.gpu_lower import FLAG, TRUE_SLOT, lower_steps
+from eric_fast.kernels.gpu_tables import VoteTables, tabulate_votes
+from eric_fast.kernels.needs import Needs, list_reads, runs_alone
+from eric_fast.kernels.tables import make_tables
 from eric_fast.plan import Plan
 
 N_STREAMS = 128  # of a block: 32 warps, eight threads to a stream
@@ -23,83 +26,99 @@ class GpuCode:
     Attributes:
         n_slots: rows of scratch memory that a block needs.
         is_wide: whether a field takes 32 bits, not 16: there are more slots than 15 bits can number.
+        covered_slot: of `Steps.covered`.
+        votes: what is added to sums, and in which order.
         lines: int64 `[n_lines + 2, n_streams]`, wide `[n_lines + 2, 2, n_streams]`: see `gpu_lower`; two of zeros at
             the end.
         phases: int32 `[n_phases, N_COLUMNS]`.
         input_slots: int32 `[n_inputs]`, -1 where nothing reads the input.
         row_slots: int32 `[n_rows]`, `~slot` where the row is the slot's complement; right where rows are kept.
-        fire_slots: int32 `[n_class_rules]`.
-        class_of_rule: int32 `[n_class_rules]`.
-        base: float64 `[n_classes]`.
-        vote_starts: int64 `[n_phases * n_classes + 1]`: where votes for a class, of the rules of a phase, start.
-        vote_rules, vote_weights: int32 and float64 `[n_votes + 1]`; the last is no vote.
+        fire_slots: int32 `[n_class_rules]`; of false where a rule doesn't take part by itself.
+        class_of_code: int32: see `Tables`.
+        indexes: int32 `[n_indexes, 6]`, plane_slots: int32 `[n_planes]`, codes: int32 `[n_codes]`, answer_slots:
+            int32 `[n_answers]`, counters: int32 `[n_counters, 4]`, units: float64 `[n_counters]`: see `Steps`.
         count_lines: as `lines`, the literals of rules; a flag is a negation.
         count_starts: int64 `[n_counted + 1]`: the lines of the rules that are counted together.
         count_rules: int32 `[n_counted, n_streams]`, -1 where there is none.
+        base: float64 `[n_sums]`: of each class, and of what pads a sample's sums.
     """
 
     n_slots: int
     is_wide: bool
+    covered_slot: int
+    votes: VoteTables
     lines: Tensor
     phases: Tensor
     input_slots: Tensor
     row_slots: Tensor
     fire_slots: Tensor
-    class_of_rule: Tensor
-    base: Tensor
-    vote_starts: Tensor
-    vote_rules: Tensor
-    vote_weights: Tensor
+    class_of_code: Tensor
+    indexes: Tensor
+    plane_slots: Tensor
+    codes: Tensor
+    answer_slots: Tensor
+    counters: Tensor
+    units: Tensor
     count_lines: Tensor
     count_starts: Tensor
     count_rules: Tensor
+    base: Tensor
 
     @property
     def n_streams(self) -> int:
         return self.count_rules.shape[1]
 
 
-_codes: WeakKeyDictionary[Plan, dict[tuple[bool, bool, bool, torch.device], GpuCode]] = WeakKeyDictionary()
+_codes: WeakKeyDictionary[Plan, dict[tuple[Needs, bool, torch.device], GpuCode]] = WeakKeyDictionary()
 
 
-def lower_plan(plan: Plan, device: torch.device, *, keep_rows: bool, counts: bool, decides: bool) -> GpuCode:
-    """The code of a plan for a device, made once.
-
-    Args:
-        keep_rows: the slots of the plan's rows still hold them when a block is done.
-        counts: rules are counted.
-        decides: class rules are run.
-    """
+def lower_plan(plan: Plan, device: torch.device, needs: Needs, *, counts: bool) -> GpuCode:
+    """The code of a plan for a device and what is needed of it, made once; counts: rules are counted."""
     codes = _codes.setdefault(plan, {})
-    key = (keep_rows or counts, counts, decides, device)
+    key = (needs, counts, device)
     if key not in codes:
-        codes[key] = _lower(plan, device, keep_rows or counts, counts, decides)
+        codes[key] = _lower(plan, device, needs, counts)
     return codes[key]
 
 
-def _lower(plan: Plan, device: torch.device, keep_rows: bool, counts: bool, decides: bool) -> GpuCode:
+def _lower(plan: Plan, device: torch.device, needs: Needs, counts: bool) -> GpuCode:
     steps = plan.steps
-    arrays = (steps.nodes, steps.terms, steps.segments, steps.batches, steps.sections, steps.values, steps.fires)
-    n_slots, fields, phases, input_slots, row_slots, fire_slots = lower_steps(
-        plan.n_inputs, N_STREAMS, keep_rows, decides, *(array.numpy() for array in arrays)
-    )
+    sections = steps.sections.numpy().copy()
+    if not needs.decides and not needs.leaves:
+        sections[len(plan.strata) - 1 :] = 0
+    arrays = (array.numpy() for array in (steps.nodes, steps.terms, steps.segments, steps.batches))
+    n_slots, fields, phases, slots = lower_steps(plan.n_inputs, N_STREAMS, *arrays, sections, *list_reads(plan, needs))
     is_wide = n_slots > MOST_NARROW_SLOTS
+    alone = runs_alone(plan, needs)
+    values = steps.values.numpy()
+    row_slots = np.where(values >= 0, slots[values], ~slots[~values])
     counted = _lower_counts(plan, row_slots, N_STREAMS) if counts else _lower_no_counts(N_STREAMS)
     count_fields, count_starts, count_rules = counted
     tensors = (
         _pack_fields(fields, is_wide),
         phases,
-        input_slots,
+        slots[: plan.n_inputs],
         row_slots,
-        fire_slots,
-        plan.heads[plan.n_kernel_rules :].numpy(),
-        plan.base.numpy(),
-        *_sort_votes(plan, phases),
+        np.where(alone, slots[steps.fires.numpy()], 0),
+        make_tables(plan).class_of_code,
+        steps.indexes.numpy().astype(np.int32),
+        slots[steps.planes.numpy()],
+        steps.codes.numpy(),
+        slots[steps.answers.numpy()],
+        steps.counters.numpy().astype(np.int32),
+        steps.units.numpy(),
         _pack_fields(count_fields, is_wide),
         count_starts,
         count_rules,
+        np.append(plan.base.numpy(), np.zeros(max(0, make_tables(plan).n_columns - plan.n_classes))),
     )
-    return GpuCode(n_slots, is_wide, *(torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in tensors))
+    return GpuCode(
+        n_slots,
+        is_wide,
+        int(slots[steps.covered]),
+        tabulate_votes(plan, alone, phases, device),
+        *(torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in tensors),
+    )
 
 
 def _pack_fields(fields: NDArray[np.int32], is_wide: bool) -> NDArray[np.int64]:
@@ -112,22 +131,6 @@ def _pack_fields(fields: NDArray[np.int32], is_wide: bool) -> NDArray[np.int64]:
         return fields.view(np.int64).transpose(0, 2, 1)
     narrow = (fields & 0x7FFF | (fields < 0) << 15).astype(np.uint16)
     return narrow.view(np.int64)[..., 0]
-
-
-def _sort_votes(
-    plan: Plan, phases: NDArray[np.int32]
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]:
-    """`vote_starts`, `vote_rules` and `vote_weights`: by phase, class and rule."""
-    rules = np.repeat(np.arange(plan.n_class_rules), plan.vote_offsets.diff().numpy())
-    classes, n_classes = plan.vote_classes.numpy(), plan.n_classes
-    phase_of_rule = np.zeros(plan.n_class_rules, np.int64)
-    for phase, (first, last) in enumerate(phases[:, 8:10]):
-        phase_of_rule[first:last] = phase
-    keys = phase_of_rule[rules] * n_classes + classes
-    order = np.argsort(keys, kind="stable")
-    starts = np.searchsorted(keys[order], np.arange(len(phases) * n_classes + 1))
-    weights = np.append(plan.vote_weights.numpy()[order], 0.0)
-    return starts.astype(np.int64), np.append(rules[order], -1).astype(np.int32), weights
 
 
 def _lower_counts(

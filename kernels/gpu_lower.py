@@ -25,27 +25,26 @@ from numba import njit
 FALSE_SLOT, TRUE_SLOT = 0, 1
 FLAG = -(2**31)
 MIN_TREE, MIN_PIECE = 4, 8  # nodes, steps: what is smaller isn't cut
-# Columns of the table of phases: first and last line of the nodes, of terms by 2, by 4 and by 6, first and last rule.
-TERM_WIDTHS, N_COLUMNS = (2, 4, 6), 10
+# Columns of the table of phases: first and last line of the nodes, of terms by 2, by 4 and by 6, then first and last
+# class rule, first and last index of a section that is done.
+TERM_WIDTHS, N_COLUMNS = (2, 4, 6), 12
 
 
 @njit(nogil=True, cache=True)
 def lower_steps(
     n_inputs: Any,
     n_streams: Any,
-    keep_rows: Any,
-    decides: Any,
     nodes: Any,
     terms: Any,
     segments: Any,
     batches: Any,
     sections: Any,
-    values: Any,
-    fires: Any,
+    reads: Any,
+    read_sections: Any,
 ) -> Any:
-    """`(n_slots, fields [n_lines, n_streams, 4], phases [n_phases, N_COLUMNS], slots of inputs, rows, class rules)`.
+    """`(n_slots, fields [n_lines, n_streams, 4], phases [n_phases, N_COLUMNS], slots [n_values])`, all int32.
 
-    Every array is int32; a slot is -1 where nothing needs it, and `~slot` for a row that is the slot's complement.
+    A slot is -1 where nothing needs the value. reads, read_sections: see `list_reads`.
     """
     steps = (nodes, terms, segments, batches, sections)
     first_node, n_sections = n_inputs + 2, len(sections)
@@ -56,16 +55,13 @@ def lower_steps(
         section_of[first_node + sections[s, 0] : first_node + sections[s, 1]] = s
     for g in range(len(segments)):
         is_target[segments[g, 0]] = True
-    needed, is_root = _find_needed(first_node, keep_rows, decides, steps, values, fires, section_of, is_target)
+    needed, is_root = _find_needed(first_node, steps, reads, section_of, is_target)
     trees = (needed, is_root, is_target, section_of)
     level, size, n_levels = _cut_trees(first_node, n_streams, steps, trees)
     starts = np.zeros(n_sections + 1, np.int64)  # a section's first phase: its levels, terms, their rest, the decision
     starts[1:] = np.cumsum(n_levels + 3)
-    last_read = _find_last_reads(first_node, decides, steps, fires, trees, level, n_levels, starts)
+    last_read = _find_last_reads(first_node, steps, reads, read_sections, trees, level, n_levels, starts)
     forever = starts[-1]
-    if keep_rows:
-        for value in values:
-            last_read[value if value >= 0 else ~value] = forever
     last_read[n_inputs] = last_read[n_inputs + 1] = forever
 
     memory = (
@@ -108,39 +104,23 @@ def lower_steps(
         fields, n_lines = _write_terms(s, phase, n_streams, steps, needed, fields, n_lines, phases, memory)
         phase += 2
         _release_slots(phase - 1, memory)
-        if decides:
-            phases[phase, 8], phases[phase, 9] = sections[s, 4], sections[s, 5]
-    works = phases[:, 9] > phases[:, 8]
-    for column in range(0, 8, 2):
+        phases[phase, 8:] = sections[s, 4:]
+    works = phases[:, 1] > phases[:, 0]
+    for column in range(2, N_COLUMNS, 2):
         works |= phases[:, column + 1] > phases[:, column]
-    row_slots = np.empty(len(values), np.int32)
-    for row in range(len(values)):
-        row_slots[row] = slots[values[row]] if values[row] >= 0 else ~slots[~values[row]]
-    return (
-        sizes[1],
-        fields[:n_lines].copy(),
-        phases[works],
-        slots[:n_inputs].astype(np.int32),
-        row_slots,
-        slots[fires].astype(np.int32),
-    )
+    return sizes[1], fields[:n_lines].copy(), phases[works], slots.astype(np.int32)
 
 
 @njit(nogil=True, cache=True)
-def _find_needed(
-    first_node: Any, keep_rows: Any, decides: Any, steps: Any, values: Any, fires: Any, section_of: Any, is_target: Any
-) -> Any:
+def _find_needed(first_node: Any, steps: Any, reads: Any, section_of: Any, is_target: Any) -> Any:
     """bool `[n_values]` twice: which values something needs, and which stand at the root of a tree (or are no node)."""
     nodes, terms, segments, batches, sections = steps
     needed, is_root = np.zeros(len(section_of), np.bool_), is_target.copy()
     is_root[:first_node] = True
     is_read = np.zeros(len(section_of), np.bool_)
-    if keep_rows:
-        for value in values:
-            needed[value if value >= 0 else ~value] = is_root[value if value >= 0 else ~value] = True
+    for value in reads:
+        needed[value] = is_root[value] = True
     for s in range(len(sections) - 1, -1, -1):
-        for rule in range(sections[s, 4], sections[s, 5] if decides else 0):
-            needed[fires[rule]] = is_root[fires[rule]] = True
         for b in range(sections[s, 2], sections[s, 3]):
             width, first, last, place = batches[b]
             for g in range(first, last):
@@ -196,9 +176,9 @@ def _cut_trees(first_node: Any, n_streams: Any, steps: Any, trees: Any) -> Any:
 @njit(nogil=True, cache=True)
 def _find_last_reads(
     first_node: Any,
-    decides: Any,
     steps: Any,
-    fires: Any,
+    reads: Any,
+    read_sections: Any,
     trees: Any,
     level: Any,
     n_levels: Any,
@@ -208,10 +188,12 @@ def _find_last_reads(
     nodes, terms, segments, batches, sections = steps
     needed, is_root, is_target, _ = trees
     last_read, runs = np.full(len(needed), -1, np.int64), np.zeros(len(needed), np.int64)
+    for k in range(len(reads)):
+        s = read_sections[k]
+        phase = starts[s] + n_levels[s] + 2 if s < len(sections) else starts[s]
+        last_read[reads[k]] = max(last_read[reads[k]], phase)
     for s in range(len(sections)):
         after_nodes = starts[s] + n_levels[s]
-        for rule in range(sections[s, 4], sections[s, 5] if decides else 0):
-            last_read[fires[rule]] = max(last_read[fires[rule]], after_nodes + 2)
         for b in range(sections[s, 2], sections[s, 3]):
             width, first, last, place = batches[b]
             for g in range(first, last):

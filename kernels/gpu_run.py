@@ -9,11 +9,20 @@ Nothing is masked along words, rows being padded to whole groups; addresses are 
 import triton
 import triton.language as tl
 
-BITS = tl.constexpr(32)  # of a word
-MOST_STEPS = tl.constexpr(32)  # of streams over class rules at a time: their numbers have five binary digits
-FIRST = tl.constexpr(1)
-VOTE = tl.constexpr(2)  # and with the deciding rule:
-VOTE_RULES = tl.constexpr(3)
+from eric_fast.kernels.gpu_decide import (
+    BITS,
+    FIRST_ANSWERS,
+    FIRST_RULES,
+    VOTE,
+    VOTE_RULES,
+    add_counts,
+    add_trees,
+    add_votes,
+    decode,
+    decode_answers,
+    find_highest,
+    find_rules,
+)
 
 
 @triton.jit
@@ -24,11 +33,6 @@ def _count_ones(b_words):
     b_words = (b_words & 0x33333333) + ((b_words >> 2) & 0x33333333)
     b_words = (b_words + (b_words >> 4)) & 0x0F0F0F0F
     return ((b_words * 0x01010101) >> 24).to(tl.int32)
-
-
-@triton.jit
-def _either(a, b):
-    return a | b
 
 
 @triton.jit
@@ -105,120 +109,43 @@ def _run_terms(
         b_acc &= ~b_stores[:, None]
 
 
-@triton.jit
-def _race(b_race, b_plane, b_number, place, BLOCK: tl.constexpr):
-    """One binary digit of the lowest number in the race, of those that `b_plane` holds this digit of."""
-    b_zero = tl.reduce(b_race & ~b_plane, 0, _either)  # [BLOCK]: some in the race has 0 here
-    b_one = ((~b_zero[:, None] >> tl.arange(0, BITS)[None, :]) & 1) << place
-    return b_race & ~(b_plane & b_zero[None, :]), b_number | b_one
-
-
-@triton.jit
-def _find_first(p_rows, p_fires, first, last, STREAMS: tl.constexpr, BLOCK: tl.constexpr, STREAM_BITS: tl.constexpr):
-    """Which of the class rules `first:last` fires first, and whether any does: int32 [BLOCK, BITS] twice.
-
-    Stream `i` takes the rules `i, STREAMS + i, ...` and remembers the step of the first that fires, in binary, a bit
-    of it in each plane; then the lowest step, and the lowest stream of those, win.
-    """
-    i_streams = tl.arange(0, STREAMS)
-    b_left = tl.full([STREAMS, BLOCK], -1, tl.int32)
-    b_plane0 = tl.zeros([STREAMS, BLOCK], tl.int32)
-    b_plane1, b_plane2, b_plane3, b_plane4 = b_plane0, b_plane0, b_plane0, b_plane0
-    for step in range(0, tl.cdiv(last - first, STREAMS)):
-        o_rules = first + step * STREAMS + i_streams
-        b_rows = tl.load(p_fires + o_rules, mask=o_rules < last, other=0)  # row 0 is false
-        b_new = tl.load(_point_to(p_rows, b_rows, BLOCK)) & b_left
-        b_left ^= b_new
-        b_plane0 |= b_new & -(step & 1)
-        b_plane1 |= b_new & -((step >> 1) & 1)
-        b_plane2 |= b_new & -((step >> 2) & 1)
-        b_plane3 |= b_new & -((step >> 3) & 1)
-        b_plane4 |= b_new & -((step >> 4) & 1)
-    b_race = ~b_left
-    b_number = tl.zeros([BLOCK, BITS], tl.int32)
-    b_fired = (tl.reduce(b_race, 0, _either)[:, None] >> tl.arange(0, BITS)[None, :]) & 1
-    if last - first > STREAMS:
-        b_race, b_number = _race(b_race, b_plane4, b_number, STREAM_BITS + 4, BLOCK)
-        b_race, b_number = _race(b_race, b_plane3, b_number, STREAM_BITS + 3, BLOCK)
-        b_race, b_number = _race(b_race, b_plane2, b_number, STREAM_BITS + 2, BLOCK)
-        b_race, b_number = _race(b_race, b_plane1, b_number, STREAM_BITS + 1, BLOCK)
-        b_race, b_number = _race(b_race, b_plane0, b_number, STREAM_BITS, BLOCK)
-    for i in range(STREAM_BITS):
-        place = STREAM_BITS - 1 - i
-        b_plane = tl.broadcast_to((-((i_streams >> place) & 1))[:, None], [STREAMS, BLOCK])
-        b_race, b_number = _race(b_race, b_plane, b_number, place, BLOCK)
-    return first + b_number, b_fired
-
-
-@triton.jit
-def _fire(p_rows, p_fires, rule, BLOCK: tl.constexpr):
-    """Where a class rule fires, sample by sample: int1 [BLOCK, BITS]."""
-    b_words = tl.load(p_rows + tl.load(p_fires + rule) * BLOCK + tl.arange(0, BLOCK))
-    return ((b_words[:, None] >> tl.arange(0, BITS)[None, :]) & 1) != 0
-
-
-@triton.jit
-def _add_votes(
-    p_rows, p_fires, first, last, p_starts, p_rules, p_weights, p_sums, p_most, p_most_rules, n_classes, b_fired,
-    o_samples, BLOCK: tl.constexpr, DECISION: tl.constexpr,
-):  # fmt: skip
-    """Add the votes of the class rules `first:last`, class by class, so that each sum keeps the order of the rules."""
-    for number in range(n_classes):
-        o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
-        b_sums = tl.load(p_sums + o_sums)
-        vote, last_vote = tl.load(p_starts + number), tl.load(p_starts + number + 1)
-        if DECISION == VOTE:
-            for i in range(vote, last_vote):
-                m_fired = _fire(p_rows, p_fires, tl.load(p_rules + i), BLOCK)
-                b_sums = tl.where(m_fired, b_sums + tl.load(p_weights + i), b_sums)
-                b_fired |= m_fired.to(tl.int32)
-        else:
-            # What a rule adds to a class that it doesn't vote for is 0, and may be the most.
-            b_most, b_most_rules = tl.load(p_most + o_sums), tl.load(p_most_rules + o_sums)
-            for rule in range(first, last):
-                m_votes = (vote < last_vote) & (tl.load(p_rules + vote) == rule)
-                weight = tl.load(p_weights + vote) * m_votes.to(tl.float64)
-                vote += m_votes.to(tl.int64)
-                m_fired = _fire(p_rows, p_fires, rule, BLOCK)
-                b_sums = tl.where(m_fired, b_sums + weight, b_sums)
-                b_fired |= m_fired.to(tl.int32)
-                m_more = m_fired & (weight > b_most)
-                b_most = tl.where(m_more, weight, b_most)
-                b_most_rules = tl.where(m_more, rule, b_most_rules)
-            tl.store(p_most + o_sums, b_most)
-            tl.store(p_most_rules + o_sums, b_most_rules)
-        tl.store(p_sums + o_sums, b_sums)
-    return b_fired
-
-
 @triton.jit(do_not_specialize=[
     "first_group", "last_group", "n_groups", "n_slots", "n_inputs", "n_phases", "n_classes", "n_samples", "n_scores",
-    "n_wanted", "n_counted", "default",
+    "n_wanted", "n_counted", "n_indexes", "n_leaves", "n_answers", "n_counters", "n_columns", "n_sums", "covered",
+    "default",
 ])  # fmt: skip
 def evaluate_kernel(
     p_words,  # int32 [n_inputs, n_groups, BLOCK]
     p_scratch,  # int32 [n_programs, n_slots, BLOCK]
-    p_lines, p_phases, p_input_slots, p_row_slots, p_fires, p_class_of_rule,
-    p_base, p_vote_starts, p_vote_rules, p_vote_weights,
+    p_lines, p_phases, p_input_slots, p_row_slots, p_fires, p_class_of_code,
+    p_indexes, p_planes, p_codes, p_answers, p_counters, p_units,
     p_count_lines, p_count_starts, p_count_rules,  # see GpuCode
-    p_sums, p_most,  # float64 [n_programs, n_classes, BLOCK * BITS]
+    p_base,  # float64 [n_sums]
+    p_weights, p_vote_starts, p_vote_rules, p_vote_weights,
+    p_add_starts, p_adds, p_tree_starts, p_first_groups,  # see VoteTables
+    p_sums,  # float64 [n_programs, n_sums, BLOCK * BITS]
+    p_most,  # float64 [n_programs, n_classes, BLOCK * BITS]
     p_most_rules,  # int32, the same
+    p_numbers,  # int32 [n_programs, GROUP_TREES, BLOCK * BITS]
     p_classes, p_rules,  # int32 [n_groups * BLOCK * BITS]
     p_scores,  # float64 [n_groups * BLOCK * BITS, n_scores]
     p_wanted,  # int32 [n_wanted]: rows of the plan
     p_truth,  # int32 [n_wanted, n_groups, BLOCK]
     p_counts,  # int64 [n_rules], zero
+    p_leaves,  # int32 [n_samples, n_leaves]
     first_group, last_group, n_groups, n_slots, n_inputs, n_phases, n_classes, n_samples, n_scores, n_wanted,
-    n_counted, default,
-    STREAMS: tl.constexpr, STREAM_BITS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr, DECISION: tl.constexpr,
+    n_counted, n_indexes, n_leaves, n_answers, n_counters, n_columns, n_sums, covered, default,
+    STREAMS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr, DECISION: tl.constexpr, BY_SAMPLE: tl.constexpr,
+    GROUP_TREES: tl.constexpr,
 ):  # fmt: skip
     i_program = tl.program_id(0).to(tl.int64)
     i_streams, i_words = tl.arange(0, STREAMS), tl.arange(0, BLOCK)
     o_samples = i_words[:, None] * BITS + tl.arange(0, BITS)[None, :]  # [BLOCK, BITS]
     p_rows = p_scratch + i_program * n_slots * BLOCK
-    p_sums += i_program * n_classes * (BLOCK * BITS)
+    p_sums += i_program * n_sums * (BLOCK * BITS)
     p_most += i_program * n_classes * (BLOCK * BITS)
     p_most_rules += i_program * n_classes * (BLOCK * BITS)
+    p_numbers += i_program * (GROUP_TREES * BLOCK * BITS)
     tl.store(p_rows + i_words, tl.zeros([BLOCK], tl.int32))
     tl.store(p_rows + BLOCK + i_words, tl.full([BLOCK], -1, tl.int32))
     for group in range(first_group + tl.program_id(0), last_group, tl.num_programs(0)):
@@ -231,18 +158,19 @@ def evaluate_kernel(
             b_words = tl.load(p_words + o_words, mask=m_read, other=0)
             tl.store(_point_to(p_rows, b_rows, BLOCK), b_words, mask=m_read)
         b_fired = tl.zeros([BLOCK, BITS], tl.int32)
-        b_first = tl.full([BLOCK, BITS], -1, tl.int32)
         if DECISION >= VOTE:
-            for number in range(n_classes):
+            for number in range(n_sums):
                 o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
                 tl.store(p_sums + o_sums, tl.zeros([BLOCK, BITS], tl.float64) + tl.load(p_base + number))
-                if DECISION == VOTE_RULES:
+            if DECISION == VOTE_RULES:
+                for number in range(n_classes):
+                    o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
                     tl.store(p_most + o_sums, tl.full([BLOCK, BITS], -float("inf"), tl.float64))
                     tl.store(p_most_rules + o_sums, tl.full([BLOCK, BITS], -1, tl.int32))
         tl.debug_barrier()
 
         for phase in range(n_phases):
-            p_phase = p_phases + phase * 10
+            p_phase = p_phases + phase * 12
             first, last = tl.load(p_phase), tl.load(p_phase + 1)
             _run_nodes(p_rows, p_lines, first, last, STREAMS, BLOCK, WIDE)
             first, last = tl.load(p_phase + 2), tl.load(p_phase + 3)
@@ -251,42 +179,54 @@ def evaluate_kernel(
             _run_terms(p_rows, p_lines, first, last, 4, STREAMS, BLOCK, WIDE)
             first, last = tl.load(p_phase + 6), tl.load(p_phase + 7)
             _run_terms(p_rows, p_lines, first, last, 6, STREAMS, BLOCK, WIDE)
-            first, last = tl.load(p_phase + 8), tl.load(p_phase + 9)
-            if DECISION == FIRST:
-                for rule in range(first, last, STREAMS * MOST_STEPS):
-                    end = tl.minimum(last, rule + STREAMS * MOST_STEPS)
-                    b_found, b_fires = _find_first(p_rows, p_fires, rule, end, STREAMS, BLOCK, STREAM_BITS)
-                    b_first = tl.where((b_fires & ~b_fired) != 0, b_found, b_first)
-                    b_fired |= b_fires
-            if DECISION >= VOTE:  # noqa: SIM102 (the one is known when it is compiled)
+            if DECISION >= VOTE:
+                first, last = tl.load(p_phase + 8), tl.load(p_phase + 9)
                 if first < last:
                     p_starts = p_vote_starts + phase * tl.cast(n_classes, tl.int64)
-                    b_fired = _add_votes(
+                    b_fired = add_votes(
                         p_rows, p_fires, first, last, p_starts, p_vote_rules, p_vote_weights, p_sums,
                         p_most, p_most_rules, n_classes, b_fired, o_samples, BLOCK, DECISION,
                     )  # fmt: skip
+                first, last = tl.load(p_phase + 10), tl.load(p_phase + 11)
+                if first < last:
+                    p_starts = p_add_starts + tl.load(p_first_groups + phase) * tl.cast(n_classes, tl.int64)
+                    add_trees(
+                        p_rows, first, last, p_indexes, p_planes, p_numbers, p_starts, p_adds, p_weights, p_sums,
+                        n_classes, n_columns, o_samples, BLOCK, BY_SAMPLE, GROUP_TREES,
+                    )  # fmt: skip
+            if n_leaves > 0:
+                for tree in range(tl.load(p_phase + 10), tl.load(p_phase + 11)):
+                    b_codes = tl.load(p_indexes + tree * 6 + 2) + decode(p_rows, p_planes, p_indexes, tree, BLOCK)
+                    o_leaves = i_group * (BLOCK * BITS) + o_samples
+                    m_leaves = o_leaves < n_samples
+                    tl.store(p_leaves + o_leaves * n_leaves + tree, tl.load(p_codes + b_codes), mask=m_leaves)
             tl.debug_barrier()
 
         o_answers = i_group * (BLOCK * BITS) + o_samples
-        if DECISION == FIRST:
-            b_classes = tl.load(p_class_of_rule + b_first, mask=b_fired != 0, other=default)
-            tl.store(p_classes + o_answers, b_classes)
-            tl.store(p_rules + o_answers, b_first)
+        if DECISION == FIRST_ANSWERS:
+            tl.store(p_classes + o_answers, decode_answers(p_rows, p_answers, n_answers, BLOCK))
+        if DECISION == FIRST_RULES:
+            b_number = decode(p_rows, p_planes, p_indexes, n_indexes - 1, BLOCK)
+            tl.store(p_classes + o_answers, tl.load(p_class_of_code + b_number))
+            b_codes = tl.load(p_indexes + (n_indexes - 1) * 6 + 2) + b_number
+            tl.store(p_rules + o_answers, tl.load(p_codes + b_codes))
         if DECISION >= VOTE:
-            b_best = tl.full([BLOCK, BITS], -float("inf"), tl.float64)
-            b_classes = tl.zeros([BLOCK, BITS], tl.int32)
-            for number in range(n_classes):
-                o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
-                b_sums = tl.load(p_sums + o_sums)
-                m_more = b_sums > b_best
-                b_best = tl.where(m_more, b_sums, b_best)
-                b_classes = tl.where(m_more, number, b_classes)
-                if DECISION == VOTE_RULES:
-                    b_first = tl.where(m_more, tl.load(p_most_rules + o_sums), b_first)
-                tl.store(p_scores + o_answers * n_scores + number, b_sums, mask=o_answers < n_samples * (n_scores > 0))
-            tl.store(p_classes + o_answers, tl.where(b_fired != 0, b_classes, default))
+            b_words = tl.load(p_rows + covered * BLOCK + i_words)
+            b_fired |= (b_words[:, None] >> tl.arange(0, BITS)[None, :]) & 1
+            if DECISION == VOTE:
+                add_counts(p_rows, p_counters, p_units, p_planes, n_counters, p_sums, o_samples, BLOCK)
+            m_stored = o_answers < n_samples * (n_scores > 0)
+            b_classes, b_most, b_deciding = find_highest(
+                p_sums, p_most, p_most_rules, p_scores + o_answers * n_scores, m_stored, n_classes, o_samples, BLOCK,
+                DECISION,
+            )  # fmt: skip
             if DECISION == VOTE_RULES:
-                tl.store(p_rules + o_answers, tl.where(b_fired != 0, b_first, -1))
+                b_deciding = find_rules(
+                    p_rows, p_indexes, p_planes, p_codes, p_weights, p_tree_starts, n_indexes, n_classes, n_columns,
+                    b_classes, b_most, b_deciding, BLOCK, BY_SAMPLE,
+                )  # fmt: skip
+                tl.store(p_rules + o_answers, tl.where(b_fired != 0, b_deciding, -1))
+            tl.store(p_classes + o_answers, tl.where(b_fired != 0, b_classes, default))
 
         # The samples that there are: bits past the last are not counted, and zero in what is stored.
         n_bits = tl.minimum(tl.maximum(n_samples - (i_group * BLOCK + i_words) * BITS, 0), BITS).to(tl.int32)

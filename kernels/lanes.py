@@ -40,14 +40,14 @@ def _splat(value: Any, kind: Any) -> Any:
     return ir.Constant(ir.VectorType(kind, LANES), [value] * LANES)
 
 
-def _spread(builder: Any, value: Any, n: int = LANES) -> Any:
+def spread(builder: Any, value: Any, n: int = LANES) -> Any:
     """A scalar in every lane."""
     nothing = ir.Constant(ir.VectorType(value.type, n), ir.Undefined)
     first = builder.insert_element(nothing, value, ir.Constant(_I32, 0))
     return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_I32, n), [0] * n))
 
 
-def _point(context: Any, builder: Any, array_type: Any, array: Any, index: Any, pointee: Any = None) -> Any:
+def point(context: Any, builder: Any, array_type: Any, array: Any, index: Any, pointee: Any = None) -> Any:
     pointer = builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
     return builder.bitcast(pointer, pointee.as_pointer()) if pointee else pointer
 
@@ -78,7 +78,7 @@ def load(_: Any, array: Any, index: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         dtype = signature.args[0].dtype
         stored = ir.VectorType(context.get_data_type(dtype), LANES)
-        raw = builder.load(_point(context, builder, signature.args[0], args[0], args[1], stored))
+        raw = builder.load(point(context, builder, signature.args[0], args[0], args[1], stored))
         raw.align = dtype.bitwidth // 8
         return _widen(builder, raw, dtype)
 
@@ -98,7 +98,7 @@ def gather(_: Any, array: Any, index: Any, step: Any, count: Any) -> Any:
         n = builder.select(builder.icmp_signed("<", count, count.type(LANES)), count, count.type(LANES))
         with cgutils.for_range(builder, n) as loop:  # a loop, as sixteen loads side by side take long to compile
             place = builder.add(index, builder.mul(step, loop.index))
-            value = builder.load(_point(context, builder, signature.args[0], array, place))
+            value = builder.load(point(context, builder, signature.args[0], array, place))
             builder.store(value, builder.gep(first, [loop.index]))
         return _widen(builder, builder.load(kept), dtype)
 
@@ -110,7 +110,7 @@ def store(_: Any, array: Any, index: Any, lanes: Any) -> Any:
     """array[index : index + 16] = lanes"""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store(args[2], _point(context, builder, signature.args[0], args[0], args[1], _FLOATS)).align = 4
+        builder.store(args[2], point(context, builder, signature.args[0], args[0], args[1], _FLOATS)).align = 4
         return context.get_dummy_value()
 
     return types.void(array, types.int64, lanes), generate
@@ -119,7 +119,7 @@ def store(_: Any, array: Any, index: Any, lanes: Any) -> Any:
 @intrinsic
 def fill(_: Any, value: Any) -> Any:
     """The same number in every lane."""
-    return LanesOf(types.float32), lambda context, builder, signature, args: _spread(builder, args[0])
+    return LanesOf(types.float32), lambda context, builder, signature, args: spread(builder, args[0])
 
 
 @intrinsic
@@ -127,8 +127,8 @@ def keep(_: Any, lanes: Any, count: Any, other: Any) -> Any:
     """The first `count` lanes, and `other` in the rest."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        inside = builder.icmp_signed("<", _NUMBERS, _spread(builder, builder.trunc(args[1], _I32)))
-        return builder.select(inside, args[0], _spread(builder, args[2]))
+        inside = builder.icmp_signed("<", _NUMBERS, spread(builder, builder.trunc(args[1], _I32)))
+        return builder.select(inside, args[0], spread(builder, args[2]))
 
     return LanesOf(LanesOf, types.int64, types.float32), generate
 
@@ -144,7 +144,7 @@ def add_term(_: Any, total: Any, x: Any, kept: Any, squared: Any, one: Any) -> A
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         total, x, *masks = args
-        kept, squared, one = (_spread(builder, mask) for mask in masks)
+        kept, squared, one = (spread(builder, mask) for mask in masks)
         a = builder.and_(builder.bitcast(x, _INTS), kept)
         b = builder.bitcast(builder.or_(builder.and_(a, squared), one), _FLOATS)
         kind = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
@@ -199,7 +199,7 @@ def sum_rows(_: Any, array: Any, index: Any) -> Any:
         rows = []
         for i in range(LANES):
             place = builder.add(args[1], ir.Constant(args[1].type, LANES * i))
-            row = builder.load(_point(context, builder, signature.args[0], args[0], place, _FLOATS))
+            row = builder.load(point(context, builder, signature.args[0], args[0], place, _FLOATS))
             row.align = 4
             rows.append(row)
         # Two rows become one that holds the halves of both, added; bit b of a lane then says which of the two
@@ -230,7 +230,7 @@ def transpose(_: Any, source: Any, index: Any, stride: Any, target: Any, to: Any
         rows = []
         for i in range(LANES):
             place = builder.add(index, builder.mul(stride, ir.Constant(stride.type, i)))
-            row = builder.load(_point(context, builder, signature.args[0], source, place, stored))
+            row = builder.load(point(context, builder, signature.args[0], source, place, stored))
             row.align = dtype.bitwidth // 8
             rows.append(row)
         # Rows i and i + 8 interleaved, four times: index bits (row, lane) turn by one place each time
@@ -244,7 +244,7 @@ def transpose(_: Any, source: Any, index: Any, stride: Any, target: Any, to: Any
             ]
         for j in range(LANES):
             place = builder.add(to, builder.mul(to_stride, ir.Constant(to_stride.type, j)))
-            pointer = _point(context, builder, signature.args[3], target, place, stored)
+            pointer = point(context, builder, signature.args[3], target, place, stored)
             builder.store(rows[j], pointer).align = dtype.bitwidth // 8
         return context.get_dummy_value()
 
@@ -260,9 +260,9 @@ def compare_word(_: Any, array: Any, index: Any, constant: Any, operator: Any) -
         array, index, constant, operator = args
         dtype = signature.args[0].dtype
         stored = ir.VectorType(context.get_data_type(dtype), WORD)
-        values = builder.load(_point(context, builder, signature.args[0], array, index, stored))
+        values = builder.load(point(context, builder, signature.args[0], array, index, stored))
         values.align = dtype.bitwidth // 8
-        constants = _spread(builder, constant, WORD)
+        constants = spread(builder, constant, WORD)
         done = builder.append_basic_block("compared")
         choice = builder.switch(operator, done)  # a program has few operators: the branch is foreseen
         with builder.goto_block(done):

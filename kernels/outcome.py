@@ -1,7 +1,7 @@
 """What `evaluate` can be asked for and gives back, and the checks that every engine makes first."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -9,6 +9,14 @@ from torch import Tensor
 from eric_fast.bits import count_words
 from eric_fast.errors import EricError
 from eric_fast.plan import Plan
+
+
+class Pack(Protocol):
+    def __call__(self, first: int, last: int, out: Tensor | None = None) -> Tensor:
+        """The words of samples `first` to `last`, int32 `[n_inputs, count_words(last - first)]`, in `out` if given.
+
+        It may be asked from any thread, and for any samples of which the first is a multiple of 1024.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +31,7 @@ class Request:
         rows: the packed truth of these rows of the plan.
         truths: int64 `[n_truths, n_samples]` on the device of the bits: classes (or -1: unknown, not counted) to count
             against the answers, such as labels and what the model predicts.
+        leaves: which class rule of each of `plan.trees` fires.
     """
 
     classes: bool = True
@@ -31,6 +40,7 @@ class Request:
     counts: bool = False
     rows: range | tuple[int, ...] | None = None
     truths: Tensor | None = None
+    leaves: bool = False
 
     @property
     def decides(self) -> bool:
@@ -47,6 +57,7 @@ class Outcome(NamedTuple):
     counts: int64 `[n_rules]`, in the plan's order of rules.
     rows: int32 `[n_wanted, n_words]`.
     confusion: int64 `[n_truths, n_classes, n_classes + 1]`: samples by true class and by answer, the last for none.
+    leaves: int32 `[n_samples, n_trees]`: the class rule of the leaf that a sample is in, or -1 where no rule has it.
     """
 
     classes: Tensor | None
@@ -55,6 +66,7 @@ class Outcome(NamedTuple):
     counts: Tensor | None
     rows: Tensor | None
     confusion: Tensor | None
+    leaves: Tensor | None
 
 
 def check_request(plan: Plan, words: Tensor, n_samples: int, request: Request) -> None:

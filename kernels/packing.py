@@ -1,5 +1,6 @@
 """What every engine of packing takes and gives: operators, the checks made first, the result."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,24 @@ N_OPERATORS = 16
 
 COLUMN_DTYPES = (torch.float32, torch.float64)
 MAP_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.int8)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparisons:
+    """What columns are compared with, for many tables; see `reference_pack.pack_columns`. Not to be changed.
+
+    Attributes:
+        rows: int64 `[n_atoms]`: the rows that the atoms' words go to, where those belong to more atoms than these.
+    """
+
+    column_of_atom: Tensor | None
+    constants: Tensor
+    operators: Tensor
+    rows: Tensor | None = None
+
+    @property
+    def arrays(self) -> tuple[Tensor | None, Tensor, Tensor]:
+        return self.column_of_atom, self.constants, self.operators
 
 
 class Packed(NamedTuple):
@@ -40,6 +59,16 @@ def check_columns(columns: Tensor, column_of_atom: Tensor | None, constants: Ten
                 wrong = low if low < 0 else high
                 raise EricError(f"an atom compares column {wrong}, but there are columns 0 to {columns.shape[1] - 1}")
     _check_comparisons(columns, constants, operators, n_atoms, columns.dtype, "atom")
+
+
+def check_words(out: Tensor, comparisons: Comparisons, shape: tuple[int, int]) -> Tensor:
+    """`out`, if words of this shape fit it, in the rows that they are for; raises EricError."""
+    n_rows = shape[0]
+    if comparisons.rows is not None:
+        n_rows = int(comparisons.rows.max()) + 1 if shape[0] else 0
+    if out.dtype != torch.int32 or out.ndim != 2 or len(out) < n_rows or out.shape[1] != shape[1]:
+        raise EricError(f"words go to int32 [{n_rows} or more, {shape[1]}], not {describe(out)}")
+    return out
 
 
 def check_maps(maps: Tensor, constants: Tensor, operators: Tensor, norm: str, scale: float | Tensor | None) -> None:

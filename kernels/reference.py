@@ -21,7 +21,7 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
     """
     check_request(plan, words, n_samples, request)
     bits = unpack_words(words, n_samples)  # [n_samples, n_inputs]
-    decisions, truths = [], []
+    decisions, truths, leaves = [], [], []
     counts = torch.zeros(plan.n_rules, dtype=torch.int64, device=words.device)
     for chunk in bits.split(CHUNK_SAMPLES):
         truth = _derive_rows(plan, chunk)
@@ -30,6 +30,7 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
         if request.counts:
             counts += torch.cat([fire_rules(plan, 0, plan.n_kernel_rules, truth), fires], dim=1).sum(dim=0)
         truths.append(truth[:, list(request.rows or ())])
+        leaves.append(find_leaves(plan, fires))
     classes, rules, scores = (torch.cat(parts) for parts in zip(*decisions, strict=True))
     return Outcome(
         classes if request.classes else None,
@@ -38,7 +39,17 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
         counts if request.counts else None,
         pack_bits(torch.cat(truths)) if request.rows is not None else None,
         None if request.truths is None else count_pairs(plan, request.truths, classes),
+        torch.cat(leaves) if request.leaves else None,
     )
+
+
+def find_leaves(plan: Plan, fires: Tensor) -> Tensor:
+    """bool `[n, n_class_rules]` -> int32 `[n, n_trees]`: the class rule of each tree that fires, or -1."""
+    leaves = torch.full((len(fires), len(plan.trees)), -1, dtype=torch.int32, device=fires.device)
+    for tree, (first, last) in enumerate(plan.trees.tolist()):
+        rules = first + fires[:, first:last].to(torch.uint8).argmax(dim=1)
+        leaves[:, tree] = torch.where(fires[:, first:last].any(dim=1), rules, -1)
+    return leaves
 
 
 def count_pairs(plan: Plan, truths: Tensor, classes: Tensor) -> Tensor:

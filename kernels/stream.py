@@ -24,6 +24,7 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request, device
     classes = torch.empty(n_samples, dtype=torch.int32) if asked.classes else None
     rules = torch.empty(n_samples, dtype=torch.int32) if asked.rules else None
     scores = torch.empty(n_samples, plan.n_classes, dtype=torch.float64) if asked.scores else None
+    leaves = torch.empty(n_samples, len(plan.trees), dtype=torch.int32) if asked.leaves else None
     counts = torch.zeros(plan.n_rules, dtype=torch.int64) if asked.counts else None
     rows = torch.empty(n_wanted, words.shape[1], dtype=torch.int32) if asked.rows is not None else None
     lanes = [_Lane(device), _Lane(device)]
@@ -32,7 +33,12 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request, device
         lane.finish()
         samples = slice(first * WORD_BITS, min(last * WORD_BITS, n_samples))
         found = lane.start(plan, words[:, first:last], samples.stop - samples.start, asked)
-        for whole, part in ((classes, found.classes), (rules, found.rules), (scores, found.scores)):
+        for whole, part in (
+            (classes, found.classes),
+            (rules, found.rules),
+            (scores, found.scores),
+            (leaves, found.leaves),
+        ):
             lane.copy(part, None if whole is None else whole[samples])
         lane.copy(found.rows, None if rows is None else rows[:, first:last])
         lane.add(found.counts, counts)
@@ -42,12 +48,13 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request, device
     if request.truths is not None:
         assert classes is not None
         confusion = count_pairs(plan, request.truths, classes)
-    return Outcome(classes if request.classes else None, rules, scores, counts, rows, confusion)
+    return Outcome(classes if request.classes else None, rules, scores, counts, rows, confusion, leaves)
 
 
 def split_words(plan: Plan, n_words: int, request: Request) -> Iterator[tuple[int, int]]:
     """First and last word of each chunk, whole groups of `ROW_WORDS`."""
     bytes_per_sample = 8 + (8 * plan.n_classes if request.scores else 0)
+    bytes_per_sample += 4 * len(plan.trees) if request.leaves else 0
     bytes_per_word = 4 * (plan.n_inputs + len(request.rows or ())) + WORD_BITS * bytes_per_sample
     step = max(1, CHUNK_BYTES // (bytes_per_word * ROW_WORDS)) * ROW_WORDS
     for first in range(0, n_words, step):

@@ -84,6 +84,24 @@ def either(typing_context: Any, left: Any, right: Any) -> Any:
 
 
 @intrinsic
+def differ(typing_context: Any, left: Any, right: Any) -> Any:
+    """left ^ right."""
+    return _VECTOR(_VECTOR, _VECTOR), lambda context, builder, signature, arguments: builder.xor(*arguments)
+
+
+@intrinsic
+def fill(typing_context: Any, word: Any) -> Any:
+    """One word (uint64), sixteen times."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        nothing = ir.Constant(_LLVM_TYPE, ir.Undefined)
+        first = builder.insert_element(nothing, arguments[0], ir.Constant(ir.IntType(32), 0))
+        return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), VECTOR_WORDS), None))
+
+    return _VECTOR(types.uint64), generate
+
+
+@intrinsic
 def count_ones(typing_context: Any, word: Any) -> Any:
     """How many bits of one word (uint64) are set: int64."""
     generate = lambda context, builder, signature, arguments: builder.ctpop(arguments[0])  # noqa: E731
@@ -113,22 +131,3 @@ def prefetch(typing_context: Any, address: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.uint64), generate
-
-
-_EIGHT = ir.VectorType(ir.DoubleType(), 8)
-SUM_COLUMNS = 8  # float64 that `add_eight` takes at a time
-
-
-@intrinsic
-def add_eight(typing_context: Any, target: Any, source: Any) -> Any:
-    """Add eight float64 at an address (uint64) to those at another."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        places = [builder.inttoptr(address, _EIGHT.as_pointer()) for address in arguments]
-        sums, added = (builder.load(place) for place in places)
-        sums.align = added.align = 8
-        stored = builder.store(builder.fadd(sums, added), places[0])
-        stored.align = 8
-        return context.get_dummy_value()
-
-    return types.void(types.uint64, types.uint64), generate

@@ -30,7 +30,7 @@ def ask_everything(plan, n_samples):
     generator = torch.Generator().manual_seed(n_samples)
     truths = torch.randint(-1, max(plan.n_classes, 1), (2, n_samples), generator=generator)
     truths = truths if plan.n_classes else torch.full((2, n_samples), -1)
-    return Request(scores=True, counts=True, rows=range(plan.n_rows), truths=truths)
+    return Request(scores=True, counts=True, rows=range(plan.n_rows), truths=truths, leaves=True)
 
 
 def assert_equal_outcomes(found, expected):
@@ -53,7 +53,7 @@ def check_plan(evaluate, plan, words, n_samples, device="cpu"):
     there = replace(everything, truths=everything.truths.to(device))
     assert_equal_outcomes(evaluate(plan, words.to(device), n_samples, there), expected)
     plain = evaluate(plan, words.to(device), n_samples, Request())
-    assert_equal_outcomes(plain, expected._replace(scores=None, counts=None, rows=None, confusion=None))
+    assert_equal_outcomes(plain, expected._replace(scores=None, counts=None, rows=None, confusion=None, leaves=None))
 
 
 def check_program(evaluate, program, bits, device="cpu"):

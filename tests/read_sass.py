@@ -23,9 +23,16 @@ from triton.compiler import ASTSource
 from eric_fast.kernels import gpu, gpu_code
 from eric_fast.kernels.gpu_run import evaluate_kernel
 
-LONGS = ("p_lines", "p_vote_starts", "p_count_lines", "p_count_starts", "p_counts")
-DOUBLES = ("p_base", "p_vote_weights", "p_sums", "p_most", "p_scores")
-DECISIONS = ("no decision", "first", "vote", "vote with rules")
+LONGS = (
+    *("p_lines", "p_vote_starts", "p_count_lines", "p_count_starts", "p_counts"),
+    *("p_add_starts", "p_adds", "p_tree_starts"),
+)
+DOUBLES = ("p_base", "p_vote_weights", "p_weights", "p_units", "p_sums", "p_most", "p_scores")
+DECISIONS = ("no decision", "first, answers", "first, rules", "vote", "vote with rules")
+VARIANTS = [  # decision, whether sums lie by sample, whether fields are wide
+    *((decision, False, is_wide) for decision in range(5) for is_wide in (False, True)),
+    *((decision, True, False) for decision in (3, 4)),
+]
 # Loads of a row for each store of one in a loop -> what the loop runs; what a step of it runs for a stream
 LOOPS = {2: ("terms by 2", 2), 3: ("nodes", 1), 4: ("terms by 4", 4), 6: ("terms by 6", 6)}
 
@@ -45,8 +52,8 @@ class Reading:
     loops: dict[str, dict[str, float]]
 
 
-def read_variant(decision: int, *, is_wide: bool) -> Reading:
-    constants = gpu.pick_constants(gpu_code.N_STREAMS, is_wide=is_wide, decision=decision)
+def read_variant(decision: int, *, by_sample: bool, is_wide: bool) -> Reading:
+    constants = gpu.pick_constants(gpu_code.N_STREAMS, is_wide=is_wide, decision=decision, by_sample=by_sample)
     options = {"num_warps": constants.pop("num_warps")}
     signature, attributes, fixed = {}, {}, {}
     for i, name in enumerate(evaluate_kernel.arg_names):
@@ -68,7 +75,7 @@ def read_variant(decision: int, *, is_wide: bool) -> Reading:
     resources = {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
     instructions, loops = read_sass(text)
     local = resources["STACK"] + resources["LOCAL"] + instructions["LDL"] + instructions["STL"]
-    name = f"{DECISIONS[decision]}{', wide' if is_wide else ''}"
+    name = f"{DECISIONS[decision]}{', by sample' if by_sample else ''}{', wide' if is_wide else ''}"
     return Reading(name, resources["REG"], local, compiled.asm["ttgir"], instructions, loops)
 
 
@@ -114,7 +121,7 @@ def name_instruction(code):
 
 
 def read_all():
-    return [read_variant(decision, is_wide=is_wide) for decision in range(4) for is_wide in (False, True)]
+    return [read_variant(decision, by_sample=by_sample, is_wide=is_wide) for decision, by_sample, is_wide in VARIANTS]
 
 
 def main():

@@ -16,6 +16,7 @@ from eric_fast.bits import WORD_BITS, count_words, pack_bits
 from eric_fast.compile import compile_program
 from eric_fast.kernels import Request, gpu, gpu_code, reference, stream
 from eric_fast.kernels.gpu_lower import FLAG, lower_steps
+from eric_fast.kernels.needs import Needs, list_reads
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.quantiser import InputAtom, Quantiser
 from tests.engines import (
@@ -28,10 +29,12 @@ from tests.engines import (
     make_plan,
     needs_triton,
 )
+from tests.make_forests import make_forest_program
 from tests.make_programs import count_inputs, make_bits, programs_with_bits
 from tests.make_rules import draw_bodies, make_shared_program
 
 FEW_STREAMS = 8
+EVERYTHING = Needs(rows=True, decides=True, rules=True, leaves=True)
 SIZES = (0, 1, 31, 32, 33, 63, 1000, 1025, 2049)
 pytestmark = needs_triton
 
@@ -108,6 +111,13 @@ def test_rules_that_share(seed):
     check(program, draw_bits(seed, program, SIZES[seed % len(SIZES)]))
 
 
+@pytest.mark.usefixtures("few_streams", "poisoned")
+@pytest.mark.parametrize("seed", [3, 5, 7, 11, 16])
+def test_forests(seed):
+    program = make_forest_program(seed)
+    check(program, draw_bits(seed, program, (33, 1030)[seed % 2]))
+
+
 @pytest.mark.parametrize("seed", [10])
 def test_all_streams(seed):
     program = make_shared_program(seed)
@@ -120,7 +130,7 @@ def test_rows_past_what_16_bits_can_number(monkeypatch):
     for seed in (1, 4):
         program = make_shared_program(seed)
         plan = compile_program(program)
-        assert gpu_code.lower_plan(plan, torch.device("cpu"), keep_rows=True, counts=True, decides=True).is_wide
+        assert gpu_code.lower_plan(plan, torch.device("cpu"), EVERYTHING, counts=True).is_wide
         check(program, draw_bits(seed, program, 63))
 
 
@@ -128,7 +138,7 @@ def test_rows_past_what_16_bits_can_number(monkeypatch):
 def test_terms_of_one_head_are_shared_by_streams():
     program = make_flat_program(0, 300)
     plan = compile_program(program)
-    code = gpu_code.lower_plan(plan, torch.device("cpu"), keep_rows=True, counts=False, decides=True)
+    code = gpu_code.lower_plan(plan, torch.device("cpu"), EVERYTHING, counts=False)
     phases = code.phases
     assert all(bool((phases[:, column + 1] > phases[:, column]).any()) for column in (0, 2, 4, 6))
     terms = [number for number, phase in enumerate(phases.tolist()) if phase[7] > phase[6]]
@@ -138,8 +148,8 @@ def test_terms_of_one_head_are_shared_by_streams():
 
 @pytest.mark.usefixtures("few_streams")
 @pytest.mark.parametrize("decision", ["first", "vote"])
-def test_more_class_rules_than_are_decided_at_once(decision):
-    n = FEW_STREAMS * 32 + 50
+def test_many_class_rules(decision):
+    n = 300
     program = make_flat_program(5, 0, n_inputs=6, n_heads=0, n_class_rules=n, decision=decision)
     check(program, draw_bits(5, program, 63))
 
@@ -197,13 +207,19 @@ def test_streams_use_only_rows_that_are_written(seed):
     """Of a phase, what a stream reads was written in earlier phases or before by itself; no other stream writes it."""
     plan = compile_program(make_shared_program(seed))
     steps = plan.steps
-    arrays = (steps.nodes, steps.terms, steps.segments, steps.batches, steps.sections, steps.values, steps.fires)
-    arrays = [array.numpy() for array in arrays]
+    arrays = [array.numpy() for array in (steps.nodes, steps.terms, steps.segments, steps.batches, steps.sections)]
     for keep_rows in (False, True):
-        n_slots, lines, phases, inputs, rows, fires = lower_steps(plan.n_inputs, FEW_STREAMS, keep_rows, True, *arrays)
+        needed, when = list_reads(plan, replace(EVERYTHING, rows=keep_rows))
+        n_slots, lines, phases, slots = lower_steps(plan.n_inputs, FEW_STREAMS, *arrays, needed, when)
+        section_of_phase = [
+            next((s for s, section in enumerate(steps.sections.tolist()) if phase[8:] == section[4:]), None)
+            if phase[8] < phase[9] or phase[10] < phase[11]
+            else None
+            for phase in phases.tolist()
+        ]
         lines = np.stack([lines & ~FLAG, lines < 0], axis=-1)  # [n_lines, n_streams, 4, 2]
-        written = {0, 1, *inputs.tolist()}
-        for phase in phases.tolist():
+        written = {0, 1, *slots[: plan.n_inputs].tolist()} - {-1}
+        for phase, section in zip(phases.tolist(), section_of_phase, strict=True):
             stores = {}  # slot -> the stream that stores it in this phase
             reads = set()  # of a slot by a stream that didn't store it before
             for kind in range(4):
@@ -221,10 +237,9 @@ def test_streams_use_only_rows_that_are_written(seed):
                 assert stores.get(slot, i) == i, "written by another stream"
             assert len({0, 1} & set(stores)) == 0
             written |= set(stores)
-            assert set(fires[phase[8] : phase[9]].tolist()) <= written
+            assert set(slots[needed[when == section]].tolist()) <= written
         assert max(written) < n_slots
-        if keep_rows:
-            assert {slot if slot >= 0 else ~slot for slot in rows.tolist()} <= written
+        assert set(slots[needed].tolist()) <= written
 
 
 def test_offsets_past_31_bits(tmp_path):
@@ -249,11 +264,13 @@ def test_offsets_past_31_bits(tmp_path):
         classes, rules = (make_tensor(name, n_words * WORD_BITS) for name in ("classes", "rules"))
     bits = torch.rand(2048 - 7, n_rows, generator=torch.Generator().manual_seed(0)) < 0.3
     words[:, -64:] = pack_bits(bits).to(DEVICE)
-    code = gpu_code.lower_plan(plan, torch.device(DEVICE), keep_rows=True, counts=False, decides=True)
+    needs = Needs(rows=True, decides=True, rules=True, leaves=False)
+    code = gpu_code.lower_plan(plan, torch.device(DEVICE), needs, counts=False)
     wanted = torch.arange(n_rows, dtype=torch.int32, device=DEVICE)
-    empty = torch.empty(0, dtype=torch.float64, device=DEVICE), torch.empty(0, dtype=torch.int64, device=DEVICE)
-    outputs = (classes, rules, empty[0], wanted, truth, empty[1])
-    gpu.launch(plan, code, words, n_words * WORD_BITS - 7, range(n_groups - 2, n_groups), outputs, 1)
+    scores, counts = (torch.empty(0, dtype=dtype, device=DEVICE) for dtype in (torch.float64, torch.int64))
+    outputs = gpu.Outputs(classes, rules, scores, wanted, truth, counts, counts.int())
+    groups = range(n_groups - 2, n_groups)
+    gpu.launch(plan, code, words, n_words * WORD_BITS - 7, groups, outputs, gpu.pick_decision(plan, needs))
     expected = reference.evaluate(plan, pack_bits(bits), len(bits), Request(rows=range(n_rows)))
     assert torch.equal(rules[-2048:-7].cpu(), expected.rules)
     assert torch.equal(classes[-2048:-7].cpu(), expected.classes)
@@ -312,6 +329,13 @@ def test_kernels_on_many_samples(decision):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("seed", range(40))
+def test_kernels_on_forests(seed):
+    program = make_forest_program(seed)
+    check(program, draw_bits(seed, program, 100_000))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("seed", range(40))
 def test_kernels_on_rules_that_share(seed):
     program = make_shared_program(seed)
     check(program, draw_bits(seed, program, 100_000))
@@ -349,8 +373,9 @@ def test_the_kernel_compiles_for_hopper_as_meant():
 READ = """
 import re
 from tests.read_sass import read_variant
-for decision, is_wide in ((0, False), (1, False), (2, False), (3, False), (1, True)):
-    reading = read_variant(decision, is_wide=is_wide)
+variants = [(decision, False, False) for decision in range(5)]
+for decision, by_sample, is_wide in (*variants, (3, True, False), (4, True, False), (1, False, True)):
+    reading = read_variant(decision, by_sample=by_sample, is_wide=is_wide)
     assert reading.local == 0 and reading.registers <= 64, reading
     # (instructions, LOP3, loads of a row) of a step: a node is two loads and one where it starts
     limits = {"nodes": (52, 24, 3), "terms by 2": (50, 20, 2), "terms by 4": (76, 28, 4), "terms by 6": (96, 36, 6)}

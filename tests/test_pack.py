@@ -17,7 +17,17 @@ from hypothesis import strategies as st
 from eric_fast import kernels
 from eric_fast.bits import count_words, mask_tail, unpack_words
 from eric_fast.errors import EricError, SettingError
-from eric_fast.kernels import cpu_columns, cpu_maps, gpu_columns, gpu_maps, packing, reference_pack, threads
+from eric_fast.kernels import (
+    cpu_columns,
+    cpu_maps,
+    cpu_ranks,
+    gpu_columns,
+    gpu_maps,
+    packing,
+    ranks,
+    reference_pack,
+    threads,
+)
 from eric_fast.quantiser import NORMS
 from tests.engines import DEVICE, POISON, needs_triton
 
@@ -359,6 +369,88 @@ def columns_with_atoms(draw):
 @given(columns_with_atoms())
 def test_cpu_packs_columns_as_the_reference(case):
     assert torch.equal(cpu_columns.pack_columns(*case), reference_pack.pack_columns(*case))
+
+
+def make_ranked_case(n, n_atoms, dtype, layout, seed, *, operators=None):
+    """Three columns whose values are often a constant or its neighbour, and a fourth that nothing compares."""
+    rng = np.random.default_rng(seed)
+    kind = {torch.float32: np.float32, torch.float64: np.float64}[dtype]
+    constants = np.round(rng.normal(size=n_atoms), 3).astype(kind)
+    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, np.finfo(kind).max, 1e-45, -1e-45], kind)
+    constants[rng.integers(0, n_atoms, n_atoms // 20)] = rng.choice(special, n_atoms // 20)
+    with np.errstate(over="ignore", under="ignore"):
+        near = np.concatenate([np.nextafter(constants, kind(side)) for side in (-np.inf, np.inf)])
+    columns = torch.from_numpy(rng.choice(np.concatenate([constants, near, special]), (n, 4)).astype(kind))
+    if layout == "columns":
+        columns = columns.T.contiguous().T
+    elif layout == "sliced":
+        columns = columns.repeat_interleave(2, dim=1)[:, ::2]
+    if operators is None:
+        operators = rng.integers(0, packing.N_OPERATORS, n_atoms)
+    column_of_atom = torch.from_numpy(rng.integers(0, 3, n_atoms))
+    operators = torch.as_tensor(operators).to(torch.int8)
+    return columns, column_of_atom, torch.from_numpy(constants), operators
+
+
+@hypothesis_settings(max_examples=60)
+@given(
+    st.sampled_from((*SIZES, 1023, 1024, 1025, 2500)),
+    st.sampled_from((60, 90, 200, 1500)),
+    st.sampled_from(packing.COLUMN_DTYPES),
+    st.sampled_from(("rows", "columns", "sliced")),
+    st.integers(0, 10**6),
+)
+def test_cpu_ranks_columns_of_many_constants_as_the_reference(n, n_atoms, dtype, layout, seed):
+    case = make_ranked_case(n, n_atoms, dtype, layout, seed)
+    assert torch.equal(cpu_columns.pack_columns(*case), reference_pack.pack_columns(*case))
+
+
+@pytest.mark.parametrize("n_keys", [23, 24, 31, 32, 33, 511, 512, 513, 992, 1022, 1023, 1024, 2047])
+@pytest.mark.parametrize("dtype", packing.COLUMN_DTYPES)
+def test_ranks_at_the_ends_of_groups_and_segments(n_keys, dtype, monkeypatch):
+    """Values on, between and beyond all keys, for each number of keys that fills groups or segments."""
+    ranked = []
+    monkeypatch.setattr(cpu_columns, "pack_ranks", lambda *given: ranked.append(1) or cpu_ranks.pack_ranks(*given))
+    constants = torch.arange(n_keys, dtype=dtype)
+    columns = torch.arange(-1, n_keys + 1, 0.5, dtype=dtype)[:, None]
+    column_of_atom = torch.zeros(n_keys, dtype=torch.int64)
+    for operator in (kernels.LESS_EQUAL, kernels.GREATER, kernels.LESS, kernels.GREATER_EQUAL + kernels.MISSING):
+        case = (columns, column_of_atom, constants, torch.full((n_keys,), operator, dtype=torch.int8))
+        assert torch.equal(cpu_columns.pack_columns(*case), reference_pack.pack_columns(*case))
+    assert bool(ranked) == (n_keys >= ranks.FEWEST_KEYS)
+
+
+def test_comparisons_are_lowered_once_for_each_kind_of_table(monkeypatch):
+    lowered = []
+    plain = cpu_columns._lower
+    monkeypatch.setattr(cpu_columns, "_lower", lambda *given: lowered.append(1) or plain(*given))
+    columns, *comparisons = make_ranked_case(100, 90, torch.float32, "rows", 0)
+    kept = kernels.Comparisons(*comparisons)
+    for table in (columns, columns[:7], columns.T.contiguous().T):
+        expected = reference_pack.pack_columns(table, *comparisons)
+        assert torch.equal(kernels.pack_comparisons(table, kept), expected)
+        assert torch.equal(kernels.pack_comparisons(table, kept, engine="reference"), expected)
+    assert len(lowered) == 1
+    with pytest.raises(EricError, match="float32"):
+        kernels.pack_comparisons(columns.double(), kept)
+    with pytest.raises(EricError, match="an atom compares column 2"):
+        kernels.pack_comparisons(columns[:, :2], kept)
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_words_go_to_the_rows_meant(engine):
+    columns, *comparisons = make_ranked_case(100, 90, torch.float32, "rows", 0)
+    rows = torch.randperm(200, generator=torch.Generator().manual_seed(0))[:90]
+    out = torch.full((200, count_words(100)), POISON, dtype=torch.int32)
+    kept = kernels.Comparisons(*comparisons, rows)
+    assert kernels.pack_comparisons(columns, kept, out=out, engine=engine) is out
+    assert torch.equal(out[rows], reference_pack.pack_columns(columns, *comparisons))
+    others = torch.ones(200, dtype=torch.bool)
+    others[rows] = False
+    assert bool((out[others] == POISON).all())
+    for wrong in (out[: int(rows.max())], out[:, :-1], out.long()):
+        with pytest.raises(EricError, match=r"words go to int32 \[\d+ or more, 32\], not"):
+            kernels.pack_comparisons(columns, kept, out=wrong, engine=engine)
 
 
 @needs_triton

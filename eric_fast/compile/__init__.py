@@ -19,7 +19,8 @@ def compile_program(program: Program, start: str | None = None) -> Plan:
     Raises:
         ProgramError: no such layer, or a rule that mentions a kernel below it.
     """
-    from eric_fast.compile.share import share_work  # Numba loads when it is needed
+    from eric_fast.compile.counters import Decision  # Numba loads when it is needed
+    from eric_fast.compile.share import share_work
 
     given = program.quantiser.rows_of_layer[program.layer_to_start(start)] if program.layers else range(0)
     strata = [[atom for atom in atoms if atom >= given.stop] for atoms in sort_topologically(program)]
@@ -28,22 +29,32 @@ def compile_program(program: Program, start: str | None = None) -> Plan:
     class_rules = program.class_arrays
 
     atoms = list(dict.fromkeys([*given, *chain.from_iterable(strata), *range(given.stop, len(program.atoms))]))
-    row_of_atom = np.full(len(program.atoms), -1, np.int64)
+    row_of_atom = np.full(len(program.atoms), -1, np.int32)
     row_of_atom[atoms] = np.arange(len(atoms))
     offsets = count_offsets([len(rule.body) for rule in kernel_rules_in_order])
     bodies = np.fromiter(chain.from_iterable(rule.body for rule in kernel_rules_in_order), np.int32, int(offsets[-1]))
     offsets = np.concatenate([offsets, offsets[-1] + class_rules.offsets[1:]])
     bodies = np.concatenate([bodies, class_rules.literals])
-    rows = row_of_atom[np.where(bodies >= 0, bodies, ~bodies)]
-    if (rows < 0).any():
+    signs = bodies >> 31  # of a literal: xor with it gives the atom, and back
+    literals = row_of_atom[bodies ^ signs]
+    if (literals < 0).any():
         program.start_at(start)  # names the rule that mentions a kernel below
     head_rows = row_of_atom[[rule.head for rule in kernel_rules_in_order]]
     heads = np.concatenate([head_rows, class_rules.heads.astype(np.int64)])
     negated = np.zeros(len(atoms), np.bool_)
     negated[row_of_atom[[atom for atom in program.negated if atom >= given.stop]]] = True
 
-    literals = np.where(bodies >= 0, rows, ~rows).astype(np.int32)
+    literals ^= signs
     stratum_offsets = count_offsets([len(rules) for rules in kernel_rules])
+    decision = Decision(
+        votes=program.has_sums,
+        n_classes=len(program.classes),
+        default=-1 if program.default is None else program.default,
+        base=np.array(program.base or [0.0] * len(program.classes), np.float64),
+        vote_offsets=class_rules.vote_offsets,
+        vote_classes=class_rules.vote_classes,
+        vote_weights=class_rules.vote_weights,
+    )
     return Plan(
         n_inputs=len(given),
         n_rows=len(atoms),
@@ -53,12 +64,12 @@ def compile_program(program: Program, start: str | None = None) -> Plan:
         heads=torch.from_numpy(heads.astype(np.int32)),
         strata=torch.from_numpy(stratum_offsets),
         negated=torch.from_numpy(negated),
-        n_classes=len(program.classes),
-        votes=program.has_sums,
-        default=-1 if program.default is None else program.default,
-        base=torch.tensor(program.base or [0.0] * len(program.classes), dtype=torch.float64),
-        vote_offsets=torch.tensor(class_rules.vote_offsets),
-        vote_classes=torch.tensor(class_rules.vote_classes),
-        vote_weights=torch.tensor(class_rules.vote_weights),
-        steps=share_work(len(given), literals, offsets, heads, stratum_offsets, negated),
+        n_classes=decision.n_classes,
+        votes=decision.votes,
+        default=decision.default,
+        base=torch.from_numpy(decision.base),
+        vote_offsets=torch.tensor(decision.vote_offsets),
+        vote_classes=torch.tensor(decision.vote_classes),
+        vote_weights=torch.tensor(decision.vote_weights),
+        steps=share_work(len(given), literals, offsets, heads, stratum_offsets, negated, decision),
     )

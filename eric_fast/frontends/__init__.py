@@ -16,7 +16,10 @@ from eric_fast.frontends.model import RuleModel
 __all__ = ["RuleModel", "from_asp", "load"]
 
 # In this order: text that others may take for theirs comes last.
-SOURCES: tuple[str, ...] = ("scikit_learn", "program_text", "asp")
+SOURCES: tuple[str, ...] = (
+    *("scikit_learn", "xgboost", "lightgbm", "catboost", "onnx", "treelite"),
+    *("program_text", "asp"),
+)
 
 
 def load(source: Any) -> RuleModel:

@@ -6,12 +6,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from eric_fast.errors import ProgramError
-from eric_fast.program import ClassRules, Program
-from eric_fast.quantiser import Column, Quantiser, TableAtom
+from eric_fast.program import ClassRules, Program, Rule
+from eric_fast.quantiser import TABLE_OPERATORS, Column, Quantiser, TableAtom, TableAtoms
 from eric_fast.rules import count_offsets
 
 
@@ -27,16 +26,20 @@ class Forest:
         yes, no: int64 `[n_nodes]`: where a sample goes on, -1 at a leaf.
         values: float64 `[n_nodes, n_outputs]`: what a leaf adds; `[n_nodes, 1]` where each tree has one output.
         outputs: int32 `[n_trees]`: the one output of each tree; None where a leaf adds to all of them.
+        derived: names of further atoms, which compare nothing; `tests` may hold them, too.
+        rules: where those are true; see `Program.kernel_rules`.
     """
 
     columns: tuple[Column, ...]
-    atoms: tuple[TableAtom, ...]
+    atoms: tuple[TableAtom, ...] | TableAtoms
     roots: NDArray[np.int64]
     tests: NDArray[np.int32]
     yes: NDArray[np.int64]
     no: NDArray[np.int64]
     values: NDArray[np.float64]
     outputs: NDArray[np.int32] | None = None
+    derived: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
 
     @cached_property
     def leaves(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -45,7 +48,9 @@ class Forest:
         Raises:
             ProgramError: nodes that don't make trees.
         """
-        leaves, lengths = _count_leaves(self.roots, self.yes, self.no)
+        from eric_fast.frontends.paths import count_leaves  # Numba loads when it is needed
+
+        leaves, lengths = count_leaves(self.roots, self.yes, self.no)
         if len(leaves) == 0 and len(self.roots):
             raise ProgramError("the nodes are not trees: one is its own ancestor, or the child of two")
         return leaves, lengths
@@ -61,28 +66,35 @@ def list_comparisons(
     operators: Sequence[str] | str,
     constants: NDArray[Any],
     missing: NDArray[np.bool_] | bool = False,
-) -> tuple[tuple[TableAtom, ...], NDArray[np.int32]]:
+) -> tuple[TableAtoms, NDArray[np.int32]]:
     """Many comparisons with numbers, each once and sorted by column and constant, and which one each test is.
 
     Args:
         column_of_test: integers `[n_tests]`.
-        operators: one for all, or one for each.
+        operators: of `TABLE_OPERATORS` but `in`; one for all, or one for each.
         constants: float `[n_tests]`, which the column's kind must hold exactly.
         missing: the truth where the value is missing.
     """
+    n_tests = len(column_of_test)
     names, codes = np.unique(np.atleast_1d(np.asarray(operators, str)), return_inverse=True)
-    table = np.empty(
-        len(column_of_test), [("column", np.int64), ("constant", np.float64), ("op", np.int64), ("missing", np.bool_)]
-    )
-    table["column"], table["constant"], table["op"] = column_of_test, constants, codes
-    table["constant"] += 0.0  # -0.0 compares as 0.0 does
-    table["missing"] = missing
-    unique, atom_of_test = np.unique(table, return_inverse=True)
-    atoms = tuple(
-        TableAtom(column, columns[column].name, str(names[op]), constant, on_missing)
-        for column, constant, op, on_missing in unique.tolist()
-    )
-    return atoms, atom_of_test.astype(np.int32).reshape(-1)
+    places = np.array([TABLE_OPERATORS.index(name) for name in names.tolist()], np.int8)
+    test_constants = np.asarray(constants, np.float64) + 0.0  # -0.0 compares as 0.0 does
+    test_columns = np.asarray(column_of_test, np.int32)
+    test_operators = np.broadcast_to(places[codes], n_tests)
+    test_missing = np.broadcast_to(np.asarray(missing, np.bool_), n_tests)
+    keys = (test_missing, test_operators, test_constants, test_columns)
+    order = np.lexsort(keys)
+    is_new = np.ones(n_tests, np.bool_)
+    is_new[1:] = False
+    for key in keys:
+        in_order = key[order]
+        is_new[1:] |= in_order[1:] != in_order[:-1]
+    atom_of_test = np.empty(n_tests, np.int32)
+    atom_of_test[order] = np.cumsum(is_new, dtype=np.int32) - 1
+    first = order[is_new]
+    features = tuple(column.name for column in columns)
+    atoms = TableAtoms(features, test_columns[first], test_operators[first], test_constants[first], test_missing[first])
+    return atoms, atom_of_test
 
 
 def make_program(
@@ -102,6 +114,8 @@ def make_program(
         quantiser=Quantiser(forest.atoms, columns=forest.columns),
         classes=tuple(classes),
         class_rules=list_leaves(forest),
+        kernel_rules=forest.rules,
+        derived=forest.derived,
         decision=decision,
         base=tuple(base),
         settings=tuple(settings),
@@ -114,9 +128,11 @@ def list_leaves(forest: Forest) -> ClassRules:
     Raises:
         ProgramError: nodes that don't make trees.
     """
+    from eric_fast.frontends.paths import write_paths  # Numba loads when it is needed
+
     leaves, lengths = forest.leaves
     offsets = count_offsets(lengths)
-    literals = _write_paths(forest.roots, forest.tests, forest.yes, forest.no, offsets)
+    literals = write_paths(forest.roots, forest.tests, forest.yes, forest.no, offsets)
     values = forest.values[leaves]
     votes = _spread_values(values) if forest.outputs is None else _assign_values(values, forest, leaves)
     unknown = np.full(len(leaves), -1, np.int32)
@@ -148,59 +164,3 @@ def _spread_values(values: NDArray[np.float64]) -> Votes:
     classes[place] = class_of_other
     weights[place] = values.reshape(-1)[others]
     return offsets, classes, weights
-
-
-@njit(nogil=True, cache=True)
-def _count_leaves(roots: Any, yes: Any, no: Any) -> Any:
-    """The leaves, tree by tree from `yes` to `no`, and the length of each one's path; none if these are no trees."""
-    n_nodes = len(yes)
-    seen = np.zeros(n_nodes, np.bool_)
-    leaves, lengths = np.empty(n_nodes, np.int64), np.empty(n_nodes, np.int64)
-    n_leaves = 0
-    stack, depths = np.empty(n_nodes + 1, np.int64), np.empty(n_nodes + 1, np.int64)
-    for root in roots:
-        n_stack = 1
-        stack[0], depths[0] = root, 0
-        while n_stack:
-            n_stack -= 1
-            node, depth = stack[n_stack], depths[n_stack]
-            if node < 0 or node >= n_nodes or seen[node] or (yes[node] < 0) != (no[node] < 0):
-                return leaves[:0].copy(), lengths[:0].copy()
-            seen[node] = True
-            if yes[node] < 0:
-                leaves[n_leaves], lengths[n_leaves] = node, depth
-                n_leaves += 1
-                continue
-            stack[n_stack], depths[n_stack] = no[node], depth + 1
-            stack[n_stack + 1], depths[n_stack + 1] = yes[node], depth + 1
-            n_stack += 2
-    return leaves[:n_leaves].copy(), lengths[:n_leaves].copy()
-
-
-@njit(nogil=True, cache=True)
-def _write_paths(roots: Any, tests: Any, yes: Any, no: Any, offsets: Any) -> Any:
-    literals = np.empty(offsets[-1], np.int32)
-    most = 1
-    for i in range(len(offsets) - 1):
-        most = max(most, offsets[i + 1] - offsets[i] + 1)
-    path = np.empty(most, np.int32)
-    stack, depths = np.empty(most + 1, np.int64), np.empty(most + 1, np.int64)
-    arrivals = np.empty(most + 1, np.int32)  # the literal that leads to a node
-    n_done = 0
-    for root in roots:
-        n_stack = 1
-        stack[0], depths[0], arrivals[0] = root, 0, 0
-        while n_stack:
-            n_stack -= 1
-            node, depth = stack[n_stack], depths[n_stack]
-            if depth:
-                path[depth - 1] = arrivals[n_stack]
-            if yes[node] < 0:
-                for i in range(depth):
-                    literals[n_done + i] = path[i]
-                n_done += depth
-                continue
-            stack[n_stack], depths[n_stack], arrivals[n_stack] = no[node], depth + 1, ~tests[node]
-            stack[n_stack + 1], depths[n_stack + 1], arrivals[n_stack + 1] = yes[node], depth + 1, tests[node]
-            n_stack += 2
-    return literals

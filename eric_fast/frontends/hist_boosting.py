@@ -19,6 +19,7 @@ LINK_OF_LOSS = {
     "poisson": "exp",
     "gamma": "exp",
 }
+LARGEST_EXACT = 2**53  # from there on two integers may be one float64
 
 
 def load_source(source: Any, columns: Sequence[Column], name: str) -> RuleModel:
@@ -112,8 +113,14 @@ def _find_features(source: Any) -> tuple[NDArray[np.int64], dict[int, list[Any]]
 def _read_categories(column: int, found: NDArray[Any]) -> list[Any]:
     """Texts, or floats; without the missing ones, which are last."""
     values = [value for value in found.tolist() if value is not None and value == value]
+    if found.dtype.kind not in "OUTbiuf":
+        raise ModelError(f"the categories of feature {column} are {found.dtype}, neither texts nor numbers")
     if all(isinstance(value, str) for value in values):
         return values
     if all(isinstance(value, int | float) for value in values):
+        if any(abs(value) > LARGEST_EXACT for value in values if isinstance(value, int)):
+            raise ModelError(
+                f"the categories of feature {column} are integers past 2^53; make them texts and fit again"
+            )
         return [float(value) for value in values]
-    raise ModelError(f"the categories of feature {column} are neither all texts nor all numbers: {values[:5]}")
+    raise ModelError(f"the categories of feature {column} are neither all texts nor all numbers, as {values[:3]}")

@@ -1,7 +1,7 @@
 """`RuleModel`: a program behind the interface of the model that it came from."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils.metaestimators import available_if
+from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
 from eric_fast import kernels
 from eric_fast.bits import unpack_words
@@ -22,25 +22,9 @@ from eric_fast.frontends.values import VALUES, check_values
 from eric_fast.plan import Plan
 from eric_fast.predictions import NO_RULE
 from eric_fast.program import Program, has_integer_weights
-from eric_fast.tables import TablePacker
+from eric_fast.tables import TablePacker, as_table
 
-
-def _adds_scores(model: "RuleModel") -> bool:
-    if not (model.program.has_sums and model.rule.scores and model.program.decision == "vote"):
-        raise AttributeError(f"{model.source} has no decision function")
-    return True
-
-
-def _has_probabilities(model: "RuleModel") -> bool:
-    if not (model.program.decision == "vote" and model.rule.probabilities):
-        raise AttributeError(f"{model.source} gives no probabilities of classes")
-    return True
-
-
-def _has_leaves(model: "RuleModel") -> bool:
-    if model.leaves is None:
-        raise AttributeError(f"the leaves of {model.source} have no numbers; those of a model from its own object do")
-    return True
+Ask = Callable[[Any], NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,31 +179,31 @@ class RuleModel:
         quotients = outcome.scores / outcome.scores.new_full((1,), self.divisor)
         return cast(NDArray[np.int32], quotients.argmax(dim=1).int().where(outcome.classes >= 0, -1).cpu().numpy())
 
-    @available_if(_adds_scores)
-    def decision_function(self, data: Any) -> NDArray[np.float64]:
+    @property
+    def decision_function(self) -> Ask:
         """Scores before the link, float64 `[n_rows, n_classes]`; `[n_rows]` where one tells two classes apart."""
-        scores = self._add_up(data)
-        return scores[:, 0] if self._is_margin else scores
+        if not (self.program.decision == "vote" and self.rule.scores):
+            raise AttributeError(f"{self.source} has no decision function")
+        return self._decide
 
-    @available_if(_has_probabilities)
-    def predict_proba(self, data: Any) -> NDArray[np.float64]:
+    @property
+    def predict_proba(self) -> Ask:
         """Probabilities of classes, float64 `[n_rows, n_classes]`."""
-        answers = self._apply_link(self._add_up(data))
-        return np.concatenate([1 - answers, answers], axis=1) if self._is_margin else answers
+        self._check_probabilities()
+        return self._find_probabilities
 
-    @available_if(_has_probabilities)
-    def predict_log_proba(self, data: Any) -> NDArray[np.float64]:
+    @property
+    def predict_log_proba(self) -> Ask:
         """Logarithms of `predict_proba`; -inf for 0."""
-        with np.errstate(divide="ignore"):
-            return cast(NDArray[np.float64], np.log(self.predict_proba(data)))
+        self._check_probabilities()
+        return self._find_logarithms
 
-    @available_if(_has_leaves)
-    def apply(self, data: Any) -> NDArray[Any]:
+    @property
+    def apply(self) -> Ask:
         """Which leaf each row ends up in, of each tree: the source's own numbers, shape and dtype."""
-        assert self.leaves is not None
-        outcome = self._evaluate_plan(self.leaf_plan, data, scores=True)
-        assert outcome.scores is not None
-        return self.leaves.arrange(outcome.scores.cpu().numpy())
+        if self.leaves is None:
+            raise AttributeError(f"{self.source} has no numbers of leaves; only a model made of the object itself has")
+        return self._find_leaves
 
     @cached_property
     def leaf_plan(self) -> Plan:
@@ -232,20 +216,48 @@ class RuleModel:
         measure = r2_score if self.program.decision == "sum" else accuracy_score
         return float(measure(truth, self.predict(data), sample_weight=sample_weight))
 
+    def __sklearn_tags__(self) -> Tags:
+        """What scikit-learn's scorers ask: whether it is a classifier."""
+        if self.program.decision in ("sum", "bits"):
+            return Tags("regressor", TargetTags(required=False), regressor_tags=RegressorTags())
+        return Tags("classifier", TargetTags(required=False), classifier_tags=ClassifierTags())
+
     def predict_bits(self, data: Any) -> NDArray[np.bool_]:
         """bool `[n_rows, n_outputs]`: the truth of the program's outputs."""
         if self.program.decision != "bits":
             raise AttributeError(f"{self.source} has no outputs that are bits")
         row_of_atom = {atom: row for row, atom in enumerate(self.plan.atoms.tolist())}
         rows = tuple(row_of_atom[atom] for _, atom in self.program.outputs)
-        words, n_rows = self._pack(data)
-        outcome = kernels.evaluate(self.plan, words, n_rows, engine=self.engine, classes=False, rules=False, rows=rows)
+        table = as_table(data)
+        outcome = self.evaluate(table, rows=rows)
         assert outcome.rows is not None
-        return unpack_words(outcome.rows, n_rows).cpu().numpy()
+        return unpack_words(outcome.rows, table.n_rows).cpu().numpy()
 
     def evaluate(self, data: Any, **wanted: Any) -> kernels.Outcome:
         """What the program itself answers, as tensors where the data are; `wanted` are the fields of `Request`."""
         return self._evaluate_plan(self.plan, data, **wanted)
+
+    def _check_probabilities(self) -> None:
+        if not (self.program.decision == "vote" and self.rule.probabilities):
+            raise AttributeError(f"{self.source} gives no probabilities of classes")
+
+    def _decide(self, data: Any) -> NDArray[np.float64]:
+        scores = self._add_up(data)
+        return scores[:, 0] if self._is_margin else scores
+
+    def _find_probabilities(self, data: Any) -> NDArray[np.float64]:
+        answers = self._apply_link(self._add_up(data))
+        return np.concatenate([1 - answers, answers], axis=1) if self._is_margin else answers
+
+    def _find_logarithms(self, data: Any) -> NDArray[np.float64]:
+        with np.errstate(divide="ignore"):
+            return np.log(self._find_probabilities(data))
+
+    def _find_leaves(self, data: Any) -> NDArray[Any]:
+        assert self.leaves is not None
+        outcome = self._evaluate_plan(self.leaf_plan, data, scores=True)
+        assert outcome.scores is not None
+        return self.leaves.arrange(outcome.scores.cpu().numpy())
 
     @property
     def _is_margin(self) -> bool:
@@ -271,12 +283,22 @@ class RuleModel:
         return cast(NDArray[np.float64], self.rule.apply(scores))
 
     def _evaluate_plan(self, plan: Plan, data: Any, **wanted: Any) -> kernels.Outcome:
-        words, n_rows = self._pack(data)
-        wanted = {"classes": False, "rules": False, **wanted}
-        return kernels.evaluate(plan, words, n_rows, engine=self.engine, **wanted)
-
-    def _pack(self, data: Any) -> Any:
-        """The packed comparisons, and the number of rows."""
+        """In chunks of rows: beside data and results it takes little memory."""
+        table = as_table(data)
         columns = self.program.quantiser.columns
-        checked = check_values(data, columns, self.values, named=self.named)
-        return self.packer.pack(checked, engine=self.engine)
+        truths = wanted.get("truths")
+        wanted = {"classes": False, "rules": False, **wanted}
+
+        def run(first: int, last: int) -> kernels.Outcome:
+            checked = check_values(table.take_rows(first, last), columns, self.values, named=self.named)
+            readings = self.packer.read(as_table(checked), engine=self.engine)
+            if truths is not None:
+                wanted["truths"] = truths[:, first:last]
+            device = readings.device.type
+            return kernels.evaluate_packed(
+                plan, readings.pack, last - first, device=device, engine=self.engine, **wanted
+            )
+
+        engine = kernels.choose_engine(self.engine, table.device.type, streams=True)
+        sample_bytes = kernels.count_bytes(plan, engine) + 16 * len(columns)  # numbers as they come, and as compared
+        return kernels.evaluate_chunks(run, table.n_rows, sample_bytes, engine)

@@ -33,5 +33,6 @@ def check_values(data: Any, columns: Sequence[Column], values: str, *, named: bo
     if bool(wrong.any()):
         row, column = (int(place) for place in wrong.nonzero()[0])
         what = "missing" if bool(numbers[row, column].isnan()) else f"infinite, or too large for {columns[column].kind}"
-        raise DataError(f"row {row}, column '{columns[column].name}': the value is {what}, which this model refuses")
+        place = f"row {table.first_row + row}, column '{columns[column].name}'"
+        raise DataError(f"{place}: the value is {what}, which this model refuses")
     return numbers

@@ -22,12 +22,14 @@ class Table:
         names: of the columns; None where they have none.
         columns: as they came; see `read_column`. None where there is a matrix.
         matrix: `[n_rows, n_columns]`, numbers of one type on any device.
+        first_row: the place of the first row in the table that this one is a part of.
     """
 
     n_rows: int
     names: tuple[str, ...] | None = None
     columns: tuple[Any, ...] | None = None
     matrix: Tensor | None = None
+    first_row: int = 0
 
     @property
     def n_columns(self) -> int:
@@ -38,6 +40,14 @@ class Table:
     @property
     def device(self) -> torch.device:
         return torch.device("cpu") if self.matrix is None else self.matrix.device
+
+    def take_rows(self, first: int, last: int) -> "Table":
+        """These rows; no copy."""
+        if (first, last) == (0, self.n_rows):
+            return self
+        columns = None if self.columns is None else tuple(_take(column, first, last) for column in self.columns)
+        matrix = None if self.matrix is None else self.matrix[first:last]
+        return Table(last - first, self.names, columns, matrix, self.first_row + first)
 
     def read(self, place: int) -> ColumnData:
         """One column. Raises DataError: what it holds is neither numbers nor texts, or too short."""
@@ -62,6 +72,13 @@ class Table:
         for row, place in zip(numbers, places, strict=True):
             row[:] = self.read(place).to_numbers(dtype, quiet=quiet)
         return numbers.T, list(range(len(places)))
+
+
+def _take(column: Any, first: int, last: int) -> Any:
+    """A part of a column, whatever holds it."""
+    if hasattr(column, "iloc"):
+        return column.iloc[first:last]
+    return column.slice(first, last - first) if hasattr(column, "slice") else column[first:last]
 
 
 def as_table(data: Any) -> Table:

@@ -269,7 +269,7 @@ def _check_decision_rules(said: Statements, program: Program) -> None:
     expected = {rule.replace(" ", ""): rule for rule in rules}
     for written, at in said.other_rules.items():
         if written not in expected:
-            known = " ".join(rules) or "none, since its weights are real numbers"
+            known = " ".join(rules) or "none, since its weights are real numbers, or their sum could pass 2^31 - 1"
             raise said.error(at, f"not a rule for a kernel or a class; '{program.decision}' decides by: {known}")
     for written, rule in expected.items():
         if written not in said.other_rules:

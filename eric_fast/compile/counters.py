@@ -1,0 +1,147 @@
+"""Class rules with whole weights, counted by adders made of nodes, many samples at a time.
+
+Sums of whole numbers don't depend on their order, as long as float64 holds them exactly; so rules that add only to
+outputs where every weight is a small multiple of one power of two may be counted, and no other.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from eric_fast.compile.indexes import MOST_PLANES
+from eric_fast.compile.nodes import make_node
+
+MOST_ONES = 4  # binary ones of a weight, on average: each goes through an adder
+MOST_SUM = 2**24  # of an output's weights, in units
+
+
+class Decision(NamedTuple):
+    """How class rules decide; see `Plan`."""
+
+    votes: bool
+    n_classes: int
+    default: int
+    base: NDArray[np.float64]
+    vote_offsets: NDArray[np.int64]
+    vote_classes: NDArray[np.int32]
+    vote_weights: NDArray[np.float64]
+
+
+class Counted(NamedTuple):
+    """is_counted: bool `[n_class_rules]`. weights: int64 `[n_votes]`, in units. units: float64 `[n_classes]`.
+
+    is_positive: bool `[n_classes]`: nothing that is counted is taken away, so the count says whether a rule fired.
+    """
+
+    is_counted: NDArray[np.bool_]
+    weights: NDArray[np.int64]
+    units: NDArray[np.float64]
+    is_positive: NDArray[np.bool_]
+
+
+def find_counted(decision: Decision, is_free: NDArray[np.bool_]) -> Counted:
+    """Which of the class rules that are `is_free`, of no tree, can be counted."""
+    n_rules, n_classes = len(is_free), decision.n_classes
+    outputs, weights = decision.vote_classes, decision.vote_weights
+    lowest = np.full(n_classes, 1023)
+    np.minimum.at(lowest, outputs, _find_lowest_ones(weights))
+    lowest = np.minimum(lowest, _find_lowest_ones(decision.base))
+    units = np.ldexp(1.0, np.where(lowest == 1023, 0, lowest))
+    in_units = np.abs(weights) / units[outputs]
+    sums = np.bincount(outputs, in_units, n_classes) + np.abs(decision.base) / units
+    n_votes = np.bincount(outputs, minlength=n_classes)
+    is_small = sums <= MOST_SUM
+    whole = np.where(is_small[outputs], np.rint(weights / units[outputs]), 0).astype(np.int64)
+    n_ones = np.bincount(outputs, count_ones(whole), n_classes)
+    is_exact = is_small & (n_ones <= MOST_ONES * n_votes)
+    rules = np.repeat(np.arange(n_rules), np.diff(decision.vote_offsets))
+    is_counted = is_free & decision.votes
+    is_counted[rules[~is_exact[outputs]]] = False
+    is_positive = np.ones(n_classes, np.bool_)
+    is_positive[outputs[is_counted[rules] & (whole <= 0)]] = False
+    return Counted(is_counted, whole, units, is_positive)
+
+
+def count_ones(weights: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """How many binary ones each has, whatever its sign."""
+    return np.bitwise_count(np.abs(weights))
+
+
+def _find_lowest_ones(numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The exponent of the lowest binary one of each; 1023 where there is none."""
+    fractions, exponents = np.frexp(numbers)
+    digits = np.ldexp(fractions, 53).astype(np.int64)
+    lowest = np.bitwise_count((digits & -digits) - 1).astype(np.int64)
+    return np.where(digits == 0, 1023, exponents - 53 + lowest)
+
+
+@njit(nogil=True, cache=True)
+def count_rules(
+    first: Any, last: Any, fires: Any, decision: Any, counted: Any, sums: Any, offsets: Any, maker: Any
+) -> None:
+    """Add the class rules `first:last` that are counted to `sums`.
+
+    sums: int64 `[n_classes, MOST_PLANES + 1]`: the count of each output as planes. offsets: int64 `[n_classes]`: what
+    is to be added to it: a rule that takes away counts where it doesn't fire.
+    """
+    vote_offsets, vote_classes = decision[4], decision[5]
+    is_counted, weights = counted[:2]
+    false = maker[3]
+    votes = np.empty(vote_offsets[last] - vote_offsets[first], np.int64)
+    rules = np.empty(len(votes), np.int64)
+    n = 0
+    for rule in range(first, last):
+        for vote in range(vote_offsets[rule], vote_offsets[rule + 1]):
+            if is_counted[rule] and weights[vote]:
+                votes[n], rules[n] = vote, rule
+                n += 1
+    order = np.argsort(vote_classes[votes[:n]], kind="mergesort")
+    queues = np.empty((MOST_PLANES + 2, 3 * n + 8), np.int64)
+    ends = np.zeros(MOST_PLANES + 2, np.int64)
+    begin = 0
+    for k in range(1, n + 1):
+        if k < n and vote_classes[votes[order[k]]] == vote_classes[votes[order[begin]]]:
+            continue
+        output = vote_classes[votes[order[begin]]]
+        for j in range(MOST_PLANES + 1):
+            queues[j, 0] = sums[output, j]
+            ends[j] = sums[output, j] != false
+        for i in range(begin, k):
+            vote = votes[order[i]]
+            value, weight = np.int64(fires[rules[order[i]]]), weights[vote]
+            if weight < 0:
+                value = make_node(maker, value, false, false + 1)
+                offsets[output] += weight
+            for j in range(MOST_PLANES):
+                if (abs(weight) >> j) & 1:
+                    queues[j, ends[j]] = value
+                    ends[j] += 1
+        for j in range(MOST_PLANES):
+            _add_plane(queues, ends, j, maker)
+            sums[output, j] = queues[j, 0] if ends[j] else false
+        ends[:] = 0
+        begin = k
+
+
+@njit(nogil=True, cache=True)
+def _add_plane(queues: Any, ends: Any, j: Any, maker: Any) -> None:
+    """Add what stands in queue `j` until one is left; carries go to the next."""
+    queue, false = queues[j], maker[3]
+    at, end = 0, ends[j]
+    while end - at > 1:
+        a, b = queue[at], queue[at + 1]
+        c = queue[at + 2] if end - at > 2 else false
+        at += min(3, end - at)
+        differ = make_node(maker, a, make_node(maker, b, false, false + 1), b)
+        total = make_node(maker, differ, make_node(maker, c, false, false + 1), c)
+        carry = make_node(maker, differ, c, a)
+        if carry != false:
+            queues[j + 1, ends[j + 1]] = carry
+            ends[j + 1] += 1
+        queue[end] = total
+        end += 1
+    if end:
+        queue[0] = queue[at]
+    ends[j] = end > 0

@@ -1,0 +1,97 @@
+"""What shares too little to pay: conjunctions that are OR-ed into a value, one after another, in Numba.
+
+*Pending* terms, of the section at hand: target, source (a rule, or `~value`) and how many. The *lists* of all sections
+that are done: terms, segments and batches as in `Steps`, and how many of each there are.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from eric_fast.compile.nodes import make_node, reserve_nodes
+
+
+@njit(nogil=True, cache=True)
+def start_pending(room: Any) -> Any:
+    return np.empty(room, np.int64), np.empty(room, np.int64), np.zeros(1, np.int64)
+
+
+@njit(nogil=True, cache=True)
+def start_lists() -> Any:
+    return np.empty(64, np.int32), np.empty((16, 2), np.int32), np.empty((16, 4), np.int64), np.zeros(3, np.int64)
+
+
+@njit(nogil=True, cache=True)
+def add_term(target: Any, source: Any, pending: Any) -> None:
+    targets, sources, n_pending = pending
+    targets[n_pending[0]] = target
+    sources[n_pending[0]] = source
+    n_pending[0] += 1
+
+
+@njit(nogil=True, cache=True)
+def write_batches(maker: Any, bodies: Any, pending: Any, lists: Any) -> Any:
+    """The pending terms, those of one length together: every loop over a term's values then has a fixed end.
+
+    Returns:
+        The maker and the lists, with more room where they need it.
+    """
+    whole, offsets, first_lengths = bodies[1], bodies[2], bodies[4]
+    targets, sources, n_pending = pending
+    n, widest, n_values = n_pending[0], 0, 0
+    widths = np.empty(n, np.int64)
+    for k in range(n):
+        widths[k] = 2 if sources[k] < 0 else max(2, first_lengths[sources[k]] + (first_lengths[sources[k]] & 1))
+        widest = max(widest, widths[k])
+        n_values += widths[k]
+    maker, lists = reserve_nodes(maker, n_values), _reserve_lists(lists, n_values, n)
+    terms, segments, batches, sizes = lists
+    false = maker[3]
+    place_of_width = np.zeros(widest + 2, np.int64)  # a counting sort
+    for k in range(n):
+        place_of_width[widths[k] + 1] += 1
+    for width in range(widest + 1):
+        place_of_width[width + 1] += place_of_width[width]
+    order = np.empty(n, np.int64)
+    for k in range(n):
+        order[place_of_width[widths[k]]] = k
+        place_of_width[widths[k]] += 1
+    previous = -1
+    for k in order:
+        if widths[k] != previous:
+            batches[sizes[2]] = (widths[k], sizes[1], sizes[1], sizes[0])
+            sizes[2] += 1
+        batch = batches[sizes[2] - 1]
+        if widths[k] == previous and segments[sizes[1] - 1, 0] == targets[k]:
+            segments[sizes[1] - 1, 1] += 1
+        else:
+            segments[sizes[1], 0], segments[sizes[1], 1] = targets[k], 1
+            sizes[1] += 1
+            batch[2] = sizes[1]
+        previous = widths[k]
+        for j in range(widths[k]):
+            if sources[k] < 0:
+                terms[sizes[0]] = ~sources[k]
+            else:
+                literal = whole[offsets[sources[k]] + min(j, first_lengths[sources[k]] - 1)]
+                value = literal >> 1
+                terms[sizes[0]] = make_node(maker, value, false, false + 1) if literal & 1 else value
+            sizes[0] += 1
+    n_pending[0] = 0
+    return maker, lists
+
+
+@njit(nogil=True, cache=True)
+def _reserve_lists(lists: Any, n_values: Any, n_terms: Any) -> Any:
+    terms, segments, batches, sizes = lists
+    if sizes[0] + n_values > len(terms):
+        terms = np.empty(max(sizes[0] + n_values, 2 * len(terms)), np.int32)
+        terms[: sizes[0]] = lists[0][: sizes[0]]
+    if sizes[1] + n_terms > len(segments):
+        segments = np.empty((max(sizes[1] + n_terms, 2 * len(segments)), 2), np.int32)
+        segments[: sizes[1]] = lists[1][: sizes[1]]
+    if sizes[2] + n_terms > len(batches):
+        batches = np.empty((max(sizes[2] + n_terms, 2 * len(batches)), 4), np.int64)
+        batches[: sizes[2]] = lists[2][: sizes[2]]
+    return terms, segments, batches, sizes

@@ -1,0 +1,177 @@
+"""What class rules decide on a block's words, in Triton: numbers from their binary digits, looked up and added.
+
+A thread has a sample, a tile is `[BLOCK, BITS]`: the words of a row, and the bits of each. Sums lie output by output
+and are read by the thread that wrote them, and votes are added in the order of the rules, as on every device.
+"""
+
+import triton
+import triton.language as tl
+
+BITS = tl.constexpr(32)  # of a word
+FIRST_ANSWERS = tl.constexpr(1)
+FIRST_RULES = tl.constexpr(2)
+VOTE = tl.constexpr(3)  # and with the deciding rule:
+VOTE_RULES = tl.constexpr(4)
+COLUMNS = tl.constexpr(4)  # sums of a sample in registers at a time; of `Tables.n_columns` it is a divisor
+
+
+@triton.jit
+def _read_bits(p_rows, row, BLOCK: tl.constexpr):
+    """A row of scratch memory sample by sample: int32 [BLOCK, BITS], 0 or 1."""
+    b_words = tl.load(p_rows + row * BLOCK + tl.arange(0, BLOCK))
+    return (b_words[:, None] >> tl.arange(0, BITS)[None, :]) & 1
+
+
+@triton.jit
+def _decode_planes(p_rows, p_planes, first, last, BLOCK: tl.constexpr):
+    """Numbers from their digits, in the rows that `p_planes` names from `first` on, the lowest first."""
+    b_number = tl.zeros([BLOCK, BITS], tl.int32)
+    for i in range(first, last):
+        b_number |= _read_bits(p_rows, tl.load(p_planes + i), BLOCK) << (i - first)
+    return b_number
+
+
+@triton.jit
+def decode(p_rows, p_planes, p_indexes, number, BLOCK: tl.constexpr):
+    """The numbers of an index: int32 [BLOCK, BITS]."""
+    p_index = p_indexes + number * 6
+    return _decode_planes(p_rows, p_planes, tl.load(p_index), tl.load(p_index + 1), BLOCK)
+
+
+@triton.jit
+def decode_answers(p_rows, p_answers, n_answers, BLOCK: tl.constexpr):
+    """Classes from their digits, -1 where the last says so: int32 [BLOCK, BITS]."""
+    b_none = _read_bits(p_rows, tl.load(p_answers + n_answers - 1), BLOCK)
+    return _decode_planes(p_rows, p_answers, 0, n_answers - 1, BLOCK) | -b_none
+
+
+@triton.jit
+def add_votes(
+    p_rows, p_fires, first, last, p_starts, p_rules, p_weights, p_sums, p_most, p_most_rules, n_classes, b_fired,
+    o_samples, BLOCK: tl.constexpr, DECISION: tl.constexpr,
+):  # fmt: skip
+    """Add the votes of the class rules `first:last`, class by class, so that each sum keeps the order of the rules."""
+    for number in range(n_classes):
+        o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
+        b_sums = tl.load(p_sums + o_sums)
+        vote, last_vote = tl.load(p_starts + number), tl.load(p_starts + number + 1)
+        if DECISION == VOTE:
+            for i in range(vote, last_vote):
+                m_fired = _read_bits(p_rows, tl.load(p_fires + tl.load(p_rules + i)), BLOCK) != 0
+                b_sums = tl.where(m_fired, b_sums + tl.load(p_weights + i), b_sums)
+                b_fired |= m_fired.to(tl.int32)
+        else:
+            # What a rule adds to a class that it doesn't vote for is 0, and may be the most.
+            b_most, b_most_rules = tl.load(p_most + o_sums), tl.load(p_most_rules + o_sums)
+            for rule in range(first, last):
+                m_votes = (vote < last_vote) & (tl.load(p_rules + vote) == rule)
+                weight = tl.load(p_weights + vote) * m_votes.to(tl.float64)
+                vote += m_votes.to(tl.int64)
+                m_fired = _read_bits(p_rows, tl.load(p_fires + rule), BLOCK) != 0
+                b_sums = tl.where(m_fired, b_sums + weight, b_sums)
+                b_fired |= m_fired.to(tl.int32)
+                m_more = m_fired & (weight > b_most)
+                b_most = tl.where(m_more, weight, b_most)
+                b_most_rules = tl.where(m_more, rule, b_most_rules)
+            tl.store(p_most + o_sums, b_most)
+            tl.store(p_most_rules + o_sums, b_most_rules)
+        tl.store(p_sums + o_sums, b_sums)
+    return b_fired
+
+
+@triton.jit
+def add_trees(
+    p_rows, first, last, p_indexes, p_planes, p_numbers, p_starts, p_adds, p_weights, p_sums, n_classes, n_columns,
+    o_samples, BLOCK: tl.constexpr, BY_SAMPLE: tl.constexpr, GROUP_TREES: tl.constexpr,
+):  # fmt: skip
+    """Add what the trees `first:last` give: the numbers of a group of trees first, then sum by sum.
+
+    By sample there are `n_columns` sums, the padding's too.
+    """
+    for begin in range(first, last, GROUP_TREES):
+        end = tl.minimum(last, begin + GROUP_TREES)
+        for tree in range(begin, end):
+            b_number = decode(p_rows, p_planes, p_indexes, tree, BLOCK)
+            tl.store(p_numbers + (tree - begin) * (BLOCK * BITS) + o_samples, b_number)
+        if BY_SAMPLE:
+            for number in range(0, n_classes, COLUMNS):
+                o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
+                b_sum0, b_sum1 = tl.load(p_sums + o_sums), tl.load(p_sums + o_sums + BLOCK * BITS)
+                b_sum2 = tl.load(p_sums + o_sums + 2 * BLOCK * BITS)
+                b_sum3 = tl.load(p_sums + o_sums + 3 * BLOCK * BITS)
+                for tree in range(begin, end):
+                    b_number = tl.load(p_numbers + (tree - begin) * (BLOCK * BITS) + o_samples)
+                    b_row = (tl.load(p_indexes + tree * 6 + 2) + b_number).to(tl.int64) * n_columns + number
+                    b_sum0 += tl.load(p_weights + b_row)
+                    b_sum1 += tl.load(p_weights + b_row + 1)
+                    b_sum2 += tl.load(p_weights + b_row + 2)
+                    b_sum3 += tl.load(p_weights + b_row + 3)
+                tl.store(p_sums + o_sums, b_sum0)
+                tl.store(p_sums + o_sums + BLOCK * BITS, b_sum1)
+                tl.store(p_sums + o_sums + 2 * BLOCK * BITS, b_sum2)
+                tl.store(p_sums + o_sums + 3 * BLOCK * BITS, b_sum3)
+        else:
+            for number in range(n_classes):
+                add, last_add = tl.load(p_starts + number), tl.load(p_starts + number + 1)
+                if add < last_add:
+                    o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
+                    b_sums = tl.load(p_sums + o_sums)
+                    for i in range(add, last_add):
+                        b_number = tl.load(p_numbers + tl.load(p_adds + 2 * i) * (BLOCK * BITS) + o_samples)
+                        b_sums += tl.load(p_weights + tl.load(p_adds + 2 * i + 1) + b_number)
+                    tl.store(p_sums + o_sums, b_sums)
+            p_starts += n_classes
+
+
+@triton.jit
+def add_counts(p_rows, p_counters, p_units, p_planes, n_counters, p_sums, o_samples, BLOCK: tl.constexpr):
+    for i in range(n_counters):
+        p_counter = p_counters + i * 4
+        b_count = _decode_planes(p_rows, p_planes, tl.load(p_counter + 1), tl.load(p_counter + 2), BLOCK)
+        b_count += tl.load(p_counter + 3)
+        o_sums = tl.load(p_counter) * tl.full([], BLOCK * BITS, tl.int64) + o_samples
+        b_sums = tl.load(p_sums + o_sums) + b_count.to(tl.float64) * tl.load(p_units + i)
+        tl.store(p_sums + o_sums, b_sums)
+
+
+@triton.jit
+def find_highest(
+    p_sums, p_most, p_most_rules, p_scores, m_stored, n_classes, o_samples, BLOCK: tl.constexpr, DECISION: tl.constexpr
+):
+    """The class with the highest sum, and what it was given most by a single rule, and by which; scores are stored."""
+    b_best = tl.full([BLOCK, BITS], -float("inf"), tl.float64)
+    b_classes = tl.zeros([BLOCK, BITS], tl.int32)
+    b_most, b_rules = b_best, b_classes - 1
+    for number in range(n_classes):
+        o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
+        b_sums = tl.load(p_sums + o_sums)
+        m_more = b_sums > b_best
+        b_best = tl.where(m_more, b_sums, b_best)
+        b_classes = tl.where(m_more, number, b_classes)
+        if DECISION == VOTE_RULES:
+            b_most = tl.where(m_more, tl.load(p_most + o_sums), b_most)
+            b_rules = tl.where(m_more, tl.load(p_most_rules + o_sums), b_rules)
+        tl.store(p_scores + number, b_sums, mask=m_stored)
+    return b_classes, b_most, b_rules
+
+
+@triton.jit
+def find_rules(
+    p_rows, p_indexes, p_planes, p_codes, p_weights, p_tree_starts, n_trees, n_classes, n_columns, b_classes, b_most,
+    b_rules, BLOCK: tl.constexpr, BY_SAMPLE: tl.constexpr,
+):  # fmt: skip
+    """Which rule of a tree adds more to the class that won than the single rule that adds most: the first of equals."""
+    for tree in range(n_trees):
+        b_number = decode(p_rows, p_planes, p_indexes, tree, BLOCK)
+        b_codes = tl.load(p_indexes + tree * 6 + 2) + b_number
+        b_leaves = tl.load(p_codes + b_codes)
+        if BY_SAMPLE:
+            b_added = tl.load(p_weights + b_codes.to(tl.int64) * n_columns + b_classes)
+        else:
+            b_starts = tl.load(p_tree_starts + tree * tl.cast(n_classes, tl.int64) + b_classes)
+            b_added = tl.load(p_weights + b_starts + b_number, mask=b_starts >= 0, other=0.0)
+        m_more = (b_rules < 0) | (b_added > b_most) | ((b_added == b_most) & (b_leaves < b_rules))
+        m_more &= b_leaves >= 0
+        b_most = tl.where(m_more, b_added, b_most)
+        b_rules = tl.where(m_more, b_leaves, b_rules)
+    return b_rules

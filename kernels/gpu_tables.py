@@ -1,0 +1,99 @@
+"""What the GPU adds to sums under `vote`, and in which order: the same tables as the CPU's, and lists by output."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eric_fast.kernels.tables import make_tables
+from eric_fast.plan import Plan
+
+GROUP_TREES = 8  # trees whose numbers are made before any is added
+
+
+class VoteTables(NamedTuple):
+    """Votes of single rules and of trees, on a device.
+
+    by_sample, n_columns: see `Tables`.
+    weights: float64: see `Tables`.
+    starts: int64 `[n_phases * n_classes + 1]`: where votes for a class, of the rules of a phase, start.
+    rules, rule_weights: int32 and float64 `[n_votes + 1]`; the last is no vote.
+    add_starts: int64 `[n_groups * n_classes + 1]`: where what a group of trees adds to a class starts; a phase's trees
+        are cut into groups of `GROUP_TREES`.
+    adds: int64 `[n_adds, 2]`: number of a tree in its group, where its table starts.
+    tree_starts: int64 `[n_trees, n_classes]`: where the table of a tree for a class starts, or -1; by sample empty.
+    first_groups: int32 `[n_phases]`: the first group of trees of each phase.
+    """
+
+    by_sample: bool
+    n_columns: int
+    weights: Tensor
+    starts: Tensor
+    rules: Tensor
+    rule_weights: Tensor
+    add_starts: Tensor
+    adds: Tensor
+    tree_starts: Tensor
+    first_groups: Tensor
+
+
+def tabulate_votes(plan: Plan, alone: NDArray[np.bool_], phases: NDArray[np.int32], device: torch.device) -> VoteTables:
+    """alone: bool `[n_class_rules]`: which rules add by themselves. phases: see `gpu_lower`."""
+    tables = make_tables(plan)
+    n_groups = -(-(phases[:, 11] - phases[:, 10]) // GROUP_TREES)
+    first_groups = np.cumsum(n_groups) - n_groups
+    arrays = (
+        tables.weights.reshape(-1),
+        *_sort_votes(plan, alone, phases),
+        *_sort_adds(plan, tables.adds, tables.add_starts, phases, first_groups, int(n_groups.sum())),
+        first_groups.astype(np.int32),
+    )
+    return VoteTables(
+        tables.by_sample, tables.n_columns, *(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays)
+    )
+
+
+def _sort_votes(
+    plan: Plan, alone: NDArray[np.bool_], phases: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]:
+    """`starts`, `rules` and `rule_weights`: by phase, class and rule."""
+    rules = np.repeat(np.arange(plan.n_class_rules), plan.vote_offsets.diff().numpy())
+    votes = np.flatnonzero(alone[rules])
+    rules, n_classes = rules[votes], plan.n_classes
+    phase_of_rule = np.zeros(plan.n_class_rules, np.int64)
+    for phase, (first, last) in enumerate(phases[:, 8:10]):
+        phase_of_rule[first:last] = phase
+    keys = phase_of_rule[rules] * n_classes + plan.vote_classes.numpy()[votes]
+    order = np.argsort(keys, kind="stable")
+    starts = np.searchsorted(keys[order], np.arange(len(phases) * n_classes + 1))
+    weights = np.append(plan.vote_weights.numpy()[votes][order], 0.0)
+    return starts.astype(np.int64), np.append(rules[order], -1).astype(np.int32), weights
+
+
+def _sort_adds(
+    plan: Plan,
+    adds: NDArray[np.int64],
+    add_starts: NDArray[np.int64],
+    phases: NDArray[np.int32],
+    first_groups: NDArray[np.int64],
+    n_groups: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """`add_starts`, `adds` and `tree_starts`: by group, class and tree."""
+    n_classes = plan.n_classes
+    if not len(adds):
+        none = np.zeros(0, np.int64)
+        return np.zeros(n_groups * n_classes + 1, np.int64), none.reshape(0, 2), none
+    n_trees = len(add_starts) - 1
+    trees = np.repeat(np.arange(n_trees), np.diff(add_starts))
+    group, number = np.zeros(n_trees, np.int64), np.zeros(n_trees, np.int64)
+    for (first, last), first_group in zip(phases[:, 10:12], first_groups, strict=True):
+        group[first:last] = first_group + np.arange(last - first) // GROUP_TREES
+        number[first:last] = np.arange(last - first) % GROUP_TREES
+    keys = group[trees] * n_classes + adds[:, 0]
+    order = np.argsort(keys, kind="stable")
+    starts = np.searchsorted(keys[order], np.arange(n_groups * n_classes + 1))
+    tree_starts = np.full((n_trees, n_classes), -1, np.int64)
+    tree_starts[trees, adds[:, 0]] = adds[:, 1]
+    return starts.astype(np.int64), np.stack([number[trees], adds[:, 1]], axis=1)[order], tree_starts

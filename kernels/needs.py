@@ -1,0 +1,74 @@
+"""Which values of a plan's steps a request reads, and when: what nothing reads, no engine makes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eric_fast.kernels.outcome import Request
+from eric_fast.plan import Plan
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What of a plan is to be run: plans are lowered once for each.
+
+    Attributes:
+        rows: truth of the plan's rows, at the end.
+        decides: what the class rules decide.
+        rules: which rule decides, too.
+        leaves: which leaf of each tree.
+    """
+
+    rows: bool
+    decides: bool
+    rules: bool
+    leaves: bool
+
+
+def find_needs(plan: Plan, request: Request) -> Needs:
+    """Under `first`, where there are no answers without rules, rules are needed for classes."""
+    rules = request.rules or (not plan.votes and request.decides and not len(plan.steps.answers))
+    return Needs(bool(request.rows) or request.counts, request.decides, rules, request.leaves)
+
+
+def list_reads(plan: Plan, needs: Needs) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Values, and after which section each is read; the number of sections: at the end. A value may occur twice."""
+    steps = plan.steps
+    n_sections = len(steps.sections)
+    values, sections = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
+
+    def read(of: NDArray[np.int32], section: int) -> None:
+        values.append(of)
+        sections.append(np.full(len(of), section))
+
+    planes = steps.planes.numpy()
+    with_trees = needs.leaves or (needs.decides and plan.votes)
+    for number, section in enumerate(steps.sections.tolist()):
+        first, last = section[6:]
+        if with_trees and first < last:
+            begin, end = int(steps.indexes[first, 0]), int(steps.indexes[last - 1, 1])
+            again = needs.decides and plan.votes and needs.rules  # to see which tree added most
+            read(planes[begin:end], n_sections if again else number)
+        if needs.decides:
+            read(steps.fires.numpy()[slice(*section[4:6])][runs_alone(plan, needs)[slice(*section[4:6])]], number)
+    if needs.decides and plan.votes:
+        read(np.array([steps.covered], np.int32), n_sections)
+        if not needs.rules:
+            for _, begin, end, _ in steps.counters.tolist():
+                read(planes[begin:end], n_sections)
+    elif needs.decides and needs.rules:
+        read(planes[slice(*steps.indexes[-1, :2].tolist())], n_sections)
+    elif needs.decides:
+        read(steps.answers.numpy(), n_sections)
+    if needs.rows:
+        rows = steps.values.numpy()
+        read(np.where(rows >= 0, rows, ~rows), n_sections)
+    return np.concatenate(values).astype(np.int32), np.concatenate(sections)
+
+
+def runs_alone(plan: Plan, needs: Needs) -> NDArray[np.bool_]:
+    """bool `[n_class_rules]`: which class rules vote by themselves, rather than as a leaf of a tree or in a count."""
+    steps = plan.steps
+    alone = (steps.fires >= 0) & (~steps.is_counted | needs.rules)
+    return (alone & plan.votes).numpy()

@@ -1,0 +1,108 @@
+"""Where a column is compared with many constants: which of them a value exceeds follows from how many it exceeds.
+
+The distinct constants of a column, sorted, are its *keys*; a *segment* is at most `MOST_KEYS` of them, in groups of
+`GROUP`. A value's rank, the number of keys below it, is found by two looks: at the last key of each group, and into one
+group. The rank is then `GROUP * high + low`, and a value exceeds key `GROUP * h + l` where `high > h`, or `high >= h`
+and `low > l`: three bits, one instruction for 512 samples, where comparing takes one for every sixteen.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eric_fast.kernels.packing import GREATER, GREATER_EQUAL, LESS, LESS_EQUAL, MISSING
+
+LOG_GROUP = 5
+GROUP = 2**LOG_GROUP
+MOST_KEYS = GROUP * GROUP - 1  # so that no rank needs more than two numbers below GROUP
+FEWEST_KEYS = 24  # of a column that ranks pay for
+ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
+
+
+class RankCode(NamedTuple):
+    """The comparisons that ranks answer, column by column, each column's by key.
+
+    Attributes:
+        used: int64 `[n_used]`: the columns, ascending.
+        starts: int64 `[n_used + 1]`: the segments of each.
+        segments: int64 `[n_segments, 3]`: first place in `keys`, first and last comparison.
+        keys: integers as wide as the column's floats, of each segment: the last key of each group, `GROUP` places,
+            then the groups, and one that no value exceeds.
+        rows: int64 `[n]`: the atom that a comparison is.
+        places: uint32 `[n]`: its key in the segment.
+        flips: uint64 `[n]`: all ones where the atom is true of values that don't exceed the key.
+        missing: uint64 `[n]`: all ones where it must be flipped once more on NaN, which exceeds nothing.
+    """
+
+    used: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    segments: NDArray[np.int64]
+    keys: NDArray[Any]
+    rows: NDArray[np.int64]
+    places: NDArray[np.uint32]
+    flips: NDArray[np.uint64]
+    missing: NDArray[np.uint64]
+
+
+def order_floats(values: NDArray[Any]) -> NDArray[Any]:
+    """Integers in the order of the floats (not NaN); both zeros are one."""
+    kind = np.int32 if values.dtype == np.float32 else np.int64
+    bits = (values + values.dtype.type(0)).view(kind)
+    ordered: NDArray[Any] = bits ^ ((bits >> kind(values.itemsize * 8 - 1)) & np.iinfo(kind).max)
+    return ordered
+
+
+def find_ranked(columns: NDArray[np.int64], constants: NDArray[Any], operators: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """bool `[n_atoms]`: the comparisons of order with a number, of columns that have many."""
+    ordered = np.isin(operators & ~MISSING, (GREATER, GREATER_EQUAL, LESS, LESS_EQUAL)) & ~np.isnan(constants)
+    counts = np.bincount(columns[ordered], minlength=1)
+    many = np.flatnonzero(counts >= FEWEST_KEYS)
+    ranked: NDArray[np.bool_] = ordered & np.isin(columns, many)
+    return ranked
+
+
+def lower_ranks(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], constants: NDArray[Any], operators: NDArray[np.int8]
+) -> RankCode:
+    """The code for these atoms, all of which `find_ranked` found: `[n]` each."""
+    order = np.lexsort((_find_keys(constants, operators), columns))
+    rows, columns, constants, operators = rows[order], columns[order], constants[order], operators[order]
+    keys = _find_keys(constants, operators)
+
+    new_column = np.diff(columns, prepend=-1) != 0
+    new_key = new_column | (np.diff(keys, prepend=keys[:1]) != 0)
+    number = np.cumsum(new_key) - 1  # of a comparison's key, over all columns
+    first_of_column = np.maximum.accumulate(np.where(new_column, number, 0))
+    place, new_segment = (number - first_of_column) % MOST_KEYS, np.zeros(len(rows), np.bool_)
+    new_segment[new_key] = place[new_key] == 0
+
+    first = np.flatnonzero(new_segment)
+    last = np.append(first[1:], len(rows))
+    n_groups = place[last - 1] // GROUP + 1
+    sizes = GROUP * (n_groups + 2)
+    starts = np.cumsum(sizes) - sizes
+    segment = np.cumsum(new_segment) - 1
+    laid = np.full(sizes.sum(), np.iinfo(keys.dtype).max, keys.dtype)
+    laid[starts[segment] + GROUP + place] = keys
+    for start, n in zip(starts.tolist(), n_groups.tolist(), strict=True):
+        laid[start : start + n] = laid[start + 2 * GROUP - 1 :: GROUP][:n]
+
+    is_flipped = np.isin(operators & ~MISSING, (LESS, LESS_EQUAL))
+    used, segments_of = np.unique(columns[first], return_counts=True)
+    return RankCode(
+        used=used,
+        starts=np.append(0, np.cumsum(segments_of)),
+        segments=np.stack([starts, first, last], axis=1),
+        keys=laid,
+        rows=rows,
+        places=place.astype(np.uint32),
+        flips=np.where(is_flipped, ONES, np.uint64(0)),
+        missing=np.where(is_flipped != (operators & MISSING != 0), ONES, np.uint64(0)),
+    )
+
+
+def _find_keys(constants: NDArray[Any], operators: NDArray[np.int8]) -> NDArray[Any]:
+    """What a value must exceed, or not: `x >= c` is `x > the float before c`, which need not be a number."""
+    keys: NDArray[Any] = order_floats(constants) - np.isin(operators & ~MISSING, (GREATER_EQUAL, LESS))
+    return keys

@@ -1,0 +1,85 @@
+"""What the numbers of a plan's trees and lists stand for, to be looked up: made once for each plan."""
+
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eric_fast.kernels.lookups import SUM_COLUMNS
+from eric_fast.kernels.vectors import ALIGNMENT
+from eric_fast.plan import Plan
+
+FEW_OUTPUTS = 2  # to which a tree adds, on average: sums then lie output by output, else sample by sample
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """What numbers stand for.
+
+    Attributes:
+        class_of_code: int32: under `first`, the class of each code of the last index, or the default.
+        by_sample: under `vote`, whether a sample's sums lie together, padded to `n_columns`, rather than an output's.
+        n_columns: see there; not by sample, 1.
+        weights: float64: by sample `[n_codes, n_columns]`, a row for each of `Steps.codes`; else `[n_weights, 1]`, a
+            table for each tree and output that it adds to.
+        adds: int64 `[n_adds, 2]`: not by sample, an output, and where its table starts.
+        add_starts: int64 `[n_trees + 1]`: the adds of each tree, by output.
+    """
+
+    class_of_code: NDArray[np.int32]
+    by_sample: bool
+    n_columns: int
+    weights: NDArray[np.float64]
+    adds: NDArray[np.int64]
+    add_starts: NDArray[np.int64]
+
+
+_tables: WeakKeyDictionary[Plan, Tables] = WeakKeyDictionary()
+
+
+def make_tables(plan: Plan) -> Tables:
+    if plan not in _tables:
+        _tables[plan] = _tabulate_votes(plan) if plan.votes else _tabulate_classes(plan)
+    return _tables[plan]
+
+
+def _tabulate_classes(plan: Plan) -> Tables:
+    steps = plan.steps
+    codes = steps.codes.numpy()[slice(*steps.indexes[-1, 2:4].tolist())]
+    classes = np.append(plan.heads[plan.n_kernel_rules :].numpy(), np.int32(plan.default))[codes]  # -1 is the last
+    return Tables(classes, False, 1, np.zeros((0, 1)), np.zeros((0, 2), np.int64), np.zeros(1, np.int64))
+
+
+def _tabulate_votes(plan: Plan) -> Tables:
+    steps, n_classes, none = plan.steps, plan.n_classes, np.zeros(0, np.int32)
+    indexes, codes = steps.indexes.numpy(), steps.codes.numpy()
+    offsets, outputs = plan.vote_offsets.numpy(), plan.vote_classes.numpy()
+    places = np.flatnonzero(codes >= 0)
+    lengths = np.diff(offsets)[codes[places]]
+    place = np.repeat(places, lengths)  # of each vote of each rule of a tree, and which vote it is:
+    vote = np.arange(lengths.sum()) + np.repeat(offsets[codes[places]] - np.cumsum(lengths) + lengths, lengths)
+    n_codes = indexes[:, 3] - indexes[:, 2]
+    tree = np.repeat(np.arange(len(indexes)), n_codes)[place]
+    pairs, of_pair = np.unique(tree * n_classes + outputs[vote], return_inverse=True)
+    if len(pairs) > FEW_OUTPUTS * len(indexes):
+        weights = allocate_aligned((len(codes), -(-n_classes // SUM_COLUMNS) * SUM_COLUMNS), np.float64)
+        weights[:] = 0.0
+        weights[place, outputs[vote]] = plan.vote_weights.numpy()[vote]
+        return Tables(none, True, weights.shape[1], weights, np.zeros((0, 2), np.int64), np.zeros(1, np.int64))
+    trees_of_pairs, outputs_of_pairs = np.divmod(pairs, max(1, n_classes))
+    starts = np.concatenate([[0], np.cumsum(n_codes[trees_of_pairs])])
+    weights = np.zeros((starts[-1], 1))
+    weights[starts[of_pair] + place - indexes[tree, 2], 0] = plan.vote_weights.numpy()[vote]
+    adds = np.stack([outputs_of_pairs, starts[:-1]], axis=1).astype(np.int64)
+    add_starts = np.searchsorted(trees_of_pairs, np.arange(len(indexes) + 1))
+    return Tables(none, False, 1, weights, adds, add_starts.astype(np.int64))
+
+
+def allocate_aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    """An array that starts where whole vectors do: a vector that crosses two lines of a cache takes twice as long."""
+    n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.empty(n_bytes + ALIGNMENT, np.uint8)
+    first = -memory.ctypes.data % ALIGNMENT
+    return memory[first : first + n_bytes].view(dtype).reshape(shape)

@@ -1,0 +1,72 @@
+"""What tests of tree front ends share: data, rows at the edges of every comparison, and how answers are compared."""
+
+from functools import cache
+
+import numpy as np
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+
+
+@cache
+def load_data(name, holes=False):
+    """(features, target) of one of scikit-learn's sets; `holes`: a fifth of the values missing."""
+    features, target = {"digits": load_digits, "cancer": load_breast_cancer, "diabetes": load_diabetes}[name](
+        return_X_y=True
+    )
+    if holes:
+        features = features.copy()
+        features[np.random.default_rng(0).random(features.shape) < 0.2] = np.nan
+    return features, target
+
+
+def make_categories(seed=0):
+    """(features, target): three columns of 12 codes, two of numbers, holes everywhere."""
+    rng = np.random.default_rng(seed)
+    features = np.column_stack([rng.integers(0, 12, (400, 3)).astype(float), rng.normal(size=(400, 2))])
+    features[rng.random(features.shape) < 0.1] = np.nan
+    target = np.isin(features[:, 0], [1, 5, 7]) + 2.0 * (features[:, 1] == 3) + np.nan_to_num(features[:, 3])
+    return features, target
+
+
+def add_edges(model, features, *, infinite=True, codes=()):
+    """The rows, and others at each constant of the program, just below and just above it, missing, -0.0, infinite.
+
+    Args:
+        codes: values to put into columns that are compared with sets.
+    """
+    columns = model.program.quantiser.columns
+    edges = {i: [np.nan, -0.0, 0.0, *((np.inf, -np.inf) if infinite else ())] for i in range(len(columns))}
+    for atom in model.program.quantiser.table_atoms:
+        if atom.operator == "in":
+            edges[atom.column] = [np.nan, *codes]
+            continue
+        dtype = np.dtype(columns[atom.column].kind).type
+        constant = dtype(atom.constant)
+        with np.errstate(over="ignore"):  # a constant may be the largest number
+            edges[atom.column] += [constant, *(np.nextafter(constant, dtype(to)) for to in (-np.inf, np.inf))]
+    n_rows = max(map(len, edges.values()))
+    rng = np.random.default_rng(0)
+    rows = features[rng.integers(0, len(features), n_rows)].astype(float)
+    for column, values in edges.items():
+        rows[:, column] = rng.permutation(np.resize(np.array(values, float), n_rows))
+    usual = features[rng.integers(0, len(features), n_rows)].astype(
+        float
+    )  # one edge a row leaves other paths as they are
+    for row, column in enumerate(rng.integers(0, len(columns), n_rows)):
+        usual[row, column] = rng.choice(edges[column])
+    return np.concatenate([features.astype(float), rows, usual])
+
+
+def check_close(got, wanted, tolerance):
+    """Equal within the tolerance, relative to the largest of the wanted."""
+    got, wanted = np.asarray(got, float), np.asarray(wanted, float)
+    assert got.shape == wanted.shape
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance * max(1.0, np.abs(wanted).max()))
+
+
+def check_classes(got, wanted, margins, tolerance):
+    """Equal, but where the two best scores (or a single score and 0) lie within the tolerance; few may."""
+    differ = np.asarray(got) != np.asarray(wanted)
+    if differ.any():
+        best = np.sort(np.column_stack([margins, np.zeros(len(margins))]) if margins.ndim == 1 else margins, axis=1)
+        assert (best[differ, -1] - best[differ, -2] < tolerance).all()
+        assert differ.mean() < 0.02
