@@ -104,7 +104,9 @@ def test_chunks_of_any_size_give_one_outcome(chunk_bytes, n_samples, monkeypatch
     def evaluate(first, last):
         seen.append(last - first)
         part = ask_everything(plan, n_samples)
-        part = kernels.Request(scores=True, counts=True, rows=part.rows, truths=part.truths[:, first:last])
+        part = kernels.Request(
+            scores=True, counts=True, leaves=part.leaves, rows=part.rows, truths=part.truths[:, first:last]
+        )
         return reference.evaluate(plan, pack_bits(bits[first:last]), last - first, part)
 
     found = kernels.evaluate_chunks(evaluate, n_samples, 2, "cpu")
