@@ -19,7 +19,7 @@ from bench.sources import Contender, Source, list_sources, name_missing, time_ca
 from eric_fast.console import show_notes, stdout
 from eric_fast.frontends import RuleModel
 
-SIZES = (1, 1_000, 20_000)
+SIZES = (1, 1_000, 1_000_000)
 PACKAGES = (
     "treelite",
     "tl2cgen",
@@ -45,7 +45,7 @@ def run_case(full: bool = False) -> dict[str, Any]:
     Raises:
         SystemExit: a test of what is timed fails, or a rival gives other answers.
     """
-    #run_tests_first(*TESTS)
+    run_tests_first(*TESTS)
     show_notes()
     if missing := name_missing(PACKAGES):
         stdout.print(f"not installed, so not timed: {', '.join(missing)}", markup=False)
