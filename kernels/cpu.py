@@ -4,6 +4,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -47,14 +48,13 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
     confusion = np.zeros((n_threads, len(truths), plan.n_classes, plan.n_classes + 1), np.int64)
 
     needs = find_needs(plan, request)
-    code, tables = lower_plan(plan, needs), make_tables(plan)
-    instructions = _list_instructions(plan, code)
-    decision = _list_decision(plan, needs, code, tables)
+    tables = make_tables(plan)
+    n_slots, instructions, decision = _prepare(plan, needs, tables)
     with_rules = needs.rules and needs.decides
     chunks = count()
 
     def run(thread: int) -> None:
-        scratch = allocate_aligned((code.n_slots * VECTOR_WORDS,), np.uint64)
+        scratch = allocate_aligned((n_slots * VECTOR_WORDS,), np.uint64)
         memory = _allocate_memory(plan.n_classes, tables, votes=plan.votes and needs.decides, with_rules=with_rules)
         of_thread = (counts[thread], truths, confusion[thread], n_samples)
         out = (classes, rules, scores, leaves, wanted_rows, rows, *of_thread)
@@ -65,8 +65,10 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
     if n_threads == 1:
         run(0)
     else:
-        with ThreadPoolExecutor(n_threads) as pool:
-            list(pool.map(run, range(n_threads)))
+        with ThreadPoolExecutor(n_threads - 1) as pool:
+            others = pool.map(run, range(1, n_threads))
+            run(0)
+            list(others)
     return Outcome(
         torch.from_numpy(classes) if request.classes else None,
         torch.from_numpy(rules) if request.rules else None,
@@ -76,6 +78,18 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
         None if request.truths is None else torch.from_numpy(confusion.sum(axis=0)),
         torch.from_numpy(leaves) if request.leaves else None,
     )
+
+
+_prepared: WeakKeyDictionary[Plan, dict[Needs, tuple[int, tuple[Any, ...], tuple[Any, ...]]]] = WeakKeyDictionary()
+
+
+def _prepare(plan: Plan, needs: Needs, tables: Tables) -> tuple[int, tuple[Any, ...], tuple[Any, ...]]:
+    """Slots of scratch memory, and `code` and `decision` as `run_blocks` takes them, made once."""
+    prepared = _prepared.setdefault(plan, {})
+    if needs not in prepared:
+        code = lower_plan(plan, needs)
+        prepared[needs] = code.n_slots, _list_instructions(plan, code), _list_decision(plan, needs, code, tables)
+    return prepared[needs]
 
 
 def _list_instructions(plan: Plan, code: CpuCode) -> tuple[Any, ...]:
