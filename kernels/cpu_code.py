@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numba import njit
@@ -38,26 +37,17 @@ class CpuCode:
     slots: NDArray[np.int64]
 
 
-_codes: WeakKeyDictionary[Plan, dict[Needs, CpuCode]] = WeakKeyDictionary()
-
-
 def lower_plan(plan: Plan, needs: Needs) -> CpuCode:
-    """The code of a plan for what is needed of it, made once."""
-    codes = _codes.setdefault(plan, {})
-    if needs not in codes:
-        steps = plan.steps
-        n_kernel_sections = len(plan.strata) - 1
-        sections = steps.sections.numpy().copy()
-        if not needs.decides and not needs.leaves:
-            sections[n_kernel_sections:] = 0
-        arrays = (steps.nodes, steps.terms, steps.segments, steps.batches)
-        n_slots, *lowered = _lower(
-            plan.n_inputs, *(array.numpy() for array in arrays), sections, *list_reads(plan, needs)
-        )
-        if n_slots > MOST_SLOTS:
-            raise MemoryError(f"the plan needs {n_slots:,} rows of scratch memory at a time, {MOST_SLOTS:,} at most")
-        codes[needs] = CpuCode(n_slots, *lowered)
-    return codes[needs]
+    """The code of a plan for what is needed of it."""
+    steps = plan.steps
+    sections = steps.sections.numpy().copy()
+    if not needs.decides and not needs.leaves:
+        sections[len(plan.strata) - 1 :] = 0
+    arrays = (array.numpy() for array in (steps.nodes, steps.terms, steps.segments, steps.batches))
+    n_slots, *lowered = _lower(plan.n_inputs, *arrays, sections, *list_reads(plan, needs))
+    if n_slots > MOST_SLOTS:
+        raise MemoryError(f"the plan needs {n_slots:,} rows of scratch memory at a time, {MOST_SLOTS:,} at most")
+    return CpuCode(n_slots, *lowered)
 
 
 @njit(nogil=True, cache=True)

@@ -13,10 +13,13 @@ from eric_fast.kernels.vectors import (
     both,
     count_ones,
     either,
+    invert,
     load,
+    load_anywhere,
     prefetch,
     select,
     store,
+    store_anywhere,
 )
 
 ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -39,6 +42,7 @@ def run_blocks(
     classes, rules, scores, leaves, wanted_rows, rows, counts, truths, confusion, n_samples = out
     undecided, _, codes, part, block_classes, block_rules, sums = memory[:7]
     base_address, input_address = np.uint64(scratch.ctypes.data), np.uint64(inputs.ctypes.data)
+    row_address = np.uint64(rows.ctypes.data)
     bits = scratch.view(np.uint32)
     n_classes = len(votes[0])
     scratch[:VECTOR_WORDS] = np.uint64(0)
@@ -48,12 +52,10 @@ def run_blocks(
         n = max(0, min(BLOCK_SAMPLES, n_samples - sample))
         for i in range(len(inputs)):
             if input_slots[i] >= 0:
-                place = input_slots[i] * VECTOR_WORDS
                 source = input_address + np.uint64(8 * (i * inputs.shape[1] + word))
                 prefetch(source + np.uint64(VECTOR_BYTES))  # what the next block reads is far from here
                 prefetch(source + np.uint64(VECTOR_BYTES + 64))
-                for w in range(VECTOR_WORDS):
-                    scratch[place + w] = inputs[i, word + w]
+                store(base_address + np.uint64(input_slots[i] * VECTOR_BYTES), load_anywhere(source))
         if kind >= VOTE:
             start_votes(votes, memory)
         for s in range(len(sections)):
@@ -90,12 +92,12 @@ def run_blocks(
                 if truth >= 0:
                     confusion[t, truth, answer if answer >= 0 else n_classes] += 1
         _mark_valid(undecided, n)
+        valid = load_anywhere(np.uint64(undecided.ctypes.data))
         for i in range(len(wanted_rows)):
             slot = row_slots[wanted_rows[i]]
-            flip = ONES if slot < 0 else np.uint64(0)
-            place = (~slot if slot < 0 else slot) * VECTOR_WORDS
-            for w in range(VECTOR_WORDS):
-                rows[i, word + w] = (scratch[place + w] ^ flip) & undecided[w]
+            row = load(base_address + np.uint64((~slot if slot < 0 else slot) * VECTOR_BYTES))
+            target = row_address + np.uint64(8 * (i * rows.shape[1] + word))
+            store_anywhere(target, both(invert(row) if slot < 0 else row, valid))
         if len(counts):
             _count_rules(scratch, counted[0], counted[1], row_slots, undecided, counts)
 

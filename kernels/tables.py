@@ -1,5 +1,6 @@
 """What the numbers of a plan's trees and lists stand for, to be looked up: made once for each plan."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -79,7 +80,7 @@ def _tabulate_votes(plan: Plan) -> Tables:
 
 def allocate_aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
     """An array that starts where whole vectors do: a vector that crosses two lines of a cache takes twice as long."""
-    n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(n_bytes + ALIGNMENT, np.uint8)
     first = -memory.ctypes.data % ALIGNMENT
     return memory[first : first + n_bytes].view(dtype).reshape(shape)

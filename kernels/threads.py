@@ -29,8 +29,13 @@ def run_workers(run: Callable[[int], None], n_threads: int) -> None:
         return
 
     def work(thread: int) -> None:
-        _worker.busy = True
-        run(thread)
+        _worker.busy, before = True, getattr(_worker, "busy", False)
+        try:
+            run(thread)
+        finally:
+            _worker.busy = before
 
-    with ThreadPoolExecutor(n_threads) as pool:
-        list(pool.map(work, range(n_threads)))
+    with ThreadPoolExecutor(n_threads - 1) as pool:
+        others = pool.map(work, range(1, n_threads))
+        work(0)  # the calling thread works, too
+        list(others)

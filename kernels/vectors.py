@@ -2,7 +2,7 @@
 
 LLVM takes current x86 servers for ones that prefer 256 bits, and vectorises Numba's plain loops so; values of this type
 become two 512-bit registers with AVX-512, four 256-bit ones with AVX2, and `select` one ternary-logic instruction.
-Addresses are bytes, and must be multiples of 64.
+Addresses are bytes, and must be multiples of 64 where nothing else is said.
 """
 
 from typing import Any
@@ -12,7 +12,8 @@ from numba import types
 from numba.extending import intrinsic, models, register_model
 
 VECTOR_WORDS = 16  # 64-bit words: 1024 samples
-VECTOR_BYTES = 8 * VECTOR_WORDS
+WORD_BYTES = 8
+VECTOR_BYTES = WORD_BYTES * VECTOR_WORDS
 ALIGNMENT = 64
 
 _LLVM_TYPE = ir.VectorType(ir.IntType(64), VECTOR_WORDS)
@@ -36,28 +37,46 @@ def _pointer(builder: Any, address: Any) -> Any:
     return builder.inttoptr(address, _LLVM_TYPE.as_pointer())
 
 
+def _load_aligned(alignment: int) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        loaded = builder.load(_pointer(builder, arguments[0]))
+        loaded.align = alignment
+        return loaded
+
+    return generate
+
+
+def _store_aligned(alignment: int) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        stored = builder.store(arguments[1], _pointer(builder, arguments[0]))
+        stored.align = alignment
+        return context.get_dummy_value()
+
+    return generate
+
+
 @intrinsic
 def load(typing_context: Any, address: Any) -> Any:
     """The vector at an address (uint64)."""
+    return _VECTOR(types.uint64), _load_aligned(ALIGNMENT)
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        loaded = builder.load(_pointer(builder, arguments[0]))
-        loaded.align = ALIGNMENT
-        return loaded
 
-    return _VECTOR(types.uint64), generate
+@intrinsic
+def load_anywhere(typing_context: Any, address: Any) -> Any:
+    """The vector at an address that is no more than a word's."""
+    return _VECTOR(types.uint64), _load_aligned(WORD_BYTES)
 
 
 @intrinsic
 def store(typing_context: Any, address: Any, vector: Any) -> Any:
     """Write a vector to an address (uint64)."""
+    return types.void(types.uint64, _VECTOR), _store_aligned(ALIGNMENT)
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        stored = builder.store(arguments[1], _pointer(builder, arguments[0]))
-        stored.align = ALIGNMENT
-        return context.get_dummy_value()
 
-    return types.void(types.uint64, _VECTOR), generate
+@intrinsic
+def store_anywhere(typing_context: Any, address: Any, vector: Any) -> Any:
+    """Write a vector to an address that is no more than a word's."""
+    return types.void(types.uint64, _VECTOR), _store_aligned(WORD_BYTES)
 
 
 @intrinsic
@@ -99,6 +118,12 @@ def fill(typing_context: Any, word: Any) -> Any:
         return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), VECTOR_WORDS), None))
 
     return _VECTOR(types.uint64), generate
+
+
+@intrinsic
+def invert(typing_context: Any, bits: Any) -> Any:
+    """~bits."""
+    return _VECTOR(_VECTOR), lambda context, builder, signature, arguments: builder.not_(*arguments)
 
 
 @intrinsic

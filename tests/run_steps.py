@@ -38,7 +38,8 @@ def read_number(values, planes):
 def check_steps(program, bits):
     """That the values of a plan's steps are what they should be; gives the plan.
 
-    bits: bool `[n_samples, n_inputs]`."""
+    bits: bool `[n_samples, n_inputs]`.
+    """
     plan = compile_program(program)
     steps, values = plan.steps, run_values(plan, bits.numpy())
     truth = reference._derive_rows(plan, bits)
