@@ -2,6 +2,7 @@
 
 from itertools import count
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ SLOT_WORDS = VECTOR_BYTES // 4  # of 32 bits
 SPACING = 16  # between the numbers of trees, so that they don't share the sets of a cache
 CHUNK_BLOCKS = 16  # what a thread takes at a time: small enough that none waits long for another
 SCRATCH_BYTES = 2**27  # of all threads together, if more than one
+KEPT_BYTES = 2**24  # of a plan's scratch memory, from one call to the next
 FIRST_INPUT = 2  # the slot of the first input; the rest follow
 
 
@@ -42,12 +44,11 @@ def evaluate_packed(plan: Plan, pack: Pack, n_samples: int, request: Request) ->
 
 def _evaluate(plan: Plan, inputs: NDArray[np.uint64], pack: Pack | None, n_samples: int, request: Request) -> Outcome:
     """inputs: `[n_inputs, n_words]`; none of them where `pack` makes them."""
-    needs = find_needs(plan, request)
-    code, tables = lower_plan(plan, needs), make_tables(plan)
+    ready = _prepare(plan, find_needs(plan, request))
     n_blocks = inputs.shape[1] // VECTOR_WORDS
     chunk_blocks = 1 if pack else CHUNK_BLOCKS
     n_threads = min(count_cores(), -(-n_blocks // chunk_blocks))
-    n_threads = max(1, min(n_threads, SCRATCH_BYTES // (code.n_slots * VECTOR_BYTES)))
+    n_threads = max(1, min(n_threads, SCRATCH_BYTES // ready.scratch_bytes))
 
     classes = np.empty(n_samples if request.classes else 0, np.int32)
     rules = np.empty(n_samples if request.rules else 0, np.int32)
@@ -61,14 +62,10 @@ def _evaluate(plan: Plan, inputs: NDArray[np.uint64], pack: Pack | None, n_sampl
         scores[:] = plan.base.numpy()
     confusion = np.zeros((n_threads, len(truths), plan.n_classes, plan.n_classes + 1), np.int64)
 
-    instructions = _list_instructions(plan, code)
-    decision = _list_decision(plan, needs, code, tables)
-    with_rules = needs.rules and needs.decides
     chunks = count()
 
     def run(thread: int) -> None:
-        scratch = allocate_aligned((code.n_slots * VECTOR_WORDS,), np.uint64)
-        memory = _allocate_memory(plan.n_classes, tables, votes=plan.votes and needs.decides, with_rules=with_rules)
+        scratch, memory = ready.take_memory()
         of_thread = (counts[thread], truths, confusion[thread], n_samples)
         out = (classes, rules, scores, leaves, wanted_rows, rows, *of_thread)
         packed = torch.from_numpy(scratch.view(np.int32)).view(-1, 2 * VECTOR_WORDS)[FIRST_INPUT:][: plan.n_inputs]
@@ -76,7 +73,8 @@ def _evaluate(plan: Plan, inputs: NDArray[np.uint64], pack: Pack | None, n_sampl
             last = min(first + chunk_blocks, n_blocks)
             if pack:
                 pack(first * BLOCK_SAMPLES, min(last * BLOCK_SAMPLES, n_samples), packed)
-            run_blocks(first, last, inputs, scratch, instructions, decision, memory, out)
+            run_blocks(first, last, inputs, scratch, ready.instructions, ready.decision, memory, out)
+        ready.keep_memory(scratch, memory)
 
     run_workers(run, n_threads)
     return Outcome(
@@ -88,6 +86,44 @@ def _evaluate(plan: Plan, inputs: NDArray[np.uint64], pack: Pack | None, n_sampl
         None if request.truths is None else torch.from_numpy(confusion.sum(axis=0)),
         torch.from_numpy(leaves) if request.leaves else None,
     )
+
+
+class _Ready:
+    """A plan as `run_blocks` takes it, and memory of threads that are done: new pages take longer than a row."""
+
+    def __init__(self, plan: Plan, needs: Needs) -> None:
+        code, self._tables = lower_plan(plan, needs), make_tables(plan)
+        self.instructions = _list_instructions(plan, code)
+        self.decision = _list_decision(plan, needs, code, self._tables)
+        self.scratch_bytes = code.n_slots * VECTOR_BYTES
+        self._n_classes = plan.n_classes
+        self._votes, self._with_rules = plan.votes and needs.decides, needs.rules and needs.decides
+        self._kept: list[tuple[NDArray[np.uint64], tuple[Any, ...]]] = []
+
+    def take_memory(self) -> tuple[NDArray[np.uint64], tuple[Any, ...]]:
+        """Scratch memory, and what `_allocate_memory` makes; nothing in them is known."""
+        try:
+            return self._kept.pop()
+        except IndexError:
+            scratch = allocate_aligned((self.scratch_bytes // 8,), np.uint64)
+            sizes = {"votes": self._votes, "with_rules": self._with_rules}
+            return scratch, _allocate_memory(self._n_classes, self._tables, **sizes)
+
+    def keep_memory(self, scratch: NDArray[np.uint64], memory: tuple[Any, ...]) -> None:
+        """For another call, if it is little."""
+        if (1 + len(self._kept)) * self.scratch_bytes <= KEPT_BYTES:
+            self._kept.append((scratch, memory))
+
+
+_ready: WeakKeyDictionary[Plan, dict[Needs, _Ready]] = WeakKeyDictionary()
+
+
+def _prepare(plan: Plan, needs: Needs) -> _Ready:
+    """Made once."""
+    of_plan = _ready.setdefault(plan, {})
+    if needs not in of_plan:
+        of_plan[needs] = _Ready(plan, needs)
+    return of_plan[needs]
 
 
 def _list_instructions(plan: Plan, code: CpuCode) -> tuple[Any, ...]:
