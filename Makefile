@@ -22,9 +22,10 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# 100,000 random programs against clingo and a plain interpreter.
+# 100,000 random programs against clingo and a plain interpreter; 10,000 damaged files of each format.
 fuzz: .venv/installed
 	$(BIN)/python -m tests.check_programs 100000
+	$(BIN)/python -m tests.fuzz all 10000
 
 # The kernels on a GPU under NVIDIA's checkers: accesses out of bounds, races, memory that nobody wrote.
 sanitize: .venv/installed

@@ -22,7 +22,7 @@ AVX2_CPU = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+bmi,+bmi2
 
 def measure_memory(case: Case, n_samples: int) -> dict[str, Any]:
     """Peak of one evaluation against the packed input and what was asked for, in bytes."""
-    n_input, n_output, n_extra = _call_in_child(_measure_peak, {}, case.plan, case.wanted, n_samples)
+    n_input, n_output, n_extra = call_in_child(_measure_peak, {}, case.plan, case.wanted, n_samples)
     return {
         "case": case.name,
         "n_samples": n_samples,
@@ -35,13 +35,13 @@ def measure_memory(case: Case, n_samples: int) -> dict[str, Any]:
 
 def time_without_avx512(case: Case, n_samples: int, n_runs: int) -> Timing:
     """The same call, compiled for a CPU that has AVX2 alone."""
-    result: Timing = _call_in_child(
+    result: Timing = call_in_child(
         _time_plan, AVX2_CPU, case.plan, case.wanted, case.make_words(n_samples), n_samples, n_runs
     )
     return result
 
 
-def _call_in_child(function: Callable[..., Any], environment: Mapping[str, str], *arguments: Any) -> Any:
+def call_in_child(function: Callable[..., Any], environment: Mapping[str, str], *arguments: Any) -> Any:
     with _set_environment(environment), multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eric_fast.frontends import RuleModel, from_asp
+from eric_fast.frontends import RuleModel
+from eric_fast.frontends.asp import from_asp
 from eric_fast.program import Program, Rule
 from eric_fast.quantiser import TableAtom
 

@@ -26,6 +26,15 @@ __all__ = [
     "extract_program",
     "fit_quantiser",
     "from_asp",
+    "from_catboost",
+    "from_circuit",
+    "from_imodels",
+    "from_lightgbm",
+    "from_logic_network",
+    "from_onnx",
+    "from_sklearn",
+    "from_treelite",
+    "from_xgboost",
     "list_layers",
     "load",
     "load_activations",
@@ -62,7 +71,17 @@ from .errors import EricError
 from .estimator import EricClassifier
 from .evaluate import Score
 from .extract import TreeOptions, extract_program
-from .frontends import RuleModel, from_asp, load
+from .frontends import RuleModel, load
+from .frontends.asp import from_asp
+from .frontends.catboost import from_catboost
+from .frontends.circuit import from_circuit
+from .frontends.imodels import from_imodels
+from .frontends.lightgbm import from_lightgbm
+from .frontends.logic_network import from_logic_network
+from .frontends.onnx import from_onnx
+from .frontends.scikit_learn import from_sklearn
+from .frontends.treelite import from_treelite
+from .frontends.xgboost import from_xgboost
 from .module import RuleModule
 from .pipeline import approximate_model, evaluate_chains, evaluate_program, predict_activations, predict_bits
 from .plan import Plan

@@ -1,9 +1,11 @@
-"""What tests of tree front ends share: data, rows at the edges of every comparison, and how answers are compared."""
+"""What the tests of tree front ends share: data, rows at the edges of all comparisons, how answers are compared."""
 
 from functools import cache
 
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+
+from tests.optional import import_optional
 
 
 @cache
@@ -25,6 +27,28 @@ def make_categories(seed=0):
     features[rng.random(features.shape) < 0.1] = np.nan
     target = np.isin(features[:, 0], [1, 5, 7]) + 2.0 * (features[:, 1] == 3) + np.nan_to_num(features[:, 3])
     return features, target
+
+
+def make_frame():
+    """(data frame, target): categories that are texts and that are numbers, with holes, and a number."""
+    pandas = import_optional("pandas")
+    rng = np.random.default_rng(0)
+    colour = pandas.Categorical(rng.choice(["red", "green", "blue", "grey"], 400))
+    size = pandas.Categorical(rng.choice([3, 1, 7, 9], 400))
+    frame = pandas.DataFrame({"colour": colour, "size": size, "weight": rng.normal(size=400)})
+    target = frame["colour"].isin(["red", "blue"]) + 2.0 * (frame["size"] == 7) + (frame["weight"] > 0)
+    frame.loc[::7, "colour"] = None
+    frame.loc[::5, "size"] = None
+    frame.loc[::9, "weight"] = None
+    return frame, target
+
+
+def list_frames(frame):
+    """The frame, and the same with its rows and its categories in another order."""
+    turned = frame[::-1].copy()
+    turned["colour"] = turned["colour"].cat.set_categories(["grey", "red", "green", "blue"])
+    turned["size"] = turned["size"].cat.set_categories([9, 7, 1, 3])
+    return frame, turned
 
 
 def add_edges(model, features, *, infinite=True, codes=()):

@@ -1,15 +1,16 @@
-"""`python -m tests.fuzz FORMAT N [SEED]`: N damaged files; each is read, or refused with a line that says why, in time.
+"""`python -m tests.fuzz FORMAT|all N [SEED]`: N damaged files; each is read, or refused in words, and in time.
 
 A format is what makes a good file from a random generator, and what reads one. Add yours to `FORMATS`.
 """
 
+import logging
 import random
 import sys
 import time
 from collections.abc import Callable
 
 from eric_fast.errors import EricError
-from eric_fast.frontends import from_asp
+from eric_fast.frontends.asp import from_asp
 from eric_fast.frontends.files import decode_text
 from eric_fast.text import parse_program, print_program
 from tests.make_programs import make_program
@@ -76,10 +77,12 @@ def check_format(name: str, n_files: int, seed: int = 0) -> tuple[int, int]:
 
 
 def main() -> None:
+    logging.disable()
     name, n_files = sys.argv[1], int(sys.argv[2])
     seed = int(sys.argv[3]) if len(sys.argv) > 3 else 0
-    n_read, n_refused = check_format(name, n_files, seed)
-    print(f"{name}: {n_read:,} damaged files read, {n_refused:,} refused")
+    for chosen in FORMATS if name == "all" else (name,):
+        n_read, n_refused = check_format(chosen, n_files, seed)
+        print(f"{chosen}: {n_read:,} damaged files read, {n_refused:,} refused", flush=True)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def test_rankings():
 
 
 def test_categories_in_splits_are_refused():
-    features, target = make_categories()
+    features, _ = make_categories()
     frame = np.column_stack([np.nan_to_num(features[:, :1]).astype(int).astype(str), features[:, 3:]]).astype(object)
     for most in (1, 255):
         source = catboost.CatBoostRegressor(**OPTIONS, cat_features=[0], one_hot_max_size=most)

@@ -71,11 +71,11 @@ def test_help_is_quick_and_loads_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("capture", "extract", "evaluate", "predict", "show", "demo"):
+    for command in ("capture", "extract", "evaluate", "convert", "predict", "show", "demo"):
         assert command in done.stdout
 
 
-@pytest.mark.parametrize("command", ["capture", "extract", "evaluate", "predict", "show", "demo"])
+@pytest.mark.parametrize("command", ["capture", "extract", "evaluate", "convert", "predict", "show", "demo"])
 def test_every_command_explains_itself(eric, command):
     code, out, _ = eric(command, "--help")
     assert code == 0

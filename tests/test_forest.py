@@ -85,9 +85,12 @@ def test_rules_add_up_what_the_trees_say(seed, n_trees, n_outputs, one_output):
     program = make_program(forest, [f"y{i}" for i in range(n_outputs)], decision="sum")
     table = rng.choice([-3.0, -2, -1, -0.0, 0, 1, 2, 3, np.nan, np.inf, -np.inf], size=(40, 3))
     words, n_rows = TablePacker(program.quantiser).pack(table, engine="reference")
+    plan = compile_program(program)
+    trees = forest.find_trees(forest.leaves[0])
     for engine in ("reference", "cpu"):
-        outcome = kernels.evaluate(compile_program(program), words, n_rows, engine=engine, scores=True)
+        outcome = kernels.evaluate(plan, words, n_rows, engine=engine, scores=True, leaves=True)
         assert (outcome.scores.numpy() == walk(forest, tests, table, n_outputs)).all()
+        assert (trees[outcome.leaves.numpy()] == np.arange(n_trees)).all()  # every tree is found, and has one leaf
 
 
 def test_a_rule_says_its_path_from_yes_to_no():

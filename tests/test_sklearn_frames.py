@@ -11,6 +11,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
 )
 from sklearn.tree import DecisionTreeClassifier
+from threadpoolctl import threadpool_limits
 
 from eric_fast.errors import DataError, ModelError
 from eric_fast.frontends import load
@@ -20,6 +21,13 @@ from tests.optional import import_optional
 
 pandas = import_optional("pandas")
 polars = import_optional("polars")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Threads of histogram boosting wait for each other by spinning, which counts where others run beside."""
+    with threadpool_limits(1):
+        yield
 
 
 def read_iris():

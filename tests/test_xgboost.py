@@ -8,7 +8,15 @@ import pytest
 from eric_fast.errors import EricError, ModelError, ProgramError
 from eric_fast.frontends import load
 from eric_fast.frontends.xgboost import from_xgboost, matches
-from tests.boosters import add_edges, check_classes, check_close, load_data, make_categories
+from tests.boosters import (
+    add_edges,
+    check_classes,
+    check_close,
+    list_frames,
+    load_data,
+    make_categories,
+    make_frame,
+)
 from tests.optional import import_optional
 
 xgboost = import_optional("xgboost")
@@ -147,6 +155,26 @@ def test_categories_by_codes(most):
     assert any(atom.operator == "in" for atom in model.program.quantiser.table_atoms)
     rows = add_edges(model, features, codes=(*range(12), -1.0, 40.0, 1e9))
     check_close(model.predict(rows), source.predict(rows), TOLERANCE)
+
+
+@pytest.mark.parametrize("most", [1, 100])
+def test_categories_of_a_data_frame(most):
+    frame, target = make_frame()
+    source = xgboost.XGBRegressor(n_jobs=1, n_estimators=4, enable_categorical=True, max_cat_to_onehot=most)
+    source.fit(frame, target)
+    model = from_xgboost(source)
+    assert [column.kind for column in model.program.quantiser.columns] == ["text", "float32", "float32"]
+    assert {atom.feature for atom in model.program.quantiser.table_atoms if atom.operator == "in"} == {"colour", "size"}
+    for rows in list_frames(frame):
+        check_close(model.predict(rows), source.predict(rows), TOLERANCE)
+
+
+def test_categories_past_ascii_are_refused():
+    frame, target = make_frame()
+    frame["colour"] = frame["colour"].cat.rename_categories({"red": "rot", "grey": "blé"})
+    source = xgboost.XGBRegressor(n_jobs=1, n_estimators=1, enable_categorical=True).fit(frame, target)
+    with pytest.raises(ProgramError, match="categories past ASCII, which XGBoost stores cut short"):
+        from_xgboost(source)
 
 
 def test_files_hold_the_same_model(tmp_path, cancer):

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from eric_fast.errors import ModelError
-from eric_fast.frontends.asp import from_asp
 from eric_fast.frontends.files import is_pickled, read_head
 from eric_fast.frontends.model import RuleModel
 
-__all__ = ["RuleModel", "from_asp", "load"]
+__all__ = ["RuleModel", "load"]
 
 # In this order: text that others may take for theirs comes last.
 SOURCES: tuple[str, ...] = (
     *("scikit_learn", "xgboost", "lightgbm", "catboost", "onnx", "treelite"),
-    *("program_text", "asp"),
+    *("imodels", "logic_network", "circuit", "program_text", "asp"),
 )
 
 

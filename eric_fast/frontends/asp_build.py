@@ -1,5 +1,6 @@
 """Clauses of other tools to a `Program`: which predicates are columns, which are derived, which one is the class."""
 
+import logging
 import re
 from collections.abc import Sequence
 
@@ -12,9 +13,11 @@ from eric_fast.tables import match_name
 
 HOLDS = ("1", "1.0", "true")  # what a column holds where `name(X)` is true
 # Predicates that clingo is given so that X stands for something; they say nothing about a sample.
-_SAMPLES = {"case", "example", "id", "image", "instance", "item", "object", "observation", "row", "sample"}
+_SAMPLES = {"example", "id", "image", "instance", "row", "sample"}
 _AUXILIARY = re.compile(r"(?:ab|rule)\d+")  # how these tools call what a rule defines
 _DERIVED = 2**40  # before atoms are numbered: input atoms count from 0, derived ones from here
+
+logger = logging.getLogger(__name__)
 
 Head = tuple[str, str | None]  # name, and the value where there is one
 
@@ -46,13 +49,13 @@ def _choose_class(source: str, builder: "_Builder", name: str | None) -> tuple[s
         if name not in valued and name not in plain:
             raise ProgramError(f"{source}: no rule is for '{name}'{suggest_nearest(name, [*valued, *plain])}")
         return name, name in valued
-    for candidates in (valued, plain):
-        if candidates:
-            free = [head for head in candidates if head not in builder.mentioned]
-            if len(candidates) == 1 or len(free) == 1:
-                return (free or candidates)[0], candidates is valued
-            shown = ", ".join(f"'{head}'" for head in (free or candidates)[:8])
-            raise ProgramError(f"{source}: which predicate is the class? Name one of {shown}")
+    candidates = [head for head in valued if head not in builder.mentioned]
+    candidates = candidates or [head for head in plain if head not in builder.mentioned] or valued or plain
+    if len(candidates) == 1:
+        return candidates[0], candidates[0] in valued
+    if candidates:
+        shown = ", ".join(f"'{head}'" for head in candidates[:8])
+        raise ProgramError(f"{source}: which predicate is the class? Name one of {shown}")
     raise ProgramError(f"{source}: no rule; expected rules such as class(X,'a') :- not ab1(X).")
 
 
@@ -98,6 +101,9 @@ class _Builder:
                     negated.add(literal.name)
         undefined -= set(self.given or ())
         self.samples = undefined & _SAMPLES - negated
+        if self.samples:
+            shown = ", ".join(f"'{name}(X)'" for name in sorted(self.samples))
+            logger.warning("%s: %s is taken to say that X is a sample", self.reader.source, shown)
         self.unknown = {name for name in undefined if _AUXILIARY.fullmatch(name)}
 
     def build(self, chosen: tuple[str, bool]) -> Program:
@@ -156,9 +162,9 @@ class _Builder:
             try:
                 if isinstance(literal, Comparison):
                     body += self._compare(literal, bound.get(literal.variable))
-                elif literal.sample != sample:
+                elif not isinstance(literal.sample, Variable) or literal.sample != sample:
                     raise ProgramError(f"expected '{sample}', as in the head, came '{_spell(literal.sample)}'")
-                elif literal.value not in compared or literal.negated or literal.name in self.valued:
+                elif not self._only_binds(literal, compared):
                     found = self._state(literal)
                     body += found
                     if not isinstance(literal.value, Variable):
@@ -166,6 +172,11 @@ class _Builder:
             except EricError as error:
                 self.reader.add_error(self.reader.find_literal(clause, number), str(error))
         return tuple(dict.fromkeys(body))
+
+    def _only_binds(self, fact: Fact, compared: set[Variable]) -> bool:
+        """Whether it only says which column a comparison of this body is about."""
+        is_variable = isinstance(fact.value, Variable) and fact.value in compared
+        return is_variable and not fact.negated and fact.name not in self.valued
 
     def _bind(self, clause: Clause) -> tuple[dict[Variable, str], set[Variable]]:
         """Which column each variable of a body is the value of, and which variables are compared."""

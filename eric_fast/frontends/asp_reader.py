@@ -23,7 +23,7 @@ MOST_ERRORS = 20  # that are shown
 _LONGEST = 60  # characters of the text that an error shows
 # After a quote that ends nowhere on its line, the rest of the line is not looked at.
 _UNCLOSED = r"['\"][^\n]*"
-_COMMENTS = re.compile(rf"{QUOTED}|{_UNCLOSED}|%\*.*?(?:\*%|\Z)|/\*.*?(?:\*/|\Z)|%[^\n]*", re.DOTALL)
+_COMMENTS = re.compile(rf"{QUOTED}|{_UNCLOSED}|%\*|/\*|%")
 _BLANKS = re.compile(rf"{SPACE}*")
 # A full stop ends a statement unless a letter or a digit follows it, as in capital.gain or 3.5; after ')' it does so
 # before a letter too.
@@ -75,8 +75,9 @@ class Reader:
         at = self._skip(0)
         while at < len(self.text):
             at = self._skip(self._read_statement(at))
-        for what, count in self._left_out.items():
-            logger.warning("%s: %s left out, %d in all", source, what, count)
+        if self._left_out:
+            shown = ", ".join(f"{what} ({count:,})" for what, count in self._left_out.items())
+            logger.warning("%s: left out, as it changes no answer about a table: %s", source, shown)
 
     def add_error(self, at: int, message: str) -> None:
         self.n_errors += 1
@@ -100,16 +101,23 @@ class Reader:
         text = self.text
         if "%" not in text and "/*" not in text:
             return text
-
-        def blank(match: re.Match[str]) -> str:
-            found = match[0]
-            if found[0] in "'\"":
-                return found
-            if found.startswith(("%*", "/*")) and not (len(found) > 3 and found.endswith(("*%", "*/"))):
-                self.add_error(match.start(), "expected the end of this comment, came the end of the text")
-            return "\n".join([" " * len(line) for line in found.split("\n")])
-
-        return _COMMENTS.sub(blank, text)
+        parts, n_copied, at = [], 0, 0
+        last_end = text.rfind("*%")  # after it, '%*' starts a comment to the end of its line, as it does in Prolog
+        while match := _COMMENTS.search(text, at):
+            start, at = match.span()
+            if match[0][0] in "'\"":
+                continue
+            if match[0] == "/*" or (match[0] == "%*" and at <= last_end):
+                end = text.find("*%" if match[0] == "%*" else "*/", at)
+                if end < 0:
+                    self.add_error(start, "expected the end of this comment, '*/', came the end of the text")
+                at = end + 2 if end >= 0 else len(text)
+            else:
+                end = text.find("\n", start)
+                at = end if end >= 0 else len(text)
+            parts += [text[n_copied:start], "\n".join([" " * len(line) for line in text[start:at].split("\n")])]
+            n_copied = at
+        return "".join([*parts, text[n_copied:]])
 
     def _read_statement(self, start: int) -> int:
         """Read the statement that starts there, and say where it ends."""
@@ -184,7 +192,7 @@ class Reader:
         if clause.body or isinstance(clause.head.sample, Variable):
             self.clauses.append(clause)
         else:
-            self._left_out["facts about single samples (samples come from a table)"] += 1
+            self._left_out["facts about single samples"] += 1
 
     def _fail(self, start: int, at: int, expected: str) -> int:
         """Say what came in the place of what was expected, and where the statement ends."""
@@ -206,7 +214,7 @@ class Reader:
         found = _DIRECTIVE.match(self.text, start)
         name = " ".join(found[0].replace(":-", ":- ").split()) if found else ""
         if _HARMLESS.fullmatch(name) or re.fullmatch(r"#program\s+base\s*\.", self.text[start:end]):
-            self._left_out[f"'{name}', which changes no answer,"] += 1
+            self._left_out[f"'{name}'"] += 1
         elif name.startswith("#"):
             self.add_error(start, f"expected a rule, came '{name}', a directive that changes answers")
         else:

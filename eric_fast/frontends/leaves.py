@@ -1,13 +1,10 @@
 """The numbers that a source gave to the leaves of its trees."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-
-from eric_fast.plan import Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +13,7 @@ class Leaves:
 
     Attributes:
         numbers: int64 `[n_class_rules]`: the source's own number of each leaf.
-        trees: int64 `[n_class_rules]`: whose it is, counted from 0.
+        trees: int64 `[n_class_rules]`: whose it is, counted from 0; those of one lie together, as in `list_leaves`.
         shape: of a row's answer, such as `(n_trees,)`; `()` for a single tree.
         dtype: of an answer.
     """
@@ -26,23 +23,6 @@ class Leaves:
     shape: tuple[int, ...]
     dtype: str = "int64"
 
-    def number_rules(self, plan: Plan) -> Plan:
-        """The same rules, each adding its leaf's number to a sum of its tree's own: whole, so nothing is rounded."""
-        n_trees = int(self.trees.max(initial=-1)) + 1
-        heads = plan.heads.clone()
-        heads[plan.n_kernel_rules :] = torch.from_numpy(self.trees)
-        return replace(
-            plan,
-            heads=heads,
-            n_classes=n_trees,
-            votes=True,
-            default=-1,
-            base=torch.zeros(n_trees, dtype=torch.float64),
-            vote_offsets=torch.arange(len(self.trees) + 1),
-            vote_classes=torch.from_numpy(self.trees.astype(np.int32)),
-            vote_weights=torch.from_numpy(self.numbers.astype(np.float64)),
-        )
-
-    def arrange(self, sums: NDArray[np.float64]) -> NDArray[Any]:
-        """Sums `[n_rows, n_trees]` as the source would answer."""
-        return sums.astype(self.dtype).reshape(len(sums), *self.shape)
+    def arrange(self, rules: NDArray[np.int32]) -> NDArray[Any]:
+        """Which rule of each tree fires, `[n_rows, n_trees]`, as the source would answer."""
+        return self.numbers.astype(self.dtype).take(rules).reshape(len(rules), *self.shape)

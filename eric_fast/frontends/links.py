@@ -53,6 +53,7 @@ LINKS = {
     "margin": Link(_keep, margin=True),
     "sigmoid": Link(expit, probabilities=True, margin=True),
     "softmax": Link(softmax, probabilities=True),
+    "softmax only": Link(softmax, probabilities=True, scores=False),  # the sums aren't shown
     "probability": Link(_keep, probabilities=True, margin=True, scores=False),  # the one sum is the second class's
     "softmax zero": Link(_soften_others, probabilities=True),
     "exp": Link(np.exp),

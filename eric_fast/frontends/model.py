@@ -210,12 +210,6 @@ class RuleModel:
             raise AttributeError(f"{self.source} has no numbers of leaves; only a model made of the object itself has")
         return self._find_leaves
 
-    @cached_property
-    def leaf_plan(self) -> Plan:
-        """The plan whose scores are the numbers of leaves."""
-        assert self.leaves is not None
-        return self.leaves.number_rules(self.plan)
-
     def score(self, data: Any, truth: Any, sample_weight: Any = None) -> float:
         """The share of classes that are right, or R2 of a regression, as scikit-learn has it."""
         measure = r2_score if self.program.decision == "sum" else accuracy_score
@@ -239,8 +233,28 @@ class RuleModel:
         return unpack_words(outcome.rows, table.n_rows).cpu().numpy()
 
     def evaluate(self, data: Any, **wanted: Any) -> kernels.Outcome:
-        """What the program itself answers, as tensors where the data are; `wanted` are the fields of `Request`."""
-        return self._evaluate_plan(self.plan, data, **wanted)
+        """What the program itself answers, as tensors where the data are; `wanted` are the fields of `Request`.
+
+        In chunks of rows: beside data and results it takes little memory.
+        """
+        plan, table = self.plan, as_table(data)
+        columns = self.program.quantiser.columns
+        truths = wanted.get("truths")
+        wanted = {"classes": False, "rules": False, **wanted}
+
+        def run(first: int, last: int) -> kernels.Outcome:
+            checked = check_values(table.take_rows(first, last), columns, self.values, named=self.named)
+            readings = self.packer.read(as_table(checked), engine=self.engine)
+            if truths is not None:
+                wanted["truths"] = truths[:, first:last]
+            device = readings.device.type
+            return kernels.evaluate_packed(
+                plan, readings.pack, last - first, device=device, engine=self.engine, **wanted
+            )
+
+        engine = kernels.choose_engine(self.engine, table.device.type, streams=True)
+        sample_bytes = kernels.count_bytes(plan, engine) + 16 * len(columns)  # numbers as they come, and as compared
+        return kernels.evaluate_chunks(run, table.n_rows, sample_bytes, engine)
 
     def _check_probabilities(self) -> None:
         if not (self.program.decision == "vote" and self.rule.probabilities):
@@ -260,9 +274,9 @@ class RuleModel:
 
     def _find_leaves(self, data: Any) -> NDArray[Any]:
         assert self.leaves is not None
-        outcome = self._evaluate_plan(self.leaf_plan, data, scores=True)
-        assert outcome.scores is not None
-        return self.leaves.arrange(outcome.scores.cpu().numpy())
+        outcome = self.evaluate(data, leaves=True)
+        assert outcome.leaves is not None
+        return self.leaves.arrange(outcome.leaves.cpu().numpy())
 
     @property
     def _is_margin(self) -> bool:
@@ -286,24 +300,3 @@ class RuleModel:
         if self.scale != 1:
             scores *= self.scale
         return cast(NDArray[np.float64], self.rule.apply(scores))
-
-    def _evaluate_plan(self, plan: Plan, data: Any, **wanted: Any) -> kernels.Outcome:
-        """In chunks of rows: beside data and results it takes little memory."""
-        table = as_table(data)
-        columns = self.program.quantiser.columns
-        truths = wanted.get("truths")
-        wanted = {"classes": False, "rules": False, **wanted}
-
-        def run(first: int, last: int) -> kernels.Outcome:
-            checked = check_values(table.take_rows(first, last), columns, self.values, named=self.named)
-            readings = self.packer.read(as_table(checked), engine=self.engine)
-            if truths is not None:
-                wanted["truths"] = truths[:, first:last]
-            device = readings.device.type
-            return kernels.evaluate_packed(
-                plan, readings.pack, last - first, device=device, engine=self.engine, **wanted
-            )
-
-        engine = kernels.choose_engine(self.engine, table.device.type, streams=True)
-        sample_bytes = kernels.count_bytes(plan, engine) + 16 * len(columns)  # numbers as they come, and as compared
-        return kernels.evaluate_chunks(run, table.n_rows, sample_bytes, engine)

@@ -192,6 +192,8 @@ def _make_ensemble(
     if attributes.values.get("post_transform") in (1, 2):
         raise ModelError(f"{attributes.place}: post_transform 1 and 2 are not the same to ONNX and to onnxruntime")
     trees, tree_of_node = _cut_trees(attributes, roots, nodes)
+    if ((tree_of_node < 0) & (nodes.column >= 0)).any():
+        raise attributes.fail("the nodes are not trees: no path leads to some")
     kept = tree_of_node[weights.nodes] >= 0
     weights = _Weights(weights.nodes[kept], weights.outputs[kept], weights.values[kept])
     tree, known = tree_of_node[weights.nodes], weights.outputs

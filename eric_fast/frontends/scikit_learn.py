@@ -29,7 +29,7 @@ def matches(source: Any) -> bool:
     return type(source).__module__.partition(".")[0] == "sklearn"
 
 
-def load_source(source: Any) -> RuleModel:
+def from_sklearn(source: Any) -> RuleModel:
     """The same answers from packed bits; see `RuleModel`.
 
     Of the tables that the source refuses those with infinite values are refused, too, and with missing values where it
@@ -46,6 +46,11 @@ def load_source(source: Any) -> RuleModel:
     if getattr(source, "n_outputs_", 1) > 1 and hasattr(source, "classes_"):
         raise ModelError(f"the {name} has several outputs that are classes; fit a model for each")
     return _KINDS[name](source)
+
+
+def load_source(source: Any) -> RuleModel:
+    """See `from_sklearn`."""
+    return from_sklearn(source)
 
 
 def _say_remedy(source: Any) -> str:
@@ -207,7 +212,7 @@ def _check_part(source: Any, part: Any) -> None:
         )
 
 
-def _load_ada_boost(source: Any) -> RuleModel:
+def load_ada_boost(source: Any) -> RuleModel:
     """Each tree's class gets its weight, the others share the negative of it."""
     labels, n_classes = source.classes_, len(source.classes_)
     if n_classes < 2:
@@ -279,7 +284,7 @@ _KINDS: dict[str, Callable[[Any], RuleModel]] = {
     "ExtraTreesRegressor": _load_forest,
     "BaggingClassifier": _load_bagging,
     "BaggingRegressor": _load_bagging,
-    "AdaBoostClassifier": _load_ada_boost,
+    "AdaBoostClassifier": load_ada_boost,
     "GradientBoostingClassifier": _load_gradient_boosting,
     "GradientBoostingRegressor": _load_gradient_boosting,
     "HistGradientBoostingClassifier": _load_hist_boosting,

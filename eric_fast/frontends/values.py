@@ -11,14 +11,15 @@ from eric_fast.errors import DataError
 from eric_fast.quantiser import Column
 from eric_fast.tables import as_table, bind_columns
 
-VALUES = ("any", "no infinity", "finite")  # missing ones are NaN
+VALUES = ("any", "no infinity", "finite", "binary")  # missing ones are NaN; binary ones are 0 and 1
 
 
 def check_values(data: Any, columns: Sequence[Column], values: str, *, named: bool = True) -> Any:
     """The table, its numbers made what they are compared as, if they may be in it; `named`: see `RuleModel`.
 
     Raises:
-        DataError: a missing value or an infinite one, or one past float32, and where it is; a column that is missing.
+        DataError: a missing value or an infinite one, or one past float32, or one that is neither 0 nor 1, and where it
+            is; a column that is missing.
     """
     if values == "any":
         return data
@@ -29,6 +30,9 @@ def check_values(data: Any, columns: Sequence[Column], values: str, *, named: bo
     numbers, column_of = table.stack_numbers(places, kind)
     if column_of != list(range(numbers.shape[1])):
         numbers = numbers[:, column_of]
+    if values == "binary":
+        _check_binary(numbers, columns)
+        return numbers
     if _is_sum_finite(numbers):  # it is nearly always
         return numbers
     wrong = numbers.isinf() if values == "no infinity" else ~numbers.isfinite()
@@ -46,3 +50,13 @@ def _is_sum_finite(numbers: Tensor) -> bool:
         with np.errstate(over="ignore", invalid="ignore"):
             return bool(np.isfinite(numbers.numpy().sum()))
     return bool(numbers.sum().isfinite())
+
+
+def _check_binary(numbers: Tensor, columns: Sequence[Column]) -> None:
+    wrong = (numbers != 0) & (numbers != 1)
+    if bool(wrong.any()):
+        row, column = (int(place) for place in wrong.nonzero()[0])
+        raise DataError(
+            f"row {row}, column '{columns[column].name}': the value is {float(numbers[row, column])}, and this model "
+            "takes 0 and 1 alone"
+        )

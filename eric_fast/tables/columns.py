@@ -230,12 +230,11 @@ def read_column(column: Any, name: str) -> ColumnData:
     Raises:
         DataError: what it holds is neither numbers nor texts, or isn't one value per row.
     """
+    if getattr(column, "ndim", 1) != 1:
+        raise DataError(f"column '{name}' is no column but an array {list(column.shape)}")
     if isinstance(column, Tensor):
-        return (
-            read_array(column.numpy(), name)
-            if column.device.type == "cpu" and column.dtype in _NARROW
-            else Numbers(column)
-        )
+        column = column.detach()
+        return Numbers(widen(column))
     if isinstance(column, pa.Array | pa.ChunkedArray):
         return read_arrow(column, name)
     if type(column).__module__.partition(".")[0] == "polars":
@@ -244,9 +243,6 @@ def read_column(column: Any, name: str) -> ColumnData:
         return _read_series(column, name)
     array = column if isinstance(column, np.ndarray) else _make_objects(column)
     return read_array(array, name)
-
-
-_NARROW = (torch.uint16, torch.uint32, torch.uint64)  # torch compares and sorts none of these
 
 
 def read_array(array: NDArray[Any], name: str) -> ColumnData:
@@ -330,6 +326,13 @@ def _read_objects(values: list[Any], name: str) -> Coded:
         raise DataError(f"column '{name}' holds lists or the like, not one value in a row") from error
     indices = np.fromiter(map(place_of.__getitem__, keys), np.int64, len(keys))
     return Coded(indices, Cells([value for _, value in place_of], name))
+
+
+def widen(tensor: Tensor) -> Tensor:
+    """The same numbers in a type that torch sorts."""
+    if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        return to_tensor(tensor.cpu().numpy()).to(tensor.device)
+    return tensor
 
 
 def to_tensor(array: NDArray[Any]) -> Tensor:

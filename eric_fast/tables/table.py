@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.errors import DataError
-from eric_fast.tables.columns import ColumnData, Numbers, read_column, to_tensor
+from eric_fast.tables.columns import ColumnData, Numbers, read_column, to_tensor, widen
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def as_table(data: Any) -> Table:
     if isinstance(data, Table):
         return data
     if isinstance(data, Tensor):
-        return _from_matrix(data)
+        return _from_matrix(widen(data.detach()))
     package = type(data).__module__.partition(".")[0]
     if package == "pandas" and hasattr(data, "columns"):
         return _from_pandas(data)
@@ -117,7 +117,7 @@ def _from_matrix(matrix: Tensor, names: tuple[str, ...] | None = None) -> Table:
         raise DataError(f"expected a table [n_rows, n_columns], came an array {list(matrix.shape)}")
     if matrix.is_complex():
         raise DataError("a table of complex numbers can't be compared")
-    return Table(len(matrix), names, matrix=matrix.detach())
+    return Table(len(matrix), names, matrix=matrix)
 
 
 def _from_array(array: Any) -> Table:

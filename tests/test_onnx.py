@@ -1,0 +1,307 @@
+"""Tree ensembles in ONNX against onnxruntime: what converters write, every mode of a node, what is refused."""
+
+import numpy as np
+import pytest
+from sklearn import ensemble, tree
+
+from eric_fast.errors import EricError, ModelError, ProgramError
+from eric_fast.frontends import load
+from eric_fast.frontends.onnx import from_onnx, matches
+from tests.boosters import add_edges, check_classes, check_close, load_data
+from tests.optional import import_optional
+
+onnx = import_optional("onnx")
+runtime = import_optional("onnxruntime")
+to_onnx = import_optional("skl2onnx").to_onnx
+helper, TensorProto = onnx.helper, onnx.TensorProto
+
+TOLERANCE = 1e-6
+ONE_THREAD = runtime.SessionOptions()
+ONE_THREAD.intra_op_num_threads = 1
+
+
+def run(model, rows):
+    """The graph's outputs, as onnxruntime computes them."""
+    session = runtime.InferenceSession(model.SerializeToString(), ONE_THREAD, providers=["CPUExecutionProvider"])
+    dtype = np.float64 if session.get_inputs()[0].type == "tensor(double)" else np.float32
+    return session.run(None, {session.get_inputs()[0].name: rows.astype(dtype)})
+
+
+def convert(source, features, monkeypatch, dtype=np.float32):
+    """What skl2onnx writes; it gives `onnx` bools and NumPy's integers where this version takes plain ones."""
+    make_attribute = helper.make_attribute
+
+    def make_plain(key, value, **options):
+        if isinstance(value, list):
+            value = [int(item) if hasattr(item, "__index__") else item for item in value]
+        return make_attribute(key, value, **options)
+
+    monkeypatch.setattr(helper, "make_attribute", make_plain)
+    options = {"zipmap": False} if hasattr(source, "classes_") else {}
+    model = to_onnx(source, features[:1].astype(dtype), options=options)
+    if dtype == np.float64 and options:
+        model.graph.output[1].type.tensor_type.elem_type = TensorProto.FLOAT  # where skl2onnx says double
+    return model
+
+
+CLASSIFIERS = {
+    "tree": tree.DecisionTreeClassifier(max_depth=5, random_state=0),
+    "forest": ensemble.RandomForestClassifier(4, max_depth=5, random_state=0),
+    "boosting": ensemble.GradientBoostingClassifier(n_estimators=2, random_state=0),
+    "histograms": ensemble.HistGradientBoostingClassifier(max_iter=2, max_depth=4),
+}
+REGRESSORS = {
+    "tree": tree.DecisionTreeRegressor(max_depth=5, random_state=0),
+    "forest": ensemble.RandomForestRegressor(4, max_depth=5, random_state=0),
+    "boosting": ensemble.GradientBoostingRegressor(n_estimators=4, random_state=0),
+    "histograms": ensemble.HistGradientBoostingRegressor(max_iter=4),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("data", ["digits", "cancer"])
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifiers_of_scikit_learn(name, data, dtype, monkeypatch):
+    features, target = load_data(data)
+    target = np.array([f"class {i}" for i in range(10)])[target] if dtype == np.float64 else target
+    graph = convert(CLASSIFIERS[name].fit(features, target), features, monkeypatch, dtype)
+    model = from_onnx(graph)
+    rows = add_edges(model, features)
+    labels, probabilities = run(graph, rows)
+    check_close(model.predict_proba(rows), probabilities, TOLERANCE)
+    check_classes(model.predict(rows), labels, probabilities, TOLERANCE)
+    assert model.classes_.dtype.kind == ("i" if dtype == np.float32 else "U")
+
+
+@pytest.mark.parametrize("name", REGRESSORS)
+def test_regressors_of_scikit_learn(name, monkeypatch):
+    features, target = load_data("diabetes")
+    graph = convert(REGRESSORS[name].fit(features, target), features, monkeypatch)
+    model = from_onnx(graph)
+    rows = add_edges(model, features)
+    check_close(model.predict(rows), run(graph, rows)[0][:, 0], TOLERANCE)
+
+
+def test_regressor_of_several_targets(monkeypatch):
+    features, _ = load_data("digits")
+    graph = convert(
+        ensemble.RandomForestRegressor(3, max_depth=4).fit(features, features[:, 20:23]), features, monkeypatch
+    )
+    graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 3
+    check_close(from_onnx(graph).predict(features), run(graph, features)[0], TOLERANCE)
+
+
+@pytest.mark.parametrize("data", ["digits", "cancer", "diabetes"])
+def test_what_catboost_writes(tmp_path, data):
+    catboost = import_optional("catboost")
+    features, target = load_data(data)
+    kind = catboost.CatBoostRegressor if data == "diabetes" else catboost.CatBoostClassifier
+    source = kind(iterations=4, depth=4, verbose=0, allow_writing_files=False, thread_count=1).fit(features, target)
+    path = tmp_path / "model.onnx"
+    source.save_model(str(path), format="onnx")
+    assert matches(path)
+    model, graph = load(path), onnx.load(path)
+    del graph.graph.node[1:]  # the map from names of classes to numbers
+    if data != "diabetes":
+        graph.graph.output[1].CopyFrom(
+            helper.make_tensor_value_info("probability_tensor", TensorProto.FLOAT, [None, None])
+        )
+    rows = add_edges(model, features)
+    if data == "diabetes":
+        check_close(model.predict(rows), run(graph, rows)[0][:, 0], TOLERANCE)
+        return
+    labels, probabilities = run(graph, rows)
+    check_close(model.predict_proba(rows), probabilities, TOLERANCE)
+    check_classes(model.predict(rows), labels, probabilities, TOLERANCE)
+
+
+def make_graph(nodes, outputs, dtype=TensorProto.FLOAT, width=2):
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("X", dtype, [None, width])], outputs)
+    opsets = [
+        helper.make_opsetid("ai.onnx.ml", 5 if nodes[0].op_type == "TreeEnsemble" else 1),
+        helper.make_opsetid("", 15),
+    ]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9)
+
+
+def make_new(dtype=TensorProto.FLOAT, modes=(0, 6, 4), tracks=(0, 1, 0), targets=(0, 0, 0, 0), **attributes):
+    """Two levels: node 0 asks column 0, node 1 asks column 1 for 1, 3 or 7, node 2 asks column 0 for 2."""
+
+    def tensor(name, values, kind):
+        return helper.make_tensor(name, kind, [len(values)], values)
+
+    attributes = {"aggregate_function": 1, "tree_roots": [0], "n_targets": max(targets) + 1, **attributes}
+    node = helper.make_node(
+        "TreeEnsemble",
+        ["X"],
+        ["Y"],
+        domain="ai.onnx.ml",
+        nodes_featureids=[0, 1, 0],
+        nodes_modes=tensor("modes", modes, TensorProto.UINT8),
+        nodes_splits=tensor("splits", [0.5, 0.0, 2.0], dtype),
+        nodes_truenodeids=[1, 0, 2],
+        nodes_trueleafs=[0, 1, 1],
+        nodes_falsenodeids=[2, 1, 3],
+        nodes_falseleafs=[0, 1, 1],
+        nodes_missing_value_tracks_true=list(tracks),
+        membership_values=tensor("members", [1.0, 3.0, 7.0], dtype),
+        leaf_targetids=list(targets),
+        leaf_weights=tensor("weights", [1.0, 2.0, 3.0, 4.0], dtype),
+        **attributes,
+    )
+    return make_graph([node], [helper.make_tensor_value_info("Y", dtype, [None, max(targets) + 1])], dtype)
+
+
+@pytest.mark.parametrize("dtype", [TensorProto.FLOAT, TensorProto.DOUBLE])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"modes": (1, 6, 5)},
+        {"modes": (2, 6, 3)},
+        {"modes": (3, 6, 4), "tracks": (1, 0, 1)},
+        {"targets": (0, 2, 1, 1)},
+        {"targets": (0, 2, 1, 1), "post_transform": 3},
+        {"aggregate_function": 0},
+    ],
+)
+def test_the_new_operator(options, dtype):
+    graph = make_new(dtype, **options)
+    values = [-1, 0, 0.5, 1, 2, 3, 7, 2.5, np.nan, np.inf, -np.inf, -0.0]
+    rows = np.array([(a, b) for a in values for b in values])
+    model = from_onnx(graph)
+    answers = run(graph, rows)[0]
+    check_close(model.predict(rows), answers[:, 0] if answers.shape[1] == 1 else answers, 1e-7)
+
+
+def make_old(
+    kind="Classifier", ids=(0, 1, 2), weights=((0.2, 0.3, 0.5), (0.6, 0.3, 0.1)), after=(), n_labels=3, **attributes
+):
+    """One question of column 0, whose leaves have weights for the outputs `ids`."""
+    name = "class" if kind == "Classifier" else "target"
+    labels = {"classlabels_int64s": list(range(n_labels))} if kind == "Classifier" else {"n_targets": n_labels}
+    outputs = ["l", "p"] if kind == "Classifier" else ["p"]
+    node = helper.make_node(
+        f"TreeEnsemble{kind}",
+        ["X"],
+        outputs,
+        domain="ai.onnx.ml",
+        nodes_treeids=[0] * 3,
+        nodes_nodeids=[0, 1, 2],
+        nodes_featureids=[0] * 3,
+        nodes_modes=attributes.pop("nodes_modes", ["BRANCH_LT", "LEAF", "LEAF"]),
+        nodes_values=[0.5, 0.0, 0.0],
+        nodes_truenodeids=attributes.pop("nodes_truenodeids", [1, 0, 0]),
+        nodes_falsenodeids=[2, 0, 0],
+        **{
+            f"{name}_treeids": [0] * 2 * len(ids),
+            f"{name}_nodeids": [1] * len(ids) + [2] * len(ids),
+            f"{name}_ids": list(ids) * 2,
+            f"{name}_weights": [weight for leaf in weights for weight in leaf[: len(ids)]],
+        },
+        **labels,
+        **attributes,
+    )
+    kinds = {"l": TensorProto.INT64}
+    last = [helper.make_tensor_value_info(name, kinds.get(name, TensorProto.FLOAT), None) for name in outputs]
+    return make_graph([node, *after], last)
+
+
+ROWS = np.array([[0.0, 0.0], [0.5, 0.0], [1.0, 0.0], [np.nan, 0.0]])
+
+
+@pytest.mark.parametrize("transform", ["NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO"])
+@pytest.mark.parametrize("weights", [((0.2, 0.3, 0.5), (0.6, 0.3, 0.1)), ((-2.0, 1.0, 0.5), (0.1, -0.5, -3.0))])
+def test_transforms_of_three_classes(weights, transform):
+    for base in ([], [0.5, -0.25, 0.1]):
+        graph = make_old(weights=weights, post_transform=transform, **({"base_values": base} if base else {}))
+        model = from_onnx(graph)
+        labels, scores = run(graph, ROWS)
+        answers = model.predict_proba if hasattr(model, "predict_proba") else model.decision_function
+        check_close(answers(ROWS), scores, TOLERANCE)
+        np.testing.assert_array_equal(model.predict(ROWS), labels)
+
+
+@pytest.mark.parametrize("base", [{}, {"base_values": [0.1]}])
+@pytest.mark.parametrize("weights", [((0.3,), (0.7,)), ((-0.3,), (0.2,)), ((0.3,), (0.45,))])
+@pytest.mark.parametrize("transform", ["NONE", "LOGISTIC"])
+def test_two_classes_by_one_weight(transform, weights, base):
+    graph = make_old(ids=(0,), weights=weights, n_labels=2, post_transform=transform, **base)
+    model = from_onnx(graph)
+    labels, scores = run(graph, ROWS)
+    np.testing.assert_array_equal(model.predict(ROWS), labels)
+    if hasattr(model, "predict_proba"):
+        check_close(model.predict_proba(ROWS), scores, TOLERANCE)
+    else:
+        check_close(model.decision_function(ROWS), scores[:, 1], TOLERANCE)
+
+
+def after(op, **attributes):
+    return [helper.make_node(op, ["p"], ["q"], **attributes)]
+
+
+@pytest.mark.parametrize(
+    ("op", "function"), [("Exp", np.exp), ("Sigmoid", lambda x: 1 / (1 + np.exp(-x))), ("Identity", np.array)]
+)
+def test_what_may_follow_a_sum(op, function):
+    model = from_onnx(make_old("Regressor", ids=(0,), weights=((-0.3,), (0.2,)), n_labels=1, after=after(op)))
+    check_close(model.predict(ROWS), function(np.array([-0.3, 0.2, 0.2, 0.2])), TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("graph", "said"),
+    [
+        (make_old(after=after("Softmax")), "op 'Softmax' is more than carries"),
+        (make_old("Regressor", ids=(0,), n_labels=1, after=after("Cast", to=7)), "op 'Cast' is more than carries"),
+        (make_old(ids=(1,), n_labels=2), "mean different things to different runtimes"),
+        (make_old(ids=(0,), n_labels=2, post_transform="SOFTMAX"), "mean different things to different runtimes"),
+        (
+            make_old(ids=(0, 1), n_labels=2, base_values=[0.1, 0.2]),
+            "runtimes read 2 base values of 2 classes differently",
+        ),
+        (make_old(ids=(0, 1), weights=((-1.0, 2.0), (1.0, 0.0))), "some leaves have no weight for some class"),
+        (make_old(post_transform="PROBIT"), "compute post_transform PROBIT differently"),
+        (make_old("Regressor", n_labels=1, ids=(0,), post_transform="LOGISTIC"), "of one sum differently"),
+        (make_old("Regressor", aggregate_function="MIN"), "MIN takes one leaf's value"),
+        (make_old(nodes_modes=["BRANCH_MEMBER", "LEAF", "LEAF"]), "'BRANCH_MEMBER' is none of"),
+        (make_old(nodes_modes=["LEAF", "LEAF"]), "2 modes for 3 nodes"),
+        (make_old(nodes_truenodeids=[9, 0, 0]), "node 9 of tree 0 is missing"),
+        (make_old(nodes_truenodeids=[2, 0, 0]), "a tree has no root, or several"),
+        (make_old(nodes_truenodeids=[0, 0, 0]), "no path leads to some"),
+        (make_old(ids=(0, 7, 2)), "outputs that are none of the 3"),
+        (make_old(base_values=[float("nan")] * 3), "'base_values' must be finite"),
+        (make_new(post_transform=1), "not the same to ONNX and to onnxruntime"),
+        (make_new(aggregate_function=3), "MAX takes one leaf's value"),
+        (make_new(tree_roots=[5]), "'tree_roots' has a number past the 3 nodes"),
+        (make_new(tree_roots=[0, 0]), "the nodes are not trees"),
+        (make_new(modes=(0, 0, 0)), "1 sets for 0 nodes"),
+        (make_new(modes=(0, 9, 0)), "'nodes_modes' has a number past"),
+    ],
+)
+def test_what_is_refused(graph, said):
+    with pytest.raises(EricError, match=said):
+        from_onnx(graph)
+
+
+def test_inputs_of_one_column_each_keep_their_names():
+    graph = make_old().graph
+    graph.node[0].input[0] = "joined"
+    node = graph.node[0]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 1]) for name in ("age", "height")]
+    nodes = [helper.make_node("Concat", ["age", "height"], ["joined"], axis=1), node]
+    model = from_onnx(helper.make_model(helper.make_graph(nodes, "g", inputs, list(graph.output))))
+    assert model.feature_names_in_.tolist() == ["age", "height"]
+
+
+def test_files_that_are_no_models(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"\xff" * 100)
+    with pytest.raises(ProgramError, match="not an ONNX model"):
+        load(path)
+    path.write_bytes(b"")
+    with pytest.raises(ModelError, match="no tree ensemble"):
+        load(path)
+    graph = make_old()
+    graph.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 2_000_000_000
+    with pytest.raises(ProgramError, match="2,000,000,000 features are more than a file"):
+        from_onnx(graph)
