@@ -1,6 +1,7 @@
 """What every engine of packing takes and gives: operators, the checks made first, the result."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -31,6 +32,12 @@ class Comparisons:
     constants: Tensor
     operators: Tensor
     rows: Tensor | None = None
+
+    @cached_property
+    def n_rows(self) -> int:
+        """How many rows of words there must be."""
+        rows = self.rows
+        return len(self.constants) if rows is None else int(rows.max()) + 1 if len(rows) else 0
 
     @property
     def arrays(self) -> tuple[Tensor | None, Tensor, Tensor]:
@@ -63,9 +70,7 @@ def check_columns(columns: Tensor, column_of_atom: Tensor | None, constants: Ten
 
 def check_words(out: Tensor, comparisons: Comparisons, shape: tuple[int, int]) -> Tensor:
     """`out`, if words of this shape fit it, in the rows that they are for; raises EricError."""
-    n_rows = shape[0]
-    if comparisons.rows is not None:
-        n_rows = int(comparisons.rows.max()) + 1 if shape[0] else 0
+    n_rows = comparisons.n_rows
     if out.dtype != torch.int32 or out.ndim != 2 or len(out) < n_rows or out.shape[1] != shape[1]:
         raise EricError(f"words go to int32 [{n_rows} or more, {shape[1]}], not {describe(out)}")
     return out

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,7 +33,7 @@ def check_values(data: Any, columns: Sequence[Column], values: str, *, named: bo
     if values == "binary":
         _check_binary(numbers, columns)
         return numbers
-    if bool(numbers.sum().isfinite()):  # it is nearly always
+    if _is_sum_finite(numbers):  # it is nearly always
         return numbers
     wrong = numbers.isinf() if values == "no infinity" else ~numbers.isfinite()
     if bool(wrong.any()):
@@ -41,6 +42,14 @@ def check_values(data: Any, columns: Sequence[Column], values: str, *, named: bo
         place = f"row {table.first_row + row}, column '{columns[column].name}'"
         raise DataError(f"{place}: the value is {what}, which this model refuses")
     return numbers
+
+
+def _is_sum_finite(numbers: Tensor) -> bool:
+    """On the CPU by NumPy: PyTorch would wake its threads, and wait for the last of them."""
+    if numbers.device.type == "cpu":
+        with np.errstate(over="ignore", invalid="ignore"):
+            return bool(np.isfinite(numbers.numpy().sum()))
+    return bool(numbers.sum().isfinite())
 
 
 def _check_binary(numbers: Tensor, columns: Sequence[Column]) -> None:
