@@ -13,12 +13,16 @@ from eric_fast.errors import EricError
 from eric_fast.frontends.asp import from_asp
 from eric_fast.frontends.files import decode_text
 from eric_fast.text import parse_program, print_program
+from tests.fuzz_boosters import BOOSTERS
 from tests.make_programs import make_program
 from tests.make_rules_text import DIALECTS, make_rules_text
 
 MOST_SECONDS = 5.0  # of one file, in this process alone
 
-FORMATS: dict[str, tuple[Callable[[random.Random], bytes], Callable[[bytes], object]]] = {
+Maker, Reader = Callable[[random.Random], bytes], Callable[[bytes], object]
+
+FORMATS: dict[str, tuple[Maker, Reader]] = {
+    **BOOSTERS,
     "asp": (
         lambda rng: make_rules_text(rng, rng.choice(DIALECTS)).encode(),
         lambda content: from_asp(decode_text(content, "fuzz")),

@@ -49,11 +49,12 @@ def find_counted(decision: Decision, is_free: NDArray[np.bool_]) -> Counted:
     np.minimum.at(lowest, outputs, _find_lowest_ones(weights))
     lowest = np.minimum(lowest, _find_lowest_ones(decision.base))
     units = np.ldexp(1.0, np.where(lowest == 1023, 0, lowest))
-    in_units = np.abs(weights) / units[outputs]
-    sums = np.bincount(outputs, in_units, n_classes) + np.abs(decision.base) / units
+    with np.errstate(over="ignore"):  # what is past the largest number is not small
+        in_units = np.abs(weights) / units[outputs]
+        sums = np.bincount(outputs, in_units, n_classes) + np.abs(decision.base) / units
     n_votes = np.bincount(outputs, minlength=n_classes)
     is_small = sums <= MOST_SUM
-    whole = np.where(is_small[outputs], np.rint(weights / units[outputs]), 0).astype(np.int64)
+    whole = np.rint(np.where(is_small[outputs], weights, 0) / units[outputs]).astype(np.int64)
     n_ones = np.bincount(outputs, count_ones(whole), n_classes)
     is_exact = is_small & (n_ones <= MOST_ONES * n_votes)
     rules = np.repeat(np.arange(n_rules), np.diff(decision.vote_offsets))

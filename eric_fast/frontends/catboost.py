@@ -74,8 +74,7 @@ def from_catboost(source: Any) -> RuleModel:
         ProgramError: a file that is wrong, and where.
     """
     if not _is_object(source):
-        data = read_bytes(source)
-        return _read_model(parse_json(data, str(source)), len(data), "CatBoost model file")
+        return read_catboost(read_bytes(source), str(source))
     name = type(source).__name__
     if not source.is_fitted():
         raise ModelError(f"the {name} isn't fitted; call its fit first")
@@ -84,6 +83,11 @@ def from_catboost(source: Any) -> RuleModel:
         source.save_model(str(path), format="json")
         data = path.read_bytes()
     return _read_model(parse_json(data, name), len(data), f"CatBoost {name}")
+
+
+def read_catboost(data: bytes, name: str) -> RuleModel:
+    """The model in a file's bytes; see `from_catboost`. `name` is what errors call the file."""
+    return _read_model(parse_json(data, name), len(data), "CatBoost model file")
 
 
 def _is_object(source: Any) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from eric_fast.errors import ModelError, ProgramError
+from eric_fast.errors import ModelError
+from eric_fast.frontends.files import decode_text
 from eric_fast.frontends.forest import make_program
 from eric_fast.frontends.lightgbm_trees import Block, Names, read_blocks, read_tree
 from eric_fast.frontends.model import RuleModel
@@ -53,16 +54,17 @@ def from_lightgbm(source: Any) -> RuleModel:
         ProgramError: a file that is wrong, and where.
     """
     if not _is_object(source):
-        data = read_bytes(source)
-        try:
-            return _read_model(data.decode("utf-8"), str(source), "LightGBM model file")
-        except UnicodeDecodeError as error:
-            raise ProgramError(f"{source}: not UTF-8: {error}") from error
+        return read_lightgbm(read_bytes(source), str(source))
     name = type(source).__name__
     booster = source.booster_ if hasattr(source, "booster_") else source
     classifies = None if booster is source else hasattr(source, "classes_")
     labels = source.classes_ if classifies else None
     return _read_model(booster.model_to_string(), name, f"LightGBM {name}", classifies, labels)
+
+
+def read_lightgbm(data: bytes, name: str) -> RuleModel:
+    """The model in a file's bytes; see `from_lightgbm`. `name` is what errors call the file."""
+    return _read_model(decode_text(data, name), name, "LightGBM model file")
 
 
 def _is_object(source: Any) -> bool:

@@ -57,7 +57,25 @@ def from_onnx(source: Any) -> RuleModel:
             ensemble whose meaning runtimes don't agree on, or that takes the least or the greatest leaf.
         ProgramError: a file that is wrong, and where.
     """
-    name, model, size = _open_model(source)
+    if isinstance(source, str | PathLike):
+        return read_onnx(read_bytes(source), str(source))
+    return _read_model(source, source.ByteSize(), "ModelProto")
+
+
+def read_onnx(data: bytes, name: str) -> RuleModel:
+    """The model in a file's bytes; see `from_onnx`. Data outside of the file are never read."""
+    try:
+        model = import_module("onnx").ModelProto()
+    except ImportError as error:
+        raise ModelError(f"{name}: reading ONNX needs the package 'onnx': pip install onnx") from error
+    try:
+        model.ParseFromString(data)
+    except Exception as error:  # protobuf's DecodeError, whose class depends on its implementation
+        raise ProgramError(f"{name}: not an ONNX model: {error}") from error
+    return _read_model(model, len(data), name)
+
+
+def _read_model(model: Any, size: int, name: str) -> RuleModel:
     try:
         node, columns, link = _read_graph(model.graph, size, name)
         attributes = Attributes.read(node, f"{name}: {node.op_type}")
@@ -67,23 +85,6 @@ def from_onnx(source: Any) -> RuleModel:
     except UnicodeDecodeError as error:
         raise ProgramError(f"{name}: a text that isn't UTF-8: {error}") from error
     return _make_model(ensemble, answer, columns(ensemble.n_columns), name)
-
-
-def _open_model(source: Any) -> tuple[str, Any, int]:
-    """What to call it, the `ModelProto`, and its size in bytes. Data outside of the file are never read."""
-    if not isinstance(source, str | PathLike):
-        return "ModelProto", source, source.ByteSize()
-    try:
-        onnx = import_module("onnx")
-    except ImportError as error:
-        raise ModelError(f"{source}: reading ONNX needs the package 'onnx': pip install onnx") from error
-    data = read_bytes(source)
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(data)
-    except Exception as error:  # protobuf's DecodeError, whose class depends on its implementation
-        raise ProgramError(f"{source}: not an ONNX model: {error}") from error
-    return str(source), model, len(data)
 
 
 def _read_graph(graph: Any, size: int, name: str) -> tuple[Any, Any, str]:

@@ -76,31 +76,12 @@ def from_treelite(source: Any) -> RuleModel:
             isn't known. ProgramError: a file that is wrong, and where.
     """
     if isinstance(source, str | PathLike):
-        return _make_model(read_bytes(source), str(source))
-    return _make_model(_import_model(source).serialize_bytes(), "treelite model")
+        return read_treelite(read_bytes(source), str(source))
+    return read_treelite(_import_model(source).serialize_bytes(), "treelite model")
 
 
-def _import_model(source: Any) -> Any:
-    """The object as a `treelite.Model`."""
-    package = type(source).__module__.split(".")[0]
-    if package == "treelite":
-        return source
-    try:
-        treelite = import_module("treelite")
-        importers = {"sklearn": import_module("treelite.sklearn").import_model}
-    except ImportError as error:
-        raise ModelError("turning this to treelite needs the package 'treelite': pip install treelite") from error
-    importers |= {"xgboost": treelite.frontend.from_xgboost, "lightgbm": treelite.frontend.from_lightgbm}
-    if package not in importers:
-        raise ModelError(f"treelite takes no {package} {type(source).__name__}")
-    booster = source.get_booster() if hasattr(source, "get_booster") else getattr(source, "booster_", source)
-    try:
-        return importers[package](booster)
-    except treelite.TreeliteError as error:
-        raise ModelError(f"treelite can't take this {type(source).__name__}: {error}") from error
-
-
-def _make_model(data: bytes, name: str) -> RuleModel:
+def read_treelite(data: bytes, name: str) -> RuleModel:
+    """The model in a checkpoint's bytes; see `from_treelite`. `name` is what errors call the file."""
     header, trees = read_checkpoint(data, name)
     names = name_columns([], header.n_features, len(data), name)
     columns = [Column(column, "float32" if header.thresholds is np.float32 else "float64") for column in names]
@@ -136,6 +117,26 @@ def _make_model(data: bytes, name: str) -> RuleModel:
         named=False,
         leaves=number_leaves(joined, trees, "int64"),
     )
+
+
+def _import_model(source: Any) -> Any:
+    """The object as a `treelite.Model`."""
+    package = type(source).__module__.split(".")[0]
+    if package == "treelite":
+        return source
+    try:
+        treelite = import_module("treelite")
+        importers = {"sklearn": import_module("treelite.sklearn").import_model}
+    except ImportError as error:
+        raise ModelError("turning this to treelite needs the package 'treelite': pip install treelite") from error
+    importers |= {"xgboost": treelite.frontend.from_xgboost, "lightgbm": treelite.frontend.from_lightgbm}
+    if package not in importers:
+        raise ModelError(f"treelite takes no {package} {type(source).__name__}")
+    booster = source.get_booster() if hasattr(source, "get_booster") else getattr(source, "booster_", source)
+    try:
+        return importers[package](booster)
+    except treelite.TreeliteError as error:
+        raise ModelError(f"treelite can't take this {type(source).__name__}: {error}") from error
 
 
 def _read_scale(header: Header) -> float:

@@ -88,9 +88,7 @@ def from_xgboost(source: Any, *, n_rounds: int | None = None) -> RuleModel:
         ProgramError: a file that is wrong, and where.
     """
     if not _is_object(source):
-        data = read_bytes(source)
-        root = parse_ubjson(data, str(source)) if data[:2] in (b"{L", b"{i") else parse_json(data, str(source))
-        return _read_model(root, len(data), "XGBoost model file", n_rounds)
+        return read_xgboost(read_bytes(source), str(source), n_rounds)
     name = type(source).__name__
     estimator = hasattr(source, "get_booster")
     booster = source.get_booster() if estimator else source
@@ -101,6 +99,12 @@ def from_xgboost(source: Any, *, n_rounds: int | None = None) -> RuleModel:
     raw = bytes(booster.save_raw("ubj"))
     wants = {"Classifier": True, "Booster": None}.get(name.removeprefix("XGB").removeprefix("RF"), False)
     return _read_model(parse_ubjson(raw, name), len(raw), f"XGBoost {name}", n_rounds, wants)
+
+
+def read_xgboost(data: bytes, name: str, n_rounds: int | None = None) -> RuleModel:
+    """The model in a file's bytes; see `from_xgboost`. `name` is what errors call the file."""
+    root = parse_ubjson(data, name) if data[:2] in (b"{L", b"{i") else parse_json(data, name)
+    return _read_model(root, len(data), "XGBoost model file", n_rounds)
 
 
 def _is_object(source: Any) -> bool:
