@@ -212,6 +212,14 @@ class Program:
         """The program as Prolog that SWI-Prolog runs; its first lines say how."""
         return _load_printer("print_prolog")(self)
 
+    def to_python(self) -> str:
+        """The program as Python 3 without dependencies: a function `predict(row)`."""
+        return _load_printer("print_python")(self)
+
+    def to_c(self) -> str:
+        """The program as C99: a function `predict`; its first lines say how it is called."""
+        return _load_printer("print_c")(self)
+
     def validate(self) -> None:
         _check_names("class", self.classes)
         _check_names("layer", self.layers)

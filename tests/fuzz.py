@@ -8,12 +8,21 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 from eric_fast.errors import EricError
+<<<<<<< HEAD
 from eric_fast.frontends.asp import from_asp
 from eric_fast.frontends.files import decode_text
 from eric_fast.text import parse_program, print_program
 from tests.fuzz_boosters import BOOSTERS
+=======
+from eric_fast.frontends import from_asp
+from eric_fast.frontends.circuit import from_circuit
+from eric_fast.frontends.files import decode_text
+from eric_fast.text import parse_program, print_program
+from tests.make_circuits import draw
+>>>>>>> circuits
 from tests.make_programs import make_program
 from tests.make_rules_text import DIALECTS, make_rules_text
 
@@ -27,6 +36,7 @@ FORMATS: dict[str, tuple[Maker, Reader]] = {
         lambda rng: make_rules_text(rng, rng.choice(DIALECTS)).encode(),
         lambda content: from_asp(decode_text(content, "fuzz")),
     ),
+    **{kind: (partial(draw, kind=kind), from_circuit) for kind in ("aag", "aig", "blif")},
     "program": (
         lambda rng: print_program(make_program(rng.randint)).encode(),
         lambda content: parse_program(decode_text(content, "fuzz")),

@@ -84,16 +84,14 @@ def read_circuit(content: bytes, source: str) -> Circuit:
 
 def _read_header(lines: Lines) -> tuple[bool, Header]:
     kind, *words = lines.read("the header").split()
+    if kind not in (b"aag", b"aig"):
+        raise lines.fail(f"a circuit is 'aag' or 'aig', not {shorten(kind)}")
     if not 5 <= len(words) <= 9 or not all(map(NUMBER.fullmatch, words)):
-        raise lines.fail(
-            f"the header should be '{kind.decode()} M I L O A', numbers all, and no more than B C J F after"
-        )
+        raise lines.fail(f"the header should be '{kind.decode()} M I L O A', all numbers, with at most B C J F after")
     counts = dict(zip(FIELDS, map(int, words), strict=False))
     for field, what in PROPERTIES.items():
         if counts.get(field):
-            raise lines.fail(
-                f"the circuit has {what} ({field} is {counts[field]}); only combinational ones can be converted"
-            )
+            raise lines.fail(f"{field} is {counts[field]}, so the circuit has {what}; only gates can be converted")
     header = Header(counts["M"], counts["I"], counts["O"], counts["A"])
     binary = kind == b"aig"
     needed = header.n_inputs + header.n_gates

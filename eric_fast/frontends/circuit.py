@@ -60,7 +60,7 @@ def from_circuit(source: str | PathLike[str] | bytes) -> RuleModel:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise ProgramError(f"{name} can't be read: {reason}; give the path of an AIGER or BLIF file") from error
-    read = aiger.read_circuit if content.startswith(MAGIC) else blif.read_circuit
+    read = aiger.read_circuit if content.startswith((b"aag", b"aig")) else blif.read_circuit
     return build_model(read(content, name))
 
 
@@ -109,9 +109,9 @@ def _sort_gates(circuit: Circuit, known: dict[int, int]) -> Sequence[Gate]:
         cycle = error.args[1][::-1]
         names = [gate_of[signal].name for signal in cycle]
         if len(names) > SHOWN:
-            names = [*names[: SHOWN - 1], f"... {len(names) - SHOWN:,} more ...", names[-1]]
+            names = [*names[: SHOWN - 1], f"{len(names) - SHOWN:,} more", names[-1]]
         raise ProgramError(
-            f"{gate_of[cycle[0]].place}: a cycle: {' <- '.join(names)}; only circuits without one can be converted"
+            f"{gate_of[cycle[0]].place}: a cycle, which can't be converted: {' <- '.join(names)}"
         ) from error
 
 

@@ -44,11 +44,11 @@ def name_predicates(program: Program) -> tuple[str, ...]:
     `k_features_19_17` is kernel 17 of a layer, `c_age_2` the second comparison of a column, `d_ab1` a derived atom.
     """
     quantiser = program.quantiser
-    derived = [f"d_{spelling}" for spelling in _spell_apart(program.derived)]
+    derived = [f"d_{spelling}" for spelling in spell_apart(program.derived)]
     if not quantiser.columns:
-        layers = dict(zip(program.layers, _spell_apart(program.layers), strict=True))
+        layers = dict(zip(program.layers, spell_apart(program.layers), strict=True))
         return (*(f"k_{layers[atom.layer]}_{atom.column}" for atom in quantiser.kernel_atoms), *derived)
-    columns = _spell_apart([column.name for column in quantiser.columns])
+    columns = spell_apart([column.name for column in quantiser.columns])
     counts = [0] * len(columns)
     compared = []
     for atom in quantiser.table_atoms:
@@ -57,15 +57,16 @@ def name_predicates(program: Program) -> tuple[str, ...]:
     return (*compared, *derived)
 
 
-def _spell_apart(names: Sequence[str]) -> list[str]:
+def spell_apart(names: Sequence[str]) -> list[str]:
     """Plain identifiers, all different."""
     used: set[str] = set()
+    number_of: dict[str, int] = {}  # the last that was tried, so that many names of one spelling take no longer
     spellings = []
     for name in names:
         plain = candidate = plain_identifier(name)
-        number = 2
         while candidate in used:
-            candidate, number = f"{plain}_{number}", number + 1
+            number_of[plain] = number_of.get(plain, 1) + 1
+            candidate = f"{plain}_{number_of[plain]}"
         used.add(candidate)
         spellings.append(candidate)
     return spellings

@@ -1,0 +1,165 @@
+"""`Program` to C99 that depends on the standard library alone: a function that answers for one row."""
+
+from collections.abc import Iterator, Sequence
+
+from eric_fast.errors import ProgramError
+from eric_fast.program import Program
+from eric_fast.text.code import Code, Syntax, Value
+
+_ANSWERS = {
+    "first": "the class of the first rule that fires, its place in `classes`; {default} where none does",
+    "vote": "the class of the highest sum, its place in `classes`, the first of equals; {default} where no rule fires",
+    "sum": "in `sums` a sum for each of `classes`",
+    "bits": "in `bits` whether each of `outputs` is true, 1 or 0",
+}
+_IS = """\
+static int is(const char *value, const char *text) {
+    return value != NULL && strcmp(value, text) == 0;
+}"""
+
+
+def _write_number(number: float) -> str:
+    return repr(float(number)) if abs(number) != float("inf") else f"{'-' * (number < 0)}HUGE_VAL"
+
+
+def _write_text(text: str) -> str:
+    """A string of C: everything but plain ASCII as octal digits, so that no trigraph or escape comes about."""
+    plain = (chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}" for byte in text.encode())
+    return f'"{"".join(plain)}"'
+
+
+def _write_note(text: str) -> str:
+    return "/* " + ascii(text).replace("*/", "* /").replace("/*", "/ *") + " */"
+
+
+def _write_among(name: str, constant: Sequence[float | str], is_text: bool) -> str:
+    tests = [
+        f"is({name}, {_write_text(value)})" if isinstance(value, str) else f"{name} == {_write_number(value)}"
+        for value in constant
+    ]
+    return f"({' || '.join(tests)})"
+
+
+SYNTAX = Syntax(
+    conjunction=" && ",
+    disjunction=" || ",
+    negation="!{}",
+    true="1",
+    false="0",
+    compare=lambda name, operator, constant: f"({name} {operator} {_write_number(constant)})",
+    among=_write_among,
+    lacks=lambda name, is_text: f"({name} == NULL)" if is_text else f"({name} != {name})",
+)
+
+
+def print_c(program: Program) -> str:
+    """The program as C99: `predict`, which takes one row and answers as its first lines say.
+
+    `row` holds a double for each column in order, NaN where missing, or the norms of the kernels of the lowest layer;
+    where texts are compared, `texts` holds a string of UTF-8 for each column, NULL where missing. Classes are numbered.
+    What a `RuleModel` makes of sums, probabilities or an average, isn't among it.
+
+    Raises:
+        ProgramError: a column of kind `loose`, whose texts are found without regard to case.
+    """
+    code = Code(program, SYNTAX)
+    for value in code.values:
+        if value.kind == "loose":
+            raise ProgramError(
+                f"column '{value.label}' is of kind 'loose', which C has no words for; use to_python, or make the "
+                "column 'text' or 'float64'"
+            )
+    body = "\n".join(_write_function(code))
+    has_texts = any(value.kind == "text" for value in code.values)
+    names, texts = (
+        ("outputs", [name for name, _ in program.outputs])
+        if program.decision == "bits"
+        else ("classes", program.classes)
+    )
+    sections = [
+        "\n".join(_write_head(code)),
+        "\n".join(
+            f"#include <{header}.h>"
+            for header, used in (("math", "HUGE_VAL" in body), ("stddef", has_texts), ("string", has_texts))
+            if used
+        ),
+        "\n".join(
+            [f"const char *const {names}[{len(texts)}] = {{", *(f"    {_write_text(text)}," for text in texts), "};"]
+        )
+        if texts
+        else "",
+        _IS if any(value.texts for value in code.values) else "",
+        body,
+    ]
+    return "\n\n".join(text for text in sections if text) + "\n"
+
+
+def _write_head(code: Code) -> Iterator[str]:
+    program = code.program
+    default = -1 if program.default is None else program.default
+    yield "/* A logic program as one function, written by eric_fast."
+    yield " *"
+    yield f" * predict gives {_ANSWERS[program.decision].format(default=default)}."
+    what = "column" if program.quantiser.columns else "kernel"
+    yield f" * A row holds a number for each {what}, {len(code.labels)} in all, NaN where there is none."
+    if any(value.kind == "text" for value in code.values):
+        yield " * texts holds a text in UTF-8 for each column, NULL where there is none; a column uses one of the two."
+    yield " */"
+
+
+def _write_function(code: Code) -> Iterator[str]:
+    program = code.program
+    has_texts = any(value.kind == "text" for value in code.values)
+    has_numbers = any(value.kind != "text" for value in code.values)
+    arguments = ["const double *row"] + ["const char *const *texts"] * has_texts
+    arguments += {"first": [], "bits": ["int *bits"]}.get(program.decision, ["double *sums"])
+    yield f"{'int' if program.decision in ('first', 'vote') else 'void'} predict({', '.join(arguments)}) {{"
+    if not has_numbers:
+        yield "    (void)row;"
+    for value in code.values:
+        yield f"    {_read_value(value)} {_write_note(value.label)}"
+    for atom in code.derived:
+        yield f"    const int {code.name_derived(atom)} = {code.write_derived(atom, '    ')};"
+    if program.decision == "first":
+        for number, rule in enumerate(program.class_rules, 1):
+            yield f"    if ({code.write_body(rule.body, '    ')}) return {rule.head}; /* rule {number} */"
+        yield f"    return {-1 if program.default is None else program.default};"
+    elif program.decision == "bits":
+        for place, (name, atom) in enumerate(program.outputs):
+            yield f"    bits[{place}] = {code.write_literal(atom)}; {_write_note(name)}"
+        if not program.outputs:
+            yield "    (void)bits;"
+    else:
+        yield from _write_sums(code)
+    yield "}"
+
+
+def _read_value(value: Value) -> str:
+    if value.kind == "text":
+        return f"const char *const {value.name} = texts[{value.place}];"
+    return f"const double {value.name} = {'(float)' * (value.kind == 'float32')}row[{value.place}];"
+
+
+def _write_sums(code: Code) -> Iterator[str]:
+    program = code.program
+    votes = program.decision == "vote"
+    for output, start in enumerate(program.base or [0.0] * len(program.classes)):
+        yield f"    sums[{output}] = {_write_number(start)};"
+    if not program.classes:
+        yield "    (void)sums;"
+    if votes:
+        yield "    int fired = 0;"
+    for number, rule in enumerate(program.class_rules, 1):
+        yield f"    if ({code.write_body(rule.body, '    ')}) {{ /* rule {number} */"
+        for output, weight in ((rule.head, rule.weight), *rule.also):
+            yield f"        sums[{output}] += {_write_number(weight)};"
+        if votes:
+            yield "        fired = 1;"
+        yield "    }"
+    if votes:
+        yield f"    if (!fired) return {-1 if program.default is None else program.default};"
+        yield "    int best = 0;"
+        yield f"    for (int i = 1; i < {len(program.classes)}; i++) {{"
+        yield "        if (sums[i] > sums[best]) best = i;"
+        yield "    }"
+        yield "    return best;"
