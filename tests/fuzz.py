@@ -11,18 +11,12 @@ from collections.abc import Callable
 from functools import partial
 
 from eric_fast.errors import EricError
-<<<<<<< HEAD
 from eric_fast.frontends.asp import from_asp
-from eric_fast.frontends.files import decode_text
-from eric_fast.text import parse_program, print_program
-from tests.fuzz_boosters import BOOSTERS
-=======
-from eric_fast.frontends import from_asp
 from eric_fast.frontends.circuit import from_circuit
 from eric_fast.frontends.files import decode_text
 from eric_fast.text import parse_program, print_program
+from tests.fuzz_boosters import BOOSTERS
 from tests.make_circuits import draw
->>>>>>> circuits
 from tests.make_programs import make_program
 from tests.make_rules_text import DIALECTS, make_rules_text
 
