@@ -12,7 +12,7 @@ demo: .venv/installed
 	@$(BIN)/eric-fast demo --force
 
 test: .venv/installed
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 # What CI runs: the linter, the type checker and the tests.
 check: lint test

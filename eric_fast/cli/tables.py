@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from eric_fast.frontends import RuleModel
     from eric_fast.tables import Table
 
-FORMATS = ("asp", "prolog")  # for each a method of Program: to_asp, to_prolog
+FORMATS = ("asp", "prolog", "python", "c")  # for each a method of Program: to_asp, to_prolog, ...
 SOURCE_HELP = "A program or a model: a file of any kind that eric_fast.load takes."
 
 
