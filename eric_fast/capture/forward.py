@@ -133,9 +133,10 @@ class NetworkRunner:
 
     def _move(self, images: Tensor) -> Tensor:
         if self._copies is None:
-            return images.to(self._dtype, memory_format=self._memory_format)
+            return images.to(self._dtype).contiguous(memory_format=self._memory_format)
         with torch.cuda.stream(self._copies):  # from pinned memory, while the batch before is computed
-            images = images.to(self._device, non_blocking=True).to(self._dtype, memory_format=self._memory_format)
+            images = images.to(self._device, non_blocking=True).to(self._dtype)
+            images = images.contiguous(memory_format=self._memory_format)
         stream = torch.cuda.current_stream()
         stream.wait_stream(self._copies)
         images.record_stream(stream)
@@ -152,12 +153,12 @@ class NetworkRunner:
             for t in tensors
         )
         if not is_ready:
-            module = copy_model(module).to(self._device, self._dtype, memory_format=self._memory_format)
+            module = copy_model(module).to(self._device, self._dtype).to(memory_format=self._memory_format)
         tracer = trace_norms(module, example, self._layers, self._norm)
         if self._compile:
             if not tracer.is_traced:
                 raise ModelError("the model can't be compiled, as it can't be traced; leave --compile out")
-            tracer.network = torch.compile(tracer.network, dynamic=False)
+            tracer.network.compile(dynamic=False)
         return tracer
 
 
