@@ -2,6 +2,7 @@
 
 __all__ = [
     "Activations",
+    "Analysis",
     "BitMatrix",
     "CaptureSettings",
     "ChainStudy",
@@ -18,6 +19,8 @@ __all__ = [
     "RuleModule",
     "Score",
     "TreeOptions",
+    "analyse_bits",
+    "analyse_program",
     "approximate_model",
     "capture_activations",
     "compile_program",
@@ -55,6 +58,7 @@ __all__ = [
 ]
 
 from .activations import Activations, CaptureSettings
+from .analyse import Analysis, analyse_bits, analyse_program
 from .bits import BitMatrix
 from .capture import (
     capture_activations,
