@@ -18,7 +18,7 @@ LAYERS = (
     ("capture", "quantise", "extract", "simplify", "trim", "compile", "evaluate", "text", "tables"),
     ("upward", "frontends"),
     ("pipeline", "module", "report", "digits_cnn"),
-    ("estimator", "demo", "chains"),
+    ("estimator", "demo", "chains", "analyse"),
     ("console",),
     ("cli",),
     ("__main__",),
