@@ -14,6 +14,7 @@ LAYERS = (
     ("output",),
     ("activations", "bits", "quantiser", "rules", "program", "plan", "predictions"),
     ("kernels",),
+    ("store",),
     ("capture", "quantise", "extract", "simplify", "trim", "compile", "evaluate", "text", "tables"),
     ("upward", "frontends"),
     ("pipeline", "module", "report", "digits_cnn"),
