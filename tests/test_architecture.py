@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lower layers first; a module may import from its own layer only where it is the same package.
 LAYERS = (
     ("errors", "progress"),
+    ("processes",),
     ("output",),
     ("activations", "bits", "quantiser", "rules", "program", "plan", "predictions"),
     ("kernels",),
@@ -22,7 +23,7 @@ LAYERS = (
     ("cli",),
     ("__main__",),
 )
-TYPES = LAYERS[2]
+TYPES = LAYERS[3]
 
 
 def layer_of(module):
