@@ -16,7 +16,7 @@ LAYERS = (
     ("kernels",),
     ("capture", "quantise", "extract", "simplify", "trim", "compile", "evaluate", "text", "tables"),
     ("upward", "frontends"),
-    ("pipeline", "module", "report", "digits_cnn"),
+    ("pipeline", "module", "report", "heat", "digits_cnn"),
     ("estimator", "demo", "chains"),
     ("console",),
     ("cli",),

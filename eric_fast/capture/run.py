@@ -66,7 +66,7 @@ def capture_activations(
         DataError: an image that can't be read, images that differ in shape, none left.
         CaptureError: a norm or an output that is NaN or infinite.
     """
-    kind = _check_settings(norm, dtype, device, batch_size, workers, limit)
+    kind = check_settings(norm, dtype, device, batch_size, workers, limit)
     indices = _select_images(len(data), limit)
     if not indices:
         raise DataError(f"{data.name} has no images")
@@ -138,7 +138,7 @@ class _Recorder:
         except EricError:
             raise
         except (Exception, SystemExit) as error:  # the network's own code
-            raise _explain_failure(error, ids) from error
+            raise explain_failure(error, ids) from error
         rows = slice(len(self._kept), len(self._kept) + len(indices))
         for layer, found in norms.items():
             check_finite(layer, found, ids, self._remedy)
@@ -175,23 +175,26 @@ class _Recorder:
         return logits.float().cpu(), {layer: values.cpu() for layer, values in norms.items()}
 
     def _trace(self, example: Tensor) -> nn.Module:
-        module = self._model.module
-        tensors = [*module.parameters(), *module.buffers()]
-        if any(
-            t.device.type != self._device.type or (t.is_floating_point() and t.dtype != self._dtype) for t in tensors
-        ):
-            module = copy_model(module).to(self._device, self._dtype)
+        module = place_network(self._model.module, self._device, self._dtype)
         return trace_norms(module, example, self._layers, self._settings.norm)
 
 
-def _explain_failure(error: BaseException, ids: Sequence[str]) -> ModelError:
+def place_network(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """The network itself if it is on that kind of device and in that dtype, else a copy that is."""
+    tensors = [*module.parameters(), *module.buffers()]
+    if any(t.device.type != device.type or (t.is_floating_point() and t.dtype != dtype) for t in tensors):
+        return copy_model(module).to(device, dtype)
+    return module
+
+
+def explain_failure(error: BaseException, ids: Sequence[str]) -> ModelError:
     is_memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
     remedy = "give a smaller --batch-size" if is_memory else "its forward must take any number of images"
     where = f"a batch of {len(ids)} images, '{ids[0]}' to '{ids[-1]}'"
     return ModelError(f"the model fails on {where}: {describe_error(error)}; {remedy}")
 
 
-def _check_settings(norm: str, dtype: str, device: str, batch_size: int, workers: int, limit: int | None) -> str:
+def check_settings(norm: str, dtype: str, device: str, batch_size: int, workers: int, limit: int | None) -> str:
     """The kind of the device; raises SettingError."""
     if norm not in NORMS:
         raise unknown_norm(norm)
