@@ -12,10 +12,11 @@ from torch import Tensor
 
 from eric_fast.capture.batches import iterate_batches
 from eric_fast.capture.data import ImageData
+from eric_fast.capture.forward import MEMORY_FORMATS, cast_as, name_failure, place_network, plain_dtype
 from eric_fast.capture.layers import NormTracer, report_failure, trace_layers
 from eric_fast.capture.models import LoadedModel, Transform
-from eric_fast.capture.run import DTYPES, check_settings, explain_failure, place_network
-from eric_fast.errors import DataError, EricError, ModelError
+from eric_fast.capture.run import check_settings
+from eric_fast.errors import DataError, ModelError
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +80,7 @@ def iterate_maps(
     *,
     dtype: str = "float32",
     device: str = "auto",
+    memory_format: str = "contiguous",
     batch_size: int = 64,
     workers: int = 0,
     skip_bad_images: bool = False,
@@ -93,19 +95,20 @@ def iterate_maps(
         data: from `open_data`.
         indices: which images, in the order wanted.
         kernels: name of a layer (no pattern) -> numbers of its kernels; may be empty, for the images alone.
-        dtype, device, batch_size, workers, skip_bad_images: see `capture_activations`.
+        dtype, device, memory_format, batch_size, workers, skip_bad_images: see `capture_activations`.
 
     Raises:
         ModelError: a layer or kernel that there is not; a network that fails on some batch.
         DataError: an image that there is not or that can't be read, images that differ in shape.
         SettingError: a setting that means nothing.
     """
-    kind = torch.device(check_settings("l1", dtype, device, batch_size, workers, None))
+    kind = torch.device(check_settings("l1", dtype, device, memory_format, batch_size, workers, None))
+    layout = MEMORY_FORMATS[memory_format]
     wanted = {layer: tuple(numbers) for layer, numbers in kernels.items() if len(numbers)}
     for index in indices:
         if not 0 <= index < len(data):
             raise DataError(f"{data.name} has no image number {index}, only 0 to {len(data) - 1}")
-    network = place_network(model.module, kind, DTYPES[dtype])
+    network = place_network(model.module, kind, dtype, layout)
     tracer: NormTracer | None = None
     viewer: _Viewer | None = None
     batches = iterate_batches(data, indices, model.transform, batch_size=batch_size, workers=workers)
@@ -119,17 +122,12 @@ def iterate_maps(
             ids = tuple(data.ids[i] for i in batch.indices)
             found: dict[str, Tensor] = {}
             exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-            with torch.inference_mode(), exact:
-                images = batch.images.to(kind, DTYPES[dtype])
+            with torch.inference_mode(), exact, cast_as(kind, dtype), name_failure(batch, data.ids):
+                images = batch.images.to(kind, plain_dtype(dtype), memory_format=layout)
                 if wanted and tracer is None:
                     tracer = _trace_maps(network, images[:1], wanted)
                 if tracer is not None:
-                    try:
-                        _, found = tracer(images)
-                    except EricError:
-                        raise
-                    except (Exception, SystemExit) as error:  # the network's own code
-                        raise explain_failure(error, ids) from error
+                    _, found = tracer(images)
             viewer = viewer or _Viewer(model.transform, data.load_image(batch.indices[0]))
             yield FeatureMaps(
                 ids=ids,
