@@ -320,7 +320,9 @@ def test_norms_are_those_of_the_definition(norm, dtype):
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("norm", ["l1", "l2", "max", "mean"])
 def test_large_maps_are_reduced_in_one_pass(norm, memory_format, monkeypatch):
-    maps = torch.randn(16, 16, 64, 65, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=memory_format)
+    maps = torch.randn(16, 16, 64, 65, generator=torch.Generator().manual_seed(0)).contiguous(
+        memory_format=memory_format
+    )
     ran = []
     original = kernels.reduce_maps
     monkeypatch.setattr(kernels, "reduce_maps", lambda *args, **kwargs: ran.append(1) or original(*args, **kwargs))
