@@ -40,6 +40,11 @@ def unpack_words(words: Tensor, n_samples: int) -> Tensor:
     return rows[:, :n_samples].T.to(torch.bool)
 
 
+def encode_rows(words: Tensor, n_samples: int) -> bytes:
+    """int32 words `[n_atoms, n_words]` -> the rows one after another, little-endian, without the words of padding."""
+    return words[:, : -(-n_samples // WORD_BITS)].cpu().numpy().astype("<i4").tobytes()
+
+
 def mask_tail(words: Tensor, n_samples: int) -> Tensor:
     """The same rows with every bit past `n_samples` zero (a negation sets them). In place."""
     whole, rest = divmod(n_samples, WORD_BITS)
