@@ -45,6 +45,11 @@ def encode_rows(words: Tensor, n_samples: int) -> bytes:
     return words[:, : -(-n_samples // WORD_BITS)].cpu().numpy().astype("<i4").tobytes()
 
 
+def read_bits(words: Tensor, samples: Tensor) -> Tensor:
+    """The bits of one row, int32 `[n_words]`, on these samples, int64 `[n]`: bool `[n]`, on the same device."""
+    return (words[samples // WORD_BITS] >> (samples % WORD_BITS).int()) & 1 != 0
+
+
 def mask_tail(words: Tensor, n_samples: int) -> Tensor:
     """The same rows with every bit past `n_samples` zero (a negation sets them). In place."""
     whole, rest = divmod(n_samples, WORD_BITS)

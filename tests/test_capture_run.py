@@ -118,9 +118,9 @@ def test_a_skipped_image_leaves_a_gap_in_its_batch(model, tmp_path):
     sizes = []
     net = make_net()
     tracked = wrap_model(net, SCALE, name="tiny")
-    import eric_fast.capture.run as run
+    import eric_fast.capture.forward as forward
 
-    original = run.trace_norms
+    original = forward.trace_norms
 
     def spy(*args):
         tracer = original(*args)
@@ -128,7 +128,7 @@ def test_a_skipped_image_leaves_a_gap_in_its_batch(model, tmp_path):
         return tracer
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "trace_norms", spy)
+        patch.setattr(forward, "trace_norms", spy)
         capture_activations(tracked, data, device="cpu", batch_size=4, skip_bad_images=True)
     assert sizes == [3, 4, 4, 3]
 
@@ -291,6 +291,7 @@ def test_a_transform_that_does_not_fit_is_named(data, transform, part, workers):
         ({"norm": "l11"}, "'l1'"),
         ({"dtype": "int8"}, "float32, bfloat16, float16"),
         ({"device": "tpu"}, "auto, cpu, cuda"),
+        ({"memory_format": "nhwc"}, "contiguous, channels-last"),
     ],
 )
 def test_settings_that_mean_nothing(model, data, settings, part):

@@ -3,7 +3,7 @@
 import signal
 import warnings
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -40,11 +40,23 @@ class Batch:
     bad: list[BadImage] = field(default_factory=list)
     n_seen: int = 0
 
+    def pin_memory(self) -> "Batch":
+        """The same in memory that a GPU copies from by itself; torch's loader calls it."""
+        return replace(self, images=self.images.pin_memory())
+
 
 def iterate_batches(
-    data: ImageData, indices: Sequence[int], transform: Transform, *, batch_size: int, workers: int
+    data: ImageData,
+    indices: Sequence[int],
+    transform: Transform,
+    *,
+    batch_size: int,
+    workers: int,
+    pin_memory: bool = False,
 ) -> Generator[Batch, None, None]:
     """Batches of the images at `indices`, cut every `batch_size` of them: a bad image leaves a gap, and moves none.
+
+    `pin_memory`: for a GPU.
 
     Raises:
         DataError: a transform that fails, images that differ in shape, no memory or process left for a batch.
@@ -55,6 +67,7 @@ def iterate_batches(
         batch_size=batch_size,
         num_workers=workers,
         collate_fn=images.collate,
+        pin_memory=pin_memory,
         generator=torch.Generator(),  # otherwise it draws from the caller's
         worker_init_fn=_ignore_interrupts,
         multiprocessing_context="fork" if workers else None,

@@ -35,12 +35,14 @@ class TracedNetwork:
 
     Attributes:
         module: the graph as it was traced; it shares the network's parameters.
+        output: what it answered on the example.
         nodes: name -> operation, in execution order; only those with a 4-D float result.
         defaults: the names of the activations that a convolution reaches, on maps larger than 1x1.
         convolutions: the names of the convolutions with maps larger than 1x1.
     """
 
     module: fx.GraphModule
+    output: Any
     nodes: Mapping[str, fx.Node]
     defaults: tuple[str, ...]
     convolutions: tuple[str, ...]
@@ -68,7 +70,7 @@ def trace_network(network: nn.Module, example: Tensor) -> TracedNetwork:
     graph = tracer.trace(root)
     module = fx.GraphModule(root, graph)
     shapes = _Shapes(module)
-    shapes.run(example)
+    output = shapes.run(example)
     kinds = {node: _find_kind(node, module) for node in graph.nodes}
     names = _name_nodes(graph, tracer.node_to_qualname)
     nodes = {names[node]: node for node in graph.nodes if node in shapes.maps and node in names}
@@ -80,6 +82,7 @@ def trace_network(network: nn.Module, example: Tensor) -> TracedNetwork:
     large = {name: node for name, node in nodes.items() if shapes.maps[node] != (1, 1)}
     return TracedNetwork(
         module=module,
+        output=output,
         nodes=nodes,
         defaults=tuple(
             name

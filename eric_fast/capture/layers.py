@@ -114,7 +114,7 @@ def _trace_graph(
 ) -> NormTracer:
     traced = trace_network(module, example)
     # A trace takes one path through the code (`isinstance(x, Tensor)` is false in it): see that it was the right one.
-    found, expected = _first_item(traced.module(example)), _first_item(output)
+    found, expected = _first_item(traced.output), _first_item(output)
     if not (isinstance(found, Tensor) and isinstance(expected, Tensor) and _is_near(found, expected)):
         raise RuntimeError("the trace answers otherwise than the model")
     chosen = _choose_layers(traced.nodes, traced.defaults, traced.convolutions, layers)

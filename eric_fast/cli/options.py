@@ -19,7 +19,17 @@ Layers = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists, once the new one is complete.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON too.")]
 Device = Annotated[str, typer.Option(help="Where the network runs: auto, cpu, cuda.")]
-Dtype = Annotated[str, typer.Option(help="What the network computes in: float32, bfloat16, float16.")]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        help="What the network computes in: float32, bfloat16, float16; or float32 weights under torch.autocast: "
+        "autocast-bfloat16, autocast-float16."
+    ),
+]
+MemoryFormat = Annotated[str, typer.Option(help="How maps lie in memory: contiguous, channels-last.")]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Fuse the network with torch.compile: a minute first, for many images.")
+]
 BatchSize = Annotated[int, typer.Option(help="Images in a batch.")]
 Workers = Annotated[int, typer.Option(help="Processes that decode images; 0: none but this one.")]
 Limit = Annotated[int | None, typer.Option(help="Take this many images, evenly spread over the data.")]
