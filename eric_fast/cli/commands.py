@@ -40,6 +40,7 @@ from eric_fast.cli.options import (
     Weights,
     Workers,
 )
+from eric_fast.cli.page import report
 from eric_fast.cli.stopping import stop_gently
 from eric_fast.cli.tables import SOURCE_HELP, convert, load_any, predict_table
 from eric_fast.console import show_notes, show_progress, stdout
@@ -337,6 +338,9 @@ def evaluate(
 
 
 app.command()(chain)
+
+
+app.command()(report)
 
 
 app.command()(convert)

@@ -1,5 +1,6 @@
 """From a program and a capture to the report: what it says, and the folder that it is written to."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 
 from eric_fast.activations import Activations
+from eric_fast.analyse import measure_effects
 from eric_fast.capture import ImageData, LoadedModel
 from eric_fast.errors import CaptureError, ProgramError, SettingError
 from eric_fast.evaluate import Score, score_predictions
@@ -22,6 +24,7 @@ from eric_fast.page.document import (
     pack_floats,
     pack_ints,
 )
+from eric_fast.page.findings import describe_effects
 from eric_fast.page.plots import draw_chain, draw_confusion
 from eric_fast.page.render import render_page
 from eric_fast.page.select import find_strongest, select_images
@@ -118,6 +121,10 @@ def build_report(
     progress("evaluate", len(layers), len(layers))
     opening = start or max(layers, key=lambda layer: answers[layer][0].fidelity)
 
+    effects = measure_effects(
+        program, bits, activations.predictions, activations.labels, start=opening, progress=progress
+    )
+
     columns = _list_norms(program, activations)
     disagrees = (answers[opening][1].classes != activations.predictions).numpy()
     preferred = find_strongest(columns).T.flatten().tolist()
@@ -136,7 +143,7 @@ def build_report(
             "images": pack_ints(strongest),
             "norms": pack_floats(np.take_along_axis(columns[embedded.numpy()].T, strongest, axis=1)),
         },
-        "effects": {},
+        "effects": {opening: describe_effects(effects)},
         "heat": None,
     }
     summary = _summarise(program, activations, answers[opening][0], file)
@@ -209,12 +216,10 @@ def _summarise(program: Program, activations: Activations, score: Score, file: s
     return {
         "title": f"{model} as rules",
         "heading": f"{model} as {n_rules}",
-        "lead": f"On {score.n_images:,} images the program answers as the network does {100 * score.fidelity:.1f} % of the time.",
-        "foot": f"{file} on {activations.n_images:,} images, made by eric_fast. This file loads nothing from anywhere.",
+        "lead": f"It answers as the network does on {100 * score.fidelity:.1f} % of {score.n_images:,} images.",
+        "foot": f"{file} on {activations.n_images:,} images, made by eric_fast; this file loads nothing from anywhere.",
     }
 
 
 def _measure(document: Mapping[str, Any]) -> int:
-    import json
-
     return len(json.dumps(document, ensure_ascii=False).encode())

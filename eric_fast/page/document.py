@@ -98,7 +98,10 @@ def describe_start(
 
 
 def score_rules(predictions: Predictions, activations: Activations) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """int64 `[3, n]`, a column for each class rule up to the last that decides: images that it decides, agrees, correct."""
+    """Images that each class rule decides, agrees with the model on, and is right on: int64 `[3, n]`.
+
+    A column for each class rule, up to the last that decides.
+    """
     decided = predictions.rules != NO_RULE
     rules = predictions.rules[decided].long()
     agrees = (predictions.classes == activations.predictions)[decided]

@@ -41,8 +41,17 @@ def spread_evenly(indices: Indices, most: int) -> Indices:
 
 
 def find_strongest(norms: NDArray[np.float32], n_strongest: int = N_STRONGEST) -> Indices:
-    """int64 `[n_columns, n_strongest]`: for each column of `norms` `[n_images, n_columns]` the images with the highest norm.
+    """For each column of `norms` `[n_images, n_columns]` the images with the highest norm.
 
-    The highest first, the earlier of equals first; rows are shorter where there are fewer images.
+    Returns:
+        int64 `[n_columns, n_strongest]`, the highest first, the earlier of equals first; fewer where there are no more.
     """
-    return np.argsort(-norms, axis=0, kind="stable")[:n_strongest].T.astype(np.int64)
+    n_strongest = min(n_strongest, len(norms))
+    if not n_strongest:
+        return np.empty((norms.shape[1], 0), np.int64)
+    bound = np.partition(norms, len(norms) - n_strongest, axis=0)[-n_strongest]  # the last norm that counts
+    rows = []
+    for column, least in zip(norms.T, bound, strict=True):
+        images = np.flatnonzero(column >= least)
+        rows.append(images[np.argsort(-column[images], kind="stable")[:n_strongest]])
+    return np.stack(rows).astype(np.int64)
