@@ -6,7 +6,7 @@ from eric_fast.capture.load import load_model
 from eric_fast.capture.models import LoadedModel, fingerprint_model, wrap_model
 from eric_fast.capture.norms import reduce_norm
 from eric_fast.capture.run import capture_activations
-from eric_fast.capture.store import MANIFEST, is_capture, list_layers, load_activations, save_activations
+from eric_fast.store import MANIFEST, is_capture, list_layers, load_activations, save_activations
 
 __all__ = [
     "MANIFEST",

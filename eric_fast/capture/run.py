@@ -70,7 +70,7 @@ def capture_activations(
         DataError: an image that can't be read, images that differ in shape, none left.
         CaptureError: a norm or an output that is NaN or infinite.
     """
-    kind = _check_settings(norm, dtype, device, memory_format, batch_size, workers, limit)
+    kind = check_settings(norm, dtype, device, memory_format, batch_size, workers, limit)
     indices = _select_images(len(data), limit)
     if not indices:
         raise DataError(f"{data.name} has no images")
@@ -170,7 +170,7 @@ class _Recorder:
         )
 
 
-def _check_settings(
+def check_settings(
     norm: str, dtype: str, device: str, memory_format: str, batch_size: int, workers: int, limit: int | None
 ) -> str:
     """The kind of the device; raises SettingError."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from eric_fast.activations import Activations
-from eric_fast.analyse import measure_effects
+from eric_fast.analyse import analyse_bits, find_strongest
 from eric_fast.capture import ImageData, LoadedModel
 from eric_fast.errors import CaptureError, ProgramError, SettingError
 from eric_fast.evaluate import Score, score_predictions
@@ -24,10 +24,11 @@ from eric_fast.page.document import (
     pack_floats,
     pack_ints,
 )
-from eric_fast.page.findings import describe_effects
+from eric_fast.page.findings import describe_effects, describe_subclasses, describe_symbols
+from eric_fast.page.heat import draw_maps
 from eric_fast.page.plots import draw_chain, draw_confusion
 from eric_fast.page.render import render_page
-from eric_fast.page.select import find_strongest, select_images
+from eric_fast.page.select import select_images
 from eric_fast.page.thumbnails import find_images, make_thumbnails, view_images
 from eric_fast.pipeline import check_capture, check_fingerprint, predict_bits
 from eric_fast.plotting import save_figure
@@ -35,10 +36,11 @@ from eric_fast.predictions import Predictions
 from eric_fast.program import Program
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import quantise_activations
-from eric_fast.quantiser import InputAtom
+from eric_fast.simplify import find_mentioned
 
 PAGE, FIGURES = "index.html", "report.json"
 MOST_IMAGES = 5000
+N_STRONGEST = 12  # images that a kernel's page shows
 MOST_BYTES = 20_000_000  # of the whole page
 _SPARE_BYTES = 400_000  # the page's own text, and what isn't counted
 
@@ -121,15 +123,16 @@ def build_report(
     progress("evaluate", len(layers), len(layers))
     opening = start or max(layers, key=lambda layer: answers[layer][0].fidelity)
 
-    effects = measure_effects(
-        program, bits, activations.predictions, activations.labels, start=opening, progress=progress
+    norms = _list_norms(program, activations)
+    analysis = analyse_bits(
+        program, bits, activations.predictions, activations.labels, norms, start=opening, progress=progress
     )
 
-    columns = _list_norms(program, activations)
+    columns = torch.cat(list(norms.values()), dim=1)  # [n_images, n_atoms]
     disagrees = (answers[opening][1].classes != activations.predictions).numpy()
-    preferred = find_strongest(columns).T.flatten().tolist()
+    preferred = find_strongest(columns, N_STRONGEST).T.flatten().tolist()
     embedded = torch.from_numpy(select_images(disagrees, preferred, most_images))
-    strongest = find_strongest(columns[embedded.numpy()])
+    strongest = find_strongest(columns[embedded], N_STRONGEST)  # [n_atoms, n]
     document: dict[str, Any] = {
         "program": describe_program(program, file),
         "origin": describe_origin(activations),
@@ -140,22 +143,27 @@ def build_report(
         "embeddedFirst": _describe_choice(int(disagrees.sum()), len(embedded), activations.n_images, opening),
         "strongest": {
             "n": strongest.shape[1],
-            "images": pack_ints(strongest),
-            "norms": pack_floats(np.take_along_axis(columns[embedded.numpy()].T, strongest, axis=1)),
+            "images": pack_ints(strongest.numpy()),
+            "norms": pack_floats(columns[embedded].T.gather(1, strongest).numpy()),
         },
-        "effects": {opening: describe_effects(effects)},
-        "heat": None,
+        "effects": {opening: describe_effects(analysis.effects)},
+        "subclasses": describe_subclasses(analysis.subclasses),
+        "symbols": describe_symbols(analysis),
     }
+    indices = [] if places is None else [places[i] for i in embedded.tolist()]
+    if model is not None and data is not None:
+        mentioned = find_mentioned(program) | set(program.rules_of_atom)
+        key = [row.atom for row in analysis.effects.rank() if row.atom in mentioned]
+        document["heat"] = draw_maps(program, key, strongest, model, data, indices, progress)
     summary = _summarise(program, activations, answers[opening][0], file)
     document["summary"] = summary
     room = MOST_BYTES - _SPARE_BYTES - _measure(document)
     thumbnails: Sequence[str] = ()
-    if data is not None and places is not None:
+    if data is not None:
         if room <= 0:
             raise ProgramError(
                 "the program is too large for one page; show less of it with --start, a layer further up"
             )
-        indices = [places[i] for i in embedded.tolist()]
         thumbnails = make_thumbnails(view_images(data, indices, model, progress), len(indices), room)
     scores = tuple(score for score, _ in answers.values())
     return Report(program, opening, scores, len(embedded), render_page(document, thumbnails, summary))
@@ -189,14 +197,12 @@ def _check_kind(program: Program) -> None:
         raise ProgramError(f"a report needs classes, and this program answers by decision '{program.decision}'")
 
 
-def _list_norms(program: Program, activations: Activations) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """float32 `[n_images, n_atoms]`: the norm that each atom compares."""
-    atoms = [atom for atom in program.quantiser.atoms if isinstance(atom, InputAtom)]
-    of_layer = {
-        layer: activations.norms[layer][:, [atom.column for atom in atoms if atom.layer == layer]]
+def _list_norms(program: Program, activations: Activations) -> dict[str, Tensor]:
+    """Layer -> float32 `[n_images, n_atoms]`: the norm that each of its atoms compares."""
+    return {
+        layer: activations.norms[layer][:, [atom.column for atom in program.quantiser.atoms_of_layer(layer)]]
         for layer in program.layers
     }
-    return torch.cat(list(of_layer.values()), dim=1).numpy()
 
 
 def _describe_choice(n_differing: int, n_embedded: int, n_all: int, start: str) -> str:

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
-N_STRONGEST = 12  # images that a kernel's page shows
 
 
 def select_images(disagrees: NDArray[np.bool_], preferred: Iterable[int], most: int) -> Indices:
@@ -38,20 +37,3 @@ def spread_evenly(indices: Indices, most: int) -> Indices:
     if len(indices) <= most:
         return indices
     return indices[np.arange(most) * len(indices) // max(most, 1)]
-
-
-def find_strongest(norms: NDArray[np.float32], n_strongest: int = N_STRONGEST) -> Indices:
-    """For each column of `norms` `[n_images, n_columns]` the images with the highest norm.
-
-    Returns:
-        int64 `[n_columns, n_strongest]`, the highest first, the earlier of equals first; fewer where there are no more.
-    """
-    n_strongest = min(n_strongest, len(norms))
-    if not n_strongest:
-        return np.empty((norms.shape[1], 0), np.int64)
-    bound = np.partition(norms, len(norms) - n_strongest, axis=0)[-n_strongest]  # the last norm that counts
-    rows = []
-    for column, least in zip(norms.T, bound, strict=True):
-        images = np.flatnonzero(column >= least)
-        rows.append(images[np.argsort(-column[images], kind="stable")[:n_strongest]])
-    return np.stack(rows).astype(np.int64)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from eric_fast.activations import Activations
 from eric_fast.capture import ImageData, LoadedModel
+from eric_fast.capture.maps import iterate_maps
 from eric_fast.errors import DataError
 from eric_fast.progress import Progress, ignore_progress
 
@@ -48,8 +49,6 @@ def view_images(
             yield data.load_image(index)
     else:
         done = 0
-        from eric_fast.capture.maps import iterate_maps
-
         for part in iterate_maps(model, data, indices, {}, device="cpu"):
             for pixels in part.images.numpy():
                 yield Image.fromarray(pixels)

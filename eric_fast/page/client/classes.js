@@ -123,13 +123,32 @@ function narrowing(rule) {
   return h("ol", { class: "narrowing" }, items);
 }
 
-// What the analysis of sub-classes found
+// What the test of sub-classes says; it was made from the layer that the page opens with
+const ALPHA = 0.05;
+const isTested = () => known().start_layer === doc.start;
+const pText = (p) => (p < 0.001 ? p.toExponential(0) : p.toFixed(3));
+
 function subclassFigures(rule) {
-  const found = doc.subclasses?.rules?.[rule];
+  const found = isTested() ? doc.subclasses.rows[rule] : null;
   if (!found) return null;
-  return h("p", { class: "small sub" }, found.words);
+  const isFound = found.p < ALPHA;
+  const figure = (value) => (value === null ? "unknown" : value.toFixed(2));
+  return h(
+    "p",
+    { class: "small" },
+    h("b", { class: isFound ? "found" : "" }, isFound ? "A sub-class of its own" : "No more of a sub-class than chance gives"),
+    ": ",
+    h("span", { title: "By which share its images are nearer to each other than images of the class are, in the network’s last layer: 0 as random ones, 1 all the same" }, `cohesion ${figure(found.cohesion)}`),
+    ", ",
+    h("span", { title: "How far its mean lies from that of the rest of the class, squared, over the mean squared distance of two images of the class" }, `distinctness ${figure(found.distinctness)}`),
+    `, ${percent(found.shareOfClass)} of the class; p = ${pText(found.p)} against ${format(doc.subclasses.nPermutations)} random sets`,
+  );
 }
+
 function subclassNote(index) {
-  const found = doc.subclasses?.classes?.[index];
-  return found ? h("p", { class: "lead" }, found.words) : null;
+  if (!isTested()) return null;
+  const rows = rulesOfClass[index].map((rule) => doc.subclasses.rows[rule]).filter(Boolean);
+  if (!rows.length) return null;
+  const n = rows.filter((row) => row.p < ALPHA).length;
+  return h("p", { class: "lead" }, `${format(n)} of ${count(rows.length, "rule")} that cover enough images ${n === 1 ? "finds" : "find"} a sub-class of its own: pure, closer together than random images of the class, and apart from the rest of it (p < ${ALPHA}).`);
 }

@@ -67,12 +67,27 @@ function heatOf(atom, rank) {
 }
 const strongPictures = (atom, n, caption) => strongestOf(atom).slice(0, n).map(({ image }, rank) => picture(image, { caption, heat: heatOf(atom, rank) }));
 
+// The class or sub-class whose images the kernel's bit follows best
+function symbolWords(atom) {
+  const symbol = doc.symbols[program.atoms[atom]];
+  if (!symbol) return null;
+  const words = (found, name) => [name, `: φ ${found.phi.toFixed(2)}, ${percent(found.precision, 0)} of the images on which it is true are, and it finds ${percent(found.recall, 0)} of them`];
+  const rule = symbol.rule ? Number(symbol.rule.name.slice(5)) - 1 : -1;
+  return h(
+    "ul",
+    { class: "stands" },
+    symbol.class ? h("li", {}, "stands for ", words(symbol.class, classChip(classes.indexOf(symbol.class.name)))) : null,
+    rule >= 0 && isTested() ? h("li", {}, "and for the sub-class of ", words(symbol.rule, h("a", { href: ruleLink(rule) }, symbol.rule.name))) : null,
+  );
+}
+const standsFor = (atom) => doc.symbols[program.atoms[atom]]?.class?.name ?? null;
+
 function kernelCard(atom) {
   return h(
     "article",
     { class: "card kernelcard" },
     h("h3", {}, kernelChip(atom)),
-    h("p", { class: "small" }, labelOf(atom) ? [h("code", {}, program.atoms[atom]), " · "] : null, importanceText(atom), ` · ${count(classUses[atom].length, "class rule")}`),
+    h("p", { class: "small" }, labelOf(atom) ? [h("code", {}, program.atoms[atom]), " · "] : null, importanceText(atom), ` · ${count(classUses[atom].length, "class rule")}`, standsFor(atom) ? ` · ${standsFor(atom)}` : null),
     h("div", { class: "strip" }, strongPictures(atom, 6, false)),
   );
 }
@@ -161,7 +176,7 @@ function kernelPage(name) {
         note(doc.heat ? "The embedded images with the highest norm; colour shows where the kernel is active." : doc.hasThumbnails ? "The embedded images with the highest norm. Give the report --model to see where the kernel is active." : "The embedded images with the highest norm. Give the report --data to see them."),
         h("div", { class: "gallery large" }, strongPictures(atom, strongest.n, true)),
       ),
-      h("div", { class: "columns" }, section("What its bit does", effectTable(atom)), section("True for which classes", classBars(atom))),
+      h("div", { class: "columns" }, section("What its bit does", effectTable(atom)), section("True for which classes", symbolWords(atom), classBars(atom))),
       section("Class rules that use it", classUses[atom].length ? growing(h("div", { class: "rules compact" }), rulesByWeight(classUses[atom]), N_RULES, compactRule) : note("None.")),
       isGiven ? null : section("Rules that define it", definition(atom)),
       section("Kernel rules that use it", usesBelow(atom)),
@@ -187,7 +202,7 @@ function usesBelow(atom) {
 function effectTable(atom) {
   const effect = effectOf(atom);
   const now = known();
-  if (!effect) return note(`True on ${percent(countBits(currentRun().truth[atom]) / images.n)} of the embedded images. What forcing it does was measured from ${doc.start} only.`);
+  if (!effect) return note(`True on ${percent(countBits(currentRun().truth[atom]) / images.n)} of the embedded images. What forcing it does is known from ${Object.keys(doc.effects).join(", ")}.`);
   const row = (name, key) =>
     h("tr", {}, h("th", { scope: "row" }, name), h("td", { class: "num" }, `${points(effect[key + "_fidelity"] - now.fidelity)}`), h("td", { class: "num" }, now.accuracy === null ? "–" : points(effect[key + "_accuracy"] - now.accuracy)), h("td", { class: "num" }, percent(effect[key + "_changed"], 2)));
   return [
