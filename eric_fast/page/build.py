@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.activations import Activations
-from eric_fast.analyse import analyse_bits, find_strongest
+from eric_fast.analyse import analyse_bits, find_strongest, measure_effects
 from eric_fast.capture import ImageData, LoadedModel
 from eric_fast.errors import CaptureError, ProgramError, SettingError
 from eric_fast.evaluate import Score, score_predictions
@@ -128,6 +128,13 @@ def build_report(
         program, bits, activations.predictions, activations.labels, norms, start=opening, progress=progress
     )
 
+    effects = {opening: analysis.effects}
+    for layer in layers:
+        if layer != opening:
+            effects[layer] = measure_effects(
+                program, bits, activations.predictions, activations.labels, start=layer, progress=progress
+            )
+
     columns = torch.cat(list(norms.values()), dim=1)  # [n_images, n_atoms]
     disagrees = (answers[opening][1].classes != activations.predictions).numpy()
     preferred = find_strongest(columns, N_STRONGEST).T.flatten().tolist()
@@ -146,7 +153,7 @@ def build_report(
             "images": pack_ints(strongest.numpy()),
             "norms": pack_floats(columns[embedded].T.gather(1, strongest).numpy()),
         },
-        "effects": {opening: describe_effects(analysis.effects)},
+        "effects": {layer: describe_effects(each) for layer, each in effects.items()},
         "subclasses": describe_subclasses(analysis.subclasses),
         "symbols": describe_symbols(analysis),
     }

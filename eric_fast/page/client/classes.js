@@ -150,5 +150,5 @@ function subclassNote(index) {
   const rows = rulesOfClass[index].map((rule) => doc.subclasses.rows[rule]).filter(Boolean);
   if (!rows.length) return null;
   const n = rows.filter((row) => row.p < ALPHA).length;
-  return h("p", { class: "lead" }, `${format(n)} of ${count(rows.length, "rule")} that cover enough images ${n === 1 ? "finds" : "find"} a sub-class of its own: pure, closer together than random images of the class, and apart from the rest of it (p < ${ALPHA}).`);
+  return h("p", { class: "lead" }, `Of ${count(rows.length, "rule")} that could be tested, ${format(n)} ${n === 1 ? "covers" : "cover"} a sub-class of its own: pure, closer together than random images of the class, and apart from the rest of it (p < ${ALPHA}).`);
 }

@@ -87,7 +87,7 @@ function kernelCard(atom) {
     "article",
     { class: "card kernelcard" },
     h("h3", {}, kernelChip(atom)),
-    h("p", { class: "small" }, labelOf(atom) ? [h("code", {}, program.atoms[atom]), " · "] : null, importanceText(atom), ` · ${count(classUses[atom].length, "class rule")}`, standsFor(atom) ? ` · ${standsFor(atom)}` : null),
+    h("p", { class: "small" }, labelOf(atom) ? [h("code", {}, program.atoms[atom]), " · "] : null, importanceText(atom), ` · ${count(classUses[atom].length, "class rule")}`, standsFor(atom) ? ` · stands for ${standsFor(atom)}` : null),
     h("div", { class: "strip" }, strongPictures(atom, 6, false)),
   );
 }
@@ -206,13 +206,13 @@ function effectTable(atom) {
   const row = (name, key) =>
     h("tr", {}, h("th", { scope: "row" }, name), h("td", { class: "num" }, `${points(effect[key + "_fidelity"] - now.fidelity)}`), h("td", { class: "num" }, now.accuracy === null ? "–" : points(effect[key + "_accuracy"] - now.accuracy)), h("td", { class: "num" }, percent(effect[key + "_changed"], 2)));
   return [
-    h(
+    h("div", { class: "scroll" }, h(
       "table",
       { class: "list" },
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "its bit is"), h("th", { scope: "col", class: "num" }, "fidelity, points"), h("th", { scope: "col", class: "num" }, "accuracy, points"), h("th", { scope: "col", class: "num" }, "answers changed"))),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "its bit is"), h("th", { scope: "col", class: "num" }, "fidelity"), h("th", { scope: "col", class: "num" }, "accuracy"), h("th", { scope: "col", class: "num" }, "answers changed"))),
       h("tbody", {}, row("forced true", "true"), row("forced false", "false"), row("another image’s", "swapped")),
-    ),
-    note(`On all ${format(images.nAll)} images. It is true on ${percent(effect.share_true)}.`, Number.isNaN(effect.p_value) ? null : ` Is it needed? p = ${effect.p_value < 1e-4 ? effect.p_value.toExponential(1) : effect.p_value.toFixed(4)} (McNemar, adjusted for all kernels).`),
+    )),
+    note(`Points of difference, on all ${format(images.nAll)} images. It is true on ${percent(effect.share_true)}.`, Number.isNaN(effect.p_value) ? null : ` Is it needed? p = ${effect.p_value < 1e-4 ? effect.p_value.toExponential(1) : effect.p_value.toFixed(4)} (McNemar, adjusted for all kernels).`),
   ];
 }
 

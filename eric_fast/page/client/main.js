@@ -111,4 +111,10 @@ document.getElementById("tools").append(
 window.addEventListener("hashchange", () => showPage());
 document.addEventListener("keydown", onKey);
 showPage({ focus: false });
+// Images of few pixels keep them: they are what the network sees
+if (hasThumbnails && images.n) {
+  const first = new Image();
+  first.onload = () => document.documentElement.classList.toggle("small-pixels", Math.max(first.naturalWidth, first.naturalHeight) <= 16);
+  setTimeout(() => (first.src = thumbnailOf(0)), 0);
+}
 document.documentElement.dataset.ready = "true";

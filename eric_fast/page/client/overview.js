@@ -86,7 +86,7 @@ function originRows() {
     ["images", `${origin.data}: ${format(images.nAll)} captured, ${format(images.n)} embedded here`],
     ["norm", origin.norm],
     ...program.settings.filter(([key]) => !["model"].includes(key)),
-    ["eric_fast", origin.version],
+    ["version", `eric_fast ${origin.version}`],
   ];
   return rows.filter(([, value]) => value).map(([key, value]) => [h("dt", {}, key.replaceAll("_", " ")), h("dd", {}, String(value))]);
 }

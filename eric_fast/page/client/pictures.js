@@ -49,7 +49,7 @@ function drawHeat({ values, width, height, top }) {
   for (let i = 0; i < width * height; i++) {
     const part = top > 0 ? values[i] / top : 0;
     pixels.data.set(viridis(part), i * 4);
-    pixels.data[i * 4 + 3] = Math.round(235 * Math.sqrt(part));
+    pixels.data[i * 4 + 3] = Math.round(215 * part);
   }
   context.putImageData(pixels, 0, 0);
   return canvas;
@@ -57,7 +57,7 @@ function drawHeat({ values, width, height, top }) {
 
 // Fidelity and accuracy by start layer
 function chainChart() {
-  const width = 520, height = 250, left = 44, right = 16, top = 16, bottom = 56;
+  const width = 520, height = 250, left = 52, right = 36, top = 16, bottom = 56;
   const x = (i) => left + ((width - left - right) * (starts.length === 1 ? 0.5 : i / (starts.length - 1)));
   const y = (value) => top + (height - top - bottom) * (1 - value);
   const line = (name, kind) => {
@@ -124,7 +124,7 @@ function confusionTable() {
   };
   const table = h(
     "table",
-    { class: "confusion", set: { "--columns": String(columns.length) } },
+    { class: "confusion", set: { "--columns": String(columns.length), "--names": `${Math.min(88, 16 + 7 * Math.max(...classes.map((name) => name.length)))}px` } },
     h("caption", {}, "Images by model (row) and program (column)"),
     h("thead", {}, h("tr", {}, h("td"), columns.map((p) => h("th", { scope: "col" }, h("span", {}, p === n ? "nothing" : classes[p]))))),
     h("tbody", {}, shown.map((m) => h("tr", {}, h("th", { scope: "row" }, h("a", { href: classLink(m) }, classes[m])), columns.map((p) => cell(m, p))))),

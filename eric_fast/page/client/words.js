@@ -5,7 +5,11 @@ const format = (value) => number.format(value);
 const percent = (share, digits = 1) => (share === null || Number.isNaN(share) ? "unknown" : (100 * share).toFixed(digits) + " %");
 const share = (part, whole) => (whole ? part / whole : NaN);
 const count = (n, noun) => format(n) + " " + noun + (n === 1 ? "" : "s");
-const points = (difference) => (difference > 0 ? "+" : difference < 0 ? "−" : "±") + Math.abs(100 * difference).toFixed(2);
+// A difference of shares in points; less than a hundredth is none
+function points(difference) {
+  const hundredths = Math.round(difference * 10000);
+  return (hundredths > 0 ? "+" : hundredths < 0 ? "−" : "±") + Math.abs(hundredths / 100).toFixed(2);
+}
 
 function kernelChip(atom, isNot = false, extra = "") {
   const title = program.atoms[atom] + (isNot ? " is false" : " is true");
