@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from eric_fast.analyse import measure_effects
 from eric_fast.bits import encode_rows, pack_bits
 from eric_fast.errors import CaptureError, DataError, ProgramError, SettingError
 from eric_fast.extract import TreeOptions
-from eric_fast.page import build_report, draw_chain, draw_confusion
+from eric_fast.page import build_report, draw_chain, draw_confusion, draw_kernels
 from eric_fast.page.document import list_starts
 from eric_fast.page.render import SCRIPTS, escape_json, join_scripts
 from eric_fast.page.select import select_images, spread_evenly
@@ -24,6 +25,7 @@ from eric_fast.page.thumbnails import make_thumbnails
 from eric_fast.pipeline import approximate_model, evaluate_chains
 from eric_fast.plotting import save_figure
 from eric_fast.program import Program
+from eric_fast.quantise import quantise_activations
 from eric_fast.quantiser import Column, Quantiser, TableAtom
 from tests.activations import make_activations
 
@@ -134,7 +136,9 @@ def test_data_must_hold_the_captured_images(program, activations):
 def test_plots_have_titles_and_axes(program, activations, tmp_path, ending):
     scores = evaluate_chains(program, activations)
     scores[0] = replace(scores[0], start_layer="$x^2$ odd")
-    for figure in (draw_confusion(scores[0], ["$a$", "b_1", "c"]), draw_chain(scores)):
+    bits = quantise_activations(activations, program.quantiser)
+    effects = measure_effects(program, bits, activations.predictions, start="f2")
+    for figure in (draw_confusion(scores[0], ["$a$", "b_1", "c"]), draw_chain(scores), draw_kernels(effects)):
         axes = figure.axes[0]
         assert axes.get_title()
         assert axes.get_xlabel()
@@ -149,7 +153,7 @@ def test_report_command(made, eric, refuse, tmp_path):
     code, out, err = eric(*common, "--data", "digits/test", "--model", network, "--json", tmp_path / "f.json")
     assert code == 0, err
     assert "450 images, of which the page holds 450" in out
-    names = {"index.html", "report.json", "confusion.png", "confusion.svg", "chain.png", "chain.svg"}
+    names = {"index.html", "report.json", "confusion.png", "confusion.svg", "chain.png", "chain.svg", "kernels.png"}
     assert names <= {path.name for path in (tmp_path / "r").iterdir()}
     text = (tmp_path / "r" / "index.html").read_text(encoding="utf-8")
     assert len(text) < 20_000_000

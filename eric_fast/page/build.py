@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.activations import Activations
-from eric_fast.analyse import analyse_bits, find_strongest, measure_effects
+from eric_fast.analyse import Analysis, analyse_bits, find_strongest, measure_effects
 from eric_fast.capture import ImageData, LoadedModel
 from eric_fast.errors import CaptureError, ProgramError, SettingError
 from eric_fast.evaluate import Score, score_predictions
@@ -26,7 +26,7 @@ from eric_fast.page.document import (
 )
 from eric_fast.page.findings import describe_effects, describe_subclasses, describe_symbols
 from eric_fast.page.heat import draw_maps
-from eric_fast.page.plots import draw_chain, draw_confusion
+from eric_fast.page.plots import draw_chain, draw_confusion, draw_kernels
 from eric_fast.page.render import render_page
 from eric_fast.page.select import select_images
 from eric_fast.page.thumbnails import find_images, make_thumbnails, view_images
@@ -53,6 +53,7 @@ class Report:
         program: as it is shown, from its lowest layer up.
         start: the layer that the page opens with.
         scores: on all images, from each layer that the program can start from, lowest first.
+        analysis: of all images, from `start` up.
         n_embedded: images that the page holds.
         page: its text.
     """
@@ -60,6 +61,7 @@ class Report:
     program: Program
     start: str
     scores: tuple[Score, ...]
+    analysis: Analysis
     n_embedded: int
     page: str
 
@@ -173,7 +175,7 @@ def build_report(
             )
         thumbnails = make_thumbnails(view_images(data, indices, model, progress), len(indices), room)
     scores = tuple(score for score, _ in answers.values())
-    return Report(program, opening, scores, len(embedded), render_page(document, thumbnails, summary))
+    return Report(program, opening, scores, analysis, len(embedded), render_page(document, thumbnails, summary))
 
 
 def save_report(report: Report, folder: Path, *, force: bool = False, progress: Progress = ignore_progress) -> None:
@@ -189,6 +191,7 @@ def save_report(report: Report, folder: Path, *, force: bool = False, progress: 
         figures = {
             "confusion": draw_confusion(score, report.program.classes),
             "chain": draw_chain(report.scores),
+            "kernels": draw_kernels(report.analysis.effects),
         }
         for done, (name, figure) in enumerate(figures.items()):
             progress("plots", done, len(figures))

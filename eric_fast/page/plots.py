@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eric_fast.analyse import Effects
 from eric_fast.evaluate import Score
 from eric_fast.plotting import BLUE, GREY, ORANGE, STYLE
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 MOST_NUMBERS = 20  # classes whose cells have room for a number
 MOST_NAMES = 60  # classes whose names have room on an axis
+MOST_KERNELS = 25  # bars in a plot
 
 
 def draw_confusion(score: Score, classes: Sequence[str]) -> "Figure":
@@ -71,6 +73,30 @@ def draw_chain(scores: Sequence[Score]) -> "Figure":
         axes.set_xlabel("start layer, whose bits are given")
         axes.set_ylabel(f"share of {scores[0].n_images:,} images")
         axes.set_title("What starting lower costs")
+        axes.legend(loc="lower right")
+    return figure
+
+
+def draw_kernels(effects: Effects) -> "Figure":
+    """The key kernels: fidelity lost when each one's bit is another image's, and the answers that change, as bars."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    rows = effects.rank()[:MOST_KERNELS]
+    now, labels = effects.now.fidelity, effects.program.label_of_atom
+    places = range(len(rows))
+    with rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 1.4 + 0.24 * max(4, len(rows))), layout="constrained")
+        axes = figure.subplots()
+        lost = [100 * (now - row.when_swapped.fidelity) for row in rows]
+        changed = [100 * row.when_swapped.changed for row in rows]
+        axes.barh(places, changed, color=ORANGE, height=0.35, align="edge", label="answers changed")
+        axes.barh(places, lost, color=BLUE, height=-0.35, align="edge", label="fidelity lost")
+        axes.set_yticks(places, [escape_math(labels.get(row.atom) or row.name) for row in rows])
+        axes.invert_yaxis()
+        axes.set_xlabel(f"points (hundredths of {effects.n_images:,} images), its bit taken from another image")
+        axes.set_ylabel("kernel")
+        axes.set_title(f"Key kernels from {escape_math(effects.start_layer)}")
         axes.legend(loc="lower right")
     return figure
 

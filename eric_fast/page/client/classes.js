@@ -126,7 +126,6 @@ function narrowing(rule) {
 // What the test of sub-classes says; it was made from the layer that the page opens with
 const ALPHA = 0.05;
 const isTested = () => known().start_layer === doc.start;
-const pText = (p) => (p < 0.001 ? p.toExponential(0) : p.toFixed(3));
 
 function subclassFigures(rule) {
   const found = isTested() ? doc.subclasses.rows[rule] : null;
@@ -141,7 +140,7 @@ function subclassFigures(rule) {
     h("span", { title: "By which share its images are nearer to each other than images of the class are, in the network’s last layer: 0 as random ones, 1 all the same" }, `cohesion ${figure(found.cohesion)}`),
     ", ",
     h("span", { title: "How far its mean lies from that of the rest of the class, squared, over the mean squared distance of two images of the class" }, `distinctness ${figure(found.distinctness)}`),
-    `, ${percent(found.shareOfClass)} of the class; p = ${pText(found.p)} against ${format(doc.subclasses.nPermutations)} random sets`,
+    `, ${percent(found.shareOfClass)} of the class; ${pText(found.p)} against ${format(doc.subclasses.nPermutations)} random sets`,
   );
 }
 

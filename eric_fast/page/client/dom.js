@@ -44,7 +44,7 @@ function growing(container, items, size, make) {
 // A choice from a list: pairs [value, text]
 function choose(name, text, options, value, change) {
   const select = h("select", { name, on: { change: () => change(select.value) } }, options.map(([v, t]) => h("option", { value: v }, t)));
-  select.value = value;
+  select.value = options.some(([v]) => v === value) ? value : options[0][0];
   return h("label", { class: "field" }, h("span", {}, text), select);
 }
 

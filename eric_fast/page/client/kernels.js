@@ -212,7 +212,7 @@ function effectTable(atom) {
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "its bit is"), h("th", { scope: "col", class: "num" }, "fidelity"), h("th", { scope: "col", class: "num" }, "accuracy"), h("th", { scope: "col", class: "num" }, "answers changed"))),
       h("tbody", {}, row("forced true", "true"), row("forced false", "false"), row("another image’s", "swapped")),
     )),
-    note(`Points of difference, on all ${format(images.nAll)} images. It is true on ${percent(effect.share_true)}.`, Number.isNaN(effect.p_value) ? null : ` Is it needed? p = ${effect.p_value < 1e-4 ? effect.p_value.toExponential(1) : effect.p_value.toFixed(4)} (McNemar, adjusted for all kernels).`),
+    note(`Points of difference, on all ${format(images.nAll)} images. It is true on ${percent(effect.share_true)}.`, Number.isNaN(effect.p_value) ? null : ` Is it needed? ${pText(effect.p_value)} (McNemar, adjusted for all kernels).`),
   ];
 }
 

@@ -1,5 +1,6 @@
 // Numbers and rules in words.
 
+const pText = (p) => (p < 0.0001 ? "p < 0.0001" : `p = ${p.toFixed(4)}`);
 const number = new Intl.NumberFormat("en-US");
 const format = (value) => number.format(value);
 const percent = (share, digits = 1) => (share === null || Number.isNaN(share) ? "unknown" : (100 * share).toFixed(digits) + " %");
