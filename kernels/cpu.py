@@ -50,12 +50,14 @@ def _evaluate(plan: Plan, inputs: NDArray[np.uint64], pack: Pack | None, n_sampl
     n_threads = min(count_cores(), -(-n_blocks // chunk_blocks))
     n_threads = max(1, min(n_threads, SCRATCH_BYTES // ready.scratch_bytes))
 
-    classes = np.empty(n_samples if request.classes else 0, np.int32)
+    is_narrow = request.class_dtype == torch.int16
+    classes = np.empty(n_samples if request.classes and not is_narrow else 0, np.int32)
+    narrow_classes = np.empty(n_samples if request.classes and is_narrow else 0, np.int16)
     rules = np.empty(n_samples if request.rules else 0, np.int32)
     scores = np.empty((n_samples if request.scores else 0, plan.n_classes), np.float64)
     leaves = np.empty((n_samples if request.leaves else 0, len(plan.trees)), np.int32)
     wanted_rows = np.array(request.rows or (), np.int64)
-    rows = np.empty((len(wanted_rows), inputs.shape[1]), np.uint64)
+    rows = allocate_aligned((len(wanted_rows), inputs.shape[1]), np.uint64)
     truths = np.zeros((0, n_samples), np.int64) if request.truths is None else request.truths.contiguous().numpy()
     counts = np.zeros((n_threads, plan.n_rules if request.counts else 0), np.int64)
     if request.scores and not plan.votes:
@@ -67,7 +69,7 @@ def _evaluate(plan: Plan, inputs: NDArray[np.uint64], pack: Pack | None, n_sampl
     def run(thread: int) -> None:
         scratch, memory = ready.take_memory()
         of_thread = (counts[thread], truths, confusion[thread], n_samples)
-        out = (classes, rules, scores, leaves, wanted_rows, rows, *of_thread)
+        out = (classes, narrow_classes, rules, scores, leaves, wanted_rows, rows, *of_thread)
         packed = torch.from_numpy(scratch.view(np.int32)).view(-1, 2 * VECTOR_WORDS)[FIRST_INPUT:][: plan.n_inputs]
         while (first := chunk_blocks * next(chunks)) < n_blocks:
             last = min(first + chunk_blocks, n_blocks)
@@ -78,7 +80,7 @@ def _evaluate(plan: Plan, inputs: NDArray[np.uint64], pack: Pack | None, n_sampl
 
     run_workers(run, n_threads)
     return Outcome(
-        torch.from_numpy(classes) if request.classes else None,
+        torch.from_numpy(narrow_classes if is_narrow else classes) if request.classes else None,
         torch.from_numpy(rules) if request.rules else None,
         torch.from_numpy(scores) if request.scores else None,
         torch.from_numpy(counts.sum(axis=0)) if request.counts else None,

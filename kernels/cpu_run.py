@@ -13,15 +13,17 @@ from eric_fast.kernels.vectors import (
     both,
     count_ones,
     either,
+    fence,
     invert,
     load,
     load_anywhere,
     prefetch,
     select,
     store,
-    store_anywhere,
+    store_past,
 )
 
+CACHED_BYTES = 2**22  # of rows: where there are more, who reads them won't find them in a cache anyway
 ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
 NOTHING, FIRST_ANSWERS, FIRST_RULES, VOTE, VOTE_RULES = range(5)  # what is decided
 
@@ -33,16 +35,16 @@ def run_blocks(
     """Evaluate samples `first_block * 1024` on.
 
     inputs: uint64 `[n_inputs, n_words]`; scratch: uint64 `[n_slots * VECTOR_WORDS]`, aligned.
-    code, out: see `cpu.evaluate`; of `out`, arrays have no length where nothing is wanted.
+    code, out: see `cpu.evaluate`; of `out`, arrays have no length where nothing is wanted; rows: aligned.
     decision: what is decided, and its parts, see `cpu_vote`. memory: see `cpu._allocate_memory`.
     """
     nodes, terms, segments, batches, sections, input_slots, row_slots, counted = code
     kind, numbers, rule_parts, votes = decision
     indexes, tree_codes, places, answers, class_of_code = numbers
-    classes, rules, scores, leaves, wanted_rows, rows, counts, truths, confusion, n_samples = out
+    classes, narrow_classes, rules, scores, leaves, wanted_rows, rows, counts, truths, confusion, n_samples = out
     undecided, _, codes, part, block_classes, block_rules, sums = memory[:7]
     base_address, input_address = np.uint64(scratch.ctypes.data), np.uint64(inputs.ctypes.data)
-    row_address = np.uint64(rows.ctypes.data)
+    row_address, past_caches = np.uint64(rows.ctypes.data), 8 * rows.size > CACHED_BYTES
     bits = scratch.view(np.uint32)
     n_classes = len(votes[0])
     scratch[:VECTOR_WORDS] = np.uint64(0)
@@ -82,6 +84,9 @@ def run_blocks(
                 look_up(codes, tree_codes[first_code:last_code], block_rules)
         if len(classes):
             classes[sample : sample + n] = block_classes[:n]
+        if len(narrow_classes):
+            for k in range(n):
+                narrow_classes[sample + k] = block_classes[k]
         if len(rules):
             rules[sample : sample + n] = block_rules[:n]
         if len(scores) and kind >= VOTE:
@@ -96,10 +101,15 @@ def run_blocks(
         for i in range(len(wanted_rows)):
             slot = row_slots[wanted_rows[i]]
             row = load(base_address + np.uint64((~slot if slot < 0 else slot) * VECTOR_BYTES))
+            row = both(invert(row) if slot < 0 else row, valid)
             target = row_address + np.uint64(8 * (i * rows.shape[1] + word))
-            store_anywhere(target, both(invert(row) if slot < 0 else row, valid))
+            if past_caches:
+                store_past(target, row)
+            else:
+                store(target, row)
         if len(counts):
             _count_rules(scratch, counted[0], counted[1], row_slots, undecided, counts)
+    fence()
 
 
 @njit(nogil=True, cache=True)
@@ -120,11 +130,10 @@ def _run_nodes(base: Any, nodes: Any, first: Any, last: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def _run_batch(base: Any, terms: Any, segments: Any, batch: Any) -> None:
-    """target |= OR of ANDs; all of them have the same, even number of values."""
+    """target = source | OR of ANDs; all of them have the same, even number of values."""
     width, place = np.uint64(batch[0]), np.uint64(batch[3])  # unsigned indices can't mean "from the end"
     for g in range(batch[1], batch[2]):
-        target = base + np.uint64(segments[g, 0])
-        fired = load(target)
+        fired = load(base + np.uint64(segments[g, 2]))
         for _ in range(segments[g, 1]):
             end = place + width
             term = _load_pair(base, terms, place)
@@ -133,7 +142,7 @@ def _run_batch(base: Any, terms: Any, segments: Any, batch: Any) -> None:
                 term = both(term, _load_pair(base, terms, place))
                 place += np.uint64(2)
             fired = either(fired, term)
-        store(target, fired)
+        store(base + np.uint64(segments[g, 0]), fired)
 
 
 @njit(nogil=True, cache=True)

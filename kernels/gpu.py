@@ -32,7 +32,7 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
     needs = find_needs(plan, request)
     with_scores = request.scores and plan.votes
     outputs = Outputs(
-        classes=torch.empty(n_padded if needs.decides else 0, dtype=torch.int32, device=device),
+        classes=torch.empty(n_padded if needs.decides else 0, dtype=request.class_dtype, device=device),
         rules=torch.empty(n_padded if needs.decides and needs.rules else 0, dtype=torch.int32, device=device),
         scores=torch.empty(n_padded if with_scores else 0, n_classes, dtype=torch.float64, device=device),
         wanted=wanted.to(device),
@@ -59,9 +59,9 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
 class Outputs(NamedTuple):
     """What a launch writes; empty where it isn't wanted.
 
-    classes, rules: int32 `[n_padded]`. scores: float64 `[n_padded, n_classes]`. wanted: int32 `[n_wanted]`, rows of the
-    plan. truth: int32 `[n_wanted, n_words]`, their bits. counts: int64 `[n_rules]`, zero. leaves: int32
-    `[n_samples, n_trees]`.
+    classes: int16 or int32 `[n_padded]`. rules: int32 `[n_padded]`. scores: float64 `[n_padded, n_classes]`. wanted:
+    int32 `[n_wanted]`, rows of the plan. truth: int32 `[n_wanted, n_words]`, their bits. counts: int64 `[n_rules]`,
+    zero. leaves: int32 `[n_samples, n_trees]`.
     """
 
     classes: Tensor

@@ -53,7 +53,8 @@ def poisoned(monkeypatch):
 
     def poisoned_empty(*size, **settings):
         empty = plain_empty(*size, **settings)
-        return empty.fill_(POISON if empty.dtype == torch.int32 else torch.nan) if empty.dtype != torch.int64 else empty
+        poison = {torch.int32: POISON, torch.int16: POISON >> 16}
+        return empty if empty.dtype == torch.int64 else empty.fill_(poison.get(empty.dtype, torch.nan))
 
     monkeypatch.setattr(torch, "empty", poisoned_empty)
 
