@@ -1,12 +1,12 @@
 """Packed words on the GPU: one launch of one Triton kernel runs a whole program, every block its words through all."""
 
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from eric_fast.bits import ROW_WORDS, WORD_BITS
+from eric_fast.kernels.devices import launch_on
 from eric_fast.kernels.gpu_code import GpuCode, lower_plan
 from eric_fast.kernels.gpu_decide import FIRST_ANSWERS, FIRST_RULES, VOTE, VOTE_RULES
 from eric_fast.kernels.gpu_run import evaluate_kernel
@@ -99,7 +99,7 @@ def launch(
     most = torch.empty(n_blocks * n_most, dtype=torch.float64, device=device)
     most_rules = torch.empty(len(most), dtype=torch.int32, device=device)
     numbers = torch.empty(n_blocks * n_numbers, dtype=torch.int32, device=device)
-    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():  # where Triton launches
+    with launch_on(device):
         evaluate_kernel[(n_blocks,)](
             words,
             scratch,
