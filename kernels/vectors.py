@@ -74,6 +74,12 @@ def store(typing_context: Any, address: Any, vector: Any) -> Any:
 
 
 @intrinsic
+def store_anywhere(typing_context: Any, address: Any, vector: Any) -> Any:
+    """Write a vector to an address that is no more than a word's."""
+    return types.void(types.uint64, _VECTOR), _store_aligned(WORD_BYTES)
+
+
+@intrinsic
 def store_past(typing_context: Any, address: Any, vector: Any) -> Any:
     """As `store`, past the caches: lines of which nothing is read soon need not be read to be written; see `fence`."""
 
