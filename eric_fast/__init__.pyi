@@ -2,7 +2,9 @@
 
 __all__ = [
     "Activations",
+    "Analysis",
     "BitMatrix",
+    "Capture",
     "CaptureSettings",
     "ChainStudy",
     "ClassRule",
@@ -18,6 +20,8 @@ __all__ = [
     "RuleModule",
     "Score",
     "TreeOptions",
+    "analyse_bits",
+    "analyse_program",
     "approximate_model",
     "capture_activations",
     "compile_program",
@@ -38,9 +42,11 @@ __all__ = [
     "list_layers",
     "load",
     "load_activations",
+    "load_bits",
     "load_model",
     "load_program",
     "measure_chains",
+    "open_capture",
     "open_data",
     "parse_program",
     "predict_activations",
@@ -55,16 +61,9 @@ __all__ = [
 ]
 
 from .activations import Activations, CaptureSettings
+from .analyse import Analysis, analyse_bits, analyse_program
 from .bits import BitMatrix
-from .capture import (
-    capture_activations,
-    list_layers,
-    load_activations,
-    load_model,
-    open_data,
-    save_activations,
-    wrap_model,
-)
+from .capture import capture_activations, load_model, open_data, wrap_model
 from .chains import ChainStudy, measure_chains
 from .compile import compile_program
 from .errors import EricError
@@ -89,5 +88,6 @@ from .predictions import Predictions
 from .program import ClassRule, Program, Rule
 from .quantise import fit_quantiser, quantise_activations
 from .quantiser import InputAtom, Quantiser
+from .store import Capture, list_layers, load_activations, load_bits, open_capture, save_activations
 from .tables import read_table
 from .text import load_program, parse_program, print_program, print_prolog, save_program

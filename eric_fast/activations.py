@@ -17,7 +17,7 @@ class CaptureSettings:
     """How the norms came about: whatever could change them in any digit is here.
 
     `fingerprint` is the SHA-256 of the model's architecture and weights: a program is evaluated only on
-    captures of the model that it was extracted from.
+    captures of the model that it was extracted from. `dtype` ends in ` compiled` where torch.compile fused the network.
     """
 
     model: str

@@ -40,6 +40,11 @@ def unpack_words(words: Tensor, n_samples: int) -> Tensor:
     return rows[:, :n_samples].T.to(torch.bool)
 
 
+def read_bits(words: Tensor, samples: Tensor) -> Tensor:
+    """The bits of one row, int32 `[n_words]`, on these samples, int64 `[n]`: bool `[n]`, on the same device."""
+    return (words[samples // WORD_BITS] >> (samples % WORD_BITS).int()) & 1 != 0
+
+
 def mask_tail(words: Tensor, n_samples: int) -> Tensor:
     """The same rows with every bit past `n_samples` zero (a negation sets them). In place."""
     whole, rest = divmod(n_samples, WORD_BITS)
@@ -48,6 +53,27 @@ def mask_tail(words: Tensor, n_samples: int) -> Tensor:
         whole += 1
     words[:, whole:] = 0
     return words
+
+
+def join_words(parts: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
+    """Rows of words `[n_atoms, count_words(sizes[i])]` one after the other, as if packed together.
+
+    A plain concatenation where every part but the last fills whole padded rows; bits are shifted otherwise.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    if all(size % (WORD_BITS * ROW_WORDS) == 0 for size in sizes[:-1]):
+        return torch.cat(list(parts), dim=1)
+    joined = torch.zeros(len(parts[0]), count_words(sum(sizes)) + 1, dtype=torch.int32, device=parts[0].device)
+    start = 0
+    for words, size in zip(parts, sizes, strict=True):
+        first, shift = divmod(start, WORD_BITS)
+        n_words = -(-size // WORD_BITS)
+        wide = (words[:, :n_words].long() & 0xFFFFFFFF) << shift  # the low word, and what spills into the next
+        joined[:, first : first + n_words] |= wide.to(torch.int32)
+        joined[:, first + 1 : first + 1 + n_words] |= (wide >> WORD_BITS).to(torch.int32)
+        start += size
+    return joined[:, :-1].contiguous()
 
 
 @dataclass(frozen=True, eq=False)

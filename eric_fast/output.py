@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eric_fast.errors import OutputError
 
-_BESIDE = ".eric-"  # the start of temporary names, short so that any legal name can be written
+BESIDE = ".eric-"  # the start of temporary names, short so that any legal name can be written
 
 
 def check_file(path: Path, *, force: bool) -> None:
@@ -30,10 +30,15 @@ def check_folder(path: Path, *, force: bool, marker: str) -> None:
     _check_place(path, force=force)
     if path.is_symlink():
         raise OutputError(f"{path} is a link; give the path of the folder itself")
-    if path.exists() and not (path.is_dir() and ((path / marker).is_file() or not any(path.iterdir()))):
+    if path.exists() and not (path.is_dir() and ((path / marker).is_file() or _is_empty(path))):
         raise OutputError(f"{path} is not a folder with a {marker}, so it is not replaced; give another path")
     if Path.cwd().is_relative_to(path.resolve()):
         raise OutputError(f"{path} holds the current folder, so it can't be replaced; give another path")
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing is there but what a run that died left of its own."""
+    return all(entry.name.startswith(BESIDE) for entry in folder.iterdir())
 
 
 def _check_place(path: Path, *, force: bool) -> None:
@@ -61,7 +66,7 @@ def replace_file(path: Path, *, force: bool) -> Iterator[Path]:
     check_file(path, force=force)
     with _report_failure(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=_BESIDE, dir=path.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=BESIDE, dir=path.parent) as folder:
             part = Path(folder) / "new"
             yield part
             part.replace(path)
@@ -77,7 +82,7 @@ def replace_folder(path: Path, *, force: bool, marker: str) -> Iterator[Path]:
     check_folder(path, force=force, marker=marker)
     with _report_failure(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=_BESIDE, dir=path.parent) as beside:
+        with tempfile.TemporaryDirectory(prefix=BESIDE, dir=path.parent) as beside:
             new, old = Path(beside) / "new", Path(beside) / "old"
             new.mkdir()
             yield new

@@ -11,18 +11,20 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lower layers first; a module may import from its own layer only where it is the same package.
 LAYERS = (
     ("errors", "progress"),
+    ("processes",),
     ("output",),
     ("activations", "bits", "quantiser", "rules", "program", "plan", "predictions"),
     ("kernels",),
-    ("capture", "quantise", "extract", "simplify", "trim", "compile", "evaluate", "text", "tables"),
+    ("store",),
+    ("capture", "quantise", "extract", "simplify", "trim", "compile", "evaluate", "text", "tables", "labels"),
     ("upward", "frontends"),
-    ("pipeline", "module", "report", "digits_cnn"),
-    ("estimator", "demo", "chains"),
+    ("pipeline", "module", "report", "heat", "digits_cnn"),
+    ("estimator", "demo", "chains", "analyse"),
     ("console",),
     ("cli",),
     ("__main__",),
 )
-TYPES = LAYERS[2]
+TYPES = LAYERS[3]
 
 
 def layer_of(module):

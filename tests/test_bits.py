@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eric_fast.bits import ROW_WORDS, WORD_BITS, BitMatrix, count_words, mask_tail, pack_bits, unpack_words
+from eric_fast.bits import ROW_WORDS, WORD_BITS, BitMatrix, count_words, join_words, mask_tail, pack_bits, unpack_words
 from eric_fast.errors import EricError
 
 SIZES = (0, 1, 31, 32, 33, 63, 1000, 1024, 1025)
@@ -61,3 +61,10 @@ def test_rows_are_selected_by_name():
     assert matrix.select_atoms(["a", "b", "c"]) is matrix
     with pytest.raises(EricError, match="no bits of 'd'"):
         matrix.select_atoms(["d"])
+
+
+@pytest.mark.parametrize("sizes", [[5], [1024, 2048, 7], [33, 0, 31, 1000], [1023, 1, 1024], [64, 32, 5], [0, 0]])
+def test_words_of_parts_join(sizes):
+    bits = torch.rand(sum(sizes), 5, generator=torch.Generator().manual_seed(0)) > 0.5
+    parts = [pack_bits(part) for part in bits.split(sizes)]
+    assert torch.equal(join_words(parts, sizes), pack_bits(bits))

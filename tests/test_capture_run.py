@@ -13,7 +13,7 @@ from torch import nn
 from torchvision.transforms import v2 as transforms
 
 from eric_fast.activations import UNKNOWN
-from eric_fast.capture import capture_activations, load_model, open_data, wrap_model
+from eric_fast.capture import ImageData, capture_activations, load_model, open_data, wrap_model
 from eric_fast.errors import CaptureError, DataError, ModelError, SettingError
 
 SCALE = transforms.Compose([transforms.ToImage(), transforms.ToDtype(torch.float32, scale=True)])
@@ -118,9 +118,9 @@ def test_a_skipped_image_leaves_a_gap_in_its_batch(model, tmp_path):
     sizes = []
     net = make_net()
     tracked = wrap_model(net, SCALE, name="tiny")
-    import eric_fast.capture.run as run
+    import eric_fast.capture.forward as forward
 
-    original = run.trace_norms
+    original = forward.trace_norms
 
     def spy(*args):
         tracer = original(*args)
@@ -128,7 +128,7 @@ def test_a_skipped_image_leaves_a_gap_in_its_batch(model, tmp_path):
         return tracer
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "trace_norms", spy)
+        patch.setattr(forward, "trace_norms", spy)
         capture_activations(tracked, data, device="cpu", batch_size=4, skip_bad_images=True)
     assert sizes == [3, 4, 4, 3]
 
@@ -141,15 +141,11 @@ def test_no_image_left(model, tmp_path):
 
 
 def test_the_order_of_images_changes_only_the_order_of_results(model, data):
-    class Reversed:
-        name, folders = data.name, data.folders
-        ids, folder_labels = data.ids[::-1], data.folder_labels[::-1]
+    class Reversed(ImageData):
+        name, folders, ids = data.name, data.folders, data.ids[::-1]
 
-        def __len__(self):
-            return len(data)
-
-        def load_image(self, index):
-            return data.load_image(len(data) - 1 - index)
+        def load_sample(self, index):
+            return data.load_sample(len(data) - 1 - index)
 
     there = capture_activations(model, data, device="cpu", batch_size=5)
     back = capture_activations(model, Reversed(), device="cpu", batch_size=5)
@@ -291,6 +287,7 @@ def test_a_transform_that_does_not_fit_is_named(data, transform, part, workers):
         ({"norm": "l11"}, "'l1'"),
         ({"dtype": "int8"}, "float32, bfloat16, float16"),
         ({"device": "tpu"}, "auto, cpu, cuda"),
+        ({"memory_format": "nhwc"}, "contiguous, channels-last"),
     ],
 )
 def test_settings_that_mean_nothing(model, data, settings, part):

@@ -2,14 +2,15 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from eric_fast.activations import UNKNOWN, Activations, CaptureSettings
-from eric_fast.capture import MANIFEST, is_capture, load_activations, save_activations
 from eric_fast.errors import CaptureError, OutputError
+from eric_fast.store import MANIFEST, is_capture, load_activations, open_capture, save_activations
 
 
 def make_activations(n=7):
@@ -97,11 +98,6 @@ def test_over_long_and_empty_paths(saved):
         with pytest.raises(CaptureError, match=part) as error:
             load_activations(path)
         assert "\n" not in str(error.value)
-    entry = json.loads((saved / MANIFEST).read_text())["shards"][0]
-    for name in (long.name, "\0", "\ud800"):
-        edit(saved, shards=[entry | {"file": name}])
-        with pytest.raises(CaptureError, match="is missing; capture again"):
-            load_activations(saved)
 
 
 def test_the_current_folder_is_not_the_empty_path(saved, monkeypatch):
@@ -115,9 +111,21 @@ def test_ids_must_differ(saved, tmp_path):
     with pytest.raises(CaptureError, match=r"two images have the id 'class/é 1.*'; each must have its own"):
         save_activations(twice, tmp_path / "c")
     assert not (tmp_path / "c").exists()
-    edit(saved, ids=["a", "b", "c", "d", "e", "f", "b"])
-    with pytest.raises(CaptureError, match=rf"{MANIFEST}: two images have the id 'b'"):
-        load_activations(saved)
+
+
+@pytest.fixture
+def saved_1(saved):
+    """The same capture as format 1 had it: one hash for each file, all ids in the manifest."""
+    shard = saved / "shard-00000.safetensors"
+    tensors = load_file(shard)
+    save_file({name: tensor for name, tensor in tensors.items() if not name.startswith("id")}, shard)
+    manifest = json.loads((saved / MANIFEST).read_text())
+    kept = {key: manifest[key] for key in ("layers", "classes", "settings")}
+    entry = {"file": shard.name, "start": 0, "stop": 7, "sha256": hashlib.sha256(shard.read_bytes()).hexdigest()}
+    (saved / MANIFEST).write_text(
+        json.dumps({"format": 1, **kept, "ids": list(make_activations().ids), "shards": [entry]})
+    )
+    return saved
 
 
 def test_what_fits_no_activations_is_named_with_its_capture(saved):
@@ -125,82 +133,144 @@ def test_what_fits_no_activations_is_named_with_its_capture(saved):
     with pytest.raises(CaptureError, match=f"^{saved}: two classes of the capture are called 'a'"):
         load_activations(saved)
     edit(saved, classes=["a"])
-    with pytest.raises(CaptureError, match=f"^{saved}: .* must lie between"):
+    with pytest.raises(CaptureError, match=f"^{saved}/shard.* must lie between"):
         load_activations(saved)
 
 
-def test_many_shards(saved):
-    shard = saved / "shard-00000.safetensors"
-    tensors = load_file(shard)
-    shard.unlink()
-    entries = []
-    for i, (start, stop) in enumerate([(0, 3), (3, 3), (3, 7)]):
-        file = saved / f"shard-{i:05d}.safetensors"
-        save_file({name: tensor[start:stop].clone() for name, tensor in tensors.items()}, file)
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        entries.append({"file": file.name, "start": start, "stop": stop, "sha256": digest})
-    edit(saved, shards=entries)
-    check_same(load_activations(saved), make_activations())
-    for hostile in (entries[:2], entries[1:], entries[::-1], [entries[0], *entries], []):
-        edit(saved, shards=hostile)
-        with pytest.raises(CaptureError, match="'shards'"):
-            load_activations(saved)
+def test_many_shards(tmp_path):
+    whole = make_activations(5000)
+    save_activations(whole, tmp_path / "c", shard_size=2048)
+    check_same(load_activations(tmp_path / "c"), whole)
+    capture = open_capture(tmp_path / "c")
+    assert [(shard.start, shard.stop) for shard in capture.shards] == [(0, 2048), (2048, 4096), (4096, 5000)]
+    assert [path.name for path in sorted((tmp_path / "c").iterdir())] == [
+        MANIFEST,
+        *(f"shard-0000{i}.safetensors" for i in range(3)),
+    ]
+    for shard in capture.shards:
+        rows = slice(shard.start, shard.stop)
+        assert torch.equal(shard.read_norms("z.relu"), whole.norms["z.relu"][rows])
+        assert torch.equal(shard.read_labels(), whole.labels[rows])
+        assert torch.equal(shard.read_predictions(), whole.predictions[rows])
+        assert shard.read_ids() == whole.ids[rows]
+        check_same(shard.read_activations(), whole.take(torch.arange(5000)[rows]))
+    entries = json.loads((tmp_path / "c" / MANIFEST).read_text())["shards"]
+    for hostile in (entries[:2], entries[1:], entries[::-1], [entries[0], *entries]):
+        edit(tmp_path / "c", shards=hostile)
+        with pytest.raises(CaptureError, match="shard"):
+            load_activations(tmp_path / "c")
+    edit(tmp_path / "c", shards=[])
+    with pytest.raises(CaptureError, match=r"n_images|not finished"):
+        load_activations(tmp_path / "c")
 
 
-def test_damaged_shards(saved):
+def test_a_shard_is_mapped_not_copied(saved):
+    shard = open_capture(saved).shards[0]
+    labels = shard.read_labels()
+    ranges = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
+    ends = [[int(end, 16) for end in span.split("-")] for span, *_, name in ranges if name == str(shard.path)]
+    assert any(low <= labels.data_ptr() < high for low, high in ends)
+    labels[0] = 1  # what is mapped belongs to this process alone
+    assert open_capture(saved).shards[0].read_labels()[0] == UNKNOWN
+
+
+def test_every_flipped_bit_is_noticed_by_whoever_reads_all(saved):
     shard = saved / "shard-00000.safetensors"
     whole = shard.read_bytes()
-
-    def refuse(part):
-        with pytest.raises(CaptureError, match=part) as error:
+    for place in range(0, len(whole) * 8, 97):
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        shard.write_bytes(damaged)
+        with pytest.raises(CaptureError, match="shard-00000") as error:
             load_activations(saved)
         assert "\n" not in str(error.value)
-        assert "shard-00000" in str(error.value)
 
-    def sign():
-        entry = json.loads((saved / MANIFEST).read_text())["shards"][0]
-        edit(saved, shards=[entry | {"sha256": hashlib.sha256(shard.read_bytes()).hexdigest()}])
 
-    for damaged in (whole[:-1], whole[:5], b"", whole[:-1] + bytes([whole[-1] ^ 1])):
+def test_only_what_is_read_is_hashed(saved):
+    shard = saved / "shard-00000.safetensors"
+    content = bytearray(shard.read_bytes())
+    norms = make_activations().norms["z.relu"].numpy().tobytes()
+    content[content.index(norms)] ^= 1
+    shard.write_bytes(content)
+    assert load_activations(saved, ['a/é "x"']).n_images == 7
+    with pytest.raises(CaptureError, match=r"'norms\.z\.relu' is not what was written; run the capture again"):
+        load_activations(saved, ["z.relu"])
+    assert open_capture(saved, checks_hashes=False).read_activations().n_images == 7
+
+
+@pytest.mark.parametrize("cut", [slice(0, -1), slice(0, 5), slice(0, 0)])
+def test_shards_of_another_size(saved, cut):
+    shard = saved / "shard-00000.safetensors"
+    whole = shard.read_bytes()
+    for damaged in (whole[cut], whole + b"x"):
         shard.write_bytes(damaged)
-        refuse("SHA-256")
-    shard.write_bytes(whole[:-1])
-    sign()
-    refuse("damaged")
-    tensors = load_file_of(whole, saved)
-    for change, name in [
-        ({"labels": tensors["labels"][:3].clone()}, "labels"),
-        ({"predictions": tensors["predictions"].int()}, "predictions"),
-        ({"norms.z.relu": tensors["norms.z.relu"][:, :2].clone()}, "norms.z.relu"),
-    ]:
-        save_file(tensors | change, shard)
-        sign()
-        refuse(f"'{name}' is not the")
-    save_file({k: v for k, v in tensors.items() if k != "labels"}, shard)
-    sign()
-    refuse("'labels'")
-    save_file(tensors | {"norms.z.relu": tensors["norms.z.relu"] * float("nan")}, shard)
-    sign()
-    with pytest.raises(CaptureError, match=f"^{saved}: .*nan.*check the model's weights and the image$"):
-        load_activations(saved)
+        with pytest.raises(CaptureError, match=r"bytes instead of|header"):
+            load_activations(saved)
     shard.unlink()
-    refuse("missing")
+    with pytest.raises(CaptureError, match="is missing"):
+        load_activations(saved)
 
 
-def load_file_of(content, folder):
-    path = folder / "copy"
-    path.write_bytes(content)
-    tensors = load_file(path)
-    path.unlink()
-    return tensors
+def replace_tensors(saved, **changes):
+    """A shard whose hashes are right, and whose tensors may not be."""
+    shard = saved / "shard-00000.safetensors"
+    tensors = load_file(shard)
+    tensors = {name: tensor.clone() for name, tensor in (tensors | changes).items() if tensor is not None}
+    hashes = {name: hashlib.sha256(tensor.numpy().tobytes()).hexdigest() for name, tensor in tensors.items()}
+    save_file(tensors, shard, metadata={"sha256": json.dumps(hashes)})
+    content = shard.read_bytes()
+    header = content[: 8 + int.from_bytes(content[:8], "little")]
+    entry = json.loads((saved / MANIFEST).read_text())["shards"][0] | {
+        "n_bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "header_sha256": hashlib.sha256(header).hexdigest(),
+    }
+    edit(saved, shards=[entry])
 
 
-@pytest.mark.parametrize("file", ["../outside.safetensors", "/etc/passwd", "", "..", ".", "a/b", 3, None])
-def test_shards_stay_in_the_folder(saved, file):
+@pytest.mark.parametrize(
+    ("name", "change", "part"),
+    [
+        ("labels", lambda labels: labels[:3], "'labels' is not what"),
+        ("labels", lambda labels: None, "'labels' is not what"),
+        ("labels", lambda labels: labels + 9, "labels must lie between -1 and 1"),
+        ("predictions", lambda values: values.int(), "'predictions' is not what"),
+        ("predictions", lambda values: values - 9, "predictions must lie between 0 and 1"),
+        ("norms.z.relu", lambda norms: norms[:, :2], r"'norms\.z\.relu' is not what"),
+        ("norms.z.relu", lambda norms: norms * float("nan"), "nan.*check the model's weights"),
+        ("id_stops", lambda stops: stops.flip(0), "'ids' is not what"),
+        ("id_stops", lambda stops: stops + 1, "'ids' is not what"),
+        ("ids", lambda octets: octets.new_full(octets.shape, 255), "'ids' is not what"),
+        ("ids", lambda octets: octets.new_full(octets.shape, 65), "two images have the id 'AAAAA"),
+    ],
+)
+def test_tensors_that_are_not_what_the_manifest_says(saved, name, change, part):
+    tensor = load_file(saved / "shard-00000.safetensors")[name]
+    replace_tensors(saved, **{name: change(tensor)})
+    with pytest.raises(CaptureError, match=rf"^{saved}.*{part}") as error:
+        load_activations(saved)
+    assert "\n" not in str(error.value)
+
+
+def test_format_1_is_read(saved_1):
+    check_same(load_activations(saved_1), make_activations())
+    shard = saved_1 / "shard-00000.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    with pytest.raises(CaptureError, match="is damaged: its SHA-256"):
+        load_activations(saved_1)
+    edit(saved_1, ids=["a", "b", "c", "d", "e", "f", "b"])
+    with pytest.raises(CaptureError, match=rf"{MANIFEST}: two images have the id 'b'"):
+        load_activations(saved_1)
+
+
+@pytest.mark.parametrize("file", ["../outside.safetensors", "/etc/passwd", "", "..", ".", "a/b", 3, None, "\0"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_shards_stay_in_the_folder(request, number, file):
+    saved = request.getfixturevalue("saved_1" if number == 1 else "saved")
     (saved / "shard-00000.safetensors").rename(saved.parent / "outside.safetensors")
     entry = json.loads((saved / MANIFEST).read_text())["shards"][0]
     edit(saved, shards=[entry | {"file": file}])
-    with pytest.raises(CaptureError, match=r"own folder"):
+    with pytest.raises(CaptureError, match=r"own folder|is the file shard-00000|'file'"):
         load_activations(saved)
 
 
@@ -221,8 +291,15 @@ def test_a_link_is_no_shard(saved):
         ("layers", [["z.relu", -1]]),
         ("layers", [["z.relu", True]]),
         ("classes", ["a", 3]),
-        ("ids", None),
-        ("ids", ["only one"]),
+        ("store", "norm"),
+        ("store", "bits"),
+        ("norm_dtype", "float64"),
+        ("shard_size", 1000),
+        ("shard_size", 0),
+        ("n_listed", -1),
+        ("n_listed", 8),
+        ("n_images", 8),
+        ("thresholds", {"origin": "mean", "atoms": []}),
         ("settings", {}),
         ("settings", {"model": 3}),
         ("shards", [{"file": "x"}]),
@@ -247,7 +324,7 @@ def test_settings_of_the_wrong_kind(saved, name, value):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "3", '{"format": 2}', '{"format": "1"}', '{"format": true}', "[" * 9999, "\ud800"]
+    "text", ["", "{", "[]", "3", '{"format": 3}', '{"format": "1"}', '{"format": true}', "[" * 9999, "\ud800"]
 )
 def test_text_that_is_no_manifest(saved, text):
     (saved / MANIFEST).write_bytes(text.encode("utf-8", "surrogatepass"))

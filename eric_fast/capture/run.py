@@ -4,22 +4,23 @@ import logging
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from eric_fast.activations import UNKNOWN, Activations, CaptureSettings, check_finite
 from eric_fast.capture.batches import iterate_batches
 from eric_fast.capture.data import ImageData
-from eric_fast.capture.layers import describe_error, trace_norms
-from eric_fast.capture.models import LoadedModel, copy_model
+from eric_fast.capture.forward import DTYPES, MEMORY_FORMATS, Answer, NetworkRunner
+from eric_fast.capture.models import LoadedModel
 from eric_fast.capture.norms import unknown_norm
-from eric_fast.errors import CaptureError, DataError, EricError, ModelError, SettingError
+from eric_fast.capture.sources import open_data
+from eric_fast.errors import CaptureError, DataError, ModelError, SettingError
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantiser import NORMS
 
 _log = logging.getLogger(__name__)
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DEVICES = ("auto", "cpu", "cuda")
 MOST_IMAGES_IN_A_BATCH = 2**20
 MOST_WORKERS = 1024
@@ -27,12 +28,14 @@ MOST_WORKERS = 1024
 
 def capture_activations(
     model: LoadedModel,
-    data: ImageData,
+    data: Any,
     *,
     layers: Sequence[str] | None = None,
     norm: str = "l1",
     dtype: str = "float32",
     device: str = "auto",
+    memory_format: str = "contiguous",
+    compile: bool = False,
     batch_size: int = 64,
     workers: int = 0,
     limit: int | None = None,
@@ -43,11 +46,14 @@ def capture_activations(
 
     Args:
         model: from `load_model` or `wrap_model`; it is not changed.
-        data: from `open_data`.
+        data: from `open_data`, or anything that it takes.
         layers: see `trace_norms`.
         norm: see `reduce_norm`.
-        dtype: what the network computes in: `float32`, `bfloat16`, `float16`. Norms are float32 all the same.
+        dtype: what the network computes in: `float32`, `bfloat16`, `float16`; or float32 weights under torch.autocast,
+            `autocast-bfloat16`, `autocast-float16`. Norms are float32 all the same.
         device: `cpu`, `cuda`, or `auto`: the GPU where there is one.
+        memory_format: of images and maps, `contiguous` or `channels-last`.
+        compile: fuse the network with torch.compile first: that takes a minute, and pays on a GPU and many images.
         batch_size: images in a batch; batches are cut at fixed images, as digits may differ with it.
         workers: processes that decode images; 0: this one does.
         limit: take this many images, evenly spread over the data (image `i * n // limit` for each `i`): the first
@@ -66,7 +72,8 @@ def capture_activations(
         DataError: an image that can't be read, images that differ in shape, none left.
         CaptureError: a norm or an output that is NaN or infinite.
     """
-    kind = _check_settings(norm, dtype, device, batch_size, workers, limit)
+    kind = check_settings(norm, dtype, device, memory_format, batch_size, workers, limit)
+    data = open_data(data)
     indices = _select_images(len(data), limit)
     if not indices:
         raise DataError(f"{data.name} has no images")
@@ -75,26 +82,39 @@ def capture_activations(
         fingerprint=model.fingerprint,
         data=data.name,
         norm=norm,
-        dtype=dtype,
+        dtype=f"{dtype} compiled" if compile else dtype,
         device=kind,
         batch_size=batch_size,
-        preprocessing=model.transform_name,
+        memory_format=memory_format,
+        preprocessing=data.preprocessing or model.transform_name,
     )
-    recorder = _Recorder(model, data, layers, settings, len(indices))
+    recorder = _Recorder(model, data, settings, len(indices))
+    runner = NetworkRunner(
+        model,
+        layers,
+        norm,
+        device=kind,
+        dtype=dtype,
+        memory_format=memory_format,
+        compile=compile,
+        batch_size=batch_size,
+    )
     n_done = n_bad = 0
     progress("capture", 0, len(indices))
     # Workers start before the network first runs, while this process has no threads that a fork would lose.
-    batches = iterate_batches(data, indices, model.transform, batch_size=batch_size, workers=workers)
+    batches = iterate_batches(
+        data, indices, model.transform, batch_size=batch_size, workers=workers, pin_memory=kind == "cuda"
+    )
     # TF32 would keep 10 bits of the mantissa, and call it float32.
     exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
     with closing(batches), torch.inference_mode(), exact:
-        for batch in batches:
+        for answer in runner.run(batches, data.ids):
+            batch = answer.batch
             for bad in batch.bad:
                 if not skip_bad_images:
                     raise DataError(f"{bad.message}; mend it, or give --skip-bad-images")
                 _log.warning("skipped: %s", bad.message)
-            if batch.indices:
-                recorder.add(batch.images, batch.indices)
+            recorder.add(answer)
             n_bad += len(batch.bad)
             n_done += batch.n_seen
             progress("capture", n_done, len(indices))
@@ -104,43 +124,30 @@ def capture_activations(
 
 
 class _Recorder:
-    """The network, traced on the first batch, and what it has answered so far."""
+    """What the network has answered so far."""
 
-    def __init__(
-        self,
-        model: LoadedModel,
-        data: ImageData,
-        layers: Sequence[str] | None,
-        settings: CaptureSettings,
-        n_images: int,
-    ) -> None:
+    def __init__(self, model: LoadedModel, data: ImageData, settings: CaptureSettings, n_images: int) -> None:
         self._model = model
         self._data = data
-        self._layers = layers
         self._settings = settings
         self._n_images = n_images
-        self._device = torch.device(settings.device)
-        self._dtype = DTYPES[settings.dtype]
-        self._tracer: nn.Module | None = None
         self._remedy = "check the model's weights and the image"
         if settings.dtype != "float32":
             self._remedy += ", or capture with --dtype float32"
         self._norms: dict[str, Tensor] = {}  # layer -> [n_images, n_kernels], filled from the top
         self._predictions = torch.empty(n_images, dtype=torch.int64)
         self._kept: list[int] = []
+        self._labels: list[int] = []  # as the data have them
         self._classes: tuple[str, ...] = ()
 
-    def add(self, images: Tensor, indices: list[int]) -> None:
-        """Run one batch `[n, channels, height, width]` of the images at `indices` of the data."""
+    def add(self, answer: Answer) -> None:
+        """Keep the answer to one batch."""
+        logits, indices = answer.logits, answer.batch.indices
+        if logits is None:
+            return
         ids = [self._data.ids[i] for i in indices]
-        try:
-            logits, norms = self._run(images)
-        except EricError:
-            raise
-        except (Exception, SystemExit) as error:  # the network's own code
-            raise _explain_failure(error, ids) from error
         rows = slice(len(self._kept), len(self._kept) + len(indices))
-        for layer, found in norms.items():
+        for layer, found in answer.norms.items():
             check_finite(layer, found, ids, self._remedy)
             if layer not in self._norms:
                 with torch.inference_mode(False):  # the caller may want to train on it
@@ -152,50 +159,31 @@ class _Recorder:
         self._classes = self._classes or _name_classes(self._model, self._data, logits.shape[1])
         self._predictions[rows] = logits.argmax(dim=1)
         self._kept += indices
+        self._labels += answer.batch.labels
 
     def finish(self, n_bad_images: int) -> Activations:
         n_kept = len(self._kept)
-        class_of_folder = _match_folders(self._data.folders, self._classes)
-        labels = [class_of_folder[self._data.folder_labels[i]] for i in self._kept]
         return Activations(
             norms={layer: norms[:n_kept] for layer, norms in self._norms.items()},
             ids=[self._data.ids[i] for i in self._kept],
-            labels=torch.tensor(labels, dtype=torch.int64),
+            labels=_match_labels(self._labels, self._data.folders, self._classes),
             predictions=self._predictions[:n_kept],
             classes=self._classes,
             settings=replace(self._settings, n_bad_images=n_bad_images),
         )
 
-    def _run(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logits and norms of a batch, in float32 on the CPU: what fails on a GPU fails in here."""
-        images = images.to(self._device, self._dtype)
-        if self._tracer is None:
-            self._tracer = self._trace(images[:1])
-        logits, norms = self._tracer(images)
-        return logits.float().cpu(), {layer: values.cpu() for layer, values in norms.items()}
 
-    def _trace(self, example: Tensor) -> nn.Module:
-        module = self._model.module
-        tensors = [*module.parameters(), *module.buffers()]
-        if any(
-            t.device.type != self._device.type or (t.is_floating_point() and t.dtype != self._dtype) for t in tensors
-        ):
-            module = copy_model(module).to(self._device, self._dtype)
-        return trace_norms(module, example, self._layers, self._settings.norm)
-
-
-def _explain_failure(error: BaseException, ids: Sequence[str]) -> ModelError:
-    is_memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
-    remedy = "give a smaller --batch-size" if is_memory else "its forward must take any number of images"
-    where = f"a batch of {len(ids)} images, '{ids[0]}' to '{ids[-1]}'"
-    return ModelError(f"the model fails on {where}: {describe_error(error)}; {remedy}")
-
-
-def _check_settings(norm: str, dtype: str, device: str, batch_size: int, workers: int, limit: int | None) -> str:
+def check_settings(
+    norm: str, dtype: str, device: str, memory_format: str, batch_size: int, workers: int, limit: int | None
+) -> str:
     """The kind of the device; raises SettingError."""
     if norm not in NORMS:
         raise unknown_norm(norm)
-    for name, value, choices in (("dtype", dtype, tuple(DTYPES)), ("device", device, DEVICES)):
+    for name, value, choices in (
+        ("dtype", dtype, DTYPES),
+        ("device", device, DEVICES),
+        ("memory-format", memory_format, tuple(MEMORY_FORMATS)),
+    ):
         if value not in choices:
             raise SettingError(f"--{name} '{value}' is not one of {', '.join(choices)}")
     for name, number, lowest, highest in (
@@ -229,6 +217,22 @@ def _name_classes(model: LoadedModel, data: ImageData, n_outputs: int) -> tuple[
     if len(data.folders) == n_outputs:
         return data.folders
     return tuple(map(str, range(n_outputs)))
+
+
+def _match_labels(labels: Sequence[int], folders: Sequence[str], classes: Sequence[str]) -> Tensor:
+    """int64 `[n]`: class indices, from labels as the data have them."""
+    known = torch.tensor(labels, dtype=torch.int64)
+    if folders:
+        return torch.tensor([*_match_folders(folders, classes), UNKNOWN])[known]  # the last: what is unknown stays so
+    n_past = int((known >= len(classes)).sum())
+    if n_past:
+        _log.warning(
+            "%d labels are unknown: they name none of the model's %d outputs, but numbers up to %d",
+            n_past,
+            len(classes),
+            int(known.max()),
+        )
+    return known.where(known < len(classes), UNKNOWN)
 
 
 def _match_folders(folders: Sequence[str], classes: Sequence[str]) -> list[int]:

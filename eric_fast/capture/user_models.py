@@ -14,9 +14,9 @@ from torch import nn
 
 from eric_fast.capture.layers import describe_error
 from eric_fast.capture.models import LoadedModel, Transform, wrap_model
-from eric_fast.capture.paths import is_file
 from eric_fast.capture.weights import fill_weights, read_weights
 from eric_fast.errors import ModelError, suggest_nearest
+from eric_fast.store.files import is_file
 
 _log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from eric_fast.capture.layers import describe_error
-from eric_fast.capture.paths import is_file
 from eric_fast.errors import ModelError
+from eric_fast.store.files import is_file
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

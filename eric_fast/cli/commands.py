@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from eric_fast.cli.analyse import analyse
 from eric_fast.cli.chain import chain
 from eric_fast.cli.inputs import (
     NETWORK_DEFAULTS,
@@ -17,10 +18,12 @@ from eric_fast.cli.inputs import (
     refuse_useless,
     split_commas,
 )
+from eric_fast.cli.label import label
 from eric_fast.cli.options import (
     DATA_HELP,
     MODEL_HELP,
     BatchSize,
+    Compile,
     Criterion,
     Device,
     Dtype,
@@ -29,6 +32,7 @@ from eric_fast.cli.options import (
     Json,
     Layers,
     Limit,
+    MemoryFormat,
     Model,
     ProgramFile,
     SkipBad,
@@ -117,6 +121,8 @@ def capture(
     norm: Annotated[str, typer.Option(help="How a map becomes one number: l1, l2, max, mean.")] = "l1",
     dtype: Dtype = "float32",
     device: Device = "auto",
+    memory_format: MemoryFormat = "contiguous",
+    compile: Compile = False,
     batch_size: BatchSize = 64,
     workers: Workers = 0,
     limit: Limit = None,
@@ -144,6 +150,8 @@ def capture(
             norm=norm,
             dtype=dtype,
             device=device,
+            memory_format=memory_format,
+            compile=compile,
             batch_size=batch_size,
             workers=workers,
             limit=limit,
@@ -288,6 +296,8 @@ def evaluate(
     weights: Weights = None,
     dtype: Dtype = "float32",
     device: Device = "auto",
+    memory_format: MemoryFormat = "contiguous",
+    compile: Compile = False,
     batch_size: BatchSize = 64,
     workers: Workers = 0,
     limit: Limit = None,
@@ -357,6 +367,8 @@ def predict(
     weights: Weights = None,
     dtype: Dtype = "float32",
     device: Device = "auto",
+    memory_format: MemoryFormat = "contiguous",
+    compile: Compile = False,
     batch_size: BatchSize = 64,
     workers: Workers = 0,
     limit: Limit = None,
@@ -416,3 +428,9 @@ def show(
         stdout.print(text, markup=False)
     if limit and len(texts) > limit:
         stdout.print(f"... and {len(texts) - limit:,} more; --limit 0 shows all")
+
+
+app.command()(analyse)
+
+
+app.command()(label)

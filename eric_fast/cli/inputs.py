@@ -23,6 +23,8 @@ NETWORK_DEFAULTS: dict[str, Any] = {
     "weights": None,
     "dtype": "float32",
     "device": "auto",
+    "memory_format": "contiguous",
+    "compile": False,
     "batch_size": 64,
     "workers": 0,
     "limit": None,

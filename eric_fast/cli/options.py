@@ -6,7 +6,12 @@ from typing import Annotated
 import typer
 
 MODEL_HELP = "A torchvision name such as vgg16, or path/to/file.py:callable that returns a torch.nn.Module."
-DATA_HELP = "An image folder with one folder per class, or digits, digits/train, digits/test."
+DATA_HELP = (
+    "An image folder, a folder per class; digits, digits/train, digits/test; 'shard-{000..009}.tar', 'shards/*.tar' "
+    "(uncompressed tar files: WebDataset's, or image folders); hf:PATH_OR_NAME[:SPLIT] (Hugging Face's datasets); or "
+    "mnist:ROOT/test and the like (torchvision's fashionmnist, kmnist, svhn, stl10, gtsrb, flowers102, food101, dtd, "
+    "oxfordiiitpet, imagenette, fgvcaircraft). Data sets and loaders of torch.utils.data go to the Python API."
+)
 Model = Annotated[str | None, typer.Option("--model", help=MODEL_HELP + " Needed where images are given.")]
 Weights = Annotated[
     str | None,
@@ -19,7 +24,17 @@ Layers = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists, once the new one is complete.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON too.")]
 Device = Annotated[str, typer.Option(help="Where the network runs: auto, cpu, cuda.")]
-Dtype = Annotated[str, typer.Option(help="What the network computes in: float32, bfloat16, float16.")]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        help="What the network computes in: float32, bfloat16, float16; or float32 weights under torch.autocast: "
+        "autocast-bfloat16, autocast-float16."
+    ),
+]
+MemoryFormat = Annotated[str, typer.Option(help="How maps lie in memory: contiguous, channels-last.")]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Fuse the network with torch.compile: a minute first, for many images.")
+]
 BatchSize = Annotated[int, typer.Option(help="Images in a batch.")]
 Workers = Annotated[int, typer.Option(help="Processes that decode images; 0: none but this one.")]
 Limit = Annotated[int | None, typer.Option(help="Take this many images, evenly spread over the data.")]

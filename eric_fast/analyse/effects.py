@@ -1,0 +1,281 @@
+"""Effects: what the program answers when the bit of one kernel is forced true or false, or taken from another image."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import binom, false_discovery_control
+from torch import Tensor
+
+from eric_fast import kernels
+from eric_fast.activations import UNKNOWN
+from eric_fast.analyse.cut import Cut, Run, list_cuts, run_program
+from eric_fast.analyse.sets import count_true
+from eric_fast.bits import BitMatrix, mask_tail, read_bits
+from eric_fast.errors import CaptureError, ProgramError
+from eric_fast.predictions import NO_RULE
+from eric_fast.program import Program
+from eric_fast.progress import Progress, ignore_progress
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How the program does with one bit forced.
+
+    Attributes:
+        fidelity: share of images on which it agrees with the model.
+        accuracy: share of images whose label it gives, of those whose label is known; None where none is.
+        changed: share of images whose answer is another than without forcing.
+    """
+
+    fidelity: float
+    accuracy: float | None
+    changed: float
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What one atom's bit does; a row of `Effects`.
+
+    Attributes:
+        atom: index into the program's atoms.
+        name: of the atom.
+        share_true: share of images on which the program has it true.
+        when_false, when_true: the bit is forced on every image.
+        when_swapped: each image has the bit of another, as a permutation of the images gives it: the mean over all
+            permutations. What fidelity loses by it is the atom's permutation importance.
+        p_value: of agreeing with the model as often with the bit flipped as without (McNemar's exact test, one-sided:
+            small where flipping it loses), adjusted over all atoms of `Effects` (Benjamini and Hochberg).
+    """
+
+    atom: int
+    name: str
+    share_true: float
+    when_false: Answers
+    when_true: Answers
+    when_swapped: Answers
+    p_value: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        forced = {name: vars(getattr(self, name)) for name in ("when_false", "when_true", "when_swapped")}
+        return {"atom": self.atom, "name": self.name, "share_true": self.share_true, **forced, "p_value": self.p_value}
+
+
+@dataclass(frozen=True, eq=False)
+class Effects:
+    """What each atom's bit does, as whole numbers of images.
+
+    Attributes:
+        program: the whole program; indices of atoms are its own.
+        start_layer: the layer whose bits are given; empty for a program that compares nothing.
+        n_images, n_labelled: images, and those whose label is known.
+        atoms: int64 `[n]`: the atoms from `start_layer` up.
+        n_true: int64 `[n]`: images on which the program has the atom true.
+        agrees: int64 `[n, 2, n_classes]`: images of each class, by what the model says, on which the program agrees
+            with it, the atom forced false, true.
+        correct: int64 `[n, 2, n_classes]`: the same against the label.
+        answers: int64 `[n, 2, n_classes + 1]`: images by what the program answers; the last: nothing.
+        changed: int64 `[n, 2, n_classes + 1]`: images whose answer changes, by what it is without forcing.
+        n_lost, n_gained: int64 `[n]`: images on which program and model agree as it is and not with the bit flipped,
+            and the other way round.
+        p_values: float64 `[n]`: see `Effect`.
+        of_model, of_label: int64 `[n_classes]`: images of each class, by model and by label.
+        agrees_now, correct_now: int64 `[n_classes]`, answers_now: int64 `[n_classes + 1]`: without forcing.
+    """
+
+    program: Program
+    start_layer: str
+    n_images: int
+    n_labelled: int
+    atoms: Counts
+    n_true: Counts
+    agrees: Counts
+    correct: Counts
+    answers: Counts
+    changed: Counts
+    n_lost: Counts
+    n_gained: Counts
+    p_values: NDArray[np.float64]
+    of_model: Counts
+    of_label: Counts
+    agrees_now: Counts
+    correct_now: Counts
+    answers_now: Counts
+
+    @property
+    def now(self) -> Answers:
+        """The program as it is."""
+        accuracy = int(self.correct_now.sum()) / self.n_labelled if self.n_labelled else None
+        return Answers(int(self.agrees_now.sum()) / self.n_images, accuracy, 0.0)
+
+    def row(self, index: int) -> Effect:
+        """The effect of `atoms[index]`."""
+        share = int(self.n_true[index]) / self.n_images
+        agrees, correct = self.agrees[index].sum(axis=1), self.correct[index].sum(axis=1)
+        changed = self.changed[index].sum(axis=1)
+
+        def answer(weights: NDArray[np.float64]) -> Answers:
+            accuracy = float(weights @ correct) / self.n_labelled if self.n_labelled else None
+            return Answers(float(weights @ agrees) / self.n_images, accuracy, float(weights @ changed) / self.n_images)
+
+        # An image has the bit of another true with probability `share`, and its answer depends on its own bit alone
+        false, true, swapped = map(answer, np.array([[1, 0], [0, 1], [1 - share, share]]))
+        atom = int(self.atoms[index])
+        name = self.program.atoms[atom].name
+        return Effect(atom, name, share, false, true, swapped, float(self.p_values[index]))
+
+    def of_atom(self, atom: int) -> Effect:
+        """The effect of one atom of the program.
+
+        Raises:
+            ProgramError: it lies below the start layer.
+        """
+        place = atom - int(self.atoms[0]) if len(self.atoms) else -1
+        if not 0 <= place < len(self.atoms):
+            raise ProgramError(f"{self.program.atoms[atom].name} lies below '{self.start_layer}', where it was started")
+        return self.row(place)
+
+    def rank(self) -> list[Effect]:
+        """All of them, those first that cost most fidelity when swapped, then those that change most answers."""
+        rows = [self.row(i) for i in range(len(self.atoms))]
+        return sorted(rows, key=lambda row: (row.when_swapped.fidelity, -row.when_swapped.changed, row.atom))
+
+    def list_key(self, alpha: float = 0.05) -> list[Effect]:
+        """The key kernels: those without whose own bit the program agrees less with the model, `p_value` below `alpha`.
+
+        Among all that are listed some `alpha` are expected to be there by chance.
+        """
+        return [row for row in self.rank() if row.p_value < alpha]
+
+
+def measure_effects(
+    program: Program,
+    bits: BitMatrix,
+    model_predictions: Tensor,
+    labels: Tensor | None = None,
+    *,
+    start: str | None = None,
+    engine: str = "auto",
+    progress: Progress = ignore_progress,
+) -> Effects:
+    """Force every atom from layer `start` up, one at a time, on all images: exact counts.
+
+    The program runs as `evaluate` runs it: the bits of `start` are given and those above are derived. To force a
+    derived atom is to put the value in the place of its rules (Pearl's do-operator): what its rules build on stays,
+    and what builds on it follows. For what the network's own bits of a higher layer do, give that layer as `start`.
+
+    A bit has two values, so one evaluation with it flipped on every image is enough: an image's answer under any
+    forcing or permutation is the one that it has, or the flipped one.
+
+    Args:
+        bits: of layer `start` at least; rows are found by name.
+        model_predictions: int64 `[n_images]`: what the model says.
+        labels: int64 `[n_images]`, `UNKNOWN` where not known.
+        start: the lowest layer by default.
+
+    Raises:
+        ProgramError: see `run_program`. CaptureError: no images.
+    """
+    if bits.n_samples == 0:
+        raise CaptureError("there are no images to measure effects on")
+    run = run_program(program, bits, start, engine)
+    labels = torch.full_like(model_predictions, UNKNOWN) if labels is None else labels
+    counts = _Counts(run, model_predictions, labels, len(program.classes))
+    done, total = 0, len(run.program.atoms)
+    for cut in list_cuts(run.program):
+        for atom, flipped in _flip_atoms(cut, run, engine):
+            counts.add_flip(atom, flipped)
+            done += 1
+            progress("forced bits", done, total)
+    if done < total:  # nothing builds on the others
+        progress("forced bits", total, total)
+    return counts.finish(program, program.layer_to_start(start) if program.layers else "")
+
+
+def _flip_atoms(cut: Cut, run: Run, engine: str) -> Iterator[tuple[int, Tensor]]:
+    """(atom, classes int32 `[n_samples]`) for each atom of the cut's level, its bit flipped on every sample."""
+    words = run.words[cut.given.to(run.words.device)]
+    everywhere = mask_tail(torch.full_like(words[:1], -1), run.n_samples)[0]
+    for place in cut.level.tolist():
+        words[place] ^= everywhere
+        flipped = kernels.evaluate(cut.plan, words, run.n_samples, engine=engine, rules=False).classes
+        words[place] ^= everywhere
+        assert flipped is not None
+        yield int(cut.given[place]), flipped
+
+
+class _Counts:
+    """The counts of `Effects` while atoms are flipped: what they are without forcing, and what each flip changes."""
+
+    def __init__(self, run: Run, model_predictions: Tensor, labels: Tensor, n_classes: int) -> None:
+        device = run.words.device
+        self._run, self._n_classes = run, n_classes
+        self._truths = {"agrees": model_predictions.to(device), "correct": labels.to(device)}
+        self._n_atoms = n_atoms = len(run.program.atoms)
+        self._now = {
+            name: _count_classes(truth[truth == run.classes], n_classes) for name, truth in self._truths.items()
+        }
+        self._now["answers"] = _count_classes(run.classes, n_classes + 1)
+        self._forced = {name: np.tile(now, (n_atoms, 2, 1)) for name, now in self._now.items()}
+        self._changed = np.zeros((n_atoms, 2, n_classes + 1), np.int64)
+        self._n_lost, self._n_gained = np.zeros((2, n_atoms), np.int64)
+
+    def add_flip(self, atom: int, flipped: Tensor) -> None:
+        """classes: int32 `[n_samples]`: the answers with the atom's bit flipped on every sample."""
+        run = self._run
+        images = (flipped != run.classes).nonzero().flatten()
+        if not len(images):
+            return
+        before, after = run.classes[images], flipped[images]
+        forced = (~read_bits(run.words[atom], images)).long()  # the value that isn't its own
+        for name, truth in self._truths.items():
+            known = truth[images]
+            gained, lost = after == known, before == known
+            self._forced[name][atom] += self._count(forced[gained], known[gained], self._n_classes)
+            self._forced[name][atom] -= self._count(forced[lost], known[lost], self._n_classes)
+            if name == "agrees":
+                self._n_lost[atom], self._n_gained[atom] = int(lost.sum()), int(gained.sum())
+        self._forced["answers"][atom] += self._count(forced, after, self._n_classes + 1)
+        left = self._count(forced, before, self._n_classes + 1)
+        self._forced["answers"][atom] -= left
+        self._changed[atom] = left
+
+    def _count(self, forced: Tensor, classes: Tensor, n: int) -> Counts:
+        """int64 `[2, n]`: images by the forced value and by class, `NO_RULE` as the last."""
+        classes = torch.where(classes == NO_RULE, n - 1, classes)
+        return torch.bincount(forced * n + classes, minlength=2 * n).view(2, n).cpu().numpy()
+
+    def finish(self, program: Program, start_layer: str) -> Effects:
+        run, n_classes = self._run, self._n_classes
+        trials = self._n_lost + self._n_gained
+        p_values = np.where(trials > 0, binom.sf(self._n_lost - 1, trials, 0.5), 1.0)  # as many lost, or more
+        model, labels = self._truths["agrees"], self._truths["correct"]
+        return Effects(
+            program=program,
+            start_layer=start_layer,
+            n_images=run.n_samples,
+            n_labelled=int((labels != UNKNOWN).sum()),
+            atoms=np.arange(run.shift, run.shift + self._n_atoms),
+            n_true=count_true(run.words, run.n_samples),
+            changed=self._changed,
+            n_lost=self._n_lost,
+            n_gained=self._n_gained,
+            p_values=false_discovery_control(p_values) if self._n_atoms else p_values,
+            of_model=_count_classes(model, n_classes),
+            of_label=_count_classes(labels[labels != UNKNOWN], n_classes),
+            agrees_now=self._now["agrees"],
+            correct_now=self._now["correct"],
+            answers_now=self._now["answers"],
+            **self._forced,
+        )
+
+
+def _count_classes(classes: Tensor, n: int) -> Counts:
+    """int64 `[n]`: how often each class occurs, `NO_RULE` as the last."""
+    return torch.bincount(torch.where(classes == NO_RULE, n - 1, classes), minlength=n).cpu().numpy()

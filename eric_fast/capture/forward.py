@@ -1,0 +1,186 @@
+"""The network on its device: batches of images in, logits and norms out."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from eric_fast.capture.batches import Batch
+from eric_fast.capture.layers import describe_error, trace_norms
+from eric_fast.capture.models import LoadedModel, copy_model
+from eric_fast.errors import EricError, ModelError
+
+_PLAIN = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_AUTOCAST = {f"autocast-{name}": dtype for name, dtype in _PLAIN.items() if name != "float32"}
+DTYPES = (*_PLAIN, *_AUTOCAST)
+MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the network says of one batch, on the CPU.
+
+    Attributes:
+        batch: without its images.
+        logits: float32 `[n_images, n_classes]`; None where no image of the batch could be read.
+        norms: layer -> float32 `[n_images, n_kernels]`.
+    """
+
+    batch: Batch
+    logits: Tensor | None
+    norms: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """The results of a batch on their way to the CPU, side by side: `[n, n_classes + all kernels]`."""
+
+    batch: Batch
+    layers: tuple[str, ...]
+    widths: list[int]
+    results: Tensor
+    arrived: torch.cuda.Event
+
+
+class NetworkRunner:
+    """Runs a network over batches; it is traced on the first image.
+
+    On a GPU, a batch is copied there while the one before is computed, and results are fetched while the next one is.
+
+    Args:
+        model: it is not changed: another dtype, device or memory format makes a copy.
+        layers, norm: see `trace_norms`.
+        device: `cpu` or `cuda`.
+        dtype: one of `DTYPES`. A plain one is that of weights and maps; with `autocast-` weights stay float32, and
+            torch.autocast chooses for each operation.
+        memory_format: one of `MEMORY_FORMATS`.
+        compile: fuse the network with torch.compile.
+        batch_size: of the largest batch.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        layers: Sequence[str] | None,
+        norm: str,
+        *,
+        device: str,
+        dtype: str = "float32",
+        memory_format: str = "contiguous",
+        compile: bool = False,
+        batch_size: int,
+    ) -> None:
+        self._model = model
+        self._layers = layers
+        self._norm = norm
+        self._device = torch.device(device)
+        self._dtype = dtype
+        self._memory_format = MEMORY_FORMATS[memory_format]
+        self._compile = compile
+        self._batch_size = batch_size
+        self._tracer: nn.Module | None = None
+        self._copies = torch.cuda.Stream() if device == "cuda" else None
+        self._n_ahead = 1 if device == "cuda" else 0
+
+    def run(self, batches: Iterable[Batch], ids: Sequence[str]) -> Iterator[Answer]:
+        """One answer for each batch, in order. `ids` name the images of the data.
+
+        Raises:
+            ModelError: see `trace_norms`; a network that fails on some batch, named by its first and last image.
+        """
+        launched: deque[Answer | _Pending] = deque()
+        for batch in batches:
+            with name_failure(batch, ids):
+                launched.append(self._launch(batch))
+            if len(launched) > self._n_ahead:
+                yield self._fetch(launched.popleft(), ids)
+        while launched:
+            yield self._fetch(launched.popleft(), ids)
+
+    def _launch(self, batch: Batch) -> Answer | _Pending:
+        bare = replace(batch, images=torch.empty(0))
+        if not batch.indices:
+            return Answer(bare, None, {})
+        images = self._move(batch.images)
+        with cast_as(self._device, self._dtype):
+            if self._tracer is None:
+                self._tracer = self._trace(images[:1])
+            # Compiled code is made for one size of batch: the rows that lack are of zeros, and are cut off again.
+            n_lacking = self._batch_size - len(images) if self._compile else 0
+            logits, norms = self._tracer(functional.pad(images, (0, 0) * 3 + (0, n_lacking)) if n_lacking else images)
+        n = len(images)
+        parts = [logits[:n].float(), *(values[:n] for values in norms.values())]
+        if self._copies is None:
+            return Answer(bare, parts[0], dict(zip(norms, parts[1:], strict=True)))
+        results = torch.cat(parts, dim=1)
+        there = torch.empty(results.shape, pin_memory=True).copy_(results, non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record()
+        return _Pending(bare, tuple(norms), [part.shape[1] for part in parts], there, arrived)
+
+    def _fetch(self, launched: Answer | _Pending, ids: Sequence[str]) -> Answer:
+        if isinstance(launched, Answer):
+            return launched
+        with name_failure(launched.batch, ids):  # what fails on a GPU fails when it is waited for
+            launched.arrived.synchronize()
+        logits, *norms = launched.results.split(launched.widths, dim=1)
+        return Answer(launched.batch, logits, dict(zip(launched.layers, norms, strict=True)))
+
+    def _move(self, images: Tensor) -> Tensor:
+        if self._copies is None:
+            return images.to(plain_dtype(self._dtype)).contiguous(memory_format=self._memory_format)
+        with torch.cuda.stream(self._copies):  # from pinned memory, while the batch before is computed
+            images = images.to(self._device, non_blocking=True).to(plain_dtype(self._dtype))
+            images = images.contiguous(memory_format=self._memory_format)
+        stream = torch.cuda.current_stream()
+        stream.wait_stream(self._copies)
+        images.record_stream(stream)
+        return images
+
+    def _trace(self, example: Tensor) -> nn.Module:
+        module = place_network(self._model.module, self._device, self._dtype, self._memory_format)
+        tracer = trace_norms(module, example, self._layers, self._norm)
+        if self._compile:
+            if not tracer.is_traced:
+                raise ModelError("the model can't be compiled, as it can't be traced; leave --compile out")
+            tracer.network.compile(dynamic=False)
+        return tracer
+
+
+def plain_dtype(dtype: str) -> torch.dtype:
+    """The dtype of weights and images under one of `DTYPES`."""
+    return _PLAIN.get(dtype, torch.float32)
+
+
+def cast_as(device: torch.device, dtype: str) -> AbstractContextManager[object]:
+    """torch.autocast where one of `DTYPES` asks for it."""
+    return torch.autocast(device.type, _AUTOCAST[dtype]) if dtype in _AUTOCAST else nullcontext()
+
+
+def place_network(module: nn.Module, device: torch.device, dtype: str, memory_format: torch.memory_format) -> nn.Module:
+    """The network as it is if it computes there and in one of `DTYPES` already, else a copy that does."""
+    tensors = [*module.parameters(), *module.buffers()]
+    is_ready = memory_format == torch.contiguous_format and all(
+        t.device.type == device.type and (not t.is_floating_point() or t.dtype == plain_dtype(dtype)) for t in tensors
+    )
+    if is_ready:
+        return module
+    return copy_model(module).to(device, plain_dtype(dtype)).to(memory_format=memory_format)
+
+
+@contextmanager
+def name_failure(batch: Batch, ids: Sequence[str]) -> Iterator[None]:
+    """Whatever the network raises in here becomes one line with the first and the last image of the batch."""
+    try:
+        yield
+    except EricError:
+        raise
+    except (Exception, SystemExit) as error:  # the network's own code
+        is_memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+        remedy = "give a smaller --batch-size" if is_memory else "its forward must take any number of images"
+        where = f"a batch of {len(batch.indices)} images, '{ids[batch.indices[0]]}' to '{ids[batch.indices[-1]]}'"
+        raise ModelError(f"the model fails on {where}: {describe_error(error)}; {remedy}") from error

@@ -1,0 +1,46 @@
+"""Captures on disk: a folder with a manifest (JSON) and shards (safetensors), written so that they survive."""
+
+from eric_fast.store.manifest import (
+    MANIFEST,
+    NORM_DTYPES,
+    SHARD_SIZE,
+    SHARD_UNIT,
+    STORES,
+    Manifest,
+    ShardEntry,
+    Thresholds,
+)
+from eric_fast.store.read import (
+    Capture,
+    is_capture,
+    list_layers,
+    load_activations,
+    load_bits,
+    open_capture,
+    read_manifest,
+)
+from eric_fast.store.shard import Samples, Shard
+from eric_fast.store.write import CaptureWriter, save_activations, write_capture
+
+__all__ = [
+    "MANIFEST",
+    "NORM_DTYPES",
+    "SHARD_SIZE",
+    "SHARD_UNIT",
+    "STORES",
+    "Capture",
+    "CaptureWriter",
+    "Manifest",
+    "Samples",
+    "Shard",
+    "ShardEntry",
+    "Thresholds",
+    "is_capture",
+    "list_layers",
+    "load_activations",
+    "load_bits",
+    "open_capture",
+    "read_manifest",
+    "save_activations",
+    "write_capture",
+]

@@ -1,0 +1,74 @@
+"""Files of a capture: looked at, hashed, and written so that they are whole after a crash."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from eric_fast.errors import CaptureError, OutputError
+
+HASH_BYTES = 64  # of a SHA-256 in hex
+
+
+def is_file(path: Path) -> bool:
+    """`path.is_file()`, and false where the system refuses to look: a name that is too long, a closed folder."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def hash_file(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hex. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would survive a loss of power."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def put_in_place(part: Path, path: Path) -> None:
+    """Give a file that was written beside its name, once its bytes are on disk; and then the name is, too."""
+    flush_to_disk(part)
+    part.replace(path)
+    flush_to_disk(path.parent)
+
+
+def read_json(path: Path) -> Any:
+    """What a file of JSON holds. Raises CaptureError."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CaptureError(f"{path} can't be read ({error.strerror}); give a capture that can") from error
+    except (ValueError, RecursionError) as error:
+        raise CaptureError(f"{path} is damaged ({first_line(error)}); capture again") from error
+
+
+def first_line(error: BaseException) -> str:
+    """An exception in one line: the first one of its message, or its kind."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def report_failed_write(path: Path) -> Iterator[None]:
+    """A full disk, a missing permission and the like as one line. Raises OutputError."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path} can't be written: {error.strerror or error}") from error
+    except Exception as error:
+        # safetensors' own type, which not every version exports, around the system's message
+        if type(error).__name__ != "SafetensorError":
+            raise
+        reason = re.search(r'message: "(.*?)"', str(error))
+        raise OutputError(f"{path} can't be written: {reason[1] if reason else first_line(error)}") from error

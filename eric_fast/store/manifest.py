@@ -1,0 +1,155 @@
+"""`Manifest`: what a capture's folder says of itself, in `manifest.json`.
+
+Format 2. Shard `i` is the file `shard-<i>.safetensors`; it holds the images from `i * shard_size` on, in the order of
+the data, without those that couldn't be read. A manifest that lists no shard belongs to a capture that isn't finished:
+its shards are then listed one by one, as `shard-<i>.json` beside each. An entry is the same in both places.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from types import MappingProxyType
+
+from eric_fast.activations import CaptureSettings
+from eric_fast.bits import ROW_WORDS, WORD_BITS
+from eric_fast.errors import CaptureError, SettingError
+from eric_fast.quantiser import Quantiser
+
+MANIFEST = "manifest.json"
+FORMAT = 2
+STORES = ("norms", "bits", "both")
+NORM_DTYPES = ("float32", "float16")
+SHARD_UNIT = ROW_WORDS * WORD_BITS  # images in a whole padded row of words, so that rows of shards join without a shift
+SHARD_SIZE = 16 * SHARD_UNIT
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """One shard: which images it holds, and how to know that it is whole.
+
+    Attributes:
+        images: the first image that it stands for, and the one after the last, by their places among the images taken.
+        n_bad_images: how many of these couldn't be read, and so are not in it.
+        n_bytes, sha256: of the file.
+        header_sha256: of the file's first bytes, which hold the SHA-256 of each tensor: so one tensor can be checked
+            without reading the others. "" in format 1, which has no such hashes.
+    """
+
+    file: str
+    images: tuple[int, int]
+    n_bad_images: int
+    n_bytes: int
+    sha256: str
+    header_sha256: str
+
+    @property
+    def n_images(self) -> int:
+        return self.images[1] - self.images[0] - self.n_bad_images
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What the stored bits stand for.
+
+    Attributes:
+        quantiser: their atoms; of each layer as many rows of words.
+        origin: in words, where the thresholds come from: what was fitted, on which images.
+    """
+
+    quantiser: Quantiser
+    origin: str
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """What is in a capture; see the attributes of `Capture` for the rest.
+
+    Attributes:
+        n_listed: images taken from the data, those that couldn't be read included.
+        listing: SHA-256 of the data set's listing, or "" where nobody took one.
+        shards: all of them, or none while the capture isn't finished.
+        ids: of format 1, whose shards have none; else None.
+
+    Raises:
+        CaptureError: parts that don't fit together.
+    """
+
+    layers: Mapping[str, int]
+    classes: tuple[str, ...]
+    settings: CaptureSettings
+    store: str = "norms"
+    norm_dtype: str = "float32"
+    shard_size: int = SHARD_SIZE
+    n_listed: int = 0
+    listing: str = ""
+    thresholds: Thresholds | None = None
+    shards: tuple[ShardEntry, ...] = ()
+    ids: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
+        self.validate()
+
+    @property
+    def n_shards(self) -> int:
+        """How many there are once the capture is finished."""
+        return len(self.shards) if self.ids is not None else -(-self.n_listed // self.shard_size)
+
+    @property
+    def is_finished(self) -> bool:
+        return len(self.shards) == self.n_shards
+
+    @property
+    def starts(self) -> list[int]:
+        """The place of each shard's first sample among all, and at the end the number of all."""
+        return list(accumulate((shard.n_images for shard in self.shards), initial=0))
+
+    def images_of_shard(self, number: int) -> tuple[int, int]:
+        """The images that a shard stands for, by their places among the images taken."""
+        return number * self.shard_size, min((number + 1) * self.shard_size, self.n_listed)
+
+    def validate(self) -> None:
+        if self.store not in STORES:
+            raise SettingError(f"store '{self.store}' is not one of {', '.join(STORES)}")
+        if self.norm_dtype not in NORM_DTYPES:
+            raise SettingError(f"norms can't be stored as '{self.norm_dtype}', only as {' or '.join(NORM_DTYPES)}")
+        if self.shard_size < 1 or self.shard_size % SHARD_UNIT:
+            raise SettingError(f"a shard must hold a multiple of {SHARD_UNIT} images, not {self.shard_size}")
+        if (self.thresholds is None) != (self.store == "norms"):
+            raise CaptureError(f"a capture that stores {self.store} has {'no ' * (self.store == 'norms')}thresholds")
+        if self.thresholds is not None:
+            _check_quantiser(self.thresholds.quantiser, self)
+        if self.ids is None and self.shards:
+            _check_shards(self)
+
+
+def name_shard(number: int) -> str:
+    """The file of a shard."""
+    return f"shard-{number:05d}.safetensors"
+
+
+def _check_quantiser(quantiser: Quantiser, manifest: Manifest) -> None:
+    if quantiser.norm != manifest.settings.norm:
+        raise CaptureError(f"thresholds for norm '{quantiser.norm}' don't fit norms '{manifest.settings.norm}'")
+    if [layer for layer in manifest.layers if layer in set(quantiser.layers)] != list(quantiser.layers):
+        raise CaptureError("the layers of the thresholds are not layers of the capture, in their order")
+    if manifest.store == "bits" and len(quantiser.layers) < len(manifest.layers):
+        raise CaptureError("a capture of bits has thresholds for every layer")
+    for atom in quantiser.kernel_atoms:
+        if atom.column >= manifest.layers[atom.layer]:
+            raise CaptureError(f"layer '{atom.layer}' has no kernel {atom.column} to compare")
+
+
+def _check_shards(manifest: Manifest) -> None:
+    if len(manifest.shards) != manifest.n_shards:
+        raise CaptureError(f"there must be {manifest.n_shards} shards, not {len(manifest.shards)}")
+    for number, shard in enumerate(manifest.shards):
+        check_entry(manifest, shard, number)
+
+
+def check_entry(manifest: Manifest, shard: ShardEntry, number: int) -> None:
+    """Refuse an entry that isn't of this shard; its file is then one of the capture's own folder."""
+    if shard.file != name_shard(number):
+        raise CaptureError(f"shard {number} is the file {name_shard(number)}, not {shard.file!r}")
+    if shard.images != manifest.images_of_shard(number) or shard.n_images < 0:
+        raise CaptureError(f"shard {number} does not hold images {manifest.images_of_shard(number)}")

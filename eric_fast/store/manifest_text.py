@@ -1,0 +1,188 @@
+"""Manifests and their entries as JSON."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+from eric_fast.activations import CaptureSettings
+from eric_fast.errors import CaptureError, EricError
+from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.store.files import HASH_BYTES
+from eric_fast.store.manifest import FORMAT, Manifest, ShardEntry, Thresholds
+
+
+def print_manifest(manifest: Manifest) -> str:
+    """As JSON, with an item of a list on each line. `parse_manifest` gives it back."""
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "store": manifest.store,
+        "norm_dtype": manifest.norm_dtype,
+        "n_images": manifest.starts[-1],
+        "n_listed": manifest.n_listed,
+        "shard_size": manifest.shard_size,
+        "settings": asdict(manifest.settings),
+        "listing": manifest.listing,
+        "layers": [[layer, n] for layer, n in manifest.layers.items()],
+        "classes": list(manifest.classes),
+        "thresholds": None if manifest.thresholds is None else _list_thresholds(manifest.thresholds),
+        "shards": [asdict(shard) for shard in manifest.shards],
+    }
+    return "{\n" + ",\n".join(f" {json.dumps(key)}: {_print_value(value)}" for key, value in content.items()) + "\n}\n"
+
+
+def print_entry(shard: ShardEntry) -> str:
+    """As JSON, on a line. `parse_entry` gives it back."""
+    return json.dumps(asdict(shard)) + "\n"
+
+
+def _print_value(value: Any) -> str:
+    if isinstance(value, list) and value:
+        return "[\n" + ",\n".join(f"  {json.dumps(item)}" for item in value) + "\n ]"
+    if isinstance(value, dict):
+        inner = (f"  {json.dumps(key)}: {_print_value(item)}" for key, item in value.items())
+        return "{\n" + ",\n".join(inner) + "\n }"
+    return json.dumps(value)
+
+
+def _list_thresholds(thresholds: Thresholds) -> dict[str, Any]:
+    atoms = thresholds.quantiser.kernel_atoms
+    return {
+        "origin": thresholds.origin,
+        "atoms": [[atom.layer, atom.column, atom.operator, atom.constant] for atom in atoms],
+    }
+
+
+def parse_manifest(raw: Any, place: Path) -> Manifest:
+    """From what `manifest.json` holds, of format 2.
+
+    Raises:
+        CaptureError: anything missing, of another kind, or that doesn't fit the rest, named with `place`.
+    """
+    expect = Expected(place, raw)
+    settings = read_settings(expect)
+    try:
+        manifest = Manifest(
+            layers=read_layers(expect),
+            classes=tuple(expect.take_names("classes")),
+            settings=settings,
+            store=expect.take_text("store"),
+            norm_dtype=expect.take_text("norm_dtype"),
+            shard_size=expect.take_count("shard_size"),
+            n_listed=expect.take_count("n_listed"),
+            listing=expect.take_text("listing"),
+            thresholds=_read_thresholds(expect, settings.norm),
+            shards=tuple(parse_entry(entry, place) for entry in expect.take_list("shards")),
+        )
+    except EricError as error:
+        message = str(error)
+        raise CaptureError(message if str(place) in message else f"{place}: {message}; capture again") from error
+    if expect.take_count("n_images") != manifest.starts[-1]:
+        expect.refuse("n_images")
+    return manifest
+
+
+def parse_entry(raw: Any, place: Path) -> ShardEntry:
+    """From what a manifest, or `shard-<i>.json`, says of a shard. Raises CaptureError."""
+    if not isinstance(raw, dict):
+        refuse(place, "shards")
+    expect = Expected(place, raw)
+    images = expect.take_list("images")
+    if len(images) != 2 or not all(map(is_count, images)) or images[1] < images[0]:
+        expect.refuse("images")
+    hashes = [expect.take_text(name) for name in ("sha256", "header_sha256")]
+    if any(len(text) != HASH_BYTES for text in hashes):
+        expect.refuse("sha256")
+    n_bad_images, n_bytes = expect.take_count("n_bad_images"), expect.take_count("n_bytes")
+    return ShardEntry(expect.take_text("file"), (images[0], images[1]), n_bad_images, n_bytes, *hashes)
+
+
+def _read_thresholds(expect: "Expected", norm: str) -> Thresholds | None:
+    if "thresholds" not in expect.raw or expect.raw["thresholds"] is None:
+        return None
+    inner = Expected(expect.place, expect.take_dict("thresholds"))
+    atoms = []
+    for item in inner.take_list("atoms"):
+        match item:
+            case [str(layer), int(column), str(operator), int(constant) | float(constant)] if is_count(column):
+                if isinstance(constant, bool) or abs(constant) > 2.0**1023:
+                    inner.refuse("atoms")
+                atoms.append(InputAtom(layer, column, operator, float(constant)))
+            case _:
+                inner.refuse("atoms")
+    return Thresholds(Quantiser(tuple(atoms), norm), inner.take_text("origin"))
+
+
+def read_layers(expect: "Expected") -> dict[str, int]:
+    """`layers`: name and number of kernels of each, in execution order. Raises CaptureError."""
+    layers = expect.take_list("layers")
+    if not all(isinstance(x, list) and len(x) == 2 and isinstance(x[0], str) and is_count(x[1]) for x in layers):
+        expect.refuse("layers")
+    kernels: dict[str, int] = dict(layers)
+    if not kernels or len(kernels) != len(layers):
+        expect.refuse("layers")
+    return kernels
+
+
+def read_settings(expect: "Expected") -> CaptureSettings:
+    """`settings`, where one that is newer than the capture has its default. Raises CaptureError."""
+    raw = expect.take_dict("settings")
+    known = {field.name: field.type for field in fields(CaptureSettings)}
+    if not {"model", "fingerprint", "data"} <= set(raw) <= set(known):
+        expect.refuse("settings")
+    for name, value in raw.items():
+        kind = known[name]
+        is_right = isinstance(value, bool) if kind is bool else is_count(value) if kind is int else type(value) is str
+        if not is_right:
+            expect.refuse(f"settings.{name}")
+    return CaptureSettings(**raw)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A JSON object whose parts must be of some kind; every method raises CaptureError where they aren't."""
+
+    place: Path
+    raw: dict[str, Any]
+
+    def take_list(self, key: str) -> list[Any]:
+        found: list[Any] = self._take(key, list)
+        return found
+
+    def take_dict(self, key: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._take(key, dict)
+        return found
+
+    def take_text(self, key: str) -> str:
+        found: str = self._take(key, str)
+        return found
+
+    def take_names(self, key: str) -> list[str]:
+        names: list[str] = self.take_list(key)
+        if not all(isinstance(name, str) for name in names):
+            self.refuse(key)
+        return names
+
+    def take_count(self, key: str) -> int:
+        number: int = self._take(key, int)
+        if not is_count(number):
+            self.refuse(key)
+        return number
+
+    def refuse(self, key: str) -> NoReturn:
+        refuse(self.place, key)
+
+    def _take(self, key: str, kind: type) -> Any:
+        if not isinstance(self.raw.get(key), kind):
+            self.refuse(key)
+        return self.raw[key]
+
+
+def is_count(value: Any) -> bool:
+    """Whether a value is an integer from 0 to 2**63 - 1, and no truth value."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def refuse(place: Path, key: str) -> NoReturn:
+    """Raises CaptureError."""
+    raise CaptureError(f"{place}: '{key}' is missing or not what it should be; capture again")

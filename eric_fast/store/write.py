@@ -1,0 +1,256 @@
+"""Writing captures, shard by shard: whatever is there is whole, and a run that died is taken up again."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from eric_fast.activations import Activations
+from eric_fast.errors import CaptureError, OutputError
+from eric_fast.output import BESIDE, check_folder, replace_folder
+from eric_fast.progress import Progress, ignore_progress
+from eric_fast.store.files import flush_to_disk, put_in_place, read_json, report_failed_write
+from eric_fast.store.format1 import check_ids
+from eric_fast.store.manifest import (
+    FORMAT,
+    MANIFEST,
+    SHARD_SIZE,
+    Manifest,
+    ShardEntry,
+    check_entry,
+    name_shard,
+)
+from eric_fast.store.manifest_text import parse_entry, print_entry, print_manifest
+from eric_fast.store.read import Capture, is_capture, open_capture, read_manifest
+from eric_fast.store.shard import Samples, check_file, write_shard_file
+
+_LOCK = f"{BESIDE}lock"
+_PARTS = f"{BESIDE}parts"  # a folder for files that aren't whole yet
+
+
+class CaptureWriter:
+    """What adds shards to a capture's folder, in any order; from `write_capture`.
+
+    Several processes may each write shards of their own through a `CaptureWriter` of the same folder and manifest; one
+    of them holds the lock, and finishes.
+
+    Attributes:
+        path: the folder.
+        manifest: of the finished capture, but for its shards.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = replace(manifest, shards=())
+
+    def list_written(self) -> dict[int, ShardEntry]:
+        """The shards that are there, by their numbers. Raises CaptureError for an entry that isn't of its shard."""
+        before = read_manifest(self.path).shards
+        written = dict(enumerate(before))
+        for number in range(self.manifest.n_shards):
+            place = self._entry_path(number)
+            if place.is_file():  # newer than what the manifest says: a damaged shard was made anew
+                written[number] = parse_entry(read_json(place), place)
+            if number in written:
+                check_entry(self.manifest, written[number], number)
+        return written
+
+    def list_missing(self, progress: Progress = ignore_progress) -> list[int]:
+        """The numbers of shards that aren't there, or are damaged; every file is read and hashed."""
+        return [number for number, wrong in self.check_shards(progress).items() if wrong is not None]
+
+    def check_shards(self, progress: Progress = ignore_progress) -> dict[int, str | None]:
+        """What is wrong with each shard, in words: None where nothing is, "" where it wasn't written yet."""
+        written = self.list_written()
+        wrong: dict[int, str | None] = dict.fromkeys(range(self.manifest.n_shards), "")
+        for n_checked, (number, entry) in enumerate(written.items()):
+            progress("verify", n_checked, len(written))
+            wrong[number] = check_file(self.path / entry.file, entry)
+        progress("verify", len(written), len(written))
+        return wrong
+
+    def write_shard(self, number: int, samples: Samples) -> ShardEntry:
+        """Add a shard, or replace it: its file first, then its entry, each whole on disk before it has its name.
+
+        Raises:
+            OutputError: a full disk, and the like.
+        """
+        path = self.path / name_shard(number)
+        start, stop = self.manifest.images_of_shard(number)
+        with report_failed_write(path), self._part(number) as part:
+            sha256, header_sha256 = write_shard_file(samples, part)
+            part.chmod(self.path.stat().st_mode & 0o666)  # safetensors makes files that their owner alone may read
+            n_bytes = part.stat().st_size
+            n_bad = stop - start - len(samples.ids)
+            entry = ShardEntry(path.name, (start, stop), n_bad, n_bytes, sha256, header_sha256)
+            check_entry(self.manifest, entry, number)
+            put_in_place(part, path)
+            part.write_text(print_entry(entry), encoding="utf-8")
+            put_in_place(part, self._entry_path(number))
+        return entry
+
+    def finish(self) -> Capture:
+        """List all shards in the manifest. Raises CaptureError where one isn't there, OutputError."""
+        written = self.list_written()
+        missing = next((i for i in range(self.manifest.n_shards) if i not in written), None)
+        if missing is not None:
+            raise CaptureError(f"{self.path} is not finished: {name_shard(missing)} is missing")
+        shards = tuple(written[number] for number in range(self.manifest.n_shards))
+        n_bad_images = sum(entry.n_bad_images for entry in shards)
+        settings = replace(self.manifest.settings, n_bad_images=n_bad_images)
+        self._write_manifest(replace(self.manifest, shards=shards, settings=settings))
+        with report_failed_write(self.path):
+            for number in range(self.manifest.n_shards):
+                self._entry_path(number).unlink(missing_ok=True)
+            flush_to_disk(self.path)
+        return open_capture(self.path)
+
+    def begin(self) -> None:
+        """Make the folder one of a capture without shards, whatever capture was there."""
+        with report_failed_write(self.path):
+            for path in [*self.path.glob("shard-*.json"), *self.path.glob("shard-*.safetensors")]:
+                path.unlink()
+        self._write_manifest(self.manifest)
+
+    def _write_manifest(self, manifest: Manifest) -> None:
+        with report_failed_write(self.path / MANIFEST), self._part(-1) as part:
+            part.write_text(print_manifest(manifest), encoding="utf-8")
+            put_in_place(part, self.path / MANIFEST)
+
+    @contextmanager
+    def _part(self, number: int) -> Iterator[Path]:
+        """A path to write to; what is still there afterwards is removed."""
+        folder = self.path / _PARTS
+        folder.mkdir(exist_ok=True)
+        part = folder / (name_shard(number) if number >= 0 else MANIFEST)
+        try:
+            yield part
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _entry_path(self, number: int) -> Path:
+        return (self.path / name_shard(number)).with_suffix(".json")
+
+
+@contextmanager
+def write_capture(path: str | Path, manifest: Manifest, *, force: bool = False) -> Iterator[CaptureWriter]:
+    """Begin the capture `path`, or take up the one that is there if it is the same but for missing shards.
+
+    Nobody else may write to it meanwhile. Ask the writer for `list_missing`, write those shards, and `finish`.
+
+    Args:
+        path: the folder.
+        manifest: what the capture is to be, without shards.
+        force: begin anew, whatever capture is there.
+
+    Raises:
+        OutputError: it can't be written, is no capture, or somebody else writes to it.
+        CaptureError: it holds another capture: what differs is named.
+    """
+    path = Path(path)
+    check_folder(path, force=True, marker=MANIFEST)
+    with report_failed_write(path):
+        path.mkdir(parents=True, exist_ok=True)
+    with _lock_folder(path):
+        shutil.rmtree(path / _PARTS, ignore_errors=True)
+        writer = CaptureWriter(path, manifest)
+        try:
+            if force or not is_capture(path):
+                writer.begin()
+            else:
+                check_same(path, read_manifest(path), manifest)
+            yield writer
+        finally:
+            shutil.rmtree(path / _PARTS, ignore_errors=True)
+
+
+def save_activations(
+    activations: Activations, path: str | Path, *, force: bool = False, shard_size: int = SHARD_SIZE
+) -> None:
+    """Write a capture as the folder `path`; it appears whole, or not at all.
+
+    Raises:
+        OutputError: `path` exists and `force` is false, is not a capture, or can't be written.
+        CaptureError: two images have the same id.
+    """
+    path = Path(path)
+    check_ids(path, activations.ids)
+    manifest = Manifest(
+        layers={layer: norms.shape[1] for layer, norms in activations.norms.items()},
+        classes=activations.classes,
+        settings=activations.settings,
+        shard_size=shard_size,
+        n_listed=activations.n_images + activations.settings.n_bad_images,
+    )
+    with replace_folder(path, force=force, marker=MANIFEST) as folder:
+        writer = CaptureWriter(folder, manifest)
+        writer.begin()
+        for number in range(manifest.n_shards):
+            rows = slice(number * shard_size, (number + 1) * shard_size)
+            norms = {layer: values[rows] for layer, values in activations.norms.items()}
+            labels, predictions = activations.labels[rows], activations.predictions[rows]
+            writer.write_shard(number, Samples(activations.ids[rows], labels, predictions, norms))
+        writer.finish()
+        (folder / _PARTS).rmdir()
+
+
+def check_same(path: Path, found: Manifest, wanted: Manifest) -> None:
+    """Refuse to go on with a capture that is another than the wanted one. Names of model and data may differ.
+
+    Raises:
+        CaptureError: what differs.
+    """
+    differences = list(_list_differences(found, wanted))
+    if differences:
+        shown = "; ".join(f"{name} {_shorten(a)}, now {_shorten(b)}" for name, a, b in differences)
+        raise CaptureError(
+            f"{path} holds another capture, with {shown}; write to another path, or give --force to begin anew"
+        )
+
+
+def _list_differences(found: Manifest, wanted: Manifest) -> Iterator[tuple[str, object, object]]:
+    before, after = _list_facts(found), _list_facts(wanted)
+    yield from ((name, before[name], after[name]) for name in before if before[name] != after[name])
+    both = found.thresholds, wanted.thresholds
+    if both[0] is not None and both[1] is not None:
+        if both[0].origin != both[1].origin:
+            yield "thresholds", both[0].origin, both[1].origin
+        elif both[0].quantiser.atoms != both[1].quantiser.atoms:
+            yield "thresholds", both[0].origin, "others"
+
+
+def _list_facts(manifest: Manifest) -> dict[str, object]:
+    """What must agree; of model and data the fingerprint and the listing say what they are."""
+    settings = asdict(manifest.settings)
+    facts = {name: value for name, value in settings.items() if name not in ("model", "data", "n_bad_images")}
+    for name in ("store", "norm_dtype", "shard_size", "n_listed"):
+        facts[name] = getattr(manifest, name)
+    facts |= {"the listing of the data": manifest.listing, "layers": dict(manifest.layers)}
+    return facts | {"classes": manifest.classes, "format": FORMAT if manifest.ids is None else 1}
+
+
+def _shorten(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+@contextmanager
+def _lock_folder(path: Path) -> Iterator[None]:
+    """Hold a folder for one process; the system lets go where that dies."""
+    place = path / _LOCK
+    with report_failed_write(path):
+        handle = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(f"{path} is written by another process; wait for it, or give another path") from None
+        if not place.exists() or not os.path.samestat(os.fstat(handle), place.stat()):
+            raise OutputError(f"{path} was just finished by another process; give the command again")
+        yield
+        place.unlink(missing_ok=True)  # while it is held: whoever opened it meanwhile sees that it is gone
+    finally:
+        os.close(handle)
