@@ -50,7 +50,8 @@ def _time_ready(path: Path, small: Path) -> tuple[list[float], int, int, int]:
     gc.collect()
     before = read_status("VmRSS")
     forget_peak()
-    seconds, n_peak = [], 0
+    seconds: list[float] = []
+    n_peak = 0
     for _ in range(N_RUNS):
         started = perf_counter()
         plan = _answer_once(path, words)
