@@ -1,5 +1,6 @@
 """Analyse: key kernels, what they build on, and the sub-classes that rules find, counted on packed bits."""
 
+from eric_fast.analyse.captures import analyse_capture
 from eric_fast.analyse.concepts import ConceptShares, measure_concepts
 from eric_fast.analyse.effects import Answers, Effect, Effects, measure_effects
 from eric_fast.analyse.masks import MaskFolder
@@ -25,6 +26,7 @@ __all__ = [
     "Subclasses",
     "Symbol",
     "analyse_bits",
+    "analyse_capture",
     "analyse_program",
     "find_fires",
     "find_strongest",
