@@ -19,6 +19,7 @@ LAYERS = (
     ("upward", "frontends"),
     ("pipeline", "module", "report", "heat", "digits_cnn"),
     ("estimator", "demo", "chains", "analyse"),
+    ("explain",),
     ("console",),
     ("cli",),
     ("__main__",),

@@ -105,13 +105,7 @@ class ImageFolder:
 
     def load_image(self, index: int) -> Image.Image:
         """RGB. Raises DataError for a file that is truncated, or no image."""
-        path = self._root / self._paths[index]
-        try:
-            with Image.open(path) as image:
-                return _convert_to_rgb(image)
-        except Exception as error:  # Pillow's decoders raise anything, from OSError to struct.error
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(make_encodable(f"{path} can't be read ({reason})")) from error
+        return load_picture(self._root / self._paths[index])
 
 
 class Digits:
@@ -139,6 +133,16 @@ class Digits:
     def load_image(self, index: int) -> Image.Image:
         """Mode `L`, 8x8."""
         return Image.fromarray(self._pixels[index])
+
+
+def load_picture(path: Path) -> Image.Image:
+    """An image file as RGB. Raises DataError for one that is truncated, or no image."""
+    try:
+        with Image.open(path) as image:
+            return _convert_to_rgb(image)
+    except Exception as error:  # Pillow's decoders raise anything, from OSError to struct.error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(make_encodable(f"{path} can't be read ({reason})")) from error
 
 
 def _is_image(path: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from eric_fast.cli.chain import chain
+from eric_fast.cli.explain import explain
 from eric_fast.cli.inputs import (
     NETWORK_DEFAULTS,
     check_paths,
@@ -337,6 +338,9 @@ def evaluate(
 
 
 app.command()(chain)
+
+
+app.command()(explain)
 
 
 app.command()(convert)
