@@ -19,7 +19,7 @@ LAYERS = (
     ("upward", "frontends"),
     ("pipeline", "module", "report", "heat", "digits_cnn"),
     ("estimator", "demo", "chains", "analyse"),
-    ("explain",),
+    ("explain", "compare"),
     ("console",),
     ("cli",),
     ("__main__",),

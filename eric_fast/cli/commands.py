@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from eric_fast.cli.chain import chain
+from eric_fast.cli.compare import compare
 from eric_fast.cli.explain import explain
 from eric_fast.cli.inputs import (
     NETWORK_DEFAULTS,
@@ -341,6 +342,9 @@ app.command()(chain)
 
 
 app.command()(explain)
+
+
+app.command()(compare)
 
 
 app.command()(convert)
