@@ -20,6 +20,7 @@ LAYERS = (
     ("upward", "frontends"),
     ("pipeline", "module", "report", "heat", "digits_cnn"),
     ("estimator", "demo", "chains", "analyse"),
+    ("explain", "compare"),
     ("console",),
     ("cli",),
     ("__main__",),

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from eric_fast.analyse.masks import LAYOUT, MaskFolder, view_mask
 from eric_fast.analyse.symbolic import find_strongest
 from eric_fast.capture import ImageData, LoadedModel, capture_activations
+from eric_fast.capture.data import DataPart, load_picture
 from eric_fast.capture.maps import iterate_maps
 from eric_fast.errors import DataError, SettingError
 from eric_fast.heat import find_strength, upsample_map
@@ -85,7 +85,7 @@ def measure_concepts(
     if not mentioned:
         return []
     layers = [layer for layer in program.layers if any(atoms[atom].layer == layer for atom in mentioned)]
-    part = _Part(data, masked)
+    part = DataPart(data, masked)
     norm = program.quantiser.norm
     activations = capture_activations(model, part, layers=layers, norm=norm, progress=progress, **settings)
     place = {image: i for i, image in enumerate(part.ids)}
@@ -125,7 +125,7 @@ def _count_areas(
             progress("concepts", done, len(indices))
             done += 1
             height, width = batch.images.shape[1:3]
-            size = data.load_image(index).size
+            size = load_picture(data, index).size
             lies = view_mask(model, data, index, masks.load_mask(image, size))
             for atom in strongest[index]:
                 source: InputAtom = atoms[atom]
@@ -151,19 +151,3 @@ def _measure_overlaps(
 def _list_shares(areas: NDArray[np.int64], names: Sequence[str]) -> tuple[tuple[str, float], ...]:
     shares = [(name, int(area) / int(areas[0])) for name, area in zip(names, areas[1:], strict=True) if area]
     return tuple(sorted(shares, key=lambda pair: -pair[1]))  # stable
-
-
-class _Part:
-    """Some of the images of a data set."""
-
-    def __init__(self, data: ImageData, indices: Sequence[int]) -> None:
-        self._data, self._indices = data, indices
-        self.name, self.folders = data.name, data.folders
-        self.ids = tuple(data.ids[i] for i in indices)
-        self.folder_labels = tuple(data.folder_labels[i] for i in indices)
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def load_image(self, index: int) -> Image.Image:
-        return self._data.load_image(self._indices[index])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from eric_fast.capture import ImageData, LoadedModel
+from eric_fast.capture.data import load_picture
 from eric_fast.errors import DataError
 
 NAMES = ("concepts.json", "concepts.txt")
@@ -93,7 +94,7 @@ def view_mask(
     Raises:
         DataError: a transform that makes no difference between black and white.
     """
-    mode = data.load_image(index).mode
+    mode = load_picture(data, index).mode
     height, width = numbers.shape
 
     def transform(white: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -10,6 +10,8 @@ import typer
 
 from eric_fast.cli.analyse import analyse
 from eric_fast.cli.chain import chain
+from eric_fast.cli.compare import compare
+from eric_fast.cli.explain import explain
 from eric_fast.cli.inputs import (
     NETWORK_DEFAULTS,
     check_paths,
@@ -339,6 +341,12 @@ def evaluate(
 
 
 app.command()(chain)
+
+
+app.command()(explain)
+
+
+app.command()(compare)
 
 
 app.command()(convert)

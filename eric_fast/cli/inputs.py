@@ -33,18 +33,25 @@ NETWORK_DEFAULTS: dict[str, Any] = {
 
 
 def find_activations(
-    context: typer.Context, program: "Program", source: str, layers: "Sequence[str]", progress: "Progress"
+    context: typer.Context,
+    program: "Program",
+    source: str,
+    layers: "Sequence[str]",
+    progress: "Progress",
+    options: dict[str, Any] | None = None,
 ) -> "Activations":
     """A capture as it was stored, or one made now of these layers.
 
-    The network's options are read from the command's context: they are the same for every command that takes images.
+    The network's options (`NETWORK_DEFAULTS`) are read from the command's context, unless they are given: they are the
+    same for every command that takes images.
     """
     from eric_fast.capture import capture_activations, is_capture, list_layers, load_activations, load_model, open_data
     from eric_fast.pipeline import check_fingerprint
 
-    given = {name: context.params[name] for name in NETWORK_DEFAULTS}
+    given = {name: context.params[name] for name in NETWORK_DEFAULTS} if options is None else dict(options)
     if is_capture(source):
-        refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
+        if options is None:
+            refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
         known = list_layers(source)
         activations = load_activations(source, [layer for layer in known if layer in layers])
         missing = next((layer for layer in layers if layer not in known), None)
