@@ -2,6 +2,7 @@
 
 __all__ = [
     "Activations",
+    "Analysis",
     "BitMatrix",
     "Capture",
     "CaptureSettings",
@@ -19,6 +20,8 @@ __all__ = [
     "RuleModule",
     "Score",
     "TreeOptions",
+    "analyse_bits",
+    "analyse_program",
     "approximate_model",
     "capture_activations",
     "compile_program",
@@ -58,6 +61,7 @@ __all__ = [
 ]
 
 from .activations import Activations, CaptureSettings
+from .analyse import Analysis, analyse_bits, analyse_program
 from .bits import BitMatrix
 from .capture import capture_activations, load_model, open_data, wrap_model
 from .chains import ChainStudy, measure_chains

@@ -85,6 +85,10 @@ class Recording:
                 "%d of %d shards are kept in %s; the same command does the rest", n_kept, manifest.n_shards, self.path
             )
             raise
+        return self.finish()
+
+    def finish(self) -> Capture:
+        """The capture, of which nothing is missing. Raises CaptureError, OutputError."""
         return self.writer.finish()
 
 

@@ -17,7 +17,7 @@ LAYERS = (
     ("store",),
     ("capture", "quantise", "extract", "simplify", "trim", "compile", "evaluate", "text", "tables"),
     ("upward", "frontends"),
-    ("pipeline", "record", "module", "report", "digits_cnn"),
+    ("pipeline", "record", "module", "report", "heat", "digits_cnn"),
     ("estimator", "demo", "chains", "analyse"),
     ("console",),
     ("cli",),

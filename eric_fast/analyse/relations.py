@@ -1,7 +1,7 @@
 """Relations: which kernels' rules build on which, and which kernels are true on the same images."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -162,6 +162,13 @@ class Coactivation:
     together: Counts
     n_rows_true: Counts
     n_columns_true: Counts
+
+    def select_columns(self, columns: Iterable[str]) -> "Coactivation":
+        """The same rows against these columns alone."""
+        wanted = set(columns)
+        kept = [i for i, name in enumerate(self.columns) if name in wanted]
+        names = tuple(self.columns[i] for i in kept)
+        return replace(self, columns=names, together=self.together[:, kept], n_columns_true=self.n_columns_true[kept])
 
     def phi(self) -> NDArray[np.float64]:
         """float64 `[n_rows, n_columns]`: the correlation of two bits; NaN where one never changes.

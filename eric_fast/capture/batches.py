@@ -45,6 +45,11 @@ class Batch:
         return replace(self, images=self.images.pin_memory())
 
 
+def cut_batches(indices: Sequence[int], batch_size: int) -> list[list[int]]:
+    """The same in batches; the last may be smaller."""
+    return [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
+
+
 def iterate_batches(
     data: ImageData,
     plan: Sequence[list[int]],
@@ -90,7 +95,7 @@ def iterate_batches(
             yield batch
     except (RuntimeError, MemoryError, OSError) as error:  # no memory, shared or own; no process; a worker was killed
         raise DataError(
-            f"{data.name}: a batch of {max(map(len, plan))} images can't be loaded with {workers} workers "
+            f"{data.name}: a batch of {max(map(len, plan), default=0)} images can't be loaded with {workers} workers "
             f"({describe_error(error)}); give a smaller --batch-size, or --workers 0"
         ) from error
     finally:

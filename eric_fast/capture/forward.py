@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,8 +79,7 @@ class NetworkRunner:
         self._layers = layers
         self._norm = norm
         self._device = torch.device(device)
-        self._dtype = _PLAIN.get(dtype, torch.float32)
-        self._autocast = _AUTOCAST.get(dtype)
+        self._dtype = dtype
         self._memory_format = MEMORY_FORMATS[memory_format]
         self._compile = compile
         self._batch_size = batch_size
@@ -95,7 +95,7 @@ class NetworkRunner:
         """
         launched: deque[Answer | _Pending] = deque()
         for batch in batches:
-            with _name_failure(batch, ids):
+            with name_failure(batch, ids):
                 launched.append(self._launch(batch))
             if len(launched) > self._n_ahead:
                 yield self._fetch(launched.popleft(), ids)
@@ -107,7 +107,7 @@ class NetworkRunner:
         if not batch.indices:
             return Answer(bare, None, {})
         images = self._move(batch.images)
-        with self._cast():
+        with cast_as(self._device, self._dtype):
             if self._tracer is None:
                 self._tracer = self._trace(images[:1])
             # Compiled code is made for one size of batch: the rows that lack are of zeros, and are cut off again.
@@ -126,43 +126,57 @@ class NetworkRunner:
     def _fetch(self, launched: Answer | _Pending, ids: Sequence[str]) -> Answer:
         if isinstance(launched, Answer):
             return launched
-        with _name_failure(launched.batch, ids):  # what fails on a GPU fails when it is waited for
+        with name_failure(launched.batch, ids):  # what fails on a GPU fails when it is waited for
             launched.arrived.synchronize()
         logits, *norms = launched.results.split(launched.widths, dim=1)
         return Answer(launched.batch, logits, dict(zip(launched.layers, norms, strict=True)))
 
     def _move(self, images: Tensor) -> Tensor:
         if self._copies is None:
-            return images.to(self._dtype, memory_format=self._memory_format)
+            return images.to(plain_dtype(self._dtype), memory_format=self._memory_format)
         with torch.cuda.stream(self._copies):  # from pinned memory, while the batch before is computed
-            images = images.to(self._device, non_blocking=True).to(self._dtype, memory_format=self._memory_format)
+            images = images.to(self._device, non_blocking=True)
+            images = images.to(plain_dtype(self._dtype), memory_format=self._memory_format)
         stream = torch.cuda.current_stream()
         stream.wait_stream(self._copies)
         images.record_stream(stream)
         return images
 
-    def _cast(self) -> AbstractContextManager[object]:
-        return torch.autocast(self._device.type, self._autocast) if self._autocast else nullcontext()
-
     def _trace(self, example: Tensor) -> nn.Module:
-        module = self._model.module
-        tensors = [*module.parameters(), *module.buffers()]
-        is_ready = self._memory_format == torch.contiguous_format and all(
-            t.device.type == self._device.type and (not t.is_floating_point() or t.dtype == self._dtype)
-            for t in tensors
-        )
-        if not is_ready:
-            module = copy_model(module).to(self._device, self._dtype, memory_format=self._memory_format)
+        module = place_network(self._model.module, self._device, self._dtype, self._memory_format)
         tracer = trace_norms(module, example, self._layers, self._norm)
         if self._compile:
             if not tracer.is_traced:
                 raise ModelError("the model can't be compiled, as it can't be traced; leave --compile out")
-            tracer.network = torch.compile(tracer.network, dynamic=False)
+            compiled: Any = torch.compile(tracer.network, dynamic=False)
+            tracer.network = compiled
         return tracer
 
 
+def plain_dtype(dtype: str) -> torch.dtype:
+    """The dtype of weights and images under one of `DTYPES`."""
+    return _PLAIN.get(dtype, torch.float32)
+
+
+def cast_as(device: torch.device, dtype: str) -> AbstractContextManager[object]:
+    """torch.autocast where one of `DTYPES` asks for it."""
+    return torch.autocast(device.type, _AUTOCAST[dtype]) if dtype in _AUTOCAST else nullcontext()
+
+
+def place_network(module: nn.Module, device: torch.device, dtype: str, memory_format: torch.memory_format) -> nn.Module:
+    """The network as it is if it computes there and in one of `DTYPES` already, else a copy that does."""
+    tensors = [*module.parameters(), *module.buffers()]
+    is_ready = memory_format == torch.contiguous_format and all(
+        t.device.type == device.type and (not t.is_floating_point() or t.dtype == plain_dtype(dtype)) for t in tensors
+    )
+    if is_ready:
+        return module
+    return copy_model(module).to(device, plain_dtype(dtype)).to(memory_format=memory_format)
+
+
 @contextmanager
-def _name_failure(batch: Batch, ids: Sequence[str]) -> Iterator[None]:
+def name_failure(batch: Batch, ids: Sequence[str]) -> Iterator[None]:
+    """Whatever the network raises in here becomes one line with the first and the last image of the batch."""
     try:
         yield
     except EricError:

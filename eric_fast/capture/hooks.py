@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from eric_fast.capture.graph import ACTIVATIONS, CONVOLUTIONS, find_module_kind
-from eric_fast.capture.norms import reduce_norm
+from eric_fast.capture.graph import ACTIVATIONS, CONVOLUTIONS, ArgumentOf, find_module_kind
 from eric_fast.errors import ModelError
 
 Call = tuple[str, int]  # a module's path, and which of its calls in one forward pass: 0, 1, ...
@@ -60,29 +59,40 @@ def observe_network(network: nn.Module, example: Tensor) -> ObservedNetwork:
 
 
 class HookedNetwork(nn.Module):
-    """`images -> (the network's output, [norms of each layer])`, with hooks that last for one forward pass."""
+    """`images -> (the network's output, [what is read of each layer])`, with hooks that last for one forward pass.
 
-    def __init__(self, observed: ObservedNetwork, layers: tuple[str, ...], norm: str) -> None:
+    `read` and `argument_of` are as of `insert_reads`.
+    """
+
+    def __init__(
+        self,
+        observed: ObservedNetwork,
+        layers: tuple[str, ...],
+        read: Callable[[Tensor, Any], Tensor],
+        argument_of: ArgumentOf,
+    ) -> None:
         super().__init__()
         self.network = observed.network
         self._layer_of_call = {observed.calls[layer]: layer for layer in layers}
-        self._norm = norm
+        self._read = read
+        self._argument_of = argument_of
 
     def forward(self, images: Tensor) -> tuple[Any, list[Tensor]]:
         """Raises ModelError for a layer that doesn't run this time."""
-        norms: dict[str, Tensor] = {}
+        found: dict[str, Tensor] = {}
 
-        def reduce(call: Call, maps: Tensor) -> None:
+        def note(call: Call, maps: Tensor) -> None:
             if call in self._layer_of_call:
-                norms[self._layer_of_call[call]] = reduce_norm(maps, self._norm)
+                layer = self._layer_of_call[call]
+                found[layer] = self._read(maps, self._argument_of(layer))
 
-        with _watch({path: self.network.get_submodule(path) for path, _ in self._layer_of_call}, reduce):
+        with _watch({path: self.network.get_submodule(path) for path, _ in self._layer_of_call}, note):
             output = self.network(images)
         layers = self._layer_of_call.values()
         for layer in layers:
-            if layer not in norms:
+            if layer not in found:
                 raise ModelError(f"layer '{layer}' ran on the first image but not on every batch; leave it out")
-        return output, [norms[layer] for layer in layers]
+        return output, [found[layer] for layer in layers]
 
 
 @contextmanager

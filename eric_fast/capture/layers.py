@@ -1,7 +1,7 @@
 """Which layers of a network are captured, and the module that gives their norms."""
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any, Self
@@ -9,9 +9,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from eric_fast.capture.graph import drop_head, insert_norms, trace_network
+from eric_fast.capture.graph import ArgumentOf, drop_head, insert_reads, trace_network
 from eric_fast.capture.hooks import HookedNetwork, observe_network
-from eric_fast.capture.norms import unknown_norm
+from eric_fast.capture.norms import reduce_norm, unknown_norm
 from eric_fast.errors import EricError, ModelError, suggest_nearest
 from eric_fast.quantiser import NORMS
 
@@ -19,7 +19,8 @@ _log = logging.getLogger(__name__)
 
 
 class NormTracer(nn.Module):
-    """A network that also gives the norms of its feature maps; it shares the network's parameters.
+    """A network that also gives the norms of its feature maps, or whatever else is read of them; it shares the
+    network's parameters.
 
     It stays in evaluation mode, also where `train()` is called on it or on a module that holds it.
 
@@ -30,7 +31,7 @@ class NormTracer(nn.Module):
 
     def __init__(self, network: nn.Module, layers: tuple[str, ...], *, is_traced: bool, with_head: bool) -> None:
         super().__init__()
-        self.network = network  # images -> (the network's output, [norms of each layer])
+        self.network = network  # images -> (the network's output, [what is read of each layer])
         self.layers = layers
         self.is_traced = is_traced
         self.with_head = with_head
@@ -42,7 +43,7 @@ class NormTracer(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
         """images `[n_images, channels, height, width]` -> logits `[n_images, n_classes]` in the network's dtype (None
-        without the head), and layer -> norms float32 `[n_images, n_kernels]`.
+        without the head), and layer -> norms float32 `[n_images, n_kernels]` (or what `trace_layers` was told to read).
 
         Raises:
             ModelError: an output without logits; a layer that didn't run.
@@ -85,6 +86,23 @@ def trace_norms(
     """
     if norm not in NORMS:
         raise unknown_norm(norm)
+    return trace_layers(module, example, layers, reduce_norm, lambda layer: norm, with_head=with_head)
+
+
+def trace_layers(
+    module: nn.Module,
+    example: Tensor,
+    layers: Sequence[str] | None,
+    read: Callable[[Tensor, Any], Tensor],
+    argument_of: ArgumentOf,
+    *,
+    with_head: bool,
+) -> NormTracer:
+    """`trace_norms` for anything that is read of a layer's maps; `read` and `argument_of` are as of `insert_reads`.
+
+    Raises:
+        ModelError: see `trace_norms`.
+    """
     module = unwrap_network(module)
     if any(part.training for part in module.modules()):
         raise ModelError("the model is in training mode; call its eval() first")
@@ -94,7 +112,7 @@ def trace_norms(
         if with_head:
             find_logits(output, len(example))
         try:
-            return _trace_graph(module, example, layers, norm, output, with_head)
+            return _trace_graph(module, example, layers, read, argument_of, output, with_head)
         except EricError:
             raise
         except (Exception, SystemExit) as error:  # the tracer runs the network's own code: anything may come
@@ -106,11 +124,18 @@ def trace_norms(
         )
         observed = observe_network(module, example)
         chosen = _choose_layers(observed.calls, observed.defaults, observed.convolutions, layers)
-    return NormTracer(HookedNetwork(observed, chosen, norm), chosen, is_traced=False, with_head=with_head)
+    network = HookedNetwork(observed, chosen, read, argument_of)
+    return NormTracer(network, chosen, is_traced=False, with_head=with_head)
 
 
 def _trace_graph(
-    module: nn.Module, example: Tensor, layers: Sequence[str] | None, norm: str, output: Any, with_head: bool
+    module: nn.Module,
+    example: Tensor,
+    layers: Sequence[str] | None,
+    read: Callable[[Tensor, Any], Tensor],
+    argument_of: ArgumentOf,
+    output: Any,
+    with_head: bool,
 ) -> NormTracer:
     traced = trace_network(module, example)
     # A trace takes one path through the code (`isinstance(x, Tensor)` is false in it): see that it was the right one.
@@ -118,7 +143,7 @@ def _trace_graph(
     if not (isinstance(found, Tensor) and isinstance(expected, Tensor) and _is_near(found, expected)):
         raise RuntimeError("the trace answers otherwise than the model")
     chosen = _choose_layers(traced.nodes, traced.defaults, traced.convolutions, layers)
-    network = insert_norms(traced, chosen, norm)
+    network = insert_reads(traced, chosen, read, argument_of)
     if not with_head:
         network = drop_head(network)
     return NormTracer(network, chosen, is_traced=True, with_head=with_head)

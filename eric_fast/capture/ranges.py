@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.activations import Activations, CaptureSettings, check_finite
-from eric_fast.capture.batches import iterate_batches
+from eric_fast.capture.batches import cut_batches, iterate_batches
 from eric_fast.capture.data import ImageData
 from eric_fast.capture.forward import Answer, NetworkRunner
 from eric_fast.capture.labels import match_folders, name_classes
@@ -75,7 +75,7 @@ class NetworkRun:
         `report` is called with the number of images done. Raises: see `capture_activations`.
         """
         size = self.settings.batch_size
-        plan = [list(self.indices[i : min(i + size, stop)]) for start, stop in ranges for i in range(start, stop, size)]
+        plan = [batch for start, stop in ranges for batch in cut_batches(self.indices[start:stop], size)]
         answers = self._answer_batches(plan, workers=self.workers)
         n_done = 0
         with closing(answers):

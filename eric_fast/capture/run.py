@@ -105,7 +105,7 @@ def prepare_run(
 
     Args and Raises: as of `capture_activations`.
     """
-    kind = _check_settings(norm, dtype, device, memory_format, batch_size, workers, limit)
+    kind = check_settings(norm, dtype, device, memory_format, batch_size, workers, limit)
     indices = select_images(len(data), limit)
     if not len(indices):
         raise DataError(f"{data.name} has no images")
@@ -133,7 +133,7 @@ def prepare_run(
     return NetworkRun(model, data, settings, indices, runner, workers, skip_bad_images)
 
 
-def _check_settings(
+def check_settings(
     norm: str, dtype: str, device: str, memory_format: str, batch_size: int, workers: int, limit: int | None
 ) -> str:
     """The kind of the device; raises SettingError."""

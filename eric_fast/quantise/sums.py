@@ -72,9 +72,9 @@ class ColumnSums:
 
 
 def _sum_in_two(terms: Tensor) -> tuple[Tensor, Tensor]:
-    """float64 `[n, n_columns]` -> two numbers for each column whose exact sum is its sum, but for the second's rounding.
+    """float64 `[n, n_columns]` -> for each column two numbers that are its sum together.
 
-    The first is a sum of multiples of one power of two, so large that all their digits fit a float64.
+    The first is a sum of multiples of one power of two, so large that all its digits fit a float64: it is exact.
     """
     digits_of_sums = math.ceil(math.log2(len(terms))) if len(terms) > 1 else 0
     exponents = torch.frexp(terms.abs().amax(dim=0)).exponent  # terms lie below 2**exponent

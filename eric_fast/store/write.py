@@ -218,11 +218,8 @@ def _list_differences(found: Manifest, wanted: Manifest) -> Iterator[tuple[str, 
     before, after = _list_facts(found), _list_facts(wanted)
     yield from ((name, before[name], after[name]) for name in before if before[name] != after[name])
     both = found.thresholds, wanted.thresholds
-    if both[0] is not None and both[1] is not None:
-        if both[0].origin != both[1].origin:
-            yield "thresholds", both[0].origin, both[1].origin
-        elif both[0].quantiser.atoms != both[1].quantiser.atoms:
-            yield "thresholds", both[0].origin, "others"
+    if both[0] is not None and both[1] is not None and both[0].quantiser.atoms != both[1].quantiser.atoms:
+        yield "thresholds", both[0].origin, both[1].origin if both[0].origin != both[1].origin else "others"
 
 
 def _list_facts(manifest: Manifest) -> dict[str, object]:

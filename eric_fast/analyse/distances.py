@@ -1,0 +1,118 @@
+"""Distances: how near the images of a set lie to each other and to other images, and how near random sets do."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eric_fast.bits import BitMatrix
+from eric_fast.errors import CaptureError
+from eric_fast.program import Program
+from eric_fast.quantiser import InputAtom
+
+Floats = NDArray[np.float64]
+BLOCK = 64  # columns of which there is a copy in float64 at a time
+SLACK = 1e-9  # by which equal figures may differ, relative to the distance of a pair
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """The network's last layer: an image is a point, a kernel is an axis, scaled to variance 1 over all images.
+
+    Attributes:
+        values: float32 norms or bool bits `[n_images, n_kernels]`.
+        means, deviations: float64 `[n_kernels]`; a kernel whose deviation is 0 tells nothing.
+        column_of_atom: atom of the program -> its axis.
+    """
+
+    values: Tensor
+    means: Floats
+    deviations: Floats
+    column_of_atom: dict[int, int]
+
+    @classmethod
+    def of_layer(cls, program: Program, bits: BitMatrix, norms: Tensor | None) -> "Space":
+        """The highest layer of the program: its norms, float32 `[n_images, n_kernels]`, or its bits where None."""
+        atoms = program.quantiser.rows_of_layer[program.layers[-1]] if program.layers else range(0)
+        if norms is None:
+            values = bits.select_atoms([program.atoms[atom].name for atom in atoms]).to_bools().cpu()
+            columns = {atom: i for i, atom in enumerate(atoms)}
+        else:
+            values = norms.cpu()
+            of_atoms = [(atom, program.atoms[atom]) for atom in atoms]
+            columns = {atom: source.column for atom, source in of_atoms if isinstance(source, InputAtom)}
+            if norms.ndim != 2 or len(norms) != bits.n_samples or norms.shape[1] <= max(columns.values(), default=-1):
+                raise CaptureError(
+                    f"norms must be of the {bits.n_samples} images and of the kernels of '{program.layers[-1]}', "
+                    f"not {list(norms.shape)}"
+                )
+        blocks = [block.double() for block in values.split(BLOCK, dim=1)] if values.shape[1] else []
+        means = [block.mean(dim=0) for block in blocks]
+        deviations = [block.std(dim=0, unbiased=False) for block in blocks]
+        none = [torch.zeros(0, dtype=torch.float64)]
+        return cls(values, torch.cat(means or none).numpy(), torch.cat(deviations or none).numpy(), columns)
+
+    def place(self, images: Tensor) -> Floats:
+        """float64 `[n, n_kernels]`: the points of these images; 0 for a kernel that never changes."""
+        points = self.values[images].double().numpy() - self.means
+        return np.divide(points, self.deviations, out=np.zeros_like(points), where=self.deviations > 0)
+
+    def leave_out(self, atoms: Iterable[int]) -> NDArray[np.int64]:
+        """The axes that tell something, without those of these atoms."""
+        columns = [self.column_of_atom[atom] for atom in atoms if atom in self.column_of_atom]
+        return np.setdiff1d(np.flatnonzero(self.deviations > 0), columns)
+
+
+@dataclass(frozen=True)
+class Chance:
+    """How a set compares with random ones; see `Subclass` for the figures. None and 1 where nothing can be said."""
+
+    cohesion: float | None = None
+    distinctness: float | None = None
+    p_cohesive: float = 1.0
+    p_distinct: float = 1.0
+
+
+class RandomSets:
+    """Random sets of a class's images, against which sets of the same size are held: a permutation test.
+
+    Args:
+        points: float64 `[n, n_kernels]`.
+        n_permutations: random sets.
+        seed: the same numbers give the same sets.
+    """
+
+    def __init__(self, points: Floats, n_permutations: int, seed: Sequence[int]) -> None:
+        self._points, self._squares = points, points**2
+        drawn = np.random.default_rng(seed).random((n_permutations, len(points)), np.float32)
+        self._order = drawn.argsort(axis=1).astype(np.int32)  # the images below m are m random ones
+
+    def compare(self, members: NDArray[np.bool_], kept: NDArray[np.int64]) -> Chance:
+        """A set, bool `[n]`, against random ones of its size, on the axes `kept`."""
+        n, size = len(members), int(members.sum())
+        if not 2 <= size <= n - 1 or not len(kept):
+            return Chance()
+        points, squares = self._points[:, kept], self._squares[:, kept].sum(axis=1)
+        sets = np.concatenate([members[None], self._order < size]).astype(np.float64)  # [1 + n_permutations, n]
+        sums, square_sums = sets @ points, sets @ squares
+        near = _pair_distances(sums, square_sums, size)
+        whole = _pair_distances(points.sum(axis=0)[None], squares.sum()[None], n)[0]
+        if whole <= 0:  # all images are the same
+            return Chance()
+        apart = ((sums / size - (points.sum(axis=0) - sums) / (n - size)) ** 2).sum(axis=1)
+        slack = SLACK * whole
+        return Chance(
+            cohesion=float(1 - near[0] / whole),
+            distinctness=float(apart[0] / whole),
+            p_cohesive=float((near <= near[0] + slack).mean()),  # the set itself is one of them
+            p_distinct=float((apart >= apart[0] - slack).mean()),
+        )
+
+
+def _pair_distances(sums: Floats, square_sums: Floats, size: int) -> Floats:
+    """The mean squared distance of two different points of each set, from sums `[n_sets, n_kernels]` and `[n_sets]`."""
+    distances: Floats = 2 / (size - 1) * (square_sums - (sums**2).sum(axis=1) / size)
+    return distances

@@ -1,0 +1,234 @@
+"""The whole analysis of a program on a set of images: what the tables, the JSON file and the report show."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from eric_fast.activations import Activations
+from eric_fast.analyse.effects import Effects, measure_effects
+from eric_fast.analyse.relations import Coactivation, Links, list_links, measure_coactivation
+from eric_fast.analyse.sets import pack_classes
+from eric_fast.analyse.subclasses import Subclasses, measure_subclasses
+from eric_fast.analyse.symbolic import Symbol, find_strongest, list_symbols
+from eric_fast.bits import BitMatrix
+from eric_fast.errors import CaptureError
+from eric_fast.pipeline import check_capture
+from eric_fast.program import Program
+from eric_fast.progress import Progress, ignore_progress
+from eric_fast.quantise import quantise_activations
+
+N_STRONGEST = 9
+LEAST_PHI = 0.9  # from where two kernels are called redundant or complementary
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """What a program does on a set of images, and what its kernels do there.
+
+    Attributes:
+        program: the whole program; indices of atoms are its own.
+        start_layer: the layer whose bits are given.
+        n_images: on which everything was counted.
+        effects: what forcing each bit does, from the start layer up.
+        links: which rules build on which atoms.
+        subclasses: the images that each class rule covers.
+        coactivation: layer -> any two of its kernels, by the network's own bits; from the start layer up.
+        by_class: layer -> its kernels, by the network's own bits, against the classes that the model says.
+        by_rule: the highest layer's kernels, by the network's own bits, against the images that each rule covers, named
+            `rule 7`, counted from 1.
+        strongest: layer -> int64 `[n_kernels, n]`: the images on which each kernel's norm is highest; empty where only
+            bits are known. Kernels are those of the network, not only the program's.
+    """
+
+    program: Program
+    start_layer: str
+    n_images: int
+    effects: Effects
+    links: Links
+    subclasses: Subclasses
+    coactivation: Mapping[str, Coactivation]
+    by_class: Mapping[str, Coactivation]
+    by_rule: Coactivation
+    strongest: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        for name in ("coactivation", "by_class", "strongest"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def list_class_symbols(self) -> list[Symbol]:
+        """Kernels that stand for a class, of all layers, those first that do best; see `list_symbols`."""
+        symbols = [symbol for selectivity in self.by_class.values() for symbol in list_symbols(selectivity)]
+        return sorted(symbols, key=lambda symbol: -symbol.phi)
+
+    def list_rule_symbols(self) -> list[Symbol]:
+        """Kernels of the highest layer that stand for a sub-class that was found, named by its rule."""
+        return list_symbols(self.by_rule.select_columns(f"rule {row.rule + 1}" for row in self.subclasses.list_found()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` writes."""
+        use, names = self.links.use_in_classes(), self.program.classes
+        kernels = [
+            {
+                **row.to_dict(),
+                "label": self.program.label_of_atom.get(row.atom),
+                "use_in_classes": float(use[row.atom].sum()),
+                "by_class": _list_classes_changed(self.effects, row.atom),
+            }
+            for row in self.effects.rank()
+        ]
+        return {
+            "start_layer": self.start_layer,
+            "n_images": self.n_images,
+            "classes": list(names),
+            "fidelity": self.effects.now.fidelity,
+            "accuracy": self.effects.now.accuracy,
+            "kernels": kernels,
+            "key_kernels": [row.name for row in self.effects.list_key()],
+            "links": self._list_links(),
+            "relations": {layer: _describe_pairs(pairs) for layer, pairs in self.coactivation.items()},
+            "subclasses": [
+                {**row.to_dict(), "rule": row.rule + 1, "class": names[row.class_index]} for row in self.subclasses.rows
+            ],
+            "subclass_test": {
+                "space": self.subclasses.space,
+                "n_permutations": self.subclasses.n_permutations,
+                "seed": self.subclasses.seed,
+                "adjustment": "Benjamini-Hochberg",
+                "n_rules_left_out": self.subclasses.n_left_out,
+            },
+            "class_symbols": [symbol.to_dict() for symbol in self.list_class_symbols()],
+            "rule_symbols": [symbol.to_dict() for symbol in self.list_rule_symbols()],
+        }
+
+    def _list_links(self) -> list[dict[str, Any]]:
+        links, n_atoms = self.links, self.links.n_atoms
+        columns = (links.heads, links.atoms, links.n_positive, links.n_negative, links.fires)
+        return [
+            {
+                **({"class": self.program.classes[h - n_atoms]} if h >= n_atoms else {"head": self._name(h)}),
+                "kernel": self._name(atom),
+                "n_positive": positive,
+                "n_negative": negative,
+                "fires": fires,
+            }
+            for h, atom, positive, negative, fires in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+
+    def _name(self, atom: int) -> str:
+        return self.program.atoms[atom].name
+
+
+def analyse_program(
+    program: Program, activations: Activations, *, start: str | None = None, **settings: Any
+) -> Analysis:
+    """Everything about a program and its kernels on these images, best not those that it was extracted from.
+
+    Args:
+        activations: with all layers of the program from `start` (the lowest by default) up.
+        settings: those of `analyse_bits`.
+
+    Raises:
+        CaptureError: see `check_capture`; no images. ProgramError: see `measure_effects`.
+    """
+    first = program.layer_to_start(start)
+    layers = program.layers[program.layers.index(first) :]
+    check_capture(program, activations, layers)
+    bits = quantise_activations(activations, program.quantiser, layers)
+    return analyse_bits(
+        program,
+        bits,
+        activations.predictions,
+        activations.labels,
+        {layer: activations.norms[layer] for layer in layers},
+        start=first,
+        **settings,
+    )
+
+
+def analyse_bits(
+    program: Program,
+    bits: BitMatrix,
+    model_predictions: Tensor,
+    labels: Tensor | None = None,
+    norms: Mapping[str, Tensor] | None = None,
+    *,
+    start: str | None = None,
+    n_permutations: int = 999,
+    seed: int = 0,
+    engine: str = "auto",
+    progress: Progress = ignore_progress,
+) -> Analysis:
+    """The same from bits, where norms may not be known.
+
+    Args:
+        bits: of the layers of the program from `start` up; rows are found by name.
+        model_predictions: int64 `[n_images]`. labels: int64 `[n_images]`, `UNKNOWN` where not known.
+        norms: layer -> float32 `[n_images, n_kernels]`: for the strongest images, and the space of the sub-classes.
+        n_permutations, seed: see `measure_subclasses`.
+    """
+    norms = norms or {}
+    if bits.n_samples == 0:
+        raise CaptureError("there are no images to analyse the program on")
+    first = program.layer_to_start(start)
+    layers = program.layers[program.layers.index(first) :]
+    rows = program.quantiser.rows_of_layer
+    own = {layer: bits.select_atoms([program.atoms[atom].name for atom in rows[layer]]) for layer in layers}
+    classes = pack_classes(model_predictions.to(bits.words.device), program.classes)
+    subclasses = measure_subclasses(
+        program,
+        bits,
+        model_predictions,
+        norms.get(layers[-1]),
+        start=first,
+        n_permutations=n_permutations,
+        seed=seed,
+        engine=engine,
+        progress=progress,
+    )
+    covered = subclasses.covered.to(bits.words.device)
+    return Analysis(
+        program=program,
+        start_layer=first,
+        n_images=bits.n_samples,
+        effects=measure_effects(
+            program, bits, model_predictions, labels, start=first, engine=engine, progress=progress
+        ),
+        links=list_links(program, bits, start=first, engine=engine),
+        subclasses=subclasses,
+        coactivation={layer: measure_coactivation(own[layer], engine=engine) for layer in layers},
+        by_class={layer: measure_coactivation(own[layer], classes, engine=engine) for layer in layers},
+        by_rule=measure_coactivation(own[layers[-1]], covered, engine=engine),
+        strongest={layer: find_strongest(norms[layer], N_STRONGEST) for layer in layers if layer in norms},
+    )
+
+
+def _list_classes_changed(effects: Effects, atom: int) -> list[dict[str, Any]]:
+    """Classes whose images are told otherwise by a forced bit: images that agree and are correct, forced and not."""
+    place = atom - int(effects.atoms[0])
+    agrees, correct = effects.agrees[place], effects.correct[place]
+    differs = ((agrees != effects.agrees_now) | (correct != effects.correct_now)).any(axis=0)
+    return [
+        {
+            "class": effects.program.classes[c],
+            "agrees": int(effects.agrees_now[c]),
+            "agrees_when_false": int(agrees[0, c]),
+            "agrees_when_true": int(agrees[1, c]),
+            "correct": int(effects.correct_now[c]),
+            "correct_when_false": int(correct[0, c]),
+            "correct_when_true": int(correct[1, c]),
+        }
+        for c in np.flatnonzero(differs).tolist()
+    ]
+
+
+def _describe_pairs(pairs: Coactivation) -> dict[str, Any]:
+    return {
+        "redundant": [pair.to_dict() for pair in pairs.list_redundant(LEAST_PHI)],
+        "complementary": [pair.to_dict() for pair in pairs.list_complementary(LEAST_PHI)],
+        "never_true": pairs.list_never_true(),
+        "always_true": pairs.list_always_true(),
+    }

@@ -1,0 +1,181 @@
+"""Feature maps of chosen kernels on chosen images, and the images as the network sees them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from eric_fast.capture.batches import cut_batches, iterate_batches
+from eric_fast.capture.data import ImageData
+from eric_fast.capture.forward import MEMORY_FORMATS, cast_as, name_failure, place_network, plain_dtype
+from eric_fast.capture.layers import NormTracer, report_failure, trace_layers
+from eric_fast.capture.models import LoadedModel, Transform
+from eric_fast.capture.run import check_settings
+from eric_fast.errors import DataError, ModelError
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureMaps:
+    """What some kernels make of some images.
+
+    Attributes:
+        ids: names of the images.
+        images: uint8 `[n_images, height, width, 3]`, as the network sees them (resized and cropped by the model's
+            transform), so that every map lies over the whole of its image.
+        kernels: layer -> numbers of its kernels.
+        maps: layer -> float32 `[n_images, n_kernels, height, width]`, kernels as in `kernels`.
+    """
+
+    ids: tuple[str, ...]
+    images: Tensor
+    kernels: Mapping[str, tuple[int, ...]]
+    maps: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        for name in ("kernels", "maps"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        n = len(self.ids)
+        assert self.images.dtype == torch.uint8
+        assert self.images.ndim == 4
+        assert len(self.images) == n
+        assert self.images.shape[3] == 3
+        assert list(self.kernels) == list(self.maps)
+        for layer, maps in self.maps.items():
+            assert maps.dtype == torch.float32
+            assert maps.shape[:2] == (n, len(self.kernels[layer]))
+
+    def find_map(self, image: int, layer: str, kernel: int) -> Tensor:
+        """float32 `[height, width]`: what `kernel` of `layer` makes of image number `image` of these."""
+        return self.maps[layer][image, self.kernels[layer].index(kernel)]
+
+
+def capture_maps(
+    model: LoadedModel, data: ImageData, indices: Sequence[int], kernels: Mapping[str, Sequence[int]], **settings: Any
+) -> FeatureMaps:
+    """The feature maps of these kernels on the images at `indices` of `data`, all at once.
+
+    Arguments, settings and errors are those of `iterate_maps`, which is for more maps than memory holds.
+    """
+    parts = list(iterate_maps(model, data, indices, kernels, **settings))
+    if not parts:
+        raise DataError(f"no image of {data.name} is asked for, or none of them can be read; give others")
+    return FeatureMaps(
+        ids=tuple(name for part in parts for name in part.ids),
+        images=torch.cat([part.images for part in parts]),
+        kernels=parts[0].kernels,
+        maps={layer: torch.cat([part.maps[layer] for part in parts]) for layer in parts[0].maps},
+    )
+
+
+def iterate_maps(
+    model: LoadedModel,
+    data: ImageData,
+    indices: Sequence[int],
+    kernels: Mapping[str, Sequence[int]],
+    *,
+    dtype: str = "float32",
+    device: str = "auto",
+    memory_format: str = "contiguous",
+    batch_size: int = 64,
+    workers: int = 0,
+    skip_bad_images: bool = False,
+) -> Iterator[FeatureMaps]:
+    """The feature maps of these kernels on the images at `indices` of `data`, one batch after another.
+
+    They are read where a capture reads its norms, in the same traced graph, before anything can change them in place;
+    their norms (`reduce_norm`) are the capture's but for the last digits, which differ with the batch.
+
+    Args:
+        model: from `load_model` or `wrap_model`; it is not changed.
+        data: from `open_data`.
+        indices: which images, in the order wanted.
+        kernels: name of a layer (no pattern) -> numbers of its kernels; may be empty, for the images alone.
+        dtype, device, memory_format, batch_size, workers, skip_bad_images: see `capture_activations`.
+
+    Raises:
+        ModelError: a layer or kernel that there is not; a network that fails on some batch.
+        DataError: an image that there is not or that can't be read, images that differ in shape.
+        SettingError: a setting that means nothing.
+    """
+    kind = torch.device(check_settings("l1", dtype, device, memory_format, batch_size, workers, None))
+    layout = MEMORY_FORMATS[memory_format]
+    wanted = {layer: tuple(numbers) for layer, numbers in kernels.items() if len(numbers)}
+    for index in indices:
+        if not 0 <= index < len(data):
+            raise DataError(f"{data.name} has no image number {index}, only 0 to {len(data) - 1}")
+    network = place_network(model.module, kind, dtype, layout)
+    tracer: NormTracer | None = None
+    viewer: _Viewer | None = None
+    batches = iterate_batches(data, cut_batches(indices, batch_size), model.transform, workers=workers)
+    with closing(batches):
+        for batch in batches:
+            for bad in batch.bad:
+                if not skip_bad_images:
+                    raise DataError(f"{bad.message}; mend it, or leave it out")
+            if not batch.indices:
+                continue
+            ids = tuple(data.ids[i] for i in batch.indices)
+            found: dict[str, Tensor] = {}
+            exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+            with torch.inference_mode(), exact, cast_as(kind, dtype), name_failure(batch, data.ids):
+                images = batch.images.to(kind, plain_dtype(dtype), memory_format=layout)
+                if wanted and tracer is None:
+                    tracer = _trace_maps(network, images[:1], wanted)
+                if tracer is not None:
+                    _, found = tracer(images)
+            viewer = viewer or _Viewer(model.transform, data.load_image(batch.indices[0]))
+            yield FeatureMaps(
+                ids=ids,
+                images=viewer.view(batch.images),
+                kernels={layer: wanted[layer] for layer in found},
+                maps={layer: maps.cpu().clone() for layer, maps in found.items()},
+            )
+
+
+def take_kernels(maps: Tensor, wanted: tuple[str, Sequence[int]]) -> Tensor:
+    """Any float `[n_images, n_kernels, height, width]` -> a float32 copy of the maps of `wanted`: (layer, kernels)."""
+    layer, kernels = wanted
+    for kernel in kernels:
+        if not 0 <= kernel < maps.shape[1]:
+            raise ModelError(f"layer '{layer}' has no kernel {kernel}, only 0 to {maps.shape[1] - 1}")
+    return maps[:, torch.tensor(kernels, device=maps.device)].float()
+
+
+def _trace_maps(network: torch.nn.Module, example: Tensor, wanted: Mapping[str, tuple[int, ...]]) -> NormTracer:
+    tracer = trace_layers(
+        network, example, list(wanted), take_kernels, lambda layer: (layer, wanted.get(layer, ())), with_head=False
+    )
+    unknown = [layer for layer in tracer.layers if layer not in wanted]
+    if unknown:
+        raise ModelError(f"maps need names of layers, not patterns: '{unknown[0]}' is not named")
+    return tracer
+
+
+class _Viewer:
+    """From the network's inputs back to pictures.
+
+    A black image and a white one through the same transform say what its scaling and normalisation made of 0 and of 1.
+    """
+
+    def __init__(self, transform: Transform, like: Image.Image) -> None:
+        with report_failure("the model's transform fails on a black or white image", "mend it"):
+            levels = [transform(Image.new(like.mode, like.size, colour)).double() for colour in ("black", "white")]
+        self._black, white = (level[:, level.shape[1] // 2, level.shape[2] // 2] for level in levels)  # [channels]
+        self._range = white - self._black
+
+    def view(self, images: Tensor) -> Tensor:
+        """float `[n, channels, height, width]` -> uint8 `[n, height, width, 3]`; grey but for three channels."""
+        if bool((self._range != 0).all()):
+            scaled = (images.double() - self._black[:, None, None]) / self._range[:, None, None]
+        else:  # no scaling is found: from each image's least to its most
+            flat = images.double().flatten(1)
+            least, most = (bound[:, None, None, None] for bound in (flat.amin(1), flat.amax(1)))
+            scaled = (images.double() - least) / (most - least).clamp_min(1e-30)
+        if scaled.shape[1] != 3:
+            scaled = scaled.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
+        return (scaled.nan_to_num() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()

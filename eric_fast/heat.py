@@ -1,0 +1,106 @@
+"""Heat maps: where in an image a kernel is active, as a picture.
+
+The image stands in grey; over it lies the kernel's activation in the colours of viridis, which are perceptually uniform
+and told apart by every kind of eye, the more opaque the more active. The white line encloses the *active area*: where
+the activation is above the kernel's threshold. (The bit is true where the norm, a mean over the map, is above it: so
+the area is what pulls the mean above the threshold. For norm `max` the bit is true where there is any area.)
+"""
+
+from functools import cache
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+COLOURS = "viridis"
+OPACITY = 0.85  # of the strongest activation
+DIMMED = 0.8  # the grey image, so that a white line shows on white
+
+
+def find_strength(activation: Any, norm: str) -> NDArray[np.float32]:
+    """What of a feature map `[height, width]` counts towards its norm: `|x|` for `l1` and `l2`, else `x`; float32."""
+    values = np.asarray(activation, np.float32)
+    return np.abs(values) if norm in ("l1", "l2") else values
+
+
+def find_active_area(activation: Any, threshold: float, norm: str) -> NDArray[np.bool_]:
+    """Where a feature map `[height, width]` is above the threshold that its norm is compared with; bool, that shape."""
+    return find_strength(activation, norm) > np.float32(threshold)
+
+
+def upsample_map(strength: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+    """float32 `[h, w]` -> `[height, width]`, bilinear; both cover the same area."""
+    resized = Image.fromarray(strength, "F").resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized, np.float32)
+
+
+def draw_heat_map(
+    image: Any,
+    activation: Any,
+    *,
+    threshold: float | None = None,
+    norm: str = "l1",
+    top: float | None = None,
+    size: int | None = None,
+) -> Image.Image:
+    """A feature map over its image.
+
+    Args:
+        image: uint8 `[height, width, 3]`, as the network sees it (`FeatureMaps.images`).
+        activation: float `[h, w]`, over the same area.
+        threshold: of the kernel; encloses the active area in white. None: no line.
+        norm: of the program: `find_strength` says what counts.
+        top: the activation that is shown strongest; the map's own maximum by default. Give the same to pictures that
+            are to be compared.
+        size: pixels of the longer side; by default the image's own.
+
+    Returns:
+        RGB.
+    """
+    pixels = np.asarray(image, np.uint8)
+    picture = Image.fromarray(pixels)
+    height, width = pixels.shape[:2]
+    if size is not None:
+        scale = size / max(width, height)
+        width, height = max(1, round(width * scale)), max(1, round(height * scale))
+        # An image of few pixels keeps them: they are what the network sees.
+        method = Image.Resampling.NEAREST if scale > 4 else Image.Resampling.BICUBIC
+        picture = picture.resize((width, height), method)
+    grey = DIMMED * np.asarray(picture.convert("L"), np.float32)[:, :, None]
+    raw = find_strength(activation, norm)
+    highest = float(raw.max()) if top is None else top
+    strength = upsample_map(raw, width, height)
+    share = np.clip(strength / highest, 0, 1) if highest > 0 else np.zeros_like(strength)
+    colours = _list_colours()[np.rint(share * 255).astype(np.uint8)]  # [height, width, 3]
+    opacity = (OPACITY * np.sqrt(share))[:, :, None]
+    drawn = grey * (1 - opacity) + colours * opacity
+    if threshold is not None:
+        edge = _find_edge(strength > threshold, max(1, max(width, height) // 160))
+        drawn[edge] = 255
+    return Image.fromarray(np.rint(drawn).astype(np.uint8))
+
+
+def encode_png(picture: Image.Image) -> bytes:
+    """The picture as a PNG file's content."""
+    buffer = BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@cache
+def _list_colours() -> NDArray[np.float32]:
+    """The colours of 256 activations, from none to the strongest: float32 `[256, 3]`, 0 to 255."""
+    from matplotlib import colormaps
+
+    return np.asarray(colormaps[COLOURS](np.arange(256))[:, :3] * 255, np.float32)
+
+
+def _find_edge(area: NDArray[np.bool_], n_pixels: int) -> NDArray[np.bool_]:
+    """The inner border of an area, so many pixels wide; the picture's own border is none."""
+    inner = area.copy()
+    for _ in range(n_pixels):
+        padded = np.pad(inner, 1, mode="edge")
+        inner = inner & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return area & ~inner
