@@ -48,11 +48,13 @@ class Recording:
         manifest: of the finished capture, but for its shards.
         missing: the numbers of shards that aren't there, or are damaged.
         n_bytes: what these take on the disk; there is room for it.
+        stage: what `progress` is called with.
     """
 
     writer: CaptureWriter
     missing: list[int]
     n_bytes: int
+    stage: str
     _produce: Callable[[Sequence[int], Callable[[int], None]], Iterator[Samples]]
 
     @property
@@ -72,10 +74,10 @@ class Recording:
         manifest = self.manifest
         n_to_do = sum(stop - start for start, stop in map(manifest.images_of_shard, self.missing))
         n_before = manifest.n_listed - n_to_do
-        progress("capture", n_before, manifest.n_listed)
+        progress(self.stage, n_before, manifest.n_listed)
         n_written = 0
         try:
-            samples = self._produce(self.missing, lambda n: progress("capture", n_before + n, manifest.n_listed))
+            samples = self._produce(self.missing, lambda n: progress(self.stage, n_before + n, manifest.n_listed))
             for number, shard in zip(self.missing, samples, strict=True):
                 self.writer.write_shard(number, shard)
                 n_written += 1
@@ -154,7 +156,7 @@ def open_recording(
             yield _store_norms(activations, manifest)
 
     id_bytes = _mean_bytes([run.data.ids[i] for i in run.indices[:: max(1, run.n_images // 1000)]])
-    with _open(path, manifest, id_bytes, produce, force=force, progress=progress) as recording:
+    with _open(path, manifest, id_bytes, produce, "capture", force=force, progress=progress) as recording:
         yield recording
 
 
@@ -204,7 +206,7 @@ def open_packing(
             report(n_done)
 
     id_bytes = _mean_bytes(capture.shards[0].read_ids()[:1000]) if capture.shards else 0.0
-    with _open(path, manifest, id_bytes, produce, force=force, progress=progress) as recording:
+    with _open(path, manifest, id_bytes, produce, "pack", force=force, progress=progress) as recording:
         yield recording
 
 
@@ -233,6 +235,7 @@ def _open(
     manifest: Manifest,
     id_bytes: float,
     produce: Callable[[Sequence[int], Callable[[int], None]], Iterator[Samples]],
+    stage: str,
     *,
     force: bool,
     progress: Progress,
@@ -241,14 +244,14 @@ def _open(
         check_same(path, read_manifest(path), manifest)
     _check_room(path, 0 if is_capture(path) else _count_bytes(manifest, range(manifest.n_shards), id_bytes))
     with write_capture(path, manifest, force=force) as writer:
-        wrong = writer.check_shards(progress)
+        wrong = writer.check_shards(progress if writer.has_shards() else ignore_progress)
         for number, reason in wrong.items():
             if reason != NOT_WRITTEN:
                 logger.warning("shard %d of %s %s: it is made anew", number, path, reason)
         missing = sorted(wrong)
         n_bytes = _count_bytes(manifest, missing, id_bytes)
         _check_room(path, n_bytes)
-        yield Recording(writer, missing, n_bytes, produce)
+        yield Recording(writer, missing, n_bytes, stage, produce)
 
 
 def _store_norms(activations: Activations, manifest: Manifest) -> Samples:

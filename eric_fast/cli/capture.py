@@ -138,10 +138,10 @@ def capture(
     if json is not None:
         write_json(figures, json, force=force)
     shown = ", ".join(f"{layer} ({count})" for layer, count in n_kernels.items())
+    speed = f"{n_new:,} of them in {seconds:.1f} s ({n_new / seconds:,.0f} images/s)" if n_new else "nothing was to do"
     stdout.print(
         f"captured {say_count(capture.n_images, 'image')}, {say_count(sum(n_kernels.values()), 'kernel')} of "
-        f"{say_count(len(n_kernels), 'layer')} "
-        f"in {seconds:.1f} s ({figures['images_per_s']:,.0f} images/s): {shown}",
+        f"{say_count(len(n_kernels), 'layer')} ({speed}): {shown}",
         markup=False,
     )
     if capture.settings.n_bad_images:

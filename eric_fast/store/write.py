@@ -57,6 +57,10 @@ class CaptureWriter:
         check_entry(self.manifest, entry, number)
         return entry
 
+    def has_shards(self) -> bool:
+        """Whether any shard was written yet."""
+        return any(self._listed) or any(self._entry_path(i).is_file() for i in range(self.manifest.n_shards))
+
     def check_shards(self, progress: Progress = ignore_progress) -> dict[int, str]:
         """What is wrong with each shard that isn't as it was written, in words; every file is read and hashed."""
         wrong: dict[int, str] = {}
