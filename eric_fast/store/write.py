@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -254,7 +254,10 @@ def _lock_folder(path: Path) -> Iterator[None]:
             raise OutputError(f"{path} is written by another process; wait for it, or give another path") from None
         if not place.exists() or not os.path.samestat(os.fstat(handle), place.stat()):
             raise OutputError(f"{path} was just finished by another process; give the command again")
-        yield
-        place.unlink(missing_ok=True)  # while it is held: whoever opened it meanwhile sees that it is gone
+        try:
+            yield
+        finally:  # while it is held: whoever opened it meanwhile sees that it is gone
+            with suppress(OSError):
+                place.unlink()
     finally:
         os.close(handle)
