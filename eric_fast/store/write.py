@@ -163,12 +163,14 @@ def write_capture(path: str | Path, manifest: Manifest, *, force: bool = False) 
         path.mkdir(parents=True, exist_ok=True)
     with _lock_folder(path):
         shutil.rmtree(path / _PARTS, ignore_errors=True)
-        writer = CaptureWriter(path, manifest)
         try:
             if force or not is_capture(path):
+                writer = CaptureWriter(path, manifest)
                 writer.begin()
             else:
-                check_same(path, read_manifest(path), manifest)
+                found = read_manifest(path)
+                check_same(path, found, manifest)
+                writer = CaptureWriter(path, found)  # whose names of model and data are kept
             yield writer
         finally:
             shutil.rmtree(path / _PARTS, ignore_errors=True)
