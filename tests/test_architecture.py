@@ -21,7 +21,7 @@ LAYERS = (
         *("text", "tables", "labels", "plotting"),
     ),
     ("upward", "frontends"),
-    ("pipeline", "module", "report", "heat", "digits_cnn"),
+    ("pipeline", "record", "module", "report", "heat", "digits_cnn"),
     ("estimator", "chains", "analyse"),
     ("explain", "compare", "page"),
     ("demo",),

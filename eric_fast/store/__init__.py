@@ -20,11 +20,13 @@ from eric_fast.store.read import (
     read_manifest,
 )
 from eric_fast.store.shard import Samples, Shard
-from eric_fast.store.write import CaptureWriter, save_activations, write_capture
+from eric_fast.store.verify import Verification, verify_capture
+from eric_fast.store.write import NOT_WRITTEN, CaptureWriter, check_same, save_activations, write_capture
 
 __all__ = [
     "MANIFEST",
     "NORM_DTYPES",
+    "NOT_WRITTEN",
     "SHARD_SIZE",
     "SHARD_UNIT",
     "STORES",
@@ -35,6 +37,8 @@ __all__ = [
     "Shard",
     "ShardEntry",
     "Thresholds",
+    "Verification",
+    "check_same",
     "is_capture",
     "list_layers",
     "load_activations",
@@ -42,5 +46,6 @@ __all__ = [
     "open_capture",
     "read_manifest",
     "save_activations",
+    "verify_capture",
     "write_capture",
 ]
