@@ -90,14 +90,19 @@ def approximate_model(
         _, goal = choose_target(held_back, target)
         held_bits = quantise_activations(held_back, program.quantiser)
         program = simplify_program(trim_program(program, held_bits, goal, max_loss, progress=progress))
+    warn_of_one_class(program)
+    extras = {} if max_loss is None else {"max_loss": str(max_loss), "hold_back": str(hold_back)}
+    return record_settings(program, activations.settings, target, threshold, options, grown_on, extras)
+
+
+def warn_of_one_class(program: Program) -> None:
+    """Log where the program gives every image the same class."""
     if len({rule.head for rule in program.class_rules}) == 1:
         logger.warning(
             "the program says '%s' of every image: bits don't tell the classes apart; try a smaller minimum leaf, "
             "another threshold or another layer",
             program.classes[program.class_rules[0].head],
         )
-    extras = {} if max_loss is None else {"max_loss": str(max_loss), "hold_back": str(hold_back)}
-    return record_settings(program, activations.settings, target, threshold, options, grown_on, extras)
 
 
 def check_grown_on(grown_on: str) -> None:
