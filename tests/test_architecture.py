@@ -16,7 +16,7 @@ LAYERS = (
     ("activations", "bits", "quantiser", "rules", "program", "plan", "predictions"),
     ("kernels",),
     ("store",),
-    ("capture", "quantise", "extract", "simplify", "trim", "compile", "evaluate", "text", "tables"),
+    ("capture", "quantise", "extract", "simplify", "trim", "compile", "evaluate", "text", "tables", "labels"),
     ("upward", "frontends"),
     ("pipeline", "module", "report", "heat", "digits_cnn"),
     ("estimator", "demo", "chains", "analyse"),
