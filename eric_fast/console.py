@@ -12,9 +12,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from eric_fast.processes import is_first_process
 from eric_fast.progress import Progress as ProgressCallback
+from eric_fast.progress import ignore_progress
 
-stdout = Console(soft_wrap=True, highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 120)
+_IS_FIRST = is_first_process()  # of those that torchrun started one prints; errors are printed by the one that fails
+stdout = Console(
+    soft_wrap=True,
+    highlight=False,
+    width=None if sys.stdout and sys.stdout.isatty() else 120,
+    quiet=not _IS_FIRST,
+)
 stderr = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
@@ -47,13 +55,16 @@ def show_notes() -> None:
     for handler in list(logger.handlers):
         if isinstance(handler, NoteHandler):
             logger.removeHandler(handler)
-    logger.addHandler(NoteHandler())
+    logger.addHandler(NoteHandler() if _IS_FIRST else logging.NullHandler())
     logger.propagate = False
 
 
 @contextmanager
 def show_progress() -> Iterator[ProgressCallback]:
     """A callback that moves one bar per stage; where stderr is not a terminal, one line at the end of each stage."""
+    if not _IS_FIRST:
+        yield ignore_progress
+        return
     if not stderr.is_terminal:
         started: dict[str, float] = {}
 

@@ -21,6 +21,7 @@ from eric_fast.program import Program
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import check_fits, fit_quantiser, quantise_activations
 from eric_fast.simplify import simplify_program
+from eric_fast.store import Capture
 from eric_fast.trim import choose_held_back, trim_program
 from eric_fast.upward import extract_upward
 
@@ -180,7 +181,7 @@ def match_layers(wanted: str | Sequence[str] | None, known: Sequence[str]) -> li
     return [layer for layer in known if layer in found]
 
 
-def check_capture(program: Program, activations: Activations, layers: Sequence[str]) -> None:
+def check_capture(program: Program, activations: Activations | Capture, layers: Sequence[str]) -> None:
     """Refuse activations that these layers of the program can't be evaluated on.
 
     Raises:

@@ -1,12 +1,10 @@
 """Whole runs over captures on disk: shard by shard in bounded memory, and shared out over processes."""
 
-import logging
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from eric_fast.activations import UNKNOWN
 from eric_fast.bits import BitMatrix, count_words
 from eric_fast.compile import compile_program
 from eric_fast.errors import CaptureError, SettingError
@@ -31,7 +29,6 @@ from eric_fast.quantiser import Quantiser
 from eric_fast.store import Capture, Selection, Shard, join_parts, read_finite_norms, select_images
 from eric_fast.upward import extract_upward
 
-logger = logging.getLogger(__name__)
 _TREES_AT_ONCE = 64
 _COLUMN_BYTES = 64  # of a norm whose kernel is sorted, with all that this needs at its height
 
@@ -107,19 +104,28 @@ def evaluate_capture(
     start: str | None = None,
     engine: str = "auto",
     processes: Processes | None = None,
+    memory: int | None = None,
     progress: Progress = ignore_progress,
 ) -> Score:
     """As `evaluate_program`, on a capture on disk, a shard at a time: the same score, with any number of processes.
 
+    Args:
+        start, engine: see `predict_bits`.
+        processes, memory: see `approximate_capture`.
+
     Raises:
         CaptureError: see `check_capture`, or there are no images. ProgramError: the program can't start there.
+        SettingError: more memory needed than allowed.
     """
     processes = processes or Processes()
+    memory = find_free_memory() // 2 if memory is None else memory
     layer = program.layer_to_start(start)
     check_capture(program, capture, [layer])
     plan = compile_program(program, layer)
     atoms = [program.atoms[atom].name for atom in plan.atoms.tolist()]
     mine = processes.share_out(len(capture.shards))
+    largest = max((shard.n_images for shard in capture.shards), default=0)
+    check_need("evaluating on this capture", largest * (8 * capture.n_kernels[layer] + plan.n_rows // 8 + 64), memory)
     tally = start_tally(len(program.classes))
     for done, shard in enumerate(capture.shards[mine.start : mine.stop]):
         progress("evaluate", done, len(mine))
@@ -146,9 +152,10 @@ def _take_stored_atoms(capture: Capture, layers: Sequence[str], threshold: str) 
     assert capture.quantiser is not None
     if threshold != "mean":
         raise SettingError(
-            f"{capture.path} holds bits alone, whose thresholds are made already; leave --threshold out, or capture norms"
+            f"{capture.path} holds bits alone, whose thresholds are made already; leave --threshold out, or capture "
+            "norms"
         )
-    atoms = tuple(atom for atom in capture.quantiser.atoms if atom.layer in layers)
+    atoms = tuple(atom for layer in layers for atom in capture.quantiser.atoms_of_layer(layer))
     return Quantiser(atoms, capture.quantiser.norm)
 
 

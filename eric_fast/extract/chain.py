@@ -109,7 +109,7 @@ def check_target(
             f"the target is '{classes[int(of_class.argmax())]}' on all {n_images} training images, so there is nothing "
             "to tell apart; capture images of at least two classes, or mend the model if it predicts one class alone"
         )
-    return n_images
+    return int(n_images)
 
 
 Size = tuple[int, int]  # rules, and literals in their bodies
