@@ -18,7 +18,7 @@ LAYERS = (
     ("store",),
     ("capture", "quantise", "extract", "simplify", "trim", "compile", "evaluate", "text", "tables", "labels"),
     ("upward", "frontends"),
-    ("pipeline", "module", "report", "heat", "digits_cnn"),
+    ("pipeline", "record", "module", "report", "heat", "digits_cnn"),
     ("estimator", "streams", "demo", "chains", "analyse"),
     ("console",),
     ("cli",),

@@ -51,7 +51,6 @@ def stored(tmp_path_factory):
     activations = replace(activations, labels=labels)
     save_activations(activations, folder / "norms", shard_size=SHARD_SIZE)
     quantiser = fit_quantiser(activations)
-    bits = quantise_activations(activations, quantiser)
     manifest = Manifest(
         layers={layer: norms.shape[1] for layer, norms in activations.norms.items()},
         classes=activations.classes,
@@ -104,7 +103,7 @@ def test_programs_come_of_stored_bits_too(stored, count, target):
     assert len(set(programs)) == 1
     if target == "model":  # with labels alone thresholds would be fitted on other images
         assert programs[0] == print_program(approximate_model(stored.activations, layers="all", options=OPTIONS))
-    assert f"images({N_IMAGES if target == 'model' else 2 * N_IMAGES // 3})" in programs[0]
+    assert f"trained_on({N_IMAGES if target == 'model' else 2 * N_IMAGES // 3})" in programs[0]
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])

@@ -103,6 +103,10 @@ class ImageFolder:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def list_sizes(self) -> list[int]:
+        """The bytes of each image's file. Raises OSError."""
+        return [(self._root / path).stat().st_size for path in self._paths]
+
     def load_image(self, index: int) -> Image.Image:
         """RGB. Raises DataError for a file that is truncated, or no image."""
         path = self._root / self._paths[index]

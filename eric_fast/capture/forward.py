@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -147,7 +148,8 @@ class NetworkRunner:
         if self._compile:
             if not tracer.is_traced:
                 raise ModelError("the model can't be compiled, as it can't be traced; leave --compile out")
-            tracer.network = torch.compile(tracer.network, dynamic=False)
+            compiled: Any = torch.compile(tracer.network, dynamic=False)
+            tracer.network = compiled
         return tracer
 
 
@@ -169,7 +171,7 @@ def place_network(module: nn.Module, device: torch.device, dtype: str, memory_fo
     )
     if is_ready:
         return module
-    return copy_model(module).to(device, plain_dtype(dtype), memory_format=memory_format)
+    return copy_model(module).to(device, plain_dtype(dtype)).to(memory_format=memory_format)
 
 
 @contextmanager

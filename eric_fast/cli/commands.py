@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from eric_fast.cli.analyse import analyse
+from eric_fast.cli.capture import capture, pack, verify
 from eric_fast.cli.chain import chain
 from eric_fast.cli.inputs import (
     NETWORK_DEFAULTS,
@@ -24,7 +25,6 @@ from eric_fast.cli.inputs import (
 from eric_fast.cli.label import label
 from eric_fast.cli.options import (
     DATA_HELP,
-    MODEL_HELP,
     BatchSize,
     Compile,
     Criterion,
@@ -33,7 +33,6 @@ from eric_fast.cli.options import (
     Engine,
     Force,
     Json,
-    Layers,
     Limit,
     Memory,
     MemoryFormat,
@@ -122,78 +121,7 @@ def demo(
     )
 
 
-@app.command()
-def capture(
-    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
-    data: Annotated[str, typer.Argument(help=DATA_HELP)],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The capture to write.")],
-    weights: Weights = None,
-    layers: Layers = None,
-    norm: Annotated[str, typer.Option(help="How a map becomes one number: l1, l2, max, mean.")] = "l1",
-    dtype: Dtype = "float32",
-    device: Device = "auto",
-    memory_format: MemoryFormat = "contiguous",
-    compile: Compile = False,
-    batch_size: BatchSize = 64,
-    workers: Workers = 0,
-    limit: Limit = None,
-    skip_bad_images: SkipBad = False,
-    json: Json = None,
-    force: Force = False,
-) -> None:
-    """Run a network over images, and keep one norm for each image and kernel.
-
-    Layers are by default all activations that follow convolutions. Capture training and test images apart: programs
-    are extracted from the one and scored on the other.
-    """
-    check_paths([json], [output, data], force=force)
-    check_folder(output, force=force, marker="manifest.json")
-    from eric_fast.activations import share_correct
-    from eric_fast.capture import capture_activations, load_model, open_data, save_activations
-
-    with show_progress() as progress:
-        loaded, images = load_model(model, weights), open_data(data)
-        start = time.perf_counter()
-        activations = capture_activations(
-            loaded,
-            images,
-            layers=split_commas(layers),
-            norm=norm,
-            dtype=dtype,
-            device=device,
-            memory_format=memory_format,
-            compile=compile,
-            batch_size=batch_size,
-            workers=workers,
-            limit=limit,
-            skip_bad_images=skip_bad_images,
-            progress=progress,
-        )
-        seconds = time.perf_counter() - start
-    save_activations(activations, output, force=force)
-    n_kernels = {layer: norms.shape[1] for layer, norms in activations.norms.items()}
-    figures = {
-        "n_images": activations.n_images,
-        "n_bad_images": activations.settings.n_bad_images,
-        "layers": n_kernels,
-        "seconds": seconds,
-        "images_per_s": activations.n_images / seconds,
-        "model_accuracy": share_correct(activations.predictions, activations.labels),
-    }
-    if json is not None:
-        write_json(figures, json, force=force)
-    shown = ", ".join(f"{layer} ({count})" for layer, count in n_kernels.items())
-    stdout.print(
-        f"captured {say_count(activations.n_images, 'image')}, {say_count(sum(n_kernels.values()), 'kernel')} of "
-        f"{say_count(len(n_kernels), 'layer')} "
-        f"in {seconds:.1f} s ({figures['images_per_s']:,.0f} images/s): {shown}",
-        markup=False,
-    )
-    if activations.settings.n_bad_images:
-        stdout.print(f"left out {say_count(activations.settings.n_bad_images, 'image')} that can't be read")
-    accuracy = figures["model_accuracy"]
-    stdout.print("model accuracy: " + ("unknown, as labels are" if accuracy is None else f"{accuracy:.4f}"))
-    stdout.print(f"wrote {output}; next: {own_name()} extract {output} -o program.lp", markup=False)
+app.command()(capture)
 
 
 @app.command()
@@ -377,6 +305,12 @@ def evaluate(
     else:
         for line in describe_disagreements(program, score):
             stdout.print(line, markup=False)
+
+
+app.command()(pack)
+
+
+app.command()(verify)
 
 
 app.command()(chain)

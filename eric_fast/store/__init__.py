@@ -21,11 +21,13 @@ from eric_fast.store.read import (
 )
 from eric_fast.store.selection import Selection, join_parts, read_finite_norms, select_images
 from eric_fast.store.shard import Samples, Shard
-from eric_fast.store.write import CaptureWriter, save_activations, write_capture
+from eric_fast.store.verify import Verification, verify_capture
+from eric_fast.store.write import NOT_WRITTEN, CaptureWriter, check_same, save_activations, write_capture
 
 __all__ = [
     "MANIFEST",
     "NORM_DTYPES",
+    "NOT_WRITTEN",
     "SHARD_SIZE",
     "SHARD_UNIT",
     "STORES",
@@ -37,6 +39,8 @@ __all__ = [
     "Shard",
     "ShardEntry",
     "Thresholds",
+    "Verification",
+    "check_same",
     "is_capture",
     "join_parts",
     "list_layers",
@@ -47,5 +51,6 @@ __all__ = [
     "read_manifest",
     "save_activations",
     "select_images",
+    "verify_capture",
     "write_capture",
 ]
