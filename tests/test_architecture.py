@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
     ("errors", "progress"),
     ("processes",),
-    ("output",),
+    ("output", "memory"),
     ("activations", "bits", "quantiser", "rules", "program", "plan", "predictions"),
     ("kernels",),
     ("store",),
@@ -22,7 +22,7 @@ LAYERS = (
     ),
     ("upward", "frontends"),
     ("pipeline", "record", "module", "report", "heat", "digits_cnn"),
-    ("estimator", "chains", "analyse"),
+    ("estimator", "streams", "chains", "analyse"),
     ("explain", "compare", "page"),
     ("demo",),
     ("console",),
