@@ -40,7 +40,7 @@ def run_case(full: bool = False) -> dict[str, Any]:
         train, test = (capture_cifar(split, progress) for split in ("train", "test"))
         images = open_data(unpack_shared("cifar10.tar.gz", "cifar10") / "test")
         model = load_model(f"{SHARED / 'models' / 'cifar10_vgg.py'}:build")
-        rows = []
+        rows: list[dict[str, Any]] = []
         for name, layers, options in (
             ("cifar10_vgg, class rules", None, TreeOptions(min_leaf=500)),
             ("cifar10_vgg, all layers", "all", TreeOptions(min_leaf=500)),

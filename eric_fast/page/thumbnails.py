@@ -8,6 +8,7 @@ from PIL import Image
 
 from eric_fast.activations import Activations
 from eric_fast.capture import ImageData, LoadedModel
+from eric_fast.capture.data import load_picture
 from eric_fast.capture.maps import iterate_maps
 from eric_fast.errors import DataError
 from eric_fast.progress import Progress, ignore_progress
@@ -46,7 +47,7 @@ def view_images(
         for done, index in enumerate(indices):
             if done % 100 == 0:
                 progress("images", done, len(indices))
-            yield data.load_image(index)
+            yield load_picture(data, index)
     else:
         done = 0
         for part in iterate_maps(model, data, indices, {}, device="cpu"):
