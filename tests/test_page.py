@@ -21,7 +21,7 @@ from eric_fast.page import build_report, draw_chain, draw_confusion, draw_kernel
 from eric_fast.page.document import list_starts
 from eric_fast.page.render import SCRIPTS, escape_json, join_scripts
 from eric_fast.page.select import select_images, spread_evenly
-from eric_fast.page.thumbnails import make_thumbnails
+from eric_fast.page.thumbnails import make_thumbnails, to_picture
 from eric_fast.pipeline import approximate_model, evaluate_chains
 from eric_fast.plotting import save_figure
 from eric_fast.program import Program
@@ -74,6 +74,17 @@ def test_thumbnails_fit_the_room_and_are_never_enlarged():
     assert (np.asarray(decode(tiny[0]).convert("L")) == noise[0, :8, :8, 0]).all()
     with pytest.raises(DataError, match="don't fit"):
         make_thumbnails(images, 20, 1000)
+
+
+def test_tensors_become_pictures():
+    levels = torch.tensor([[[0, 51], [102, 255]]], dtype=torch.uint8)
+    grey = np.asarray(to_picture(levels))
+    assert (grey == levels[0].numpy()[:, :, None]).all()
+    assert (np.asarray(to_picture(levels / 255)) == grey).all()
+    assert (np.asarray(to_picture(levels / 25.5 - 5)) == grey).all()
+    coloured = torch.zeros(3, 2, 2)
+    coloured[0] = 1
+    assert np.asarray(to_picture(coloured))[0, 0].tolist() == [255, 0, 0]
 
 
 def test_nothing_in_the_data_ends_its_element():

@@ -4,11 +4,12 @@ import base64
 import io
 from collections.abc import Iterable, Iterator, Sequence
 
+import torch
 from PIL import Image
+from torch import Tensor
 
 from eric_fast.activations import Activations
 from eric_fast.capture import ImageData, LoadedModel
-from eric_fast.capture.data import load_picture
 from eric_fast.capture.maps import iterate_maps
 from eric_fast.errors import DataError
 from eric_fast.progress import Progress, ignore_progress
@@ -47,7 +48,7 @@ def view_images(
         for done, index in enumerate(indices):
             if done % 100 == 0:
                 progress("images", done, len(indices))
-            yield load_picture(data, index)
+            yield to_picture(data.load_image(index))
     else:
         done = 0
         for part in iterate_maps(model, data, indices, {}, device="cpu"):
@@ -57,6 +58,21 @@ def view_images(
             if done < len(indices):
                 progress("images", done, len(indices))
     progress("images", len(indices), len(indices))
+
+
+def to_picture(image: Image.Image | Tensor) -> Image.Image:
+    """An image of any data as a picture; a tensor `[channels, height, width]` in grey unless it has three channels.
+
+    Floats from 0 to 1 are taken as they are; others are stretched from the least to the most of the image.
+    """
+    if isinstance(image, Image.Image):
+        return image
+    values = image.detach().cpu().double() / (255 if image.dtype == torch.uint8 else 1)
+    if values.numel() and not 0 <= values.min() <= values.max() <= 1:
+        values = (values - values.min()) / (values.max() - values.min()).clamp_min(1e-30)
+    if len(values) != 3:
+        values = values.mean(dim=0, keepdim=True).expand(3, -1, -1)
+    return Image.fromarray((values * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
 
 
 def make_thumbnails(images: Iterable[Image.Image], n_images: int, most_bytes: int) -> list[str]:

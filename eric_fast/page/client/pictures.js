@@ -119,7 +119,7 @@ function confusionTable() {
     return h(
       "td",
       { class: m === p ? "same" : "other", set: { "--part": String(value ? 0.08 + 0.82 * (part || 0) : 0) } },
-      value ? h("a", { href, title: words, class: part > 0.55 ? "strong" : "" }, format(value)) : h("span", {}, "·"),
+      value ? h("a", { href, title: words, class: part > 0.7 ? "strong" : "" }, format(value)) : h("span", {}, "·"),
     );
   };
   const table = h(
