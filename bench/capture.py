@@ -20,7 +20,7 @@ from bench.child import call_in_child, read_status
 from bench.harness import SHARED, describe_machine, run_tests_first, unpack_shared
 from eric_fast.activations import check_finite
 from eric_fast.capture import LoadedModel, load_model, open_data
-from eric_fast.capture.batches import Batch, iterate_batches
+from eric_fast.capture.batches import Batch, cut_batches, iterate_batches
 from eric_fast.capture.forward import MEMORY_FORMATS, Answer, NetworkRunner, cast_as, place_network, plain_dtype
 from eric_fast.console import show_notes, stdout
 
@@ -63,7 +63,7 @@ class Case:
             data = open_data(self.data)
             n = min(self.n_images, len(data))
             indices = [i * len(data) // n for i in range(n)]
-            yield from iterate_batches(data, indices, model.transform, batch_size=self.batch_size, workers=0)
+            yield from iterate_batches(data, cut_batches(indices, self.batch_size), model.transform, workers=0)
             return
         numbers = list(range(self.batch_size))
         images = torch.randn(self.batch_size, 3, 224, 224, generator=torch.Generator().manual_seed(0))

@@ -71,10 +71,15 @@ def _measure_peak(plan: Plan, wanted: Mapping[str, Any], n_samples: int) -> tupl
         kernels.evaluate(plan, mask_tail(words[:, :few].clone(), 1), 1, **wanted)
     gc.collect()
     before = read_status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak so far
+    forget_peak()
     outcome = kernels.evaluate(plan, words, n_samples, **wanted)
     n_output = sum(result.nbytes for result in outcome if result is not None)
     return words.nbytes, n_output, read_status("VmHWM") - before
+
+
+def forget_peak() -> None:
+    """`VmHWM` starts again from what there is."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def read_status(name: str) -> int:

@@ -23,11 +23,19 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from eric_fast.processes import is_first_process
 from eric_fast.progress import Progress as ProgressCallback
+from eric_fast.progress import ignore_progress
 
 UNITS = {"capture": " images"}  # of a stage, where it is not plain what is counted
 LINE_EVERY_S = 30.0
-stdout = Console(soft_wrap=True, highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 120)
+_IS_FIRST = is_first_process()  # of those that torchrun started one prints; errors are printed by the one that fails
+stdout = Console(
+    soft_wrap=True,
+    highlight=False,
+    width=None if sys.stdout and sys.stdout.isatty() else 120,
+    quiet=not _IS_FIRST,
+)
 stderr = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
@@ -60,7 +68,7 @@ def show_notes() -> None:
     for handler in list(logger.handlers):
         if isinstance(handler, NoteHandler):
             logger.removeHandler(handler)
-    logger.addHandler(NoteHandler())
+    logger.addHandler(NoteHandler() if _IS_FIRST else logging.NullHandler())
     logger.propagate = False
 
 
@@ -70,6 +78,9 @@ def show_progress() -> Iterator[ProgressCallback]:
 
     Where stderr is not a terminal: a line every half minute, and one at the end of each stage.
     """
+    if not _IS_FIRST:
+        yield ignore_progress
+        return
     if not stderr.is_terminal:
         yield _print_lines()
         return
