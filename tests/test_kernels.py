@@ -145,7 +145,7 @@ def test_classes_of_16_bits(engine):
     for dtype in (torch.int8, torch.int64, torch.float32):
         with pytest.raises(SettingError, match=f"torch.int16 or torch.int32, not {dtype}"):
             kernels.evaluate(plan, words, 1500, engine=engine, class_dtype=dtype)
-    many = replace(plan, n_classes=2**15)
+    many = replace(plan, n_classes=2**15, base=torch.zeros(2**15, dtype=torch.float64))
     with pytest.raises(SettingError, match="int16 doesn't hold the plan's 32768 classes"):
         kernels.evaluate(many, words, 1500, engine=engine, class_dtype=torch.int16)
 
