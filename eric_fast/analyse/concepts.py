@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from eric_fast.analyse.masks import LAYOUT, MaskFolder, view_mask
+from eric_fast.analyse.masks import LAYOUT, MaskFolder, find_size, view_mask
 from eric_fast.analyse.symbolic import find_strongest
 from eric_fast.capture import ImageData, LoadedModel, capture_activations
+from eric_fast.capture.data import Sample
 from eric_fast.capture.maps import iterate_maps
 from eric_fast.errors import DataError, SettingError
 from eric_fast.heat import find_strength, upsample_map
@@ -79,6 +79,8 @@ def measure_concepts(
     atoms = program.quantiser.kernel_atoms
     check_fingerprint(program, model.fingerprint)
     mentioned = sorted(atom for atom in find_mentioned(program) if atom < len(atoms))
+    if data.is_stream:
+        raise DataError(f"{data.name} comes as a stream, whose images can't be looked up; give a folder of images")
     masked = [i for i, image in enumerate(data.ids) if masks.find_mask(image)]
     if not masked:
         raise DataError(f"{masks.root} has a mask of none of the {len(data):,} images of {data.name}; {LAYOUT}")
@@ -125,8 +127,8 @@ def _count_areas(
             progress("concepts", done, len(indices))
             done += 1
             height, width = batch.images.shape[1:3]
-            size = data.load_image(index).size
-            lies = view_mask(model, data, index, masks.load_mask(image, size))
+            picture = data.load_image(index)
+            lies = view_mask(model, picture, masks.load_mask(image, find_size(picture)))
             for atom in strongest[index]:
                 source: InputAtom = atoms[atom]
                 strength = find_strength(batch.find_map(number, source.layer, source.column), norm)
@@ -153,17 +155,14 @@ def _list_shares(areas: NDArray[np.int64], names: Sequence[str]) -> tuple[tuple[
     return tuple(sorted(shares, key=lambda pair: -pair[1]))  # stable
 
 
-class _Part:
+class _Part(ImageData):
     """Some of the images of a data set."""
 
     def __init__(self, data: ImageData, indices: Sequence[int]) -> None:
         self._data, self._indices = data, indices
-        self.name, self.folders = data.name, data.folders
+        self.name, self.folders, self.preprocessing = data.name, data.folders, data.preprocessing
+        self.workers = data.workers
         self.ids = tuple(data.ids[i] for i in indices)
-        self.folder_labels = tuple(data.folder_labels[i] for i in indices)
 
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def load_image(self, index: int) -> Image.Image:
-        return self._data.load_image(self._indices[index])
+    def load_sample(self, index: int) -> Sample:
+        return self._data.load_sample(self._indices[index])
