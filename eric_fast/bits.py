@@ -42,6 +42,11 @@ def unpack_words(words: Tensor, n_samples: int) -> Tensor:
     return rows[:, :n_samples].T.to(torch.bool)
 
 
+def encode_rows(words: Tensor, n_samples: int) -> bytes:
+    """int32 words `[n_atoms, n_words]` -> the rows one after another, little-endian, without the words of padding."""
+    return words[:, : -(-n_samples // WORD_BITS)].cpu().numpy().astype("<i4").tobytes()
+
+
 def read_bits(words: Tensor, samples: NDArray[np.int64]) -> NDArray[np.bool_]:
     """The bits of one row, int32 `[n_words]`, on these samples, `[n]`: bool `[n]`. In NumPy, so on the CPU."""
     bits: NDArray[np.bool_] = (words.cpu().numpy()[samples >> 5] >> (samples & 31).astype(np.int32)) & 1 != 0
