@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from eric_fast.analyse.masks import LAYOUT, MaskFolder, find_size, view_mask
 from eric_fast.analyse.symbolic import find_strongest
 from eric_fast.capture import ImageData, LoadedModel, capture_activations
-from eric_fast.capture.data import Sample
+from eric_fast.capture.data import DataPart
 from eric_fast.capture.maps import iterate_maps
 from eric_fast.errors import DataError, SettingError
 from eric_fast.heat import find_strength, upsample_map
@@ -87,7 +87,7 @@ def measure_concepts(
     if not mentioned:
         return []
     layers = [layer for layer in program.layers if any(atoms[atom].layer == layer for atom in mentioned)]
-    part = _Part(data, masked)
+    part = DataPart(data, masked)
     norm = program.quantiser.norm
     activations = capture_activations(model, part, layers=layers, norm=norm, progress=progress, **settings)
     place = {image: i for i, image in enumerate(part.ids)}
@@ -153,16 +153,3 @@ def _measure_overlaps(
 def _list_shares(areas: NDArray[np.int64], names: Sequence[str]) -> tuple[tuple[str, float], ...]:
     shares = [(name, int(area) / int(areas[0])) for name, area in zip(names, areas[1:], strict=True) if area]
     return tuple(sorted(shares, key=lambda pair: -pair[1]))  # stable
-
-
-class _Part(ImageData):
-    """Some of the images of a data set."""
-
-    def __init__(self, data: ImageData, indices: Sequence[int]) -> None:
-        self._data, self._indices = data, indices
-        self.name, self.folders, self.preprocessing = data.name, data.folders, data.preprocessing
-        self.workers = data.workers
-        self.ids = tuple(data.ids[i] for i in indices)
-
-    def load_sample(self, index: int) -> Sample:
-        return self._data.load_sample(self._indices[index])
