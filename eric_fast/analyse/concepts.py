@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.analyse.masks import LAYOUT, MaskFolder, view_mask
+from eric_fast.analyse.masks import LAYOUT, MaskFolder, find_size, view_mask
 from eric_fast.analyse.symbolic import find_strongest
 from eric_fast.capture import ImageData, LoadedModel, capture_activations
-from eric_fast.capture.data import DataPart, load_picture
+from eric_fast.capture.data import DataPart
 from eric_fast.capture.maps import iterate_maps
 from eric_fast.errors import DataError, SettingError
 from eric_fast.heat import find_strength, upsample_map
@@ -79,6 +79,8 @@ def measure_concepts(
     atoms = program.quantiser.kernel_atoms
     check_fingerprint(program, model.fingerprint)
     mentioned = sorted(atom for atom in find_mentioned(program) if atom < len(atoms))
+    if data.is_stream:
+        raise DataError(f"{data.name} comes as a stream, whose images can't be looked up; give a folder of images")
     masked = [i for i, image in enumerate(data.ids) if masks.find_mask(image)]
     if not masked:
         raise DataError(f"{masks.root} has a mask of none of the {len(data):,} images of {data.name}; {LAYOUT}")
@@ -125,8 +127,8 @@ def _count_areas(
             progress("concepts", done, len(indices))
             done += 1
             height, width = batch.images.shape[1:3]
-            size = load_picture(data, index).size
-            lies = view_mask(model, data, index, masks.load_mask(image, size))
+            picture = data.load_image(index)
+            lies = view_mask(model, picture, masks.load_mask(image, find_size(picture)))
             for atom in strongest[index]:
                 source: InputAtom = atoms[atom]
                 strength = find_strength(batch.find_map(number, source.layer, source.column), norm)

@@ -9,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from eric_fast.capture import ImageData, LoadedModel
-from eric_fast.capture.data import load_picture
+from eric_fast.capture import LoadedModel
 from eric_fast.errors import DataError
 
 NAMES = ("concepts.json", "concepts.txt")
@@ -84,17 +83,21 @@ def _read_names(root: Path) -> dict[int, str]:
 
 
 def view_mask(
-    model: LoadedModel, data: ImageData, index: int, numbers: NDArray[np.int64]
+    model: LoadedModel, image: Image.Image | torch.Tensor, numbers: NDArray[np.int64]
 ) -> dict[int, NDArray[np.bool_]]:
     """Where each concept of a mask lies in the image as the network sees it: number -> bool `[height, width]`.
 
     A picture that is white where the concept is goes through the model's own transform; it lies where that comes out
-    nearer to white than to black, whatever the transform resizes, crops or scales.
+    nearer to white than to black, whatever the transform resizes, crops or scales. An image that is a tensor has been
+    through its data's own preprocessing, and its mask must have been, too.
 
     Raises:
         DataError: a transform that makes no difference between black and white.
     """
-    mode = load_picture(data, index).mode
+    present = [number for number in np.unique(numbers).tolist() if number]
+    if isinstance(image, torch.Tensor):
+        return {number: numbers == number for number in present}
+    mode: str = image.mode
     height, width = numbers.shape
 
     def transform(white: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -106,8 +109,9 @@ def view_mask(
     reach = transform(np.ones((height, width), np.bool_)) - black
     if not (reach != 0).all():
         raise DataError(f"the transform of '{model.name}' makes black and white the same; masks can't go through it")
-    found = {}
-    for number in np.unique(numbers).tolist():
-        if number:
-            found[number] = (transform(numbers == number) - black) / reach > 0.5
-    return found
+    return {number: (transform(numbers == number) - black) / reach > 0.5 for number in present}
+
+
+def find_size(image: Image.Image | torch.Tensor) -> tuple[int, int]:
+    """Its width and height."""
+    return (image.shape[-1], image.shape[-2]) if isinstance(image, torch.Tensor) else (image.width, image.height)
