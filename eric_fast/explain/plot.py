@@ -53,7 +53,7 @@ def draw_explanation(explanation: Explanation) -> "Figure":
     for panel in panels:
         panel.set_axis_off()
     panels[0].imshow(explanation.maps.images[0].numpy(), interpolation="nearest")
-    panels[0].set_title("the image, as the network sees it")
+    panels[0].set_title("the image,\nas the network sees it")
     for panel, atom in zip(panels[1:], atoms, strict=False):
         _draw_kernel(panel, explanation, atom)
     if atoms:
@@ -85,7 +85,9 @@ def _draw_kernel(panel: "Axes", explanation: Explanation, atom: InputAtom) -> No
     norm = program.quantiser.norm
     panel.imshow(np.asarray(draw_heat_map(maps.images[0], activation, threshold=threshold, norm=norm, size=320)))
     truth = "true" if explanation.proof.steps[number].is_true else "false"
-    panel.set_title(f"{_shorten(name_atom(program, number))}\n{truth}: norm {explanation.norms[number]:.3g}")
+    value = explanation.norms[number]
+    sign = ">" if value > atom.constant else "<="
+    panel.set_title(f"{_shorten(name_atom(program, number))}\n{truth}: norm {value:.3g} {sign} {atom.constant:.3g}")
 
 
 def _draw_norms(figure: Any, explanation: Explanation, atoms: list[InputAtom]) -> None:
@@ -110,7 +112,7 @@ def _draw_norms(figure: Any, explanation: Explanation, atoms: list[InputAtom]) -
     axes.axvline(1, color=GREY, linewidth=1)
     axes.set_yticks(places, [_shorten(name_atom(program, number)) for number in numbers])
     axes.invert_yaxis()
-    axes.set_xlabel(f"{program.quantiser.norm} norm of the map / its threshold (1: the threshold)")
+    axes.set_xlabel(f"{program.quantiser.norm} norm / threshold")
     axes.set_ylabel("kernel")
     axes.set_title("norms against thresholds")
     for side in ("top", "right"):
