@@ -137,12 +137,13 @@ class Program:
         return {head: tuple(of_head) for head, of_head in rules.items()}
 
     def atom_named(self, name: str) -> int:
-        """Index of the atom that a person calls `features.19:17`, `features_19_17`, `k_features_19_17` or by label."""
-        for atom, label in self.labels:
-            if label == name:
-                return atom
+        """Index of the atom that a person calls `features.19:17`, `features_19_17`, `k_features_19_17` or by label.
+
+        Raises:
+            ProgramError: none is called so, or several are.
+        """
         spelling = name.removeprefix("k_")
-        found = [
+        found = [atom for atom, label in self.labels if label == name] or [
             i
             for i, atom in enumerate(self.atoms)
             if name == atom.name

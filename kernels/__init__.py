@@ -39,6 +39,7 @@ from eric_fast.kernels.trees import (
     never_stop,
 )
 from eric_fast.plan import Plan
+from eric_fast.processes import Combine, keep
 
 __all__ = [
     "ENGINES",
@@ -75,6 +76,7 @@ __all__ = [
     "pack_columns",
     "pack_comparisons",
     "pack_maps",
+    "reduce_maps",
 ]
 
 ENGINES = ("auto", "reference", "cpu", "gpu")
@@ -182,6 +184,7 @@ def grow(
     stop: Stop = never_stop,
     report: Report = ignore,
     n_threads: int | None = None,
+    combine: Combine = keep,
 ) -> Forest:
     """A decision tree (CART) for every target over the same atoms, decided in integers: the same on every engine.
 
@@ -198,25 +201,28 @@ def grow(
         stop: asked before each tree (on the GPU each batch of trees) from any thread; once true, no other is begun.
         report: told after each tree how many there are, from any thread.
         n_threads: on the CPU; one per core by default.
+        combine: adds up integers over the processes that hold parts of the samples, where there are several: each has
+            its own `words`, `targets` and `weights`, all else is the same, and so is the forest. Asked to stop, a
+            process stops all.
 
     Raises:
         EricError: tensors that don't belong together. SettingError: samples that weigh more than 2**27 in all.
     """
     name = choose_engine(engine, words.device.type)
-    samples = check_samples(words, n_samples, targets, limits, n_values, weights, value_weights)
+    samples = check_samples(words, n_samples, targets, limits, n_values, weights, value_weights, combine)
     if name == "cpu":
         from eric_fast.kernels import cpu_trees
 
-        return cpu_trees.grow(samples, limits, stop=stop, report=report, n_threads=n_threads)
+        return cpu_trees.grow(samples, limits, stop=stop, report=report, n_threads=n_threads, combine=combine)
     from eric_fast.kernels import level_trees
 
     if name == "reference":
         from eric_fast.kernels import reference_trees
 
-        return level_trees.grow(samples, limits, reference_trees.count, stop=stop, report=report)
+        return level_trees.grow(samples, limits, reference_trees.count, stop=stop, report=report, combine=combine)
     from eric_fast.kernels import gpu_trees
 
-    return level_trees.grow(samples, limits, gpu_trees.count, stop=stop, report=report)
+    return level_trees.grow(samples, limits, gpu_trees.count, stop=stop, report=report, combine=combine)
 
 
 def pack_columns(
@@ -272,3 +278,12 @@ def pack_maps(maps: Tensor, constants: Tensor, operators: Tensor, *, engine: str
     from eric_fast.kernels import gpu_maps
 
     return gpu_maps.pack_maps(maps, constants, operators, **wanted)
+
+
+def reduce_maps(maps: Tensor, norm: str, *, engine: str = "auto") -> Tensor:
+    """Reduce feature maps to norms in one pass; see `reference_pack.reduce_maps`. On a GPU torch does that itself."""
+    if choose_engine(engine, maps.device.type) == "cpu":
+        from eric_fast.kernels import cpu_maps
+
+        return cpu_maps.reduce_maps(maps, norm)
+    return reference_pack.reduce_maps(maps, norm)

@@ -1,7 +1,11 @@
-"""Trees on the CPU: a target at a time and a thread, depth first, over lists of samples; counts by `cpu_rows`."""
+"""Trees on the CPU: a target at a time and a thread, depth first, over lists of samples; counts by `cpu_rows`.
 
-from heapq import heappop, heappush
-from typing import Any, NamedTuple
+A tree grows in steps, so that its samples may lie in several processes: `begin_tree` counts the root, `settle_tree`
+finds splits from counts, `advance_tree` splits one node and counts its children. What is counted lies in `own`; with
+several processes it is also put into `asked`, which they add up before the next step, and all of them decide alike.
+"""
+
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -9,50 +13,253 @@ from numba import njit
 from eric_fast.kernels.cpu_order import part_samples
 from eric_fast.kernels.cpu_rows import count_rows
 from eric_fast.kernels.cpu_split import add_up, find_split
+from eric_fast.kernels.cpu_tree import (
+    ATOM,
+    DEPTH,
+    LEFT,
+    N_FREE,
+    N_LEAVES,
+    N_NODES,
+    N_OPENED,
+    NEED,
+    OWN,
+    OWN_TRUE,
+    SAMPLES,
+    SLOT,
+    SPARE,
+    SPLIT,
+    START,
+    TRUE_SAMPLES,
+    TRUE_WEIGHT,
+    WEIGHT,
+    make_room,
+    number_nodes,
+    pop_node,
+    push_node,
+)
 from eric_fast.kernels.fixed_point import SCALE_BITS
 from eric_fast.kernels.trees import NO_LIMIT
 
-
-class Bits(NamedTuple):
-    """The atoms of all targets: uint64 columns `[n_atoms, n_words]`, the same as rows `[n_samples + 1, row_words]`."""
-
-    columns: Any
-    rows: Any
-    n_samples: Any
+# What `advance_tree` says: no node is left to split; one was, and its children stay leaves; or they were counted.
+DONE, SPLIT_ALONE, COUNTED = range(3)
 
 
-class Space(NamedTuple):
-    """What one thread writes on.
+@njit(nogil=True, cache=True)
+def grow_tree(
+    bits: Any, own_counts: Any, root: Any, weighting: Any, limits: Any, table: Any, space: Any, tree: Any, asked: Any
+) -> Any:
+    """A whole tree in one process: feature, left, right, counts, weights as in `Forest`.
 
-    order: uint32 `[n_samples + SLACK]`, the samples of every open node, side by side, by target value inside each node.
-    moved: uint32 `[n_samples // 2 + SLACK]`, one side of a node that is being parted.
-    scores: float64 `[3, n_atoms]`.
-    counts, weights: int32 `[n_slots, n_values, 64 * row_words]`, of open nodes; one array where weights don't matter.
+    Args:
+        own_counts, root, asked: see `begin_tree`.
+        table: `fixed_point.make_entropy_table`, up to what all samples weigh.
     """
+    begin_tree(bits, own_counts, root, weighting, limits, tree, asked)
+    settle_tree(bits, weighting, limits, table, space, tree, asked)
+    while True:
+        tree = make_room(tree)
+        if advance_tree(bits, weighting, limits, space, tree, asked) == DONE:
+            return number_nodes(tree.nodes, tree.tallies, tree.numbers[N_NODES])
+        settle_tree(bits, weighting, limits, table, space, tree, asked)
 
-    order: Any
-    moved: Any
-    scores: Any
-    counts: Any
-    weights: Any
 
+@njit(nogil=True, cache=True)
+def begin_tree(bits: Any, own_counts: Any, root: Any, weighting: Any, limits: Any, tree: Any, asked: Any) -> None:
+    """Count the root.
 
-class Weighting(NamedTuple):
-    """What samples weigh: int32 `of_sample` `[n_samples]` (length 0: all 1) times `of_value` `[n_values]` of theirs.
-
-    matters: whether any weight differs from 1.
+    Args:
+        own_counts: int32 `[n_values]`, this process's samples of each target value, which `tree.order` is sorted by.
+        root: int32 `[2, n_atoms]`, in how many of its samples an atom is true, and is together with a target of two
+            values; of length 0 where that isn't known, or where weights matter.
+        asked: int32 `[n_children, n_kinds, n_values, 64 * row_words + 1]`, what processes add up: for each child that
+            is counted (one depth first, two best first) samples and, where weights matter, weights, by value and
+            atom, and in the last column in all. Of length 0 in a single process.
     """
+    tree.numbers[N_NODES] = tree.numbers[N_LEAVES] = 1
+    tree.numbers[N_OPENED], tree.numbers[SPLIT] = 0, -1
+    for slot in range(len(tree.free)):
+        tree.free[slot] = slot
+    tree.numbers[N_FREE] = len(tree.free) - 1
+    slot = tree.numbers[SPARE] = tree.numbers[N_FREE]
+    tree.nodes[0, LEFT], tree.nodes[0, DEPTH], tree.nodes[0, START] = -1, 0, 0
+    tally = tree.tallies[0]
+    for v in range(len(own_counts)):
+        tally[OWN, v] = tally[SAMPLES, v] = own_counts[v]
+    _weigh_node(tree.order, own_counts, weighting, tally[WEIGHT])
+    if len(root):
+        for a in range(root.shape[1]):
+            tree.own[slot, 0, a] = root[0, a] - root[1, a]
+            tree.own[slot, 1, a] = root[1, a]
+    elif len(asked) or _may_split(own_counts, 0, limits):
+        _count_node(bits, tree, np.int64(0), weighting, slot)
+    if len(asked):
+        _ask(tree, np.int64(0), slot, asked[0], weighting)
 
-    of_sample: Any
-    of_value: Any
-    matters: Any
+
+@njit(nogil=True, cache=True)
+def settle_tree(bits: Any, weighting: Any, limits: Any, table: Any, space: Any, tree: Any, asked: Any) -> None:
+    """Open what was counted last, where it has a split: the root, or the children of the node that was split."""
+    numbers, keeps = tree.numbers, limits.max_leaves == NO_LIMIT
+    node, spare = numbers[SPLIT], numbers[SPARE]
+    if node < 0:
+        if len(asked):
+            _take_answer(tree, spare, asked[0], weighting)
+            for v in range(tree.tallies.shape[2]):
+                tree.tallies[0, SAMPLES, v] = asked[0, 0, v, -1]
+                tree.tallies[0, WEIGHT, v] = asked[0, -1, v, -1]
+        # What a split must gain; the slack is what the rounding of the table's entries may take away.
+        gain = limits.min_gain * add_up(tree.tallies[0, WEIGHT]) * 2.0**SCALE_BITS
+        numbers[NEED] = np.int64(gain) - 3 * (tree.tallies.shape[2] + 1)
+        may = len(bits.columns) > 0 and limits.max_leaves > 1 and _may_split(tree.tallies[0, SAMPLES], 0, limits)
+        if not (may and _open_node(np.int64(0), spare, len(bits.columns), limits, table, space, tree)):
+            return
+        if keeps:
+            numbers[N_FREE] -= 1
+        return
+    small, large, small_may, large_may = _rank_children(tree, node, limits)
+    slot = tree.nodes[node, SLOT] if keeps else np.int64(1)
+    if len(asked) and (small_may or (keeps and large_may)):
+        _take_answer(tree, spare, asked[0], weighting)
+    if keeps and large_may:  # the larger side is the difference
+        _subtract(tree.counts[slot], tree.counts[spare])
+        if weighting.matters:
+            _subtract(tree.weights[slot], tree.weights[spare])
+        if len(asked):
+            _subtract(tree.own[slot], tree.own[spare])
+    elif large_may and len(asked):
+        _take_answer(tree, slot, asked[1], weighting)
+    # The smaller side is opened last and split first, so that few slots are ever taken at once.
+    for child, child_may, place in ((large, large_may, slot), (small, small_may, spare)):
+        found = child_may and _open_node(child, place, len(bits.columns), limits, table, space, tree)
+        if keeps and not found:
+            tree.free[numbers[N_FREE]] = place
+            numbers[N_FREE] += 1
 
 
-# Columns of a tree's nodes while it grows: the atom of the split that was found; the false child (the true one is the
-# next) or -1; levels below the root; where its samples start in `order`; where its counts are.
-ATOM, LEFT, DEPTH, START, SLOT = range(5)
-# Rows of a node's tally by target value: of all its samples, and of those on the true side of the split.
-SAMPLES, WEIGHT, TRUE_SAMPLES, TRUE_WEIGHT = range(4)
+@njit(nogil=True, cache=True)
+def advance_tree(bits: Any, weighting: Any, limits: Any, space: Any, tree: Any, asked: Any) -> Any:
+    """Split the next open node, and count its children where these may be split; there must be room for them.
+
+    Depth first, each node's counts are kept until it is split: then the smaller side is counted, and the other is the
+    difference. Best first there may be any number of nodes open, so both sides are counted and nothing is kept.
+    """
+    numbers, nodes, tallies, keeps = tree.numbers, tree.nodes, tree.tallies, limits.max_leaves == NO_LIMIT
+    if not numbers[N_OPENED] or numbers[N_LEAVES] >= limits.max_leaves:
+        return DONE
+    node = tree.opened[numbers[N_OPENED] - 1, 1] if keeps else pop_node(tree.opened, numbers[N_OPENED])
+    left = nodes[node, LEFT] = numbers[N_NODES]
+    right = left + 1
+    numbers[N_OPENED] -= 1
+    numbers[N_NODES] += 2
+    numbers[N_LEAVES] += 1
+    for v in range(tallies.shape[2]):
+        for what, of_true in ((SAMPLES, TRUE_SAMPLES), (WEIGHT, TRUE_WEIGHT), (OWN, OWN_TRUE)):
+            tallies[right, what, v] = tallies[node, of_true, v]
+            tallies[left, what, v] = tallies[node, what, v] - tallies[node, of_true, v]
+    nodes[left, DEPTH] = nodes[right, DEPTH] = nodes[node, DEPTH] + 1
+    nodes[left, LEFT] = nodes[right, LEFT] = -1
+    small, large, small_may, large_may = _rank_children(tree, node, limits)
+    start, n_small = nodes[node, START], add_up(tallies[small, OWN])
+    end = start + n_small + add_up(tallies[large, OWN])
+    nodes[large, START], nodes[small, START] = start, end - n_small
+    numbers[SPLIT] = node
+    if keeps:
+        numbers[N_FREE] -= 1
+        numbers[SPARE] = tree.free[numbers[N_FREE]]
+    else:
+        numbers[SPARE] = 0
+    if not (small_may or large_may):
+        return SPLIT_ALONE
+    part_samples(bits.columns[nodes[node, ATOM]], tree.order, start, end, large == right, n_small, space.moved)
+    if small_may or keeps:
+        _count_node(bits, tree, small, weighting, numbers[SPARE])
+        if len(asked):
+            _ask(tree, small, numbers[SPARE], asked[0], weighting)
+    if large_may and not keeps:
+        _count_node(bits, tree, large, weighting, np.int64(1))
+        if len(asked):
+            _ask(tree, large, np.int64(1), asked[1], weighting)
+    return COUNTED
+
+
+@njit(nogil=True, cache=True)
+def _rank_children(tree: Any, node: Any, limits: Any) -> Any:
+    """The smaller child and the larger, and whether each may be split."""
+    left = tree.nodes[node, LEFT]
+    n_left, n_right = add_up(tree.tallies[left, SAMPLES]), add_up(tree.tallies[left + 1, SAMPLES])
+    small, large = (left, left + 1) if n_left <= n_right else (left + 1, left)
+    small_may = _may_split(tree.tallies[small, SAMPLES], tree.nodes[small, DEPTH], limits)
+    return small, large, small_may, _may_split(tree.tallies[large, SAMPLES], tree.nodes[large, DEPTH], limits)
+
+
+@njit(nogil=True, cache=True)
+def _may_split(node_counts: Any, depth: Any, limits: Any) -> Any:
+    n, n_seen = 0, 0
+    for count in node_counts:
+        n += count
+        n_seen += count > 0
+    return n_seen > 1 and n >= max(limits.min_split, 2 * limits.min_leaf) and depth < limits.max_depth
+
+
+@njit(nogil=True, cache=True)
+def _open_node(node: Any, slot: Any, n_atoms: Any, limits: Any, table: Any, space: Any, tree: Any) -> Any:
+    """Find the best split from the counts in a slot, and line the node up for it. Whether there is one."""
+    counts, weights, tally = tree.counts[slot, :, :n_atoms], tree.weights[slot, :, :n_atoms], tree.tallies[node]
+    atom, gain = find_split(counts, weights, tally[SAMPLES], tally[WEIGHT], limits, table, space.scores)
+    if atom < 0 or gain < tree.numbers[NEED]:
+        return False
+    tree.nodes[node, ATOM], tree.nodes[node, SLOT] = atom, slot
+    for v in range(len(counts)):
+        tally[TRUE_SAMPLES, v], tally[TRUE_WEIGHT, v] = counts[v, atom], weights[v, atom]
+        tally[OWN_TRUE, v] = tree.own[slot, v, atom]
+    if limits.max_leaves == NO_LIMIT:
+        tree.opened[tree.numbers[N_OPENED], 1] = node
+    else:
+        push_node(tree.opened, tree.numbers[N_OPENED], -gain, node)
+    tree.numbers[N_OPENED] += 1
+    return True
+
+
+@njit(nogil=True, cache=True)
+def _ask(tree: Any, node: Any, slot: Any, asked: Any, weighting: Any) -> None:
+    own, weights, tally = tree.own[slot], tree.weights[slot], tree.tallies[node]
+    last = own.shape[1]
+    for v in range(len(own)):
+        for a in range(last):
+            asked[0, v, a] = own[v, a]
+        asked[0, v, last] = tally[OWN, v]
+        if weighting.matters:
+            for a in range(last):
+                asked[1, v, a] = weights[v, a]
+            asked[1, v, last] = tally[WEIGHT, v]
+
+
+@njit(nogil=True, cache=True)
+def _take_answer(tree: Any, slot: Any, asked: Any, weighting: Any) -> None:
+    counts, weights = tree.counts[slot], tree.weights[slot]
+    for v in range(len(counts)):
+        for a in range(counts.shape[1]):
+            counts[v, a] = asked[0, v, a]
+        if weighting.matters:
+            for a in range(counts.shape[1]):
+                weights[v, a] = asked[1, v, a]
+
+
+@njit(nogil=True, cache=True)
+def _count_node(bits: Any, tree: Any, node: Any, weighting: Any, slot: Any) -> None:
+    """For each target value and atom: own samples of a node with the atom true, and what they weigh, into a slot."""
+    start, node_counts = tree.nodes[node, START], tree.tallies[node, OWN]
+    for v in range(len(node_counts)):
+        end = start + np.int64(node_counts[v])
+        counts, weights = tree.own[slot, v], tree.weights[slot, v]
+        count_rows(bits.rows, tree.order, start, end, counts)
+        if len(weighting.of_sample):
+            _weigh_rows(bits.rows, tree.order, start, end, weighting.of_sample, weights)
+        if weighting.matters:
+            for a in range(len(weights)):
+                unit = weights[a] if len(weighting.of_sample) else counts[a]
+                weights[a] = unit * weighting.of_value[v]
+        start = end
 
 
 @njit(nogil=True, cache=True)
@@ -79,22 +286,6 @@ def _weigh_rows(rows: Any, order: Any, start: Any, end: Any, weights: Any, out: 
 
 
 @njit(nogil=True, cache=True)
-def _count_node(bits: Any, space: Any, start: Any, node_counts: Any, weighting: Any, slot: Any) -> None:
-    """For each target value and atom: samples of a node with the atom true, and what they weigh, into a slot."""
-    for v in range(len(node_counts)):
-        end = start + np.int64(node_counts[v])
-        counts, weights = space.counts[slot, v], space.weights[slot, v]
-        count_rows(bits.rows, space.order, start, end, counts)
-        if len(weighting.of_sample):
-            _weigh_rows(bits.rows, space.order, start, end, weighting.of_sample, weights)
-        if weighting.matters:
-            for a in range(len(weights)):
-                unit = weights[a] if len(weighting.of_sample) else counts[a]
-                weights[a] = unit * weighting.of_value[v]
-        start = end
-
-
-@njit(nogil=True, cache=True)
 def _weigh_node(order: Any, node_counts: Any, weighting: Any, out: Any) -> None:
     """out[v] = what the samples of the root with value v weigh."""
     start = np.int64(0)
@@ -109,171 +300,7 @@ def _weigh_node(order: Any, node_counts: Any, weighting: Any, out: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _may_split(node_counts: Any, depth: Any, limits: Any) -> Any:
-    n, n_seen = 0, 0
-    for count in node_counts:
-        n += count
-        n_seen += count > 0
-    return n_seen > 1 and n >= max(limits.min_split, 2 * limits.min_leaf) and depth < limits.max_depth
-
-
-@njit(nogil=True, cache=True)
-def _open_node(
-    node: Any,
-    slot: Any,
-    n_atoms: Any,
-    need: Any,
-    nodes: Any,
-    tallies: Any,
-    limits: Any,
-    table: Any,
-    space: Any,
-    opened: Any,
-) -> Any:
-    """Find the best split from the counts in a slot, and line the node up for it. Whether there is one."""
-    counts, weights, tally = space.counts[slot, :, :n_atoms], space.weights[slot, :, :n_atoms], tallies[node]
-    atom, gain = find_split(counts, weights, tally[SAMPLES], tally[WEIGHT], limits, table, space.scores)
-    if atom < 0 or gain < need:
-        return False
-    nodes[node, ATOM], nodes[node, SLOT] = atom, slot
-    for v in range(len(counts)):
-        tally[TRUE_SAMPLES, v], tally[TRUE_WEIGHT, v] = counts[v, atom], weights[v, atom]
-    if limits.max_leaves == NO_LIMIT:
-        opened.append((np.int64(0), np.int64(node)))
-    else:
-        heappush(opened, (-gain, np.int64(node)))
-    return True
-
-
-@njit(nogil=True, cache=True)
-def grow_tree(bits: Any, node_counts: Any, root: Any, weighting: Any, limits: Any, table: Any, space: Any) -> Any:
-    """One tree: feature, left, right, counts, weights as in `Forest`.
-
-    Depth first, each node's counts are kept until it is split: then the smaller side is counted, and the other is the
-    difference. Best first there may be any number of nodes open, so both sides are counted and nothing is kept.
-
-    Args:
-        node_counts: int32 `[n_values]`, of the whole target, which `space.order` is sorted by.
-        root: int32 `[2, n_atoms]`, in how many samples an atom is true, and is together with a target of two values; of
-            length 0 where that isn't known, or where weights matter.
-        table: `fixed_point.make_entropy_table`, up to what all samples weigh.
-    """
-    n_values, n_atoms = len(node_counts), len(bits.columns)
-    keeps = limits.max_leaves == NO_LIMIT
-    nodes = np.empty((64, 5), np.int64)
-    tallies = np.empty((64, 4, n_values), np.int32)
-    opened = [(np.int64(0), np.int64(0))]
-    opened.clear()
-    free = np.arange(len(space.counts))
-    n_free = len(free)
-
-    nodes[0, LEFT], nodes[0, DEPTH], nodes[0, START] = -1, 0, 0
-    for v in range(n_values):
-        tallies[0, SAMPLES, v] = node_counts[v]
-    _weigh_node(space.order, node_counts, weighting, tallies[0, WEIGHT])
-    # What a split must gain, in units of 2**-30; the slack is what the rounding of the table's entries may take away.
-    need = np.int64(limits.min_gain * add_up(tallies[0, WEIGHT]) * 2.0**SCALE_BITS) - 3 * (n_values + 1)
-    n_nodes, n_leaves = 1, 1
-    if n_atoms and limits.max_leaves > 1 and _may_split(node_counts, nodes[0, DEPTH], limits):
-        slot = free[n_free - 1]
-        if len(root):
-            for a in range(n_atoms):
-                space.counts[slot, 0, a] = root[0, a] - root[1, a]
-                space.counts[slot, 1, a] = root[1, a]
-        else:
-            _count_node(bits, space, nodes[0, START], node_counts, weighting, slot)
-        if _open_node(np.int64(0), slot, n_atoms, need, nodes, tallies, limits, table, space, opened) and keeps:
-            n_free -= 1
-    while len(opened) and n_leaves < limits.max_leaves:
-        node = opened.pop()[1] if keeps else heappop(opened)[1]
-        left, right = n_nodes, n_nodes + 1
-        n_nodes += 2
-        n_leaves += 1
-        if n_nodes > len(nodes):
-            nodes, tallies = _double(nodes, tallies)
-        atom, depth, start, slot = nodes[node, ATOM], nodes[node, DEPTH], nodes[node, START], nodes[node, SLOT]
-        for v in range(n_values):
-            for what, of_true in ((SAMPLES, TRUE_SAMPLES), (WEIGHT, TRUE_WEIGHT)):
-                tallies[right, what, v] = tallies[node, of_true, v]
-                tallies[left, what, v] = tallies[node, what, v] - tallies[node, of_true, v]
-        n_left, n_right = add_up(tallies[left, SAMPLES]), add_up(tallies[right, SAMPLES])
-        nodes[node, LEFT] = left
-        small, large = (left, right) if n_left <= n_right else (right, left)
-        n_small, end = min(n_left, n_right), start + n_left + n_right
-        nodes[large, LEFT], nodes[large, DEPTH], nodes[large, START] = -1, depth + 1, start
-        nodes[small, LEFT], nodes[small, DEPTH], nodes[small, START] = -1, depth + 1, end - n_small
-        small_may = _may_split(tallies[small, SAMPLES], depth + 1, limits)
-        large_may = _may_split(tallies[large, SAMPLES], depth + 1, limits)
-        if small_may or large_may:
-            part_samples(bits.columns[atom], space.order, start, end, large == right, n_small, space.moved)
-        if keeps:
-            spare = free[n_free - 1]
-            n_free -= 1
-            if small_may or large_may:
-                _count_node(bits, space, nodes[small, START], tallies[small, SAMPLES], weighting, spare)
-            if large_may:
-                _subtract(space.counts[slot], space.counts[spare])
-                if weighting.matters:
-                    _subtract(space.weights[slot], space.weights[spare])
-        # The smaller side is opened last and split first, so that few slots are ever taken at once.
-        for child, child_may in ((large, large_may), (small, small_may)):
-            own = (slot if child == large else spare) if keeps else free[0]
-            if child_may and not keeps:
-                _count_node(bits, space, nodes[child, START], tallies[child, SAMPLES], weighting, own)
-            found = child_may and _open_node(child, own, n_atoms, need, nodes, tallies, limits, table, space, opened)
-            if keeps and not found:
-                free[n_free] = own
-                n_free += 1
-    return _number_nodes(nodes, tallies, n_nodes)
-
-
-# Loops, here and above, where NumPy would do in a line: that takes seconds more to compile.
-
-
-@njit(nogil=True, cache=True)
-def _double(nodes: Any, tallies: Any) -> Any:
-    more_nodes = np.empty((2 * len(nodes), nodes.shape[1]), nodes.dtype)
-    more_tallies = np.empty((2 * len(nodes), tallies.shape[1], tallies.shape[2]), tallies.dtype)
-    for i in range(len(nodes)):
-        for k in range(nodes.shape[1]):
-            more_nodes[i, k] = nodes[i, k]
-        for k in range(tallies.shape[1]):
-            for v in range(tallies.shape[2]):
-                more_tallies[i, k, v] = tallies[i, k, v]
-    return more_nodes, more_tallies
-
-
-@njit(nogil=True, cache=True)
 def _subtract(counts: Any, less: Any) -> None:
     for v in range(len(counts)):
         for a in range(counts.shape[1]):
             counts[v, a] -= less[v, a]
-
-
-@njit(nogil=True, cache=True)
-def _number_nodes(nodes: Any, tallies: Any, n_nodes: Any) -> Any:
-    """The nodes in the order of `Forest`, whatever order they were made in."""
-    n_values = tallies.shape[2]
-    feature, left, right = np.empty(n_nodes, np.int32), np.empty(n_nodes, np.int32), np.empty(n_nodes, np.int32)
-    counts, weights = np.empty((n_nodes, n_values), np.int32), np.empty((n_nodes, n_values), np.int32)
-    depth = np.int64(0)
-    for node in range(n_nodes):
-        depth = max(depth, nodes[node, DEPTH])
-    pending = np.empty((depth + 2, 2), np.int64)  # a node, and whose true branch it is
-    pending[0, 0], pending[0, 1] = 0, -1
-    n_pending, n = 1, 0
-    while n_pending:
-        n_pending -= 1
-        node, parent = pending[n_pending, 0], pending[n_pending, 1]
-        if parent >= 0:
-            right[parent] = n
-        feature[n] = left[n] = right[n] = -1
-        for v in range(n_values):
-            counts[n, v], weights[n, v] = tallies[node, SAMPLES, v], tallies[node, WEIGHT, v]
-        if nodes[node, LEFT] >= 0:
-            feature[n], left[n] = nodes[node, ATOM], n + 1
-            pending[n_pending, 0], pending[n_pending, 1] = nodes[node, LEFT] + 1, n
-            pending[n_pending + 1, 0], pending[n_pending + 1, 1] = nodes[node, LEFT], -1
-            n_pending += 2
-        n += 1
-    return feature, left, right, counts, weights

@@ -1,6 +1,5 @@
 """Counting and growing on the CPU: the targets are shared among threads, one per core."""
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Lock
@@ -12,13 +11,15 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast.kernels.cpu_grow import Bits, Space, Weighting, grow_tree
-from eric_fast.kernels.cpu_order import SLACK, sort_by_bit, sort_by_value
+from eric_fast.kernels.cpu_grow import grow_tree
+from eric_fast.kernels.cpu_order import sort_by_bit, sort_by_value
 from eric_fast.kernels.cpu_rows import count_ones, count_row_words, transpose_words
+from eric_fast.kernels.cpu_spread import Job, grow_spread, make_space, make_trees
+from eric_fast.kernels.cpu_tree import Bits, Tree, Weighting
 from eric_fast.kernels.fixed_point import make_entropy_table
+from eric_fast.kernels.threads import count_cores
 from eric_fast.kernels.trees import (
     ENTROPY,
-    NO_LIMIT,
     Forest,
     Limits,
     Report,
@@ -29,9 +30,9 @@ from eric_fast.kernels.trees import (
     join_trees,
     never_stop,
 )
+from eric_fast.processes import Combine, keep
 
 TILE = 8  # masks that share an atom's words while these are in the cache
-NOTHING_KNOWN = np.zeros((0, 0), np.int32)
 
 
 def count(words: Tensor, masks: Tensor) -> Tensor:
@@ -43,52 +44,66 @@ def count(words: Tensor, masks: Tensor) -> Tensor:
     def count_tile(first: int) -> None:
         _count_masks(columns, rows[first : first + TILE], out[first : first + TILE])
 
-    with ThreadPoolExecutor(_count_cores()) as pool:
+    with ThreadPoolExecutor(count_cores()) as pool:
         list(pool.map(count_tile, range(0, len(rows), TILE)))
     return torch.from_numpy(out)
 
 
 def grow(
-    samples: Samples, limits: Limits, *, stop: Stop = never_stop, report: Report = ignore, n_threads: int | None = None
+    samples: Samples,
+    limits: Limits,
+    *,
+    stop: Stop = never_stop,
+    report: Report = ignore,
+    n_threads: int | None = None,
+    combine: Combine = keep,
 ) -> Forest:
     """As `level_trees.grow`, to the node."""
+    job = _prepare(samples, limits)
+    if combine is not keep:
+        return join_trees(grow_spread(job, combine, stop, report, n_threads), samples.n_values)
+    trees: dict[int, tuple[Tensor, ...]] = {}
+    lock = Lock()
+    alone = np.zeros((0, 0, 0, 0), np.int32)
+
+    def grow_some(numbers: Iterator[int]) -> None:
+        tree = Tree(*(array[0] for array in make_trees(job, 1, spread=False)))
+        space = make_space(job, spread=False)
+        own_counts = np.empty(job.n_values, np.int32)
+        for number in numbers:
+            job.sort(job.values[number], samples.n_samples, job.weighting, tree.order, own_counts)
+            root = job.find_root(number)
+            grown = grow_tree(job.bits, own_counts, root, job.weighting, limits, job.table, space, tree, alone)
+            with lock:
+                trees[number] = tuple(map(torch.from_numpy, grown))
+                report(len(trees))
+
+    _share_numbers(grow_some, len(job.values), stop, n_threads or count_cores())
+    return join_trees(trees, samples.n_values)
+
+
+def _prepare(samples: Samples, limits: Limits) -> Job:
     words, n_samples, targets, n_values, weights, value_weights, heaviest = samples
     columns = _view_words(words)
-    n_atoms = len(columns)
-    rows = np.zeros((n_samples + 1, count_row_words(n_atoms)), np.uint64)
+    rows = np.zeros((n_samples + 1, count_row_words(len(columns))), np.uint64)
     transpose_words(columns, n_samples, 0, -(-n_samples // 64), rows)
     of_value = value_weights.numpy()
     of_sample = np.zeros(0, np.int32) if weights is None else weights.numpy()
     weighting = Weighting(of_sample, of_value, weights is not None or bool((of_value != 1).any()))
-    table = make_entropy_table(heaviest if limits.criterion == ENTROPY else 0)
     binary = targets.dtype == torch.int32
-    values = _view_words(targets) if binary else targets.numpy()
-    sort = sort_by_bit if binary else sort_by_value
-    knows_roots = binary and not weighting.matters
-    roots = (
-        count(words, torch.cat([targets, torch.full_like(targets[:1], -1)])).numpy() if knows_roots else NOTHING_KNOWN
+    roots = np.zeros((0, 0), np.int32)
+    if binary and not weighting.matters:
+        roots = count(words, torch.cat([targets, torch.full_like(targets[:1], -1)])).numpy()
+    return Job(
+        bits=Bits(columns, rows, n_samples),
+        values=_view_words(targets) if binary else targets.numpy(),
+        sort=sort_by_bit if binary else sort_by_value,
+        n_values=n_values,
+        roots=roots,
+        weighting=weighting,
+        limits=limits,
+        table=make_entropy_table(heaviest if limits.criterion == ENTROPY else 0),
     )
-    bits = Bits(columns, rows, n_samples)
-    trees: dict[int, tuple[Tensor, ...]] = {}
-    lock = Lock()
-
-    def grow_some(numbers: Iterator[int]) -> None:
-        n_slots = n_samples.bit_length() + 2 if limits.max_leaves == NO_LIMIT else 1
-        counts = np.empty((n_slots, n_values, 64 * rows.shape[1]), np.int32)
-        order, moved = np.empty(n_samples + SLACK, np.uint32), np.empty(n_samples // 2 + SLACK, np.uint32)
-        weighed = np.empty_like(counts) if weighting.matters else counts
-        space = Space(order, moved, np.empty((3, n_atoms)), counts, weighed)
-        node_counts = np.empty(n_values, np.int32)
-        for number in numbers:
-            root = roots[[-1, number]] if knows_roots else NOTHING_KNOWN
-            sort(values[number], n_samples, weighting, order, node_counts)
-            tree = grow_tree(bits, node_counts, root, weighting, limits, table, space)
-            with lock:
-                trees[number] = tuple(map(torch.from_numpy, tree))
-                report(len(trees))
-
-    _share_numbers(grow_some, len(values), stop, n_threads or _count_cores())
-    return join_trees(trees, n_values)
 
 
 def _share_numbers(work: Callable[[Iterator[int]], None], total: int, stop: Stop, n_threads: int) -> None:
@@ -108,10 +123,6 @@ def _share_numbers(work: Callable[[Iterator[int]], None], total: int, stop: Stop
                 done.result()
         finally:  # an error or Ctrl-C: the other threads end with the tree in hand
             halted.set()
-
-
-def _count_cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _view_words(words: Tensor) -> NDArray[np.uint64]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.bits import mask_tail, pack_bits
-from eric_fast.kernels.fixed_point import SCALE_BITS, make_entropy_table
+from eric_fast.kernels.fixed_point import MAX_WEIGHT, SCALE_BITS, make_entropy_table
 from eric_fast.kernels.trees import (
     ENTROPY,
     NO_LIMIT,
@@ -25,6 +25,7 @@ from eric_fast.kernels.trees import (
     join_trees,
     never_stop,
 )
+from eric_fast.processes import Combine, keep
 
 TARGETS = 64  # grown at once
 Count = Callable[[Tensor, Tensor], Tensor]
@@ -47,13 +48,24 @@ class _Node:
     children: tuple["_Node", "_Node"] | None = None
 
 
-def grow(samples: Samples, limits: Limits, count: Count, *, stop: Stop = never_stop, report: Report = ignore) -> Forest:
-    """A tree for every target; see `kernels.grow`. `stop` is asked between batches of targets."""
+def grow(
+    samples: Samples,
+    limits: Limits,
+    count: Count,
+    *,
+    stop: Stop = never_stop,
+    report: Report = ignore,
+    combine: Combine = keep,
+) -> Forest:
+    """A tree for every target; see `kernels.grow`. `stop` is asked between batches of targets.
+
+    All that is decided is decided by counts, so samples may be spread over processes: `combine` adds their counts up.
+    """
     trees: dict[int, tuple[Tensor, ...]] = {}
     table = make_entropy_table(samples.heaviest if limits.criterion == ENTROPY else 0)
-    grower = _Grower(samples, limits, count, torch.from_numpy(table).to(samples.words.device))
+    grower = _Grower(samples, limits, count, torch.from_numpy(table).to(samples.words.device), combine)
     for first in range(0, len(samples.targets), TARGETS):
-        if stop():
+        if int(combine(torch.tensor([int(stop())]))[0]):
             break
         numbers = range(first, min(first + TARGETS, len(samples.targets)))
         for number, root in zip(numbers, grower.grow_batch(numbers), strict=True):
@@ -65,12 +77,15 @@ def grow(samples: Samples, limits: Limits, count: Count, *, stop: Stop = never_s
 class _Grower:
     """What all batches share."""
 
-    def __init__(self, samples: Samples, limits: Limits, count: Count, table: Tensor) -> None:
-        self.samples, self.limits, self.count, self.table = samples, limits, count, table
+    def __init__(self, samples: Samples, limits: Limits, count: Count, table: Tensor, combine: Combine) -> None:
+        self.samples, self.limits, self.table = samples, limits, table
+        self.count: Count = lambda atoms, masks: combine(count(atoms, masks))
         self.device = samples.words.device
         self.value_weights = samples.value_weights.long().to(self.device)
         weights = torch.ones(samples.n_samples, dtype=torch.int32) if samples.weights is None else samples.weights
-        n_planes = max(1, int(weights.max()).bit_length()) if len(weights) else 1
+        lengths = torch.zeros(MAX_WEIGHT.bit_length() + 1, dtype=torch.int32)  # how long weights are, in bits
+        lengths[int(weights.max()).bit_length() if len(weights) else 0] = 1
+        n_planes = max(1, int(combine(lengths).nonzero().max()))
         planes = (weights[:, None] >> torch.arange(n_planes)) & 1
         self.planes = pack_bits(planes.bool().to(self.device))  # [n_planes, n_words]: the bits of the weights
         self.weighty = pack_bits((weights > 0)[:, None].to(self.device))  # [1, n_words]

@@ -9,6 +9,7 @@ from torch import Tensor
 from eric_fast.bits import count_words
 from eric_fast.errors import EricError, SettingError
 from eric_fast.kernels.fixed_point import MAX_WEIGHT
+from eric_fast.processes import Combine, keep
 
 ENTROPY, GINI = 0, 1
 NO_LIMIT = 2**31 - 1
@@ -101,8 +102,9 @@ def check_samples(
     n_values: int | None,
     weights: Tensor | None,
     value_weights: Tensor | None,
+    combine: Combine = keep,
 ) -> Samples:
-    """The arguments of growth, with defaults filled in.
+    """The arguments of growth, with defaults filled in; `heaviest` is of all processes.
 
     Raises:
         EricError: tensors that don't belong together. SettingError: weights past what integers hold.
@@ -120,6 +122,8 @@ def check_samples(
             "targets are int32 words [n_targets, n_words] or int64 values [n_targets, n_samples], "
             f"not {_describe(targets)} for {n_samples} samples"
         )
+    elif combine is not keep and n_values is None:
+        raise EricError("where targets are spread over processes, n_values must be given: none of them sees all")
     elif targets.numel():
         lowest, highest = int(targets.min()), int(targets.max())
         n_values = highest + 1 if n_values is None else n_values
@@ -135,7 +139,8 @@ def check_samples(
             raise SettingError(f"a {name} weight is {int(given.min())}; weights are whole numbers from 0")
     if value_weights is None:
         value_weights = torch.ones(n_values, dtype=torch.int64)
-    heaviest = int(value_weights.max()) * (n_samples if weights is None else int(weights.double().sum()))
+    own_weight = n_samples if weights is None else int(weights.double().sum())
+    heaviest = int(value_weights.max()) * int(combine(torch.tensor([own_weight]))[0])
     if heaviest > MAX_WEIGHT:
         raise SettingError(
             f"the samples weigh up to {heaviest:,} in all, more than the {MAX_WEIGHT:,} that growth counts exactly; "

@@ -51,22 +51,27 @@ def list_frames(frame):
     return frame, turned
 
 
+CODES = (*range(12), 1.5, 7.999, -0.5, 11.5, 40.0)  # of `make_categories`, and what sources cut off to them
+N_CODED = 3  # columns of codes
+
+
 def add_edges(model, features, *, infinite=True, codes=()):
     """The rows, and others at each constant of the program, just below and just above it, missing, -0.0, infinite.
 
     Args:
-        codes: values to put into columns that are compared with sets.
+        codes: values to put into the first `N_CODED` columns, too.
     """
     columns = model.program.quantiser.columns
     edges = {i: [np.nan, -0.0, 0.0, *((np.inf, -np.inf) if infinite else ())] for i in range(len(columns))}
     for atom in model.program.quantiser.table_atoms:
         if atom.operator == "in":
-            edges[atom.column] = [np.nan, *codes]
             continue
         dtype = np.dtype(columns[atom.column].kind).type
         constant = dtype(atom.constant)
         with np.errstate(over="ignore"):  # a constant may be the largest number
             edges[atom.column] += [constant, *(np.nextafter(constant, dtype(to)) for to in (-np.inf, np.inf))]
+    for column in range(N_CODED if codes else 0):
+        edges[column] += codes
     n_rows = max(map(len, edges.values()))
     rng = np.random.default_rng(0)
     rows = features[rng.integers(0, len(features), n_rows)].astype(float)

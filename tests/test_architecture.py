@@ -11,11 +11,12 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lower layers first; a module may import from its own layer only where it is the same package.
 LAYERS = (
     ("errors", "progress"),
+    ("processes",),
     ("output",),
     ("activations", "bits", "quantiser", "rules", "program", "plan", "predictions"),
     ("kernels",),
     ("store",),
-    ("capture", "quantise", "extract", "simplify", "trim", "compile", "evaluate", "text", "tables"),
+    ("capture", "quantise", "extract", "simplify", "trim", "compile", "evaluate", "text", "tables", "labels"),
     ("upward", "frontends"),
     ("pipeline", "module", "report", "heat", "digits_cnn"),
     ("estimator", "demo", "chains", "analyse"),
@@ -24,7 +25,7 @@ LAYERS = (
     ("cli",),
     ("__main__",),
 )
-TYPES = LAYERS[2]
+TYPES = LAYERS[3]
 
 
 def layer_of(module):

@@ -16,7 +16,16 @@ catboost = import_optional("catboost")
 TOLERANCE = 1e-12
 OPTIONS = {"iterations": 5, "depth": 4, "verbose": 0, "allow_writing_files": False, "thread_count": 1}
 SHAPES = ("SymmetricTree", "Depthwise", "Lossguide")
-LOSSES = ("RMSE", "MAE", "Quantile:alpha=0.3", "Poisson", "Tweedie:variance_power=1.5", "Huber:delta=1", "MultiRMSE")
+LOSSES = (
+    "RMSE",
+    "MAE",
+    "Quantile:alpha=0.3",
+    "Poisson",
+    "Tweedie:variance_power=1.5",
+    "Huber:delta=1",
+    "Cox",
+    "MultiRMSE",
+)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -65,6 +74,14 @@ def test_probabilities_as_targets():
     features, target = load_data("cancer")
     source = catboost.CatBoostClassifier(**OPTIONS, loss_function="CrossEntropy").fit(features, 0.1 + 0.5 * target)
     check_close(from_catboost(source).predict_proba(features), source.predict_proba(features), TOLERANCE)
+
+
+def test_focal_loss_tells_classes_apart():
+    features, target = load_data("cancer")
+    source = catboost.CatBoostClassifier(**OPTIONS, loss_function="Focal:focal_alpha=0.4;focal_gamma=2")
+    model = from_catboost(source.fit(features, np.array(["no", "yes"])[target]))
+    np.testing.assert_array_equal(model.predict(features), source.predict(features))
+    check_close(model.predict_proba(features), source.predict_proba(features), TOLERANCE)
 
 
 def test_rankings():

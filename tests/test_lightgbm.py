@@ -6,7 +6,7 @@ import pytest
 from eric_fast.errors import EricError, ModelError
 from eric_fast.frontends import load
 from eric_fast.frontends.lightgbm import from_lightgbm, matches
-from tests.boosters import add_edges, check_close, list_frames, load_data, make_categories, make_frame
+from tests.boosters import CODES, add_edges, check_close, list_frames, load_data, make_categories, make_frame
 from tests.optional import import_optional
 
 lightgbm = import_optional("lightgbm")
@@ -103,8 +103,8 @@ def test_categories_by_codes():
     features, target = make_categories()
     booster = train(features, target, categorical=[0, 1, 2], min_data_per_group=1, cat_smooth=1)
     model = from_lightgbm(booster)
-    assert any(atom.operator == "in" for atom in model.program.quantiser.table_atoms)
-    rows = add_edges(model, features, codes=(*range(12), -1.0, 40.0, 1e9))
+    assert model.program.derived
+    rows = add_edges(model, features, codes=(*CODES, -0.999, -1.0, -7.0, 1e9))
     check_close(model.predict(rows), booster.predict(rows), TOLERANCE)
 
 

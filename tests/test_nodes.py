@@ -6,7 +6,7 @@ import pytest
 from eric_fast.errors import ProgramError
 from eric_fast.frontends.forest import make_program
 from eric_fast.frontends.model import RuleModel
-from eric_fast.frontends.nodes import Tree, join_trees
+from eric_fast.frontends.nodes import Tree, join_trees, list_runs
 from eric_fast.quantiser import Column
 
 COLUMNS = (Column("a", "float32"), Column("b"))
@@ -36,6 +36,23 @@ def test_sets_cases_and_comparisons_of_several_trees():
     rows = [[3, 0], [4, 0], [5, -2], [0, 1], [0, 1.5], [0, 2], [0, 3]]
     expected = [212.5, 222.5, 211.5, 122.5, 121.5, 121.5, 122.5]
     assert answer(trees, rows).tolist() == expected
+
+
+def test_runs_of_codes_hold_what_is_cut_off_to_them():
+    def build(column, codes, **options):
+        tree = make_tree([column, -1, -1], [1, -1, -1], [2, -1, -1], [0, 1, 2], cases={0: list_runs(codes, **options)})
+        return [tree]
+
+    values = [-1, -0.5, 0, 0.9, 1, 2.9, 3, 4.5, 5, np.nan]
+    rows = [[value, 0] for value in values]
+    expected = [2, 2, 1, 1, 1, 1, 2, 1, 2, 2]
+    assert answer(build(0, [0, 1, 2, 4]), rows).tolist() == expected
+    assert answer(build(0, [0, 1, 2, 4], missing=True), rows).tolist() == [*expected[:-1], 1]
+    assert answer(build(0, [0, 1, 2, 4], to_zero=True), rows).tolist() == [2, 1, *expected[2:]]
+    assert answer(build(0, []), rows).tolist() == [2] * len(rows)
+    assert answer(build(0, [], missing=True), rows).tolist() == [*[2] * (len(rows) - 1), 1]
+    (name,) = join_trees(COLUMNS, build(0, list(range(0, 2000, 2))), "here").derived
+    assert len(name) < 250
 
 
 def test_nodes_that_no_path_leads_to_do_not_matter():

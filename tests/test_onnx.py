@@ -236,6 +236,16 @@ def test_two_classes_by_one_weight(transform, weights, base):
         check_close(model.decision_function(ROWS), scores[:, 1], TOLERANCE)
 
 
+def test_half_of_the_trees_is_no_majority(monkeypatch):
+    """Six trees of pure leaves: in float32 three sixths are a half, in float64 a little more."""
+    features, target = load_data("cancer")
+    forest = ensemble.ExtraTreesClassifier(6, max_features=1, random_state=0).fit(features[:60], target[:60])
+    graph = convert(forest, features, monkeypatch)
+    labels, scores = run(graph, features)
+    assert (np.abs(scores[:, 1] - 0.5) < 1e-6).sum() > 5
+    np.testing.assert_array_equal(from_onnx(graph).predict(features), labels)
+
+
 def after(op, **attributes):
     return [helper.make_node(op, ["p"], ["q"], **attributes)]
 

@@ -9,7 +9,7 @@ from sklearn import ensemble
 from eric_fast.errors import EricError, ModelError, ProgramError
 from eric_fast.frontends import load
 from eric_fast.frontends.treelite import from_treelite, matches
-from tests.boosters import add_edges, check_close, load_data, make_categories
+from tests.boosters import CODES, add_edges, check_close, load_data, make_categories
 from tests.optional import import_optional
 
 treelite = import_optional("treelite")
@@ -95,11 +95,11 @@ def test_categories():
     data = lightgbm.Dataset(features, target, categorical_feature=[0, 1, 2])
     params = {"verbose": -1, "num_threads": 1, "min_data_per_group": 1, "cat_smooth": 1}
     booster = lightgbm.train(params, data, 4)
-    check(treelite.frontend.from_lightgbm(booster), features, codes=(*range(12), -1.0, 40.0, 1e10))
+    check(treelite.frontend.from_lightgbm(booster), features, codes=(*CODES, -1.0, 1e10))
     source = xgboost.XGBRegressor(
         n_estimators=4, n_jobs=1, feature_types=["c"] * 3 + ["q"] * 2, enable_categorical=True, max_cat_to_onehot=1
     ).fit(features, target)
-    check(treelite.frontend.from_xgboost(source.get_booster()), features, codes=(*range(12), -1.0, 40.0))
+    check(treelite.frontend.from_xgboost(source.get_booster()), features, codes=(*CODES, -1.0))
 
 
 @pytest.fixture

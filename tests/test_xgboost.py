@@ -9,6 +9,7 @@ from eric_fast.errors import EricError, ModelError, ProgramError
 from eric_fast.frontends import load
 from eric_fast.frontends.xgboost import from_xgboost, matches
 from tests.boosters import (
+    CODES,
     add_edges,
     check_classes,
     check_close,
@@ -152,8 +153,8 @@ def test_categories_by_codes(most):
         n_jobs=1, n_estimators=4, feature_types=["c"] * 3 + ["q"] * 2, enable_categorical=True, max_cat_to_onehot=most
     ).fit(features, target)
     model = from_xgboost(source)
-    assert any(atom.operator == "in" for atom in model.program.quantiser.table_atoms)
-    rows = add_edges(model, features, codes=(*range(12), -1.0, 40.0, 1e9))
+    assert model.program.derived
+    rows = add_edges(model, features, codes=(*CODES, -1.0, 1e9))
     check_close(model.predict(rows), source.predict(rows), TOLERANCE)
 
 

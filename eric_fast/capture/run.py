@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from eric_fast.capture.data import ImageData
 from eric_fast.capture.forward import DTYPES, MEMORY_FORMATS, Answer, NetworkRunner
 from eric_fast.capture.models import LoadedModel
 from eric_fast.capture.norms import unknown_norm
+from eric_fast.capture.sources import open_data
 from eric_fast.errors import CaptureError, DataError, ModelError, SettingError
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantiser import NORMS
@@ -26,7 +28,7 @@ MOST_WORKERS = 1024
 
 def capture_activations(
     model: LoadedModel,
-    data: ImageData,
+    data: Any,
     *,
     layers: Sequence[str] | None = None,
     norm: str = "l1",
@@ -44,7 +46,7 @@ def capture_activations(
 
     Args:
         model: from `load_model` or `wrap_model`; it is not changed.
-        data: from `open_data`.
+        data: from `open_data`, or anything that it takes.
         layers: see `trace_norms`.
         norm: see `reduce_norm`.
         dtype: what the network computes in: `float32`, `bfloat16`, `float16`; or float32 weights under torch.autocast,
@@ -71,6 +73,7 @@ def capture_activations(
         CaptureError: a norm or an output that is NaN or infinite.
     """
     kind = check_settings(norm, dtype, device, memory_format, batch_size, workers, limit)
+    data = open_data(data)
     indices = _select_images(len(data), limit)
     if not indices:
         raise DataError(f"{data.name} has no images")
@@ -83,7 +86,7 @@ def capture_activations(
         device=kind,
         batch_size=batch_size,
         memory_format=memory_format,
-        preprocessing=model.transform_name,
+        preprocessing=data.preprocessing or model.transform_name,
     )
     recorder = _Recorder(model, data, settings, len(indices))
     runner = NetworkRunner(
@@ -134,6 +137,7 @@ class _Recorder:
         self._norms: dict[str, Tensor] = {}  # layer -> [n_images, n_kernels], filled from the top
         self._predictions = torch.empty(n_images, dtype=torch.int64)
         self._kept: list[int] = []
+        self._labels: list[int] = []  # as the data have them
         self._classes: tuple[str, ...] = ()
 
     def add(self, answer: Answer) -> None:
@@ -155,15 +159,14 @@ class _Recorder:
         self._classes = self._classes or _name_classes(self._model, self._data, logits.shape[1])
         self._predictions[rows] = logits.argmax(dim=1)
         self._kept += indices
+        self._labels += answer.batch.labels
 
     def finish(self, n_bad_images: int) -> Activations:
         n_kept = len(self._kept)
-        class_of_folder = _match_folders(self._data.folders, self._classes)
-        labels = [class_of_folder[self._data.folder_labels[i]] for i in self._kept]
         return Activations(
             norms={layer: norms[:n_kept] for layer, norms in self._norms.items()},
             ids=[self._data.ids[i] for i in self._kept],
-            labels=torch.tensor(labels, dtype=torch.int64),
+            labels=_match_labels(self._labels, self._data.folders, self._classes),
             predictions=self._predictions[:n_kept],
             classes=self._classes,
             settings=replace(self._settings, n_bad_images=n_bad_images),
@@ -214,6 +217,22 @@ def _name_classes(model: LoadedModel, data: ImageData, n_outputs: int) -> tuple[
     if len(data.folders) == n_outputs:
         return data.folders
     return tuple(map(str, range(n_outputs)))
+
+
+def _match_labels(labels: Sequence[int], folders: Sequence[str], classes: Sequence[str]) -> Tensor:
+    """int64 `[n]`: class indices, from labels as the data have them."""
+    known = torch.tensor(labels, dtype=torch.int64)
+    if folders:
+        return torch.tensor([*_match_folders(folders, classes), UNKNOWN])[known]  # the last: what is unknown stays so
+    n_past = int((known >= len(classes)).sum())
+    if n_past:
+        _log.warning(
+            "%d labels are unknown: they name none of the model's %d outputs, but numbers up to %d",
+            n_past,
+            len(classes),
+            int(known.max()),
+        )
+    return known.where(known < len(classes), UNKNOWN)
 
 
 def _match_folders(folders: Sequence[str], classes: Sequence[str]) -> list[int]:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from eric_fast.cli.analyse import analyse
 from eric_fast.cli.chain import chain
 from eric_fast.cli.compare import compare
 from eric_fast.cli.explain import explain
@@ -19,6 +20,7 @@ from eric_fast.cli.inputs import (
     refuse_useless,
     split_commas,
 )
+from eric_fast.cli.label import label
 from eric_fast.cli.options import (
     DATA_HELP,
     MODEL_HELP,
@@ -434,3 +436,9 @@ def show(
         stdout.print(text, markup=False)
     if limit and len(texts) > limit:
         stdout.print(f"... and {len(texts) - limit:,} more; --limit 0 shows all")
+
+
+app.command()(analyse)
+
+
+app.command()(label)

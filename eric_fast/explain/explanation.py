@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from PIL import Image
-
 from eric_fast.activations import UNKNOWN, Activations
 from eric_fast.bits import BitMatrix
 from eric_fast.capture import ImageData, LoadedModel, capture_activations
+from eric_fast.capture.data import Sample
 from eric_fast.capture.maps import FeatureMaps, capture_maps
 from eric_fast.errors import ProgramError
 from eric_fast.explain.check import check_proof
@@ -123,7 +122,7 @@ def explain_image(
     explanation = Explanation(
         program=program,
         image=data.ids[index],
-        label=_find_label(data, index, program.classes),
+        label=int(activations.labels[0]),
         model_class=int(activations.predictions[0]),
         proof=proof,
         norms=_list_norms(program, activations, model_bits),
@@ -146,28 +145,27 @@ def list_drawn(explanation: Explanation) -> list[InputAtom]:
     return [atom for atom in atoms if isinstance(atom, InputAtom)][:MOST_MAPS]
 
 
-class _OneImage:
+class _OneImage(ImageData):
     """One image of a data set. Its folders are the classes, so that a capture has nothing to say about them."""
 
     def __init__(self, data: ImageData, index: int, classes: tuple[str, ...]) -> None:
         self._data, self._index = data, index
-        self.name, self.ids = data.name, (data.ids[index],)
-        self.folders, self.folder_labels = classes, (0,)
+        self.name, self.ids, self.folders = data.name, (data.ids[index],), classes
+        self.preprocessing, self.is_stream = data.preprocessing, data.is_stream
 
-    def __len__(self) -> int:
-        return 1
-
-    def load_image(self, index: int) -> Image.Image:
-        return self._data.load_image(self._index)
+    def load_sample(self, index: int) -> Sample:
+        image, label = self._data.load_sample(self._index)
+        return Sample(image, _find_class(label, self._data.folders, self.folders))
 
 
-def _find_label(data: ImageData, index: int, classes: tuple[str, ...]) -> int:
-    """The class of the image's folder, as a capture finds it."""
-    folder = data.folder_labels[index]
-    if data.folders[folder] in classes:
-        return classes.index(data.folders[folder])
-    in_order = len(data.folders) == len(classes) and not set(data.folders) & set(classes)
-    return folder if in_order else UNKNOWN
+def _find_class(label: int, folders: tuple[str, ...], classes: tuple[str, ...]) -> int:
+    """The class that a label of the data means, as a capture finds it."""
+    if label == UNKNOWN or not folders:
+        return label if label < len(classes) else UNKNOWN
+    if folders[label] in classes:
+        return classes.index(folders[label])
+    in_order = len(folders) == len(classes) and not set(folders) & set(classes)
+    return label if in_order else UNKNOWN
 
 
 def _list_norms(program: Program, activations: Activations, atoms: Mapping[int, bool]) -> dict[int, float]:

@@ -25,6 +25,7 @@ _KEYS = ("ctr_data", "features_info", "model_info", "oblivious_trees", "scale_an
 _CLASS_LINKS = {
     "Logloss": "sigmoid",
     "CrossEntropy": "sigmoid",
+    "Focal": "sigmoid",
     "MultiClass": "softmax",
     "MultiClassOneVsAll": "sigmoids",
 }
@@ -42,7 +43,7 @@ _IDENTITY = (
         "Lq",
         "Huber",
     ),
-    *("LogCosh", "MultiRMSE", "MultiRMSEWithMissingValues", "Focal", "YetiRank", "YetiRankPairwise", "PairLogit"),
+    *("LogCosh", "MultiRMSE", "MultiRMSEWithMissingValues", "Cox", "YetiRank", "YetiRankPairwise", "PairLogit"),
     *("PairLogitPairwise", "QueryRMSE", "QuerySoftMax", "QueryCrossEntropy", "StochasticRank", "StochasticFilter"),
     "LambdaMart",
 )

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.errors import ModelError, ProgramError
-from eric_fast.frontends.nodes import Cases, Tree
+from eric_fast.frontends.nodes import Cases, Tree, list_runs
 from eric_fast.frontends.parts import describe
 
 _ZERO = float(np.float32(1e-35))  # a value that is no further from zero is zero to LightGBM
@@ -128,9 +128,9 @@ def read_tree(block: Block, output: int, names: Names) -> Tree:
     constant[:n_inner] = np.where(is_set, thresholds, _pass_zero(thresholds))
     inside = np.where(kind == _MISSING_NONE, thresholds >= 0, default_left)  # without missing values NaN is 0
     missing[:n_inner] = inside & ~is_set  # no missing value is in a set
-    sets = _read_sets(block, np.flatnonzero(is_set), column, constant, names)
+    sets, cases = _read_sets(block, np.flatnonzero(is_set), column, constant, names)
     zeros = np.flatnonzero((kind == _MISSING_ZERO) & ~is_set).tolist()
-    cases = {node: _split_zero(float(constant[node]), bool(default_left[node])) for node in zeros}
+    cases |= {node: _split_zero(float(constant[node]), bool(default_left[node])) for node in zeros}
     return Tree(
         column,
         constant,
@@ -169,10 +169,13 @@ def _split_zero(constant: float, default_left: bool) -> Cases:
 
 def _read_sets(
     block: Block, nodes: NDArray[np.int64], column: NDArray[Any], constant: NDArray[np.float64], names: Names
-) -> dict[int, tuple[float | str, ...]]:
-    """Node -> the categories that it sends left."""
+) -> tuple[dict[int, tuple[float | str, ...]], dict[int, Cases]]:
+    """Node -> the categories that it sends left; and the same of codes, which LightGBM cuts numbers off to."""
+    sets: dict[int, tuple[float | str, ...]] = {}
+    cases: dict[int, Cases] = {}
+    taken: set[float] = set()
     if len(nodes) == 0:
-        return {}
+        return sets, cases
     n_sets = block.get_int("num_cat", 1, len(nodes))
     ends = block.get_ints("cat_boundaries", n_sets + 1)
     words = block.get_ints("cat_threshold", len(block.get("cat_threshold").split()))
@@ -180,20 +183,22 @@ def _read_sets(
         raise block.fail("'cat_boundaries' doesn't cut 'cat_threshold' into sets")
     if ((words < 0) | (words >= 2**32)).any():
         raise block.fail("'cat_threshold' has a number of more than 32 bits")
-    sets: dict[int, tuple[float | str, ...]] = {}
     for node in nodes.tolist():
         which = constant[node]
         if not (which >= 0 and which < n_sets and which == int(which)):
             raise block.fail(f"node {node}: its set is none of the {n_sets}")
+        if which in taken:  # else a small file would make many large sets
+            raise block.fail(f"node {node}: its set is another node's, too")
+        taken.add(which)
         first, last = ends[int(which) : int(which) + 2]
         bits = np.unpackbits(words[first:last].astype("<u4").view(np.uint8), bitorder="little")
         codes = np.flatnonzero(bits).tolist()
         feature = int(column[node])
         known: Any = names.texts.get(feature) or names.numbers.get(feature)
         if known is None:
-            sets[node] = tuple(map(float, codes))
+            cases[node] = list_runs(codes, to_zero=True)
         elif codes and codes[-1] >= len(known):
             raise block.fail(f"node {node}: category {codes[-1]} is none of the {len(known)} of its feature")
         else:
             sets[node] = tuple(known[code] for code in codes)
-    return sets
+    return sets, cases

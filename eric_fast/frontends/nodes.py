@@ -15,6 +15,7 @@ from eric_fast.quantiser import Column, TableAtom
 from eric_fast.rules import count_offsets
 
 Cases = tuple[tuple[tuple[str, float, bool], ...], ...]  # lists of comparisons: operator, constant, where missing
+MOST_NAME = 200  # characters of a derived atom's name
 MOST_DEPTH = 1024  # of leaves on average: a program's bodies are the paths, so a chain of n nodes costs n squared
 
 
@@ -50,6 +51,22 @@ class Tree:
     def shift_output(self, by: int) -> "Tree":
         """The same tree for the output that comes so many later; of a tree with one value a leaf."""
         return replace(self, output=self.output + by)
+
+
+def list_runs(codes: Sequence[int], *, missing: bool = False, to_zero: bool = False) -> Cases:
+    """What holds of the numbers whose whole part is one of these codes, for sources that cut off the rest.
+
+    Args:
+        codes: whole numbers from 0, ascending, each once.
+        missing: the truth where the value is missing.
+        to_zero: whether numbers between -1 and 0 are cut off to 0, too.
+    """
+    cases: list[tuple[tuple[str, float, bool], ...]] = []
+    whole = np.array(codes, np.int64)
+    for run in np.split(whole, np.flatnonzero(np.diff(whole) != 1) + 1) if codes else ():
+        least = (">", -1.0) if run[0] == 0 and to_zero else (">=", float(run[0]))
+        cases.append(((*least, missing), ("<", float(run[-1] + 1), missing)))
+    return tuple(cases) or ((("<", -np.inf, missing),),)
 
 
 def join_trees(columns: Sequence[Column], trees: Sequence[Tree], place: str) -> Forest:
@@ -211,7 +228,7 @@ class _OtherTests:
                 tests[node] = self._add(atom)
         for node, cases in tree.cases.items():
             if inner[node]:
-                tests[node] = _DERIVED + self._add_cases(int(tree.column[node]), cases)
+                tests[node] = self._add_cases(int(tree.column[node]), cases)
 
     def finish(self, tests: NDArray[np.int32]) -> NDArray[np.int32]:
         """The tests, with the indices that derived atoms have now that all others are known."""
@@ -231,9 +248,14 @@ class _OtherTests:
     def _add_cases(self, column: int, cases: Cases) -> int:
         name = self.columns[column].name
         bodies = [tuple(self._add(TableAtom(column, name, *test)) for test in case) for case in cases]
+        if len(bodies) == 1 and len(bodies[0]) == 1:
+            return bodies[0][0]
         said = " or ".join(" and ".join(self.atoms[atom].name for atom in body) for body in bodies)
-        self.bodies.setdefault(said, bodies)
-        return self.numbers.setdefault(said, len(self.numbers))
+        if said not in self.numbers:
+            self.numbers[said] = len(self.numbers)
+            short = said if len(said) <= MOST_NAME else f"{said[:MOST_NAME]}... ({self.numbers[said]})"
+            self.bodies[short] = bodies
+        return _DERIVED + self.numbers[said]
 
 
 _DERIVED = 2**30

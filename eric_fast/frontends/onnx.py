@@ -81,10 +81,12 @@ def _read_model(model: Any, size: int, name: str) -> RuleModel:
         attributes = Attributes.read(node, f"{name}: {node.op_type}")
         read = read_new_ensemble if node.op_type == "TreeEnsemble" else read_ensemble
         ensemble = read(attributes, size)
-        answer = read_answer(attributes, ensemble, link)
+        listed, named = columns(ensemble.n_columns)
+        is_single = not listed or listed[0].kind == "float32"
+        answer = read_answer(attributes, ensemble, link, is_single)
     except UnicodeDecodeError as error:
         raise ProgramError(f"{name}: a text that isn't UTF-8: {error}") from error
-    return _make_model(ensemble, answer, columns(ensemble.n_columns), name)
+    return _make_model(ensemble, answer, (listed, named), name)
 
 
 def _read_graph(graph: Any, size: int, name: str) -> tuple[Any, Any, str]:

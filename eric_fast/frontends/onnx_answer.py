@@ -10,6 +10,7 @@ from eric_fast.errors import ModelError
 from eric_fast.frontends.onnx_attributes import Attributes
 from eric_fast.frontends.onnx_trees import Ensemble
 
+ABOVE_HALF = 0.5 + 2**-25  # up to here a sum is 0.5 once it is rounded to float32, as a runtime's is: no more than half
 _LINKS = {"SOFTMAX": "softmax", "LOGISTIC": "sigmoids", "SOFTMAX_ZERO": "softmax zero"}
 
 
@@ -24,8 +25,12 @@ class Answer:
     shift: int = 0
 
 
-def read_answer(attributes: Attributes, ensemble: Ensemble, link: str) -> Answer:
-    """What the operator answers; `link`: what the graph applies to the sums of a regression.
+def read_answer(attributes: Attributes, ensemble: Ensemble, link: str, is_single: bool) -> Answer:
+    """What the operator answers.
+
+    Args:
+        link: what the graph applies to the sums of a regression.
+        is_single: whether a runtime adds up in float32.
 
     Raises:
         ModelError: a meaning that runtimes don't agree on. ProgramError: base values that are not one for each output.
@@ -45,7 +50,7 @@ def read_answer(attributes: Attributes, ensemble: Ensemble, link: str) -> Answer
     if ensemble.n_outputs == 1:
         raise ModelError(f"{attributes.place}: one class is told from no other")
     if ensemble.n_outputs == 2 and len(ensemble.weighted) < 2:
-        return _answer_two(attributes, ensemble, labels, base)
+        return _answer_two(attributes, ensemble, labels, base, ABOVE_HALF if is_single else 0.5)
     if base and (len(base) != ensemble.n_outputs or ensemble.n_outputs == 2):
         raise ModelError(
             f"{attributes.place}: runtimes read {len(base)} base values of {ensemble.n_outputs} classes differently"
@@ -59,7 +64,7 @@ def read_answer(attributes: Attributes, ensemble: Ensemble, link: str) -> Answer
     return Answer(labels, base, _LINKS.get(ensemble.transform, probable))
 
 
-def _answer_two(attributes: Attributes, ensemble: Ensemble, labels: Any, base: list[float]) -> Answer:
+def _answer_two(attributes: Attributes, ensemble: Ensemble, labels: Any, base: list[float], half: float) -> Answer:
     """Two classes told apart by the weights of one, which are the second's, whatever they say: as onnxruntime does."""
     if ensemble.weighted != [0] or len(base) > 1 or ensemble.transform not in ("NONE", "LOGISTIC"):
         raise ModelError(
@@ -67,7 +72,7 @@ def _answer_two(attributes: Attributes, ensemble: Ensemble, labels: Any, base: l
             f"and post_transform {ensemble.transform}, mean different things to different runtimes"
         )
     # A weight below 0 tells that sums are margins, not probabilities.
-    threshold = 0.5 if ensemble.positive else 0.0
+    threshold = half if ensemble.positive else 0.0
     link = "sigmoid" if ensemble.transform == "LOGISTIC" else "probability" if ensemble.positive else "margin"
     return Answer(labels, [threshold, *(base or [0.0])], link, shift=1)
 

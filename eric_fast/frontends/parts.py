@@ -131,7 +131,7 @@ class Part:
         if length is not None and len(value) != length:
             raise self.fail(f"{length} numbers are needed, not {len(value)}")
         try:
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):
                 return np.asarray(value, np.int64 if whole else np.float64).astype(dtype)
         except OverflowError as error:
             raise self.fail(f"a number is too large: {error}") from error

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.errors import ProgramError
-from eric_fast.frontends.nodes import Tree
+from eric_fast.frontends.nodes import Cases, Tree, list_runs
 
 _LEAF, _NUMERIC, _CATEGORICAL = 0, 1, 2
 _OPERATORS = np.array(["", "==", "<", "<=", ">", ">="])
@@ -173,15 +173,19 @@ def _read_tree(reader: _Reader, header: Header, leaves: Any, output: int | None)
         raise reader.fail("a node compares by no known operator")
     if output is None:
         values = _read_vectors(reader, vectors, vector_starts, vector_ends, is_leaf, header.n_outputs)
-    sets = {}
+    cases: dict[int, Cases] = {}
+    n_categories = 0
     yes, no, missing = left.copy(), right.copy(), default_left.copy()
     for node in np.flatnonzero(kind == _CATEGORICAL).tolist():
         start, end = int(starts[node]), int(ends[node])
         if not start <= end <= len(categories):
             raise reader.fail(f"the categories of node {node} are not all in the file")
-        sets[node] = tuple(map(float, np.unique(categories[start:end]).tolist()))
+        n_categories += end - start
+        if n_categories > len(categories):  # else a small file would make many large sets
+            raise reader.fail("the categories of several nodes overlap")
         if in_right[node]:
             yes[node], no[node], missing[node] = right[node], left[node], not default_left[node]
+        cases[node] = list_runs(np.unique(categories[start:end]).tolist(), missing=bool(missing[node]))
     return Tree(
         np.where(is_leaf, -1, feature),
         constants,
@@ -191,7 +195,7 @@ def _read_tree(reader: _Reader, header: Header, leaves: Any, output: int | None)
         values,
         _OPERATORS[np.where(kind == _NUMERIC, operator, 2)],
         output or 0,
-        sets,
+        cases=cases,
     )
 
 

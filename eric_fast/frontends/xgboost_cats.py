@@ -20,13 +20,16 @@ class Categories:
     texts: dict[int, list[str]]
     numbers: dict[int, list[float]]
 
-    def name_codes(self, feature: int, codes: list[int], part: Part) -> tuple[float | str, ...]:
-        """The values, ascending, that a column holds for these codes. Raises ProgramError for a code without one."""
+    def name_codes(self, feature: int, codes: list[int], part: Part) -> tuple[float | str, ...] | None:
+        """The values that a column holds for these codes, which ascend; None where it holds the codes themselves.
+
+        Raises:
+            ProgramError: a code that can't be, or that stands for nothing.
+        """
         known: list[Any] | None = self.texts.get(feature) or self.numbers.get(feature)
-        codes = sorted(set(codes))
         if codes and (codes[0] < 0 or codes[-1] >= (2**24 if known is None else len(known))):
             raise part.fail(f"categories {codes[0]} to {codes[-1]} are not all categories of feature {feature}")
-        return tuple(float(code) if known is None else known[code] for code in codes)
+        return None if known is None else tuple(known[code] for code in codes)
 
 
 def read_categories(forest: Part, n_features: int) -> Categories:

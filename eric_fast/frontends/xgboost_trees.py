@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.frontends.nodes import Tree
+from eric_fast.frontends.nodes import Cases, Tree, list_runs
 from eric_fast.frontends.parts import Part
 from eric_fast.frontends.xgboost_cats import Categories
 
@@ -29,10 +29,16 @@ def read_tree(part: Part, output: int, n_outputs: int, weight: np.float32, categ
     with np.errstate(over="ignore"):
         values = (constants if values is None else values) * weight
     yes, no, missing = left.copy(), right.copy(), default_left.copy()
-    sets = _read_sets(part, column, categories)
-    for node in sets:  # a category of the set goes right
+    sets: dict[int, tuple[float | str, ...]] = {}
+    cases: dict[int, Cases] = {}
+    for node, codes in _read_sets(part, column).items():  # a category of the set goes right
         yes[node], no[node], missing[node] = right[node], left[node], not default_left[node]
-    return Tree(column, constants, yes, no, missing, values, "<", output, sets)
+        known = categories.name_codes(int(column[node]), codes, part)
+        if known is None:
+            cases[node] = list_runs(codes, missing=bool(missing[node]))
+        else:
+            sets[node] = known
+    return Tree(column, constants, yes, no, missing, values, "<", output, sets, cases)
 
 
 def _read_vectors(part: Part, left: Any, right: Any, n_outputs: int) -> NDArray[np.float32] | None:
@@ -58,8 +64,8 @@ def _read_vectors(part: Part, left: Any, right: Any, n_outputs: int) -> NDArray[
     return values
 
 
-def _read_sets(part: Part, column: NDArray[Any], categories: Categories) -> dict[int, tuple[float | str, ...]]:
-    """Node -> the categories that it sends right."""
+def _read_sets(part: Part, column: NDArray[Any]) -> dict[int, list[int]]:
+    """Node -> the codes of categories that it sends right, ascending, each once."""
     kinds = part.get("split_type")
     asks = kinds.as_array(np.int64, len(column)) == 1 if kinds else np.zeros(len(column), np.bool_)
     asks &= column >= 0
@@ -69,7 +75,8 @@ def _read_sets(part: Part, column: NDArray[Any], categories: Categories) -> dict
         part[name].as_array(np.int64).tolist()
         for name in ("categories_nodes", "categories_segments", "categories_sizes", "categories")
     )
-    sets: dict[int, tuple[float | str, ...]] = {}
+    sets: dict[int, list[int]] = {}
+    n_codes = 0
     if not len(nodes) == len(starts) == len(sizes):
         raise part.fail("'categories_nodes', 'categories_segments' and 'categories_sizes' differ in length")
     for node, start, size in zip(nodes, starts, sizes, strict=True):
@@ -78,7 +85,10 @@ def _read_sets(part: Part, column: NDArray[Any], categories: Categories) -> dict
         if asks[node]:
             if node in sets:
                 raise part.fail(f"node {node} has two sets of categories")
-            sets[node] = categories.name_codes(int(column[node]), codes[start : start + size], part)
+            n_codes += size
+            if n_codes > len(codes):  # else a small file would make many large sets
+                raise part.fail("the sets of several nodes overlap")
+            sets[node] = sorted(set(codes[start : start + size]))
     if len(sets) < asks.sum():
         raise part.fail("a node that asks for categories has none")
     return sets
