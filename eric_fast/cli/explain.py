@@ -49,8 +49,8 @@ def explain(
     check_paths([json, png], [program_file, image], force=force)
     from eric_fast.capture import load_model
     from eric_fast.capture.pick import pick_image
-    from eric_fast.chains import check_plot
     from eric_fast.explain import explain_image, render_explanation, save_explanation, to_dict
+    from eric_fast.plotting import check_plot
     from eric_fast.text import load_program
 
     if png is not None:

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eric_fast.chains import check_plot
 from eric_fast.explain.content import name_class
 from eric_fast.explain.explanation import Explanation, list_drawn
 from eric_fast.heat import COLOURS, draw_heat_map
-from eric_fast.output import replace_file
+from eric_fast.plotting import BLUE, GREY, ORANGE, STYLE, check_plot, save_figure
 from eric_fast.quantiser import InputAtom
 from eric_fast.report import name_atom
 
@@ -17,9 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"  # Okabe and Ito's: true, false
 N_COLUMNS = 4
-STYLE: dict[Any, Any] = {"font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 8, "svg.hashsalt": "eric_fast"}
+SMALL: dict[Any, Any] = {**STYLE, "font.size": 8, "axes.titlesize": 8, "axes.grid": False}
 LONGEST = 34  # characters of a name in a title
 
 
@@ -32,10 +30,9 @@ def save_explanation(explanation: Explanation, path: Path, *, force: bool = Fals
     check_plot(path)
     from matplotlib import rc_context
 
-    kind = path.suffix.lower()[1:]
-    metadata: Any = {"Date": None} if kind == "svg" else {"Software": None}
-    with replace_file(path, force=force) as part, rc_context(STYLE):
-        draw_explanation(explanation).savefig(part, format=kind, dpi=160, metadata=metadata)
+    with rc_context(SMALL):
+        figure = draw_explanation(explanation)
+    save_figure(figure, path, force=force)
 
 
 def draw_explanation(explanation: Explanation) -> "Figure":
@@ -115,10 +112,8 @@ def _draw_norms(figure: Any, explanation: Explanation, atoms: list[InputAtom]) -
     axes.set_xlabel(f"{program.quantiser.norm} norm / threshold")
     axes.set_ylabel("kernel")
     axes.set_title("norms against thresholds")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
     if atoms:
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
 
 
 def _shorten(text: str, most: int = LONGEST) -> str:
