@@ -7,8 +7,7 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms import v2 as transforms
 
-from eric_fast.capture import capture_activations, reduce_norm, wrap_model
-from eric_fast.capture.data import ImageData, Sample
+from eric_fast.capture import ImageData, Sample, capture_activations, reduce_norm, wrap_model
 from eric_fast.capture.maps import capture_maps, iterate_maps
 from eric_fast.errors import DataError, ModelError, SettingError
 from tests.test_capture_layers import Net, Untraceable

@@ -9,7 +9,7 @@ from typing import Any
 from eric_fast.activations import UNKNOWN, Activations
 from eric_fast.bits import BitMatrix
 from eric_fast.capture import ImageData, LoadedModel, capture_activations
-from eric_fast.capture.data import Sample
+from eric_fast.capture.data import DataPart
 from eric_fast.capture.maps import FeatureMaps, capture_maps
 from eric_fast.errors import ProgramError
 from eric_fast.explain.check import check_proof
@@ -106,7 +106,7 @@ def explain_image(
     program.quantiser.atoms_of_layer(start)  # refuses a table's
     check_fingerprint(program, model.fingerprint)
     layers = list(program.layers[program.layers.index(start) :])
-    image = _OneImage(data, index, model.classes or program.classes)
+    image = DataPart(data, [index], with_labels=False)
     activations = capture_activations(model, image, layers=layers, norm=program.quantiser.norm, **settings)
     check_capture(program, activations, layers)
     bits = quantise_activations(activations, program.quantiser, layers)
@@ -122,7 +122,7 @@ def explain_image(
     explanation = Explanation(
         program=program,
         image=data.ids[index],
-        label=int(activations.labels[0]),
+        label=_find_label(data, index, program.classes),
         model_class=int(activations.predictions[0]),
         proof=proof,
         norms=_list_norms(program, activations, model_bits),
@@ -145,26 +145,14 @@ def list_drawn(explanation: Explanation) -> list[InputAtom]:
     return [atom for atom in atoms if isinstance(atom, InputAtom)][:MOST_MAPS]
 
 
-class _OneImage(ImageData):
-    """One image of a data set. Its folders are the classes, so that a capture has nothing to say about them."""
-
-    def __init__(self, data: ImageData, index: int, classes: tuple[str, ...]) -> None:
-        self._data, self._index = data, index
-        self.name, self.ids, self.folders = data.name, (data.ids[index],), classes
-        self.preprocessing, self.is_stream = data.preprocessing, data.is_stream
-
-    def load_sample(self, index: int) -> Sample:
-        image, label = self._data.load_sample(self._index)
-        return Sample(image, _find_class(label, self._data.folders, self.folders))
-
-
-def _find_class(label: int, folders: tuple[str, ...], classes: tuple[str, ...]) -> int:
-    """The class that a label of the data means, as a capture finds it."""
-    if label == UNKNOWN or not folders:
+def _find_label(data: ImageData, index: int, classes: tuple[str, ...]) -> int:
+    """The class of the image, as a capture finds it."""
+    label = data.load_sample(index).label
+    if not data.folders:
         return label if label < len(classes) else UNKNOWN
-    if folders[label] in classes:
-        return classes.index(folders[label])
-    in_order = len(folders) == len(classes) and not set(folders) & set(classes)
+    if label == UNKNOWN or data.folders[label] in classes:
+        return UNKNOWN if label == UNKNOWN else classes.index(data.folders[label])
+    in_order = len(data.folders) == len(classes) and not set(data.folders) & set(classes)
     return label if in_order else UNKNOWN
 
 
