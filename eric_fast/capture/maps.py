@@ -128,7 +128,9 @@ def iterate_maps(
                     tracer = _trace_maps(network, images[:1], wanted)
                 if tracer is not None:
                     _, found = tracer(images)
-            viewer = viewer or _Viewer(model.transform, data.load_image(batch.indices[0]))
+            if viewer is None:  # a stream can't be asked for an image again
+                like = batch.images[0] if data.is_stream else data.load_image(batch.indices[0])
+                viewer = _Viewer(model.transform, like)
             yield FeatureMaps(
                 ids=ids,
                 images=viewer.view(batch.images),

@@ -1,8 +1,10 @@
 """One image, by its file or by its place in a data set."""
 
+import re
 from pathlib import Path
 
 from eric_fast.capture.data import ImageData, Sample, decode_image
+from eric_fast.capture.digits import DIGITS
 from eric_fast.capture.paths import make_encodable
 from eric_fast.capture.sources import open_data
 from eric_fast.errors import DataError, suggest_nearest
@@ -19,35 +21,32 @@ class PictureFile(ImageData):
         self.folders = (make_encodable(path.absolute().parent.name),)
 
     def load_sample(self, index: int) -> Sample:
+        """RGB. Raises DataError for a file that is truncated, or no image."""
         return Sample(decode_image(self._path, str(self._path)), 0)
 
 
 def pick_image(source: str) -> tuple[ImageData, int]:
-    """An image file, `DATA#ID` or `DATA:NUMBER` (from 0): the data, and the image's index in it.
+    """An image file, `DATA#ID` or `DATA:NUMBER` (from 0), where DATA is any name that `open_data` takes.
+
+    Returns:
+        The data, and the image's index in it.
 
     Raises:
         DataError: no such file, data or image.
     """
-    if source and is_file(Path(source)):
+    if source and not source.endswith(".tar") and is_file(Path(source)):
         return PictureFile(Path(source)), 0
-    for name, sign, image in _list_splits(source):
-        is_data = name in ("digits", "digits/train", "digits/test") or (name and Path(name).is_dir())
-        if is_data and (sign == "#" or image.isdecimal()):
+    name, _, number = source.rpartition(":")
+    if name and number.isdecimal():
+        data = open_data(name)
+        if int(number) >= len(data):
+            raise DataError(f"{data.name} has no image number {number}, only 0 to {len(data) - 1}")
+        return data, int(number)
+    for place in (i for i, sign in enumerate(source) if sign == "#"):  # names may hold the sign themselves
+        name, image = source[:place], source[place + 1 :]
+        if name in DIGITS or name.endswith(".tar") or re.match(r"\w+:", name) or (name and Path(name).is_dir()):
             data = open_data(name)
-            return data, _find_image(data, sign, image)
+            if image not in data.ids:
+                raise DataError(f"{data.name} has no image '{image}'{suggest_nearest(image, data.ids)}")
+            return data, data.ids.index(image)
     raise DataError(f"'{source}' is no image: there is no such file; give a file, DATA#ID or DATA:NUMBER")
-
-
-def _list_splits(source: str) -> list[tuple[str, str, str]]:
-    """Every way to read it as data and image: names of folders and of images may hold `#` and `:` themselves."""
-    return [(source[:i], sign, source[i + 1 :]) for i, sign in enumerate(source) if sign in "#:"]
-
-
-def _find_image(data: ImageData, sign: str, image: str) -> int:
-    if sign == "#":
-        if image not in data.ids:
-            raise DataError(f"{data.name} has no image '{image}'{suggest_nearest(image, data.ids)}")
-        return data.ids.index(image)
-    if int(image) >= len(data):
-        raise DataError(f"{data.name} has no image number {image}, only 0 to {len(data) - 1}")
-    return int(image)

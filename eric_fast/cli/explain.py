@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from eric_fast.cli.inputs import check_paths
-from eric_fast.cli.options import MODEL_HELP, Device, Dtype, Force, Json, Start, Weights
+from eric_fast.cli.options import MODEL_HELP, Device, Dtype, Force, Json, MemoryFormat, Start, Weights
 from eric_fast.console import show_progress, stdout
 from eric_fast.errors import SettingError
 from eric_fast.output import write_json
@@ -34,6 +34,7 @@ def explain(
     ] = None,
     dtype: Dtype = "float32",
     device: Device = "auto",
+    memory_format: MemoryFormat = "contiguous",
     json: Json = None,
     force: Force = False,
 ) -> None:
@@ -48,8 +49,8 @@ def explain(
     check_paths([json, png], [program_file, image], force=force)
     from eric_fast.capture import load_model
     from eric_fast.capture.pick import pick_image
-    from eric_fast.chains import check_plot
     from eric_fast.explain import explain_image, render_explanation, save_explanation, to_dict
+    from eric_fast.plotting import check_plot
     from eric_fast.text import load_program
 
     if png is not None:
@@ -66,6 +67,7 @@ def explain(
             with_maps=png is not None,
             dtype=dtype,
             device=device,
+            memory_format=memory_format,
         )
     if json is not None:
         write_json(to_dict(explanation), json, force=force)

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eric_fast.chains import check_plot
 from eric_fast.explain.content import name_class
 from eric_fast.explain.explanation import Explanation, list_drawn
 from eric_fast.heat import COLOURS, draw_heat_map
-from eric_fast.output import replace_file
+from eric_fast.plotting import BLUE, GREY, ORANGE, STYLE, check_plot, save_figure
 from eric_fast.quantiser import InputAtom
 from eric_fast.report import name_atom
 
@@ -17,9 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"  # Okabe and Ito's: true, false
 N_COLUMNS = 4
-STYLE: dict[Any, Any] = {"font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 8, "svg.hashsalt": "eric_fast"}
+SMALL: dict[Any, Any] = {**STYLE, "font.size": 8, "axes.titlesize": 8, "axes.grid": False}
 LONGEST = 34  # characters of a name in a title
 
 
@@ -32,10 +30,9 @@ def save_explanation(explanation: Explanation, path: Path, *, force: bool = Fals
     check_plot(path)
     from matplotlib import rc_context
 
-    kind = path.suffix.lower()[1:]
-    metadata: Any = {"Date": None} if kind == "svg" else {"Software": None}
-    with replace_file(path, force=force) as part, rc_context(STYLE):
-        draw_explanation(explanation).savefig(part, format=kind, dpi=160, metadata=metadata)
+    with rc_context(SMALL):
+        figure = draw_explanation(explanation)
+    save_figure(figure, path, force=force)
 
 
 def draw_explanation(explanation: Explanation) -> "Figure":
@@ -53,7 +50,7 @@ def draw_explanation(explanation: Explanation) -> "Figure":
     for panel in panels:
         panel.set_axis_off()
     panels[0].imshow(explanation.maps.images[0].numpy(), interpolation="nearest")
-    panels[0].set_title("the image, as the network sees it")
+    panels[0].set_title("the image,\nas the network sees it")
     for panel, atom in zip(panels[1:], atoms, strict=False):
         _draw_kernel(panel, explanation, atom)
     if atoms:
@@ -85,7 +82,9 @@ def _draw_kernel(panel: "Axes", explanation: Explanation, atom: InputAtom) -> No
     norm = program.quantiser.norm
     panel.imshow(np.asarray(draw_heat_map(maps.images[0], activation, threshold=threshold, norm=norm, size=320)))
     truth = "true" if explanation.proof.steps[number].is_true else "false"
-    panel.set_title(f"{_shorten(name_atom(program, number))}\n{truth}: norm {explanation.norms[number]:.3g}")
+    value = explanation.norms[number]
+    sign = ">" if value > atom.constant else "<="
+    panel.set_title(f"{_shorten(name_atom(program, number))}\n{truth}: norm {value:.3g} {sign} {atom.constant:.3g}")
 
 
 def _draw_norms(figure: Any, explanation: Explanation, atoms: list[InputAtom]) -> None:
@@ -110,13 +109,11 @@ def _draw_norms(figure: Any, explanation: Explanation, atoms: list[InputAtom]) -
     axes.axvline(1, color=GREY, linewidth=1)
     axes.set_yticks(places, [_shorten(name_atom(program, number)) for number in numbers])
     axes.invert_yaxis()
-    axes.set_xlabel(f"{program.quantiser.norm} norm of the map / its threshold (1: the threshold)")
+    axes.set_xlabel(f"{program.quantiser.norm} norm / threshold")
     axes.set_ylabel("kernel")
     axes.set_title("norms against thresholds")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
     if atoms:
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
 
 
 def _shorten(text: str, most: int = LONGEST) -> str:
