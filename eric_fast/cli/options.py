@@ -6,7 +6,12 @@ from typing import Annotated
 import typer
 
 MODEL_HELP = "A torchvision name such as vgg16, or path/to/file.py:callable that returns a torch.nn.Module."
-DATA_HELP = "An image folder with one folder per class, or digits, digits/train, digits/test."
+DATA_HELP = (
+    "An image folder, a folder per class; digits, digits/train, digits/test; 'shard-{000..009}.tar', 'shards/*.tar' "
+    "(uncompressed tar files: WebDataset's, or image folders); hf:PATH_OR_NAME[:SPLIT] (Hugging Face's datasets); or "
+    "mnist:ROOT/test and the like (torchvision's fashionmnist, kmnist, svhn, stl10, gtsrb, flowers102, food101, dtd, "
+    "oxfordiiitpet, imagenette, fgvcaircraft). Data sets and loaders of torch.utils.data go to the Python API."
+)
 Model = Annotated[str | None, typer.Option("--model", help=MODEL_HELP + " Needed where images are given.")]
 Weights = Annotated[
     str | None,
@@ -34,6 +39,10 @@ BatchSize = Annotated[int, typer.Option(help="Images in a batch.")]
 Workers = Annotated[int, typer.Option(help="Processes that decode images; 0: none but this one.")]
 Limit = Annotated[int | None, typer.Option(help="Take this many images, evenly spread over the data.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad-images", help="Leave unreadable images out, and count them.")]
+Memory = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="What a process may take at most, such as 4GB; by default half of what is free."),
+]
 Engine = Annotated[str, typer.Option(help="reference, cpu, gpu, or auto (where the bits are).")]
 Start = Annotated[str | None, typer.Option(help="The layer whose bits are given; the program's lowest by default.")]
 ProgramFile = Annotated[Path, typer.Argument(metavar="PROGRAM", help="A program's text file, from extract.")]
