@@ -17,8 +17,9 @@ from eric_fast.compile import compile_program
 from eric_fast.errors import ModelError
 from eric_fast.frontends.leaves import Leaves
 from eric_fast.frontends.links import LINKS, Link
+from eric_fast.frontends.packed import evaluate_table
 from eric_fast.frontends.settings import Facts, read_facts, spell_labels, write_facts
-from eric_fast.frontends.values import VALUES, check_values
+from eric_fast.frontends.values import VALUES
 from eric_fast.plan import Plan
 from eric_fast.predictions import NO_RULE
 from eric_fast.program import Program, has_integer_weights
@@ -248,26 +249,7 @@ class RuleModel:
         In chunks of rows: beside data and results it takes little memory.
         """
         few = self.walker.evaluate(data, wanted) if self.walker else None
-        if few is not None:
-            return few
-        plan, table = self.plan, as_table(data)
-        columns = self.program.quantiser.columns
-        truths = wanted.get("truths")
-        wanted = {"classes": False, "rules": False, **wanted}
-
-        def run(first: int, last: int) -> kernels.Outcome:
-            checked = check_values(table.take_rows(first, last), columns, self.values, named=self.named)
-            readings = self.packer.read(as_table(checked), engine=self.engine)
-            if truths is not None:
-                wanted["truths"] = truths[:, first:last]
-            device = readings.device.type
-            return kernels.evaluate_packed(
-                plan, readings.pack, last - first, device=device, engine=self.engine, **wanted
-            )
-
-        engine = kernels.choose_engine(self.engine, table.device.type, streams=True)
-        sample_bytes = kernels.count_bytes(plan, engine) + 16 * len(columns)  # numbers as they come, and as compared
-        return kernels.evaluate_chunks(run, table.n_rows, sample_bytes, engine)
+        return evaluate_table(self, data, wanted) if few is None else few
 
     def _check_probabilities(self) -> None:
         if not (self.program.decision == "vote" and self.rule.probabilities):
