@@ -39,22 +39,13 @@ def find_activations(
 
     The network's options are read from the command's context: they are the same for every command that takes images.
     """
-    from eric_fast.capture import capture_activations, is_capture, list_layers, load_activations, load_model, open_data
+    from eric_fast.capture import capture_activations, is_capture, load_model, open_data
     from eric_fast.pipeline import check_fingerprint
 
     given = {name: context.params[name] for name in NETWORK_DEFAULTS}
     if is_capture(source):
         refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
-        known = list_layers(source)
-        activations = load_activations(source, [layer for layer in known if layer in layers])
-        missing = next((layer for layer in layers if layer not in known), None)
-        if missing is not None:
-            check_fingerprint(program, activations.settings.fingerprint)
-            raise CaptureError(
-                f"{source} lacks layer '{missing}' of the program{suggest_nearest(missing, known)}; capture the images "
-                f"again with --layers '{','.join(layers)}'"
-            )
-        return activations
+        return load_layers(program, source, layers)
     images = open_data(source)
     model, weights = given.pop("model"), given.pop("weights")
     if model is None:
@@ -63,6 +54,23 @@ def find_activations(
     check_fingerprint(program, network.fingerprint)
     norm = program.quantiser.norm
     return capture_activations(network, images, layers=layers, norm=norm, progress=progress, **given)
+
+
+def load_layers(program: "Program", source: str, layers: "Sequence[str]") -> "Activations":
+    """These layers of a capture."""
+    from eric_fast.capture import list_layers, load_activations
+    from eric_fast.pipeline import check_fingerprint
+
+    known = list_layers(source)
+    activations = load_activations(source, [layer for layer in known if layer in layers])
+    missing = next((layer for layer in layers if layer not in known), None)
+    if missing is not None:
+        check_fingerprint(program, activations.settings.fingerprint)
+        raise CaptureError(
+            f"{source} lacks layer '{missing}' of the program{suggest_nearest(missing, known)}; capture the images "
+            f"again with --layers '{','.join(layers)}'"
+        )
+    return activations
 
 
 def refuse_useless(context: typer.Context, defaults: dict[str, Any], why: str) -> None:
