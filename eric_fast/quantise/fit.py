@@ -9,12 +9,13 @@ from torch import Tensor
 
 from eric_fast.activations import Activations
 from eric_fast.errors import CaptureError, SettingError, say_count
+from eric_fast.processes import Processes
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise.spec import Threshold, parse_threshold
 from eric_fast.quantise.splits import find_best_splits
 from eric_fast.quantise.sums import ColumnSums
 from eric_fast.quantiser import CRITERIA, InputAtom, Quantiser
-from eric_fast.store import Capture
+from eric_fast.store import Capture, Selection
 
 _VALUES_AT_ONCE = 2**26  # norms gathered by kernel, where all of a kernel's are needed: 256 MB
 
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def fit_quantiser(
-    source: Activations | Capture,
+    source: Activations | Capture | Selection,
     target: Tensor | None = None,
     *,
     threshold: str = "mean",
@@ -36,7 +37,8 @@ def fit_quantiser(
 
     Args:
         source: the training images: activations, or a capture with norms, of which memory holds a shard at a time (for
-            quantiles and splits: all norms of a few kernels). Kernels whose norm never changes are kept, and logged.
+            quantiles and splits: all norms of a few kernels), or this process's selection of a capture that several
+            share: all get the same thresholds. Kernels whose norm never changes are kept, and logged.
         target: int64 `[n_images]`, what `split` splits; needed for it alone.
         threshold: see `parse_threshold`.
         criterion: `entropy` or `gini`: what `split` maximises the gain of.
@@ -61,13 +63,16 @@ def fit_quantiser(
 
 
 def _fit_layer(
-    source: Activations | Capture, layer: str, how: Threshold, target: Tensor | None, criterion: str
+    source: Activations | Capture | Selection, layer: str, how: Threshold, target: Tensor | None, criterion: str
 ) -> Tensor:
     """Thresholds of a layer's kernels, float64 `[n_kernels]`."""
     sums: ColumnSums | None = None
     for norms in _iterate_norms(source, layer):
         sums = sums or ColumnSums(norms.shape[1])
-        sums.add(norms)
+        if len(norms):
+            sums.add(norms)
+    if isinstance(source, Selection):
+        sums = _merge_sums(sums or ColumnSums(source.capture.n_kernels[layer]), source.processes)
     assert sums is not None
     constant = sums.find_constant()
     if constant:
@@ -87,17 +92,35 @@ def _fit_layer(
     return torch.cat(thresholds)
 
 
-def _iterate_norms(source: Activations | Capture, layer: str) -> Iterator[Tensor]:
+def _merge_sums(own: ColumnSums, processes: Processes) -> ColumnSums:
+    """Of all processes, always added up in their order."""
+    if processes.count == 1:
+        return own
+    state = own.to_integers()
+    states = torch.zeros(processes.count, *state.shape, dtype=torch.int64)
+    states[processes.rank] = state
+    whole = ColumnSums(state.shape[1])
+    for part in processes.combine(states):
+        whole.merge(ColumnSums.from_integers(part))
+    return whole
+
+
+def _iterate_norms(source: Activations | Capture | Selection, layer: str) -> Iterator[Tensor]:
     """Norms of all images in turn, `[n, n_kernels]` each."""
     if isinstance(source, Activations):
         yield source.norms[layer]
+    elif isinstance(source, Selection):
+        yield from source.iterate_norms(layer)
     else:
         for shard in source.shards:
             yield shard.read_norms(layer)
 
 
-def _iterate_columns(source: Activations | Capture, layer: str) -> Iterator[Tensor]:
+def _iterate_columns(source: Activations | Capture | Selection, layer: str) -> Iterator[Tensor]:
     """Norms of all kernels in turn, float32 `[n_images, n]` each."""
+    if isinstance(source, Selection):
+        yield from source.iterate_columns(layer, _VALUES_AT_ONCE)
+        return
     width = max(1, _VALUES_AT_ONCE // source.n_images)
     n_kernels = next(_iterate_norms(source, layer)).shape[1]
     for first in range(0, n_kernels, width):

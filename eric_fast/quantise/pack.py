@@ -10,6 +10,7 @@ from eric_fast.activations import Activations
 from eric_fast.bits import BitMatrix, count_words
 from eric_fast.errors import CaptureError, suggest_nearest
 from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.store import Capture
 
 _OPERATORS = {">": kernels.GREATER, "<=": kernels.LESS_EQUAL, "==": kernels.EQUAL}
 
@@ -43,22 +44,22 @@ def list_comparisons(atoms: Sequence[InputAtom], device: torch.device) -> tuple[
     return constants, operators
 
 
-def check_fits(activations: Activations, quantiser: Quantiser, layers: Sequence[str] | None = None) -> None:
+def check_fits(activations: Activations | Capture, quantiser: Quantiser, layers: Sequence[str] | None = None) -> None:
     """Refuse a capture that lacks kernels of the quantiser's `layers` (all by default), or has another norm."""
     if activations.settings.norm != quantiser.norm:
         raise CaptureError(
             f"the program needs norm '{quantiser.norm}', the capture holds '{activations.settings.norm}'; "
             f"capture again with --norm {quantiser.norm}"
         )
+    n_kernels = activations.n_kernels
     for layer in quantiser.layers if layers is None else layers:
-        if layer not in activations.norms:
+        if layer not in n_kernels:
             raise CaptureError(
                 f"the capture lacks layer '{layer}' of the program{suggest_nearest(layer, activations.layers)}"
             )
-        n_kernels = activations.norms[layer].shape[1]
         highest = max(atom.column for atom in quantiser.atoms_of_layer(layer))
-        if highest >= n_kernels:
+        if highest >= n_kernels[layer]:
             raise CaptureError(
-                f"the program needs kernel {highest} of layer '{layer}', which has {n_kernels} kernels in the capture; "
-                "is it a capture of another model?"
+                f"the program needs kernel {highest} of layer '{layer}', which has {n_kernels[layer]} kernels in the "
+                "capture; is it a capture of another model?"
             )

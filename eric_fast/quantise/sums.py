@@ -49,6 +49,21 @@ class ColumnSums:
         self._greatest = torch.maximum(self._greatest, other._greatest)
         self.n_rows += other.n_rows
 
+    def to_integers(self) -> Tensor:
+        """All that it holds, bit for bit: int64 `[7, n_columns]`, as processes exchange integers alone."""
+        n_rows = torch.full_like(self._least, self.n_rows, dtype=torch.int64)
+        bounds = torch.stack([self._least, self._greatest])
+        return torch.cat([torch.cat([self._high, self._low, bounds]).view(torch.int64), n_rows[None]])
+
+    @classmethod
+    def from_integers(cls, state: Tensor) -> "ColumnSums":
+        """What `to_integers` made these of."""
+        sums = cls(state.shape[1])
+        floats = state[:6].contiguous().view(torch.float64).clone()
+        sums._high, sums._low, (sums._least, sums._greatest) = floats[:2], floats[2:4], floats[4:]
+        sums.n_rows = int(state[6].max()) if state.shape[1] else 0
+        return sums
+
     def find_constant(self) -> list[int]:
         """The columns whose value never changes."""
         return (self._least == self._greatest).nonzero().flatten().tolist()
