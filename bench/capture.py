@@ -83,8 +83,8 @@ def run_case(full: bool = False) -> dict[str, Any]:
     photos = str(unpack_shared("imagenet_sample.tar", "imagenet_sample"))
     trained = f"{SHARED / 'models' / 'cifar10_vgg.py'}:build"
     cases = [
-        Case(trained, None, cifar, 10_000 if full else 2_000, 250),
-        Case("vgg16", "none", photos, 128 if full else 32, 8),
+        Case(trained, None, cifar, 10_000 if full else 1_000, 100),
+        Case("vgg16", "none", photos, 128 if full else 16, 4),
     ]
     if torch.cuda.is_available():
         cases += [
