@@ -370,6 +370,8 @@ def predict(
     """
     check_paths([output], [model_file, source], force=force)
     from eric_fast.pipeline import check_engine, predict_activations
+    from eric_fast.store import is_capture
+    from eric_fast.streams import predict_capture
 
     check_engine(engine)
     loaded = load_any(model_file)
@@ -379,18 +381,27 @@ def predict(
         predict_table(loaded, source, output, engine=engine, scores=scores, header=header, force=force)
         return
     refuse_useless(context, {"scores": False, "header": True}, f"{model_file} is over the kernels of a network")
-    with show_progress() as progress:
-        activations = find_activations(context, program, source, [program.layer_to_start(start)], progress)
-        predictions = predict_activations(program, activations, start=start, engine=engine)
+    layer = program.layer_to_start(start)
     names = [*program.classes, ""]  # -1, nothing, is the last
-    with replace_file(output, force=force) as part, part.open("w", newline="", encoding="utf-8") as file:
+    n_rows = 0
+    with (
+        show_progress() as progress,
+        replace_file(output, force=force) as part,
+        part.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["id", "prediction", "rule"])
-        for image, answer, rule in zip(
-            activations.ids, predictions.classes.tolist(), predictions.rules.tolist(), strict=True
-        ):
-            writer.writerow([image, names[answer], rule + 1 if rule >= 0 else ""])
-    stdout.print(f"wrote {output}: {activations.n_images:,} rows", markup=False)
+        if is_capture(source):
+            opened = open_stored(context, program, source, [layer])
+            answers = predict_capture(program, opened, start=start, engine=engine, progress=progress)
+        else:
+            activations = find_activations(context, program, source, [layer], progress)
+            answers = iter([(activations.ids, predict_activations(program, activations, start=start, engine=engine))])
+        for ids, found in answers:
+            n_rows += len(ids)
+            for image, answer, rule in zip(ids, found.classes.tolist(), found.rules.tolist(), strict=True):
+                writer.writerow([image, names[answer], rule + 1 if rule >= 0 else ""])
+    stdout.print(f"wrote {output}: {n_rows:,} rows", markup=False)
 
 
 @app.command()
