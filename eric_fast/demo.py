@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 from eric_fast import digits_cnn, kernels
 from eric_fast.bits import BitMatrix
 from eric_fast.capture import capture_activations, load_activations, load_model, open_data, save_activations
+from eric_fast.capture.digits import Digits
 from eric_fast.compile import compile_program
 from eric_fast.evaluate import Score
 from eric_fast.extract import TreeOptions
@@ -100,7 +101,7 @@ def run_demo(folder: Path, *, force: bool = False, progress: Progress = ignore_p
 def train_digits(path: Path, *, progress: Progress = ignore_progress) -> None:
     """Train `digits_cnn` on `digits/train`, seeded, and leave it at `path` (a `.py` file, weights beside it)."""
     shutil.copyfile(digits_cnn.__file__, path)
-    data, transform = open_data("digits/train"), digits_cnn.transform()
+    data, transform = Digits("digits/train"), digits_cnn.transform()
     images = torch.stack([transform(data.load_image(i)) for i in range(len(data))])  # [n, 1, 8, 8]
     labels = torch.tensor([int(data.folders[label]) for label in data.folder_labels])
     with torch.random.fork_rng(devices=[]), one_thread():

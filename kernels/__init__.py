@@ -76,6 +76,7 @@ __all__ = [
     "pack_columns",
     "pack_comparisons",
     "pack_maps",
+    "reduce_maps",
 ]
 
 ENGINES = ("auto", "reference", "cpu", "gpu")
@@ -277,3 +278,12 @@ def pack_maps(maps: Tensor, constants: Tensor, operators: Tensor, *, engine: str
     from eric_fast.kernels import gpu_maps
 
     return gpu_maps.pack_maps(maps, constants, operators, **wanted)
+
+
+def reduce_maps(maps: Tensor, norm: str, *, engine: str = "auto") -> Tensor:
+    """Reduce feature maps to norms in one pass; see `reference_pack.reduce_maps`. On a GPU torch does that itself."""
+    if choose_engine(engine, maps.device.type) == "cpu":
+        from eric_fast.kernels import cpu_maps
+
+        return cpu_maps.reduce_maps(maps, norm)
+    return reference_pack.reduce_maps(maps, norm)

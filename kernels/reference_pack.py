@@ -88,11 +88,14 @@ def reduce_maps(maps: Tensor, norm: str) -> Tensor:
     `l1`: the mean of |x| over the map; `l2`: the root of the mean of x squared; `max`: the largest x; `mean`.
     """
     match norm:
+        case "l1" if maps.is_cuda:  # one pass, where abs() writes a second set of maps
+            sums: Tensor = torch.linalg.vector_norm(maps, 1, (2, 3), dtype=torch.float32)
+            return sums / (maps.shape[2] * maps.shape[3])
         case "l1":  # 0.47 ms where vector_norm(ord=1) takes 1.3 ms: [64, 64, 32, 32], two cores
             return maps.abs().mean((2, 3), dtype=torch.float32)
         case "l2":
-            norms: Tensor = torch.linalg.vector_norm(maps, 2, (2, 3), dtype=torch.float32)
-            return norms / math.sqrt(maps.shape[2] * maps.shape[3])
+            roots: Tensor = torch.linalg.vector_norm(maps, 2, (2, 3), dtype=torch.float32)
+            return roots / math.sqrt(maps.shape[2] * maps.shape[3])
         case "max":
             return maps.amax((2, 3)).to(torch.float32)
         case "mean":

@@ -9,8 +9,10 @@ from torch import nn
 from torchvision import models as torchvision_models
 from torchvision.ops import FrozenBatchNorm2d
 
+from eric_fast import kernels
 from eric_fast.capture import reduce_norm, trace_norms
 from eric_fast.errors import ModelError, SettingError
+from eric_fast.kernels.reference_pack import reduce_maps
 
 
 def build(name):
@@ -313,6 +315,23 @@ def test_norms_are_those_of_the_definition(norm, dtype):
     assert found.dtype == torch.float32
     assert torch.allclose(found.double(), expected, rtol=1e-5, atol=1e-5)
     assert reduce_norm(maps[:0], norm).shape == (0, 5)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("norm", ["l1", "l2", "max", "mean"])
+def test_large_maps_are_reduced_in_one_pass(norm, memory_format, monkeypatch):
+    maps = torch.randn(16, 16, 64, 65, generator=torch.Generator().manual_seed(0)).contiguous(
+        memory_format=memory_format
+    )
+    ran = []
+    original = kernels.reduce_maps
+    monkeypatch.setattr(kernels, "reduce_maps", lambda *args, **kwargs: ran.append(1) or original(*args, **kwargs))
+    found = reduce_norm(maps, norm)
+    assert ran == [1]
+    assert torch.allclose(found, reduce_maps(maps, norm), rtol=1e-5, atol=1e-5)
+    assert reduce_norm(maps[:15], norm).shape == (15, 16)
+    assert ran == [1]  # too few to pay
+    assert reduce_norm(maps.clone().requires_grad_(), norm).requires_grad
 
 
 def test_half_precision_sums_do_not_overflow():

@@ -13,7 +13,7 @@ from torch import nn
 from torchvision.transforms import v2 as transforms
 
 from eric_fast.activations import UNKNOWN
-from eric_fast.capture import capture_activations, load_model, open_data, wrap_model
+from eric_fast.capture import ImageData, capture_activations, load_model, open_data, wrap_model
 from eric_fast.errors import CaptureError, DataError, ModelError, SettingError
 
 SCALE = transforms.Compose([transforms.ToImage(), transforms.ToDtype(torch.float32, scale=True)])
@@ -141,15 +141,11 @@ def test_no_image_left(model, tmp_path):
 
 
 def test_the_order_of_images_changes_only_the_order_of_results(model, data):
-    class Reversed:
-        name, folders = data.name, data.folders
-        ids, folder_labels = data.ids[::-1], data.folder_labels[::-1]
+    class Reversed(ImageData):
+        name, folders, ids = data.name, data.folders, data.ids[::-1]
 
-        def __len__(self):
-            return len(data)
-
-        def load_image(self, index):
-            return data.load_image(len(data) - 1 - index)
+        def load_sample(self, index):
+            return data.load_sample(len(data) - 1 - index)
 
     there = capture_activations(model, data, device="cpu", batch_size=5)
     back = capture_activations(model, Reversed(), device="cpu", batch_size=5)

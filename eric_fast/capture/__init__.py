@@ -1,6 +1,6 @@
 """The capture stage: a network and images in, `Activations` out."""
 
-from eric_fast.capture.data import ImageData, open_data
+from eric_fast.capture.data import ImageData, Sample
 from eric_fast.capture.layers import NormTracer, trace_norms
 from eric_fast.capture.listing import hash_listing
 from eric_fast.capture.load import load_model
@@ -8,6 +8,7 @@ from eric_fast.capture.models import LoadedModel, fingerprint_model, wrap_model
 from eric_fast.capture.norms import reduce_norm
 from eric_fast.capture.ranges import NetworkRun
 from eric_fast.capture.run import capture_activations, prepare_run
+from eric_fast.capture.sources import open_data
 from eric_fast.store import MANIFEST, is_capture, list_layers, load_activations, save_activations
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "LoadedModel",
     "NetworkRun",
     "NormTracer",
+    "Sample",
     "capture_activations",
     "fingerprint_model",
     "hash_listing",

@@ -4,12 +4,13 @@ import signal
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from eric_fast.capture.data import ImageData
+from eric_fast.capture.data import BrokenDataError, ImageData
 from eric_fast.capture.layers import describe_error
 from eric_fast.capture.models import Transform
 from eric_fast.errors import DataError
@@ -31,12 +32,14 @@ class Batch:
     Attributes:
         images: `[n_good, channels, height, width]`, in the dtype of the transform.
         indices: the index in the data of each of them.
+        labels: of each of them, as `Sample` has it.
         bad: what is wrong with the images that are missing.
         n_seen: good and bad ones.
     """
 
     images: Tensor
     indices: list[int]
+    labels: list[int]
     bad: list[BadImage] = field(default_factory=list)
     n_seen: int = 0
 
@@ -66,6 +69,7 @@ def iterate_batches(
         DataError: a transform that fails, images that differ in shape, no memory or process left for a batch.
     """
     images = _Images(data, transform)
+    workers = 0 if data.is_stream else workers or data.workers
     loader = DataLoader(
         images,
         batch_sampler=plan,
@@ -104,20 +108,32 @@ def iterate_batches(
         del batches
 
 
-class _Images(Dataset["tuple[int, Tensor | BadImage]"]):
+_Loaded = tuple[int, "_Tensor | BadImage"]  # the index in the data, and what came of it
+
+
+class _Tensor(NamedTuple):
+    values: Tensor
+    label: int
+
+
+class _Images(Dataset[_Loaded]):
     def __init__(self, data: ImageData, transform: Transform) -> None:
         self._data = data
         self._transform = transform
 
-    def __getitem__(self, index: int) -> tuple[int, Tensor | BadImage]:
+    def __getitem__(self, index: int) -> _Loaded:
         return index, self._load(index)
 
-    def _load(self, index: int) -> Tensor | BadImage:
+    def _load(self, index: int) -> "_Tensor | BadImage":
         try:
-            image = self._data.load_image(index)
+            image, label = self._data.load_sample(index)
         except DataError as error:
-            return BadImage(str(error), is_fatal=False)
+            return BadImage(str(error), is_fatal=isinstance(error, BrokenDataError))
         place = f"image '{self._data.ids[index]}'"
+        if isinstance(image, Tensor) != (self._data.preprocessing is not None):
+            return BadImage(f"{place}: {self._data.name} gives tensors and images; give one of them", is_fatal=True)
+        if isinstance(image, Tensor):
+            return _Tensor(image, label)
         try:
             tensor = self._transform(image)
         except (Exception, SystemExit) as error:  # the user's code
@@ -126,10 +142,10 @@ class _Images(Dataset["tuple[int, Tensor | BadImage]"]):
             shown = f"{tensor.dtype} {list(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
             what = "the model's transform must give a float tensor [channels, height, width]"
             return BadImage(f"{place}: {what}, not {shown}", is_fatal=True)
-        return tensor
+        return _Tensor(tensor, label)
 
-    def collate(self, samples: list[tuple[int, Tensor | BadImage]]) -> Batch | DataError:
-        good: list[tuple[int, Tensor]] = []
+    def collate(self, samples: list[_Loaded]) -> Batch | DataError:
+        good: list[tuple[int, _Tensor]] = []
         bad: list[BadImage] = []
         for index, sample in samples:
             if isinstance(sample, BadImage):
@@ -138,10 +154,11 @@ class _Images(Dataset["tuple[int, Tensor | BadImage]"]):
                 bad.append(sample)
                 continue
             good.append((index, sample))
-            if sample.shape != good[0][1].shape:
-                return _differing_shapes(self._data, good[0][0], good[0][1].shape, index, sample.shape)
-        images = torch.stack([tensor for _, tensor in good]) if good else torch.empty(0)
-        return Batch(images, [index for index, _ in good], bad, len(samples))
+            if sample.values.shape != good[0][1].values.shape:
+                return _differing_shapes(self._data, good[0][0], good[0][1].values.shape, index, sample.values.shape)
+        images = torch.stack([sample.values for _, sample in good]) if good else torch.empty(0)
+        indices, labels = [index for index, _ in good], [sample.label for _, sample in good]
+        return Batch(images, indices, labels, bad, len(samples))
 
 
 def _differing_shapes(data: ImageData, a: int, shape_a: torch.Size, b: int, shape_b: torch.Size) -> DataError:

@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -133,10 +132,10 @@ class NetworkRunner:
 
     def _move(self, images: Tensor) -> Tensor:
         if self._copies is None:
-            return images.to(plain_dtype(self._dtype), memory_format=self._memory_format)
+            return images.to(plain_dtype(self._dtype)).contiguous(memory_format=self._memory_format)
         with torch.cuda.stream(self._copies):  # from pinned memory, while the batch before is computed
-            images = images.to(self._device, non_blocking=True)
-            images = images.to(plain_dtype(self._dtype), memory_format=self._memory_format)
+            images = images.to(self._device, non_blocking=True).to(plain_dtype(self._dtype))
+            images = images.contiguous(memory_format=self._memory_format)
         stream = torch.cuda.current_stream()
         stream.wait_stream(self._copies)
         images.record_stream(stream)
@@ -148,8 +147,7 @@ class NetworkRunner:
         if self._compile:
             if not tracer.is_traced:
                 raise ModelError("the model can't be compiled, as it can't be traced; leave --compile out")
-            compiled: Any = torch.compile(tracer.network, dynamic=False)
-            tracer.network = compiled
+            tracer.network.compile(dynamic=False)
         return tracer
 
 

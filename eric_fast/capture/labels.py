@@ -3,6 +3,9 @@
 import logging
 from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
 from eric_fast.activations import UNKNOWN
 from eric_fast.capture.data import ImageData
 from eric_fast.capture.models import LoadedModel
@@ -25,7 +28,23 @@ def name_classes(model: LoadedModel, data: ImageData, n_outputs: int) -> tuple[s
     return tuple(map(str, range(n_outputs)))
 
 
-def match_folders(folders: Sequence[str], classes: Sequence[str]) -> list[int]:
+def match_labels(labels: Sequence[int], folders: Sequence[str], classes: Sequence[str]) -> Tensor:
+    """int64 `[n]`: class indices, from labels as the data have them."""
+    known = torch.tensor(labels, dtype=torch.int64)
+    if folders:
+        return torch.tensor([*_match_folders(folders, classes), UNKNOWN])[known]  # the last: what is unknown stays so
+    n_past = int((known >= len(classes)).sum())
+    if n_past:
+        _log.warning(
+            "%d labels are unknown: they name none of the model's %d outputs, but numbers up to %d",
+            n_past,
+            len(classes),
+            int(known.max()),
+        )
+    return known.where(known < len(classes), UNKNOWN)
+
+
+def _match_folders(folders: Sequence[str], classes: Sequence[str]) -> list[int]:
     """The class index of each folder, or UNKNOWN; what isn't plain is logged."""
     index_of = {name: i for i, name in enumerate(classes)}
     matched = [index_of.get(folder, UNKNOWN) for folder in folders]

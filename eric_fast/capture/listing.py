@@ -18,7 +18,7 @@ class SizedFiles(Protocol):
 
 
 def hash_listing(data: ImageData) -> str:
-    """SHA-256, in hex, over each image's name and class folder, in order; and over the sizes of files.
+    """SHA-256, in hex, over the names of classes and of images, in order; and over the sizes of files.
 
     No image is read: one whose content changes, and its size doesn't, is not noticed.
 
@@ -26,10 +26,9 @@ def hash_listing(data: ImageData) -> str:
         DataError: a file that is gone.
     """
     digest = hashlib.sha256()
-    for folder in data.folders:
-        digest.update(folder.encode(errors="surrogatepass") + b"\n")
-    for name, folder_number in zip(data.ids, data.folder_labels, strict=True):
-        digest.update(f"{folder_number} {name}\n".encode(errors="surrogatepass"))
+    for names in (data.folders, data.ids):
+        digest.update(f"{len(names)}\n".encode())
+        digest.update("".join(f"{name}\n" for name in names).encode(errors="surrogatepass"))
     if isinstance(data, SizedFiles):
         try:
             sizes = data.list_sizes()

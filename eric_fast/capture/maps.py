@@ -123,7 +123,7 @@ def iterate_maps(
             found: dict[str, Tensor] = {}
             exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
             with torch.inference_mode(), exact, cast_as(kind, dtype), name_failure(batch, data.ids):
-                images = batch.images.to(kind, plain_dtype(dtype), memory_format=layout)
+                images = batch.images.to(kind, plain_dtype(dtype)).contiguous(memory_format=layout)
                 if wanted and tracer is None:
                     tracer = _trace_maps(network, images[:1], wanted)
                 if tracer is not None:
@@ -162,7 +162,10 @@ class _Viewer:
     A black image and a white one through the same transform say what its scaling and normalisation made of 0 and of 1.
     """
 
-    def __init__(self, transform: Transform, like: Image.Image) -> None:
+    def __init__(self, transform: Transform, like: Image.Image | Tensor) -> None:
+        if isinstance(like, Tensor):  # the data's own preprocessing, of which nothing is known
+            self._black = self._range = torch.zeros(len(like), dtype=torch.float64)
+            return
         with report_failure("the model's transform fails on a black or white image", "mend it"):
             levels = [transform(Image.new(like.mode, like.size, colour)).double() for colour in ("black", "white")]
         self._black, white = (level[:, level.shape[1] // 2, level.shape[2] // 2] for level in levels)  # [channels]

@@ -1,11 +1,15 @@
 """One number for each feature map."""
 
+import torch
 from torch import Tensor
 
-from eric_fast.kernels.packing import unknown_norm
+from eric_fast import kernels
+from eric_fast.kernels.packing import MAP_DTYPES, unknown_norm
 from eric_fast.kernels.reference_pack import reduce_maps
 
 __all__ = ["reduce_norm", "unknown_norm"]
+# Smaller maps are left to torch, which takes no longer for them: so Numba needn't load for small networks.
+LARGE_BYTES = 2**22
 
 
 def reduce_norm(maps: Tensor, norm: str) -> Tensor:
@@ -23,4 +27,11 @@ def reduce_norm(maps: Tensor, norm: str) -> Tensor:
     Raises:
         SettingError: an unknown norm.
     """
-    return reduce_maps(maps, norm)
+    is_ours = (
+        maps.device.type == "cpu"
+        and maps.dtype in MAP_DTYPES
+        and maps.numel() * maps.element_size() >= LARGE_BYTES
+        and not (maps.requires_grad and torch.is_grad_enabled())
+        and not torch.compiler.is_compiling()  # which fuses torch's own operations
+    )
+    return kernels.reduce_maps(maps, norm, engine="cpu") if is_ours else reduce_maps(maps, norm)

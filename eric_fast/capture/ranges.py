@@ -13,7 +13,7 @@ from eric_fast.activations import Activations, CaptureSettings, check_finite
 from eric_fast.capture.batches import cut_batches, iterate_batches
 from eric_fast.capture.data import ImageData
 from eric_fast.capture.forward import Answer, NetworkRunner
-from eric_fast.capture.labels import match_folders, name_classes
+from eric_fast.capture.labels import match_labels, name_classes
 from eric_fast.capture.models import LoadedModel
 from eric_fast.errors import CaptureError, DataError
 
@@ -128,6 +128,7 @@ class _Recorder:
         self._norms: dict[str, Tensor] = {}  # layer -> [n_images, n_kernels], filled from the top
         self._predictions = torch.empty(n_images, dtype=torch.int64)
         self._kept: list[int] = []
+        self._labels: list[int] = []  # as the data have them
         self._classes: tuple[str, ...] = ()
 
     def add(self, answer: Answer) -> None:
@@ -149,15 +150,15 @@ class _Recorder:
         self._classes = self._classes or name_classes(self._run.model, data, logits.shape[1])
         self._predictions[rows] = logits.argmax(dim=1)
         self._kept += indices
+        self._labels += answer.batch.labels
 
     def finish(self) -> Activations:
         n_kept = len(self._kept)
         data = self._run.data
-        class_of_folder = match_folders(data.folders, self._classes)
         return Activations(
             norms={layer: norms[:n_kept] for layer, norms in self._norms.items()},
             ids=[data.ids[i] for i in self._kept],
-            labels=torch.tensor([class_of_folder[data.folder_labels[i]] for i in self._kept], dtype=torch.int64),
+            labels=match_labels(self._labels, data.folders, self._classes),
             predictions=self._predictions[:n_kept],
             classes=self._classes,
             settings=replace(self._run.settings, n_bad_images=self._n_images - n_kept),

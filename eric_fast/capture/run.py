@@ -1,15 +1,16 @@
 """Capture: run a network over images, and keep one norm for each image and kernel."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from eric_fast.activations import Activations, CaptureSettings
-from eric_fast.capture.data import ImageData
 from eric_fast.capture.forward import DTYPES, MEMORY_FORMATS, NetworkRunner
 from eric_fast.capture.models import LoadedModel
 from eric_fast.capture.norms import unknown_norm
 from eric_fast.capture.ranges import NetworkRun, select_images
+from eric_fast.capture.sources import open_data
 from eric_fast.errors import DataError, SettingError
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantiser import NORMS
@@ -21,7 +22,7 @@ MOST_WORKERS = 1024
 
 def capture_activations(
     model: LoadedModel,
-    data: ImageData,
+    data: Any,
     *,
     layers: Sequence[str] | None = None,
     norm: str = "l1",
@@ -39,7 +40,7 @@ def capture_activations(
 
     Args:
         model: from `load_model` or `wrap_model`; it is not changed.
-        data: from `open_data`.
+        data: from `open_data`, or anything that it takes.
         layers: see `trace_norms`.
         norm: see `reduce_norm`.
         dtype: what the network computes in: `float32`, `bfloat16`, `float16`; or float32 weights under torch.autocast,
@@ -88,7 +89,7 @@ def capture_activations(
 
 def prepare_run(
     model: LoadedModel,
-    data: ImageData,
+    data: Any,
     *,
     layers: Sequence[str] | None = None,
     norm: str = "l1",
@@ -106,6 +107,7 @@ def prepare_run(
     Args and Raises: as of `capture_activations`.
     """
     kind = check_settings(norm, dtype, device, memory_format, batch_size, workers, limit)
+    data = open_data(data)
     indices = select_images(len(data), limit)
     if not len(indices):
         raise DataError(f"{data.name} has no images")
@@ -118,7 +120,7 @@ def prepare_run(
         device=kind,
         batch_size=batch_size,
         memory_format=memory_format,
-        preprocessing=model.transform_name,
+        preprocessing=data.preprocessing or model.transform_name,
     )
     runner = NetworkRunner(
         model,

@@ -6,7 +6,12 @@ from typing import Annotated
 import typer
 
 MODEL_HELP = "A torchvision name such as vgg16, or path/to/file.py:callable that returns a torch.nn.Module."
-DATA_HELP = "An image folder with one folder per class, or digits, digits/train, digits/test."
+DATA_HELP = (
+    "An image folder, a folder per class; digits, digits/train, digits/test; 'shard-{000..009}.tar', 'shards/*.tar' "
+    "(uncompressed tar files: WebDataset's, or image folders); hf:PATH_OR_NAME[:SPLIT] (Hugging Face's datasets); or "
+    "mnist:ROOT/test and the like (torchvision's fashionmnist, kmnist, svhn, stl10, gtsrb, flowers102, food101, dtd, "
+    "oxfordiiitpet, imagenette, fgvcaircraft). Data sets and loaders of torch.utils.data go to the Python API."
+)
 Model = Annotated[str | None, typer.Option("--model", help=MODEL_HELP + " Needed where images are given.")]
 Weights = Annotated[
     str | None,

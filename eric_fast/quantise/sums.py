@@ -28,6 +28,8 @@ class ColumnSums:
     def add(self, values: Tensor) -> None:
         """More rows: float16 or float32 `[n, n_columns]`, finite."""
         for rows in values.split(_ROWS):
+            if not len(rows):
+                continue
             first = 0
             for block in rows.split(_COLUMNS, dim=1):
                 exact = block.double()  # its square is exact, too

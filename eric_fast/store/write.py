@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -163,12 +163,14 @@ def write_capture(path: str | Path, manifest: Manifest, *, force: bool = False) 
         path.mkdir(parents=True, exist_ok=True)
     with _lock_folder(path):
         shutil.rmtree(path / _PARTS, ignore_errors=True)
-        writer = CaptureWriter(path, manifest)
         try:
             if force or not is_capture(path):
+                writer = CaptureWriter(path, manifest)
                 writer.begin()
             else:
-                check_same(path, read_manifest(path), manifest)
+                found = read_manifest(path)
+                check_same(path, found, manifest)
+                writer = CaptureWriter(path, found)  # whose names of model and data are kept
             yield writer
         finally:
             shutil.rmtree(path / _PARTS, ignore_errors=True)
@@ -254,7 +256,10 @@ def _lock_folder(path: Path) -> Iterator[None]:
             raise OutputError(f"{path} is written by another process; wait for it, or give another path") from None
         if not place.exists() or not os.path.samestat(os.fstat(handle), place.stat()):
             raise OutputError(f"{path} was just finished by another process; give the command again")
-        yield
-        place.unlink(missing_ok=True)  # while it is held: whoever opened it meanwhile sees that it is gone
+        try:
+            yield
+        finally:  # while it is held: whoever opened it meanwhile sees that it is gone
+            with suppress(OSError):
+                place.unlink()
     finally:
         os.close(handle)

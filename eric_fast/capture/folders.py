@@ -1,0 +1,110 @@
+"""Image folders: a sub-folder for each class."""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from PIL import Image
+
+from eric_fast.capture.data import IMAGE_SUFFIXES, ImageData, Sample, decode_image
+from eric_fast.capture.paths import make_encodable
+from eric_fast.errors import DataError
+
+_log = logging.getLogger(__name__)
+REMEDY = "give a folder with one sub-folder of images per class, or 'digits'"
+
+
+class ImageFolder(ImageData):
+    """ImageNet's convention: one folder per class, images anywhere below it.
+
+    Sorted by class, then by path; an id is the path inside the folder, with `/`, and what is not UTF-8 in it escaped.
+    Names that start with a dot are left out. A class folder may be a link to a folder elsewhere, and an image a link
+    to a file; other links to folders are not followed, as they may lead to images of another class. Images come as
+    RGB, whatever they are stored as; an EXIF orientation is not applied, as in torchvision.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.name = make_encodable(str(root))
+        try:
+            found, n_loose = _list_images(root)
+        except OSError as error:
+            raise DataError(f"{error.filename or root} can't be read ({error.strerror}); {REMEDY}") from error
+        self._root = root
+        self._paths: list[str] = []  # inside the root, as they are on disk
+        folders: list[str] = []
+        labels: list[int] = []
+        for folder, paths in found.items():
+            if not paths:
+                _log.warning("%s has no images: it is no class", root / folder)
+                continue
+            self._paths += paths
+            labels += [len(folders)] * len(paths)
+            folders.append(make_encodable(folder))
+        if not self._paths:
+            what = "has images, but no class sub-folders" if n_loose else "has no sub-folder with images"
+            raise DataError(f"{root} {what}; put the images of each class into a sub-folder of that name")
+        if n_loose:
+            _log.warning("%s: %d images that are in no class folder are left out", root, n_loose)
+        self.ids = tuple(map(make_encodable, self._paths))
+        self.folders = tuple(folders)
+        self.folder_labels = tuple(labels)
+        for names, what in ((self.folders, "folders"), (self.ids, "images")):
+            if len(set(names)) != len(names):
+                twice = next(name for name, count in Counter(names).items() if count > 1)
+                raise DataError(f"{root}: two {what} are called '{twice}' once their names are UTF-8; rename one")
+
+    def list_sizes(self) -> list[int]:
+        """The bytes of each image's file. Raises OSError."""
+        return [(self._root / path).stat().st_size for path in self._paths]
+
+    def load_image(self, index: int) -> Image.Image:
+        """RGB. Raises DataError for a file that is truncated, or no image."""
+        path = self._root / self._paths[index]
+        return decode_image(path, str(path))
+
+    def load_sample(self, index: int) -> Sample:
+        return Sample(self.load_image(index), self.folder_labels[index])
+
+
+def _is_image(path: Path) -> bool:
+    return path.name[0] != "." and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+
+
+def _list_images(root: Path) -> tuple[dict[str, list[str]], int]:
+    """The images of each class folder, as sorted paths inside `root`; and the number of those in no folder.
+
+    Raises:
+        OSError: whatever can't be listed.
+    """
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "there is no such folder"
+        raise DataError(f"{root}: {what}; {REMEDY}")
+    found: dict[str, list[str]] = {}
+    entries = sorted(root.iterdir())
+    for folder in entries:
+        if not folder.is_dir() or folder.name[0] == ".":
+            continue
+        if folder.is_symlink() and _are_nested(folder.resolve(), root.resolve()):
+            _log.warning("%s is a link back to %s: it is no class", folder, root)
+            continue
+        found[folder.name] = sorted(path.relative_to(root).as_posix() for path in _walk_images(folder))
+    return found, sum(map(_is_image, entries))
+
+
+def _are_nested(a: Path, b: Path) -> bool:
+    return a.is_relative_to(b) or b.is_relative_to(a)
+
+
+def _walk_images(folder: Path) -> Iterator[Path]:
+    def fail(error: OSError) -> NoReturn:
+        raise error
+
+    for place, below, names in os.walk(folder, onerror=fail):
+        below[:] = [name for name in below if name[0] != "."]
+        for path in (Path(place, name) for name in below):
+            if path.is_symlink():
+                _log.warning("%s is a link to a folder: it is not followed", path)
+        yield from (path for path in (Path(place, name) for name in names) if _is_image(path))

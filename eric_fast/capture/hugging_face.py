@@ -1,0 +1,104 @@
+"""Data sets of Hugging Face's `datasets`, which is imported only for them."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from eric_fast.capture.data import UNKNOWN, ImageData, Sample, decode_image, first_line, number_items
+from eric_fast.capture.models import make_unique
+from eric_fast.capture.paths import make_encodable
+from eric_fast.errors import DataError, suggest_nearest
+
+_log = logging.getLogger(__name__)
+
+
+class HuggingFaceImages(ImageData):
+    """A `datasets.Dataset` with a column of images; the label is its first column of class labels, if it has one.
+
+    Without class labels, the column `label`: integers are numbers of the network's outputs, texts are names of classes.
+    An id is the row's number. Images are decoded here, so that a bad one is named, and grey ones are RGB.
+
+    Raises:
+        DataError: no column of images, or several and none called `image`.
+    """
+
+    def __init__(self, dataset: Any, name: str = "") -> None:
+        import datasets
+
+        self.name = make_encodable(name or f"datasets.Dataset {dataset.info.dataset_name or ''}".strip())
+        kinds = dataset.features
+        image = _choose_column([column for column, kind in kinds.items() if isinstance(kind, datasets.Image)], kinds)
+        self._image = image
+        self._rows = dataset.cast_column(image, datasets.Image(decode=False)).with_format(None)
+        self.ids = number_items(len(dataset))
+        named = [column for column, kind in kinds.items() if isinstance(kind, datasets.ClassLabel)]
+        if len(named) > 1:
+            _log.warning("%s: labels are those of column '%s', not of %s", self.name, named[0], ", ".join(named[1:]))
+        self._label = named[0] if named else "label" if "label" in kinds else None
+        self.folders = make_unique(kinds[named[0]].names) if named else ()
+        self._number_of: dict[str, int] | None = None
+        if not named and self._label and getattr(kinds["label"], "dtype", "") in ("string", "large_string"):
+            self.folders = tuple(sorted(value for value in self._rows.unique("label") if value is not None))
+            self._number_of = {folder: i for i, folder in enumerate(self.folders)}
+
+    def load_sample(self, index: int) -> Sample:
+        place = f"image '{self.ids[index]}' of {self.name}"
+        try:
+            row = self._rows[index]
+        except Exception as error:  # a damaged file of the set: Arrow's own errors
+            raise DataError(f"{place} can't be read ({first_line(error)})") from error
+        stored = row[self._image] or {}
+        if stored.get("bytes") is None and not stored.get("path"):
+            raise DataError(f"{place} can't be read (the row has no image)")
+        content = Path(stored["path"]) if stored.get("bytes") is None else stored["bytes"]
+        return Sample(decode_image(content, place), self._find_label(row))
+
+    def _find_label(self, row: dict[str, Any]) -> int:
+        value = None if self._label is None else row[self._label]
+        if self._number_of is not None:
+            return UNKNOWN if value is None else self._number_of[value]
+        return value if isinstance(value, int) and value >= 0 else UNKNOWN
+
+
+def open_hugging_face(name: str) -> HuggingFaceImages:
+    """`PATH_OR_NAME[:SPLIT]`: a folder that `save_to_disk` wrote, or whatever `datasets.load_dataset` takes.
+
+    Raises:
+        DataError: no such data set or split, or `datasets` isn't installed.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise DataError(f"hf:{name} needs Hugging Face's datasets; install 'eric-fast[datasets]'") from error
+    place, split = (name, "") if Path(name).is_dir() or ":" not in name else name.rsplit(":", 1)
+    if not place:
+        raise DataError("hf: names no data set; write hf:PATH_OR_NAME or hf:PATH_OR_NAME:SPLIT")
+    is_saved = any((Path(place) / file).is_file() for file in ("dataset_info.json", "dataset_dict.json"))
+    try:
+        # The hub's own are loaded by split, as the others would be downloaded, too.
+        found: Any = datasets.load_from_disk(place) if is_saved else datasets.load_dataset(place, split=split or None)
+    except Exception as error:  # FileNotFoundError, the hub's own errors, ValueError, Arrow's
+        raise DataError(
+            f"hf:{name} can't be loaded ({first_line(error)}); give save_to_disk's folder, or a name on the hub"
+        ) from error
+    if isinstance(found, dict):
+        if not split and len(found) == 1:
+            (found,) = found.values()
+        elif split not in found:
+            what = f"has no split '{split}'" if split else "has several splits: write hf:PATH_OR_NAME:SPLIT"
+            raise DataError(f"hf:{place} {what}{suggest_nearest(split, found)}")
+        else:
+            found = found[split]
+    elif is_saved and split and split != str(found.split):
+        raise DataError(f"hf:{place} is one data set, without splits; leave ':{split}' out")
+    return HuggingFaceImages(found, f"hf:{name}")
+
+
+def _choose_column(images: list[str], columns: Any) -> str:
+    if not images:
+        raise DataError(
+            f"the data set has no column of images, only {', '.join(columns)}; cast one to datasets.Image()"
+        )
+    if len(images) > 1 and "image" not in images:
+        raise DataError(f"the data set has several columns of images, {', '.join(images)}; call one of them 'image'")
+    return "image" if "image" in images else images[0]

@@ -1,0 +1,86 @@
+"""Data by name, or as an object of the caller's own."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from eric_fast.capture.data import ImageData
+from eric_fast.capture.digits import DIGITS, Digits
+from eric_fast.capture.folders import REMEDY, ImageFolder
+from eric_fast.capture.hugging_face import HuggingFaceImages, open_hugging_face
+from eric_fast.capture.tars import TarImages, expand_tars
+from eric_fast.capture.torch_sets import open_torch
+from eric_fast.errors import DataError, suggest_nearest
+
+_KIND = re.compile(r"([A-Za-z][A-Za-z0-9_]+):(.*)", re.DOTALL)
+
+
+def open_data(data: Any) -> ImageData:
+    """Images by the name of their place, or a data set of the caller's own.
+
+    By name:
+
+    - an image folder, with a sub-folder for each class; one called `digits` is `./digits`.
+    - `digits`, `digits/train`, `digits/test`: scikit-learn's 1,797 handwritten digits, and a fixed split of them.
+    - `photos.tar`, `shard-{000..009}.tar`, `shards/*.tar`: uncompressed tar files, see `TarImages`.
+    - `hf:PATH_OR_NAME` and `hf:PATH_OR_NAME:SPLIT`: Hugging Face's `datasets`, from a folder that `save_to_disk`
+      wrote or from the hub (which it downloads); needs `eric-fast[datasets]`.
+    - `mnist:ROOT/test` and other data sets of torchvision, in the folder that it downloads to.
+
+    As an object: a `datasets.Dataset`; a data set or a `DataLoader` of `torch.utils.data`, see `TorchImages` and
+    `StreamedImages`; an `ImageData`, which comes back as it is.
+
+    Raises:
+        DataError: nothing there, or nothing that can be read so.
+    """
+    if isinstance(data, ImageData):
+        return data
+    if isinstance(data, str | Path):
+        return _open_name(data)
+    if type(data).__module__.partition(".")[0] == "datasets":  # it is loaded, then
+        if isinstance(data, dict):
+            raise DataError(f"data is a dict of splits; give one of them: {', '.join(map(str, data))}")
+        # In a format or with a transform of their own they are as any other items.
+        if hasattr(data, "cast_column") and hasattr(data, "__len__") and data.format["type"] is None:
+            return HuggingFaceImages(data)
+    return open_torch(data)
+
+
+def _open_name(name: str | Path) -> ImageData:
+    text = str(name)
+    if name == "":
+        raise DataError(f"the name of the data is empty; {REMEDY}")
+    if isinstance(name, str) and name in DIGITS:
+        return Digits(name)
+    path = Path(name)
+    try:
+        is_there = path.exists()
+    except OSError:  # a name that is too long: the folder's own error says so
+        is_there = False
+    if text.endswith(".tar") and not path.is_dir():
+        return TarImages(expand_tars(text), text)
+    if re.search(r"\.(tar\.\w+|tgz)$", text):
+        raise DataError(f"{text}: images in a compressed tar can't be found by number; unpack it, or give a plain .tar")
+    named = _KIND.fullmatch(text)
+    if is_there or not named:
+        if not is_there and (near := _suggest(path)):
+            raise DataError(f"{text}: there is no such folder{near}")
+        return ImageFolder(path)
+    if named[1] == "hf":
+        return open_hugging_face(named[2])
+    from eric_fast.capture.torchvision_sets import open_named_set
+
+    return open_named_set(named[1].lower(), named[2])
+
+
+def _suggest(path: Path) -> str:
+    """What is called nearly so: the digits, or a folder beside it; empty where nothing is."""
+    near = suggest_nearest(str(path), DIGITS)
+    if "did you mean" in near:
+        return near
+    try:
+        beside = [str(path.parent / other.name) for other in path.parent.iterdir() if other.is_dir()]
+    except OSError:
+        return ""
+    near = suggest_nearest(str(path), beside)
+    return near if "did you mean" in near else ""
