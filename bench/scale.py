@@ -1,9 +1,9 @@
 """ImageNet's size: evaluating and extracting from a capture of 1,281,167 images x 4,224 kernels on disk.
 
 The capture is made up, shard by shard: bits of VGG-16's thirteen layers, each kernel a noisy majority of five literals
-of the layer below, and a class in ten bits of the last one. Each run is a process of its own, or two under torchrun, on
-one core each and on one thread: cold (the files' pages dropped first) and warm. What is timed is the library's own call,
-reading and checking included, but not the start of Python; compiling is done before, on a small capture.
+of the layer below, and a class in ten bits of the last one. Each run is a process of its own, or two under torchrun,
+each on one core and one thread: cold (the files' pages dropped first) and warm. What is timed is the library's own
+call, reading and checking included, but not the start of Python; compiling is done before, on a small capture.
 """
 
 import json

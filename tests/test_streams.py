@@ -91,7 +91,7 @@ def test_programs_are_those_of_memory_to_the_letter(stored, settings, count):
         assert print_program(program) == expected
 
 
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("count", [1, 3, 7])
 @pytest.mark.parametrize("target", ["model", "label"])
 def test_programs_come_of_stored_bits_too(stored, count, target):
     capture = open_capture(stored.bits)
