@@ -1,6 +1,7 @@
 """Captures written while they are made: the same as in memory, and taken up again where they stopped."""
 
 import json
+import random
 import shutil
 from dataclasses import replace
 
@@ -13,6 +14,8 @@ from eric_fast.errors import CaptureError, DataError, OutputError, SettingError
 from eric_fast.quantise import fit_quantiser, quantise_activations
 from eric_fast.record import describe_size, open_packing, open_recording, say_bytes
 from eric_fast.store import MANIFEST, Thresholds, load_activations, load_bits, open_capture, verify_capture
+from tests.fuzz import check_format
+from tests.fuzz_captures import make_capture, read_capture
 
 N = 2500
 
@@ -295,3 +298,11 @@ def test_names_in_a_manifest_are_not_followed(tmp_path, whole):
     assert load_activations(tmp_path / "c").n_images == N
     assert not verify_capture(tmp_path / "c").wrong
     assert not (tmp_path / "ran").exists()
+
+
+def test_hostile_captures_are_read_or_refused():
+    assert len({len(read_capture(make_capture(random.Random(seed)))) for seed in range(12)}) == 2  # undamaged ones
+    assert check_format("capture", 150)[1] > 100
+    n_read, n_refused = check_format("manifest", 250)
+    assert n_read > 10
+    assert n_refused > 100
