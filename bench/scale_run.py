@@ -18,17 +18,20 @@ PROGRAM = "program.lp"
 
 
 def extract(capture: Capture, processes: Processes, folder: Path) -> tuple[str, int]:
-    """All kernels of the last layer over the one below, and the classes; its text, and the bytes of bits it reads."""
+    """The classes over the last layer, and the kernels that their rules mention over the one below, as the command does.
+
+    The program's text, and the bytes of bits that were read.
+    """
     layers = capture.layers[-2:]
     options = TreeOptions(min_leaf=0.01)
-    program = approximate_capture(capture, layers=layers, options=options, all_kernels=True, processes=processes)
+    program = approximate_capture(capture, layers=layers, options=options, processes=processes)
     if processes.is_first and capture.path.name == "whole":
         (folder / PROGRAM).write_text(print_program(program), encoding="utf-8")
     return print_program(program), count_bytes(capture, len(layers))
 
 
 def evaluate(capture: Capture, processes: Processes, folder: Path) -> tuple[str, int]:
-    """That program, from the bits of its lower layer; its score, and the bytes of bits it reads."""
+    """That program, from the bits of its lower layer: the score, and the bytes of bits that were read."""
     score = evaluate_capture(load_program(folder / PROGRAM), capture, processes=processes)
     return json.dumps(score.to_dict()), count_bytes(capture, 1)
 

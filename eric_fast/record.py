@@ -1,10 +1,11 @@
 """Recording: captures that are written while they are made, shard by shard, and taken up again where they stopped."""
 
+import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from eric_fast.bits import count_words
 from eric_fast.capture import NetworkRun, hash_listing
 from eric_fast.errors import CaptureError, OutputError, SettingError
 from eric_fast.output import check_folder
+from eric_fast.processes import Processes
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import fit_quantiser, pack_layer
 from eric_fast.quantiser import Quantiser
@@ -29,6 +31,9 @@ from eric_fast.store import (
     Thresholds,
     check_same,
     is_capture,
+    open_capture,
+    parse_manifest,
+    print_manifest,
     read_manifest,
     write_capture,
 )
@@ -46,7 +51,7 @@ class Recording:
     Attributes:
         path: its folder, locked against other processes.
         manifest: of the finished capture, but for its shards.
-        missing: the numbers of shards that aren't there, or are damaged.
+        missing: the numbers of shards that aren't there, or are damaged; many processes deal them out among them.
         n_bytes: what these take on the disk; there is room for it.
         stage: what `progress` is called with.
     """
@@ -56,6 +61,7 @@ class Recording:
     n_bytes: int
     stage: str
     _produce: Callable[[Sequence[int], Callable[[int], None]], Iterator[Samples]]
+    processes: Processes = field(default_factory=Processes)
 
     @property
     def path(self) -> Path:
@@ -71,14 +77,18 @@ class Recording:
         Raises:
             DataError, ModelError, CaptureError: see `capture_activations`. OutputError: a full disk, and the like.
         """
-        manifest = self.manifest
+        manifest, processes = self.manifest, self.processes
+        own = self.missing[processes.rank :: processes.count]
         n_to_do = sum(stop - start for start, stop in map(manifest.images_of_shard, self.missing))
         n_before = manifest.n_listed - n_to_do
-        progress(self.stage, n_before, manifest.n_listed)
+
+        def report(n_done: int) -> None:  # others are about as far as this one
+            progress(self.stage, n_before + min(n_to_do, n_done * processes.count), manifest.n_listed)
+
+        report(0)
         n_written = 0
         try:
-            samples = self._produce(self.missing, lambda n: progress(self.stage, n_before + n, manifest.n_listed))
-            for number, shard in zip(self.missing, samples, strict=True):
+            for number, shard in zip(own, self._produce(own, report), strict=True):
                 self.writer.write_shard(number, shard)
                 n_written += 1
         except BaseException:
@@ -90,8 +100,11 @@ class Recording:
         return self.finish()
 
     def finish(self) -> Capture:
-        """The capture, of which nothing is missing. Raises CaptureError, OutputError."""
-        return self.writer.finish()
+        """The capture, of which nothing is missing once every process is here. Raises CaptureError, OutputError."""
+        self.processes.wait_for_all()
+        capture = self.writer.finish() if self.processes.is_first else None
+        self.processes.wait_for_all()
+        return capture or open_capture(self.path)
 
 
 @contextmanager
@@ -106,6 +119,7 @@ def open_recording(
     threshold: str | None = None,
     n_statistics: int = N_STATISTICS,
     force: bool = False,
+    processes: Processes | None = None,
     progress: Progress = ignore_progress,
 ) -> Iterator[Recording]:
     """Begin a capture in the folder `path`, or take up the same one where it stopped.
@@ -120,6 +134,7 @@ def open_recording(
         thresholds: of the bits. Or else:
         threshold: see `parse_threshold`; fitted on `n_statistics` of the images, evenly spread, in a pass of its own.
         force: begin anew, whatever capture is there.
+        processes: which write whole shards each; the first one holds the folder's lock, and settles what is to be done.
         progress: called with `"verify"`, `"statistics"` and `"capture"`.
 
     Raises:
@@ -142,13 +157,14 @@ def open_recording(
             layers, run.classes, run.settings, store, norm_dtype, shard_size, run.n_images, listing, thresholds
         )
 
-    if threshold is not None:
+    processes = processes or Processes()
+    if threshold is not None and processes.is_first:
         origin = f"{threshold} {_describe_sample(n_statistics, run.n_images)}"
         thresholds = None if force else _find_thresholds(path, origin)
         if thresholds is None:
             plan(None, "norms")  # refuses what can't be, before the network runs over the sample
             thresholds = Thresholds(_fit_sample(run, threshold, n_statistics, progress), origin)
-    manifest = plan(thresholds, store)
+    manifest = _share_manifest(plan(thresholds, store) if processes.is_first else None, path, processes)
 
     def produce(numbers: Sequence[int], report: Callable[[int], None]) -> Iterator[Samples]:
         ranges = [manifest.images_of_shard(number) for number in numbers]
@@ -156,7 +172,10 @@ def open_recording(
             yield _store_norms(activations, manifest)
 
     id_bytes = _mean_bytes([run.data.ids[i] for i in run.indices[:: max(1, run.n_images // 1000)]])
-    with _open(path, manifest, id_bytes, produce, "capture", force=force, progress=progress) as recording:
+    opening = _open if processes.is_first else _join
+    with opening(
+        path, manifest, id_bytes, produce, "capture", force=force, processes=processes, progress=progress
+    ) as recording:
         yield recording
 
 
@@ -206,7 +225,9 @@ def open_packing(
             report(n_done)
 
     id_bytes = _mean_bytes(capture.shards[0].read_ids()[:1000]) if capture.shards else 0.0
-    with _open(path, manifest, id_bytes, produce, "pack", force=force, progress=progress) as recording:
+    with _open(
+        path, manifest, id_bytes, produce, "pack", force=force, processes=Processes(), progress=progress
+    ) as recording:
         yield recording
 
 
@@ -239,6 +260,7 @@ def _open(
     *,
     force: bool,
     progress: Progress,
+    processes: Processes,
 ) -> Iterator[Recording]:
     if not force and is_capture(path):
         check_same(path, read_manifest(path), manifest)
@@ -251,7 +273,34 @@ def _open(
         missing = sorted(wrong)
         n_bytes = _count_bytes(manifest, missing, id_bytes)
         _check_room(path, n_bytes)
-        yield Recording(writer, missing, n_bytes, stage, produce)
+        processes.share_text(json.dumps(missing))
+        yield Recording(writer, missing, n_bytes, stage, produce, processes)
+
+
+@contextmanager
+def _join(
+    path: Path,
+    manifest: Manifest,
+    id_bytes: float,
+    produce: Callable[[Sequence[int], Callable[[int], None]], Iterator[Samples]],
+    stage: str,
+    *,
+    force: bool,
+    progress: Progress,
+    processes: Processes,
+) -> Iterator[Recording]:
+    """A process beside the one that holds the lock: what is missing is what that one found."""
+    missing = json.loads(processes.share_text(None))
+    n_bytes = _count_bytes(manifest, missing, id_bytes)
+    yield Recording(CaptureWriter(path, manifest), missing, n_bytes, stage, produce, processes)
+
+
+def _share_manifest(manifest: Manifest | None, path: Path, processes: Processes) -> Manifest:
+    """The first process's, in all: what only one has fitted is the same everywhere."""
+    if processes.count == 1 and manifest is not None:
+        return manifest
+    text = processes.share_text(None if manifest is None else print_manifest(manifest))
+    return parse_manifest(json.loads(text), path / MANIFEST)
 
 
 def _store_norms(activations: Activations, manifest: Manifest) -> Samples:

@@ -16,6 +16,7 @@ from eric_fast.errors import SettingError
 from eric_fast.processes import Processes, is_first_process, join_processes, keep
 from eric_fast.store import save_activations
 from tests.activations import make_activations
+from tests.command_fixtures import NETWORK
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -39,6 +40,8 @@ app(["extract", train, "-o", f"{folder}/many.lp", *options, "--json", f"{folder}
 here.wait_for_all()
 program = f"{folder}/many.lp"
 app(["evaluate", program, test, "--chains", "--json", f"{folder}/evaluate.json"], standalone_mode=False)
+network = f"{folder}/net.py:build"
+app(["capture", network, "digits", "-o", f"{folder}/many", "--shard-size", "1024"], standalone_mode=False)
 leave_processes()
 """
 
@@ -62,6 +65,7 @@ def captures(tmp_path_factory):
 
 def test_three_processes_write_what_one_writes_to_the_last_byte(captures):
     (captures / "script.py").write_text(SCRIPT, encoding="utf-8")
+    (captures / "net.py").write_text(NETWORK, encoding="utf-8")
     done = start(3, str(captures / "script.py"), str(captures), PYTHONPATH=str(ROOT))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("class rules and") == done.stdout.count("model accuracy") == 1
@@ -77,6 +81,20 @@ def test_three_processes_write_what_one_writes_to_the_last_byte(captures):
         standalone_mode=False,
     )
     assert (captures / "one.json").read_bytes() == (captures / "evaluate.json").read_bytes()
+    command = [
+        "capture",
+        f"{captures / 'net.py'}:build",
+        "digits",
+        "--shard-size",
+        "1024",
+        "-o",
+        str(captures / "alone"),
+    ]
+    app(command, standalone_mode=False)
+    names = {file.name for file in (captures / "many").iterdir() if not file.name.startswith(".")}
+    assert {"shard-00000.safetensors", "shard-00001.safetensors", "manifest.json"} <= names
+    for name in names:
+        assert (captures / "many" / name).read_bytes() == (captures / "alone" / name).read_bytes(), name
 
 
 def test_an_error_of_one_process_ends_all_with_one_line(captures, tmp_path):

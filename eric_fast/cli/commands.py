@@ -52,7 +52,7 @@ from eric_fast.errors import SettingError, say_count
 from eric_fast.output import check_folder, replace_file, write_json
 from eric_fast.processes import is_one_of_many, join_processes
 
-SPREAD_COMMANDS = ("extract", "evaluate")  # what torchrun may start
+SPREAD_COMMANDS = ("capture", "extract", "evaluate")  # what torchrun may start
 app = typer.Typer(
     name="eric-fast",
     help="Turn a trained CNN into a logic program over its kernels (ERIC, arXiv 2010.09452), and evaluate it.\n\n"
@@ -76,7 +76,7 @@ def _start(
         stdout.print(context.get_help(), markup=False)
     elif is_one_of_many() and context.invoked_subcommand not in SPREAD_COMMANDS:
         raise SettingError(
-            f"many processes share the work of {' and '.join(SPREAD_COMMANDS)}; start '{context.invoked_subcommand}' "
+            f"many processes share the work of {', '.join(SPREAD_COMMANDS)}; start '{context.invoked_subcommand}' "
             "without torchrun"
         )
 
