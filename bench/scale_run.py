@@ -18,7 +18,7 @@ PROGRAM = "program.lp"
 
 
 def extract(capture: Capture, processes: Processes, folder: Path) -> tuple[str, int]:
-    """The classes over the last layer, and the kernels that their rules mention over the one below, as the command does.
+    """The classes over the last layer, and the kernels their rules mention over the one below, as the command does.
 
     The program's text, and the bytes of bits that were read.
     """
