@@ -40,6 +40,11 @@ def unpack_words(words: Tensor, n_samples: int) -> Tensor:
     return rows[:, :n_samples].T.to(torch.bool)
 
 
+def encode_rows(words: Tensor, n_samples: int) -> bytes:
+    """int32 words `[n_atoms, n_words]` -> the rows one after another, little-endian, without the words of padding."""
+    return words[:, : -(-n_samples // WORD_BITS)].cpu().numpy().astype("<i4").tobytes()
+
+
 def read_bits(words: Tensor, samples: Tensor) -> Tensor:
     """The bits of one row, int32 `[n_words]`, on these samples, int64 `[n]`: bool `[n]`, on the same device."""
     return (words[samples // WORD_BITS] >> (samples % WORD_BITS).int()) & 1 != 0

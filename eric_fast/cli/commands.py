@@ -45,6 +45,7 @@ from eric_fast.cli.options import (
     Weights,
     Workers,
 )
+from eric_fast.cli.page import report
 from eric_fast.cli.stopping import stop_gently
 from eric_fast.cli.tables import SOURCE_HELP, convert, load_any, predict_table
 from eric_fast.console import show_notes, show_progress, stdout
@@ -94,7 +95,7 @@ def demo(
     check_folder(output, force=force, marker="metrics.json")
     with show_progress() as progress:
         progress("load torch", 0, 1)
-        from eric_fast.demo import METRICS, run_demo
+        from eric_fast.demo import METRICS, REPORT, run_demo
         from eric_fast.report import describe_class_rule, pick_covering_rules, tabulate_scores
 
         progress("load torch", 1, 1)
@@ -113,6 +114,7 @@ def demo(
         stdout.print(describe_class_rule(result.program, number), markup=False)
     stdout.print(
         f"\nwrote {output / 'program.lp'}, {output / METRICS}, and the network and its captures beside them\n"
+        f"to look at: {output / REPORT / 'index.html'}, which opens in any browser\n"
         "next:\n"
         f"  {own_name()} show {output}/program.lp --class 8\n"
         f"  {own_name()} evaluate {output}/program.lp {output}/test --start conv3.2\n"
@@ -274,7 +276,8 @@ def evaluate(
     processes = join_processes()
     with show_progress() as progress:
         if is_capture(source):
-            opened = open_stored(context, program, source, layers)
+            refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
+            opened = open_stored(program, source, layers)
             n_bad = opened.settings.n_bad_images
             more: dict[str, Any] = {"processes": processes, "memory": limit, "progress": progress}
             scores = [evaluate_capture(program, opened, start=layer, engine=engine, **more) for layer in starts]
@@ -314,6 +317,9 @@ app.command()(verify)
 
 
 app.command()(chain)
+
+
+app.command()(report)
 
 
 app.command()(convert)

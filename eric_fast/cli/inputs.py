@@ -46,7 +46,8 @@ def find_activations(
 
     given = {name: context.params[name] for name in NETWORK_DEFAULTS}
     if is_capture(source):
-        return open_stored(context, program, source, layers).read_activations(layers)
+        refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
+        return load_layers(program, source, layers)
     images = open_data(source)
     model, weights = given.pop("model"), given.pop("weights")
     if model is None:
@@ -57,12 +58,16 @@ def find_activations(
     return capture_activations(network, images, layers=layers, norm=norm, progress=progress, **given)
 
 
-def open_stored(context: typer.Context, program: "Program", source: str, layers: "Sequence[str]") -> "Capture":
-    """A capture that has these layers; options of the network mean nothing beside it."""
+def load_layers(program: "Program", source: str, layers: "Sequence[str]") -> "Activations":
+    """These layers of a capture."""
+    return open_stored(program, source, layers).read_activations(layers)
+
+
+def open_stored(program: "Program", source: str, layers: "Sequence[str]") -> "Capture":
+    """A capture that has these layers."""
     from eric_fast.pipeline import check_fingerprint
     from eric_fast.store import open_capture
 
-    refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
     opened = open_capture(source)
     missing = next((layer for layer in layers if layer not in opened.layers), None)
     if missing is not None:
