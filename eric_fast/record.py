@@ -82,8 +82,11 @@ class Recording:
         n_to_do = sum(stop - start for start, stop in map(manifest.images_of_shard, self.missing))
         n_before = manifest.n_listed - n_to_do
 
+        n_own = sum(stop - start for start, stop in map(manifest.images_of_shard, own))
+
         def report(n_done: int) -> None:  # others are about as far as this one
-            progress(self.stage, n_before + min(n_to_do, n_done * processes.count), manifest.n_listed)
+            done = n_done * n_to_do // n_own if n_own else n_to_do
+            progress(self.stage, n_before + done, manifest.n_listed)
 
         report(0)
         n_written = 0
