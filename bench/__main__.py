@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import analyse, capture, chain, evaluate, extract, frontends, pack, page, sass, tables
+from bench import analyse, capture, chain, evaluate, extract, frontends, pack, page, sass, scale, tables
 from bench.growth import draw_growth
 from bench.harness import write_rows
 
@@ -20,6 +20,7 @@ CASES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "pack": pack.run_case,
     "report": page.run_case,
     "sass": sass.run_case,
+    "scale": scale.run_case,
     "tables": tables.run_case,
 }
 

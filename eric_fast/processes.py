@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +133,8 @@ def join_processes() -> Processes:
         torch.cuda.set_device(local)
         backend = "cpu:gloo,cuda:nccl"
     try:
-        dist.init_process_group(backend)
+        # Whoever is done waits for the others, however long; one that dies is noticed by its connection.
+        dist.init_process_group(backend, timeout=timedelta(days=7))
     except (RuntimeError, ValueError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise LostProcessError(f"the processes of this run can't meet: {first_line}") from error
@@ -163,8 +165,6 @@ def claim_failure() -> bool:
 
 def _open_store() -> Any:
     """The store that torchrun's own process keeps, which outlives every process of the run."""
-    from datetime import timedelta
-
     from torch._C._distributed_c10d import TCPStore  # torch.distributed has it, too, but doesn't tell type checkers
 
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])

@@ -61,7 +61,7 @@ def stored(tmp_path_factory):
         thresholds=Thresholds(quantiser, "the mean of all images"),
     )
     with write_capture(folder / "bits", manifest) as writer:
-        for number in writer.list_missing():
+        for number in range(manifest.n_shards):
             rows = slice(*manifest.images_of_shard(number))
             part = activations.take(torch.arange(N_IMAGES)[rows])
             words = {layer: quantise_activations(part, quantiser, [layer]).words for layer in activations.layers}
@@ -91,7 +91,7 @@ def test_programs_are_those_of_memory_to_the_letter(stored, settings, count):
         assert print_program(program) == expected
 
 
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("count", [1, 3, 7])
 @pytest.mark.parametrize("target", ["model", "label"])
 def test_programs_come_of_stored_bits_too(stored, count, target):
     capture = open_capture(stored.bits)
@@ -189,7 +189,7 @@ print(score.n_images, find_peak_memory() - limit)
 """
 
 
-def write_large(path, n_images, n_kernels=1000):
+def write_large(path, n_images, n_kernels=500):
     manifest = Manifest(
         layers={"low": n_kernels, "high": n_kernels},
         classes=("a", "b"),
@@ -198,7 +198,7 @@ def write_large(path, n_images, n_kernels=1000):
         n_listed=n_images,
     )
     with write_capture(path, manifest) as writer:
-        for number in writer.list_missing():
+        for number in range(manifest.n_shards):
             start, stop = manifest.images_of_shard(number)
             generator = torch.Generator().manual_seed(number)
             norms = {layer: torch.rand(stop - start, n_kernels, generator=generator) for layer in manifest.layers}
@@ -210,7 +210,7 @@ def write_large(path, n_images, n_kernels=1000):
 
 
 def test_the_peak_stays_under_a_bound_that_the_norms_would_break(tmp_path):
-    n_images, allowed = 7 * 4096, 110_000_000
+    n_images, allowed = 6 * 4096, 48_000_000
     write_large(tmp_path / "small", 4096)
     assert write_large(tmp_path / "large", n_images) > 2 * allowed
     root = Path(__file__).resolve().parents[1]

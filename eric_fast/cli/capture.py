@@ -25,6 +25,7 @@ from eric_fast.cli.options import (
 from eric_fast.console import show_progress, stdout
 from eric_fast.errors import SettingError, say_count
 from eric_fast.output import check_folder, write_json
+from eric_fast.processes import join_processes
 
 if TYPE_CHECKING:
     from eric_fast.record import Recording
@@ -75,6 +76,7 @@ def capture(
     are extracted from the one and scored on the other.
 
     The capture is written shard by shard. Whatever stops it, the same command verifies what is there and does the rest.
+    `torchrun --nproc-per-node=K -m eric_fast capture ...` shares the shards out to K processes, one for each GPU.
     Bits take a 32nd of the disk; to choose thresholds from all images first, keep norms, and make bits with `pack`.
     """
     check_paths([json], [output, data], force=force)
@@ -91,6 +93,7 @@ def capture(
     found = None if thresholds is None else _load_thresholds(thresholds)
     if found is not None and layers is None:
         layers = list(found.quantiser.layers)
+    processes = join_processes()
     with show_progress() as progress:
         run = prepare_run(
             load_model(model, weights),
@@ -116,12 +119,15 @@ def capture(
             threshold=threshold,
             n_statistics=N_STATISTICS if statistics is None else statistics,
             force=force,
+            processes=processes,
             progress=progress,
         ) as recording:
             n_new = _announce(recording)
             start = time.perf_counter()
             capture = recording.run(progress) if n_new else recording.finish()
             seconds = time.perf_counter() - start
+    if not processes.is_first:
+        return
     n_kernels = dict(capture.n_kernels)
     figures = {
         "n_images": capture.n_images,

@@ -55,7 +55,7 @@ from eric_fast.errors import SettingError, say_count
 from eric_fast.output import check_folder, replace_file, write_json
 from eric_fast.processes import is_one_of_many, join_processes
 
-SPREAD_COMMANDS = ("extract", "evaluate")  # what torchrun may start
+SPREAD_COMMANDS = ("capture", "extract", "evaluate")  # what torchrun may start
 app = typer.Typer(
     name="eric-fast",
     help="Turn a trained CNN into a logic program over its kernels (ERIC, arXiv 2010.09452), and evaluate it.\n\n"
@@ -79,7 +79,7 @@ def _start(
         stdout.print(context.get_help(), markup=False)
     elif is_one_of_many() and context.invoked_subcommand not in SPREAD_COMMANDS:
         raise SettingError(
-            f"many processes share the work of {' and '.join(SPREAD_COMMANDS)}; start '{context.invoked_subcommand}' "
+            f"many processes share the work of {', '.join(SPREAD_COMMANDS)}; start '{context.invoked_subcommand}' "
             "without torchrun"
         )
 
@@ -278,7 +278,8 @@ def evaluate(
     processes = join_processes()
     with show_progress() as progress:
         if is_capture(source):
-            opened = open_stored(context, program, source, layers)
+            refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
+            opened = open_stored(program, source, layers)
             n_bad = opened.settings.n_bad_images
             more: dict[str, Any] = {"processes": processes, "memory": limit, "progress": progress}
             scores = [evaluate_capture(program, opened, start=layer, engine=engine, **more) for layer in starts]
@@ -392,7 +393,8 @@ def predict(
         writer = csv.writer(file)
         writer.writerow(["id", "prediction", "rule"])
         if is_capture(source):
-            opened = open_stored(context, program, source, [layer])
+            refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
+            opened = open_stored(program, source, [layer])
             answers = predict_capture(program, opened, start=start, engine=engine, progress=progress)
         else:
             activations = find_activations(context, program, source, [layer], progress)

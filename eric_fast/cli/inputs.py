@@ -65,18 +65,12 @@ def find_activations(
     return capture_activations(network, images, layers=layers, norm=norm, progress=progress, **given)
 
 
-def open_stored(context: typer.Context, program: "Program", source: str, layers: "Sequence[str]") -> "Capture":
-    """A capture that has these layers; options of the network mean nothing beside it."""
-    refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
-    return open_layers(program, source, layers)
-
-
 def load_layers(program: "Program", source: str, layers: "Sequence[str]") -> "Activations":
     """These layers of a capture, in memory."""
-    return open_layers(program, source, layers).read_activations(layers)
+    return open_stored(program, source, layers).read_activations(layers)
 
 
-def open_layers(program: "Program", source: str, layers: "Sequence[str]") -> "Capture":
+def open_stored(program: "Program", source: str, layers: "Sequence[str]") -> "Capture":
     """A capture that has these layers of the program."""
     from eric_fast.pipeline import check_fingerprint
     from eric_fast.store import open_capture

@@ -1,5 +1,6 @@
 """Recordings of a network that runs over images."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +12,24 @@ from eric_fast.activations import Activations
 from eric_fast.capture import NetworkRun, hash_listing
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.output import check_folder
+from eric_fast.processes import Processes
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import fit_quantiser
 from eric_fast.quantiser import Quantiser
 from eric_fast.record.packing import pack_norms
 from eric_fast.record.recording import Recording, begin_recording
 from eric_fast.record.room import count_id_bytes
-from eric_fast.store import MANIFEST, SHARD_SIZE, Manifest, Samples, Thresholds, is_capture, read_manifest
+from eric_fast.store import (
+    MANIFEST,
+    SHARD_SIZE,
+    Manifest,
+    Samples,
+    Thresholds,
+    is_capture,
+    parse_manifest,
+    print_manifest,
+    read_manifest,
+)
 
 N_STATISTICS = 10_000
 
@@ -34,6 +46,7 @@ def open_recording(
     threshold: str | None = None,
     n_statistics: int = N_STATISTICS,
     force: bool = False,
+    processes: Processes | None = None,
     progress: Progress = ignore_progress,
 ) -> Iterator[Recording]:
     """Begin a capture in the folder `path`, or take up the same one where it stopped.
@@ -49,6 +62,7 @@ def open_recording(
         thresholds: of the bits. Or else:
         threshold: see `parse_threshold`; fitted on `n_statistics` of the images, evenly spread, in a pass of its own.
         force: begin anew, whatever capture is there.
+        processes: which write whole shards each; the first one holds the folder's lock, and settles what is to be done.
         progress: called with `"verify"`, `"statistics"` and `"capture"`.
 
     Raises:
@@ -71,13 +85,14 @@ def open_recording(
             layers, run.classes, run.settings, store, norm_dtype, shard_size, run.n_images, listing, thresholds
         )
 
-    if threshold is not None:
+    processes = processes or Processes()
+    if threshold is not None and processes.is_first:
         origin = f"{threshold} {_describe_sample(n_statistics, run.n_images)}"
         thresholds = None if force else _find_thresholds(path, origin)
         if thresholds is None:
             plan(None, "norms")  # refuses what can't be, before the network runs over the sample
             thresholds = Thresholds(_fit_sample(run, threshold, n_statistics, progress), origin)
-    manifest = plan(thresholds, store)
+    manifest = _share_manifest(plan(thresholds, store) if processes.is_first else None, path, processes)
 
     def produce(numbers: Sequence[int], report: Callable[[int], None]) -> Iterator[Samples]:
         ranges = [manifest.images_of_shard(number) for number in numbers]
@@ -85,8 +100,18 @@ def open_recording(
             yield _store_norms(activations, manifest)
 
     id_bytes = count_id_bytes([run.data.ids[i] for i in run.indices[:: max(1, run.n_images // 1000)]])
-    with begin_recording(path, manifest, id_bytes, produce, "capture", force=force, progress=progress) as recording:
+    with begin_recording(
+        path, manifest, id_bytes, produce, "capture", force=force, progress=progress, processes=processes
+    ) as recording:
         yield recording
+
+
+def _share_manifest(manifest: Manifest | None, path: Path, processes: Processes) -> Manifest:
+    """The first process's, in all: what only one has fitted is the same everywhere."""
+    if processes.count == 1 and manifest is not None:
+        return manifest
+    text = processes.share_text(None if manifest is None else print_manifest(manifest))
+    return parse_manifest(json.loads(text), path / MANIFEST)
 
 
 def _store_norms(activations: Activations, manifest: Manifest) -> Samples:

@@ -1,12 +1,14 @@
 """`Recording`: a capture that is about to be written, whatever its shards come from."""
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from eric_fast.processes import Processes
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.record.room import check_room, count_bytes, say_bytes
 from eric_fast.store import (
@@ -17,6 +19,7 @@ from eric_fast.store import (
     Samples,
     check_same,
     is_capture,
+    open_capture,
     read_manifest,
     write_capture,
 )
@@ -32,7 +35,7 @@ class Recording:
     Attributes:
         path: its folder, locked against other processes.
         manifest: of the finished capture, but for its shards.
-        missing: the numbers of shards that aren't there, or are damaged.
+        missing: the numbers of shards that aren't there, or are damaged; many processes deal them out among them.
         n_bytes: what these take on the disk; there is room for it.
         stage: what `progress` is called with.
     """
@@ -42,6 +45,7 @@ class Recording:
     n_bytes: int
     stage: str
     _produce: Produce
+    processes: Processes = field(default_factory=Processes)
 
     @property
     def path(self) -> Path:
@@ -57,17 +61,22 @@ class Recording:
         Raises:
             DataError, ModelError, CaptureError: see `capture_activations`. OutputError: a full disk, and the like.
         """
-        manifest = self.manifest
-        n_to_do = sum(stop - start for start, stop in map(manifest.images_of_shard, self.missing))
+        manifest, processes = self.manifest, self.processes
+        own = self.missing[processes.rank :: processes.count]
+        n_to_do, n_own = (sum(b - a for a, b in map(manifest.images_of_shard, part)) for part in (self.missing, own))
         n_before = manifest.n_listed - n_to_do
-        progress(self.stage, n_before, manifest.n_listed)
+
+        def report(n_done: int) -> None:  # others are about as far as this one
+            done = n_done * n_to_do // n_own if n_own else n_to_do
+            progress(self.stage, n_before + done, manifest.n_listed)
+
+        report(0)
         n_written = 0
         writing: Future[object] | None = None
         try:
             # A shard is hashed and written while the next one is made.
             with ThreadPoolExecutor(1) as pool:
-                samples = self._produce(self.missing, lambda n: progress(self.stage, n_before + n, manifest.n_listed))
-                for number, shard in zip(self.missing, samples, strict=True):
+                for number, shard in zip(own, self._produce(own, report), strict=True):
                     if writing is not None:
                         writing.result()
                         n_written += 1
@@ -84,8 +93,11 @@ class Recording:
         return self.finish()
 
     def finish(self) -> Capture:
-        """The capture, of which nothing is missing. Raises CaptureError, OutputError."""
-        return self.writer.finish()
+        """The capture, of which nothing is missing once every process is here. Raises CaptureError, OutputError."""
+        self.processes.wait_for_all()
+        capture = self.writer.finish() if self.processes.is_first else None
+        self.processes.wait_for_all()
+        return capture or open_capture(self.path)
 
 
 def describe_size(recording: Recording) -> str:
@@ -108,15 +120,23 @@ def begin_recording(
     *,
     force: bool,
     progress: Progress,
+    processes: Processes | None = None,
 ) -> Iterator[Recording]:
     """Lock and verify the folder, and see that there is room for what is missing.
 
     Args:
         id_bytes: of an image's id, on the average.
         produce: given numbers of shards and a callback for the images done, gives what goes into each, in turn.
+        processes: which write whole shards each: the first one locks and verifies, the others take what it finds.
 
     Raises: see `open_recording`.
     """
+    processes = processes or Processes()
+    if not processes.is_first:
+        missing = json.loads(processes.share_text(None))
+        n_bytes = count_bytes(manifest, missing, id_bytes)
+        yield Recording(CaptureWriter(path, manifest), missing, n_bytes, stage, produce, processes)
+        return
     if not force and is_capture(path):
         check_same(path, read_manifest(path), manifest)
     check_room(path, 0 if is_capture(path) else count_bytes(manifest, range(manifest.n_shards), id_bytes))
@@ -128,4 +148,5 @@ def begin_recording(
         missing = sorted(wrong)
         n_bytes = count_bytes(manifest, missing, id_bytes)
         check_room(path, n_bytes)
-        yield Recording(writer, missing, n_bytes, stage, produce)
+        processes.share_text(json.dumps(missing))
+        yield Recording(writer, missing, n_bytes, stage, produce, processes)

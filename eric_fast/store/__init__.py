@@ -10,6 +10,7 @@ from eric_fast.store.manifest import (
     ShardEntry,
     Thresholds,
 )
+from eric_fast.store.manifest_text import parse_manifest, print_manifest
 from eric_fast.store.read import (
     Capture,
     is_capture,
@@ -47,6 +48,8 @@ __all__ = [
     "load_activations",
     "load_bits",
     "open_capture",
+    "parse_manifest",
+    "print_manifest",
     "read_finite_norms",
     "read_manifest",
     "save_activations",

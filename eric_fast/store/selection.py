@@ -76,14 +76,15 @@ class Selection:
 
     def read_stored_words(self, layer: str) -> Tensor:
         """The stored bits of this process's images, int32 words `[n_atoms, count_words(n)]`."""
+        assert self.capture.quantiser is not None
         parts = []
         for shard, kept in zip(self.shards, self.kept, strict=True):
             words = shard.read_words(layer)
             parts.append(words if kept is None else pack_bits(unpack_words(words, shard.n_images)[kept]))
-        return join_parts(parts, self.sizes)
+        return join_parts(parts, self.sizes, len(self.capture.quantiser.atoms_of_layer(layer)))
 
 
-def join_parts(parts: Sequence[Tensor], sizes: Sequence[int], n_atoms: int = 0) -> Tensor:
+def join_parts(parts: Sequence[Tensor], sizes: Sequence[int], n_atoms: int) -> Tensor:
     """As `join_words`; of no part rows of no image."""
     if not parts:
         return torch.zeros(n_atoms, count_words(0), dtype=torch.int32)
