@@ -15,6 +15,7 @@ __all__ = [
     "Predictions",
     "Program",
     "Quantiser",
+    "Report",
     "Rule",
     "RuleModel",
     "RuleModule",
@@ -23,8 +24,12 @@ __all__ = [
     "analyse_bits",
     "analyse_program",
     "approximate_model",
+    "build_report",
     "capture_activations",
     "compile_program",
+    "draw_chain",
+    "draw_confusion",
+    "draw_kernels",
     "evaluate_chains",
     "evaluate_program",
     "extract_program",
@@ -57,6 +62,7 @@ __all__ = [
     "read_table",
     "save_activations",
     "save_program",
+    "save_report",
     "wrap_model",
 ]
 
@@ -82,6 +88,7 @@ from .frontends.scikit_learn import from_sklearn
 from .frontends.treelite import from_treelite
 from .frontends.xgboost import from_xgboost
 from .module import RuleModule
+from .page import Report, build_report, draw_chain, draw_confusion, draw_kernels, save_report
 from .pipeline import approximate_model, evaluate_chains, evaluate_program, predict_activations, predict_bits
 from .plan import Plan
 from .predictions import Predictions

@@ -70,6 +70,11 @@ class Activations:
         """Names of the layers, in execution order."""
         return tuple(self.norms)
 
+    @property
+    def n_kernels(self) -> dict[str, int]:
+        """Layer -> number of kernels."""
+        return {layer: norms.shape[1] for layer, norms in self.norms.items()}
+
     def select_layers(self, layers: Sequence[str]) -> "Activations":
         """The same images with these layers alone; the order stays that of execution."""
         for layer in layers:

@@ -21,6 +21,7 @@ from eric_fast.compile import compile_program
 from eric_fast.evaluate import Score
 from eric_fast.extract import TreeOptions
 from eric_fast.output import replace_folder, write_json
+from eric_fast.page import build_report, save_report
 from eric_fast.pipeline import approximate_model, evaluate_chains
 from eric_fast.program import Program
 from eric_fast.progress import Progress, ignore_progress
@@ -30,6 +31,7 @@ from eric_fast.text import load_program, save_program
 N_EPOCHS = 12
 BATCH_SIZE = 32
 METRICS = "metrics.json"
+REPORT = "report"
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def run_demo(folder: Path, *, force: bool = False, progress: Progress = ignore_p
     """Train a CNN on three quarters of the digits, approximate it, and score that on the rest.
 
     Leaves in `folder`: the network (`digits_cnn.py`, `.safetensors`), both captures (`train/`, `test/`),
-    `program.lp` and `metrics.json`.
+    `program.lp`, `metrics.json`, and `report/`, the page to look at.
 
     Raises:
         OutputError: `folder` exists and `force` is false, or it can't be written.
@@ -93,6 +95,9 @@ def run_demo(folder: Path, *, force: bool = False, progress: Progress = ignore_p
         scores = evaluate_chains(program, test, progress=progress)
         images_per_s = measure_speed(program, quantise_activations(test, program.quantiser))
         lap("evaluate")
+        data = open_data("digits/test")
+        save_report(build_report(program, test, data=data, model=model, progress=progress), new / REPORT)
+        lap("report")
         result = DemoResult(program, scores, images_per_s, seconds)
         write_json(result.to_dict(), new / METRICS, force=False)
     return result

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from eric_fast import kernels
-from eric_fast.activations import UNKNOWN, share_correct
+from eric_fast.activations import UNKNOWN
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError
 from eric_fast.plan import Plan
 from eric_fast.predictions import NO_RULE, Predictions
+from eric_fast.processes import Combine
 from eric_fast.program import Program
 
 
@@ -76,6 +77,72 @@ class Score:
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in left_out}
 
 
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """Answers counted: whole numbers, so those of parts of the images add up to those of all.
+
+    Attributes:
+        totals: int64 `[3]`: images, those on which some class rule fires, those on which the model gives the label.
+        confusion, label_confusion: int64 `[n_classes, n_classes + 1]`, as of `Score`.
+    """
+
+    totals: Tensor
+    confusion: Tensor
+    label_confusion: Tensor
+
+    def add(self, other: "Tally") -> "Tally":
+        """Of both."""
+        return Tally(*(getattr(self, part.name) + getattr(other, part.name) for part in fields(self)))
+
+    def combine(self, combine: Combine) -> "Tally":
+        """Of all processes."""
+        return Tally(*(combine(getattr(self, part.name)) for part in fields(self)))
+
+
+def start_tally(n_classes: int) -> Tally:
+    """Of no images."""
+    empty = torch.zeros(n_classes, n_classes + 1, dtype=torch.int64)
+    return Tally(torch.zeros(3, dtype=torch.int64), empty, empty.clone())
+
+
+def count_answers(predictions: Predictions, model_predictions: Tensor, labels: Tensor, n_classes: int) -> Tally:
+    """Compare answers with the model's (int64 `[n]`) and the labels (int64 `[n]`, `UNKNOWN` where not known)."""
+    known = labels != UNKNOWN
+    answers = predictions.classes
+    fires, right = (predictions.rules != NO_RULE).sum(), (model_predictions == labels).sum()
+    return Tally(
+        totals=torch.stack([torch.tensor(predictions.n_samples), fires.cpu(), right.cpu()]),
+        confusion=_count_pairs(model_predictions, answers, n_classes),
+        label_confusion=_count_pairs(labels[known], answers[known], n_classes),
+    )
+
+
+def score_tally(program: Program, start: str | None, tally: Tally) -> Score:
+    """Shares and sizes from counts.
+
+    Raises:
+        CaptureError: there are no images.
+    """
+    n, n_fired, n_right = tally.totals.tolist()
+    if n == 0:
+        raise CaptureError("there are no images to score the program on")
+    start = program.layer_to_start(start)
+    part = program.start_at(start)
+    n_known = int(tally.label_confusion.sum())
+    return Score(
+        start_layer=start,
+        n_images=n,
+        accuracy=int(tally.label_confusion.diagonal().sum()) / n_known if n_known else None,
+        fidelity=int(tally.confusion.diagonal().sum()) / n,
+        coverage=n_fired / n,
+        model_accuracy=n_right / n_known if n_known else None,
+        n_rules=len(part.class_rules) + len(part.kernel_rules),
+        n_literals=part.n_literals,
+        confusion=tuple(map(tuple, tally.confusion.tolist())),
+        label_confusion=tuple(map(tuple, tally.label_confusion.tolist())) if n_known else None,
+    )
+
+
 def score_predictions(
     program: Program, start: str | None, predictions: Predictions, model_predictions: Tensor, labels: Tensor
 ) -> Score:
@@ -84,30 +151,11 @@ def score_predictions(
     Raises:
         CaptureError: there are no images.
     """
-    n = predictions.n_samples
-    if n == 0:
-        raise CaptureError("there are no images to score the program on")
-    start = program.layer_to_start(start)
-    part = program.start_at(start)
-    known = labels != UNKNOWN
     n_classes = len(program.classes)
-
-    answers = predictions.classes
-    return Score(
-        start_layer=start,
-        n_images=n,
-        accuracy=share_correct(answers, labels),
-        fidelity=(answers == model_predictions).sum().item() / n,
-        coverage=(predictions.rules != NO_RULE).sum().item() / n,
-        model_accuracy=share_correct(model_predictions, labels),
-        n_rules=len(part.class_rules) + len(part.kernel_rules),
-        n_literals=part.n_literals,
-        confusion=_count_pairs(model_predictions, answers, n_classes),
-        label_confusion=_count_pairs(labels[known], answers[known], n_classes) if bool(known.any()) else None,
-    )
+    return score_tally(program, start, count_answers(predictions, model_predictions, labels, n_classes))
 
 
-def _count_pairs(truth: Tensor, answers: Tensor, n_classes: int) -> tuple[tuple[int, ...], ...]:
+def _count_pairs(truth: Tensor, answers: Tensor, n_classes: int) -> Tensor:
     columns = torch.where(answers == NO_RULE, n_classes, answers)
     counts = torch.bincount(truth * (n_classes + 1) + columns, minlength=n_classes * (n_classes + 1))
-    return tuple(map(tuple, counts.view(n_classes, n_classes + 1).tolist()))
+    return counts.view(n_classes, n_classes + 1)

@@ -21,6 +21,7 @@ from eric_fast.program import Program
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import check_fits, fit_quantiser, quantise_activations
 from eric_fast.simplify import simplify_program
+from eric_fast.store import Capture
 from eric_fast.trim import choose_held_back, trim_program
 from eric_fast.upward import extract_upward
 
@@ -90,14 +91,19 @@ def approximate_model(
         _, goal = choose_target(held_back, target)
         held_bits = quantise_activations(held_back, program.quantiser)
         program = simplify_program(trim_program(program, held_bits, goal, max_loss, progress=progress))
+    warn_of_one_class(program)
+    extras = {} if max_loss is None else {"max_loss": str(max_loss), "hold_back": str(hold_back)}
+    return record_settings(program, activations.settings, target, threshold, options, grown_on, extras)
+
+
+def warn_of_one_class(program: Program) -> None:
+    """Log where the program gives every image the same class."""
     if len({rule.head for rule in program.class_rules}) == 1:
         logger.warning(
             "the program says '%s' of every image: bits don't tell the classes apart; try a smaller minimum leaf, "
             "another threshold or another layer",
             program.classes[program.class_rules[0].head],
         )
-    extras = {} if max_loss is None else {"max_loss": str(max_loss), "hold_back": str(hold_back)}
-    return record_settings(program, activations.settings, target, threshold, options, grown_on, extras)
 
 
 def check_grown_on(grown_on: str) -> None:
@@ -175,7 +181,7 @@ def match_layers(wanted: str | Sequence[str] | None, known: Sequence[str]) -> li
     return [layer for layer in known if layer in found]
 
 
-def check_capture(program: Program, activations: Activations, layers: Sequence[str]) -> None:
+def check_capture(program: Program, activations: Activations | Capture, layers: Sequence[str]) -> None:
     """Refuse activations that these layers of the program can't be evaluated on.
 
     Raises:

@@ -91,9 +91,19 @@ class Processes:
         return range(n_items * self.rank // self.count, n_items * (self.rank + 1) // self.count)
 
 
+def is_one_of_many() -> bool:
+    """Whether torchrun started this process beside others; joins nothing."""
+    return _read_number("WORLD_SIZE", 1) > 1
+
+
+def count_local() -> int:
+    """How many processes of this run are on this machine; joins nothing."""
+    return _read_number("LOCAL_WORLD_SIZE", 1) if is_one_of_many() else 1
+
+
 def is_first_process() -> bool:
-    """Whether this is the only process, or number 0 of those that torchrun started; joins nothing."""
-    return _read_number("WORLD_SIZE", 1) == 1 or _read_number("RANK", 0) == 0
+    """Whether this is the only process, or number 0 of several; joins nothing."""
+    return not is_one_of_many() or _read_number("RANK", 0) == 0
 
 
 @cache
@@ -105,13 +115,12 @@ def join_processes() -> Processes:
     Raises:
         SettingError: torchrun's environment is incomplete. LostProcessError: the others can't be reached.
     """
-    count = _read_number("WORLD_SIZE", 1)
-    if count == 1:
+    if not is_one_of_many():
         return Processes()
     import torch
     import torch.distributed as dist
 
-    local, n_local = _read_number("LOCAL_RANK", 0), _read_number("LOCAL_WORLD_SIZE", 1)
+    local, n_local = _read_number("LOCAL_RANK", 0), count_local()
     _take_cores(local, n_local)
     backend = "gloo"
     if torch.cuda.is_available():
@@ -126,13 +135,13 @@ def join_processes() -> Processes:
         dist.init_process_group(backend)
     except (RuntimeError, ValueError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise LostProcessError(f"the {count} processes of this run can't meet: {first_line}") from error
+        raise LostProcessError(f"the processes of this run can't meet: {first_line}") from error
     return Processes(dist.get_rank(), dist.get_world_size())
 
 
 def leave_processes() -> None:
     """Hang up, at the end of a run or after an error."""
-    if _read_number("WORLD_SIZE", 1) == 1:
+    if not is_one_of_many():
         return
     import torch.distributed as dist
 
@@ -143,7 +152,7 @@ def leave_processes() -> None:
 
 def claim_failure() -> bool:
     """Whether this process is the first of its run to fail: it alone says why, all others end with it."""
-    if _read_number("WORLD_SIZE", 1) == 1:
+    if not is_one_of_many():
         return True
     try:
         attempt = _read_number("TORCHELASTIC_RESTART_COUNT", 0)

@@ -12,6 +12,7 @@ from eric_fast.compile import compile_program
 from eric_fast.evaluate import evaluate_plan
 from eric_fast.extract import TreeOptions, check_target, extract_program, grow_classes, grow_layer, list_sizes_grown
 from eric_fast.kernels import Stop, never_stop
+from eric_fast.processes import Combine, keep
 from eric_fast.program import Program, Rule
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantiser import Quantiser
@@ -32,6 +33,7 @@ def extract_upward(
     engine: str = "auto",
     progress: Progress = ignore_progress,
     stop: Stop = never_stop,
+    combine: Combine = keep,
 ) -> Program:
     """`extract_program` on predicted bits: a program to be started at its lowest layer.
 
@@ -45,7 +47,7 @@ def extract_upward(
     lowest layer. Of one layer, this is `extract_program`.
 
     Args:
-        bits, quantiser, target, classes, options, all_kernels, simplify: as of `extract_program`.
+        bits, quantiser, target, classes, options, all_kernels, simplify, combine: as of `extract_program`.
         engine: what evaluates the rules on the training images; see `predict_bits`.
         stop: asked before each tree of a kernel. Once it is true, there are class rules alone, grown on the true bits
             of the highest layer, and that is logged.
@@ -54,9 +56,9 @@ def extract_upward(
         CaptureError: see `extract_program`.
     """
     options = options or TreeOptions()
-    check_target(bits, quantiser, target, classes)
+    n_images = check_target(bits, quantiser, target, classes, combine)
     layers, rows = quantiser.layers, quantiser.rows_of_layer
-    whole = Program(quantiser, tuple(classes), (), n_images=bits.n_samples)
+    whole = Program(quantiser, tuple(classes), (), n_images=n_images)
     inputs = bits.select_atoms([atom.name for atom in quantiser.atoms_of_layer(layers[0])])
     kernel_rules: list[Rule] = []
     negated: list[int] = []
@@ -64,19 +66,36 @@ def extract_upward(
     for below, layer in pairwise(layers):
         targets = bits.select_atoms([atom.name for atom in quantiser.atoms_of_layer(layer)])
         part = grow_layer(
-            rows[layer], targets, inputs, rows[below].start, options, simplify=simplify, progress=progress, stop=stop
+            rows[layer],
+            targets,
+            inputs,
+            rows[below].start,
+            options,
+            simplify=simplify,
+            progress=progress,
+            stop=stop,
+            combine=combine,
         )
         if part is None:
             logger.warning("stopped before the trees of layer '%s' were grown: there are class rules alone", layer)
             alone = Quantiser(quantiser.atoms_of_layer(layers[-1]), quantiser.norm)
-            return extract_program(bits, alone, target, classes, options, simplify=simplify, progress=progress)
+            return extract_program(
+                bits, alone, target, classes, options, simplify=simplify, progress=progress, combine=combine
+            )
         kernel_rules += part.rules
         negated += part.negated
         sizes_grown |= zip(rows[layer], part.sizes_grown, strict=True)
         step = replace(whole, kernel_rules=tuple(part.rules), negated=tuple(part.negated))
         inputs = derive_bits(step, inputs, below, engine=engine).select_atoms(targets.atoms)
     of_classes = grow_classes(
-        target, len(classes), inputs, rows[layers[-1]].start, options, simplify=simplify, progress=progress
+        target,
+        len(classes),
+        inputs,
+        rows[layers[-1]].start,
+        options,
+        simplify=simplify,
+        progress=progress,
+        combine=combine,
     )
     program = replace(
         whole, class_rules=tuple(of_classes.rules), kernel_rules=tuple(kernel_rules), negated=tuple(negated)

@@ -170,6 +170,10 @@ def test_demo(eric, tmp_path):
     code, out, err = eric("demo", "-o", tmp_path / "demo")
     assert code == 0, err
     metrics = json.loads((tmp_path / "demo" / "metrics.json").read_text())
+    page = (tmp_path / "demo" / "report" / "index.html").read_text(encoding="utf-8")
+    assert "digits_cnn as 11 rules" in page
+    assert '"heat":[{' in page
+    assert "report/index.html" in out
     assert metrics["model_accuracy"] > 0.95
     assert metrics["fidelity"] > 0.85
     assert [row["start_layer"] for row in metrics["chains"]] == ["conv1.2", "conv2.2", "conv3.2", "conv4.2"]

@@ -95,7 +95,6 @@ def test_outputs_are_replaced_only_with_force(made, refuse, eric, tmp_path):
     for path, arguments in (
         (tmp_path / "p.lp", ["extract", made / "train", "--target", "label", "-o"]),
         (tmp_path / "p.csv", ["predict", made / "p.lp", made / "test", "-o"]),
-        (tmp_path / "c", ["capture", f"{made / 'net.py'}:build", "digits", "--limit", "20", "-o"]),
         (tmp_path / "e.json", ["evaluate", made / "p.lp", made / "test", "--json"]),
     ):
         assert eric(*arguments, path)[0] == 0

@@ -1,4 +1,5 @@
 import logging
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -11,8 +12,16 @@ from sklearn.tree import DecisionTreeClassifier
 
 from eric_fast.activations import CaptureSettings
 from eric_fast.errors import CaptureError, SettingError
-from eric_fast.quantise import Threshold, find_best_splits, fit_quantiser, parse_threshold, quantise_activations
+from eric_fast.quantise import (
+    ColumnSums,
+    Threshold,
+    find_best_splits,
+    fit_quantiser,
+    parse_threshold,
+    quantise_activations,
+)
 from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.store import open_capture, save_activations
 from tests.activations import make_activations
 
 
@@ -167,3 +176,42 @@ def test_every_operator_compares_in_float32():
     norms = {"f0": torch.tensor([[0.1] * 3, [0.2] * 3], dtype=torch.float32)}
     bits = quantise_activations(make_activations(2, norms=norms), quantiser).to_bools()
     assert bits.tolist() == [[False, True, True], [True, False, False]]
+
+
+@pytest.mark.parametrize("threshold", ["mean", "0.6*mean+0.7*std", "quantile:0.3", "split"])
+def test_a_capture_read_shard_by_shard_gives_the_same_thresholds(tmp_path, threshold):
+    activations = make_activations(5000, n_kernels=(70, 3))
+    save_activations(activations, tmp_path / "c", shard_size=1024)
+    fitted = [
+        fit_quantiser(source, activations.predictions, threshold=threshold)
+        for source in (activations, open_capture(tmp_path / "c"), activations.take(torch.arange(5000).flip(0)))
+    ]
+    assert fitted[0] == fitted[1]
+    if threshold != "split":  # whose target isn't turned round
+        assert fitted[0] == fitted[2]
+
+
+def test_sums_are_exact_in_any_order_and_cut():
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(3000, 3, generator=generator) * torch.tensor([1e-20, 1.0, 1e20])
+    values[:, 1] = 0.1
+    values[5] *= 1e6
+    exact = [[Fraction(value) for value in column] for column in values.T.tolist()]
+    means = [float(sum(column) / 3000) for column in exact]
+    variances = [sum(v * v for v in column) / 3000 - (sum(column) / 3000) ** 2 for column in exact]
+    stds = [math.sqrt(variance) for variance in variances]
+    for order in (torch.arange(3000), torch.randperm(3000, generator=generator)):
+        for sizes in ([3000], [1, 999, 2000]):
+            parts = []
+            for rows in values[order].split(sizes):
+                parts.append(ColumnSums(3))
+                parts[-1].add(rows)
+            for part in parts[1:]:
+                parts[0].merge(part)
+            found = parts[0].list_moments()
+            assert [moments.tolist() for moments in found] == [means, stds]
+            assert parts[0].find_constant() == []
+    sums = ColumnSums(2)
+    sums.add(torch.tensor([[0.1, 3.0]] * 77))
+    assert sums.find_constant() == [0, 1]
+    assert sums.list_moments()[1].tolist() == [0.0, 0.0]

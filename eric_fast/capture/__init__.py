@@ -2,10 +2,12 @@
 
 from eric_fast.capture.data import ImageData, Sample
 from eric_fast.capture.layers import NormTracer, trace_norms
+from eric_fast.capture.listing import hash_listing
 from eric_fast.capture.load import load_model
 from eric_fast.capture.models import LoadedModel, fingerprint_model, wrap_model
 from eric_fast.capture.norms import reduce_norm
-from eric_fast.capture.run import capture_activations
+from eric_fast.capture.ranges import NetworkRun
+from eric_fast.capture.run import capture_activations, prepare_run
 from eric_fast.capture.sources import open_data
 from eric_fast.store import MANIFEST, is_capture, list_layers, load_activations, save_activations
 
@@ -13,15 +15,18 @@ __all__ = [
     "MANIFEST",
     "ImageData",
     "LoadedModel",
+    "NetworkRun",
     "NormTracer",
     "Sample",
     "capture_activations",
     "fingerprint_model",
+    "hash_listing",
     "is_capture",
     "list_layers",
     "load_activations",
     "load_model",
     "open_data",
+    "prepare_run",
     "reduce_norm",
     "save_activations",
     "trace_norms",

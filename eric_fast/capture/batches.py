@@ -48,27 +48,31 @@ class Batch:
         return replace(self, images=self.images.pin_memory())
 
 
+def cut_batches(indices: Sequence[int], batch_size: int) -> list[list[int]]:
+    """The same in batches; the last may be smaller."""
+    return [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
+
+
 def iterate_batches(
     data: ImageData,
-    indices: Sequence[int],
+    plan: Sequence[list[int]],
     transform: Transform,
     *,
-    batch_size: int,
     workers: int,
     pin_memory: bool = False,
 ) -> Generator[Batch, None, None]:
-    """Batches of the images at `indices`, cut every `batch_size` of them: a bad image leaves a gap, and moves none.
+    """One batch of the images at each `plan[i]`: a bad image leaves a gap, and moves none.
 
     `pin_memory`: for a GPU.
 
     Raises:
         DataError: a transform that fails, images that differ in shape, no memory or process left for a batch.
     """
-    images = _Images(data, indices, transform)
+    images = _Images(data, transform)
     workers = 0 if data.is_stream else workers or data.workers
     loader = DataLoader(
         images,
-        batch_size=batch_size,
+        batch_sampler=plan,
         num_workers=workers,
         collate_fn=images.collate,
         pin_memory=pin_memory,
@@ -95,7 +99,7 @@ def iterate_batches(
             yield batch
     except (RuntimeError, MemoryError, OSError) as error:  # no memory, shared or own; no process; a worker was killed
         raise DataError(
-            f"{data.name}: a batch of {batch_size} images can't be loaded with {workers} workers "
+            f"{data.name}: a batch of {max(map(len, plan), default=0)} images can't be loaded with {workers} workers "
             f"({describe_error(error)}); give a smaller --batch-size, or --workers 0"
         ) from error
     finally:
@@ -113,16 +117,11 @@ class _Tensor(NamedTuple):
 
 
 class _Images(Dataset[_Loaded]):
-    def __init__(self, data: ImageData, indices: Sequence[int], transform: Transform) -> None:
+    def __init__(self, data: ImageData, transform: Transform) -> None:
         self._data = data
-        self._indices = indices
         self._transform = transform
 
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, position: int) -> _Loaded:
-        index = self._indices[position]
+    def __getitem__(self, index: int) -> _Loaded:
         return index, self._load(index)
 
     def _load(self, index: int) -> "_Tensor | BadImage":

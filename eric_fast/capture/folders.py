@@ -56,6 +56,10 @@ class ImageFolder(ImageData):
                 twice = next(name for name, count in Counter(names).items() if count > 1)
                 raise DataError(f"{root}: two {what} are called '{twice}' once their names are UTF-8; rename one")
 
+    def list_sizes(self) -> list[int]:
+        """The bytes of each image's file. Raises OSError."""
+        return [(self._root / path).stat().st_size for path in self._paths]
+
     def load_image(self, index: int) -> Image.Image:
         """RGB. Raises DataError for a file that is truncated, or no image."""
         path = self._root / self._paths[index]

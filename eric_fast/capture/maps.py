@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from eric_fast.capture.batches import iterate_batches
+from eric_fast.capture.batches import cut_batches, iterate_batches
 from eric_fast.capture.data import ImageData
 from eric_fast.capture.forward import MEMORY_FORMATS, cast_as, name_failure, place_network, plain_dtype
 from eric_fast.capture.layers import NormTracer, report_failure, trace_layers
@@ -111,7 +111,7 @@ def iterate_maps(
     network = place_network(model.module, kind, dtype, layout)
     tracer: NormTracer | None = None
     viewer: _Viewer | None = None
-    batches = iterate_batches(data, indices, model.transform, batch_size=batch_size, workers=workers)
+    batches = iterate_batches(data, cut_batches(indices, batch_size), model.transform, workers=workers)
     with closing(batches):
         for batch in batches:
             for bad in batch.bad:

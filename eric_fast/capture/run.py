@@ -1,26 +1,20 @@
 """Capture: run a network over images, and keep one norm for each image and kernel."""
 
-import logging
 from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from eric_fast.activations import UNKNOWN, Activations, CaptureSettings, check_finite
-from eric_fast.capture.batches import iterate_batches
-from eric_fast.capture.data import ImageData
-from eric_fast.capture.forward import DTYPES, MEMORY_FORMATS, Answer, NetworkRunner
+from eric_fast.activations import Activations, CaptureSettings
+from eric_fast.capture.forward import DTYPES, MEMORY_FORMATS, NetworkRunner
 from eric_fast.capture.models import LoadedModel
 from eric_fast.capture.norms import unknown_norm
+from eric_fast.capture.ranges import NetworkRun, select_images
 from eric_fast.capture.sources import open_data
-from eric_fast.errors import CaptureError, DataError, ModelError, SettingError
+from eric_fast.errors import DataError, SettingError
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantiser import NORMS
 
-_log = logging.getLogger(__name__)
 DEVICES = ("auto", "cpu", "cuda")
 MOST_IMAGES_IN_A_BATCH = 2**20
 MOST_WORKERS = 1024
@@ -72,10 +66,50 @@ def capture_activations(
         DataError: an image that can't be read, images that differ in shape, none left.
         CaptureError: a norm or an output that is NaN or infinite.
     """
+    run = prepare_run(
+        model,
+        data,
+        layers=layers,
+        norm=norm,
+        dtype=dtype,
+        device=device,
+        memory_format=memory_format,
+        compile=compile,
+        batch_size=batch_size,
+        workers=workers,
+        limit=limit,
+        skip_bad_images=skip_bad_images,
+    )
+    progress("capture", 0, run.n_images)
+    (whole,) = run.capture_ranges([(0, run.n_images)], lambda n_done: progress("capture", n_done, run.n_images))
+    if not whole.n_images:
+        raise run.refuse_all_bad()
+    return whole
+
+
+def prepare_run(
+    model: LoadedModel,
+    data: Any,
+    *,
+    layers: Sequence[str] | None = None,
+    norm: str = "l1",
+    dtype: str = "float32",
+    device: str = "auto",
+    memory_format: str = "contiguous",
+    compile: bool = False,
+    batch_size: int = 64,
+    workers: int = 0,
+    limit: int | None = None,
+    skip_bad_images: bool = False,
+) -> NetworkRun:
+    """What `capture_activations` would do, checked, and ready to be done a range of images at a time.
+
+    Args and Raises: as of `capture_activations`.
+    """
     kind = check_settings(norm, dtype, device, memory_format, batch_size, workers, limit)
     data = open_data(data)
-    indices = _select_images(len(data), limit)
-    if not indices:
+    indices = select_images(len(data), limit)
+    if not len(indices):
         raise DataError(f"{data.name} has no images")
     settings = CaptureSettings(
         model=model.name,
@@ -88,7 +122,6 @@ def capture_activations(
         memory_format=memory_format,
         preprocessing=data.preprocessing or model.transform_name,
     )
-    recorder = _Recorder(model, data, settings, len(indices))
     runner = NetworkRunner(
         model,
         layers,
@@ -99,78 +132,7 @@ def capture_activations(
         compile=compile,
         batch_size=batch_size,
     )
-    n_done = n_bad = 0
-    progress("capture", 0, len(indices))
-    # Workers start before the network first runs, while this process has no threads that a fork would lose.
-    batches = iterate_batches(
-        data, indices, model.transform, batch_size=batch_size, workers=workers, pin_memory=kind == "cuda"
-    )
-    # TF32 would keep 10 bits of the mantissa, and call it float32.
-    exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-    with closing(batches), torch.inference_mode(), exact:
-        for answer in runner.run(batches, data.ids):
-            batch = answer.batch
-            for bad in batch.bad:
-                if not skip_bad_images:
-                    raise DataError(f"{bad.message}; mend it, or give --skip-bad-images")
-                _log.warning("skipped: %s", bad.message)
-            recorder.add(answer)
-            n_bad += len(batch.bad)
-            n_done += batch.n_seen
-            progress("capture", n_done, len(indices))
-    if n_bad == len(indices):
-        raise DataError(f"none of the {n_bad} images of {data.name} can be read; mend them, or give other images")
-    return recorder.finish(n_bad)
-
-
-class _Recorder:
-    """What the network has answered so far."""
-
-    def __init__(self, model: LoadedModel, data: ImageData, settings: CaptureSettings, n_images: int) -> None:
-        self._model = model
-        self._data = data
-        self._settings = settings
-        self._n_images = n_images
-        self._remedy = "check the model's weights and the image"
-        if settings.dtype != "float32":
-            self._remedy += ", or capture with --dtype float32"
-        self._norms: dict[str, Tensor] = {}  # layer -> [n_images, n_kernels], filled from the top
-        self._predictions = torch.empty(n_images, dtype=torch.int64)
-        self._kept: list[int] = []
-        self._labels: list[int] = []  # as the data have them
-        self._classes: tuple[str, ...] = ()
-
-    def add(self, answer: Answer) -> None:
-        """Keep the answer to one batch."""
-        logits, indices = answer.logits, answer.batch.indices
-        if logits is None:
-            return
-        ids = [self._data.ids[i] for i in indices]
-        rows = slice(len(self._kept), len(self._kept) + len(indices))
-        for layer, found in answer.norms.items():
-            check_finite(layer, found, ids, self._remedy)
-            if layer not in self._norms:
-                with torch.inference_mode(False):  # the caller may want to train on it
-                    self._norms[layer] = torch.empty(self._n_images, found.shape[1])
-            self._norms[layer][rows] = found
-        if bool(logits.isnan().any()):
-            image, output = logits.isnan().nonzero()[0].tolist()
-            raise CaptureError(f"the model's output {output} is nan on image '{ids[image]}'; {self._remedy}")
-        self._classes = self._classes or _name_classes(self._model, self._data, logits.shape[1])
-        self._predictions[rows] = logits.argmax(dim=1)
-        self._kept += indices
-        self._labels += answer.batch.labels
-
-    def finish(self, n_bad_images: int) -> Activations:
-        n_kept = len(self._kept)
-        return Activations(
-            norms={layer: norms[:n_kept] for layer, norms in self._norms.items()},
-            ids=[self._data.ids[i] for i in self._kept],
-            labels=_match_labels(self._labels, self._data.folders, self._classes),
-            predictions=self._predictions[:n_kept],
-            classes=self._classes,
-            settings=replace(self._settings, n_bad_images=n_bad_images),
-        )
+    return NetworkRun(model, data, settings, indices, runner, workers, skip_bad_images)
 
 
 def check_settings(
@@ -199,64 +161,3 @@ def check_settings(
     if device == "cuda" and not has_gpu:
         raise SettingError("--device cuda: there is no CUDA device here; use --device cpu")
     return "cuda" if has_gpu else "cpu"
-
-
-def _select_images(n_images: int, limit: int | None) -> list[int]:
-    n_taken = n_images if limit is None else min(limit, n_images)
-    return [i * n_images // n_taken for i in range(n_taken)]
-
-
-def _name_classes(model: LoadedModel, data: ImageData, n_outputs: int) -> tuple[str, ...]:
-    if model.classes is not None:
-        if len(model.classes) != n_outputs:
-            raise ModelError(
-                f"model '{model.name}' has {n_outputs} outputs and {len(model.classes)} class names; "
-                "its CLASSES must name each output, in their order"
-            )
-        return model.classes
-    if len(data.folders) == n_outputs:
-        return data.folders
-    return tuple(map(str, range(n_outputs)))
-
-
-def _match_labels(labels: Sequence[int], folders: Sequence[str], classes: Sequence[str]) -> Tensor:
-    """int64 `[n]`: class indices, from labels as the data have them."""
-    known = torch.tensor(labels, dtype=torch.int64)
-    if folders:
-        return torch.tensor([*_match_folders(folders, classes), UNKNOWN])[known]  # the last: what is unknown stays so
-    n_past = int((known >= len(classes)).sum())
-    if n_past:
-        _log.warning(
-            "%d labels are unknown: they name none of the model's %d outputs, but numbers up to %d",
-            n_past,
-            len(classes),
-            int(known.max()),
-        )
-    return known.where(known < len(classes), UNKNOWN)
-
-
-def _match_folders(folders: Sequence[str], classes: Sequence[str]) -> list[int]:
-    """The class index of each folder, or UNKNOWN."""
-    index_of = {name: i for i, name in enumerate(classes)}
-    matched = [index_of.get(folder, UNKNOWN) for folder in folders]
-    unmatched = [folder for folder, label in zip(folders, matched, strict=True) if label == UNKNOWN]
-    if not unmatched:
-        return matched
-    if len(unmatched) < len(folders):
-        _log.warning(
-            "%d folders name no class of the model, so their labels are unknown: %s",
-            len(unmatched),
-            ", ".join(unmatched[:5]),
-        )
-        return matched
-    if len(folders) == len(classes):
-        pairs = [f"'{folder}' is '{name}'" for folder, name in zip(folders, classes, strict=True)]
-        shown = ", ".join(pairs[:3]) + (", ..." if len(pairs) > 3 else "")
-        _log.warning("no folder has the name of a class, so folders are taken for the classes in order: %s", shown)
-        return list(range(len(folders)))
-    _log.warning(
-        "labels are unknown: %d folders, %d classes, and no name agrees; accuracy will be null",
-        len(folders),
-        len(classes),
-    )
-    return matched

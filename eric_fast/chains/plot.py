@@ -1,19 +1,15 @@
 """The picture of a study of chains: fidelity by start layer, and against size."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eric_fast.chains.measure import ChainStudy, name_leaf
-from eric_fast.errors import SettingError
-from eric_fast.output import replace_file
+from eric_fast.plotting import BLUE, GREEN, GREY, ORANGE, PURPLE, STYLE, check_plot, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ENDINGS = (".png", ".svg")
-# Okabe and Ito's colours, told apart by every kind of eye; each line has a marker of its own too.
-BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666"
 # Way -> line, marker, colour, and what the legend says
 LINES = {
     "predicted": ("-", "o", ORANGE, "chain grown on predicted bits (solid)"),
@@ -21,30 +17,6 @@ LINES = {
     "direct": ("-.", "D", PURPLE, "no chain: class rules on these bits"),
 }
 MOST_LAYERS = 8  # lines by layer that one panel has room for
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "eric_fast",  # the same picture is the same file
-}
-
-
-def check_plot(path: Path) -> None:
-    """Refuse a picture's file whose ending isn't one of `ENDINGS`.
-
-    Raises:
-        SettingError: which endings there are.
-    """
-    if path.suffix.lower() not in ENDINGS:
-        raise SettingError(f"{path} is to be a picture, and must end in {' or '.join(ENDINGS)}")
 
 
 def save_plot(study: ChainStudy, path: Path, *, force: bool = False) -> None:
@@ -56,10 +28,8 @@ def save_plot(study: ChainStudy, path: Path, *, force: bool = False) -> None:
     check_plot(path)
     from matplotlib import rc_context
 
-    kind = path.suffix.lower()[1:]
-    metadata: Any = {"Date": None} if kind == "svg" else {"Software": None}  # nothing that changes with time or version
-    with replace_file(path, force=force) as part, rc_context(STYLE):
-        draw_chains(study).savefig(part, format=kind, dpi=200, metadata=metadata)
+    with rc_context(STYLE):
+        save_figure(draw_chains(study), path, force=force)
 
 
 def draw_chains(study: ChainStudy) -> "Figure":

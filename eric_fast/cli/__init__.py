@@ -4,13 +4,14 @@ import multiprocessing
 import os
 import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
 from eric_fast.cli.commands import app
 from eric_fast.console import prepare_streams, stderr
 from eric_fast.errors import EricError
+from eric_fast.processes import claim_failure, is_one_of_many, leave_processes
 
 __all__ = ["app", "main"]
 
@@ -32,7 +33,9 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
-        sys.exit(app(prog_name="eric-fast", standalone_mode=False) or 0)
+        code = app(prog_name="eric-fast", standalone_mode=False) or 0
+        leave_processes()
+        sys.exit(code)
     except EricError as error:
         message = str(error)
     except UsageError as error:
@@ -43,7 +46,24 @@ def main() -> None:
     except OSError as error:
         message = f"{error.filename or 'the output'}: {error.strerror}"
     except Stopped as stop:
+        _end_if_told(128 + stop.args[0])
         stderr.print("error: interrupted; what was not complete is not written", markup=False, style="red")
-        sys.exit(128 + stop.args[0])
+        _end(128 + stop.args[0])
+    _end_if_told(2)
     stderr.print(f"error: {' '.join(message.split())}", markup=False, style="red")
-    sys.exit(2)
+    _end(2)
+
+
+def _end_if_told(code: int) -> None:
+    """Of many processes that fail, the first says why; all others end without a word."""
+    if not claim_failure():
+        _end(code)
+
+
+def _end(code: int) -> NoReturn:
+    """End at once where there are other processes: hanging up in good order would wait for them."""
+    if is_one_of_many():
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -4,16 +4,22 @@ import csv
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from eric_fast.cli.analyse import analyse
+from eric_fast.cli.capture import capture, pack, verify
 from eric_fast.cli.chain import chain
+from eric_fast.cli.compare import compare
+from eric_fast.cli.explain import explain
 from eric_fast.cli.inputs import (
     NETWORK_DEFAULTS,
     check_paths,
+    describe_memory,
     find_activations,
+    limit_memory,
+    open_stored,
     own_name,
     refuse_useless,
     split_commas,
@@ -21,7 +27,6 @@ from eric_fast.cli.inputs import (
 from eric_fast.cli.label import label
 from eric_fast.cli.options import (
     DATA_HELP,
-    MODEL_HELP,
     BatchSize,
     Compile,
     Criterion,
@@ -30,8 +35,8 @@ from eric_fast.cli.options import (
     Engine,
     Force,
     Json,
-    Layers,
     Limit,
+    Memory,
     MemoryFormat,
     Model,
     ProgramFile,
@@ -42,12 +47,15 @@ from eric_fast.cli.options import (
     Weights,
     Workers,
 )
+from eric_fast.cli.page import report
 from eric_fast.cli.stopping import stop_gently
 from eric_fast.cli.tables import SOURCE_HELP, convert, load_any, predict_table
 from eric_fast.console import show_notes, show_progress, stdout
 from eric_fast.errors import SettingError, say_count
 from eric_fast.output import check_folder, replace_file, write_json
+from eric_fast.processes import is_one_of_many, join_processes
 
+SPREAD_COMMANDS = ("extract", "evaluate")  # what torchrun may start
 app = typer.Typer(
     name="eric-fast",
     help="Turn a trained CNN into a logic program over its kernels (ERIC, arXiv 2010.09452), and evaluate it.\n\n"
@@ -69,6 +77,11 @@ def _start(
         stdout.print(f"eric-fast {version('eric-fast')}")
     elif context.invoked_subcommand is None:
         stdout.print(context.get_help(), markup=False)
+    elif is_one_of_many() and context.invoked_subcommand not in SPREAD_COMMANDS:
+        raise SettingError(
+            f"many processes share the work of {' and '.join(SPREAD_COMMANDS)}; start '{context.invoked_subcommand}' "
+            "without torchrun"
+        )
 
 
 @app.command()
@@ -84,7 +97,7 @@ def demo(
     check_folder(output, force=force, marker="metrics.json")
     with show_progress() as progress:
         progress("load torch", 0, 1)
-        from eric_fast.demo import METRICS, run_demo
+        from eric_fast.demo import METRICS, REPORT, run_demo
         from eric_fast.report import describe_class_rule, pick_covering_rules, tabulate_scores
 
         progress("load torch", 1, 1)
@@ -103,6 +116,7 @@ def demo(
         stdout.print(describe_class_rule(result.program, number), markup=False)
     stdout.print(
         f"\nwrote {output / 'program.lp'}, {output / METRICS}, and the network and its captures beside them\n"
+        f"to look at: {output / REPORT / 'index.html'}, which opens in any browser\n"
         "next:\n"
         f"  {own_name()} show {output}/program.lp --class 8\n"
         f"  {own_name()} evaluate {output}/program.lp {output}/test --start conv3.2\n"
@@ -111,78 +125,7 @@ def demo(
     )
 
 
-@app.command()
-def capture(
-    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
-    data: Annotated[str, typer.Argument(help=DATA_HELP)],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The capture to write.")],
-    weights: Weights = None,
-    layers: Layers = None,
-    norm: Annotated[str, typer.Option(help="How a map becomes one number: l1, l2, max, mean.")] = "l1",
-    dtype: Dtype = "float32",
-    device: Device = "auto",
-    memory_format: MemoryFormat = "contiguous",
-    compile: Compile = False,
-    batch_size: BatchSize = 64,
-    workers: Workers = 0,
-    limit: Limit = None,
-    skip_bad_images: SkipBad = False,
-    json: Json = None,
-    force: Force = False,
-) -> None:
-    """Run a network over images, and keep one norm for each image and kernel.
-
-    Layers are by default all activations that follow convolutions. Capture training and test images apart: programs
-    are extracted from the one and scored on the other.
-    """
-    check_paths([json], [output, data], force=force)
-    check_folder(output, force=force, marker="manifest.json")
-    from eric_fast.activations import share_correct
-    from eric_fast.capture import capture_activations, load_model, open_data, save_activations
-
-    with show_progress() as progress:
-        loaded, images = load_model(model, weights), open_data(data)
-        start = time.perf_counter()
-        activations = capture_activations(
-            loaded,
-            images,
-            layers=split_commas(layers),
-            norm=norm,
-            dtype=dtype,
-            device=device,
-            memory_format=memory_format,
-            compile=compile,
-            batch_size=batch_size,
-            workers=workers,
-            limit=limit,
-            skip_bad_images=skip_bad_images,
-            progress=progress,
-        )
-        seconds = time.perf_counter() - start
-    save_activations(activations, output, force=force)
-    n_kernels = {layer: norms.shape[1] for layer, norms in activations.norms.items()}
-    figures = {
-        "n_images": activations.n_images,
-        "n_bad_images": activations.settings.n_bad_images,
-        "layers": n_kernels,
-        "seconds": seconds,
-        "images_per_s": activations.n_images / seconds,
-        "model_accuracy": share_correct(activations.predictions, activations.labels),
-    }
-    if json is not None:
-        write_json(figures, json, force=force)
-    shown = ", ".join(f"{layer} ({count})" for layer, count in n_kernels.items())
-    stdout.print(
-        f"captured {say_count(activations.n_images, 'image')}, {say_count(sum(n_kernels.values()), 'kernel')} of "
-        f"{say_count(len(n_kernels), 'layer')} "
-        f"in {seconds:.1f} s ({figures['images_per_s']:,.0f} images/s): {shown}",
-        markup=False,
-    )
-    if activations.settings.n_bad_images:
-        stdout.print(f"left out {say_count(activations.settings.n_bad_images, 'image')} that can't be read")
-    accuracy = figures["model_accuracy"]
-    stdout.print("model accuracy: " + ("unknown, as labels are" if accuracy is None else f"{accuracy:.4f}"))
-    stdout.print(f"wrote {output}; next: {own_name()} extract {output} -o program.lp", markup=False)
+app.command()(capture)
 
 
 @app.command()
@@ -226,39 +169,45 @@ def extract(
         float | None,
         typer.Option(metavar="SECONDS", help="Start no more trees after that; layers that are finished are kept."),
     ] = None,
+    memory: Memory = None,
     json: Json = None,
     force: Force = False,
 ) -> None:
     """Extract a logic program from a capture of the training images.
 
+    `torchrun --nproc-per-node=K -m eric_fast extract ...` shares the work out to K processes: the program is the same.
+
     Ctrl-C keeps the layers that are finished, from the classes down; a second one ends at once.
     """
     check_paths([output, json], [capture], force=force)
-    from eric_fast.capture import list_layers, load_activations
     from eric_fast.extract import GROWN_LITERALS, GROWN_RULES, TreeOptions, parse_count
+    from eric_fast.memory import find_peak_memory
     from eric_fast.pipeline import approximate_model, match_layers
+    from eric_fast.store import open_capture
+    from eric_fast.streams import approximate_capture
     from eric_fast.text import save_program
 
     leaf, split = parse_count("min leaf", min_leaf), parse_count("min split", min_split)
     options = TreeOptions(criterion, max_depth, leaf, max_rules, split, min_gain, ccp_alpha=ccp_alpha)
-    activations = load_activations(capture, match_layers(split_commas(layers), list_layers(capture)))
+    if max_loss is not None and is_one_of_many():
+        raise SettingError("--max-loss measures one program in one process; start it without torchrun")
+    limit = limit_memory(memory)
+    processes = join_processes()
+    opened = open_capture(capture)
+    wanted = match_layers(split_commas(layers), opened.layers)
+    settings: dict[str, Any] = {"threshold": threshold, "target": target, "options": options, "grown_on": grown_on}
+    settings |= {"all_kernels": all_kernels, "simplify": simplify}
     with stop_gently(time_limit) as stop, show_progress() as progress:
+        settings |= {"progress": progress, "stop": stop}
         start = time.perf_counter()
-        program = approximate_model(
-            activations,
-            layers="all",
-            threshold=threshold,
-            target=target,
-            options=options,
-            grown_on=grown_on,
-            all_kernels=all_kernels,
-            simplify=simplify,
-            max_loss=max_loss,
-            hold_back=hold_back,
-            progress=progress,
-            stop=stop,
-        )
+        if max_loss is None:
+            program = approximate_capture(opened, layers=wanted, processes=processes, memory=limit, **settings)
+        else:
+            activations = opened.read_activations(wanted)
+            program = approximate_model(activations, layers="all", max_loss=max_loss, hold_back=hold_back, **settings)
         seconds = time.perf_counter() - start
+    if not processes.is_first:
+        return
     save_program(program, output, force=force)
     figures = {
         "n_images": program.n_images,
@@ -269,6 +218,9 @@ def extract(
         **{key: int(dict(program.settings)[key]) for key in (GROWN_RULES, GROWN_LITERALS)},
         "stopped": stop(),
         "seconds": seconds,
+        "n_processes": processes.count,
+        "memory_limit": limit,
+        "peak_memory": find_peak_memory(),
     }
     if json is not None:
         write_json(figures, json, force=force)
@@ -276,7 +228,8 @@ def extract(
     stdout.print(
         f"extracted {say_count(len(program.class_rules), 'class rule')} and "
         f"{say_count(len(program.kernel_rules), 'kernel rule')}, {say_count(program.n_literals, 'literal')}, "
-        f"from {say_count(activations.n_images, 'image')} in {seconds:.1f} s{grown}\n"
+        f"from {say_count(opened.n_images, 'image')} in {seconds:.1f} s{grown}\n"
+        f"{describe_memory(limit)}\n"
         f"wrote {output}; next: {own_name()} evaluate {output} TEST_CAPTURE, {own_name()} show {output}",
         markup=False,
     )
@@ -302,32 +255,52 @@ def evaluate(
     workers: Workers = 0,
     limit: Limit = None,
     skip_bad_images: SkipBad = False,
+    memory: Memory = None,
     json: Json = None,
     force: Force = False,
 ) -> None:
-    """Score a program: fidelity to the model, accuracy, coverage, size, confusion."""
+    """Score a program: fidelity to the model, accuracy, coverage, size, confusion.
+
+    A capture is read shard by shard, by many processes under `torchrun --nproc-per-node=K -m eric_fast evaluate ...`.
+    """
     check_paths([json], [program_file, source], force=force)
-    from eric_fast.pipeline import check_engine, evaluate_chains, evaluate_program
+    from eric_fast.pipeline import check_engine, evaluate_program
     from eric_fast.report import describe_disagreements, fits_terminal, tabulate_confusion, tabulate_scores
+    from eric_fast.store import is_capture
+    from eric_fast.streams import evaluate_capture
     from eric_fast.text import load_program
 
     program = load_program(program_file)
     layers = list(program.layers) if chains else [program.layer_to_start(start)]
     check_engine(engine)
+    limit = limit_memory(memory)
+    starts = layers if chains and start in (None, layers[0]) else [*(layers if chains else []), start]
+    processes = join_processes()
     with show_progress() as progress:
-        activations = find_activations(context, program, source, layers, progress)
-        rows = evaluate_chains(program, activations, engine=engine, progress=progress) if chains else []
-        whole = chains and start in (None, program.layers[0])
-        score = rows[0] if whole else evaluate_program(program, activations, start=start, engine=engine)
+        if is_capture(source):
+            opened = open_stored(context, program, source, layers)
+            n_bad = opened.settings.n_bad_images
+            more: dict[str, Any] = {"processes": processes, "memory": limit, "progress": progress}
+            scores = [evaluate_capture(program, opened, start=layer, engine=engine, **more) for layer in starts]
+        else:
+            if processes.count > 1:
+                raise SettingError(f"{source} is not a capture: capture its images first, then let processes share it")
+            activations = find_activations(context, program, source, layers, progress)
+            n_bad = activations.settings.n_bad_images
+            scores = [evaluate_program(program, activations, start=layer, engine=engine) for layer in starts]
+    if not processes.is_first:
+        return
+    rows = scores[: len(layers)] if chains else []
+    score = scores[0] if starts is layers else scores[-1]
     if json is not None:
         content = {
             **score.to_dict(),
             "classes": list(program.classes),
             "chains": [row.to_dict(with_confusion=False) for row in rows],
         }
-        write_json({**content, "n_bad_images": activations.settings.n_bad_images}, json, force=force)
-    if activations.settings.n_bad_images:
-        stdout.print(f"left out {say_count(activations.settings.n_bad_images, 'image')} that can't be read")
+        write_json({**content, "n_bad_images": n_bad}, json, force=force)
+    if n_bad:
+        stdout.print(f"left out {say_count(n_bad, 'image')} that can't be read")
     accuracy = "unknown, as labels are" if score.model_accuracy is None else f"{score.model_accuracy:.4f}"
     stdout.print(f"{score.n_images:,} images; model accuracy {accuracy}")
     stdout.print(tabulate_scores(rows or [score]))
@@ -338,7 +311,22 @@ def evaluate(
             stdout.print(line, markup=False)
 
 
+app.command()(pack)
+
+
+app.command()(verify)
+
+
 app.command()(chain)
+
+
+app.command()(explain)
+
+
+app.command()(compare)
+
+
+app.command()(report)
 
 
 app.command()(convert)

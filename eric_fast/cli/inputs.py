@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from eric_fast.activations import Activations
     from eric_fast.program import Program
     from eric_fast.progress import Progress
+    from eric_fast.store import Capture
 
 # The options that say how a network runs, as they are where nobody gives them.
 NETWORK_DEFAULTS: dict[str, Any] = {
@@ -33,28 +34,27 @@ NETWORK_DEFAULTS: dict[str, Any] = {
 
 
 def find_activations(
-    context: typer.Context, program: "Program", source: str, layers: "Sequence[str]", progress: "Progress"
+    context: typer.Context,
+    program: "Program",
+    source: str,
+    layers: "Sequence[str]",
+    progress: "Progress",
+    options: dict[str, Any] | None = None,
 ) -> "Activations":
     """A capture as it was stored, or one made now of these layers.
 
-    The network's options are read from the command's context: they are the same for every command that takes images.
+    The network's options (`NETWORK_DEFAULTS`) are read from the command's context, unless they are given: they are the
+    same for every command that takes images.
     """
-    from eric_fast.capture import capture_activations, is_capture, list_layers, load_activations, load_model, open_data
+    from eric_fast.capture import capture_activations, load_model, open_data
     from eric_fast.pipeline import check_fingerprint
+    from eric_fast.store import is_capture
 
-    given = {name: context.params[name] for name in NETWORK_DEFAULTS}
+    given = {name: context.params[name] for name in NETWORK_DEFAULTS} if options is None else dict(options)
     if is_capture(source):
-        refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
-        known = list_layers(source)
-        activations = load_activations(source, [layer for layer in known if layer in layers])
-        missing = next((layer for layer in layers if layer not in known), None)
-        if missing is not None:
-            check_fingerprint(program, activations.settings.fingerprint)
-            raise CaptureError(
-                f"{source} lacks layer '{missing}' of the program{suggest_nearest(missing, known)}; capture the images "
-                f"again with --layers '{','.join(layers)}'"
-            )
-        return activations
+        if options is None:
+            refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
+        return load_layers(program, source, layers)
     images = open_data(source)
     model, weights = given.pop("model"), given.pop("weights")
     if model is None:
@@ -63,6 +63,48 @@ def find_activations(
     check_fingerprint(program, network.fingerprint)
     norm = program.quantiser.norm
     return capture_activations(network, images, layers=layers, norm=norm, progress=progress, **given)
+
+
+def open_stored(context: typer.Context, program: "Program", source: str, layers: "Sequence[str]") -> "Capture":
+    """A capture that has these layers; options of the network mean nothing beside it."""
+    refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
+    return open_layers(program, source, layers)
+
+
+def load_layers(program: "Program", source: str, layers: "Sequence[str]") -> "Activations":
+    """These layers of a capture, in memory."""
+    return open_layers(program, source, layers).read_activations(layers)
+
+
+def open_layers(program: "Program", source: str, layers: "Sequence[str]") -> "Capture":
+    """A capture that has these layers of the program."""
+    from eric_fast.pipeline import check_fingerprint
+    from eric_fast.store import open_capture
+
+    opened = open_capture(source)
+    missing = next((layer for layer in layers if layer not in opened.layers), None)
+    if missing is not None:
+        check_fingerprint(program, opened.settings.fingerprint)
+        raise CaptureError(
+            f"{source} lacks layer '{missing}' of the program{suggest_nearest(missing, opened.layers)}; capture the "
+            f"images again with --layers '{','.join(layers)}'"
+        )
+    return opened
+
+
+def limit_memory(text: str | None) -> int:
+    """Bytes that this process may take: as given, or half of what is free, in equal parts for those on this machine."""
+    from eric_fast.memory import find_free_memory, parse_memory
+    from eric_fast.processes import count_local
+
+    return find_free_memory() // (2 * count_local()) if text is None else parse_memory(text)
+
+
+def describe_memory(limit: int) -> str:
+    """What this process took, of what it might."""
+    from eric_fast.memory import find_peak_memory, format_bytes
+
+    return f"memory: {format_bytes(find_peak_memory())} at most, {format_bytes(limit)} allowed (--memory)"
 
 
 def refuse_useless(context: typer.Context, defaults: dict[str, Any], why: str) -> None:

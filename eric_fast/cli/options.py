@@ -39,6 +39,10 @@ BatchSize = Annotated[int, typer.Option(help="Images in a batch.")]
 Workers = Annotated[int, typer.Option(help="Processes that decode images; 0: none but this one.")]
 Limit = Annotated[int | None, typer.Option(help="Take this many images, evenly spread over the data.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad-images", help="Leave unreadable images out, and count them.")]
+Memory = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="What a process may take at most, such as 4GB; by default half of what is free."),
+]
 Engine = Annotated[str, typer.Option(help="reference, cpu, gpu, or auto (where the bits are).")]
 Start = Annotated[str | None, typer.Option(help="The layer whose bits are given; the program's lowest by default.")]
 ProgramFile = Annotated[Path, typer.Argument(metavar="PROGRAM", help="A program's text file, from extract.")]

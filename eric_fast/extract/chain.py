@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError
 from eric_fast.extract.tree import Leaf, TreeOptions, find_ends, grow_trees, list_leaves
 from eric_fast.kernels import Forest, Stop, never_stop
+from eric_fast.processes import Combine, keep
 from eric_fast.program import ClassRule, Program, Rule, atom_of
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantiser import Quantiser
@@ -33,6 +35,7 @@ def extract_program(
     simplify: bool = True,
     progress: Progress = ignore_progress,
     stop: Stop = never_stop,
+    combine: Combine = keep,
 ) -> Program:
     """A program from the lowest layer of the quantiser up to the classes (ERIC, arXiv 2010.09452).
 
@@ -54,10 +57,12 @@ def extract_program(
         CaptureError: a target that never changes, or not as many targets as images.
     """
     options = options or TreeOptions()
-    check_target(bits, quantiser, target, classes)
+    n_images = check_target(bits, quantiser, target, classes, combine)
     layers = quantiser.layers
     own, highest = _take_layer(bits, quantiser, layers[-1]), quantiser.rows_of_layer[layers[-1]].start
-    of_classes = grow_classes(target, len(classes), own, highest, options, simplify=simplify, progress=progress)
+    of_classes = grow_classes(
+        target, len(classes), own, highest, options, simplify=simplify, progress=progress, combine=combine
+    )
 
     layers_rules: list[LayerRules] = []
     mentioned = {atom_of(literal) for rule in of_classes.rules for literal in rule.body}
@@ -66,7 +71,9 @@ def extract_program(
         heads = list(quantiser.rows_of_layer[layer]) if all_kernels else sorted(mentioned)
         targets = bits.select_atoms([bits.atoms[head] for head in heads])
         inputs, first = _take_layer(bits, quantiser, below), quantiser.rows_of_layer[below].start
-        part = grow_layer(heads, targets, inputs, first, options, simplify=simplify, progress=progress, stop=stop)
+        part = grow_layer(
+            heads, targets, inputs, first, options, simplify=simplify, progress=progress, stop=stop, combine=combine
+        )
         if part is None:
             logger.warning("stopped before all trees of layer '%s' were grown: the program starts at that layer", layer)
             break
@@ -80,23 +87,29 @@ def extract_program(
         class_rules=tuple(of_classes.rules),
         kernel_rules=tuple(rule for part in layers_rules for rule in part.rules),
         negated=tuple(atom for part in layers_rules for atom in part.negated),
-        n_images=bits.n_samples,
+        n_images=n_images,
         settings=list_sizes_grown(sizes),
     )
     return program.start_at(lowest)
 
 
-def check_target(bits: BitMatrix, quantiser: Quantiser, target: Tensor, classes: Sequence[str]) -> None:
-    """Refuse what no program can be extracted from; see `extract_program`."""
-    if len(target) != bits.n_samples or not bits.n_samples:
-        raise CaptureError(f"{len(target)} targets for {bits.n_samples} training images; trees need one for each")
+def check_target(
+    bits: BitMatrix, quantiser: Quantiser, target: Tensor, classes: Sequence[str], combine: Combine = keep
+) -> int:
+    """Refuse what no program can be extracted from; see `extract_program`. How many images all processes have."""
+    misfit = len(target) != bits.n_samples
+    n_images, n_targets, n_misfits = combine(torch.tensor([bits.n_samples, len(target), misfit])).tolist()
+    if n_misfits or not n_images:
+        raise CaptureError(f"{n_targets} targets for {n_images} training images; trees need one for each")
     if not quantiser.atoms:
         raise CaptureError("the capture has no kernels, so there is nothing to build rules from")
-    if len(target.unique()) < 2:
+    of_class = combine(target.bincount(minlength=len(classes)))
+    if int((of_class > 0).sum()) < 2:
         raise CaptureError(
-            f"the target is '{classes[int(target[0])]}' on all {len(target)} training images, so there is nothing to "
-            "tell apart; capture images of at least two classes, or mend the model if it predicts one class alone"
+            f"the target is '{classes[int(of_class.argmax())]}' on all {n_images} training images, so there is nothing "
+            "to tell apart; capture images of at least two classes, or mend the model if it predicts one class alone"
         )
+    return int(n_images)
 
 
 Size = tuple[int, int]  # rules, and literals in their bodies
@@ -124,10 +137,11 @@ def grow_classes(
     *,
     simplify: bool = True,
     progress: Progress = ignore_progress,
+    combine: Combine = keep,
 ) -> ClassRules:
     """Rules for the classes `target`, int64 `[n_images]`, over atoms `first_input` on, whose truth is `inputs`."""
     progress("class tree", 0, 1)
-    forest = grow_trees(inputs, target, options, n_values=n_classes)
+    forest = grow_trees(inputs, target, options, n_values=n_classes, combine=combine)
     progress("class tree", 1, 1)
     leaves, grown = _list_both(forest, 0, _find_both_ends(forest, options, simplify=simplify))
     rules = [ClassRule(leaf.answer, _shift(leaf.body, first_input), leaf.covered, leaf.correct) for leaf in leaves]
@@ -156,6 +170,7 @@ def grow_layer(
     simplify: bool = True,
     progress: Progress = ignore_progress,
     stop: Stop = never_stop,
+    combine: Combine = keep,
 ) -> LayerRules | None:
     """Rules for the atoms `heads`, whose truth is `targets`, over atoms `first_input` on, whose truth is `inputs`.
 
@@ -169,6 +184,7 @@ def grow_layer(
         replace(options, class_weight=None),
         stop=stop,
         report=lambda n_trees: progress(stage, n_trees, len(heads)),
+        combine=combine,
     )
     if len(forest.grown) < len(heads):
         return None

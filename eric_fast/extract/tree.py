@@ -15,6 +15,7 @@ from eric_fast import kernels
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import EricError, SettingError
 from eric_fast.kernels import Forest, Limits, Report, Stop, ignore, never_stop
+from eric_fast.processes import Combine, keep
 from eric_fast.quantiser import CRITERIA
 
 MOST = kernels.NO_LIMIT - 1
@@ -141,6 +142,7 @@ def grow_trees(
     engine: str = "auto",
     stop: Stop = never_stop,
     report: Report = ignore,
+    combine: Combine = keep,
 ) -> Forest:
     """A decision tree over the same bits for each of many targets: scikit-learn's, but ties aren't drawn by lot.
 
@@ -153,6 +155,7 @@ def grow_trees(
         weights: integers `[n_samples]`: how often each sample counts; 0 leaves it out.
         stop: asked before each tree; once true, no other is begun, and the forest holds those that are finished.
         report: told after each tree how many there are, from any thread.
+        combine: adds up integers over the processes that hold parts of the samples; `n_values` is needed then.
 
     Raises:
         EricError: targets or weights that don't belong to these samples. SettingError: weights past what integers hold.
@@ -163,19 +166,21 @@ def grow_trees(
             raise EricError(f"there are targets of {targets.n_samples} samples, and bits of {inputs.n_samples}")
         rows, n_values = targets.words, 2
     else:
-        rows = targets.reshape(-1, inputs.n_samples) if targets.ndim == 1 and inputs.n_samples else targets
+        rows = targets[None] if targets.ndim == 1 else targets
         n_values = int(targets.max()) + 1 if n_values is None and targets.numel() else n_values
+    n_samples = int(combine(torch.tensor([inputs.n_samples]))[0])
     return kernels.grow(
         inputs.words,
         inputs.n_samples,
         rows,
-        options.to_limits(inputs.n_samples),
+        options.to_limits(n_samples),
         n_values=n_values,
         weights=weights,
         value_weights=options.list_class_weights(n_values or 1),
         engine=engine,
         stop=stop,
         report=report,
+        combine=combine,
     )
 
 

@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from eric_fast.store.read import Capture, is_capture, open_capture, read_manifes
 from eric_fast.store.shard import Samples, check_file, write_shard_file
 
 _LOCK = f"{BESIDE}lock"
+NOT_WRITTEN = "was not written yet"
 _PARTS = f"{BESIDE}parts"  # a folder for files that aren't whole yet
 
 
@@ -45,31 +46,36 @@ class CaptureWriter:
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = replace(manifest, shards=())
+        self._listed = read_manifest(path).shards if is_capture(path) else ()
 
-    def list_written(self) -> dict[int, ShardEntry]:
-        """The shards that are there, by their numbers. Raises CaptureError for an entry that isn't of its shard."""
-        before = read_manifest(self.path).shards
-        written = dict(enumerate(before))
-        for number in range(self.manifest.n_shards):
-            place = self._entry_path(number)
-            if place.is_file():  # newer than what the manifest says: a damaged shard was made anew
-                written[number] = parse_entry(read_json(place), place)
-            if number in written:
-                check_entry(self.manifest, written[number], number)
-        return written
+    def find_entry(self, number: int) -> ShardEntry | None:
+        """What is known of a shard; None before it is written. Raises CaptureError for a damaged entry."""
+        place = self._entry_path(number)
+        if not place.is_file():
+            return self._listed[number] if number < len(self._listed) else None
+        entry = parse_entry(read_json(place), place)  # newer than the manifest's: a damaged shard was made anew
+        check_entry(self.manifest, entry, number)
+        return entry
 
-    def list_missing(self, progress: Progress = ignore_progress) -> list[int]:
-        """The numbers of shards that aren't there, or are damaged; every file is read and hashed."""
-        return [number for number, wrong in self.check_shards(progress).items() if wrong is not None]
+    def has_shards(self) -> bool:
+        """Whether any shard was written yet."""
+        return any(self._listed) or any(self._entry_path(i).is_file() for i in range(self.manifest.n_shards))
 
-    def check_shards(self, progress: Progress = ignore_progress) -> dict[int, str | None]:
-        """What is wrong with each shard, in words: None where nothing is, "" where it wasn't written yet."""
-        written = self.list_written()
-        wrong: dict[int, str | None] = dict.fromkeys(range(self.manifest.n_shards), "")
-        for n_checked, (number, entry) in enumerate(written.items()):
-            progress("verify", n_checked, len(written))
-            wrong[number] = check_file(self.path / entry.file, entry)
-        progress("verify", len(written), len(written))
+    def check_shards(self, progress: Progress = ignore_progress) -> dict[int, str]:
+        """What is wrong with each shard that isn't as it was written, in words; every file is read and hashed."""
+        wrong: dict[int, str] = {}
+        n_shards = self.manifest.n_shards
+        for number in range(n_shards):
+            progress("verify", number, n_shards)
+            try:
+                entry = self.find_entry(number)
+            except CaptureError as error:
+                wrong[number] = f"is not known, as its entry is damaged ({error})"
+                continue
+            reason = NOT_WRITTEN if entry is None else check_file(self.path / entry.file, entry)
+            if reason is not None:
+                wrong[number] = reason
+        progress("verify", n_shards, n_shards)
         return wrong
 
     def write_shard(self, number: int, samples: Samples) -> ShardEntry:
@@ -94,11 +100,11 @@ class CaptureWriter:
 
     def finish(self) -> Capture:
         """List all shards in the manifest. Raises CaptureError where one isn't there, OutputError."""
-        written = self.list_written()
-        missing = next((i for i in range(self.manifest.n_shards) if i not in written), None)
+        found = [(number, self.find_entry(number)) for number in range(self.manifest.n_shards)]
+        missing = next((number for number, entry in found if entry is None), None)
         if missing is not None:
             raise CaptureError(f"{self.path} is not finished: {name_shard(missing)} is missing")
-        shards = tuple(written[number] for number in range(self.manifest.n_shards))
+        shards = tuple(entry for _, entry in found if entry is not None)
         n_bad_images = sum(entry.n_bad_images for entry in shards)
         settings = replace(self.manifest.settings, n_bad_images=n_bad_images)
         self._write_manifest(replace(self.manifest, shards=shards, settings=settings))
@@ -113,6 +119,7 @@ class CaptureWriter:
         with report_failed_write(self.path):
             for path in [*self.path.glob("shard-*.json"), *self.path.glob("shard-*.safetensors")]:
                 path.unlink()
+        self._listed = ()
         self._write_manifest(self.manifest)
 
     def _write_manifest(self, manifest: Manifest) -> None:
@@ -139,7 +146,7 @@ class CaptureWriter:
 def write_capture(path: str | Path, manifest: Manifest, *, force: bool = False) -> Iterator[CaptureWriter]:
     """Begin the capture `path`, or take up the one that is there if it is the same but for missing shards.
 
-    Nobody else may write to it meanwhile. Ask the writer for `list_missing`, write those shards, and `finish`.
+    Nobody else may write to it meanwhile. Ask the writer for `check_shards`, write those that are wrong, and `finish`.
 
     Args:
         path: the folder.
@@ -156,12 +163,14 @@ def write_capture(path: str | Path, manifest: Manifest, *, force: bool = False) 
         path.mkdir(parents=True, exist_ok=True)
     with _lock_folder(path):
         shutil.rmtree(path / _PARTS, ignore_errors=True)
-        writer = CaptureWriter(path, manifest)
         try:
             if force or not is_capture(path):
+                writer = CaptureWriter(path, manifest)
                 writer.begin()
             else:
-                check_same(path, read_manifest(path), manifest)
+                found = read_manifest(path)
+                check_same(path, found, manifest)
+                writer = CaptureWriter(path, found)  # whose names of model and data are kept
             yield writer
         finally:
             shutil.rmtree(path / _PARTS, ignore_errors=True)
@@ -215,11 +224,8 @@ def _list_differences(found: Manifest, wanted: Manifest) -> Iterator[tuple[str, 
     before, after = _list_facts(found), _list_facts(wanted)
     yield from ((name, before[name], after[name]) for name in before if before[name] != after[name])
     both = found.thresholds, wanted.thresholds
-    if both[0] is not None and both[1] is not None:
-        if both[0].origin != both[1].origin:
-            yield "thresholds", both[0].origin, both[1].origin
-        elif both[0].quantiser.atoms != both[1].quantiser.atoms:
-            yield "thresholds", both[0].origin, "others"
+    if both[0] is not None and both[1] is not None and both[0].quantiser.atoms != both[1].quantiser.atoms:
+        yield "thresholds", both[0].origin, both[1].origin if both[0].origin != both[1].origin else "others"
 
 
 def _list_facts(manifest: Manifest) -> dict[str, object]:
@@ -250,7 +256,10 @@ def _lock_folder(path: Path) -> Iterator[None]:
             raise OutputError(f"{path} is written by another process; wait for it, or give another path") from None
         if not place.exists() or not os.path.samestat(os.fstat(handle), place.stat()):
             raise OutputError(f"{path} was just finished by another process; give the command again")
-        yield
-        place.unlink(missing_ok=True)  # while it is held: whoever opened it meanwhile sees that it is gone
+        try:
+            yield
+        finally:  # while it is held: whoever opened it meanwhile sees that it is gone
+            with suppress(OSError):
+                place.unlink()
     finally:
         os.close(handle)

@@ -1,0 +1,71 @@
+"""Which class is which: names of a network's outputs, and of the folders of its images."""
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from eric_fast.activations import UNKNOWN
+from eric_fast.capture.data import ImageData
+from eric_fast.capture.models import LoadedModel
+from eric_fast.errors import ModelError
+
+_log = logging.getLogger(__name__)
+
+
+def name_classes(model: LoadedModel, data: ImageData, n_outputs: int) -> tuple[str, ...]:
+    """The model's own names of its outputs, or those of the folders, or numbers. Raises ModelError."""
+    if model.classes is not None:
+        if len(model.classes) != n_outputs:
+            raise ModelError(
+                f"model '{model.name}' has {n_outputs} outputs and {len(model.classes)} class names; "
+                "its CLASSES must name each output, in their order"
+            )
+        return model.classes
+    if len(data.folders) == n_outputs:
+        return data.folders
+    return tuple(map(str, range(n_outputs)))
+
+
+def match_labels(labels: Sequence[int], folders: Sequence[str], classes: Sequence[str]) -> Tensor:
+    """int64 `[n]`: class indices, from labels as the data have them."""
+    known = torch.tensor(labels, dtype=torch.int64)
+    if folders:
+        return torch.tensor([*_match_folders(folders, classes), UNKNOWN])[known]  # the last: what is unknown stays so
+    n_past = int((known >= len(classes)).sum())
+    if n_past:
+        _log.warning(
+            "%d labels are unknown: they name none of the model's %d outputs, but numbers up to %d",
+            n_past,
+            len(classes),
+            int(known.max()),
+        )
+    return known.where(known < len(classes), UNKNOWN)
+
+
+def _match_folders(folders: Sequence[str], classes: Sequence[str]) -> list[int]:
+    """The class index of each folder, or UNKNOWN; what isn't plain is logged."""
+    index_of = {name: i for i, name in enumerate(classes)}
+    matched = [index_of.get(folder, UNKNOWN) for folder in folders]
+    unmatched = [folder for folder, label in zip(folders, matched, strict=True) if label == UNKNOWN]
+    if not unmatched:
+        return matched
+    if len(unmatched) < len(folders):
+        _log.warning(
+            "%d folders name no class of the model, so their labels are unknown: %s",
+            len(unmatched),
+            ", ".join(unmatched[:5]),
+        )
+        return matched
+    if len(folders) == len(classes):
+        pairs = [f"'{folder}' is '{name}'" for folder, name in zip(folders, classes, strict=True)]
+        shown = ", ".join(pairs[:3]) + (", ..." if len(pairs) > 3 else "")
+        _log.warning("no folder has the name of a class, so folders are taken for the classes in order: %s", shown)
+        return list(range(len(folders)))
+    _log.warning(
+        "labels are unknown: %d folders, %d classes, and no name agrees; accuracy will be null",
+        len(folders),
+        len(classes),
+    )
+    return matched

@@ -1,0 +1,173 @@
+"""A network over ranges of images: one `Activations` for each."""
+
+import logging
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from eric_fast.activations import Activations, CaptureSettings, check_finite
+from eric_fast.capture.batches import cut_batches, iterate_batches
+from eric_fast.capture.data import ImageData
+from eric_fast.capture.forward import Answer, NetworkRunner
+from eric_fast.capture.labels import match_labels, name_classes
+from eric_fast.capture.models import LoadedModel
+from eric_fast.errors import CaptureError, DataError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkRun:
+    """A network and the images that it is to run over; from `prepare_run`.
+
+    Attributes:
+        settings: without the number of bad images, as that isn't known yet.
+        indices: the images taken, by their index in the data.
+    """
+
+    model: LoadedModel
+    data: ImageData
+    settings: CaptureSettings
+    indices: Sequence[int]
+    runner: NetworkRunner
+    workers: int
+    skip_bad_images: bool
+
+    @property
+    def n_images(self) -> int:
+        """Images taken, those included that turn out to be unreadable."""
+        return len(self.indices)
+
+    @cached_property
+    def answer(self) -> Answer:
+        """What the network says of the first image that can be read, for the names and sizes of what it gives."""
+        for index in self.indices:
+            for answer in self._answer_batches([[index]], workers=0):
+                if answer.logits is not None:
+                    return answer
+        raise self.refuse_all_bad()
+
+    @cached_property
+    def n_kernels(self) -> dict[str, int]:
+        """Layer -> number of kernels, in execution order. The network runs on an image for it."""
+        return {layer: norms.shape[1] for layer, norms in self.answer.norms.items()}
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the network's outputs. The network runs on an image for them."""
+        assert self.answer.logits is not None
+        return name_classes(self.model, self.data, self.answer.logits.shape[1])
+
+    def take(self, n_images: int) -> "NetworkRun":
+        """The same over this many of its images, evenly spread."""
+        places = select_images(self.n_images, n_images)
+        return replace(self, indices=[self.indices[place] for place in places])
+
+    def capture_ranges(
+        self, ranges: Sequence[tuple[int, int]], report: Callable[[int], None] = lambda n_done: None
+    ) -> Iterator[Activations]:
+        """One `Activations` for each range `(start, stop)` of the images taken; batches are cut from each start.
+
+        `report` is called with the number of images done. Raises: see `capture_activations`.
+        """
+        size = self.settings.batch_size
+        plan = [batch for start, stop in ranges for batch in cut_batches(self.indices[start:stop], size)]
+        answers = self._answer_batches(plan, workers=self.workers)
+        n_done = 0
+        with closing(answers):
+            for start, stop in ranges:
+                recorder = _Recorder(self, stop - start)
+                n_seen = 0
+                while n_seen < stop - start:
+                    answer = next(answers)
+                    recorder.add(answer)
+                    n_seen += answer.batch.n_seen
+                    report(n_done + n_seen)
+                n_done += n_seen
+                yield recorder.finish()
+
+    def refuse_all_bad(self) -> DataError:
+        """The error that says that no image can be read."""
+        n = self.n_images
+        return DataError(f"none of the {n} images of {self.data.name} can be read; mend them, or give other images")
+
+    def _answer_batches(self, plan: Sequence[list[int]], workers: int) -> Generator[Answer, None, None]:
+        # Workers are forked where the network may have run, and thus left threads behind; they only decode images.
+        pins = self.settings.device == "cuda"
+        batches = iterate_batches(self.data, plan, self.model.transform, workers=workers, pin_memory=pins)
+        with closing(batches):
+            answers = self.runner.run(batches, self.data.ids)
+            while True:
+                # Entered anew for each batch, or whoever takes the answers would be in there too. TF32 would keep 10
+                # bits of the mantissa, and call it float32.
+                exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+                with torch.inference_mode(), exact:
+                    answer = next(answers, None)
+                if answer is None:
+                    return
+                for bad in answer.batch.bad:
+                    if not self.skip_bad_images:
+                        raise DataError(f"{bad.message}; mend it, or give --skip-bad-images")
+                    _log.warning("skipped: %s", bad.message)
+                yield answer
+
+
+class _Recorder:
+    """What the network has answered so far to a range of `n_images` images."""
+
+    def __init__(self, run: NetworkRun, n_images: int) -> None:
+        self._run = run
+        self._n_images = n_images
+        self._remedy = "check the model's weights and the image"
+        if run.settings.dtype != "float32":
+            self._remedy += ", or capture with --dtype float32"
+        self._norms: dict[str, Tensor] = {}  # layer -> [n_images, n_kernels], filled from the top
+        self._predictions = torch.empty(n_images, dtype=torch.int64)
+        self._kept: list[int] = []
+        self._labels: list[int] = []  # as the data have them
+        self._classes: tuple[str, ...] = ()
+
+    def add(self, answer: Answer) -> None:
+        """Keep the answer to one batch."""
+        logits, indices = answer.logits, answer.batch.indices
+        if logits is None:
+            return
+        data = self._run.data
+        ids = [data.ids[i] for i in indices]
+        rows = slice(len(self._kept), len(self._kept) + len(indices))
+        for layer, found in answer.norms.items():
+            check_finite(layer, found, ids, self._remedy)
+            if layer not in self._norms:
+                self._norms[layer] = torch.empty(self._n_images, found.shape[1])
+            self._norms[layer][rows] = found
+        if bool(logits.isnan().any()):
+            image, output = logits.isnan().nonzero()[0].tolist()
+            raise CaptureError(f"the model's output {output} is nan on image '{ids[image]}'; {self._remedy}")
+        self._classes = self._classes or name_classes(self._run.model, data, logits.shape[1])
+        self._predictions[rows] = logits.argmax(dim=1)
+        self._kept += indices
+        self._labels += answer.batch.labels
+
+    def finish(self) -> Activations:
+        n_kept = len(self._kept)
+        data = self._run.data
+        return Activations(
+            norms={layer: norms[:n_kept] for layer, norms in self._norms.items()},
+            ids=[data.ids[i] for i in self._kept],
+            labels=match_labels(self._labels, data.folders, self._classes),
+            predictions=self._predictions[:n_kept],
+            classes=self._classes,
+            settings=replace(self._run.settings, n_bad_images=self._n_images - n_kept),
+        )
+
+
+def select_images(n_images: int, limit: int | None) -> Sequence[int]:
+    """This many of the images, evenly spread; all by default."""
+    n_taken = n_images if limit is None else min(limit, n_images)
+    if n_taken == n_images:
+        return range(n_images)
+    return [i * n_images // n_taken for i in range(n_taken)]

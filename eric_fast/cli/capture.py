@@ -1,0 +1,248 @@
+"""`eric-fast capture`, `pack` and `verify`: captures on disk."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eric_fast.cli.inputs import check_paths, own_name, split_commas
+from eric_fast.cli.options import (
+    DATA_HELP,
+    MODEL_HELP,
+    BatchSize,
+    Compile,
+    Device,
+    Dtype,
+    Json,
+    Layers,
+    Limit,
+    MemoryFormat,
+    SkipBad,
+    Weights,
+    Workers,
+)
+from eric_fast.console import show_progress, stdout
+from eric_fast.errors import SettingError, say_count
+from eric_fast.output import check_folder, write_json
+
+if TYPE_CHECKING:
+    from eric_fast.record import Recording
+    from eric_fast.store import Thresholds
+
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The capture to write, or to finish.")]
+Anew = Annotated[bool, typer.Option("--force", help="Begin anew, whatever capture is there.")]
+FromThresholds = Annotated[
+    Path | None,
+    typer.Option("--thresholds", metavar="FILE|DIR", help="Of bits: those of a program, or of a capture of bits."),
+]
+FIT_HELP = "mean, '0.6*mean+0.7*std', quantile:0.75, a number, or split (tells predicted classes apart)."
+
+
+def capture(
+    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
+    data: Annotated[str, typer.Argument(help=DATA_HELP)],
+    output: Output,
+    weights: Weights = None,
+    layers: Layers = None,
+    norm: Annotated[str, typer.Option(help="How a map becomes one number: l1, l2, max, mean.")] = "l1",
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    memory_format: MemoryFormat = "contiguous",
+    compile: Compile = False,
+    batch_size: BatchSize = 64,
+    workers: Workers = 0,
+    limit: Limit = None,
+    skip_bad_images: SkipBad = False,
+    store: Annotated[str, typer.Option(help="What is kept: norms, bits (for given thresholds) or both.")] = "norms",
+    norm_dtype: Annotated[str, typer.Option(help="How norms are stored: float32 or float16.")] = "float32",
+    thresholds: FromThresholds = None,
+    threshold: Annotated[
+        str | None, typer.Option(help=f"Of bits, fitted on a sample of the images: {FIT_HELP}")
+    ] = None,
+    statistics: Annotated[
+        int | None, typer.Option(metavar="N", help="Images in that sample, evenly spread; 10,000 by default.")
+    ] = None,
+    shard_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Images in a shard, a multiple of 1,024; 16,384 by default.")
+    ] = None,
+    json: Json = None,
+    force: Anew = False,
+) -> None:
+    """Run a network over images, and keep one norm, or one bit, for each image and kernel.
+
+    Layers are by default all activations that follow convolutions. Capture training and test images apart: programs
+    are extracted from the one and scored on the other.
+
+    The capture is written shard by shard. Whatever stops it, the same command verifies what is there and does the rest.
+    Bits take a 32nd of the disk; to choose thresholds from all images first, keep norms, and make bits with `pack`.
+    """
+    check_paths([json], [output, data], force=force)
+    check_folder(output, force=True, marker="manifest.json")
+    if thresholds is not None and threshold is not None:
+        raise SettingError("--thresholds and --threshold can't both be given")
+    if statistics is not None and threshold is None:
+        raise SettingError("--statistics is the size of the sample that --threshold is fitted on; give that too")
+    from eric_fast.activations import share_correct
+    from eric_fast.capture import load_model, open_data, prepare_run
+    from eric_fast.record import N_STATISTICS, open_recording
+    from eric_fast.store import SHARD_SIZE
+
+    found = None if thresholds is None else _load_thresholds(thresholds)
+    if found is not None and layers is None:
+        layers = list(found.quantiser.layers)
+    with show_progress() as progress:
+        run = prepare_run(
+            load_model(model, weights),
+            open_data(data),
+            layers=split_commas(layers),
+            norm=norm,
+            dtype=dtype,
+            device=device,
+            memory_format=memory_format,
+            compile=compile,
+            batch_size=batch_size,
+            workers=workers,
+            limit=limit,
+            skip_bad_images=skip_bad_images,
+        )
+        with open_recording(
+            run,
+            output,
+            store=store,
+            norm_dtype=norm_dtype,
+            shard_size=SHARD_SIZE if shard_size is None else shard_size,
+            thresholds=found,
+            threshold=threshold,
+            n_statistics=N_STATISTICS if statistics is None else statistics,
+            force=force,
+            progress=progress,
+        ) as recording:
+            n_new = _announce(recording)
+            start = time.perf_counter()
+            capture = recording.run(progress) if n_new else recording.finish()
+            seconds = time.perf_counter() - start
+    n_kernels = dict(capture.n_kernels)
+    figures = {
+        "n_images": capture.n_images,
+        "n_new_images": n_new,
+        "n_bad_images": capture.settings.n_bad_images,
+        "layers": n_kernels,
+        "store": capture.store,
+        "n_shards": len(capture.shards),
+        "n_bytes": sum(shard.entry.n_bytes for shard in capture.shards),
+        "seconds": seconds,
+        "images_per_s": n_new / seconds,
+        "model_accuracy": share_correct(capture.predictions, capture.labels),
+    }
+    if json is not None:
+        write_json(figures, json, force=force)
+    shown = ", ".join(f"{layer} ({count})" for layer, count in n_kernels.items())
+    speed = f"{n_new:,} of them in {seconds:.1f} s ({n_new / seconds:,.0f} images/s)" if n_new else "nothing was to do"
+    stdout.print(
+        f"captured {say_count(capture.n_images, 'image')}, {say_count(sum(n_kernels.values()), 'kernel')} of "
+        f"{say_count(len(n_kernels), 'layer')} ({speed}): {shown}",
+        markup=False,
+    )
+    if capture.settings.n_bad_images:
+        stdout.print(f"left out {say_count(capture.settings.n_bad_images, 'image')} that can't be read")
+    accuracy = figures["model_accuracy"]
+    stdout.print("model accuracy: " + ("unknown, as labels are" if accuracy is None else f"{accuracy:.4f}"))
+    stdout.print(f"wrote {output}; next: {own_name()} extract {output} -o program.lp", markup=False)
+
+
+def pack(
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="A capture that holds norms.")],
+    output: Output,
+    thresholds: FromThresholds = None,
+    threshold: Annotated[
+        str | None, typer.Option(help=f"Fitted on all images of DIR; mean by default: {FIT_HELP}")
+    ] = None,
+    json: Json = None,
+    force: Anew = False,
+) -> None:
+    """Make a capture of bits from one of norms, without running the network: a 32nd of the disk, and quick to read.
+
+    Thresholds come from the norms of all images, shard by shard; those of test images must come from training: give
+    the training capture, once it is packed, or the program with --thresholds.
+    """
+    check_paths([json], [output, source], force=force)
+    check_folder(output, force=True, marker="manifest.json")
+    if thresholds is not None and threshold is not None:
+        raise SettingError("--thresholds and --threshold can't both be given")
+    from eric_fast.quantise import fit_quantiser
+    from eric_fast.record import open_packing
+    from eric_fast.store import Thresholds, open_capture
+
+    norms = open_capture(source)
+    start = time.perf_counter()
+    with show_progress() as progress:
+        if thresholds is not None:
+            found = _load_thresholds(thresholds)
+        else:
+            spec = threshold or "mean"
+            target = norms.predictions if spec == "split" else None
+            quantiser = fit_quantiser(norms, target, threshold=spec, progress=progress)
+            found = Thresholds(quantiser, f"{spec} of all {norms.n_images:,} images")
+        with open_packing(norms, output, found, force=force, progress=progress) as recording:
+            n_new = _announce(recording)
+            packed = recording.run(progress) if n_new else recording.finish()
+    seconds = time.perf_counter() - start
+    n_bytes = sum(shard.entry.n_bytes for shard in packed.shards)
+    n_atoms = len(found.quantiser.atoms)
+    if json is not None:
+        figures = {"n_images": packed.n_images, "n_atoms": n_atoms, "n_bytes": n_bytes, "seconds": seconds}
+        write_json(figures, json, force=force)
+    stdout.print(
+        f"packed {say_count(n_atoms, 'bit')} for each of {say_count(packed.n_images, 'image')} in {seconds:.1f} s; "
+        f"thresholds: {found.origin}\nwrote {output}; next: {own_name()} extract {output} -o program.lp",
+        markup=False,
+    )
+
+
+def verify(
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="A capture, finished or not.")], json: Json = None
+) -> None:
+    """Read every shard of a capture and compare it with its SHA-256; exit with 1 where one isn't as it was written.
+
+    The command that made the capture makes such shards anew.
+    """
+    check_paths([json], [source], force=False)
+    from eric_fast.store import verify_capture
+
+    with show_progress() as progress:
+        found = verify_capture(source, progress)
+    if json is not None:
+        write_json({"n_shards": found.n_shards, "wrong": dict(found.wrong)}, json, force=False)
+    for file, reason in found.wrong.items():
+        stdout.print(f"{source / file} {reason}", markup=False)
+    n_whole = found.n_shards - len(found.wrong)
+    if found.wrong:
+        stdout.print(f"{n_whole} of {found.n_shards} shards are whole; the command that made {source} does the rest")
+        raise typer.Exit(1)
+    stdout.print(f"all {say_count(found.n_shards, 'shard')} of {source} are as they were written", markup=False)
+
+
+def _announce(recording: "Recording") -> int:
+    """Say what will be written; gives the number of images to do."""
+    from eric_fast.record import describe_size
+
+    stdout.print(f"{recording.path}: {describe_size(recording)}", markup=False)
+    ranges = map(recording.manifest.images_of_shard, recording.missing)
+    return sum(stop - start for start, stop in ranges)
+
+
+def _load_thresholds(path: Path) -> "Thresholds":
+    """Those of a program's file, or of a capture of bits."""
+    from eric_fast.store import Thresholds, is_capture, open_capture
+    from eric_fast.text import load_program
+
+    if not is_capture(path):
+        quantiser = load_program(path).quantiser
+        if quantiser.columns:
+            raise SettingError(f"{path} is a program over the columns of a table, not over kernels")
+        return Thresholds(quantiser, f"program {path}")
+    found = open_capture(path).manifest.thresholds
+    if found is None:
+        raise SettingError(f"{path} holds norms, and so no thresholds; pack it first, or give --threshold")
+    return Thresholds(found.quantiser, f"capture {path}: {found.origin}")

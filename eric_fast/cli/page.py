@@ -1,0 +1,80 @@
+"""`eric-fast report`: a program, and what it was tried on, as one HTML file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eric_fast.cli.inputs import check_paths, load_layers, own_name
+from eric_fast.cli.options import DATA_HELP, MODEL_HELP, Force, Json, Weights
+from eric_fast.console import show_progress, stdout
+from eric_fast.errors import SettingError
+from eric_fast.output import check_folder, write_json
+
+
+def report(
+    capture: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A capture of images that the program wasn't extracted from.")
+    ],
+    program: Annotated[Path, typer.Option("--program", metavar="FILE", help="The program's text file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to write.")],
+    data: Annotated[
+        str | None,
+        typer.Option(help="The captured images, to be shown; without it they are named only. " + DATA_HELP),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="The captured network, for heat maps of its kernels; needs --data. " + MODEL_HELP),
+    ] = None,
+    weights: Weights = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="The lowest layer that is shown, and the one that the page opens with; by default all are shown, and "
+            "it opens with the one from which the program agrees best with the model."
+        ),
+    ] = None,
+    images: Annotated[
+        int, typer.Option(help="Images that the page holds at most: those where model and program differ first.")
+    ] = 5000,
+    json: Json = None,
+    force: Force = False,
+) -> None:
+    """Write a report that opens in any browser: classes, kernels, the program as a graph, images and proofs.
+
+    DIR/index.html is one file that loads nothing. Beside it lie report.json (the figures) and the plots.
+    """
+    check_paths([json], [output, capture, program], force=force)
+    from eric_fast.page.build import FIGURES, PAGE, build_report, save_report
+
+    check_folder(output, force=force, marker=FIGURES)
+    if model is not None and data is None:
+        raise SettingError("--model needs --data, the images that were captured with it")
+    from eric_fast.capture import load_model, open_data
+    from eric_fast.text import load_program
+
+    loaded = load_program(program)
+    layers = loaded.layers[loaded.layers.index(loaded.layer_to_start(start)) :] if loaded.layers else ()
+    with show_progress() as progress:
+        built = build_report(
+            loaded,
+            load_layers(loaded, str(capture), layers),
+            start=start,
+            data=None if data is None else open_data(data),
+            model=None if model is None else load_model(model, weights),
+            most_images=images,
+            file=program.name,
+            progress=progress,
+        )
+        save_report(built, output, force=force, progress=progress)
+    figures = built.to_dict()
+    if json is not None:
+        write_json(figures, json, force=force)
+    stdout.print(
+        f"from {built.start}: fidelity {figures['fidelity']:.4f} on {figures['n_images']:,} images, of which the page "
+        f"holds {built.n_embedded:,}\nwrote {output / PAGE} ({len(built.page.encode()) / 1e6:.1f} MB); open it in a "
+        "browser",
+        markup=False,
+    )
+    if data is None:
+        stdout.print(f"its images have no pictures; next: {own_name()} report ... --data DATA", markup=False)

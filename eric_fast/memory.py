@@ -1,0 +1,64 @@
+"""How much memory a run may take, and what it took."""
+
+import os
+import re
+import resource
+from pathlib import Path
+
+from eric_fast.errors import SettingError
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def parse_memory(text: str) -> int:
+    """`4GB`, `512MiB`, `800000000` in bytes.
+
+    Raises:
+        SettingError: anything else.
+    """
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]i?)?b?\s*", text.lower())
+    n_bytes = int(float(match[1]) * _UNITS[match[2] or ""]) if match else 0
+    if n_bytes <= 0:
+        raise SettingError(f"memory '{text}' is not an amount such as 4GB or 512MiB")
+    return n_bytes
+
+
+def find_free_memory() -> int:
+    """Bytes that this machine, or the container that this process is in, could still give."""
+    fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+    free = 1024 * int(fields["MemAvailable"].split()[0])
+    limit, used = (_CGROUP / name for name in ("memory.max", "memory.current"))
+    if limit.is_file() and (text := limit.read_text(encoding="ascii").strip()).isdecimal():
+        free = min(free, int(text) - int(used.read_text(encoding="ascii")))
+    return max(free, 0)
+
+
+def find_used_memory() -> int:
+    """Bytes that this process has in memory now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def find_peak_memory() -> int:
+    """The most bytes that this process had in memory so far."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def format_bytes(n_bytes: int) -> str:
+    """`812 MB`, `10.2 GB`."""
+    return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.0f} MB"
+
+
+def check_need(what: str, n_bytes: int, limit: int) -> None:
+    """Refuse work that would take this process over its limit.
+
+    Raises:
+        SettingError: what needs how much, and how much there may be.
+    """
+    need = find_used_memory() + n_bytes
+    if need > limit:
+        raise SettingError(
+            f"{what} takes {format_bytes(need)} of memory, and {format_bytes(limit)} is allowed; "
+            "give a higher --memory, or start more processes"
+        )

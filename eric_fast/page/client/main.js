@@ -1,0 +1,120 @@
+// The frame: addresses, tabs, the start layer, the theme, keys.
+
+const TABS = [["", "Overview"], ["classes", "Classes"], ["kernels", "Kernels"], ["program", "Program"], ["images", "Images"]];
+const PAGES = {
+  "": () => overviewPage(),
+  classes: () => classesPage(),
+  class: ([name]) => classPage(name),
+  rule: ([text]) => rulePage(text),
+  kernels: (_, query) => kernelsPage(query),
+  kernel: ([name]) => kernelPage(name),
+  program: (_, query) => programPage(query),
+  images: (_, query) => imagesPage(query),
+  image: ([id]) => imagePage(id),
+  help: () => helpPage(),
+};
+const TAB_OF = { class: "classes", rule: "classes", kernel: "kernels", image: "images" };
+const missing = (words) => ({ title: "Not here", content: [h("h1", {}, "Not here"), h("p", { class: "lead" }, words), h("p", {}, h("a", { href: "#/" }, "To the overview"))] });
+
+function parseHash() {
+  const [path, search = ""] = location.hash.replace(/^#\/?/, "").split(/\?(.*)/s);
+  let parts;
+  try {
+    parts = path.split("/").map(decodeURIComponent);
+  } catch {
+    parts = ["(an address that can’t be read)"];
+  }
+  return { name: parts[0], rest: parts.slice(1), query: new URLSearchParams(search) };
+}
+
+const main = document.getElementById("main");
+function showPage({ focus = true } = {}) {
+  const { name, rest, query } = parseHash();
+  const page = Object.hasOwn(PAGES, name) ? PAGES[name](rest, query) : missing(`This report has no page “${name}”.`);
+  main.replaceChildren(...page.content.flat(Infinity).filter(Boolean));
+  document.title = `${page.title} · ${doc.summary.title}`;
+  for (const tab of document.querySelectorAll("#tabs a")) {
+    if (tab.dataset.tab === (TAB_OF[name] ?? name)) tab.setAttribute("aria-current", "page");
+    else tab.removeAttribute("aria-current");
+  }
+  page.after?.(main);
+  if (focus) {
+    main.focus({ preventScroll: true });
+    window.scrollTo(0, 0);
+  }
+}
+
+function setStart(place) {
+  state.start = place;
+  showPage({ focus: false });
+}
+
+const THEMES = ["auto", "light", "dark"];
+function setTheme(theme, button) {
+  document.documentElement.dataset.theme = theme;
+  button.textContent = { auto: "◐", light: "☀", dark: "☾" }[theme];
+  button.title = button.ariaLabel = `Theme: ${theme}`;
+}
+function themeButton() {
+  let theme = "auto";
+  const button = h("button", { type: "button", class: "icon", id: "theme", on: { click: () => setTheme((theme = THEMES[(THEMES.indexOf(theme) + 1) % 3]), button) } });
+  setTheme(theme, button);
+  return button;
+}
+
+const KEYS = [["1 to 5", "the parts of the report"], ["/", "search"], ["← →", "previous and next image"], ["?", "this page"]];
+function helpPage() {
+  return {
+    title: "Help",
+    content: [
+      h("h1", {}, "How to read this report"),
+      section(
+        "Words",
+        h(
+          "dl",
+          { class: "origin" },
+          ...[
+            ["kernel", "A filter of the network. Its bit is true on an image where it responds more than its threshold."],
+            ["rule", "A conjunction of kernels that must be true or false. Several rules for one class are alternatives."],
+            ["fidelity", "The share of images on which program and model agree."],
+            ["accuracy", "The share of images whose label it gives."],
+            ["support", "How many training images a rule covers; confidence: the share of them on which it is right."],
+            ["start layer", "The layer whose bits are given; rules make everything above it."],
+          ].map(([word, meaning]) => [h("dt", {}, word), h("dd", {}, meaning)]),
+        ),
+      ),
+      section("Keys", h("dl", { class: "origin" }, ...KEYS.map(([key, meaning]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, meaning)]))),
+    ],
+  };
+}
+
+function onKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
+  if (/^[1-5]$/.test(event.key)) location.hash = "#/" + TABS[Number(event.key) - 1][0];
+  else if (event.key === "?") location.hash = "#/help";
+  else if (event.key === "/") {
+    event.preventDefault();
+    const search = document.querySelector("[data-search]");
+    if (search) search.focus();
+    else location.hash = "#/images";
+  } else if (event.key === "ArrowLeft") document.querySelector("a[data-step=previous]")?.click();
+  else if (event.key === "ArrowRight") document.querySelector("a[data-step=next]")?.click();
+}
+
+loadLabels();
+document.getElementById("tabs").append(...TABS.map(([name, text]) => h("a", { href: "#/" + name, "data-tab": name }, text)));
+document.getElementById("tools").append(
+  ...(starts.length > 1 ? [choose("start", "Start layer", starts.map((layer, i) => [String(i), `${layerNames[layer]} · ${percent(doc.starts[i].fidelity)}`]), String(state.start), (value) => setStart(Number(value)))] : []),
+  h("a", { class: "icon", href: "#/help", title: "Help", "aria-label": "Help" }, "?"),
+  themeButton(),
+);
+window.addEventListener("hashchange", () => showPage());
+document.addEventListener("keydown", onKey);
+showPage({ focus: false });
+// Images of few pixels keep them: they are what the network sees
+if (hasThumbnails && images.n) {
+  const first = new Image();
+  first.onload = () => document.documentElement.classList.toggle("small-pixels", Math.max(first.naturalWidth, first.naturalHeight) <= 16);
+  setTimeout(() => (first.src = thumbnailOf(0)), 0);
+}
+document.documentElement.dataset.ready = "true";

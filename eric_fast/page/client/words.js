@@ -1,0 +1,80 @@
+// Numbers and rules in words.
+
+const pText = (p) => (p < 0.0001 ? "p < 0.0001" : `p = ${p.toFixed(4)}`);
+const number = new Intl.NumberFormat("en-US");
+const format = (value) => number.format(value);
+const percent = (share, digits = 1) => (share === null || Number.isNaN(share) ? "unknown" : (100 * share).toFixed(digits) + " %");
+const share = (part, whole) => (whole ? part / whole : NaN);
+const count = (n, noun) => format(n) + " " + noun + (n === 1 ? "" : "s");
+// A difference of shares in points; less than a hundredth is none
+function points(difference) {
+  const hundredths = Math.round(difference * 10000);
+  return (hundredths > 0 ? "+" : hundredths < 0 ? "−" : "±") + Math.abs(hundredths / 100).toFixed(2);
+}
+
+function kernelChip(atom, isNot = false, extra = "") {
+  const title = program.atoms[atom] + (isNot ? " is false" : " is true");
+  const name = labelOf(atom);
+  return h(
+    "a",
+    { class: `chip ${isNot ? "not" : ""} ${extra}`, href: kernelLink(atom), title },
+    isNot ? h("b", { class: "neg" }, "not ") : null,
+    name || h("code", {}, program.atoms[atom]),
+  );
+}
+const classChip = (index) =>
+  index < 0 ? h("span", { class: "klass none" }, "nothing") : h("a", { class: "klass", href: classLink(index) }, classes[index]);
+
+// `truck if features.19:207 and not features.19:50`
+function ruleSentence(rule, { withHead = true } = {}) {
+  const body = Array.from(bodyOf(classRules, rule));
+  const parts = body.flatMap((literal, i) => [i ? h("span", { class: "and" }, " and ") : null, kernelChip(atomOf(literal), literal < 0)]);
+  return h(
+    "p",
+    { class: "sentence" },
+    withHead ? [classChip(classRules.heads[rule]), h("span", { class: "and" }, body.length ? " if " : " always")] : null,
+    parts,
+  );
+}
+
+function kernelSentence(rule) {
+  const head = kernelRules.heads[rule];
+  const body = Array.from(bodyOf(kernelRules, rule));
+  return h(
+    "p",
+    { class: "sentence" },
+    kernelChip(head, isNegated[head] === 1),
+    h("span", { class: "and" }, body.length ? " if " : " always"),
+    body.flatMap((literal, i) => [i ? h("span", { class: "and" }, " and ") : null, kernelChip(atomOf(literal), literal < 0)]),
+  );
+}
+
+// What training said of a rule
+function trainingWords(rules, rule) {
+  const covered = rules.covered[rule];
+  if (covered < 0) return "support unknown";
+  const parts = [`support ${format(covered)}`];
+  if (program.nTraining) parts.push(`coverage ${percent(covered / program.nTraining)}`);
+  if (covered) parts.push(`confidence ${(rules.correct[rule] / covered).toFixed(2)}`);
+  return parts.join(", ");
+}
+
+// Images that a class rule decided, of all that were captured, by Python
+function figuresOf(rule) {
+  const start = known();
+  start.figures ??= {
+    decided: decodeInts(start.ruleDecided),
+    agrees: decodeInts(start.ruleAgrees),
+    correct: decodeInts(start.ruleCorrect),
+  };
+  const at = (name) => start.figures[name][rule] ?? 0;
+  return { decided: at("decided"), agrees: at("agrees"), correct: at("correct") };
+}
+
+function fact(value, name, detail = null, tone = "") {
+  return h("div", { class: `fact ${tone}` }, h("strong", {}, value), h("span", {}, name), detail ? h("small", {}, detail) : null);
+}
+
+function bar(part, tone = "") {
+  return h("span", { class: `meter ${tone}`, "aria-hidden": "true" }, h("i", { set: { "--part": `${Math.max(0, Math.min(1, part || 0)) * 100}%` } }));
+}

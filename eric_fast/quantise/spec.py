@@ -1,0 +1,60 @@
+"""What a threshold is to be, as a person writes it."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from eric_fast.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """How a kernel's threshold follows from its norms on the training images.
+
+    Attributes:
+        kind: `linear` (constant + mean_factor * mean + std_factor * std, population std), `quantile`, or `split`
+            (the value that splits the target best).
+    """
+
+    kind: str
+    mean_factor: float = 0.0
+    std_factor: float = 0.0
+    constant: float = 0.0
+    quantile: float = 0.0
+
+
+def parse_threshold(spec: str) -> Threshold:
+    """`mean`, `0.6*mean+0.7*std`, `1.5`, `quantile:0.75` or `split` as a `Threshold`.
+
+    Raises:
+        SettingError: anything else.
+    """
+    text = "".join(spec.split())
+    if text == "split":
+        return Threshold("split")
+    if text.startswith("quantile:"):
+        share = _number(text.removeprefix("quantile:"))
+        if share is None or not 0 <= share <= 1:
+            raise SettingError(f"threshold '{spec}': a quantile lies between 0 and 1, as in 'quantile:0.75'")
+        return Threshold("quantile", quantile=share)
+    factors = {"mean": 0.0, "std": 0.0, "": 0.0}
+    # A sign splits terms unless it belongs to an exponent: 1e-3*std
+    terms = re.findall(r"[+-]?(?:[eE][+-]?|[^+-])+", text)
+    for term in terms if terms and "".join(terms) == text else [""]:
+        match = re.fullmatch(r"([+-]?)(?:([0-9.][^*]*)\*?)?(mean|std)?", term)
+        factor = _number(match[2]) if match and match[2] else 1.0 if match and match[3] else None
+        if match is None or factor is None or (match[2] and match[3] and "*" not in term):
+            raise SettingError(
+                f"threshold '{spec}' is not mean, split, quantile:0.75, a number, or a sum such as 0.6*mean+0.7*std"
+            )
+        factors[match[3] or ""] += -factor if match[1] == "-" else factor
+    return Threshold("linear", factors["mean"], factors["std"], factors[""])
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if np.isfinite(number) else None

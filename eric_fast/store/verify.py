@@ -1,0 +1,40 @@
+"""Verifying captures: every bit of every shard against its hash."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from eric_fast.progress import Progress, ignore_progress
+from eric_fast.store.manifest import name_shard
+from eric_fast.store.read import read_manifest
+from eric_fast.store.shard import check_file
+from eric_fast.store.write import CaptureWriter
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a capture's files are worth.
+
+    Attributes:
+        n_shards: how many there must be.
+        wrong: file of a shard -> what is wrong with it, in words.
+    """
+
+    n_shards: int
+    wrong: Mapping[str, str]
+
+
+def verify_capture(path: str | Path, progress: Progress = ignore_progress) -> Verification:
+    """Read and hash every shard of a capture, finished or not.
+
+    Raises:
+        CaptureError: no capture, or a damaged manifest.
+    """
+    root = Path(path)
+    manifest = read_manifest(root)
+    if manifest.ids is not None:  # format 1
+        found = {entry.file: check_file(root / entry.file, entry) for entry in manifest.shards}
+        wrong = {file: reason for file, reason in found.items() if reason is not None}
+        return Verification(len(manifest.shards), wrong)
+    reasons = CaptureWriter(root, manifest).check_shards(progress)
+    return Verification(manifest.n_shards, {name_shard(number): reason for number, reason in reasons.items()})

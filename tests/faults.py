@@ -1,0 +1,274 @@
+"""`python -m tests.faults CHECK|all [KILLS FLIPS SEED]`: what goes wrong on a machine, done to captures for real.
+
+Every check begins a capture by the command line, in a process of its own, disturbs it, gives the same command again,
+and compares the folder byte for byte with that of an undisturbed run. Mounts need root; without it those checks say so.
+"""
+
+import contextlib
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from eric_fast.cli import main as run_command
+from eric_fast.errors import CaptureError
+from eric_fast.store import MANIFEST, open_capture, verify_capture
+
+N_IMAGES, SHARD_SIZE = 3500, 1024
+MOST_SECONDS = 120.0  # of one command
+NETWORK = """
+import torch
+from torch import nn
+def build():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 2))
+"""
+
+
+class Place:
+    """A network, images, and the capture that an undisturbed run makes of them."""
+
+    def __init__(self, root: Path, rng: random.Random, n_kills: int, n_flips: int) -> None:
+        self.root, self.rng, self.n_kills, self.n_flips = root, rng, n_kills, n_flips
+        (root / "net.py").write_text(NETWORK)
+        noise = np.random.default_rng(0).integers(0, 256, (N_IMAGES, 8, 8, 3), dtype=np.uint8)
+        for name in ("cat", "dog"):
+            (root / "images" / name).mkdir(parents=True)
+        for i, pixels in enumerate(noise):
+            Image.fromarray(pixels).save(root / "images" / ("cat", "dog")[i % 2] / f"{i:05d}.jpg")
+        begin = time.perf_counter()
+        code, said = wait(self.start("whole"))
+        self.seconds = time.perf_counter() - begin
+        assert code == 0, said
+        self.whole = read_folder(root / "whole")
+
+    def start(self, name: str | Path, *options: str) -> tuple[int, io.BufferedRandom]:
+        """Begin the capture of this name; gives the process, and what it says."""
+        said = tempfile.TemporaryFile()  # noqa: SIM115  until the process is waited for
+        process = os.fork()
+        if process:
+            return process, said
+        os.dup2(said.fileno(), 1), os.dup2(said.fileno(), 2)
+        arguments = ["capture", f"{self.root / 'net.py'}:build", str(self.root / "images"), "--device", "cpu"]
+        sys.argv = ["eric-fast", *arguments, "--shard-size", str(SHARD_SIZE), "-o", str(self.root / name), *options]
+        code = 1
+        try:
+            run_command()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush(), sys.stderr.flush()
+            os._exit(code)
+
+    def finish(self, name: str | Path) -> None:
+        """Give the command again, and compare."""
+        code, said = wait(self.start(name))
+        assert code == 0, said
+        assert read_folder(self.root / name) == self.whole, f"{name} is not what an undisturbed run makes"
+
+
+def wait(started: tuple[int, io.BufferedRandom]) -> tuple[int, str]:
+    """The exit code of a process, negative where a signal killed it, and what it said."""
+    process, said = started
+    end = time.monotonic() + MOST_SECONDS
+    while (found := os.waitpid(process, os.WNOHANG))[0] == 0:
+        assert time.monotonic() < end, "the command hangs"
+        time.sleep(0.01)
+    said.seek(0)
+    return os.waitstatus_to_exitcode(found[1]), said.read().decode()
+
+
+def read_folder(path: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
+
+
+def wait_for_shard(path: Path, number: int) -> None:
+    end = time.monotonic() + MOST_SECONDS
+    while not (path / f"shard-{number:05d}.json").exists():
+        assert time.monotonic() < end, "no shard comes"
+        time.sleep(0.002)
+
+
+def check_no_half_shard(path: Path) -> None:
+    """Every shard that is known is whole."""
+    if (path / MANIFEST).exists():
+        wrong = {reason for reason in verify_capture(path).wrong.values() if reason != "was not written yet"}
+        assert not wrong, wrong
+
+
+def check_kills(place: Place) -> str:
+    """kill -9 at random moments, one after the other on the same folder while it isn't finished."""
+    n_unfinished = 0
+    for _ in range(place.n_kills):
+        process, said = place.start("killed")
+        time.sleep(place.rng.uniform(0, place.seconds))
+        os.kill(process, signal.SIGKILL)
+        code, _ = wait((process, said))
+        n_unfinished += code == -signal.SIGKILL
+        check_no_half_shard(place.root / "killed")
+        if code == 0:
+            assert read_folder(place.root / "killed") == place.whole
+            subprocess.run(["rm", "-r", place.root / "killed"], check=True)
+    place.finish("killed")
+    return f"{place.n_kills} times kill -9, {n_unfinished} of them before the end; resumed to the same bytes"
+
+
+def check_interrupt(place: Place) -> str:
+    started = place.start("stopped")
+    wait_for_shard(place.root / "stopped", 0)
+    os.kill(started[0], signal.SIGINT)
+    code, said = wait(started)
+    assert code == 128 + signal.SIGINT, said
+    assert "the same command does the rest" in said, said
+    assert "Traceback" not in said, said
+    assert not [name for name in read_folder(place.root / "stopped") if name.startswith(".eric")]
+    check_no_half_shard(place.root / "stopped")
+    place.finish("stopped")
+    return "Ctrl-C: exit code 130, no half shard; resumed to the same bytes"
+
+
+def check_two(place: Place) -> str:
+    first = place.start("two")
+    wait_for_shard(place.root / "two", 0)
+    os.kill(first[0], signal.SIGSTOP)
+    code, said = wait(place.start("two"))
+    os.kill(first[0], signal.SIGCONT)
+    assert code == 2, said
+    assert "is written by another process" in said, said
+    assert wait(first)[0] == 0
+    assert read_folder(place.root / "two") == place.whole
+    return "two captures into one folder: the second is refused, the first is not disturbed"
+
+
+def check_jpeg(place: Place) -> str:
+    path = place.root / "images" / "dog" / f"{N_IMAGES - 1:05d}.jpg"
+    content = path.read_bytes()
+    started = place.start("jpeg")
+    wait_for_shard(place.root / "jpeg", 0)
+    path.write_bytes(bytes(len(content)))
+    try:
+        code, said = wait(started)
+        assert code == 2, said
+        assert path.name in said, said
+    finally:
+        path.write_bytes(content)
+    check_no_half_shard(place.root / "jpeg")
+    place.finish("jpeg")
+    return "a JPEG that turns unreadable half-way is named; mended, the capture resumes to the same bytes"
+
+
+def check_damage(place: Place) -> str:
+    """Bits flipped, files cut, lengthened, swapped: each is noticed by verify and by whoever reads all."""
+    place.finish("damaged")
+    shards = sorted((place.root / "damaged").glob("*.safetensors"))
+
+    def is_noticed(shard: Path) -> None:
+        assert list(verify_capture(place.root / "damaged").wrong) == [shard.name]
+        with pytest.raises(CaptureError, match=shard.name):
+            open_capture(place.root / "damaged").read_activations()
+
+    for _ in range(place.n_flips):
+        shard = place.rng.choice(shards)
+        content = shard.read_bytes()
+        bit = place.rng.randrange(8 * len(content))
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        shard.write_bytes(flipped)
+        is_noticed(shard)
+        shard.write_bytes(content)
+    for damage in (lambda c: c[:-1], lambda c: c[: len(c) // 2], lambda c: b"", lambda c: c + b"\0", None):
+        shard = place.rng.choice(shards)
+        shard.write_bytes(damage(shard.read_bytes())) if damage else shard.unlink()
+        is_noticed(shard)
+        place.finish("damaged")
+    return f"{place.n_flips} bits flipped, shards cut, lengthened, gone: each noticed, named, and made anew"
+
+
+@contextmanager
+def mount(path: Path, options: str) -> Iterator[bool]:
+    path.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", path], capture_output=True, check=False)
+    try:
+        yield done.returncode == 0
+    finally:
+        if done.returncode == 0:
+            subprocess.run(["umount", path], check=True)
+
+
+def check_disk(place: Place) -> str:
+    n_bytes = sum(map(len, place.whole.values()))
+    with mount(place.root / "tight", f"size={n_bytes // 2}") as mounted:
+        if not mounted:
+            return "not done: only root may mount a small disk"
+        code, said = wait(place.start("tight/c"))
+        assert code == 2, said
+        assert "on the disk, where" in said, said
+    with mount(place.root / "full", f"size={2 * n_bytes}"):
+        started = place.start("full/c")
+        wait_for_shard(place.root / "full" / "c", 0)
+        os.kill(started[0], signal.SIGSTOP)
+        with contextlib.suppress(OSError), (place.root / "full" / "other").open("wb") as file:
+            while True:
+                file.write(bytes(4096)), file.flush()
+        os.kill(started[0], signal.SIGCONT)
+        code, said = wait(started)
+        assert code == 2, said
+        assert "No space left on device" in said, said
+        check_no_half_shard(place.root / "full" / "c")
+        (place.root / "full" / "other").unlink()
+        place.finish("full/c")
+    return "a disk that is too small is refused at once, one that fills up is named; resumed to the same bytes"
+
+
+def check_read_only(place: Place) -> str:
+    with mount(place.root / "fixed", "size=1m") as mounted:
+        if not mounted:
+            return "not done: only root may mount a read-only disk"
+        subprocess.run(["mount", "-o", "remount,ro", place.root / "fixed"], check=True)
+        code, said = wait(place.start("fixed/c"))
+        assert code == 2, said
+        assert "can't be written" in said, said
+        assert "Traceback" not in said, said
+    return "a read-only disk is refused in words"
+
+
+CHECKS: dict[str, Callable[[Place], str]] = {
+    "kills": check_kills,
+    "interrupt": check_interrupt,
+    "two": check_two,
+    "jpeg": check_jpeg,
+    "damage": check_damage,
+    "disk": check_disk,
+    "read-only": check_read_only,
+}
+
+
+def main() -> None:
+    name, *numbers = sys.argv[1:]
+    n_kills, n_flips, seed = (*map(int, numbers), *(20, 200, 0)[len(numbers) :])
+    torch.set_num_threads(1)  # threads are lost in a fork
+    for module in ("eric_fast.record", "eric_fast.capture.user_models", "torchvision"):  # once, not in every fork
+        import_module(module)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(Path(folder), random.Random(seed), n_kills, n_flips)
+        print(f"an undisturbed run takes {place.seconds:.1f} s", flush=True)
+        for chosen in CHECKS if name == "all" else (name,):
+            print(f"{chosen}: {CHECKS[chosen](place)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

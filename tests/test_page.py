@@ -1,0 +1,181 @@
+"""The report before a browser sees it: which images it holds, how large they are, what it refuses, and its plots."""
+
+import base64
+import io
+import json
+from dataclasses import replace
+from importlib.resources import files
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from eric_fast.analyse import measure_effects
+from eric_fast.bits import encode_rows, pack_bits
+from eric_fast.errors import CaptureError, DataError, ProgramError, SettingError
+from eric_fast.extract import TreeOptions
+from eric_fast.page import build_report, draw_chain, draw_confusion, draw_kernels
+from eric_fast.page.document import list_starts
+from eric_fast.page.render import SCRIPTS, escape_json, join_scripts
+from eric_fast.page.select import select_images, spread_evenly
+from eric_fast.page.thumbnails import make_thumbnails, to_picture
+from eric_fast.pipeline import approximate_model, evaluate_chains
+from eric_fast.plotting import save_figure
+from eric_fast.program import Program
+from eric_fast.quantise import quantise_activations
+from eric_fast.quantiser import Column, Quantiser, TableAtom
+from tests.activations import make_activations
+
+
+@given(st.lists(st.booleans(), max_size=40), st.randoms(use_true_random=False), st.integers(0, 45))
+def test_disagreements_come_first_and_then_preferred_images(disagrees, random, most):
+    disagrees = np.array(disagrees, np.bool_)
+    preferred = random.sample(range(len(disagrees)), len(disagrees) // 3)
+    chosen = select_images(disagrees, preferred, most).tolist()
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == min(most, len(disagrees))
+    n_differing = int(disagrees.sum())
+    assert int(disagrees[chosen].sum()) == min(n_differing, most)
+    others = [image for image in preferred if not disagrees[image]][: max(0, most - n_differing)]
+    assert set(others) <= set(chosen)
+
+
+def test_images_are_spread_over_all():
+    assert spread_evenly(np.arange(100), 4).tolist() == [0, 25, 50, 75]
+    assert spread_evenly(np.arange(3), 4).tolist() == [0, 1, 2]
+    assert spread_evenly(np.arange(3), 0).tolist() == []
+
+
+@pytest.mark.parametrize("n", [0, 1, 31, 32, 33, 63, 1000])
+def test_rows_are_encoded_without_padding(n):
+    bits = torch.rand(n, 3, generator=torch.Generator().manual_seed(n)) < 0.5
+    rows = np.frombuffer(encode_rows(pack_bits(bits), n), "<u4").reshape(3, -1)
+    assert rows.shape == (3, -(-n // 32))
+    found = np.unpackbits(rows.view(np.uint8), axis=1, bitorder="little")[:, :n]
+    assert (found == bits.T.numpy()).all()
+
+
+def decode(text):
+    return Image.open(io.BytesIO(base64.b64decode(text)))
+
+
+def test_thumbnails_fit_the_room_and_are_never_enlarged():
+    noise = np.random.default_rng(0).integers(256, size=(20, 150, 200, 3), dtype=np.uint8)
+    images = [Image.fromarray(pixels) for pixels in noise]
+    large = make_thumbnails(images, 20, 10_000_000)
+    assert decode(large[0]).size == (128, 96)
+    small = make_thumbnails(images, 20, 40_000)
+    assert sum(map(len, small)) <= 40_000
+    assert decode(small[0]).size[0] < 128
+    tiny = make_thumbnails([Image.fromarray(noise[0, :8, :8, 0])], 1, 10_000)
+    assert (np.asarray(decode(tiny[0]).convert("L")) == noise[0, :8, :8, 0]).all()
+    with pytest.raises(DataError, match="don't fit"):
+        make_thumbnails(images, 20, 1000)
+
+
+def test_tensors_become_pictures():
+    levels = torch.tensor([[[0, 51], [102, 255]]], dtype=torch.uint8)
+    grey = np.asarray(to_picture(levels))
+    assert (grey == levels[0].numpy()[:, :, None]).all()
+    assert (np.asarray(to_picture(levels / 255)) == grey).all()
+    assert (np.asarray(to_picture(levels / 25.5 - 5)) == grey).all()
+    coloured = torch.zeros(3, 2, 2)
+    coloured[0] = 1
+    assert np.asarray(to_picture(coloured))[0, 0].tolist() == [255, 0, 0]
+
+
+def test_nothing_in_the_data_ends_its_element():
+    text = escape_json({"</script>": "<!-- & \u2028 é"})
+    assert "<" not in text
+    assert json.loads(text) == {"</script>": "<!-- & \u2028 é"}
+    assert "</script" not in join_scripts()
+
+
+def test_every_file_of_the_client_is_in_the_page():
+    names = {path.name for path in (files("eric_fast.page") / "client").iterdir()}
+    assert names == {*SCRIPTS, "style.css", "page.html.jinja"}
+
+
+@pytest.fixture(scope="module")
+def activations():
+    return make_activations(n_images=400)
+
+
+@pytest.fixture(scope="module")
+def program(activations):
+    return approximate_model(activations, layers="all", options=TreeOptions(min_leaf=20))
+
+
+def test_report_has_the_scores_of_every_start(program, activations):
+    report = build_report(program, activations, most_images=50)
+    assert report.n_embedded == 50
+    assert list(report.scores) == evaluate_chains(program, activations)
+    best = max(report.scores, key=lambda score: score.fidelity)
+    figures = report.to_dict()
+    assert figures["start_layer"] == report.start == best.start_layer
+    assert figures["fidelity"] == best.fidelity
+    lower = build_report(program, activations, start="f1", most_images=50)
+    assert lower.start == "f1"
+    assert [score.start_layer for score in lower.scores] == ["f1", "f2"] == list_starts(lower.program)
+
+
+def test_report_refuses_what_it_cannot_show(program, activations):
+    with pytest.raises(CaptureError, match="lacks layer 'f0'"):
+        build_report(program, activations.select_layers(["f1", "f2"]))
+    with pytest.raises(CaptureError, match="another model"):
+        build_report(program, replace(activations, settings=replace(activations.settings, fingerprint="other")))
+    with pytest.raises(CaptureError, match="no images"):
+        build_report(program, activations.take(torch.arange(0)))
+    with pytest.raises(SettingError, match="one image"):
+        build_report(program, activations, most_images=0)
+    table = Program(Quantiser((TableAtom(0, "x", ">", 1.0),), columns=(Column("x"),)), ("a",), ())
+    with pytest.raises(ProgramError, match="over a table"):
+        build_report(table, activations)
+
+
+def test_data_must_hold_the_captured_images(program, activations):
+    from eric_fast import open_data
+
+    with pytest.raises(DataError, match="has no image 'image0'"):
+        build_report(program, activations, data=open_data("digits/test"))
+
+
+@pytest.mark.parametrize("ending", ["png", "svg"])
+def test_plots_have_titles_and_axes(program, activations, tmp_path, ending):
+    scores = evaluate_chains(program, activations)
+    scores[0] = replace(scores[0], start_layer="$x^2$ odd")
+    bits = quantise_activations(activations, program.quantiser)
+    effects = measure_effects(program, bits, activations.predictions, start="f2")
+    for figure in (draw_confusion(scores[0], ["$a$", "b_1", "c"]), draw_chain(scores), draw_kernels(effects)):
+        axes = figure.axes[0]
+        assert axes.get_title()
+        assert axes.get_xlabel()
+        assert axes.get_ylabel()
+        save_figure(figure, tmp_path / f"plot.{ending}", force=True)
+        assert (tmp_path / f"plot.{ending}").stat().st_size > 1000
+
+
+def test_report_command(made, eric, refuse, tmp_path):
+    network = f"{made / 'net.py'}:build"
+    common = ["report", made / "test", "--program", made / "p.lp", "-o", tmp_path / "r"]
+    code, out, err = eric(*common, "--data", "digits/test", "--model", network, "--json", tmp_path / "f.json")
+    assert code == 0, err
+    assert "450 images, of which the page holds 450" in out
+    names = {"index.html", "report.json", "confusion.png", "confusion.svg", "chain.png", "chain.svg", "kernels.png"}
+    assert names <= {path.name for path in (tmp_path / "r").iterdir()}
+    text = (tmp_path / "r" / "index.html").read_text(encoding="utf-8")
+    assert len(text) < 20_000_000
+    figures = json.loads((tmp_path / "r" / "report.json").read_text())
+    assert figures == json.loads((tmp_path / "f.json").read_text())
+    assert '"heat":[{' in text
+    assert "exists; give --force" in refuse(*common)
+    (tmp_path / "r" / "report.json").unlink()
+    assert "is not a folder with a report.json" in refuse(*common, "--force")
+    common[-1] = tmp_path / "s"
+    assert "--model needs --data" in refuse(*common, "--model", network)
+    assert "has no layer 'x'" in refuse(*common, "--start", "x")
+    assert "fingerprint" in refuse(*common, "--data", "digits/test", "--model", "squeezenet1_1", "--weights", "none")
+    assert not (tmp_path / "s").exists()

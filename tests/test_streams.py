@@ -1,0 +1,222 @@
+"""Runs over captures on disk make what comes of the same activations in memory, however they are shared out."""
+
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from eric_fast.activations import UNKNOWN
+from eric_fast.errors import CaptureError, SettingError
+from eric_fast.extract import TreeOptions
+from eric_fast.memory import check_need, find_free_memory, find_peak_memory, parse_memory
+from eric_fast.pipeline import approximate_model, evaluate_chains
+from eric_fast.processes import Processes
+from eric_fast.quantise import fit_quantiser, quantise_activations
+from eric_fast.store import Manifest, Samples, Thresholds, open_capture, save_activations, write_capture
+from eric_fast.streams import approximate_capture, evaluate_capture
+from eric_fast.text import print_program
+from tests.activations import make_activations
+from tests.ranks import run_ranks
+
+N_IMAGES, SHARD_SIZE = 4500, 1024
+OPTIONS = TreeOptions(min_leaf=0.02)
+
+
+@dataclass(frozen=True)
+class PlayedProcesses(Processes):
+    add_up: object = None
+
+    @property
+    def combine(self):
+        return self.add_up
+
+
+def run_processes(count, work):
+    """`work(processes)` in so many, or in this one alone."""
+    if count == 1:
+        return [work(Processes())]
+    return run_ranks(count, lambda rank, combine: work(PlayedProcesses(rank, count, combine)))
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """Activations, a third of them without a label, and the same on disk as norms and as bits."""
+    folder = tmp_path_factory.mktemp("captures")
+    activations = make_activations(N_IMAGES, n_kernels=(9, 40, 33))
+    labels = torch.where(torch.arange(N_IMAGES) % 3 == 0, UNKNOWN, activations.labels)
+    activations = replace(activations, labels=labels)
+    save_activations(activations, folder / "norms", shard_size=SHARD_SIZE)
+    quantiser = fit_quantiser(activations)
+    manifest = Manifest(
+        layers={layer: norms.shape[1] for layer, norms in activations.norms.items()},
+        classes=activations.classes,
+        settings=activations.settings,
+        store="bits",
+        shard_size=SHARD_SIZE,
+        n_listed=N_IMAGES,
+        thresholds=Thresholds(quantiser, "the mean of all images"),
+    )
+    with write_capture(folder / "bits", manifest) as writer:
+        for number in writer.list_missing():
+            rows = slice(*manifest.images_of_shard(number))
+            part = activations.take(torch.arange(N_IMAGES)[rows])
+            words = {layer: quantise_activations(part, quantiser, [layer]).words for layer in activations.layers}
+            writer.write_shard(number, Samples(part.ids, part.labels, part.predictions, words=words))
+        writer.finish()
+    return SimpleNamespace(activations=activations, norms=folder / "norms", bits=folder / "bits")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])  # of 5 shards: an even share, an uneven one, and some without a shard
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"target": "label", "threshold": "0.6*mean+0.7*std", "all_kernels": True},
+        {"threshold": "quantile:0.3", "grown_on": "predicted"},
+        {"target": "label", "threshold": "split", "simplify": False},
+    ],
+)
+def test_programs_are_those_of_memory_to_the_letter(stored, settings, count):
+    expected = print_program(approximate_model(stored.activations, layers="all", options=OPTIONS, **settings))
+    capture = open_capture(stored.norms)
+
+    def extract(processes):
+        return approximate_capture(capture, layers="all", options=OPTIONS, processes=processes, **settings)
+
+    for program in run_processes(count, extract):
+        assert print_program(program) == expected
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("target", ["model", "label"])
+def test_programs_come_of_stored_bits_too(stored, count, target):
+    capture = open_capture(stored.bits)
+
+    def extract(processes):
+        return approximate_capture(capture, layers="all", target=target, options=OPTIONS, processes=processes)
+
+    programs = [print_program(program) for program in run_processes(count, extract)]
+    assert len(set(programs)) == 1
+    if target == "model":  # with labels alone thresholds would be fitted on other images
+        assert programs[0] == print_program(approximate_model(stored.activations, layers="all", options=OPTIONS))
+    assert f"trained_on({N_IMAGES if target == 'model' else 2 * N_IMAGES // 3})" in programs[0]
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.parametrize("kind", ["norms", "bits"])
+def test_scores_are_those_of_memory_to_the_last_digit(stored, kind, count):
+    program = approximate_model(stored.activations, layers="all", options=OPTIONS)
+    expected = evaluate_chains(program, stored.activations)
+    capture = open_capture(getattr(stored, kind))
+
+    def score(processes):
+        return [evaluate_capture(program, capture, start=layer, processes=processes) for layer in program.layers]
+
+    for scores in run_processes(count, score):
+        assert scores == expected
+
+
+def test_bits_made_by_other_thresholds_are_refused(stored):
+    program = approximate_model(stored.activations, layers="all", threshold="0.5", options=OPTIONS)
+    with pytest.raises(CaptureError, match="'f0:0' has another threshold there than in the program"):
+        evaluate_capture(program, open_capture(stored.bits))
+    with pytest.raises(SettingError, match="whose thresholds are made already"):
+        approximate_capture(open_capture(stored.bits), threshold="0.5")
+
+
+def test_a_target_that_never_changes_is_told_by_all_processes(tmp_path):
+    activations = make_activations(2000)
+    save_activations(
+        replace(activations, predictions=torch.ones(2000, dtype=torch.int64)), tmp_path / "c", shard_size=SHARD_SIZE
+    )
+    capture = open_capture(tmp_path / "c")
+    with pytest.raises(CaptureError, match="the target is 'b' on all 2000 training images"):
+        run_processes(2, lambda processes: approximate_capture(capture, processes=processes))
+    with pytest.raises(CaptureError, match="knows no label"):
+        save_activations(
+            replace(activations, labels=torch.full((2000,), UNKNOWN)), tmp_path / "d", shard_size=SHARD_SIZE
+        )
+        approximate_capture(open_capture(tmp_path / "d"), target="label")
+
+
+# --- memory
+
+
+@pytest.mark.parametrize(
+    ("text", "n_bytes"), [("4GB", 4 * 10**9), ("512MiB", 2**29), ("1.5 g", 1_500_000_000), ("800000000", 8 * 10**8)]
+)
+def test_amounts_of_memory_are_read(text, n_bytes):
+    assert parse_memory(text) == n_bytes
+
+
+@pytest.mark.parametrize("text", ["", "0", "much", "-4GB", "4 PB", "GB", "1e9", "nan"])
+def test_what_is_no_amount_of_memory_is_refused(text):
+    with pytest.raises(SettingError, match="is not an amount such as 4GB"):
+        parse_memory(text)
+
+
+def test_more_than_is_allowed_is_refused_before_the_work(stored):
+    assert 0 < find_peak_memory() < 2**40
+    assert 0 < find_free_memory() < 2**50
+    check_need("this", 10**6, 2**50)
+    with pytest.raises(SettingError, match=r"extracting from this capture takes .* of memory, and 100 MB is allowed"):
+        approximate_capture(open_capture(stored.norms), memory=10**8)
+    program = approximate_model(stored.activations, options=OPTIONS)
+    with pytest.raises(SettingError, match=r"evaluating on this capture takes .* and 100 MB is allowed"):
+        evaluate_capture(program, open_capture(stored.norms), memory=10**8)
+
+
+LARGE = """
+import sys
+from eric_fast.extract import TreeOptions
+from eric_fast.memory import find_peak_memory
+from eric_fast.store import open_capture
+from eric_fast.streams import approximate_capture, evaluate_capture
+
+def run(path, memory):
+    capture = open_capture(path)
+    program = approximate_capture(capture, layers="all", options=TreeOptions(min_leaf=0.1), memory=memory)
+    return evaluate_capture(program, capture, memory=memory)
+
+run(sys.argv[1], None)  # whatever is compiled and loaded once
+limit = find_peak_memory() + int(sys.argv[3])
+score = run(sys.argv[2], limit)
+print(score.n_images, find_peak_memory() - limit)
+"""
+
+
+def write_large(path, n_images, n_kernels=1000):
+    manifest = Manifest(
+        layers={"low": n_kernels, "high": n_kernels},
+        classes=("a", "b"),
+        settings=make_activations(1).settings,
+        shard_size=4096,
+        n_listed=n_images,
+    )
+    with write_capture(path, manifest) as writer:
+        for number in writer.list_missing():
+            start, stop = manifest.images_of_shard(number)
+            generator = torch.Generator().manual_seed(number)
+            norms = {layer: torch.rand(stop - start, n_kernels, generator=generator) for layer in manifest.layers}
+            says = (norms["high"][:, 0] > 0.5).long()
+            ids = [str(i) for i in range(start, stop)]
+            writer.write_shard(number, Samples(ids, says, says, norms=norms))
+        writer.finish()
+    return sum(file.stat().st_size for file in path.glob("*.safetensors"))
+
+
+def test_the_peak_stays_under_a_bound_that_the_norms_would_break(tmp_path):
+    n_images, allowed = 7 * 4096, 110_000_000
+    write_large(tmp_path / "small", 4096)
+    assert write_large(tmp_path / "large", n_images) > 2 * allowed
+    root = Path(__file__).resolve().parents[1]
+    command = [sys.executable, "-c", LARGE, str(tmp_path / "small"), str(tmp_path / "large"), str(allowed)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
+    assert done.returncode == 0, done.stderr
+    found, above = map(int, done.stdout.split())
+    assert found == n_images
+    assert above < 0
