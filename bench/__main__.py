@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import chain, evaluate, extract, frontends, pack, page, sass, scale, tables
+from bench import analyse, capture, chain, evaluate, extract, frontends, pack, page, sass, scale, tables
 from bench.growth import draw_growth
 from bench.harness import write_rows
 
 # Each prints its tables and gives back what --json writes: the machine, and lists of rows. `full`: rivals in full, too.
 CASES: dict[str, Callable[[bool], dict[str, Any]]] = {
+    "analyse": analyse.run_case,
+    "capture": capture.run_case,
     "chain": chain.run_case,
     "evaluate": evaluate.run_case,
     "extract": extract.run_case,

@@ -70,14 +70,19 @@ def _measure_peak(plan: Plan, wanted: Mapping[str, Any], n_samples: int) -> tupl
     for _ in range(2):  # compiling leaves its own marks
         kernels.evaluate(plan, mask_tail(words[:, :few].clone(), 1), 1, **wanted)
     gc.collect()
-    before = _read_status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak so far
+    before = read_status("VmRSS")
+    forget_peak()
     outcome = kernels.evaluate(plan, words, n_samples, **wanted)
     n_output = sum(result.nbytes for result in outcome if result is not None)
-    return words.nbytes, n_output, _read_status("VmHWM") - before
+    return words.nbytes, n_output, read_status("VmHWM") - before
 
 
-def _read_status(name: str) -> int:
+def forget_peak() -> None:
+    """`VmHWM` starts again from what there is."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def read_status(name: str) -> int:
     """A size of this process in bytes."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) * 1024

@@ -1,4 +1,4 @@
-"""How fast programs are evaluated: beside rivals and what the hardware can do; memory; growth.
+"""How fast programs are evaluated: beside rivals and what the hardware can do; memory; from text to ready; growth.
 
 The bits are packed beforehand (packing is timed apart); whatever an engine does to them from there counts. Rivals get
 their input in their own format, ready. A literal evaluation is a literal of the program as written on one sample,
@@ -14,9 +14,10 @@ import torch
 from bench.child import measure_memory, time_without_avx512
 from bench.growth import measure_growth
 from bench.harness import Timing, describe_machine, run_tests_first, time_runs
-from bench.limits import describe_limit, find_limit, has_avx512
+from bench.limits import describe_limit, describe_vectors, find_limit, has_avx512
 from bench.programs import Case, make_cases
-from bench.report import print_growth, print_memory, print_packing, print_speed
+from bench.ready import measure_ready
+from bench.report import print_growth, print_memory, print_packing, print_ready, print_speed
 from bench.rivals import Rival, list_rivals, name_missing
 from eric_fast import kernels
 from eric_fast.console import show_notes, show_progress, stdout
@@ -55,16 +56,19 @@ def run_case(full: bool = False) -> dict[str, Any]:
             if case.name in ("a", "b"):
                 memory += [measure_memory(case, n) for n in SIZES[1:]]
                 packing.append(_time_packing(case))
+    ready = [measure_ready()]
     growth = measure_growth(full)
     print_packing(packing)
     print_memory(memory)
+    print_ready(ready)
     print_growth(growth)
     return {
-        "machine": describe_machine(*RIVAL_PACKAGES),
+        "machine": {**describe_machine(*RIVAL_PACKAGES), "vectors": describe_vectors()},
         "limit": find_limit(),
         "evaluate": speed,
         "packing": packing,
         "memory": memory,
+        "ready": ready,
         "growth": growth,
     }
 

@@ -30,10 +30,23 @@ PACKAGES = (
     "lightgbm",
     "torchlogix",
     "foldrm",
+    "clingo",
 )
-VERSIONS = ("treelite", "tl2cgen", "hummingbird-ml", "onnxruntime", "xgboost-cpu", "lightgbm", "torchlogix", "foldrm")
-TESTS = ("test_forest.py", "test_chunks.py", "test_load.py")
+VERSIONS = (
+    "treelite",
+    "tl2cgen",
+    "hummingbird-ml",
+    "onnxruntime",
+    "xgboost-cpu",
+    "lightgbm",
+    "torchlogix",
+    "foldrm",
+    "clingo",
+)
+TESTS = ("test_walk.py", "test_forest.py")
 CHECKED_ROWS = 1_000
+MOST_CALLS, LEAST_SECONDS = 200, 0.02  # of a timing: calls until it takes so long
+RUNS = ((0.5, 5), (1.5, 3), (np.inf, 1))  # timings, where one takes less than so many seconds
 LARGE_TREES, LARGE_LEAVES = 1_000, 1_000
 
 Row = dict[str, Any]
@@ -66,10 +79,10 @@ def run_case(full: bool = False) -> dict[str, Any]:
 def _time_source(source: Source, full: bool) -> list[Row]:
     model, seconds = time_call(lambda: eric_fast.load(source.model))
     model, compiling = time_call(lambda: _compile(model))
-    ours = Contender("eric-fast", lambda rows: _answer(model, rows), 10**7, seconds + compiling)
+    ours = Contender("eric-fast", lambda rows: _answer(model, rows, source.method), 10**7, seconds + compiling)
     rivals = list(source.list_contenders())
     checked = source.make_rows(CHECKED_ROWS)
-    expected = _answer(model, checked)
+    expected = _answer(model, checked, source.method)
     notes = {rival.who: _compare(rival, checked, expected, source.tolerance) for rival in rivals}
     rows: list[Row] = []
     for size in SIZES:
@@ -100,7 +113,16 @@ def _time_contender(name: str, who: Contender, table: Any, size: int, difference
     def run() -> object:
         return who.run(table)
 
-    timing = time_runs(run, n_runs=5 if size < SIZES[-1] else 3)
+    _, first = time_call(run)
+    n_calls = max(1, min(MOST_CALLS, int(LEAST_SECONDS / first)))  # a clock is too coarse for one that is short
+
+    def repeat() -> None:
+        for _ in range(n_calls):
+            run()
+
+    n_runs = next(n for seconds, n in RUNS if first * n_calls < seconds)
+    whole = time_runs(repeat, n_runs=n_runs, n_warmups=0)
+    timing = whole._replace(**{name: getattr(whole, name) / n_calls for name in ("median_s", "fastest_s", "slowest_s")})
     n_rows = who.own_rows or len(table)
     return {
         "case": name,
@@ -120,9 +142,9 @@ def _compile(model: RuleModel) -> RuleModel:
     return model
 
 
-def _answer(model: RuleModel, rows: Any) -> NDArray[Any]:
-    """Shares of classes where there are any, else sums, else classes."""
-    for name in ("predict_proba", "decision_function"):
+def _answer(model: RuleModel, rows: Any, method: str) -> NDArray[Any]:
+    """What this method says, or shares of classes where there are any, else sums, else classes."""
+    for name in (method,) if method else ("predict_proba", "decision_function"):
         answer = getattr(model, name, None)
         if answer is not None:
             return np.asarray(answer(rows))

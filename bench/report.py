@@ -60,6 +60,21 @@ def print_memory(rows: list[Row]) -> None:
     stdout.print(table)
 
 
+def print_ready(rows: list[Row]) -> None:
+    names = ("literals", "text", "median", "fastest", "slowest", "peak memory", "plan")
+    table = _make_table("from text on disk to the first answer, in a new process, caches warm", names, "rules")
+    for row in rows:
+        table.add_row(
+            f"{row['n_rules']:,}",
+            f"{row['n_literals']:,}",
+            f"{row['text_bytes'] / 1e6:.1f} MB",
+            *(format_seconds(row[name]) for name in ("median_s", "fastest_s", "slowest_s")),
+            f"{row['peak_bytes'] / 1e6:,.0f} MB",
+            f"{row['plan_bytes'] / 1e6:,.1f} MB",
+        )
+    stdout.print(table)
+
+
 def print_growth(rows: list[Row]) -> None:
     table = _make_table("growth, on random programs", ("", "median", "fastest", "slowest", "literals/s"), "with")
     for row in rows:

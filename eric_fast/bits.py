@@ -7,7 +7,9 @@ Bits past `n_samples` are zero in every stored row.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.errors import EricError, suggest_nearest
@@ -45,9 +47,10 @@ def encode_rows(words: Tensor, n_samples: int) -> bytes:
     return words[:, : -(-n_samples // WORD_BITS)].cpu().numpy().astype("<i4").tobytes()
 
 
-def read_bits(words: Tensor, samples: Tensor) -> Tensor:
-    """The bits of one row, int32 `[n_words]`, on these samples, int64 `[n]`: bool `[n]`, on the same device."""
-    return (words[samples // WORD_BITS] >> (samples % WORD_BITS).int()) & 1 != 0
+def read_bits(words: Tensor, samples: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """The bits of one row, int32 `[n_words]`, on these samples, `[n]`: bool `[n]`. In NumPy, so on the CPU."""
+    bits: NDArray[np.bool_] = (words.cpu().numpy()[samples >> 5] >> (samples & 31).astype(np.int32)) & 1 != 0
+    return bits
 
 
 def mask_tail(words: Tensor, n_samples: int) -> Tensor:

@@ -7,15 +7,28 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from eric_fast.processes import is_first_process
 from eric_fast.progress import Progress as ProgressCallback
 from eric_fast.progress import ignore_progress
 
+UNITS = {"capture": " images"}  # of a stage, where it is not plain what is counted
+LINE_EVERY_S = 30.0
 _IS_FIRST = is_first_process()  # of those that torchrun started one prints; errors are printed by the one that fails
 stdout = Console(
     soft_wrap=True,
@@ -61,22 +74,17 @@ def show_notes() -> None:
 
 @contextmanager
 def show_progress() -> Iterator[ProgressCallback]:
-    """A callback that moves one bar per stage; where stderr is not a terminal, one line at the end of each stage."""
+    """A callback that moves one bar per stage, with its pace and the time left.
+
+    Where stderr is not a terminal: a line every half minute, and one at the end of each stage.
+    """
     if not _IS_FIRST:
         yield ignore_progress
         return
     if not stderr.is_terminal:
-        started: dict[str, float] = {}
-
-        def print_line(stage: str, done: int, total: int) -> None:
-            begin = started.setdefault(stage, time.perf_counter())
-            if done == total:
-                seconds = time.perf_counter() - begin
-                stderr.print(f"{stage}: {done:,} of {total:,} in {seconds:.1f} s", markup=False)
-
-        yield print_line
+        yield _print_lines()
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Pace(), TimeRemainingColumn())
     with Progress(*columns, console=stderr) as bars:
         tasks: dict[str, TaskID] = {}
 
@@ -86,3 +94,37 @@ def show_progress() -> Iterator[ProgressCallback]:
             bars.update(tasks[stage], completed=done, total=total)
 
         yield move_bar
+
+
+class _Pace(ProgressColumn):
+    """Units a second, over the last half minute."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else say_pace(task.description, speed))
+
+
+def say_pace(stage: str, per_s: float) -> str:
+    """`608 images/s`, `1.3/s`, `40.0 s each`."""
+    if 0 < per_s < 1:
+        return f"{1 / per_s:.1f} s each"
+    return f"{per_s:,.{0 if per_s >= 10 else 1}f}{UNITS.get(stage, '')}/s"
+
+
+def _print_lines() -> ProgressCallback:
+    started: dict[str, tuple[float, int]] = {}  # when a stage was first heard of, and how far it was
+    printed: dict[str, float] = {}
+
+    def print_line(stage: str, done: int, total: int) -> None:
+        now = time.perf_counter()
+        begin, done_before = started.setdefault(stage, (now, done))
+        seconds, n_new = now - begin, done - done_before
+        if done == total:
+            stderr.print(f"{stage}: {done:,} of {total:,} in {seconds:.1f} s", markup=False)
+        elif n_new and now - printed.setdefault(stage, begin) >= LINE_EVERY_S:
+            printed[stage] = now
+            left = timedelta(seconds=round((total - done) * seconds / n_new))
+            pace = say_pace(stage, n_new / seconds)
+            stderr.print(f"{stage}: {done:,} of {total:,}, {pace}, {left} left", markup=False)
+
+    return print_line

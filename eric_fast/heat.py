@@ -52,8 +52,8 @@ def draw_heat_map(
         activation: float `[h, w]`, over the same area.
         threshold: of the kernel; encloses the active area in white. None: no line.
         norm: of the program: `find_strength` says what counts.
-        top: the activation that is shown strongest; the map's own maximum by default. Give the same to pictures that
-            are to be compared.
+        top: the activation that is shown strongest; by default the map's highest, or the threshold where that is
+            higher, so that a quiet map looks quiet. Give the same to pictures that are to be compared.
         size: pixels of the longer side; by default the image's own.
 
     Returns:
@@ -70,7 +70,7 @@ def draw_heat_map(
         picture = picture.resize((width, height), method)
     grey = DIMMED * np.asarray(picture.convert("L"), np.float32)[:, :, None]
     raw = find_strength(activation, norm)
-    highest = float(raw.max()) if top is None else top
+    highest = max(float(raw.max()), threshold or 0.0) if top is None else top
     strength = upsample_map(raw, width, height)
     share = np.clip(strength / highest, 0, 1) if highest > 0 else np.zeros_like(strength)
     colours = _list_colours()[np.rint(share * 255).astype(np.uint8)]  # [height, width, 3]

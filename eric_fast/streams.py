@@ -1,6 +1,6 @@
 """Whole runs over captures on disk: shard by shard in bounded memory, and shared out over processes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -135,6 +135,30 @@ def evaluate_capture(
         tally = tally.add(count_answers(answers, shard.read_predictions(), shard.read_labels(), len(program.classes)))
     progress("evaluate", len(mine), len(mine))
     return score_tally(program, start, tally.combine(processes.combine))
+
+
+def predict_capture(
+    program: Program,
+    capture: Capture,
+    *,
+    start: str | None = None,
+    engine: str = "auto",
+    progress: Progress = ignore_progress,
+) -> Iterator[tuple[Sequence[str], Predictions]]:
+    """As `predict_activations`, on a capture on disk, of norms or bits: ids and answers of each shard in turn.
+
+    Raises:
+        CaptureError: see `check_capture`. ProgramError: the program can't start there.
+    """
+    layer = program.layer_to_start(start)
+    check_capture(program, capture, [layer])
+    plan = compile_program(program, layer)
+    atoms = [program.atoms[atom].name for atom in plan.atoms.tolist()]
+    for done, shard in enumerate(capture.shards):
+        progress("predict", done, len(capture.shards))
+        found = evaluate_plan(plan, atoms, _pack_shard(shard, capture, program.quantiser, layer), engine=engine)
+        yield shard.read_ids(), Predictions(found.classes.cpu(), found.rules.cpu())
+    progress("predict", len(capture.shards), len(capture.shards))
 
 
 def _count_bytes(chosen: Selection) -> int:

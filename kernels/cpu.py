@@ -23,7 +23,7 @@ from eric_fast.plan import Plan
 assert ROW_WORDS == 2 * VECTOR_WORDS  # a block is one unit of a row's padding, so every block is whole
 SLOT_WORDS = VECTOR_BYTES // 4  # of 32 bits
 SPACING = 16  # between the numbers of trees, so that they don't share the sets of a cache
-CHUNK_BLOCKS = 16  # what a thread takes at a time: small enough that none waits long for another
+CHUNK_BLOCKS = 16  # that a thread takes at a time at most: few enough that none waits long for another
 SCRATCH_BYTES = 2**27  # of all threads together, if more than one
 KEPT_BYTES = 2**24  # of a plan's scratch memory, from one call to the next
 FIRST_INPUT = 2  # the slot of the first input; the rest follow
@@ -49,13 +49,16 @@ def _evaluate(plan: Plan, inputs: NDArray[np.uint64], pack: Pack | None, n_sampl
     chunk_blocks = 1 if pack else CHUNK_BLOCKS
     n_threads = min(count_cores(), -(-n_blocks // chunk_blocks))
     n_threads = max(1, min(n_threads, SCRATCH_BYTES // ready.scratch_bytes))
+    n_chunks = min(n_blocks, n_threads * -(-n_blocks // (n_threads * chunk_blocks)))  # as many for each thread
 
-    classes = np.empty(n_samples if request.classes else 0, np.int32)
+    is_narrow = request.class_dtype == torch.int16
+    classes = np.empty(n_samples if request.classes and not is_narrow else 0, np.int32)
+    narrow_classes = np.empty(n_samples if request.classes and is_narrow else 0, np.int16)
     rules = np.empty(n_samples if request.rules else 0, np.int32)
     scores = np.empty((n_samples if request.scores else 0, plan.n_classes), np.float64)
     leaves = np.empty((n_samples if request.leaves else 0, len(plan.trees)), np.int32)
     wanted_rows = np.array(request.rows or (), np.int64)
-    rows = np.empty((len(wanted_rows), inputs.shape[1]), np.uint64)
+    rows = allocate_aligned((len(wanted_rows), inputs.shape[1]), np.uint64)
     truths = np.zeros((0, n_samples), np.int64) if request.truths is None else request.truths.contiguous().numpy()
     counts = np.zeros((n_threads, plan.n_rules if request.counts else 0), np.int64)
     if request.scores and not plan.votes:
@@ -67,10 +70,10 @@ def _evaluate(plan: Plan, inputs: NDArray[np.uint64], pack: Pack | None, n_sampl
     def run(thread: int) -> None:
         scratch, memory = ready.take_memory()
         of_thread = (counts[thread], truths, confusion[thread], n_samples)
-        out = (classes, rules, scores, leaves, wanted_rows, rows, *of_thread)
+        out = (classes, narrow_classes, rules, scores, leaves, wanted_rows, rows, *of_thread)
         packed = torch.from_numpy(scratch.view(np.int32)).view(-1, 2 * VECTOR_WORDS)[FIRST_INPUT:][: plan.n_inputs]
-        while (first := chunk_blocks * next(chunks)) < n_blocks:
-            last = min(first + chunk_blocks, n_blocks)
+        while (chunk := next(chunks)) < n_chunks:
+            first, last = (n_blocks * edge // n_chunks for edge in (chunk, chunk + 1))
             if pack:
                 pack(first * BLOCK_SAMPLES, min(last * BLOCK_SAMPLES, n_samples), packed)
             run_blocks(first, last, inputs, scratch, ready.instructions, ready.decision, memory, out)
@@ -78,7 +81,7 @@ def _evaluate(plan: Plan, inputs: NDArray[np.uint64], pack: Pack | None, n_sampl
 
     run_workers(run, n_threads)
     return Outcome(
-        torch.from_numpy(classes) if request.classes else None,
+        torch.from_numpy(narrow_classes if is_narrow else classes) if request.classes else None,
         torch.from_numpy(rules) if request.rules else None,
         torch.from_numpy(scores) if request.scores else None,
         torch.from_numpy(counts.sum(axis=0)) if request.counts else None,
@@ -132,7 +135,7 @@ def _list_instructions(plan: Plan, code: CpuCode) -> tuple[Any, ...]:
     slots = code.slots[np.where(values >= 0, values, ~values)]
     return (
         code.nodes,
-        code.terms,
+        code.terms.view(np.uint64),
         code.segments,
         plan.steps.batches.numpy(),
         code.sections,

@@ -24,7 +24,8 @@ class CpuCode:
         n_slots: vectors of scratch memory that a block needs.
         nodes: uint32 `[n_nodes, 4]`: places of the target, select, high and low.
         terms: uint32 `[n_term_literals]`: places.
-        segments: uint32 `[n_segments, 2]`: place of the target, how many terms.
+        segments: uint32 `[n_segments, 3]`: place of the target, how many terms, and the place of what they are OR-ed
+            to: false for the first of a target, whose own node is left out.
         sections: int64 `[n_sections, 8]`: as in `Steps`, of these nodes; those that nothing needs have nothing.
         slots: int64 `[n_values]`, -1 where a value isn't made; right until it is read last.
     """
@@ -62,8 +63,8 @@ def _lower(
     read_sections: Any,
 ) -> Any:
     n_values, n_sections = n_inputs + 2 + len(nodes), len(sections)
-    needed = _find_needed(n_inputs, nodes, terms, segments, batches, sections, reads)
-    order, sections = _interleave(n_inputs, nodes, sections, needed)
+    needed, is_target = _find_needed(n_inputs, nodes, terms, segments, batches, sections, reads)
+    order, sections = _interleave(n_inputs, nodes, sections, needed & ~is_target)
     n_nodes = len(order)
     forever = n_nodes + n_sections + 1
     # When a value is read last: by the i-th node at time i + its section, by a section's terms and rules at its end.
@@ -105,6 +106,7 @@ def _lower(
     free = np.empty(n_values, np.int64)
     n_free = 0
     lowered = np.empty((n_nodes, 4), np.uint32)
+    lowered_segments = np.zeros((len(segments), 3), np.uint32)
     for s in range(n_sections):
         for i in range(sections[s, 0], sections[s, 1]):
             for j in range(3):
@@ -122,15 +124,24 @@ def _lower(
                 slots[target] = n_slots
                 n_slots += 1
             lowered[i, 0] = slots[target] * VECTOR_BYTES
+        for b in range(sections[s, 2], sections[s, 3]):
+            for g in range(batches[b, 1], batches[b, 2]):
+                target, source = segments[g, 0], FALSE_SLOT
+                if slots[target] >= 0:
+                    source = slots[target]
+                elif n_free:
+                    n_free -= 1
+                    slots[target] = free[n_free]
+                else:
+                    slots[target] = n_slots
+                    n_slots += 1
+                lowered_segments[g, 0], lowered_segments[g, 1] = slots[target] * VECTOR_BYTES, segments[g, 1]
+                lowered_segments[g, 2] = source * VECTOR_BYTES
         value = freed[s]
         while value >= 0:
             free[n_free] = slots[value]
             n_free += 1
             value = next_freed[value]
-    lowered_segments = np.empty((len(segments), 2), np.uint32)
-    for g in range(len(segments)):
-        lowered_segments[g, 0] = slots[segments[g, 0]] * VECTOR_BYTES
-        lowered_segments[g, 1] = segments[g, 1]
     lowered_terms = np.empty(len(terms), np.uint32)
     for j in range(len(terms)):
         lowered_terms[j] = slots[terms[j]] * VECTOR_BYTES
@@ -139,15 +150,17 @@ def _lower(
 
 @njit(nogil=True, cache=True)
 def _find_needed(n_inputs: Any, nodes: Any, terms: Any, segments: Any, batches: Any, sections: Any, reads: Any) -> Any:
-    """bool `[n_values]`: what is read at the end, or by what is needed; all that terms are, and are made of."""
+    """bool `[n_values]` twice: what is read at the end, or by what is needed, and all that terms are, and are made of;
+    and what terms are OR-ed into."""
     needed = np.zeros(n_inputs + 2 + len(nodes), np.bool_)
+    is_target = np.zeros(len(needed), np.bool_)
     for value in reads:
         needed[value] = True
     for s in range(len(sections) - 1, -1, -1):
         for b in range(sections[s, 2], sections[s, 3]):
             width, first, last, place = batches[b]
             for g in range(first, last):
-                needed[segments[g, 0]] = True
+                needed[segments[g, 0]] = is_target[segments[g, 0]] = True
                 for j in range(place, place + width * segments[g, 1]):
                     needed[terms[j]] = True
                 place += width * segments[g, 1]
@@ -155,7 +168,7 @@ def _find_needed(n_inputs: Any, nodes: Any, terms: Any, segments: Any, batches: 
             if needed[n_inputs + 2 + i]:
                 for operand in nodes[i]:
                     needed[operand] = True
-    return needed
+    return needed, is_target
 
 
 @njit(nogil=True, cache=True)

@@ -12,7 +12,10 @@ from eric_fast.kernels.vectors import (
     VECTOR_WORDS,
     both,
     count_ones,
+    differ,
     either,
+    fence,
+    fill,
     invert,
     load,
     load_anywhere,
@@ -20,9 +23,11 @@ from eric_fast.kernels.vectors import (
     select,
     store,
     store_anywhere,
+    store_past,
 )
 
-ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
+CACHED_BYTES = 2**22  # of rows: where there are more, who reads them won't find them in a cache anyway
+ONES, LOW_HALF = np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(0xFFFFFFFF)
 NOTHING, FIRST_ANSWERS, FIRST_RULES, VOTE, VOTE_RULES = range(5)  # what is decided
 
 
@@ -33,16 +38,17 @@ def run_blocks(
     """Evaluate samples `first_block * 1024` on.
 
     inputs: uint64 `[n_inputs, n_words]`; scratch: uint64 `[n_slots * VECTOR_WORDS]`, aligned.
-    code, out: see `cpu.evaluate`; of `out`, arrays have no length where nothing is wanted.
+    code, out: see `cpu.evaluate`; of `code`, terms are pairs of places: a load gives two; of `out`, rows are aligned,
+    and arrays have no length where nothing is wanted.
     decision: what is decided, and its parts, see `cpu_vote`. memory: see `cpu._allocate_memory`.
     """
     nodes, terms, segments, batches, sections, input_slots, row_slots, counted = code
     kind, numbers, rule_parts, votes = decision
     indexes, tree_codes, places, answers, class_of_code = numbers
-    classes, rules, scores, leaves, wanted_rows, rows, counts, truths, confusion, n_samples = out
+    classes, narrow_classes, rules, scores, leaves, wanted_rows, rows, counts, truths, confusion, n_samples = out
     undecided, _, codes, part, block_classes, block_rules, sums = memory[:7]
     base_address, input_address = np.uint64(scratch.ctypes.data), np.uint64(inputs.ctypes.data)
-    row_address = np.uint64(rows.ctypes.data)
+    row_address, past_caches = np.uint64(rows.ctypes.data), 8 * rows.size > CACHED_BYTES
     bits = scratch.view(np.uint32)
     n_classes = len(votes[0])
     scratch[:VECTOR_WORDS] = np.uint64(0)
@@ -82,6 +88,9 @@ def run_blocks(
                 look_up(codes, tree_codes[first_code:last_code], block_rules)
         if len(classes):
             classes[sample : sample + n] = block_classes[:n]
+        if len(narrow_classes):
+            for k in range(n):
+                narrow_classes[sample + k] = block_classes[k]
         if len(rules):
             rules[sample : sample + n] = block_rules[:n]
         if len(scores) and kind >= VOTE:
@@ -96,10 +105,15 @@ def run_blocks(
         for i in range(len(wanted_rows)):
             slot = row_slots[wanted_rows[i]]
             row = load(base_address + np.uint64((~slot if slot < 0 else slot) * VECTOR_BYTES))
+            row = both(invert(row) if slot < 0 else row, valid)
             target = row_address + np.uint64(8 * (i * rows.shape[1] + word))
-            store_anywhere(target, both(invert(row) if slot < 0 else row, valid))
+            if past_caches:
+                store_past(target, row)
+            else:
+                store(target, row)
         if len(counts):
-            _count_rules(scratch, counted[0], counted[1], row_slots, undecided, counts)
+            _count_rules(base_address, counted[0], counted[1], row_slots, valid, undecided, counts)
+    fence()
 
 
 @njit(nogil=True, cache=True)
@@ -120,40 +134,40 @@ def _run_nodes(base: Any, nodes: Any, first: Any, last: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def _run_batch(base: Any, terms: Any, segments: Any, batch: Any) -> None:
-    """target |= OR of ANDs; all of them have the same, even number of values."""
-    width, place = np.uint64(batch[0]), np.uint64(batch[3])  # unsigned indices can't mean "from the end"
+    """target = source | OR of ANDs; all of them have the same, even number of values."""
+    width, place = np.uint64(batch[0] // 2), np.uint64(batch[3] // 2)  # unsigned indices can't mean "from the end"
     for g in range(batch[1], batch[2]):
-        target = base + np.uint64(segments[g, 0])
-        fired = load(target)
+        fired = load(base + np.uint64(segments[g, 2]))
         for _ in range(segments[g, 1]):
             end = place + width
-            term = _load_pair(base, terms, place)
-            place += np.uint64(2)
+            term = _load_pair(base, terms[place])
+            place += np.uint64(1)
             while place < end:
-                term = both(term, _load_pair(base, terms, place))
-                place += np.uint64(2)
+                term = both(term, _load_pair(base, terms[place]))
+                place += np.uint64(1)
             fired = either(fired, term)
-        store(target, fired)
+        store(base + np.uint64(segments[g, 0]), fired)
 
 
 @njit(nogil=True, cache=True)
-def _load_pair(base: Any, terms: Any, place: Any) -> Any:
-    return both(load(base + np.uint64(terms[place])), load(base + np.uint64(terms[place + np.uint64(1)])))
+def _load_pair(base: Any, places: Any) -> Any:
+    return both(load(base + (places & LOW_HALF)), load(base + (places >> np.uint64(32))))
 
 
 @njit(nogil=True, cache=True)
-def _count_rules(scratch: Any, literals: Any, offsets: Any, row_slots: Any, valid: Any, counts: Any) -> None:
-    fired = np.empty(VECTOR_WORDS, np.uint64)
+def _count_rules(base: Any, literals: Any, offsets: Any, row_slots: Any, valid: Any, words: Any, counts: Any) -> None:
+    """Add on how many samples of `valid` each rule fires; words: uint64 `[VECTOR_WORDS]`, to work in."""
+    address = np.uint64(words.ctypes.data)
     for rule in range(len(counts)):
-        fired[:] = valid
+        fired = valid
         for i in range(offsets[rule], offsets[rule + 1]):
             literal = np.int64(literals[i])
             slot = row_slots[literal if literal >= 0 else ~literal]
             flip = ONES if (literal < 0) != (slot < 0) else np.uint64(0)
-            place = (~slot if slot < 0 else slot) * VECTOR_WORDS
-            for w in range(VECTOR_WORDS):
-                fired[w] &= scratch[place + w] ^ flip
+            row = load(base + np.uint64((~slot if slot < 0 else slot) * VECTOR_BYTES))
+            fired = both(fired, differ(row, fill(flip)))
+        store_anywhere(address, fired)
         n = 0
         for w in range(VECTOR_WORDS):
-            n += count_ones(fired[w])
+            n += count_ones(words[w])
         counts[rule] += n

@@ -1,12 +1,12 @@
 """Packed words on the GPU: one launch of one Triton kernel runs a whole program, every block its words through all."""
 
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from eric_fast.bits import ROW_WORDS, WORD_BITS
+from eric_fast.kernels.devices import launch_on
 from eric_fast.kernels.gpu_code import GpuCode, lower_plan
 from eric_fast.kernels.gpu_decide import FIRST_ANSWERS, FIRST_RULES, VOTE, VOTE_RULES
 from eric_fast.kernels.gpu_run import evaluate_kernel
@@ -32,7 +32,7 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
     needs = find_needs(plan, request)
     with_scores = request.scores and plan.votes
     outputs = Outputs(
-        classes=torch.empty(n_padded if needs.decides else 0, dtype=torch.int32, device=device),
+        classes=torch.empty(n_padded if needs.decides else 0, dtype=request.class_dtype, device=device),
         rules=torch.empty(n_padded if needs.decides and needs.rules else 0, dtype=torch.int32, device=device),
         scores=torch.empty(n_padded if with_scores else 0, n_classes, dtype=torch.float64, device=device),
         wanted=wanted.to(device),
@@ -59,9 +59,9 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
 class Outputs(NamedTuple):
     """What a launch writes; empty where it isn't wanted.
 
-    classes, rules: int32 `[n_padded]`. scores: float64 `[n_padded, n_classes]`. wanted: int32 `[n_wanted]`, rows of the
-    plan. truth: int32 `[n_wanted, n_words]`, their bits. counts: int64 `[n_rules]`, zero. leaves: int32
-    `[n_samples, n_trees]`.
+    classes: int16 or int32 `[n_padded]`. rules: int32 `[n_padded]`. scores: float64 `[n_padded, n_classes]`. wanted:
+    int32 `[n_wanted]`, rows of the plan. truth: int32 `[n_wanted, n_words]`, their bits. counts: int64 `[n_rules]`,
+    zero. leaves: int32 `[n_samples, n_trees]`.
     """
 
     classes: Tensor
@@ -99,7 +99,7 @@ def launch(
     most = torch.empty(n_blocks * n_most, dtype=torch.float64, device=device)
     most_rules = torch.empty(len(most), dtype=torch.int32, device=device)
     numbers = torch.empty(n_blocks * n_numbers, dtype=torch.int32, device=device)
-    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():  # where Triton launches
+    with launch_on(device):
         evaluate_kernel[(n_blocks,)](
             words,
             scratch,

@@ -8,6 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from eric_fast.bits import count_words
+from eric_fast.kernels.devices import launch_on
 from eric_fast.kernels.packing import check_columns
 
 WORDS, ATOMS = 8, 64  # of a program: 32 bytes of each row, so that whole sectors are written
@@ -19,18 +20,19 @@ def pack_columns(columns: Tensor, column_of_atom: Tensor | None, constants: Tens
     n_samples, n_atoms = len(columns), len(constants)
     words = torch.empty(n_atoms, count_words(n_samples), dtype=torch.int32, device=columns.device)
     if words.numel():
-        pack_columns_kernel[words.shape[1] // WORDS, triton.cdiv(n_atoms, ATOMS)](
-            columns.detach(),
-            column_of_atom,
-            constants.detach().contiguous(),
-            operators.contiguous(),
-            words,
-            n_samples,
-            n_atoms,
-            *columns.stride(),
-            words.shape[1],
-            **choose_shape(columns),
-        )
+        with launch_on(columns.device):
+            pack_columns_kernel[words.shape[1] // WORDS, triton.cdiv(n_atoms, ATOMS)](
+                columns.detach(),
+                column_of_atom,
+                constants.detach().contiguous(),
+                operators.contiguous(),
+                words,
+                n_samples,
+                n_atoms,
+                *columns.stride(),
+                words.shape[1],
+                **choose_shape(columns),
+            )
     return words
 
 

@@ -14,6 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from eric_fast.bits import WORD_BITS, count_words
+from eric_fast.kernels.devices import launch_on
 from eric_fast.kernels.gpu_columns import compare
 from eric_fast.kernels.packing import Packed, check_maps, merge_pixels, spread_scale
 
@@ -49,19 +50,20 @@ def pack_maps(
     words[:, n_words:] = 0
     if words.numel():
         launch = choose_launch(maps, norm)
-        launch.kernel[n_words, triton.cdiv(n_kernels, launch.n_kernels)](
-            maps.detach(),
-            None if scale is None else spread_scale(scale, maps),
-            constants.detach().contiguous(),
-            operators.contiguous(),
-            words,
-            norms,
-            n_images,
-            n_kernels,
-            words.shape[1],
-            *launch.strides,
-            **launch.constants,
-        )
+        with launch_on(maps.device):
+            launch.kernel[n_words, triton.cdiv(n_kernels, launch.n_kernels)](
+                maps.detach(),
+                None if scale is None else spread_scale(scale, maps),
+                constants.detach().contiguous(),
+                operators.contiguous(),
+                words,
+                norms,
+                n_images,
+                n_kernels,
+                words.shape[1],
+                *launch.strides,
+                **launch.constants,
+            )
     return Packed(words, norms)
 
 

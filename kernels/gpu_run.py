@@ -127,7 +127,7 @@ def evaluate_kernel(
     p_most,  # float64 [n_programs, n_classes, BLOCK * BITS]
     p_most_rules,  # int32, the same
     p_numbers,  # int32 [n_programs, GROUP_TREES, BLOCK * BITS]
-    p_classes, p_rules,  # int32 [n_groups * BLOCK * BITS]
+    p_classes, p_rules,  # int16 or int32, and int32 [n_groups * BLOCK * BITS]
     p_scores,  # float64 [n_groups * BLOCK * BITS, n_scores]
     p_wanted,  # int32 [n_wanted]: rows of the plan
     p_truth,  # int32 [n_wanted, n_groups, BLOCK]

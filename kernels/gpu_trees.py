@@ -6,6 +6,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.nn.functional import pad
 
+from eric_fast.kernels.devices import launch_on
 from eric_fast.kernels.trees import check_count
 
 MASKS, ATOMS, WARPS = 64, 64, 8  # the tile of one block
@@ -27,19 +28,20 @@ def count(words: Tensor, masks: Tensor) -> Tensor:
     ]
     padded = len(by_word[0])
     grid = (triton.cdiv(n_masks, MASKS), triton.cdiv(n_atoms, ATOMS), triton.cdiv(padded, WORDS))
-    count_kernel[grid](
-        *by_word,
-        counts,
-        by_word[0].shape[1],
-        by_word[1].shape[1],
-        n_masks,
-        n_atoms,
-        padded,
-        MASKS=MASKS,
-        ATOMS=ATOMS,
-        WORDS=WORDS,
-        num_warps=WARPS,
-    )
+    with launch_on(words.device):
+        count_kernel[grid](
+            *by_word,
+            counts,
+            by_word[0].shape[1],
+            by_word[1].shape[1],
+            n_masks,
+            n_atoms,
+            padded,
+            MASKS=MASKS,
+            ATOMS=ATOMS,
+            WORDS=WORDS,
+            num_warps=WARPS,
+        )
     return counts
 
 
@@ -89,4 +91,4 @@ def count_kernel(
         b_twos += _count_bits((b_0 & b_1) | (b_2 & (b_0 | b_1)))
     inside = (o_masks < n_masks)[:, None] & (o_atoms < n_atoms)[None, :]
     p_out = p_counts + o_masks[:, None].to(tl.int64) * n_atoms + o_atoms[None, :]
-    tl.atomic_add(p_out, b_ones + 2 * b_twos, mask=inside)
+    tl.atomic_add(p_out, b_ones + 2 * b_twos, mask=inside, sem="relaxed")

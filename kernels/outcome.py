@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from eric_fast.bits import count_words
-from eric_fast.errors import EricError
+from eric_fast.errors import EricError, SettingError
 from eric_fast.plan import Plan
+
+CLASS_DTYPES = (torch.int16, torch.int32)
 
 
 class Pack(Protocol):
@@ -32,6 +34,7 @@ class Request:
         truths: int64 `[n_truths, n_samples]` on the device of the bits: classes (or -1: unknown, not counted) to count
             against the answers, such as labels and what the model predicts.
         leaves: which class rule of each of `plan.trees` fires.
+        class_dtype: of classes: torch.int32, or torch.int16, which is half of the memory.
     """
 
     classes: bool = True
@@ -41,6 +44,7 @@ class Request:
     rows: range | tuple[int, ...] | None = None
     truths: Tensor | None = None
     leaves: bool = False
+    class_dtype: torch.dtype = torch.int32
 
     @property
     def decides(self) -> bool:
@@ -51,7 +55,7 @@ class Request:
 class Outcome(NamedTuple):
     """Results on the device of the bits, each where asked for, else None.
 
-    classes: int32 `[n_samples]`, the class, the plan's default, or -1.
+    classes: int32 (or int16) `[n_samples]`, the class, the plan's default, or -1.
     rules: int32 `[n_samples]`, the class rule that decided, or -1 where none fired.
     scores: float64 `[n_samples, n_classes]`.
     counts: int64 `[n_rules]`, in the plan's order of rules.
@@ -80,6 +84,10 @@ def check_request(plan: Plan, words: Tensor, n_samples: int, request: Request) -
     rows = request.rows or ()
     if len(rows) and not 0 <= min(rows) <= max(rows) < plan.n_rows:
         raise EricError(f"rows {min(rows)} to {max(rows)} are wanted of a plan that has {plan.n_rows}")
+    if request.class_dtype not in CLASS_DTYPES:
+        raise SettingError(f"classes are torch.int16 or torch.int32, not {request.class_dtype}")
+    if plan.n_classes > torch.iinfo(request.class_dtype).max:
+        raise SettingError(f"int16 doesn't hold the plan's {plan.n_classes} classes; ask for torch.int32")
     truths = request.truths
     if truths is None:
         return

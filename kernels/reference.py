@@ -33,7 +33,7 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
         leaves.append(find_leaves(plan, fires))
     classes, rules, scores = (torch.cat(parts) for parts in zip(*decisions, strict=True))
     return Outcome(
-        classes if request.classes else None,
+        classes.to(request.class_dtype) if request.classes else None,
         rules if request.rules else None,
         scores if request.scores else None,
         counts if request.counts else None,

@@ -21,7 +21,7 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request, device
     check_request(plan, words, n_samples, request)
     asked = replace(request, classes=request.classes or request.truths is not None, truths=None)
     n_wanted = len(request.rows or ())
-    classes = torch.empty(n_samples, dtype=torch.int32) if asked.classes else None
+    classes = torch.empty(n_samples, dtype=request.class_dtype) if asked.classes else None
     rules = torch.empty(n_samples, dtype=torch.int32) if asked.rules else None
     scores = torch.empty(n_samples, plan.n_classes, dtype=torch.float64) if asked.scores else None
     leaves = torch.empty(n_samples, len(plan.trees), dtype=torch.int32) if asked.leaves else None

@@ -80,6 +80,31 @@ def store_anywhere(typing_context: Any, address: Any, vector: Any) -> Any:
 
 
 @intrinsic
+def store_past(typing_context: Any, address: Any, vector: Any) -> Any:
+    """As `store`, past the caches: lines of which nothing is read soon need not be read to be written; see `fence`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        stored = builder.store(arguments[1], _pointer(builder, arguments[0]))
+        stored.align = ALIGNMENT
+        one = ir.Constant(ir.IntType(32), 1)
+        stored.set_metadata("nontemporal", builder.module.add_metadata([one]))
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, _VECTOR), generate
+
+
+@intrinsic
+def fence(typing_context: Any) -> Any:
+    """What `store_past` wrote is there for other threads."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
 def select(typing_context: Any, bits: Any, high: Any, low: Any) -> Any:
     """Where a bit is set that of `high`, else that of `low`."""
 

@@ -10,6 +10,7 @@ import torch
 
 from eric_fast.analyse import (
     analyse_bits,
+    analyse_capture,
     analyse_program,
     find_strongest,
     list_symbols,
@@ -25,6 +26,7 @@ from eric_fast.pipeline import approximate_model
 from eric_fast.program import ClassRule, Program
 from eric_fast.quantise import quantise_activations
 from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.store import Manifest, Samples, Thresholds, open_capture, save_activations, write_capture
 from tests.make_planted import BLACK, DEAD, KEY, OPPOSITES, TABBY, TWINS, make_planted
 
 N_IMAGES = 2000
@@ -127,6 +129,41 @@ def test_bits_alone_are_enough(planted):
     assert analysis.strongest == {}
     assert analysis.effects.now.accuracy is None
     assert (analysis.effects.agrees == whole.effects.agrees).all()
+
+
+def save_bits(activations, quantiser, path):
+    """A capture of bits alone."""
+    bits = quantise_activations(activations, quantiser)
+    manifest = Manifest(
+        layers={layer: norms.shape[1] for layer, norms in activations.norms.items()},
+        classes=activations.classes,
+        settings=activations.settings,
+        store="bits",
+        n_listed=activations.n_images,
+        thresholds=Thresholds(quantiser, "planted"),
+    )
+    with write_capture(path, manifest) as writer:
+        samples = Samples(activations.ids, activations.labels, activations.predictions, words={"f": bits.words})
+        writer.write_shard(0, samples)
+        return writer.finish()
+
+
+def test_captures_of_norms_and_of_bits(planted, tmp_path):
+    program, test, _, whole = planted
+    save_activations(test, tmp_path / "norms")
+    assert analyse_capture(program, open_capture(tmp_path / "norms")).to_dict() == whole.to_dict()
+    packed = save_bits(test, program.quantiser, tmp_path / "bits")
+    content, expected = analyse_capture(program, packed).to_dict(), whole.to_dict()
+    assert content["subclass_test"]["space"] == "bits"
+    for name in ("kernels", "key_kernels", "links", "relations", "class_symbols", "rule_symbols", "accuracy"):
+        assert content[name] == expected[name]
+    first = program.quantiser.atoms[0]
+    moved = Quantiser((replace(first, constant=9.5), *program.quantiser.atoms[1:]))
+    other = save_bits(test, moved, tmp_path / "other")
+    with pytest.raises(CaptureError, match="the bits of f:0 are '> 9.5', the program's '> "):
+        analyse_capture(program, other)
+    with pytest.raises(CaptureError, match="another model"):
+        analyse_capture(replace(program, fingerprint="other"), packed)
 
 
 def test_seeds_and_engines_give_the_same(planted):

@@ -23,7 +23,7 @@ LAYERS = (
     ("upward", "frontends"),
     ("pipeline", "record", "module", "report", "heat", "digits_cnn"),
     ("estimator", "streams", "chains", "analyse"),
-    ("page",),
+    ("explain", "compare", "page"),
     ("demo",),
     ("console",),
     ("cli",),

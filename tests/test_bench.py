@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import foldrm, numpy_bits
+from bench import capture, foldrm, numpy_bits
 from bench.dense import DenseMasks
 from bench.programs import (
     forest_to_program,
@@ -190,3 +190,24 @@ def test_foldrms_evaluator_gets_the_rules_that_we_read(shared, name):
     rules = foldrm.to_foldrm(case.program, list(case.table.columns))
     answers = case.table.answers
     assert predict(rules, foldrm.to_rows(case.table, case.program)) == [answer or None for answer in answers]
+
+
+def test_capture_is_measured_beside_the_bare_network(tmp_path, monkeypatch):
+    network = tmp_path / "net.py"
+    network.write_text(
+        "import torch\nfrom torch import nn\ndef build():\n"
+        "    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.ReLU(), nn.Flatten(), "
+        "nn.Linear(80, 10)).eval()\n"
+    )
+    monkeypatch.setattr(capture, "call_in_child", lambda function, environment, *arguments: function(*arguments))
+    case = capture.Case(f"{network}:build", None, "digits/test", 11, 4, n_layers=1, memory_format="channels-last")
+    row = capture.measure_case(case)
+    assert (row["n_images"], row["batch_size"], row["layers"]) == (11, 4, "last 1")
+    assert min(row["bare_images_per_s"], row["capture_images_per_s"], row["decode_images_per_s"]) > 0
+    assert min(row["bare_peak_bytes"], row["capture_peak_bytes"]) >= 0
+    model = case.load()
+    batches = list(case.load_batches(model))
+    assert [len(batch.indices) for batch in batches] == [4, 4, 3]
+    answers = capture._make_capture(case, model, ["3"])(batches)
+    assert [list(answer.norms) for answer in answers] == [["3"]] * 3
+    assert [len(answer.logits) for answer in answers] == [4, 4, 3]

@@ -1,5 +1,6 @@
 """`eric-fast capture`, `verify` and `pack`, as a person runs them; and a small share of `python -m tests.faults`."""
 
+import json
 import subprocess
 import sys
 
@@ -69,6 +70,23 @@ def test_norms_then_thresholds_then_bits(network, eric, refuse, tmp_path):
     assert eric("capture", network, "digits/test", *sample, "-o", tmp_path / "s")[0] == 0
     thresholds = open_capture(tmp_path / "s").manifest.thresholds
     assert thresholds.origin == "mean of 45 of 450 images, evenly spread"
+
+
+def test_every_command_takes_bits(made, eric, refuse, tmp_path):
+    for split in ("train", "test"):
+        program = [] if split == "train" else ["--thresholds", made / "p.lp"]
+        assert eric("pack", made / split, "-o", tmp_path / split, *program)[0] == 0
+    extract = ["--layers", "all", "--target", "label", "--min-leaf", "20"]
+    assert eric("extract", tmp_path / "train", "-o", tmp_path / "p.lp", *extract)[0] == 0
+    assert (tmp_path / "p.lp").read_text() == (made / "p.lp").read_text()
+    answers = []
+    for source in (made / "test", tmp_path / "test"):
+        assert eric("predict", made / "p.lp", source, "-o", tmp_path / f"{len(answers)}.csv")[0] == 0
+        assert eric("evaluate", made / "p.lp", source, "--json", tmp_path / f"{len(answers)}.json")[0] == 0
+        answers.append([(tmp_path / f"{len(answers)}.{kind}").read_text() for kind in ("csv", "json")])
+    assert answers[0][0] == answers[1][0]
+    scores = [json.loads(answer[1]) for answer in answers]
+    assert scores[0]["fidelity"] == scores[1]["fidelity"]
 
 
 @pytest.mark.parametrize(

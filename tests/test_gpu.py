@@ -14,7 +14,17 @@ from hypothesis import settings as hypothesis_settings
 from eric_fast import kernels
 from eric_fast.bits import WORD_BITS, count_words, pack_bits
 from eric_fast.compile import compile_program
-from eric_fast.kernels import Request, gpu, gpu_code, reference, stream
+from eric_fast.kernels import (
+    Request,
+    devices,
+    gpu,
+    gpu_code,
+    gpu_columns,
+    gpu_maps,
+    gpu_trees,
+    reference,
+    stream,
+)
 from eric_fast.kernels.gpu_lower import FLAG, lower_steps
 from eric_fast.kernels.needs import Needs, list_reads
 from eric_fast.program import ClassRule, Program, Rule
@@ -53,7 +63,8 @@ def poisoned(monkeypatch):
 
     def poisoned_empty(*size, **settings):
         empty = plain_empty(*size, **settings)
-        return empty.fill_(POISON if empty.dtype == torch.int32 else torch.nan) if empty.dtype != torch.int64 else empty
+        poison = {torch.int32: POISON, torch.int16: POISON >> 16}
+        return empty if empty.dtype == torch.int64 else empty.fill_(poison.get(empty.dtype, torch.nan))
 
     monkeypatch.setattr(torch, "empty", poisoned_empty)
 
@@ -304,13 +315,28 @@ def test_chunks_hold_about_as_many_bytes(monkeypatch):
         assert list(stream.split_words(plan, 200, wanted)) == [(0, 96), (96, 192), (192, 200)]
 
 
+def test_launches_go_where_the_tensors_are(monkeypatch):
+    """Triton itself would launch on the current device."""
+    assert isinstance(devices.launch_on(torch.device("cuda", 1)), torch.cuda.device)
+    gone = []
+    for module in (gpu, gpu_maps, gpu_columns, gpu_trees):
+        monkeypatch.setattr(module, "launch_on", lambda device: gone.append(device) or devices.launch_on(device))
+    words = pack_bits(torch.ones(40, 3, dtype=torch.bool)).to(DEVICE)
+    constants, operators = torch.zeros(3, device=DEVICE), torch.ones(3, dtype=torch.int8, device=DEVICE)
+    gpu.evaluate(make_plan([(0,)]), words, 40, Request())
+    gpu_maps.pack_maps(torch.ones(4, 3, 2, 2, device=DEVICE), constants, operators)
+    gpu_columns.pack_columns(torch.ones(4, 3, device=DEVICE), None, constants, operators)
+    gpu_trees.count(words, words)
+    assert gone == 4 * [words.device]
+
+
 def test_naming_the_gpu_streams_bits_from_the_cpu(monkeypatch):
-    devices = []
+    chosen = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
-    monkeypatch.setattr(stream, "evaluate", lambda *arguments: devices.append(arguments[-1]))
+    monkeypatch.setattr(stream, "evaluate", lambda *arguments: chosen.append(arguments[-1]))
     kernels.evaluate(make_plan([(0,)]), pack_bits(torch.ones(100, 3, dtype=torch.bool)), 100, engine="gpu")
-    assert devices == [torch.device("cuda", 3)]
+    assert chosen == [torch.device("cuda", 3)]
 
 
 @pytest.mark.gpu

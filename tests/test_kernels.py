@@ -15,7 +15,7 @@ from eric_fast import kernels
 from eric_fast.bits import pack_bits
 from eric_fast.compile import compile_program
 from eric_fast.errors import EricError, SettingError
-from eric_fast.kernels import Request, cpu, reference
+from eric_fast.kernels import Request, cpu, cpu_run, reference
 from tests.check_large import check_large
 from tests.engines import assert_equal_outcomes, check_program, make_plan
 from tests.make_programs import count_inputs, make_bits, programs_with_bits
@@ -131,6 +131,35 @@ def test_what_is_not_wanted_is_not_given():
         assert engine.evaluate(plan, words, 10, Request(classes=False, rules=False)) == (None,) * 7
         counts = engine.evaluate(plan, words, 10, Request(classes=False, rules=False, counts=True)).counts
         assert counts.tolist() == [10, 10]
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_classes_of_16_bits(engine):
+    plan = make_plan([(0,), (1,)])
+    words = pack_bits(torch.rand(1500, 3, generator=torch.Generator().manual_seed(0)) < 0.5)
+    truths = torch.arange(1500)[None] % 2
+    wide = kernels.evaluate(plan, words, 1500, engine=engine, truths=truths)
+    narrow = kernels.evaluate(plan, words, 1500, engine=engine, truths=truths, class_dtype=torch.int16)
+    assert (wide.classes.dtype, narrow.classes.dtype) == (torch.int32, torch.int16)
+    assert_equal_outcomes(narrow, wide._replace(classes=wide.classes.short()))
+    for dtype in (torch.int8, torch.int64, torch.float32):
+        with pytest.raises(SettingError, match=f"torch.int16 or torch.int32, not {dtype}"):
+            kernels.evaluate(plan, words, 1500, engine=engine, class_dtype=dtype)
+    many = replace(plan, n_classes=2**15)
+    with pytest.raises(SettingError, match="int16 doesn't hold the plan's 32768 classes"):
+        kernels.evaluate(many, words, 1500, engine=engine, class_dtype=torch.int16)
+
+
+def test_rows_past_the_caches_are_the_same():
+    program = make_shared_program(4)
+    plan = compile_program(program)
+    n_samples = 40_001
+    words = pack_bits(make_bits(random.Random(0).randint, n_samples, plan.n_inputs))
+    rows = tuple(range(plan.n_rows)) * -(-(2**22) // (plan.n_rows * n_samples // 8))  # more bytes than CACHED_BYTES
+    few = cpu.evaluate(plan, words, n_samples, Request(rows=range(plan.n_rows))).rows
+    many = cpu.evaluate(plan, words, n_samples, Request(rows=rows)).rows
+    assert many.nbytes > cpu_run.CACHED_BYTES > few.nbytes
+    assert torch.equal(many.view(-1, *few.shape), few.expand(len(many) // len(few), *few.shape))
 
 
 def test_large_samples_agree_in_slices():

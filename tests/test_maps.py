@@ -7,7 +7,7 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms import v2 as transforms
 
-from eric_fast.capture import capture_activations, reduce_norm, wrap_model
+from eric_fast.capture import ImageData, Sample, capture_activations, reduce_norm, wrap_model
 from eric_fast.capture.maps import capture_maps, iterate_maps
 from eric_fast.errors import DataError, ModelError, SettingError
 from tests.test_capture_layers import Net, Untraceable
@@ -19,7 +19,7 @@ def make_model(kind=Net, transform=None):
     return wrap_model(kind(), transform or to_float)
 
 
-class Pictures:
+class Pictures(ImageData):
     """Images in memory, of any mode."""
 
     name = "made"
@@ -28,15 +28,11 @@ class Pictures:
     def __init__(self, *images):
         self.images = images
         self.ids = tuple(f"{i}" for i in range(len(images)))
-        self.folder_labels = (0,) * len(images)
 
-    def __len__(self):
-        return len(self.images)
-
-    def load_image(self, index):
+    def load_sample(self, index):
         if self.images[index] is None:
             raise DataError(f"image {index} can't be read")
-        return self.images[index]
+        return Sample(self.images[index], 0)
 
 
 def make_pictures(n, size=(24, 24), mode="RGB", seed=0):

@@ -136,7 +136,7 @@ def test_thresholds_of_a_sample_are_said_and_fitted_once(tmp_path, activations, 
     assert thresholds["origin"] == "0.6*mean+0.7*std of 250 of 2,500 images, evenly spread"
     (capture.path / "shard-00001.safetensors").unlink()
     before = capture.quantiser
-    monkeypatch.setattr("eric_fast.record.fit_quantiser", lambda *_, **__: pytest.fail("fitted again"))
+    monkeypatch.setattr("eric_fast.record.network.fit_quantiser", lambda *_, **__: pytest.fail("fitted again"))
     assert record(tmp_path / "c", store="bits", threshold="0.6*mean+0.7*std", n_statistics=250).quantiser == before
 
 

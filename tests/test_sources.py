@@ -340,8 +340,10 @@ def test_tars_that_cannot_be_used(tmp_path):
         ("x.tar.gz", "compressed tar can't be found by number; unpack it"),
         ("none.tar", "has no images"),
         ("twice.tar", "two images are called 'a/1.png'"),
+        ("whol.tar", r"whol\.tar: there is no such tar file; did you mean .*whole\.tar'"),
         ("gone-{0..3}.tar", r"gone-0\.tar: there is no such tar file"),
         ("gone*.tar", "there is no such tar file"),
+        ("gone/x.tar", "there is no such tar file; give uncompressed .tar files"),
     ]:
         with pytest.raises(DataError, match=part) as error:
             open_data(f"{tmp_path}/{name}")

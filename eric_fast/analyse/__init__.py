@@ -1,6 +1,9 @@
 """Analyse: key kernels, what they build on, and the sub-classes that rules find, counted on packed bits."""
 
+from eric_fast.analyse.captures import analyse_capture
+from eric_fast.analyse.concepts import ConceptShares, measure_concepts
 from eric_fast.analyse.effects import Answers, Effect, Effects, measure_effects
+from eric_fast.analyse.masks import MaskFolder
 from eric_fast.analyse.relations import Coactivation, Links, Pair, list_links, measure_coactivation
 from eric_fast.analyse.sets import find_fires, pack_classes
 from eric_fast.analyse.study import LEAST_PHI, N_STRONGEST, Analysis, analyse_bits, analyse_program
@@ -13,20 +16,24 @@ __all__ = [
     "Analysis",
     "Answers",
     "Coactivation",
+    "ConceptShares",
     "Effect",
     "Effects",
     "Links",
+    "MaskFolder",
     "Pair",
     "Subclass",
     "Subclasses",
     "Symbol",
     "analyse_bits",
+    "analyse_capture",
     "analyse_program",
     "find_fires",
     "find_strongest",
     "list_links",
     "list_symbols",
     "measure_coactivation",
+    "measure_concepts",
     "measure_effects",
     "measure_subclasses",
     "pack_classes",

@@ -87,8 +87,8 @@ class RandomSets:
 
     def __init__(self, points: Floats, n_permutations: int, seed: Sequence[int]) -> None:
         self._points, self._squares = points, points**2
-        drawn = np.random.default_rng(seed).random((n_permutations, len(points)), np.float32)
-        self._order = drawn.argsort(axis=1).astype(np.int32)  # the images below m are m random ones
+        numbers = np.tile(np.arange(len(points), dtype=np.int32), (n_permutations, 1))
+        self._order = np.random.default_rng(seed).permuted(numbers, axis=1)  # where it is below m are m random images
 
     def compare(self, members: NDArray[np.bool_], kept: NDArray[np.int64]) -> Chance:
         """A set, bool `[n]`, against random ones of its size, on the axes `kept`."""

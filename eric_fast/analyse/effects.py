@@ -211,45 +211,41 @@ def _flip_atoms(cut: Cut, run: Run, engine: str) -> Iterator[tuple[int, Tensor]]
 
 
 class _Counts:
-    """The counts of `Effects` while atoms are flipped: what they are without forcing, and what each flip changes."""
+    """The counts of `Effects` while atoms are flipped: what they are without forcing, and what each flip changes.
+
+    In NumPy, on one thread: each count is short, and threads of torch would wait for each other longer than they work.
+    """
 
     def __init__(self, run: Run, model_predictions: Tensor, labels: Tensor, n_classes: int) -> None:
-        device = run.words.device
         self._run, self._n_classes = run, n_classes
-        self._truths = {"agrees": model_predictions.to(device), "correct": labels.to(device)}
+        self._answers = run.classes.cpu().numpy()
+        self._truths = {"agrees": model_predictions.cpu().numpy(), "correct": labels.cpu().numpy()}
         self._n_atoms = n_atoms = len(run.program.atoms)
         self._now = {
-            name: _count_classes(truth[truth == run.classes], n_classes) for name, truth in self._truths.items()
+            name: _count_classes(truth[truth == self._answers], n_classes) for name, truth in self._truths.items()
         }
-        self._now["answers"] = _count_classes(run.classes, n_classes + 1)
+        self._now["answers"] = _count_classes(self._answers, n_classes + 1)
         self._forced = {name: np.tile(now, (n_atoms, 2, 1)) for name, now in self._now.items()}
         self._changed = np.zeros((n_atoms, 2, n_classes + 1), np.int64)
         self._n_lost, self._n_gained = np.zeros((2, n_atoms), np.int64)
 
     def add_flip(self, atom: int, flipped: Tensor) -> None:
         """classes: int32 `[n_samples]`: the answers with the atom's bit flipped on every sample."""
-        run = self._run
-        images = (flipped != run.classes).nonzero().flatten()
+        answers = flipped.cpu().numpy()
+        images = np.flatnonzero(answers != self._answers)
         if not len(images):
             return
-        before, after = run.classes[images], flipped[images]
-        forced = (~read_bits(run.words[atom], images)).long()  # the value that isn't its own
+        before, after = self._answers[images], answers[images]
+        forced = ~read_bits(self._run.words[atom], images)  # the value that isn't its own
         for name, truth in self._truths.items():
             known = truth[images]
             gained, lost = after == known, before == known
-            self._forced[name][atom] += self._count(forced[gained], known[gained], self._n_classes)
-            self._forced[name][atom] -= self._count(forced[lost], known[lost], self._n_classes)
+            self._forced[name][atom] += _count_forced(forced[gained], known[gained], self._n_classes)
+            self._forced[name][atom] -= _count_forced(forced[lost], known[lost], self._n_classes)
             if name == "agrees":
-                self._n_lost[atom], self._n_gained[atom] = int(lost.sum()), int(gained.sum())
-        self._forced["answers"][atom] += self._count(forced, after, self._n_classes + 1)
-        left = self._count(forced, before, self._n_classes + 1)
-        self._forced["answers"][atom] -= left
-        self._changed[atom] = left
-
-    def _count(self, forced: Tensor, classes: Tensor, n: int) -> Counts:
-        """int64 `[2, n]`: images by the forced value and by class, `NO_RULE` as the last."""
-        classes = torch.where(classes == NO_RULE, n - 1, classes)
-        return torch.bincount(forced * n + classes, minlength=2 * n).view(2, n).cpu().numpy()
+                self._n_lost[atom], self._n_gained[atom] = lost.sum(), gained.sum()
+        self._changed[atom] = _count_forced(forced, before, self._n_classes + 1)
+        self._forced["answers"][atom] += _count_forced(forced, after, self._n_classes + 1) - self._changed[atom]
 
     def finish(self, program: Program, start_layer: str) -> Effects:
         run, n_classes = self._run, self._n_classes
@@ -276,6 +272,11 @@ class _Counts:
         )
 
 
-def _count_classes(classes: Tensor, n: int) -> Counts:
+def _count_forced(forced: NDArray[np.bool_], classes: NDArray[Any], n: int) -> Counts:
+    """int64 `[2, n]`: images by the forced value and by class, `NO_RULE` as the last."""
+    return _count_classes(forced * n + np.where(classes == NO_RULE, n - 1, classes), 2 * n).reshape(2, n)
+
+
+def _count_classes(classes: NDArray[Any], n: int) -> Counts:
     """int64 `[n]`: how often each class occurs, `NO_RULE` as the last."""
-    return torch.bincount(torch.where(classes == NO_RULE, n - 1, classes), minlength=n).cpu().numpy()
+    return np.bincount(np.where(classes == NO_RULE, n - 1, classes), minlength=n)

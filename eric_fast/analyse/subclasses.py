@@ -195,7 +195,7 @@ def measure_subclasses(
         body = {atom_of(literal) for literal in program.class_rules[rule].body}
         kept = space.leave_out(body)
         n_pure, n = int(n_of_class[head, i]), int(n_covered[i])
-        chance = sets.compare(read_bits(covered.words[i], images).numpy(), kept)
+        chance = sets.compare(read_bits(covered.words[i], images.numpy()), kept)
         p_pure = float(hypergeom.sf(n_pure - 1, bits.n_samples, class_sizes[head], n)) if n else 1.0
         rows.append(
             Subclass(

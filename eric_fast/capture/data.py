@@ -74,6 +74,28 @@ class ImageData(ABC):
         return self.load_sample(index).image
 
 
+class DataPart(ImageData):
+    """Some of the images of a data set, by their indices; `with_labels=False`: without saying what they are."""
+
+    def __init__(self, data: ImageData, indices: Sequence[int], *, with_labels: bool = True) -> None:
+        self._data, self._indices, self._with_labels = data, indices, with_labels
+        self.name, self.preprocessing = data.name, data.preprocessing
+        self.ids = tuple(data.ids[i] for i in indices)
+        self.folders = data.folders if with_labels else ()
+
+    def load_sample(self, index: int) -> Sample:
+        sample = self._data.load_sample(self._indices[index])
+        return sample if self._with_labels else sample._replace(label=UNKNOWN)
+
+
+def load_picture(data: ImageData, index: int) -> Image.Image:
+    """One image before the model's transform. Raises DataError where the data give tensors, or it can't be read."""
+    image = data.load_image(index)
+    if isinstance(image, Image.Image):
+        return image
+    raise DataError(f"{data.name} gives tensors, not pictures; give the pictures, as files or as a data set of them")
+
+
 def decode_image(source: Path | bytes, place: str) -> Image.Image:
     """RGB, whatever it is stored as; an EXIF orientation is not applied, as in torchvision.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from eric_fast.capture.data import IMAGE_SUFFIXES, UNKNOWN, ImageData, Sample, decode_image, first_line
 from eric_fast.capture.paths import make_encodable
-from eric_fast.errors import DataError
+from eric_fast.errors import DataError, suggest_nearest
 
 MOST_LABEL_BYTES = 1024
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -88,8 +88,10 @@ def expand_tars(pattern: str) -> list[Path]:
         is_pattern = any(sign in name for sign in "*?[") and not path.exists()
         found = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor)))) if is_pattern else [path]
         if not found or not all(tar.is_file() for tar in found):
+            near = suggest_nearest(name, map(str, path.parent.glob("*.tar")))
             raise DataError(
-                f"{name}: there is no such tar file; give uncompressed .tar files, as 'shard-{{000..009}}.tar'"
+                f"{name}: there is no such tar file"
+                + (near or "; give uncompressed .tar files, as 'shard-{000..009}.tar'")
             )
         paths += found
     return paths

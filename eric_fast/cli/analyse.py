@@ -44,19 +44,19 @@ def analyse(
     check_paths([json], [capture, program_file], force=force)
     if limit < 0:
         raise SettingError(f"--limit must be 0 (all) or more, not {limit}")
-    from eric_fast.analyse import analyse_program
+    from eric_fast.analyse import analyse_capture
     from eric_fast.analyse.tables import describe_idle, describe_now, list_tables
-    from eric_fast.capture import load_activations
     from eric_fast.pipeline import check_engine
+    from eric_fast.store import open_capture
     from eric_fast.text import load_program
 
     program = load_program(program_file)
-    first = program.layers.index(program.layer_to_start(start))
+    program.layer_to_start(start)  # refused before anything is read
     check_engine(engine)
     with show_progress() as progress:
-        analysis = analyse_program(
+        analysis = analyse_capture(
             program,
-            load_activations(capture, program.layers[first:]),
+            open_capture(capture),
             start=start,
             n_permutations=permutations,
             seed=seed,

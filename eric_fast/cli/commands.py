@@ -11,6 +11,8 @@ import typer
 from eric_fast.cli.analyse import analyse
 from eric_fast.cli.capture import capture, pack, verify
 from eric_fast.cli.chain import chain
+from eric_fast.cli.compare import compare
+from eric_fast.cli.explain import explain
 from eric_fast.cli.inputs import (
     NETWORK_DEFAULTS,
     check_paths,
@@ -276,8 +278,7 @@ def evaluate(
     processes = join_processes()
     with show_progress() as progress:
         if is_capture(source):
-            refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
-            opened = open_stored(program, source, layers)
+            opened = open_stored(context, program, source, layers)
             n_bad = opened.settings.n_bad_images
             more: dict[str, Any] = {"processes": processes, "memory": limit, "progress": progress}
             scores = [evaluate_capture(program, opened, start=layer, engine=engine, **more) for layer in starts]
@@ -317,6 +318,12 @@ app.command()(verify)
 
 
 app.command()(chain)
+
+
+app.command()(explain)
+
+
+app.command()(compare)
 
 
 app.command()(report)
@@ -363,6 +370,8 @@ def predict(
     """
     check_paths([output], [model_file, source], force=force)
     from eric_fast.pipeline import check_engine, predict_activations
+    from eric_fast.store import is_capture
+    from eric_fast.streams import predict_capture
 
     check_engine(engine)
     loaded = load_any(model_file)
@@ -372,18 +381,27 @@ def predict(
         predict_table(loaded, source, output, engine=engine, scores=scores, header=header, force=force)
         return
     refuse_useless(context, {"scores": False, "header": True}, f"{model_file} is over the kernels of a network")
-    with show_progress() as progress:
-        activations = find_activations(context, program, source, [program.layer_to_start(start)], progress)
-        predictions = predict_activations(program, activations, start=start, engine=engine)
+    layer = program.layer_to_start(start)
     names = [*program.classes, ""]  # -1, nothing, is the last
-    with replace_file(output, force=force) as part, part.open("w", newline="", encoding="utf-8") as file:
+    n_rows = 0
+    with (
+        show_progress() as progress,
+        replace_file(output, force=force) as part,
+        part.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["id", "prediction", "rule"])
-        for image, answer, rule in zip(
-            activations.ids, predictions.classes.tolist(), predictions.rules.tolist(), strict=True
-        ):
-            writer.writerow([image, names[answer], rule + 1 if rule >= 0 else ""])
-    stdout.print(f"wrote {output}: {activations.n_images:,} rows", markup=False)
+        if is_capture(source):
+            opened = open_stored(context, program, source, [layer])
+            answers = predict_capture(program, opened, start=start, engine=engine, progress=progress)
+        else:
+            activations = find_activations(context, program, source, [layer], progress)
+            answers = iter([(activations.ids, predict_activations(program, activations, start=start, engine=engine))])
+        for ids, found in answers:
+            n_rows += len(ids)
+            for image, answer, rule in zip(ids, found.classes.tolist(), found.rules.tolist(), strict=True):
+                writer.writerow([image, names[answer], rule + 1 if rule >= 0 else ""])
+    stdout.print(f"wrote {output}: {n_rows:,} rows", markup=False)
 
 
 @app.command()

@@ -34,19 +34,26 @@ NETWORK_DEFAULTS: dict[str, Any] = {
 
 
 def find_activations(
-    context: typer.Context, program: "Program", source: str, layers: "Sequence[str]", progress: "Progress"
+    context: typer.Context,
+    program: "Program",
+    source: str,
+    layers: "Sequence[str]",
+    progress: "Progress",
+    options: dict[str, Any] | None = None,
 ) -> "Activations":
     """A capture as it was stored, or one made now of these layers.
 
-    The network's options are read from the command's context: they are the same for every command that takes images.
+    The network's options (`NETWORK_DEFAULTS`) are read from the command's context, unless they are given: they are the
+    same for every command that takes images.
     """
     from eric_fast.capture import capture_activations, load_model, open_data
     from eric_fast.pipeline import check_fingerprint
     from eric_fast.store import is_capture
 
-    given = {name: context.params[name] for name in NETWORK_DEFAULTS}
+    given = {name: context.params[name] for name in NETWORK_DEFAULTS} if options is None else dict(options)
     if is_capture(source):
-        refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
+        if options is None:
+            refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
         return load_layers(program, source, layers)
     images = open_data(source)
     model, weights = given.pop("model"), given.pop("weights")
@@ -58,13 +65,19 @@ def find_activations(
     return capture_activations(network, images, layers=layers, norm=norm, progress=progress, **given)
 
 
+def open_stored(context: typer.Context, program: "Program", source: str, layers: "Sequence[str]") -> "Capture":
+    """A capture that has these layers; options of the network mean nothing beside it."""
+    refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
+    return open_layers(program, source, layers)
+
+
 def load_layers(program: "Program", source: str, layers: "Sequence[str]") -> "Activations":
-    """These layers of a capture."""
-    return open_stored(program, source, layers).read_activations(layers)
+    """These layers of a capture, in memory."""
+    return open_layers(program, source, layers).read_activations(layers)
 
 
-def open_stored(program: "Program", source: str, layers: "Sequence[str]") -> "Capture":
-    """A capture that has these layers."""
+def open_layers(program: "Program", source: str, layers: "Sequence[str]") -> "Capture":
+    """A capture that has these layers of the program."""
     from eric_fast.pipeline import check_fingerprint
     from eric_fast.store import open_capture
 

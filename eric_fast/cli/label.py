@@ -1,18 +1,36 @@
 """`eric-fast label`: names for kernels, kept in the program's file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eric_fast.cli.inputs import check_paths
-from eric_fast.cli.options import Force, Json, ProgramFile
-from eric_fast.console import stdout
+from eric_fast.cli.inputs import check_paths, refuse_useless
+from eric_fast.cli.options import DATA_HELP, MODEL_HELP, BatchSize, Device, Dtype, Force, Json, ProgramFile, Weights
+from eric_fast.console import show_progress, stdout
 from eric_fast.errors import SettingError, say_count
 from eric_fast.output import write_json
 
+if TYPE_CHECKING:
+    from eric_fast.analyse import ConceptShares
+    from eric_fast.program import Program
+
+# The options that mean something with --masks alone, as they are where nobody gives them.
+MASK_DEFAULTS: dict[str, Any] = {
+    "model": None,
+    "data": None,
+    "weights": None,
+    "strongest": 10,
+    "least": 0.5,
+    "relabel": False,
+    "dtype": "float32",
+    "device": "auto",
+    "batch_size": 64,
+}
+
 
 def label(
+    context: typer.Context,
     program_file: ProgramFile,
     labels: Annotated[
         list[str] | None,
@@ -27,6 +45,22 @@ def label(
             "-o", "--output", metavar="FILE", help="Write the labelled program here; by default in its place."
         ),
     ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Segmentation masks of some of the images: label kernels from them."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="With --masks: " + MODEL_HELP)] = None,
+    data: Annotated[str | None, typer.Option(help="With --masks, the images: " + DATA_HELP)] = None,
+    weights: Weights = None,
+    strongest: Annotated[int, typer.Option(help="With --masks: images for each kernel, those of highest norm.")] = 10,
+    least: Annotated[
+        float,
+        typer.Option(help="With --masks: the share of the active area that a concept must cover to be the label."),
+    ] = 0.5,
+    relabel: Annotated[bool, typer.Option("--relabel", help="With --masks: replace labels that kernels have.")] = False,
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    batch_size: BatchSize = 64,
     json: Json = None,
     force: Force = False,
 ) -> None:
@@ -34,13 +68,31 @@ def label(
 
     The program's file is replaced, whole or not at all. Comments that a person wrote into it would be lost, so such a
     file is left alone unless --force is given.
+
+    With --masks, kernels that the program mentions are named after the concept that their active area (where the map is
+    above the kernel's threshold) covers most on their strongest images. The mask of image beach/7.jpg is
+    DIR/beach/7.png: as large as the image, its values concept numbers. DIR/concepts.json, a list or an object
+    {"12": "wheel"}, or DIR/concepts.txt, a name a line from number 0, names them; 0 and 255 may be nothing.
     """
     check_paths([output, json], [program_file], force=force)
     from eric_fast.labels import label_atoms, parse_labels
     from eric_fast.text import load_program, print_program, save_program
 
+    if masks is None:
+        refuse_useless(context, MASK_DEFAULTS, "there are no --masks")
+    elif model is None or data is None:
+        raise SettingError("--masks needs the network, --model, and its images, --data")
+    if not 0 < least <= 1:
+        raise SettingError(f"--least must lie above 0 and at most at 1, not {least}")
     program = load_program(program_file)
     given = parse_labels(program, labels or [])
+    found: list[ConceptShares] = []
+    if masks is not None and model is not None and data is not None:
+        network = {"dtype": dtype, "device": device, "batch_size": batch_size}
+        found = _measure(program, masks, model, data, weights, strongest, network)
+        of_masks = {row.atom: row.choose_label(least) for row in found}
+        kept = set(given) if relabel else {*given, *program.label_of_atom}
+        given |= {atom: text for atom, text in of_masks.items() if text is not None and atom not in kept}
     labelled = label_atoms(program, given)
     if given or output is not None:
         if output is None and not force and program_file.read_text(encoding="utf-8") != print_program(program):
@@ -51,7 +103,29 @@ def label(
         save_program(labelled, output or program_file, force=force or output is None)
     names = {labelled.atoms[atom].name: text for atom, text in labelled.labels}
     if json is not None:
-        write_json({"labels": names}, json, force=force)
+        write_json({"labels": names, "concepts": [row.to_dict() for row in found]}, json, force=force)
     for name, text in names.items():
         stdout.print(f"{name}={text}", markup=False)
+    if found:
+        n_clear = sum(row.choose_label(least) is not None for row in found)
+        stdout.print(f"{n_clear:,} of {say_count(len(found), 'kernel')} cover one concept by {100 * least:g} % or more")
     stdout.print(f"{say_count(len(names), 'label')} in {output or program_file}", markup=False)
+
+
+def _measure(
+    program: "Program",
+    masks: Path,
+    model: str,
+    data: str,
+    weights: str | None,
+    strongest: int,
+    network: dict[str, Any],
+) -> "list[ConceptShares]":
+    from eric_fast.analyse import MaskFolder, measure_concepts
+    from eric_fast.capture import load_model, open_data
+
+    folder, images = MaskFolder(masks), open_data(data)
+    with show_progress() as progress:
+        return measure_concepts(
+            program, load_model(model, weights), images, folder, n_strongest=strongest, progress=progress, **network
+        )

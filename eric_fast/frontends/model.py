@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from eric_fast.plan import Plan
 from eric_fast.predictions import NO_RULE
 from eric_fast.program import Program, has_integer_weights
 from eric_fast.tables import TablePacker, as_table
+
+if TYPE_CHECKING:
+    from eric_fast.frontends.walk import Walker
 
 Ask = Callable[[Any], NDArray[Any]]
 
@@ -109,6 +112,13 @@ class RuleModel:
     @cached_property
     def packer(self) -> TablePacker:
         return TablePacker(self.program.quantiser, named=self.named)
+
+    @cached_property
+    def walker(self) -> "Walker | None":
+        """What answers few rows, where the program is one that can be walked."""
+        from eric_fast.frontends.walk import make_walker  # Numba loads when it is needed
+
+        return make_walker(self.program, self.plan, self.values) if self.engine in ("auto", "cpu") else None
 
     @property
     def rule(self) -> Link:
@@ -237,6 +247,9 @@ class RuleModel:
 
         In chunks of rows: beside data and results it takes little memory.
         """
+        few = self.walker.evaluate(data, wanted) if self.walker else None
+        if few is not None:
+            return few
         plan, table = self.plan, as_table(data)
         columns = self.program.quantiser.columns
         truths = wanted.get("truths")

@@ -1,0 +1,153 @@
+"""Concepts: what a kernel's active area covers over its strongest images, by segmentation masks, as its label."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eric_fast.analyse.masks import LAYOUT, MaskFolder, view_mask
+from eric_fast.analyse.symbolic import find_strongest
+from eric_fast.capture import ImageData, LoadedModel, capture_activations
+from eric_fast.capture.data import DataPart, load_picture
+from eric_fast.capture.maps import iterate_maps
+from eric_fast.errors import DataError, SettingError
+from eric_fast.heat import find_strength, upsample_map
+from eric_fast.pipeline import check_fingerprint
+from eric_fast.program import Program
+from eric_fast.progress import Progress, ignore_progress
+from eric_fast.quantiser import InputAtom
+from eric_fast.simplify import find_mentioned
+
+N_STRONGEST = 10
+
+
+@dataclass(frozen=True)
+class ConceptShares:
+    """What one kernel's active area covers.
+
+    Attributes:
+        atom: index into the program's atoms. name: its name.
+        n_images: of its strongest images, those on which any area is active.
+        shares: pairs (concept, share of the active area over these images), the highest first; concepts that it
+            doesn't touch aren't there.
+    """
+
+    atom: int
+    name: str
+    n_images: int
+    shares: tuple[tuple[str, float], ...]
+
+    def choose_label(self, least: float = 0.5) -> str | None:
+        """The concept that is covered most, if by `least` of the area or more; of equals the one numbered lowest."""
+        return self.shares[0][0] if self.shares and self.shares[0][1] >= least else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {"name": self.name, "n_images": self.n_images, "shares": dict(self.shares)}
+
+
+def measure_concepts(
+    program: Program,
+    model: LoadedModel,
+    data: ImageData,
+    masks: MaskFolder,
+    *,
+    n_strongest: int = N_STRONGEST,
+    progress: Progress = ignore_progress,
+    **settings: Any,
+) -> list[ConceptShares]:
+    """NeSyFOLD's semantic labelling (arXiv 2301.12667) of the kernels that the program mentions.
+
+    The network runs over the images that have a mask. On the `n_strongest` with the highest norm of a kernel its map is
+    enlarged to the image; where it is above the kernel's threshold (the area that heat maps outline) is active. Counted
+    is which share of all that area lies on each concept.
+
+    Args:
+        masks: of some of the images at least.
+        n_strongest: images for each kernel.
+        settings: those of `capture_activations` that say how the network runs, without `limit`.
+
+    Raises:
+        DataError: no image has a mask, or a mask that doesn't fit. SettingError: fewer than one image.
+        CaptureError: another model than the program's. ProgramError: a program over a table.
+    """
+    if n_strongest < 1:
+        raise SettingError(f"concepts need at least one strongest image, not {n_strongest}")
+    atoms = program.quantiser.kernel_atoms
+    check_fingerprint(program, model.fingerprint)
+    mentioned = sorted(atom for atom in find_mentioned(program) if atom < len(atoms))
+    masked = [i for i, image in enumerate(data.ids) if masks.find_mask(image)]
+    if not masked:
+        raise DataError(f"{masks.root} has a mask of none of the {len(data):,} images of {data.name}; {LAYOUT}")
+    if not mentioned:
+        return []
+    layers = [layer for layer in program.layers if any(atoms[atom].layer == layer for atom in mentioned)]
+    part = DataPart(data, masked)
+    norm = program.quantiser.norm
+    activations = capture_activations(model, part, layers=layers, norm=norm, progress=progress, **settings)
+    place = {image: i for i, image in enumerate(part.ids)}
+    strongest: dict[int, list[int]] = defaultdict(list)  # image -> the atoms that it is strong for
+    for layer in layers:
+        images = find_strongest(activations.norms[layer], n_strongest).tolist()
+        for atom in mentioned:
+            if atoms[atom].layer == layer:
+                for image in images[atoms[atom].column]:
+                    strongest[place[activations.ids[image]]].append(atom)
+    wanted = {
+        layer: sorted({atoms[atom].column for atom in mentioned if atoms[atom].layer == layer}) for layer in layers
+    }
+    return _count_areas(program, model, part, masks, mentioned, strongest, wanted, progress, settings)
+
+
+def _count_areas(
+    program: Program,
+    model: LoadedModel,
+    data: ImageData,
+    masks: MaskFolder,
+    mentioned: Sequence[int],
+    strongest: Mapping[int, Sequence[int]],
+    wanted: Mapping[str, Sequence[int]],
+    progress: Progress,
+    settings: Mapping[str, Any],
+) -> list[ConceptShares]:
+    atoms, norm = program.quantiser.kernel_atoms, program.quantiser.norm
+    numbers = list(masks.concepts)
+    areas = {atom: np.zeros(1 + len(numbers), np.int64) for atom in mentioned}  # all of it, then on each concept
+    n_active = dict.fromkeys(mentioned, 0)
+    place = {image: i for i, image in enumerate(data.ids)}
+    indices, done = sorted(strongest), 0
+    for batch in iterate_maps(model, data, indices, wanted, **settings):
+        for number, image in enumerate(batch.ids):
+            index = place[image]
+            progress("concepts", done, len(indices))
+            done += 1
+            height, width = batch.images.shape[1:3]
+            size = load_picture(data, index).size
+            lies = view_mask(model, data, index, masks.load_mask(image, size))
+            for atom in strongest[index]:
+                source: InputAtom = atoms[atom]
+                strength = find_strength(batch.find_map(number, source.layer, source.column), norm)
+                active = upsample_map(strength, width, height) > np.float32(source.constant)
+                n_active[atom] += bool(active.any())
+                areas[atom] += _measure_overlaps(active, lies, numbers)
+    progress("concepts", len(indices), len(indices))
+    return [
+        ConceptShares(atom, atoms[atom].name, n_active[atom], _list_shares(areas[atom], list(masks.concepts.values())))
+        for atom in mentioned
+    ]
+
+
+def _measure_overlaps(
+    active: NDArray[np.bool_], lies: Mapping[int, NDArray[np.bool_]], numbers: Sequence[int]
+) -> NDArray[np.int64]:
+    """int64 `[1 + n_concepts]`: pixels of the active area, in all and on each concept."""
+    counts = [np.count_nonzero(active & lies[number]) if number in lies else 0 for number in numbers]
+    return np.array([np.count_nonzero(active), *counts])
+
+
+def _list_shares(areas: NDArray[np.int64], names: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    shares = [(name, int(area) / int(areas[0])) for name, area in zip(names, areas[1:], strict=True) if area]
+    return tuple(sorted(shares, key=lambda pair: -pair[1]))  # stable

@@ -1,0 +1,102 @@
+"""`eric-fast compare`: two programs on the same images, and rule by rule."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eric_fast.cli.inputs import NETWORK_DEFAULTS, check_paths, find_activations
+from eric_fast.cli.options import (
+    DATA_HELP,
+    MODEL_HELP,
+    BatchSize,
+    Device,
+    Dtype,
+    Engine,
+    Force,
+    Json,
+    Limit,
+    Model,
+    SkipBad,
+    Start,
+    Weights,
+    Workers,
+)
+from eric_fast.console import show_progress, stdout
+from eric_fast.errors import SettingError
+from eric_fast.output import write_json
+
+Second = Annotated[
+    str | None,
+    typer.Option(metavar="DIR|DATA", help="Where the second program's model is another: its capture of the images."),
+]
+
+
+def compare(
+    context: typer.Context,
+    first_file: Annotated[Path, typer.Argument(metavar="P1", help="The first program's text file.")],
+    second_file: Annotated[Path, typer.Argument(metavar="P2", help="The second program's text file.")],
+    source: Annotated[str, typer.Argument(metavar="DIR|DATA", help="A capture, or images: " + DATA_HELP)],
+    data2: Second = None,
+    start: Start = None,
+    start2: Annotated[str | None, typer.Option(help="The same for the second program.")] = None,
+    model: Model = None,
+    weights: Weights = None,
+    model2: Annotated[
+        str | None, typer.Option(help="The second program's network, where it is another. " + MODEL_HELP)
+    ] = None,
+    weights2: Weights = None,
+    show: Annotated[int, typer.Option(help="Rules and images of each kind to print at most; 0: all.")] = 5,
+    engine: Engine = "auto",
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    batch_size: BatchSize = 64,
+    workers: Workers = 0,
+    limit: Limit = None,
+    skip_bad_images: SkipBad = False,
+    json: Json = None,
+    force: Force = False,
+) -> None:
+    """Compare two programs: where they agree and differ on images, and which rules are new, gone or changed.
+
+    Programs of one model (two thresholds, two sizes) need one capture, or images and --model. Programs of two models
+    (two training runs) need a capture of the same images for each, the second with --data2, or images with --model and
+    --model2. Images are matched by their ids.
+    """
+    if show < 0:
+        raise SettingError(f"--show must be 0 (all) or more, not {show}")
+    others: list[Path | str] = [first_file, second_file, source, *([] if data2 is None else [data2])]
+    check_paths([json], others, force=force)
+    from eric_fast.capture import is_capture
+    from eric_fast.compare import compare_programs, list_tables
+    from eric_fast.pipeline import check_engine
+    from eric_fast.text import load_program
+
+    check_engine(engine)
+    first, second = load_program(first_file), load_program(second_file)
+    starts = first.layer_to_start(start), second.layer_to_start(start2)
+    is_of_two = data2 is not None or model2 is not None
+    if weights2 is not None and model2 is None:
+        raise SettingError("--weights2 is of --model2, which isn't given")
+    if model2 is not None and is_capture(source if data2 is None else data2):
+        raise SettingError("--model2 means nothing for a capture: give images, or leave it out")
+    with show_progress() as progress:
+        if not is_of_two and first.quantiser.norm == second.quantiser.norm:
+            layers = list(dict.fromkeys(starts))
+            activations, other = find_activations(context, first, source, layers, progress), None
+        else:
+            activations = find_activations(context, first, source, [starts[0]], progress)
+            options = {name: context.params[name] for name in NETWORK_DEFAULTS}
+            if model2 is not None:
+                options |= {"model": model2, "weights": weights2}
+            other = find_activations(
+                context, second, source if data2 is None else data2, [starts[1]], progress, options
+            )
+        comparison = compare_programs(
+            first, second, activations, other, start=starts[0], other_start=starts[1], engine=engine
+        )
+    if json is not None:
+        write_json(comparison.to_dict(), json, force=force)
+    stdout.print(f"first: {first_file}\nsecond: {second_file}", markup=False)
+    for table in list_tables(comparison, show):
+        stdout.print(table)

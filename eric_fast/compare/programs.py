@@ -1,0 +1,192 @@
+"""Two programs on the same images: where they agree and differ, and what differs in them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eric_fast.activations import UNKNOWN, Activations
+from eric_fast.compare.rules import RuleChanges, compare_rules, list_kernels
+from eric_fast.errors import CaptureError
+from eric_fast.evaluate import Score, score_predictions
+from eric_fast.pipeline import predict_activations
+from eric_fast.predictions import NO_RULE
+from eric_fast.program import Program
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Two programs on the same images.
+
+    Attributes:
+        scores: of the first and of the second, on these images, each against its own model.
+        n_rules: (class rules, kernel rules) of each.
+        classes: those of the first, then those that the second alone has.
+        ids: of the images; those that one side alone has (`n_left_out`, of each) are left out.
+        answers: int64 `[2, n_images]`: indices into `classes`, or `NO_RULE`.
+        labels: int64 `[n_images]`, into `classes`, or `UNKNOWN`.
+        model_agreement: share of images on which the models behind the programs agree; 1 for one model.
+        confusion: int64 `[n_classes + 1, n_classes + 1]`: images by what the first says (row) and what the second says
+            (column); the last: nothing.
+        rules: which are the same, changed, gone, new.
+        kernels: what the first alone and the second alone mention, sorted.
+    """
+
+    scores: tuple[Score, Score]
+    n_rules: tuple[tuple[int, int], tuple[int, int]]
+    classes: tuple[str, ...]
+    ids: tuple[str, ...]
+    n_left_out: tuple[int, int]
+    answers: Tensor
+    labels: Tensor
+    model_agreement: float
+    confusion: NDArray[np.int64]
+    rules: RuleChanges
+    kernels: tuple[tuple[str, ...], tuple[str, ...]]
+
+    @property
+    def n_images(self) -> int:
+        return len(self.ids)
+
+    @property
+    def n_agree(self) -> int:
+        """Images on which both say the same, nothing included."""
+        return int(np.trace(self.confusion))
+
+    def list_differing(self) -> list[int]:
+        """The places in `ids` of the images on which they differ."""
+        places: list[int] = (self.answers[0] != self.answers[1]).nonzero().flatten().tolist()
+        return places
+
+    def count_right(self) -> tuple[int, int, int]:
+        """Of the images on which they differ and whose label is known: the first is right, the second, neither."""
+        differs = (self.answers[0] != self.answers[1]) & (self.labels != UNKNOWN)
+        first, second = ((answers == self.labels)[differs].sum().item() for answers in self.answers)
+        return int(first), int(second), int(differs.sum().item() - first - second)
+
+    def name_answer(self, answer: int) -> str | None:
+        """The name of a class; None for `NO_RULE`."""
+        return None if answer == NO_RULE else self.classes[answer]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` writes."""
+        right = self.count_right()
+        return {
+            "n_images": self.n_images,
+            "n_left_out": list(self.n_left_out),
+            "n_agree": self.n_agree,
+            "n_differ": self.n_images - self.n_agree,
+            "differing_labelled": dict(zip(("first_right", "second_right", "neither_right"), right, strict=True)),
+            "model_agreement": self.model_agreement,
+            "scores": [score.to_dict(with_confusion=False) for score in self.scores],
+            "n_class_rules": [n for n, _ in self.n_rules],
+            "n_kernel_rules": [n for _, n in self.n_rules],
+            "classes": list(self.classes),
+            "confusion": self.confusion.tolist(),
+            "per_class": [
+                {
+                    "class": name,
+                    "first": int(self.confusion[i].sum()),
+                    "second": int(self.confusion[:, i].sum()),
+                    "both": int(self.confusion[i, i]),
+                }
+                for i, name in enumerate(self.classes)
+            ],
+            "differing": [
+                {
+                    "id": self.ids[i],
+                    "first": self.name_answer(int(self.answers[0, i])),
+                    "second": self.name_answer(int(self.answers[1, i])),
+                    "label": None if self.labels[i] == UNKNOWN else self.classes[int(self.labels[i])],
+                }
+                for i in self.list_differing()
+            ],
+            "rules": {
+                "n_same": len(self.rules.same),
+                "in_order": self.rules.in_order,
+                **{name: [asdict(rule) for rule in getattr(self.rules, name)] for name in ("changed", "gone", "new")},
+            },
+            "kernels_of_one": {"first": list(self.kernels[0]), "second": list(self.kernels[1])},
+        }
+
+
+def compare_programs(
+    first: Program,
+    second: Program,
+    activations: Activations,
+    other: Activations | None = None,
+    *,
+    start: str | None = None,
+    other_start: str | None = None,
+    engine: str = "auto",
+) -> Comparison:
+    """Compare two programs on the images of `activations`.
+
+    Args:
+        first, second: any two programs with classes, also of different models and layers. Classes are matched by name.
+        activations: of the first program's model.
+        other: of the second program's model, where it is another; images are matched by their ids.
+        start, other_start: the layers that the first and the second start from; the lowest by default.
+
+    Raises:
+        CaptureError: activations that don't fit their program, or no image in common.
+        ProgramError: a program can't start there.
+    """
+    other = activations if other is None else other
+    ours, theirs = _match_images(activations, other)
+    sides = (activations.take(ours), other.take(theirs))
+    classes = tuple(dict.fromkeys((*first.classes, *second.classes)))
+    answers, scores = [], []
+    for program, side, layer in zip((first, second), sides, (start, other_start), strict=True):
+        predictions = predict_activations(program, side, start=layer, engine=engine)
+        scores.append(score_predictions(program, layer, predictions, side.predictions, side.labels))
+        answers.append(_rename(predictions.classes.long(), program.classes, classes))
+    models = [_rename(side.predictions, side.classes, classes) for side in sides]
+    labels = _rename(sides[0].labels, sides[0].classes, classes)
+    mentioned = list_kernels(first), list_kernels(second)
+    return Comparison(
+        scores=(scores[0], scores[1]),
+        n_rules=_count_rules(first, second),
+        classes=classes,
+        ids=tuple(sides[0].ids),
+        n_left_out=(activations.n_images - len(ours), other.n_images - len(theirs)),
+        answers=torch.stack(answers),
+        labels=labels,
+        model_agreement=(models[0] == models[1]).double().mean().item(),
+        confusion=_count_pairs(answers[0], answers[1], len(classes)),
+        rules=compare_rules(first, second),
+        kernels=(tuple(sorted(mentioned[0] - mentioned[1])), tuple(sorted(mentioned[1] - mentioned[0]))),
+    )
+
+
+def _match_images(ours: Activations, theirs: Activations) -> tuple[Tensor, Tensor]:
+    """int64 `[n]` each: where the images that both have stand, in the order of the first."""
+    place_of = {name: place for place, name in enumerate(theirs.ids)}
+    pairs = [(i, place_of[name]) for i, name in enumerate(ours.ids) if name in place_of]
+    if not pairs:
+        raise CaptureError(
+            f"{ours.settings.data} and {theirs.settings.data} have no image in common; images are matched by their ids"
+        )
+    a, b = torch.tensor(pairs, dtype=torch.int64).T
+    return a, b
+
+
+def _rename(values: Tensor, names: Sequence[str], classes: Sequence[str]) -> Tensor:
+    """int64 `[n]`, indices into `names` or -1 -> indices into `classes` or -1."""
+    index = torch.tensor([*map(classes.index, names), -1], dtype=torch.int64)
+    return index[values]
+
+
+def _count_pairs(first: Tensor, second: Tensor, n_classes: int) -> NDArray[np.int64]:
+    side = n_classes + 1
+    rows, columns = (torch.where(answers == NO_RULE, n_classes, answers) for answers in (first, second))
+    return torch.bincount(rows * side + columns, minlength=side * side).view(side, side).numpy()
+
+
+def _count_rules(first: Program, second: Program) -> tuple[tuple[int, int], tuple[int, int]]:
+    counts = [(len(program.class_rules), len(program.kernel_rules)) for program in (first, second)]
+    return counts[0], counts[1]

@@ -1,0 +1,159 @@
+"""Which rules of two programs are the same, which have other thresholds, and which stand in one alone."""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+
+from eric_fast.program import Program, atom_of
+from eric_fast.quantiser import InputAtom, TableAtom
+from eric_fast.report import describe_body
+from eric_fast.rules import Rule
+
+Constant = float | tuple[float | str, ...]
+
+
+@dataclass(frozen=True)
+class NamedRule:
+    """A rule of one of the programs.
+
+    Attributes:
+        head: what it is for: a class, or a kernel (`not` before it where the rule says that it is false).
+        number: of a class rule, from 1 as in the text; None for a kernel's.
+        text: the body in words.
+        covered: training images that it covers, where known.
+    """
+
+    head: str
+    number: int | None
+    text: str
+    covered: int | None
+
+
+@dataclass(frozen=True)
+class ChangedRule:
+    """A rule of both whose body compares the same kernels the same way, with other thresholds.
+
+    Attributes:
+        first, second: it in both programs.
+        thresholds: (kernel or column, threshold in the first, in the second), of those that differ.
+    """
+
+    first: NamedRule
+    second: NamedRule
+    thresholds: tuple[tuple[str, Constant, Constant], ...]
+
+
+@dataclass(frozen=True)
+class RuleChanges:
+    """What happened to rules on the way from one program to the other.
+
+    Attributes:
+        same: rules of both: for the same head, of the same comparisons, in any order, each as true or as false.
+        changed: rules of both with other thresholds.
+        gone, new: rules of the first and of the second alone, those that cover most first.
+        in_order: the class rules of `same` and `changed` stand in the same order in both.
+    """
+
+    same: tuple[tuple[NamedRule, NamedRule], ...]
+    changed: tuple[ChangedRule, ...]
+    gone: tuple[NamedRule, ...]
+    new: tuple[NamedRule, ...]
+    in_order: bool
+
+
+@dataclass(frozen=True)
+class _Keyed:
+    """A rule with what it is matched by: exactly, and but for constants."""
+
+    rule: NamedRule
+    exact: Hashable
+    loose: Hashable
+    constants: dict[str, Constant] = field(compare=False)
+
+
+def compare_rules(first: Program, second: Program) -> RuleChanges:
+    """Match the rules of two programs: each with one that is the same, else with one that has other thresholds."""
+    ours, theirs = list(_list_keyed(first)), list(_list_keyed(second))
+    same, ours, theirs = _match(ours, theirs, lambda one: one.exact)
+    changed, ours, theirs = _match(ours, theirs, lambda one: one.loose)
+    pairs = [(a.rule.number, b.rule.number) for a, b in (*same, *changed) if a.rule.number is not None]
+    numbers = [number for _, number in sorted(pairs, key=lambda pair: pair[0] or 0)]
+    return RuleChanges(
+        same=tuple((a.rule, b.rule) for a, b in same),
+        changed=tuple(ChangedRule(a.rule, b.rule, _list_thresholds(a, b)) for a, b in changed),
+        gone=_sort_rules(ours),
+        new=_sort_rules(theirs),
+        in_order=numbers == sorted(numbers, key=lambda number: number or 0),
+    )
+
+
+def list_kernels(program: Program) -> set[str]:
+    """What a program's rules mention or define: kernels or columns, by name without thresholds."""
+    bodies = [rule.body for rule in program.kernel_rules] + [rule.body for rule in program.class_rules]
+    atoms = {atom_of(literal) for body in bodies for literal in body} | {rule.head for rule in program.kernel_rules}
+    return {_describe_atom(program, atom)[0] for atom in atoms}
+
+
+def _describe_atom(program: Program, atom: int) -> tuple[str, str, Constant]:
+    """What it compares, how, and with what."""
+    found = program.atoms[atom]
+    if isinstance(found, InputAtom):
+        return found.name, found.operator, found.constant
+    if isinstance(found, TableAtom):
+        return found.feature, found.operator + (" or missing" if found.missing else ""), found.constant
+    return found.name, "", 0.0
+
+
+def _list_keyed(program: Program) -> Iterator[_Keyed]:
+    for number, rule in enumerate(program.class_rules, 1):
+        head = program.classes[rule.head]
+        yield _key_rule(program, rule, ("class", head), head, number, {})
+    for kernel_rule in program.kernel_rules:
+        name, operator, constant = _describe_atom(program, kernel_rule.head)
+        is_negated = kernel_rule.head in program.negated
+        head = ("not " if is_negated else "") + name
+        key = ("kernel", head, operator)
+        yield _key_rule(program, kernel_rule, key, head, None, {name: constant})
+
+
+def _key_rule(
+    program: Program, rule: Rule, key: Hashable, head: str, number: int | None, constants: dict[str, Constant]
+) -> _Keyed:
+    exact, loose = set(), []
+    found = dict(constants)
+    for literal in dict.fromkeys(rule.body):
+        name, operator, constant = _describe_atom(program, atom_of(literal))
+        exact.add((name, operator, constant, literal < 0))
+        loose.append((name, operator, literal < 0))
+        found[f"{name} {operator}" if name in found else name] = constant
+    named = NamedRule(head, number, describe_body(program, rule), rule.covered)
+    return _Keyed(named, (key, *constants.values(), frozenset(exact)), (key, tuple(sorted(loose))), found)
+
+
+def _match(
+    ours: list[_Keyed], theirs: list[_Keyed], key: Callable[[_Keyed], Hashable]
+) -> tuple[list[tuple[_Keyed, _Keyed]], list[_Keyed], list[_Keyed]]:
+    """Pairs of equal keys, each rule in one pair at most, and those that are left."""
+    waiting: dict[Hashable, list[_Keyed]] = defaultdict(list)
+    for rule in reversed(theirs):
+        waiting[key(rule)].append(rule)
+    pairs, left = [], []
+    for rule in ours:
+        if waiting[key(rule)]:
+            pairs.append((rule, waiting[key(rule)].pop()))
+        else:
+            left.append(rule)
+    paired = {id(b) for _, b in pairs}
+    return pairs, left, [rule for rule in theirs if id(rule) not in paired]
+
+
+def _list_thresholds(a: _Keyed, b: _Keyed) -> tuple[tuple[str, Constant, Constant], ...]:
+    return tuple(
+        (name, constant, b.constants[name])
+        for name, constant in a.constants.items()
+        if b.constants.get(name, constant) != constant
+    )
+
+
+def _sort_rules(rules: list[_Keyed]) -> tuple[NamedRule, ...]:
+    return tuple(sorted((one.rule for one in rules), key=lambda rule: (rule.number is None, -(rule.covered or 0))))

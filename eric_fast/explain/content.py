@@ -1,0 +1,98 @@
+"""An explanation as plain values, for JSON."""
+
+from typing import Any
+
+from eric_fast.activations import UNKNOWN
+from eric_fast.explain.counterfactual import Counterfactual
+from eric_fast.explain.explanation import Explanation
+from eric_fast.explain.proof import Step
+from eric_fast.predictions import NO_RULE
+from eric_fast.program import Program, atom_of
+from eric_fast.quantiser import InputAtom
+from eric_fast.rules import Rule
+
+
+def to_dict(explanation: Explanation) -> dict[str, Any]:
+    """What `--json` writes. Rules are numbered from 1 as in the program's text, classes and kernels are named."""
+    program, proof = explanation.program, explanation.proof
+    return {
+        "image": explanation.image,
+        "label": name_class(program, explanation.label),
+        "model": program.classes[explanation.model_class],
+        "program": name_class(program, proof.answer),
+        "agree": proof.answer == explanation.model_class,
+        "decision": program.decision,
+        "start_layer": proof.start,
+        "norm": program.quantiser.norm,
+        "fired": [_describe_class_rule(program, number) for number in proof.fired],
+        "blocked": [
+            {"rule": number + 1, "class": program.classes[program.class_rules[number].head], **_name(program, literal)}
+            for number, literal in proof.blocked
+        ],
+        "steps": [_describe_step(explanation, atom, step) for atom, step in proof.steps.items()],
+        "flip_layer": explanation.flip_layer,
+        "counterfactuals": [_describe_flips(explanation, one) for one in explanation.counterfactuals],
+        "note": explanation.note,
+    }
+
+
+def name_class(program: Program, number: int) -> str | None:
+    """The name of a class; None for `UNKNOWN` and `NO_RULE`."""
+    return None if number in (UNKNOWN, NO_RULE) else program.classes[number]
+
+
+def describe_atom(program: Program, atom: int) -> dict[str, Any]:
+    """Its name, its label where it has one, and what it compares."""
+    found = program.atoms[atom]
+    content: dict[str, Any] = {"atom": found.name, "label": program.label_of_atom.get(atom)}
+    if isinstance(found, InputAtom):
+        content |= {"operator": found.operator, "threshold": found.constant}
+    return content
+
+
+def _name(program: Program, literal: int) -> dict[str, Any]:
+    return {"atom": program.atoms[atom_of(literal)].name, "negated": literal < 0}
+
+
+def _describe_rule(program: Program, rule: Rule) -> dict[str, Any]:
+    body = [_name(program, literal) for literal in rule.body]
+    return {"body": body, "covered": rule.covered, "correct": rule.correct, "confidence": rule.confidence}
+
+
+def _describe_class_rule(program: Program, number: int) -> dict[str, Any]:
+    rule = program.class_rules[number]
+    content = {"rule": number + 1, "class": program.classes[rule.head], **_describe_rule(program, rule)}
+    if program.has_sums:
+        content["adds"] = {program.classes[c]: weight for c, weight in ((rule.head, rule.weight), *rule.also)}
+    return content
+
+
+def _describe_step(explanation: Explanation, atom: int, step: Step) -> dict[str, Any]:
+    program = explanation.program
+    content = describe_atom(program, atom)
+    content |= {"true": step.is_true, "norm": explanation.norms.get(atom), "model": explanation.model_bits.get(atom)}
+    rules = program.kernel_rules
+    if atom in program.quantiser.rows_of_layer[explanation.proof.start]:
+        return {**content, "because": "given"}
+    if step.rule is not None:
+        return {**content, "because": "rule", "rule": _describe_rule(program, rules[step.rule])}
+    failing = [{**_describe_rule(program, rules[n]), "fails": _name(program, literal)} for n, literal in step.blocked]
+    return {**content, "because": "no rule", "rules": failing}
+
+
+def _describe_flips(explanation: Explanation, one: Counterfactual) -> dict[str, Any]:
+    program = explanation.program
+    flips = None
+    if one.flips is not None:
+        flips = [
+            {**describe_atom(program, atom), "norm": explanation.norms.get(atom), "to": not explanation.top_bits[atom]}
+            for atom in one.flips
+        ]
+    return {
+        "class": program.classes[one.target],
+        "n_flips": None if one.flips is None else len(one.flips),
+        "flips": flips,
+        "is_least": one.is_least,
+        "n_tried": one.n_tried,
+        "rule": None if one.rule is None else one.rule + 1,
+    }

@@ -1,0 +1,174 @@
+"""`Explanation`: why a program gives one image its class, with all that a person needs to see it."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+from eric_fast.activations import UNKNOWN, Activations
+from eric_fast.bits import BitMatrix
+from eric_fast.capture import ImageData, LoadedModel, capture_activations
+from eric_fast.capture.data import DataPart
+from eric_fast.capture.maps import FeatureMaps, capture_maps
+from eric_fast.errors import ProgramError
+from eric_fast.explain.check import check_proof
+from eric_fast.explain.counterfactual import Counterfactual, find_counterfactuals
+from eric_fast.explain.proof import Proof, prove_answers
+from eric_fast.pipeline import check_capture, check_fingerprint, predict_bits
+from eric_fast.program import Program
+from eric_fast.quantise import quantise_activations
+from eric_fast.quantiser import InputAtom
+
+logger = logging.getLogger(__name__)
+MOST_MAPS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why a program answers what it does of one image.
+
+    Attributes:
+        program: the program.
+        image: the image's name.
+        label: its class, or `UNKNOWN`.
+        model_class: what the network says.
+        proof: of what the program says (`proof.answer`), checked.
+        norms: atom -> the norm of its kernel's map, in the network, of every layer from `proof.start` up.
+        model_bits: atom -> its truth in the network, by that norm. Above the start layer a derived atom may differ:
+            there the program departs from the network.
+        top_bits: atom -> its truth in the program, of the highest layer: what counterfactuals flip.
+        counterfactuals: for each other class, checked; see `find_counterfactuals`.
+        note: why there are no counterfactuals; empty where there are.
+        maps: of the image and of the kernels of `list_drawn`; None where not asked for.
+    """
+
+    program: Program
+    image: str
+    label: int
+    model_class: int
+    proof: Proof
+    norms: Mapping[int, float]
+    model_bits: Mapping[int, bool]
+    top_bits: Mapping[int, bool]
+    counterfactuals: tuple[Counterfactual, ...]
+    note: str = ""
+    maps: FeatureMaps | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("norms", "model_bits", "top_bits"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        assert self.label == UNKNOWN or 0 <= self.label < len(self.program.classes)
+        assert 0 <= self.model_class < len(self.program.classes)
+
+    @property
+    def flip_layer(self) -> str:
+        """The layer whose bits counterfactuals flip."""
+        return self.program.layers[-1]
+
+    def list_departures(self) -> list[int]:
+        """The derived atoms of the proof whose truth is another in the network."""
+        return [
+            atom
+            for atom, step in self.proof.steps.items()
+            if atom in self.model_bits and step.is_true != self.model_bits[atom]
+        ]
+
+
+def explain_image(
+    program: Program,
+    model: LoadedModel,
+    data: ImageData,
+    index: int,
+    *,
+    start: str | None = None,
+    with_maps: bool = True,
+    **settings: Any,
+) -> Explanation:
+    """Explain what the program says of image `index` of `data`.
+
+    The network runs on this image alone, so a norm may differ in its last digits from that of a capture, where it ran
+    in a batch.
+
+    Args:
+        program: over the kernels of `model`, with classes.
+        model, data: from `load_model` or `wrap_model`, and from `open_data` or `pick_image`.
+        start: the layer whose bits are given; the program's lowest by default.
+        with_maps: fill `maps`.
+        settings: `dtype`, `device` and `memory_format`, as of `capture_activations`.
+
+    Raises:
+        CaptureError: another model than the program's, or another preprocessing of norms.
+        ProgramError: a program over a table, without classes, or that can't start there.
+        ModelError, DataError: see `capture_activations`.
+    """
+    start = program.layer_to_start(start)
+    program.quantiser.atoms_of_layer(start)  # refuses a table's
+    check_fingerprint(program, model.fingerprint)
+    layers = list(program.layers[program.layers.index(start) :])
+    image = DataPart(data, [index], with_labels=False)
+    activations = capture_activations(model, image, layers=layers, norm=program.quantiser.norm, **settings)
+    check_capture(program, activations, layers)
+    bits = quantise_activations(activations, program.quantiser, layers)
+    (proof,) = prove_answers(program, bits, start)
+    index_of = {atom.name: number for number, atom in enumerate(program.atoms)}
+    model_bits = dict(zip((index_of[name] for name in bits.atoms), bits.to_bools()[0].tolist(), strict=True))
+    check_proof(program, {atom for atom, is_true in model_bits.items() if is_true}, proof)
+    top_bits = _derive_top(program, bits, start)
+    try:
+        found, note = find_counterfactuals(program, top_bits, proof.answer), ""
+    except ProgramError as error:  # what there is to say of it stands in the explanation
+        found, note = (), str(error)
+    explanation = Explanation(
+        program=program,
+        image=data.ids[index],
+        label=_find_label(data, index, program.classes),
+        model_class=int(activations.predictions[0]),
+        proof=proof,
+        norms=_list_norms(program, activations, model_bits),
+        model_bits=model_bits,
+        top_bits=top_bits,
+        counterfactuals=found,
+        note=note,
+    )
+    if not with_maps:
+        return explanation
+    kernels: dict[str, list[int]] = {}
+    for atom in list_drawn(explanation):
+        kernels.setdefault(atom.layer, []).append(atom.column)
+    return replace(explanation, maps=capture_maps(model, data, [index], kernels, **settings))
+
+
+def list_drawn(explanation: Explanation) -> list[InputAtom]:
+    """The kernels that are drawn: the first of the proof's, those of the class rule before what they build on."""
+    atoms = (explanation.program.atoms[atom] for atom in explanation.proof.list_reasons(explanation.program))
+    return [atom for atom in atoms if isinstance(atom, InputAtom)][:MOST_MAPS]
+
+
+def _find_label(data: ImageData, index: int, classes: tuple[str, ...]) -> int:
+    """The class of the image, as a capture finds it."""
+    label = data.load_sample(index).label
+    if not data.folders:
+        return label if label < len(classes) else UNKNOWN
+    if label == UNKNOWN or data.folders[label] in classes:
+        return UNKNOWN if label == UNKNOWN else classes.index(data.folders[label])
+    in_order = len(data.folders) == len(classes) and not set(data.folders) & set(classes)
+    return label if in_order else UNKNOWN
+
+
+def _list_norms(program: Program, activations: Activations, atoms: Mapping[int, bool]) -> dict[int, float]:
+    norms = {}
+    for number in atoms:
+        atom = program.atoms[number]
+        assert isinstance(atom, InputAtom)
+        norms[number] = float(activations.norms[atom.layer][0, atom.column])
+    return norms
+
+
+def _derive_top(program: Program, bits: BitMatrix, start: str) -> dict[int, bool]:
+    """The truth of the highest layer's atoms, as the program has them."""
+    derived = predict_bits(program, bits, start=start, with_bits=True).bits
+    assert derived is not None
+    rows = program.quantiser.rows_of_layer[program.layers[-1]]
+    names = [program.atoms[atom].name for atom in rows]
+    return dict(zip(rows, derived.select_atoms(names).to_bools()[0].tolist(), strict=True))

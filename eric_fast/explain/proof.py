@@ -1,0 +1,158 @@
+"""Proofs: why a program answers what it does, step by step down to the bits of its start layer."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from eric_fast.bits import BitMatrix
+from eric_fast.errors import ProgramError
+from eric_fast.pipeline import predict_bits
+from eric_fast.predictions import NO_RULE
+from eric_fast.program import Program, atom_of
+from eric_fast.rules import Rule
+
+# A rule that doesn't fire: its place in the program's rules, and a literal of its body that is false.
+Blocked = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Why one atom is true or false.
+
+    Attributes:
+        is_true: the atom's truth.
+        rule: the kernel rule (its place in `Program.kernel_rules`) that fires and so makes the atom true, or false
+            where it is negated; None for a bit that is given, and where no rule fires.
+        blocked: where no rule fires: every rule of the atom, with a literal of it that fails; else empty.
+    """
+
+    is_true: bool
+    rule: int | None = None
+    blocked: tuple[Blocked, ...] = ()
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Why a program gives one image its class. `find_fault` checks it.
+
+    Attributes:
+        start: the layer whose bits are given.
+        answer: a class, or `NO_RULE`.
+        fired: the class rules (places in `Program.class_rules`) that fire: under `first` the first alone; under `vote`
+            all, those that add most first.
+        blocked: the class rules that don't fire and must not: under `first` those before the one that fires (all where
+            none does), under `vote` all others.
+        steps: atom -> why it is as it is, for every atom that a rule named here needs, and no other.
+    """
+
+    start: str
+    answer: int
+    fired: tuple[int, ...]
+    blocked: tuple[Blocked, ...]
+    steps: Mapping[int, Step]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", MappingProxyType(dict(self.steps)))
+
+    def list_reasons(self, program: Program) -> list[int]:
+        """The atoms that the rules that fired rest on, those of class rules first, then down; no blocked rule's."""
+        found: dict[int, None] = {}
+        waiting = [atom_of(literal) for rule in self.fired for literal in program.class_rules[rule].body]
+        for atom in waiting:  # grows while it is read: breadth first
+            if atom not in found:
+                found[atom] = None
+                waiting += list_needs(program, atom, self.steps[atom])
+        return list(found)
+
+
+def list_needs(program: Program, atom: int, step: Step) -> list[int]:
+    """The atoms that a step rests on directly."""
+    if step.rule is not None:
+        return [atom_of(literal) for literal in program.kernel_rules[step.rule].body]
+    return list(dict.fromkeys(atom_of(literal) for _, literal in step.blocked))
+
+
+def prove_answers(program: Program, bits: BitMatrix, start: str | None = None) -> list[Proof]:
+    """One proof for each sample, of what the evaluator answers; not yet checked.
+
+    Of several rules that fire for an atom the one that covers most is named; of several literals that fail one that
+    the proof needs anyway, if there is one.
+
+    Args:
+        bits: of the atoms of layer `start` (the lowest by default) at least; rows are found by name.
+
+    Raises:
+        ProgramError: a program that gives no class (`sum`, `bits`), or can't start there.
+    """
+    if not program.classes or program.decision not in ("first", "vote"):
+        raise ProgramError(f"a program that answers with {program.decision} gives no class, so there is none to prove")
+    start = program.layer_to_start(start)
+    predictions = predict_bits(program, bits, start=start, with_bits=True)
+    assert predictions.bits is not None
+    names = predictions.bits.atoms
+    index_of = {atom.name: index for index, atom in enumerate(program.atoms)}
+    atoms = [index_of[name] for name in names]
+    prover = _Prover(program, start)
+    proofs = []
+    for row, answer in zip(predictions.bits.to_bools().tolist(), predictions.classes.tolist(), strict=True):
+        proofs.append(prover.prove(dict(zip(atoms, row, strict=True)), answer))
+    return proofs
+
+
+class _Prover:
+    def __init__(self, program: Program, start: str) -> None:
+        self._program = program
+        self._start = start
+        self._given = program.quantiser.rows_of_layer[start]
+        self._class_rules = tuple(program.class_rules)
+        self._rules_of_atom: dict[int, list[int]] = {}
+        for number, rule in enumerate(program.kernel_rules):
+            self._rules_of_atom.setdefault(rule.head, []).append(number)
+
+    def prove(self, truth: Mapping[int, bool], answer: int) -> Proof:
+        """truth: of every atom from the start layer up."""
+        fired = [number for number, rule in enumerate(self._class_rules) if _fires(rule, truth)]
+        if self._program.decision == "first":
+            fired = fired[:1]
+            others: Iterable[int] = range(fired[0] if fired else len(self._class_rules))
+        else:
+            others = [number for number in range(len(self._class_rules)) if number not in set(fired)]
+            fired.sort(key=lambda number: (-self._weigh(number, answer), number))
+        steps: dict[int, Step] = {}
+        waiting = [atom_of(literal) for number in fired for literal in self._class_rules[number].body]
+        self._explain(waiting, truth, steps)
+        blocked = [(number, _pick_failing(self._class_rules[number], truth, steps)) for number in others]
+        self._explain([atom_of(literal) for _, literal in blocked], truth, steps)
+        return Proof(self._start, answer, tuple(fired), tuple(blocked), steps)
+
+    def _weigh(self, number: int, answer: int) -> float:
+        """What a class rule adds to the answer."""
+        rule = self._class_rules[number]
+        return dict(((rule.head, rule.weight), *rule.also)).get(answer, 0.0) if answer != NO_RULE else 0.0
+
+    def _explain(self, atoms: Sequence[int], truth: Mapping[int, bool], steps: dict[int, Step]) -> None:
+        """Add the steps of these atoms, and of all that they rest on."""
+        waiting = list(atoms)
+        for atom in waiting:
+            if atom not in steps:
+                steps[atom] = self._make_step(atom, truth, steps)
+                waiting += list_needs(self._program, atom, steps[atom])
+
+    def _make_step(self, atom: int, truth: Mapping[int, bool], known: Collection[int]) -> Step:
+        if atom in self._given:
+            return Step(truth[atom])
+        rules, numbers = self._program.kernel_rules, self._rules_of_atom.get(atom, ())
+        firing = [number for number in numbers if _fires(rules[number], truth)]
+        if firing:
+            return Step(truth[atom], max(firing, key=lambda number: (rules[number].covered or 0, -number)))
+        return Step(truth[atom], None, tuple((n, _pick_failing(rules[n], truth, known)) for n in numbers))
+
+
+def _fires(rule: Rule, truth: Mapping[int, bool]) -> bool:
+    return all(truth[literal] if literal >= 0 else not truth[~literal] for literal in rule.body)
+
+
+def _pick_failing(rule: Rule, truth: Mapping[int, bool], known: Collection[int]) -> int:
+    """A literal of the rule that is false, one about a known atom first."""
+    failing = [literal for literal in rule.body if truth[atom_of(literal)] != (literal >= 0)]
+    return next((literal for literal in failing if atom_of(literal) in known), failing[0])

@@ -1,0 +1,87 @@
+"""The walk of few rows through trees, and the trees that paths make, in Numba; see `walk`."""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from eric_fast.kernels import EQUAL, GREATER, LESS, MISSING
+
+NO_RULE = np.iinfo(np.int32).min  # where a path leads to no rule
+
+
+@njit(nogil=True, cache=True)
+def build_nodes(literals: Any, offsets: Any, firsts: Any, lasts: Any, tests: Any, children: Any, roots: Any) -> Any:
+    """Nodes of trees whose rules stand from `yes` to `no`, and how many; -1: they don't, or there is no room."""
+    n_nodes = 0
+    stack = np.empty((4 * len(tests) + 8, 4), np.int64)
+    for tree in range(len(firsts)):
+        stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = firsts[tree], lasts[tree], 0, -1
+        n_stack = 1
+        while n_stack:
+            n_stack -= 1
+            first, last, depth, place = stack[n_stack]
+            start = offsets[first]
+            if offsets[first + 1] - start == depth:
+                if last != first + 1:
+                    return -1
+                target = ~first
+            else:
+                literal, middle = literals[start + depth], first
+                while middle < last and depth < offsets[middle + 1] - offsets[middle]:
+                    if literals[offsets[middle] + depth] != literal:
+                        break
+                    middle += 1
+                for rule in range(middle, last):
+                    if depth >= offsets[rule + 1] - offsets[rule] or literals[offsets[rule] + depth] != ~literal:
+                        return -1
+                if n_nodes == len(tests):
+                    return -1
+                target = n_nodes
+                n_nodes += 1
+                tests[target] = literal
+                children[target, 0] = children[target, 1] = NO_RULE
+                for side in range(2):
+                    a, z = (first, middle) if side == 0 else (middle, last)
+                    if a < z:
+                        stack[n_stack, 0], stack[n_stack, 1] = a, z
+                        stack[n_stack, 2], stack[n_stack, 3] = depth + 1, 2 * target + side
+                        n_stack += 1
+            if place < 0:
+                roots[tree] = target
+            else:
+                children[place >> 1, place & 1] = target
+    return n_nodes
+
+
+@njit(nogil=True, cache=True)
+def walk_rows(values: Any, nodes: Any, roots: Any, votes: Any, leaves: Any, sums: Any, classes: Any) -> None:
+    base, vote_offsets, vote_classes, vote_weights, default = votes
+    for row in range(len(values)):
+        for c in range(len(base)):
+            sums[row, c] = base[c]
+        fired = False
+        for tree in range(len(roots)):
+            place = roots[tree]
+            while place >= 0:
+                node = nodes[place]
+                value, constant = np.float64(values[row, node.column]), node.constant
+                outcome = MISSING
+                if value < constant:
+                    outcome = LESS
+                elif value > constant:
+                    outcome = GREATER
+                elif value == constant:
+                    outcome = EQUAL
+                place = node.yes if node.holds & outcome else node.no
+            rule = -1
+            if place != NO_RULE:
+                rule, fired = ~place, True
+                for v in range(vote_offsets[rule], vote_offsets[rule + 1]):
+                    sums[row, vote_classes[v]] += vote_weights[v]
+            leaves[row, tree] = rule
+        best = 0
+        for c in range(1, len(base)):
+            if sums[row, c] > sums[row, best]:
+                best = c
+        classes[row] = best if fired else default[0]

@@ -1,0 +1,50 @@
+"""Room on the disk: what a capture takes, and whether that much is free."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from eric_fast.bits import count_words
+from eric_fast.errors import OutputError
+from eric_fast.store import Manifest
+
+_NORM_BYTES = {"float32": 4, "float16": 2}
+_OTHER_BYTES = 24  # of an image: label, prediction, where its id ends
+
+
+def say_bytes(n: float) -> str:
+    """`10.8 GB`, in powers of a thousand."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if n < 1000:
+            return f"{n:.0f} {unit}" if unit == "bytes" else f"{n:.1f} {unit}"
+        n /= 1000
+    return f"{n:.1f} TB"
+
+
+def count_id_bytes(ids: Sequence[str]) -> float:
+    """Of an id, on the average."""
+    return sum(len(name.encode(errors="surrogatepass")) for name in ids) / max(1, len(ids))
+
+
+def count_bytes(manifest: Manifest, numbers: Sequence[int], id_bytes: float) -> int:
+    """What these shards take on the disk, but for headers of some kilobytes."""
+    n_bytes = 0.0
+    n_kernels = 0 if manifest.store == "bits" else sum(manifest.layers.values())
+    n_atoms = 0 if manifest.thresholds is None else len(manifest.thresholds.quantiser.atoms)
+    for start, stop in map(manifest.images_of_shard, numbers):
+        of_image = n_kernels * _NORM_BYTES[manifest.norm_dtype] + _OTHER_BYTES + id_bytes
+        n_bytes += (stop - start) * of_image + n_atoms * count_words(stop - start) * 4
+    return round(n_bytes)
+
+
+def check_room(path: Path, n_bytes: int) -> None:
+    """Refuse to write this much where less is free. Raises OutputError."""
+    place = path.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if n_bytes > free:
+        raise OutputError(
+            f"{path} needs {say_bytes(n_bytes)} on the disk, where {say_bytes(free)} are free; make room, write to "
+            "another disk, or store less (--store bits, --norm-dtype float16)"
+        )

@@ -1,0 +1,106 @@
+"""Counterfactuals against trying every set of bits."""
+
+from itertools import combinations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eric_fast.errors import ProgramError
+from eric_fast.explain import find_counterfactuals
+from eric_fast.explain.flips import find_fewest_flips, iterate_flip_sets
+from eric_fast.program import ClassRule, Program, Rule
+from eric_fast.quantiser import InputAtom, Quantiser
+from tests.oracles import interpret
+
+N_ATOMS = 6
+ATOMS = tuple(InputAtom("f", k, ">", 0.5) for k in range(N_ATOMS))
+
+
+@st.composite
+def flat_programs(draw, decisions=("first", "vote")):
+    def pick(low, high):
+        return draw(st.integers(low, high))
+
+    decision = draw(st.sampled_from(decisions))
+    n_classes = pick(2, 4)
+    rules = []
+    for _ in range(pick(0, 9)):
+        atoms = [pick(0, N_ATOMS - 1) for _ in range(pick(0, 4))]
+        body = tuple(atom if pick(0, 1) else ~atom for atom in atoms)
+        rules.append(ClassRule(pick(0, n_classes - 1), body, weight=pick(1, 3) if decision == "vote" else 1))
+    default = draw(st.sampled_from([None, 0, 1]))
+    program = Program(Quantiser(ATOMS), tuple("abcd"[:n_classes]), tuple(rules), decision=decision, default=default)
+    return program, {atom: bool(pick(0, 1)) for atom in range(N_ATOMS)}
+
+
+def try_all(program, truth):
+    """Class -> the fewest flips, by the interpreter."""
+    fewest = {}
+    for size in range(N_ATOMS + 1):
+        for flips in combinations(range(N_ATOMS), size):
+            answer, _, _ = interpret(program, {atom for atom in truth if truth[atom] != (atom in flips)})
+            fewest.setdefault(answer, size)
+    return fewest
+
+
+@settings(max_examples=80)
+@given(flat_programs())
+def test_the_fewest_flips_are_found_and_do_what_they_say(case):
+    program, truth = case
+    expected = try_all(program, truth)
+    answer, _, _ = interpret(program, {atom for atom in truth if truth[atom]})
+    found = find_counterfactuals(program, truth, answer)
+    assert sorted(one.target for one in found) == [c for c in range(len(program.classes)) if c != answer]
+    sizes = [len(one.flips) for one in found if one.flips is not None]
+    assert sizes == sorted(sizes)
+    for one in found:
+        assert one.is_least
+        assert (None if one.flips is None else len(one.flips)) == expected.get(one.target)
+        if one.flips is None:
+            continue
+        given_bits = {atom for atom in truth if truth[atom] != (atom in one.flips)}
+        changed, fired, _ = interpret(program, given_bits)
+        assert changed == one.target
+        if program.decision == "first":
+            assert one.rule == (fired[0] - 1 if fired else None)
+
+
+@settings(max_examples=60)
+@given(flat_programs(decisions=("first",)), st.integers(0, 12))
+def test_a_search_that_reaches_its_bound_says_so(case, most_nodes):
+    program, truth = case
+    expected = try_all(program, truth)
+    answer, _, _ = interpret(program, {atom for atom in truth if truth[atom]})
+    for target in range(len(program.classes)):
+        if target == answer:
+            continue
+        found = find_fewest_flips(program, truth, target, most_nodes)
+        if found.is_least:
+            assert (None if found.atoms is None else len(found.atoms)) == expected.get(target)
+        elif found.atoms is not None:
+            assert len(found.atoms) >= expected[target]
+
+
+def test_sets_are_tried_smallest_first_within_their_bound():
+    assert [len(sets) for sets in iterate_flip_sets(range(5), 20)] == [5, 10]
+    assert sum(len(sets) for sets in iterate_flip_sets(range(5), 100)) == 2**5 - 1
+
+
+def test_a_vote_that_takes_more_than_was_tried_says_how_many_were(monkeypatch):
+    monkeypatch.setattr("eric_fast.explain.counterfactual.MOST_SETS", 10)  # one flip of six
+    rules = (ClassRule(0, (), weight=1), ClassRule(1, (0, 1), weight=5))
+    program = Program(Quantiser(ATOMS), ("a", "b"), rules, decision="vote")
+    (found,) = find_counterfactuals(program, dict.fromkeys(range(N_ATOMS), False), 0)
+    assert (found.flips, found.is_least, found.n_tried) == ((0, 1), True, 2)  # two atoms are mentioned: three sets
+    rules = (ClassRule(0, (), weight=1), ClassRule(1, (0, 1, 2, 3), weight=5))
+    program = Program(Quantiser(ATOMS), ("a", "b"), rules, decision="vote")
+    (found,) = find_counterfactuals(program, dict.fromkeys(range(N_ATOMS), False), 0)
+    assert (found.flips, found.is_least, found.n_tried) == (None, False, 2)
+
+
+def test_bits_that_depend_on_each_other_are_not_flipped():
+    atoms = (*ATOMS, InputAtom("g", 0, ">", 0.5))
+    program = Program(Quantiser(atoms), ("a", "b"), (ClassRule(0, (6, 2)),), (Rule(6, (0,)),))
+    with pytest.raises(ProgramError, match=r"a class rule mentions f:2, which is not of layer 'g'"):
+        find_counterfactuals(program, {6: True}, 0)

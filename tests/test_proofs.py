@@ -1,0 +1,143 @@
+"""Proofs: those that are made hold, and those that are tampered with are refused."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from eric_fast.bits import BitMatrix
+from eric_fast.errors import ProgramError
+from eric_fast.explain import ProofError, Step, check_proof, find_fault, prove_answers
+from eric_fast.extract import TreeOptions
+from eric_fast.pipeline import approximate_model, predict_bits
+from eric_fast.program import ClassRule, Program, Rule, atom_of
+from eric_fast.quantise import quantise_activations
+from eric_fast.quantiser import InputAtom, Quantiser
+from tests.activations import make_activations
+from tests.make_programs import count_inputs, programs_with_bits
+from tests.oracles import interpret
+
+SLOW = [HealthCheck.filter_too_much, HealthCheck.too_slow]
+
+
+def prove(program, bits):
+    """bits: bool `[n, n_inputs]`: the proofs, and the true inputs of each sample."""
+    names = [atom.name for atom in program.atoms[: count_inputs(program)]]
+    proofs = prove_answers(program, BitMatrix.from_bools(bits, names))
+    return proofs, [set(row.nonzero().flatten().tolist()) for row in bits]
+
+
+def can_be_proved(program):
+    return bool(program.layers) and bool(program.classes) and program.decision in ("first", "vote")
+
+
+@settings(max_examples=80, suppress_health_check=SLOW)
+@given(programs_with_bits(sizes=(1, 5)))
+def test_proofs_hold_and_show_what_the_interpreter_says(case):
+    program, bits = case
+    assume(can_be_proved(program))
+    for proof, true_bits in zip(*prove(program, bits), strict=True):
+        answer, fired, true = interpret(program, true_bits)
+        assert find_fault(program, true_bits, proof) is None
+        assert proof.answer == answer
+        expected = fired[:1] if program.decision == "first" else fired
+        assert sorted(number + 1 for number in proof.fired) == expected
+        assert all(step.is_true == (atom in true) for atom, step in proof.steps.items())
+
+
+def list_mutants(program, proof, pick):
+    """Proofs that differ from a good one, and can't hold: truth is unique, and every part of a proof is needed."""
+    steps = dict(proof.steps)
+    for atom, step in steps.items():
+        yield replace(proof, steps={**steps, atom: replace(step, is_true=not step.is_true)})
+        yield replace(proof, steps={other: steps[other] for other in steps if other != atom})
+        if step.rule is not None:
+            yield replace(proof, steps={**steps, atom: replace(step, rule=None)})
+            yield replace(proof, steps={**steps, atom: replace(step, rule=len(program.kernel_rules))})
+            others = [n for n, rule in enumerate(program.kernel_rules) if rule.head != atom]
+            for other in others[:1]:
+                yield replace(proof, steps={**steps, atom: replace(step, rule=other)})
+        for mutant in mutate_blocked(step.blocked, program.kernel_rules, proof):
+            yield replace(proof, steps={**steps, atom: replace(step, blocked=mutant)})
+    for answer in {-1, *range(len(program.classes))} - {proof.answer}:
+        yield replace(proof, answer=answer)
+    for mutant in mutate_blocked(proof.blocked, program.class_rules, proof):
+        yield replace(proof, blocked=mutant)
+    for place in range(len(proof.fired)):
+        yield replace(proof, fired=proof.fired[:place] + proof.fired[place + 1 :])
+    yield replace(proof, fired=(*proof.fired, pick(0, max(0, len(program.class_rules) - 1))))
+    strange = next((a for a in range(len(program.atoms)) if a not in steps), None)
+    if strange is not None:
+        yield replace(proof, steps={**steps, strange: Step(True)})
+        yield replace(proof, steps={**steps, strange: Step(False)})
+    yield replace(proof, start="no layer")
+
+
+def mutate_blocked(blocked, rules, proof):
+    for place, (number, literal) in enumerate(blocked):
+        yield blocked[:place] + blocked[place + 1 :]
+        yield (*blocked[:place], (number, ~literal), *blocked[place + 1 :])
+        yield (*blocked[: place + 1], *blocked[place:])
+        for other in rules[number].body:  # one that holds stops nothing
+            if atom_of(other) in proof.steps and proof.steps[atom_of(other)].is_true == (other >= 0):
+                yield (*blocked[:place], (number, other), *blocked[place + 1 :])
+
+
+@settings(max_examples=70, suppress_health_check=SLOW)
+@given(programs_with_bits(sizes=(2,)), st.data())
+def test_proofs_that_were_tampered_with_are_refused(case, data):
+    program, bits = case
+    assume(can_be_proved(program))
+    for proof, true_bits in zip(*prove(program, bits), strict=True):
+        for mutant in list_mutants(program, proof, lambda low, high: data.draw(st.integers(low, high))):
+            assert find_fault(program, true_bits, mutant) is not None, mutant
+        used = [atom for atom in proof.steps if atom < count_inputs(program)]
+        for atom in used:  # the same proof of another image
+            assert find_fault(program, true_bits ^ {atom}, proof) is not None
+
+
+@pytest.mark.parametrize("start", ["f0", "f1", "f2"])
+def test_chains_are_proved_from_every_layer(start):
+    activations = make_activations(n_images=200)
+    program = approximate_model(activations, layers="all", options=TreeOptions(min_leaf=10))
+    bits = quantise_activations(activations, program.quantiser)
+    proofs = prove_answers(program, bits, start)
+    assert [proof.answer for proof in proofs] == predict_bits(program, bits, start=start).classes.tolist()
+    rows = {name: row for row, name in enumerate(bits.atoms)}
+    truth = bits.to_bools()
+    for image, proof in enumerate(proofs):
+        true_bits = {i for i, atom in enumerate(program.atoms) if truth[image, rows[atom.name]]}
+        assert find_fault(program, true_bits, proof) is None
+        reasons = proof.list_reasons(program)
+        assert set(reasons) <= set(proof.steps)
+        assert set(map(atom_of, program.class_rules[proof.fired[0]].body)) == set(
+            reasons[: len(set(map(atom_of, program.class_rules[proof.fired[0]].body)))]
+        )
+
+
+ATOMS = tuple(InputAtom("f", k, ">", 0.5) for k in range(4))
+
+
+def test_the_rule_that_covers_most_is_named_and_bits_that_are_needed_anyway():
+    atoms = (*ATOMS, InputAtom("g", 0, ">", 0.5))
+    rules = (Rule(4, (0,), 5, 5), Rule(4, (1,), 9, 9), Rule(4, (2,), 50, 50))
+    classes = (ClassRule(1, (~3, ~4)), ClassRule(0, (4, 1)))
+    program = Program(Quantiser(atoms), ("a", "b"), classes, rules)
+    bits = BitMatrix.from_bools(torch.tensor([[True, True, False, False]]), ["f:0", "f:1", "f:2", "f:3"])
+    (proof,) = prove_answers(program, bits)
+    assert (proof.answer, proof.fired) == (0, (1,))
+    assert proof.steps[4] == Step(True, rule=1)
+    assert proof.blocked == ((0, ~4),)  # ~4 fails and 4 is explained already
+    assert set(proof.steps) == {1, 4}
+    check_proof(program, {0, 1}, proof)
+    with pytest.raises(ProofError, match=r"the proof of the answer doesn't hold: f:1 is given, and is False"):
+        check_proof(program, {0}, proof)
+
+
+@pytest.mark.parametrize("decision", ["sum", "bits"])
+def test_programs_without_classes_have_nothing_to_prove(decision):
+    program = Program(Quantiser(ATOMS), ("a",) if decision == "sum" else (), (), decision=decision)
+    with pytest.raises(ProgramError, match=rf"answers with {decision} gives no class"):
+        prove_answers(program, BitMatrix.from_bools(torch.zeros(1, 4, dtype=bool), ["f:0", "f:1", "f:2", "f:3"]))

@@ -1,0 +1,114 @@
+"""Few rows are walked, many are packed: the answers are the same to the bit, and what can't be walked isn't."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn import ensemble
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+
+from eric_fast.errors import DataError
+from eric_fast.frontends import RuleModel, load
+from eric_fast.frontends.walk import MOST_ROWS
+from eric_fast.program import ClassRule, Program, Rule
+from eric_fast.quantiser import Column, Quantiser, TableAtom
+from tests.boosters import add_edges
+
+SOURCES = {
+    "forest": (ensemble.RandomForestClassifier(6, max_depth=6, random_state=0), load_digits),
+    "boosting": (ensemble.GradientBoostingClassifier(n_estimators=4, random_state=0), load_digits),
+    "two classes": (ensemble.GradientBoostingClassifier(n_estimators=4, random_state=0), load_breast_cancer),
+    "regression": (ensemble.ExtraTreesRegressor(5, max_depth=7, random_state=0), load_diabetes),
+    "histograms": (ensemble.HistGradientBoostingClassifier(max_iter=3, random_state=0), load_breast_cancer),
+}
+
+
+def walk(model, rows):
+    """All that the model can be asked, a few rows at a time; each time they must have been walked."""
+    wanted = {"classes": True, "scores": True, "leaves": True}
+    parts = []
+    for first in range(0, len(rows), MOST_ROWS):
+        outcome = model.walker.evaluate(rows[first : first + MOST_ROWS], wanted)
+        assert outcome is not None
+        parts.append(outcome)
+    return [torch.cat([getattr(part, name) for part in parts]) for name in wanted]
+
+
+def pack(model, rows):
+    assert len(rows) > MOST_ROWS
+    outcome = model.evaluate(rows, classes=True, scores=True, leaves=True)
+    return [outcome.classes, outcome.scores, outcome.leaves]
+
+
+def check(model, rows):
+    for few, many in zip(walk(model, rows), pack(model, rows), strict=True):
+        assert few.dtype == many.dtype
+        torch.testing.assert_close(few, many, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_few_rows_are_answered_as_many_are(name):
+    source, load_data = SOURCES[name]
+    features, target = load_data(return_X_y=True)
+    model = load(source.fit(features, target))
+    rows = add_edges(model, features[:200], infinite=name == "histograms")
+    rows = rows if name == "histograms" else np.nan_to_num(rows)
+    check(model, rows)
+    check(model, rows.astype(np.float32))
+    check(model, np.asfortranarray(rows))
+    np.testing.assert_array_equal(model.predict(rows)[:9], model.predict(rows[:9]))
+    np.testing.assert_array_equal(source.predict(rows[:1]), model.predict(rows[:1]))
+
+
+COLUMNS = (Column("a"), Column("b"))
+OPERATORS = (">", "<=", "==", "<", ">=", "!=")
+
+
+def make_model(rules, *, kernel_rules=(), derived=(), columns=COLUMNS, decision="vote", **options):
+    """Atoms 2 i and 2 i + 1: column a by operator i, and column b by it, which a missing value makes true."""
+    atoms = tuple(
+        TableAtom(c, columns[c].name, operator, float(c), missing=c == 1) for operator in OPERATORS for c in range(2)
+    )
+    quantiser = Quantiser(atoms, columns=columns)
+    program = Program(quantiser, ("x", "y"), tuple(rules), kernel_rules, decision=decision, derived=derived, **options)
+    return RuleModel(program)
+
+
+def test_rules_that_are_no_trees_and_rows_that_none_fires_on():
+    lot = np.random.default_rng(0)
+    rules = [
+        ClassRule(0, (0, 4), weight=0.1),  # contradictory
+        ClassRule(1, (3, 3, 8), weight=0.7),
+        *(ClassRule(int(lot.integers(2)), (i,), weight=float(lot.normal())) for i in range(12)),
+        *(ClassRule(int(lot.integers(2)), (~i, (5 * i) % 12), weight=float(lot.normal())) for i in range(12)),
+    ]
+    values = np.array([-np.inf, -1.0, -0.0, 0.0, 0.5, 1.0, 2.0, np.inf, np.nan])
+    rows = np.array(np.meshgrid(values, values)).reshape(2, -1).T.copy()
+    for some in (rules, rules[:2], rules[2:4]):
+        for default in (None, 1):
+            check(make_model(some, default=default, base=(0.25, -0.5)), rows)
+
+
+def test_a_tree_that_lacks_a_leaf():
+    rules = [ClassRule(0, (0, 2), weight=1.5), ClassRule(1, (0, ~2), weight=0.3), ClassRule(1, (~0, 4), weight=2.5)]
+    rows = np.random.default_rng(0).integers(-1, 3, (200, 2)).astype(float)
+    check(make_model(rules), rows)
+
+
+def test_what_is_not_walked():
+    rule = ClassRule(0, (0,))
+    rows = np.zeros((2, 2))
+    assert make_model([rule]).walker.evaluate(rows, {"classes": True}) is not None
+    assert make_model([rule], decision="first").walker is None
+    assert make_model([]).walker is None
+    assert make_model([ClassRule(0, (12,))], kernel_rules=(Rule(12, (0, 2)),), derived=("d",)).walker is None
+    assert make_model([rule], columns=(Column("a"), Column("b", "float32"))).walker is None
+    model = make_model([rule])
+    for data in (rows.tolist(), rows.astype(int), rows.astype(">f8"), torch.zeros(2, 2), np.zeros((0, 2)), rows[:, :1]):
+        assert model.walker.evaluate(data, {"classes": True}) is None
+    assert model.walker.evaluate(np.zeros((MOST_ROWS + 1, 2)), {"classes": True}) is None
+    assert model.walker.evaluate(rows, {"classes": True, "rules": True}) is None
+    with pytest.raises(DataError, match="expected a table of 2 columns"):
+        model.predict(np.zeros((1, 3)))
+    refusing = RuleModel(model.program, values="finite")
+    with pytest.raises(DataError, match="row 0, column 'b': the value is missing"):
+        refusing.predict(np.array([[0.0, np.nan]]))
