@@ -12,6 +12,7 @@ from torch import Tensor
 from eric_fast.errors import SettingError
 from eric_fast.kernels import reference, reference_pack
 from eric_fast.kernels.chunks import evaluate_chunks
+from eric_fast.kernels.code_cache import drop_stale_code
 from eric_fast.kernels.fixed_point import MAX_WEIGHT, make_entropy_table
 from eric_fast.kernels.outcome import Outcome, Pack, Request
 from eric_fast.kernels.packing import (
@@ -79,6 +80,7 @@ __all__ = [
     "reduce_maps",
 ]
 
+drop_stale_code()
 ENGINES = ("auto", "reference", "cpu", "gpu")
 FUSED_INPUTS = 1024  # of a plan, on the CPU: from there on words are evaluated where they are packed
 

@@ -16,6 +16,7 @@ from eric_fast.bits import pack_bits
 from eric_fast.compile import compile_program
 from eric_fast.errors import EricError, SettingError
 from eric_fast.kernels import Request, cpu, cpu_run, reference
+from eric_fast.kernels.code_cache import drop_stale_code
 from tests.check_large import check_large
 from tests.engines import assert_equal_outcomes, check_program, make_plan
 from tests.make_programs import count_inputs, make_bits, programs_with_bits
@@ -181,6 +182,24 @@ def test_wishes_that_do_not_fit_are_refused(engine, wanted, message):
     words = pack_bits(torch.ones(10, 3, dtype=torch.bool))
     with pytest.raises(EricError, match=message):
         kernels.evaluate(make_plan([(0,)]), words, 10, engine=engine, **wanted)
+
+
+def test_code_of_other_sources_is_forgotten(tmp_path):
+    caches = [tmp_path / name / "__pycache__" for name in ("kernels", "compile", "frontends")]
+    for cache in caches:
+        cache.mkdir(parents=True)
+        (cache / "a.py311.nbi").write_bytes(b"old")
+        (cache / "a.cpython-311.pyc").write_bytes(b"not ours")
+        (cache.parent / "a.py").write_text("one = 1\n")
+    assert drop_stale_code(tmp_path)
+    assert [path.name for cache in caches for path in cache.iterdir() if path.suffix == ".nbi"] == []
+    assert all((cache / "a.cpython-311.pyc").exists() for cache in caches)
+    (caches[1] / "b.py311.nbi").write_bytes(b"new")
+    assert not drop_stale_code(tmp_path)
+    assert (caches[1] / "b.py311.nbi").exists()
+    (caches[2].parent / "a.py").write_text("one = 11\n")  # of another folder than what it is compiled into
+    assert drop_stale_code(tmp_path)
+    assert not (caches[1] / "b.py311.nbi").exists()
 
 
 def test_a_second_process_compiles_nothing():
