@@ -55,7 +55,8 @@ def test_labels_are_kept_and_shown(made, eric, program_file, tmp_path):
     assert code == 0
     assert out.splitlines()[:3] == ["3:1=wheels", "3:2=red = hot", "3:4=sky"]
     assert json.loads((tmp_path / "l.json").read_text()) == {
-        "labels": {"3:1": "wheels", "3:2": "red = hot", "3:4": "sky"}
+        "labels": {"3:1": "wheels", "3:2": "red = hot", "3:4": "sky"},
+        "concepts": [],
     }
     program = load_program(program_file)
     rows = program.quantiser.rows_of_layer["3"]

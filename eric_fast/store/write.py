@@ -163,8 +163,9 @@ def write_capture(path: str | Path, manifest: Manifest, *, force: bool = False) 
         path.mkdir(parents=True, exist_ok=True)
     with _lock_folder(path):
         shutil.rmtree(path / _PARTS, ignore_errors=True)
+        is_new = force or not is_capture(path)
         try:
-            if force or not is_capture(path):
+            if is_new:
                 writer = CaptureWriter(path, manifest)
                 writer.begin()
             else:
@@ -172,6 +173,10 @@ def write_capture(path: str | Path, manifest: Manifest, *, force: bool = False) 
                 check_same(path, found, manifest)
                 writer = CaptureWriter(path, found)  # whose names of model and data are kept
             yield writer
+        except BaseException:
+            if is_new and not any(path.glob("shard-*")):  # nothing to take up: as if it had never begun
+                (path / MANIFEST).unlink(missing_ok=True)
+            raise
         finally:
             shutil.rmtree(path / _PARTS, ignore_errors=True)
 
@@ -261,5 +266,7 @@ def _lock_folder(path: Path) -> Iterator[None]:
         finally:  # while it is held: whoever opened it meanwhile sees that it is gone
             with suppress(OSError):
                 place.unlink()
+            with suppress(OSError):  # a folder that holds nothing was made for what then failed
+                path.rmdir()
     finally:
         os.close(handle)
