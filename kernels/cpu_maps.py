@@ -61,7 +61,7 @@ def pack_maps(
 def reduce_maps(maps: Tensor, norm: str) -> Tensor:
     """As `reference_pack.reduce_maps`, of the dtypes that `pack_maps` takes: the norms that it gives."""
     nothing = torch.empty(0)
-    check_maps(maps, torch.empty(maps.shape[1]), torch.empty(maps.shape[1], dtype=torch.int8), norm, None)
+    check_maps(maps, torch.zeros(maps.shape[1]), torch.zeros(maps.shape[1], dtype=torch.int8), norm, None)
     norms = torch.empty(maps.shape[:2])
     words = torch.empty(0, 0, dtype=torch.int32)  # nothing to compare with
     _reduce_and_pack(maps, norm, spread_scale(None, maps), nothing, nothing.to(torch.int8), words, norms)

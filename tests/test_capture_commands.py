@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from eric_fast.errors import CaptureError
 from eric_fast.quantise import fit_quantiser, quantise_activations
 from eric_fast.store import load_activations, load_bits, open_capture
 from tests.command_fixtures import NETWORK
@@ -41,7 +42,8 @@ def test_capture_verify_damage_and_again(network, eric, refuse, tmp_path):
     assert f"{shard} is damaged: its SHA-256 is not the one in the manifest" in out
     assert "1 of 2 shards are whole" in out
     assert "shard-00001" in (tmp_path / "v.json").read_text()
-    assert f"{shard} is damaged" in refuse("extract", tmp_path / "c", "-o", tmp_path / "p.lp")
+    with pytest.raises(CaptureError, match="shard-00001.safetensors is damaged"):
+        load_activations(tmp_path / "c")
     code, out, _ = eric(*capture)
     assert code == 0
     assert "1 of them there and whole" in out
@@ -64,7 +66,7 @@ def test_norms_then_thresholds_then_bits(network, eric, refuse, tmp_path):
     assert eric(*both, "-o", tmp_path / "t")[0] == 0
     assert open_capture(tmp_path / "t").quantiser == open_capture(tmp_path / "b").quantiser
     assert "holds bits alone, no norms" in refuse("pack", tmp_path / "b", "-o", tmp_path / "x")
-    assert "is given twice" in refuse("pack", tmp_path / "n", "-o", tmp_path / "n", "--json", tmp_path / "n")
+    assert "is given twice" in refuse("pack", tmp_path / "n", "-o", tmp_path / "x", "--json", tmp_path / "x")
     assert "holds norms, and so no thresholds" in refuse(*both[:-1], tmp_path / "n", "-o", tmp_path / "x")
     sample = ["--store", "bits", "--threshold", "mean", "--statistics", "45"]
     assert eric("capture", network, "digits/test", *sample, "-o", tmp_path / "s")[0] == 0

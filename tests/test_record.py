@@ -105,7 +105,7 @@ def test_half_norms(tmp_path, activations):
 def test_a_norm_past_the_largest_half_is_refused(tmp_path):
     with pytest.raises(CaptureError, match=r"layer '1', kernel \d: the norm .* of image 'i\d+' is past 65,504"):
         record(tmp_path / "c", model=make_model(factor=1e6), norm_dtype="float16")
-    assert list(verify_capture(tmp_path / "c").wrong.values()) == ["was not written yet"] * 3
+    assert not (tmp_path / "c").exists()
 
 
 @pytest.mark.parametrize("store", ["bits", "both"])

@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sklearn.tree import DecisionTreeClassifier
 
-from eric_fast import pipeline
+from eric_fast import streams
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.extract import GROWN_LITERALS, GROWN_RULES, TreeOptions, find_ends, grow_trees, list_leaves
@@ -210,7 +210,7 @@ def test_a_time_limit_keeps_what_is_finished(eric, made, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_keeps_what_is_finished_the_second_ends_at_once(eric, made, tmp_path, monkeypatch, number):
-    plain = pipeline.extract_program
+    plain = streams.extract_program
 
     def interrupted(*arguments, n_signals, **settings):
         for _ in range(n_signals):
@@ -218,14 +218,14 @@ def test_the_first_signal_keeps_what_is_finished_the_second_ends_at_once(eric, m
         return plain(*arguments, **settings)
 
     arguments = ("extract", made / "train", "--layers", "all", "-o", tmp_path / "p.lp")
-    monkeypatch.setattr(pipeline, "extract_program", partial(interrupted, n_signals=1))
+    monkeypatch.setattr(streams, "extract_program", partial(interrupted, n_signals=1))
     code, out, err = eric(*arguments)
     assert code == 128 + number
     assert "wrote" in out
     assert "stopping after the trees in hand" in err
     assert len(load_program(tmp_path / "p.lp").layers) == 1
     (tmp_path / "p.lp").unlink()
-    monkeypatch.setattr(pipeline, "extract_program", partial(interrupted, n_signals=2))
+    monkeypatch.setattr(streams, "extract_program", partial(interrupted, n_signals=2))
     code, _, err = eric(*arguments)
     assert code == 128 + number
     assert "interrupted; what was not complete is not written" in err

@@ -56,6 +56,8 @@ def main() -> None:
 
 def _end_if_told(code: int) -> None:
     """Of many processes that fail, the first says why; all others end without a word."""
+    if is_one_of_many():  # torchrun stops those that are left: they end by themselves, a moment later
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if not claim_failure():
         _end(code)
 

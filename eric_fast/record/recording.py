@@ -86,9 +86,9 @@ class Recording:
         except BaseException:
             n_written += writing is not None and writing.done() and writing.exception() is None
             n_kept = manifest.n_shards - len(self.missing) + n_written
-            logger.warning(
-                "%d of %d shards are kept in %s; the same command does the rest", n_kept, manifest.n_shards, self.path
-            )
+            if n_kept:
+                said = "%d of %d shards are kept in %s; the same command does the rest"
+                logger.warning(said, n_kept, manifest.n_shards, self.path)
             raise
         return self.finish()
 
@@ -140,7 +140,7 @@ def begin_recording(
     if not force and is_capture(path):
         check_same(path, read_manifest(path), manifest)
     check_room(path, 0 if is_capture(path) else count_bytes(manifest, range(manifest.n_shards), id_bytes))
-    with write_capture(path, manifest, force=force) as writer:
+    with write_capture(path, manifest, force=force, has_others=processes.count > 1) as writer:
         wrong = writer.check_shards(progress if writer.has_shards() else ignore_progress)
         for number, reason in wrong.items():
             if reason != NOT_WRITTEN:

@@ -143,7 +143,9 @@ class CaptureWriter:
 
 
 @contextmanager
-def write_capture(path: str | Path, manifest: Manifest, *, force: bool = False) -> Iterator[CaptureWriter]:
+def write_capture(
+    path: str | Path, manifest: Manifest, *, force: bool = False, has_others: bool = False
+) -> Iterator[CaptureWriter]:
     """Begin the capture `path`, or take up the one that is there if it is the same but for missing shards.
 
     Nobody else may write to it meanwhile. Ask the writer for `check_shards`, write those that are wrong, and `finish`.
@@ -152,6 +154,8 @@ def write_capture(path: str | Path, manifest: Manifest, *, force: bool = False) 
         path: the folder.
         manifest: what the capture is to be, without shards.
         force: begin anew, whatever capture is there.
+        has_others: other processes of this run write shards, too. Without them, what fails before its first shard
+            leaves nothing behind.
 
     Raises:
         OutputError: it can't be written, is no capture, or somebody else writes to it.
@@ -174,7 +178,7 @@ def write_capture(path: str | Path, manifest: Manifest, *, force: bool = False) 
                 writer = CaptureWriter(path, found)  # whose names of model and data are kept
             yield writer
         except BaseException:
-            if is_new and not any(path.glob("shard-*")):  # nothing to take up: as if it had never begun
+            if is_new and not has_others and not any(path.glob("shard-*")):
                 (path / MANIFEST).unlink(missing_ok=True)
             raise
         finally:
