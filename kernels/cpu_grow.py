@@ -1,8 +1,10 @@
 """Trees on the CPU: a target at a time and a thread, depth first, over lists of samples; counts by `cpu_rows`.
 
-A tree grows in steps, so that its samples may lie in several processes: `begin_tree` counts the root, `settle_tree`
-finds splits from counts, `advance_tree` splits one node and counts its children. What is counted lies in `own`; with
-several processes it is also put into `asked`, which they add up before the next step, and all of them decide alike.
+A tree grows in steps, so that its samples may lie in several processes: nodes are counted, what was counted is opened
+where it has a split, and the next open node is split. What is counted lies in `own`; with several processes it is also
+put into `asked`, which they add up before the next step, and all of them decide alike.
+
+Every function here has one caller: Numba compiles a function once more for each place that calls it.
 """
 
 from typing import Any
@@ -16,6 +18,9 @@ from eric_fast.kernels.cpu_split import add_up, find_split
 from eric_fast.kernels.cpu_tree import (
     ATOM,
     DEPTH,
+    LARGE,
+    LARGE_MAY,
+    LARGE_SLOT,
     LEFT,
     N_FREE,
     N_LEAVES,
@@ -26,126 +31,126 @@ from eric_fast.kernels.cpu_tree import (
     OWN_TRUE,
     SAMPLES,
     SLOT,
-    SPARE,
-    SPLIT,
+    SMALL,
+    SMALL_MAY,
+    SMALL_SLOT,
     START,
+    STEP,
     TRUE_SAMPLES,
     TRUE_WEIGHT,
     WEIGHT,
-    make_room,
-    number_nodes,
+    Tree,
     pop_node,
     push_node,
 )
 from eric_fast.kernels.fixed_point import SCALE_BITS
 from eric_fast.kernels.trees import NO_LIMIT
 
-# What `advance_tree` says: no node is left to split; one was, and its children stay leaves; or they were counted.
-DONE, SPLIT_ALONE, COUNTED = range(3)
+# What a tree waits for: that its nodes are counted; that counts are added up, or opened; that a node is split; that
+# there is room for two more nodes; or nothing, since none is left to split.
+COUNT, OPEN, SPLIT, GROW, DONE = range(5)
 
 
 @njit(nogil=True, cache=True)
-def grow_tree(
-    bits: Any, own_counts: Any, root: Any, weighting: Any, limits: Any, table: Any, space: Any, tree: Any, asked: Any
-) -> Any:
-    """A whole tree in one process: feature, left, right, counts, weights as in `Forest`.
+def grow_trees(
+    bits: Any, weighting: Any, limits: Any, table: Any, space: Any, trees: Any, asked: Any, first: Any, stride: Any
+) -> None:
+    """Take every `stride`-th tree as far as it goes: see `Tree.numbers[STEP]`.
 
     Args:
-        own_counts, root, asked: see `begin_tree`.
         table: `fixed_point.make_entropy_table`, up to what all samples weigh.
+        trees: `Tree`, its arrays one above the other, as `begin_tree` leaves them or this function did.
+        asked: int32 `[n_trees, n_children, n_kinds, n_values, 64 * row_words + 1]`, what processes add up: for each
+            child that is counted (one depth first, two best first) samples and, where weights matter, weights, by value
+            and atom, and in the last column in all. `n_children` is 0 in a single process.
     """
-    begin_tree(bits, own_counts, root, weighting, limits, tree, asked)
-    settle_tree(bits, weighting, limits, table, space, tree, asked)
-    while True:
-        tree = make_room(tree)
-        if advance_tree(bits, weighting, limits, space, tree, asked) == DONE:
-            return number_nodes(tree.nodes, tree.tallies, tree.numbers[N_NODES])
-        settle_tree(bits, weighting, limits, table, space, tree, asked)
+    for i in range(first, len(trees.numbers), stride):
+        tree = Tree(
+            trees.order[i],
+            trees.nodes[i],
+            trees.tallies[i],
+            trees.opened[i],
+            trees.free[i],
+            trees.numbers[i],
+            trees.counts[i],
+            trees.weights[i],
+            trees.own[i],
+        )
+        step = tree.numbers[STEP]
+        while step != DONE:
+            if step == COUNT:
+                counted = _count_children(bits, weighting, limits, tree, asked[i])
+                step = OPEN
+                if counted and asked.shape[1]:
+                    break
+            elif step == OPEN:
+                _open_children(bits, weighting, limits, table, space, tree, asked[i])
+                step = SPLIT
+            elif not tree.numbers[N_OPENED] or tree.numbers[N_LEAVES] >= limits.max_leaves:
+                step = DONE
+            elif tree.numbers[N_NODES] + 2 > len(tree.nodes):
+                step = GROW
+                break
+            else:
+                _split_node(bits, limits, space, tree)
+                step = COUNT
+        tree.numbers[STEP] = step
 
 
 @njit(nogil=True, cache=True)
-def begin_tree(bits: Any, own_counts: Any, root: Any, weighting: Any, limits: Any, tree: Any, asked: Any) -> None:
-    """Count the root.
-
-    Args:
-        own_counts: int32 `[n_values]`, this process's samples of each target value, which `tree.order` is sorted by.
-        root: int32 `[2, n_atoms]`, in how many of its samples an atom is true, and is together with a target of two
-            values; of length 0 where that isn't known, or where weights matter.
-        asked: int32 `[n_children, n_kinds, n_values, 64 * row_words + 1]`, what processes add up: for each child that
-            is counted (one depth first, two best first) samples and, where weights matter, weights, by value and
-            atom, and in the last column in all. Of length 0 in a single process.
-    """
-    tree.numbers[N_NODES] = tree.numbers[N_LEAVES] = 1
-    tree.numbers[N_OPENED], tree.numbers[SPLIT] = 0, -1
-    for slot in range(len(tree.free)):
-        tree.free[slot] = slot
-    tree.numbers[N_FREE] = len(tree.free) - 1
-    slot = tree.numbers[SPARE] = tree.numbers[N_FREE]
-    tree.nodes[0, LEFT], tree.nodes[0, DEPTH], tree.nodes[0, START] = -1, 0, 0
-    tally = tree.tallies[0]
-    for v in range(len(own_counts)):
-        tally[OWN, v] = tally[SAMPLES, v] = own_counts[v]
-    _weigh_node(tree.order, own_counts, weighting, tally[WEIGHT])
-    if len(root):
-        for a in range(root.shape[1]):
-            tree.own[slot, 0, a] = root[0, a] - root[1, a]
-            tree.own[slot, 1, a] = root[1, a]
-    elif len(asked) or _may_split(own_counts, 0, limits):
-        _count_node(bits, tree, np.int64(0), weighting, slot)
-    if len(asked):
-        _ask(tree, np.int64(0), slot, asked[0], weighting)
-
-
-@njit(nogil=True, cache=True)
-def settle_tree(bits: Any, weighting: Any, limits: Any, table: Any, space: Any, tree: Any, asked: Any) -> None:
-    """Open what was counted last, where it has a split: the root, or the children of the node that was split."""
-    numbers, keeps = tree.numbers, limits.max_leaves == NO_LIMIT
-    node, spare = numbers[SPLIT], numbers[SPARE]
-    if node < 0:
-        if len(asked):
-            _take_answer(tree, spare, asked[0], weighting)
-            for v in range(tree.tallies.shape[2]):
-                tree.tallies[0, SAMPLES, v] = asked[0, 0, v, -1]
-                tree.tallies[0, WEIGHT, v] = asked[0, -1, v, -1]
-        # What a split must gain; the slack is what the rounding of the table's entries may take away.
-        gain = limits.min_gain * add_up(tree.tallies[0, WEIGHT]) * 2.0**SCALE_BITS
-        numbers[NEED] = np.int64(gain) - 3 * (tree.tallies.shape[2] + 1)
-        may = len(bits.columns) > 0 and limits.max_leaves > 1 and _may_split(tree.tallies[0, SAMPLES], 0, limits)
-        if not (may and _open_node(np.int64(0), spare, len(bits.columns), limits, table, space, tree)):
-            return
-        if keeps:
-            numbers[N_FREE] -= 1
-        return
-    small, large, small_may, large_may = _rank_children(tree, node, limits)
-    slot = tree.nodes[node, SLOT] if keeps else np.int64(1)
-    if len(asked) and (small_may or (keeps and large_may)):
-        _take_answer(tree, spare, asked[0], weighting)
-    if keeps and large_may:  # the larger side is the difference
-        _subtract(tree.counts[slot], tree.counts[spare])
-        if weighting.matters:
-            _subtract(tree.weights[slot], tree.weights[spare])
-        if len(asked):
-            _subtract(tree.own[slot], tree.own[spare])
-    elif large_may and len(asked):
-        _take_answer(tree, slot, asked[1], weighting)
-    # The smaller side is opened last and split first, so that few slots are ever taken at once.
-    for child, child_may, place in ((large, large_may, slot), (small, small_may, spare)):
-        found = child_may and _open_node(child, place, len(bits.columns), limits, table, space, tree)
-        if keeps and not found:
-            tree.free[numbers[N_FREE]] = place
-            numbers[N_FREE] += 1
-
-
-@njit(nogil=True, cache=True)
-def advance_tree(bits: Any, weighting: Any, limits: Any, space: Any, tree: Any, asked: Any) -> Any:
-    """Split the next open node, and count its children where these may be split; there must be room for them.
+def _count_children(bits: Any, weighting: Any, limits: Any, tree: Any, asked: Any) -> Any:
+    """Count what lines up, where it may be split. Whether anything was counted.
 
     Depth first, each node's counts are kept until it is split: then the smaller side is counted, and the other is the
     difference. Best first there may be any number of nodes open, so both sides are counted and nothing is kept.
     """
+    numbers, keeps, counted = tree.numbers, limits.max_leaves == NO_LIMIT, False
+    for k in range(1 if keeps else 2):
+        node, slot = numbers[SMALL + k], numbers[SMALL_SLOT + k]
+        if numbers[SMALL_MAY + k] or (keeps and numbers[LARGE_MAY]):
+            _count_node(bits, tree, node, weighting, slot)
+            if asked.shape[0]:
+                _ask(tree, node, slot, asked[k], weighting)
+            counted = True
+    return counted
+
+
+@njit(nogil=True, cache=True)
+def _open_children(bits: Any, weighting: Any, limits: Any, table: Any, space: Any, tree: Any, asked: Any) -> None:
+    """Open what was counted, where it has a split: the root, or the children of the node that was split."""
+    numbers, tallies, keeps = tree.numbers, tree.tallies, limits.max_leaves == NO_LIMIT
+    for k in range(asked.shape[0]):
+        if numbers[SMALL_MAY + k] or (keeps and numbers[LARGE_MAY]):
+            _take_answer(tree, numbers[SMALL_SLOT + k], asked[k], weighting)
+    if numbers[LARGE] < 0:  # the root
+        if asked.shape[0]:
+            for v in range(tallies.shape[2]):
+                tallies[0, SAMPLES, v], tallies[0, WEIGHT, v] = asked[0, 0, v, -1], asked[0, -1, v, -1]
+        # What a split must gain; the slack is what the rounding of the table's entries may take away.
+        gain = limits.min_gain * add_up(tallies[0, WEIGHT]) * 2.0**SCALE_BITS
+        numbers[NEED] = np.int64(gain) - 3 * (tallies.shape[2] + 1)
+    elif keeps and numbers[LARGE_MAY]:  # the larger side is the difference
+        small_slot, large_slot = numbers[SMALL_SLOT], numbers[LARGE_SLOT]
+        _subtract(tree.counts[large_slot], tree.counts[small_slot])
+        if weighting.matters:
+            _subtract(tree.weights[large_slot], tree.weights[small_slot])
+        if asked.shape[0]:
+            _subtract(tree.own[large_slot], tree.own[small_slot])
+    # The smaller side is opened last and split first, so that few slots are ever taken at once.
+    for k in range(1, -1, -1):
+        node, slot = numbers[SMALL + k], numbers[SMALL_SLOT + k]
+        found = False
+        if node >= 0 and _may_split(tallies[node, SAMPLES], tree.nodes[node, DEPTH], limits):
+            found = _open_node(node, slot, len(bits.columns), limits, table, space, tree)
+        if keeps and not found and node >= 0:
+            tree.free[numbers[N_FREE]] = slot
+            numbers[N_FREE] += 1
+
+
+@njit(nogil=True, cache=True)
+def _split_node(bits: Any, limits: Any, space: Any, tree: Any) -> None:
+    """Split the next open node, and line its children up; there must be room for them."""
     numbers, nodes, tallies, keeps = tree.numbers, tree.nodes, tree.tallies, limits.max_leaves == NO_LIMIT
-    if not numbers[N_OPENED] or numbers[N_LEAVES] >= limits.max_leaves:
-        return DONE
     node = tree.opened[numbers[N_OPENED] - 1, 1] if keeps else pop_node(tree.opened, numbers[N_OPENED])
     left = nodes[node, LEFT] = numbers[N_NODES]
     right = left + 1
@@ -158,38 +163,20 @@ def advance_tree(bits: Any, weighting: Any, limits: Any, space: Any, tree: Any, 
             tallies[left, what, v] = tallies[node, what, v] - tallies[node, of_true, v]
     nodes[left, DEPTH] = nodes[right, DEPTH] = nodes[node, DEPTH] + 1
     nodes[left, LEFT] = nodes[right, LEFT] = -1
-    small, large, small_may, large_may = _rank_children(tree, node, limits)
+    right_is_large = add_up(tallies[left, SAMPLES]) <= add_up(tallies[right, SAMPLES])
+    small, large = (left, right) if right_is_large else (right, left)
+    numbers[SMALL], numbers[LARGE] = small, large
     start, n_small = nodes[node, START], add_up(tallies[small, OWN])
     end = start + n_small + add_up(tallies[large, OWN])
     nodes[large, START], nodes[small, START] = start, end - n_small
-    numbers[SPLIT] = node
+    for k in range(2):
+        child = numbers[SMALL + k]
+        numbers[SMALL_MAY + k] = _may_split(tallies[child, SAMPLES], nodes[child, DEPTH], limits)
     if keeps:
         numbers[N_FREE] -= 1
-        numbers[SPARE] = tree.free[numbers[N_FREE]]
-    else:
-        numbers[SPARE] = 0
-    if not (small_may or large_may):
-        return SPLIT_ALONE
-    part_samples(bits.columns[nodes[node, ATOM]], tree.order, start, end, large == right, n_small, space.moved)
-    if small_may or keeps:
-        _count_node(bits, tree, small, weighting, numbers[SPARE])
-        if len(asked):
-            _ask(tree, small, numbers[SPARE], asked[0], weighting)
-    if large_may and not keeps:
-        _count_node(bits, tree, large, weighting, np.int64(1))
-        if len(asked):
-            _ask(tree, large, np.int64(1), asked[1], weighting)
-    return COUNTED
-
-
-@njit(nogil=True, cache=True)
-def _rank_children(tree: Any, node: Any, limits: Any) -> Any:
-    """The smaller child and the larger, and whether each may be split."""
-    left = tree.nodes[node, LEFT]
-    n_left, n_right = add_up(tree.tallies[left, SAMPLES]), add_up(tree.tallies[left + 1, SAMPLES])
-    small, large = (left, left + 1) if n_left <= n_right else (left + 1, left)
-    small_may = _may_split(tree.tallies[small, SAMPLES], tree.nodes[small, DEPTH], limits)
-    return small, large, small_may, _may_split(tree.tallies[large, SAMPLES], tree.nodes[large, DEPTH], limits)
+        numbers[SMALL_SLOT], numbers[LARGE_SLOT] = tree.free[numbers[N_FREE]], nodes[node, SLOT]
+    if numbers[SMALL_MAY] or numbers[LARGE_MAY]:
+        part_samples(bits.columns[nodes[node, ATOM]], tree.order, start, end, right_is_large, n_small, space.moved)
 
 
 @njit(nogil=True, cache=True)
@@ -252,9 +239,9 @@ def _count_node(bits: Any, tree: Any, node: Any, weighting: Any, slot: Any) -> N
     for v in range(len(node_counts)):
         end = start + np.int64(node_counts[v])
         counts, weights = tree.own[slot, v], tree.weights[slot, v]
-        count_rows(bits.rows, tree.order, start, end, counts)
+        count_rows(bits.adder, bits.rows, tree.order, start, end, counts)
         if len(weighting.of_sample):
-            _weigh_rows(bits.rows, tree.order, start, end, weighting.of_sample, weights)
+            _weigh_rows(bits, tree.order, start, end, weighting.of_sample, weights)
         if weighting.matters:
             for a in range(len(weights)):
                 unit = weights[a] if len(weighting.of_sample) else counts[a]
@@ -263,7 +250,7 @@ def _count_node(bits: Any, tree: Any, node: Any, weighting: Any, slot: Any) -> N
 
 
 @njit(nogil=True, cache=True)
-def _weigh_rows(rows: Any, order: Any, start: Any, end: Any, weights: Any, out: Any) -> None:
+def _weigh_rows(bits: Any, order: Any, start: Any, end: Any, weights: Any, out: Any) -> None:
     """As `count_rows`, each sample as often as it weighs: one count for each bit of the weights."""
     for a in range(len(out)):
         out[a] = 0
@@ -279,24 +266,10 @@ def _weigh_rows(rows: Any, order: Any, start: Any, end: Any, weights: Any, out: 
             for i in range(first, min(first + len(chosen), end)):
                 chosen[n] = order[i]
                 n += (weights[order[i]] >> bit) & 1
-            count_rows(rows, chosen, np.int64(0), n, count)
+            count_rows(bits.adder, bits.rows, chosen, np.int64(0), n, count)
             for a in range(len(out)):
                 out[a] += count[a] << bit
             bit += 1
-
-
-@njit(nogil=True, cache=True)
-def _weigh_node(order: Any, node_counts: Any, weighting: Any, out: Any) -> None:
-    """out[v] = what the samples of the root with value v weigh."""
-    start = np.int64(0)
-    for v in range(len(node_counts)):
-        out[v] = node_counts[v]
-        if len(weighting.of_sample):
-            out[v] = 0
-            for i in range(start, start + node_counts[v]):
-                out[v] += weighting.of_sample[order[i]]
-        out[v] *= weighting.of_value[v]
-        start += node_counts[v]
 
 
 @njit(nogil=True, cache=True)

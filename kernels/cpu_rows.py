@@ -4,11 +4,12 @@ A row is 1, 2, 4 or a multiple of 8 words of 64 atoms: one vector, or several of
 all false and fills up what is counted in sixteens.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -122,10 +123,41 @@ def _make_adder(width: int) -> Any:
 _add_1, _add_2, _add_4, _add_8 = (_make_adder(width) for width in (1, 2, 4, 8))
 
 
+@cache
+def compile_adder() -> Any:
+    """The code that adds rows up, whose `address` `count_rows` takes: it is large, and so compiled in one place only.
+
+    Of `n_blocks` times sixteen rows of `width` words at `rows`, numbered by the uint32 at `order`, to the int32 at
+    `out`.
+    """
+    return cfunc(types.void(types.uint64, types.int64, types.uint64, types.int64, types.uint64), cache=True)(_add_rows)
+
+
+def _add_rows(rows: Any, width: Any, order: Any, n_blocks: Any, out: Any) -> None:
+    if width == 1:
+        _add_1(rows, 8 * width, order, n_blocks, out)
+    elif width == 2:
+        _add_2(rows, 8 * width, order, n_blocks, out)
+    elif width == 4:
+        _add_4(rows, 8 * width, order, n_blocks, out)
+    else:
+        for part in range(width // 8):
+            _add_8(rows + np.uint64(64 * part), 8 * width, order, n_blocks, out + np.uint64(2048 * part))
+
+
+@intrinsic
+def _call_adder(typing: Any, adder: Any, rows: Any, width: Any, order: Any, n_blocks: Any, out: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address, *rest = arguments
+        kind = ir.FunctionType(ir.VoidType(), [_I64] * 5)
+        builder.call(builder.inttoptr(address, kind.as_pointer()), rest)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64, types.int64, types.uint64, types.int64, types.uint64), generate
+
+
 @njit(nogil=True, cache=True)
-def count_rows(
-    rows: NDArray[np.uint64], order: NDArray[np.uint32], start: Any, end: Any, out: NDArray[np.int32]
-) -> None:
+def count_rows(adder: Any, rows: Any, order: Any, start: Any, end: Any, out: Any) -> None:
     """out[:] = in how many of the rows `order[start:end]` each atom is true; int32 `[64 * row_words]`."""
     for a in range(len(out)):
         out[a] = 0
@@ -134,24 +166,9 @@ def count_rows(
     rest = start + 16 * whole
     for i in range(16):
         tail[i] = order[rest + i] if rest + i < end else len(rows) - 1
-    for first in range(0, whole, _MOST_BLOCKS):
-        _add_blocks(rows, order, start + 16 * first, min(_MOST_BLOCKS, whole - first), out)
-    if rest < end:
-        _add_blocks(rows, tail, np.int64(0), np.int64(1), out)
-
-
-@njit(nogil=True, cache=True)
-def _add_blocks(rows: Any, order: Any, start: Any, n_blocks: Any, out: Any) -> None:
-    width = rows.shape[1]
-    stride = np.int64(8 * width)
     base, counts = np.uint64(rows.ctypes.data), np.uint64(out.ctypes.data)
-    indices = np.uint64(order.ctypes.data) + np.uint64(4 * start)
-    if width == 1:
-        _add_1(base, stride, indices, n_blocks, counts)
-    elif width == 2:
-        _add_2(base, stride, indices, n_blocks, counts)
-    elif width == 4:
-        _add_4(base, stride, indices, n_blocks, counts)
-    else:
-        for part in range(width // 8):
-            _add_8(base + np.uint64(64 * part), stride, indices, n_blocks, counts + np.uint64(2048 * part))
+    for first in range(0, whole, _MOST_BLOCKS):
+        indices = np.uint64(order.ctypes.data) + np.uint64(4 * (start + 16 * first))
+        _call_adder(adder, base, rows.shape[1], indices, min(_MOST_BLOCKS, whole - first), counts)
+    if rest < end:
+        _call_adder(adder, base, rows.shape[1], np.uint64(tail.ctypes.data), np.int64(1), counts)

@@ -7,11 +7,15 @@ from numba import njit
 
 
 class Bits(NamedTuple):
-    """The atoms of all targets: uint64 columns `[n_atoms, n_words]`, the same as rows `[n_samples + 1, row_words]`."""
+    """The atoms of all targets: uint64 columns `[n_atoms, n_words]`, the same as rows `[n_samples + 1, row_words]`.
+
+    adder: the address of `cpu_rows.compile_adder`'s code, uint64.
+    """
 
     columns: Any
     rows: Any
     n_samples: Any
+    adder: Any
 
 
 class Weighting(NamedTuple):
@@ -45,8 +49,9 @@ class Tree(NamedTuple):
         this process's own samples of both.
     opened: int64 `[n, 2]`, nodes with a split that was found, after what they are ordered by: see `push_node`.
     free: int64 `[n_slots]`, of which the first hold nothing.
-    numbers: int64 `[7]`: nodes, leaves, free slots, open nodes; what a split must gain, in units of 2**-30; the node
-        whose children are being counted, -1 for the root; and the slot of the smaller one.
+    numbers: int64 `[12]`: nodes, leaves, free slots, open nodes; what a split must gain, in units of 2**-30; what is to
+        be done next; of the smaller and the larger child of the node that was split last their numbers, whether they
+        may be split, and their slots. The root is the smaller child of nothing, beside a larger one of number -1.
     counts, weights: int32 `[n_slots, n_values, 64 * row_words]`, of open nodes; one array where weights don't matter.
     own: as counts; the same array where one process has all samples.
     """
@@ -64,7 +69,8 @@ class Tree(NamedTuple):
 
 ATOM, LEFT, DEPTH, START, SLOT = range(5)
 SAMPLES, WEIGHT, TRUE_SAMPLES, TRUE_WEIGHT, OWN, OWN_TRUE = range(6)
-N_NODES, N_LEAVES, N_FREE, N_OPENED, NEED, SPLIT, SPARE = range(7)
+N_NODES, N_LEAVES, N_FREE, N_OPENED, NEED, STEP = range(6)
+SMALL, LARGE, SMALL_MAY, LARGE_MAY, SMALL_SLOT, LARGE_SLOT = range(6, 12)
 
 # Loops, here and in `cpu_grow`, where NumPy would do in a line: that takes seconds more to compile.
 
@@ -99,24 +105,6 @@ def pop_node(opened: Any, n: Any) -> Any:
 @njit(nogil=True, cache=True)
 def _comes_first(key: Any, node: Any, other: Any) -> Any:
     return key < other[0] or (key == other[0] and node < other[1])
-
-
-@njit(nogil=True, cache=True)
-def make_room(tree: Any) -> Any:
-    """The same tree with room for two more nodes."""
-    if tree.numbers[N_NODES] + 2 <= len(tree.nodes):
-        return tree
-    n, n_values = 2 * len(tree.nodes), tree.tallies.shape[2]
-    nodes, tallies = np.empty((n, 5), np.int64), np.empty((n, 6, n_values), np.int32)
-    opened = np.empty((n, 2), np.int64)
-    for i in range(len(tree.nodes)):
-        for k in range(5):
-            nodes[i, k] = tree.nodes[i, k]
-        for k in range(6):
-            for v in range(n_values):
-                tallies[i, k, v] = tree.tallies[i, k, v]
-        opened[i, 0], opened[i, 1] = tree.opened[i, 0], tree.opened[i, 1]
-    return Tree(tree.order, nodes, tallies, opened, tree.free, tree.numbers, tree.counts, tree.weights, tree.own)
 
 
 @njit(nogil=True, cache=True)

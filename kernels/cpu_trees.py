@@ -11,11 +11,12 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast.kernels.cpu_grow import grow_tree
+from eric_fast.kernels.cpu_grow import DONE, grow_trees
+from eric_fast.kernels.cpu_job import Job, begin_tree, make_room, make_space, make_trees
 from eric_fast.kernels.cpu_order import sort_by_bit, sort_by_value
-from eric_fast.kernels.cpu_rows import count_ones, count_row_words, transpose_words
-from eric_fast.kernels.cpu_spread import Job, grow_spread, make_space, make_trees
-from eric_fast.kernels.cpu_tree import Bits, Tree, Weighting
+from eric_fast.kernels.cpu_rows import compile_adder, count_ones, count_row_words, transpose_words
+from eric_fast.kernels.cpu_spread import grow_spread
+from eric_fast.kernels.cpu_tree import N_NODES, STEP, Bits, Tree, Weighting, number_nodes
 from eric_fast.kernels.fixed_point import make_entropy_table
 from eric_fast.kernels.threads import count_cores
 from eric_fast.kernels.trees import (
@@ -64,16 +65,18 @@ def grow(
         return join_trees(grow_spread(job, combine, stop, report, n_threads), samples.n_values)
     trees: dict[int, tuple[Tensor, ...]] = {}
     lock = Lock()
-    alone = np.zeros((0, 0, 0, 0), np.int32)
+    alone = np.zeros((1, 0, 0, 0, 0), np.int32)
 
     def grow_some(numbers: Iterator[int]) -> None:
-        tree = Tree(*(array[0] for array in make_trees(job, 1, spread=False)))
-        space = make_space(job, spread=False)
-        own_counts = np.empty(job.n_values, np.int32)
+        group, space = make_trees(job, 1, spread=False), make_space(job, spread=False)
         for number in numbers:
-            job.sort(job.values[number], samples.n_samples, job.weighting, tree.order, own_counts)
-            root = job.find_root(number)
-            grown = grow_tree(job.bits, own_counts, root, job.weighting, limits, job.table, space, tree, alone)
+            begin_tree(job, number, Tree(*(array[0] for array in group)), alone[0])
+            while True:
+                grow_trees(job.bits, job.weighting, limits, job.table, space, group, alone, 0, 1)
+                if group.numbers[0, STEP] == DONE:
+                    break
+                group = make_room(group)
+            grown = number_nodes(group.nodes[0], group.tallies[0], group.numbers[0, N_NODES])
             with lock:
                 trees[number] = tuple(map(torch.from_numpy, grown))
                 report(len(trees))
@@ -95,7 +98,7 @@ def _prepare(samples: Samples, limits: Limits) -> Job:
     if binary and not weighting.matters:
         roots = count(words, torch.cat([targets, torch.full_like(targets[:1], -1)])).numpy()
     return Job(
-        bits=Bits(columns, rows, n_samples),
+        bits=Bits(columns, rows, n_samples, np.uint64(compile_adder().address)),
         values=_view_words(targets) if binary else targets.numpy(),
         sort=sort_by_bit if binary else sort_by_value,
         n_values=n_values,
