@@ -4,7 +4,8 @@ A tree grows in steps, so that its samples may lie in several processes: nodes a
 where it has a split, and the next open node is split. What is counted lies in `own`; with several processes it is also
 put into `asked`, which they add up before the next step, and all of them decide alike.
 
-Every function here has one caller: Numba compiles a function once more for each place that calls it.
+Numba compiles a function again in each place that calls it, and in each that calls this one; so the functions here
+have one caller each where they can, and the larger ones are no more than parts of it (`inline="always"`).
 """
 
 from typing import Any
@@ -97,7 +98,7 @@ def grow_trees(
         tree.numbers[STEP] = step
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _count_children(bits: Any, weighting: Any, limits: Any, tree: Any, asked: Any) -> Any:
     """Count what lines up, where it may be split. Whether anything was counted.
 
@@ -115,7 +116,7 @@ def _count_children(bits: Any, weighting: Any, limits: Any, tree: Any, asked: An
     return counted
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _open_children(bits: Any, weighting: Any, limits: Any, table: Any, space: Any, tree: Any, asked: Any) -> None:
     """Open what was counted, where it has a split: the root, or the children of the node that was split."""
     numbers, tallies, keeps = tree.numbers, tree.tallies, limits.max_leaves == NO_LIMIT
@@ -147,7 +148,7 @@ def _open_children(bits: Any, weighting: Any, limits: Any, table: Any, space: An
             numbers[N_FREE] += 1
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _split_node(bits: Any, limits: Any, space: Any, tree: Any) -> None:
     """Split the next open node, and line its children up; there must be room for them."""
     numbers, nodes, tallies, keeps = tree.numbers, tree.nodes, tree.tallies, limits.max_leaves == NO_LIMIT
@@ -188,7 +189,7 @@ def _may_split(node_counts: Any, depth: Any, limits: Any) -> Any:
     return n_seen > 1 and n >= max(limits.min_split, 2 * limits.min_leaf) and depth < limits.max_depth
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _open_node(node: Any, slot: Any, n_atoms: Any, limits: Any, table: Any, space: Any, tree: Any) -> Any:
     """Find the best split from the counts in a slot, and line the node up for it. Whether there is one."""
     counts, weights, tally = tree.counts[slot, :, :n_atoms], tree.weights[slot, :, :n_atoms], tree.tallies[node]
@@ -207,7 +208,7 @@ def _open_node(node: Any, slot: Any, n_atoms: Any, limits: Any, table: Any, spac
     return True
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _ask(tree: Any, node: Any, slot: Any, asked: Any, weighting: Any) -> None:
     own, weights, tally = tree.own[slot], tree.weights[slot], tree.tallies[node]
     last = own.shape[1]
@@ -221,7 +222,7 @@ def _ask(tree: Any, node: Any, slot: Any, asked: Any, weighting: Any) -> None:
             asked[1, v, last] = tally[WEIGHT, v]
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _take_answer(tree: Any, slot: Any, asked: Any, weighting: Any) -> None:
     counts, weights = tree.counts[slot], tree.weights[slot]
     for v in range(len(counts)):
@@ -232,7 +233,7 @@ def _take_answer(tree: Any, slot: Any, asked: Any, weighting: Any) -> None:
                 weights[v, a] = asked[1, v, a]
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _count_node(bits: Any, tree: Any, node: Any, weighting: Any, slot: Any) -> None:
     """For each target value and atom: own samples of a node with the atom true, and what they weigh, into a slot."""
     start, node_counts = tree.nodes[node, START], tree.tallies[node, OWN]

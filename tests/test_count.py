@@ -96,14 +96,14 @@ def test_rows_are_the_columns_turned_and_are_counted(n_atoms):
     unpacked = np.unpackbits(rows.view(np.uint8), axis=1, bitorder="little")
     assert (unpacked[:-1, :n_atoms] == bits.numpy()).all()
     assert not unpacked[:, n_atoms:].any()
-    rng = np.random.default_rng(0)
+    adder, rng = np.uint64(cpu_rows.compile_adder().address), np.random.default_rng(0)
     for n in (0, 1, 15, 16, 17, 31, 255 * 16, 255 * 16 + 1, n_samples):
         order = rng.permutation(n_samples)[:n].astype(np.uint32)
         out = np.full(64 * rows.shape[1], POISON, np.int32)
-        cpu_rows.count_rows(rows, order, 0, n, out)
+        cpu_rows.count_rows(adder, rows, order, 0, n, out)
         assert (out == unpacked[order].sum(axis=0)).all()
         if n > 20:
-            cpu_rows.count_rows(rows, order, 3, n - 4, out)
+            cpu_rows.count_rows(adder, rows, order, 3, n - 4, out)
             assert (out == unpacked[order[3 : n - 4]].sum(axis=0)).all()
 
 
