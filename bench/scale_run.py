@@ -15,45 +15,56 @@ from eric_fast.streams import approximate_capture, evaluate_capture
 from eric_fast.text import load_program, print_program
 
 PROGRAM = "program.lp"
+PAIR = ("conv05", "conv06")  # two layers of 256 kernels: the one trees ask, and the one they are grown for
+Call = Callable[[], tuple[Callable[[], str], int]]
 
 
-def extract(capture: Capture, processes: Processes, folder: Path) -> tuple[str, int]:
-    """The classes over the last layer, and the kernels their rules mention over the one below, as the command does.
-
-    The program's text, and the bytes of bits that were read.
-    """
-    layers = capture.layers[-2:]
+def extract(capture: Capture, processes: Processes, folder: Path) -> Call:
+    """Every kernel of a layer over the one below, and the classes over it, as the command does."""
     options = TreeOptions(min_leaf=0.01)
-    program = approximate_capture(capture, layers=layers, options=options, processes=processes)
-    if processes.is_first and capture.path.name == "whole":
-        (folder / PROGRAM).write_text(print_program(program), encoding="utf-8")
-    return print_program(program), count_bytes(capture, len(layers))
+
+    def run() -> tuple[Callable[[], str], int]:
+        program = approximate_capture(capture, layers=PAIR, options=options, all_kernels=True, processes=processes)
+        return lambda: _keep(print_program(program), capture, folder), count_bytes(capture, PAIR)
+
+    return run
 
 
-def evaluate(capture: Capture, processes: Processes, folder: Path) -> tuple[str, int]:
-    """That program, from the bits of its lower layer: the score, and the bytes of bits that were read."""
-    score = evaluate_capture(load_program(folder / PROGRAM), capture, processes=processes)
-    return json.dumps(score.to_dict()), count_bytes(capture, 1)
+def _keep(text: str, capture: Capture, folder: Path) -> str:
+    if capture.path.name == "whole":
+        (folder / PROGRAM).write_text(text, encoding="utf-8")
+    return text
 
 
-def count_bytes(capture: Capture, n_layers: int) -> int:
-    """Of the bits of the last layers, which are equally wide."""
-    return n_layers * capture.n_kernels[capture.layers[-1]] * -(-capture.n_images // 8)
+def evaluate(capture: Capture, processes: Processes, folder: Path) -> Call:
+    """That program, read before, from the bits of its lower layer: the score."""
+    program = load_program(folder / PROGRAM)
+
+    def run() -> tuple[Callable[[], str], int]:
+        score = evaluate_capture(program, capture, processes=processes)
+        return lambda: json.dumps(score.to_dict()), count_bytes(capture, PAIR[:1])
+
+    return run
+
+
+def count_bytes(capture: Capture, layers: tuple[str, ...]) -> int:
+    """Of the bits of these layers."""
+    return sum(capture.n_kernels[layer] * -(-capture.n_images // 8) for layer in layers)
 
 
 def main() -> None:
     stage, folder = sys.argv[1], Path(sys.argv[2])
-    run: Callable[[Capture, Processes, Path], tuple[str, int]] = {"extract": extract, "evaluate": evaluate}[stage]
+    prepare: Callable[[Capture, Processes, Path], Call] = {"extract": extract, "evaluate": evaluate}[stage]
     processes = join_processes()
-    run(open_capture(folder / "small"), processes, folder)  # compiles
-    capture = open_capture(folder / "whole")
+    prepare(open_capture(folder / "small"), processes, folder)()  # compiles
+    run = prepare(open_capture(folder / "whole"), processes, folder)
     if processes.count > 1:
         processes.wait_for_all()
     started = time.perf_counter()
-    result, n_bytes = run(capture, processes, folder)
+    describe, n_bytes = run()
     seconds = time.perf_counter() - started
     if processes.is_first:
-        digest = sha256(result.encode()).hexdigest()
+        digest = sha256(describe().encode()).hexdigest()
         print(json.dumps({"seconds": seconds, "result": digest, "n_bytes": n_bytes, "peak": find_peak_memory()}))
     leave_processes()
 

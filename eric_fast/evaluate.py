@@ -90,9 +90,13 @@ class Tally:
     confusion: Tensor
     label_confusion: Tensor
 
-    def add(self, other: "Tally") -> "Tally":
-        """Of both."""
-        return Tally(*(getattr(self, part.name) + getattr(other, part.name) for part in fields(self)))
+    def add(self, predictions: Predictions, model_predictions: Tensor, labels: Tensor) -> None:
+        """Count answers beside the model's (int64 `[n]`) and the labels (int64 `[n]`, `UNKNOWN` where not known)."""
+        answers, known = predictions.classes, labels != UNKNOWN
+        fires, right = (predictions.rules != NO_RULE).sum(), (model_predictions == labels).sum()
+        self.totals.add_(torch.stack([torch.tensor(predictions.n_samples), fires.cpu(), right.cpu()]))
+        _count_pairs(self.confusion, model_predictions, answers)
+        _count_pairs(self.label_confusion, labels[known], answers[known])
 
     def combine(self, combine: Combine) -> "Tally":
         """Of all processes."""
@@ -103,18 +107,6 @@ def start_tally(n_classes: int) -> Tally:
     """Of no images."""
     empty = torch.zeros(n_classes, n_classes + 1, dtype=torch.int64)
     return Tally(torch.zeros(3, dtype=torch.int64), empty, empty.clone())
-
-
-def count_answers(predictions: Predictions, model_predictions: Tensor, labels: Tensor, n_classes: int) -> Tally:
-    """Compare answers with the model's (int64 `[n]`) and the labels (int64 `[n]`, `UNKNOWN` where not known)."""
-    known = labels != UNKNOWN
-    answers = predictions.classes
-    fires, right = (predictions.rules != NO_RULE).sum(), (model_predictions == labels).sum()
-    return Tally(
-        totals=torch.stack([torch.tensor(predictions.n_samples), fires.cpu(), right.cpu()]),
-        confusion=_count_pairs(model_predictions, answers, n_classes),
-        label_confusion=_count_pairs(labels[known], answers[known], n_classes),
-    )
 
 
 def score_tally(program: Program, start: str | None, tally: Tally) -> Score:
@@ -152,10 +144,12 @@ def score_predictions(
         CaptureError: there are no images.
     """
     n_classes = len(program.classes)
-    return score_tally(program, start, count_answers(predictions, model_predictions, labels, n_classes))
+    tally = start_tally(n_classes)
+    tally.add(predictions, model_predictions, labels)
+    return score_tally(program, start, tally)
 
 
-def _count_pairs(truth: Tensor, answers: Tensor, n_classes: int) -> Tensor:
-    columns = torch.where(answers == NO_RULE, n_classes, answers)
-    counts = torch.bincount(truth * (n_classes + 1) + columns, minlength=n_classes * (n_classes + 1))
-    return counts.view(n_classes, n_classes + 1)
+def _count_pairs(counts: Tensor, truth: Tensor, answers: Tensor) -> None:
+    """Add one for each pair to `[n_classes, n_classes + 1]`."""
+    pairs = truth * counts.shape[1] + torch.where(answers == NO_RULE, counts.shape[0], answers)
+    counts.view(-1).scatter_add_(0, pairs.cpu(), torch.ones(1, dtype=torch.int64).expand(len(pairs)))

@@ -198,6 +198,12 @@ class Quantiser:
             rows[atom.layer] = range(first, i + 1)
         return rows
 
+    @cached_property
+    def names_of_layer(self) -> dict[str, tuple[str, ...]]:
+        """Layer -> the names of its atoms."""
+        names = [atom.name for atom in self.atoms]
+        return {layer: tuple(names[rows.start : rows.stop]) for layer, rows in self.rows_of_layer.items()}
+
     def atoms_of_layer(self, layer: str) -> tuple[InputAtom, ...]:
         """The kernels' atoms of a layer. Raises ProgramError for a table's."""
         rows = self.rows_of_layer[layer]

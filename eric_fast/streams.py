@@ -1,6 +1,6 @@
 """Whole runs over captures on disk: shard by shard in bounded memory, and shared out over processes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from torch import Tensor
 from eric_fast.bits import BitMatrix, count_words
 from eric_fast.compile import compile_program
 from eric_fast.errors import CaptureError, SettingError
-from eric_fast.evaluate import Score, count_answers, evaluate_plan, score_tally, start_tally
+from eric_fast.evaluate import Score, evaluate_plan, score_tally, start_tally
 from eric_fast.extract import TreeOptions, extract_program
 from eric_fast.kernels import Stop, never_stop
 from eric_fast.memory import check_need, find_free_memory
@@ -126,13 +126,12 @@ def evaluate_capture(
     mine = processes.share_out(len(capture.shards))
     largest = max((shard.n_images for shard in capture.shards), default=0)
     check_need("evaluating on this capture", largest * (8 * capture.n_kernels[layer] + plan.n_rows // 8 + 64), memory)
-    tally = start_tally(len(program.classes))
+    tally, pack = start_tally(len(program.classes)), _choose_packer(capture, program.quantiser, layer)
     for done, shard in enumerate(capture.shards[mine.start : mine.stop]):
         progress("evaluate", done, len(mine))
-        bits = _pack_shard(shard, capture, program.quantiser, layer)
-        found = evaluate_plan(plan, atoms, bits, engine=engine)
+        found = evaluate_plan(plan, atoms, pack(shard), engine=engine)
         answers = Predictions(found.classes.cpu(), found.rules.cpu())
-        tally = tally.add(count_answers(answers, shard.read_predictions(), shard.read_labels(), len(program.classes)))
+        tally.add(answers, shard.read_predictions(), shard.read_labels())
     progress("evaluate", len(mine), len(mine))
     return score_tally(program, start, tally.combine(processes.combine))
 
@@ -154,9 +153,10 @@ def predict_capture(
     check_capture(program, capture, [layer])
     plan = compile_program(program, layer)
     atoms = [program.atoms[atom].name for atom in plan.atoms.tolist()]
+    pack = _choose_packer(capture, program.quantiser, layer)
     for done, shard in enumerate(capture.shards):
         progress("predict", done, len(capture.shards))
-        found = evaluate_plan(plan, atoms, _pack_shard(shard, capture, program.quantiser, layer), engine=engine)
+        found = evaluate_plan(plan, atoms, pack(shard), engine=engine)
         yield shard.read_ids(), Predictions(found.classes.cpu(), found.rules.cpu())
     progress("predict", len(capture.shards), len(capture.shards))
 
@@ -204,18 +204,20 @@ def _pack_own(chosen: Selection, quantiser: Quantiser, layer: str) -> Tensor:
     )
 
 
-def _pack_shard(shard: Shard, capture: Capture, quantiser: Quantiser, layer: str) -> BitMatrix:
-    """The bits of a program's atoms of one layer: from norms, or as they are stored."""
+def _choose_packer(capture: Capture, quantiser: Quantiser, layer: str) -> Callable[[Shard], BitMatrix]:
+    """What gives a shard's bits of a program's atoms of one layer: from norms, or as they are stored."""
     atoms = quantiser.atoms_of_layer(layer)
-    names = tuple(atom.name for atom in atoms)
+    names = quantiser.names_of_layer[layer]
     if capture.store != "bits":
-        return BitMatrix(pack_layer(read_finite_norms(shard, layer).float(), atoms), shard.n_images, names)
+        return lambda shard: BitMatrix(
+            pack_layer(read_finite_norms(shard, layer).float(), atoms), shard.n_images, names
+        )
     assert capture.quantiser is not None
     stored = {atom.name: atom for atom in capture.quantiser.atoms_of_layer(layer)}
-    differs = next((atom.name for atom in atoms if stored.get(atom.name) != atom), None)
+    differs = next((name for name, atom in zip(names, atoms, strict=True) if stored.get(name) != atom), None)
     if differs is not None:
         raise CaptureError(
             f"{capture.path} holds bits alone, and '{differs}' has another threshold there than in the program; "
             "capture norms, or bits by the thresholds of the program's training capture"
         )
-    return shard.read_bits([layer]).select_atoms(names)
+    return lambda shard: shard.read_bits([layer]).select_atoms(names)

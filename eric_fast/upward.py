@@ -59,12 +59,12 @@ def extract_upward(
     n_images = check_target(bits, quantiser, target, classes, combine)
     layers, rows = quantiser.layers, quantiser.rows_of_layer
     whole = Program(quantiser, tuple(classes), (), n_images=n_images)
-    inputs = bits.select_atoms([atom.name for atom in quantiser.atoms_of_layer(layers[0])])
+    inputs = bits.select_atoms(quantiser.names_of_layer[layers[0]])
     kernel_rules: list[Rule] = []
     negated: list[int] = []
     sizes_grown: dict[int, tuple[int, int]] = {}
     for below, layer in pairwise(layers):
-        targets = bits.select_atoms([atom.name for atom in quantiser.atoms_of_layer(layer)])
+        targets = bits.select_atoms(quantiser.names_of_layer[layer])
         part = grow_layer(
             rows[layer],
             targets,

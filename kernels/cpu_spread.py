@@ -2,14 +2,15 @@
 
 In a step every tree splits a node and counts what came of it among this process's samples; then the counts of all trees
 are added up over the processes at once. All that is decided is decided by sums, so every process grows the same trees.
+The trees are two halves that take turns: while the counts of one are on their way, the other's are made.
 """
 
 from collections.abc import Iterator
-from functools import partial
+from concurrent.futures import Future, ThreadPoolExecutor
+from math import prod
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.kernels.cpu_grow import DONE, GROW, OPEN, grow_trees
@@ -26,53 +27,87 @@ def grow_spread(
     job: Job, combine: Combine, stop: Stop, report: Report, n_threads: int | None
 ) -> dict[int, tuple[Tensor, ...]]:
     """The trees of all targets by number, each (feature, left, right, counts, weights)."""
-    places = range(min(TREES, len(job.values)))
-    n_threads = max(1, min(n_threads or count_cores(), len(places)))
-    group = make_trees(job, len(places), spread=True)
-    spaces = [make_space(job, spread=True) for _ in range(n_threads)]
-    n_kinds = 2 if job.weighting.matters else 1
-    n_children = 1 if job.limits.max_leaves == NO_LIMIT else 2
-    n_counters = 64 * job.bits.rows.shape[1]
-    asked = np.zeros((len(places), n_children, n_kinds, job.n_values, n_counters + 1), np.int32)
-    target_at: dict[int, int] = {}
-    trees: dict[int, tuple[Tensor, ...]] = {}
+    n_places = min(TREES, len(job.values))
+    n_threads = max(1, min(n_threads or count_cores(), n_places - n_places // 2))
     waiting = iter(range(len(job.values)))
+    trees: dict[int, tuple[Tensor, ...]] = {}
+    here, away = (_Half(job, n, n_threads) for n in (n_places // 2, n_places - n_places // 2))
     stopped = False
+    with ThreadPoolExecutor(1) as messenger:
 
-    def begin(begun: list[tuple[int, int]], thread: int) -> None:
-        for place, target in begun[thread::n_threads]:
-            begin_tree(job, target, Tree(*(array[place] for array in group)), asked[place])
+        def send(half: _Half) -> Future[bool]:
+            return messenger.submit(half.add_up, combine, stopped or stop())
 
-    def grow(thread: int) -> None:
-        bits, weighting, limits, table = job.bits, job.weighting, job.limits, job.table
-        grow_trees(bits, weighting, limits, table, spaces[thread], group, asked, thread, n_threads)
-
-    while True:
-        begun = [] if stopped else _take_targets(waiting, [place for place in places if place not in target_at])
-        target_at |= begun
-        if not target_at:
-            return trees
-        run_workers(partial(begin, begun), n_threads)
-        stopped = _add_up(asked, np.flatnonzero(group.numbers[:, STEP] == OPEN), combine, stopped or stop())
-        run_workers(grow, n_threads)
-        for place in [place for place in target_at if group.numbers[place, STEP] == DONE]:
-            n_nodes = group.numbers[place, N_NODES]
-            tree = number_nodes(group.nodes[place], group.tallies[place], n_nodes)
-            trees[target_at.pop(place)] = tuple(map(torch.from_numpy, tree))
-            report(len(trees))
-        if (group.numbers[:, STEP] == GROW).any():
-            group = make_room(group)
+        for half in (away, here):
+            half.begin(waiting)
+        message = send(away)
+        while here.target_at or away.target_at:
+            stopped = message.result() or stopped
+            message = send(here)
+            away.grow()
+            for target, tree in away.take_grown():
+                trees[target] = tree
+                report(len(trees))
+            if not stopped:
+                away.begin(waiting)
+            here, away = away, here
+        message.result()
+    return trees
 
 
-def _take_targets(waiting: Iterator[int], places: list[int]) -> list[tuple[int, int]]:
-    return [(place, target) for place, target in zip(places, waiting, strict=False)]
+class _Half:
+    """Trees that grow at the same time, each in its place.
 
+    target_at: the target of each place that has a tree.
+    """
 
-def _add_up(asked: NDArray[np.int32], places: NDArray[np.int64], combine: Combine, stop: bool) -> bool:
-    """Put the sums over all processes where these places' own counts are. Whether any process wants to stop."""
-    message = torch.empty(1 + asked[0].size * len(places), dtype=torch.int32)
-    message[0] = stop
-    message[1:] = torch.from_numpy(asked[places].reshape(-1))
-    message = combine(message)
-    asked[places] = message[1:].numpy().reshape(len(places), *asked.shape[1:])
-    return bool(message[0])
+    def __init__(self, job: Job, n_places: int, n_threads: int) -> None:
+        n_children = 1 if job.limits.max_leaves == NO_LIMIT else 2
+        n_kinds, n_counters = 2 if job.weighting.matters else 1, 64 * job.bits.rows.shape[1]
+        self.job, self.n_threads = job, n_threads
+        self.trees = make_trees(job, n_places, spread=True)
+        self.spaces = [make_space(job, spread=True) for _ in range(n_threads)]
+        self.asked = np.zeros((n_places, n_children, n_kinds, job.n_values, n_counters + 1), np.int32)
+        self.target_at: dict[int, int] = {}
+
+    def begin(self, waiting: Iterator[int]) -> None:
+        """Take a target that waits to each free place."""
+        free = [place for place in range(len(self.asked)) if place not in self.target_at]
+        begun = list(zip(free, waiting, strict=False))
+        self.target_at |= begun
+
+        def work(thread: int) -> None:
+            for place, target in begun[thread :: self.n_threads]:
+                begin_tree(self.job, target, Tree(*(array[place] for array in self.trees)), self.asked[place])
+
+        run_workers(work, self.n_threads)
+
+    def add_up(self, combine: Combine, stop: bool) -> bool:
+        """Put the sums over all processes where own counts are. Whether any process wants to stop."""
+        places = np.flatnonzero(self.trees.numbers[:, STEP] == OPEN)
+        asked = self.asked.reshape(len(self.asked), prod(self.asked.shape[1:]))
+        message = torch.empty(1 + len(places) * asked.shape[1], dtype=torch.int32)
+        message[0] = stop
+        np.take(asked, places, axis=0, out=message[1:].numpy().reshape(len(places), asked.shape[1]), mode="clip")
+        message = combine(message)
+        asked[places] = message[1:].numpy().reshape(len(places), asked.shape[1])
+        return bool(message[0])
+
+    def grow(self) -> None:
+        """Every tree a step on."""
+        job = self.job
+
+        def work(thread: int) -> None:
+            space, stride = self.spaces[thread], self.n_threads
+            grow_trees(job.bits, job.weighting, job.limits, job.table, space, self.trees, self.asked, thread, stride)
+
+        run_workers(work, self.n_threads)
+        if (self.trees.numbers[:, STEP] == GROW).any():
+            self.trees = make_room(self.trees)
+
+    def take_grown(self) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
+        """Targets and trees that are done; their places are free again."""
+        for place in [place for place in self.target_at if self.trees.numbers[place, STEP] == DONE]:
+            n_nodes = self.trees.numbers[place, N_NODES]
+            tree = number_nodes(self.trees.nodes[place], self.trees.tallies[place], n_nodes)
+            yield self.target_at.pop(place), tuple(map(torch.from_numpy, tree))

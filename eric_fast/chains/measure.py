@@ -244,7 +244,7 @@ def _find_bounds(
 
 
 def _take(bits: BitMatrix, quantiser: Quantiser, layer: str) -> BitMatrix:
-    return bits.select_atoms([atom.name for atom in quantiser.atoms_of_layer(layer)])
+    return bits.select_atoms(quantiser.names_of_layer[layer])
 
 
 def _count_differing(bits: BitMatrix, truth: BitMatrix) -> int:

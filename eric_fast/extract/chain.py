@@ -222,7 +222,7 @@ def _list_both(forest: Forest, tree: int, ends: _BothEnds) -> tuple[list[Leaf], 
 
 
 def _take_layer(bits: BitMatrix, quantiser: Quantiser, layer: str) -> BitMatrix:
-    return bits.select_atoms([atom.name for atom in quantiser.atoms_of_layer(layer)])
+    return bits.select_atoms(quantiser.names_of_layer[layer])
 
 
 def _shift(body: tuple[int, ...], first: int) -> tuple[int, ...]:

@@ -152,7 +152,7 @@ class Shard:
         parts = [self.read_words(layer) for layer in wanted or ()]
         if not parts or thresholds is None:
             raise CaptureError(f"{self.path.parent}: no layer is named")
-        names = [atom.name for layer in wanted or () for atom in thresholds.quantiser.atoms_of_layer(layer)]
+        names = [name for layer in wanted or () for name in thresholds.quantiser.names_of_layer[layer]]
         try:
             return BitMatrix(parts[0] if len(parts) == 1 else torch.cat(parts), self.n_images, tuple(names))
         except EricError as error:
