@@ -12,6 +12,7 @@ demo: .venv/installed
 	@$(BIN)/eric-fast demo --force
 
 test: .venv/installed
+	@$(BIN)/python -m tests.compile_first
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 # What CI runs: the linter, the type checker and the tests.

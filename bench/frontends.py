@@ -4,7 +4,6 @@ Everybody starts from the rows as a user has them, and gives class shares, sums 
 """
 
 import gc
-import resource
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 import eric_fast
-from bench.child import call_in_child
+from bench.child import call_in_child, forget_peak, read_status
 from bench.harness import describe_machine, run_tests_first, time_runs
 from bench.report import format_seconds
 from bench.sources import Contender, Source, list_sources, name_missing, time_call
@@ -162,15 +161,17 @@ def convert_large_forest() -> Row:
     forest.fit(columns, target)
     small = RandomForestClassifier(2, max_leaf_nodes=8, random_state=0).fit(columns, target)
     eric_fast.load(small).predict_proba(columns[:10])  # compiling Numba's code is not the forest's
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    gc.collect()
+    before = read_status("VmRSS")
+    forget_peak()
     model, seconds = time_call(lambda: _compile(eric_fast.load(forest)))
-    extra = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    extra = read_status("VmHWM") - before
     assert np.allclose(model.predict_proba(columns[:100]), forest.predict_proba(columns[:100]))
     return {
         "n_trees": LARGE_TREES,
-        "n_leaves": sum(tree.tree_.n_leaves for tree in forest.estimators_),
+        "n_leaves": int(sum(tree.tree_.n_leaves for tree in forest.estimators_)),
         "seconds": seconds,
-        "extra_bytes": extra * 1024,
+        "extra_bytes": extra,
     }
 
 

@@ -20,7 +20,7 @@ from eric_fast.kernels.threads import count_cores, run_workers
 from eric_fast.kernels.vectors import VECTOR_BYTES, VECTOR_WORDS
 from eric_fast.plan import Plan
 
-assert ROW_WORDS == 2 * VECTOR_WORDS  # a block is one unit of a row's padding, so every block is whole
+assert ROW_WORDS % (2 * VECTOR_WORDS) == 0  # a row is padded to whole blocks
 SLOT_WORDS = VECTOR_BYTES // 4  # of 32 bits
 SPACING = 16  # between the numbers of trees, so that they don't share the sets of a cache
 CHUNK_BLOCKS = 16  # that a thread takes at a time at most: few enough that none waits long for another

@@ -611,16 +611,25 @@ def test_a_named_engine_is_never_changed():
             pack()
 
 
+READ = """
+import json, os
+os.environ["TRITON_DEFAULT_FP_FUSION"] = "1"
+from bench.sass import read_variant
+from bench.sass_variants import list_variants
+packing = [variant for variant in list_variants() if variant.name.startswith("pack_")]
+print(json.dumps([read_variant(variant).to_dict() for variant in packing]))
+"""
+
+
 @pytest.fixture(scope="module")
-def readings(tmp_path_factory):
+def readings():
     """What `bench sass` reads of the kernels of packing, in a process of its own: Triton's interpreter is on here."""
-    path = tmp_path_factory.mktemp("sass") / "sass.json"
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    command = [sys.executable, "-m", "bench", "sass", "--json", str(path)]
     root = Path(__file__).resolve().parents[1]
+    command = [sys.executable, "-c", READ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root, env=environment)
     assert done.returncode == 0, done.stderr
-    return [row for row in json.loads(path.read_text(encoding="utf-8"))["readings"] if row["name"].startswith("pack_")]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_kernels_for_hopper_load_wide_and_spill_nothing(readings):
