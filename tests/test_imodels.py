@@ -125,7 +125,7 @@ def test_what_is_refused():
     with pytest.raises(ModelError, match="isn't fitted"):
         from_imodels(imodels.FIGSClassifier())
     with pytest.raises(ModelError, match="include_linear=False"):
-        from_imodels(fit("RuleFitRegressor", *load_data("diabetes"), max_rules=5, random_state=0))
+        from_imodels(fit("RuleFitClassifier", features, target, max_rules=100, random_state=0))
     with pytest.raises(ModelError, match=r"must be 0, 1"):
         from_imodels(fit("SlipperClassifier", features, target + 1, n_estimators=2))
     other = imodels.HSTreeClassifier()
