@@ -34,7 +34,7 @@ function growing(container, items, size, make) {
     const next = items.slice(shown, shown + size);
     container.append(...next.map(make));
     shown += next.length;
-    more.textContent = `Show ${format(Math.min(size, items.length - shown))} more of ${format(items.length - shown)}`;
+    more.textContent = `Show ${format(Math.min(size, items.length - shown))} more of ${format(items.length)}`;
     more.hidden = shown >= items.length;
   }
   show();
