@@ -6,6 +6,9 @@ BIN := .venv/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 
+# Modules are compiled once and kept: without, every process of the tests compiles torch's sources again, for 8 seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test check lint fuzz sanitize tables chain clean
 
 demo: .venv/installed
