@@ -16,7 +16,7 @@ demo: .venv/installed
 
 test: .venv/installed
 	@$(BIN)/python -m tests.compile_first
-	@$(BIN)/python -m pytest -n auto --dist loadfile
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # What CI runs: the linter, the type checker and the tests.
 check: lint test
