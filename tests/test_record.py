@@ -12,8 +12,10 @@ from torch import nn
 from eric_fast.capture import ImageData, Sample, capture_activations, prepare_run, wrap_model
 from eric_fast.errors import CaptureError, DataError, OutputError, SettingError
 from eric_fast.quantise import fit_quantiser, quantise_activations
+from eric_fast.quantiser import Quantiser
 from eric_fast.record import describe_size, open_packing, open_recording, say_bytes
-from eric_fast.store import MANIFEST, Thresholds, load_activations, load_bits, open_capture, verify_capture
+from eric_fast.store import MANIFEST, Manifest, Thresholds, load_activations, load_bits, open_capture, verify_capture
+from tests.activations import make_activations
 from tests.fuzz import check_format
 from tests.fuzz_captures import make_capture, read_capture
 
@@ -306,3 +308,17 @@ def test_hostile_captures_are_read_or_refused():
     n_read, n_refused = check_format("manifest", 250)
     assert n_read > 10
     assert n_refused > 100
+
+
+def test_thresholds_for_no_kernel_are_refused():
+    found = make_activations(3, n_kernels=(3, 2))
+    manifest = Manifest(
+        {layer: norms.shape[1] for layer, norms in found.norms.items()},
+        found.classes,
+        found.settings,
+        "both",
+        n_listed=3,
+        thresholds=Thresholds(Quantiser((), found.settings.norm), "mean of all"),
+    )
+    with pytest.raises(CaptureError, match="for no kernel at all"):
+        manifest.validate()

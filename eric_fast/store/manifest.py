@@ -129,6 +129,8 @@ def name_shard(number: int) -> str:
 
 
 def _check_quantiser(quantiser: Quantiser, manifest: Manifest) -> None:
+    if not quantiser.atoms:
+        raise CaptureError("the thresholds are for no kernel at all")
     if quantiser.norm != manifest.settings.norm:
         raise CaptureError(f"thresholds for norm '{quantiser.norm}' don't fit norms '{manifest.settings.norm}'")
     if [layer for layer in manifest.layers if layer in set(quantiser.layers)] != list(quantiser.layers):
