@@ -312,13 +312,7 @@ def test_hostile_captures_are_read_or_refused():
 
 def test_thresholds_for_no_kernel_are_refused():
     found = make_activations(3, n_kernels=(3, 2))
-    manifest = Manifest(
-        {layer: norms.shape[1] for layer, norms in found.norms.items()},
-        found.classes,
-        found.settings,
-        "both",
-        n_listed=3,
-        thresholds=Thresholds(Quantiser((), found.settings.norm), "mean of all"),
-    )
+    thresholds = Thresholds(Quantiser((), found.settings.norm), "mean of all")
+    layers = {layer: norms.shape[1] for layer, norms in found.norms.items()}
     with pytest.raises(CaptureError, match="for no kernel at all"):
-        manifest.validate()
+        Manifest(layers, found.classes, found.settings, "both", n_listed=3, thresholds=thresholds)
