@@ -143,8 +143,7 @@ def score_predictions(
     Raises:
         CaptureError: there are no images.
     """
-    n_classes = len(program.classes)
-    tally = start_tally(n_classes)
+    tally = start_tally(len(program.classes))
     tally.add(predictions, model_predictions, labels)
     return score_tally(program, start, tally)
 

@@ -62,8 +62,7 @@ def check_classifier(source, features):
     assert len(rows) > len(features)
     np.testing.assert_array_equal(model.classes_, source.classes_)
     np.testing.assert_array_equal(model.predict(rows), ask(source.predict, rows))
-    if not isinstance(source, imodels.BoostedRulesClassifier):
-        check_close(model.predict_proba(rows), ask(source.predict_proba, rows), TOLERANCE)
+    check_close(model.predict_proba(rows), ask(source.predict_proba, rows), TOLERANCE)
     again = RuleModel.from_program(parse_program(print_program(model.program)))
     assert np.array_equal(np.asarray(again.predict(rows)).astype(str), model.predict(rows).astype(str))
     return model
