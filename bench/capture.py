@@ -76,7 +76,7 @@ def run_case(full: bool = False) -> dict[str, Any]:
     """Time every case, on the CPU and on a GPU where there is one."""
     show_notes()
     run_tests_first(
-        "test_capture_layers.py::test_large_maps_are_reduced_in_one_pass",
+        "test_capture_layers.py::test_maps_are_reduced_in_parts",
         "test_capture_run.py::test_norms_and_predictions_are_those_of_a_plain_run",
     )
     cifar = str(unpack_shared("cifar10.tar.gz", "cifar10") / "test")
@@ -174,9 +174,9 @@ def _make_capture(
 ) -> Callable[[Sequence[Batch]], list[Answer]]:
     """What `capture_activations` does with batches; the network is traced in the first call."""
     runner = case.make_runner(model, layers)
+    ids = [str(i) for i in range(len(open_data(case.data)) if case.data else case.batch_size)]
 
     def run(batches: Sequence[Batch]) -> list[Answer]:
-        ids = [str(i) for i in range(1 + max(max(batch.indices) for batch in batches))]
         answers = []
         with torch.inference_mode(), _exact():
             for answer in runner.run(batches, ids):

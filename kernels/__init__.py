@@ -77,7 +77,6 @@ __all__ = [
     "pack_columns",
     "pack_comparisons",
     "pack_maps",
-    "reduce_maps",
 ]
 
 drop_stale_code()
@@ -280,12 +279,3 @@ def pack_maps(maps: Tensor, constants: Tensor, operators: Tensor, *, engine: str
     from eric_fast.kernels import gpu_maps
 
     return gpu_maps.pack_maps(maps, constants, operators, **wanted)
-
-
-def reduce_maps(maps: Tensor, norm: str, *, engine: str = "auto") -> Tensor:
-    """Reduce feature maps to norms in one pass; see `reference_pack.reduce_maps`. On a GPU torch does that itself."""
-    if choose_engine(engine, maps.device.type) == "cpu":
-        from eric_fast.kernels import cpu_maps
-
-        return cpu_maps.reduce_maps(maps, norm)
-    return reference_pack.reduce_maps(maps, norm)

@@ -54,39 +54,15 @@ def pack_maps(
     words = torch.empty(n_kernels, count_words(n_images), dtype=torch.int32)
     norms = torch.empty(n_images, n_kernels) if with_norms else None
     words[:, -(-n_images // WORD_BITS) :] = 0
-    _reduce_and_pack(maps, norm, spread_scale(scale, maps), constants, operators, words, norms)
-    return Packed(words, norms)
-
-
-def reduce_maps(maps: Tensor, norm: str) -> Tensor:
-    """As `reference_pack.reduce_maps`, of the dtypes that `pack_maps` takes: the norms that it gives."""
-    nothing = torch.empty(0)
-    check_maps(maps, torch.zeros(maps.shape[1]), torch.zeros(maps.shape[1], dtype=torch.int8), norm, None)
-    norms = torch.empty(maps.shape[:2])
-    words = torch.empty(0, 0, dtype=torch.int32)  # nothing to compare with
-    _reduce_and_pack(maps, norm, spread_scale(None, maps), nothing, nothing.to(torch.int8), words, norms)
-    return norms
-
-
-def _reduce_and_pack(
-    maps: Tensor,
-    norm: str,
-    scales: Tensor,
-    constants: Tensor,
-    operators: Tensor,
-    words: Tensor,
-    norms: Tensor | None,
-) -> None:
-    """Fill `norms`, and `words` where it has rows."""
-    n_images, n_kernels = maps.shape[:2]
     if not n_images * n_kernels:
-        return
+        return Packed(words, norms)
     # Numba has no 16-bit floats: their bits go as int16 (float16) or uint16 (bfloat16)
     flat = flatten(maps).view(torch.int16).numpy() if maps.element_size() == 2 else flatten(maps).numpy()
     flat = flat.view(np.uint16) if maps.dtype == torch.bfloat16 else flat
     kind = {"l2": _ROOT, "max": _LARGEST}.get(norm, _SUM)
     masks = tuple(np.uint32(mask) for mask in _MASKS.get(norm, (0, 0, 0)))
-    arrays = (scales.numpy(), constants.detach().contiguous().numpy(), operators.contiguous().numpy())
+    scales = spread_scale(scale, maps).numpy()
+    arrays = (scales, constants.detach().contiguous().numpy(), operators.contiguous().numpy())
     targets = (words.numpy().view(np.uint32), (torch.empty(0, 0) if norms is None else norms).numpy())
     n_blocks = -(-n_kernels // BLOCK_KERNELS)
 
@@ -97,6 +73,7 @@ def _reduce_and_pack(
         )  # fmt: skip
 
     run_parts(run, -(-n_images // WORD_BITS) * n_blocks, maps.numel() * maps.element_size())
+    return Packed(words, norms)
 
 
 @njit(nogil=True, cache=True)
@@ -165,8 +142,6 @@ def _pack_units(
                 values[i * VALUES + k] = sums[k] * factor * scale[k0 + k]
             for k in range(n_columns if len(norms) else 0):
                 norms[i0 + i, k0 + k] = values[i * VALUES + k]
-        if not len(words):
-            continue
         turn_columns(values, 0, VALUES, 1, n_rows, columns[:n_columns], turned, ROW)
         tail = np.uint32(0xFFFFFFFF) >> np.uint32(WORD_BITS - n_rows)
         for k in range(n_columns):

@@ -93,6 +93,8 @@ def reduce_maps(maps: Tensor, norm: str) -> Tensor:
             return sums / (maps.shape[2] * maps.shape[3])
         case "l1":  # 0.47 ms where vector_norm(ord=1) takes 1.3 ms: [64, 64, 32, 32], two cores
             return maps.abs().mean((2, 3), dtype=torch.float32)
+        case "l2" if not (maps.is_cuda or maps.is_contiguous()):  # 3 ms where vector_norm takes 9: as channels-last
+            return maps.to(torch.float32).square().mean((2, 3)).sqrt()
         case "l2":
             roots: Tensor = torch.linalg.vector_norm(maps, 2, (2, 3), dtype=torch.float32)
             return roots / math.sqrt(maps.shape[2] * maps.shape[3])

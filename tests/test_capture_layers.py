@@ -9,8 +9,7 @@ from torch import nn
 from torchvision import models as torchvision_models
 from torchvision.ops import FrozenBatchNorm2d
 
-from eric_fast import kernels
-from eric_fast.capture import reduce_norm, trace_norms
+from eric_fast.capture import layers, norms, reduce_norm, trace_norms
 from eric_fast.errors import ModelError, SettingError
 from eric_fast.kernels.reference_pack import reduce_maps
 
@@ -319,19 +318,61 @@ def test_norms_are_those_of_the_definition(norm, dtype):
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("norm", ["l1", "l2", "max", "mean"])
-def test_large_maps_are_reduced_in_one_pass(norm, memory_format, monkeypatch):
+@pytest.mark.parametrize("part_bytes", [1, 3 * 4 * 16 * 64 * 65, 2**30])
+def test_maps_are_reduced_in_parts(part_bytes, norm, memory_format, monkeypatch):
     maps = torch.randn(16, 16, 64, 65, generator=torch.Generator().manual_seed(0)).contiguous(
         memory_format=memory_format
     )
-    ran = []
-    original = kernels.reduce_maps
-    monkeypatch.setattr(kernels, "reduce_maps", lambda *args, **kwargs: ran.append(1) or original(*args, **kwargs))
-    found = reduce_norm(maps, norm)
-    assert ran == [1]
-    assert torch.allclose(found, reduce_maps(maps, norm), rtol=1e-5, atol=1e-5)
-    assert reduce_norm(maps[:15], norm).shape == (15, 16)
-    assert ran == [1]  # too few to pay
+    monkeypatch.setattr(norms, "PART_BYTES", part_bytes)
+    assert torch.allclose(reduce_norm(maps, norm), reduce_maps(maps, norm), rtol=1e-5, atol=1e-5)
+    assert reduce_norm(maps[:0], norm).shape == (0, 16)
     assert reduce_norm(maps.clone().requires_grad_(), norm).requires_grad
+
+
+class SunkenReLU(nn.ReLU):
+    """By its name and base an activation that is never negative."""
+
+    def forward(self, x):
+        return super().forward(x) - 1
+
+
+class Activations(nn.Module):
+    """Each after a convolution of its own; `pass_by` keeps torch.fx out."""
+
+    def __init__(self, pass_by=False):
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(3, 4, 3) for _ in range(6))
+        self.plain, self.sunken, self.leaky = nn.ReLU(inplace=True), SunkenReLU(), nn.LeakyReLU(0.5)
+        self.hooked = nn.ReLU()
+        self.hooked.register_forward_hook(lambda module, inputs, result: result - 1)
+        self.pass_by = pass_by
+
+    def forward(self, x):
+        if self.pass_by and float(x.sum()) == 0.125:
+            return None
+        a, b, c, d, e, f = (conv(x) for conv in self.convs)
+        maps = self.plain(a), self.sunken(b), self.leaky(c), self.hooked(d)
+        return sum(m.mean((2, 3)) for m in (*maps, F.relu(e), f.relu()))
+
+
+@pytest.mark.parametrize("pass_by", [False, True])
+def test_the_l1_norm_of_what_is_never_negative_is_its_mean(pass_by, images, monkeypatch):
+    torch.manual_seed(0)
+    network = make(Activations, pass_by)
+    used = []
+    original = reduce_norm
+    monkeypatch.setattr(layers, "reduce_norm", lambda maps, norm: used.append(norm) or original(maps, norm))
+    tracer = trace_norms(network, images, None, "l1")
+    assert tracer.is_traced != pass_by
+    found = tracer(images)[1]
+    a, b, c, d, e, f = (conv(images) for conv in network.convs)
+    expected = [("mean", a.relu()), ("l1", b.relu() - 1), ("l1", F.leaky_relu(c, 0.5)), ("l1", d.relu() - 1)]
+    if not pass_by:  # the tracer sees into the class of its own, and functions and methods, too
+        expected[1] = ("mean", b.relu())
+        expected += [("mean", e.relu()), ("mean", f.relu())]
+    assert used == [name for name, _ in expected]
+    for norms_of_layer, (_, maps) in zip(found.values(), expected, strict=True):
+        assert torch.allclose(norms_of_layer, maps.abs().mean((2, 3)), rtol=1e-5, atol=1e-6)
 
 
 def test_half_precision_sums_do_not_overflow():

@@ -117,24 +117,6 @@ def test_cpu_packs_large_maps_as_the_reference(shape, norm, layout):
     assert_near(found, expected, maps, constants)
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "channels-last", "stepped"])
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("shape", [(33, 20, 40, 7), (0, 3, 2, 2), (2, 0, 2, 2), (3, 530, 6, 5)])
-def test_reducing_alone_gives_the_norms_of_packing(shape, dtype, norm, layout, monkeypatch):
-    maps, constants, operators = make_case(shape, dtype, layout, norm, 0)
-    expected = kernels.pack_maps(maps, constants, operators, norm=norm, with_norms=True, engine="cpu").norms
-    poison_memory(monkeypatch)
-    assert torch.equal(kernels.reduce_maps(maps, norm), expected)
-
-
-def test_reducing_refuses_what_packing_refuses():
-    with pytest.raises(SettingError, match="l3"):
-        kernels.reduce_maps(torch.zeros(1, 1, 2, 2), "l3")
-    with pytest.raises(EricError, match="int8 maps need a scale"):
-        kernels.reduce_maps(torch.zeros(1, 1, 2, 2, dtype=torch.int8), "l1")
-
-
 @needs_triton
 @hypothesis_settings(max_examples=25)
 @given(

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional
 from torchvision.models.feature_extraction import NodePathTracer
 
 # Targets by lower-case name, without the underscore of an in-place variant: `nn.ReLU`, `F.relu`, `torch.relu_`
@@ -25,7 +27,13 @@ _PASSING = frozenset(
     maxpool2d max_pool2d""".split()  # noqa: SIM905
 )
 _KINDS = ACTIVATIONS | CONVOLUTIONS | _PASSING
-ArgumentOf = Callable[[str], Any]  # a layer -> what its maps are read with
+# Whose results are never negative. (Not by name: a class of the user's may be called so, and do otherwise.)
+_NEVER_NEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid)
+_NEVER_NEGATIVE_CALLS = frozenset(
+    {"relu", "relu_", "sigmoid", "sigmoid_", torch.relu, torch.relu_, functional.relu, functional.relu_}
+    | {functional.relu6, torch.sigmoid, torch.sigmoid_, functional.sigmoid, functional.hardsigmoid}
+)
+ArgumentOf = Callable[[str, bool], Any]  # a layer, and whether it is never negative -> what its maps are read with
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class TracedNetwork:
         nodes: name -> operation, in execution order; only those with a 4-D float result.
         defaults: the names of the activations that a convolution reaches, on maps larger than 1x1.
         convolutions: the names of the convolutions with maps larger than 1x1.
+        never_negative: the names of the operations that are known to give no negative number.
     """
 
     module: fx.GraphModule
@@ -45,6 +54,7 @@ class TracedNetwork:
     nodes: Mapping[str, fx.Node]
     defaults: tuple[str, ...]
     convolutions: tuple[str, ...]
+    never_negative: frozenset[str]
 
 
 class _Root(nn.Module):
@@ -89,6 +99,7 @@ def trace_network(network: nn.Module, example: Tensor) -> TracedNetwork:
             if kinds[node] in ACTIVATIONS and any(arrives[before] for before in node.all_input_nodes)
         ),
         convolutions=tuple(name for name, node in large.items() if kinds[node] in CONVOLUTIONS),
+        never_negative=frozenset(name for name, node in nodes.items() if _is_never_negative(node, module)),
     )
 
 
@@ -101,15 +112,15 @@ def insert_reads(
     can change it first. (`create_feature_extractor` keeps every map: 0.94 GB for vgg16 at batch 32, instead of 4 MB.)
 
     Args:
-        read: maps `[n_images, n_kernels, height, width]` and `argument_of` the layer (a text, numbers, or tuples of
-            them) -> a tensor that shares no memory with the maps.
+        read: maps `[n_images, n_kernels, height, width]` and what `argument_of` gives for the layer (a text, numbers,
+            or tuples of them) -> a tensor that shares no memory with the maps.
     """
     graph = traced.module.graph
     found = []
     for layer in layers:
         node = traced.nodes[layer]
         with graph.inserting_after(node):
-            found.append(graph.call_function(read, (node, argument_of(layer))))
+            found.append(graph.call_function(read, (node, argument_of(layer, layer in traced.never_negative))))
     output = next(node for node in reversed(graph.nodes) if node.op == "output")
     output.args = ((output.args[0], found),)
     graph.lint()
@@ -154,6 +165,17 @@ def find_module_kind(module: nn.Module) -> str:
     """The name of the module's class, or of the nearest of its bases that is known here, in lower case."""
     names = [base.__name__.lower() for base in type(module).__mro__]
     return next((name for name in names if name in _KINDS), names[0])
+
+
+def is_never_negative(module: nn.Module) -> bool:
+    """Whether a module is known to give no negative number; one with hooks may give anything."""
+    return type(module) in _NEVER_NEGATIVE and not module._forward_hooks
+
+
+def _is_never_negative(node: fx.Node, module: fx.GraphModule) -> bool:
+    if node.op == "call_module":
+        return is_never_negative(module.get_submodule(str(node.target)))
+    return node.op in ("call_function", "call_method") and node.target in _NEVER_NEGATIVE_CALLS
 
 
 def _find_kind(node: fx.Node, module: fx.GraphModule) -> str:

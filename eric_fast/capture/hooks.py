@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from eric_fast.capture.graph import ACTIVATIONS, CONVOLUTIONS, ArgumentOf, find_module_kind
+from eric_fast.capture.graph import ACTIVATIONS, CONVOLUTIONS, ArgumentOf, find_module_kind, is_never_negative
 from eric_fast.errors import ModelError
 
 Call = tuple[str, int]  # a module's path, and which of its calls in one forward pass: 0, 1, ...
@@ -75,7 +75,8 @@ class HookedNetwork(nn.Module):
         self.network = observed.network
         self._layer_of_call = {observed.calls[layer]: layer for layer in layers}
         self._read = read
-        self._argument_of = argument_of
+        modules = {layer: self.network.get_submodule(path) for (path, _), layer in self._layer_of_call.items()}
+        self._arguments = {layer: argument_of(layer, is_never_negative(module)) for layer, module in modules.items()}
 
     def forward(self, images: Tensor) -> tuple[Any, list[Tensor]]:
         """Raises ModelError for a layer that doesn't run this time."""
@@ -84,7 +85,7 @@ class HookedNetwork(nn.Module):
         def note(call: Call, maps: Tensor) -> None:
             if call in self._layer_of_call:
                 layer = self._layer_of_call[call]
-                found[layer] = self._read(maps, self._argument_of(layer))
+                found[layer] = self._read(maps, self._arguments[layer])
 
         with _watch({path: self.network.get_submodule(path) for path, _ in self._layer_of_call}, note):
             output = self.network(images)

@@ -86,7 +86,11 @@ def trace_norms(
     """
     if norm not in NORMS:
         raise unknown_norm(norm)
-    return trace_layers(module, example, layers, reduce_norm, lambda layer: norm, with_head=with_head)
+
+    def choose_norm(layer: str, is_never_negative: bool) -> str:
+        return "mean" if norm == "l1" and is_never_negative else norm  # which is as much, without a pass for |x|
+
+    return trace_layers(module, example, layers, reduce_norm, choose_norm, with_head=with_head)
 
 
 def trace_layers(

@@ -150,7 +150,7 @@ def take_kernels(maps: Tensor, wanted: tuple[str, Sequence[int]]) -> Tensor:
 
 def _trace_maps(network: torch.nn.Module, example: Tensor, wanted: Mapping[str, tuple[int, ...]]) -> NormTracer:
     tracer = trace_layers(
-        network, example, list(wanted), take_kernels, lambda layer: (layer, wanted.get(layer, ())), with_head=False
+        network, example, list(wanted), take_kernels, lambda layer, _: (layer, wanted.get(layer, ())), with_head=False
     )
     unknown = [layer for layer in tracer.layers if layer not in wanted]
     if unknown:

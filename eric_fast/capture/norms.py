@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor
 
-from eric_fast import kernels
-from eric_fast.kernels.packing import MAP_DTYPES, unknown_norm
+from eric_fast.kernels.packing import unknown_norm
 from eric_fast.kernels.reference_pack import reduce_maps
 
 __all__ = ["reduce_norm", "unknown_norm"]
-# Smaller maps are left to torch, which takes no longer for them: so Numba needn't load for small networks.
-LARGE_BYTES = 2**22
+# On the CPU so much of the maps is reduced at a time, in whole images: what abs() makes of it then stays in the caches.
+# It is torch's threads that do it: those of the convolution before still spin, and keep any others from the cores.
+PART_BYTES = 2**22
+FLOAT_BYTES = 4
 
 
 def reduce_norm(maps: Tensor, norm: str) -> Tensor:
@@ -27,11 +28,7 @@ def reduce_norm(maps: Tensor, norm: str) -> Tensor:
     Raises:
         SettingError: an unknown norm.
     """
-    is_ours = (
-        maps.device.type == "cpu"
-        and maps.dtype in MAP_DTYPES
-        and maps.numel() * maps.element_size() >= LARGE_BYTES
-        and not (maps.requires_grad and torch.is_grad_enabled())
-        and not torch.compiler.is_compiling()  # which fuses torch's own operations
-    )
-    return kernels.reduce_maps(maps, norm, engine="cpu") if is_ours else reduce_maps(maps, norm)
+    if maps.device.type != "cpu" or torch.compiler.is_compiling():  # which fuses torch's own operations
+        return reduce_maps(maps, norm)
+    n_together = PART_BYTES // (FLOAT_BYTES * max(1, maps[:1].numel()))
+    return torch.cat([reduce_maps(part, norm) for part in maps.split(max(1, n_together))])
