@@ -30,12 +30,12 @@ from eric_fast.activations import CaptureSettings
 from eric_fast.bits import count_words, mask_tail, unpack_words
 from eric_fast.console import stdout
 from eric_fast.quantiser import InputAtom, Quantiser
-from eric_fast.store import Manifest, Samples, Thresholds, write_capture
+from eric_fast.store import SHARD_SIZE, Manifest, Samples, Thresholds, write_capture
 
 N_IMAGES, N_CLASSES = 1_281_167, 1000
 KERNELS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
 LAYERS = {f"conv{i:02d}": n for i, n in enumerate(KERNELS)}
-WARM_UP = 4096  # images of the small capture
+WARM_UP = 2 * SHARD_SIZE  # images of the small capture: a shard for each process
 Words = NDArray[np.int64]
 
 

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast import kernels
@@ -43,7 +45,7 @@ def evaluate_plan(
     return Predictions(outcome.classes, outcome.rules, outcome.scores, derived)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Score:
     """How a program does from one start layer.
 
@@ -56,7 +58,8 @@ class Score:
         model_accuracy: the model's own accuracy, None as above.
         n_rules: rules for kernels above the start layer, and for classes.
         n_literals: literals in their bodies.
-        confusion: images by what the model says (row) and what the program says (column; the last: nothing).
+        confusion: int64 `[n_classes, n_classes + 1]`: images by what the model says (row) and what the program says
+            (column; the last: nothing).
         label_confusion: the same with the label as the row; None where no label is known.
     """
 
@@ -68,13 +71,19 @@ class Score:
     model_accuracy: float | None
     n_rules: int
     n_literals: int
-    confusion: tuple[tuple[int, ...], ...]
-    label_confusion: tuple[tuple[int, ...], ...] | None
+    confusion: NDArray[np.int64]
+    label_confusion: NDArray[np.int64] | None
 
     def to_dict(self, *, with_confusion: bool = True) -> dict[str, Any]:
         """What `--json` writes; rows of a chain go without the confusion, which is large."""
         left_out = () if with_confusion else ("confusion", "label_confusion")
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in left_out}
+        found = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in left_out}
+        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in found.items()}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Score) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]  # of arrays there is none
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +109,11 @@ class Tally:
 
     def combine(self, combine: Combine) -> "Tally":
         """Of all processes."""
-        return Tally(*(combine(getattr(self, part.name)) for part in fields(self)))
+        totals, counts = combine(self.totals), torch.stack([self.confusion, self.label_confusion])
+        if int(totals[0]) < 2**31:
+            counts = counts.int()  # half as much to send
+        confusion, label_confusion = combine(counts).long()
+        return Tally(totals, confusion, label_confusion)
 
 
 def start_tally(n_classes: int) -> Tally:
@@ -130,8 +143,8 @@ def score_tally(program: Program, start: str | None, tally: Tally) -> Score:
         model_accuracy=n_right / n_known if n_known else None,
         n_rules=len(part.class_rules) + len(part.kernel_rules),
         n_literals=part.n_literals,
-        confusion=tuple(map(tuple, tally.confusion.tolist())),
-        label_confusion=tuple(map(tuple, tally.label_confusion.tolist())) if n_known else None,
+        confusion=tally.confusion.numpy(),
+        label_confusion=tally.label_confusion.numpy() if n_known else None,
     )
 
 

@@ -136,7 +136,7 @@ def tabulate_confusion(program: Program, score: Score) -> Table:
     table.add_column("model")
     for name in (*program.classes, "none"):
         table.add_column(Text(name), justify="right")
-    for name, counts in zip(program.classes, score.confusion, strict=True):
+    for name, counts in zip(program.classes, score.confusion.tolist(), strict=True):
         table.add_row(Text(name), *(str(count) if count else "." for count in counts))
     return table
 
@@ -149,7 +149,8 @@ def fits_terminal(program: Program) -> bool:
 def describe_disagreements(program: Program, score: Score, n_pairs: int = 5) -> Iterable[str]:
     """The commonest pairs (model, program) that differ, in words."""
     names = (*program.classes, "nothing")
-    pairs = [(count, m, p) for m, row in enumerate(score.confusion) for p, count in enumerate(row) if count and m != p]
+    cells = zip(*(places.tolist() for places in score.confusion.nonzero()), strict=True)
+    pairs = [(int(score.confusion[m, p]), m, p) for m, p in cells if m != p]
     for count, m, p in sorted(pairs, key=lambda pair: (-pair[0], pair[1:]))[:n_pairs]:
         yield f"{count:,} images: the model says {names[m]}, the program {names[p]}"
 

@@ -130,8 +130,8 @@ def test_scores_by_hand():
     assert score.model_accuracy == 1 / 3
     assert score.coverage == 3 / 5
     assert (score.n_rules, score.n_literals) == (7, 8)
-    assert score.confusion == ((1, 0, 0, 0), (0, 2, 1, 1), (0, 0, 0, 0))
-    assert score.label_confusion == ((1, 0, 1, 0), (0, 0, 0, 0), (0, 1, 0, 0))
+    assert score.confusion.tolist() == [[1, 0, 0, 0], [0, 2, 1, 1], [0, 0, 0, 0]]
+    assert score.label_confusion.tolist() == [[1, 0, 1, 0], [0, 0, 0, 0], [0, 1, 0, 0]]
     higher = score_predictions(CHAIN, "g", answers, model, torch.full((5,), -1))
     assert (higher.n_rules, higher.n_literals) == (3, 4)
     assert higher.accuracy is higher.model_accuracy is higher.label_confusion is None

@@ -22,7 +22,7 @@ def draw_confusion(score: Score, classes: Sequence[str]) -> "Figure":
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    counts = np.array(score.confusion)  # [n_classes, n_classes + 1]
+    counts = score.confusion  # [n_classes, n_classes + 1]
     columns = [*classes, "nothing"]
     if not counts[:, -1].any():
         counts, columns = counts[:, :-1], columns[:-1]
