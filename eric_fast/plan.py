@@ -15,13 +15,14 @@ class Steps:
     A *value* is truth over samples. Values `0 .. n_inputs - 1` are the plan's inputs, `n_inputs` is false,
     `n_inputs + 1` is true, and value `n_inputs + 2 + i` is what node `i` makes: `select ? high : low`, of values that
     come before it. A node is all that a branch of a tree, a shared body or a negation needs. Rules that share nothing
-    stay *terms*, conjunctions of values that are OR-ed into a value whose node made it false.
+    stay *terms*, conjunctions of pairs that are OR-ed into a value whose node made it false; a pair is true where its
+    first value is true and its second is false.
 
     Attributes:
         nodes: int32 `[n_nodes, 3]`: select, high, low.
-        terms: int32 `[n_term_literals]`: the values of one term after another.
+        terms: int32 `[n_term_literals]`: the pairs of values of one term after another.
         segments: int32 `[n_segments, 2]`: a value, and how many terms are OR-ed into it.
-        batches: int64 `[n_batches, 4]`: how many values each of its terms has (an even number), its first and last
+        batches: int64 `[n_batches, 4]`: how many values each of its terms has (two a pair), its first and last
             segment, its first place in `terms`.
         sections: int64 `[n_sections, 8]`: first and last node, first and last batch, first and last class rule, first
             and last index. They run in turn: the nodes, the batches, then these class rules and indexes take part in

@@ -15,6 +15,7 @@ from eric_fast.kernels.cpu_decide import BLOCK_SAMPLES, GROUP_TREES
 from eric_fast.kernels.cpu_run import FIRST_ANSWERS, FIRST_RULES, NOTHING, VOTE, VOTE_RULES, run_blocks
 from eric_fast.kernels.needs import Needs, find_needs, runs_alone
 from eric_fast.kernels.outcome import Outcome, Pack, Request, check_request
+from eric_fast.kernels.results import allocate_result
 from eric_fast.kernels.tables import Tables, allocate_aligned, make_tables
 from eric_fast.kernels.threads import count_cores, run_workers
 from eric_fast.kernels.vectors import VECTOR_BYTES, VECTOR_WORDS
@@ -58,7 +59,7 @@ def _evaluate(plan: Plan, inputs: NDArray[np.uint64], pack: Pack | None, n_sampl
     scores = np.empty((n_samples if request.scores else 0, plan.n_classes), np.float64)
     leaves = np.empty((n_samples if request.leaves else 0, len(plan.trees)), np.int32)
     wanted_rows = np.array(request.rows or (), np.int64)
-    rows = allocate_aligned((len(wanted_rows), inputs.shape[1]), np.uint64)
+    rows = allocate_result((len(wanted_rows), inputs.shape[1]), np.uint64)
     truths = np.zeros((0, n_samples), np.int64) if request.truths is None else request.truths.contiguous().numpy()
     counts = np.zeros((n_threads, plan.n_rules if request.counts else 0), np.int64)
     if request.scores and not plan.votes:

@@ -134,7 +134,7 @@ def _run_nodes(base: Any, nodes: Any, first: Any, last: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def _run_batch(base: Any, terms: Any, segments: Any, batch: Any) -> None:
-    """target = source | OR of ANDs; all of them have the same, even number of values."""
+    """target = source | OR of ANDs of pairs; all of them have as many."""
     width, place = np.uint64(batch[0] // 2), np.uint64(batch[3] // 2)  # unsigned indices can't mean "from the end"
     for g in range(batch[1], batch[2]):
         fired = load(base + np.uint64(segments[g, 2]))
@@ -151,7 +151,8 @@ def _run_batch(base: Any, terms: Any, segments: Any, batch: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def _load_pair(base: Any, places: Any) -> Any:
-    return both(load(base + (places & LOW_HALF)), load(base + (places >> np.uint64(32))))
+    """Where the first is true and the second is false."""
+    return both(load(base + (places & LOW_HALF)), invert(load(base + (places >> np.uint64(32)))))
 
 
 @njit(nogil=True, cache=True)

@@ -14,7 +14,8 @@ and leaves `select ? acc : other` (or with acc on the low side) in acc. A step o
 
     value | the term ends, value, ..., target | store
 
-that is one line or two; it ANDs them to the term, and a term that ends is OR-ed into acc, which a store clears.
+that is one line or two; it ANDs them to the term, every second one negated, and a term that ends is OR-ed into acc,
+which a store clears.
 """
 
 from typing import Any
@@ -350,7 +351,7 @@ def _write_terms(
             at = 0  # in the term
             for _ in range(n_steps):
                 for j in range(step_width):
-                    value = terms[place + min(at + j, width - 1)]
+                    value = terms[place + min(at + j, width - 2 + j % 2)]  # the last pair again, to the step's end
                     fields[line + j // 4, streams[k], j % 4] = slots[value]
                 at += step_width
                 if at >= width:
@@ -374,7 +375,7 @@ def _write_terms(
         for j in range(counts[k]):
             part = pieces[split[starts[k] + j], 5]
             line = fields[n_lines + places[k] + j, streams[k]]
-            line[0], line[1] = part | FLAG, part
+            line[0], line[1] = part | FLAG, FALSE_SLOT
             if j + 1 == counts[k]:
                 line[3] = slots[target] | FLAG
     for piece in split:

@@ -89,7 +89,8 @@ def _run_terms(
     b_low2, b_high2 = b_low, b_high
     if n_lines == 2:
         b_low2, b_high2 = _load_line(p_lines, first + 1, STREAMS, WIDE)
-    for line in range(first, last, n_lines):
+    # Two lines a turn: 43 instructions a pair where one takes 46
+    for line in tl.range(first, last, n_lines, loop_unroll_factor=2 if WIDTH == 2 else 1):
         b_row, b_ends = _read_field(b_low, b_high, 0, WIDE)
         b_term &= tl.load(_point_to(p_rows, b_row, BLOCK))
         for i in tl.static_range(1, WIDTH):
@@ -97,7 +98,10 @@ def _run_terms(
                 b_row, _ = _read_field(b_low, b_high, i, WIDE)
             else:
                 b_row, _ = _read_field(b_low2, b_high2, i - 4, WIDE)
-            b_term &= tl.load(_point_to(p_rows, b_row, BLOCK))
+            if i % 2:  # the second of a pair is to be false
+                b_term &= ~tl.load(_point_to(p_rows, b_row, BLOCK))
+            else:
+                b_term &= tl.load(_point_to(p_rows, b_row, BLOCK))
         b_target, b_stores = _read_field(b_low2, b_high2, 3, WIDE)
         b_low, b_high = _load_line(p_lines, line + n_lines, STREAMS, WIDE)
         b_low2, b_high2 = b_low, b_high

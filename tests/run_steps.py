@@ -22,7 +22,8 @@ def run_values(plan, bits):
         for width, first_segment, last_segment, place in steps.batches[first_batch:last_batch].tolist():
             for target, n_terms in segments[first_segment:last_segment]:
                 for _ in range(n_terms):
-                    values[target] |= values[terms[place : place + width]].all(axis=0)
+                    pairs = terms[place : place + width].reshape(-1, 2)
+                    values[target] |= (values[pairs[:, 0]] & ~values[pairs[:, 1]]).all(axis=0)
                     place += width
     return values
 

@@ -1,5 +1,9 @@
 """What shares too little to pay: conjunctions that are OR-ed into a value, one after another, in Numba.
 
+A term is written as pairs, a value that must be true and one that must be false: so that an engine needn't keep the
+negations of all values near. A literal that finds no place among those of its sign takes one among the others, as the
+negation of its value; the lowest values do, so that the negations that there are stay few.
+
 *Pending* terms, of the section at hand: target, source (a rule, or `~value`) and how many. The *lists* of all sections
 that are done: terms, segments and batches as in `Steps`, and how many of each there are.
 """
@@ -37,7 +41,7 @@ def write_batches(maker: Any, bodies: Any, pending: Any, lists: Any) -> Any:
     Returns:
         The maker and the lists, with more room where they need it.
     """
-    whole, offsets, first_lengths = bodies[1], bodies[2], bodies[4]
+    first_lengths = bodies[4]
     targets, sources, n_pending = pending
     n, widest, n_values = n_pending[0], 0, 0
     widths = np.empty(n, np.int64)
@@ -47,7 +51,6 @@ def write_batches(maker: Any, bodies: Any, pending: Any, lists: Any) -> Any:
         n_values += widths[k]
     maker, lists = reserve_nodes(maker, n_values), _reserve_lists(lists, n_values, n)
     terms, segments, batches, sizes = lists
-    false = maker[3]
     place_of_width = np.zeros(widest + 2, np.int64)  # a counting sort
     for k in range(n):
         place_of_width[widths[k] + 1] += 1
@@ -70,16 +73,36 @@ def write_batches(maker: Any, bodies: Any, pending: Any, lists: Any) -> Any:
             sizes[1] += 1
             batch[2] = sizes[1]
         previous = widths[k]
-        for j in range(widths[k]):
-            if sources[k] < 0:
-                terms[sizes[0]] = ~sources[k]
-            else:
-                literal = whole[offsets[sources[k]] + min(j, first_lengths[sources[k]] - 1)]
-                value = literal >> 1
-                terms[sizes[0]] = make_node(maker, value, false, false + 1) if literal & 1 else value
-            sizes[0] += 1
+        _write_pairs(maker, sources[k], bodies, terms[sizes[0] : sizes[0] + widths[k]])
+        sizes[0] += widths[k]
     n_pending[0] = 0
     return maker, lists
+
+
+@njit(nogil=True, cache=True)
+def _write_pairs(maker: Any, source: Any, bodies: Any, pairs: Any) -> None:
+    """The literals of a rule (or of the value `~source`); pairs: int32 `[width]`, written."""
+    whole, offsets, first_lengths = bodies[1], bodies[2], bodies[4]
+    false, n_pairs = maker[3], len(pairs) // 2
+    for i in range(n_pairs):
+        pairs[2 * i], pairs[2 * i + 1] = false + 1, false
+    if source < 0:
+        pairs[0] = ~source
+        return
+    literals = whole[offsets[source] : offsets[source] + first_lengths[source]]
+    n_negative = 0
+    for literal in literals:
+        n_negative += literal & 1
+    commoner = np.int64(2 * n_negative > len(literals))
+    n_surplus = (n_negative if commoner else len(literals) - n_negative) - n_pairs
+    ends = np.zeros(2, np.int64)
+    for literal in literals:
+        value, place = literal >> 1, literal & 1
+        if place == commoner and n_surplus > 0:
+            value, place = make_node(maker, value, false, false + 1), 1 - place
+            n_surplus -= 1
+        pairs[2 * ends[place] + place] = value
+        ends[place] += 1
 
 
 @njit(nogil=True, cache=True)

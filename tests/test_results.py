@@ -1,0 +1,73 @@
+"""Memory of large results: used again, but never while somebody holds it."""
+
+import gc
+
+import numpy as np
+import pytest
+import torch
+
+from eric_fast import kernels
+from eric_fast.bits import count_words
+from eric_fast.kernels import results
+from tests.engines import make_plan
+
+N_BYTES = results.SMALL_BYTES
+
+
+def address_of(array):
+    return array.__array_interface__["data"][0]
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    results._kept.clear()
+    yield
+    results._kept.clear()
+
+
+def test_memory_is_used_again_once_nobody_holds_it():
+    first = results.allocate_result((2, N_BYTES // 8), np.uint64)
+    first[:] = 7
+    view = torch.from_numpy(first.view(np.int32))[1:]
+    place = address_of(first)
+    del first
+    second = results.allocate_result((2, N_BYTES // 8), np.uint64)
+    second[:] = 8
+    assert address_of(second) != place  # a view of a view of it is still there
+    assert view.unique().tolist() == [0, 7]
+    del view
+    gc.collect()
+    third = results.allocate_result((N_BYTES + 8,), np.uint8)  # a little less than there was
+    assert address_of(third) == place
+    assert third.shape == (N_BYTES + 8,)
+    assert place % 64 == 0
+
+
+@pytest.mark.parametrize("n_bytes", [N_BYTES - 8, results.MOST_BYTES + 8])
+def test_small_and_huge_results_are_not_kept(n_bytes):
+    result = results.allocate_result((n_bytes // 8,), np.uint64)
+    assert result.nbytes == n_bytes
+    del result
+    assert not results._kept
+
+
+def test_what_is_kept_is_neither_too_small_nor_far_too_large():
+    results.allocate_result((4 * N_BYTES,), np.uint8)
+    kept = address_of(results._kept[0])
+    for n_bytes in (N_BYTES, 5 * N_BYTES):
+        assert address_of(results.allocate_result((n_bytes,), np.uint8)) != kept
+
+
+def test_a_result_that_is_held_stays_as_it_was():
+    n_samples, n_atoms = 70_000, 512  # 4.5 MB of rows
+    plan = make_plan([(0,), (1, 2)], n_inputs=n_atoms)
+    rows = range(n_atoms)
+    generator = torch.Generator().manual_seed(0)
+    shape = (n_atoms, count_words(n_samples))
+    first, second = (torch.randint(-(2**31), 2**31, shape, dtype=torch.int32, generator=generator) for _ in range(2))
+    for words in (first, second):
+        words[:, n_samples // 32 :] = 0
+    held = kernels.evaluate(plan, first, n_samples, rows=rows).rows
+    for _ in range(3):
+        assert torch.equal(kernels.evaluate(plan, second, n_samples, rows=rows).rows[:, :2000], second[:, :2000])
+    assert torch.equal(held[:, :2000], first[:, :2000])
