@@ -56,7 +56,8 @@ def main() -> None:
     stage, folder = sys.argv[1], Path(sys.argv[2])
     prepare: Callable[[Capture, Processes, Path], Call] = {"extract": extract, "evaluate": evaluate}[stage]
     processes = join_processes()
-    prepare(open_capture(folder / "small"), processes, folder)()  # compiles
+    for those in (Processes(), processes):  # compiles: each process alone, then what they do together
+        prepare(open_capture(folder / "small"), those, folder)()
     run = prepare(open_capture(folder / "whole"), processes, folder)
     if processes.count > 1:
         processes.wait_for_all()
@@ -69,4 +70,5 @@ def main() -> None:
     leave_processes()
 
 
-main()
+if __name__ == "__main__":
+    main()

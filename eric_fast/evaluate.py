@@ -58,7 +58,7 @@ class Score:
         model_accuracy: the model's own accuracy, None as above.
         n_rules: rules for kernels above the start layer, and for classes.
         n_literals: literals in their bodies.
-        confusion: int64 `[n_classes, n_classes + 1]`: images by what the model says (row) and what the program says
+        confusion: integers `[n_classes, n_classes + 1]`: images by what the model says (row) and what the program says
             (column; the last: nothing).
         label_confusion: the same with the label as the row; None where no label is known.
     """
@@ -71,8 +71,8 @@ class Score:
     model_accuracy: float | None
     n_rules: int
     n_literals: int
-    confusion: NDArray[np.int64]
-    label_confusion: NDArray[np.int64] | None
+    confusion: NDArray[np.integer[Any]]
+    label_confusion: NDArray[np.integer[Any]] | None
 
     def to_dict(self, *, with_confusion: bool = True) -> dict[str, Any]:
         """What `--json` writes; rows of a chain go without the confusion, which is large."""
@@ -91,35 +91,34 @@ class Tally:
     """Answers counted: whole numbers, so those of parts of the images add up to those of all.
 
     Attributes:
-        totals: int64 `[3]`: images, those on which some class rule fires, those on which the model gives the label.
-        confusion, label_confusion: int64 `[n_classes, n_classes + 1]`, as of `Score`.
+        totals: int64 `[4]`: images, those on which some class rule fires, those whose label is known, those on which
+            the model gives it.
+        counts: int32 or int64 `[2, n_classes, n_classes + 1]`: `confusion` and `label_confusion`, as of `Score`.
     """
 
     totals: Tensor
-    confusion: Tensor
-    label_confusion: Tensor
+    counts: Tensor
 
     def add(self, predictions: Predictions, model_predictions: Tensor, labels: Tensor) -> None:
         """Count answers beside the model's (int64 `[n]`) and the labels (int64 `[n]`, `UNKNOWN` where not known)."""
-        answers, known = predictions.classes, labels != UNKNOWN
-        fires, right = (predictions.rules != NO_RULE).sum(), (model_predictions == labels).sum()
-        self.totals.add_(torch.stack([torch.tensor(predictions.n_samples), fires.cpu(), right.cpu()]))
-        _count_pairs(self.confusion, model_predictions, answers)
-        _count_pairs(self.label_confusion, labels[known], answers[known])
+        answers, rules = predictions.classes.cpu().numpy(), predictions.rules.cpu().numpy()
+        model, truth = model_predictions.cpu().numpy(), labels.cpu().numpy()
+        known = truth != UNKNOWN
+        numbers = (np.count_nonzero(which) for which in (rules != NO_RULE, known, model == truth))
+        self.totals.add_(torch.tensor([len(answers), *numbers]))
+        confusion, label_confusion = self.counts.numpy()
+        _count_pairs(confusion, model, answers)
+        _count_pairs(label_confusion, truth[known], answers[known])
 
     def combine(self, combine: Combine) -> "Tally":
         """Of all processes."""
-        totals, counts = combine(self.totals), torch.stack([self.confusion, self.label_confusion])
-        if int(totals[0]) < 2**31:
-            counts = counts.int()  # half as much to send
-        confusion, label_confusion = combine(counts).long()
-        return Tally(totals, confusion, label_confusion)
+        return Tally(combine(self.totals), combine(self.counts))
 
 
-def start_tally(n_classes: int) -> Tally:
-    """Of no images."""
-    empty = torch.zeros(n_classes, n_classes + 1, dtype=torch.int64)
-    return Tally(torch.zeros(3, dtype=torch.int64), empty, empty.clone())
+def start_tally(n_classes: int, n_images: int) -> Tally:
+    """Of no images; there is room for so many, those of other processes among them."""
+    counts = np.zeros((2, n_classes, n_classes + 1), np.int32 if n_images < 2**31 else np.int64)
+    return Tally(torch.zeros(4, dtype=torch.int64), torch.from_numpy(counts))
 
 
 def score_tally(program: Program, start: str | None, tally: Tally) -> Score:
@@ -128,23 +127,23 @@ def score_tally(program: Program, start: str | None, tally: Tally) -> Score:
     Raises:
         CaptureError: there are no images.
     """
-    n, n_fired, n_right = tally.totals.tolist()
+    n, n_fired, n_known, n_right = tally.totals.tolist()
     if n == 0:
         raise CaptureError("there are no images to score the program on")
     start = program.layer_to_start(start)
     part = program.start_at(start)
-    n_known = int(tally.label_confusion.sum())
+    confusion, label_confusion = tally.counts
     return Score(
         start_layer=start,
         n_images=n,
-        accuracy=int(tally.label_confusion.diagonal().sum()) / n_known if n_known else None,
-        fidelity=int(tally.confusion.diagonal().sum()) / n,
+        accuracy=int(label_confusion.diagonal().sum()) / n_known if n_known else None,
+        fidelity=int(confusion.diagonal().sum()) / n,
         coverage=n_fired / n,
         model_accuracy=n_right / n_known if n_known else None,
         n_rules=len(part.class_rules) + len(part.kernel_rules),
         n_literals=part.n_literals,
-        confusion=tally.confusion.numpy(),
-        label_confusion=tally.label_confusion.numpy() if n_known else None,
+        confusion=confusion.numpy(),
+        label_confusion=label_confusion.numpy() if n_known else None,
     )
 
 
@@ -156,12 +155,12 @@ def score_predictions(
     Raises:
         CaptureError: there are no images.
     """
-    tally = start_tally(len(program.classes))
+    tally = start_tally(len(program.classes), predictions.n_samples)
     tally.add(predictions, model_predictions, labels)
     return score_tally(program, start, tally)
 
 
-def _count_pairs(counts: Tensor, truth: Tensor, answers: Tensor) -> None:
+def _count_pairs(counts: NDArray[np.integer[Any]], truth: NDArray[np.int64], answers: NDArray[np.int32]) -> None:
     """Add one for each pair to `[n_classes, n_classes + 1]`."""
-    pairs = truth * counts.shape[1] + torch.where(answers == NO_RULE, counts.shape[0], answers)
-    counts.view(-1).scatter_add_(0, pairs.cpu(), torch.ones(1, dtype=torch.int64).expand(len(pairs)))
+    cells = truth * counts.shape[1] + np.where(answers == NO_RULE, counts.shape[0], answers)
+    np.add.at(counts.reshape(-1), cells, counts.dtype.type(1))  # of another dtype it takes ten times as long

@@ -5,11 +5,12 @@ same in any order and grouping, so what is decided by them is the same in every 
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from eric_fast.errors import EricError, SettingError
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Combine = Callable[["Tensor"], "Tensor"]
-_FAILURES = "eric_fast/failures"  # a key of the store that torchrun's processes share
+_FAILURES, _TURNS = "eric_fast/failures", "eric_fast/turns"  # keys of the store that torchrun's processes share
+_LOST = "another process of this run ended, so this one can't go on; start the run again"
+_turns = count()  # of this process: as many as of every other
 
 
 class LostProcessError(EricError):
@@ -65,9 +68,7 @@ class Processes:
             try:
                 dist.all_reduce(numbers)
             except RuntimeError as error:
-                raise LostProcessError(
-                    "another process of this run ended, so this one can't go on; start the run again"
-                ) from error
+                raise LostProcessError(_LOST) from error
         return numbers
 
     def wait_for_all(self) -> None:
@@ -90,6 +91,28 @@ class Processes:
     def share_out(self, n_items: int) -> range:
         """Which of `n_items` are this process's: an equal part in a row, one more or less where they don't divide."""
         return range(n_items * self.rank // self.count, n_items * (self.rank + 1) // self.count)
+
+    def take_turns(self, n_items: int) -> Iterator[int]:
+        """Those of `n_items` that this process is to do, one by one: whoever is ready takes the next.
+
+        For work whose result does not depend on who did what, as sums don't: no process then waits long for a slower
+        one. Every process must ask, in the same order where it asks more than once, and must finish.
+        """
+        if self.count == 1:
+            yield from range(n_items)
+            return
+        bounds = [0]  # fewer and fewer at a time: asking takes a little, too
+        while bounds[-1] < n_items:
+            bounds.append(bounds[-1] + max(1, (n_items - bounds[-1]) // (2 * self.count)))
+        key = f"{_TURNS}/{_read_number('TORCHELASTIC_RESTART_COUNT', 0)}/{next(_turns)}"
+        while True:
+            try:
+                turn = int(_open_store().add(key, 1))
+            except RuntimeError as error:
+                raise LostProcessError(_LOST) from error
+            if turn >= len(bounds):
+                return
+            yield from range(bounds[turn - 1], bounds[turn])
 
 
 def is_one_of_many() -> bool:
@@ -163,6 +186,7 @@ def claim_failure() -> bool:
         return True
 
 
+@cache
 def _open_store() -> Any:
     """The store that torchrun's own process keeps, which outlives every process of the run."""
     from torch._C._distributed_c10d import TCPStore  # torch.distributed has it, too, but doesn't tell type checkers

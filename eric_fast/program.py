@@ -15,7 +15,7 @@ from eric_fast.errors import ProgramError, suggest_nearest
 from eric_fast.quantiser import InputAtom, Quantiser, TableAtom, TableAtoms
 from eric_fast.rules import ClassRule, ClassRules, Rule
 
-__all__ = ["ClassRule", "ClassRules", "DerivedAtom", "Program", "Rule", "atom_of", "sort_topologically"]
+__all__ = ["ClassRule", "ClassRules", "DerivedAtom", "Program", "Rule", "atom_of"]
 
 DECISIONS = ("first", "vote", "sum", "bits")
 INT32_MAX = 2**31 - 1  # clingo wraps integers past this silently
@@ -127,6 +127,32 @@ class Program:
     @cached_property
     def label_of_atom(self) -> dict[int, str]:
         return dict(self.labels)
+
+    @cached_property
+    def strata(self) -> tuple[tuple[int, ...], ...]:
+        """The atoms that have rules, in strata: the rules of one mention only atoms of earlier ones, or without rules.
+
+        Raises:
+            ProgramError: an atom depends on itself; the cycle is named.
+        """
+        sorter = TopologicalSorter(
+            {
+                head: [atom for atom in map(atom_of, _unique_literals(rules)) if atom in self.rules_of_atom]
+                for head, rules in self.rules_of_atom.items()
+            }
+        )
+        try:
+            sorter.prepare()
+        except CycleError as error:
+            cycle = error.args[1][::-1]
+            names = " <- ".join(self.atoms[atom].name for atom in cycle)
+            raise ProgramError(f"recursion: {names}; a kernel may not build on itself", cycle[0]) from error
+        strata = []
+        while sorter.is_active():
+            ready = sorter.get_ready()
+            strata.append(tuple(sorted(ready)))
+            sorter.done(*ready)
+        return tuple(strata)
 
     @cached_property
     def rules_of_atom(self) -> dict[int, tuple[Rule, ...]]:
@@ -242,7 +268,7 @@ class Program:
         _check_support(self)
         _check_weights(self)
         _check_negated(self, n_inputs)
-        sort_topologically(self)
+        _ = self.strata  # of rules that build on themselves there are none
         for head in self.rules_of_atom:
             if head < n_inputs:
                 name = self.atoms[head].name
@@ -263,32 +289,6 @@ def atom_of(literal: int) -> int:
 def plain_identifier(name: str) -> str:
     """`name` with everything but ASCII letters and digits made an underscore."""
     return "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
-
-
-def sort_topologically(program: Program) -> tuple[tuple[int, ...], ...]:
-    """The atoms that have rules, in strata: the rules of one mention only atoms of earlier ones, or without rules.
-
-    Raises:
-        ProgramError: an atom depends on itself; the cycle is named.
-    """
-    sorter = TopologicalSorter(
-        {
-            head: [atom for atom in map(atom_of, _unique_literals(rules)) if atom in program.rules_of_atom]
-            for head, rules in program.rules_of_atom.items()
-        }
-    )
-    try:
-        sorter.prepare()
-    except CycleError as error:
-        cycle = error.args[1][::-1]
-        names = " <- ".join(program.atoms[atom].name for atom in cycle)
-        raise ProgramError(f"recursion: {names}; a kernel may not build on itself", cycle[0]) from error
-    strata = []
-    while sorter.is_active():
-        ready = sorter.get_ready()
-        strata.append(tuple(sorted(ready)))
-        sorter.done(*ready)
-    return tuple(strata)
 
 
 def _unique_literals(rules: Iterable[Rule]) -> list[int]:

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
+from operator import attrgetter
 from typing import cast, overload
 
 import numpy as np
@@ -192,10 +194,11 @@ class Quantiser:
         """Layer -> the indices of its atoms."""
         if self.columns:
             return {TABLE: range(len(self.atoms))}
-        rows: dict[str, range] = {}
-        for i, atom in enumerate(self.kernel_atoms):
-            first = rows[atom.layer].start if atom.layer in rows else i
-            rows[atom.layer] = range(first, i + 1)
+        rows, first = {}, 0
+        for layer, atoms in groupby(self.kernel_atoms, key=attrgetter("layer")):
+            last = first + sum(1 for _ in atoms)
+            rows[layer] = range(first, last)
+            first = last
         return rows
 
     @cached_property

@@ -123,16 +123,16 @@ def evaluate_capture(
     check_capture(program, capture, [layer])
     plan = compile_program(program, layer)
     atoms = [program.atoms[atom].name for atom in plan.atoms.tolist()]
-    mine = processes.share_out(len(capture.shards))
     largest = max((shard.n_images for shard in capture.shards), default=0)
     check_need("evaluating on this capture", largest * (8 * capture.n_kernels[layer] + plan.n_rows // 8 + 64), memory)
-    tally, pack = start_tally(len(program.classes)), _choose_packer(capture, program.quantiser, layer)
-    for done, shard in enumerate(capture.shards[mine.start : mine.stop]):
-        progress("evaluate", done, len(mine))
+    tally, pack = start_tally(len(program.classes), capture.n_images), _choose_packer(capture, program.quantiser, layer)
+    for number in processes.take_turns(len(capture.shards)):
+        progress("evaluate", number, len(capture.shards))
+        shard = capture.shards[number]
         found = evaluate_plan(plan, atoms, pack(shard), engine=engine)
         answers = Predictions(found.classes.cpu(), found.rules.cpu())
         tally.add(answers, shard.read_predictions(), shard.read_labels())
-    progress("evaluate", len(mine), len(mine))
+    progress("evaluate", len(capture.shards), len(capture.shards))
     return score_tally(program, start, tally.combine(processes.combine))
 
 

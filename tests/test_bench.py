@@ -34,7 +34,6 @@ from eric_fast.compile import compile_program
 from eric_fast.extract import TreeOptions, grow_trees
 from eric_fast.extract import list_leaves as extract_leaves
 from eric_fast.pipeline import approximate_model
-from eric_fast.program import sort_topologically
 from eric_fast.quantiser import InputAtom, Quantiser
 from tests.activations import make_activations
 from tests.make_programs import make_program
@@ -65,7 +64,7 @@ def test_random_case_is_as_large_as_it_says():
 def test_strata_deepen_a_random_program_and_nothing_else():
     for n_strata in (1, 4):
         program = make_random_program(90, 3, 20, 16, n_strata)
-        assert len(sort_topologically(program)) == n_strata
+        assert len(program.strata) == n_strata
         assert (program.n_literals, len(program.atoms)) == (270, 36)
 
 

@@ -34,6 +34,12 @@ assert here.combine(torch.zeros(0, dtype=torch.int32)).shape == (0,)
 for text in ("one, \\u00e9 and \\N{SNOWMAN}", ""):
     assert here.share_text(text if here.is_first else None) == text
 assert sorted(i for rank in range(3) for i in type(here)(rank, 3).share_out(7)) == list(range(7))
+for n_items in (7, 0, 2, 100):
+    mine = list(here.take_turns(n_items))
+    assert mine == sorted(mine)
+    taken = torch.zeros(n_items, dtype=torch.int32)
+    taken[mine] = 1
+    assert here.combine(taken).tolist() == [1] * n_items
 train, test = f"{folder}/train", f"{folder}/test"
 options = ["--min-leaf", "0.02", "--layers", "all"]
 app(["extract", train, "-o", f"{folder}/many.lp", *options, "--json", f"{folder}/extract.json"], standalone_mode=False)
@@ -118,6 +124,7 @@ def test_a_single_process_joins_nobody(monkeypatch):
     assert join_processes() == Processes(0, 1)
     assert Processes().combine is keep
     assert Processes().share_text("alone") == "alone"
+    assert list(Processes().take_turns(3)) == [0, 1, 2]
     assert is_first_process()
     assert not torch.distributed.is_initialized()
 

@@ -2,7 +2,7 @@ import pytest
 
 from eric_fast.compile import compile_program
 from eric_fast.errors import ProgramError
-from eric_fast.program import ClassRule, Program, Rule, has_integer_weights, sort_topologically
+from eric_fast.program import ClassRule, Program, Rule, has_integer_weights
 from eric_fast.quantiser import InputAtom, Quantiser
 from eric_fast.text import parse_program, print_program
 
@@ -80,15 +80,15 @@ def test_thresholds_are_rounded_to_float32():
 
 def test_strata_follow_what_rules_mention():
     rules = [Rule(G0, (F0,)), Rule(G7, (G0, ~F1)), Rule(G7, ())]
-    assert sort_topologically(make(kernel_rules=rules)) == ((G0,), (G7,))
+    assert make(kernel_rules=rules).strata == ((G0,), (G7,))
 
 
 def test_negated_atoms_are_sorted_and_ordered_like_others():
     rules = [Rule(G7, (~G0,)), Rule(G0, (F0,))]
     program = make(kernel_rules=rules, negated=[G7, G0])
     assert program.negated == (G0, G7)
-    assert sort_topologically(program) == ((G0,), (G7,))
-    assert sort_topologically(make(negated=(G0,))) == ()
+    assert program.strata == ((G0,), (G7,))
+    assert make(negated=(G0,)).strata == ()
     assert program != make(kernel_rules=rules, negated=(G0,))
 
 
@@ -104,7 +104,7 @@ def test_a_deep_chain_needs_no_recursion():
     n = 5000
     atoms = [InputAtom("f", k, ">", 0.0) for k in range(1)] + [InputAtom("g", k, ">", 0.0) for k in range(n)]
     program = make(kernel_rules=[Rule(k + 1, (~k,)) for k in range(n)], atoms=atoms)
-    assert len(sort_topologically(program)) == n
+    assert len(program.strata) == n
 
 
 def test_size_counts_literals_of_all_rules():

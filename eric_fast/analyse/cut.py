@@ -12,7 +12,7 @@ from eric_fast.bits import BitMatrix
 from eric_fast.compile import compile_program
 from eric_fast.errors import ProgramError
 from eric_fast.plan import Plan
-from eric_fast.program import Program, Rule, atom_of, sort_topologically
+from eric_fast.program import Program, Rule, atom_of
 from eric_fast.quantiser import InputAtom, Quantiser
 from eric_fast.simplify import find_mentioned
 
@@ -62,7 +62,7 @@ def run_program(program: Program, bits: BitMatrix, start: str | None, engine: st
     of_head: dict[int, list[int]] = {}
     for number, rule in enumerate(part.kernel_rules):
         of_head.setdefault(rule.head, []).append(number)
-    order = [number for atoms in sort_topologically(part) for atom in atoms for number in of_head[atom]]
+    order = [number for atoms in part.strata for atom in atoms for number in of_head[atom]]
     fires = outcome.counts.cpu()
     fires[torch.tensor(order, dtype=torch.int64)] = fires[: len(order)].clone()
     return Run(part, shift, words, bits.n_samples, outcome.classes, fires)
@@ -89,7 +89,7 @@ def list_cuts(program: Program) -> Iterator[Cut]:
     Together their levels are all atoms that classes build on. Given the truth of the others, one of a level can be
     set to anything: what depends on it lies above the cut, and follows; what it depends on doesn't change.
     """
-    strata = sort_topologically(program)
+    strata = program.strata
     level_of = np.zeros(len(program.atoms), np.int64)
     for level, atoms in enumerate(strata, 1):
         level_of[list(atoms)] = level

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from eric_fast.plan import Plan
-from eric_fast.program import Program, Rule, sort_topologically
+from eric_fast.program import Program, Rule
 from eric_fast.rules import count_offsets
 
 
@@ -23,7 +23,7 @@ def compile_program(program: Program, start: str | None = None) -> Plan:
     from eric_fast.compile.share import share_work
 
     given = program.quantiser.rows_of_layer[program.layer_to_start(start)] if program.layers else range(0)
-    strata = [[atom for atom in atoms if atom >= given.stop] for atoms in sort_topologically(program)]
+    strata = [[atom for atom in atoms if atom >= given.stop] for atoms in program.strata]
     kernel_rules = [[rule for atom in atoms for rule in program.rules_of_atom[atom]] for atoms in strata]
     kernel_rules_in_order: list[Rule] = list(chain.from_iterable(kernel_rules))
     class_rules = program.class_arrays

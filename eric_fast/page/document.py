@@ -19,7 +19,7 @@ from eric_fast.bits import BitMatrix, encode_rows
 from eric_fast.errors import ProgramError
 from eric_fast.evaluate import Score
 from eric_fast.predictions import NO_RULE, Predictions
-from eric_fast.program import Program, Rule, sort_topologically
+from eric_fast.program import Program, Rule
 from eric_fast.quantiser import InputAtom
 from eric_fast.rules import count_offsets
 
@@ -40,7 +40,7 @@ def list_starts(program: Program) -> list[str]:
 
 def describe_program(program: Program, file: str) -> dict[str, Any]:
     """The program as the page evaluates and shows it; kernel rules come in an order in which they can be evaluated."""
-    order = {head: i for i, head in enumerate(chain.from_iterable(sort_topologically(program)))}
+    order = {head: i for i, head in enumerate(chain.from_iterable(program.strata))}
     kernel_rules = sorted(program.kernel_rules, key=lambda rule: order[rule.head])
     rules = program.class_arrays
     return {

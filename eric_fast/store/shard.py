@@ -102,6 +102,7 @@ class Shard:
     manifest: Manifest
     checks_hashes: bool = True
     _checked: set[str] = field(default_factory=set)
+    _hashes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def n_images(self) -> int:
@@ -216,19 +217,22 @@ class Shard:
             return None
         try:
             n_bytes = self.path.stat().st_size
-            header = _read_header(self.path, n_bytes)
+            if n_bytes != self.entry.n_bytes:
+                wrong = f"{n_bytes:,} bytes instead of {self.entry.n_bytes:,}"
+                raise CaptureError(f"{self.path} is damaged: it has {wrong}; {_AGAIN}")
+            if self.checks_hashes and not self._hashes:
+                self._hashes.update(self._read_hashes(n_bytes))
         except OSError as error:
             raise CaptureError(f"{self.path} can't be read ({error.strerror}); give a capture that can") from error
-        if n_bytes != self.entry.n_bytes:
-            wrong = f"{n_bytes:,} bytes instead of {self.entry.n_bytes:,}"
-            raise CaptureError(f"{self.path} is damaged: it has {wrong}; {_AGAIN}")
-        if not self.checks_hashes:
-            return None
+        return self._hashes if self.checks_hashes else None
+
+    def _read_hashes(self, n_bytes: int) -> Mapping[str, Any]:
+        """Tensor -> SHA-256, of the header, which is checked."""
+        header = _read_header(self.path, n_bytes)
         if hashlib.sha256(header).hexdigest() != self.entry.header_sha256:
             raise CaptureError(f"{self.path} is damaged: its header is not what was written; {_AGAIN}")
         try:
-            hashes = json.loads(json.loads(header[_LENGTH_BYTES:])["__metadata__"]["sha256"])
-            return dict(hashes)
+            return dict(json.loads(json.loads(header[_LENGTH_BYTES:])["__metadata__"]["sha256"]))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise CaptureError(f"{self.path} is damaged: its header has no hashes; {_AGAIN}") from error
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from eric_fast.program import Program, atom_of, sort_topologically
+from eric_fast.program import Program, atom_of
 from eric_fast.quantiser import TEXT_KINDS, InputAtom, TableAtom
 from eric_fast.text.names import name_predicates, spell_apart
 
@@ -69,7 +69,7 @@ class Code:
         self.labels = [c.name for c in columns] if columns else [a.name for a in program.atoms[: self.n_given]]
         self._identifiers = [f"c_{name}" for name in spell_apart(self.labels)] if columns else list(self.predicates)
         needed = self._find_needed()
-        strata = sort_topologically(program)
+        strata = program.strata
         with_rules = [atom for stratum in strata for atom in stratum if needed[atom]]
         rest = [atom for atom in range(self.n_given, len(needed)) if needed[atom] and atom not in program.rules_of_atom]
         self.derived = rest + with_rules
