@@ -27,6 +27,7 @@ from eric_fast.cli import main as run_command
 from eric_fast.errors import CaptureError
 from eric_fast.store import MANIFEST, open_capture, verify_capture
 
+ROOT = Path(__file__).resolve().parents[1]
 SHARD_SIZE = 1024
 MOST_SECONDS = 120.0  # of one command
 NETWORK = """
@@ -73,6 +74,16 @@ class Place:
             with contextlib.suppress(Exception):
                 sys.stdout.flush(), sys.stderr.flush()
             os._exit(code)
+
+    def start_ranks(self, name: str) -> "subprocess.Popen[str]":
+        """Begin the capture of this name in two processes under torchrun."""
+        torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "eric_fast"]
+        what = ["capture", f"{self.root / 'net.py'}:build", str(self.root / "images"), "--batch-size", "256"]
+        command = [sys.executable, "-m", *torchrun, *what, "--shard-size", str(SHARD_SIZE), "-o", str(self.root / name)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        return subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
+        )
 
     def finish(self, name: str | Path) -> None:
         """Give the command again, and compare."""
@@ -125,6 +136,43 @@ def check_kills(place: Place) -> str:
             subprocess.run(["rm", "-r", place.root / "killed"], check=True)
     place.finish("killed")
     return f"{place.n_kills} times kill -9, {n_unfinished} of them before the end; resumed to the same bytes"
+
+
+def check_ranks(place: Place) -> str:
+    """kill -9 of one of two processes under torchrun at random moments, and the same command again."""
+    begin = time.perf_counter()
+    said = place.start_ranks("ranks").communicate(timeout=MOST_SECONDS)[0]
+    seconds = time.perf_counter() - begin
+    assert read_folder(place.root / "ranks") == place.whole, said
+    n_kills, n_unfinished = max(1, place.n_kills // 4), 0
+    for _ in range(n_kills):
+        subprocess.run(["rm", "-rf", place.root / "ranks"], check=True)
+        begin = time.perf_counter()
+        torchrun = place.start_ranks("ranks")
+        time.sleep(place.rng.uniform(0.5, 0.95) * seconds)  # before, Python starts
+        while torchrun.poll() is None and not (ranks := list_ranks(torchrun.pid)):
+            assert time.perf_counter() - begin < MOST_SECONDS, "no process starts"
+        if torchrun.poll() is None:
+            with contextlib.suppress(ProcessLookupError):  # it may have ended just now
+                os.kill(place.rng.choice(ranks), signal.SIGKILL)
+        said = torchrun.communicate(timeout=MOST_SECONDS)[0]
+        n_unfinished += torchrun.returncode != 0
+        check_no_half_shard(place.root / "ranks")
+        again = place.start_ranks("ranks")
+        said = again.communicate(timeout=MOST_SECONDS)[0]
+        assert again.returncode == 0, said
+        assert read_folder(place.root / "ranks") == place.whole, said
+    return f"{n_kills} times kill -9 of one of two processes, {n_unfinished} before the end; resumed to the same bytes"
+
+
+def list_ranks(torchrun: int) -> list[int]:
+    """The processes that torchrun started and that are there."""
+    found = []
+    for child in Path(f"/proc/{torchrun}/task/{torchrun}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            if b"\0RANK=" in b"\0" + Path(f"/proc/{child}/environ").read_bytes():
+                found.append(int(child))
+    return found
 
 
 def check_interrupt(place: Place) -> str:
@@ -248,6 +296,7 @@ def check_read_only(place: Place) -> str:
 
 CHECKS: dict[str, Callable[[Place], str]] = {
     "kills": check_kills,
+    "ranks": check_ranks,
     "interrupt": check_interrupt,
     "two": check_two,
     "jpeg": check_jpeg,
