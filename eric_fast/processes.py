@@ -98,7 +98,7 @@ class Processes:
         For work whose result does not depend on who did what, as sums don't: no process then waits long for a slower
         one. Every process must ask, in the same order where it asks more than once, and must finish.
         """
-        if not is_one_of_many():  # no store to ask: an equal part each
+        if self.count == 1 or not is_one_of_many():  # nobody to share with; no store to ask: an equal part each
             yield from self.share_out(n_items)
             return
         bounds = [0]  # fewer and fewer at a time: asking takes a little, too

@@ -129,8 +129,7 @@ def evaluate_capture(
     for number in processes.take_turns(len(capture.shards)):
         progress("evaluate", number, len(capture.shards))
         shard = capture.shards[number]
-        found = evaluate_plan(plan, atoms, pack(shard), engine=engine)
-        answers = Predictions(found.classes.cpu(), found.rules.cpu())
+        answers = evaluate_plan(plan, atoms, pack(shard), engine=engine)
         tally.add(answers, shard.read_predictions(), shard.read_labels())
     progress("evaluate", len(capture.shards), len(capture.shards))
     return score_tally(program, start, tally.combine(processes.combine))

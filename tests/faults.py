@@ -63,8 +63,7 @@ class Place:
         if process:
             return process, said
         os.dup2(said.fileno(), 1), os.dup2(said.fileno(), 2)
-        arguments = ["capture", f"{self.root / 'net.py'}:build", str(self.root / "images"), "--batch-size", "256"]
-        sys.argv = ["eric-fast", *arguments, "--shard-size", str(SHARD_SIZE), "-o", str(self.root / name), *options]
+        sys.argv = ["eric-fast", *self.list_arguments(name), *options]
         code = 1
         try:
             run_command()
@@ -75,11 +74,15 @@ class Place:
                 sys.stdout.flush(), sys.stderr.flush()
             os._exit(code)
 
+    def list_arguments(self, name: str | Path) -> list[str]:
+        """Of the command that makes the capture of this name."""
+        what = ["capture", f"{self.root / 'net.py'}:build", str(self.root / "images"), "--batch-size", "256"]
+        return [*what, "--shard-size", str(SHARD_SIZE), "-o", str(self.root / name)]
+
     def start_ranks(self, name: str) -> "subprocess.Popen[str]":
         """Begin the capture of this name in two processes under torchrun."""
         torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "eric_fast"]
-        what = ["capture", f"{self.root / 'net.py'}:build", str(self.root / "images"), "--batch-size", "256"]
-        command = [sys.executable, "-m", *torchrun, *what, "--shard-size", str(SHARD_SIZE), "-o", str(self.root / name)]
+        command = [sys.executable, "-m", *torchrun, *self.list_arguments(name)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         return subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
@@ -168,8 +171,8 @@ def check_ranks(place: Place) -> str:
 def list_ranks(torchrun: int) -> list[int]:
     """The processes that torchrun started and that are there."""
     found = []
-    for child in Path(f"/proc/{torchrun}/task/{torchrun}/children").read_text().split():
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # any of them may have ended just now
+        for child in Path(f"/proc/{torchrun}/task/{torchrun}/children").read_text().split():
             if b"\0RANK=" in b"\0" + Path(f"/proc/{child}/environ").read_bytes():
                 found.append(int(child))
     return found

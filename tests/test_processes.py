@@ -34,6 +34,7 @@ assert here.combine(torch.zeros(0, dtype=torch.int32)).shape == (0,)
 for text in ("one, \\u00e9 and \\N{SNOWMAN}", ""):
     assert here.share_text(text if here.is_first else None) == text
 assert sorted(i for rank in range(3) for i in type(here)(rank, 3).share_out(7)) == list(range(7))
+assert list(type(here)().take_turns(3)) == [0, 1, 2]  # on its own, among others
 for n_items in (7, 0, 2, 100):
     mine = list(here.take_turns(n_items))
     assert mine == sorted(mine)

@@ -51,11 +51,11 @@ def test_small_and_huge_results_are_not_kept(n_bytes):
     assert not results._kept
 
 
-def test_what_is_kept_is_neither_too_small_nor_far_too_large():
+@pytest.mark.parametrize("n_bytes", [N_BYTES, 5 * N_BYTES])
+def test_what_is_kept_is_neither_too_small_nor_far_too_large(n_bytes):
     results.allocate_result((4 * N_BYTES,), np.uint8)
-    kept = address_of(results._kept[0])
-    for n_bytes in (N_BYTES, 5 * N_BYTES):
-        assert address_of(results.allocate_result((n_bytes,), np.uint8)) != kept
+    kept = results._kept[0]  # held, so that its place isn't given out again
+    assert address_of(results.allocate_result((n_bytes,), np.uint8)) != address_of(kept)
 
 
 def test_a_result_that_is_held_stays_as_it_was():

@@ -11,7 +11,7 @@ from typing import Any
 
 from eric_fast.errors import CaptureError, OutputError
 
-HASH_BYTES = 64  # of a SHA-256 in hex
+HASH = re.compile("[0-9a-f]{64}")  # a SHA-256 in hex
 
 
 def is_file(path: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from eric_fast.activations import CaptureSettings
 from eric_fast.errors import CaptureError, EricError
 from eric_fast.quantiser import InputAtom, Quantiser
-from eric_fast.store.files import HASH_BYTES
+from eric_fast.store.files import HASH
 from eric_fast.store.manifest import FORMAT, Manifest, ShardEntry, Thresholds
 
 
@@ -91,7 +91,7 @@ def parse_entry(raw: Any, place: Path) -> ShardEntry:
     if len(images) != 2 or not all(map(is_count, images)) or images[1] < images[0]:
         expect.refuse("images")
     hashes = [expect.take_text(name) for name in ("sha256", "header_sha256")]
-    if any(len(text) != HASH_BYTES for text in hashes):
+    if not all(map(HASH.fullmatch, hashes)):
         expect.refuse("sha256")
     n_bad_images, n_bytes = expect.take_count("n_bad_images"), expect.take_count("n_bytes")
     return ShardEntry(expect.take_text("file"), (images[0], images[1]), n_bad_images, n_bytes, *hashes)
