@@ -115,8 +115,9 @@ def test_commands_explain_themselves(eric, command):
 
 
 def test_killed_captures_for_real():
-    command = [sys.executable, "-m", "tests.faults", "kills", "2", "0", "0", "1100"]
+    command = [sys.executable, "-m", "tests.faults", "kills,ranks", "2", "0", "0", "1100"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 times kill -9" in done.stdout
-    assert "resumed to the same bytes" in done.stdout
+    assert "kills: 2 times kill -9" in done.stdout
+    assert "ranks: 1 times kill -9 of one of two processes" in done.stdout
+    assert done.stdout.count("resumed to the same bytes") == 2
