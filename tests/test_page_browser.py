@@ -304,7 +304,7 @@ def test_proof_shows_the_rule_and_opens_down_to_given_bits(window, capture, prog
     assert steps.count() == len(program.class_rules[rule].body)
     assert steps.locator("> details > summary .yes").count() == steps.count()
     window.locator("ul.proof summary").first.click()
-    assert window.locator("ul.proof ul.proof small:has-text('given')").count() > 0
+    window.locator("ul.proof ul.proof small:has-text('given')").first.wait_for()  # it is filled once it has opened
 
 
 def test_theme_follows_the_system_and_the_button(window, open_report):
