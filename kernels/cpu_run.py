@@ -135,7 +135,21 @@ def _run_nodes(base: Any, nodes: Any, first: Any, last: Any) -> None:
 @njit(nogil=True, cache=True)
 def _run_batch(base: Any, terms: Any, segments: Any, batch: Any) -> None:
     """target = source | OR of ANDs of pairs; all of them have as many."""
-    width, place = np.uint64(batch[0] // 2), np.uint64(batch[3] // 2)  # unsigned indices can't mean "from the end"
+    width = np.uint64(batch[0] // 2)
+    if width == 1:  # the loop over the pairs of a term goes where the compiler knows its end: some 5 % for three
+        _run_terms(base, terms, segments, batch, np.uint64(1))
+    elif width == 2:
+        _run_terms(base, terms, segments, batch, np.uint64(2))
+    elif width == 3:
+        _run_terms(base, terms, segments, batch, np.uint64(3))
+    else:
+        _run_terms(base, terms, segments, batch, width)
+
+
+@njit(nogil=True, cache=True)
+def _run_terms(base: Any, terms: Any, segments: Any, batch: Any, width: Any) -> None:
+    """width: of pairs."""
+    place = np.uint64(batch[3] // 2)  # unsigned indices can't mean "from the end"
     for g in range(batch[1], batch[2]):
         fired = load(base + np.uint64(segments[g, 2]))
         for _ in range(segments[g, 1]):
