@@ -1,5 +1,9 @@
-"""Packed words on the GPU: one launch of one Triton kernel runs a whole program, every block its words through all."""
+"""Packed words on the GPU: one launch of one Triton kernel runs a whole program, every block its words through all.
 
+Where there are too few words for all blocks, a program of one stratum is split among them, too: see `count_parts`.
+"""
+
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -7,7 +11,7 @@ from torch import Tensor
 
 from eric_fast.bits import ROW_WORDS, WORD_BITS
 from eric_fast.kernels.devices import launch_on
-from eric_fast.kernels.gpu_code import GpuCode, lower_plan
+from eric_fast.kernels.gpu_code import GpuCode, count_parts, lower_plan
 from eric_fast.kernels.gpu_decide import FIRST_ANSWERS, FIRST_RULES, VOTE, VOTE_RULES
 from eric_fast.kernels.gpu_run import evaluate_kernel
 from eric_fast.kernels.gpu_tables import GROUP_TREES
@@ -28,19 +32,21 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
     device, n_classes = words.device, plan.n_classes
     n_groups = words.shape[1] // ROW_WORDS
     n_padded = n_groups * GROUP_SAMPLES
-    wanted = torch.tensor(list(request.rows or ()), dtype=torch.int32)
     needs = find_needs(plan, request)
+    n_parts = 1 if request.counts else count_parts(plan, needs, n_groups, _count_multiprocessors(device))
+    code = lower_plan(plan, device, needs, counts=request.counts, n_parts=n_parts)
+    wanted, wanted_starts = code.list_wanted(list(request.rows or ()))
     with_scores = request.scores and plan.votes
     outputs = Outputs(
         classes=torch.empty(n_padded if needs.decides else 0, dtype=request.class_dtype, device=device),
         rules=torch.empty(n_padded if needs.decides and needs.rules else 0, dtype=torch.int32, device=device),
         scores=torch.empty(n_padded if with_scores else 0, n_classes, dtype=torch.float64, device=device),
-        wanted=wanted.to(device),
+        wanted=wanted,
+        wanted_starts=wanted_starts,
         truth=torch.empty(len(wanted), words.shape[1], dtype=torch.int32, device=device),
         counts=torch.zeros(plan.n_rules if request.counts else 0, dtype=torch.int64, device=device),
         leaves=torch.empty(n_samples if request.leaves else 0, len(plan.trees), dtype=torch.int32, device=device),
     )
-    code = lower_plan(plan, device, needs, counts=request.counts)
     launch(plan, code, words.contiguous(), n_samples, range(n_groups), outputs, pick_decision(plan, needs))
     classes, scores = outputs.classes[:n_samples], outputs.scores[:n_samples]
     if request.scores and not plan.votes:
@@ -59,15 +65,16 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
 class Outputs(NamedTuple):
     """What a launch writes; empty where it isn't wanted.
 
-    classes: int16 or int32 `[n_padded]`. rules: int32 `[n_padded]`. scores: float64 `[n_padded, n_classes]`. wanted:
-    int32 `[n_wanted]`, rows of the plan. truth: int32 `[n_wanted, n_words]`, their bits. counts: int64 `[n_rules]`,
-    zero. leaves: int32 `[n_samples, n_trees]`.
+    classes: int16 or int32 `[n_padded]`. rules: int32 `[n_padded]`. scores: float64 `[n_padded, n_classes]`. wanted,
+    wanted_starts: see `GpuCode.list_wanted`. truth: int32 `[n_wanted, n_words]`, the bits of what is wanted. counts:
+    int64 `[n_rules]`, zero. leaves: int32 `[n_samples, n_trees]`.
     """
 
     classes: Tensor
     rules: Tensor
     scores: Tensor
     wanted: Tensor
+    wanted_starts: Tensor
     truth: Tensor
     counts: Tensor
     leaves: Tensor
@@ -93,20 +100,22 @@ def launch(
     n_most = n_classes * GROUP_SAMPLES if decision == VOTE_RULES.value else 0
     n_numbers = GROUP_TREES * GROUP_SAMPLES if adds and len(plan.trees) else 0
     bytes_per_block = 4 * ROW_WORDS * code.n_slots + 8 * n_sums + 12 * n_most + 4 * n_numbers
-    n_blocks = max(1, min(len(groups), _count_multiprocessors(device), MOST_SCRATCH // bytes_per_block))
-    scratch = torch.empty(n_blocks * code.n_slots * ROW_WORDS, dtype=torch.int32, device=device)
-    sums = torch.empty(n_blocks * n_sums, dtype=torch.float64, device=device)
-    most = torch.empty(n_blocks * n_most, dtype=torch.float64, device=device)
+    n_blocks = min(len(groups), _count_multiprocessors(device), MOST_SCRATCH // (code.n_parts * bytes_per_block))
+    grid = (max(1, n_blocks), code.n_parts)
+    n_programs = math.prod(grid)
+    scratch = torch.empty(n_programs * code.n_slots * ROW_WORDS, dtype=torch.int32, device=device)
+    sums = torch.empty(n_programs * n_sums, dtype=torch.float64, device=device)
+    most = torch.empty(n_programs * n_most, dtype=torch.float64, device=device)
     most_rules = torch.empty(len(most), dtype=torch.int32, device=device)
-    numbers = torch.empty(n_blocks * n_numbers, dtype=torch.int32, device=device)
+    numbers = torch.empty(n_programs * n_numbers, dtype=torch.int32, device=device)
     with launch_on(device):
-        evaluate_kernel[(n_blocks,)](
+        evaluate_kernel[grid](
             words,
             scratch,
             code.lines,
             code.phases,
+            code.part_phases,
             code.input_slots,
-            code.row_slots,
             code.fire_slots,
             code.class_of_code,
             code.indexes,
@@ -137,11 +146,9 @@ def launch(
             words.shape[1] // ROW_WORDS,
             code.n_slots,
             plan.n_inputs,
-            len(code.phases),
             n_classes,
             n_samples,
             n_classes if len(outputs.scores) else 0,
-            len(outputs.wanted),
             len(code.count_rules),
             len(code.indexes),
             len(plan.trees) if len(outputs.leaves) else 0,

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast.kernels.gpu_lower import FLAG, TRUE_SLOT, lower_steps
+from eric_fast.kernels.gpu_lower import FLAG, LINE_COLUMNS, TRUE_SLOT, lower_steps
 from eric_fast.kernels.gpu_tables import VoteTables, tabulate_votes
 from eric_fast.kernels.needs import Needs, list_reads, runs_alone
 from eric_fast.kernels.tables import make_tables
@@ -17,22 +17,28 @@ from eric_fast.plan import Plan
 N_STREAMS = 128  # of a block: 32 warps, eight threads to a stream
 COUNTED_VALUES = 4  # literals of a rule in a line
 MOST_NARROW_SLOTS = 2**15
+MOST_PARTS = 16
+PART_LITERALS = 2**13  # of a part at least: some 32 steps of each stream, beside which reading the inputs is little
 
 
 @dataclass(frozen=True, eq=False)
 class GpuCode:
     """Slots are rows of a block's scratch memory, of `ROW_WORDS` words.
 
+    A program of one stratum may be split over the grid: each part makes its own rows, from inputs that all parts read.
+
     Attributes:
         n_slots: rows of scratch memory that a block needs.
         is_wide: whether a field takes 32 bits, not 16: there are more slots than 15 bits can number.
         covered_slot: of `Steps.covered`.
         votes: what is added to sums, and in which order.
+        row_slots: int32 `[n_rows]`, `~slot` where the row is the slot's complement; right where rows are kept.
+        row_parts: int64 `[n_rows]`: which part makes a row. These two aren't on the device.
         lines: int64 `[n_lines + 2, n_streams]`, wide `[n_lines + 2, 2, n_streams]`: see `gpu_lower`; two of zeros at
             the end.
-        phases: int32 `[n_phases, N_COLUMNS]`.
-        input_slots: int32 `[n_inputs]`, -1 where nothing reads the input.
-        row_slots: int32 `[n_rows]`, `~slot` where the row is the slot's complement; right where rows are kept.
+        phases: int32 `[n_phases, N_COLUMNS]`, those of each part together.
+        part_phases: int32 `[n_parts + 1]`: where the phases of each part start.
+        input_slots: int32 `[n_parts, n_inputs]`, -1 where nothing reads the input.
         fire_slots: int32 `[n_class_rules]`; of false where a rule doesn't take part by itself.
         class_of_code: int32: see `Tables`.
         indexes: int32 `[n_indexes, 6]`, plane_slots: int32 `[n_planes]`, codes: int32 `[n_codes]`, answer_slots:
@@ -47,10 +53,12 @@ class GpuCode:
     is_wide: bool
     covered_slot: int
     votes: VoteTables
+    row_slots: NDArray[np.int32]
+    row_parts: NDArray[np.int64]
     lines: Tensor
     phases: Tensor
+    part_phases: Tensor
     input_slots: Tensor
-    row_slots: Tensor
     fire_slots: Tensor
     class_of_code: Tensor
     indexes: Tensor
@@ -68,37 +76,77 @@ class GpuCode:
     def n_streams(self) -> int:
         return self.count_rules.shape[1]
 
+    @property
+    def n_parts(self) -> int:
+        return len(self.part_phases) - 1
 
-_codes: WeakKeyDictionary[Plan, dict[tuple[Needs, bool, torch.device], GpuCode]] = WeakKeyDictionary()
+    def list_wanted(self, rows: list[int]) -> tuple[Tensor, Tensor]:
+        """What the kernel stores of these rows, part by part: int32 `[n_wanted, 2]`, a row's slot and its place among
+        them, and int32 `[n_parts + 1]`, where those of each part start."""
+        places = np.argsort(self.row_parts[rows], kind="stable")
+        starts = np.searchsorted(self.row_parts[rows][places], np.arange(self.n_parts + 1))
+        wanted = np.stack([self.row_slots[rows][places], places], axis=1)
+        device = self.lines.device
+        return torch.from_numpy(wanted.astype(np.int32)).to(device), torch.from_numpy(starts.astype(np.int32)).to(
+            device
+        )
 
 
-def lower_plan(plan: Plan, device: torch.device, needs: Needs, *, counts: bool) -> GpuCode:
-    """The code of a plan for a device and what is needed of it, made once; counts: rules are counted."""
+def count_parts(plan: Plan, needs: Needs, n_groups: int, n_multiprocessors: int) -> int:
+    """Into how many parts a program is split over the grid: so many that no multiprocessor is idle, a power of two.
+
+    1, unless all that is asked for are rows, and rules make them of inputs alone: a part would run lower strata again.
+    """
+    if needs.decides or needs.leaves or len(plan.strata) != 2 or not n_groups:
+        return 1
+    most = min(n_multiprocessors // n_groups, len(plan.literals) // PART_LITERALS, MOST_PARTS)
+    return 1 << (max(1, most).bit_length() - 1)
+
+
+_codes: WeakKeyDictionary[Plan, dict[tuple[Needs, bool, torch.device, int], GpuCode]] = WeakKeyDictionary()
+
+
+def lower_plan(plan: Plan, device: torch.device, needs: Needs, *, counts: bool, n_parts: int = 1) -> GpuCode:
+    """The code of a plan for a device and what is needed of it, made once; counts: rules are counted; n_parts: see
+    `count_parts`."""
     codes = _codes.setdefault(plan, {})
-    key = (needs, counts, device)
+    key = (needs, counts, device, n_parts)
     if key not in codes:
-        codes[key] = _lower(plan, device, needs, counts)
+        codes[key] = _lower(plan, device, needs, counts, n_parts)
     return codes[key]
 
 
-def _lower(plan: Plan, device: torch.device, needs: Needs, counts: bool) -> GpuCode:
+def _lower(plan: Plan, device: torch.device, needs: Needs, counts: bool, n_parts: int) -> GpuCode:
     steps = plan.steps
     sections = steps.sections.numpy().copy()
     if not needs.decides and not needs.leaves:
         sections[len(plan.strata) - 1 :] = 0
-    arrays = (array.numpy() for array in (steps.nodes, steps.terms, steps.segments, steps.batches))
-    n_slots, fields, phases, slots = lower_steps(plan.n_inputs, N_STREAMS, *arrays, sections, *list_reads(plan, needs))
+    arrays = [array.numpy() for array in (steps.nodes, steps.terms, steps.segments, steps.batches)]
+    values = steps.values.numpy()
+    row_parts = _share_rows(plan, n_parts)
+    parts = []
+    for part in range(n_parts):
+        reads, after = list_reads(plan, needs)
+        if n_parts > 1:
+            own = values[row_parts == part]
+            reads, after = np.where(own >= 0, own, ~own), np.full(len(own), len(sections))
+        parts.append(lower_steps(plan.n_inputs, N_STREAMS, *arrays, sections, reads, after))
+    n_slots = max(part[0] for part in parts)
+    fields = np.concatenate([part[1] for part in parts])
+    phases, part_phases = _join_phases([part[1:3] for part in parts])
+    part_slots = np.stack([part[3] for part in parts])  # [n_parts, n_values]
+    slots = part_slots[0]  # of what the class rules decide by, which is never split
     is_wide = n_slots > MOST_NARROW_SLOTS
     alone = runs_alone(plan, needs)
-    values = steps.values.numpy()
-    row_slots = np.where(values >= 0, slots[values], ~slots[~values])
+    row_slots = part_slots[row_parts, np.where(values >= 0, values, ~values)]
+    row_slots = np.where(values >= 0, row_slots, ~row_slots)
     counted = _lower_counts(plan, row_slots, N_STREAMS) if counts else _lower_no_counts(N_STREAMS)
     count_fields, count_starts, count_rules = counted
     tensors = (
         _pack_fields(fields, is_wide),
         phases,
-        slots[: plan.n_inputs],
-        row_slots,
+        part_phases,
+        part_slots[:, : plan.n_inputs],
         np.where(alone, slots[steps.fires.numpy()], 0),
         make_tables(plan).class_of_code,
         steps.indexes.numpy().astype(np.int32),
@@ -117,8 +165,30 @@ def _lower(plan: Plan, device: torch.device, needs: Needs, counts: bool) -> GpuC
         is_wide,
         int(slots[steps.covered]),
         tabulate_votes(plan, alone, phases, device),
+        row_slots,
+        row_parts,
         *(torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in tensors),
     )
+
+
+def _share_rows(plan: Plan, n_parts: int) -> NDArray[np.int64]:
+    """int64 `[n_rows]`: the part of each row, neighbours together, each part with about as many literals."""
+    heads = plan.heads[: plan.n_kernel_rules].numpy()
+    lengths = plan.offsets.diff()[: plan.n_kernel_rules].numpy()
+    costs = 1 + np.bincount(np.repeat(heads, lengths), minlength=plan.n_rows)
+    shares: NDArray[np.int64] = (np.cumsum(costs) - costs) * n_parts // max(1, costs.sum())
+    return shares
+
+
+def _join_phases(
+    parts: list[tuple[NDArray[np.int32], NDArray[np.int32]]],
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The phases of parts whose fields are put one below the other, and where those of each part start."""
+    n_lines = np.cumsum([0] + [len(fields) for fields, _ in parts])
+    joined = [phases.copy() for _, phases in parts]
+    for phases, first_line in zip(joined, n_lines, strict=False):
+        phases[:, :LINE_COLUMNS] += first_line
+    return np.concatenate(joined), np.cumsum([0] + [len(phases) for phases in joined]).astype(np.int32)
 
 
 def _pack_fields(fields: NDArray[np.int32], is_wide: bool) -> NDArray[np.int64]:

@@ -28,7 +28,7 @@ FLAG = -(2**31)
 MIN_TREE, MIN_PIECE = 4, 8  # nodes, steps: what is smaller isn't cut
 # Columns of the table of phases: first and last line of the nodes, of terms by 2, by 4 and by 6, then first and last
 # class rule, first and last index of a section that is done.
-TERM_WIDTHS, N_COLUMNS = (2, 4, 6), 12
+TERM_WIDTHS, LINE_COLUMNS, N_COLUMNS = (2, 4, 6), 8, 12
 
 
 @njit(nogil=True, cache=True)

@@ -114,14 +114,13 @@ def _run_terms(
 
 
 @triton.jit(do_not_specialize=[
-    "first_group", "last_group", "n_groups", "n_slots", "n_inputs", "n_phases", "n_classes", "n_samples", "n_scores",
-    "n_wanted", "n_counted", "n_indexes", "n_leaves", "n_answers", "n_counters", "n_columns", "n_sums", "covered",
-    "default",
+    "first_group", "last_group", "n_groups", "n_slots", "n_inputs", "n_classes", "n_samples", "n_scores", "n_counted",
+    "n_indexes", "n_leaves", "n_answers", "n_counters", "n_columns", "n_sums", "covered", "default",
 ])  # fmt: skip
 def evaluate_kernel(
     p_words,  # int32 [n_inputs, n_groups, BLOCK]
-    p_scratch,  # int32 [n_programs, n_slots, BLOCK]
-    p_lines, p_phases, p_input_slots, p_row_slots, p_fires, p_class_of_code,
+    p_scratch,  # int32 [n_programs, n_slots, BLOCK], a program for each part of a block
+    p_lines, p_phases, p_part_phases, p_input_slots, p_fires, p_class_of_code,
     p_indexes, p_planes, p_codes, p_answers, p_counters, p_units,
     p_count_lines, p_count_starts, p_count_rules,  # see GpuCode
     p_base,  # float64 [n_sums]
@@ -133,19 +132,23 @@ def evaluate_kernel(
     p_numbers,  # int32 [n_programs, GROUP_TREES, BLOCK * BITS]
     p_classes, p_rules,  # int16 or int32, and int32 [n_groups * BLOCK * BITS]
     p_scores,  # float64 [n_groups * BLOCK * BITS, n_scores]
-    p_wanted,  # int32 [n_wanted]: rows of the plan
+    p_wanted, p_wanted_starts,  # see GpuCode.list_wanted
     p_truth,  # int32 [n_wanted, n_groups, BLOCK]
     p_counts,  # int64 [n_rules], zero
     p_leaves,  # int32 [n_samples, n_leaves]
-    first_group, last_group, n_groups, n_slots, n_inputs, n_phases, n_classes, n_samples, n_scores, n_wanted,
-    n_counted, n_indexes, n_leaves, n_answers, n_counters, n_columns, n_sums, covered, default,
+    first_group, last_group, n_groups, n_slots, n_inputs, n_classes, n_samples, n_scores, n_counted,
+    n_indexes, n_leaves, n_answers, n_counters, n_columns, n_sums, covered, default,
     STREAMS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr, DECISION: tl.constexpr, BY_SAMPLE: tl.constexpr,
     GROUP_TREES: tl.constexpr,
 ):  # fmt: skip
-    i_program = tl.program_id(0).to(tl.int64)
+    i_part = tl.program_id(1).to(tl.int64)
+    i_program = i_part * tl.num_programs(0) + tl.program_id(0)
     i_streams, i_words = tl.arange(0, STREAMS), tl.arange(0, BLOCK)
     o_samples = i_words[:, None] * BITS + tl.arange(0, BITS)[None, :]  # [BLOCK, BITS]
     p_rows = p_scratch + i_program * n_slots * BLOCK
+    p_input_slots += i_part * n_inputs
+    first_phase, last_phase = tl.load(p_part_phases + i_part), tl.load(p_part_phases + i_part + 1)
+    first_wanted, last_wanted = tl.load(p_wanted_starts + i_part), tl.load(p_wanted_starts + i_part + 1)
     p_sums += i_program * n_sums * (BLOCK * BITS)
     p_most += i_program * n_classes * (BLOCK * BITS)
     p_most_rules += i_program * n_classes * (BLOCK * BITS)
@@ -173,7 +176,7 @@ def evaluate_kernel(
                     tl.store(p_most_rules + o_sums, tl.full([BLOCK, BITS], -1, tl.int32))
         tl.debug_barrier()
 
-        for phase in range(n_phases):
+        for phase in range(first_phase, last_phase):
             p_phase = p_phases + phase * 12
             first, last = tl.load(p_phase), tl.load(p_phase + 1)
             _run_nodes(p_rows, p_lines, first, last, STREAMS, BLOCK, WIDE)
@@ -235,13 +238,14 @@ def evaluate_kernel(
         # The samples that there are: bits past the last are not counted, and zero in what is stored.
         n_bits = tl.minimum(tl.maximum(n_samples - (i_group * BLOCK + i_words) * BITS, 0), BITS).to(tl.int32)
         b_valid = tl.where(n_bits == BITS, -1, (1 << (n_bits & 31)) - 1)[None, :]  # [1, BLOCK]
-        for first in range(0, n_wanted, STREAMS):
+        for first in range(first_wanted, last_wanted, STREAMS):
             o_wanted = first + i_streams
-            m_wanted = o_wanted < n_wanted
-            b_rows = tl.load(p_row_slots + tl.load(p_wanted + o_wanted, mask=m_wanted, other=0))
+            m_wanted = o_wanted < last_wanted
+            b_rows = tl.load(p_wanted + 2 * o_wanted, mask=m_wanted, other=0)
+            b_places = tl.load(p_wanted + 2 * o_wanted + 1, mask=m_wanted, other=0)
             b_flip = b_rows >> 31
             b_truth = (tl.load(_point_to(p_rows, b_rows ^ b_flip, BLOCK)) ^ b_flip[:, None]) & b_valid
-            o_truth = (o_wanted.to(tl.int64) * n_groups + i_group)[:, None] * BLOCK + i_words[None, :]
+            o_truth = (b_places.to(tl.int64) * n_groups + i_group)[:, None] * BLOCK + i_words[None, :]
             tl.store(p_truth + o_truth, b_truth, mask=m_wanted[:, None])
         for number in range(n_counted):
             b_fires = tl.zeros([STREAMS, BLOCK], tl.int32) | b_valid

@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -185,7 +186,7 @@ def test_one_launch_writes_every_word(decision, n_samples, launches):
     words = pack_bits(torch.rand(n_samples, 3, generator=torch.Generator().manual_seed(0)) < 0.5)
     check_plan(gpu.evaluate, plan, words, n_samples, DEVICE)
     n_groups = count_words(n_samples) // 32
-    assert launches == 2 * [(min(n_groups, gpu._count_multiprocessors(torch.device(DEVICE))),)]
+    assert launches == 2 * [(min(n_groups, gpu._count_multiprocessors(torch.device(DEVICE))), 1)]
 
 
 @pytest.mark.usefixtures("few_streams", "poisoned")
@@ -193,7 +194,100 @@ def test_blocks_are_as_many_as_memory_allows(launches, monkeypatch):
     monkeypatch.setattr(gpu, "MOST_SCRATCH", 1)
     program = make_shared_program(4)
     check(program, draw_bits(4, program, 2049))
-    assert set(launches) == {(1,)}
+    assert set(launches) == {(1, 1)}
+
+
+def make_one_stratum(seed, n_rules, *, n_inputs=12, n_heads=9):
+    """Kernel rules of two to six literals, dealt to the heads by lot; and all rows, by lot, two of them twice."""
+    rng = random.Random(seed)
+    atoms = tuple(InputAtom("f", k, ">", 0.0) for k in range(n_inputs))
+    atoms += tuple(InputAtom("g", k, ">", 0.0) for k in range(n_heads))
+    bodies = [rng.sample(range(n_inputs), rng.randint(2, 6)) for _ in range(n_rules)]
+    bodies = [tuple(rng.choice((a, ~a)) for a in body) for body in bodies]
+    rules = tuple(Rule(n_inputs + rng.randrange(n_heads), body) for body in bodies)
+    rows = rng.sample(range(len(atoms)), len(atoms))
+    return Program(Quantiser(atoms), (), (), rules), rows + rows[:2]
+
+
+def count_idle(monkeypatch, n_multiprocessors, part_literals):
+    monkeypatch.setattr(gpu, "_count_multiprocessors", lambda device: n_multiprocessors)
+    monkeypatch.setattr(gpu_code, "PART_LITERALS", part_literals)
+
+
+@pytest.mark.usefixtures("few_streams", "poisoned")
+@pytest.mark.parametrize(("n_samples", "grid"), [(1, (1, 8)), (1030, (2, 4)), (5000, (5, 1))])
+def test_parts_of_a_program_fill_the_grid(n_samples, grid, launches, monkeypatch):
+    count_idle(monkeypatch, 9, 1)
+    program, rows = make_one_stratum(0, 40)
+    plan, bits = compile_program(program), draw_bits(0, program, n_samples)
+    for wanted in (rows, [20], []):
+        request = Request(classes=False, rules=False, rows=wanted)
+        found = gpu.evaluate(plan, pack_bits(bits).to(DEVICE), n_samples, request)
+        assert_equal_outcomes(found, reference.evaluate(plan, pack_bits(bits), n_samples, request))
+    assert set(launches) == {grid}
+
+
+@pytest.mark.usefixtures("few_streams", "poisoned")
+def test_every_part_has_its_own_memory(monkeypatch):
+    """The interpreter runs one after another, so that sharing it would give the same."""
+    count_idle(monkeypatch, 9, 1)
+    scratches = []
+    kernel = gpu.evaluate_kernel
+
+    class Recorder:
+        def __getitem__(self, grid):
+            return lambda words, scratch, *rest, **constants: (
+                scratches.append(scratch.view(*grid, -1, 32)),
+                kernel[grid](words, scratch, *rest, **constants),
+            )
+
+    monkeypatch.setattr(gpu, "evaluate_kernel", Recorder())
+    program, rows = make_one_stratum(0, 40)
+    words = pack_bits(draw_bits(0, program, 1030)).to(DEVICE)
+    gpu.evaluate(compile_program(program), words, 1030, Request(classes=False, rules=False, rows=rows))
+    assert scratches[0].shape[:2] == (2, 4)
+    assert (scratches[0][:, :, 0] == 0).all()
+    assert (scratches[0][:, :, 1] == -1).all()
+
+
+@pytest.mark.usefixtures("few_streams")
+def test_every_part_makes_its_own_rows():
+    """In about equal shares."""
+    program, _ = make_one_stratum(3, 2000, n_inputs=40, n_heads=64)
+    plan = compile_program(program)
+    needs = Needs(rows=True, decides=False, rules=False, leaves=False)
+    codes = [gpu_code.lower_plan(plan, torch.device("cpu"), needs, counts=False, n_parts=n) for n in (1, 4)]
+    assert [code.n_parts for code in codes] == [1, 4]
+    spans = [[code.phases[a:b] for a, b in pairwise(code.part_phases.tolist())] for code in codes]
+    lines = [[int((part[:, 1:8:2] - part[:, :8:2]).sum()) for part in parts] for parts in spans]
+    assert max(lines[1]) < 0.4 * lines[0][0]
+    assert len(set(codes[1].row_parts.tolist())) == 4
+
+
+@pytest.mark.parametrize(
+    ("n_groups", "n_parts"), [(0, 1), (1, 8), (16, 8), (17, 4), (33, 4), (34, 2), (66, 2), (67, 1), (10**6, 1)]
+)
+def test_parts_are_so_many_that_no_multiprocessor_is_idle(n_groups, n_parts, monkeypatch):
+    monkeypatch.setattr(gpu_code, "PART_LITERALS", 100)
+    plan = compile_program(make_flat_program(0, 200, n_heads=9))
+    needs = Needs(rows=True, decides=False, rules=False, leaves=False)
+    assert 800 <= len(plan.literals) < 1600
+    assert gpu_code.count_parts(plan, needs, n_groups, 132) == n_parts
+    for also in ("decides", "leaves"):
+        assert gpu_code.count_parts(plan, replace(needs, **{also: True}), n_groups, 132) == 1
+    monkeypatch.setattr(gpu_code, "PART_LITERALS", len(plan.literals) + 1)
+    assert gpu_code.count_parts(plan, needs, n_groups, 132) == 1
+
+
+def test_several_strata_and_counts_are_not_split(launches, monkeypatch):
+    count_idle(monkeypatch, 9, 1)
+    program, _ = make_one_stratum(0, 40)
+    words = pack_bits(draw_bits(0, program, 40)).to(DEVICE)
+    wish = Request(classes=False, rules=False, rows=[12], counts=True)
+    gpu.evaluate(compile_program(program), words, 40, wish)
+    above = replace(program, kernel_rules=(*program.kernel_rules, Rule(14, (12,))))
+    gpu.evaluate(compile_program(above), words, 40, replace(wish, counts=False))
+    assert launches == 2 * [(1, 1)]
 
 
 @pytest.mark.usefixtures("few_streams")
@@ -277,9 +371,9 @@ def test_offsets_past_31_bits(tmp_path):
     words[:, -64:] = pack_bits(bits).to(DEVICE)
     needs = Needs(rows=True, decides=True, rules=True, leaves=False)
     code = gpu_code.lower_plan(plan, torch.device(DEVICE), needs, counts=False)
-    wanted = torch.arange(n_rows, dtype=torch.int32, device=DEVICE)
+    wanted = code.list_wanted(list(range(n_rows)))
     scores, counts = (torch.empty(0, dtype=dtype, device=DEVICE) for dtype in (torch.float64, torch.int64))
-    outputs = gpu.Outputs(classes, rules, scores, wanted, truth, counts, counts.int())
+    outputs = gpu.Outputs(classes, rules, scores, *wanted, truth, counts, counts.int())
     groups = range(n_groups - 2, n_groups)
     gpu.launch(plan, code, words, n_words * WORD_BITS - 7, groups, outputs, gpu.pick_decision(plan, needs))
     expected = reference.evaluate(plan, pack_bits(bits), len(bits), Request(rows=range(n_rows)))
@@ -302,7 +396,7 @@ def test_chunks_join(n_samples, decision, launches, monkeypatch):
     plan = make_plan([(0, ~1), (2,), (~2,)], decision=decision)
     words = pack_bits(torch.rand(n_samples, 3, generator=torch.Generator().manual_seed(0)) < 0.5)
     check_plan(evaluate_in_chunks, plan, words, n_samples)
-    assert launches == 2 * (n_samples // 1024 + (n_samples % 1024 > 0)) * [(1,)]
+    assert launches == 2 * (n_samples // 1024 + (n_samples % 1024 > 0)) * [(1, 1)]
 
 
 def test_chunks_hold_about_as_many_bytes(monkeypatch):
@@ -365,6 +459,18 @@ def test_kernels_on_forests(seed):
 def test_kernels_on_rules_that_share(seed):
     program = make_shared_program(seed)
     check(program, draw_bits(seed, program, 100_000))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("n_samples", [100, 20_000, 60_000])
+def test_kernels_of_a_program_in_parts(n_samples, launches, monkeypatch):
+    monkeypatch.setattr(gpu_code, "PART_LITERALS", 1000)
+    program, rows = make_one_stratum(4, 6000, n_inputs=64, n_heads=100)
+    plan, words = compile_program(program), pack_bits(draw_bits(4, program, n_samples))
+    request = Request(classes=False, rules=False, rows=rows)
+    found = gpu.evaluate(plan, words.cuda(), n_samples, request)
+    assert_equal_outcomes(found, reference.evaluate(plan, words, n_samples, request))
+    assert launches[0][1] > 1
 
 
 @pytest.mark.gpu
