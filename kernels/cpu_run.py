@@ -136,7 +136,7 @@ def _run_nodes(base: Any, nodes: Any, first: Any, last: Any) -> None:
 def _run_batch(base: Any, terms: Any, segments: Any, batch: Any) -> None:
     """target = source | OR of ANDs of pairs; all of them have as many."""
     width = np.uint64(batch[0] // 2)
-    if width == 1:  # the loop over the pairs of a term goes where the compiler knows its end: some 5 % for three
+    if width == 1:  # the compiler unrolls the loop over the pairs of a term where it knows its end
         _run_terms(base, terms, segments, batch, np.uint64(1))
     elif width == 2:
         _run_terms(base, terms, segments, batch, np.uint64(2))

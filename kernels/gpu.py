@@ -33,7 +33,7 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
     n_groups = words.shape[1] // ROW_WORDS
     n_padded = n_groups * GROUP_SAMPLES
     needs = find_needs(plan, request)
-    n_parts = 1 if request.counts else count_parts(plan, needs, n_groups, _count_multiprocessors(device))
+    n_parts = count_parts(plan, needs, n_groups, _count_multiprocessors(device), counts=request.counts)
     code = lower_plan(plan, device, needs, counts=request.counts, n_parts=n_parts)
     wanted, wanted_starts = code.list_wanted(list(request.rows or ()))
     with_scores = request.scores and plan.votes

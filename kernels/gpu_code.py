@@ -1,6 +1,7 @@
 """A plan as the GPU runs it: tensors on its device, made once for each plan, device and kind of request."""
 
 from dataclasses import dataclass
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -18,7 +19,7 @@ N_STREAMS = 128  # of a block: 32 warps, eight threads to a stream
 COUNTED_VALUES = 4  # literals of a rule in a line
 MOST_NARROW_SLOTS = 2**15
 MOST_PARTS = 16
-PART_LITERALS = 2**13  # of a part at least: some 32 steps of each stream, beside which reading the inputs is little
+PART_LITERALS = 2**13  # of a part at least: 64 of each stream, beside which reading the inputs is little
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,18 +87,16 @@ class GpuCode:
         places = np.argsort(self.row_parts[rows], kind="stable")
         starts = np.searchsorted(self.row_parts[rows][places], np.arange(self.n_parts + 1))
         wanted = np.stack([self.row_slots[rows][places], places], axis=1)
-        device = self.lines.device
-        return torch.from_numpy(wanted.astype(np.int32)).to(device), torch.from_numpy(starts.astype(np.int32)).to(
-            device
-        )
+        to_device = partial(torch.as_tensor, dtype=torch.int32, device=self.lines.device)
+        return to_device(wanted), to_device(starts)
 
 
-def count_parts(plan: Plan, needs: Needs, n_groups: int, n_multiprocessors: int) -> int:
-    """Into how many parts a program is split over the grid: so many that no multiprocessor is idle, a power of two.
+def count_parts(plan: Plan, needs: Needs, n_groups: int, n_multiprocessors: int, *, counts: bool) -> int:
+    """Into how many parts a program is split over the grid: as many as there are multiprocessors for, a power of two.
 
     1, unless all that is asked for are rows, and rules make them of inputs alone: a part would run lower strata again.
     """
-    if needs.decides or needs.leaves or len(plan.strata) != 2 or not n_groups:
+    if needs.decides or needs.leaves or counts or len(plan.strata) != 2 or not n_groups:
         return 1
     most = min(n_multiprocessors // n_groups, len(plan.literals) // PART_LITERALS, MOST_PARTS)
     return 1 << (max(1, most).bit_length() - 1)
@@ -124,13 +123,8 @@ def _lower(plan: Plan, device: torch.device, needs: Needs, counts: bool, n_parts
     arrays = [array.numpy() for array in (steps.nodes, steps.terms, steps.segments, steps.batches)]
     values = steps.values.numpy()
     row_parts = _share_rows(plan, n_parts)
-    parts = []
-    for part in range(n_parts):
-        reads, after = list_reads(plan, needs)
-        if n_parts > 1:
-            own = values[row_parts == part]
-            reads, after = np.where(own >= 0, own, ~own), np.full(len(own), len(sections))
-        parts.append(lower_steps(plan.n_inputs, N_STREAMS, *arrays, sections, reads, after))
+    reads = [list_reads(plan, needs, row_parts == part) for part in range(n_parts)]
+    parts = [lower_steps(plan.n_inputs, N_STREAMS, *arrays, sections, *of_part) for of_part in reads]
     n_slots = max(part[0] for part in parts)
     fields = np.concatenate([part[1] for part in parts])
     phases, part_phases = _join_phases([part[1:3] for part in parts])

@@ -32,8 +32,13 @@ def find_needs(plan: Plan, request: Request) -> Needs:
     return Needs(bool(request.rows) or request.counts, request.decides, rules, request.leaves)
 
 
-def list_reads(plan: Plan, needs: Needs) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Values, and after which section each is read; the number of sections: at the end. A value may occur twice."""
+def list_reads(
+    plan: Plan, needs: Needs, rows: NDArray[np.bool_] | slice = slice(None)
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Values, and after which section each is read; the number of sections: at the end. A value may occur twice.
+
+    rows: of the plan's rows, those that are read where rows are: bool `[n_rows]`, or a slice.
+    """
     steps = plan.steps
     n_sections = len(steps.sections)
     values, sections = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
@@ -62,8 +67,8 @@ def list_reads(plan: Plan, needs: Needs) -> tuple[NDArray[np.int32], NDArray[np.
     elif needs.decides:
         read(steps.answers.numpy(), n_sections)
     if needs.rows:
-        rows = steps.values.numpy()
-        read(np.where(rows >= 0, rows, ~rows), n_sections)
+        of_rows = steps.values.numpy()[rows]
+        read(np.where(of_rows >= 0, of_rows, ~of_rows), n_sections)
     return np.concatenate(values).astype(np.int32), np.concatenate(sections)
 
 
