@@ -1,8 +1,11 @@
 """How much memory a run may take, and what it took."""
 
+import gc
 import os
 import re
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from eric_fast.errors import SettingError
@@ -62,3 +65,16 @@ def check_need(what: str, n_bytes: int, limit: int) -> None:
             f"{what} takes {format_bytes(need)} of memory, and {format_bytes(limit)} is allowed; "
             "give a higher --memory, or start more processes"
         )
+
+
+@contextmanager
+def pause_collector() -> Iterator[None]:
+    """For what makes many objects and no cycles: the garbage collector would look at all of them, and at everything
+    that is loaded, and find nothing."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

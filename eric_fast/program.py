@@ -13,7 +13,7 @@ import numpy as np
 
 from eric_fast.errors import ProgramError, suggest_nearest
 from eric_fast.quantiser import InputAtom, Quantiser, TableAtom, TableAtoms
-from eric_fast.rules import ClassRule, ClassRules, Rule
+from eric_fast.rules import ClassRule, ClassRules, Rule, RuleArrays
 
 __all__ = ["ClassRule", "ClassRules", "DerivedAtom", "Program", "Rule", "atom_of"]
 
@@ -98,6 +98,11 @@ class Program:
         rules = self.class_rules
         return rules if isinstance(rules, ClassRules) else ClassRules.from_rules(rules)
 
+    @cached_property
+    def kernel_arrays(self) -> RuleArrays:
+        """The kernel rules as arrays."""
+        return RuleArrays.from_rules(self.kernel_rules)
+
     @property
     def has_sums(self) -> bool:
         """Whether class rules add weights: `vote` and `sum`."""
@@ -111,7 +116,7 @@ class Program:
     @property
     def n_literals(self) -> int:
         """The program's size: literals in the bodies of all its rules."""
-        return len(self.class_arrays.literals) + sum(len(rule.body) for rule in self.kernel_rules)
+        return len(self.class_arrays.literals) + len(self.kernel_arrays.literals)
 
     def with_settings(self, settings: Iterable[tuple[str, str]]) -> "Program":
         """The same program with other settings; what hasn't changed isn't checked again, which counts for a forest.
@@ -135,12 +140,14 @@ class Program:
         Raises:
             ProgramError: an atom depends on itself; the cycle is named.
         """
-        sorter = TopologicalSorter(
-            {
-                head: [atom for atom in map(atom_of, _unique_literals(rules)) if atom in self.rules_of_atom]
-                for head, rules in self.rules_of_atom.items()
-            }
-        )
+        arrays = self.kernel_arrays
+        has_rules = np.zeros(len(self.atoms), np.bool_)
+        has_rules[arrays.heads] = True
+        builds = has_rules[arrays.atoms]
+        heads, atoms = np.repeat(arrays.heads, np.diff(arrays.offsets))[builds], arrays.atoms[builds]
+        sorter = TopologicalSorter[int](dict.fromkeys(arrays.heads.tolist(), ()))
+        for head, atom in dict.fromkeys(zip(heads.tolist(), atoms.tolist(), strict=True)):
+            sorter.add(head, atom)
         try:
             sorter.prepare()
         except CycleError as error:
@@ -259,9 +266,9 @@ class Program:
         if self.n_images is not None and not 0 <= self.n_images <= INT32_MAX:
             raise ProgramError(f"a program can't be trained on {self.n_images} images")
         n_inputs = len(self.quantiser.rows_of_layer[self.layers[0]]) if self.layers else 0
-        for rule in self.kernel_rules:
-            if not 0 <= rule.head < n_atoms:
-                raise ProgramError(f"a rule's head, {rule.head}, is not one of the {n_atoms} atoms")
+        heads = self.kernel_arrays.heads
+        for head in heads[(heads < 0) | (heads >= n_atoms)].tolist():
+            raise ProgramError(f"a rule's head, {head}, is not one of the {n_atoms} atoms")
         _check_outputs(self)
         _check_heads(self)
         _check_bodies(self)
@@ -289,19 +296,6 @@ def atom_of(literal: int) -> int:
 def plain_identifier(name: str) -> str:
     """`name` with everything but ASCII letters and digits made an underscore."""
     return "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
-
-
-def _unique_literals(rules: Iterable[Rule]) -> list[int]:
-    """In the order in which they first occur; there are few of them, however many rules there are."""
-    return list(dict.fromkeys(chain.from_iterable(rule.body for rule in rules)))
-
-
-def _extreme_literals(rules: Sequence[Rule]) -> list[int]:
-    """The lowest literal and the highest, of one rule or several."""
-    if isinstance(rules, ClassRules):
-        return [int(rules.literals.min()), int(rules.literals.max())] if len(rules.literals) else []
-    literals = list(chain.from_iterable(rule.body for rule in rules))
-    return [min(literals), max(literals)] if literals else []
 
 
 def _check_outputs(program: Program) -> None:
@@ -346,12 +340,13 @@ def _check_heads(program: Program) -> None:
 
 def _check_bodies(program: Program) -> None:
     n_atoms = len(program.atoms)
-    for rules in (program.kernel_rules, program.class_rules):
-        for literal in _extreme_literals(rules):
-            if not -n_atoms <= literal < n_atoms:
-                index = next(i for i, rule in enumerate(rules) if literal in rule.body)
-                name = _name_rule(program, index + (len(program.kernel_rules) if rules is program.class_rules else 0))
-                raise ProgramError(f"{name}: literal {literal} is about none of the {n_atoms} atoms")
+    n_before = 0
+    for rules in (program.kernel_arrays, program.class_arrays):
+        for place in np.flatnonzero(rules.atoms >= n_atoms).tolist():
+            rule = n_before + int(np.searchsorted(rules.offsets, place, "right")) - 1
+            name, literal = _name_rule(program, rule), rules.literals[place]
+            raise ProgramError(f"{name}: literal {literal} is about none of the {n_atoms} atoms")
+        n_before += len(rules.heads)
 
 
 def _check_support(program: Program) -> None:

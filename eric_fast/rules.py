@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,43 @@ class ClassRule(Rule):
     also: tuple[tuple[int, float], ...] = ()
 
 
+class RuleArrays(NamedTuple):
+    """The bodies and heads of rules, in order.
+
+    Attributes:
+        literals: int32 `[n_literals]`: the bodies one after another, an atom or its complement each.
+        offsets: int64 `[n_rules + 1]`: the body of rule `i` is `literals[offsets[i]:offsets[i + 1]]`.
+        heads: int32 `[n_rules]`.
+    """
+
+    literals: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    heads: NDArray[np.int32]
+
+    @classmethod
+    def from_rules(cls, rules: Sequence[Rule]) -> "RuleArrays":
+        """Raises ProgramError for a number that no int32 holds."""
+        offsets = count_offsets([len(rule.body) for rule in rules])
+        try:
+            literals = np.fromiter(chain.from_iterable(rule.body for rule in rules), np.int32, int(offsets[-1]))
+            heads = np.fromiter((rule.head for rule in rules), np.int32, len(rules))
+        except OverflowError as error:
+            raise ProgramError(f"a number in a rule is past 2^31 - 1: {error}") from error
+        return cls(literals, offsets, heads)
+
+    @property
+    def atoms(self) -> NDArray[np.int32]:
+        """int32 `[n_literals]`: the atom of each literal."""
+        return self.literals ^ (self.literals >> 31)
+
+    def take(self, rules: NDArray[np.int64]) -> "RuleArrays":
+        """Some of the rules, in the order of their numbers in `rules`."""
+        lengths = np.diff(self.offsets)[rules]
+        offsets = count_offsets(lengths)
+        places = np.arange(offsets[-1]) + np.repeat(self.offsets[rules] - offsets[:-1], lengths)
+        return RuleArrays(self.literals[places], offsets, self.heads[rules])
+
+
 @dataclass(frozen=True, eq=False)
 class ClassRules(Sequence[ClassRule]):
     """Class rules in order, as arrays, for the leaves of a forest; each is a `ClassRule` when it is asked for.
@@ -85,12 +122,13 @@ class ClassRules(Sequence[ClassRule]):
 
     @classmethod
     def _from_list(cls, rules: list[ClassRule]) -> "ClassRules":
+        bodies = RuleArrays.from_rules(rules)
         votes = [((rule.head, rule.weight), *rule.also) for rule in rules]
         supports = [(-1 if r.covered is None else r.covered, -1 if r.correct is None else r.correct) for r in rules]
         covered, correct = np.array(supports, np.int32).reshape(-1, 2).T
         return cls(
-            np.fromiter(chain.from_iterable(rule.body for rule in rules), np.int32),
-            count_offsets([len(rule.body) for rule in rules]),
+            bodies.literals,
+            bodies.offsets,
             count_offsets([len(adds) for adds in votes]),
             np.array([output for adds in votes for output, _ in adds], np.int32),
             np.array([weight for adds in votes for _, weight in adds], np.float64),
@@ -130,6 +168,11 @@ class ClassRules(Sequence[ClassRule]):
     def heads(self) -> NDArray[np.int32]:
         """int32 `[n_rules]`: the class of each rule."""
         return self.vote_classes[self.vote_offsets[:-1]]
+
+    @property
+    def atoms(self) -> NDArray[np.int32]:
+        """int32 `[n_literals]`: the atom of each literal."""
+        return self.literals ^ (self.literals >> 31)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

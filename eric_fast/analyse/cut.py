@@ -95,8 +95,7 @@ def list_cuts(program: Program) -> Iterator[Cut]:
         level_of[list(atoms)] = level
     mentioned = find_mentioned(program)
     levels = level_of[sorted(mentioned)]
-    literals = program.class_arrays.literals
-    of_classes = np.unique(literals ^ (literals >> 31)).tolist()
+    of_classes = np.unique(program.class_arrays.atoms).tolist()
     for level in np.unique(levels).tolist():
         above = [rule for rule in program.kernel_rules if level_of[rule.head] > level and rule.head in mentioned]
         needed = {atom_of(literal) for rule in above for literal in rule.body}.union(of_classes)

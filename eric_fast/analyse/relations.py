@@ -13,7 +13,6 @@ from eric_fast.analyse.sets import count_true
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import EricError, SettingError
 from eric_fast.program import Program
-from eric_fast.rules import count_offsets
 
 Counts = NDArray[np.int64]
 
@@ -98,15 +97,10 @@ def list_links(program: Program, bits: BitMatrix, *, start: str | None = None, e
     """
     run = run_program(program, bits, start, engine)
     part, n_atoms = run.program, len(run.program.atoms)
-    bodies = [rule.body for rule in part.kernel_rules]
-    offsets = count_offsets([len(body) for body in bodies])
-    literals = np.concatenate(
-        [np.fromiter((lit for body in bodies for lit in body), np.int64, int(offsets[-1])), part.class_arrays.literals]
-    )
-    lengths = np.concatenate([np.diff(offsets), np.diff(part.class_arrays.offsets)])
-    heads = np.concatenate(
-        [np.array([rule.head for rule in part.kernel_rules], np.int64), n_atoms + part.class_arrays.heads]
-    )
+    of_kernels, of_classes = part.kernel_arrays, part.class_arrays
+    literals = np.concatenate([of_kernels.literals, of_classes.literals]).astype(np.int64)
+    lengths = np.concatenate([np.diff(of_kernels.offsets), np.diff(of_classes.offsets)])
+    heads = np.concatenate([of_kernels.heads.astype(np.int64), n_atoms + of_classes.heads.astype(np.int64)])
     # A rule that says a literal twice mentions it once
     rules = np.repeat(np.arange(len(lengths)), lengths)
     rules, literals = np.unique(np.stack([rules, literals]), axis=1)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from eric_fast.plan import Plan
-from eric_fast.program import Program, Rule
+from eric_fast.program import Program
 from eric_fast.rules import count_offsets
 
 
@@ -24,28 +24,29 @@ def compile_program(program: Program, start: str | None = None) -> Plan:
 
     given = program.quantiser.rows_of_layer[program.layer_to_start(start)] if program.layers else range(0)
     strata = [[atom for atom in atoms if atom >= given.stop] for atoms in program.strata]
-    kernel_rules = [[rule for atom in atoms for rule in program.rules_of_atom[atom]] for atoms in strata]
-    kernel_rules_in_order: list[Rule] = list(chain.from_iterable(kernel_rules))
-    class_rules = program.class_arrays
+    derived = list(chain.from_iterable(strata))
+    place_of_atom = np.full(len(program.atoms), -1, np.int64)
+    place_of_atom[derived] = np.arange(len(derived))
+    places = place_of_atom[program.kernel_arrays.heads]
+    in_order = np.argsort(places, kind="stable")[np.count_nonzero(places < 0) :]
+    kernel_rules, class_rules = program.kernel_arrays.take(in_order), program.class_arrays
 
-    atoms = list(dict.fromkeys([*given, *chain.from_iterable(strata), *range(given.stop, len(program.atoms))]))
+    atoms = list(dict.fromkeys([*given, *derived, *range(given.stop, len(program.atoms))]))
     row_of_atom = np.full(len(program.atoms), -1, np.int32)
     row_of_atom[atoms] = np.arange(len(atoms))
-    offsets = count_offsets([len(rule.body) for rule in kernel_rules_in_order])
-    bodies = np.fromiter(chain.from_iterable(rule.body for rule in kernel_rules_in_order), np.int32, int(offsets[-1]))
-    offsets = np.concatenate([offsets, offsets[-1] + class_rules.offsets[1:]])
-    bodies = np.concatenate([bodies, class_rules.literals])
+    offsets = np.concatenate([kernel_rules.offsets, kernel_rules.offsets[-1] + class_rules.offsets[1:]])
+    bodies = np.concatenate([kernel_rules.literals, class_rules.literals])
     signs = bodies >> 31  # of a literal: xor with it gives the atom, and back
     literals = row_of_atom[bodies ^ signs]
     if (literals < 0).any():
         program.start_at(start)  # names the rule that mentions a kernel below
-    head_rows = row_of_atom[[rule.head for rule in kernel_rules_in_order]]
-    heads = np.concatenate([head_rows, class_rules.heads.astype(np.int64)])
+    heads = np.concatenate([row_of_atom[kernel_rules.heads], class_rules.heads])
     negated = np.zeros(len(atoms), np.bool_)
     negated[row_of_atom[[atom for atom in program.negated if atom >= given.stop]]] = True
 
     literals ^= signs
-    stratum_offsets = count_offsets([len(rules) for rules in kernel_rules])
+    starts = count_offsets([len(atoms) for atoms in strata])  # of strata, among the places of atoms
+    stratum_offsets = np.searchsorted(places[in_order], starts)
     decision = Decision(
         votes=program.has_sums,
         n_classes=len(program.classes),
@@ -61,7 +62,7 @@ def compile_program(program: Program, start: str | None = None) -> Plan:
         atoms=torch.tensor(atoms, dtype=torch.int64),
         literals=torch.from_numpy(literals),
         offsets=torch.from_numpy(offsets),
-        heads=torch.from_numpy(heads.astype(np.int32)),
+        heads=torch.from_numpy(heads),
         strata=torch.from_numpy(stratum_offsets),
         negated=torch.from_numpy(negated),
         n_classes=decision.n_classes,
@@ -71,5 +72,5 @@ def compile_program(program: Program, start: str | None = None) -> Plan:
         vote_offsets=torch.tensor(decision.vote_offsets),
         vote_classes=torch.tensor(decision.vote_classes),
         vote_weights=torch.tensor(decision.vote_weights),
-        steps=share_work(len(given), literals, offsets, heads, stratum_offsets, negated, decision),
+        steps=share_work(len(given), literals, offsets, heads.astype(np.int64), stratum_offsets, negated, decision),
     )

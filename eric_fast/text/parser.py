@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from eric_fast.errors import ProgramError, suggest_nearest
+from eric_fast.memory import pause_collector
 from eric_fast.program import ClassRule, Program, Rule, has_integer_weights
 from eric_fast.quantiser import Column, InputAtom, Quantiser, TableAtom
 from eric_fast.text.names import FORMAT, NEGATED, close_negated, decision_rules
@@ -15,6 +16,7 @@ Compared = tuple[InputAtom, ...] | tuple[TableAtom, ...]
 _NO_SUPPORT = (0, None, None, 0)  # of a rule without a fact about it: covered and correct are in the middle
 
 
+@pause_collector()
 def parse_program(text: str, source: str = "program") -> Program:
     """The program that `print_program` wrote, or that a person wrote in the same form.
 
@@ -166,18 +168,23 @@ def _build_kernel_rules(
     """The rules for kernels as they stand, and the atoms whose rules say where they are false."""
     supports = said.facts["kernel_support"]
     rules = []
+    heads: dict[str, tuple[str, int, str]] = {}  # as written -> predicate, atom, what closes it: looked up once each
     counts: dict[str, int] = {}
     place_of_head: dict[str, int] = {}  # k_g_5 or n_k_g_5 -> its first rule
     closed: dict[str, int] = {}  # k_g_5 -> its rule `k_g_5(X) :- image(X), not n_k_g_5(X).`
     for written, at, body in said.kernel_rules:
-        is_negated, predicate = _split_negated(written)
-        head = _atom_named(said, at, predicate, atom_of_predicate)
-        if not is_negated and bodies.mention_only(body, NEGATED + predicate):
+        if written not in heads:
+            is_negated, predicate = _split_negated(written)
+            head = _atom_named(said, at, predicate, atom_of_predicate)
+            heads[written] = predicate, head, "" if is_negated else NEGATED + predicate
+        predicate, head, closing = heads[written]
+        if closing and bodies.mention_only(body, closing):
             if predicate in closed:
                 raise said.error(at, f"a second rule '{close_negated(predicate)}'; remove one")
             closed[predicate] = at
             continue
-        place_of_head.setdefault(written, at)
+        if written not in place_of_head:
+            place_of_head[written] = at
         counts[predicate] = number = counts.get(predicate, 0) + 1
         *_, covered, correct, _ = supports.get((predicate, number), _NO_SUPPORT)
         rules.append(Rule(head, bodies.build(body), covered, correct))
