@@ -135,7 +135,7 @@ def _list_instructions(plan: Plan, code: CpuCode) -> tuple[Any, ...]:
     values = plan.steps.values.numpy()
     slots = code.slots[np.where(values >= 0, values, ~values)]
     return (
-        code.nodes,
+        code.nodes.view(np.uint64),
         code.terms.view(np.uint64),
         code.segments,
         plan.steps.batches.numpy(),

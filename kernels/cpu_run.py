@@ -38,8 +38,9 @@ def run_blocks(
     """Evaluate samples `first_block * 1024` on.
 
     inputs: uint64 `[n_inputs, n_words]`; scratch: uint64 `[n_slots * VECTOR_WORDS]`, aligned.
-    code, out: see `cpu.evaluate`; of `code`, terms are pairs of places: a load gives two; of `out`, rows are aligned,
-    and arrays have no length where nothing is wanted.
+    code, out: see `cpu.evaluate`; of `code`, nodes and terms are pairs of places (uint64 `[n_nodes, 2]`, `[n_pairs]`):
+    a load gives two, and loads are what this waits for; of `out`, rows are aligned, and arrays have no length where
+    nothing is wanted.
     decision: what is decided, and its parts, see `cpu_vote`. memory: see `cpu._allocate_memory`.
     """
     nodes, terms, segments, batches, sections, input_slots, row_slots, counted = code
@@ -128,8 +129,9 @@ def _mark_valid(bits: Any, n: Any) -> None:
 def _run_nodes(base: Any, nodes: Any, first: Any, last: Any) -> None:
     """target = select ? high : low."""
     for i in range(first, last):
-        high, low = load(base + np.uint64(nodes[i, 2])), load(base + np.uint64(nodes[i, 3]))
-        store(base + np.uint64(nodes[i, 0]), select(load(base + np.uint64(nodes[i, 1])), high, low))
+        ends, sides = nodes[i, 0], nodes[i, 1]
+        high, low = load(base + (sides & LOW_HALF)), load(base + (sides >> np.uint64(32)))
+        store(base + (ends & LOW_HALF), select(load(base + (ends >> np.uint64(32))), high, low))
 
 
 @njit(nogil=True, cache=True)
