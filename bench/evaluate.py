@@ -14,7 +14,7 @@ import torch
 from bench.child import measure_memory, time_without_avx512
 from bench.growth import measure_growth
 from bench.harness import Timing, describe_machine, run_tests_first, time_runs
-from bench.limits import describe_limit, describe_vectors, find_limit, has_avx512
+from bench.limits import describe_limit, describe_vectors, find_limit, has_avx512, measure_loads
 from bench.programs import Case, make_cases
 from bench.ready import measure_ready
 from bench.report import print_growth, print_memory, print_packing, print_ready, print_speed
@@ -79,8 +79,11 @@ def _time_case(case: Case, full: bool) -> list[Row]:
     ours: list[Row] = []
     for n in SIZES if full or not case.forest else SIZES[:2]:
         words = case.make_words(n)
+        loads = measure_loads()
         timing = _time_plan(case.plan, words, n, n_runs, **case.wanted)
-        ours.append(_make_row(case, "eric-fast", n, timing))
+        loads = (loads + measure_loads()) / 2
+        row = _make_row(case, "eric-fast", n, timing)
+        ours.append({**row, "share_of_loads": row["literal_evaluations_per_s"] / loads})
         if n == IMAGENET and has_avx512() and case.name in ("a", "b"):
             ours.append(_make_row(case, "eric-fast, AVX2 alone", n, time_without_avx512(case, n, n_runs)))
         if torch.cuda.is_available():

@@ -9,9 +9,14 @@ import numpy as np
 from numba import njit
 
 from bench.harness import time_runs
+from eric_fast.kernels.tables import allocate_aligned
+from eric_fast.kernels.threads import run_workers
+from eric_fast.kernels.vectors import VECTOR_BYTES, VECTOR_WORDS, either, load, store
 
 TURNS = 500_000
 CLOCKS_A_TURN = 6  # three shifts and three XORs, each waiting for the one before
+LOADED_ROWS = 16384 // VECTOR_BYTES  # half of a nearest cache of 32 KiB
+LOAD_TURNS = 50_000
 
 
 @cache
@@ -31,8 +36,25 @@ def describe_limit() -> str:
     return (
         f"the limit: {find_limit():.2e} literals a second = "
         f"2 logic operations of {_count_bits()} bits ({describe_vectors()}) a clock and core "
-        f"x {measure_clock() / 1e9:.2f} GHz (measured) x {_count_cores()} cores"
+        f"x {measure_clock() / 1e9:.2f} GHz (measured) x {_count_cores()} cores; "
+        f"loads: what these cores load from their nearest caches while others share them, measured beside each row"
     )
+
+
+def measure_loads() -> float:
+    """Literal evaluations a second, if each were nothing but one load from the nearest cache, on all cores at once.
+
+    The limit counts two such loads a clock and core. Where a neighbour's thread shares a core, it takes its part of
+    them, more at one time than at another: so this is measured beside what it is compared with.
+    """
+    n_cores = _count_cores()
+    rows = [allocate_aligned((LOADED_ROWS * VECTOR_WORDS,), np.uint64) for _ in range(n_cores)]
+    for of_core in rows:
+        of_core[:] = 0
+    timing = time_runs(
+        lambda: run_workers(lambda core: _load_rows(np.uint64(rows[core].ctypes.data), LOAD_TURNS), n_cores), n_runs=5
+    )
+    return n_cores * LOAD_TURNS * LOADED_ROWS * VECTOR_BYTES * 8 / timing.median_s
 
 
 def _count_bits() -> int:
@@ -63,3 +85,14 @@ def _shift_and_mix(n_turns: Any) -> Any:
         x ^= x >> np.uint64(7)
         x ^= x << np.uint64(17)
     return x
+
+
+@njit(nogil=True, cache=True)
+def _load_rows(base: Any, n_turns: Any) -> None:
+    found = load(base)
+    for _ in range(n_turns):
+        for row in range(0, LOADED_ROWS, 4):
+            address = base + np.uint64(row * VECTOR_BYTES)
+            for k in range(4):
+                found = either(found, load(address + np.uint64(k * VECTOR_BYTES)))
+    store(base, found)

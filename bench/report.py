@@ -11,10 +11,13 @@ Row = dict[str, Any]
 
 
 def print_speed(case: Case, rows: list[Row]) -> None:
-    """The last column: our rows against the best rival, rivals' against ours at ImageNet's size."""
+    """The last column: our rows against the best rival, rivals' against ours at ImageNet's size.
+
+    Loads: what all cores could load from their nearest caches, one for each literal, right before and after.
+    """
     table = _make_table(
         f"({case.name}) {case.title}; {case.n_literals:,} literals",
-        ("samples", "median", "fastest", "slowest", "literals/s", "of limit", "ours faster by"),
+        ("samples", "median", "fastest", "slowest", "literals/s", "of limit", "of loads", "ours faster by"),
         "who",
     )
     notes: dict[str, int] = {}
@@ -29,6 +32,7 @@ def print_speed(case: Case, rows: list[Row]) -> None:
             format_seconds(row["slowest_s"]),
             f"{row['literal_evaluations_per_s']:.2e}",
             f"{row['share_of_limit']:.0%}" if row["share_of_limit"] else "",
+            f"{row['share_of_loads']:.0%}" if "share_of_loads" in row else "",
             f"{row['ratio_to_best_rival'] or row['times_slower']:,.0f} x",
         )
     stdout.print(table)
