@@ -1,10 +1,8 @@
-"""The commands."""
+"""The commands: each is a function of a module of this folder, but for the two that are short."""
 
-import csv
-import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,48 +10,18 @@ from eric_fast.cli.analyse import analyse
 from eric_fast.cli.capture import capture, pack, verify
 from eric_fast.cli.chain import chain
 from eric_fast.cli.compare import compare
+from eric_fast.cli.evaluate import evaluate, predict
 from eric_fast.cli.explain import explain
-from eric_fast.cli.inputs import (
-    NETWORK_DEFAULTS,
-    check_paths,
-    describe_memory,
-    find_activations,
-    limit_memory,
-    open_stored,
-    own_name,
-    refuse_useless,
-    split_commas,
-)
+from eric_fast.cli.extract import extract
+from eric_fast.cli.inputs import check_paths, own_name
 from eric_fast.cli.label import label
-from eric_fast.cli.options import (
-    DATA_HELP,
-    BatchSize,
-    Compile,
-    Criterion,
-    Device,
-    Dtype,
-    Engine,
-    Force,
-    Json,
-    Limit,
-    Memory,
-    MemoryFormat,
-    Model,
-    ProgramFile,
-    SkipBad,
-    Start,
-    Target,
-    Threshold,
-    Weights,
-    Workers,
-)
+from eric_fast.cli.options import Force, Json, ProgramFile
 from eric_fast.cli.page import report
-from eric_fast.cli.stopping import stop_gently
-from eric_fast.cli.tables import SOURCE_HELP, convert, load_any, predict_table
+from eric_fast.cli.tables import convert
 from eric_fast.console import show_notes, show_progress, stdout
-from eric_fast.errors import SettingError, say_count
-from eric_fast.output import check_folder, replace_file, write_json
-from eric_fast.processes import is_one_of_many, join_processes
+from eric_fast.errors import SettingError
+from eric_fast.output import check_folder, write_json
+from eric_fast.processes import is_one_of_many
 
 SPREAD_COMMANDS = ("capture", "extract", "evaluate")  # what torchrun may start
 app = typer.Typer(
@@ -128,188 +96,10 @@ def demo(
 app.command()(capture)
 
 
-@app.command()
-def extract(
-    capture: Annotated[Path, typer.Argument(metavar="DIR", help="The capture of the training images.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The program to write.")],
-    layers: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="The chain: all, names or shell patterns (several with commas). By default the last layer: class "
-            "rules alone."
-        ),
-    ] = None,
-    threshold: Threshold = "mean",
-    criterion: Criterion = "entropy",
-    max_depth: Annotated[int | None, typer.Option(help="Literals in a rule at most.")] = None,
-    min_leaf: Annotated[str, typer.Option(help="Images a rule covers at least: a number, or a share of all.")] = "0.01",
-    max_rules: Annotated[int | None, typer.Option(help="Leaves of each tree at most, the best first.")] = None,
-    min_split: Annotated[
-        str, typer.Option(help="Images in a node that is split at least: a number, or a share.")
-    ] = "2",
-    min_gain: Annotated[float, typer.Option(help="What a split must lower the impurity by at least.")] = 0.0,
-    target: Target = "model",
-    grown_on: Annotated[
-        str,
-        typer.Option(help="What each layer's rules learn from: true bits, or those predicted by the rules below."),
-    ] = "true",
-    all_kernels: Annotated[
-        bool, typer.Option("--all-kernels", help="Rules for kernels that no rule mentions too.")
-    ] = False,
-    simplify: Annotated[
-        bool, typer.Option("--simplify/--no-simplify", help="Fewer rules with the same answers on every input.")
-    ] = True,
-    ccp_alpha: Annotated[float, typer.Option(help="Cost-complexity pruning, as scikit-learn's.")] = 0.0,
-    max_loss: Annotated[
-        float | None,
-        typer.Option(help="Drop rules and literals while the loss on held-back images stays within this share."),
-    ] = None,
-    hold_back: Annotated[float, typer.Option(help="With --max-loss: the share of images held back.")] = 0.2,
-    time_limit: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="Start no more trees after that; layers that are finished are kept."),
-    ] = None,
-    memory: Memory = None,
-    json: Json = None,
-    force: Force = False,
-) -> None:
-    """Extract a logic program from a capture of the training images.
-
-    `torchrun --nproc-per-node=K -m eric_fast extract ...` shares the work out to K processes: the program is the same.
-
-    Ctrl-C keeps the layers that are finished, from the classes down; a second one ends at once.
-    """
-    check_paths([output, json], [capture], force=force)
-    from eric_fast.extract import GROWN_LITERALS, GROWN_RULES, TreeOptions, parse_count
-    from eric_fast.memory import find_peak_memory
-    from eric_fast.pipeline import approximate_model, match_layers
-    from eric_fast.store import open_capture
-    from eric_fast.streams import approximate_capture
-    from eric_fast.text import save_program
-
-    leaf, split = parse_count("min leaf", min_leaf), parse_count("min split", min_split)
-    options = TreeOptions(criterion, max_depth, leaf, max_rules, split, min_gain, ccp_alpha=ccp_alpha)
-    if max_loss is not None and is_one_of_many():
-        raise SettingError("--max-loss measures one program in one process; start it without torchrun")
-    limit = limit_memory(memory)
-    processes = join_processes()
-    opened = open_capture(capture)
-    wanted = match_layers(split_commas(layers), opened.layers)
-    settings: dict[str, Any] = {"threshold": threshold, "target": target, "options": options, "grown_on": grown_on}
-    settings |= {"all_kernels": all_kernels, "simplify": simplify}
-    with stop_gently(time_limit) as stop, show_progress() as progress:
-        settings |= {"progress": progress, "stop": stop}
-        start = time.perf_counter()
-        if max_loss is None:
-            program = approximate_capture(opened, layers=wanted, processes=processes, memory=limit, **settings)
-        else:
-            activations = opened.read_activations(wanted)
-            program = approximate_model(activations, layers="all", max_loss=max_loss, hold_back=hold_back, **settings)
-        seconds = time.perf_counter() - start
-    if not processes.is_first:
-        return
-    save_program(program, output, force=force)
-    figures = {
-        "n_images": program.n_images,
-        "layers": list(program.layers),
-        "n_class_rules": len(program.class_rules),
-        "n_kernel_rules": len(program.kernel_rules),
-        "n_literals": program.n_literals,
-        **{key: int(dict(program.settings)[key]) for key in (GROWN_RULES, GROWN_LITERALS)},
-        "stopped": stop(),
-        "seconds": seconds,
-        "n_processes": processes.count,
-        "memory_limit": limit,
-        "peak_memory": find_peak_memory(),
-    }
-    if json is not None:
-        write_json(figures, json, force=force)
-    grown = f" (as grown: {figures[GROWN_RULES]:,} rules, {figures[GROWN_LITERALS]:,} literals)"
-    stdout.print(
-        f"extracted {say_count(len(program.class_rules), 'class rule')} and "
-        f"{say_count(len(program.kernel_rules), 'kernel rule')}, {say_count(program.n_literals, 'literal')}, "
-        f"from {say_count(opened.n_images, 'image')} in {seconds:.1f} s{grown}\n"
-        f"{describe_memory(limit)}\n"
-        f"wrote {output}; next: {own_name()} evaluate {output} TEST_CAPTURE, {own_name()} show {output}",
-        markup=False,
-    )
-    if stop.signal_number is not None:
-        raise typer.Exit(128 + stop.signal_number)
+app.command()(extract)
 
 
-@app.command()
-def evaluate(
-    context: typer.Context,
-    program_file: ProgramFile,
-    source: Annotated[str, typer.Argument(metavar="DIR|DATA", help="A capture, or images: " + DATA_HELP)],
-    chains: Annotated[bool, typer.Option("--chains", help="Score it from each of its layers.")] = False,
-    start: Start = None,
-    engine: Engine = "auto",
-    model: Model = None,
-    weights: Weights = None,
-    dtype: Dtype = "float32",
-    device: Device = "auto",
-    memory_format: MemoryFormat = "contiguous",
-    compile: Compile = False,
-    batch_size: BatchSize = 64,
-    workers: Workers = 0,
-    limit: Limit = None,
-    skip_bad_images: SkipBad = False,
-    memory: Memory = None,
-    json: Json = None,
-    force: Force = False,
-) -> None:
-    """Score a program: fidelity to the model, accuracy, coverage, size, confusion.
-
-    A capture is read shard by shard, by many processes under `torchrun --nproc-per-node=K -m eric_fast evaluate ...`.
-    """
-    check_paths([json], [program_file, source], force=force)
-    from eric_fast.pipeline import check_engine, evaluate_program
-    from eric_fast.report import describe_disagreements, fits_terminal, tabulate_confusion, tabulate_scores
-    from eric_fast.store import is_capture
-    from eric_fast.streams import evaluate_capture
-    from eric_fast.text import load_program
-
-    program = load_program(program_file)
-    layers = list(program.layers) if chains else [program.layer_to_start(start)]
-    check_engine(engine)
-    limit = limit_memory(memory)
-    starts = layers if chains and start in (None, layers[0]) else [*(layers if chains else []), start]
-    processes = join_processes()
-    with show_progress() as progress:
-        if is_capture(source):
-            refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
-            opened = open_stored(program, source, layers)
-            n_bad = opened.settings.n_bad_images
-            more: dict[str, Any] = {"processes": processes, "memory": limit, "progress": progress}
-            scores = [evaluate_capture(program, opened, start=layer, engine=engine, **more) for layer in starts]
-        else:
-            if processes.count > 1:
-                raise SettingError(f"{source} is not a capture: capture its images first, then let processes share it")
-            activations = find_activations(context, program, source, layers, progress)
-            n_bad = activations.settings.n_bad_images
-            scores = [evaluate_program(program, activations, start=layer, engine=engine) for layer in starts]
-    if not processes.is_first:
-        return
-    rows = scores[: len(layers)] if chains else []
-    score = scores[0] if starts is layers else scores[-1]
-    if json is not None:
-        content = {
-            **score.to_dict(),
-            "classes": list(program.classes),
-            "chains": [row.to_dict(with_confusion=False) for row in rows],
-        }
-        write_json({**content, "n_bad_images": n_bad}, json, force=force)
-    if n_bad:
-        stdout.print(f"left out {say_count(n_bad, 'image')} that can't be read")
-    accuracy = "unknown, as labels are" if score.model_accuracy is None else f"{score.model_accuracy:.4f}"
-    stdout.print(f"{score.n_images:,} images; model accuracy {accuracy}")
-    stdout.print(tabulate_scores(rows or [score]))
-    if fits_terminal(program):
-        stdout.print(tabulate_confusion(program, score))
-    else:
-        for line in describe_disagreements(program, score):
-            stdout.print(line, markup=False)
+app.command()(evaluate)
 
 
 app.command()(pack)
@@ -333,77 +123,7 @@ app.command()(report)
 app.command()(convert)
 
 
-@app.command()
-def predict(
-    context: typer.Context,
-    model_file: Annotated[str, typer.Argument(metavar="MODEL", help=SOURCE_HELP)],
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="TABLE|DATA|DIR",
-            help="For a model of tables a .csv, .parquet, .npy or .npz file. For a program over a network's kernels a "
-            "capture, or images: " + DATA_HELP,
-        ),
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The CSV file to write.")],
-    scores: Annotated[bool, typer.Option("--scores", help="With a table: write probabilities or scores too.")] = False,
-    header: Annotated[
-        bool, typer.Option("--header/--no-header", help="Whether a CSV table starts with the columns' names.")
-    ] = True,
-    start: Start = None,
-    engine: Engine = "auto",
-    model: Model = None,
-    weights: Weights = None,
-    dtype: Dtype = "float32",
-    device: Device = "auto",
-    memory_format: MemoryFormat = "contiguous",
-    compile: Compile = False,
-    batch_size: BatchSize = 64,
-    workers: Workers = 0,
-    limit: Limit = None,
-    skip_bad_images: SkipBad = False,
-    force: Force = False,
-) -> None:
-    """Write one row per row of a table, or per image.
-
-    Of a table: prediction, the class as the model spells it, empty where no rule fires. Of images: id, prediction, and
-    the number of the rule that decided.
-    """
-    check_paths([output], [model_file, source], force=force)
-    from eric_fast.pipeline import check_engine, predict_activations
-    from eric_fast.store import is_capture
-    from eric_fast.streams import predict_capture
-
-    check_engine(engine)
-    loaded = load_any(model_file)
-    program = loaded.program
-    if program.quantiser.columns:
-        refuse_useless(context, {**NETWORK_DEFAULTS, "start": None}, f"{model_file} answers about the rows of a table")
-        predict_table(loaded, source, output, engine=engine, scores=scores, header=header, force=force)
-        return
-    refuse_useless(context, {"scores": False, "header": True}, f"{model_file} is over the kernels of a network")
-    layer = program.layer_to_start(start)
-    names = [*program.classes, ""]  # -1, nothing, is the last
-    n_rows = 0
-    with (
-        show_progress() as progress,
-        replace_file(output, force=force) as part,
-        part.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(["id", "prediction", "rule"])
-        if is_capture(source):
-            refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
-            opened = open_stored(program, source, [layer])
-            answers = predict_capture(program, opened, start=start, engine=engine, progress=progress)
-        else:
-            activations = find_activations(context, program, source, [layer], progress)
-            answers = iter([(activations.ids, predict_activations(program, activations, start=start, engine=engine))])
-        for ids, found in answers:
-            n_rows += len(ids)
-            for image, answer, rule in zip(ids, found.classes.tolist(), found.rules.tolist(), strict=True):
-                writer.writerow([image, names[answer], rule + 1 if rule >= 0 else ""])
-    stdout.print(f"wrote {output}: {n_rows:,} rows", markup=False)
+app.command()(predict)
 
 
 @app.command()

@@ -5,25 +5,9 @@ from typing import Annotated
 
 import typer
 
-from eric_fast.cli.inputs import NETWORK_DEFAULTS, check_paths, find_activations
-from eric_fast.cli.options import (
-    DATA_HELP,
-    MODEL_HELP,
-    BatchSize,
-    Compile,
-    Device,
-    Dtype,
-    Engine,
-    Force,
-    Json,
-    Limit,
-    MemoryFormat,
-    Model,
-    SkipBad,
-    Start,
-    Weights,
-    Workers,
-)
+from eric_fast.cli.inputs import check_paths, find_activations
+from eric_fast.cli.network import read_network, takes_network
+from eric_fast.cli.options import DATA_HELP, MODEL_HELP, Engine, Force, Json, Start, Weights
 from eric_fast.console import show_progress, stdout
 from eric_fast.errors import SettingError
 from eric_fast.output import write_json
@@ -34,6 +18,7 @@ Second = Annotated[
 ]
 
 
+@takes_network
 def compare(
     context: typer.Context,
     first_file: Annotated[Path, typer.Argument(metavar="P1", help="The first program's text file.")],
@@ -42,22 +27,12 @@ def compare(
     data2: Second = None,
     start: Start = None,
     start2: Annotated[str | None, typer.Option(help="The same for the second program.")] = None,
-    model: Model = None,
-    weights: Weights = None,
     model2: Annotated[
         str | None, typer.Option(help="The second program's network, where it is another. " + MODEL_HELP)
     ] = None,
     weights2: Weights = None,
     show: Annotated[int, typer.Option(help="Rules and images of each kind to print at most; 0: all.")] = 5,
     engine: Engine = "auto",
-    dtype: Dtype = "float32",
-    device: Device = "auto",
-    memory_format: MemoryFormat = "contiguous",
-    compile: Compile = False,
-    batch_size: BatchSize = 64,
-    workers: Workers = 0,
-    limit: Limit = None,
-    skip_bad_images: SkipBad = False,
     json: Json = None,
     force: Force = False,
 ) -> None:
@@ -90,7 +65,7 @@ def compare(
             activations, other = find_activations(context, first, source, layers, progress), None
         else:
             activations = find_activations(context, first, source, [starts[0]], progress)
-            options = {name: context.params[name] for name in NETWORK_DEFAULTS}
+            options = read_network(context)
             if model2 is not None:
                 options |= {"model": model2, "weights": weights2}
             other = find_activations(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from eric_fast.cli.network import NETWORK_DEFAULTS, read_network
 from eric_fast.errors import CaptureError, OutputError, SettingError, suggest_nearest
 from eric_fast.output import check_file
 
@@ -17,20 +18,6 @@ if TYPE_CHECKING:
     from eric_fast.program import Program
     from eric_fast.progress import Progress
     from eric_fast.store import Capture
-
-# The options that say how a network runs, as they are where nobody gives them.
-NETWORK_DEFAULTS: dict[str, Any] = {
-    "model": None,
-    "weights": None,
-    "dtype": "float32",
-    "device": "auto",
-    "memory_format": "contiguous",
-    "compile": False,
-    "batch_size": 64,
-    "workers": 0,
-    "limit": None,
-    "skip_bad_images": False,
-}
 
 
 def find_activations(
@@ -43,14 +30,13 @@ def find_activations(
 ) -> "Activations":
     """A capture as it was stored, or one made now of these layers.
 
-    The network's options (`NETWORK_DEFAULTS`) are read from the command's context, unless they are given: they are the
-    same for every command that takes images.
+    The network's options are read from the command's context, unless they are given: see `takes_network`.
     """
     from eric_fast.capture import capture_activations, load_model, open_data
     from eric_fast.pipeline import check_fingerprint
     from eric_fast.store import is_capture
 
-    given = {name: context.params[name] for name in NETWORK_DEFAULTS} if options is None else dict(options)
+    given = read_network(context) if options is None else dict(options)
     if is_capture(source):
         if options is None:
             refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")

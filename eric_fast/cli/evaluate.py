@@ -1,0 +1,144 @@
+"""`eric-fast evaluate` and `predict`: what a program answers, and how well."""
+
+import csv
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from eric_fast.cli.inputs import check_paths, find_activations, limit_memory, open_stored, refuse_useless
+from eric_fast.cli.network import NETWORK_DEFAULTS, takes_network
+from eric_fast.cli.options import DATA_HELP, Engine, Force, Json, Memory, ProgramFile, Start
+from eric_fast.cli.tables import SOURCE_HELP, load_any, predict_table
+from eric_fast.console import show_progress, stdout
+from eric_fast.errors import SettingError, say_count
+from eric_fast.output import replace_file, write_json
+from eric_fast.processes import join_processes
+
+
+@takes_network
+def evaluate(
+    context: typer.Context,
+    program_file: ProgramFile,
+    source: Annotated[str, typer.Argument(metavar="DIR|DATA", help="A capture, or images: " + DATA_HELP)],
+    chains: Annotated[bool, typer.Option("--chains", help="Score it from each of its layers.")] = False,
+    start: Start = None,
+    engine: Engine = "auto",
+    memory: Memory = None,
+    json: Json = None,
+    force: Force = False,
+) -> None:
+    """Score a program: fidelity to the model, accuracy, coverage, size, confusion.
+
+    A capture is read shard by shard, by many processes under `torchrun --nproc-per-node=K -m eric_fast evaluate ...`.
+    """
+    check_paths([json], [program_file, source], force=force)
+    from eric_fast.pipeline import check_engine, evaluate_program
+    from eric_fast.report import describe_disagreements, fits_terminal, tabulate_confusion, tabulate_scores
+    from eric_fast.store import is_capture
+    from eric_fast.streams import evaluate_capture
+    from eric_fast.text import load_program
+
+    program = load_program(program_file)
+    layers = list(program.layers) if chains else [program.layer_to_start(start)]
+    check_engine(engine)
+    allowed = limit_memory(memory)
+    starts = layers if chains and start in (None, layers[0]) else [*(layers if chains else []), start]
+    processes = join_processes()
+    with show_progress() as progress:
+        if is_capture(source):
+            refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
+            opened = open_stored(program, source, layers)
+            n_bad = opened.settings.n_bad_images
+            more: dict[str, Any] = {"processes": processes, "memory": allowed, "progress": progress}
+            scores = [evaluate_capture(program, opened, start=layer, engine=engine, **more) for layer in starts]
+        else:
+            if processes.count > 1:
+                raise SettingError(f"{source} is not a capture: capture its images first, then let processes share it")
+            activations = find_activations(context, program, source, layers, progress)
+            n_bad = activations.settings.n_bad_images
+            scores = [evaluate_program(program, activations, start=layer, engine=engine) for layer in starts]
+    if not processes.is_first:
+        return
+    rows = scores[: len(layers)] if chains else []
+    score = scores[0] if starts is layers else scores[-1]
+    if json is not None:
+        content = {
+            **score.to_dict(),
+            "classes": list(program.classes),
+            "chains": [row.to_dict(with_confusion=False) for row in rows],
+        }
+        write_json({**content, "n_bad_images": n_bad}, json, force=force)
+    if n_bad:
+        stdout.print(f"left out {say_count(n_bad, 'image')} that can't be read")
+    accuracy = "unknown, as labels are" if score.model_accuracy is None else f"{score.model_accuracy:.4f}"
+    stdout.print(f"{score.n_images:,} images; model accuracy {accuracy}")
+    stdout.print(tabulate_scores(rows or [score]))
+    if fits_terminal(program):
+        stdout.print(tabulate_confusion(program, score))
+    else:
+        for line in describe_disagreements(program, score):
+            stdout.print(line, markup=False)
+
+
+@takes_network
+def predict(
+    context: typer.Context,
+    model_file: Annotated[str, typer.Argument(metavar="MODEL", help=SOURCE_HELP)],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="TABLE|DATA|DIR",
+            help="For a model of tables a .csv, .parquet, .npy or .npz file. For a program over a network's kernels a "
+            "capture, or images: " + DATA_HELP,
+        ),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The CSV file to write.")],
+    scores: Annotated[bool, typer.Option("--scores", help="With a table: write probabilities or scores too.")] = False,
+    header: Annotated[
+        bool, typer.Option("--header/--no-header", help="Whether a CSV table starts with the columns' names.")
+    ] = True,
+    start: Start = None,
+    engine: Engine = "auto",
+    force: Force = False,
+) -> None:
+    """Write one row per row of a table, or per image.
+
+    Of a table: prediction, the class as the model spells it, empty where no rule fires. Of images: id, prediction, and
+    the number of the rule that decided.
+    """
+    check_paths([output], [model_file, source], force=force)
+    from eric_fast.pipeline import check_engine, predict_activations
+    from eric_fast.store import is_capture
+    from eric_fast.streams import predict_capture
+
+    check_engine(engine)
+    loaded = load_any(model_file)
+    program = loaded.program
+    if program.quantiser.columns:
+        refuse_useless(context, {**NETWORK_DEFAULTS, "start": None}, f"{model_file} answers about the rows of a table")
+        predict_table(loaded, source, output, engine=engine, scores=scores, header=header, force=force)
+        return
+    refuse_useless(context, {"scores": False, "header": True}, f"{model_file} is over the kernels of a network")
+    layer = program.layer_to_start(start)
+    names = [*program.classes, ""]  # -1, nothing, is the last
+    n_rows = 0
+    with (
+        show_progress() as progress,
+        replace_file(output, force=force) as part,
+        part.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(["id", "prediction", "rule"])
+        if is_capture(source):
+            refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
+            opened = open_stored(program, source, [layer])
+            answers = predict_capture(program, opened, start=start, engine=engine, progress=progress)
+        else:
+            activations = find_activations(context, program, source, [layer], progress)
+            answers = iter([(activations.ids, predict_activations(program, activations, start=start, engine=engine))])
+        for ids, found in answers:
+            n_rows += len(ids)
+            for image, answer, rule in zip(ids, found.classes.tolist(), found.rules.tolist(), strict=True):
+                writer.writerow([image, names[answer], rule + 1 if rule >= 0 else ""])
+    stdout.print(f"wrote {output}: {n_rows:,} rows", markup=False)

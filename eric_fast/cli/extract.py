@@ -1,0 +1,123 @@
+"""`eric-fast extract`: a program from the capture of the training images."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from eric_fast.cli.inputs import check_paths, describe_memory, limit_memory, own_name, split_commas
+from eric_fast.cli.options import Criterion, Force, Json, Memory, Target, Threshold
+from eric_fast.cli.stopping import stop_gently
+from eric_fast.console import show_progress, stdout
+from eric_fast.errors import SettingError, say_count
+from eric_fast.output import write_json
+from eric_fast.processes import is_one_of_many, join_processes
+
+
+def extract(
+    capture: Annotated[Path, typer.Argument(metavar="DIR", help="The capture of the training images.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The program to write.")],
+    layers: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The chain: all, names or shell patterns (several with commas). By default the last layer: class "
+            "rules alone."
+        ),
+    ] = None,
+    threshold: Threshold = "mean",
+    criterion: Criterion = "entropy",
+    max_depth: Annotated[int | None, typer.Option(help="Literals in a rule at most.")] = None,
+    min_leaf: Annotated[str, typer.Option(help="Images a rule covers at least: a number, or a share of all.")] = "0.01",
+    max_rules: Annotated[int | None, typer.Option(help="Leaves of each tree at most, the best first.")] = None,
+    min_split: Annotated[
+        str, typer.Option(help="Images in a node that is split at least: a number, or a share.")
+    ] = "2",
+    min_gain: Annotated[float, typer.Option(help="What a split must lower the impurity by at least.")] = 0.0,
+    target: Target = "model",
+    grown_on: Annotated[
+        str,
+        typer.Option(help="What each layer's rules learn from: true bits, or those predicted by the rules below."),
+    ] = "true",
+    all_kernels: Annotated[
+        bool, typer.Option("--all-kernels", help="Rules for kernels that no rule mentions too.")
+    ] = False,
+    simplify: Annotated[
+        bool, typer.Option("--simplify/--no-simplify", help="Fewer rules with the same answers on every input.")
+    ] = True,
+    ccp_alpha: Annotated[float, typer.Option(help="Cost-complexity pruning, as scikit-learn's.")] = 0.0,
+    max_loss: Annotated[
+        float | None,
+        typer.Option(help="Drop rules and literals while the loss on held-back images stays within this share."),
+    ] = None,
+    hold_back: Annotated[float, typer.Option(help="With --max-loss: the share of images held back.")] = 0.2,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Start no more trees after that; layers that are finished are kept."),
+    ] = None,
+    memory: Memory = None,
+    json: Json = None,
+    force: Force = False,
+) -> None:
+    """Extract a logic program from a capture of the training images.
+
+    `torchrun --nproc-per-node=K -m eric_fast extract ...` shares the work out to K processes: the program is the same.
+
+    Ctrl-C keeps the layers that are finished, from the classes down; a second one ends at once.
+    """
+    check_paths([output, json], [capture], force=force)
+    from eric_fast.extract import GROWN_LITERALS, GROWN_RULES, TreeOptions, parse_count
+    from eric_fast.memory import find_peak_memory
+    from eric_fast.pipeline import approximate_model, match_layers
+    from eric_fast.store import open_capture
+    from eric_fast.streams import approximate_capture
+    from eric_fast.text import save_program
+
+    leaf, split = parse_count("min leaf", min_leaf), parse_count("min split", min_split)
+    options = TreeOptions(criterion, max_depth, leaf, max_rules, split, min_gain, ccp_alpha=ccp_alpha)
+    if max_loss is not None and is_one_of_many():
+        raise SettingError("--max-loss measures one program in one process; start it without torchrun")
+    limit = limit_memory(memory)
+    processes = join_processes()
+    opened = open_capture(capture)
+    wanted = match_layers(split_commas(layers), opened.layers)
+    settings: dict[str, Any] = {"threshold": threshold, "target": target, "options": options, "grown_on": grown_on}
+    settings |= {"all_kernels": all_kernels, "simplify": simplify}
+    with stop_gently(time_limit) as stop, show_progress() as progress:
+        settings |= {"progress": progress, "stop": stop}
+        start = time.perf_counter()
+        if max_loss is None:
+            program = approximate_capture(opened, layers=wanted, processes=processes, memory=limit, **settings)
+        else:
+            activations = opened.read_activations(wanted)
+            program = approximate_model(activations, layers="all", max_loss=max_loss, hold_back=hold_back, **settings)
+        seconds = time.perf_counter() - start
+    if not processes.is_first:
+        return
+    save_program(program, output, force=force)
+    figures = {
+        "n_images": program.n_images,
+        "layers": list(program.layers),
+        "n_class_rules": len(program.class_rules),
+        "n_kernel_rules": len(program.kernel_rules),
+        "n_literals": program.n_literals,
+        **{key: int(dict(program.settings)[key]) for key in (GROWN_RULES, GROWN_LITERALS)},
+        "stopped": stop(),
+        "seconds": seconds,
+        "n_processes": processes.count,
+        "memory_limit": limit,
+        "peak_memory": find_peak_memory(),
+    }
+    if json is not None:
+        write_json(figures, json, force=force)
+    grown = f" (as grown: {figures[GROWN_RULES]:,} rules, {figures[GROWN_LITERALS]:,} literals)"
+    stdout.print(
+        f"extracted {say_count(len(program.class_rules), 'class rule')} and "
+        f"{say_count(len(program.kernel_rules), 'kernel rule')}, {say_count(program.n_literals, 'literal')}, "
+        f"from {say_count(opened.n_images, 'image')} in {seconds:.1f} s{grown}\n"
+        f"{describe_memory(limit)}\n"
+        f"wrote {output}; next: {own_name()} evaluate {output} TEST_CAPTURE, {own_name()} show {output}",
+        markup=False,
+    )
+    if stop.signal_number is not None:
+        raise typer.Exit(128 + stop.signal_number)
