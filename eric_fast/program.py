@@ -1,24 +1,20 @@
 """`Program`: a stratified logic program over a network's kernels or a table's columns, immutable and validated."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
-from itertools import chain
 
 import numpy as np
 
 from eric_fast.errors import ProgramError, suggest_nearest
-from eric_fast.quantiser import InputAtom, Quantiser, TableAtom, TableAtoms
-from eric_fast.rules import ClassRule, ClassRules, Rule, RuleArrays
+from eric_fast.quantiser import InputAtom, Quantiser, TableAtom
+from eric_fast.rules import INT32_MAX, ClassRule, ClassRules, Rule, RuleArrays
+from eric_fast.validate import check_texts, validate_program
 
 __all__ = ["ClassRule", "ClassRules", "DerivedAtom", "Program", "Rule", "atom_of"]
-
-DECISIONS = ("first", "vote", "sum", "bits")
-INT32_MAX = 2**31 - 1  # clingo wraps integers past this silently
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +80,7 @@ class Program:
         object.__setattr__(self, "negated", tuple(sorted(self.negated)))
         object.__setattr__(self, "labels", tuple(sorted(self.labels)))
         object.__setattr__(self, "base", tuple(self.base) if any(self.base) else ())
-        self.validate()
+        validate_program(self)
 
     @cached_property
     def atoms(self) -> Sequence[Atom]:
@@ -126,7 +122,7 @@ class Program:
         """
         changed = copy(self)
         object.__setattr__(changed, "settings", tuple(settings))
-        _check_texts(changed)
+        check_texts(changed)
         return changed
 
     @cached_property
@@ -254,33 +250,6 @@ class Program:
         """The program as C99: a function `predict`; its first lines say how it is called."""
         return _load_printer("print_c")(self)
 
-    def validate(self) -> None:
-        _check_names("class", self.classes)
-        _check_names("layer", self.layers)
-        _check_texts(self)
-        n_atoms, n_classes = len(self.atoms), len(self.classes)
-        if self.decision not in DECISIONS:
-            raise ProgramError(f"decision '{self.decision}' is not one of {', '.join(DECISIONS)}")
-        if self.default is not None and not 0 <= self.default < n_classes:
-            raise ProgramError(f"the default class {self.default} is not one of the {n_classes} classes")
-        if self.n_images is not None and not 0 <= self.n_images <= INT32_MAX:
-            raise ProgramError(f"a program can't be trained on {self.n_images} images")
-        n_inputs = len(self.quantiser.rows_of_layer[self.layers[0]]) if self.layers else 0
-        heads = self.kernel_arrays.heads
-        for head in heads[(heads < 0) | (heads >= n_atoms)].tolist():
-            raise ProgramError(f"a rule's head, {head}, is not one of the {n_atoms} atoms")
-        _check_outputs(self)
-        _check_heads(self)
-        _check_bodies(self)
-        _check_support(self)
-        _check_weights(self)
-        _check_negated(self, n_inputs)
-        _ = self.strata  # of rules that build on themselves there are none
-        for head in self.rules_of_atom:
-            if head < n_inputs:
-                name = self.atoms[head].name
-                raise ProgramError(f"{name} is of the lowest layer, whose bits are given; it can't have a rule", head)
-
 
 def _load_printer(name: str) -> Callable[[Program], str]:
     """A printer is of a layer above, and loads when it is used."""
@@ -298,108 +267,6 @@ def plain_identifier(name: str) -> str:
     return "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
 
 
-def _check_outputs(program: Program) -> None:
-    """What each decision needs and can't have, and the names of derived atoms and outputs."""
-    _check_names("derived atom", program.derived)
-    _check_names("output", [name for name, _ in program.outputs])
-    inputs = {atom.name for atom in program.quantiser.atoms} if program.derived else ()
-    for name in program.derived:
-        if name in inputs:
-            raise ProgramError(f"two atoms are called '{name}'")
-    for name, atom in program.outputs:
-        if not 0 <= atom < len(program.atoms):
-            raise ProgramError(f"output '{name}' is atom {atom}, which there is not")
-    if program.decision == "bits" and (program.classes or len(program.class_rules)):
-        raise ProgramError("a program that answers with bits has no classes and no rules for them")
-    if program.decision != "bits" and program.outputs:
-        raise ProgramError("outputs need decision 'bits'")
-    if program.decision == "sum" and program.default is not None:
-        raise ProgramError("a program that answers with sums has no default; its base is what it starts from")
-
-
-def _name_rule(program: Program, index: int) -> str:
-    """What to call a rule in an error; class rules are counted after the kernel rules."""
-    if index < len(program.kernel_rules):
-        return f"a rule for {program.atoms[program.kernel_rules[index].head].name}"
-    return f"class rule {index - len(program.kernel_rules) + 1}"
-
-
-def _check_heads(program: Program) -> None:
-    n_classes = len(program.classes)
-    if isinstance(program.class_rules, ClassRules):
-        outputs = program.class_rules.vote_classes
-        if len(outputs) and not 0 <= outputs.min() <= outputs.max() < n_classes:
-            raise ProgramError(f"a class rule is for none of the {n_classes} classes")
-        return
-    for number, rule in enumerate(program.class_rules, 1):
-        if not 0 <= rule.head < n_classes:
-            raise ProgramError(f"class rule {number}: {rule.head} is not one of the {n_classes} classes")
-        if rule.also and not all(0 <= output < n_classes for output, _ in rule.also):
-            raise ProgramError(f"class rule {number}: 'also' names a class that there is not")
-
-
-def _check_bodies(program: Program) -> None:
-    n_atoms = len(program.atoms)
-    n_before = 0
-    for rules in (program.kernel_arrays, program.class_arrays):
-        for place in np.flatnonzero(rules.atoms >= n_atoms).tolist():
-            rule = n_before + int(np.searchsorted(rules.offsets, place, "right")) - 1
-            name, literal = _name_rule(program, rule), rules.literals[place]
-            raise ProgramError(f"{name}: literal {literal} is about none of the {n_atoms} atoms")
-        n_before += len(rules.heads)
-
-
-def _check_support(program: Program) -> None:
-    most = INT32_MAX if program.n_images is None else program.n_images
-    kernel_rules: Iterable[tuple[int, Rule]] = enumerate(program.kernel_rules)
-    if isinstance(program.class_rules, ClassRules):
-        covered_of, correct_of = program.class_rules.covered, program.class_rules.correct
-        odd = (covered_of < correct_of) | (covered_of > most) | ((covered_of < 0) != (correct_of < 0))
-        suspects: Iterable[int] = np.flatnonzero(odd).tolist()
-    else:
-        suspects = range(len(program.class_rules))
-    first = len(program.kernel_rules)
-    for index, rule in chain(kernel_rules, ((first + i, program.class_rules[i]) for i in suspects)):
-        covered, correct = rule.covered, rule.correct
-        if covered is None and correct is None:
-            continue
-        if covered is None or correct is None:
-            raise ProgramError(f"{_name_rule(program, index)}: covered and correct are known together or not at all")
-        if not 0 <= correct <= covered <= most:
-            raise ProgramError(
-                f"{_name_rule(program, index)}: {correct} correct of {covered} covered of {most} images can't be"
-            )
-
-
-def _check_negated(program: Program, n_inputs: int) -> None:
-    for atom, before in zip(program.negated, (None, *program.negated), strict=False):
-        if not 0 <= atom < len(program.atoms):
-            raise ProgramError(f"negated atom {atom} is not one of the {len(program.atoms)} atoms")
-        name = program.atoms[atom].name
-        if atom < n_inputs:
-            raise ProgramError(f"{name} is of the lowest layer, whose bits are given; it can't be negated", atom)
-        if atom == before:
-            raise ProgramError(f"{name} is negated twice", atom)
-
-
-def _check_weights(program: Program) -> None:
-    n_classes = len(program.classes)
-    if program.base and (len(program.base) != n_classes or not program.has_sums):
-        raise ProgramError(f"base needs decision 'vote' or 'sum' and one number for each of the {n_classes} classes")
-    votes = program.class_arrays
-    rule_of_vote = np.repeat(np.arange(len(votes)), np.diff(votes.vote_offsets))
-    is_head = np.zeros(len(rule_of_vote), np.bool_)
-    is_head[votes.vote_offsets[:-1]] = True
-    follows = ~is_head & np.roll(~is_head, 1)  # after another that is no head, so of the same rule
-    odd = ~is_head & ((votes.vote_classes == votes.heads[rule_of_vote]) | (votes.vote_weights == 0))
-    odd |= follows & (votes.vote_classes <= np.roll(votes.vote_classes, 1))
-    if odd.any():
-        number = rule_of_vote[odd.argmax()] + 1
-        raise ProgramError(f"class rule {number}: 'also' must list other classes once, ascending, without zeros")
-    if not (np.isfinite(votes.vote_weights).all() and np.isfinite(program.base).all()):
-        raise ProgramError("weights must be finite numbers")
-
-
 def has_integer_weights(program: Program) -> bool:
     """Whether clingo can add the weights: whole numbers, of which no sum can pass 2^31 - 1, where it would wrap."""
     votes, base = program.class_arrays, np.array(program.base or [0.0] * len(program.classes), np.float64)
@@ -407,34 +274,3 @@ def has_integer_weights(program: Program) -> bool:
         return False
     reach = np.abs(base) + np.bincount(votes.vote_classes, np.abs(votes.vote_weights), len(base))
     return not (reach > INT32_MAX).any()
-
-
-def _check_names(kind: str, names: Sequence[str]) -> None:
-    if len(set(names)) != len(names):
-        twice = next(name for name, count in Counter(names).items() if count > 1)
-        raise ProgramError(f"two of the {kind} names are {twice!r}; they must differ")
-    for name in names:
-        if not name:
-            raise ProgramError(f"a {kind} needs a name that isn't empty")
-
-
-def _check_texts(program: Program) -> None:
-    for atom, label in program.labels:
-        if not 0 <= atom < len(program.atoms):
-            raise ProgramError(f"label {label!r} is for atom {atom}, which there is not")
-    for kind, keys in (
-        ("label", [str(atom) for atom, _ in program.labels]),
-        ("setting", [key for key, _ in program.settings]),
-    ):
-        if len(set(keys)) != len(keys):
-            raise ProgramError(f"two {kind}s for one key")
-    texts = [*program.classes, *program.layers, program.fingerprint, *program.derived]
-    texts += [name for name, _ in program.outputs] + [column.name for column in program.quantiser.columns]
-    for comparison in () if isinstance(program.quantiser.atoms, TableAtoms) else program.quantiser.atoms:
-        if isinstance(comparison.constant, tuple):
-            texts += [value for value in comparison.constant if isinstance(value, str)]
-    texts += [label for _, label in program.labels] + [text for pair in program.settings for text in pair]
-    for text in texts:
-        # A newline is written as \n; clingo knows no other escape, and takes no NUL or lone surrogate.
-        if any(c in "\0\r" or 0xD800 <= ord(c) <= 0xDFFF for c in text):
-            raise ProgramError(f"{text!r} has a character that the text format can't hold")

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from eric_fast.errors import ProgramError
 
+INT32_MAX = 2**31 - 1  # clingo wraps integers past this silently
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:

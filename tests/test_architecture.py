@@ -13,7 +13,7 @@ LAYERS = (
     ("errors", "progress"),
     ("processes",),
     ("output", "memory"),
-    ("activations", "bits", "quantiser", "rules", "program", "plan", "predictions"),
+    ("activations", "bits", "quantiser", "rules", "validate", "program", "plan", "predictions"),
     ("kernels",),
     ("store",),
     (
