@@ -1,5 +1,7 @@
+import gc
 import re
 import tracemalloc
+from contextlib import suppress
 from dataclasses import replace
 
 import clingo
@@ -275,6 +277,19 @@ def test_other_spellings_mean_the_same_and_are_refused_alike(at, replacement):
 
     text = TEXT[:at] + replacement + TEXT[at + 1 :]
     assert read(text) == read(text.replace(").", ") ."))
+
+
+@pytest.mark.parametrize("text", [TEXT, "no program"])
+@pytest.mark.parametrize("is_on", [True, False])
+def test_reading_leaves_the_garbage_collector_as_it_was(text, is_on):
+    was_on = gc.isenabled()
+    try:
+        (gc.enable if is_on else gc.disable)()
+        with suppress(ProgramError):
+            parse_program(text)
+        assert gc.isenabled() == is_on
+    finally:
+        (gc.enable if was_on else gc.disable)()
 
 
 def test_memory_is_in_proportion():
