@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast.kernels.gpu_lower import FLAG, LINE_COLUMNS, TRUE_SLOT, lower_steps
+from eric_fast.kernels.gpu_lower import LINE_COLUMNS, lower_steps
+from eric_fast.kernels.gpu_slots import FLAG, TRUE_SLOT
 from eric_fast.kernels.gpu_tables import VoteTables, tabulate_votes
 from eric_fast.kernels.needs import Needs, list_reads, runs_alone
 from eric_fast.kernels.tables import make_tables

@@ -23,12 +23,21 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-FALSE_SLOT, TRUE_SLOT = 0, 1
-FLAG = -(2**31)
-MIN_TREE, MIN_PIECE = 4, 8  # nodes, steps: what is smaller isn't cut
+from eric_fast.kernels.gpu_slots import (
+    FLAG,
+    give_slot,
+    release_slots,
+    reserve_lines,
+    share_out,
+    start_slots,
+    take_slot,
+)
+from eric_fast.kernels.gpu_terms import write_terms
+
+MIN_TREE = 4  # nodes: what is smaller isn't cut
 # Columns of the table of phases: first and last line of the nodes, of terms by 2, by 4 and by 6, then first and last
 # class rule, first and last index of a section that is done.
-TERM_WIDTHS, LINE_COLUMNS, N_COLUMNS = (2, 4, 6), 8, 12
+LINE_COLUMNS, N_COLUMNS = 8, 12
 
 
 @njit(nogil=True, cache=True)
@@ -65,19 +74,8 @@ def lower_steps(
     forever = starts[-1]
     last_read[n_inputs] = last_read[n_inputs + 1] = forever
 
-    memory = (
-        np.full(n_values, -1, np.int64),  # the slot of a value
-        last_read,
-        np.full(forever + 1, -1, np.int64),  # a phase -> a value that it reads last
-        np.full(n_values, -1, np.int64),  # and the next of that phase
-        np.empty(2 * n_values + len(terms), np.int64),  # free slots
-        np.array([0, 2], np.int64),  # how many are free; how many slots there are
-    )
+    memory = start_slots(n_inputs, last_read, forever, len(terms))
     slots, sizes = memory[0], memory[5]
-    slots[n_inputs], slots[n_inputs + 1] = FALSE_SLOT, TRUE_SLOT
-    for value in range(n_inputs):
-        if last_read[value] >= 0:
-            _give_slot(value, memory)
     fields = np.zeros((64, n_streams, 4), np.int32)
     phases = np.zeros((forever, N_COLUMNS), np.int32)
     temporaries = np.full((n_streams, max(2, size.max() + 1) if len(size) else 2), -1, np.int64)
@@ -90,11 +88,11 @@ def lower_steps(
             end = begin
             while end < len(roots) and level[roots[end]] == depth:
                 end += 1
-            _release_slots(phase - 1, memory)
+            release_slots(phase - 1, memory)
             for root in roots[begin:end]:
-                _give_slot(root, memory)
-            streams, places, n = _balance(size[roots[begin:end]], n_streams)
-            fields = _reserve(fields, n_lines + n)
+                give_slot(root, memory)
+            streams, places, n = share_out(size[roots[begin:end]], n_streams)
+            fields = reserve_lines(fields, n_lines + n)
             for k in range(end - begin):
                 stream = streams[k]
                 lines = fields[n_lines + places[k] :, stream]
@@ -102,9 +100,9 @@ def lower_steps(
             phases[phase, 0], phases[phase, 1] = n_lines, n_lines + n
             n_lines += n
             begin, phase = end, phase + 1
-        fields, n_lines = _write_terms(s, phase, n_streams, steps, needed, fields, n_lines, phases, memory)
+        fields, n_lines = write_terms(s, phase, n_streams, steps, needed, fields, n_lines, phases, memory)
         phase += 2
-        _release_slots(phase - 1, memory)
+        release_slots(phase - 1, memory)
         phases[phase, 8:] = sections[s, 4:]
     works = phases[:, 1] > phases[:, 0]
     for column in range(2, N_COLUMNS, 2):
@@ -216,67 +214,11 @@ def _find_last_reads(
 
 
 @njit(nogil=True, cache=True)
-def _take_slot(memory: Any) -> Any:
-    free, sizes = memory[4], memory[5]
-    if sizes[0]:
-        sizes[0] -= 1
-        return free[sizes[0]]
-    sizes[1] += 1
-    return sizes[1] - 1
-
-
-@njit(nogil=True, cache=True)
-def _give_slot(value: Any, memory: Any) -> None:
-    """A slot for a value, until the phase is over that reads it last."""
-    slots, last_read, latest, following = memory[:4]
-    slots[value] = _take_slot(memory)
-    following[value] = latest[last_read[value]]
-    latest[last_read[value]] = value
-
-
-@njit(nogil=True, cache=True)
-def _free_slot(slot: Any, memory: Any) -> None:
-    free, sizes = memory[4], memory[5]
-    free[sizes[0]] = slot
-    sizes[0] += 1
-
-
-@njit(nogil=True, cache=True)
-def _release_slots(phase: Any, memory: Any) -> None:
-    slots, _, latest, following = memory[:4]
-    value = latest[phase] if phase >= 0 else -1
-    while value >= 0:
-        _free_slot(slots[value], memory)
-        value = following[value]
-
-
-@njit(nogil=True, cache=True)
 def _sort_roots(first: Any, last: Any, trees: Any, level: Any, size: Any) -> Any:
     """The roots among the nodes `first:last`, by level, the largest trees first."""
     needed, is_root, is_target = trees[:3]
     roots = first + np.nonzero(needed[first:last] & is_root[first:last] & ~is_target[first:last])[0]
     return roots[np.argsort((level[roots] << 40) - size[roots], kind="mergesort")]
-
-
-@njit(nogil=True, cache=True)
-def _balance(sizes: Any, n_streams: Any) -> Any:
-    """Each of these, the largest first, to the stream with the least so far: streams, places in them, the longest."""
-    loads = np.zeros(n_streams, np.int64)
-    streams, places = np.empty(len(sizes), np.int64), np.empty(len(sizes), np.int64)
-    for k in range(len(sizes)):
-        streams[k] = np.argmin(loads)
-        places[k] = loads[streams[k]]
-        loads[streams[k]] += sizes[k]
-    return streams, places, loads.max()
-
-
-@njit(nogil=True, cache=True)
-def _reserve(fields: Any, n_lines: Any) -> Any:
-    if n_lines <= len(fields):
-        return fields
-    larger = np.zeros((max(n_lines, 2 * len(fields)), *fields.shape[1:]), np.int32)
-    larger[: len(fields)] = fields
-    return larger
 
 
 @njit(nogil=True, cache=True)
@@ -306,7 +248,7 @@ def _write_tree(
             slots[operand] = -1
             if k < 3:
                 if temporaries[n_held] < 0:
-                    temporaries[n_held] = _take_slot(memory)
+                    temporaries[n_held] = take_slot(memory)
                 slots[operand] = temporaries[n_held]
                 n_held += 1
             depth += 1
@@ -322,108 +264,3 @@ def _write_tree(
         n_held -= (not is_root[select]) + (sides == 3)
         n_written += 1
         depth -= 1
-
-
-@njit(nogil=True, cache=True)
-def _write_terms(
-    s: Any, phase: Any, n_streams: Any, steps: Any, needed: Any, fields: Any, n_lines: Any, phases: Any, memory: Any
-) -> Any:
-    """A section's terms, and in the next phase the OR of what more than one stream, or loop, found of a target."""
-    terms, slots = steps[1], memory[0]
-    _release_slots(phase - 1, memory)
-    pieces, parts = _cut_terms(s, n_streams, steps, needed)
-    for k in range(len(pieces)):
-        target = pieces[k, 0]
-        if parts[k] > 1:
-            pieces[k, 5] = _take_slot(memory)
-        else:
-            _give_slot(target, memory)
-            pieces[k, 5] = slots[target]
-    for kind in range(3):
-        step_width, step_lines = TERM_WIDTHS[kind], 1 if kind == 0 else 2
-        chosen = np.nonzero(pieces[:, 1] == kind)[0]
-        chosen = chosen[np.argsort(-pieces[chosen, 4], kind="mergesort")]
-        streams, places, n = _balance(pieces[chosen, 4], n_streams)
-        fields = _reserve(fields, n_lines + n * step_lines)
-        for k in range(len(chosen)):
-            _, _, place, width, n_steps, slot = pieces[chosen[k]]
-            line = n_lines + places[k] * step_lines
-            at = 0  # in the term
-            for _ in range(n_steps):
-                for j in range(step_width):
-                    value = terms[place + min(at + j, width - 2 + j % 2)]  # the last pair again, to the step's end
-                    fields[line + j // 4, streams[k], j % 4] = slots[value]
-                at += step_width
-                if at >= width:
-                    fields[line, streams[k], 0] |= FLAG
-                    place, at = place + width, 0
-                line += step_lines
-            fields[line - 1, streams[k], 3] = slot | FLAG
-        phases[phase, 2 + 2 * kind], phases[phase, 3 + 2 * kind] = n_lines, n_lines + n * step_lines
-        n_lines += n * step_lines
-
-    _release_slots(phase, memory)
-    split = np.nonzero(parts > 1)[0]
-    split = split[np.argsort(pieces[split, 0], kind="mergesort")]
-    starts = [k for k in range(len(split)) if k == 0 or pieces[split[k], 0] != pieces[split[k - 1], 0]]
-    counts = np.array([parts[split[k]] for k in starts] + [0], np.int64)[: len(starts)]
-    streams, places, n = _balance(counts, n_streams)
-    fields = _reserve(fields, n_lines + n)
-    for k in range(len(starts)):
-        target = pieces[split[starts[k]], 0]
-        _give_slot(target, memory)
-        for j in range(counts[k]):
-            part = pieces[split[starts[k] + j], 5]
-            line = fields[n_lines + places[k] + j, streams[k]]
-            line[0], line[1] = part | FLAG, FALSE_SLOT
-            if j + 1 == counts[k]:
-                line[3] = slots[target] | FLAG
-    for piece in split:
-        _free_slot(pieces[piece, 5], memory)
-    phases[phase + 1, 2], phases[phase + 1, 3] = n_lines, n_lines + n
-    return fields, n_lines + n
-
-
-@njit(nogil=True, cache=True)
-def _cut_terms(s: Any, n_streams: Any, steps: Any, needed: Any) -> Any:
-    """int64 `[n_pieces, 6]`: target, which of the widths a step takes, first place in the terms, values of a term,
-    steps, room for a slot; and `[n_pieces]`: how many pieces the target has."""
-    _, _, segments, batches, sections = steps
-    totals = np.zeros(3, np.int64)
-    pieces, n_pieces = np.empty((0, 6), np.int64), 0
-    for counting in (True, False):
-        if not counting:
-            pieces = np.empty((n_pieces, 6), np.int64)
-            n_pieces = 0
-        for b in range(sections[s, 2], sections[s, 3]):
-            width, first, last, place = batches[b]
-            kind = 0
-            for k in range(3):
-                step_width = TERM_WIDTHS[k]
-                cost = -(-width // step_width) * (step_width + 1)
-                if cost <= -(-width // TERM_WIDTHS[kind]) * (TERM_WIDTHS[kind] + 1):
-                    kind = k
-            term_steps = -(-width // TERM_WIDTHS[kind])
-            for g in range(first, last):
-                target, n_terms = segments[g]
-                if needed[target] and counting:
-                    totals[kind] += n_terms * term_steps
-                    n_pieces += n_terms
-                done = 0
-                while needed[target] and not counting and done < n_terms:
-                    most = max(1, max(MIN_PIECE, totals[kind] // (2 * n_streams)) // term_steps)
-                    rest = n_terms - done
-                    n = -(-rest // -(-rest // most))  # equal parts
-                    pieces[n_pieces] = (np.int64(target), kind, place + done * width, width, n * term_steps, -1)
-                    n_pieces += 1
-                    done += n
-                place += width * n_terms
-    pieces = pieces[:n_pieces]
-    parts = np.zeros(n_pieces, np.int64)
-    order = np.argsort(pieces[:, 0], kind="mergesort")
-    begin = 0
-    for k in range(1, n_pieces + 1):
-        if k == n_pieces or pieces[order[k], 0] != pieces[order[begin], 0]:
-            parts[order[begin:k]] = k - begin
-            begin = k
-    return pieces, parts

@@ -26,7 +26,8 @@ from eric_fast.kernels import (
     reference,
     stream,
 )
-from eric_fast.kernels.gpu_lower import FLAG, lower_steps
+from eric_fast.kernels.gpu_lower import lower_steps
+from eric_fast.kernels.gpu_slots import FLAG
 from eric_fast.kernels.needs import Needs, list_reads
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.quantiser import InputAtom, Quantiser
