@@ -85,7 +85,7 @@ def pack_columns_kernel(
             p_values = p_columns + o_columns[:, None] + o_samples[None, :] * sample_stride
             b_values = tl.load(p_values, mask=m_atoms[:, None] & m_samples[None, :], other=0)  # [ATOMS, 32]
             b_bits = compare(b_values, b_constants[:, None], b_operators[:, None]) & m_samples[None, :].to(tl.int32)
-            b_word = tl.xor_sum(b_bits << i_bits[None, :], axis=1)
+            b_word = tl.sum(b_bits << i_bits[None, :], axis=1)  # no bit is set twice
             p_word = p_words + o_atoms.to(tl.int64) * n_words + tl.program_id(0).to(tl.int64) * WORDS + i
             tl.store(p_word, b_word, mask=m_atoms)
     else:

@@ -283,7 +283,7 @@ def pack_pixels(
                 b_norms += b_totals
     b_norms = _finish_norm(b_norms, n_runs * N, b_scale, NORM)
     b_bits = compare(b_norms, b_constants[None, :], b_operators[None, :]) & m_images[:, None].to(tl.int32)
-    b_words = tl.xor_sum(b_bits << i_rows[:, None], axis=0)
+    b_words = tl.sum(b_bits << i_rows[:, None], axis=0)  # no bit is set twice
     tl.store(p_words + o_kernels.to(tl.int64) * n_words + i_word, b_words, mask=m_kernels)
     if p_norms is not None:
         tl.store(p_norms + o_images[:, None] * n_kernels + o_kernels[None, :], b_norms, mask=m_tile)
