@@ -103,15 +103,9 @@ def run_blocks(
                     confusion[t, truth, answer if answer >= 0 else n_classes] += 1
         _mark_valid(undecided, n)
         valid = load_anywhere(np.uint64(undecided.ctypes.data))
-        for i in range(len(wanted_rows)):
-            slot = row_slots[wanted_rows[i]]
-            row = load(base_address + np.uint64((~slot if slot < 0 else slot) * VECTOR_BYTES))
-            row = both(invert(row) if slot < 0 else row, valid)
-            target = row_address + np.uint64(8 * (i * rows.shape[1] + word))
-            if past_caches:
-                store_past(target, row)
-            else:
-                store(target, row)
+        _write_rows(
+            base_address, wanted_rows, row_slots, valid, row_address + np.uint64(8 * word), rows.shape[1], past_caches
+        )
         if len(counts):
             _count_rules(base_address, counted[0], counted[1], row_slots, valid, undecided, counts)
     fence()
@@ -137,30 +131,19 @@ def _run_nodes(base: Any, nodes: Any, first: Any, last: Any) -> None:
 @njit(nogil=True, cache=True)
 def _run_batch(base: Any, terms: Any, segments: Any, batch: Any) -> None:
     """target = source | OR of ANDs of pairs; all of them have as many."""
-    width = np.uint64(batch[0] // 2)
-    if width == 1:  # the compiler unrolls the loop over the pairs of a term where it knows its end
-        _run_terms(base, terms, segments, batch, np.uint64(1))
-    elif width == 2:
-        _run_terms(base, terms, segments, batch, np.uint64(2))
-    elif width == 3:
-        _run_terms(base, terms, segments, batch, np.uint64(3))
-    else:
-        _run_terms(base, terms, segments, batch, width)
-
-
-@njit(nogil=True, cache=True)
-def _run_terms(base: Any, terms: Any, segments: Any, batch: Any, width: Any) -> None:
-    """width: of pairs."""
-    place = np.uint64(batch[3] // 2)  # unsigned indices can't mean "from the end"
+    one, two = np.uint64(1), np.uint64(2)  # unsigned indices can't mean "from the end"
+    width, place = np.uint64(batch[0] // 2), np.uint64(batch[3] // 2)
     for g in range(batch[1], batch[2]):
         fired = load(base + np.uint64(segments[g, 2]))
         for _ in range(segments[g, 1]):
-            end = place + width
             term = _load_pair(base, terms[place])
-            place += np.uint64(1)
-            while place < end:
-                term = both(term, _load_pair(base, terms[place]))
-                place += np.uint64(1)
+            if width > one:
+                term = both(term, _load_pair(base, terms[place + one]))
+            if width > two:
+                term = both(term, _load_pair(base, terms[place + two]))
+            for k in range(np.uint64(3), width):
+                term = both(term, _load_pair(base, terms[place + k]))
+            place += width
             fired = either(fired, term)
         store(base + np.uint64(segments[g, 0]), fired)
 
@@ -169,6 +152,29 @@ def _run_terms(base: Any, terms: Any, segments: Any, batch: Any, width: Any) -> 
 def _load_pair(base: Any, places: Any) -> Any:
     """Where the first is true and the second is false."""
     return both(load(base + (places & LOW_HALF)), invert(load(base + (places >> np.uint64(32)))))
+
+
+@njit(nogil=True, cache=True)
+def _write_rows(
+    base: Any, wanted_rows: Any, row_slots: Any, valid: Any, target: Any, n_words: Any, past_caches: Any
+) -> None:
+    """The block's words of each wanted row to `target` on, the rows `n_words` words apart."""
+    step = np.uint64(8 * n_words)
+    if past_caches:  # a loop of its own: two stores to one place that differ in this alone are made one
+        for row in wanted_rows:
+            store_past(target, _find_row(base, row_slots[row], valid))
+            target += step
+    else:
+        for row in wanted_rows:
+            store(target, _find_row(base, row_slots[row], valid))
+            target += step
+
+
+@njit(nogil=True, cache=True)
+def _find_row(base: Any, slot: Any, valid: Any) -> Any:
+    """A row at a slot, or the negation of what is at `~slot`; false where there is no sample."""
+    row = load(base + np.uint64((~slot if slot < 0 else slot) * VECTOR_BYTES))
+    return both(invert(row) if slot < 0 else row, valid)
 
 
 @njit(nogil=True, cache=True)
