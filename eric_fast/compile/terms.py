@@ -36,45 +36,44 @@ def add_term(target: Any, source: Any, pending: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def write_batches(maker: Any, bodies: Any, pending: Any, lists: Any) -> Any:
-    """The pending terms, those of one length together: every loop over a term's values then has a fixed end.
+    """The pending terms, those of one length together, and among them targets with as many terms: a processor that
+    guesses where a loop ends, over a term's values and over a target's terms, is then seldom wrong.
 
     Returns:
         The maker and the lists, with more room where they need it.
     """
     first_lengths = bodies[4]
     targets, sources, n_pending = pending
-    n, widest, n_values = n_pending[0], 0, 0
+    n, n_values = n_pending[0], 0
     widths = np.empty(n, np.int64)
     for k in range(n):
         widths[k] = 2 if sources[k] < 0 else max(2, first_lengths[sources[k]] + (first_lengths[sources[k]] & 1))
-        widest = max(widest, widths[k])
         n_values += widths[k]
     maker, lists = reserve_nodes(maker, n_values), _reserve_lists(lists, n_values, n)
     terms, segments, batches, sizes = lists
-    place_of_width = np.zeros(widest + 2, np.int64)  # a counting sort
-    for k in range(n):
-        place_of_width[widths[k] + 1] += 1
-    for width in range(widest + 1):
-        place_of_width[width + 1] += place_of_width[width]
-    order = np.empty(n, np.int64)
-    for k in range(n):
-        order[place_of_width[widths[k]]] = k
-        place_of_width[widths[k]] += 1
+    order = np.argsort(widths, kind="mergesort")
+    starts = np.empty(n + 1, np.int64)  # in that order: of each target's terms of one length
+    n_groups = 0
+    for i in range(n):
+        if i == 0 or widths[order[i]] != widths[order[i - 1]] or targets[order[i]] != targets[order[i - 1]]:
+            starts[n_groups] = i
+            n_groups += 1
+    starts[n_groups] = n
+    lengths = np.diff(starts[: n_groups + 1])
     previous = -1
-    for k in order:
-        if widths[k] != previous:
-            batches[sizes[2]] = (widths[k], sizes[1], sizes[1], sizes[0])
+    for group in np.argsort(widths[order[starts[:n_groups]]] * (n + 1) + lengths, kind="mergesort"):
+        terms_of_group = order[starts[group] : starts[group + 1]]
+        width = widths[terms_of_group[0]]
+        if width != previous:
+            batches[sizes[2]] = (width, sizes[1], sizes[1], sizes[0])
             sizes[2] += 1
-        batch = batches[sizes[2] - 1]
-        if widths[k] == previous and segments[sizes[1] - 1, 0] == targets[k]:
-            segments[sizes[1] - 1, 1] += 1
-        else:
-            segments[sizes[1], 0], segments[sizes[1], 1] = targets[k], 1
-            sizes[1] += 1
-            batch[2] = sizes[1]
-        previous = widths[k]
-        _write_pairs(maker, sources[k], bodies, terms[sizes[0] : sizes[0] + widths[k]])
-        sizes[0] += widths[k]
+        previous = width
+        segments[sizes[1], 0], segments[sizes[1], 1] = targets[terms_of_group[0]], len(terms_of_group)
+        sizes[1] += 1
+        batches[sizes[2] - 1, 2] = sizes[1]
+        for k in terms_of_group:
+            _write_pairs(maker, sources[k], bodies, terms[sizes[0] : sizes[0] + width])
+            sizes[0] += width
     n_pending[0] = 0
     return maker, lists
 
