@@ -1,14 +1,18 @@
 """Memory of large results: used again, but never while somebody holds it."""
 
 import gc
+import platform
+import re
 
 import numpy as np
 import pytest
 import torch
+from numba import boolean, int64, njit, uint64
 
 from eric_fast import kernels
 from eric_fast.bits import count_words
-from eric_fast.kernels import results
+from eric_fast.kernels import cpu_run, results
+from eric_fast.kernels.vectors import load
 from tests.engines import make_plan
 
 N_BYTES = results.SMALL_BYTES
@@ -71,3 +75,15 @@ def test_a_result_that_is_held_stays_as_it_was():
     for _ in range(3):
         assert torch.equal(kernels.evaluate(plan, second, n_samples, rows=rows).rows[:, :2000], second[:, :2000])
     assert torch.equal(held[:, :2000], first[:, :2000])
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="another processor's instructions")
+def test_large_results_go_past_the_caches():
+    """A hint that the compiler may lose: then nothing is wrong, but slower."""
+
+    @njit
+    def write(base, wanted_rows, row_slots, target, n_words, past_caches):
+        cpu_run._write_rows(base, wanted_rows, row_slots, load(base), target, n_words, past_caches)
+
+    write.compile((uint64, int64[::1], int64[::1], uint64, int64, boolean))
+    assert re.search(r"\bv?movnt", "".join(write.inspect_asm().values()))
