@@ -141,8 +141,10 @@ class Program:
         has_rules[arrays.heads] = True
         builds = has_rules[arrays.atoms]
         heads, atoms = np.repeat(arrays.heads, np.diff(arrays.offsets))[builds], arrays.atoms[builds]
+        _, first = np.unique(heads.astype(np.int64) * len(self.atoms) + atoms, return_index=True)
+        first.sort()  # as they stand in the rules, so that the cycle that is named doesn't depend on numbers
         sorter = TopologicalSorter[int](dict.fromkeys(arrays.heads.tolist(), ()))
-        for head, atom in dict.fromkeys(zip(heads.tolist(), atoms.tolist(), strict=True)):
+        for head, atom in zip(heads[first].tolist(), atoms[first].tolist(), strict=True):
             sorter.add(head, atom)
         try:
             sorter.prepare()

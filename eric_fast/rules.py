@@ -74,6 +74,8 @@ class RuleArrays(NamedTuple):
             heads = np.fromiter((rule.head for rule in rules), np.int32, len(rules))
         except OverflowError as error:
             raise ProgramError(f"a number in a rule is past 2^31 - 1: {error}") from error
+        for array in (literals, offsets, heads):
+            array.flags.writeable = False
         return cls(literals, offsets, heads)
 
     @property
