@@ -17,17 +17,17 @@ from sklearn.tree import DecisionTreeClassifier
 
 from bench.harness import Timing, describe_machine, run_tests_first, time_runs
 from bench.tables import capture_cifar
-from eric_fast.activations import Activations
 from eric_fast.analyse import measure_effects
 from eric_fast.bits import BitMatrix, pack_bits
-from eric_fast.compile import compile_program
-from eric_fast.console import show_notes, show_progress, stdout
+from eric_fast.compile.program import compile_program
 from eric_fast.extract import TreeOptions
 from eric_fast.kernels import evaluate
-from eric_fast.pipeline import approximate_model
 from eric_fast.program import Program
+from eric_fast.program.simplify import find_mentioned
 from eric_fast.quantise import quantise_activations
-from eric_fast.simplify import find_mentioned
+from eric_fast.runs import approximate_model
+from eric_fast.show.console import show_notes, show_progress, stdout
+from eric_fast.store.activations import Activations
 
 LAYER = "features.19"
 MIN_LEAVES = (500, 25)

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from bench.child import call_in_child, read_status
 from bench.harness import SHARED, describe_machine, run_tests_first, unpack_shared
-from eric_fast.activations import check_finite
 from eric_fast.capture import LoadedModel, load_model, open_data
 from eric_fast.capture.batches import Batch, cut_batches, iterate_batches
 from eric_fast.capture.forward import MEMORY_FORMATS, Answer, NetworkRunner, cast_as, place_network, plain_dtype
-from eric_fast.console import show_notes, stdout
+from eric_fast.show.console import show_notes, stdout
+from eric_fast.store.activations import check_finite
 
 GPU_BATCHES = 20  # of one turn on a GPU, where batches overlap
 GPU_TURNS = 7

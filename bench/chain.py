@@ -10,8 +10,10 @@ from rich.table import Table
 
 from bench.harness import ROOT, describe_machine
 from bench.tables import CHAIN, capture_cifar
-from eric_fast.chains import ChainStudy, list_tables, measure_chains, save_plot
-from eric_fast.console import show_notes, show_progress, stdout
+from eric_fast.chains import ChainStudy, measure_chains
+from eric_fast.show.chain_plot import save_plot
+from eric_fast.show.chains import list_tables
+from eric_fast.show.console import show_notes, show_progress, stdout
 
 PLOT = ROOT / "bench" / "results" / "chain.png"
 MIN_LEAVES = (250, 2500, 1000, 500, 100, 50)

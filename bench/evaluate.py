@@ -20,9 +20,9 @@ from bench.ready import measure_ready
 from bench.report import print_growth, print_memory, print_packing, print_ready, print_speed
 from bench.rivals import Rival, list_rivals, name_missing
 from eric_fast import kernels
-from eric_fast.console import show_notes, show_progress, stdout
 from eric_fast.kernels import GREATER
 from eric_fast.plan import Plan
+from eric_fast.show.console import show_notes, show_progress, stdout
 
 IMAGENET = 1_281_167
 SIZES = (50_000, IMAGENET, 10_000_000)

@@ -22,10 +22,10 @@ from sklearn.tree import DecisionTreeClassifier
 from bench.harness import Timing, describe_machine, run_tests_first, time_runs
 from bench.tables import capture_cifar
 from eric_fast.bits import BitMatrix
-from eric_fast.console import show_notes, show_progress, stdout
 from eric_fast.extract import TreeOptions, grow_trees
 from eric_fast.kernels import Forest
 from eric_fast.quantise import fit_quantiser, quantise_activations
+from eric_fast.show.console import show_notes, show_progress, stdout
 
 MIN_LEAF = 250
 STEP = 16  # rivals grow every 16th tree

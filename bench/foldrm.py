@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from eric_fast.frontends import RuleModel
-from eric_fast.frontends.asp import from_asp
+from eric_fast.frontends.rules.asp import from_asp
 from eric_fast.program import Program, Rule
-from eric_fast.quantiser import TableAtom
+from eric_fast.program.atoms import TableAtom
 
 NAMES = ("krkp", "nursery", "pendigits", "wall_robot")
 ANSWER = "foldrm_prediction"  # the column that holds what FOLD-RM's own evaluator says

@@ -6,7 +6,7 @@ from typing import Any
 from bench.harness import time_runs
 from bench.programs import make_random_program, make_random_words
 from eric_fast import kernels
-from eric_fast.compile import compile_program
+from eric_fast.compile.program import compile_program
 from eric_fast.program import Program
 
 N_ATOMS = N_HEADS = 512

@@ -16,7 +16,7 @@ from torch import Tensor
 from bench.harness import describe_machine, run_tests_first, time_runs
 from eric_fast import kernels
 from eric_fast.bits import pack_bits
-from eric_fast.console import stdout
+from eric_fast.show.console import stdout
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "int8": torch.int8}
 MAPS = ((7, 512), (14, 256), (32, 64), (112, 64))  # pixels a side, kernels

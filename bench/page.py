@@ -15,16 +15,16 @@ from rich.table import Table
 
 from bench.harness import SHARED, describe_machine, unpack_shared
 from bench.tables import capture_cifar
-from eric_fast.activations import Activations
 from eric_fast.capture import ImageData, LoadedModel, load_activations, load_model, open_data
-from eric_fast.console import show_notes, show_progress, stdout
 from eric_fast.demo import run_demo
 from eric_fast.extract import TreeOptions
-from eric_fast.page import build_report, save_report
-from eric_fast.page.build import PAGE
-from eric_fast.pipeline import approximate_model
 from eric_fast.program import Program
 from eric_fast.progress import Progress
+from eric_fast.runs import approximate_model
+from eric_fast.show.console import show_notes, show_progress, stdout
+from eric_fast.show.page import build_report, save_report
+from eric_fast.show.page.build import PAGE
+from eric_fast.store.activations import Activations
 from eric_fast.text import load_program
 
 N_RULES = 1000

@@ -14,16 +14,16 @@ from bench import foldrm
 from bench.harness import CACHE, SHARED
 from bench.tables import capture_cifar
 from bench.trees import Tree, from_sklearn, list_grown, list_leaves
-from eric_fast.activations import Activations
 from eric_fast.bits import count_words, mask_tail, unpack_words
-from eric_fast.compile import compile_program
+from eric_fast.compile.program import compile_program
 from eric_fast.extract import TreeOptions, grow_trees
-from eric_fast.pipeline import approximate_model
 from eric_fast.plan import Plan
 from eric_fast.program import ClassRule, Program, Rule
+from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.progress import Progress
 from eric_fast.quantise import fit_quantiser, quantise_activations
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.runs import approximate_model
+from eric_fast.store.activations import Activations
 from eric_fast.text import load_program, save_program
 
 FOREST_TREES, FOREST_MIN_LEAF = 100, 25

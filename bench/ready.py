@@ -12,7 +12,7 @@ from bench.child import call_in_child, forget_peak, read_status
 from bench.harness import CACHE
 from bench.programs import make_random_program, make_random_words
 from eric_fast import kernels
-from eric_fast.compile import compile_program
+from eric_fast.compile.program import compile_program
 from eric_fast.plan import Plan
 from eric_fast.text import load_program, save_program
 

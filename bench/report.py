@@ -5,7 +5,7 @@ from typing import Any
 from rich.table import Table
 
 from bench.programs import Case
-from eric_fast.console import stdout
+from eric_fast.show.console import stdout
 
 Row = dict[str, Any]
 

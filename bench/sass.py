@@ -19,7 +19,7 @@ from typing import Any
 from rich.table import Table
 
 from bench.harness import ROOT, describe_machine
-from eric_fast.console import stdout
+from eric_fast.show.console import stdout
 
 ARCHITECTURE = 90
 SCRIPTS = ("read_sass", "read_count_sass")  # the evaluator, and counting

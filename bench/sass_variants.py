@@ -7,7 +7,8 @@ import triton
 
 from bench.sass import Variant
 from eric_fast.bits import count_words
-from eric_fast.kernels import gpu_columns, gpu_maps
+from eric_fast.kernels.gpu import pack_columns as gpu_columns
+from eric_fast.kernels.gpu import pack_maps as gpu_maps
 
 POINTERS = {
     torch.float32: "*fp32",

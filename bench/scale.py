@@ -26,11 +26,11 @@ from rich.table import Table
 from torch import Tensor
 
 from bench.harness import CACHE, ROOT, describe_machine, time_runs
-from eric_fast.activations import CaptureSettings
 from eric_fast.bits import count_words, mask_tail, unpack_words
-from eric_fast.console import stdout
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.show.console import stdout
 from eric_fast.store import Manifest, Samples, Thresholds, write_capture
+from eric_fast.store.activations import CaptureSettings
 
 N_IMAGES, N_CLASSES = 1_281_167, 1000
 KERNELS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)

@@ -66,35 +66,35 @@ __all__ = [
     "wrap_model",
 ]
 
-from .activations import Activations, CaptureSettings
 from .analyse import Analysis, analyse_bits, analyse_program
 from .bits import BitMatrix
 from .capture import capture_activations, load_model, open_data, wrap_model
 from .chains import ChainStudy, measure_chains
-from .compile import compile_program
+from .compile.program import compile_program
 from .errors import EricError
-from .estimator import EricClassifier
-from .evaluate import Score
 from .extract import TreeOptions, extract_program
 from .frontends import RuleModel, load
-from .frontends.asp import from_asp
-from .frontends.catboost import from_catboost
-from .frontends.circuit import from_circuit
-from .frontends.imodels import from_imodels
-from .frontends.lightgbm import from_lightgbm
-from .frontends.logic_network import from_logic_network
-from .frontends.onnx import from_onnx
-from .frontends.scikit_learn import from_sklearn
-from .frontends.treelite import from_treelite
-from .frontends.xgboost import from_xgboost
+from .frontends.gates.circuit import from_circuit
+from .frontends.gates.logic_network import from_logic_network
+from .frontends.rules.asp import from_asp
+from .frontends.rules.imodels import from_imodels
+from .frontends.trees.catboost import from_catboost
+from .frontends.trees.lightgbm import from_lightgbm
+from .frontends.trees.onnx import from_onnx
+from .frontends.trees.scikit_learn import from_sklearn
+from .frontends.trees.treelite import from_treelite
+from .frontends.trees.xgboost import from_xgboost
 from .module import RuleModule
-from .page import Report, build_report, draw_chain, draw_confusion, draw_kernels, save_report
-from .pipeline import approximate_model, evaluate_chains, evaluate_program, predict_activations, predict_bits
 from .plan import Plan
 from .predictions import Predictions
 from .program import ClassRule, Program, Rule
+from .program.atoms import InputAtom, Quantiser
 from .quantise import fit_quantiser, quantise_activations
-from .quantiser import InputAtom, Quantiser
+from .runs import approximate_model, evaluate_chains, evaluate_program, predict_activations, predict_bits
+from .score import Score
+from .show.page import Report, build_report, draw_chain, draw_confusion, draw_kernels, save_report
 from .store import Capture, list_layers, load_activations, load_bits, open_capture, save_activations
-from .tables import read_table
+from .store.activations import Activations, CaptureSettings
+from .table import read_table
+from .table.estimator import EricClassifier
 from .text import load_program, parse_program, print_program, print_prolog, save_program

@@ -17,15 +17,15 @@ from eric_fast import digits_cnn, kernels
 from eric_fast.bits import BitMatrix
 from eric_fast.capture import capture_activations, load_activations, load_model, open_data, save_activations
 from eric_fast.capture.digits import Digits
-from eric_fast.compile import compile_program
-from eric_fast.evaluate import Score
+from eric_fast.compile.program import compile_program
 from eric_fast.extract import TreeOptions
 from eric_fast.output import replace_folder, write_json
-from eric_fast.page import build_report, save_report
-from eric_fast.pipeline import approximate_model, evaluate_chains
 from eric_fast.program import Program
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import quantise_activations
+from eric_fast.runs import approximate_model, evaluate_chains
+from eric_fast.score import Score
+from eric_fast.show.page import build_report, save_report
 from eric_fast.text import load_program, save_program
 
 N_EPOCHS = 12

@@ -6,13 +6,19 @@ import torch
 from torch import Tensor
 
 from eric_fast.bits import BitMatrix, count_words
-from eric_fast.compile import compile_program
+from eric_fast.compile.program import compile_program
 from eric_fast.errors import CaptureError, SettingError
-from eric_fast.evaluate import Score, evaluate_plan, score_tally, start_tally
 from eric_fast.extract import TreeOptions, extract_program
+from eric_fast.extract.predicted_bits import extract_upward
 from eric_fast.kernels import Stop, never_stop
 from eric_fast.memory import check_need, find_free_memory
-from eric_fast.pipeline import (
+from eric_fast.predictions import Predictions
+from eric_fast.processes import Processes
+from eric_fast.program import Program
+from eric_fast.program.atoms import Quantiser
+from eric_fast.progress import Progress, ignore_progress
+from eric_fast.quantise import fit_quantiser, pack_layer
+from eric_fast.runs import (
     TARGETS,
     check_capture,
     check_grown_on,
@@ -20,14 +26,8 @@ from eric_fast.pipeline import (
     record_settings,
     warn_of_one_class,
 )
-from eric_fast.predictions import Predictions
-from eric_fast.processes import Processes
-from eric_fast.program import Program
-from eric_fast.progress import Progress, ignore_progress
-from eric_fast.quantise import fit_quantiser, pack_layer
-from eric_fast.quantiser import Quantiser
+from eric_fast.score import Score, evaluate_plan, score_tally, start_tally
 from eric_fast.store import Capture, Selection, Shard, join_parts, read_finite_norms, select_images
-from eric_fast.upward import extract_upward
 
 _TREES_AT_ONCE = 64
 _COLUMN_BYTES = 64  # of a norm whose kernel is sorted, with all that this needs at its height

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from eric_fast.errors import SettingError
-from eric_fast.kernels import reference, reference_pack
 from eric_fast.kernels.chunks import evaluate_chunks
 from eric_fast.kernels.code_cache import drop_stale_code
 from eric_fast.kernels.fixed_point import MAX_WEIGHT, make_entropy_table
@@ -27,6 +26,8 @@ from eric_fast.kernels.packing import (
     Packed,
     check_words,
 )
+from eric_fast.kernels.reference import evaluate as reference
+from eric_fast.kernels.reference import pack as reference_pack
 from eric_fast.kernels.trees import (
     ENTROPY,
     GINI,
@@ -123,10 +124,11 @@ def _evaluate(name: str, plan: Plan, words: Tensor, n_samples: int, request: Req
     if name == "reference":
         return reference.evaluate(plan, words, n_samples, request)
     if name == "cpu":
-        from eric_fast.kernels import cpu  # Numba loads when it is needed
+        from eric_fast.kernels.cpu import evaluate as cpu  # Numba loads when it is needed
 
         return cpu.evaluate(plan, words, n_samples, request)
-    from eric_fast.kernels import gpu, stream
+    from eric_fast.kernels.gpu import chunked as stream
+    from eric_fast.kernels.gpu import evaluate as gpu
 
     if words.device.type == "cpu":
         return stream.evaluate(plan, words, n_samples, request, torch.device("cuda", torch.cuda.current_device()))
@@ -145,7 +147,7 @@ def evaluate_packed(
     name = choose_engine(engine, device, streams=True)
     request = Request(**wanted)
     if name == "cpu" and plan.n_inputs >= FUSED_INPUTS:
-        from eric_fast.kernels import cpu
+        from eric_fast.kernels.cpu import evaluate as cpu
 
         return cpu.evaluate_packed(plan, pack, n_samples, request)
     return _evaluate(name, plan, pack(0, n_samples), n_samples, request)
@@ -160,14 +162,14 @@ def count(words: Tensor, masks: Tensor, *, engine: str = "auto") -> Tensor:
     """In how many samples of each mask each atom is true; see `reference_trees.count`."""
     name = choose_engine(engine, words.device.type)
     if name == "reference":
-        from eric_fast.kernels import reference_trees
+        from eric_fast.kernels.reference import count as reference_trees
 
         return reference_trees.count(words, masks)
     if name == "cpu":
-        from eric_fast.kernels import cpu_trees
+        from eric_fast.kernels.cpu import grow as cpu_trees
 
         return cpu_trees.count(words, masks)
-    from eric_fast.kernels import gpu_trees
+    from eric_fast.kernels.gpu import count as gpu_trees
 
     return gpu_trees.count(words, masks)
 
@@ -212,16 +214,16 @@ def grow(
     name = choose_engine(engine, words.device.type)
     samples = check_samples(words, n_samples, targets, limits, n_values, weights, value_weights, combine)
     if name == "cpu":
-        from eric_fast.kernels import cpu_trees
+        from eric_fast.kernels.cpu import grow as cpu_trees
 
         return cpu_trees.grow(samples, limits, stop=stop, report=report, n_threads=n_threads, combine=combine)
     from eric_fast.kernels import level_trees
 
     if name == "reference":
-        from eric_fast.kernels import reference_trees
+        from eric_fast.kernels.reference import count as reference_trees
 
         return level_trees.grow(samples, limits, reference_trees.count, stop=stop, report=report, combine=combine)
-    from eric_fast.kernels import gpu_trees
+    from eric_fast.kernels.gpu import count as gpu_trees
 
     return level_trees.grow(samples, limits, gpu_trees.count, stop=stop, report=report, combine=combine)
 
@@ -234,10 +236,10 @@ def pack_columns(
     if name == "reference":
         return reference_pack.pack_columns(columns, column_of_atom, constants, operators)
     if name == "cpu":
-        from eric_fast.kernels import cpu_columns
+        from eric_fast.kernels.cpu import pack_columns as cpu_columns
 
         return cpu_columns.pack_columns(columns, column_of_atom, constants, operators)
-    from eric_fast.kernels import gpu_columns
+    from eric_fast.kernels.gpu import pack_columns as gpu_columns
 
     return gpu_columns.pack_columns(columns, column_of_atom, constants, operators)
 
@@ -252,7 +254,7 @@ def pack_comparisons(
     """
     name = choose_engine(engine, columns.device.type)
     if name == "cpu":
-        from eric_fast.kernels import cpu_columns
+        from eric_fast.kernels.cpu import pack_columns as cpu_columns
 
         return cpu_columns.pack_comparisons(columns, comparisons, out)
     arrays = (None if array is None else array.to(columns.device) for array in comparisons.arrays)
@@ -273,9 +275,9 @@ def pack_maps(maps: Tensor, constants: Tensor, operators: Tensor, *, engine: str
     if name == "reference":
         return reference_pack.pack_maps(maps, constants, operators, **wanted)
     if name == "cpu":
-        from eric_fast.kernels import cpu_maps
+        from eric_fast.kernels.cpu import pack_maps as cpu_maps
 
         return cpu_maps.pack_maps(maps, constants, operators, **wanted)
-    from eric_fast.kernels import gpu_maps
+    from eric_fast.kernels.gpu import pack_maps as gpu_maps
 
     return gpu_maps.pack_maps(maps, constants, operators, **wanted)

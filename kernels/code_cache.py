@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent.parent
-_FOLDERS = ("kernels", "compile", "frontends")  # whose functions Numba compiles
+_FOLDERS = ("kernels", "compile", "frontends", "table")  # whose functions Numba compiles
 _STAMP = "sources.sha256"
 
 
@@ -19,7 +19,8 @@ def drop_stale_code(package: Path = _PACKAGE) -> bool:
     A folder that can't be written to keeps what it was installed with.
     """
     folders = [package / name for name in _FOLDERS]
-    files = [(str(path), path.stat()) for folder in folders for path in sorted(folder.glob("*.py"))]
+    paths = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    files = [(str(path.relative_to(package)), path.stat()) for path in paths]  # a copied folder keeps its code
     facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]
     digest = hashlib.sha256(repr(facts).encode()).hexdigest()
     stamp = folders[0] / "__pycache__" / _STAMP
@@ -27,7 +28,7 @@ def drop_stale_code(package: Path = _PACKAGE) -> bool:
         return False
     if not os.access(folders[0], os.W_OK):
         return False
-    stale = [path for folder in folders for path in (folder / "__pycache__").glob("*.nbi")]
+    stale = [path for folder in folders for path in folder.rglob("__pycache__/*.nbi")]
     for path in stale:
         path.unlink(missing_ok=True)  # another process may do the same
     stamp.parent.mkdir(exist_ok=True)

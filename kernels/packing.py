@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.errors import EricError, SettingError, suggest_nearest
-from eric_fast.quantiser import NORMS
+from eric_fast.program.atoms import NORMS
 
 # An operator is the set of outcomes of comparing a value with a constant that make the bit true; one bit for each
 # outcome. Any sum of them is an operator: LESS + GREATER is "unequal". LLVM numbers its float predicates so too.

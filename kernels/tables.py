@@ -8,8 +8,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.kernels.lookups import SUM_COLUMNS
-from eric_fast.kernels.vectors import ALIGNMENT
+from eric_fast.kernels.cpu.simd_codes import SUM_COLUMNS
+from eric_fast.kernels.cpu.simd_words import ALIGNMENT
 from eric_fast.plan import Plan
 
 FEW_OUTPUTS = 2  # to which a tree adds, on average: sums then lie output by output, else sample by sample

@@ -2,7 +2,7 @@
 
 import torch
 
-from eric_fast.activations import Activations, CaptureSettings
+from eric_fast.store.activations import Activations, CaptureSettings
 
 
 def make_activations(n_images=300, n_kernels=(6, 5, 4), n_classes=3, seed=0, **changes):

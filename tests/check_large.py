@@ -9,7 +9,7 @@ import torch
 
 from eric_fast import kernels
 from eric_fast.bits import WORD_BITS, count_words, mask_tail
-from eric_fast.compile import compile_program
+from eric_fast.compile.program import compile_program
 from tests.make_rules import make_shared_program
 
 N_SLICES, SLICE_WORDS = 40, 32

@@ -6,8 +6,8 @@ import sys
 import torch
 
 from eric_fast.bits import BitMatrix
-from eric_fast.pipeline import predict_bits
-from eric_fast.program import has_integer_weights
+from eric_fast.program.data import has_integer_weights
+from eric_fast.runs import predict_bits
 from eric_fast.text import parse_program, print_program
 from tests.make_programs import SIZES, count_inputs, make_bits, make_program
 from tests.oracles import interpret, run_clingo

@@ -11,8 +11,9 @@ import torch
 
 from eric_fast import kernels
 from eric_fast.bits import pack_bits
-from eric_fast.compile import compile_program
-from eric_fast.kernels import cpu, gpu_code
+from eric_fast.compile.program import compile_program
+from eric_fast.kernels.cpu import evaluate as cpu
+from eric_fast.kernels.gpu import lower as gpu_code
 from eric_fast.kernels.needs import find_needs
 from tests.engines import ask_everything
 from tests.make_forests import make_forest_program

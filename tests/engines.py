@@ -8,10 +8,11 @@ import torch
 import triton
 
 from eric_fast.bits import pack_bits
-from eric_fast.compile import compile_program
-from eric_fast.kernels import Request, reference
+from eric_fast.compile.program import compile_program
+from eric_fast.kernels import Request
+from eric_fast.kernels.reference import evaluate as reference
 from eric_fast.program import ClassRule, Program
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.program.atoms import InputAtom, Quantiser
 
 POISON = -0x5A5A5A5B  # 0xA5A5A5A5 as int32
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from eric_fast.frontends.catboost import read_catboost
-from eric_fast.frontends.lightgbm import read_lightgbm
-from eric_fast.frontends.onnx import read_onnx
-from eric_fast.frontends.treelite import read_treelite
-from eric_fast.frontends.xgboost import read_xgboost
+from eric_fast.frontends.trees.catboost import read_catboost
+from eric_fast.frontends.trees.lightgbm import read_lightgbm
+from eric_fast.frontends.trees.onnx import read_onnx
+from eric_fast.frontends.trees.treelite import read_treelite
+from eric_fast.frontends.trees.xgboost import read_xgboost
 from tests.boosters import load_data, make_categories
 from tests.optional import import_optional
 

@@ -7,10 +7,10 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from eric_fast.activations import Activations
 from eric_fast.bits import BitMatrix
 from eric_fast.quantise import fit_quantiser, pack_layer
 from eric_fast.store import MANIFEST, Manifest, Samples, Thresholds, open_capture, verify_capture, write_capture
+from eric_fast.store.activations import Activations
 from tests.activations import make_activations
 
 _BETWEEN = b"\n---shard---\n"

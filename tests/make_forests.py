@@ -3,7 +3,7 @@
 import random
 
 from eric_fast.program import ClassRule, Program
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.program.atoms import InputAtom, Quantiser
 
 KINDS = ("balanced", "chain", "leafwise", "stump", "leaf")
 

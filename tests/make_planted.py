@@ -2,7 +2,7 @@
 
 import torch
 
-from eric_fast.activations import Activations, CaptureSettings
+from eric_fast.store.activations import Activations, CaptureSettings
 
 CLASSES = ("cat", "dog")
 N_KERNELS = 16

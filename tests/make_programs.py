@@ -8,7 +8,7 @@ import torch
 from hypothesis import strategies as st
 
 from eric_fast.program import ClassRule, ClassRules, Program, Rule
-from eric_fast.quantiser import KINDS, TABLE_OPERATORS, TEXT_KINDS, Column, InputAtom, Quantiser, TableAtom
+from eric_fast.program.atoms import KINDS, TABLE_OPERATORS, TEXT_KINDS, Column, InputAtom, Quantiser, TableAtom
 
 Pick = Callable[[int, int], int]  # both ends included
 

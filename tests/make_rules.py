@@ -5,7 +5,7 @@ import random
 import numpy as np
 
 from eric_fast.program import ClassRule, Program, Rule
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.program.atoms import InputAtom, Quantiser
 
 
 def make_shared_program(seed):

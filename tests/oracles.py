@@ -3,8 +3,8 @@
 import clingo
 
 from eric_fast.program import Program
+from eric_fast.program.printers.names import name_predicates, quote
 from eric_fast.text import print_program
-from eric_fast.text.names import name_predicates, quote
 
 
 def interpret(program: Program, given: set[int]):

@@ -16,7 +16,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from eric_fast.kernels import gpu_trees
+from eric_fast.kernels.gpu import count as gpu_trees
 
 NUMBERS = ("mask_stride", "atom_stride", "n_masks", "n_atoms", "n_words")
 COUNT = {"p_masks": "*i32", "p_atoms": "*i32", "p_counts": "*i32", **dict.fromkeys(NUMBERS, "i32")}

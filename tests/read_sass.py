@@ -20,8 +20,9 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from eric_fast.kernels import gpu, gpu_code
-from eric_fast.kernels.gpu_run import evaluate_kernel
+from eric_fast.kernels.gpu import evaluate as gpu
+from eric_fast.kernels.gpu import lower as gpu_code
+from eric_fast.kernels.gpu.run import evaluate_kernel
 
 LONGS = (
     *("p_lines", "p_vote_starts", "p_count_lines", "p_count_starts", "p_counts"),

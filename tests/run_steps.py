@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from eric_fast.compile import compile_program
-from eric_fast.kernels import reference
+from eric_fast.compile.program import compile_program
+from eric_fast.kernels.reference import evaluate as reference
 
 
 def run_values(plan, bits):

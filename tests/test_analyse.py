@@ -22,10 +22,10 @@ from eric_fast.analyse.distances import RandomSets, Space
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, EricError, SettingError
 from eric_fast.extract import TreeOptions
-from eric_fast.pipeline import approximate_model
 from eric_fast.program import ClassRule, Program
+from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.quantise import quantise_activations
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.runs import approximate_model
 from eric_fast.store import Manifest, Samples, Thresholds, open_capture, save_activations, write_capture
 from tests.make_planted import BLACK, DEAD, KEY, OPPOSITES, TABBY, TWINS, make_planted
 

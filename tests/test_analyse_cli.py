@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from eric_fast.labels import label_atoms, parse_labels
 from eric_fast.program import ClassRule, Program
-from eric_fast.quantiser import Column, InputAtom, Quantiser, TableAtom
+from eric_fast.program.atoms import Column, InputAtom, Quantiser, TableAtom
+from eric_fast.program.labels import label_atoms, parse_labels
 from eric_fast.text import load_program, print_program
 
 

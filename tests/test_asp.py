@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from bench.foldrm import NAMES
 from eric_fast import from_asp
 from eric_fast.errors import ProgramError
-from eric_fast.frontends.asp_reader import MOST_ERRORS, Reader
-from eric_fast.tables import read_table
+from eric_fast.frontends.rules.asp_reader import MOST_ERRORS, Reader
+from eric_fast.table import read_table
 from eric_fast.text import parse_program, print_program
 from tests.fuzz import check_format, damage
 from tests.make_rules_text import DIALECTS, make_rows, make_rules, write_facts, write_rules

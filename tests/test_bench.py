@@ -30,11 +30,11 @@ from bench.trees import (
 )
 from eric_fast import kernels
 from eric_fast.bits import BitMatrix, pack_bits, unpack_words
-from eric_fast.compile import compile_program
+from eric_fast.compile.program import compile_program
 from eric_fast.extract import TreeOptions, grow_trees
 from eric_fast.extract import list_leaves as extract_leaves
-from eric_fast.pipeline import approximate_model
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.runs import approximate_model
 from tests.activations import make_activations
 from tests.make_programs import make_program
 

@@ -12,9 +12,9 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms import v2 as transforms
 
-from eric_fast.activations import UNKNOWN
 from eric_fast.capture import ImageData, capture_activations, load_model, open_data, wrap_model
 from eric_fast.errors import CaptureError, DataError, ModelError, SettingError
+from eric_fast.store.activations import UNKNOWN
 
 SCALE = transforms.Compose([transforms.ToImage(), transforms.ToDtype(torch.float32, scale=True)])
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from eric_fast.activations import UNKNOWN, Activations, CaptureSettings
 from eric_fast.errors import CaptureError, OutputError
 from eric_fast.store import MANIFEST, is_capture, load_activations, open_capture, save_activations
+from eric_fast.store.activations import UNKNOWN, Activations, CaptureSettings
 
 
 def make_activations(n=7):

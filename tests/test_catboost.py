@@ -7,7 +7,7 @@ import pytest
 
 from eric_fast.errors import EricError, ModelError
 from eric_fast.frontends import load
-from eric_fast.frontends.catboost import from_catboost, matches
+from eric_fast.frontends.trees.catboost import from_catboost, matches
 from tests.boosters import add_edges, check_close, load_data, make_categories
 from tests.optional import import_optional
 

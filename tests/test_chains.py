@@ -9,16 +9,18 @@ import torch
 from rich.console import Console
 
 from eric_fast.bits import BitMatrix
-from eric_fast.chains import draw_chains, list_tables, measure_chains, save_plot
+from eric_fast.chains import measure_chains
 from eric_fast.errors import CaptureError, OutputError, SettingError
 from eric_fast.extract import TreeOptions, extract_program, grow_trees, list_leaves
-from eric_fast.pipeline import approximate_model, evaluate_chains, evaluate_program, predict_bits
+from eric_fast.extract.predicted_bits import extract_upward
 from eric_fast.program import ClassRule, Program, Rule, atom_of
+from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.program.simplify import drop_unmentioned, find_mentioned
 from eric_fast.quantise import fit_quantiser, quantise_activations
-from eric_fast.quantiser import InputAtom, Quantiser
-from eric_fast.simplify import drop_unmentioned, find_mentioned
+from eric_fast.runs import approximate_model, evaluate_chains, evaluate_program, predict_bits
+from eric_fast.show.chain_plot import draw_chains, save_plot
+from eric_fast.show.chains import list_tables
 from eric_fast.text import load_program, parse_program, print_program
-from eric_fast.upward import extract_upward
 from tests.activations import make_activations
 
 OPTIONS = TreeOptions(min_leaf=10)

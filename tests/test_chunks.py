@@ -11,13 +11,15 @@ from hypothesis import given, settings
 
 from eric_fast import kernels
 from eric_fast.bits import count_words, pack_bits, unpack_words
-from eric_fast.compile import compile_program
+from eric_fast.compile.program import compile_program
 from eric_fast.errors import DataError
-from eric_fast.frontends.forest import Forest, list_comparisons, make_program
-from eric_fast.frontends.model import RuleModel
-from eric_fast.kernels import chunks, cpu, reference
+from eric_fast.frontends.trees.forest import Forest, list_comparisons, make_program
+from eric_fast.kernels import chunks
+from eric_fast.kernels.cpu import evaluate as cpu
+from eric_fast.kernels.reference import evaluate as reference
 from eric_fast.program import Program
-from eric_fast.quantiser import Column, Quantiser, TableAtom
+from eric_fast.program.atoms import Column, Quantiser, TableAtom
+from eric_fast.table.model import RuleModel
 from tests.engines import ask_everything, assert_equal_outcomes, check_program
 from tests.make_programs import count_inputs, make_bits, programs_with_bits
 from tests.make_rules import make_shared_program

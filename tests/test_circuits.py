@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from eric_fast.errors import DataError, ModelError, ProgramError
 from eric_fast.frontends import RuleModel, load
-from eric_fast.frontends.circuit import from_circuit
+from eric_fast.frontends.gates.circuit import from_circuit
 from eric_fast.text import parse_program, print_program
 from tests.fuzz import check_format
 from tests.make_circuits import (

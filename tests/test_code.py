@@ -19,9 +19,9 @@ from eric_fast.bits import unpack_words
 from eric_fast.errors import ProgramError
 from eric_fast.frontends import load
 from eric_fast.program import ClassRule, Program, Rule
-from eric_fast.quantiser import Column, InputAtom, Quantiser, TableAtom
-from eric_fast.tables import TablePacker
-from eric_fast.tables.names import fold_text
+from eric_fast.program.atoms import Column, InputAtom, Quantiser, TableAtom
+from eric_fast.table import TablePacker
+from eric_fast.table.names import fold_text
 from tests.make_programs import CLASSES, count_inputs, make_program
 from tests.oracles import interpret
 

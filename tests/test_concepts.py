@@ -14,7 +14,7 @@ from eric_fast.analyse.masks import view_mask
 from eric_fast.capture import open_data, wrap_model
 from eric_fast.errors import CaptureError, DataError, SettingError
 from eric_fast.program import ClassRule, Program
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.text import load_program, save_program
 
 NETWORK = """

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from eric_fast import console
+from eric_fast.show import console
 
 
 @pytest.fixture

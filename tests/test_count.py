@@ -15,7 +15,9 @@ from eric_fast import kernels
 from eric_fast.bits import BitMatrix, pack_bits
 from eric_fast.errors import EricError
 from eric_fast.extract import TreeOptions, grow_trees
-from eric_fast.kernels import cpu_rows, gpu_trees, level_trees
+from eric_fast.kernels import level_trees
+from eric_fast.kernels.cpu import count_rows as cpu_rows
+from eric_fast.kernels.gpu import count as gpu_trees
 from eric_fast.kernels.trees import check_samples
 from tests.engines import DEVICE, POISON, needs_triton
 

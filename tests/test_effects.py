@@ -13,7 +13,7 @@ from eric_fast.analyse import find_fires, list_links, measure_effects
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, ProgramError
 from eric_fast.program import ClassRule, Program, Rule
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.program.atoms import InputAtom, Quantiser
 from tests.make_programs import count_inputs, programs_with_bits
 from tests.oracles import interpret
 

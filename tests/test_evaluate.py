@@ -9,11 +9,11 @@ from hypothesis import settings as hypothesis_settings
 
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, EricError
-from eric_fast.evaluate import score_predictions
-from eric_fast.pipeline import predict_bits
 from eric_fast.predictions import Predictions
 from eric_fast.program import ClassRule, Program, Rule
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.runs import predict_bits
+from eric_fast.score import score_predictions
 from tests.check_programs import check_program
 from tests.make_programs import programs, programs_with_bits
 

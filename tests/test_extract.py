@@ -7,9 +7,9 @@ from sklearn.tree import DecisionTreeClassifier
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.extract import TreeOptions, extract_program, parse_count
-from eric_fast.pipeline import predict_bits
 from eric_fast.program import atom_of
 from eric_fast.quantise import fit_quantiser, quantise_activations
+from eric_fast.runs import predict_bits
 from tests.activations import make_activations
 
 

@@ -10,7 +10,7 @@ from eric_fast.errors import ProgramError
 from eric_fast.explain import find_counterfactuals
 from eric_fast.explain.flips import find_fewest_flips, iterate_flip_sets
 from eric_fast.program import ClassRule, Program, Rule
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.program.atoms import InputAtom, Quantiser
 from tests.oracles import interpret
 
 N_ATOMS = 6

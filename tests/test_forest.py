@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eric_fast import kernels
-from eric_fast.compile import compile_program
+from eric_fast.compile.program import compile_program
 from eric_fast.errors import ProgramError
-from eric_fast.frontends.forest import Forest, list_comparisons, list_leaves, make_program
-from eric_fast.quantiser import TABLE_OPERATORS, Column, Quantiser, TableAtom, TableAtoms
-from eric_fast.tables import TablePacker
+from eric_fast.frontends.trees.forest import Forest, list_comparisons, list_leaves, make_program
+from eric_fast.program.atoms import TABLE_OPERATORS, Column, Quantiser, TableAtom, TableAtoms
+from eric_fast.table import TablePacker
 
 COLUMNS = (Column("a", "float32"), Column("b", "float64"), Column("c", "float64"))
 COMPARE = {

@@ -14,23 +14,21 @@ from hypothesis import settings as hypothesis_settings
 
 from eric_fast import kernels
 from eric_fast.bits import WORD_BITS, count_words, pack_bits
-from eric_fast.compile import compile_program
-from eric_fast.kernels import (
-    Request,
-    devices,
-    gpu,
-    gpu_code,
-    gpu_columns,
-    gpu_maps,
-    gpu_trees,
-    reference,
-    stream,
-)
-from eric_fast.kernels.gpu_lower import lower_steps
-from eric_fast.kernels.gpu_slots import FLAG
+from eric_fast.compile.program import compile_program
+from eric_fast.kernels import Request
+from eric_fast.kernels.gpu import chunked as stream
+from eric_fast.kernels.gpu import count as gpu_trees
+from eric_fast.kernels.gpu import devices
+from eric_fast.kernels.gpu import evaluate as gpu
+from eric_fast.kernels.gpu import lower as gpu_code
+from eric_fast.kernels.gpu import pack_columns as gpu_columns
+from eric_fast.kernels.gpu import pack_maps as gpu_maps
+from eric_fast.kernels.gpu.schedule import lower_steps
+from eric_fast.kernels.gpu.slots import FLAG
 from eric_fast.kernels.needs import Needs, list_reads
+from eric_fast.kernels.reference import evaluate as reference
 from eric_fast.program import ClassRule, Program, Rule
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.program.atoms import InputAtom, Quantiser
 from tests.engines import (
     DEVICE,
     POISON,

@@ -7,7 +7,7 @@ import pytest
 from matplotlib import colormaps
 from PIL import Image
 
-from eric_fast.heat import DIMMED, OPACITY, draw_heat_map, encode_png, find_active_area, upsample_map
+from eric_fast.capture.heat import DIMMED, OPACITY, draw_heat_map, encode_png, find_active_area, upsample_map
 
 GREY = np.full((32, 32, 3), 100, np.uint8)
 

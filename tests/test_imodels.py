@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from eric_fast.errors import EricError, ModelError
 from eric_fast.frontends import RuleModel, load
-from eric_fast.frontends.imodels import from_imodels, matches
+from eric_fast.frontends.rules.imodels import from_imodels, matches
 from eric_fast.text import parse_program, print_program
 from tests.boosters import add_edges, check_close, load_data
 from tests.optional import import_optional

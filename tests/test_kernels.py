@@ -13,10 +13,13 @@ from hypothesis import settings as hypothesis_settings
 
 from eric_fast import kernels
 from eric_fast.bits import pack_bits
-from eric_fast.compile import compile_program
+from eric_fast.compile.program import compile_program
 from eric_fast.errors import EricError, SettingError
-from eric_fast.kernels import Request, cpu, cpu_run, reference
+from eric_fast.kernels import Request
 from eric_fast.kernels.code_cache import drop_stale_code
+from eric_fast.kernels.cpu import evaluate as cpu
+from eric_fast.kernels.cpu import run as cpu_run
+from eric_fast.kernels.reference import evaluate as reference
 from tests.check_large import check_large
 from tests.engines import assert_equal_outcomes, check_program, make_plan
 from tests.make_programs import count_inputs, make_bits, programs_with_bits

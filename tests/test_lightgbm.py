@@ -5,7 +5,7 @@ import pytest
 
 from eric_fast.errors import EricError, ModelError
 from eric_fast.frontends import load
-from eric_fast.frontends.lightgbm import from_lightgbm, matches
+from eric_fast.frontends.trees.lightgbm import from_lightgbm, matches
 from tests.boosters import CODES, add_edges, check_close, list_frames, load_data, make_categories, make_frame
 from tests.optional import import_optional
 

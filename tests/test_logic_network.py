@@ -11,9 +11,9 @@ from torch import nn
 
 from eric_fast.errors import DataError, ModelError
 from eric_fast.frontends import load
-from eric_fast.frontends.gates import FALSE, TRUE, Netlist, choose_cover
-from eric_fast.frontends.logic_network import from_logic_network
-from eric_fast.frontends.model import RuleModel
+from eric_fast.frontends.gates.gates import FALSE, TRUE, Netlist, choose_cover
+from eric_fast.frontends.gates.logic_network import from_logic_network
+from eric_fast.table.model import RuleModel
 from eric_fast.text import parse_program, print_program
 from tests.optional import import_optional
 

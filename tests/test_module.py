@@ -11,9 +11,9 @@ from eric_fast.digits_cnn import CLASSES, build, transform
 from eric_fast.errors import CaptureError, EricError, ModelError
 from eric_fast.extract import TreeOptions
 from eric_fast.module import RuleModule
-from eric_fast.pipeline import approximate_model, predict_activations
 from eric_fast.program import ClassRule, Program
-from eric_fast.quantiser import NORMS, InputAtom, Quantiser
+from eric_fast.program.atoms import NORMS, InputAtom, Quantiser
+from eric_fast.runs import approximate_model, predict_activations
 from tests.make_programs import count_inputs
 from tests.make_rules import make_shared_program
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from eric_fast.errors import ProgramError
-from eric_fast.frontends.forest import make_program
-from eric_fast.frontends.model import RuleModel
-from eric_fast.frontends.nodes import Tree, join_trees, list_runs
-from eric_fast.quantiser import Column
+from eric_fast.frontends.trees.forest import make_program
+from eric_fast.frontends.trees.nodes import Tree, join_trees, list_runs
+from eric_fast.program.atoms import Column
+from eric_fast.table.model import RuleModel
 
 COLUMNS = (Column("a", "float32"), Column("b"))
 

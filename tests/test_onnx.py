@@ -6,7 +6,7 @@ from sklearn import ensemble, tree
 
 from eric_fast.errors import EricError, ModelError, ProgramError
 from eric_fast.frontends import load
-from eric_fast.frontends.onnx import from_onnx, matches
+from eric_fast.frontends.trees.onnx import from_onnx, matches
 from tests.boosters import add_edges, check_classes, check_close, load_data
 from tests.optional import import_optional
 

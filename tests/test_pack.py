@@ -17,18 +17,16 @@ from hypothesis import strategies as st
 from eric_fast import kernels
 from eric_fast.bits import count_words, mask_tail, unpack_words
 from eric_fast.errors import EricError, SettingError
-from eric_fast.kernels import (
-    cpu_columns,
-    cpu_maps,
-    cpu_ranks,
-    gpu_columns,
-    gpu_maps,
-    packing,
-    ranks,
-    reference_pack,
-    threads,
-)
-from eric_fast.quantiser import NORMS
+from eric_fast.kernels import packing
+from eric_fast.kernels.cpu import pack_columns as cpu_columns
+from eric_fast.kernels.cpu import pack_maps as cpu_maps
+from eric_fast.kernels.cpu import rank_code as ranks
+from eric_fast.kernels.cpu import ranks as cpu_ranks
+from eric_fast.kernels.cpu import threads
+from eric_fast.kernels.gpu import pack_columns as gpu_columns
+from eric_fast.kernels.gpu import pack_maps as gpu_maps
+from eric_fast.kernels.reference import pack as reference_pack
+from eric_fast.program.atoms import NORMS
 from tests.engines import DEVICE, POISON, needs_triton
 
 SIZES = (0, 1, 31, 32, 33, 63, 1000)

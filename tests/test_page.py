@@ -17,16 +17,16 @@ from eric_fast.analyse import measure_effects
 from eric_fast.bits import encode_rows, pack_bits
 from eric_fast.errors import CaptureError, DataError, ProgramError, SettingError
 from eric_fast.extract import TreeOptions
-from eric_fast.page import build_report, draw_chain, draw_confusion, draw_kernels
-from eric_fast.page.document import list_starts
-from eric_fast.page.render import SCRIPTS, escape_json, join_scripts
-from eric_fast.page.select import select_images, spread_evenly
-from eric_fast.page.thumbnails import make_thumbnails, to_picture
-from eric_fast.pipeline import approximate_model, evaluate_chains
-from eric_fast.plotting import save_figure
 from eric_fast.program import Program
+from eric_fast.program.atoms import Column, Quantiser, TableAtom
 from eric_fast.quantise import quantise_activations
-from eric_fast.quantiser import Column, Quantiser, TableAtom
+from eric_fast.runs import approximate_model, evaluate_chains
+from eric_fast.show.page import build_report, draw_chain, draw_confusion, draw_kernels
+from eric_fast.show.page.document import list_starts
+from eric_fast.show.page.render import SCRIPTS, escape_json, join_scripts
+from eric_fast.show.page.select import select_images, spread_evenly
+from eric_fast.show.page.thumbnails import make_thumbnails, to_picture
+from eric_fast.show.style import save_figure
 from tests.activations import make_activations
 
 
@@ -95,7 +95,7 @@ def test_nothing_in_the_data_ends_its_element():
 
 
 def test_every_file_of_the_client_is_in_the_page():
-    names = {path.name for path in (files("eric_fast.page") / "client").iterdir()}
+    names = {path.name for path in (files("eric_fast.show.page") / "client").iterdir()}
     assert names == {*SCRIPTS, "style.css", "page.html.jinja"}
 
 

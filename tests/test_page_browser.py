@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from eric_fast.activations import Activations, CaptureSettings
 from eric_fast.extract import TreeOptions
-from eric_fast.page import build_report, save_report
-from eric_fast.pipeline import approximate_model, predict_activations
 from eric_fast.program import ClassRule
 from eric_fast.program import Program as LogicProgram
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.runs import approximate_model, predict_activations
+from eric_fast.show.page import build_report, save_report
+from eric_fast.store.activations import Activations, CaptureSettings
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [

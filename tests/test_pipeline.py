@@ -3,17 +3,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from eric_fast import pipeline
+from eric_fast import runs as pipeline
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.extract import TreeOptions
-from eric_fast.pipeline import (
+from eric_fast.quantise import fit_quantiser
+from eric_fast.runs import (
     approximate_model,
     evaluate_chains,
     evaluate_program,
     match_layers,
     predict_activations,
 )
-from eric_fast.quantise import fit_quantiser
 from eric_fast.text import parse_program, print_program
 from tests.activations import make_activations
 

@@ -1,9 +1,9 @@
 import pytest
 
-from eric_fast.compile import compile_program
+from eric_fast.compile.program import compile_program
 from eric_fast.errors import ProgramError
-from eric_fast.program import ClassRule, Program, Rule, has_integer_weights
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.program.data import ClassRule, Program, Rule, has_integer_weights
 from eric_fast.text import parse_program, print_program
 
 ATOMS = (

@@ -14,10 +14,10 @@ import torch
 from eric_fast.bits import unpack_words
 from eric_fast.frontends import RuleModel
 from eric_fast.program import ClassRule, Program, Rule
-from eric_fast.quantiser import Column, Quantiser, TableAtom
-from eric_fast.tables import TablePacker
+from eric_fast.program.atoms import Column, Quantiser, TableAtom
+from eric_fast.program.printers.prolog import format_number, quote_atom
+from eric_fast.table import TablePacker
 from eric_fast.text import print_prolog
-from eric_fast.text.prolog import format_number, quote_atom
 from tests.make_programs import CLASSES, make_program
 from tests.oracles import interpret
 

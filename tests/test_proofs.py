@@ -11,10 +11,10 @@ from eric_fast.bits import BitMatrix
 from eric_fast.errors import ProgramError
 from eric_fast.explain import ProofError, Step, check_proof, find_fault, prove_answers
 from eric_fast.extract import TreeOptions
-from eric_fast.pipeline import approximate_model, predict_bits
 from eric_fast.program import ClassRule, Program, Rule, atom_of
+from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.quantise import quantise_activations
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.runs import approximate_model, predict_bits
 from tests.activations import make_activations
 from tests.make_programs import count_inputs, programs_with_bits
 from tests.oracles import interpret

@@ -10,8 +10,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sklearn.tree import DecisionTreeClassifier
 
-from eric_fast.activations import CaptureSettings
 from eric_fast.errors import CaptureError, SettingError
+from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.quantise import (
     ColumnSums,
     Threshold,
@@ -20,8 +20,8 @@ from eric_fast.quantise import (
     parse_threshold,
     quantise_activations,
 )
-from eric_fast.quantiser import InputAtom, Quantiser
 from eric_fast.store import open_capture, save_activations
+from eric_fast.store.activations import CaptureSettings
 from tests.activations import make_activations
 
 

@@ -10,11 +10,14 @@ import torch
 from torch import nn
 
 from eric_fast.capture import ImageData, Sample, capture_activations, prepare_run, wrap_model
+from eric_fast.capture.job import open_recording
 from eric_fast.errors import CaptureError, DataError, OutputError, SettingError
+from eric_fast.program.atoms import Quantiser
 from eric_fast.quantise import fit_quantiser, quantise_activations
-from eric_fast.quantiser import Quantiser
-from eric_fast.record import describe_size, open_packing, open_recording, say_bytes
+from eric_fast.quantise.repack import open_packing
 from eric_fast.store import MANIFEST, Manifest, Thresholds, load_activations, load_bits, open_capture, verify_capture
+from eric_fast.store.disk_space import say_bytes
+from eric_fast.store.job import describe_size
 from tests.activations import make_activations
 from tests.fuzz import check_format
 from tests.fuzz_captures import make_capture, read_capture
@@ -138,7 +141,7 @@ def test_thresholds_of_a_sample_are_said_and_fitted_once(tmp_path, activations, 
     assert thresholds["origin"] == "0.6*mean+0.7*std of 250 of 2,500 images, evenly spread"
     (capture.path / "shard-00001.safetensors").unlink()
     before = capture.quantiser
-    monkeypatch.setattr("eric_fast.record.network.fit_quantiser", lambda *_, **__: pytest.fail("fitted again"))
+    monkeypatch.setattr("eric_fast.capture.job.fit_quantiser", lambda *_, **__: pytest.fail("fitted again"))
     assert record(tmp_path / "c", store="bits", threshold="0.6*mean+0.7*std", n_statistics=250).quantiser == before
 
 

@@ -1,6 +1,6 @@
 from eric_fast.program import Program, Rule
-from eric_fast.quantiser import InputAtom, Quantiser
-from eric_fast.report import select_rules
+from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.program.words import select_rules
 
 
 def test_rules_of_a_negated_kernel_say_when_it_is_not():

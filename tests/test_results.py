@@ -11,8 +11,9 @@ from numba import boolean, int64, njit, uint64
 
 from eric_fast import kernels
 from eric_fast.bits import count_words
-from eric_fast.kernels import cpu_run, results
-from eric_fast.kernels.vectors import load
+from eric_fast.kernels.cpu import results
+from eric_fast.kernels.cpu import run as cpu_run
+from eric_fast.kernels.cpu.simd_words import load
 from tests.engines import make_plan
 
 N_BYTES = results.SMALL_BYTES

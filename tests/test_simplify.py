@@ -18,13 +18,13 @@ from eric_fast import streams
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.extract import GROWN_LITERALS, GROWN_RULES, TreeOptions, find_ends, grow_trees, list_leaves
-from eric_fast.pipeline import approximate_model, evaluate_program, predict_bits
 from eric_fast.program import ClassRule, Program, Rule
+from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.program.prune import choose_held_back, trim_program
+from eric_fast.program.simplify import simplify_program
 from eric_fast.quantise import quantise_activations
-from eric_fast.quantiser import InputAtom, Quantiser
-from eric_fast.simplify import simplify_program
+from eric_fast.runs import approximate_model, evaluate_program, predict_bits
 from eric_fast.text import load_program
-from eric_fast.trim import choose_held_back, trim_program
 from tests.activations import make_activations
 from tests.make_programs import programs
 from tests.make_rules import make_shared_program

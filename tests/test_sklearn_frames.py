@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from eric_fast.errors import DataError, ModelError
 from eric_fast.frontends import load
-from eric_fast.frontends.model import RuleModel
+from eric_fast.table.model import RuleModel
 from eric_fast.text import parse_program, print_program
 from tests.optional import import_optional
 

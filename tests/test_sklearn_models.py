@@ -35,9 +35,9 @@ from threadpoolctl import threadpool_limits
 
 from eric_fast.errors import DataError, ModelError, ProgramError
 from eric_fast.frontends import load
-from eric_fast.frontends.model import RuleModel
-from eric_fast.frontends.scikit_learn import round_down
+from eric_fast.frontends.trees.scikit_learn import round_down
 from eric_fast.program import Program
+from eric_fast.table.model import RuleModel
 from eric_fast.text import parse_program, print_program
 
 N_PERTURBED = 10_000

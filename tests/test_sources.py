@@ -13,11 +13,11 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, Subset
 from torchvision import datasets as vision
 
-from eric_fast.activations import UNKNOWN
 from eric_fast.capture import ImageData, capture_activations, open_data
 from eric_fast.capture.tars import expand_tars
 from eric_fast.capture.torchvision_sets import SETS
 from eric_fast.errors import DataError
+from eric_fast.store.activations import UNKNOWN
 from tests.optional import import_optional
 from tests.test_capture_run import SCALE, make_folder, make_net, wrap_model
 

@@ -11,7 +11,7 @@ from eric_fast import kernels
 from eric_fast.bits import pack_bits
 from eric_fast.errors import EricError
 from eric_fast.extract import TreeOptions
-from eric_fast.kernels import cpu_spread
+from eric_fast.kernels.cpu import grow_spread as cpu_spread
 from tests.ranks import run_ranks
 from tests.test_trees import assert_equal_forests, make_case, options_and_weights
 

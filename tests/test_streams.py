@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from eric_fast.activations import UNKNOWN
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.extract import TreeOptions
 from eric_fast.memory import check_need, find_free_memory, find_peak_memory, parse_memory
-from eric_fast.pipeline import approximate_model, evaluate_chains
 from eric_fast.processes import Processes
 from eric_fast.quantise import fit_quantiser, quantise_activations
+from eric_fast.runs import approximate_model, evaluate_chains
 from eric_fast.store import Manifest, Samples, Thresholds, open_capture, save_activations, write_capture
+from eric_fast.store.activations import UNKNOWN
 from eric_fast.streams import approximate_capture, evaluate_capture
 from eric_fast.text import print_program
 from tests.activations import make_activations

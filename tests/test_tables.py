@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from eric_fast.bits import unpack_words
 from eric_fast.errors import DataError
-from eric_fast.quantiser import Column, Quantiser, TableAtom
-from eric_fast.tables import TablePacker, as_table, match_name, read_table
+from eric_fast.program.atoms import Column, Quantiser, TableAtom
+from eric_fast.table import TablePacker, as_table, match_name, read_table
 from tests.optional import import_optional
 
 NAMES = ("age", "job", "size", "spent")

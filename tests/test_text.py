@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from eric_fast.errors import ProgramError
 from eric_fast.program import ClassRule, Program, Rule
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.program.printers.names import decision_rules, name_predicates, quote, unquote
 from eric_fast.text import load_program, parse_program, print_program, reader, save_program
-from eric_fast.text.names import decision_rules, name_predicates, quote, unquote
 from tests.make_programs import programs, programs_with_bits
 from tests.oracles import interpret, run_clingo
 

@@ -8,7 +8,7 @@ from sklearn import ensemble
 
 from eric_fast.errors import EricError, ModelError, ProgramError
 from eric_fast.frontends import load
-from eric_fast.frontends.treelite import from_treelite, matches
+from eric_fast.frontends.trees.treelite import from_treelite, matches
 from tests.boosters import CODES, add_edges, check_close, load_data, make_categories
 from tests.optional import import_optional
 

@@ -15,7 +15,9 @@ from eric_fast import kernels
 from eric_fast.bits import BitMatrix, pack_bits
 from eric_fast.errors import EricError, SettingError
 from eric_fast.extract import TreeOptions, grow_trees, list_leaves
-from eric_fast.kernels import Limits, cpu_order, cpu_split, fixed_point
+from eric_fast.kernels import Limits, fixed_point
+from eric_fast.kernels.cpu import order as cpu_order
+from eric_fast.kernels.cpu import split as cpu_split
 from eric_fast.program import atom_of
 from tests.grow_oracle import impurity, list_gains, list_trees, nest_sklearn, walk_nodes
 

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from eric_fast import kernels
 from eric_fast.bits import pack_bits
-from eric_fast.compile import compile_program
-from eric_fast.kernels import Request, cpu, reference
+from eric_fast.compile.program import compile_program
+from eric_fast.kernels import Request
+from eric_fast.kernels.cpu import evaluate as cpu
+from eric_fast.kernels.reference import evaluate as reference
 from eric_fast.program import ClassRule
 from tests.engines import assert_equal_outcomes, check_plan, check_program
 from tests.make_forests import KINDS, grow_paths, make_forest_program, make_program, real_weight

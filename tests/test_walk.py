@@ -8,9 +8,9 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
 from eric_fast.errors import DataError
 from eric_fast.frontends import RuleModel, load
-from eric_fast.frontends.walk import MOST_ROWS
 from eric_fast.program import ClassRule, Program, Rule
-from eric_fast.quantiser import Column, Quantiser, TableAtom
+from eric_fast.program.atoms import Column, Quantiser, TableAtom
+from eric_fast.table.walk import MOST_ROWS
 from tests.boosters import add_edges
 
 SOURCES = {

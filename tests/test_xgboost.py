@@ -7,7 +7,7 @@ import pytest
 
 from eric_fast.errors import EricError, ModelError, ProgramError
 from eric_fast.frontends import load
-from eric_fast.frontends.xgboost import from_xgboost, matches
+from eric_fast.frontends.trees.xgboost import from_xgboost, matches
 from tests.boosters import (
     CODES,
     add_edges,

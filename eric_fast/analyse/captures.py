@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from eric_fast.activations import Activations
 from eric_fast.analyse.study import Analysis, analyse_bits, analyse_program
 from eric_fast.errors import CaptureError
-from eric_fast.pipeline import check_capture
 from eric_fast.program import Program
+from eric_fast.runs import check_capture
 from eric_fast.store import Capture
+from eric_fast.store.activations import Activations
 
 
 def analyse_capture(program: Program, capture: Capture, *, start: str | None = None, **settings: Any) -> Analysis:

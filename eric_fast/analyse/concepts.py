@@ -12,14 +12,14 @@ from eric_fast.analyse.masks import LAYOUT, MaskFolder, find_size, view_mask
 from eric_fast.analyse.symbolic import find_strongest
 from eric_fast.capture import ImageData, LoadedModel, capture_activations
 from eric_fast.capture.data import DataPart
+from eric_fast.capture.heat import find_strength, upsample_map
 from eric_fast.capture.maps import iterate_maps
 from eric_fast.errors import DataError, SettingError
-from eric_fast.heat import find_strength, upsample_map
-from eric_fast.pipeline import check_fingerprint
 from eric_fast.program import Program
+from eric_fast.program.atoms import InputAtom
+from eric_fast.program.simplify import find_mentioned
 from eric_fast.progress import Progress, ignore_progress
-from eric_fast.quantiser import InputAtom
-from eric_fast.simplify import find_mentioned
+from eric_fast.runs import check_fingerprint
 
 N_STRONGEST = 10
 

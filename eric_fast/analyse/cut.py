@@ -9,12 +9,12 @@ from torch import Tensor
 
 from eric_fast import kernels
 from eric_fast.bits import BitMatrix
-from eric_fast.compile import compile_program
+from eric_fast.compile.program import compile_program
 from eric_fast.errors import ProgramError
 from eric_fast.plan import Plan
 from eric_fast.program import Program, Rule, atom_of
-from eric_fast.quantiser import InputAtom, Quantiser
-from eric_fast.simplify import find_mentioned
+from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.program.simplify import find_mentioned
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from torch import Tensor
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError
 from eric_fast.program import Program
-from eric_fast.quantiser import InputAtom
+from eric_fast.program.atoms import InputAtom
 
 Floats = NDArray[np.float64]
 BLOCK = 64  # columns of which there is a copy in float64 at a time

@@ -11,7 +11,6 @@ from scipy.stats import binom, false_discovery_control
 from torch import Tensor
 
 from eric_fast import kernels
-from eric_fast.activations import UNKNOWN
 from eric_fast.analyse.cut import Cut, Run, list_cuts, run_program
 from eric_fast.analyse.sets import count_true
 from eric_fast.bits import BitMatrix, mask_tail, read_bits
@@ -19,6 +18,7 @@ from eric_fast.errors import CaptureError, ProgramError
 from eric_fast.predictions import NO_RULE
 from eric_fast.program import Program
 from eric_fast.progress import Progress, ignore_progress
+from eric_fast.store.activations import UNKNOWN
 
 Counts = NDArray[np.int64]
 

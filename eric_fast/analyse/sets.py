@@ -9,9 +9,9 @@ from torch import Tensor
 
 from eric_fast import kernels
 from eric_fast.bits import BitMatrix, mask_tail
-from eric_fast.compile import compile_program
+from eric_fast.compile.program import compile_program
 from eric_fast.program import Program, Rule
-from eric_fast.rules import ClassRules
+from eric_fast.program.rules import ClassRules
 
 
 def find_fires(

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from eric_fast.activations import Activations
 from eric_fast.analyse.effects import Effects, measure_effects
 from eric_fast.analyse.relations import Coactivation, Links, list_links, measure_coactivation
 from eric_fast.analyse.sets import pack_classes
@@ -16,10 +15,11 @@ from eric_fast.analyse.subclasses import Subclasses, measure_subclasses
 from eric_fast.analyse.symbolic import Symbol, find_strongest, list_symbols
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError
-from eric_fast.pipeline import check_capture
 from eric_fast.program import Program
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import quantise_activations
+from eric_fast.runs import check_capture
+from eric_fast.store.activations import Activations
 
 N_STRONGEST = 9
 LEAST_PHI = 0.9  # from where two kernels are called redundant or complementary

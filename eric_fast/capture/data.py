@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from eric_fast.activations import UNKNOWN
 from eric_fast.capture.paths import make_encodable
 from eric_fast.errors import DataError
+from eric_fast.store.activations import UNKNOWN
 
 __all__ = [
     "IMAGE_SUFFIXES",

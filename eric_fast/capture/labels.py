@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from eric_fast.activations import UNKNOWN
 from eric_fast.capture.data import ImageData
 from eric_fast.capture.models import LoadedModel
 from eric_fast.errors import ModelError
+from eric_fast.store.activations import UNKNOWN
 
 _log = logging.getLogger(__name__)
 

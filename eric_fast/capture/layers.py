@@ -13,7 +13,7 @@ from eric_fast.capture.graph import ArgumentOf, drop_head, insert_reads, trace_n
 from eric_fast.capture.hooks import HookedNetwork, observe_network
 from eric_fast.capture.norms import reduce_norm, unknown_norm
 from eric_fast.errors import EricError, ModelError, suggest_nearest
-from eric_fast.quantiser import NORMS
+from eric_fast.program.atoms import NORMS
 
 _log = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from eric_fast.activations import Activations, CaptureSettings, check_finite
 from eric_fast.capture.batches import cut_batches, iterate_batches
 from eric_fast.capture.data import ImageData
 from eric_fast.capture.forward import Answer, NetworkRunner
 from eric_fast.capture.labels import match_labels, name_classes
 from eric_fast.capture.models import LoadedModel
 from eric_fast.errors import CaptureError, DataError
+from eric_fast.store.activations import Activations, CaptureSettings, check_finite
 
 _log = logging.getLogger(__name__)
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import torch
 
-from eric_fast.activations import Activations, CaptureSettings
 from eric_fast.capture.forward import DTYPES, MEMORY_FORMATS, NetworkRunner
 from eric_fast.capture.models import LoadedModel
 from eric_fast.capture.norms import unknown_norm
 from eric_fast.capture.ranges import NetworkRun, select_images
 from eric_fast.capture.sources import open_data
 from eric_fast.errors import DataError, SettingError
+from eric_fast.program.atoms import NORMS
 from eric_fast.progress import Progress, ignore_progress
-from eric_fast.quantiser import NORMS
+from eric_fast.store.activations import Activations, CaptureSettings
 
 DEVICES = ("auto", "cpu", "cuda")
 MOST_IMAGES_IN_A_BATCH = 2**20

@@ -9,18 +9,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast.activations import Activations, share_correct
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, SettingError
-from eric_fast.evaluate import Score, score_predictions
 from eric_fast.extract import TreeOptions, extract_program
-from eric_fast.pipeline import GROWN_ON, check_capture, choose_target, match_layers, predict_bits
+from eric_fast.extract.predicted_bits import extract_upward
 from eric_fast.program import Program
+from eric_fast.program.atoms import Quantiser
+from eric_fast.program.simplify import drop_unmentioned
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import fit_quantiser, quantise_activations
-from eric_fast.quantiser import Quantiser
-from eric_fast.simplify import drop_unmentioned
-from eric_fast.upward import extract_upward
+from eric_fast.runs import GROWN_ON, check_capture, choose_target, match_layers, predict_bits
+from eric_fast.score import Score, score_predictions
+from eric_fast.store.activations import Activations, share_correct
 
 WAYS = (*GROWN_ON, "direct")
 N_ROUNDS = 60  # of gradient boosting, for what the bits allow

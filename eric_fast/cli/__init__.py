@@ -9,9 +9,9 @@ from typing import Any, NoReturn
 import typer
 
 from eric_fast.cli.commands import app
-from eric_fast.console import prepare_streams, stderr
 from eric_fast.errors import EricError
 from eric_fast.processes import claim_failure, is_one_of_many, leave_processes
+from eric_fast.show.console import prepare_streams, stderr
 
 __all__ = ["app", "main"]
 

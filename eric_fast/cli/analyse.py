@@ -7,9 +7,9 @@ import typer
 
 from eric_fast.cli.inputs import check_paths
 from eric_fast.cli.options import Engine, Force, Json, Start
-from eric_fast.console import show_progress, stdout
 from eric_fast.errors import SettingError
 from eric_fast.output import write_json
+from eric_fast.show.console import show_progress, stdout
 
 
 def analyse(
@@ -45,8 +45,8 @@ def analyse(
     if limit < 0:
         raise SettingError(f"--limit must be 0 (all) or more, not {limit}")
     from eric_fast.analyse import analyse_capture
-    from eric_fast.analyse.tables import describe_idle, describe_now, list_tables
-    from eric_fast.pipeline import check_engine
+    from eric_fast.runs import check_engine
+    from eric_fast.show.analysis import describe_idle, describe_now, list_tables
     from eric_fast.store import open_capture
     from eric_fast.text import load_program
 

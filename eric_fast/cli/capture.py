@@ -22,14 +22,14 @@ from eric_fast.cli.options import (
     Weights,
     Workers,
 )
-from eric_fast.console import show_progress, stdout
 from eric_fast.errors import SettingError, say_count
 from eric_fast.output import check_folder, write_json
 from eric_fast.processes import join_processes
+from eric_fast.show.console import show_progress, stdout
 
 if TYPE_CHECKING:
-    from eric_fast.record import Recording
     from eric_fast.store import Thresholds
+    from eric_fast.store.job import Recording
 
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The capture to write, or to finish.")]
 Anew = Annotated[bool, typer.Option("--force", help="Begin anew, whatever capture is there.")]
@@ -85,10 +85,10 @@ def capture(
         raise SettingError("--thresholds and --threshold can't both be given")
     if statistics is not None and threshold is None:
         raise SettingError("--statistics is the size of the sample that --threshold is fitted on; give that too")
-    from eric_fast.activations import share_correct
     from eric_fast.capture import load_model, open_data, prepare_run
-    from eric_fast.record import N_STATISTICS, open_recording
+    from eric_fast.capture.job import N_STATISTICS, open_recording
     from eric_fast.store import SHARD_SIZE
+    from eric_fast.store.activations import share_correct
 
     found = None if thresholds is None else _load_thresholds(thresholds)
     if found is not None and layers is None:
@@ -177,7 +177,7 @@ def pack(
     if thresholds is not None and threshold is not None:
         raise SettingError("--thresholds and --threshold can't both be given")
     from eric_fast.quantise import fit_quantiser
-    from eric_fast.record import open_packing
+    from eric_fast.quantise.repack import open_packing
     from eric_fast.store import Thresholds, open_capture
 
     norms = open_capture(source)
@@ -231,7 +231,7 @@ def verify(
 
 def _announce(recording: "Recording") -> int:
     """Say what will be written; gives the number of images to do."""
-    from eric_fast.record import describe_size
+    from eric_fast.store.job import describe_size
 
     stdout.print(f"{recording.path}: {describe_size(recording)}", markup=False)
     ranges = map(recording.manifest.images_of_shard, recording.missing)

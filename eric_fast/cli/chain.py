@@ -7,9 +7,9 @@ import typer
 
 from eric_fast.cli.inputs import check_paths, split_commas
 from eric_fast.cli.options import Criterion, Force, Json, Target, Threshold
-from eric_fast.console import show_progress, stdout
 from eric_fast.errors import SettingError
 from eric_fast.output import write_json
+from eric_fast.show.console import show_progress, stdout
 
 
 def chain(
@@ -48,8 +48,11 @@ def chain(
     if train.resolve() == test.resolve():
         raise SettingError(f"{train} is given twice: score programs on images that they weren't extracted from")
     from eric_fast.capture import load_activations
-    from eric_fast.chains import MIN_LEAVES, check_plot, list_tables, measure_chains, save_plot
+    from eric_fast.chains import MIN_LEAVES, measure_chains
     from eric_fast.extract import TreeOptions, parse_count
+    from eric_fast.show.chain_plot import save_plot
+    from eric_fast.show.chains import list_tables
+    from eric_fast.show.style import check_plot
 
     if plot is not None:
         check_plot(plot)

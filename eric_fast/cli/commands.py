@@ -18,10 +18,10 @@ from eric_fast.cli.label import label
 from eric_fast.cli.options import Force, Json, ProgramFile
 from eric_fast.cli.page import report
 from eric_fast.cli.tables import convert
-from eric_fast.console import show_notes, show_progress, stdout
 from eric_fast.errors import SettingError
 from eric_fast.output import check_folder, write_json
 from eric_fast.processes import is_one_of_many
+from eric_fast.show.console import show_notes, show_progress, stdout
 
 SPREAD_COMMANDS = ("capture", "extract", "evaluate")  # what torchrun may start
 app = typer.Typer(
@@ -66,7 +66,7 @@ def demo(
     with show_progress() as progress:
         progress("load torch", 0, 1)
         from eric_fast.demo import METRICS, REPORT, run_demo
-        from eric_fast.report import describe_class_rule, pick_covering_rules, tabulate_scores
+        from eric_fast.program.words import describe_class_rule, pick_covering_rules, tabulate_scores
 
         progress("load torch", 1, 1)
         result = run_demo(output, force=force, progress=progress)
@@ -137,7 +137,7 @@ def show(
     limit: Annotated[int, typer.Option(help="Rules at most, the most covering first; 0: all.")] = 10,
 ) -> None:
     """Show rules in words, with their support, coverage and confidence on the training images."""
-    from eric_fast.report import describe_program, select_rules
+    from eric_fast.program.words import describe_program, select_rules
     from eric_fast.text import load_program
 
     program = load_program(program_file)

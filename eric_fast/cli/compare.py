@@ -8,9 +8,9 @@ import typer
 from eric_fast.cli.inputs import check_paths, find_activations
 from eric_fast.cli.network import read_network, takes_network
 from eric_fast.cli.options import DATA_HELP, MODEL_HELP, Engine, Force, Json, Start, Weights
-from eric_fast.console import show_progress, stdout
 from eric_fast.errors import SettingError
 from eric_fast.output import write_json
+from eric_fast.show.console import show_progress, stdout
 
 Second = Annotated[
     str | None,
@@ -47,8 +47,9 @@ def compare(
     others: list[Path | str] = [first_file, second_file, source, *([] if data2 is None else [data2])]
     check_paths([json], others, force=force)
     from eric_fast.capture import is_capture
-    from eric_fast.compare import compare_programs, list_tables
-    from eric_fast.pipeline import check_engine
+    from eric_fast.compare import compare_programs
+    from eric_fast.runs import check_engine
+    from eric_fast.show.comparison import list_tables
     from eric_fast.text import load_program
 
     check_engine(engine)

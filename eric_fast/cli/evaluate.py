@@ -10,10 +10,10 @@ from eric_fast.cli.inputs import check_paths, find_activations, limit_memory, op
 from eric_fast.cli.network import NETWORK_DEFAULTS, takes_network
 from eric_fast.cli.options import DATA_HELP, Engine, Force, Json, Memory, ProgramFile, Start
 from eric_fast.cli.tables import SOURCE_HELP, load_any, predict_table
-from eric_fast.console import show_progress, stdout
 from eric_fast.errors import SettingError, say_count
 from eric_fast.output import replace_file, write_json
 from eric_fast.processes import join_processes
+from eric_fast.show.console import show_progress, stdout
 
 
 @takes_network
@@ -33,8 +33,8 @@ def evaluate(
     A capture is read shard by shard, by many processes under `torchrun --nproc-per-node=K -m eric_fast evaluate ...`.
     """
     check_paths([json], [program_file, source], force=force)
-    from eric_fast.pipeline import check_engine, evaluate_program
-    from eric_fast.report import describe_disagreements, fits_terminal, tabulate_confusion, tabulate_scores
+    from eric_fast.program.words import describe_disagreements, fits_terminal, tabulate_confusion, tabulate_scores
+    from eric_fast.runs import check_engine, evaluate_program
     from eric_fast.store import is_capture
     from eric_fast.streams import evaluate_capture
     from eric_fast.text import load_program
@@ -108,7 +108,7 @@ def predict(
     the number of the rule that decided.
     """
     check_paths([output], [model_file, source], force=force)
-    from eric_fast.pipeline import check_engine, predict_activations
+    from eric_fast.runs import check_engine, predict_activations
     from eric_fast.store import is_capture
     from eric_fast.streams import predict_capture
 

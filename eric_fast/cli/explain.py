@@ -7,9 +7,9 @@ import typer
 
 from eric_fast.cli.inputs import check_paths
 from eric_fast.cli.options import MODEL_HELP, Device, Dtype, Force, Json, MemoryFormat, Start, Weights
-from eric_fast.console import show_progress, stdout
 from eric_fast.errors import SettingError
 from eric_fast.output import write_json
+from eric_fast.show.console import show_progress, stdout
 
 IMAGE_HELP = "An image file, or one of a data set: DATA#ID, or DATA:NUMBER (from 0), such as digits/test:17."
 
@@ -49,8 +49,10 @@ def explain(
     check_paths([json, png], [program_file, image], force=force)
     from eric_fast.capture import load_model
     from eric_fast.capture.pick import pick_image
-    from eric_fast.explain import explain_image, render_explanation, save_explanation, to_dict
-    from eric_fast.plotting import check_plot
+    from eric_fast.explain import explain_image, to_dict
+    from eric_fast.show.proof import render_explanation
+    from eric_fast.show.proof_plot import save_explanation
+    from eric_fast.show.style import check_plot
     from eric_fast.text import load_program
 
     if png is not None:

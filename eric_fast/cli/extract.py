@@ -9,10 +9,10 @@ import typer
 from eric_fast.cli.inputs import check_paths, describe_memory, limit_memory, own_name, split_commas
 from eric_fast.cli.options import Criterion, Force, Json, Memory, Target, Threshold
 from eric_fast.cli.stopping import stop_gently
-from eric_fast.console import show_progress, stdout
 from eric_fast.errors import SettingError, say_count
 from eric_fast.output import write_json
 from eric_fast.processes import is_one_of_many, join_processes
+from eric_fast.show.console import show_progress, stdout
 
 
 def extract(
@@ -68,7 +68,7 @@ def extract(
     check_paths([output, json], [capture], force=force)
     from eric_fast.extract import GROWN_LITERALS, GROWN_RULES, TreeOptions, parse_count
     from eric_fast.memory import find_peak_memory
-    from eric_fast.pipeline import approximate_model, match_layers
+    from eric_fast.runs import approximate_model, match_layers
     from eric_fast.store import open_capture
     from eric_fast.streams import approximate_capture
     from eric_fast.text import save_program

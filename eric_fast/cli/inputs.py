@@ -14,10 +14,10 @@ from eric_fast.output import check_file
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eric_fast.activations import Activations
     from eric_fast.program import Program
     from eric_fast.progress import Progress
     from eric_fast.store import Capture
+    from eric_fast.store.activations import Activations
 
 
 def find_activations(
@@ -33,7 +33,7 @@ def find_activations(
     The network's options are read from the command's context, unless they are given: see `takes_network`.
     """
     from eric_fast.capture import capture_activations, load_model, open_data
-    from eric_fast.pipeline import check_fingerprint
+    from eric_fast.runs import check_fingerprint
     from eric_fast.store import is_capture
 
     given = read_network(context) if options is None else dict(options)
@@ -58,7 +58,7 @@ def load_layers(program: "Program", source: str, layers: "Sequence[str]") -> "Ac
 
 def open_stored(program: "Program", source: str, layers: "Sequence[str]") -> "Capture":
     """A capture that has these layers of the program."""
-    from eric_fast.pipeline import check_fingerprint
+    from eric_fast.runs import check_fingerprint
     from eric_fast.store import open_capture
 
     opened = open_capture(source)

@@ -7,9 +7,9 @@ import typer
 
 from eric_fast.cli.inputs import check_paths, refuse_useless
 from eric_fast.cli.options import DATA_HELP, MODEL_HELP, BatchSize, Device, Dtype, Force, Json, ProgramFile, Weights
-from eric_fast.console import show_progress, stdout
 from eric_fast.errors import SettingError, say_count
 from eric_fast.output import write_json
+from eric_fast.show.console import show_progress, stdout
 
 if TYPE_CHECKING:
     from eric_fast.analyse import ConceptShares
@@ -75,7 +75,7 @@ def label(
     {"12": "wheel"}, or DIR/concepts.txt, a name a line from number 0, names them; 0 and 255 may be nothing.
     """
     check_paths([output, json], [program_file], force=force)
-    from eric_fast.labels import label_atoms, parse_labels
+    from eric_fast.program.labels import label_atoms, parse_labels
     from eric_fast.text import load_program, print_program, save_program
 
     if masks is None:

@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from eric_fast.console import stderr
 from eric_fast.errors import SettingError
+from eric_fast.show.console import stderr
 
 
 class Stopping:

@@ -9,13 +9,13 @@ import typer
 
 from eric_fast.cli.inputs import check_paths
 from eric_fast.cli.options import Force
-from eric_fast.console import stderr, stdout
 from eric_fast.errors import SettingError, say_count, suggest_nearest
 from eric_fast.output import replace_file
+from eric_fast.show.console import stderr, stdout
 
 if TYPE_CHECKING:
     from eric_fast.frontends import RuleModel
-    from eric_fast.tables import Table
+    from eric_fast.table import Table
 
 FORMATS = ("asp", "prolog", "python", "c")  # for each a method of Program: to_asp, to_prolog, ...
 SOURCE_HELP = "A program or a model: a file of any kind that eric_fast.load takes."
@@ -56,7 +56,7 @@ def predict_table(
     model: "RuleModel", path: str, output: Path, *, engine: str, scores: bool, header: bool, force: bool
 ) -> None:
     """Write a CSV file of a row for each row of the table."""
-    from eric_fast.tables import read_table
+    from eric_fast.table import read_table
 
     model = replace(model, engine=engine)
     columns = list_answers(model, read_table(path, header=header), scores=scores)

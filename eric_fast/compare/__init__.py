@@ -2,7 +2,6 @@
 
 from eric_fast.compare.programs import Comparison, compare_programs
 from eric_fast.compare.rules import ChangedRule, NamedRule, RuleChanges, compare_rules
-from eric_fast.compare.tables import list_tables
 
 __all__ = [
     "ChangedRule",
@@ -11,5 +10,4 @@ __all__ = [
     "RuleChanges",
     "compare_programs",
     "compare_rules",
-    "list_tables",
 ]

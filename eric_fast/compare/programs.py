@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast.activations import UNKNOWN, Activations
 from eric_fast.compare.rules import RuleChanges, compare_rules, list_kernels
 from eric_fast.errors import CaptureError
-from eric_fast.evaluate import Score, score_predictions
-from eric_fast.pipeline import predict_activations
 from eric_fast.predictions import NO_RULE
 from eric_fast.program import Program
+from eric_fast.runs import predict_activations
+from eric_fast.score import Score, score_predictions
+from eric_fast.store.activations import UNKNOWN, Activations
 
 
 @dataclass(frozen=True, eq=False)

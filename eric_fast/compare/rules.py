@@ -5,9 +5,9 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 
 from eric_fast.program import Program, atom_of
-from eric_fast.quantiser import InputAtom, TableAtom
-from eric_fast.report import describe_body
-from eric_fast.rules import Rule
+from eric_fast.program.atoms import InputAtom, TableAtom
+from eric_fast.program.rules import Rule
+from eric_fast.program.words import describe_body
 
 Constant = float | tuple[float | str, ...]
 

@@ -11,7 +11,7 @@ from eric_fast.errors import EricError
 from eric_fast.explain.proof import Blocked, Proof, Step
 from eric_fast.predictions import NO_RULE
 from eric_fast.program import Program
-from eric_fast.rules import Rule
+from eric_fast.program.rules import Rule
 
 ROUNDING = Fraction(1, 10**12)  # of sums of real weights, relative to the sum of their sizes
 

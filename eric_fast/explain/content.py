@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from eric_fast.activations import UNKNOWN
 from eric_fast.explain.counterfactual import Counterfactual
 from eric_fast.explain.explanation import Explanation
 from eric_fast.explain.proof import Step
 from eric_fast.predictions import NO_RULE
 from eric_fast.program import Program, atom_of
-from eric_fast.quantiser import InputAtom
-from eric_fast.rules import Rule
+from eric_fast.program.atoms import InputAtom
+from eric_fast.program.rules import Rule
+from eric_fast.store.activations import UNKNOWN
 
 
 def to_dict(explanation: Explanation) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from eric_fast.activations import UNKNOWN, Activations
 from eric_fast.bits import BitMatrix
 from eric_fast.capture import ImageData, LoadedModel, capture_activations
 from eric_fast.capture.data import DataPart
@@ -15,10 +14,11 @@ from eric_fast.errors import ProgramError
 from eric_fast.explain.check import check_proof
 from eric_fast.explain.counterfactual import Counterfactual, find_counterfactuals
 from eric_fast.explain.proof import Proof, prove_answers
-from eric_fast.pipeline import check_capture, check_fingerprint, predict_bits
 from eric_fast.program import Program
+from eric_fast.program.atoms import InputAtom
 from eric_fast.quantise import quantise_activations
-from eric_fast.quantiser import InputAtom
+from eric_fast.runs import check_capture, check_fingerprint, predict_bits
+from eric_fast.store.activations import UNKNOWN, Activations
 
 logger = logging.getLogger(__name__)
 MOST_MAPS = 12

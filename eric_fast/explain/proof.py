@@ -6,10 +6,10 @@ from types import MappingProxyType
 
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import ProgramError
-from eric_fast.pipeline import predict_bits
 from eric_fast.predictions import NO_RULE
 from eric_fast.program import Program, atom_of
-from eric_fast.rules import Rule
+from eric_fast.program.rules import Rule
+from eric_fast.runs import predict_bits
 
 # A rule that doesn't fire: its place in the program's rules, and a literal of its body that is false.
 Blocked = tuple[int, int]

@@ -17,8 +17,8 @@ from eric_fast.extract.tree import Leaf, TreeOptions, find_ends, grow_trees, lis
 from eric_fast.kernels import Forest, Stop, never_stop
 from eric_fast.processes import Combine, keep
 from eric_fast.program import ClassRule, Program, Rule, atom_of
+from eric_fast.program.atoms import Quantiser
 from eric_fast.progress import Progress, ignore_progress
-from eric_fast.quantiser import Quantiser
 
 logger = logging.getLogger(__name__)
 GROWN_RULES, GROWN_LITERALS = "rules_as_grown", "literals_as_grown"  # keys of a program's settings

@@ -16,7 +16,7 @@ from eric_fast.bits import BitMatrix
 from eric_fast.errors import EricError, SettingError
 from eric_fast.kernels import Forest, Limits, Report, Stop, ignore, never_stop
 from eric_fast.processes import Combine, keep
-from eric_fast.quantiser import CRITERIA
+from eric_fast.program.atoms import CRITERIA
 
 MOST = kernels.NO_LIMIT - 1
 _CRITERION = {"entropy": kernels.ENTROPY, "gini": kernels.GINI}

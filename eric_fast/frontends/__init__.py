@@ -10,14 +10,14 @@ from typing import Any
 
 from eric_fast.errors import ModelError
 from eric_fast.frontends.files import is_pickled, read_head
-from eric_fast.frontends.model import RuleModel
+from eric_fast.table.model import RuleModel
 
 __all__ = ["RuleModel", "load"]
 
 # In this order: text that others may take for theirs comes last.
 SOURCES: tuple[str, ...] = (
-    *("scikit_learn", "xgboost", "lightgbm", "catboost", "onnx", "treelite"),
-    *("imodels", "logic_network", "circuit", "program_text", "asp"),
+    *("trees.scikit_learn", "trees.xgboost", "trees.lightgbm", "trees.catboost", "trees.onnx", "trees.treelite"),
+    *("rules.imodels", "gates.logic_network", "gates.circuit", "rules.program_text", "rules.asp"),
 )
 
 

@@ -7,15 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eric_fast.activations import Activations
 from eric_fast.errors import CaptureError, SettingError, say_count
 from eric_fast.processes import Processes
+from eric_fast.program.atoms import CRITERIA, InputAtom, Quantiser
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise.spec import Threshold, parse_threshold
 from eric_fast.quantise.splits import find_best_splits
 from eric_fast.quantise.sums import ColumnSums
-from eric_fast.quantiser import CRITERIA, InputAtom, Quantiser
 from eric_fast.store import Capture, Selection
+from eric_fast.store.activations import Activations
 
 _VALUES_AT_ONCE = 2**26  # norms gathered by kernel, where all of a kernel's are needed: 256 MB
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from eric_fast import kernels
-from eric_fast.activations import Activations
 from eric_fast.bits import BitMatrix, count_words
 from eric_fast.errors import CaptureError, suggest_nearest
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.store import Capture
+from eric_fast.store.activations import Activations
 
 _OPERATORS = {">": kernels.GREATER, "<=": kernels.LESS_EQUAL, "==": kernels.EQUAL}
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from types import MappingProxyType
 
-from eric_fast.activations import CaptureSettings
 from eric_fast.bits import ROW_WORDS, WORD_BITS
 from eric_fast.errors import CaptureError, SettingError
-from eric_fast.quantiser import Quantiser
+from eric_fast.program.atoms import Quantiser
+from eric_fast.store.activations import CaptureSettings
 
 MANIFEST = "manifest.json"
 FORMAT = 2

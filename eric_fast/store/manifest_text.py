@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from eric_fast.activations import CaptureSettings
 from eric_fast.errors import CaptureError, EricError
-from eric_fast.quantiser import InputAtom, Quantiser
+from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.store.activations import CaptureSettings
 from eric_fast.store.files import HASH
 from eric_fast.store.manifest import FORMAT, Manifest, ShardEntry, Thresholds
 

@@ -9,10 +9,10 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from eric_fast.activations import Activations, CaptureSettings
 from eric_fast.bits import BitMatrix, join_words
 from eric_fast.errors import CaptureError, EricError, suggest_nearest
-from eric_fast.quantiser import Quantiser
+from eric_fast.program.atoms import Quantiser
+from eric_fast.store.activations import Activations, CaptureSettings
 from eric_fast.store.files import is_file, read_json
 from eric_fast.store.format1 import check_ids, parse_manifest_1
 from eric_fast.store.manifest import FORMAT, MANIFEST, Manifest

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eric_fast.activations import UNKNOWN, CaptureSettings, check_finite
 from eric_fast.bits import count_words, join_words, pack_bits, unpack_words
 from eric_fast.processes import Processes
+from eric_fast.store.activations import UNKNOWN, CaptureSettings, check_finite
 from eric_fast.store.read import Capture
 from eric_fast.store.shard import Shard
 

@@ -19,9 +19,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from eric_fast.activations import UNKNOWN, Activations
 from eric_fast.bits import BitMatrix, count_words
 from eric_fast.errors import CaptureError, EricError, suggest_nearest
+from eric_fast.store.activations import UNKNOWN, Activations
 from eric_fast.store.files import first_line, hash_file, is_file
 from eric_fast.store.manifest import Manifest, ShardEntry
 

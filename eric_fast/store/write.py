@@ -8,10 +8,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from eric_fast.activations import Activations
 from eric_fast.errors import CaptureError, OutputError
 from eric_fast.output import BESIDE, check_folder, replace_folder
 from eric_fast.progress import Progress, ignore_progress
+from eric_fast.store.activations import Activations
 from eric_fast.store.files import flush_to_disk, put_in_place, read_json, report_failed_write
 from eric_fast.store.format1 import check_ids
 from eric_fast.store.manifest import (

@@ -5,11 +5,11 @@ from pathlib import Path
 from eric_fast.errors import ProgramError
 from eric_fast.output import replace_file
 from eric_fast.program import Program
-from eric_fast.text.c_code import print_c
+from eric_fast.program.printers.c_code import print_c
+from eric_fast.program.printers.printer import print_program
+from eric_fast.program.printers.prolog import print_prolog
+from eric_fast.program.printers.python_code import print_python
 from eric_fast.text.parser import parse_program
-from eric_fast.text.printer import print_program
-from eric_fast.text.prolog import print_prolog
-from eric_fast.text.python_code import print_python
 
 __all__ = ["load_program", "parse_program", "print_c", "print_program", "print_prolog", "print_python", "save_program"]
 

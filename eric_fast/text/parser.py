@@ -5,12 +5,12 @@ from typing import Any
 
 from eric_fast.errors import ProgramError, suggest_nearest
 from eric_fast.memory import pause_collector
-from eric_fast.program import ClassRule, Program, Rule, has_integer_weights
-from eric_fast.quantiser import Column, InputAtom, Quantiser, TableAtom
-from eric_fast.text.names import FORMAT, NEGATED, close_negated, decision_rules
+from eric_fast.program.atoms import Column, InputAtom, Quantiser, TableAtom
+from eric_fast.program.data import ClassRule, Program, Rule, has_integer_weights
+from eric_fast.program.printers.names import FORMAT, NEGATED, close_negated, decision_rules
+from eric_fast.text.columns import build_table
 from eric_fast.text.reader import read_statements
 from eric_fast.text.statements import Body, Fact, Statements, find_literals, shorten_message
-from eric_fast.text.tables import build_table
 
 Compared = tuple[InputAtom, ...] | tuple[TableAtom, ...]
 _NO_SUPPORT = (0, None, None, 0)  # of a rule without a fact about it: covered and correct are in the middle

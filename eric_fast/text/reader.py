@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from eric_fast.text.names import unquote
+from eric_fast.program.printers.names import unquote
 from eric_fast.text.statements import FACTS, FLOAT, NAME, REAL, SPACE, STRING, Statements
 from eric_fast.text.tokens import read_unusual
 

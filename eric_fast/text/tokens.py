@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from eric_fast.errors import ProgramError, suggest_nearest
-from eric_fast.rules import INT32_MAX
-from eric_fast.text.names import unquote
+from eric_fast.program.printers.names import unquote
+from eric_fast.program.rules import INT32_MAX
 from eric_fast.text.statements import (
     ARGUMENT,
     COMMA,

@@ -1,0 +1,162 @@
+"""Recordings of a network that runs over images."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from eric_fast.capture import NetworkRun, hash_listing
+from eric_fast.errors import CaptureError, SettingError
+from eric_fast.output import check_folder
+from eric_fast.processes import Processes
+from eric_fast.program.atoms import Quantiser
+from eric_fast.progress import Progress, ignore_progress
+from eric_fast.quantise import fit_quantiser
+from eric_fast.quantise.repack import pack_norms
+from eric_fast.store import (
+    MANIFEST,
+    SHARD_SIZE,
+    Manifest,
+    Samples,
+    Thresholds,
+    is_capture,
+    parse_manifest,
+    print_manifest,
+    read_manifest,
+)
+from eric_fast.store.activations import Activations
+from eric_fast.store.disk_space import count_id_bytes
+from eric_fast.store.job import Recording, begin_recording
+
+N_STATISTICS = 10_000
+
+
+@contextmanager
+def open_recording(
+    run: NetworkRun,
+    path: str | Path,
+    *,
+    store: str = "norms",
+    norm_dtype: str = "float32",
+    shard_size: int = SHARD_SIZE,
+    thresholds: Thresholds | None = None,
+    threshold: str | None = None,
+    n_statistics: int = N_STATISTICS,
+    force: bool = False,
+    processes: Processes | None = None,
+    progress: Progress = ignore_progress,
+) -> Iterator[Recording]:
+    """Begin a capture in the folder `path`, or take up the same one where it stopped.
+
+    What is there is verified first, and damaged shards are made anew. Memory holds two shards: one that is made, and
+    one that is written.
+
+    Args:
+        run: the network and its images, from `prepare_run`.
+        store: `norms`, `bits` or `both`.
+        norm_dtype: `float32` or `float16`. A norm past the largest float16 is refused. Bits are of the float32 norms.
+        shard_size: images in a shard, a multiple of 1,024.
+        thresholds: of the bits. Or else:
+        threshold: see `parse_threshold`; fitted on `n_statistics` of the images, evenly spread, in a pass of its own.
+        force: begin anew, whatever capture is there.
+        processes: which write whole shards each; the first one holds the folder's lock, and settles what is to be done.
+        progress: called with `"verify"`, `"statistics"` and `"capture"`.
+
+    Raises:
+        OutputError: no room on the disk; `path` can't be written, is no capture, or another process writes to it.
+        CaptureError: it holds another capture: what differs is named.
+        SettingError: a setting that means nothing. DataError, ModelError: see `capture_activations`.
+    """
+    path = Path(path)
+    check_folder(path, force=True, marker=MANIFEST)
+    if (store == "norms") != (thresholds is None and threshold is None):
+        what = "no thresholds" if store == "norms" else "thresholds: give a program, a capture, or what to fit"
+        raise SettingError(f"--store {store} needs {what}")
+    listing = hash_listing(run.data)
+
+    def plan(thresholds: Thresholds | None, store: str) -> Manifest:
+        layers = run.n_kernels
+        if store == "bits" and thresholds is not None:
+            layers = {layer: n for layer, n in layers.items() if layer in thresholds.quantiser.rows_of_layer}
+        return Manifest(
+            layers, run.classes, run.settings, store, norm_dtype, shard_size, run.n_images, listing, thresholds
+        )
+
+    processes = processes or Processes()
+    if threshold is not None and processes.is_first:
+        origin = f"{threshold} {_describe_sample(n_statistics, run.n_images)}"
+        thresholds = None if force else _find_thresholds(path, origin)
+        if thresholds is None:
+            plan(None, "norms")  # refuses what can't be, before the network runs over the sample
+            thresholds = Thresholds(_fit_sample(run, threshold, n_statistics, progress), origin)
+    manifest = _share_manifest(plan(thresholds, store) if processes.is_first else None, path, processes)
+
+    def produce(numbers: Sequence[int], report: Callable[[int], None]) -> Iterator[Samples]:
+        ranges = [manifest.images_of_shard(number) for number in numbers]
+        for activations in run.capture_ranges(ranges, report):
+            yield _store_norms(activations, manifest)
+
+    id_bytes = count_id_bytes([run.data.ids[i] for i in run.indices[:: max(1, run.n_images // 1000)]])
+    with begin_recording(
+        path, manifest, id_bytes, produce, "capture", force=force, progress=progress, processes=processes
+    ) as recording:
+        yield recording
+
+
+def _share_manifest(manifest: Manifest | None, path: Path, processes: Processes) -> Manifest:
+    """The first process's, in all: what only one has fitted is the same everywhere."""
+    if processes.count == 1 and manifest is not None:
+        return manifest
+    text = processes.share_text(None if manifest is None else print_manifest(manifest))
+    return parse_manifest(json.loads(text), path / MANIFEST)
+
+
+def _store_norms(activations: Activations, manifest: Manifest) -> Samples:
+    """What goes into a shard of these activations."""
+    if activations.n_images and activations.layers != tuple(manifest.layers):
+        activations = activations.select_layers(tuple(manifest.layers))
+    norms = {layer: activations.norms.get(layer, torch.empty(0, n)) for layer, n in manifest.layers.items()}
+    words = {} if manifest.thresholds is None else pack_norms(norms, manifest.thresholds.quantiser)
+    stored = {} if manifest.store == "bits" else norms
+    if manifest.norm_dtype == "float16":
+        stored = {layer: _round_to_half(layer, values, activations.ids) for layer, values in stored.items()}
+    return Samples(activations.ids, activations.labels, activations.predictions, stored, words)
+
+
+def _round_to_half(layer: str, norms: Tensor, ids: Sequence[str]) -> Tensor:
+    """float16 `[n, n_kernels]`; raises CaptureError for a norm that it can't hold."""
+    half = norms.half()
+    lost = half.isinf()
+    if bool(lost.any()):
+        image, kernel = lost.nonzero()[0].tolist()
+        raise CaptureError(
+            f"layer '{layer}', kernel {kernel}: the norm {norms[image, kernel].item()} of image '{ids[image]}' is past "
+            "65,504, the largest float16; store norms with --norm-dtype float32"
+        )
+    return half
+
+
+def _fit_sample(run: NetworkRun, threshold: str, n_statistics: int, progress: Progress) -> Quantiser:
+    if n_statistics < 1:
+        raise SettingError(f"--statistics must be at least 1 image, not {n_statistics}")
+    sample = run.take(n_statistics)
+    progress("statistics", 0, sample.n_images)
+    (found,) = sample.capture_ranges(
+        [(0, sample.n_images)], lambda n_done: progress("statistics", n_done, sample.n_images)
+    )
+    if not found.n_images:
+        raise sample.refuse_all_bad()
+    return fit_quantiser(found, found.predictions, threshold=threshold)
+
+
+def _describe_sample(n: int, n_all: int) -> str:
+    return f"of all {n_all:,} images" if n >= n_all else f"of {n:,} of {n_all:,} images, evenly spread"
+
+
+def _find_thresholds(path: Path, origin: str) -> Thresholds | None:
+    """Those of a capture that was begun, if they are the wanted ones: a fitted sample isn't fitted again."""
+    found = read_manifest(path).thresholds if is_capture(path) else None
+    return found if found is not None and found.origin == origin else None

@@ -1,0 +1,269 @@
+"""Clauses of other tools to a `Program`: which predicates are columns, which are derived, which one is the class."""
+
+import logging
+import re
+from collections.abc import Sequence
+
+from eric_fast.errors import EricError, ProgramError, suggest_nearest
+from eric_fast.frontends.rules.asp_reader import Reader
+from eric_fast.frontends.rules.asp_terms import Bare, Clause, Comparison, Fact, Number, Term, Variable
+from eric_fast.program import ClassRule, Program, Rule
+from eric_fast.program.atoms import Column, Quantiser, TableAtom
+from eric_fast.table import match_name
+
+HOLDS = ("1", "1.0", "true")  # what a column holds where `name(X)` is true
+# Predicates that clingo is given so that X stands for something; they say nothing about a sample.
+_SAMPLES = {"example", "id", "image", "instance", "row", "sample"}
+_AUXILIARY = re.compile(r"(?:ab|rule)\d+")  # how these tools call what a rule defines
+_DERIVED = 2**40  # before atoms are numbered: input atoms count from 0, derived ones from here
+
+logger = logging.getLogger(__name__)
+
+Head = tuple[str, str | None]  # name, and the value where there is one
+
+
+def build_program(reader: Reader, columns: Sequence[str] | None, class_predicate: str | None) -> Program:
+    """The program that the clauses say.
+
+    Raises:
+        ProgramError: all that is wrong with the text, each with its place.
+    """
+    reader.raise_errors()  # what follows would be about clauses that are missing
+    builder = _Builder(reader, columns)
+    builder.collect_heads()
+    reader.raise_errors()
+    chosen = _choose_class(reader.source, builder, class_predicate)
+    try:
+        return builder.build(chosen)
+    except ProgramError as error:
+        if str(error).startswith(f"{reader.source}:"):
+            raise
+        raise ProgramError(f"{reader.source}: {error}") from error
+
+
+def _choose_class(source: str, builder: "_Builder", name: str | None) -> tuple[str, bool]:
+    """The predicate whose rules are for classes, and whether it has a value."""
+    valued = list(dict.fromkeys(head for head, value in builder.heads if value is not None))
+    plain = [head for head, value in builder.heads if value is None]
+    if name is not None:
+        if name not in valued and name not in plain:
+            raise ProgramError(f"{source}: no rule is for '{name}'{suggest_nearest(name, [*valued, *plain])}")
+        return name, name in valued
+    candidates = [head for head in valued if head not in builder.mentioned]
+    candidates = candidates or [head for head in plain if head not in builder.mentioned] or valued or plain
+    if len(candidates) == 1:
+        return candidates[0], candidates[0] in valued
+    if candidates:
+        shown = ", ".join(f"'{head}'" for head in candidates[:8])
+        raise ProgramError(f"{source}: which predicate is the class? Name one of {shown}")
+    raise ProgramError(f"{source}: no rule; expected rules such as class(X,'a') :- not ab1(X).")
+
+
+class _Builder:
+    """The columns, atoms and derived atoms of a program while it is built."""
+
+    def __init__(self, reader: Reader, columns: Sequence[str] | None) -> None:
+        self.reader = reader
+        self.given = columns
+        self.heads: dict[Head, int] = {}  # what rules define -> its place among the derived atoms
+        self.mentioned: set[str] = set()  # names of such in bodies
+        self.names: list[str] = list(columns or ())
+        self.column_of: dict[str, int] = {}
+        self.valued: set[str] = set()  # predicates that rules define with a value
+        self.samples: set[str] = set()  # predicates that say that X is a sample
+        self.unknown: set[str] = set()  # predicates that a rule should define, and none does
+        self.texts: set[int] = set()  # columns that are compared with texts
+        self.atoms: dict[TableAtom, int] = {}
+        # What literals say that depend on no other: the reader makes those that are written alike one object.
+        self.stated: dict[int, tuple[Term, tuple[int, ...]]] = {}
+
+    def collect_heads(self) -> None:
+        """Find what rules define and what bodies mention, and say what is wrong with the heads."""
+        for head, at, *_ in self.reader.clauses:
+            if not isinstance(head.sample, Variable) or head.sample == "_":
+                came = _spell(head.sample)
+                self.reader.add_error(at, f"expected a variable for the sample in '{head.name}', came '{came}'")
+            elif isinstance(head.value, Variable):
+                self.reader.add_error(at, f"expected a constant as the value of '{head.name}', came '{head.value}'")
+            else:
+                self.heads.setdefault(_key(head), len(self.heads))
+        self.valued = {name for name, value in self.heads if value is not None}
+        negated: set[str] = set()
+        undefined: set[str] = set()
+        for literal in self.reader.literals.values():
+            if isinstance(literal, Comparison):
+                continue
+            if literal.name in self.valued if literal.value is not None else (literal.name, None) in self.heads:
+                self.mentioned.add(literal.name)
+            elif literal.value is None:
+                undefined.add(literal.name)
+                if literal.negated:
+                    negated.add(literal.name)
+        undefined -= set(self.given or ())
+        self.samples = undefined & _SAMPLES - negated
+        if self.samples:
+            shown = ", ".join(f"'{name}(X)'" for name in sorted(self.samples))
+            logger.warning("%s: %s is taken to say that X is a sample", self.reader.source, shown)
+        self.unknown = {name for name in undefined if _AUXILIARY.fullmatch(name)}
+
+    def build(self, chosen: tuple[str, bool]) -> Program:
+        name, has_value = chosen
+        classes: dict[str, int] = {}
+        class_bodies: list[tuple[int, tuple[int, ...]]] = []
+        bodies: list[tuple[Head, tuple[int, ...]]] = []
+        settled: set[int] = set()  # what can't hold once the class rules so far have not fired
+        is_read = name in self.mentioned
+        for clause in self.reader.clauses:
+            body = self._read_body(clause)
+            is_class = clause.head.name == name and (clause.head.value is not None) == has_value
+            if not is_class or is_read:
+                bodies.append((_key(clause.head), body))
+            if is_class:
+                text = clause.head.name if clause.head.value is None else _spell(clause.head.value)
+                kept = tuple(literal for literal in body if not (~literal in settled and literal <= ~_DERIVED))
+                settled.update(kept if len(kept) == 1 else ())
+                class_bodies.append((classes.setdefault(text, len(classes)), kept))
+        self.reader.raise_errors()
+        defined = dict.fromkeys(head for head, _ in bodies)
+        place_of = {self.heads[head]: place for place, head in enumerate(defined)}
+        n_inputs = len(self.atoms)
+
+        def number(body: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(
+                literal
+                if -_DERIVED <= literal < _DERIVED
+                else n_inputs + place_of[literal - _DERIVED]
+                if literal >= 0
+                else ~(n_inputs + place_of[~literal - _DERIVED])
+                for literal in body
+            )
+
+        columns = [Column(name, "loose" if i in self.texts else "float64") for i, name in enumerate(self.names)]
+        return Program(
+            Quantiser(tuple(self.atoms), columns=tuple(columns)),
+            tuple(classes),
+            tuple(ClassRule(head, number(body)) for head, body in class_bodies),
+            tuple(Rule(n_inputs + place_of[self.heads[head]], number(body)) for head, body in bodies),
+            derived=tuple(name if value is None else f"{name}({value})" for name, value in defined),
+        )
+
+    def _read_body(self, clause: Clause) -> tuple[int, ...]:
+        """Its literals, each once, in their order; what is wrong with one is said."""
+        sample = clause.head.sample
+        bound = compared = None
+        body: list[int] = []
+        for number, literal in enumerate(clause.body):
+            known = self.stated.get(id(literal))
+            if known is not None and known[0] == sample:
+                body += known[1]
+                continue
+            if bound is None or compared is None:
+                bound, compared = self._bind(clause)
+            try:
+                if isinstance(literal, Comparison):
+                    body += self._compare(literal, bound.get(literal.variable))
+                elif not isinstance(literal.sample, Variable) or literal.sample != sample:
+                    raise ProgramError(f"expected '{sample}', as in the head, came '{_spell(literal.sample)}'")
+                elif not self._only_binds(literal, compared):
+                    found = self._state(literal)
+                    body += found
+                    if not isinstance(literal.value, Variable):
+                        self.stated[id(literal)] = (sample, found)
+            except EricError as error:
+                self.reader.add_error(self.reader.find_literal(clause, number), str(error))
+        return tuple(dict.fromkeys(body))
+
+    def _only_binds(self, fact: Fact, compared: set[Variable]) -> bool:
+        """Whether it only says which column a comparison of this body is about."""
+        is_variable = isinstance(fact.value, Variable) and fact.value in compared
+        return is_variable and not fact.negated and fact.name not in self.valued
+
+    def _bind(self, clause: Clause) -> tuple[dict[Variable, str], set[Variable]]:
+        """Which column each variable of a body is the value of, and which variables are compared."""
+        bound: dict[Variable, str] = {}
+        compared: set[Variable] = set()
+        for number, literal in enumerate(clause.body):
+            if isinstance(literal, Comparison):
+                compared.add(literal.variable)
+            elif isinstance(literal.value, Variable) and literal.value != "_" and not literal.negated:
+                other = bound.setdefault(literal.value, literal.name)
+                if other != literal.name:
+                    message = f"expected a variable of its own for '{literal.name}', came that of '{other}'"
+                    self.reader.add_error(self.reader.find_literal(clause, number), message)
+        return bound, compared
+
+    def _state(self, fact: Fact) -> tuple[int, ...]:
+        """What must hold for a literal without a comparison."""
+        value = fact.value
+        if value is not None and fact.name in self.valued:
+            if isinstance(value, Variable):
+                raise ProgramError(f"expected a constant as the value of '{fact.name}', came '{value}'")
+            return self._derive(fact)
+        if value is None:
+            if (fact.name, None) in self.heads:
+                return self._derive(fact)
+            if fact.name in self.unknown:
+                raise ProgramError(f"expected a rule for '{fact.name}(X)', came none")
+            return () if fact.name in self.samples else self._add(fact.negated, fact.name, HOLDS)
+        if isinstance(value, Variable):
+            if value == fact.sample or (fact.negated and value != "_"):
+                raise ProgramError(f"expected '_' or a constant as the value of '{fact.name}', came '{value}'")
+            return self._add(not fact.negated, fact.name, (), missing=True)
+        if isinstance(value, Number):
+            return self._add_number(fact.negated, fact.name, "==", value.value)
+        if isinstance(value, Bare) and value == "null":  # how FOLD-RM writes an empty value
+            return self._add(fact.negated, fact.name, ("", "null"), missing=True)
+        return self._add(fact.negated, fact.name, (str(value),))
+
+    def _compare(self, literal: Comparison, name: str | None) -> tuple[int, ...]:
+        """What must hold for a comparison of column `name`: it is false where there is no value, negated or not."""
+        if name is None:
+            raise ProgramError(f"expected a literal such as age(X,{literal.variable}) in this body too, came none")
+        if name in self.valued:
+            raise ProgramError(f"expected a constant as the value of '{name}', came '{literal.variable}'")
+        constant, negated = literal.constant, literal.negated
+        if isinstance(constant, Number):
+            found = self._add_number(negated, name, literal.operator, constant.value)
+        else:
+            negated = negated != (literal.operator == "!=")
+            found = self._add(negated, name, (str(constant),))
+        return (*self._add(True, name, (), missing=True), *found) if negated else found
+
+    def _derive(self, fact: Fact) -> tuple[int, ...]:
+        head = _key(fact)
+        if head not in self.heads:
+            known = [f"{name}(X,'{value}')" for name, value in self.heads if name == fact.name]
+            raise ProgramError(f"expected a rule for {head[0]}(X,'{head[1]}'), came none{suggest_nearest('', known)}")
+        place = self.heads[head] + _DERIVED
+        return (~place if fact.negated else place,)
+
+    def _add(self, negated: bool, name: str, values: tuple[str, ...], *, missing: bool = False) -> tuple[int, ...]:
+        column = self._column(name)
+        self.texts.add(column)
+        return self._number(negated, TableAtom(column, self.names[column], "in", values, missing))
+
+    def _add_number(self, negated: bool, name: str, operator: str, constant: float) -> tuple[int, ...]:
+        column = self._column(name)
+        return self._number(negated, TableAtom(column, self.names[column], operator, constant))
+
+    def _number(self, negated: bool, atom: TableAtom) -> tuple[int, ...]:
+        index = self.atoms.setdefault(atom, len(self.atoms))
+        return (~index if negated else index,)
+
+    def _column(self, name: str) -> int:
+        """The place of the column of this name; a new one where columns aren't given."""
+        if name not in self.column_of:
+            if self.given is None:
+                self.names.append(name)
+                self.column_of[name] = len(self.names) - 1
+            else:
+                self.column_of[name] = match_name(name, self.given)
+        return self.column_of[name]
+
+
+def _key(fact: Fact) -> Head:
+    return fact.name, None if fact.value is None else _spell(fact.value)
+
+
+def _spell(value: Term) -> str:
+    return value.text if isinstance(value, Number) else str(value)

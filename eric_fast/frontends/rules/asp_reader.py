@@ -1,0 +1,236 @@
+"""Rules of other tools, text to clauses: every error of the text is found, each with its place."""
+
+import logging
+import re
+from collections import Counter
+from typing import cast
+
+from eric_fast.errors import ProgramError
+from eric_fast.frontends.rules.asp_terms import (
+    CONSTANT,
+    LITERAL,
+    PREDICATE,
+    QUOTED,
+    SPACE,
+    Clause,
+    Fact,
+    Literal,
+    Variable,
+    build_literal,
+)
+
+MOST_ERRORS = 20  # that are shown
+_LONGEST = 60  # characters of the text that an error shows
+# After a quote that ends nowhere on its line, the rest of the line is not looked at.
+_UNCLOSED = r"['\"][^\n]*"
+_COMMENTS = re.compile(rf"{QUOTED}|{_UNCLOSED}|%\*|/\*|%")
+_BLANKS = re.compile(rf"{SPACE}*")
+# A full stop ends a statement unless a letter or a digit follows it, as in capital.gain or 3.5; after ')' it does so
+# before a letter too.
+_STATEMENT = re.compile(rf"(?:[^.'\"]++|{QUOTED}|(?<!\))\.(?=\w)|(?<=\))\.(?=\d)|{_UNCLOSED})*+\.?")
+_STOP = re.compile(rf"{SPACE}*(?:(?P<more>,)|\.(?!\d))")
+_ARROW = re.compile(rf"{SPACE}*(?::-|<-){SPACE}*(?P<true>true{SPACE}*\.)?")
+_TOKEN = re.compile(rf"{QUOTED}|\w+|:-|[^\w\s]")
+_NAME = re.compile(rf"(?:not\s+|\\\+\s*)?(?:{PREDICATE}|{CONSTANT})")
+_QUOTE = re.compile(r"[^'\"\n]{0,200}['\"]")
+_QUOTED = re.compile(QUOTED)
+_DIRECTIVE = re.compile(r"#[a-z_]*|\?-?|:-\s*[a-z_]*")
+# What these say changes no answer: they show, explain, ask, load a library or declare.
+_HARMLESS = re.compile(
+    r"\?-?|#(?:compute|defined|heuristic|hide|pred|project|show|table)|(?:#|:- )(?:discontiguous|dynamic)"
+    r"|:- (?:ensure_loaded|initialization|module|multifile|set_prolog_flag|style_check|table|use_module|use_package)"
+)
+_HINTS = (  # how what is refused starts, and why
+    (r"-\s*[a-z]", "classical negation isn't taken, since it rules answers out; use a predicate of its own"),
+    (r"\{|#(?:count|sum|min|max)|\d+\s*\{", "choices and aggregates aren't taken"),
+    (r"(?:not|\\\+)\s*\(", "write 'not name(X)'"),
+    (r"!", "cuts aren't taken; the rules for classes are tried in their order anyway"),
+    (r"[;|]", "';' means 'and' to clingo and 'or' to Prolog: write ',', or several rules"),
+)
+_HINT = re.compile("|".join(f"({start})" for start, _ in _HINTS))
+
+logger = logging.getLogger(__name__)
+
+
+class Reader:
+    """A text while it is read, and what was found wrong with it.
+
+    Attributes:
+        text: with spaces in the place of comments.
+        source: its name in errors.
+        clauses: in their order, facts about single samples left out.
+        literals: the different ones of all bodies, by how they are written.
+        n_errors: how many were found; the first `MOST_ERRORS` are kept.
+    """
+
+    def __init__(self, text: str, source: str) -> None:
+        self.source = source
+        self.clauses: list[Clause] = []
+        self.n_errors = 0
+        self._errors: list[tuple[int, str]] = []
+        self.literals: dict[str, Literal] = {}  # a large program says the same again and again
+        self._left_out: Counter[str] = Counter()
+        self.text = text.removeprefix("\ufeff")
+        self.text = self._blank_comments()
+        at = self._skip(0)
+        while at < len(self.text):
+            at = self._skip(self._read_statement(at))
+        if self._left_out:
+            shown = ", ".join(f"{what} ({count:,})" for what, count in self._left_out.items())
+            logger.warning("%s: left out, as it changes no answer about a table: %s", source, shown)
+
+    def add_error(self, at: int, message: str) -> None:
+        self.n_errors += 1
+        if self.n_errors <= MOST_ERRORS:
+            self._errors.append((at, message))
+
+    def raise_errors(self) -> None:
+        """Raises ProgramError where there are any: the first ones, each with its place, and how many more."""
+        if not self.n_errors:
+            return
+        lines = []
+        for at, message in sorted(self._errors):
+            line = self.text.count("\n", 0, at) + 1
+            column = at - self.text.rfind("\n", 0, at)
+            lines.append(f"{self.source}:{line}:{column}: {message}")
+        if self.n_errors > len(lines):
+            lines.append(f"and {self.n_errors - len(lines):,} more")
+        raise ProgramError("\n".join(lines))
+
+    def _blank_comments(self) -> str:
+        text = self.text
+        if "%" not in text and "/*" not in text:
+            return text
+        parts, n_copied, at = [], 0, 0
+        last_end = text.rfind("*%")  # after it, '%*' starts a comment to the end of its line, as it does in Prolog
+        while match := _COMMENTS.search(text, at):
+            start, at = match.span()
+            if match[0][0] in "'\"":
+                continue
+            if match[0] == "/*" or (match[0] == "%*" and at <= last_end):
+                end = text.find("*%" if match[0] == "%*" else "*/", at)
+                if end < 0:
+                    self.add_error(start, "expected the end of this comment, '*/', came the end of the text")
+                at = end + 2 if end >= 0 else len(text)
+            else:
+                end = text.find("\n", start)
+                at = end if end >= 0 else len(text)
+            parts += [text[n_copied:start], "\n".join([" " * len(line) for line in text[start:at].split("\n")])]
+            n_copied = at
+        return "".join([*parts, text[n_copied:]])
+
+    def _read_statement(self, start: int) -> int:
+        """Read the statement that starts there, and say where it ends."""
+        if self.text[start] in "#?" or self.text.startswith(":-", start):
+            return self._read_directive(start)
+        match = LITERAL.match(self.text, start)
+        head = build_literal(match) if match else None
+        if match is None or not isinstance(head, Fact) or head.negated:
+            return self._fail(start, start, "a rule such as class(X,'a') :- not ab1(X).")
+        arrow = _ARROW.match(self.text, match.end())
+        if arrow is None or arrow["true"]:
+            stop = None if arrow else _STOP.match(self.text, match.end())
+            if arrow is None and (stop is None or stop["more"]):
+                return self._fail(start, match.end(), "':-' or '.' after the head of a rule")
+            self._add_clause(Clause(head, start, (), start))
+            return (arrow or stop or match).end()
+        return self._read_body(head, start, self._skip(arrow.end()))
+
+    def _read_body(self, head: Fact, start: int, body_at: int) -> int:
+        """Read the body that starts at `body_at`, of the statement that starts at `start`, and say where it ends."""
+        end = self._end(body_at)
+        pieces = self.text[body_at : end - 1].split(", ")  # as most tools write it
+        literals = tuple(map(self.literals.get, pieces))
+        if None in literals:
+            literals = tuple(map(self._read_piece, pieces))
+        if None not in literals and self.text[end - 1] == ".":
+            self._add_clause(Clause(head, start, cast(tuple[Literal, ...], literals), body_at))
+            return end
+        body = []
+        at = body_at
+        while True:
+            match = LITERAL.match(self.text, at)
+            if not match:
+                return self._fail(start, at, "a literal such as not ab1(X), age(X,N0) or N0>3.5")
+            literal = self._build(match)
+            if literal is not None:
+                body.append(literal)
+            stop = _STOP.match(self.text, match.end())
+            if not stop:
+                return self._fail(start, match.end(), "',' or '.' after a literal")
+            if not stop["more"]:
+                self._add_clause(Clause(head, start, tuple(body), body_at))
+                return stop.end()
+            at = self._skip(stop.end())
+
+    def find_literal(self, clause: Clause, number: int) -> int:
+        """The offset of a literal of a clause that was read whole."""
+        at = clause.body_at
+        for _ in range(number):
+            literal = LITERAL.match(self.text, at)
+            stop = _STOP.match(self.text, literal.end()) if literal else None
+            at = self._skip(stop.end()) if stop else at
+        return at
+
+    def _read_piece(self, piece: str) -> Literal | None:
+        """The literal that a piece is; None where it is none, or a wrong one."""
+        if (known := self.literals.get(piece)) is None and (match := LITERAL.fullmatch(piece)):
+            literal = build_literal(match)
+            if not isinstance(literal, str):
+                known = self.literals[piece] = literal
+        return known
+
+    def _build(self, match: re.Match[str]) -> Literal | None:
+        """The literal; None where it is wrong, which is said."""
+        literal = build_literal(match)
+        if isinstance(literal, str):
+            self.add_error(match.start(), literal)
+            return None
+        return self.literals.setdefault(match[0], literal)
+
+    def _add_clause(self, clause: Clause) -> None:
+        if clause.body or isinstance(clause.head.sample, Variable):
+            self.clauses.append(clause)
+        else:
+            self._left_out["facts about single samples"] += 1
+
+    def _fail(self, start: int, at: int, expected: str) -> int:
+        """Say what came in the place of what was expected, and where the statement ends."""
+        at = self._skip(at)
+        token = _TOKEN.match(self.text, at)
+        came = "the end of the text" if token is None else f"'{_shorten(token[0])}'"
+        reason = ""
+        if hint := _HINT.match(self.text, at):
+            reason = "; " + _HINTS[(hint.lastindex or 1) - 1][1]
+        elif (quote := _QUOTE.match(self.text, at)) and not _QUOTED.match(self.text, quote.end() - 1):
+            reason = "; a quote has no end on this line"
+        elif name := _NAME.match(self.text, at):
+            reason = f"; '{_shorten(name[0])}' takes a variable for the sample and one value at most, as in f(X,'a')"
+        self.add_error(at, f"expected {expected}, came {came}{reason}")
+        return max(self._end(start), at)
+
+    def _read_directive(self, start: int) -> int:
+        end = self._end(start)
+        found = _DIRECTIVE.match(self.text, start)
+        name = " ".join(found[0].replace(":-", ":- ").split()) if found else ""
+        if _HARMLESS.fullmatch(name) or re.fullmatch(r"#program\s+base\s*\.", self.text[start:end]):
+            self._left_out[f"'{name}'"] += 1
+        elif name.startswith("#"):
+            self.add_error(start, f"expected a rule, came '{name}', a directive that changes answers")
+        else:
+            self.add_error(start, "expected a rule, came ':-', a constraint: it rules answers out, and isn't taken")
+        return end
+
+    def _skip(self, at: int) -> int:
+        """Where what follows white space starts."""
+        match = _BLANKS.match(self.text, at)
+        return match.end() if match else at
+
+    def _end(self, start: int) -> int:
+        """Where the statement that starts there ends, its full stop included."""
+        match = _STATEMENT.match(self.text, start)
+        return max(match.end() if match else 0, start + 1)
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

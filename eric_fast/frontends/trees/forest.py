@@ -1,0 +1,166 @@
+"""Decision trees of any source as flat arrays, and as the class rules of a program: a rule for each leaf."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eric_fast.errors import ProgramError
+from eric_fast.program import ClassRules, Program, Rule
+from eric_fast.program.atoms import TABLE_OPERATORS, Column, Quantiser, TableAtom, TableAtoms
+from eric_fast.program.rules import count_offsets
+
+
+@dataclass(frozen=True, eq=False)
+class Forest:
+    """Trees whose leaves add numbers to outputs; nodes of one tree lie together, each before its children.
+
+    Attributes:
+        columns: of the table.
+        atoms: the comparisons, each once.
+        roots: int64 `[n_trees]`: the root of each tree, ascending.
+        tests: int32 `[n_nodes]`: the literal (an atom, or its complement) that sends a sample to `yes`; of a leaf 0.
+        yes, no: int64 `[n_nodes]`: where a sample goes on, -1 at a leaf.
+        values: float64 `[n_nodes, n_outputs]`: what a leaf adds; `[n_nodes, 1]` where each tree has one output.
+        outputs: int32 `[n_trees]`: the one output of each tree; None where a leaf adds to all of them.
+        derived: names of further atoms, which compare nothing; `tests` may hold them, too.
+        rules: where those are true; see `Program.kernel_rules`.
+    """
+
+    columns: tuple[Column, ...]
+    atoms: tuple[TableAtom, ...] | TableAtoms
+    roots: NDArray[np.int64]
+    tests: NDArray[np.int32]
+    yes: NDArray[np.int64]
+    no: NDArray[np.int64]
+    values: NDArray[np.float64]
+    outputs: NDArray[np.int32] | None = None
+    derived: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
+
+    @cached_property
+    def leaves(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Leaves as nodes, int64 `[n_leaves]`, in the order of their rules; and the length of the path to each.
+
+        Raises:
+            ProgramError: nodes that don't make trees.
+        """
+        from eric_fast.frontends.trees.paths import count_leaves  # Numba loads when it is needed
+
+        leaves, lengths = count_leaves(self.roots, self.yes, self.no)
+        if len(leaves) == 0 and len(self.roots):
+            raise ProgramError("the nodes are not trees: one is its own ancestor, or the child of two")
+        return leaves, lengths
+
+    def find_trees(self, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which tree each node belongs to."""
+        return np.searchsorted(self.roots, nodes, side="right") - 1
+
+
+def list_comparisons(
+    columns: Sequence[Column],
+    column_of_test: NDArray[Any],
+    operators: Sequence[str] | str,
+    constants: NDArray[Any],
+    missing: NDArray[np.bool_] | bool = False,
+) -> tuple[TableAtoms, NDArray[np.int32]]:
+    """Many comparisons with numbers, each once and sorted by column and constant, and which one each test is.
+
+    Args:
+        column_of_test: integers `[n_tests]`.
+        operators: of `TABLE_OPERATORS` but `in`; one for all, or one for each.
+        constants: float `[n_tests]`, which the column's kind must hold exactly.
+        missing: the truth where the value is missing.
+    """
+    n_tests = len(column_of_test)
+    names, codes = np.unique(np.atleast_1d(np.asarray(operators, str)), return_inverse=True)
+    places = np.array([TABLE_OPERATORS.index(name) for name in names.tolist()], np.int8)
+    test_constants = np.asarray(constants, np.float64) + 0.0  # -0.0 compares as 0.0 does
+    test_columns = np.asarray(column_of_test, np.int32)
+    test_operators = np.broadcast_to(places[codes], n_tests)
+    test_missing = np.broadcast_to(np.asarray(missing, np.bool_), n_tests)
+    keys = (test_missing, test_operators, test_constants, test_columns)
+    order = np.lexsort(keys)
+    is_new = np.ones(n_tests, np.bool_)
+    is_new[1:] = False
+    for key in keys:
+        in_order = key[order]
+        is_new[1:] |= in_order[1:] != in_order[:-1]
+    atom_of_test = np.empty(n_tests, np.int32)
+    atom_of_test[order] = np.cumsum(is_new, dtype=np.int32) - 1
+    first = order[is_new]
+    features = tuple(column.name for column in columns)
+    atoms = TableAtoms(features, test_columns[first], test_operators[first], test_constants[first], test_missing[first])
+    return atoms, atom_of_test
+
+
+def make_program(
+    forest: Forest,
+    classes: Sequence[str],
+    *,
+    decision: str = "vote",
+    base: Sequence[float] = (),
+    settings: Sequence[tuple[str, str]] = (),
+) -> Program:
+    """The program that adds up what the leaves say: trees in turn, the leaves of each from `yes` to `no`.
+
+    Raises:
+        ProgramError: a node that is no tree's, or in two places.
+    """
+    return Program(
+        quantiser=Quantiser(forest.atoms, columns=forest.columns),
+        classes=tuple(classes),
+        class_rules=list_leaves(forest),
+        kernel_rules=forest.rules,
+        derived=forest.derived,
+        decision=decision,
+        base=tuple(base),
+        settings=tuple(settings),
+    )
+
+
+def list_leaves(forest: Forest) -> ClassRules:
+    """A rule for each leaf: its body is the path from the root, its weights are the leaf's values but zeros.
+
+    Raises:
+        ProgramError: nodes that don't make trees.
+    """
+    from eric_fast.frontends.trees.paths import write_paths  # Numba loads when it is needed
+
+    leaves, lengths = forest.leaves
+    offsets = count_offsets(lengths)
+    literals = write_paths(forest.roots, forest.tests, forest.yes, forest.no, offsets)
+    values = forest.values[leaves]
+    votes = _spread_values(values) if forest.outputs is None else _assign_values(values, forest, leaves)
+    unknown = np.full(len(leaves), -1, np.int32)
+    return ClassRules(literals, offsets, *votes, unknown, unknown)
+
+
+Votes = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]  # offsets, classes, weights of `ClassRules`
+
+
+def _assign_values(values: NDArray[np.float64], forest: Forest, leaves: NDArray[np.int64]) -> Votes:
+    assert forest.outputs is not None
+    outputs = forest.outputs[forest.find_trees(leaves)]
+    return np.arange(len(leaves) + 1), outputs, np.ascontiguousarray(values[:, 0])
+
+
+def _spread_values(values: NDArray[np.float64]) -> Votes:
+    """Votes for all outputs, float64 `[n_leaves, n_outputs]`, but zeros: the greatest first, the others ascending."""
+    n_leaves, n_outputs = values.shape
+    heads = values.argmax(axis=1)
+    holds = values != 0
+    holds[np.arange(n_leaves), heads] = False  # they come first, whatever they are
+    others = np.flatnonzero(holds)
+    offsets = count_offsets(1 + holds.sum(axis=1))
+    rule_of_other, class_of_other = np.divmod(others, n_outputs)
+    place = 1 + np.arange(len(others)) + rule_of_other
+    classes, weights = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float64)
+    classes[offsets[:-1]] = heads
+    weights[offsets[:-1]] = values[np.arange(n_leaves), heads]
+    classes[place] = class_of_other
+    weights[place] = values.reshape(-1)[others]
+    return offsets, classes, weights

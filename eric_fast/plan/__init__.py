@@ -1,0 +1,5 @@
+"""Plans: a program from one start layer as flat arrays, for kernels; nothing in it needs names."""
+
+from eric_fast.plan.plan import Plan, Steps
+
+__all__ = ["Plan", "Steps"]

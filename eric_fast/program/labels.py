@@ -1,0 +1,47 @@
+"""Labels: names that a person gives to atoms, which a program's file keeps and every output shows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from eric_fast.errors import ProgramError, SettingError
+from eric_fast.program.data import Program
+
+
+def label_atoms(program: Program, labels: Mapping[int, str]) -> Program:
+    """The program with these labels, atom index -> label, on top of those that it has; an empty one takes it away.
+
+    Raises:
+        ProgramError: no such atom, or a character that the text format can't hold.
+    """
+    new = {**program.label_of_atom, **labels}
+    return replace(program, labels=tuple((atom, label) for atom, label in new.items() if label))
+
+
+def parse_labels(program: Program, assignments: Sequence[str]) -> dict[int, str]:
+    """`features_19_17=wheels`, `features.19:17=wheels`, `features.19:17=` as atom index -> label.
+
+    Everything after the first `=` before which a kernel is named is the label, without spaces around it.
+
+    Raises:
+        SettingError: no `=`, or a kernel twice. ProgramError: no such kernel.
+    """
+    labels: dict[int, str] = {}
+    for assignment in assignments:
+        atom, label = _split(program, assignment)
+        if atom in labels:
+            raise SettingError(f"{program.atoms[atom].name} is given two labels; give one")
+        labels[atom] = label
+    return labels
+
+
+def _split(program: Program, assignment: str) -> tuple[int, str]:
+    places = [i for i, character in enumerate(assignment) if character == "="]
+    if not places:
+        raise SettingError(f"'{assignment}' is not KERNEL=LABEL, such as features.19:17=wheels")
+    errors = []
+    for place in places:  # the names of a table's comparisons have = in them
+        try:
+            return program.atom_named(assignment[:place].strip()), assignment[place + 1 :].strip()
+        except ProgramError as error:
+            errors.append(error)
+    raise errors[0]

@@ -1,0 +1,1 @@
+"""Printers: a program as ASP, Prolog, Python and C."""

@@ -1,0 +1,148 @@
+"""`Program` to text."""
+
+from collections.abc import Iterator, Sequence
+
+from eric_fast.program.atoms import TableAtom
+from eric_fast.program.data import ClassRule, Program, Rule, has_integer_weights
+from eric_fast.program.printers.names import (
+    FORMAT,
+    NEGATED,
+    close_negated,
+    decision_rules,
+    format_float,
+    name_predicates,
+    quote,
+)
+
+
+def print_program(program: Program) -> str:
+    """The program as ASP text: `parse_program(print_program(p)) == p`, and clingo answers as we do.
+
+    Whoever runs clingo adds `image("id").` for each image, and the bits of the lowest layer as `k_...("id").`
+    """
+    predicates = name_predicates(program)
+    sections = (
+        ("Where this program comes from.", _print_origin(program)),
+        ("Classes.", (f"classes({i},{quote(name)})." for i, name in enumerate(program.classes))),
+        (
+            "Class rules: rule(NUMBER,CLASS,WEIGHT), support(NUMBER,IMAGES COVERED,OF THOSE CORRECT), the rule itself.",
+            _print_class_rules(program, predicates),
+        ),
+        ("Kernel rules; several for one kernel are alternatives.", _print_kernel_rules(program, predicates)),
+        (
+            f"Kernels that are true where no rule fires: the rules for {NEGATED}KERNEL say where it is false.",
+            (close_negated(predicates[atom]) for atom in program.negated),
+        ),
+        ("How class rules become one class.", _print_decision(program)),
+        ("What answers.", _print_outputs(program, predicates)),
+        (
+            "What each atom means: the norm of kernel NUMBER of LAYER, or the value of COLUMN, compared.",
+            _print_quantiser(program, predicates),
+        ),
+        ("What clingo is given from outside, or may find empty.", _print_defined(program, predicates)),
+    )
+    parts = [[f"% {title}", *lines] for title, lines in sections]
+    return "\n\n".join("\n".join(part) for part in parts if len(part) > 1) + "\n"
+
+
+def _print_origin(program: Program) -> Iterator[str]:
+    yield f"format({FORMAT})."
+    if program.fingerprint:
+        yield f"fingerprint({quote(program.fingerprint)})."
+    if program.n_images is not None:
+        yield f"trained_on({program.n_images})."
+    for key, value in program.settings:
+        yield f"setting({quote(key)},{quote(value)})."
+
+
+def _print_defined(program: Program, predicates: Sequence[str]) -> Iterator[str]:
+    helpers = ["image/1", "fires/2", "rule/3", "classes/2", "default/1"]
+    helpers += ["also/3", "base/2"] if program.has_sums else []
+    negated = set(program.negated)
+    given = [
+        f"{NEGATED if atom in negated else ''}{name}/1"
+        for atom, name in enumerate(predicates)
+        if atom not in program.rules_of_atom
+    ]
+    for names in (helpers, *(given[start : start + 8] for start in range(0, len(given), 8))):
+        yield " ".join(f"#defined {name}." for name in names)
+
+
+def _print_quantiser(program: Program, predicates: Sequence[str]) -> Iterator[str]:
+    quantiser = program.quantiser
+    if not quantiser.columns:
+        yield f"norm({quote(quantiser.norm)})."
+        for atom, predicate in zip(quantiser.kernel_atoms, predicates, strict=False):
+            constant = quote(format_float(atom.constant))
+            yield f"kernel({predicate},{quote(atom.layer)},{atom.column},{quote(atom.operator)},{constant})."
+    for number, column in enumerate(quantiser.columns):
+        yield f"column({number},{quote(column.name)},{quote(column.kind)})."
+    for comparison, predicate in zip(quantiser.table_atoms if quantiser.columns else (), predicates, strict=False):
+        yield _print_comparison(comparison, predicate, quantiser.columns[comparison.column].kind)
+    for name, predicate in zip(program.derived, predicates[len(quantiser.atoms) :], strict=True):
+        yield f"derived({predicate},{quote(name)})."
+    for index, label in program.labels:
+        yield f"label({predicates[index]},{quote(label)})."
+
+
+def _print_comparison(atom: TableAtom, predicate: str, kind: str) -> str:
+    if isinstance(atom.constant, tuple):
+        values = [value if isinstance(value, str) else format_float(value, kind) for value in atom.constant]
+        facts = [f"among({predicate},{atom.column})."] + [f"value({predicate},{quote(value)})." for value in values]
+    else:
+        constant = quote(format_float(atom.constant, kind))
+        facts = [f"compare({predicate},{atom.column},{quote(atom.operator)},{constant})."]
+    return " ".join([*facts, f"missing({predicate})."] if atom.missing else facts)
+
+
+def _print_outputs(program: Program, predicates: Sequence[str]) -> Iterator[str]:
+    for number, (name, atom) in enumerate(program.outputs):
+        yield f"output({number},{quote(name)},{predicates[atom]})."
+
+
+def _print_class_rules(program: Program, predicates: Sequence[str]) -> Iterator[str]:
+    integers = has_integer_weights(program)
+    for number, rule in enumerate(program.class_rules, 1):
+        yield _print_class_rule(number, rule, program.classes, predicates, integers)
+
+
+def _print_class_rule(
+    number: int, rule: ClassRule, classes: Sequence[str], predicates: Sequence[str], integers: bool
+) -> str:
+    facts = [f"rule({number},{quote(classes[rule.head])},{_format_weight(rule.weight, integers)})."]
+    facts += [f"also({number},{quote(classes[c])},{_format_weight(weight, integers)})." for c, weight in rule.also]
+    if rule.covered is not None:
+        facts.append(f"support({number},{rule.covered},{rule.correct}).")
+    return " ".join([*facts, f"fires(X,{number}) :- {_print_body(rule, predicates)}."])
+
+
+def _print_kernel_rules(program: Program, predicates: Sequence[str]) -> Iterator[str]:
+    counts: dict[int, int] = {}
+    negated = set(program.negated)
+    for rule in program.kernel_rules:
+        counts[rule.head] = number = counts.get(rule.head, 0) + 1
+        prefix = NEGATED if rule.head in negated else ""
+        line = f"{prefix}{predicates[rule.head]}(X) :- {_print_body(rule, predicates)}."
+        if rule.covered is not None:
+            line = f"kernel_support({predicates[rule.head]},{number},{rule.covered},{rule.correct}). {line}"
+        yield line
+
+
+def _print_body(rule: Rule, predicates: Sequence[str]) -> str:
+    literals = [f"{predicates[lit]}(X)" if lit >= 0 else f"not {predicates[~lit]}(X)" for lit in rule.body]
+    return ", ".join(["image(X)", *literals])
+
+
+def _print_decision(program: Program) -> Iterator[str]:
+    integers = has_integer_weights(program)
+    yield f"decision({quote(program.decision)})."
+    if program.default is not None:
+        yield f"default({quote(program.classes[program.default])})."
+    if program.has_sums:
+        for name, weight in zip(program.classes, program.base or [0.0] * len(program.classes), strict=True):
+            yield f"base({quote(name)},{_format_weight(weight, integers)})."
+    yield from decision_rules(program.decision, integer_weights=integers)
+
+
+def _format_weight(weight: float, integers: bool) -> str:
+    return str(int(weight)) if integers else quote(repr(float(weight)))

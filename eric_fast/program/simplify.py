@@ -1,0 +1,87 @@
+"""Simplify: a smaller program that gives the same answers on every input.
+
+Trees are simplified where they become rules (`extract_program`): siblings with one answer, a kernel's smaller polarity.
+This is for rules from anywhere.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import TypeVar
+
+from eric_fast.program.data import Program, Rule, atom_of
+
+AnyRule = TypeVar("AnyRule", bound=Rule)
+
+
+def simplify_program(program: Program) -> Program:
+    """The program without literals said twice and without rules that never matter.
+
+    A body with a literal and its negation never fires: its rule goes. A rule for a kernel goes where another for it has
+    some of its literals and no others. Under `first` a class rule goes where a rule before it, of any class, has; under
+    `vote` each counts. The numbers of class rules may change; classes, scores and kernels' truth don't.
+    """
+    kernel_rules: list[Rule] = []
+    in_order = sorted(program.kernel_rules, key=lambda rule: rule.head)  # stable
+    for _, rules in groupby(in_order, key=lambda rule: rule.head):
+        kernel_rules += _drop_subsumed(_clean(list(rules)), ordered=False)
+    class_rules = _clean(program.class_rules)
+    if program.decision == "first":
+        class_rules = _drop_subsumed(class_rules, ordered=True)
+    return replace(program, kernel_rules=tuple(kernel_rules), class_rules=tuple(class_rules))
+
+
+def drop_unmentioned(program: Program) -> Program:
+    """The program without rules for kernels that no class rule builds on."""
+    mentioned = find_mentioned(program)
+    return replace(
+        program,
+        kernel_rules=tuple(rule for rule in program.kernel_rules if rule.head in mentioned),
+        negated=tuple(atom for atom in program.negated if atom in mentioned),
+    )
+
+
+def find_mentioned(program: Program) -> set[int]:
+    """The atoms that class rules and outputs build on, through rules for kernels too."""
+    mentioned = {atom for _, atom in program.outputs}
+    rules: list[Rule] = [
+        *program.class_rules,
+        *(rule for atom in sorted(mentioned) for rule in program.rules_of_atom.get(atom, ())),
+    ]
+    while rules:
+        new = {atom_of(literal) for rule in rules for literal in rule.body} - mentioned
+        mentioned |= new
+        rules = [rule for atom in sorted(new) for rule in program.rules_of_atom.get(atom, ())]
+    return mentioned
+
+
+def _clean(rules: Sequence[AnyRule]) -> list[AnyRule]:
+    """Each literal once, no contradiction."""
+    cleaned = []
+    for rule in rules:
+        literals = dict.fromkeys(rule.body)
+        if not any(~literal in literals for literal in literals):
+            cleaned.append(rule if len(literals) == len(rule.body) else replace(rule, body=tuple(literals)))
+    return cleaned
+
+
+def _drop_subsumed(rules: Sequence[AnyRule], *, ordered: bool) -> list[AnyRule]:
+    """Without rules whose body holds all literals of another's (of an earlier one's, where `ordered`).
+
+    Each is looked for under its rarest literal alone, so that few pairs are compared.
+    """
+    times = Counter(literal for rule in rules for literal in rule.body)
+    bodies = [frozenset(rule.body) for rule in rules]
+    places: dict[int | None, list[int]] = defaultdict(list)
+    for i, body in enumerate(bodies):
+        places[min(body, key=lambda literal: (times[literal], literal), default=None)].append(i)
+
+    def is_subsumed(j: int) -> bool:
+        return any(
+            bodies[i] <= bodies[j] and (i < j or (not ordered and bodies[i] != bodies[j]))
+            for literal in (None, *bodies[j])
+            for i in places.get(literal, ())
+        )
+
+    return [rule for j, rule in enumerate(rules) if not is_subsumed(j)]

@@ -1,0 +1,179 @@
+"""What a program must be, checked once, when it is made."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eric_fast.errors import ProgramError
+from eric_fast.program.atoms import TableAtoms
+from eric_fast.program.rules import INT32_MAX, ClassRules, Rule
+
+if TYPE_CHECKING:
+    from eric_fast.program.data import Program
+
+DECISIONS = ("first", "vote", "sum", "bits")
+
+
+def validate_program(program: "Program") -> None:
+    """Raise ProgramError for anything that `Program` says it refuses."""
+    _check_names("class", program.classes)
+    _check_names("layer", program.layers)
+    check_texts(program)
+    n_atoms, n_classes = len(program.atoms), len(program.classes)
+    if program.decision not in DECISIONS:
+        raise ProgramError(f"decision '{program.decision}' is not one of {', '.join(DECISIONS)}")
+    if program.default is not None and not 0 <= program.default < n_classes:
+        raise ProgramError(f"the default class {program.default} is not one of the {n_classes} classes")
+    if program.n_images is not None and not 0 <= program.n_images <= INT32_MAX:
+        raise ProgramError(f"a program can't be trained on {program.n_images} images")
+    n_inputs = len(program.quantiser.rows_of_layer[program.layers[0]]) if program.layers else 0
+    heads = program.kernel_arrays.heads
+    for head in heads[(heads < 0) | (heads >= n_atoms)].tolist():
+        raise ProgramError(f"a rule's head, {head}, is not one of the {n_atoms} atoms")
+    _check_outputs(program)
+    _check_heads(program)
+    _check_bodies(program)
+    _check_support(program)
+    _check_weights(program)
+    _check_negated(program, n_inputs)
+    _ = program.strata  # of rules that build on themselves there are none
+    for head in program.rules_of_atom:
+        if head < n_inputs:
+            name = program.atoms[head].name
+            raise ProgramError(f"{name} is of the lowest layer, whose bits are given; it can't have a rule", head)
+
+
+def _check_outputs(program: "Program") -> None:
+    """What each decision needs and can't have, and the names of derived atoms and outputs."""
+    _check_names("derived atom", program.derived)
+    _check_names("output", [name for name, _ in program.outputs])
+    inputs = {atom.name for atom in program.quantiser.atoms} if program.derived else ()
+    for name in program.derived:
+        if name in inputs:
+            raise ProgramError(f"two atoms are called '{name}'")
+    for name, atom in program.outputs:
+        if not 0 <= atom < len(program.atoms):
+            raise ProgramError(f"output '{name}' is atom {atom}, which there is not")
+    if program.decision == "bits" and (program.classes or len(program.class_rules)):
+        raise ProgramError("a program that answers with bits has no classes and no rules for them")
+    if program.decision != "bits" and program.outputs:
+        raise ProgramError("outputs need decision 'bits'")
+    if program.decision == "sum" and program.default is not None:
+        raise ProgramError("a program that answers with sums has no default; its base is what it starts from")
+
+
+def _name_rule(program: "Program", index: int) -> str:
+    """What to call a rule in an error; class rules are counted after the kernel rules."""
+    if index < len(program.kernel_rules):
+        return f"a rule for {program.atoms[program.kernel_rules[index].head].name}"
+    return f"class rule {index - len(program.kernel_rules) + 1}"
+
+
+def _check_heads(program: "Program") -> None:
+    n_classes = len(program.classes)
+    if isinstance(program.class_rules, ClassRules):
+        outputs = program.class_rules.vote_classes
+        if len(outputs) and not 0 <= outputs.min() <= outputs.max() < n_classes:
+            raise ProgramError(f"a class rule is for none of the {n_classes} classes")
+        return
+    for number, rule in enumerate(program.class_rules, 1):
+        if not 0 <= rule.head < n_classes:
+            raise ProgramError(f"class rule {number}: {rule.head} is not one of the {n_classes} classes")
+        if rule.also and not all(0 <= output < n_classes for output, _ in rule.also):
+            raise ProgramError(f"class rule {number}: 'also' names a class that there is not")
+
+
+def _check_bodies(program: "Program") -> None:
+    n_atoms = len(program.atoms)
+    n_before = 0
+    for rules in (program.kernel_arrays, program.class_arrays):
+        for place in np.flatnonzero(rules.atoms >= n_atoms).tolist():
+            rule = n_before + int(np.searchsorted(rules.offsets, place, "right")) - 1
+            name, literal = _name_rule(program, rule), rules.literals[place]
+            raise ProgramError(f"{name}: literal {literal} is about none of the {n_atoms} atoms")
+        n_before += len(rules.heads)
+
+
+def _check_support(program: "Program") -> None:
+    most = INT32_MAX if program.n_images is None else program.n_images
+    kernel_rules: Iterable[tuple[int, Rule]] = enumerate(program.kernel_rules)
+    if isinstance(program.class_rules, ClassRules):
+        covered_of, correct_of = program.class_rules.covered, program.class_rules.correct
+        odd = (covered_of < correct_of) | (covered_of > most) | ((covered_of < 0) != (correct_of < 0))
+        suspects: Iterable[int] = np.flatnonzero(odd).tolist()
+    else:
+        suspects = range(len(program.class_rules))
+    first = len(program.kernel_rules)
+    for index, rule in chain(kernel_rules, ((first + i, program.class_rules[i]) for i in suspects)):
+        covered, correct = rule.covered, rule.correct
+        if covered is None and correct is None:
+            continue
+        if covered is None or correct is None:
+            raise ProgramError(f"{_name_rule(program, index)}: covered and correct are known together or not at all")
+        if not 0 <= correct <= covered <= most:
+            raise ProgramError(
+                f"{_name_rule(program, index)}: {correct} correct of {covered} covered of {most} images can't be"
+            )
+
+
+def _check_negated(program: "Program", n_inputs: int) -> None:
+    for atom, before in zip(program.negated, (None, *program.negated), strict=False):
+        if not 0 <= atom < len(program.atoms):
+            raise ProgramError(f"negated atom {atom} is not one of the {len(program.atoms)} atoms")
+        name = program.atoms[atom].name
+        if atom < n_inputs:
+            raise ProgramError(f"{name} is of the lowest layer, whose bits are given; it can't be negated", atom)
+        if atom == before:
+            raise ProgramError(f"{name} is negated twice", atom)
+
+
+def _check_weights(program: "Program") -> None:
+    n_classes = len(program.classes)
+    if program.base and (len(program.base) != n_classes or not program.has_sums):
+        raise ProgramError(f"base needs decision 'vote' or 'sum' and one number for each of the {n_classes} classes")
+    votes = program.class_arrays
+    rule_of_vote = np.repeat(np.arange(len(votes)), np.diff(votes.vote_offsets))
+    is_head = np.zeros(len(rule_of_vote), np.bool_)
+    is_head[votes.vote_offsets[:-1]] = True
+    follows = ~is_head & np.roll(~is_head, 1)  # after another that is no head, so of the same rule
+    odd = ~is_head & ((votes.vote_classes == votes.heads[rule_of_vote]) | (votes.vote_weights == 0))
+    odd |= follows & (votes.vote_classes <= np.roll(votes.vote_classes, 1))
+    if odd.any():
+        number = rule_of_vote[odd.argmax()] + 1
+        raise ProgramError(f"class rule {number}: 'also' must list other classes once, ascending, without zeros")
+    if not (np.isfinite(votes.vote_weights).all() and np.isfinite(program.base).all()):
+        raise ProgramError("weights must be finite numbers")
+
+
+def _check_names(kind: str, names: Sequence[str]) -> None:
+    if len(set(names)) != len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise ProgramError(f"two of the {kind} names are {twice!r}; they must differ")
+    for name in names:
+        if not name:
+            raise ProgramError(f"a {kind} needs a name that isn't empty")
+
+
+def check_texts(program: "Program") -> None:
+    for atom, label in program.labels:
+        if not 0 <= atom < len(program.atoms):
+            raise ProgramError(f"label {label!r} is for atom {atom}, which there is not")
+    for kind, keys in (
+        ("label", [str(atom) for atom, _ in program.labels]),
+        ("setting", [key for key, _ in program.settings]),
+    ):
+        if len(set(keys)) != len(keys):
+            raise ProgramError(f"two {kind}s for one key")
+    texts = [*program.classes, *program.layers, program.fingerprint, *program.derived]
+    texts += [name for name, _ in program.outputs] + [column.name for column in program.quantiser.columns]
+    for comparison in () if isinstance(program.quantiser.atoms, TableAtoms) else program.quantiser.atoms:
+        if isinstance(comparison.constant, tuple):
+            texts += [value for value in comparison.constant if isinstance(value, str)]
+    texts += [label for _, label in program.labels] + [text for pair in program.settings for text in pair]
+    for text in texts:
+        # A newline is written as \n; clingo knows no other escape, and takes no NUL or lone surrogate.
+        if any(c in "\0\r" or 0xD800 <= ord(c) <= 0xDFFF for c in text):
+            raise ProgramError(f"{text!r} has a character that the text format can't hold")

@@ -1,0 +1,159 @@
+"""What people read: rules in words, and tables of scores."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from eric_fast.errors import ProgramError, suggest_nearest
+from eric_fast.program.data import Program, Rule, atom_of
+from eric_fast.score import Score
+
+WIDEST = 100  # characters of class names that a confusion matrix in a terminal has room for
+
+
+def name_atom(program: Program, atom: int) -> str:
+    """`features.19:17`, with its label where a person gave one."""
+    label = program.label_of_atom.get(atom)
+    return f"{program.atoms[atom].name}" + (f" ({label})" if label else "")
+
+
+def describe_body(program: Program, rule: Rule) -> str:
+    """`features.19:17 and not features.19:3`."""
+    words = [("" if lit >= 0 else "not ") + name_atom(program, atom_of(lit)) for lit in rule.body]
+    return " and ".join(words) or "always"
+
+
+def describe_support(program: Program, rule: Rule) -> str:
+    """`support 412, coverage 0.8 %, confidence 0.97`: what training said about a rule; empty where unknown."""
+    if rule.covered is None:
+        return ""
+    parts = [f"support {rule.covered:,}"]
+    if program.n_images:
+        parts.append(f"coverage {100 * rule.covered / program.n_images:.1f} %")
+    if rule.confidence is not None:
+        parts.append(f"confidence {rule.confidence:.2f}")
+    return ", ".join(parts)
+
+
+def describe_class_rule(program: Program, number: int) -> str:
+    """Class rule `number` (from 1, as in the text) in two lines."""
+    rule = program.class_rules[number - 1]
+    votes = f", weight {rule.weight:g}" if program.decision == "vote" else ""
+    head = f"{program.classes[rule.head]}  if  {describe_body(program, rule)}"
+    return f"{head}\n    rule {number}: {describe_support(program, rule) or 'support unknown'}{votes}"
+
+
+def describe_kernel_rule(program: Program, rule: Rule) -> str:
+    """A rule for a kernel in one or two lines: when it is true, or when it is not."""
+    prefix = "not " if rule.head in program.negated else ""
+    text = f"{prefix}{name_atom(program, rule.head)}  if  {describe_body(program, rule)}"
+    support = describe_support(program, rule)
+    return f"{text}\n    {support}" if support else text
+
+
+def describe_program(program: Program) -> str:
+    """Its layers, size and origin, in two or three lines."""
+    n_kernels = ", ".join(f"{layer} ({len(program.quantiser.rows_of_layer[layer])})" for layer in program.layers)
+    lines = [
+        f"{len(program.class_rules):,} class rules and {len(program.kernel_rules):,} kernel rules with "
+        f"{program.n_literals:,} literals; decision {program.decision}",
+        f"layers (kernels): {n_kernels or 'none'}",
+    ]
+    if program.settings:
+        short = {key: value if len(value) <= 40 else f"{value[:37]}..." for key, value in program.settings}
+        lines.append(", ".join(f"{key} {value}" for key, value in short.items()))
+    return "\n".join(lines) + "\n"
+
+
+def select_rules(program: Program, class_name: str | None = None, kernel: str | None = None) -> list[str]:
+    """Rules in words: of this class, and that define or use this kernel; all class rules where neither is given.
+
+    Those that cover most come first; rules for the kernel itself before rules that use it.
+
+    Raises:
+        ProgramError: no such class or kernel.
+    """
+    if class_name is not None and class_name not in program.classes:
+        hint = suggest_nearest(class_name, program.classes)
+        raise ProgramError(f"'{class_name}' is not a class of this program{hint}")
+    atom = None if kernel is None else program.atom_named(kernel)
+
+    def uses(rule: Rule) -> bool:
+        return atom is None or any(atom_of(literal) == atom for literal in rule.body)
+
+    def by_coverage(rule: Rule) -> int:
+        return -(rule.covered or 0)
+
+    numbered = [
+        (number, rule)
+        for number, rule in enumerate(program.class_rules, 1)
+        if uses(rule) and (class_name is None or program.classes[rule.head] == class_name)
+    ]
+    class_texts = [
+        describe_class_rule(program, number) for number, rule in sorted(numbered, key=lambda pair: by_coverage(pair[1]))
+    ]
+    if atom is None:
+        return class_texts or [f"no rule is for class {class_name}" if class_name else "no class rules"]
+    defining = sorted(program.rules_of_atom.get(atom, ()), key=by_coverage)
+    using = [] if class_name is not None else sorted(filter(uses, program.kernel_rules), key=by_coverage)
+    texts = [describe_kernel_rule(program, rule) for rule in [*defining, *using]] + class_texts
+    if atom in program.negated and not defining:
+        texts.insert(0, f"{name_atom(program, atom)}  if  always")
+    return texts or [f"no rule defines or uses {name_atom(program, atom)}"]
+
+
+def pick_covering_rules(program: Program, n_classes: int) -> list[int]:
+    """The numbers of the most covering rules of the `n_classes` classes whose rule covers most."""
+    best: dict[int, int] = {}
+    covered = [rule.covered or 0 for rule in program.class_rules]
+    for number in sorted(range(1, len(covered) + 1), key=lambda number: -covered[number - 1]):
+        best.setdefault(program.class_rules[number - 1].head, number)
+    return list(best.values())[:n_classes]
+
+
+def tabulate_scores(scores: Sequence[Score]) -> Table:
+    """One row for each start layer."""
+    table = Table()
+    table.add_column("start layer")
+    for name in ("fidelity", "accuracy", "coverage", "rules", "literals"):
+        table.add_column(name, justify="right")
+    for score in scores:
+        table.add_row(
+            Text(score.start_layer),
+            f"{score.fidelity:.4f}",
+            format_share(score.accuracy),
+            f"{score.coverage:.4f}",
+            f"{score.n_rules:,}",
+            f"{score.n_literals:,}",
+        )
+    return table
+
+
+def tabulate_confusion(program: Program, score: Score) -> Table:
+    """Images by what the model says (rows) and what the program says (columns)."""
+    table = Table(title="images by model (row) and program (column)", title_justify="left")
+    table.add_column("model")
+    for name in (*program.classes, "none"):
+        table.add_column(Text(name), justify="right")
+    for name, counts in zip(program.classes, score.confusion.tolist(), strict=True):
+        table.add_row(Text(name), *(str(count) if count else "." for count in counts))
+    return table
+
+
+def fits_terminal(program: Program) -> bool:
+    """Whether a confusion matrix of these classes can be read in a terminal."""
+    return sum(max(len(name), 3) + 3 for name in program.classes) <= WIDEST
+
+
+def describe_disagreements(program: Program, score: Score, n_pairs: int = 5) -> Iterable[str]:
+    """The commonest pairs (model, program) that differ, in words."""
+    names = (*program.classes, "nothing")
+    cells = zip(*(places.tolist() for places in score.confusion.nonzero()), strict=True)
+    pairs = [(int(score.confusion[m, p]), m, p) for m, p in cells if m != p]
+    for count, m, p in sorted(pairs, key=lambda pair: (-pair[0], pair[1:]))[:n_pairs]:
+        yield f"{count:,} images: the model says {names[m]}, the program {names[p]}"
+
+
+def format_share(share: float | None) -> str:
+    return "unknown" if share is None else f"{share:.4f}"

@@ -1,0 +1,70 @@
+"""Recordings of bits, from norms that are stored."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch import Tensor
+
+from eric_fast.errors import CaptureError, OutputError
+from eric_fast.program.atoms import Quantiser
+from eric_fast.progress import Progress, ignore_progress
+from eric_fast.quantise import pack_layer
+from eric_fast.store import Capture, Manifest, Samples, Thresholds
+from eric_fast.store.disk_space import count_id_bytes
+from eric_fast.store.job import Recording, begin_recording
+
+
+@contextmanager
+def open_packing(
+    capture: Capture,
+    path: str | Path,
+    thresholds: Thresholds,
+    *,
+    force: bool = False,
+    progress: Progress = ignore_progress,
+) -> Iterator[Recording]:
+    """Begin a capture of bits, made from the norms of another one, without the network; or take up the same one.
+
+    Raises:
+        CaptureError: a capture without norms, or damaged; see `open_recording` for the rest.
+    """
+    path = Path(path)
+    if capture.store == "bits":
+        raise CaptureError(f"{capture.path} holds bits already, and no norms to pack; give a capture of norms")
+    if path.resolve() == capture.path.resolve():
+        raise OutputError(f"{path} is the capture that is packed; write to another path")
+    before = capture.manifest
+    layers = {layer: n for layer, n in before.layers.items() if layer in thresholds.quantiser.rows_of_layer}
+    if before.ids is not None:
+        raise CaptureError(f"{capture.path} is of format 1; capture again with this version")
+    manifest = Manifest(
+        layers,
+        before.classes,
+        before.settings,
+        "bits",
+        before.norm_dtype,
+        before.shard_size,
+        before.n_listed,
+        before.listing,
+        thresholds,
+    )
+
+    def produce(numbers: Sequence[int], report: Callable[[int], None]) -> Iterator[Samples]:
+        n_done = 0
+        for number in numbers:
+            shard = capture.shards[number]
+            norms = {layer: shard.read_norms(layer).float() for layer in layers}
+            words = pack_norms(norms, thresholds.quantiser)
+            yield Samples(shard.read_ids(), shard.read_labels(), shard.read_predictions(), words=words)
+            n_done += shard.entry.images[1] - shard.entry.images[0]
+            report(n_done)
+
+    id_bytes = count_id_bytes(capture.shards[0].read_ids()[:1000]) if capture.shards else 0.0
+    with begin_recording(path, manifest, id_bytes, produce, "pack", force=force, progress=progress) as recording:
+        yield recording
+
+
+def pack_norms(norms: Mapping[str, Tensor], quantiser: Quantiser) -> dict[str, Tensor]:
+    """Layer -> words of its atoms, from float32 norms `[n, n_kernels]` of each layer."""
+    return {layer: pack_layer(norms[layer], quantiser.atoms_of_layer(layer)) for layer in quantiser.layers}

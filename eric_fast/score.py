@@ -1,0 +1,166 @@
+"""Evaluate: what a program answers on bits, and how well that agrees with the model and with the labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eric_fast import kernels
+from eric_fast.bits import BitMatrix
+from eric_fast.errors import CaptureError
+from eric_fast.plan import Plan
+from eric_fast.predictions import NO_RULE, Predictions
+from eric_fast.processes import Combine
+from eric_fast.program import Program
+from eric_fast.store.activations import UNKNOWN
+
+
+def evaluate_plan(
+    plan: Plan,
+    atoms: Sequence[str],
+    bits: BitMatrix,
+    *,
+    engine: str = "auto",
+    with_scores: bool = False,
+    with_bits: bool = False,
+) -> Predictions:
+    """What a compiled program answers on these bits.
+
+    Args:
+        plan: the program, compiled.
+        atoms: names of the plan's rows, `n_rows` of them; its inputs are found in `bits` by name.
+        bits: of the plan's inputs at least.
+        engine, with_scores, with_bits: see `predict_bits`.
+    """
+    inputs = bits.select_atoms(atoms[: plan.n_inputs])
+    rows = range(plan.n_rows) if with_bits else None
+    outcome = kernels.evaluate(plan, inputs.words, bits.n_samples, engine=engine, scores=with_scores, rows=rows)
+    assert outcome.classes is not None
+    assert outcome.rules is not None
+    derived = None if outcome.rows is None else BitMatrix(outcome.rows, bits.n_samples, tuple(atoms))
+    return Predictions(outcome.classes, outcome.rules, outcome.scores, derived)
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """How a program does from one start layer.
+
+    Attributes:
+        start_layer: the layer whose bits it was given.
+        n_images: images it was scored on.
+        accuracy: share of images whose label it gives, of those whose label is known; None where none is.
+        fidelity: share of images on which it agrees with the model.
+        coverage: share of images on which some class rule fires.
+        model_accuracy: the model's own accuracy, None as above.
+        n_rules: rules for kernels above the start layer, and for classes.
+        n_literals: literals in their bodies.
+        confusion: integers `[n_classes, n_classes + 1]`: images by what the model says (row) and what the program says
+            (column; the last: nothing).
+        label_confusion: the same with the label as the row; None where no label is known.
+    """
+
+    start_layer: str
+    n_images: int
+    accuracy: float | None
+    fidelity: float
+    coverage: float
+    model_accuracy: float | None
+    n_rules: int
+    n_literals: int
+    confusion: NDArray[np.integer[Any]]
+    label_confusion: NDArray[np.integer[Any]] | None
+
+    def to_dict(self, *, with_confusion: bool = True) -> dict[str, Any]:
+        """What `--json` writes; rows of a chain go without the confusion, which is large."""
+        left_out = () if with_confusion else ("confusion", "label_confusion")
+        found = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in left_out}
+        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in found.items()}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Score) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]  # of arrays there is none
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """Answers counted: whole numbers, so those of parts of the images add up to those of all.
+
+    Attributes:
+        totals: int64 `[4]`: images, those on which some class rule fires, those whose label is known, those on which
+            the model gives it.
+        counts: int32 or int64 `[2, n_classes, n_classes + 1]`: `confusion` and `label_confusion`, as of `Score`.
+    """
+
+    totals: Tensor
+    counts: Tensor
+
+    def add(self, predictions: Predictions, model_predictions: Tensor, labels: Tensor) -> None:
+        """Count answers beside the model's (int64 `[n]`) and the labels (int64 `[n]`, `UNKNOWN` where not known)."""
+        answers, rules = predictions.classes.cpu().numpy(), predictions.rules.cpu().numpy()
+        model, truth = model_predictions.cpu().numpy(), labels.cpu().numpy()
+        known = truth != UNKNOWN
+        numbers = (np.count_nonzero(which) for which in (rules != NO_RULE, known, model == truth))
+        self.totals.add_(torch.tensor([len(answers), *numbers]))
+        confusion, label_confusion = self.counts.numpy()
+        _count_pairs(confusion, model, answers)
+        _count_pairs(label_confusion, truth[known], answers[known])
+
+    def combine(self, combine: Combine) -> "Tally":
+        """Of all processes."""
+        return Tally(combine(self.totals), combine(self.counts))
+
+
+def start_tally(n_classes: int, n_images: int) -> Tally:
+    """Of no images; there is room for so many, those of other processes among them."""
+    counts = np.zeros((2, n_classes, n_classes + 1), np.int32 if n_images < 2**31 else np.int64)
+    return Tally(torch.zeros(4, dtype=torch.int64), torch.from_numpy(counts))
+
+
+def score_tally(program: Program, start: str | None, tally: Tally) -> Score:
+    """Shares and sizes from counts.
+
+    Raises:
+        CaptureError: there are no images.
+    """
+    n, n_fired, n_known, n_right = tally.totals.tolist()
+    if n == 0:
+        raise CaptureError("there are no images to score the program on")
+    start = program.layer_to_start(start)
+    part = program.start_at(start)
+    confusion, label_confusion = tally.counts
+    return Score(
+        start_layer=start,
+        n_images=n,
+        accuracy=int(label_confusion.diagonal().sum()) / n_known if n_known else None,
+        fidelity=int(confusion.diagonal().sum()) / n,
+        coverage=n_fired / n,
+        model_accuracy=n_right / n_known if n_known else None,
+        n_rules=len(part.class_rules) + len(part.kernel_rules),
+        n_literals=part.n_literals,
+        confusion=confusion.numpy(),
+        label_confusion=label_confusion.numpy() if n_known else None,
+    )
+
+
+def score_predictions(
+    program: Program, start: str | None, predictions: Predictions, model_predictions: Tensor, labels: Tensor
+) -> Score:
+    """Compare answers with the model's (int64 `[n]`) and the labels (int64 `[n]`, `UNKNOWN` where not known).
+
+    Raises:
+        CaptureError: there are no images.
+    """
+    tally = start_tally(len(program.classes), predictions.n_samples)
+    tally.add(predictions, model_predictions, labels)
+    return score_tally(program, start, tally)
+
+
+def _count_pairs(counts: NDArray[np.integer[Any]], truth: NDArray[np.int64], answers: NDArray[np.int32]) -> None:
+    """Add one for each pair to `[n_classes, n_classes + 1]`."""
+    cells = truth * counts.shape[1] + np.where(answers == NO_RULE, counts.shape[0], answers)
+    np.add.at(counts.reshape(-1), cells, counts.dtype.type(1))  # of another dtype it takes ten times as long

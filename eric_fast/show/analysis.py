@@ -1,0 +1,138 @@
+"""The tables of an analysis; each fits in 120 columns where names are short."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from eric_fast.analyse.effects import Answers
+from eric_fast.analyse.relations import Pair
+from eric_fast.analyse.study import LEAST_PHI, Analysis
+from eric_fast.analyse.symbolic import Symbol
+from eric_fast.errors import say_count
+from eric_fast.program import Program
+from eric_fast.program.words import name_atom
+
+NONE = "-"
+LEAST_P = 1e-300  # below it, float64 says 0
+
+
+def list_tables(analysis: Analysis, limit: int = 10) -> list[Table]:
+    """All of them, in the order in which they are read, each with `limit` rows at most (0: all)."""
+    tables = [tabulate_effects(analysis, limit), tabulate_subclasses(analysis, limit)]
+    symbols = (("class", analysis.list_class_symbols()), ("sub-class", analysis.list_rule_symbols()))
+    tables += [tabulate_symbols(analysis.program, f"kernels that stand for a {of}", s, limit) for of, s in symbols if s]
+    for what in ("redundant", "complementary"):
+        pairs = [pair for layer in analysis.coactivation.values() for pair in getattr(layer, f"list_{what}")(LEAST_PHI)]
+        if pairs:
+            tables.append(tabulate_pairs(analysis.program, f"{what} kernels", pairs, limit))
+    return tables
+
+
+def tabulate_effects(analysis: Analysis, limit: int = 10) -> Table:
+    """A row for each kernel, those first whose bit fidelity depends on most."""
+    effects = analysis.effects
+    rows, n_key = effects.rank(), len(effects.list_key())
+    title = f"key kernels: {n_key:,} of {len(rows):,} carry fidelity (p < 0.05); as it is {effects.now.fidelity:.4f}"
+    columns = [
+        "true",
+        "in rules",
+        "fidelity\nfalse",
+        "\ntrue",
+        "\nswapped",
+        "changed\nfalse",
+        "\ntrue",
+        "\nswapped",
+        "p",
+    ]
+    table = _start_table(title + _say_left_out(len(rows), limit), ["kernel"], columns)
+    use = analysis.links.use_in_classes().sum(axis=1)
+    for row in rows[: limit or None]:
+        forced = (row.when_false, row.when_true, row.when_swapped)
+        table.add_row(
+            Text(name_atom(analysis.program, row.atom)),
+            _percent(row.share_true),
+            _percent(float(use[row.atom])),
+            *(f"{answers.fidelity:.4f}" for answers in forced),
+            *(_percent(answers.changed) for answers in forced),
+            _write_p(row.p_value),
+        )
+    return table
+
+
+def tabulate_subclasses(analysis: Analysis, limit: int = 10) -> Table:
+    """A row for each class rule that covers enough images: those first that were found, then those that cover most."""
+    subclasses, found = analysis.subclasses, analysis.subclasses.list_found()
+    rows = sorted(subclasses.rows, key=lambda row: (row not in found, -row.n_covered))
+    title = f"sub-classes: {len(found):,} of {say_count(len(rows), 'rule')} cover one (p < 0.05), in {subclasses.space}"
+    columns = ["images", "pure", "of class", "cohesion", "distinct", "p"]
+    table = _start_table(title + _say_left_out(len(rows), limit), ["rule", "class"], columns)
+    for row in rows[: limit or None]:
+        table.add_row(
+            str(row.rule + 1),
+            Text(analysis.program.classes[row.class_index]),
+            f"{row.n_covered:,}",
+            _percent(row.purity) if row.n_covered else NONE,
+            _percent(row.share_of_class),
+            NONE if row.cohesion is None else f"{row.cohesion:.3f}",
+            NONE if row.distinctness is None else f"{row.distinctness:.3f}",
+            _write_p(row.p_value),
+        )
+    return table
+
+
+def tabulate_symbols(program: Program, title: str, symbols: Sequence[Symbol], limit: int = 10) -> Table:
+    """A row for each kernel that stands for something, the best first."""
+    columns = ["phi", "precision", "recall", "lift"]
+    table = _start_table(title + _say_left_out(len(symbols), limit), ["kernel", "stands for"], columns)
+    for symbol in symbols[: limit or None]:
+        figures = (f"{value:.3f}" for value in (symbol.phi, symbol.precision, symbol.recall))
+        table.add_row(_name(program, symbol.atom), Text(symbol.stands_for), *figures, f"{symbol.lift:.2f}")
+    return table
+
+
+def tabulate_pairs(program: Program, title: str, pairs: Sequence[Pair], limit: int = 10) -> Table:
+    """A row for each pair, the closest first."""
+    table = _start_table(title + _say_left_out(len(pairs), limit), ["kernel", "and"], ["phi", "images that differ"])
+    for pair in pairs[: limit or None]:
+        names = (_name(program, name) for name in (pair.first, pair.second))
+        table.add_row(*names, f"{pair.phi:.3f}", f"{pair.differing:,}")
+    return table
+
+
+def describe_idle(analysis: Analysis) -> str:
+    """One line: how many kernels are true on no image, or on all."""
+    never = sum(len(layer.list_never_true()) for layer in analysis.coactivation.values())
+    always = sum(len(layer.list_always_true()) for layer in analysis.coactivation.values())
+    return f"{say_count(never, 'kernel')} never true, {always:,} always"
+
+
+def _start_table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in left:
+        table.add_column(name)
+    for name in right:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _name(program: Program, name: str) -> Text:
+    return Text(name_atom(program, program.atom_named(name)))
+
+
+def _say_left_out(n_rows: int, limit: int) -> str:
+    return f"; the first {limit:,} of {n_rows:,}" if limit and n_rows > limit else ""
+
+
+def _write_p(p_value: float) -> str:
+    return f"{p_value:.2g}" if p_value >= LEAST_P else f"<{LEAST_P:g}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def describe_now(answers: Answers) -> str:
+    """`fidelity 0.7494, accuracy 0.7130`."""
+    accuracy = "unknown, as labels are" if answers.accuracy is None else f"{answers.accuracy:.4f}"
+    return f"fidelity {answers.fidelity:.4f}, accuracy {accuracy}"

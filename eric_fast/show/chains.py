@@ -1,0 +1,111 @@
+"""The tables of a study of chains; each fits in 100 columns where layers have short names."""
+
+from rich.table import Table
+from rich.text import Text
+
+from eric_fast.chains.measure import ChainStudy, name_leaf
+from eric_fast.program.words import format_share
+
+NONE = "-"
+
+
+def list_tables(study: ChainStudy) -> list[Table]:
+    """All of them, in the order in which they are read."""
+    return [tabulate(study) for tabulate in (tabulate_fidelity, tabulate_sizes, tabulate_kernels, tabulate_sweep)]
+
+
+def tabulate_fidelity(study: ChainStudy) -> Table:
+    """A row for each start layer: fidelity and accuracy at the first minimum leaf, beside what the bits allow."""
+    columns = [
+        *_both("fidelity"),
+        "re-\ngained",
+        "no\nchain",
+        *(["bits\nallow"] if study.bounds else []),
+        *_both("accuracy"),
+        "coverage",
+    ]
+    title = f"by start layer, minimum leaf {name_leaf(study.min_leaves[0])}"
+    table = _start_table(f"{title}; always the commonest class: fidelity {study.commonest_class:.3f}", columns)
+    for layer in study.layers:
+        true, predicted, direct = (study.find_row(way, layer).score for way in ("true", "predicted", "direct"))
+        bound = study.find_bound(layer)
+        table.add_row(
+            Text(layer),
+            f"{true.fidelity:.3f}",
+            f"{predicted.fidelity:.3f}",
+            f"{predicted.fidelity - true.fidelity:+.3f}" if layer != study.layers[-1] else NONE,
+            f"{direct.fidelity:.3f}",
+            *([f"{bound.fidelity:.3f}"] if bound else []),
+            _short(true.accuracy),
+            _short(predicted.accuracy),
+            f"{min(true.coverage, predicted.coverage):.3f}",
+        )
+    return table
+
+
+def tabulate_kernels(study: ChainStudy) -> Table:
+    """A row for each layer above the lowest: the share of its bits right, from the one below and from the lowest."""
+    lowest = study.layers[0]
+    columns = ["commoner\nvalue", "from the layer\nbelow, true bits", *(f"from {lowest},\n{way}" for way in _WAYS)]
+    table = _start_table(f"kernel bits right, minimum leaf {name_leaf(study.min_leaves[0])}", columns, "layer")
+    for below, layer in zip(study.layers, study.layers[1:], strict=False):
+        shares = [
+            study.commoner_value[layer],
+            study.find_row("true", below).bits_right[layer],
+            *(study.find_row(way, lowest).bits_right[layer] for way in ("true", "predicted")),
+        ]
+        table.add_row(Text(layer), *(f"{share:.3f}" for share in shares))
+    return table
+
+
+def tabulate_sizes(study: ChainStudy) -> Table:
+    """A row for each start layer: all kernel bits right above it, rules and literals, at the first minimum leaf."""
+    columns = [*_both("bits right"), *_both("rules"), *_both("literals")]
+    table = _start_table(f"by start layer, minimum leaf {name_leaf(study.min_leaves[0])}", columns)
+    for layer in study.layers:
+        rows = [study.find_row(way, layer) for way in ("true", "predicted")]
+        table.add_row(
+            Text(layer),
+            *(NONE if row.share_right is None else f"{row.share_right:.3f}" for row in rows),
+            *(f"{row.score.n_rules:,}" for row in rows),
+            *(f"{row.score.n_literals:,}" for row in rows),
+        )
+    return table
+
+
+def tabulate_sweep(study: ChainStudy) -> Table:
+    """A row for each start layer and minimum leaf, largest leaf first: fidelity against size."""
+    columns = ["minimum\nleaf", *_both("fidelity"), *_both("bits right"), *_both("literals")]
+    table = _start_table("fidelity against size", columns)
+    in_order = study.order_leaves()
+    for layer in study.layers:
+        for number, min_leaf in enumerate(in_order, 1):
+            rows = [study.find_row(way, layer, min_leaf) for way in ("true", "predicted")]
+            table.add_row(
+                Text(layer if number == 1 else ""),
+                name_leaf(min_leaf),
+                *(f"{row.score.fidelity:.3f}" for row in rows),
+                *(NONE if row.share_right is None else f"{row.share_right:.3f}" for row in rows),
+                *(f"{row.score.n_literals:,}" for row in rows),
+                end_section=number == len(in_order),
+            )
+    return table
+
+
+_WAYS = ("true bits", "predicted")
+
+
+def _both(name: str) -> list[str]:
+    return [f"{name}\n{way}" for way in _WAYS]
+
+
+def _start_table(title: str, columns: list[str], first: str = "start layer") -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column(first)
+    for name in columns:
+        table.add_column(Text(name), justify="right")
+    return table
+
+
+def _short(share: float | None) -> str:
+    return format_share(share) if share is None else f"{share:.3f}"

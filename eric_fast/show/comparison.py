@@ -1,0 +1,153 @@
+"""A comparison of two programs as tables for the terminal."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from eric_fast.compare.programs import Comparison
+from eric_fast.compare.rules import ChangedRule, NamedRule
+from eric_fast.errors import say_count
+from eric_fast.program.words import WIDEST, format_share
+
+MOST_PAIRS = 10  # of classes that a confusion which is too wide is shown by
+
+
+def list_tables(comparison: Comparison, limit: int) -> Iterator[RenderableType]:
+    """What people read. `limit`: rules and images shown of each kind at most; 0: all."""
+    yield _tabulate_scores(comparison)
+    yield from _describe_agreement(comparison)
+    yield _tabulate_confusion(comparison)
+    yield _tabulate_classes(comparison)
+    yield from _list_differing(comparison, limit)
+    yield from _list_rules(comparison, limit)
+    for name, kernels in zip(("first", "second"), comparison.kernels, strict=True):
+        shown = ", ".join(kernels[: limit or None]) + (", ..." if limit and len(kernels) > limit else "")
+        yield Text(f"{say_count(len(kernels), 'kernel')} in the {name} alone" + (f": {shown}" if kernels else ""))
+
+
+def _tabulate_scores(comparison: Comparison) -> Table:
+    table = Table()
+    table.add_column("program")
+    table.add_column("start layer")
+    for name in ("fidelity", "accuracy", "coverage", "class rules", "kernel rules", "literals"):
+        table.add_column(name, justify="right")
+    rows = zip(("first", "second"), comparison.scores, comparison.n_rules, strict=True)
+    for name, score, (n_class_rules, n_kernel_rules) in rows:
+        table.add_row(
+            name,
+            Text(score.start_layer),
+            f"{score.fidelity:.4f}",
+            format_share(score.accuracy),
+            f"{score.coverage:.4f}",
+            f"{n_class_rules:,}",
+            f"{n_kernel_rules:,}",
+            f"{score.n_literals:,}",
+        )
+    return table
+
+
+def _describe_agreement(comparison: Comparison) -> Iterator[Text]:
+    n, n_agree = comparison.n_images, comparison.n_agree
+    text = f"they agree on {n_agree:,} of {say_count(n, 'image')} ({n_agree / n:.4f}) and differ on {n - n_agree:,}"
+    first, second, neither = comparison.count_right()
+    if first + second + neither:
+        text += f": the first is right on {first:,} of those, the second on {second:,}, neither on {neither:,}"
+    yield Text(text)
+    if comparison.model_agreement < 1:
+        yield Text(f"their models agree on a share of {comparison.model_agreement:.4f} of the images")
+    if any(comparison.n_left_out):
+        a, b = comparison.n_left_out
+        yield Text(f"images of one side alone are left out: {a:,} of the first, {b:,} of the second")
+
+
+def _tabulate_confusion(comparison: Comparison) -> Table:
+    names = (*comparison.classes, "none")
+    title = "images by the first program (row) and the second (column)"
+    if sum(max(len(name), 3) + 3 for name in names) > WIDEST:
+        return _tabulate_pairs(comparison, names)
+    table = Table(title=title, title_justify="left")
+    table.add_column("first")
+    for name in names:
+        table.add_column(Text(name), justify="right")
+    for name, counts in zip(names, comparison.confusion.tolist(), strict=True):
+        table.add_row(Text(name), *(str(count) if count else "." for count in counts))
+    return table
+
+
+def _tabulate_pairs(comparison: Comparison, names: Sequence[str]) -> Table:
+    """The commonest pairs of answers that differ."""
+    pairs = [
+        (count, i, j)
+        for i, row in enumerate(comparison.confusion.tolist())
+        for j, count in enumerate(row)
+        if count and i != j
+    ]
+    table = Table(title="commonest differences", title_justify="left")
+    for name in ("first", "second"):
+        table.add_column(name)
+    table.add_column("images", justify="right")
+    for count, i, j in sorted(pairs, key=lambda pair: (-pair[0], pair[1:]))[:MOST_PAIRS]:
+        table.add_row(Text(names[i]), Text(names[j]), f"{count:,}")
+    return table
+
+
+def _tabulate_classes(comparison: Comparison) -> Table:
+    """By class: how many images each program gives it, and how many both do."""
+    table = Table(title="images by class", title_justify="left")
+    table.add_column("class")
+    for name in ("first", "second", "both"):
+        table.add_column(name, justify="right")
+    confusion = comparison.confusion
+    for i, name in enumerate((*comparison.classes, "none")):
+        counts = int(confusion[i].sum()), int(confusion[:, i].sum()), int(confusion[i, i])
+        if any(counts):
+            table.add_row(Text(name), *(f"{count:,}" for count in counts))
+    return table
+
+
+def _list_differing(comparison: Comparison, limit: int) -> Iterator[Text]:
+    places = comparison.list_differing()
+    for place in places[: limit or None]:
+        first, second = (comparison.name_answer(int(answers[place])) or "nothing" for answers in comparison.answers)
+        yield Text(f"  {comparison.ids[place]}: {first} | {second}")
+    yield from _say_rest(len(places), limit, "image on which they differ")
+
+
+def _list_rules(comparison: Comparison, limit: int) -> Iterator[Text]:
+    rules = comparison.rules
+    order = "" if rules.in_order else "; class rules of both stand in another order"
+    yield Text(
+        f"{say_count(len(rules.same), 'rule')} in both, {len(rules.changed):,} with other thresholds, "
+        f"{len(rules.gone):,} in the first alone, {len(rules.new):,} in the second alone{order}"
+    )
+    for changed in rules.changed[: limit or None]:
+        yield Text(f"  ~ {_name_rule(changed.first)}\n      {_describe_thresholds(changed)}")
+    yield from _say_rest(len(rules.changed), limit, "rule with other thresholds")
+    for sign, alone, what in (
+        ("-", rules.gone, "rule of the first alone"),
+        ("+", rules.new, "rule of the second alone"),
+    ):
+        for rule in alone[: limit or None]:
+            yield Text(f"  {sign} {_name_rule(rule)}")
+        yield from _say_rest(len(alone), limit, what)
+
+
+def _name_rule(rule: NamedRule) -> str:
+    support = f" (support {rule.covered:,})" if rule.covered is not None else ""
+    return f"{rule.head}  if  {rule.text}{support}"
+
+
+def _describe_thresholds(changed: ChangedRule) -> str:
+    shown = [f"{name}: {_format(before)} becomes {_format(after)}" for name, before, after in changed.thresholds]
+    return ", ".join(shown)
+
+
+def _format(constant: object) -> str:
+    return f"{constant:.6g}" if isinstance(constant, float) else str(constant)
+
+
+def _say_rest(n: int, limit: int, what: str) -> Iterator[Text]:
+    if limit and n > limit:
+        yield Text(f"  ... and {say_count(n - limit, 'more ' + what)}; --show 0 shows all")

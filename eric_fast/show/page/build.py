@@ -1,0 +1,241 @@
+"""From a program and a capture to the report: what it says, and the folder that it is written to."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eric_fast.analyse import Analysis, analyse_bits, find_strongest, measure_effects
+from eric_fast.capture import ImageData, LoadedModel
+from eric_fast.errors import CaptureError, ProgramError, SettingError
+from eric_fast.output import replace_folder, write_json
+from eric_fast.predictions import Predictions
+from eric_fast.program import Program
+from eric_fast.program.simplify import find_mentioned
+from eric_fast.progress import Progress, ignore_progress
+from eric_fast.quantise import quantise_activations
+from eric_fast.runs import check_capture, check_fingerprint, predict_bits
+from eric_fast.score import Score, score_predictions
+from eric_fast.show.page.document import (
+    describe_images,
+    describe_origin,
+    describe_program,
+    describe_start,
+    list_starts,
+    pack_floats,
+    pack_ints,
+)
+from eric_fast.show.page.findings import describe_effects, describe_subclasses, describe_symbols
+from eric_fast.show.page.heat import draw_maps
+from eric_fast.show.page.render import render_page
+from eric_fast.show.page.select import select_images
+from eric_fast.show.page.thumbnails import find_images, make_thumbnails, view_images
+from eric_fast.show.plots import draw_chain, draw_confusion, draw_kernels
+from eric_fast.show.style import save_figure
+from eric_fast.store.activations import Activations
+
+PAGE, FIGURES = "index.html", "report.json"
+MOST_IMAGES = 5000
+N_STRONGEST = 12  # images that a kernel's page shows
+MOST_BYTES = 20_000_000  # of the whole page
+_SPARE_BYTES = 400_000  # the page's own text, and what isn't counted
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """A report that can be written.
+
+    Attributes:
+        program: as it is shown, from its lowest layer up.
+        start: the layer that the page opens with.
+        scores: on all images, from each layer that the program can start from, lowest first.
+        analysis: of all images, from `start` up.
+        n_embedded: images that the page holds.
+        page: its text.
+    """
+
+    program: Program
+    start: str
+    scores: tuple[Score, ...]
+    analysis: Analysis
+    n_embedded: int
+    page: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `report.json` holds: the score from `start`, and the others under `chains`."""
+        score = next(score for score in self.scores if score.start_layer == self.start)
+        chains = [each.to_dict(with_confusion=False) for each in self.scores]
+        classes = list(self.program.classes)
+        return {**score.to_dict(), "classes": classes, "chains": chains, "n_embedded": self.n_embedded}
+
+
+def build_report(
+    program: Program,
+    activations: Activations,
+    *,
+    start: str | None = None,
+    data: ImageData | None = None,
+    model: LoadedModel | None = None,
+    most_images: int = MOST_IMAGES,
+    file: str = "program.lp",
+    progress: Progress = ignore_progress,
+) -> Report:
+    """Everything that the report says of a program on captured images.
+
+    Args:
+        program: over the kernels of a network, with classes.
+        activations: of all layers of the program from `start` up; another capture than the training images'.
+        start: the lowest layer that is shown, and the one that the page opens with. By default all are shown, and it
+            opens with the one from which the program agrees best with the model.
+        data: where the captured images are; without it they are shown by name.
+        model: the captured network, to show what it sees, and where its kernels are active; needs `data`.
+        most_images: how many are embedded at most, disagreements first.
+        file: how commands in the page call the program's file.
+
+    Raises:
+        CaptureError: see `check_capture`, or there are no images. DataError: see `find_images`.
+        ProgramError: a program of another kind. SettingError: a model without data.
+    """
+    _check_kind(program)
+    if most_images < 1:
+        raise SettingError(f"a report needs room for one image at least, not {most_images}")
+    if model is not None and data is None:
+        raise SettingError("a model is of use where its images are given, too; give the data")
+    if start is not None:
+        program = program.start_at(start)
+    check_capture(program, activations, program.layers)
+    if not activations.n_images:
+        raise CaptureError("the capture has no images to report on")
+    if model is not None:
+        check_fingerprint(program, model.fingerprint)
+    places = None if data is None else find_images(activations, data)
+
+    bits = quantise_activations(activations, program.quantiser)
+    answers: dict[str, tuple[Score, Predictions]] = {}
+    layers = list_starts(program)
+    for done, layer in enumerate(layers):
+        progress("evaluate", done, len(layers))
+        predictions = predict_bits(program, bits, start=layer)
+        score = score_predictions(program, layer, predictions, activations.predictions, activations.labels)
+        answers[layer] = score, predictions
+    progress("evaluate", len(layers), len(layers))
+    opening = start or max(layers, key=lambda layer: answers[layer][0].fidelity)
+
+    norms = _list_norms(program, activations)
+    analysis = analyse_bits(
+        program, bits, activations.predictions, activations.labels, norms, start=opening, progress=progress
+    )
+
+    effects = {opening: analysis.effects}
+    for layer in layers:
+        if layer != opening:
+            effects[layer] = measure_effects(
+                program, bits, activations.predictions, activations.labels, start=layer, progress=progress
+            )
+
+    columns = torch.cat(list(norms.values()), dim=1)  # [n_images, n_atoms]
+    disagrees = (answers[opening][1].classes != activations.predictions).numpy()
+    preferred = find_strongest(columns, N_STRONGEST).T.flatten().tolist()
+    embedded = torch.from_numpy(select_images(disagrees, preferred, most_images))
+    strongest = find_strongest(columns[embedded], N_STRONGEST)  # [n_atoms, n]
+    document: dict[str, Any] = {
+        "program": describe_program(program, file),
+        "origin": describe_origin(activations),
+        "images": describe_images(activations, embedded, bits),
+        "starts": [describe_start(*answers[layer], activations, embedded) for layer in layers],
+        "start": opening,
+        "hasThumbnails": data is not None,
+        "embeddedFirst": _describe_choice(int(disagrees.sum()), len(embedded), activations.n_images, opening),
+        "strongest": {
+            "n": strongest.shape[1],
+            "images": pack_ints(strongest.numpy()),
+            "norms": pack_floats(columns[embedded].T.gather(1, strongest).numpy()),
+        },
+        "effects": {layer: describe_effects(each) for layer, each in effects.items()},
+        "subclasses": describe_subclasses(analysis.subclasses),
+        "symbols": describe_symbols(analysis),
+    }
+    indices = [] if places is None else [places[i] for i in embedded.tolist()]
+    if model is not None and data is not None:
+        mentioned = find_mentioned(program) | set(program.rules_of_atom)
+        key = [row.atom for row in analysis.effects.rank() if row.atom in mentioned]
+        document["heat"] = draw_maps(program, key, strongest, model, data, indices, progress)
+    summary = _summarise(program, activations, answers[opening][0], file)
+    document["summary"] = summary
+    room = MOST_BYTES - _SPARE_BYTES - _measure(document)
+    thumbnails: Sequence[str] = ()
+    if data is not None:
+        if room <= 0:
+            raise ProgramError(
+                "the program is too large for one page; show less of it with --start, a layer further up"
+            )
+        thumbnails = make_thumbnails(view_images(data, indices, model, progress), len(indices), room)
+    scores = tuple(score for score, _ in answers.values())
+    return Report(program, opening, scores, analysis, len(embedded), render_page(document, thumbnails, summary))
+
+
+def save_report(report: Report, folder: Path, *, force: bool = False, progress: Progress = ignore_progress) -> None:
+    """Write `index.html`, `report.json` and the plots as PNG and SVG into `folder`, whole or not at all.
+
+    Raises:
+        OutputError: `folder` exists and `force` is false, is no report, or it can't be written.
+    """
+    with replace_folder(folder, force=force, marker=FIGURES) as new:
+        (new / PAGE).write_text(report.page, encoding="utf-8")
+        write_json(report.to_dict(), new / FIGURES, force=False)
+        score = next(score for score in report.scores if score.start_layer == report.start)
+        figures = {
+            "confusion": draw_confusion(score, report.program.classes),
+            "chain": draw_chain(report.scores),
+            "kernels": draw_kernels(report.analysis.effects),
+        }
+        for done, (name, figure) in enumerate(figures.items()):
+            progress("plots", done, len(figures))
+            for ending in ("png", "svg"):
+                save_figure(figure, new / f"{name}.{ending}")
+        progress("plots", len(figures), len(figures))
+
+
+def _check_kind(program: Program) -> None:
+    if program.quantiser.columns or not program.layers:
+        raise ProgramError("a report is about a program over a network's kernels, and this one is over a table")
+    if program.decision not in ("first", "vote"):
+        raise ProgramError(f"a report needs classes, and this program answers by decision '{program.decision}'")
+
+
+def _list_norms(program: Program, activations: Activations) -> dict[str, Tensor]:
+    """Layer -> float32 `[n_images, n_atoms]`: the norm that each of its atoms compares."""
+    return {
+        layer: activations.norms[layer][:, [atom.column for atom in program.quantiser.atoms_of_layer(layer)]]
+        for layer in program.layers
+    }
+
+
+def _describe_choice(n_differing: int, n_embedded: int, n_all: int, start: str) -> str:
+    if n_embedded == n_all:
+        return ""
+    if n_differing > n_embedded:
+        return f"of the {n_differing:,} on which model and program differ from {start}, taken evenly."
+    return (
+        f"all {n_differing:,} on which model and program differ from {start}, the strongest of each kernel, and others "
+        "taken evenly."
+    )
+
+
+def _summarise(program: Program, activations: Activations, score: Score, file: str) -> dict[str, str]:
+    model = Path(activations.settings.model.partition(":")[0]).stem or "the network"
+    n_rules = f"{score.n_rules:,} rule" + ("" if score.n_rules == 1 else "s")
+    return {
+        "title": f"{model} as rules",
+        "heading": f"{model} as {n_rules}",
+        "lead": f"It answers as the network does on {100 * score.fidelity:.1f} % of {score.n_images:,} images.",
+        "foot": f"{file} on {activations.n_images:,} images, made by eric_fast; this file loads nothing from anywhere.",
+    }
+
+
+def _measure(document: Mapping[str, Any]) -> int:
+    return len(json.dumps(document, ensure_ascii=False).encode())

@@ -1,0 +1,182 @@
+"""An explanation as text for the terminal."""
+
+from itertools import islice
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+from rich.tree import Tree
+
+from eric_fast.errors import say_count
+from eric_fast.explain.content import name_class
+from eric_fast.explain.counterfactual import Counterfactual
+from eric_fast.explain.explanation import Explanation
+from eric_fast.program import atom_of
+from eric_fast.program.atoms import InputAtom
+from eric_fast.program.rules import Rule
+from eric_fast.program.words import describe_support, name_atom
+
+MOST_RULES = 20  # class rules under `vote`, and earlier ones, that are shown
+
+
+def render_explanation(explanation: Explanation, *, depth: int | None = None, earlier: bool = False) -> RenderableType:
+    """The answers, the proof as a tree, and what would have to change.
+
+    Args:
+        depth: layers of the proof that are unfolded, from the class rules down; None: all.
+        earlier: show why the class rules that don't fire don't: one literal each.
+    """
+    return Group(
+        _render_answers(explanation), "", _Proof(explanation, depth).render(earlier), "", _render_flips(explanation)
+    )
+
+
+def _render_answers(explanation: Explanation) -> Text:
+    program, answer = explanation.program, explanation.proof.answer
+    label = name_class(program, explanation.label)
+    said = name_class(program, answer) or "nothing"
+    agree = "they agree" if answer == explanation.model_class else "they differ"
+    text = f"{explanation.image}: label {'unknown' if label is None else label}\n"
+    text += f"the model says {program.classes[explanation.model_class]}, the program {said}: {agree}"
+    departures = explanation.list_departures()
+    if departures:
+        given = explanation.program.quantiser.rows_of_layer[explanation.proof.start]
+        n_derived = sum(atom not in given for atom in explanation.proof.steps)
+        differ = "differs" if len(departures) == 1 else "differ"
+        text += (
+            f"\nof {say_count(n_derived, 'derived bit')} in the proof, {len(departures):,} {differ} from the network's"
+        )
+    return Text(text)
+
+
+class _Proof:
+    """The proof's tree: every atom is unfolded where it first stands."""
+
+    def __init__(self, explanation: Explanation, depth: int | None) -> None:
+        self._program, self._proof = explanation.program, explanation.proof
+        self._explanation = explanation
+        self._depth = depth
+        self._given = self._program.quantiser.rows_of_layer[self._proof.start]
+        self._shown: set[int] = set()
+
+    def render(self, earlier: bool) -> RenderableType:
+        program, proof = self._program, self._proof
+        answer = name_class(program, proof.answer)
+        if not proof.fired:
+            tree = Tree(Text(f"{answer}, the default: no class rule fires" if answer else "no class rule fires"))
+        elif program.decision == "first":
+            tree = Tree(Text(f"{answer}, because {self._name_class_rule(proof.fired[0])} fires"))
+            self._add_body(tree, program.class_rules[proof.fired[0]], 1)
+        else:
+            tree = Tree(Text(f"{answer}, because it has the most votes of {say_count(len(proof.fired), 'rule')}"))
+            for number in islice(proof.fired, MOST_RULES):
+                branch = tree.add(Text(f"{self._name_class_rule(number)} fires: {self._describe_votes(number)}"))
+                self._add_body(branch, program.class_rules[number], 1)
+            _add_rest(tree, len(proof.fired) - MOST_RULES, "rule that fires")
+        if not proof.blocked:
+            return tree
+        what = "earlier rule" if program.decision == "first" and proof.fired else "other rule"
+        if not earlier:
+            shown = f"{say_count(len(proof.blocked), what)} {'does' if len(proof.blocked) == 1 else 'do'} not fire"
+            return Group(tree, Text(f"{shown}; --earlier shows why"))
+        return Group(tree, self._render_blocked(what))
+
+    def _render_blocked(self, what: str) -> Tree:
+        tree = Tree(Text(f"{say_count(len(self._proof.blocked), what)} not firing, with a literal that fails"))
+        for number, literal in islice(self._proof.blocked, MOST_RULES):
+            head = self._program.classes[self._program.class_rules[number].head]
+            branch = tree.add(Text(f"rule {number + 1} for {head} needs {self._name_literal(literal)}"))
+            self._add_atom(branch, atom_of(literal), 1)
+        _add_rest(tree, len(self._proof.blocked) - MOST_RULES, what)
+        return tree
+
+    def _name_class_rule(self, number: int) -> str:
+        support = describe_support(self._program, self._program.class_rules[number])
+        return f"class rule {number + 1}" + (f" ({support})" if support else "")
+
+    def _describe_votes(self, number: int) -> str:
+        rule = self._program.class_rules[number]
+        votes = ((rule.head, rule.weight), *rule.also)
+        return ", ".join(f"{weight:+g} {self._program.classes[output]}" for output, weight in votes)
+
+    def _add_body(self, tree: Tree, rule: Rule, level: int) -> None:
+        if not rule.body:
+            tree.add(Text("its body is empty: it always fires"))
+        for literal in rule.body:
+            self._add_atom(tree, atom_of(literal), level)
+
+    def _add_atom(self, tree: Tree, atom: int, level: int) -> None:
+        step = self._proof.steps[atom]
+        line = f"{self._name_literal(atom if step.is_true else ~atom)}{self._compare(atom)}"
+        if atom in self._given:
+            tree.add(Text(line))
+            return
+        if atom in self._shown:
+            tree.add(Text(f"{line}; why stands above"))
+            return
+        if self._depth is not None and level >= self._depth:
+            tree.add(Text(f"{line}; derived"))
+            return
+        self._shown.add(atom)
+        if step.rule is not None:
+            rule = self._program.kernel_rules[step.rule]
+            support = describe_support(self._program, rule)
+            branch = tree.add(Text(f"{line}; a rule for it fires" + (f" ({support})" if support else "")))
+            self._add_body(branch, rule, level + 1)
+            return
+        branch = tree.add(Text(f"{line}; {self._count(atom, len(step.blocked))}"))
+        for blocking in dict.fromkeys(literal for _, literal in step.blocked):
+            self._add_atom(branch, atom_of(blocking), level + 1)
+
+    def _count(self, atom: int, n_blocked: int) -> str:
+        makes = "false" if atom in self._program.negated else "true"
+        if not n_blocked:
+            return f"no rule makes it {makes}"
+        return f"of {say_count(n_blocked, 'rule')} that would make it {makes} none fires, because of"
+
+    def _name_literal(self, literal: int) -> str:
+        return ("" if literal >= 0 else "not ") + name_atom(self._program, atom_of(literal))
+
+    def _compare(self, atom: int) -> str:
+        """`: norm 0.41 > 0.2`, the threshold, and where the program's bit is not the network's."""
+        found, norm = self._program.atoms[atom], self._explanation.norms.get(atom)
+        if norm is None or not isinstance(found, InputAtom):
+            return ""
+        sign = ">" if norm > found.constant else "<="
+        text = f": norm {norm:.4g} {sign} {found.constant:.4g}"
+        if self._explanation.model_bits[atom] != self._proof.steps[atom].is_true:
+            text += f"; in the network it is {str(self._explanation.model_bits[atom]).lower()}"
+        return text
+
+
+def _render_flips(explanation: Explanation) -> RenderableType:
+    if explanation.note:
+        return Text(f"no counterfactuals: {explanation.note}")
+    tree = Tree(Text(f"the fewest bits of {explanation.flip_layer} that would have to flip, for"))
+    for one in explanation.counterfactuals:
+        tree.add(Text(_describe_flips(explanation, one)))
+    return tree
+
+
+def _describe_flips(explanation: Explanation, one: Counterfactual) -> str:
+    program = explanation.program
+    name = program.classes[one.target]
+    if one.flips is None:
+        if one.is_least:
+            return f"{name}: no bits give it"
+        return (
+            f"{name}: more than {one.n_tried} bits" if one.n_tried else f"{name}: none found within the search's bound"
+        )
+    flips = ", ".join(_describe_flip(explanation, atom) for atom in one.flips)
+    bound = "" if one.is_least else " at most"
+    by = "by default" if one.rule is None else f"by rule {one.rule + 1}"
+    return f"{name}: {len(one.flips)}{bound}, {by}: {flips}"
+
+
+def _describe_flip(explanation: Explanation, atom: int) -> str:
+    becomes = "false" if explanation.top_bits[atom] else "true"
+    return f"{name_atom(explanation.program, atom)} to {becomes}"
+
+
+def _add_rest(tree: Tree, n_more: int, what: str) -> None:
+    if n_more > 0:
+        tree.add(Text(f"... and {n_more:,} more: {what}"))

@@ -1,0 +1,75 @@
+"""Tables from files: CSV, parquet and NumPy's; nothing is unpickled."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from eric_fast.errors import DataError
+from eric_fast.table.table import Table, as_table
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
+
+
+def read_table(path: str | Path, *, header: bool = True) -> Table:
+    """The table in a file, by its suffix: one of `SUFFIXES`.
+
+    Every value of a CSV file is read as the text that stands there, so that `2` and `02` differ; it becomes a number
+    where a program compares numbers. An empty value is the empty text. An `.npz` file holds one matrix, or columns.
+
+    Args:
+        header: whether a CSV file starts with the columns' names.
+
+    Raises:
+        DataError: a file that can't be read, or holds no table.
+    """
+    path = Path(path)
+    try:
+        match path.suffix.lower():
+            case ".csv" | ".tsv":
+                return _read_csv(path, header)
+            case ".parquet":
+                return as_table(pa.parquet.read_table(path))
+            case ".npy":
+                return as_table(np.load(path, allow_pickle=False))
+            case ".npz":
+                with np.load(path, allow_pickle=False) as arrays:
+                    return _read_arrays({name: arrays[name] for name in arrays.files})
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror or error}") from error
+    except (pa.ArrowException, ValueError, EOFError) as error:
+        reason = "it holds pickled objects, which are not read" if "allow_pickle" in str(error) else error
+        raise DataError(f"{path} is no table that can be read: {reason}") from error
+    raise DataError(f"{path} is no table: its name ends in none of {', '.join(SUFFIXES)}")
+
+
+def _read_csv(path: Path, header: bool) -> Table:
+    """All columns as texts, in the order of the file, names that occur twice included."""
+    parse = pa.csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ",", newlines_in_values=True)
+    with path.open("rb") as file:
+        if not file.read(1):
+            return Table(0, () if header else None, ())
+    with pa.csv.open_csv(path, pa.csv.ReadOptions(autogenerate_column_names=not header), parse) as reader:
+        names = reader.schema.names
+    # An empty line is a row of one empty value, but nothing where there are more columns.
+    parse.ignore_empty_lines = len(names) > 1
+    numbered = [str(i) for i in range(len(names))]  # columns are told apart whatever they are called
+    read = pa.csv.ReadOptions(column_names=numbered, skip_rows_after_names=0, skip_rows=0)
+    if header:
+        read.skip_rows_after_names = 1
+    convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(numbered, pa.string()), strings_can_be_null=False)
+    table = pa.csv.read_csv(path, read, parse, convert)
+    return Table(table.num_rows, tuple(names) if header else None, tuple(table.columns))
+
+
+def _read_arrays(arrays: dict[str, np.ndarray]) -> Table:
+    if len(arrays) == 1:
+        (array,) = arrays.values()
+        if array.ndim == 2 or array.dtype.names:
+            return as_table(array)
+    if not all(array.ndim == 1 for array in arrays.values()):
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in list(arrays.items())[:8])
+        raise DataError(f"expected one matrix, or columns of one dimension, came {shapes or 'nothing'}")
+    return as_table(arrays)

@@ -1,0 +1,195 @@
+"""From a table to the packed bits of a program's comparisons."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eric_fast import kernels
+from eric_fast.bits import count_words
+from eric_fast.program.atoms import TABLE_OPERATORS, TEXT_KINDS, Quantiser, TableAtom, TableAtoms
+from eric_fast.table.columns import Values, find_places
+from eric_fast.table.names import bind_columns
+from eric_fast.table.table import Table, as_table
+
+_OPERATORS = {
+    ">": kernels.GREATER,
+    "<=": kernels.LESS_EQUAL,
+    "==": kernels.EQUAL,
+    "<": kernels.LESS,
+    ">=": kernels.GREATER_EQUAL,
+    "!=": kernels.UNEQUAL,
+}
+_DTYPES = {"float32": torch.float32, "float64": torch.float64, "loose": torch.float64}
+
+
+class TablePacker:
+    """A quantiser's comparisons, laid out once for the kernels and used on any number of tables.
+
+    Args:
+        quantiser: of a table.
+        named: whether its columns are found by name; by position where their names are made up.
+    """
+
+    def __init__(self, quantiser: Quantiser, *, named: bool = True) -> None:
+        self.named = named
+        self.quantiser = quantiser
+        atoms = quantiser.table_atoms
+        self._sets: dict[int, list[int]] = {}  # column -> its atoms that are sets
+        for index, atom in enumerate(() if isinstance(atoms, TableAtoms) else atoms):
+            if atom.operator == "in":
+                self._sets.setdefault(atom.column, []).append(index)
+        numbers = _list_numbers(atoms)
+        kinds = np.array([column.kind for column in quantiser.columns])[numbers.columns]
+        self._groups = [_Group(numbers, np.flatnonzero(kinds == kind), kind) for kind in np.unique(kinds).tolist()]
+        self._used = sorted({*self._sets, *np.unique(numbers.columns).tolist()})
+        self._names = tuple(column.name for column in quantiser.columns)
+
+    def pack(self, data: Any, *, engine: str = "auto") -> tuple[Tensor, int]:
+        """The bits of a table: int32 words `[n_atoms, n_words]` where the data are, and how many rows it has.
+
+        Columns are found by name, without regard to case where only one fits; by position where there are no names.
+        Where numbers are compared, they are rounded to nearest in the column's kind, integers past 2^53 too; a text is
+        the number that it spells, and missing where it spells none; a truth is 1 or 0. Where texts are compared, a
+        number is what spells it: 2.0 is `2.0` and `2`, -0.0 is `0` too; True is `True`, `true` and `1`. None, NaN, NA
+        and null are missing values.
+
+        Args:
+            data: `[n_rows, n_columns]`: a `Table`, a NumPy array (of objects or structured too), a tensor on any
+                device, a pandas or polars frame, a pyarrow table, a mapping of columns, or a list of rows.
+            engine: see `kernels.pack_columns`; for `gpu` the values of columns are moved there.
+
+        Raises:
+            DataError: what is no table; a column that is missing, or holds neither numbers nor texts.
+        """
+        table = as_table(data)
+        return self.read(table, engine=engine).pack(0, table.n_rows), table.n_rows
+
+    def read(self, table: Table, *, engine: str = "auto") -> "Readings":
+        """The columns of a table as they are compared, to be packed row by row; see `pack`."""
+        places = bind_columns(self._used, self._names, table.names if self.named else None, table.n_columns)
+        device = table.device
+        if engine == "gpu" and device.type != "cuda" and torch.cuda.is_available():
+            device = torch.device("cuda", torch.cuda.current_device())
+        numbers = []
+        for group in self._groups:
+            of_group = [places[column] for column in group.columns]
+            stacked, column_of = table.stack_numbers(of_group, group.dtype, quiet=group.kind == "loose")
+            numbers.append((stacked.to(device), group.compare(column_of)))
+        sets = []
+        for column, rows in self._sets.items():
+            atoms = [self.quantiser.table_atoms[row] for row in rows]
+            codes, values = self._find_codes(table, places[column], column, atoms)
+            sets.append(_Sets(torch.tensor(rows, device=device), codes[:, None].to(device), values, atoms))
+        return Readings(len(self.quantiser.atoms), device, numbers, sets, engine)
+
+    def _find_codes(
+        self, table: Table, place: int, column: int, atoms: Sequence[TableAtom]
+    ) -> tuple[Tensor, list[float | str]]:
+        """float32 `[n_rows]`: each value's place among those of the sets, -1 elsewhere, NaN for none; and those."""
+        kind = self.quantiser.columns[column].kind
+        values = sorted({value for atom in atoms for value in atom.constant})  # type: ignore[union-attr]
+        data = table.read(place)
+        if kind in TEXT_KINDS:
+            return data.to_places(Values(list(map(str, values)), loose=kind == "loose")), values
+        numbers = data.to_numbers(_DTYPES[kind])
+        return find_places(numbers, torch.tensor(values, dtype=numbers.dtype, device=numbers.device)), values
+
+
+class _Numbers(NamedTuple):
+    """The comparisons with numbers among a quantiser's: their places, int64, and what the kernels take."""
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    constants: NDArray[np.float64]
+    operators: NDArray[np.int8]
+
+
+def _list_numbers(atoms: Sequence[TableAtom]) -> _Numbers:
+    if isinstance(atoms, TableAtoms):
+        codes = np.array([_OPERATORS[name] for name in TABLE_OPERATORS if name != "in"], np.int8)
+        operators = codes[atoms.operators] + np.int8(kernels.MISSING) * atoms.missing.astype(np.int8)
+        return _Numbers(np.arange(len(atoms)), atoms.columns.astype(np.int64), atoms.constants, operators)
+    rows = [row for row, atom in enumerate(atoms) if atom.operator != "in"]
+    return _Numbers(
+        np.array(rows, np.int64),
+        np.array([atoms[row].column for row in rows], np.int64),
+        np.array([atoms[row].constant for row in rows], np.float64),
+        np.array([_OPERATORS[atoms[row].operator] + kernels.MISSING * atoms[row].missing for row in rows], np.int8),
+    )
+
+
+class _Group:
+    """The comparisons with numbers of one kind of column: which columns they are of, and what the kernels take.
+
+    Args:
+        places: of the comparisons among the numbers.
+    """
+
+    def __init__(self, numbers: _Numbers, places: NDArray[np.int64], kind: str) -> None:
+        columns, column_of_atom = np.unique(numbers.columns[places], return_inverse=True)
+        self.kind = kind
+        self.dtype = _DTYPES[kind]
+        self.columns: list[int] = columns.tolist()
+        self._column_of_atom = torch.from_numpy(column_of_atom.reshape(-1))
+        self._constants = torch.from_numpy(numbers.constants[places]).to(self.dtype)
+        self._operators = torch.from_numpy(numbers.operators[places])
+        self._rows = torch.from_numpy(numbers.rows[places])
+        self._made: dict[tuple[int, ...], kernels.Comparisons] = {}
+
+    def compare(self, column_of: Sequence[int]) -> kernels.Comparisons:
+        """The comparisons, where a matrix holds the group's columns at these places; made once."""
+        key = tuple(column_of)
+        if key not in self._made:
+            column_of_atom = torch.tensor(column_of)[self._column_of_atom]
+            self._made[key] = kernels.Comparisons(column_of_atom, self._constants, self._operators, self._rows)
+        return self._made[key]
+
+
+class _Sets(NamedTuple):
+    """A column's atoms that are sets: their rows, float32 codes `[n_rows, 1]`, and what codes stand for."""
+
+    rows: Tensor
+    codes: Tensor
+    values: list[float | str]
+    atoms: list[TableAtom]
+
+
+class Readings(NamedTuple):
+    """A table's columns as they are compared: numbers of each type, and codes of values that sets hold."""
+
+    n_atoms: int
+    device: torch.device
+    numbers: list[tuple[Tensor, kernels.Comparisons]]
+    sets: list[_Sets]
+    engine: str
+
+    def pack(self, first: int, last: int, out: Tensor | None = None) -> Tensor:
+        """The bits of rows `first` to `last`, int32 words `[n_atoms, n_words]`, written to `out` if given."""
+        if out is None:
+            out = torch.empty(self.n_atoms, count_words(last - first), dtype=torch.int32, device=self.device)
+        for numbers, comparisons in self.numbers:
+            kernels.pack_comparisons(numbers[first:last], comparisons, out=out, engine=self.engine)
+        for rows, codes, values, atoms in self.sets:
+            out[rows] = _pack_sets(codes[first:last], values, atoms, self.engine)
+        return out
+
+
+def _pack_sets(codes: Tensor, values: Sequence[float | str], atoms: Sequence[TableAtom], engine: str) -> Tensor:
+    """int32 words `[n_atoms, n_words]`: a row for each value, OR-ed where a set has several."""
+    n = len(values)
+    constants = torch.tensor([*range(n), 0.0], dtype=torch.float32, device=codes.device)
+    operators = torch.tensor([kernels.EQUAL] * n + [kernels.MISSING], dtype=torch.int8, device=codes.device)
+    columns = torch.zeros(n + 1, dtype=torch.int64, device=codes.device)
+    singles = kernels.pack_columns(codes, columns, constants, operators, engine=engine)
+    row_of_value = {value: row for row, value in enumerate(values)}
+    words = torch.zeros(len(atoms), singles.shape[1], dtype=torch.int32, device=codes.device)
+    for row, atom in enumerate(atoms):
+        for value in atom.constant:  # type: ignore[union-attr]
+            words[row] |= singles[row_of_value[value]]
+        if atom.missing:
+            words[row] |= singles[n]
+    return words

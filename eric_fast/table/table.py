@@ -1,0 +1,159 @@
+"""`Table`: columns of any kind side by side, from whatever holds them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from eric_fast.errors import DataError
+from eric_fast.table.columns import ColumnData, Numbers, read_column, to_tensor, widen
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns side by side.
+
+    Attributes:
+        n_rows: how many rows each has.
+        names: of the columns; None where they have none.
+        columns: as they came; see `read_column`. None where there is a matrix.
+        matrix: `[n_rows, n_columns]`, numbers of one type on any device.
+        first_row: the place of the first row in the table that this one is a part of.
+    """
+
+    n_rows: int
+    names: tuple[str, ...] | None = None
+    columns: tuple[Any, ...] | None = None
+    matrix: Tensor | None = None
+    first_row: int = 0
+
+    @property
+    def n_columns(self) -> int:
+        if self.matrix is not None:
+            return self.matrix.shape[1]
+        return len(self.columns or ())
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu") if self.matrix is None else self.matrix.device
+
+    def take_rows(self, first: int, last: int) -> "Table":
+        """These rows; no copy."""
+        if (first, last) == (0, self.n_rows):
+            return self
+        columns = None if self.columns is None else tuple(_take(column, first, last) for column in self.columns)
+        matrix = None if self.matrix is None else self.matrix[first:last]
+        return Table(last - first, self.names, columns, matrix, self.first_row + first)
+
+    def read(self, place: int) -> ColumnData:
+        """One column. Raises DataError: what it holds is neither numbers nor texts, or too short."""
+        if self.matrix is not None:
+            return Numbers(self.matrix[:, place])
+        assert self.columns is not None
+        name = str(place + 1) if self.names is None else self.names[place]
+        return read_column(self.columns[place], name)
+
+    def stack_numbers(
+        self, places: Sequence[int], dtype: torch.dtype, *, quiet: bool = False
+    ) -> tuple[Tensor, list[int]]:
+        """These columns, perhaps among others, as numbers `[n_rows, n]`, and where each is.
+
+        They are rounded to nearest, NaN where there is none; see `ColumnData`. A matrix of the same type is not copied.
+        """
+        if self.matrix is not None:
+            if self.matrix.dtype == dtype or 2 * len(places) > self.n_columns:
+                return self.matrix.to(dtype), list(places)
+            return self.matrix[:, list(places)].to(dtype), list(range(len(places)))
+        numbers = torch.empty(len(places), self.n_rows, dtype=dtype)
+        for row, place in zip(numbers, places, strict=True):
+            row[:] = self.read(place).to_numbers(dtype, quiet=quiet)
+        return numbers.T, list(range(len(places)))
+
+
+def _take(column: Any, first: int, last: int) -> Any:
+    """A part of a column, whatever holds it."""
+    if hasattr(column, "iloc"):
+        return column.iloc[first:last]
+    return column.slice(first, last - first) if hasattr(column, "slice") else column[first:last]
+
+
+def as_table(data: Any) -> Table:
+    """A table of a NumPy array (a structured one has names), a tensor, a mapping or a frame of columns, or rows.
+
+    Raises:
+        DataError: what is no table; columns of different lengths.
+    """
+    if isinstance(data, Table):
+        return data
+    if isinstance(data, Tensor):
+        return _from_matrix(widen(data.detach()))
+    package = type(data).__module__.partition(".")[0]
+    if package == "pandas" and hasattr(data, "columns"):
+        return _from_pandas(data)
+    if package == "polars" and hasattr(data, "to_arrow"):
+        data = data.to_frame() if not hasattr(data, "columns") else data
+        return _from_columns(list(data.columns), list(data.get_columns()), len(data))
+    if hasattr(data, "collect_schema"):
+        raise DataError("a lazy frame holds no rows yet; give it with .collect()")
+    if isinstance(data, pa.Table | pa.RecordBatch):
+        return _from_columns(data.column_names, list(data.columns), data.num_rows)
+    if hasattr(data, "toarray") and hasattr(data, "nnz"):
+        raise DataError("a sparse matrix isn't taken; give its .toarray(), in pieces if it is large")
+    if isinstance(data, Mapping):
+        return _from_columns(list(map(str, data)), list(data.values()))
+    if isinstance(data, list | tuple):
+        return _from_rows(data)
+    if hasattr(data, "__array__"):
+        return _from_array(data if isinstance(data, np.ndarray) else np.asarray(data))
+    raise DataError(f"a {type(data).__module__}.{type(data).__name__} is no table; give an array, a frame or columns")
+
+
+def _from_matrix(matrix: Tensor, names: tuple[str, ...] | None = None) -> Table:
+    if matrix.ndim != 2:
+        raise DataError(f"expected a table [n_rows, n_columns], came an array {list(matrix.shape)}")
+    if matrix.is_complex():
+        raise DataError("a table of complex numbers can't be compared")
+    return Table(len(matrix), names, matrix=matrix)
+
+
+def _from_array(array: Any) -> Table:
+    if array.dtype.names:
+        return _from_columns(list(array.dtype.names), [array[name] for name in array.dtype.names])
+    if array.ndim != 2:
+        raise DataError(f"expected a table [n_rows, n_columns], came an array {list(array.shape)}")
+    if array.dtype.kind in "biuf" and not isinstance(array, np.ma.MaskedArray):
+        return _from_matrix(to_tensor(array))
+    return Table(len(array), None, tuple(array[:, i] for i in range(array.shape[1])))
+
+
+def _from_pandas(frame: Any) -> Table:
+    names = tuple(map(str, frame.columns))
+    dtypes = set(frame.dtypes)
+    if len(dtypes) == 1 and isinstance(dtype := dtypes.pop(), np.dtype) and dtype.kind in "biuf":
+        return _from_matrix(to_tensor(frame.to_numpy()), names)
+    return Table(len(frame), names, tuple(frame.iloc[:, i] for i in range(frame.shape[1])))
+
+
+def _from_columns(names: Sequence[str], columns: Sequence[Any], n_rows: int | None = None) -> Table:
+    lengths = {len(column) for column in columns}
+    if len(lengths) > 1:
+        raise DataError(f"columns of {min(lengths):,} and of {max(lengths):,} rows are no table")
+    if n_rows is None:
+        n_rows = lengths.pop() if lengths else 0
+    return Table(n_rows, tuple(map(str, names)), tuple(columns))
+
+
+def _from_rows(rows: Sequence[Any]) -> Table:
+    lengths = set()
+    for row in rows:
+        if isinstance(row, str) or not hasattr(row, "__len__"):
+            raise DataError(f"expected rows of values, came a {type(row).__name__}")
+        lengths.add(len(row))
+    if len(lengths) > 1:
+        raise DataError(f"rows of {min(lengths):,} and of {max(lengths):,} values are no table")
+    columns = tuple(zip(*rows, strict=True))
+    return Table(len(rows), None, columns)

@@ -1,0 +1,161 @@
+"""Few rows at once: each walks from root to leaf, a comparison at a time, where packed bits are made for a thousand.
+
+What is added, and in which order, is what the packed evaluator adds: the sums are the same to the bit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from eric_fast import kernels
+from eric_fast.plan import Plan
+from eric_fast.program import Program
+from eric_fast.program.atoms import TABLE_OPERATORS, Column, TableAtoms
+from eric_fast.table.walk_code import build_nodes, walk_rows
+
+MOST_ROWS = 32  # from there on packed bits are faster
+_SPARE_NODES = 4  # for each rule, at most: long bodies that share nothing are left to the packed evaluator
+_NODE = np.dtype([("constant", "f8"), ("column", "i4"), ("holds", "i4"), ("yes", "i4"), ("no", "i4")])
+_ALL = kernels.LESS + kernels.EQUAL + kernels.GREATER + kernels.MISSING
+# By the places of `TABLE_OPERATORS`, without that of sets.
+_OUTCOMES = np.array(
+    [
+        kernels.GREATER,
+        kernels.LESS_EQUAL,
+        kernels.EQUAL,
+        kernels.LESS,
+        kernels.GREATER_EQUAL,
+        kernels.UNEQUAL,
+    ],
+    np.int32,
+)
+_WANTED = {"classes", "scores", "leaves"}
+
+
+@dataclass(frozen=True, eq=False)
+class Walker:
+    """A program whose class rules are the leaves of trees over numbers, to be walked.
+
+    Attributes:
+        nodes: `[n_nodes]` of `_NODE`: what is compared, which outcomes lead to `yes`; children are nodes, or `~rule`.
+        roots: int32 `[n_trees]`.
+        votes: base, offsets, classes, weights, default; see `Plan`.
+        tree_of_leaves: int64: which of the trees `Outcome.leaves` is about.
+        dtype: what values are compared as.
+        n_columns: of a table.
+        refuses: whether the source refuses numbers that are not finite, or infinite: such rows are left to the checks.
+    """
+
+    nodes: NDArray[Any]
+    roots: NDArray[np.int32]
+    votes: tuple[NDArray[Any], ...]
+    tree_of_leaves: NDArray[np.int64]
+    dtype: np.dtype[Any]
+    n_columns: int
+    refuses: bool
+
+    def evaluate(self, data: Any, wanted: Mapping[str, Any]) -> kernels.Outcome | None:
+        """As `kernels.evaluate` answers; None where it isn't for such rows or wishes."""
+        if type(data) is not np.ndarray or data.ndim != 2 or not 0 < len(data) <= MOST_ROWS:
+            return None
+        if data.dtype.char not in "fd" or data.shape[1] != self.n_columns or not data.dtype.isnative:
+            return None
+        asked = {name for name, wish in wanted.items() if wish is not False and wish is not None}
+        if not asked <= _WANTED:
+            return None
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = np.ascontiguousarray(data, self.dtype)
+            if self.refuses and not np.isfinite(values.sum()):
+                return None
+        n_rows = len(values)
+        leaves = np.empty((n_rows, len(self.roots)), np.int32)
+        sums = np.empty((n_rows, len(self.votes[0])))
+        classes = np.empty(n_rows, np.int32)
+        walk_rows(values, self.nodes, self.roots, self.votes, leaves, sums, classes)
+        return kernels.Outcome(
+            classes=torch.from_numpy(classes) if "classes" in asked else None,
+            rules=None,
+            scores=torch.from_numpy(sums) if "scores" in asked else None,
+            counts=None,
+            rows=None,
+            confusion=None,
+            leaves=torch.from_numpy(leaves[:, self.tree_of_leaves]) if "leaves" in asked else None,
+        )
+
+
+def make_walker(program: Program, plan: Plan, values: str) -> Walker | None:
+    """None where the program is something else than sums of leaves over numbers of one kind.
+
+    Args:
+        values: see `RuleModel.values`.
+    """
+    columns, rules = program.quantiser.columns, program.class_arrays
+    kind, atoms = _find_kind(columns), _list_atoms(program)
+    if not plan.votes or not plan.n_class_rules or plan.n_rows > plan.n_inputs or values == "binary":
+        return None
+    if kind is None or atoms is None:
+        return None
+    firsts, lasts, tree_of_leaves = _list_trees(plan)
+    n_most = _SPARE_NODES * plan.n_class_rules + 1
+    tests, children = np.empty(n_most, np.int32), np.empty((n_most, 2), np.int32)
+    roots = np.empty(len(firsts), np.int32)
+    n_nodes = build_nodes(rules.literals, rules.offsets, firsts, lasts, tests, children, roots)
+    if n_nodes < 0:
+        return None
+    tests = tests[:n_nodes]
+    atom = np.where(tests >= 0, tests, ~tests)
+    holds = _OUTCOMES[atoms.operators[atom]] + np.int32(kernels.MISSING) * atoms.missing[atom]
+    nodes = np.zeros(n_nodes, _NODE)
+    nodes["constant"], nodes["column"] = atoms.constants[atom], atoms.columns[atom]
+    nodes["holds"] = np.where(tests >= 0, holds, _ALL - holds)
+    nodes["yes"], nodes["no"] = children[:n_nodes].T
+    votes = (plan.base, plan.vote_offsets, plan.vote_classes, plan.vote_weights)
+    return Walker(
+        nodes,
+        roots,
+        (*(array.numpy() for array in votes), np.array([plan.default], np.int32)),
+        tree_of_leaves,
+        np.dtype(kind),
+        len(columns),
+        values != "any",
+    )
+
+
+def _list_atoms(program: Program) -> TableAtoms | None:
+    """All comparisons; None where one is a set."""
+    atoms = program.quantiser.table_atoms
+    if isinstance(atoms, TableAtoms):
+        return atoms
+    if any(isinstance(atom.constant, tuple) for atom in atoms):
+        return None
+    return TableAtoms(
+        tuple(column.name for column in program.quantiser.columns),
+        np.array([atom.column for atom in atoms], np.int32),
+        np.array([TABLE_OPERATORS.index(atom.operator) for atom in atoms], np.int8),
+        np.array([atom.constant for atom in atoms], np.float64),
+        np.array([atom.missing for atom in atoms], np.bool_),
+    )
+
+
+def _find_kind(columns: tuple[Column, ...]) -> str | None:
+    """The one kind of number that all columns hold."""
+    kinds = {column.kind for column in columns}
+    return kinds.pop() if len(kinds) == 1 and kinds <= {"float32", "float64"} else None
+
+
+def _list_trees(plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """First and last rule of each tree, those that stand alone among them, in order; and which are `plan.trees`."""
+    trees = plan.trees.numpy()
+    in_tree = np.zeros(plan.n_class_rules + 1, np.int64)
+    np.add.at(in_tree, trees[:, 0], 1)
+    np.add.at(in_tree, trees[:, 1], -1)
+    alone = np.flatnonzero(np.cumsum(in_tree)[:-1] == 0)
+    firsts, lasts = np.append(trees[:, 0], alone), np.append(trees[:, 1], alone + 1)
+    order = firsts.argsort(kind="stable")
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    return firsts[order], lasts[order], place[: len(trees)]

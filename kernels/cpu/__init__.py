@@ -1,0 +1,1 @@
+"""The CPU engine: Numba on packed words."""

@@ -1,0 +1,161 @@
+"""Packing columns on the CPU: blocks of samples, turned so that a column lies together, compared 32 at a time.
+
+Columns that are compared with many constants are ranked instead, see `ranks`.
+"""
+
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eric_fast.bits import ROW_WORDS, WORD_BITS, count_words
+from eric_fast.kernels.cpu.rank_code import RankCode, find_ranked, lower_ranks
+from eric_fast.kernels.cpu.ranks import pack_ranks
+from eric_fast.kernels.cpu.simd_floats import LANES, compare_word
+from eric_fast.kernels.cpu.simd_words import VECTOR_WORDS
+from eric_fast.kernels.cpu.threads import run_parts
+from eric_fast.kernels.cpu.transpose import flatten, turn_columns
+from eric_fast.kernels.packing import Comparisons, check_columns, check_words
+
+MOST_SAMPLES, FEWEST_SAMPLES = ROW_WORDS * WORD_BITS, 128  # of a block; fewer where there are many columns
+SAMPLES_IN_PLACE = 8192  # of a block where a column lies together already: memory is fastest in long pieces
+BLOCK_VALUES = 2**16  # that are turned at a time: 256 KB of float32, which stay in a core's own cache
+
+
+_codes: WeakKeyDictionary[Comparisons, "_Code"] = WeakKeyDictionary()
+
+
+class _Code(NamedTuple):
+    """Comparisons as the kernels take them: `starts[u]` to `starts[u + 1]` with column `used[u]`; the rest rank."""
+
+    dtype: torch.dtype
+    n_columns: int
+    used: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    constants: NDArray[Any]
+    operators: NDArray[np.int8]
+    ranks: RankCode | None
+
+
+def pack_columns(columns: Tensor, column_of_atom: Tensor | None, constants: Tensor, operators: Tensor) -> Tensor:
+    """As `reference_pack.pack_columns`, to the bit."""
+    return pack_comparisons(columns, Comparisons(column_of_atom, constants, operators))
+
+
+def pack_comparisons(columns: Tensor, comparisons: Comparisons, out: Tensor | None = None) -> Tensor:
+    """The same, into `out` if given; what is made of the comparisons is kept while they are."""
+    code = _codes.get(comparisons)
+    if code is None or columns.dtype != code.dtype or columns.shape[1:] != (code.n_columns,):
+        check_columns(columns, *comparisons.arrays)
+        code = _codes[comparisons] = _lower(columns, comparisons)
+    n_samples = len(columns)
+    shape = (len(comparisons.constants), count_words(n_samples))
+    words = torch.empty(shape, dtype=torch.int32) if out is None else check_words(out, comparisons, shape)
+    if not words.numel() or not shape[0]:
+        return words
+    flat = flatten(columns).numpy()
+    if len(code.used):
+        _compare(flat, columns.stride(), n_samples, code, words)
+    if code.ranks is not None:
+        ranks, packed = code.ranks, words.numpy().view(np.uint64)
+        run_parts(
+            lambda first, last: pack_ranks(first, last, flat, *columns.stride(), n_samples, ranks, packed),
+            packed.shape[1] // VECTOR_WORDS,
+            n_samples * len(ranks.rows) // 8,
+        )
+    return words
+
+
+def _lower(columns: Tensor, comparisons: Comparisons) -> _Code:
+    constants, operators = (x.detach().contiguous().numpy() for x in (comparisons.constants, comparisons.operators))
+    atoms = column_of_atom = np.arange(len(constants))
+    if comparisons.column_of_atom is not None:
+        column_of_atom = comparisons.column_of_atom.numpy().astype(np.int64)
+    rows = atoms if comparisons.rows is None else comparisons.rows.numpy()
+    ranked = find_ranked(column_of_atom, constants, operators)
+    plain = atoms[~ranked]
+    plain = plain[column_of_atom[plain].argsort(kind="stable")]
+    used, counts = np.unique(column_of_atom[plain], return_counts=True)
+    return _Code(
+        columns.dtype,
+        columns.shape[1],
+        used,
+        np.append(0, np.cumsum(counts)),
+        rows[plain],
+        constants[plain],
+        operators[plain],
+        lower_ranks(rows[ranked], column_of_atom[ranked], constants[ranked], operators[ranked])
+        if ranked.any()
+        else None,
+    )
+
+
+def _compare(flat: NDArray[Any], strides: tuple[int, ...], n_samples: int, code: _Code, words: Tensor) -> None:
+    """The comparisons that ranks don't answer."""
+    n_block = MOST_SAMPLES if strides[0] != 1 else SAMPLES_IN_PLACE
+    while strides[0] != 1 and n_block > FEWEST_SAMPLES and n_block * len(code.used) > BLOCK_VALUES:
+        n_block //= 2
+    arrays, packed = code[2:7], words.numpy().view(np.uint32)
+    run_parts(
+        lambda first, last: _pack_blocks(first, last, flat, *strides, n_samples, n_block, *arrays, packed),
+        -(-words.shape[1] * WORD_BITS // n_block),
+        n_samples * len(code.used) * flat.itemsize,
+    )
+
+
+@njit(nogil=True, cache=True)
+def _pack_blocks(
+    first: Any,
+    last: Any,
+    flat: Any,
+    sample_stride: Any,
+    column_stride: Any,
+    n_samples: Any,
+    n_block: Any,
+    used: Any,
+    starts: Any,
+    rows: Any,
+    constants: Any,
+    operators: Any,
+    words: Any,
+) -> None:
+    """Blocks `first` to `last`, of `n_block` samples; see `_Code`."""
+    row = n_block + LANES  # from one turned column to the next; powers of two would share cache sets
+    n_chunk = min(len(used), BLOCK_VALUES // n_block)
+    turned = np.zeros((n_chunk + LANES) * row, flat.dtype)
+    block_words = n_block // WORD_BITS
+    for block in range(first, last):
+        w0, w1 = block * block_words, min((block + 1) * block_words, words.shape[1])
+        n = max(0, min(n_block, n_samples - block * n_block))
+        n_words = -(-n // WORD_BITS)
+        base = block * n_block * sample_stride
+        for u0 in range(0, len(used), n_chunk):
+            chunk = used[u0 : u0 + n_chunk]
+            # A last word may be compared with what stands behind its column: those bits are cleared
+            end = base + chunk[-1] * column_stride + n_words * WORD_BITS
+            in_place = sample_stride == 1 and end <= len(flat)
+            if not in_place:
+                turn_columns(flat, base, sample_stride, column_stride, n, chunk, turned, row)
+            for u in range(len(chunk)):
+                for a in range(starts[u0 + u], starts[u0 + u + 1]):
+                    target = words[rows[a], w0 : w0 + n_words]
+                    if in_place:
+                        _compare_values(flat, base + chunk[u] * column_stride, constants[a], operators[a], target)
+                    else:
+                        _compare_values(turned, u * row, constants[a], operators[a], target)
+                    if n % WORD_BITS:
+                        target[-1] &= (np.uint32(1) << np.uint32(n % WORD_BITS)) - np.uint32(1)
+                    for w in range(w0 + n_words, w1):
+                        words[rows[a], w] = 0
+
+
+@njit(nogil=True, cache=True)
+def _compare_values(values: Any, start: Any, constant: Any, operator: Any, target: Any) -> None:
+    """The bits of neighbouring values: uint32 `[n_words]`."""
+    for w in range(len(target)):
+        target[w] = compare_word(values, start + w * WORD_BITS, constant, operator)

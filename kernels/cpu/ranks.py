@@ -1,0 +1,166 @@
+"""Packing columns that are compared with many constants on the CPU, by ranks: see `ranks`."""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from eric_fast.kernels.cpu.rank_code import GROUP, LOG_GROUP, ONES
+from eric_fast.kernels.cpu.simd_floats import LANES, point, spread
+from eric_fast.kernels.cpu.simd_words import (
+    ALIGNMENT,
+    VECTOR_BYTES,
+    VECTOR_WORDS,
+    both,
+    differ,
+    either,
+    fill,
+    load,
+    select,
+    store,
+)
+from eric_fast.kernels.cpu.transpose import turn_columns
+
+BLOCK_SAMPLES = 64 * VECTOR_WORDS
+CHUNK = 64  # columns that are turned at a time: 256 KB of float32
+ROW = BLOCK_SAMPLES + LANES  # from one turned column to the next; powers of two would share cache sets
+
+
+def _make_counter(width: int) -> Any:
+    """How many of keys[index : index + width] are below the value: int64."""
+
+    def counter(_: Any, keys: Any, index: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = ir.VectorType(context.get_data_type(keys.dtype), width)
+            group = builder.load(point(context, builder, keys, args[0], args[1], kind))
+            group.align = keys.dtype.bitwidth // 8
+            bits = builder.bitcast(builder.icmp_signed("<", group, spread(builder, args[2], width)), ir.IntType(width))
+            return builder.zext(builder.ctpop(bits), ir.IntType(64))
+
+        return types.int64(keys, types.int64, keys.dtype), generate
+
+    return intrinsic(counter)
+
+
+_count_below, _count_below_half = _make_counter(GROUP), _make_counter(GROUP // 2)
+
+
+@intrinsic
+def _mark_bit(_: Any, numbers: Any, index: Any, bit: Any) -> Any:
+    """uint64: bit i says whether numbers[index + i] (uint8) has any bit of `bit`."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.VectorType(ir.IntType(8), 64)
+        values = builder.load(point(context, builder, numbers, args[0], args[1], kind))
+        values.align = 1
+        held = builder.and_(values, spread(builder, args[2], 64))
+        return builder.bitcast(builder.icmp_unsigned("!=", held, ir.Constant(kind, None)), ir.IntType(64))
+
+    return types.uint64(numbers, types.int64, types.uint8), generate
+
+
+@njit(nogil=True, cache=True)
+def pack_ranks(
+    first: Any, last: Any, flat: Any, sample_stride: Any, column_stride: Any, n_samples: Any, code: Any, words: Any
+) -> None:
+    """Blocks `first` to `last`, of `BLOCK_SAMPLES` samples; code: the arrays of `RankCode`; words: uint64."""
+    used, starts, segments, keys, rows, places, flips, missing = code
+    turned = np.zeros((min(CHUNK, len(used)) + LANES) * ROW if sample_stride != 1 else 0, flat.dtype)
+    floats = np.empty(BLOCK_SAMPLES, flat.dtype)
+    values = floats.view(keys.dtype)
+    highs, lows = np.zeros(BLOCK_SAMPLES, np.uint8), np.zeros(BLOCK_SAMPLES, np.uint8)
+    memory = np.empty((2 * GROUP + 3) * VECTOR_WORDS + ALIGNMENT // 8, np.uint64)
+    aligned = memory[(-memory.ctypes.data % ALIGNMENT) >> 3 :]
+    valid, missed, planes = aligned[:VECTOR_WORDS], aligned[VECTOR_WORDS:], aligned[2 * VECTOR_WORDS :]
+    planes[: (2 * GROUP + 1) * VECTOR_WORDS] = np.uint64(0)
+    planes[GROUP * VECTOR_WORDS :][:VECTOR_WORDS] = ONES
+    row_bytes = 8 * words.shape[1]
+    for block in range(first, last):
+        n = max(0, min(BLOCK_SAMPLES, n_samples - block * BLOCK_SAMPLES))
+        n_words = (n + 63) >> 6
+        for w in range(VECTOR_WORDS):
+            rest = n - 64 * w
+            valid[w] = ONES if rest >= 64 else (np.uint64(1) << np.uint64(max(rest, 0))) - np.uint64(1)
+        base = block * BLOCK_SAMPLES * sample_stride
+        target = words.ctypes.data + block * VECTOR_BYTES
+        for u0 in range(0, len(used), CHUNK):
+            chunk = used[u0 : u0 + CHUNK]
+            if sample_stride != 1:
+                turn_columns(flat, base, sample_stride, column_stride, n, chunk, turned, ROW)
+            for u in range(len(chunk)):
+                column = flat[base + chunk[u] * column_stride :] if sample_stride == 1 else turned[u * ROW :]
+                is_masked = _order_values(column, n, floats, values, missed) or n < BLOCK_SAMPLES
+                for g in range(starts[u0 + u], starts[u0 + u + 1]):
+                    key, a, z = segments[g]
+                    _find_ranks(keys, key, values, n, highs, lows)
+                    _mark_above(lows, LOG_GROUP, n_words, planes, 0)
+                    _mark_above(highs, LOG_GROUP, n_words, planes, GROUP + 1)
+                    for i in range(a, z):
+                        bits = differ(_find_bits(planes.ctypes.data, places[i]), fill(flips[i]))
+                        if is_masked:
+                            bits = differ(bits, both(load(np.uint64(missed.ctypes.data)), fill(missing[i])))
+                            bits = both(bits, load(np.uint64(valid.ctypes.data)))
+                        store(np.uint64(target + rows[i] * row_bytes), bits)
+
+
+@njit(nogil=True, cache=True)
+def _order_values(column: Any, n: Any, floats: Any, values: Any, missed: Any) -> Any:
+    """The first n values as integers in the order of the floats, NaN the least; whether there is any, and where."""
+    for s in range(n):
+        floats[s] = column[s] + floats.dtype.type(0)  # both zeros are one
+    shift, most = values.dtype.type(8 * values.itemsize - 1), values.dtype.type(np.iinfo(values.dtype).max)
+    lowest = highest = values.dtype.type(0)
+    for s in range(n):
+        value = values[s] ^ ((values[s] >> shift) & most)
+        lowest, highest = min(lowest, value), max(highest, value)
+        values[s] = value
+    infinity = np.array([np.inf], floats.dtype).view(values.dtype)[0]
+    any_missed = highest > infinity or lowest < ~infinity  # what lies past the infinities is NaN
+    missed[:VECTOR_WORDS] = np.uint64(0)
+    if any_missed:
+        for s in range(n):
+            if column[s] != column[s]:
+                values[s] = np.iinfo(values.dtype).min
+                missed[s >> 6] |= np.uint64(1) << np.uint64(s & 63)
+    return any_missed
+
+
+@njit(nogil=True, cache=True)
+def _find_ranks(keys: Any, key: Any, values: Any, n: Any, highs: Any, lows: Any) -> None:
+    """GROUP * highs[s] + lows[s] keys of the segment are below values[s]."""
+    groups = key + GROUP
+    if keys[key + GROUP // 2] == np.iinfo(keys.dtype).max:  # half of the places for last keys are empty
+        for s in range(n):
+            high = _count_below_half(keys, key, values[s])
+            highs[s] = high
+            lows[s] = _count_below(keys, groups + GROUP * high, values[s])
+        return
+    for s in range(n):
+        high = _count_below(keys, key, values[s])
+        highs[s] = high
+        lows[s] = _count_below(keys, groups + GROUP * high, values[s])
+
+
+@njit(nogil=True, cache=True)
+def _mark_above(numbers: Any, n_bits: Any, n_words: Any, planes: Any, first: Any) -> None:
+    """Row `first + j` of planes, for j < 2**n_bits - 1: where the first n_bits bits of a number are more than j."""
+    for b in range(n_bits):
+        top = first + (1 << b) - 1
+        for w in range(n_words):
+            planes[top * VECTOR_WORDS + w] = _mark_bit(numbers, 64 * w, np.uint8(1 << b))
+        base = np.uint64(planes.ctypes.data)
+        bit = load(base + np.uint64(top * VECTOR_BYTES))
+        for row in range(first, top):
+            below = load(base + np.uint64(row * VECTOR_BYTES))
+            store(base + np.uint64((row + (1 << b)) * VECTOR_BYTES), both(bit, below))
+            store(base + np.uint64(row * VECTOR_BYTES), either(bit, below))
+
+
+@njit(nogil=True, cache=True)
+def _find_bits(planes: Any, place: Any) -> Any:
+    """Which values are above a key."""
+    low = planes + (place & (GROUP - 1)) * VECTOR_BYTES
+    high = planes + (GROUP + (place >> LOG_GROUP)) * VECTOR_BYTES
+    return select(load(np.uint64(low)), load(np.uint64(high)), load(np.uint64(high + VECTOR_BYTES)))

@@ -1,0 +1,1 @@
+"""The GPU engine: Triton kernels, and what prepares their input on the host."""
