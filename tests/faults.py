@@ -313,7 +313,7 @@ def main() -> None:
     name, *numbers = sys.argv[1:]
     n_kills, n_flips, seed, n_images = (*map(int, numbers), *(20, 200, 0, 3500)[len(numbers) :])
     torch.set_num_threads(1)  # threads are lost in a fork
-    for module in ("eric_fast.record", "eric_fast.capture.user_models", "torchvision"):  # once, not in every fork
+    for module in ("eric_fast.capture.job", "eric_fast.capture.user_models", "torchvision"):  # once, not in every fork
         import_module(module)
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder), random.Random(seed), n_kills, n_flips, n_images)

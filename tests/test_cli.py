@@ -171,7 +171,8 @@ def test_demo(eric, tmp_path):
     assert code == 0, err
     metrics = json.loads((tmp_path / "demo" / "metrics.json").read_text())
     page = (tmp_path / "demo" / "report" / "index.html").read_text(encoding="utf-8")
-    assert "digits_cnn as 11 rules" in page
+    n_rules = len(load_program(tmp_path / "demo" / "program.lp").class_rules)  # another CPU trains another network
+    assert f"digits_cnn as {n_rules} rules" in page
     assert '"heat":[{' in page
     assert "report/index.html" in out
     assert metrics["model_accuracy"] > 0.95
