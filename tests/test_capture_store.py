@@ -113,21 +113,6 @@ def test_ids_must_differ(saved, tmp_path):
     assert not (tmp_path / "c").exists()
 
 
-@pytest.fixture
-def saved_1(saved):
-    """The same capture as format 1 had it: one hash for each file, all ids in the manifest."""
-    shard = saved / "shard-00000.safetensors"
-    tensors = load_file(shard)
-    save_file({name: tensor for name, tensor in tensors.items() if not name.startswith("id")}, shard)
-    manifest = json.loads((saved / MANIFEST).read_text())
-    kept = {key: manifest[key] for key in ("layers", "classes", "settings")}
-    entry = {"file": shard.name, "start": 0, "stop": 7, "sha256": hashlib.sha256(shard.read_bytes()).hexdigest()}
-    (saved / MANIFEST).write_text(
-        json.dumps({"format": 1, **kept, "ids": list(make_activations().ids), "shards": [entry]})
-    )
-    return saved
-
-
 def test_what_fits_no_activations_is_named_with_its_capture(saved):
     edit(saved, classes=["a", "a"])
     with pytest.raises(CaptureError, match=f"^{saved}: two classes of the capture are called 'a'"):
@@ -252,25 +237,12 @@ def test_tensors_that_are_not_what_the_manifest_says(saved, name, change, part):
     assert "\n" not in str(error.value)
 
 
-def test_format_1_is_read(saved_1):
-    check_same(load_activations(saved_1), make_activations())
-    shard = saved_1 / "shard-00000.safetensors"
-    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
-    with pytest.raises(CaptureError, match="is damaged: its SHA-256"):
-        load_activations(saved_1)
-    edit(saved_1, ids=["a", "b", "c", "d", "e", "f", "b"])
-    with pytest.raises(CaptureError, match=rf"{MANIFEST}: two images have the id 'b'"):
-        load_activations(saved_1)
-
-
 @pytest.mark.parametrize("file", ["../outside.safetensors", "/etc/passwd", "", "..", ".", "a/b", 3, None, "\0"])
-@pytest.mark.parametrize("number", [1, 2])
-def test_shards_stay_in_the_folder(request, number, file):
-    saved = request.getfixturevalue("saved_1" if number == 1 else "saved")
+def test_shards_stay_in_the_folder(saved, file):
     (saved / "shard-00000.safetensors").rename(saved.parent / "outside.safetensors")
     entry = json.loads((saved / MANIFEST).read_text())["shards"][0]
     edit(saved, shards=[entry | {"file": file}])
-    with pytest.raises(CaptureError, match=r"own folder|is the file shard-00000|'file'"):
+    with pytest.raises(CaptureError, match=r"is the file shard-00000|'file'"):
         load_activations(saved)
 
 
@@ -324,13 +296,21 @@ def test_settings_of_the_wrong_kind(saved, name, value):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "3", '{"format": 3}', '{"format": "1"}', '{"format": true}', "[" * 9999, "\ud800"]
+    "text",
+    ["", "{", "[]", "3", '{"format": 1}', '{"format": 3}', '{"format": "1"}', '{"format": true}', "[" * 9999, "\ud800"],
 )
 def test_text_that_is_no_manifest(saved, text):
     (saved / MANIFEST).write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(CaptureError, match=MANIFEST) as error:
         load_activations(saved)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_another_format_is_refused_with_the_remedy(saved, number):
+    edit(saved, format=number)
+    with pytest.raises(CaptureError, match=rf"{MANIFEST}: format {number} can't be read, only 2; capture again"):
+        load_activations(saved)
 
 
 def test_folders_that_are_no_capture(tmp_path):

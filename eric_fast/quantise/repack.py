@@ -36,8 +36,6 @@ def open_packing(
         raise OutputError(f"{path} is the capture that is packed; write to another path")
     before = capture.manifest
     layers = {layer: n for layer, n in before.layers.items() if layer in thresholds.quantiser.rows_of_layer}
-    if before.ids is not None:
-        raise CaptureError(f"{capture.path} is of format 1; capture again with this version")
     manifest = Manifest(
         layers,
         before.classes,

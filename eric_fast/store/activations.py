@@ -1,7 +1,9 @@
 """`Activations`: what a network did on a data set, one number per image and kernel."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 
 import torch
@@ -115,6 +117,13 @@ def share_correct(answers: Tensor, labels: Tensor) -> float | None:
     """The share of answers that equal their label, of those whose label is known; None where none is."""
     correct = (answers == labels)[labels != UNKNOWN]
     return correct.sum().item() / len(correct) if len(correct) else None
+
+
+def check_ids(place: Path, ids: Sequence[str]) -> None:
+    """Refuse ids that occur twice in the capture at `place`. Raises CaptureError."""
+    if len(set(ids)) != len(ids):
+        twice = next(name for name, count in Counter(ids).items() if count > 1)
+        raise CaptureError(f"{place}: two images have the id '{twice}'; each must have its own")
 
 
 def check_finite(

@@ -32,7 +32,7 @@ class ShardEntry:
         n_bad_images: how many of these couldn't be read, and so are not in it.
         n_bytes, sha256: of the file.
         header_sha256: of the file's first bytes, which hold the SHA-256 of each tensor: so one tensor can be checked
-            without reading the others. "" in format 1, which has no such hashes.
+            without reading the others.
     """
 
     file: str
@@ -68,7 +68,6 @@ class Manifest:
         n_listed: images taken from the data, those that couldn't be read included.
         listing: SHA-256 of the data set's listing, or "" where nobody took one.
         shards: all of them, or none while the capture isn't finished.
-        ids: of format 1, whose shards have none; else None.
 
     Raises:
         CaptureError: parts that don't fit together.
@@ -84,7 +83,6 @@ class Manifest:
     listing: str = ""
     thresholds: Thresholds | None = None
     shards: tuple[ShardEntry, ...] = ()
-    ids: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
@@ -93,7 +91,7 @@ class Manifest:
     @property
     def n_shards(self) -> int:
         """How many there are once the capture is finished."""
-        return len(self.shards) if self.ids is not None else -(-self.n_listed // self.shard_size)
+        return -(-self.n_listed // self.shard_size)
 
     @property
     def is_finished(self) -> bool:
@@ -119,7 +117,7 @@ class Manifest:
             raise CaptureError(f"a capture that stores {self.store} has {'no ' * (self.store == 'norms')}thresholds")
         if self.thresholds is not None:
             _check_quantiser(self.thresholds.quantiser, self)
-        if self.ids is None and self.shards:
+        if self.shards:
             _check_shards(self)
 
 

@@ -12,9 +12,8 @@ from torch import Tensor
 from eric_fast.bits import BitMatrix, join_words
 from eric_fast.errors import CaptureError, EricError, suggest_nearest
 from eric_fast.program.atoms import Quantiser
-from eric_fast.store.activations import Activations, CaptureSettings
+from eric_fast.store.activations import Activations, CaptureSettings, check_ids
 from eric_fast.store.files import is_file, read_json
-from eric_fast.store.format1 import check_ids, parse_manifest_1
 from eric_fast.store.manifest import FORMAT, MANIFEST, Manifest
 from eric_fast.store.manifest_text import is_count, parse_manifest
 from eric_fast.store.shard import Shard
@@ -171,9 +170,7 @@ def read_manifest(root: Path) -> Manifest:
     found = raw.get("format") if isinstance(raw, dict) else None
     if is_count(found) and found == FORMAT:
         return parse_manifest(raw, place)
-    if is_count(found) and found == 1:
-        return parse_manifest_1(raw, place)
-    raise CaptureError(f"{place}: format {found!r} can't be read, only 1 and {FORMAT}; capture again with this version")
+    raise CaptureError(f"{place}: format {found!r} can't be read, only {FORMAT}; capture again with this version")
 
 
 def is_capture(path: str | Path) -> bool:

@@ -68,7 +68,7 @@ def check_file(path: Path, entry: ShardEntry) -> str | None:
         return "is missing"
     try:
         n_bytes = path.stat().st_size
-        if entry.n_bytes not in (-1, n_bytes):
+        if n_bytes != entry.n_bytes:
             return f"has {n_bytes:,} bytes instead of {entry.n_bytes:,}"
         if hash_file(path) != entry.sha256:
             return "is damaged: its SHA-256 is not the one in the manifest"
@@ -134,8 +134,6 @@ class Shard:
 
     def read_ids(self) -> tuple[str, ...]:
         """One name per image."""
-        if self.manifest.ids is not None:
-            return self.manifest.ids[self.start : self.stop]
         stops, content = self._read({"id_stops": (torch.int64, [self.n_images]), "ids": (torch.uint8, None)})
         places = [0, *stops.tolist()]
         octets = content.numpy().tobytes()
@@ -208,13 +206,6 @@ class Shard:
         """The hashes of the tensors, where those are to be checked one by one."""
         if not is_file(self.path) or self.path.is_symlink():
             raise CaptureError(f"{self.path} is missing; {_AGAIN}")
-        if not self.entry.header_sha256:  # format 1
-            if self.checks_hashes and "" not in self._checked:
-                wrong = check_file(self.path, self.entry)
-                if wrong is not None:
-                    raise CaptureError(f"{self.path} {wrong}; {_AGAIN}")
-                self._checked.add("")
-            return None
         try:
             n_bytes = self.path.stat().st_size
             if n_bytes != self.entry.n_bytes:

@@ -7,7 +7,6 @@ from pathlib import Path
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.store.manifest import name_shard
 from eric_fast.store.read import read_manifest
-from eric_fast.store.shard import check_file
 from eric_fast.store.write import CaptureWriter
 
 
@@ -32,9 +31,5 @@ def verify_capture(path: str | Path, progress: Progress = ignore_progress) -> Ve
     """
     root = Path(path)
     manifest = read_manifest(root)
-    if manifest.ids is not None:  # format 1
-        found = {entry.file: check_file(root / entry.file, entry) for entry in manifest.shards}
-        wrong = {file: reason for file, reason in found.items() if reason is not None}
-        return Verification(len(manifest.shards), wrong)
     reasons = CaptureWriter(root, manifest).check_shards(progress)
     return Verification(manifest.n_shards, {name_shard(number): reason for number, reason in reasons.items()})

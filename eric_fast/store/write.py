@@ -11,11 +11,9 @@ from pathlib import Path
 from eric_fast.errors import CaptureError, OutputError
 from eric_fast.output import BESIDE, check_folder, replace_folder
 from eric_fast.progress import Progress, ignore_progress
-from eric_fast.store.activations import Activations
+from eric_fast.store.activations import Activations, check_ids
 from eric_fast.store.files import flush_to_disk, put_in_place, read_json, report_failed_write
-from eric_fast.store.format1 import check_ids
 from eric_fast.store.manifest import (
-    FORMAT,
     MANIFEST,
     SHARD_SIZE,
     Manifest,
@@ -244,7 +242,7 @@ def _list_facts(manifest: Manifest) -> dict[str, object]:
     for name in ("store", "norm_dtype", "shard_size", "n_listed"):
         facts[name] = getattr(manifest, name)
     facts |= {"the listing of the data": manifest.listing, "layers": dict(manifest.layers)}
-    return facts | {"classes": manifest.classes, "format": FORMAT if manifest.ids is None else 1}
+    return facts | {"classes": manifest.classes}
 
 
 def _shorten(value: object) -> str:
