@@ -1,4 +1,4 @@
-"""How much memory a run may take, and what it took."""
+"""Memory: how much a run may use, and how much it used."""
 
 import gc
 import os
@@ -28,7 +28,7 @@ def parse_memory(text: str) -> int:
 
 
 def find_free_memory() -> int:
-    """Bytes that this machine, or the container that this process is in, could still give."""
+    """Bytes that are available on this machine, or in the container of this process."""
     fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
     free = 1024 * int(fields["MemAvailable"].split()[0])
     limit, used = (_CGROUP / name for name in ("memory.max", "memory.current"))
@@ -38,19 +38,23 @@ def find_free_memory() -> int:
 
 
 def find_used_memory() -> int:
-    """Bytes that this process has in memory now."""
+    """Bytes of memory that this process uses now."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def find_peak_memory() -> int:
-    """The most bytes that this process had in memory so far."""
+    """Bytes of memory that this process has used at most."""
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def format_bytes(n_bytes: int) -> str:
-    """`812 MB`, `10.2 GB`."""
-    return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.0f} MB"
+def format_bytes(n: float) -> str:
+    """`10.8 GB`, in powers of a thousand."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if n < 1000:
+            return f"{n:.0f} {unit}" if unit == "bytes" else f"{n:.1f} {unit}"
+        n /= 1000
+    return f"{n:.1f} TB"
 
 
 def check_need(what: str, n_bytes: int, limit: int) -> None:
@@ -69,8 +73,7 @@ def check_need(what: str, n_bytes: int, limit: int) -> None:
 
 @contextmanager
 def pause_collector() -> Iterator[None]:
-    """For what makes many objects and no cycles: the garbage collector would look at all of them, and at everything
-    that is loaded, and find nothing."""
+    """Pause garbage collection, which would scan many new objects without reference cycles in vain."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

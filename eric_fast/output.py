@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: written beside, then renamed."""
+"""Write files and folders atomically: they are written beside their path, then renamed."""
 
 import json
 import os
@@ -9,41 +9,41 @@ from pathlib import Path
 
 from eric_fast.errors import OutputError
 
-BESIDE = ".eric-"  # the start of temporary names, short so that any legal name can be written
+BESIDE = ".eric-"  # how temporary names start; independent of the final name, which may be as long as is legal
 
 
 def check_file(path: Path, *, force: bool) -> None:
-    """Refuse a path that no file can be written to, or that holds something and `force` isn't given."""
+    """Check that a file can be written to `path`: nothing is there, or a file and `force`. Raises OutputError."""
     _check_place(path, force=force)
     if path.is_dir():
-        raise OutputError(f"{path} is a folder; a file is to be written there: give another path")
+        raise OutputError(f"{path} is a folder, not a file; give another path")
     if path.exists() and not path.is_file():
-        raise OutputError(f"{path} is not a regular file, so it is not replaced; give another path")
+        raise OutputError(f"{path} is not a regular file, so it can't be replaced; give another path")
 
 
 def check_folder(path: Path, *, force: bool, marker: str) -> None:
-    """Refuse a path that no folder can be written to, or that holds something and `force` isn't given.
+    """Check that a folder can be written to `path`. Raises OutputError.
 
-    With `force`, what stands there is replaced only if it is an empty folder or holds the file `marker`, so that
-    a mistyped path never costs a folder that this program didn't make.
+    With `force`, an existing folder is replaced only if it is empty or contains the file `marker`, so that a mistyped
+    path never costs a folder that this program didn't make.
     """
     _check_place(path, force=force)
     if path.is_symlink():
         raise OutputError(f"{path} is a link; give the path of the folder itself")
     if path.exists() and not (path.is_dir() and ((path / marker).is_file() or _is_empty(path))):
-        raise OutputError(f"{path} is not a folder with a {marker}, so it is not replaced; give another path")
+        raise OutputError(f"{path} is not a folder with a {marker}, so it can't be replaced; give another path")
     if Path.cwd().is_relative_to(path.resolve()):
-        raise OutputError(f"{path} holds the current folder, so it can't be replaced; give another path")
+        raise OutputError(f"{path} contains the current folder, so it can't be replaced; give another path")
 
 
 def _is_empty(folder: Path) -> bool:
-    """Whether nothing is there but what a run that died left of its own."""
+    """Whether the folder contains nothing but temporary files that a run left behind when it died."""
     return all(entry.name.startswith(BESIDE) for entry in folder.iterdir())
 
 
 def _check_place(path: Path, *, force: bool) -> None:
     if not path.name:
-        raise OutputError(f"'{path}' is not the path of an output; give one with a name")
+        raise OutputError(f"'{path}' has no file name; give the path of the output")
     with _report_failure(path):
         if (path.exists() or path.is_symlink()) and not force:
             raise OutputError(f"{path} exists; give --force to replace it, or another path")
@@ -58,7 +58,7 @@ def _check_place(path: Path, *, force: bool) -> None:
 
 @contextmanager
 def replace_file(path: Path, *, force: bool) -> Iterator[Path]:
-    """A path beside `path` to write to; on success it becomes `path`, on failure it is removed.
+    """Give a temporary path beside `path` to write to; on success it is renamed to `path`, on failure removed.
 
     Raises:
         OutputError: `path` exists and `force` is false, or it can't be written.
@@ -74,7 +74,7 @@ def replace_file(path: Path, *, force: bool) -> Iterator[Path]:
 
 @contextmanager
 def replace_folder(path: Path, *, force: bool, marker: str) -> Iterator[Path]:
-    """A new folder beside `path` to fill; on success it becomes `path`, on failure it is removed.
+    """Give a temporary folder beside `path` to fill; on success it is renamed to `path`, on failure removed.
 
     Raises:
         OutputError: see `check_folder`.
@@ -97,7 +97,7 @@ def replace_folder(path: Path, *, force: bool, marker: str) -> Iterator[Path]:
 
 
 def write_json(content: object, path: Path, *, force: bool) -> None:
-    """Write `content` as JSON, whole or not at all.
+    """Write `content` as JSON, atomically.
 
     Raises:
         OutputError: `path` exists and `force` is false, or it can't be written.
@@ -111,7 +111,7 @@ def _report_failure(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # Only failures of the output itself: an OSError about some other file is not ours to explain.
+        # An OSError about a file elsewhere is not about this output.
         place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else path
         if not place.absolute().is_relative_to(path.absolute().parent):
             raise

@@ -1,7 +1,8 @@
-"""Many processes, as `torchrun` starts them: the one file that knows torch.distributed.
+"""Several processes, started by `torchrun`. Only this file uses torch.distributed.
 
-The stages know one thing of it: `Combine`, which adds up an integer tensor over all processes. Sums of integers are the
-same in any order and grouping, so what is decided by them is the same in every process, and with any number of them.
+The stages know a single operation, `Combine`, which sums an integer tensor over all processes. Sums of integers don't
+depend on order or grouping, so decisions that are based on them are the same in every process and for any number of
+processes.
 """
 
 import os
@@ -19,27 +20,27 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Combine = Callable[["Tensor"], "Tensor"]
-_FAILURES, _TURNS = "eric_fast/failures", "eric_fast/turns"  # keys of the store that torchrun's processes share
-_LOST = "another process of this run ended, so this one can't go on; start the run again"
-_turns = count()  # of this process: as many as of every other
+_FAILURES, _CLAIMS = "eric_fast/failures", "eric_fast/claims"  # keys of the store that torchrun's processes share
+_LOST = "another process of this run ended, so this one can't continue; start the run again"
+_claims = count()  # calls of `claim_items` so far, the same number in every process
 
 
 class LostProcessError(EricError):
-    """Another process of this run ended early: what went wrong was said there."""
+    """Another process of this run ended early; that process reports the reason."""
 
 
 def keep(numbers: "Tensor") -> "Tensor":
-    """A single process: the sum over all processes is what this one has."""
+    """The `Combine` of a single process: the sum over all processes is its own tensor."""
     return numbers
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of this run, seen from one of them.
+    """The processes of this run, as one of them sees them.
 
     Attributes:
-        rank: its number, from 0.
-        count: how many there are.
+        rank: the number of this process, from 0.
+        count: the number of processes.
     """
 
     rank: int = 0
@@ -47,15 +48,15 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether it is this process that prints and writes."""
+        """Whether this process is the one that prints and writes."""
         return self.rank == 0
 
     @property
     def combine(self) -> Combine:
-        """What gives the sum over all processes of an integer tensor, of one shape and dtype in all.
+        """A function that sums an integer tensor over all processes; for a single process it is `keep`.
 
-        Every process must ask; the tensor given may be overwritten; where another process has ended, it raises
-        `LostProcessError`. Of a single process it is `keep`.
+        Every process must call it, with a tensor of the same shape and dtype. It may overwrite that tensor. It raises
+        `LostProcessError` if another process has ended.
         """
         return keep if self.count == 1 else self._add_up
 
@@ -72,13 +73,13 @@ class Processes:
         return numbers
 
     def wait_for_all(self) -> None:
-        """Go on when every process has come here."""
+        """Wait until every process has called this."""
         import torch
 
         self.combine(torch.zeros(1, dtype=torch.int32))
 
     def share_text(self, text: str | None) -> str:
-        """The text of process 0 in every process; the others' is not looked at."""
+        """Send the text of process 0 to every process; the other processes' argument is ignored."""
         if self.count == 1:
             return text or ""
         import torch
@@ -89,55 +90,57 @@ class Processes:
         return bytes(self.combine(shared).tolist()).decode()
 
     def share_out(self, n_items: int) -> range:
-        """Which of `n_items` are this process's: an equal part in a row, one more or less where they don't divide."""
+        """The consecutive items of this process, out of `n_items`: an equal share, rounded up or down."""
         return range(n_items * self.rank // self.count, n_items * (self.rank + 1) // self.count)
 
-    def take_turns(self, n_items: int) -> Iterator[int]:
-        """Those of `n_items` that this process is to do, one by one: whoever is ready takes the next.
+    def claim_items(self, n_items: int) -> Iterator[int]:
+        """Yield the items that this process is to do: whichever process is ready claims the next ones.
 
-        For work whose result does not depend on who did what, as sums don't: no process then waits long for a slower
-        one. Every process must ask, in the same order where it asks more than once, and must finish.
+        For work whose result does not depend on which process does what, such as sums: no process then waits long for
+        a slower one. Every process must call this, as often and in the same order as the others, and use up the
+        iterator.
         """
-        if self.count == 1 or not is_one_of_many():  # nobody to share with; no store to ask: an equal part each
+        if self.count == 1 or not is_one_of_many():  # one process, or no store to count claims: equal parts
             yield from self.share_out(n_items)
             return
-        bounds = [0]  # fewer and fewer at a time: asking takes a little, too
+        bounds = [0]  # claims get smaller towards the end; single items would cost a request each
         while bounds[-1] < n_items:
             bounds.append(bounds[-1] + max(1, (n_items - bounds[-1]) // (2 * self.count)))
-        key = f"{_TURNS}/{_read_number('TORCHELASTIC_RESTART_COUNT', 0)}/{next(_turns)}"
+        key = f"{_CLAIMS}/{_read_number('TORCHELASTIC_RESTART_COUNT', 0)}/{next(_claims)}"
         while True:
             try:
-                turn = int(_open_store().add(key, 1))
+                claim = int(_open_store().add(key, 1))
             except RuntimeError as error:
                 raise LostProcessError(_LOST) from error
-            if turn >= len(bounds):
+            if claim >= len(bounds):
                 return
-            yield from range(bounds[turn - 1], bounds[turn])
+            yield from range(bounds[claim - 1], bounds[claim])
 
 
 def is_one_of_many() -> bool:
-    """Whether torchrun started this process beside others; joins nothing."""
+    """Whether torchrun started several processes. Reads the environment alone."""
     return _read_number("WORLD_SIZE", 1) > 1
 
 
 def count_local() -> int:
-    """How many processes of this run are on this machine; joins nothing."""
+    """The number of processes of this run on this machine. Reads the environment alone."""
     return _read_number("LOCAL_WORLD_SIZE", 1) if is_one_of_many() else 1
 
 
 def is_first_process() -> bool:
-    """Whether this is the only process, or number 0 of several; joins nothing."""
+    """Whether this is the only process, or number 0 of several. Reads the environment alone."""
     return not is_one_of_many() or _read_number("RANK", 0) == 0
 
 
 @cache
 def join_processes() -> Processes:
-    """Meet the other processes that torchrun started, if it did; without torchrun this is the only one.
+    """Connect to the other processes that torchrun started; without torchrun there is this process alone.
 
-    NCCL joins GPUs, gloo CPUs. Processes of one machine share its GPUs and its cores evenly among them.
+    NCCL connects GPUs, gloo CPUs. The processes of one machine share its GPUs and cores evenly.
 
     Raises:
-        SettingError: torchrun's environment is incomplete. LostProcessError: the others can't be reached.
+        SettingError: torchrun's environment is incomplete, or there are more processes than GPUs.
+        LostProcessError: the other processes can't be reached.
     """
     if not is_one_of_many():
         return Processes()
@@ -150,46 +153,46 @@ def join_processes() -> Processes:
     if torch.cuda.is_available():
         if n_local > torch.cuda.device_count():
             raise SettingError(
-                f"{n_local} processes share {torch.cuda.device_count()} GPUs here; start one for each GPU, or hide the "
-                "GPUs with CUDA_VISIBLE_DEVICES= to run on the CPU"
+                f"{n_local} processes can't share {torch.cuda.device_count()} GPUs; start one process per GPU, or set "
+                "CUDA_VISIBLE_DEVICES= to run on the CPU"
             )
         torch.cuda.set_device(local)
         backend = "cpu:gloo,cuda:nccl"
     try:
-        # Whoever is done waits for the others, however long; one that dies is noticed by its connection.
+        # A process that is done waits for the others, however long; a broken connection tells that one has died.
         dist.init_process_group(backend, timeout=timedelta(days=7))
     except (RuntimeError, ValueError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise LostProcessError(f"the processes of this run can't meet: {first_line}") from error
+        raise LostProcessError(f"the processes of this run can't connect to each other: {first_line}") from error
     return Processes(dist.get_rank(), dist.get_world_size())
 
 
 def leave_processes() -> None:
-    """Hang up, at the end of a run or after an error."""
+    """Disconnect, at the end of a run or after an error."""
     if not is_one_of_many():
         return
     import torch.distributed as dist
 
     if dist.is_initialized():
-        with suppress(RuntimeError):  # the others may have hung up first
+        with suppress(RuntimeError):  # the others may have disconnected first
             dist.destroy_process_group()
 
 
 def claim_failure() -> bool:
-    """Whether this process is the first of its run to fail: it alone says why, all others end with it."""
+    """Whether this process is the first of its run to fail: it alone reports the error, and the others end with it."""
     if not is_one_of_many():
         return True
     try:
         attempt = _read_number("TORCHELASTIC_RESTART_COUNT", 0)
         return int(_open_store().add(f"{_FAILURES}/{attempt}", 1)) == 1
-    except Exception:  # no store to ask: better said twice than not at all
+    except Exception:  # the store can't be reached: better reported twice than not at all
         return True
 
 
 @cache
 def _open_store() -> Any:
-    """The store that torchrun's own process keeps, which outlives every process of the run."""
-    from torch._C._distributed_c10d import TCPStore  # torch.distributed has it, too, but doesn't tell type checkers
+    """The store of torchrun's own process, which outlives every process of the run."""
+    from torch._C._distributed_c10d import TCPStore  # not declared in torch.distributed, for type checkers
 
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     return TCPStore(host, port, is_master=False, timeout=timedelta(seconds=5))
@@ -203,7 +206,7 @@ def _read_number(name: str, default: int) -> int:
 
 
 def _take_cores(local: int, n_local: int) -> None:
-    """Keep to this process's part of the cores; all that counts cores then starts as many threads as it should."""
+    """Restrict this process to its part of the cores, so that libraries start as many threads."""
     import torch
 
     cores = sorted(os.sched_getaffinity(0))

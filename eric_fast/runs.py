@@ -13,7 +13,7 @@ from eric_fast.bits import BitMatrix
 from eric_fast.compile.program import compile_program
 from eric_fast.errors import CaptureError, SettingError, suggest_nearest
 from eric_fast.extract import TreeOptions, extract_program
-from eric_fast.extract.predicted_bits import extract_upward
+from eric_fast.extract.predicted_bits import extract_on_predicted_bits
 from eric_fast.kernels import Stop, never_stop
 from eric_fast.predictions import Predictions
 from eric_fast.program import Program
@@ -54,7 +54,7 @@ def approximate_model(
         target: `model` (fidelity: the class that the model predicts) or `label` (images without one are left out).
         options: how trees grow.
         grown_on: `true` (each layer on the bits that the network gives the layer below) or `predicted` (on those that
-            the rules below answer, so that a layer learns to live with their errors; see `extract_upward`).
+            the rules below answer, so that a layer learns to live with their errors; see `extract_on_predicted_bits`).
         all_kernels: rules for kernels that no rule mentions too.
         simplify, stop: see `extract_program`.
         max_loss: drop rules and literals as long as the loss on held-back images stays within it; see `trim_program`.
@@ -75,7 +75,7 @@ def approximate_model(
         activations, goal = choose_target(activations.take((~held).nonzero().flatten()), target)
     quantiser = fit_quantiser(activations, goal, threshold=threshold, criterion=options.criterion, progress=progress)
     bits = quantise_activations(activations, quantiser)
-    extract = extract_upward if grown_on == "predicted" else extract_program
+    extract = extract_on_predicted_bits if grown_on == "predicted" else extract_program
     program = extract(
         bits,
         quantiser,

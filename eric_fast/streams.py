@@ -9,7 +9,7 @@ from eric_fast.bits import BitMatrix, count_words
 from eric_fast.compile.program import compile_program
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.extract import TreeOptions, extract_program
-from eric_fast.extract.predicted_bits import extract_upward
+from eric_fast.extract.predicted_bits import extract_on_predicted_bits
 from eric_fast.kernels import Stop, never_stop
 from eric_fast.memory import check_need, find_free_memory
 from eric_fast.predictions import Predictions
@@ -80,7 +80,7 @@ def approximate_capture(
         goal = chosen.gather_targets() if threshold.strip() == "split" else None
         quantiser = fit_quantiser(chosen, goal, threshold=threshold, criterion=options.criterion, progress=progress)
     bits = _pack_layers(chosen, quantiser, progress)
-    extract = extract_upward if grown_on == "predicted" else extract_program
+    extract = extract_on_predicted_bits if grown_on == "predicted" else extract_program
     program = extract(
         bits,
         quantiser,
@@ -126,7 +126,7 @@ def evaluate_capture(
     largest = max((shard.n_images for shard in capture.shards), default=0)
     check_need("evaluating on this capture", largest * (8 * capture.n_kernels[layer] + plan.n_rows // 8 + 64), memory)
     tally, pack = start_tally(len(program.classes), capture.n_images), _choose_packer(capture, program.quantiser, layer)
-    for number in processes.take_turns(len(capture.shards)):
+    for number in processes.claim_items(len(capture.shards)):
         progress("evaluate", number, len(capture.shards))
         shard = capture.shards[number]
         answers = evaluate_plan(plan, atoms, pack(shard), engine=engine)

@@ -96,7 +96,7 @@ def test_every_command_takes_bits(made, eric, refuse, tmp_path):
     [
         (["--store", "bits"], "--store bits needs thresholds"),
         (["--store", "tensors"], "--store tensors needs thresholds"),
-        (["--threshold", "mean"], "--store norms needs no thresholds"),
+        (["--threshold", "mean"], "--store norms takes no thresholds"),
         (["--threshold", "mean", "--thresholds", "x"], "can't both be given"),
         (["--statistics", "9"], "give that too"),
         (["--shard-size", "1000"], "multiple of 1024"),

@@ -86,7 +86,7 @@ def test_existing_output(saved, tmp_path):
     check_same(load_activations(saved), make_activations(3))
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter").write_text("x")
-    with pytest.raises(OutputError, match="not replaced"):
+    with pytest.raises(OutputError, match="can't be replaced"):
         save_activations(make_activations(), tmp_path / "thesis", force=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["capture", "thesis"]
 

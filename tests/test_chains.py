@@ -12,7 +12,7 @@ from eric_fast.bits import BitMatrix
 from eric_fast.chains import measure_chains
 from eric_fast.errors import CaptureError, OutputError, SettingError
 from eric_fast.extract import TreeOptions, extract_program, grow_trees, list_leaves
-from eric_fast.extract.predicted_bits import extract_upward
+from eric_fast.extract.predicted_bits import extract_on_predicted_bits
 from eric_fast.program import ClassRule, Program, Rule, atom_of
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.program.simplify import drop_unmentioned, find_mentioned
@@ -38,7 +38,7 @@ def extract(how, activations, quantiser, bits, **settings):
 
 def test_of_one_layer_both_ways_are_the_same():
     made = prepare(n_kernels=(9,))
-    assert extract(extract_upward, *made) == extract(extract_program, *made)
+    assert extract(extract_on_predicted_bits, *made) == extract(extract_program, *made)
     activations = made[0]
     true, predicted = (approximate_model(activations, options=OPTIONS, grown_on=way) for way in ("true", "predicted"))
     assert dict(predicted.settings) == {**dict(true.settings), "grown_on": "predicted"}
@@ -47,7 +47,7 @@ def test_of_one_layer_both_ways_are_the_same():
 
 def test_the_lowest_trees_are_the_same_and_the_others_are_not():
     made = prepare()
-    true, upward = (extract(how, *made, all_kernels=True) for how in (extract_program, extract_upward))
+    true, upward = (extract(how, *made, all_kernels=True) for how in (extract_program, extract_on_predicted_bits))
     for layer, same in (("f1", True), ("f2", False)):
         rows = true.quantiser.rows_of_layer[layer]
         of_layer = [[rule for rule in program.kernel_rules if rule.head in rows] for program in (true, upward)]
@@ -59,7 +59,7 @@ def test_the_lowest_trees_are_the_same_and_the_others_are_not():
 def test_each_layer_is_grown_on_what_the_rules_below_answer(simplify):
     """Again by plain means: trees by scikit-learn's words, walked one image at a time, and the reference engine."""
     activations, quantiser, bits = prepare(300, (5, 4, 3, 3))
-    program = extract(extract_upward, activations, quantiser, bits, all_kernels=True, simplify=simplify)
+    program = extract(extract_on_predicted_bits, activations, quantiser, bits, all_kernels=True, simplify=simplify)
     given = bits.select_atoms([atom.name for atom in quantiser.atoms_of_layer("f0")]).to_bools()
     answered = predict_bits(program, bits, engine="reference", with_bits=True)
     for layer in quantiser.layers[1:]:
@@ -85,7 +85,7 @@ def walk(leaves, columns):
 
 def test_support_counts_the_bits_that_rules_were_grown_on():
     activations, quantiser, bits = prepare()
-    program = extract(extract_upward, activations, quantiser, bits)
+    program = extract(extract_on_predicted_bits, activations, quantiser, bits)
     names = [atom.name for atom in program.atoms]
     seen = predict_bits(program, bits, engine="reference", with_bits=True).bits.select_atoms(names).to_bools()
     truth = bits.to_bools()
@@ -102,7 +102,7 @@ def test_support_counts_the_bits_that_rules_were_grown_on():
 
 def test_what_nothing_mentions_is_dropped_at_the_end():
     made = prepare(n_kernels=(6, 9, 8))
-    whole, kept = (extract(extract_upward, *made, all_kernels=every) for every in (True, False))
+    whole, kept = (extract(extract_on_predicted_bits, *made, all_kernels=every) for every in (True, False))
     assert kept == replace(drop_unmentioned(whole), settings=kept.settings)
     assert len(kept.kernel_rules) < len(whole.kernel_rules)
     assert int(dict(kept.settings)["literals_as_grown"]) < int(dict(whole.settings)["literals_as_grown"])
@@ -141,7 +141,7 @@ def test_the_order_of_images_changes_nothing():
 
 def test_stopped_growth_leaves_class_rules_on_true_bits(caplog):
     activations, quantiser, bits = prepare()
-    program = extract(extract_upward, activations, quantiser, bits, stop=lambda: True)
+    program = extract(extract_on_predicted_bits, activations, quantiser, bits, stop=lambda: True)
     alone = Quantiser(quantiser.atoms_of_layer("f2"))
     assert program == extract(extract_program, activations, alone, bits)
     assert "stopped before the trees of layer 'f1'" in caplog.text

@@ -54,7 +54,7 @@ def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path):
     path = tmp_path / "photos"
     path.mkdir()
     (path / "holiday.jpg").write_text("x")
-    refused = pytest.raises(OutputError, match="not a folder with a m.json, so it is not replaced")
+    refused = pytest.raises(OutputError, match="not a folder with a m.json, so it can.t be replaced")
     with refused, replace_folder(path, force=True, marker="m.json"):
         pytest.fail("must not be reached")
     assert (path / "holiday.jpg").exists()

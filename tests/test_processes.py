@@ -34,9 +34,9 @@ assert here.combine(torch.zeros(0, dtype=torch.int32)).shape == (0,)
 for text in ("one, \\u00e9 and \\N{SNOWMAN}", ""):
     assert here.share_text(text if here.is_first else None) == text
 assert sorted(i for rank in range(3) for i in type(here)(rank, 3).share_out(7)) == list(range(7))
-assert list(type(here)().take_turns(3)) == [0, 1, 2]  # on its own, among others
+assert list(type(here)().claim_items(3)) == [0, 1, 2]  # on its own, among others
 for n_items in (7, 0, 2, 100):
-    mine = list(here.take_turns(n_items))
+    mine = list(here.claim_items(n_items))
     assert mine == sorted(mine)
     taken = torch.zeros(n_items, dtype=torch.int32)
     taken[mine] = 1
@@ -125,7 +125,7 @@ def test_a_single_process_joins_nobody(monkeypatch):
     assert join_processes() == Processes(0, 1)
     assert Processes().combine is keep
     assert Processes().share_text("alone") == "alone"
-    assert list(Processes().take_turns(3)) == [0, 1, 2]
+    assert list(Processes().claim_items(3)) == [0, 1, 2]
     assert is_first_process()
     assert not torch.distributed.is_initialized()
 

@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from eric_fast.capture import ImageData, Sample, capture_activations, prepare_run, wrap_model
-from eric_fast.capture.job import open_recording
+from eric_fast.capture.job import open_capture_job
 from eric_fast.errors import CaptureError, DataError, OutputError, SettingError
+from eric_fast.memory import format_bytes
 from eric_fast.program.atoms import Quantiser
 from eric_fast.quantise import fit_quantiser, quantise_activations
-from eric_fast.quantise.repack import open_packing
+from eric_fast.quantise.repack import open_packing_job
 from eric_fast.store import MANIFEST, Manifest, Thresholds, load_activations, load_bits, open_capture, verify_capture
-from eric_fast.store.disk_space import say_bytes
-from eric_fast.store.job import describe_size
+from eric_fast.store.job import describe_job
 from tests.activations import make_activations
 from tests.fuzz import check_format
 from tests.fuzz_captures import make_capture, read_capture
@@ -57,8 +57,8 @@ SETTINGS = {"device": "cpu", "batch_size": 256}
 
 def record(path, data=None, model=MODEL, run_settings=(), **settings):
     run = prepare_run(model, data or Tensors(), **{**SETTINGS, **dict(run_settings)})
-    with open_recording(run, path, **{"shard_size": 1024, **settings}) as recording:
-        return recording.run()
+    with open_capture_job(run, path, **{"shard_size": 1024, **settings}) as job:
+        return job.run()
 
 
 def read_folder(path):
@@ -150,18 +150,18 @@ def test_packing_norms_needs_no_network(tmp_path, whole, activations, threshold)
     norms = open_capture(whole)
     quantiser = fit_quantiser(norms, norms.predictions, threshold=threshold)
     assert quantiser == fit_quantiser(activations, activations.predictions, threshold=threshold)
-    with open_packing(norms, tmp_path / "b", Thresholds(quantiser, "all")) as recording:
-        packed = recording.run()
+    with open_packing_job(norms, tmp_path / "b", Thresholds(quantiser, "all")) as job:
+        packed = job.run()
     assert torch.equal(packed.read_bits().words, quantise_activations(activations, quantiser).words)
     assert (packed.ids, packed.settings, packed.classes) == (norms.ids, norms.settings, norms.classes)
-    with pytest.raises(CaptureError, match="holds bits already"), open_packing(packed, tmp_path / "x", norms):
+    with pytest.raises(CaptureError, match="contains bits already"), open_packing_job(packed, tmp_path / "x", norms):
         pytest.fail("begun")
 
 
 def test_an_image_that_cannot_be_read_half_way(tmp_path, whole, caplog):
     with pytest.raises(DataError, match="i1500 can't be read"):
         record(tmp_path / "c", Tensors(bad=[1500]))
-    assert f"1 of 3 shards are kept in {tmp_path / 'c'}; the same command does the rest" in caplog.text
+    assert f"kept 1 of 3 shards in {tmp_path / 'c'}; run the same command again" in caplog.text
     with pytest.raises(CaptureError, match="is not finished; the command that began it does the rest"):
         open_capture(tmp_path / "c")
     mended = Tensors()
@@ -182,8 +182,8 @@ def test_bad_images_leave_gaps(tmp_path):
     assert [shard.n_images for shard in capture.shards] == [1021, 1023, 0]
     assert capture.settings.n_bad_images == len(bad)
     thresholds = Thresholds(fit_quantiser(capture), "all")
-    with open_packing(capture, tmp_path / "b", thresholds) as recording:
-        packed = recording.run()
+    with open_packing_job(capture, tmp_path / "b", thresholds) as job:
+        packed = job.run()
     assert torch.equal(packed.read_bits().words, quantise_activations(expected, thresholds.quantiser).words)
 
 
@@ -248,29 +248,29 @@ def test_force_begins_anew_and_other_names_are_the_same(tmp_path, whole):
     assert sorted(read_folder(tmp_path / "c")) == [MANIFEST, "shard-00000.safetensors"]
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter").write_text("x")
-    with pytest.raises(OutputError, match="not replaced"):
+    with pytest.raises(OutputError, match="can't be replaced"):
         record(tmp_path / "thesis", force=True)
 
 
 def test_one_process_writes_at_a_time(tmp_path):
     run = prepare_run(MODEL, Tensors(30), **SETTINGS)
-    with open_recording(run, tmp_path / "c") as recording:
+    with open_capture_job(run, tmp_path / "c") as job:
         with pytest.raises(OutputError, match="is written by another process"):
             record(tmp_path / "c", Tensors(30), shard_size=16384)
-        recording.run()
+        job.run()
     assert sorted(read_folder(tmp_path / "c")) == [MANIFEST, "shard-00000.safetensors"]
 
 
 def test_a_disk_without_room_is_refused_first(tmp_path, monkeypatch):
     run = prepare_run(MODEL, Tensors(), **SETTINGS)
-    with open_recording(run, tmp_path / "a", shard_size=1024) as recording:
-        assert describe_size(recording) == f"norms of 2,500 images in 3 shards; {say_bytes(recording.n_bytes)} to write"
-        n_bytes = recording.n_bytes
-        written = sum(shard.entry.n_bytes for shard in recording.run().shards)
+    with open_capture_job(run, tmp_path / "a", shard_size=1024) as job:
+        assert describe_job(job) == f"norms of 2,500 images in 3 shards; {format_bytes(job.n_bytes)} to write"
+        n_bytes = job.n_bytes
+        written = sum(shard.entry.n_bytes for shard in job.run().shards)
     assert n_bytes <= written <= n_bytes + 3 * 2048  # headers
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=n_bytes - 1))
-    with pytest.raises(OutputError, match=r"needs .* on the disk, where .* are free; make room"):
+    with pytest.raises(OutputError, match=r"needs .* on disk, but only .* are free; free some space"):
         record(tmp_path / "c")
     assert not (tmp_path / "c").exists()
     record(tmp_path / "a")  # all of it is there
@@ -281,7 +281,7 @@ def test_a_disk_without_room_is_refused_first(tmp_path, monkeypatch):
     [
         ({"store": "norm"}, "store"),
         ({"store": "bits"}, "--store bits needs thresholds"),
-        ({"threshold": "mean"}, "--store norms needs no thresholds"),
+        ({"threshold": "mean"}, "--store norms takes no thresholds"),
         ({"store": "bits", "threshold": "men"}, "threshold 'men'"),
         ({"store": "bits", "threshold": "mean", "n_statistics": 0}, "--statistics must be at least 1"),
         ({"shard_size": 1000}, "multiple of 1024"),

@@ -163,10 +163,10 @@ def test_more_than_is_allowed_is_refused_before_the_work(stored):
     assert 0 < find_peak_memory() < 2**40
     assert 0 < find_free_memory() < 2**50
     check_need("this", 10**6, 2**50)
-    with pytest.raises(SettingError, match=r"extracting from this capture takes .* of memory, and 100 MB is allowed"):
+    with pytest.raises(SettingError, match=r"extracting from this capture takes .* of memory, and 100.0 MB is allowed"):
         approximate_capture(open_capture(stored.norms), memory=10**8)
     program = approximate_model(stored.activations, options=OPTIONS)
-    with pytest.raises(SettingError, match=r"evaluating on this capture takes .* and 100 MB is allowed"):
+    with pytest.raises(SettingError, match=r"evaluating on this capture takes .* and 100.0 MB is allowed"):
         evaluate_capture(program, open_capture(stored.norms), memory=10**8)
 
 

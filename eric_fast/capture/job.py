@@ -1,4 +1,4 @@
-"""Recordings of a network that runs over images."""
+"""Capture jobs: a network runs over images, and its norms or bits are written to disk."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -29,13 +29,13 @@ from eric_fast.store import (
 )
 from eric_fast.store.activations import Activations
 from eric_fast.store.disk_space import count_id_bytes
-from eric_fast.store.job import Recording, begin_recording
+from eric_fast.store.job import CaptureJob, begin_job
 
 N_STATISTICS = 10_000
 
 
 @contextmanager
-def open_recording(
+def open_capture_job(
     run: NetworkRun,
     path: str | Path,
     *,
@@ -48,33 +48,37 @@ def open_recording(
     force: bool = False,
     processes: Processes | None = None,
     progress: Progress = ignore_progress,
-) -> Iterator[Recording]:
-    """Begin a capture in the folder `path`, or take up the same one where it stopped.
+) -> Iterator[CaptureJob]:
+    """Start a capture in the folder `path`, or resume the same capture where it stopped.
 
-    What is there is verified first, and damaged shards are made anew. Memory holds two shards: one that is made, and
-    one that is written.
+    Existing shards are verified first, and damaged ones are written again. Two shards are in memory: one that is
+    computed, and one that is written.
 
     Args:
         run: the network and its images, from `prepare_run`.
         store: `norms`, `bits` or `both`.
-        norm_dtype: `float32` or `float16`. A norm past the largest float16 is refused. Bits are of the float32 norms.
+        norm_dtype: `float32` or `float16`; a norm past the largest float16 is refused. Bits are of the float32 norms.
         shard_size: images in a shard, a multiple of 1,024.
-        thresholds: of the bits. Or else:
+        thresholds: the thresholds of the bits. Give either these or `threshold` if bits are stored.
         threshold: see `parse_threshold`; fitted on `n_statistics` of the images, evenly spread, in a pass of its own.
-        force: begin anew, whatever capture is there.
-        processes: which write whole shards each; the first one holds the folder's lock, and settles what is to be done.
+        force: start again, whatever capture is there.
+        processes: the processes that share the shards out; the first one holds the folder's lock and fits thresholds.
         progress: called with `"verify"`, `"statistics"` and `"capture"`.
 
     Raises:
-        OutputError: no room on the disk; `path` can't be written, is no capture, or another process writes to it.
-        CaptureError: it holds another capture: what differs is named.
-        SettingError: a setting that means nothing. DataError, ModelError: see `capture_activations`.
+        OutputError: the disk is too full; `path` can't be written, is no capture, or another process writes to it.
+        CaptureError: `path` contains another capture; the message says what differs.
+        SettingError: an invalid setting. DataError, ModelError: see `capture_activations`.
     """
     path = Path(path)
     check_folder(path, force=True, marker=MANIFEST)
     if (store == "norms") != (thresholds is None and threshold is None):
-        what = "no thresholds" if store == "norms" else "thresholds: give a program, a capture, or what to fit"
-        raise SettingError(f"--store {store} needs {what}")
+        what = (
+            "takes no thresholds; leave them out, or choose --store bits or both"
+            if store == "norms"
+            else "needs thresholds; give --thresholds (a program or a capture of bits) or --threshold (such as mean)"
+        )
+        raise SettingError(f"--store {store} {what}")
     listing = hash_listing(run.data)
 
     def plan(thresholds: Thresholds | None, store: str) -> Manifest:
@@ -90,7 +94,7 @@ def open_recording(
         origin = f"{threshold} {_describe_sample(n_statistics, run.n_images)}"
         thresholds = None if force else _find_thresholds(path, origin)
         if thresholds is None:
-            plan(None, "norms")  # refuses what can't be, before the network runs over the sample
+            plan(None, "norms")  # validates the settings before the network runs over the sample
             thresholds = Thresholds(_fit_sample(run, threshold, n_statistics, progress), origin)
     manifest = _share_manifest(plan(thresholds, store) if processes.is_first else None, path, processes)
 
@@ -100,14 +104,14 @@ def open_recording(
             yield _store_norms(activations, manifest)
 
     id_bytes = count_id_bytes([run.data.ids[i] for i in run.indices[:: max(1, run.n_images // 1000)]])
-    with begin_recording(
+    with begin_job(
         path, manifest, id_bytes, produce, "capture", force=force, progress=progress, processes=processes
-    ) as recording:
-        yield recording
+    ) as job:
+        yield job
 
 
 def _share_manifest(manifest: Manifest | None, path: Path, processes: Processes) -> Manifest:
-    """The first process's, in all: what only one has fitted is the same everywhere."""
+    """Send the manifest of the first process, which alone fits thresholds, to all processes."""
     if processes.count == 1 and manifest is not None:
         return manifest
     text = processes.share_text(None if manifest is None else print_manifest(manifest))
@@ -115,7 +119,7 @@ def _share_manifest(manifest: Manifest | None, path: Path, processes: Processes)
 
 
 def _store_norms(activations: Activations, manifest: Manifest) -> Samples:
-    """What goes into a shard of these activations."""
+    """Choose and convert what a shard stores of these activations."""
     if activations.n_images and activations.layers != tuple(manifest.layers):
         activations = activations.select_layers(tuple(manifest.layers))
     norms = {layer: activations.norms.get(layer, torch.empty(0, n)) for layer, n in manifest.layers.items()}
@@ -127,7 +131,7 @@ def _store_norms(activations: Activations, manifest: Manifest) -> Samples:
 
 
 def _round_to_half(layer: str, norms: Tensor, ids: Sequence[str]) -> Tensor:
-    """float16 `[n, n_kernels]`; raises CaptureError for a norm that it can't hold."""
+    """Round to float16 `[n, n_kernels]`. Raises CaptureError for a norm past its range."""
     half = norms.half()
     lost = half.isinf()
     if bool(lost.any()):
@@ -157,6 +161,6 @@ def _describe_sample(n: int, n_all: int) -> str:
 
 
 def _find_thresholds(path: Path, origin: str) -> Thresholds | None:
-    """Those of a capture that was begun, if they are the wanted ones: a fitted sample isn't fitted again."""
+    """The thresholds of an unfinished capture, if they have this origin; they needn't be fitted again."""
     found = read_manifest(path).thresholds if is_capture(path) else None
     return found if found is not None and found.origin == origin else None

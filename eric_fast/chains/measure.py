@@ -12,7 +12,7 @@ from torch import Tensor
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.extract import TreeOptions, extract_program
-from eric_fast.extract.predicted_bits import extract_upward
+from eric_fast.extract.predicted_bits import extract_on_predicted_bits
 from eric_fast.program import Program
 from eric_fast.program.atoms import Quantiser
 from eric_fast.program.simplify import drop_unmentioned
@@ -177,7 +177,9 @@ def measure_chains(
                 program = whole.start_at(start)
                 if way == "predicted":
                     part = program.quantiser
-                    program = extract_upward(bits, part, goal, train.classes, grow, all_kernels=True, engine=engine)
+                    program = extract_on_predicted_bits(
+                        bits, part, goal, train.classes, grow, all_kernels=True, engine=engine
+                    )
                 elif way == "direct":
                     alone = Quantiser(quantiser.atoms_of_layer(start), quantiser.norm)
                     program = extract_program(bits, alone, goal, train.classes, grow)

@@ -29,7 +29,6 @@ from eric_fast.show.console import show_progress, stdout
 
 if TYPE_CHECKING:
     from eric_fast.store import Thresholds
-    from eric_fast.store.job import Recording
 
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The capture to write, or to finish.")]
 Anew = Annotated[bool, typer.Option("--force", help="Begin anew, whatever capture is there.")]
@@ -86,9 +85,10 @@ def capture(
     if statistics is not None and threshold is None:
         raise SettingError("--statistics is the size of the sample that --threshold is fitted on; give that too")
     from eric_fast.capture import load_model, open_data, prepare_run
-    from eric_fast.capture.job import N_STATISTICS, open_recording
+    from eric_fast.capture.job import N_STATISTICS, open_capture_job
     from eric_fast.store import SHARD_SIZE
     from eric_fast.store.activations import share_correct
+    from eric_fast.store.job import describe_job
 
     found = None if thresholds is None else _load_thresholds(thresholds)
     if found is not None and layers is None:
@@ -109,7 +109,7 @@ def capture(
             limit=limit,
             skip_bad_images=skip_bad_images,
         )
-        with open_recording(
+        with open_capture_job(
             run,
             output,
             store=store,
@@ -121,10 +121,11 @@ def capture(
             force=force,
             processes=processes,
             progress=progress,
-        ) as recording:
-            n_new = _announce(recording)
+        ) as job:
+            n_new = job.n_missing_images
+            stdout.print(f"{job.path}: {describe_job(job)}", markup=False)
             start = time.perf_counter()
-            capture = recording.run(progress) if n_new else recording.finish()
+            capture = job.run(progress)
             seconds = time.perf_counter() - start
     if not processes.is_first:
         return
@@ -177,8 +178,9 @@ def pack(
     if thresholds is not None and threshold is not None:
         raise SettingError("--thresholds and --threshold can't both be given")
     from eric_fast.quantise import fit_quantiser
-    from eric_fast.quantise.repack import open_packing
+    from eric_fast.quantise.repack import open_packing_job
     from eric_fast.store import Thresholds, open_capture
+    from eric_fast.store.job import describe_job
 
     norms = open_capture(source)
     start = time.perf_counter()
@@ -190,9 +192,9 @@ def pack(
             target = norms.predictions if spec == "split" else None
             quantiser = fit_quantiser(norms, target, threshold=spec, progress=progress)
             found = Thresholds(quantiser, f"{spec} of all {norms.n_images:,} images")
-        with open_packing(norms, output, found, force=force, progress=progress) as recording:
-            n_new = _announce(recording)
-            packed = recording.run(progress) if n_new else recording.finish()
+        with open_packing_job(norms, output, found, force=force, progress=progress) as job:
+            stdout.print(f"{job.path}: {describe_job(job)}", markup=False)
+            packed = job.run(progress)
     seconds = time.perf_counter() - start
     n_bytes = sum(shard.entry.n_bytes for shard in packed.shards)
     n_atoms = len(found.quantiser.atoms)
@@ -227,15 +229,6 @@ def verify(
         stdout.print(f"{n_whole} of {found.n_shards} shards are whole; the command that made {source} does the rest")
         raise typer.Exit(1)
     stdout.print(f"all {say_count(found.n_shards, 'shard')} of {source} are as they were written", markup=False)
-
-
-def _announce(recording: "Recording") -> int:
-    """Say what will be written; gives the number of images to do."""
-    from eric_fast.store.job import describe_size
-
-    stdout.print(f"{recording.path}: {describe_size(recording)}", markup=False)
-    ranges = map(recording.manifest.images_of_shard, recording.missing)
-    return sum(stop - start for start, stop in ranges)
 
 
 def _load_thresholds(path: Path) -> "Thresholds":

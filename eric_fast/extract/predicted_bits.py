@@ -21,7 +21,7 @@ from eric_fast.score import evaluate_plan
 logger = logging.getLogger(__name__)
 
 
-def extract_upward(
+def extract_on_predicted_bits(
     bits: BitMatrix,
     quantiser: Quantiser,
     target: Tensor,

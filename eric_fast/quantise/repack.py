@@ -1,4 +1,4 @@
-"""Recordings of bits, from norms that are stored."""
+"""Capture jobs that pack stored norms into bits."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,28 +12,28 @@ from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import pack_layer
 from eric_fast.store import Capture, Manifest, Samples, Thresholds
 from eric_fast.store.disk_space import count_id_bytes
-from eric_fast.store.job import Recording, begin_recording
+from eric_fast.store.job import CaptureJob, begin_job
 
 
 @contextmanager
-def open_packing(
+def open_packing_job(
     capture: Capture,
     path: str | Path,
     thresholds: Thresholds,
     *,
     force: bool = False,
     progress: Progress = ignore_progress,
-) -> Iterator[Recording]:
-    """Begin a capture of bits, made from the norms of another one, without the network; or take up the same one.
+) -> Iterator[CaptureJob]:
+    """Start a capture of bits from the norms of another capture, without the network, or resume it.
 
     Raises:
-        CaptureError: a capture without norms, or damaged; see `open_recording` for the rest.
+        CaptureError: `capture` is damaged or contains no norms; see `open_capture_job` for the rest.
     """
     path = Path(path)
     if capture.store == "bits":
-        raise CaptureError(f"{capture.path} holds bits already, and no norms to pack; give a capture of norms")
+        raise CaptureError(f"{capture.path} contains bits already and no norms to pack; give a capture of norms")
     if path.resolve() == capture.path.resolve():
-        raise OutputError(f"{path} is the capture that is packed; write to another path")
+        raise OutputError(f"{path} is the capture that is to be packed; write to another path")
     before = capture.manifest
     layers = {layer: n for layer, n in before.layers.items() if layer in thresholds.quantiser.rows_of_layer}
     manifest = Manifest(
@@ -59,10 +59,10 @@ def open_packing(
             report(n_done)
 
     id_bytes = count_id_bytes(capture.shards[0].read_ids()[:1000]) if capture.shards else 0.0
-    with begin_recording(path, manifest, id_bytes, produce, "pack", force=force, progress=progress) as recording:
-        yield recording
+    with begin_job(path, manifest, id_bytes, produce, "pack", force=force, progress=progress) as job:
+        yield job
 
 
 def pack_norms(norms: Mapping[str, Tensor], quantiser: Quantiser) -> dict[str, Tensor]:
-    """Layer -> words of its atoms, from float32 norms `[n, n_kernels]` of each layer."""
+    """Pack float32 norms `[n, n_kernels]` of each layer; returns layer -> int32 words `[n_atoms, n_words]`."""
     return {layer: pack_layer(norms[layer], quantiser.atoms_of_layer(layer)) for layer in quantiser.layers}

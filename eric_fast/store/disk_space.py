@@ -1,4 +1,4 @@
-"""Room on the disk: what a capture takes, and whether that much is free."""
+"""Disk space: how much a capture takes, and whether that much is free."""
 
 import shutil
 from collections.abc import Sequence
@@ -6,28 +6,20 @@ from pathlib import Path
 
 from eric_fast.bits import count_words
 from eric_fast.errors import OutputError
+from eric_fast.memory import format_bytes
 from eric_fast.store import Manifest
 
 _NORM_BYTES = {"float32": 4, "float16": 2}
 _OTHER_BYTES = 24  # of an image: label, prediction, where its id ends
 
 
-def say_bytes(n: float) -> str:
-    """`10.8 GB`, in powers of a thousand."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if n < 1000:
-            return f"{n:.0f} {unit}" if unit == "bytes" else f"{n:.1f} {unit}"
-        n /= 1000
-    return f"{n:.1f} TB"
-
-
 def count_id_bytes(ids: Sequence[str]) -> float:
-    """Of an id, on the average."""
+    """The average length of an id, in bytes of UTF-8."""
     return sum(len(name.encode(errors="surrogatepass")) for name in ids) / max(1, len(ids))
 
 
 def count_bytes(manifest: Manifest, numbers: Sequence[int], id_bytes: float) -> int:
-    """What these shards take on the disk, but for headers of some kilobytes."""
+    """Bytes on disk of these shards, without their headers of some kilobytes."""
     n_bytes = 0.0
     n_kernels = 0 if manifest.store == "bits" else sum(manifest.layers.values())
     n_atoms = 0 if manifest.thresholds is None else len(manifest.thresholds.quantiser.atoms)
@@ -37,14 +29,14 @@ def count_bytes(manifest: Manifest, numbers: Sequence[int], id_bytes: float) -> 
     return round(n_bytes)
 
 
-def check_room(path: Path, n_bytes: int) -> None:
-    """Refuse to write this much where less is free. Raises OutputError."""
+def check_disk_space(path: Path, n_bytes: int) -> None:
+    """Check that `n_bytes` are free on the disk of `path`. Raises OutputError."""
     place = path.absolute()
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
     if n_bytes > free:
         raise OutputError(
-            f"{path} needs {say_bytes(n_bytes)} on the disk, where {say_bytes(free)} are free; make room, write to "
-            "another disk, or store less (--store bits, --norm-dtype float16)"
+            f"{path} needs {format_bytes(n_bytes)} on disk, but only {format_bytes(free)} are free; free some space, "
+            "write to another disk, or store less (--store bits, --norm-dtype float16)"
         )

@@ -1,4 +1,4 @@
-"""`Recording`: a capture that is about to be written, whatever its shards come from."""
+"""`CaptureJob`: a capture that is being written, and that can be resumed; its shards may come from anywhere."""
 
 import json
 import logging
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from eric_fast.errors import say_count
+from eric_fast.memory import format_bytes
 from eric_fast.processes import Processes
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.store import (
@@ -22,22 +24,22 @@ from eric_fast.store import (
     read_manifest,
     write_capture,
 )
-from eric_fast.store.disk_space import check_room, count_bytes, say_bytes
+from eric_fast.store.disk_space import check_disk_space, count_bytes
 
 logger = logging.getLogger(__name__)
 Produce = Callable[[Sequence[int], Callable[[int], None]], Iterator[Samples]]
 
 
 @dataclass(frozen=True)
-class Recording:
-    """A capture about to be written; from `open_recording` or `open_packing`, and only inside its block.
+class CaptureJob:
+    """A capture that is being written; made by `open_capture_job` or `open_packing_job`, and valid within their block.
 
     Attributes:
-        path: its folder, locked against other processes.
-        manifest: of the finished capture, but for its shards.
-        missing: the numbers of shards that aren't there, or are damaged; many processes deal them out among them.
-        n_bytes: what these take on the disk; there is room for it.
-        stage: what `progress` is called with.
+        path: the folder of the capture, locked against other processes.
+        manifest: the manifest of the finished capture, but without shards.
+        missing: the numbers of shards that are missing or damaged; several processes share them out.
+        n_bytes: how much these take on disk; so much is free.
+        stage: the stage that `progress` is called with.
     """
 
     writer: CaptureWriter
@@ -55,26 +57,36 @@ class Recording:
     def manifest(self) -> Manifest:
         return self.writer.manifest
 
+    @property
+    def n_missing_images(self) -> int:
+        """How many images the missing shards are for."""
+        return self._count_images(self.missing)
+
     def run(self, progress: Progress = ignore_progress) -> Capture:
-        """Write what is missing. Whatever stops it, the shards that are finished are kept.
+        """Write the missing shards. Whatever stops it, finished shards are kept.
 
         Raises:
-            DataError, ModelError, CaptureError: see `capture_activations`. OutputError: a full disk, and the like.
+            DataError, ModelError, CaptureError: see `capture_activations`. OutputError: a full disk and the like.
         """
+        if self.missing:
+            self._write_missing(progress)
+        return self._finish()
+
+    def _write_missing(self, progress: Progress) -> None:
         manifest, processes = self.manifest, self.processes
         own = self.missing[processes.rank :: processes.count]
-        n_to_do, n_own = (sum(b - a for a, b in map(manifest.images_of_shard, part)) for part in (self.missing, own))
-        n_before = manifest.n_listed - n_to_do
+        n_missing, n_own = self.n_missing_images, self._count_images(own)
+        n_before = manifest.n_listed - n_missing
 
-        def report(n_done: int) -> None:  # others are about as far as this one
-            done = n_done * n_to_do // n_own if n_own else n_to_do
+        def report(n_done: int) -> None:  # assumes that other processes are as far as this one
+            done = n_done * n_missing // n_own if n_own else n_missing
             progress(self.stage, n_before + done, manifest.n_listed)
 
         report(0)
         n_written = 0
         writing: Future[object] | None = None
         try:
-            # A shard is hashed and written while the next one is made.
+            # A shard is hashed and written while the next one is computed.
             with ThreadPoolExecutor(1) as pool:
                 for number, shard in zip(own, self._produce(own, report), strict=True):
                     if writing is not None:
@@ -87,31 +99,33 @@ class Recording:
             n_written += writing is not None and writing.done() and writing.exception() is None
             n_kept = manifest.n_shards - len(self.missing) + n_written
             if n_kept:
-                said = "%d of %d shards are kept in %s; the same command does the rest"
-                logger.warning(said, n_kept, manifest.n_shards, self.path)
+                message = "kept %d of %d shards in %s; run the same command again to write the rest"
+                logger.warning(message, n_kept, manifest.n_shards, self.path)
             raise
-        return self.finish()
 
-    def finish(self) -> Capture:
-        """The capture, of which nothing is missing once every process is here. Raises CaptureError, OutputError."""
+    def _finish(self) -> Capture:
+        """List the shards of all processes in the manifest. Raises CaptureError, OutputError."""
         self.processes.wait_for_all()
         capture = self.writer.finish() if self.processes.is_first else None
         self.processes.wait_for_all()
         return capture or open_capture(self.path)
 
+    def _count_images(self, shards: Sequence[int]) -> int:
+        return sum(stop - start for start, stop in map(self.manifest.images_of_shard, shards))
 
-def describe_size(recording: Recording) -> str:
-    """In words, what a recording will write, and what is there."""
-    manifest = recording.manifest
-    n_there = manifest.n_shards - len(recording.missing)
+
+def describe_job(job: CaptureJob) -> str:
+    """Say what a job will write, and what is written already."""
+    manifest = job.manifest
+    n_there = manifest.n_shards - len(job.missing)
     there = f", {n_there} of them there and whole" if n_there else ""
     stored = "norms and bits" if manifest.store == "both" else manifest.store
-    shards = f"{manifest.n_shards:,} shard{'' if manifest.n_shards == 1 else 's'}"
-    return f"{stored} of {manifest.n_listed:,} images in {shards}{there}; {say_bytes(recording.n_bytes)} to write"
+    shards = say_count(manifest.n_shards, "shard")
+    return f"{stored} of {manifest.n_listed:,} images in {shards}{there}; {format_bytes(job.n_bytes)} to write"
 
 
 @contextmanager
-def begin_recording(
+def begin_job(
     path: Path,
     manifest: Manifest,
     id_bytes: float,
@@ -121,32 +135,34 @@ def begin_recording(
     force: bool,
     progress: Progress,
     processes: Processes | None = None,
-) -> Iterator[Recording]:
-    """Lock and verify the folder, and see that there is room for what is missing.
+) -> Iterator[CaptureJob]:
+    """Lock and verify the folder, and check that there is space for the missing shards.
 
     Args:
-        id_bytes: of an image's id, on the average.
-        produce: given numbers of shards and a callback for the images done, gives what goes into each, in turn.
-        processes: which write whole shards each: the first one locks and verifies, the others take what it finds.
+        id_bytes: the average length of an image's id in bytes.
+        produce: takes numbers of shards and a callback for the number of images done, and yields the content of each
+            shard in turn.
+        processes: the processes that share the shards out. The first one locks and verifies the folder, and tells the
+            others which shards are missing.
 
-    Raises: see `open_recording`.
+    Raises: see `open_capture_job`.
     """
     processes = processes or Processes()
     if not processes.is_first:
         missing = json.loads(processes.share_text(None))
         n_bytes = count_bytes(manifest, missing, id_bytes)
-        yield Recording(CaptureWriter(path, manifest), missing, n_bytes, stage, produce, processes)
+        yield CaptureJob(CaptureWriter(path, manifest), missing, n_bytes, stage, produce, processes)
         return
     if not force and is_capture(path):
         check_same(path, read_manifest(path), manifest)
-    check_room(path, 0 if is_capture(path) else count_bytes(manifest, range(manifest.n_shards), id_bytes))
+    check_disk_space(path, 0 if is_capture(path) else count_bytes(manifest, range(manifest.n_shards), id_bytes))
     with write_capture(path, manifest, force=force, has_others=processes.count > 1) as writer:
         wrong = writer.check_shards(progress if writer.has_shards() else ignore_progress)
         for number, reason in wrong.items():
             if reason != NOT_WRITTEN:
-                logger.warning("shard %d of %s %s: it is made anew", number, path, reason)
+                logger.warning("shard %d of %s %s; it is written again", number, path, reason)
         missing = sorted(wrong)
         n_bytes = count_bytes(manifest, missing, id_bytes)
-        check_room(path, n_bytes)
+        check_disk_space(path, n_bytes)
         processes.share_text(json.dumps(missing))
-        yield Recording(writer, missing, n_bytes, stage, produce, processes)
+        yield CaptureJob(writer, missing, n_bytes, stage, produce, processes)
