@@ -10,6 +10,7 @@ __all__ = [
     "ClassRule",
     "EricClassifier",
     "EricError",
+    "Evaluator",
     "InputAtom",
     "Plan",
     "Predictions",
@@ -72,6 +73,7 @@ from .capture import capture_activations, load_model, open_data, wrap_model
 from .chains import ChainStudy, measure_chains
 from .compile.program import compile_program
 from .errors import EricError
+from .evaluator import Evaluator, Predictions
 from .extract import TreeOptions, extract_program
 from .frontends import RuleModel, load
 from .frontends.gates.circuit import from_circuit
@@ -86,7 +88,6 @@ from .frontends.trees.treelite import from_treelite
 from .frontends.trees.xgboost import from_xgboost
 from .module import RuleModule
 from .plan import Plan
-from .predictions import Predictions
 from .program import ClassRule, Program, Rule
 from .program.atoms import InputAtom, Quantiser
 from .quantise import fit_quantiser, quantise_activations

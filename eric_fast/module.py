@@ -11,7 +11,7 @@ from eric_fast.bits import pack_bits
 from eric_fast.capture import fingerprint_model, reduce_norm, trace_norms
 from eric_fast.compile.program import compile_program
 from eric_fast.errors import EricError, ModelError
-from eric_fast.predictions import NO_RULE
+from eric_fast.evaluator import NO_RULE
 from eric_fast.program import Program
 from eric_fast.quantise import list_comparisons, pack_layer
 from eric_fast.store.activations import check_finite

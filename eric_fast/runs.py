@@ -10,18 +10,17 @@ from torch import Tensor
 
 from eric_fast import kernels
 from eric_fast.bits import BitMatrix
-from eric_fast.compile.program import compile_program
 from eric_fast.errors import CaptureError, SettingError, suggest_nearest
+from eric_fast.evaluator import Evaluator, Predictions
 from eric_fast.extract import TreeOptions, extract_program
 from eric_fast.extract.predicted_bits import extract_on_predicted_bits
 from eric_fast.kernels import Stop, never_stop
-from eric_fast.predictions import Predictions
 from eric_fast.program import Program
 from eric_fast.program.prune import choose_held_back, trim_program
 from eric_fast.program.simplify import simplify_program
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import check_fits, fit_quantiser, quantise_activations
-from eric_fast.score import Score, evaluate_plan, score_predictions
+from eric_fast.score import Score, score_predictions
 from eric_fast.store import Capture
 from eric_fast.store.activations import UNKNOWN, Activations, CaptureSettings
 
@@ -239,9 +238,8 @@ def predict_bits(
         ProgramError: no such layer, or the program can't start there. EricError: bits that lack an atom.
         SettingError: an engine that can't take these bits.
     """
-    plan = compile_program(program, start)
-    atoms = [program.atoms[atom].name for atom in plan.atoms.tolist()]
-    return evaluate_plan(plan, atoms, bits, engine=engine, with_scores=with_scores, with_bits=with_bits)
+    evaluator = Evaluator(program, start, engine=engine)
+    return evaluator.predict(bits, with_scores=with_scores, with_bits=with_bits)
 
 
 def predict_activations(

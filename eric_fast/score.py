@@ -1,6 +1,5 @@
-"""Evaluate: what a program answers on bits, and how well that agrees with the model and with the labels."""
+"""`Score`: how well a program's answers agree with the model and with the labels."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -9,40 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast import kernels
-from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError
-from eric_fast.plan import Plan
-from eric_fast.predictions import NO_RULE, Predictions
+from eric_fast.evaluator import NO_RULE, Predictions
 from eric_fast.processes import Combine
 from eric_fast.program import Program
 from eric_fast.store.activations import UNKNOWN
-
-
-def evaluate_plan(
-    plan: Plan,
-    atoms: Sequence[str],
-    bits: BitMatrix,
-    *,
-    engine: str = "auto",
-    with_scores: bool = False,
-    with_bits: bool = False,
-) -> Predictions:
-    """What a compiled program answers on these bits.
-
-    Args:
-        plan: the program, compiled.
-        atoms: names of the plan's rows, `n_rows` of them; its inputs are found in `bits` by name.
-        bits: of the plan's inputs at least.
-        engine, with_scores, with_bits: see `predict_bits`.
-    """
-    inputs = bits.select_atoms(atoms[: plan.n_inputs])
-    rows = range(plan.n_rows) if with_bits else None
-    outcome = kernels.evaluate(plan, inputs.words, bits.n_samples, engine=engine, scores=with_scores, rows=rows)
-    assert outcome.classes is not None
-    assert outcome.rules is not None
-    derived = None if outcome.rows is None else BitMatrix(outcome.rows, bits.n_samples, tuple(atoms))
-    return Predictions(outcome.classes, outcome.rules, outcome.scores, derived)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 
 from eric_fast.bits import BitMatrix, count_words
-from eric_fast.compile.program import compile_program
 from eric_fast.errors import CaptureError, SettingError
+from eric_fast.evaluator import Evaluator, Predictions
 from eric_fast.extract import TreeOptions, extract_program
 from eric_fast.extract.predicted_bits import extract_on_predicted_bits
 from eric_fast.kernels import Stop, never_stop
 from eric_fast.memory import check_need, find_free_memory
-from eric_fast.predictions import Predictions
 from eric_fast.processes import Processes
 from eric_fast.program import Program
 from eric_fast.program.atoms import Quantiser
@@ -26,7 +25,7 @@ from eric_fast.runs import (
     record_settings,
     warn_of_one_class,
 )
-from eric_fast.score import Score, evaluate_plan, score_tally, start_tally
+from eric_fast.score import Score, score_tally, start_tally
 from eric_fast.store import Capture, Selection, Shard, join_parts, read_finite_norms, select_images
 
 _TREES_AT_ONCE = 64
@@ -121,15 +120,16 @@ def evaluate_capture(
     memory = find_free_memory() // 2 if memory is None else memory
     layer = program.layer_to_start(start)
     check_capture(program, capture, [layer])
-    plan = compile_program(program, layer)
-    atoms = [program.atoms[atom].name for atom in plan.atoms.tolist()]
+    evaluator = Evaluator(program, layer, engine=engine)
     largest = max((shard.n_images for shard in capture.shards), default=0)
-    check_need("evaluating on this capture", largest * (8 * capture.n_kernels[layer] + plan.n_rows // 8 + 64), memory)
+    check_need(
+        "evaluating on this capture", largest * (8 * capture.n_kernels[layer] + evaluator.plan.n_rows // 8 + 64), memory
+    )
     tally, pack = start_tally(len(program.classes), capture.n_images), _choose_packer(capture, program.quantiser, layer)
     for number in processes.claim_items(len(capture.shards)):
         progress("evaluate", number, len(capture.shards))
         shard = capture.shards[number]
-        answers = evaluate_plan(plan, atoms, pack(shard), engine=engine)
+        answers = evaluator.predict(pack(shard))
         tally.add(answers, shard.read_predictions(), shard.read_labels())
     progress("evaluate", len(capture.shards), len(capture.shards))
     return score_tally(program, start, tally.combine(processes.combine))
@@ -150,12 +150,11 @@ def predict_capture(
     """
     layer = program.layer_to_start(start)
     check_capture(program, capture, [layer])
-    plan = compile_program(program, layer)
-    atoms = [program.atoms[atom].name for atom in plan.atoms.tolist()]
+    evaluator = Evaluator(program, layer, engine=engine)
     pack = _choose_packer(capture, program.quantiser, layer)
     for done, shard in enumerate(capture.shards):
         progress("predict", done, len(capture.shards))
-        found = evaluate_plan(plan, atoms, pack(shard), engine=engine)
+        found = evaluator.predict(pack(shard))
         yield shard.read_ids(), Predictions(found.classes.cpu(), found.rules.cpu())
     progress("predict", len(capture.shards), len(capture.shards))
 

@@ -13,7 +13,7 @@ from eric_fast.errors import SettingError
 from eric_fast.kernels.chunks import evaluate_chunks
 from eric_fast.kernels.code_cache import drop_stale_code
 from eric_fast.kernels.fixed_point import MAX_WEIGHT, make_entropy_table
-from eric_fast.kernels.outcome import Outcome, Pack, Request
+from eric_fast.kernels.outcome import Outcome, Pack, Request, expect
 from eric_fast.kernels.packing import (
     EQUAL,
     GREATER,
@@ -71,6 +71,7 @@ __all__ = [
     "evaluate",
     "evaluate_chunks",
     "evaluate_packed",
+    "expect",
     "grow",
     "ignore",
     "make_entropy_table",

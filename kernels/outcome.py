@@ -73,6 +73,13 @@ class Outcome(NamedTuple):
     leaves: Tensor | None
 
 
+def expect(result: Tensor | None) -> Tensor:
+    """A result of an `Outcome` that was asked for."""
+    if result is None:
+        raise EricError("this result was not asked for; name it in the request")
+    return result
+
+
 def check_request(plan: Plan, words: Tensor, n_samples: int, request: Request) -> None:
     """Refuse words that are not this plan's inputs for `n_samples` samples, and wishes that fit neither."""
     shape = (plan.n_inputs, count_words(n_samples))

@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, EricError
-from eric_fast.predictions import Predictions
+from eric_fast.evaluator import Predictions
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.runs import predict_bits

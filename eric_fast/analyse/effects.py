@@ -15,7 +15,7 @@ from eric_fast.analyse.cut import Cut, Run, list_cuts, run_program
 from eric_fast.analyse.sets import count_true
 from eric_fast.bits import BitMatrix, mask_tail, read_bits
 from eric_fast.errors import CaptureError, ProgramError
-from eric_fast.predictions import NO_RULE
+from eric_fast.evaluator import NO_RULE
 from eric_fast.program import Program
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.store.activations import UNKNOWN

@@ -1,5 +1,6 @@
 """Compile: `Program` to `Plan`."""
 
+from collections.abc import Collection, Sequence
 from itertools import chain
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 
 from eric_fast.plan import Plan
 from eric_fast.program import Program
-from eric_fast.program.rules import count_offsets
+from eric_fast.program.rules import ClassRules, count_offsets
 
 
 def compile_program(program: Program, start: str | None = None) -> Plan:
@@ -19,33 +20,52 @@ def compile_program(program: Program, start: str | None = None) -> Plan:
     Raises:
         ProgramError: no such layer, or a rule that mentions a kernel below it.
     """
+    given = program.quantiser.rows_of_layer[program.layer_to_start(start)] if program.layers else range(0)
+    return compile_part(program, given, range(given.stop, len(program.atoms)))
+
+
+def compile_part(program: Program, given: Sequence[int], derived: Collection[int], *, with_fires: bool = False) -> Plan:
+    """The class rules, and the rules for some of the atoms, on top of atoms whose truth is given.
+
+    Args:
+        given: the atoms that are the plan's inputs, in this order.
+        derived: the atoms that follow from their rules. These rules and the class rules mention no other atoms.
+        with_fires: make each class rule a row instead of letting it decide: where `plan.atoms` is
+            `len(program.atoms) + i`, the row is true where class rule `i` fires.
+
+    Raises:
+        ProgramError: a rule mentions an atom of a layer below the given ones.
+    """
     from eric_fast.compile.counters import Decision  # Numba loads when it is needed
     from eric_fast.compile.share import share_work
 
-    given = program.quantiser.rows_of_layer[program.layer_to_start(start)] if program.layers else range(0)
-    strata = [[atom for atom in atoms if atom >= given.stop] for atoms in program.strata]
-    derived = list(chain.from_iterable(strata))
-    place_of_atom = np.full(len(program.atoms), -1, np.int64)
-    place_of_atom[derived] = np.arange(len(derived))
-    places = place_of_atom[program.kernel_arrays.heads]
+    rules, class_rules, n_atoms = program.kernel_arrays, program.class_arrays, len(program.atoms)
+    strata = [[atom for atom in atoms if atom in derived] for atoms in program.strata]
+    if with_fires:
+        strata.append(list(range(n_atoms, n_atoms + len(class_rules))))
+        rules = rules.append(class_rules, np.array(strata[-1], np.int32))
+        class_rules, n_atoms = ClassRules.from_rules([]), n_atoms + len(class_rules)
+    with_rules = list(chain.from_iterable(strata))
+    place_of_atom = np.full(n_atoms, -1, np.int64)
+    place_of_atom[with_rules] = np.arange(len(with_rules))
+    places = place_of_atom[rules.heads]
     in_order = np.argsort(places, kind="stable")[np.count_nonzero(places < 0) :]
-    kernel_rules, class_rules = program.kernel_arrays.take(in_order), program.class_arrays
+    kernel_rules = rules.take(in_order)
 
-    atoms = list(dict.fromkeys([*given, *derived, *range(given.stop, len(program.atoms))]))
-    row_of_atom = np.full(len(program.atoms), -1, np.int32)
+    atoms = list(dict.fromkeys([*given, *with_rules, *derived]))
+    row_of_atom = np.full(n_atoms, -1, np.int32)
     row_of_atom[atoms] = np.arange(len(atoms))
-    offsets = np.concatenate([kernel_rules.offsets, kernel_rules.offsets[-1] + class_rules.offsets[1:]])
-    bodies = np.concatenate([kernel_rules.literals, class_rules.literals])
-    signs = bodies >> 31  # of a literal: xor with it gives the atom, and back
-    literals = row_of_atom[bodies ^ signs]
+    all_rules = kernel_rules.append(class_rules, class_rules.heads)
+    signs = all_rules.literals >> 31  # of a literal: xor with it gives the atom, and back
+    literals, offsets = row_of_atom[all_rules.literals ^ signs], all_rules.offsets
     if (literals < 0).any():
-        program.start_at(start)  # names the rule that mentions a kernel below
+        program.start_at(program.atoms[given[0]].layer)  # names the rule that mentions a kernel below
     heads = np.concatenate([row_of_atom[kernel_rules.heads], class_rules.heads])
     negated = np.zeros(len(atoms), np.bool_)
-    negated[row_of_atom[[atom for atom in program.negated if atom >= given.stop]]] = True
+    negated[row_of_atom[[atom for atom in program.negated if atom in derived]]] = True
 
     literals ^= signs
-    starts = count_offsets([len(atoms) for atoms in strata])  # of strata, among the places of atoms
+    starts = count_offsets([len(stratum) for stratum in strata])  # of strata, among the places of atoms
     stratum_offsets = np.searchsorted(places[in_order], starts)
     decision = Decision(
         votes=program.has_sums,

@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 
 from eric_fast.errors import EricError
+from eric_fast.evaluator import NO_RULE
 from eric_fast.explain.proof import Blocked, Proof, Step
-from eric_fast.predictions import NO_RULE
 from eric_fast.program import Program
 from eric_fast.program.rules import Rule
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from eric_fast.evaluator import NO_RULE
 from eric_fast.explain.counterfactual import Counterfactual
 from eric_fast.explain.explanation import Explanation
 from eric_fast.explain.proof import Step
-from eric_fast.predictions import NO_RULE
 from eric_fast.program import Program, atom_of
 from eric_fast.program.atoms import InputAtom
 from eric_fast.program.rules import Rule

@@ -16,9 +16,9 @@ import torch
 
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import ProgramError
+from eric_fast.evaluator import Predictions
 from eric_fast.explain.check import ProofError
 from eric_fast.explain.flips import MOST_NODES, find_fewest_flips, iterate_flip_sets
-from eric_fast.predictions import Predictions
 from eric_fast.program import Program, atom_of
 from eric_fast.runs import predict_bits
 

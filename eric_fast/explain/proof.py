@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import ProgramError
-from eric_fast.predictions import NO_RULE
+from eric_fast.evaluator import NO_RULE
 from eric_fast.program import Program, atom_of
 from eric_fast.program.rules import Rule
 from eric_fast.runs import predict_bits

@@ -8,15 +8,14 @@ from itertools import pairwise
 from torch import Tensor
 
 from eric_fast.bits import BitMatrix
-from eric_fast.compile.program import compile_program
+from eric_fast.evaluator import Evaluator
 from eric_fast.extract import TreeOptions, check_target, extract_program, grow_classes, grow_layer, list_sizes_grown
 from eric_fast.kernels import Stop, never_stop
 from eric_fast.processes import Combine, keep
-from eric_fast.program import Program, Rule
+from eric_fast.program import Program
 from eric_fast.program.atoms import Quantiser
 from eric_fast.program.simplify import drop_unmentioned, find_mentioned
 from eric_fast.progress import Progress, ignore_progress
-from eric_fast.score import evaluate_plan
 
 logger = logging.getLogger(__name__)
 
@@ -58,10 +57,8 @@ def extract_on_predicted_bits(
     options = options or TreeOptions()
     n_images = check_target(bits, quantiser, target, classes, combine)
     layers, rows = quantiser.layers, quantiser.rows_of_layer
-    whole = Program(quantiser, tuple(classes), (), n_images=n_images)
+    program = Program(quantiser, tuple(classes), (), n_images=n_images)
     inputs = bits.select_atoms(quantiser.names_of_layer[layers[0]])
-    kernel_rules: list[Rule] = []
-    negated: list[int] = []
     sizes_grown: dict[int, tuple[int, int]] = {}
     for below, layer in pairwise(layers):
         targets = bits.select_atoms(quantiser.names_of_layer[layer])
@@ -82,11 +79,13 @@ def extract_on_predicted_bits(
             return extract_program(
                 bits, alone, target, classes, options, simplify=simplify, progress=progress, combine=combine
             )
-        kernel_rules += part.rules
-        negated += part.negated
+        program = replace(
+            program,
+            kernel_rules=(*program.kernel_rules, *part.rules),
+            negated=(*program.negated, *part.negated),
+        )
         sizes_grown |= zip(rows[layer], part.sizes_grown, strict=True)
-        step = replace(whole, kernel_rules=tuple(part.rules), negated=tuple(part.negated))
-        inputs = derive_bits(step, inputs, below, engine=engine).select_atoms(targets.atoms)
+        inputs = Evaluator(program, below, engine=engine).truth(inputs, targets.atoms)
     of_classes = grow_classes(
         target,
         len(classes),
@@ -97,19 +96,8 @@ def extract_on_predicted_bits(
         progress=progress,
         combine=combine,
     )
-    program = replace(
-        whole, class_rules=tuple(of_classes.rules), kernel_rules=tuple(kernel_rules), negated=tuple(negated)
-    )
+    program = replace(program, class_rules=tuple(of_classes.rules))
     kept = set(sizes_grown) if all_kernels else find_mentioned(program)
     sizes = [of_classes.size_grown, *(size for head, size in sizes_grown.items() if head in kept)]
     program = replace(program, settings=list_sizes_grown(sizes))
     return program if all_kernels else drop_unmentioned(program)
-
-
-def derive_bits(program: Program, bits: BitMatrix, start: str, *, engine: str = "auto") -> BitMatrix:
-    """The truth of all atoms from layer `start` up, given the bits of that layer."""
-    plan = compile_program(program, start)
-    names = [program.atoms[atom].name for atom in plan.atoms.tolist()]
-    derived = evaluate_plan(plan, names, bits, engine=engine, with_bits=True).bits
-    assert derived is not None
-    return derived

@@ -90,6 +90,14 @@ class RuleArrays(NamedTuple):
         places = np.arange(offsets[-1]) + np.repeat(self.offsets[rules] - offsets[:-1], lengths)
         return RuleArrays(self.literals[places], offsets, self.heads[rules])
 
+    def append(self, others: "RuleArrays | ClassRules", heads: NDArray[np.int32]) -> "RuleArrays":
+        """These rules, then the bodies of others with these heads, `[n_others]`."""
+        return RuleArrays(
+            np.concatenate([self.literals, others.literals]),
+            np.concatenate([self.offsets, self.offsets[-1] + others.offsets[1:]]),
+            np.concatenate([self.heads, heads]),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class ClassRules(Sequence[ClassRule]):

@@ -5,7 +5,7 @@ This is for rules from anywhere.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from itertools import groupby
 from typing import TypeVar
@@ -42,17 +42,19 @@ def drop_unmentioned(program: Program) -> Program:
     )
 
 
-def find_mentioned(program: Program) -> set[int]:
-    """The atoms that class rules and outputs build on, through rules for kernels too."""
-    mentioned = {atom for _, atom in program.outputs}
-    rules: list[Rule] = [
-        *program.class_rules,
-        *(rule for atom in sorted(mentioned) for rule in program.rules_of_atom.get(atom, ())),
-    ]
-    while rules:
-        new = {atom_of(literal) for rule in rules for literal in rule.body} - mentioned
+def find_mentioned(program: Program, given: Set[int] = frozenset()) -> set[int]:
+    """The atoms that class rules and outputs build on, directly or through rules for kernels.
+
+    given: atoms whose rules are not followed.
+    """
+    mentioned: set[int] = set()
+    new = {atom for _, atom in program.outputs}
+    rules: list[Rule] = list(program.class_rules)
+    while rules or new:
         mentioned |= new
-        rules = [rule for atom in sorted(new) for rule in program.rules_of_atom.get(atom, ())]
+        rules += [rule for atom in sorted(new - given) for rule in program.rules_of_atom.get(atom, ())]
+        new = {atom_of(literal) for rule in rules for literal in rule.body} - mentioned
+        rules.clear()
     return mentioned
 
 

@@ -15,8 +15,8 @@ from eric_fast import kernels
 from eric_fast.bits import unpack_words
 from eric_fast.compile.program import compile_program
 from eric_fast.errors import ModelError
+from eric_fast.evaluator import NO_RULE
 from eric_fast.plan import Plan
-from eric_fast.predictions import NO_RULE
 from eric_fast.program.data import Program, has_integer_weights
 from eric_fast.table import TablePacker, as_table
 from eric_fast.table.answers import Facts, read_facts, spell_labels, write_facts

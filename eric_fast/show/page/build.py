@@ -12,8 +12,8 @@ from torch import Tensor
 from eric_fast.analyse import Analysis, analyse_bits, find_strongest, measure_effects
 from eric_fast.capture import ImageData, LoadedModel
 from eric_fast.errors import CaptureError, ProgramError, SettingError
+from eric_fast.evaluator import Predictions
 from eric_fast.output import replace_folder, write_json
-from eric_fast.predictions import Predictions
 from eric_fast.program import Program
 from eric_fast.program.simplify import find_mentioned
 from eric_fast.progress import Progress, ignore_progress

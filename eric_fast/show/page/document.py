@@ -16,7 +16,7 @@ from torch import Tensor
 
 from eric_fast.bits import BitMatrix, encode_rows
 from eric_fast.errors import ProgramError
-from eric_fast.predictions import NO_RULE, Predictions
+from eric_fast.evaluator import NO_RULE, Predictions
 from eric_fast.program import Program, Rule
 from eric_fast.program.atoms import InputAtom
 from eric_fast.program.rules import count_offsets

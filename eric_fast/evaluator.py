@@ -1,0 +1,222 @@
+"""`Evaluator`: a compiled program that answers by the program's own names; `Predictions`: what it answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eric_fast import kernels
+from eric_fast.bits import BitMatrix
+from eric_fast.compile.program import compile_part, compile_program
+from eric_fast.errors import ProgramError
+from eric_fast.kernels import expect
+from eric_fast.plan import Plan
+from eric_fast.program import Program
+from eric_fast.program.simplify import find_mentioned
+
+NO_RULE = -1  # no class rule fired; as a class: and the program has no default class
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Answers, one per sample.
+
+    Attributes:
+        classes: int32 `[n_samples]`, a class index, or `NO_RULE`.
+        rules: int32 `[n_samples]`, the class rule that decided, or `NO_RULE` where none fired: under `first`
+            the first that fired; under `vote` the fired one that added most to the winner, the first of equals.
+        scores: under `vote`, float64 `[n_samples, n_classes]`: the sums; None where not asked for.
+        bits: the truth of all atoms from the start layer up, in the program's order; None where not asked for.
+    """
+
+    classes: Tensor
+    rules: Tensor
+    scores: Tensor | None = None
+    bits: BitMatrix | None = None
+
+    def __post_init__(self) -> None:
+        assert self.classes.dtype == self.rules.dtype == torch.int32
+        assert self.classes.shape == self.rules.shape == (self.n_samples,)
+
+    @property
+    def n_samples(self) -> int:
+        return len(self.classes)
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class Evaluator:
+    """A program, compiled once, that answers for any number of samples by the program's own names.
+
+    Every method takes a `BitMatrix` that holds the inputs at least; its rows are found by name. Results are on the
+    device of the bits.
+
+        evaluator = Evaluator(program, start="features.19")
+        evaluator.predict(bits).classes          # int32 [n_samples]
+        evaluator.truth(bits, ["features.28:7"])  # BitMatrix of one row
+        evaluator.fires(bits, [0, 1])            # BitMatrix: where the first two class rules fire
+
+    Attributes:
+        program: the whole program.
+        plan: what the engines run.
+        engine: `reference`, `cpu`, `gpu`, or `auto` (where the bits are).
+
+    Raises (every method):
+        EricError: bits that lack an input, which is named. SettingError: an engine that can't take these bits.
+    """
+
+    program: Program
+    plan: Plan
+    engine: str
+
+    def __init__(
+        self,
+        program: Program,
+        start: str | None = None,
+        *,
+        given: Sequence[str] | None = None,
+        engine: str = "auto",
+    ) -> None:
+        """Compile.
+
+        Args:
+            program: any program.
+            start: the layer whose bits are the inputs; the lowest by default.
+            given: names of atoms that are the inputs instead of a layer's; what the class rules build on follows from
+                them.
+            engine: see the class.
+
+        Raises:
+            ProgramError: no such layer or atom, or a rule mentions an atom that doesn't follow from the inputs.
+        """
+        plan = compile_program(program, start) if given is None else _compile_above(program, given)
+        for name, value in (("program", program), ("plan", plan), ("engine", engine)):
+            object.__setattr__(self, name, value)
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the atoms whose truth is the input, in the order of the plan's first rows."""
+        return tuple(self.program.atoms[atom].name for atom in self.plan.atoms[: self.plan.n_inputs].tolist())
+
+    @cached_property
+    def atoms(self) -> tuple[str, ...]:
+        """Names of the inputs and of all atoms that follow from them, in the program's order."""
+        return tuple(self.program.atoms[atom].name for atom in np.flatnonzero(self.row_of_atom >= 0).tolist())
+
+    @cached_property
+    def row_of_atom(self) -> NDArray[np.int64]:
+        """int64 `[n_atoms]`: the plan's row of each atom of the program; -1 where it doesn't follow from the inputs."""
+        rows = np.full(len(self.program.atoms), -1)
+        rows[self.plan.atoms.numpy()] = np.arange(self.plan.n_rows)
+        return rows
+
+    def predict(self, bits: BitMatrix, *, with_scores: bool = False, with_bits: bool = False) -> Predictions:
+        """The class of each sample and the rule that decided.
+
+        Args:
+            bits: of the inputs at least.
+            with_scores: fill `Predictions.scores`.
+            with_bits: fill `Predictions.bits`.
+        """
+        rows = self._find_rows(self.atoms) if with_bits else None
+        outcome = self._evaluate(bits, classes=True, rules=True, scores=with_scores, rows=rows)
+        truth = None if outcome.rows is None else BitMatrix(outcome.rows, bits.n_samples, self.atoms)
+        return Predictions(expect(outcome.classes), expect(outcome.rules), outcome.scores, truth)
+
+    def classes(self, bits: BitMatrix) -> Tensor:
+        """As `predict(bits).classes`, without looking for the rule that decided, which takes longer under `vote`."""
+        return expect(self._evaluate(bits, classes=True).classes)
+
+    def scores(self, bits: BitMatrix) -> Tensor:
+        """Under `vote` and `sum`: the sums, float64 `[n_samples, n_classes]`.
+
+        Raises:
+            ProgramError: the program adds up no weights.
+        """
+        if not self.program.has_sums:
+            raise ProgramError(f"a program whose decision is '{self.program.decision}' has no scores")
+        return expect(self._evaluate(bits, scores=True).scores)
+
+    def truth(self, bits: BitMatrix, atoms: Sequence[str] | None = None) -> BitMatrix:
+        """The truth of these atoms, all of `self.atoms` by default, as the program has them.
+
+        Raises:
+            ProgramError: no such atom, or one below the start layer.
+        """
+        names = self.atoms if atoms is None else tuple(atoms)
+        rows = expect(self._evaluate(bits, rows=self._find_rows(names)).rows)
+        return BitMatrix(rows, bits.n_samples, names)
+
+    def fires(self, bits: BitMatrix, rules: Sequence[int] | None = None) -> BitMatrix:
+        """Where each of these class rules fires, all by default; rows are named `rule 7`, counted from 1.
+
+        Args:
+            rules: indices of class rules, from 0.
+
+        Raises:
+            ProgramError: no such rule.
+        """
+        n_rules = len(self.program.class_rules)
+        rules = range(n_rules) if rules is None else rules
+        strange = next((rule for rule in rules if not 0 <= rule < n_rules), None)
+        if strange is not None:
+            raise ProgramError(f"there is no class rule with index {strange}; the program has {n_rules}")
+        plan, row_of_rule = self._fires
+        rows = expect(self._evaluate(bits, plan, rows=tuple(row_of_rule[rule] for rule in rules)).rows)
+        return BitMatrix(rows, bits.n_samples, tuple(f"rule {rule + 1}" for rule in rules))
+
+    def counts(self, bits: BitMatrix) -> Tensor:
+        """On how many samples each rule fires: int64 `[n_kernel_rules + n_class_rules]`, on the CPU.
+
+        Rules are in the program's order, those for kernels first. Rules for inputs and for atoms below them don't run:
+        their count is 0.
+        """
+        found = expect(self._evaluate(bits, counts=True).counts).cpu()
+        places = self.row_of_atom[self.program.kernel_arrays.heads]
+        # Kernel rules stand in the plan by their head's row.
+        run = np.argsort(places, kind="stable")[np.count_nonzero(places < self.plan.n_inputs) :]
+        counts = torch.zeros(len(places) + self.plan.n_class_rules, dtype=torch.int64)
+        counts[torch.from_numpy(run)] = found[: len(run)]
+        counts[len(places) :] = found[len(run) :]
+        return counts
+
+    def _evaluate(self, bits: BitMatrix, plan: Plan | None = None, **wanted: Any) -> kernels.Outcome:
+        wanted = {"classes": False, "rules": False, **wanted}
+        words = bits.select_atoms(self.inputs).words
+        return kernels.evaluate(plan or self.plan, words, bits.n_samples, engine=self.engine, **wanted)
+
+    @cached_property
+    def _fires(self) -> tuple[Plan, list[int]]:
+        """A plan that has a row for each class rule, and these rows."""
+        atoms = self.plan.atoms.tolist()
+        given, derived = atoms[: self.plan.n_inputs], set(atoms[self.plan.n_inputs :])
+        plan = compile_part(self.program, given, derived, with_fires=True)
+        return plan, plan.atoms.argsort()[self.plan.n_rows :].tolist()  # numbered after all atoms
+
+    def _find_rows(self, names: Sequence[str]) -> tuple[int, ...]:
+        atoms = _find_atoms(self.program, names)
+        rows = tuple(self.row_of_atom[atoms].tolist())
+        if -1 in rows:
+            name = self.program.atoms[atoms[rows.index(-1)]].name
+            raise ProgramError(f"{name} doesn't follow from this evaluator's inputs, which begin with {self.inputs[0]}")
+        return rows
+
+
+def _compile_above(program: Program, given: Sequence[str]) -> Plan:
+    """What class rules and outputs build on, with the truth of these atoms as input."""
+    inputs = _find_atoms(program, given)
+    derived = find_mentioned(program, set(inputs)).difference(inputs)
+    unknown = next((atom for atom in sorted(derived) if atom not in program.rules_of_atom), None)
+    if unknown is not None:
+        raise ProgramError(f"the program builds on {program.atoms[unknown].name}, which is not given and has no rules")
+    return compile_part(program, inputs, derived)
+
+
+def _find_atoms(program: Program, names: Sequence[str]) -> list[int]:
+    """The indices of atoms, by the names that `Program.atom_named` takes."""
+    atom_of_name = {atom.name: index for index, atom in enumerate(program.atoms)}
+    return [atom_of_name[name] if name in atom_of_name else program.atom_named(name) for name in names]
