@@ -1,7 +1,6 @@
 """Running commands in tests, and what they are run on."""
 
 import signal
-import subprocess
 import sys
 
 import pytest
@@ -32,24 +31,30 @@ def transform():
 
 
 @pytest.fixture
-def eric(monkeypatch, capsys):
+def eric(capsys):
     """Run a command in this process: exit code, stdout, stderr."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["eric-fast", *map(str, arguments)])
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+        code = run_command(*arguments)
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
     return run
+
+
+def run_command(*arguments):
+    """Run a command in this process, and give its exit code."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["eric-fast", *map(str, arguments)])
+        try:
+            main()
+        except SystemExit as stop:
+            return stop.code or 0
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    return 0
 
 
 @pytest.fixture
@@ -68,9 +73,12 @@ def refuse(eric):
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory):
+def made(make_once):
     """A network's file, its captures of digits, and its program, made by the commands themselves."""
-    root = tmp_path_factory.mktemp("made")
+    return make_once("made", make_program)
+
+
+def make_program(root):
     (root / "net.py").write_text(NETWORK)
     model = f"{root / 'net.py'}:build"
     for arguments in (
@@ -78,11 +86,7 @@ def made(tmp_path_factory):
         ["capture", model, "digits/test", "-o", root / "test"],
         ["extract", root / "train", "-o", root / "p.lp", "--layers", "all", "--target", "label", "--min-leaf", "20"],
     ):
-        done = subprocess.run(
-            [sys.executable, "-m", "eric_fast", *arguments], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-    return root
+        assert run_command(*arguments) == 0, arguments
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Fixtures, and the settings that must stand before Triton loads."""
 
+import fcntl
 import os
 import tarfile
 from pathlib import Path
@@ -15,6 +16,7 @@ if not torch.cuda.is_available():
 from hypothesis import settings
 
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+settings.register_profile("quick", settings.get_profile("fixed"), max_examples=20)
 settings.load_profile("fixed")
 
 pytest_plugins = ["tests.command_fixtures"]
@@ -22,7 +24,20 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 N_TRAIN, N_TEST = 4000, 1000
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help="leave out slow tests, try fewer random examples")
+
+
+def pytest_configure(config):
+    if config.getoption("--quick"):
+        settings.load_profile("quick")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--quick"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
     for item in items:
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
@@ -41,11 +56,36 @@ def shared():
 
 
 @pytest.fixture(scope="session")
-def cifar(shared, tmp_path_factory):
-    """Activations of 4,000 training and 1,000 test images of CIFAR-10, all layers of `cifar10_vgg`."""
-    from eric_fast import capture_activations, load_model, open_data
+def make_once(tmp_path_factory, worker_id):
+    """Make a folder once for all workers: `make_once(name, make)` calls `make(folder)` in the first that asks."""
+    base = tmp_path_factory.getbasetemp()
+    root = base if worker_id == "master" else base.parent
 
-    root = tmp_path_factory.mktemp("cifar")
+    def make_folder(name, make):
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            folder = root / name
+            if not (folder / "done").exists():
+                folder.mkdir()
+                make(folder)
+                (folder / "done").touch()
+        return folder
+
+    return make_folder
+
+
+@pytest.fixture(scope="session")
+def cifar(shared, make_once):
+    """Activations of 4,000 training and 1,000 test images of CIFAR-10, all layers of `cifar10_vgg`."""
+    from eric_fast import load_activations
+
+    folder = make_once("cifar", lambda root: capture_cifar(shared, root))
+    return tuple(load_activations(folder / f"{split}.capture") for split in ("train", "test"))
+
+
+def capture_cifar(shared, root):
+    from eric_fast import capture_activations, load_model, open_data, save_activations
+
     per_class = {"train": N_TRAIN // 10, "test": N_TEST // 10}
     with tarfile.open(shared / "data" / "cifar10.tar.gz") as tar:
         for member in tar:
@@ -53,4 +93,5 @@ def cifar(shared, tmp_path_factory):
             if member.isfile() and int(Path(name).stem) < per_class[split]:
                 tar.extract(member, root, filter="data")
     model = load_model(f"{shared / 'models' / 'cifar10_vgg.py'}:build")
-    return tuple(capture_activations(model, open_data(root / split), batch_size=100) for split in ("train", "test"))
+    for split in per_class:
+        save_activations(capture_activations(model, open_data(root / split), batch_size=100), root / f"{split}.capture")

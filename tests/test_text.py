@@ -302,7 +302,7 @@ def test_memory_is_in_proportion():
         tracemalloc.stop()
         return peak / len(text)
 
-    assert peak_of(16_000) < 1.2 * peak_of(4000) < 1.2 * 10
+    assert peak_of(8000) < 1.2 * peak_of(2000) < 1.2 * 10
 
 
 NAMES = (
