@@ -11,7 +11,7 @@ from numba import njit
 from bench.harness import time_runs
 from eric_fast.kernels.cpu.simd_words import VECTOR_BYTES, VECTOR_WORDS, either, load, store
 from eric_fast.kernels.cpu.threads import run_workers
-from eric_fast.kernels.tables import allocate_aligned
+from eric_fast.kernels.memory import allocate_aligned
 
 TURNS = 500_000
 CLOCKS_A_TURN = 6  # three shifts and three XORs, each waiting for the one before

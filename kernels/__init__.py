@@ -13,6 +13,18 @@ from eric_fast.errors import SettingError
 from eric_fast.kernels.chunks import evaluate_chunks
 from eric_fast.kernels.code_cache import drop_stale_code
 from eric_fast.kernels.fixed_point import MAX_WEIGHT, make_entropy_table
+from eric_fast.kernels.growth import (
+    ENTROPY,
+    GINI,
+    NO_LIMIT,
+    Forest,
+    Limits,
+    Stop,
+    TreeProgress,
+    check_samples,
+    ignore_trees,
+    never_stop,
+)
 from eric_fast.kernels.outcome import Outcome, Pack, Request, expect
 from eric_fast.kernels.packing import (
     EQUAL,
@@ -28,18 +40,6 @@ from eric_fast.kernels.packing import (
 )
 from eric_fast.kernels.reference import evaluate as reference
 from eric_fast.kernels.reference import pack as reference_pack
-from eric_fast.kernels.trees import (
-    ENTROPY,
-    GINI,
-    NO_LIMIT,
-    Forest,
-    Limits,
-    Report,
-    Stop,
-    check_samples,
-    ignore,
-    never_stop,
-)
 from eric_fast.plan import Plan
 from eric_fast.processes import Combine, keep
 
@@ -62,9 +62,9 @@ __all__ = [
     "Outcome",
     "Pack",
     "Packed",
-    "Report",
     "Request",
     "Stop",
+    "TreeProgress",
     "choose_engine",
     "count",
     "count_bytes",
@@ -73,7 +73,7 @@ __all__ = [
     "evaluate_packed",
     "expect",
     "grow",
-    "ignore",
+    "ignore_trees",
     "make_entropy_table",
     "never_stop",
     "pack_columns",
@@ -167,7 +167,7 @@ def count(words: Tensor, masks: Tensor, *, engine: str = "auto") -> Tensor:
 
         return reference_trees.count(words, masks)
     if name == "cpu":
-        from eric_fast.kernels.cpu import grow as cpu_trees
+        from eric_fast.kernels.cpu import count as cpu_trees
 
         return cpu_trees.count(words, masks)
     from eric_fast.kernels.gpu import count as gpu_trees
@@ -186,7 +186,7 @@ def grow(
     value_weights: Tensor | None = None,
     engine: str = "auto",
     stop: Stop = never_stop,
-    report: Report = ignore,
+    progress: TreeProgress = ignore_trees,
     n_threads: int | None = None,
     combine: Combine = keep,
 ) -> Forest:
@@ -203,7 +203,7 @@ def grow(
         weights: integers `[n_samples]`, at least 0: how often each sample counts. What weighs nothing isn't there.
         value_weights: integers `[n_values]`, which multiply the weights of samples by the value of their target.
         stop: asked before each tree (on the GPU each batch of trees) from any thread; once true, no other is begun.
-        report: told after each tree how many there are, from any thread.
+        progress: told after each tree how many there are, from any thread.
         n_threads: on the CPU; one per core by default.
         combine: adds up integers over the processes that hold parts of the samples, where there are several: each has
             its own `words`, `targets` and `weights`, all else is the same, and so is the forest. Asked to stop, a
@@ -217,16 +217,16 @@ def grow(
     if name == "cpu":
         from eric_fast.kernels.cpu import grow as cpu_trees
 
-        return cpu_trees.grow(samples, limits, stop=stop, report=report, n_threads=n_threads, combine=combine)
+        return cpu_trees.grow(samples, limits, stop=stop, progress=progress, n_threads=n_threads, combine=combine)
     from eric_fast.kernels import level_trees
 
     if name == "reference":
         from eric_fast.kernels.reference import count as reference_trees
 
-        return level_trees.grow(samples, limits, reference_trees.count, stop=stop, report=report, combine=combine)
+        return level_trees.grow(samples, limits, reference_trees.count, stop=stop, progress=progress, combine=combine)
     from eric_fast.kernels.gpu import count as gpu_trees
 
-    return level_trees.grow(samples, limits, gpu_trees.count, stop=stop, report=report, combine=combine)
+    return level_trees.grow(samples, limits, gpu_trees.count, stop=stop, progress=progress, combine=combine)
 
 
 def pack_columns(

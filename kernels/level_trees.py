@@ -13,15 +13,15 @@ from torch import Tensor
 
 from eric_fast.bits import mask_tail, pack_bits
 from eric_fast.kernels.fixed_point import MAX_WEIGHT, SCALE_BITS, make_entropy_table
-from eric_fast.kernels.trees import (
+from eric_fast.kernels.growth import (
     ENTROPY,
     NO_LIMIT,
     Forest,
     Limits,
-    Report,
     Samples,
     Stop,
-    ignore,
+    TreeProgress,
+    ignore_trees,
     join_trees,
     never_stop,
 )
@@ -54,7 +54,7 @@ def grow(
     count: Count,
     *,
     stop: Stop = never_stop,
-    report: Report = ignore,
+    progress: TreeProgress = ignore_trees,
     combine: Combine = keep,
 ) -> Forest:
     """A tree for every target; see `kernels.grow`. `stop` is asked between batches of targets.
@@ -70,7 +70,7 @@ def grow(
         numbers = range(first, min(first + TARGETS, len(samples.targets)))
         for number, root in zip(numbers, grower.grow_batch(numbers), strict=True):
             trees[number] = _flatten(root)
-            report(len(trees))
+            progress(len(trees))
     return join_trees(trees, samples.n_values)
 
 

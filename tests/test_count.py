@@ -18,7 +18,7 @@ from eric_fast.extract import TreeOptions, grow_trees
 from eric_fast.kernels import level_trees
 from eric_fast.kernels.cpu import count_rows as cpu_rows
 from eric_fast.kernels.gpu import count as gpu_trees
-from eric_fast.kernels.trees import check_samples
+from eric_fast.kernels.growth import check_samples
 from tests.engines import DEVICE, POISON, needs_triton
 
 

@@ -25,7 +25,7 @@ from eric_fast.kernels.gpu import pack_columns as gpu_columns
 from eric_fast.kernels.gpu import pack_maps as gpu_maps
 from eric_fast.kernels.gpu.schedule import lower_steps
 from eric_fast.kernels.gpu.slots import FLAG
-from eric_fast.kernels.needs import Needs, list_reads
+from eric_fast.kernels.liveness import ResultKinds, list_reads
 from eric_fast.kernels.reference import evaluate as reference
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
@@ -44,7 +44,7 @@ from tests.make_programs import count_inputs, make_bits, programs_with_bits
 from tests.make_rules import draw_bodies, make_shared_program
 
 FEW_STREAMS = 8
-EVERYTHING = Needs(rows=True, decides=True, rules=True, leaves=True)
+EVERYTHING = ResultKinds(rows=True, decision=True, rules=True, leaves=True)
 SIZES = (0, 1, 31, 32, 33, 63, 1000, 1025, 2049)
 pytestmark = needs_triton
 
@@ -254,8 +254,8 @@ def test_every_part_makes_its_own_rows():
     """In about equal shares."""
     program, _ = make_one_stratum(3, 2000, n_inputs=40, n_heads=64)
     plan = compile_program(program)
-    needs = Needs(rows=True, decides=False, rules=False, leaves=False)
-    codes = [gpu_code.lower_plan(plan, torch.device("cpu"), needs, counts=False, n_parts=n) for n in (1, 4)]
+    kinds = ResultKinds(rows=True, decision=False, rules=False, leaves=False)
+    codes = [gpu_code.lower_plan(plan, torch.device("cpu"), kinds, counts=False, n_parts=n) for n in (1, 4)]
     assert [code.n_parts for code in codes] == [1, 4]
     spans = [[code.phases[a:b] for a, b in pairwise(code.part_phases.tolist())] for code in codes]
     lines = [[int((part[:, 1:8:2] - part[:, :8:2]).sum()) for part in parts] for parts in spans]
@@ -269,13 +269,13 @@ def test_every_part_makes_its_own_rows():
 def test_parts_are_so_many_that_no_multiprocessor_is_idle(n_groups, n_parts, monkeypatch):
     monkeypatch.setattr(gpu_code, "PART_LITERALS", 100)
     plan = compile_program(make_flat_program(0, 200, n_heads=9))
-    needs = Needs(rows=True, decides=False, rules=False, leaves=False)
+    kinds = ResultKinds(rows=True, decision=False, rules=False, leaves=False)
     assert 800 <= len(plan.literals) < 1600
-    assert gpu_code.count_parts(plan, needs, n_groups, 132, counts=False) == n_parts
-    for also in ("decides", "leaves"):
-        assert gpu_code.count_parts(plan, replace(needs, **{also: True}), n_groups, 132, counts=False) == 1
+    assert gpu_code.count_parts(plan, kinds, n_groups, 132, counts=False) == n_parts
+    for also in ("decision", "leaves"):
+        assert gpu_code.count_parts(plan, replace(kinds, **{also: True}), n_groups, 132, counts=False) == 1
     monkeypatch.setattr(gpu_code, "PART_LITERALS", len(plan.literals) + 1)
-    assert gpu_code.count_parts(plan, needs, n_groups, 132, counts=False) == 1
+    assert gpu_code.count_parts(plan, kinds, n_groups, 132, counts=False) == 1
 
 
 def test_several_strata_and_counts_are_not_split(launches, monkeypatch):
@@ -368,13 +368,13 @@ def test_offsets_past_31_bits(tmp_path):
         classes, rules = (make_tensor(name, n_words * WORD_BITS) for name in ("classes", "rules"))
     bits = torch.rand(2048 - 7, n_rows, generator=torch.Generator().manual_seed(0)) < 0.3
     words[:, -64:] = pack_bits(bits).to(DEVICE)
-    needs = Needs(rows=True, decides=True, rules=True, leaves=False)
-    code = gpu_code.lower_plan(plan, torch.device(DEVICE), needs, counts=False)
+    kinds = ResultKinds(rows=True, decision=True, rules=True, leaves=False)
+    code = gpu_code.lower_plan(plan, torch.device(DEVICE), kinds, counts=False)
     wanted = code.list_wanted(list(range(n_rows)))
     scores, counts = (torch.empty(0, dtype=dtype, device=DEVICE) for dtype in (torch.float64, torch.int64))
     outputs = gpu.Outputs(classes, rules, scores, *wanted, truth, counts, counts.int())
     groups = range(n_groups - 2, n_groups)
-    gpu.launch(plan, code, words, n_words * WORD_BITS - 7, groups, outputs, gpu.pick_decision(plan, needs))
+    gpu.launch(plan, code, words, n_words * WORD_BITS - 7, groups, outputs, gpu.pick_decision(plan, kinds))
     expected = reference.evaluate(plan, pack_bits(bits), len(bits), Request(rows=range(n_rows)))
     assert torch.equal(rules[-2048:-7].cpu(), expected.rules)
     assert torch.equal(classes[-2048:-7].cpu(), expected.classes)

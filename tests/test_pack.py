@@ -18,11 +18,9 @@ from eric_fast import kernels
 from eric_fast.bits import count_words, mask_tail, unpack_words
 from eric_fast.errors import EricError, SettingError
 from eric_fast.kernels import packing
+from eric_fast.kernels.cpu import bins, pack_bins, threads
 from eric_fast.kernels.cpu import pack_columns as cpu_columns
 from eric_fast.kernels.cpu import pack_maps as cpu_maps
-from eric_fast.kernels.cpu import rank_code as ranks
-from eric_fast.kernels.cpu import ranks as cpu_ranks
-from eric_fast.kernels.cpu import threads
 from eric_fast.kernels.gpu import pack_columns as gpu_columns
 from eric_fast.kernels.gpu import pack_maps as gpu_maps
 from eric_fast.kernels.reference import pack as reference_pack
@@ -408,14 +406,14 @@ def test_cpu_ranks_columns_of_many_constants_as_the_reference(n, n_atoms, dtype,
 def test_ranks_at_the_ends_of_groups_and_segments(n_keys, dtype, monkeypatch):
     """Values on, between and beyond all keys, for each number of keys that fills groups or segments."""
     ranked = []
-    monkeypatch.setattr(cpu_columns, "pack_ranks", lambda *given: ranked.append(1) or cpu_ranks.pack_ranks(*given))
+    monkeypatch.setattr(cpu_columns, "pack_bins", lambda *given: ranked.append(1) or pack_bins.pack_bins(*given))
     constants = torch.arange(n_keys, dtype=dtype)
     columns = torch.arange(-1, n_keys + 1, 0.5, dtype=dtype)[:, None]
     column_of_atom = torch.zeros(n_keys, dtype=torch.int64)
     for operator in (kernels.LESS_EQUAL, kernels.GREATER, kernels.LESS, kernels.GREATER_EQUAL + kernels.MISSING):
         case = (columns, column_of_atom, constants, torch.full((n_keys,), operator, dtype=torch.int8))
         assert torch.equal(cpu_columns.pack_columns(*case), reference_pack.pack_columns(*case))
-    assert bool(ranked) == (n_keys >= ranks.FEWEST_KEYS)
+    assert bool(ranked) == (n_keys >= bins.FEWEST_KEYS)
 
 
 def test_comparisons_are_lowered_once_for_each_kind_of_table(monkeypatch):

@@ -17,8 +17,7 @@ from eric_fast.bits import BitMatrix, pack_bits
 from eric_fast.errors import EricError, SettingError
 from eric_fast.extract import TreeOptions, grow_trees, list_leaves
 from eric_fast.kernels import Limits, fixed_point
-from eric_fast.kernels.cpu import order as cpu_order
-from eric_fast.kernels.cpu import split as cpu_split
+from eric_fast.kernels.cpu import find_split, sort_samples
 from eric_fast.program import atom_of
 from tests.grow_oracle import impurity, list_gains, list_trees, nest_sklearn, walk_nodes
 
@@ -249,7 +248,7 @@ def test_stopping_leaves_what_is_finished():
     matrix, goal = to_matrix(bits), torch.from_numpy(targets)
     whole = list_trees(grow_trees(matrix, goal, TreeOptions(min_leaf=1)))
     done = []
-    forest = grow_trees(matrix, goal, TreeOptions(min_leaf=1), stop=lambda: len(done) >= 7, report=done.append)
+    forest = grow_trees(matrix, goal, TreeOptions(min_leaf=1), stop=lambda: len(done) >= 7, progress=done.append)
     assert 7 <= len(forest.grown) < 20
     assert list_trees(forest) == [whole[target] for target in forest.grown]
     assert done == list(range(1, len(forest.grown) + 1))
@@ -266,7 +265,7 @@ def test_an_error_ends_growth_and_leaves_no_thread_behind():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        grow_trees(to_matrix(bits), torch.from_numpy(targets), report=interrupt)
+        grow_trees(to_matrix(bits), torch.from_numpy(targets), progress=interrupt)
     assert len(told) < 50
     assert threading.active_count() == n_threads
 
@@ -304,7 +303,7 @@ def make_counts(seed, weight, n_values, n_atoms):
 def decide(true, node, criterion):
     table = fixed_point.make_entropy_table(int(node.sum())) if criterion == "entropy" else np.zeros(1, np.int64)
     limits = Limits(kernels.ENTROPY if criterion == "entropy" else kernels.GINI)
-    return cpu_split.find_split(true, true, node, node, limits, table, np.empty((3, true.shape[1])))
+    return find_split.find_split(true, true, node, node, limits, table, np.empty((3, true.shape[1])))
 
 
 make_table = cache(fixed_point.make_entropy_table)
@@ -398,8 +397,8 @@ TABLE_SUM = 2290166676791877282
 
 
 def list_ways(name):
-    ways = [getattr(cpu_order, f"{name}_one_by_one")]
-    return [*ways, getattr(cpu_order, f"{name}_in_sixteens")] if cpu_order.CAN_COMPRESS else ways
+    ways = [getattr(sort_samples, f"{name}_one_by_one")]
+    return [*ways, getattr(sort_samples, f"{name}_in_sixteens")] if sort_samples.CAN_COMPRESS else ways
 
 
 @pytest.mark.parametrize("part", list_ways("part"))
@@ -412,7 +411,7 @@ def test_parting_samples_is_stable(part):
         for true_first in (False, True):
             last, beside = bits ^ true_first, np.array([7, 7, 7], np.uint32)
             given_order = np.concatenate([beside, order, beside])
-            part(column, given_order, 3, 3 + n, true_first, last.sum(), np.empty(n + cpu_order.SLACK, np.uint32))
+            part(column, given_order, 3, 3 + n, true_first, last.sum(), np.empty(n + sort_samples.SLACK, np.uint32))
             assert given_order.tolist() == [7, 7, 7, *order[~last], *order[last], 7, 7, 7]
 
 
@@ -423,7 +422,7 @@ def test_samples_are_listed_by_their_bit(list_samples):
         for share in (0, 0.5, 1):
             bits = rng.random(n) < share
             target = pack_bits(torch.from_numpy(bits)[:, None]).numpy().view(np.uint64)[0]
-            order = np.full(n + cpu_order.SLACK, 7, np.uint32)
+            order = np.full(n + sort_samples.SLACK, 7, np.uint32)
             list_samples(target, n, n - bits.sum(), order)
             assert order[:n].tolist() == [*np.flatnonzero(~bits), *np.flatnonzero(bits)]
             assert (order[n + 16 :] == 7).all()

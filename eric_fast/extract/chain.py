@@ -183,7 +183,7 @@ def grow_layer(
         targets,
         replace(options, class_weight=None),
         stop=stop,
-        report=lambda n_trees: progress(stage, n_trees, len(heads)),
+        progress=lambda n_trees: progress(stage, n_trees, len(heads)),
         combine=combine,
     )
     if len(forest.grown) < len(heads):

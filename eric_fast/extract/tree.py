@@ -14,7 +14,7 @@ from torch import Tensor
 from eric_fast import kernels
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import EricError, SettingError
-from eric_fast.kernels import Forest, Limits, Report, Stop, ignore, never_stop
+from eric_fast.kernels import Forest, Limits, Stop, TreeProgress, ignore_trees, never_stop
 from eric_fast.processes import Combine, keep
 from eric_fast.program.atoms import CRITERIA
 
@@ -141,7 +141,7 @@ def grow_trees(
     weights: Tensor | None = None,
     engine: str = "auto",
     stop: Stop = never_stop,
-    report: Report = ignore,
+    progress: TreeProgress = ignore_trees,
     combine: Combine = keep,
 ) -> Forest:
     """A decision tree over the same bits for each of many targets: scikit-learn's, but ties aren't drawn by lot.
@@ -154,7 +154,7 @@ def grow_trees(
         n_values: classes, where `targets` are class indices; one more than the highest by default.
         weights: integers `[n_samples]`: how often each sample counts; 0 leaves it out.
         stop: asked before each tree; once true, no other is begun, and the forest holds those that are finished.
-        report: told after each tree how many there are, from any thread.
+        progress: told after each tree how many there are, from any thread.
         combine: adds up integers over the processes that hold parts of the samples; `n_values` is needed then.
 
     Raises:
@@ -179,7 +179,7 @@ def grow_trees(
         value_weights=options.list_class_weights(n_values or 1),
         engine=engine,
         stop=stop,
-        report=report,
+        progress=progress,
         combine=combine,
     )
 

@@ -7,7 +7,6 @@ from numba import njit
 
 from eric_fast.kernels.cpu.simd_codes import (
     CODE_SAMPLES,
-    SUM_COLUMNS,
     add_sums,
     add_where,
     load_sums,
@@ -19,6 +18,7 @@ from eric_fast.kernels.cpu.simd_codes import (
     store_sums,
 )
 from eric_fast.kernels.cpu.simd_words import VECTOR_WORDS, find_lowest
+from eric_fast.kernels.decision_tables import SUM_COLUMNS
 
 BLOCK_SAMPLES = 64 * VECTOR_WORDS
 PART_DIGITS = 16  # what is made at a time

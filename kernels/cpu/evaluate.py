@@ -12,13 +12,13 @@ from torch import Tensor
 from eric_fast.bits import ROW_WORDS, count_words
 from eric_fast.kernels.cpu.decide import BLOCK_SAMPLES, GROUP_TREES
 from eric_fast.kernels.cpu.lower import CpuCode, lower_plan
-from eric_fast.kernels.cpu.results import allocate_result
 from eric_fast.kernels.cpu.run import FIRST_ANSWERS, FIRST_RULES, NOTHING, VOTE, VOTE_RULES, run_blocks
 from eric_fast.kernels.cpu.simd_words import VECTOR_BYTES, VECTOR_WORDS
 from eric_fast.kernels.cpu.threads import count_cores, run_workers
-from eric_fast.kernels.needs import Needs, find_needs, runs_alone
+from eric_fast.kernels.decision_tables import DecisionTables, make_decision_tables
+from eric_fast.kernels.liveness import ResultKinds, find_lone_rules, find_result_kinds
+from eric_fast.kernels.memory import allocate_aligned, allocate_result
 from eric_fast.kernels.outcome import Outcome, Pack, Request, check_request
-from eric_fast.kernels.tables import Tables, allocate_aligned, make_tables
 from eric_fast.plan import Plan
 
 assert ROW_WORDS % (2 * VECTOR_WORDS) == 0  # a row is padded to whole blocks
@@ -45,7 +45,7 @@ def evaluate_packed(plan: Plan, pack: Pack, n_samples: int, request: Request) ->
 
 def _evaluate(plan: Plan, inputs: NDArray[np.uint64], pack: Pack | None, n_samples: int, request: Request) -> Outcome:
     """inputs: `[n_inputs, n_words]`; none of them where `pack` makes them."""
-    ready = _prepare(plan, find_needs(plan, request))
+    ready = _prepare(plan, find_result_kinds(plan, request))
     n_blocks = inputs.shape[1] // VECTOR_WORDS
     chunk_blocks = 1 if pack else CHUNK_BLOCKS
     n_threads = min(count_cores(), -(-n_blocks // chunk_blocks))
@@ -95,13 +95,13 @@ def _evaluate(plan: Plan, inputs: NDArray[np.uint64], pack: Pack | None, n_sampl
 class _Ready:
     """A plan as `run_blocks` takes it, and memory of threads that are done: new pages take longer than a row."""
 
-    def __init__(self, plan: Plan, needs: Needs) -> None:
-        code, self._tables = lower_plan(plan, needs), make_tables(plan)
+    def __init__(self, plan: Plan, kinds: ResultKinds) -> None:
+        code, self._tables = lower_plan(plan, kinds), make_decision_tables(plan)
         self.instructions = _list_instructions(plan, code)
-        self.decision = _list_decision(plan, needs, code, self._tables)
+        self.decision = _list_decision(plan, kinds, code, self._tables)
         self.scratch_bytes = code.n_slots * VECTOR_BYTES
         self._n_classes = plan.n_classes
-        self._votes, self._with_rules = plan.votes and needs.decides, needs.rules and needs.decides
+        self._votes, self._with_rules = plan.votes and kinds.decision, kinds.rules and kinds.decision
         self._kept: list[tuple[NDArray[np.uint64], tuple[Any, ...]]] = []
 
     def take_memory(self) -> tuple[NDArray[np.uint64], tuple[Any, ...]]:
@@ -119,15 +119,15 @@ class _Ready:
             self._kept.append((scratch, memory))
 
 
-_ready: WeakKeyDictionary[Plan, dict[Needs, _Ready]] = WeakKeyDictionary()
+_ready: WeakKeyDictionary[Plan, dict[ResultKinds, _Ready]] = WeakKeyDictionary()
 
 
-def _prepare(plan: Plan, needs: Needs) -> _Ready:
+def _prepare(plan: Plan, kinds: ResultKinds) -> _Ready:
     """Made once."""
     of_plan = _ready.setdefault(plan, {})
-    if needs not in of_plan:
-        of_plan[needs] = _Ready(plan, needs)
-    return of_plan[needs]
+    if kinds not in of_plan:
+        of_plan[kinds] = _Ready(plan, kinds)
+    return of_plan[kinds]
 
 
 def _list_instructions(plan: Plan, code: CpuCode) -> tuple[Any, ...]:
@@ -146,14 +146,14 @@ def _list_instructions(plan: Plan, code: CpuCode) -> tuple[Any, ...]:
     )
 
 
-def _list_decision(plan: Plan, needs: Needs, code: CpuCode, tables: Tables) -> tuple[Any, ...]:
+def _list_decision(plan: Plan, kinds: ResultKinds, code: CpuCode, tables: DecisionTables) -> tuple[Any, ...]:
     """What `run_blocks` decides, and `numbers`, `rule_parts` and `votes` as `cpu_vote` takes them."""
     steps = plan.steps
     kind = NOTHING
-    if needs.decides and plan.votes:
-        kind = VOTE_RULES if needs.rules else VOTE
-    elif needs.decides:
-        kind = FIRST_RULES if needs.rules else FIRST_ANSWERS
+    if kinds.decision and plan.votes:
+        kind = VOTE_RULES if kinds.rules else VOTE
+    elif kinds.decision:
+        kind = FIRST_RULES if kinds.rules else FIRST_ANSWERS
     of_votes = (plan.base, plan.vote_offsets, plan.vote_classes, plan.vote_weights)
     numbers = (
         steps.indexes.numpy(),
@@ -163,7 +163,7 @@ def _list_decision(plan: Plan, needs: Needs, code: CpuCode, tables: Tables) -> t
         tables.class_of_code,
     )
     rule_parts = (
-        runs_alone(plan, needs),
+        find_lone_rules(plan, kinds),
         code.slots[steps.fires.numpy()],
         plan.default,
         steps.counters.numpy(),
@@ -181,7 +181,7 @@ def _list_decision(plan: Plan, needs: Needs, code: CpuCode, tables: Tables) -> t
     return kind, numbers, rule_parts, votes
 
 
-def _allocate_memory(n_classes: int, tables: Tables, *, votes: bool, with_rules: bool) -> tuple[Any, ...]:
+def _allocate_memory(n_classes: int, tables: DecisionTables, *, votes: bool, with_rules: bool) -> tuple[Any, ...]:
     """What a thread works in: samples that are undecided; numbers of several trees; numbers of one, and parts of them;
     classes; rules; sums; what each output was given most, and by which rule; a row of weights; the highest sums."""
     n = BLOCK_SAMPLES if votes else 0

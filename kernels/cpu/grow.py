@@ -1,53 +1,34 @@
-"""Counting and growing on the CPU: the targets are shared among threads, one per core."""
+"""`grow` on the CPU: the targets are shared among threads, one per core."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Lock
-from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
-from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast.kernels.cpu.count_rows import compile_adder, count_ones, count_row_words, transpose_words
+from eric_fast.kernels.cpu.count import count, view_words
+from eric_fast.kernels.cpu.count_rows import compile_adder, count_row_words, transpose_words
+from eric_fast.kernels.cpu.grow_distributed import grow_distributed
 from eric_fast.kernels.cpu.grow_nodes import DONE, grow_trees
-from eric_fast.kernels.cpu.grow_spread import grow_spread
-from eric_fast.kernels.cpu.grow_tree import Job, begin_tree, make_room, make_space, make_trees
-from eric_fast.kernels.cpu.order import sort_by_bit, sort_by_value
+from eric_fast.kernels.cpu.grow_state import Job, begin_tree, make_room, make_space, make_trees
+from eric_fast.kernels.cpu.sort_samples import sort_by_bit, sort_by_value
 from eric_fast.kernels.cpu.threads import count_cores
 from eric_fast.kernels.cpu.tree import N_NODES, STEP, Bits, Tree, Weighting, number_nodes
 from eric_fast.kernels.fixed_point import make_entropy_table
-from eric_fast.kernels.trees import (
+from eric_fast.kernels.growth import (
     ENTROPY,
     Forest,
     Limits,
-    Report,
     Samples,
     Stop,
-    check_count,
-    ignore,
+    TreeProgress,
+    ignore_trees,
     join_trees,
     never_stop,
 )
 from eric_fast.processes import Combine, keep
-
-TILE = 8  # masks that share an atom's words while these are in the cache
-
-
-def count(words: Tensor, masks: Tensor) -> Tensor:
-    """As `reference_trees.count`."""
-    check_count(words, masks)
-    columns, rows = _view_words(words), _view_words(masks)
-    out = np.zeros((len(rows), len(columns)), np.int32)
-
-    def count_tile(first: int) -> None:
-        _count_masks(columns, rows[first : first + TILE], out[first : first + TILE])
-
-    with ThreadPoolExecutor(count_cores()) as pool:
-        list(pool.map(count_tile, range(0, len(rows), TILE)))
-    return torch.from_numpy(out)
 
 
 def grow(
@@ -55,14 +36,14 @@ def grow(
     limits: Limits,
     *,
     stop: Stop = never_stop,
-    report: Report = ignore,
+    progress: TreeProgress = ignore_trees,
     n_threads: int | None = None,
     combine: Combine = keep,
 ) -> Forest:
     """As `level_trees.grow`, to the node."""
     job = _prepare(samples, limits)
     if combine is not keep:
-        return join_trees(grow_spread(job, combine, stop, report, n_threads), samples.n_values)
+        return join_trees(grow_distributed(job, combine, stop, progress, n_threads), samples.n_values)
     trees: dict[int, tuple[Tensor, ...]] = {}
     lock = Lock()
     alone = np.zeros((1, 0, 0, 0, 0), np.int32)
@@ -79,7 +60,7 @@ def grow(
             grown = number_nodes(group.nodes[0], group.tallies[0], group.numbers[0, N_NODES])
             with lock:
                 trees[number] = tuple(map(torch.from_numpy, grown))
-                report(len(trees))
+                progress(len(trees))
 
     _share_numbers(grow_some, len(job.values), stop, n_threads or count_cores())
     return join_trees(trees, samples.n_values)
@@ -87,7 +68,7 @@ def grow(
 
 def _prepare(samples: Samples, limits: Limits) -> Job:
     words, n_samples, targets, n_values, weights, value_weights, heaviest = samples
-    columns = _view_words(words)
+    columns = view_words(words)
     rows = np.zeros((n_samples + 1, count_row_words(len(columns))), np.uint64)
     transpose_words(columns, n_samples, 0, -(-n_samples // 64), rows)
     of_value = value_weights.numpy()
@@ -99,7 +80,7 @@ def _prepare(samples: Samples, limits: Limits) -> Job:
         roots = count(words, torch.cat([targets, torch.full_like(targets[:1], -1)])).numpy()
     return Job(
         bits=Bits(columns, rows, n_samples, np.uint64(compile_adder().address)),
-        values=_view_words(targets) if binary else targets.numpy(),
+        values=view_words(targets) if binary else targets.numpy(),
         sort=sort_by_bit if binary else sort_by_value,
         n_values=n_values,
         roots=roots,
@@ -126,20 +107,3 @@ def _share_numbers(work: Callable[[Iterator[int]], None], total: int, stop: Stop
                 done.result()
         finally:  # an error or Ctrl-C: the other threads end with the tree in hand
             halted.set()
-
-
-def _view_words(words: Tensor) -> NDArray[np.uint64]:
-    view: NDArray[np.uint64] = words.contiguous().numpy().view(np.uint64)
-    return view
-
-
-@njit(nogil=True, cache=True)
-def _count_masks(columns: Any, masks: Any, out: Any) -> None:
-    for a in range(len(columns)):
-        column = columns[a]
-        for m in range(len(masks)):
-            mask = masks[m]
-            n = np.uint64(0)
-            for w in range(len(column)):
-                n += count_ones(column[w] & mask[w])
-            out[m, a] = n

@@ -14,8 +14,8 @@ import numpy as np
 from numba import njit
 
 from eric_fast.kernels.cpu.count_rows import count_rows
-from eric_fast.kernels.cpu.order import part_samples
-from eric_fast.kernels.cpu.split import add_up, find_split
+from eric_fast.kernels.cpu.find_split import add_up, find_split
+from eric_fast.kernels.cpu.sort_samples import part_samples
 from eric_fast.kernels.cpu.tree import (
     ATOM,
     DEPTH,
@@ -45,7 +45,7 @@ from eric_fast.kernels.cpu.tree import (
     push_node,
 )
 from eric_fast.kernels.fixed_point import SCALE_BITS
-from eric_fast.kernels.trees import NO_LIMIT
+from eric_fast.kernels.growth import NO_LIMIT
 
 # What a tree waits for: that its nodes are counted; that counts are added up, or opened; that a node is split; that
 # there is room for two more nodes; or nothing, since none is left to split.

@@ -8,7 +8,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from eric_fast.kernels.cpu.simd_words import VECTOR_BYTES
-from eric_fast.kernels.needs import Needs, list_reads
+from eric_fast.kernels.liveness import ResultKinds, list_reads
 from eric_fast.plan import Plan
 
 FALSE_SLOT, TRUE_SLOT = 0, 1
@@ -38,14 +38,14 @@ class CpuCode:
     slots: NDArray[np.int64]
 
 
-def lower_plan(plan: Plan, needs: Needs) -> CpuCode:
+def lower_plan(plan: Plan, kinds: ResultKinds) -> CpuCode:
     """The code of a plan for what is needed of it."""
     steps = plan.steps
     sections = steps.sections.numpy().copy()
-    if not needs.decides and not needs.leaves:
+    if not kinds.decision and not kinds.leaves:
         sections[len(plan.strata) - 1 :] = 0
     arrays = (array.numpy() for array in (steps.nodes, steps.terms, steps.segments, steps.batches))
-    n_slots, *lowered = _lower(plan.n_inputs, *arrays, sections, *list_reads(plan, needs))
+    n_slots, *lowered = _lower(plan.n_inputs, *arrays, sections, *list_reads(plan, kinds))
     if n_slots > MOST_SLOTS:
         raise MemoryError(f"the plan needs {n_slots:,} rows of scratch memory at a time, {MOST_SLOTS:,} at most")
     return CpuCode(n_slots, *lowered)
@@ -63,7 +63,7 @@ def _lower(
     read_sections: Any,
 ) -> Any:
     n_values, n_sections = n_inputs + 2 + len(nodes), len(sections)
-    needed, is_target = _find_needed(n_inputs, nodes, terms, segments, batches, sections, reads)
+    needed, is_target = _find_live(n_inputs, nodes, terms, segments, batches, sections, reads)
     order, sections = _interleave(n_inputs, nodes, sections, needed & ~is_target)
     n_nodes = len(order)
     forever = n_nodes + n_sections + 1
@@ -149,7 +149,7 @@ def _lower(
 
 
 @njit(nogil=True, cache=True)
-def _find_needed(n_inputs: Any, nodes: Any, terms: Any, segments: Any, batches: Any, sections: Any, reads: Any) -> Any:
+def _find_live(n_inputs: Any, nodes: Any, terms: Any, segments: Any, batches: Any, sections: Any, reads: Any) -> Any:
     """bool `[n_values]` twice: what is read at the end, or by what is needed, and all that terms are, and are made of;
     and what terms are OR-ed into."""
     needed = np.zeros(n_inputs + 2 + len(nodes), np.bool_)

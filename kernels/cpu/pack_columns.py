@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.bits import ROW_WORDS, WORD_BITS, count_words
-from eric_fast.kernels.cpu.rank_code import RankCode, find_ranked, lower_ranks
-from eric_fast.kernels.cpu.ranks import pack_ranks
+from eric_fast.kernels.cpu.bins import BinTables, find_binned, make_bins
+from eric_fast.kernels.cpu.pack_bins import pack_bins
 from eric_fast.kernels.cpu.simd_floats import LANES, compare_word
 from eric_fast.kernels.cpu.simd_words import VECTOR_WORDS
 from eric_fast.kernels.cpu.threads import run_parts
@@ -39,7 +39,7 @@ class _Code(NamedTuple):
     rows: NDArray[np.int64]
     constants: NDArray[Any]
     operators: NDArray[np.int8]
-    ranks: RankCode | None
+    ranks: BinTables | None
 
 
 def pack_columns(columns: Tensor, column_of_atom: Tensor | None, constants: Tensor, operators: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ def pack_comparisons(columns: Tensor, comparisons: Comparisons, out: Tensor | No
     if code.ranks is not None:
         ranks, packed = code.ranks, words.numpy().view(np.uint64)
         run_parts(
-            lambda first, last: pack_ranks(first, last, flat, *columns.stride(), n_samples, ranks, packed),
+            lambda first, last: pack_bins(first, last, flat, *columns.stride(), n_samples, ranks, packed),
             packed.shape[1] // VECTOR_WORDS,
             n_samples * len(ranks.rows) // 8,
         )
@@ -77,7 +77,7 @@ def _lower(columns: Tensor, comparisons: Comparisons) -> _Code:
     if comparisons.column_of_atom is not None:
         column_of_atom = comparisons.column_of_atom.numpy().astype(np.int64)
     rows = atoms if comparisons.rows is None else comparisons.rows.numpy()
-    ranked = find_ranked(column_of_atom, constants, operators)
+    ranked = find_binned(column_of_atom, constants, operators)
     plain = atoms[~ranked]
     plain = plain[column_of_atom[plain].argsort(kind="stable")]
     used, counts = np.unique(column_of_atom[plain], return_counts=True)
@@ -89,9 +89,7 @@ def _lower(columns: Tensor, comparisons: Comparisons) -> _Code:
         rows[plain],
         constants[plain],
         operators[plain],
-        lower_ranks(rows[ranked], column_of_atom[ranked], constants[ranked], operators[ranked])
-        if ranked.any()
-        else None,
+        make_bins(rows[ranked], column_of_atom[ranked], constants[ranked], operators[ranked]) if ranked.any() else None,
     )
 
 

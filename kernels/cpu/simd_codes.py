@@ -9,8 +9,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
+from eric_fast.kernels.decision_tables import SUM_COLUMNS  # float64 in a vector
+
 CODE_SAMPLES = 32  # numbers in a vector: a word of 32 bits has a digit of each
-SUM_COLUMNS = 8  # float64 in a vector
 
 _CODES_IR = ir.VectorType(ir.IntType(16), CODE_SAMPLES)
 _SUMS_IR = ir.VectorType(ir.DoubleType(), SUM_COLUMNS)

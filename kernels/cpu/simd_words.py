@@ -11,10 +11,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
+from eric_fast.kernels.memory import ALIGNMENT
+
 VECTOR_WORDS = 16  # 64-bit words: 1024 samples
 WORD_BYTES = 8
 VECTOR_BYTES = WORD_BYTES * VECTOR_WORDS
-ALIGNMENT = 64
 
 _LLVM_TYPE = ir.VectorType(ir.IntType(64), VECTOR_WORDS)
 

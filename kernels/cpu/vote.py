@@ -3,7 +3,7 @@
 numbers: indexes and codes as in `Steps`; where the planes' words start in the scratch memory, in words of 32 bits.
 rule_parts: bool `[n_class_rules]`, which rules add by themselves; int64, their slots; the default class; counters as in
 `Steps` and their units; the slot of `Steps.covered`. votes: base; offsets, classes and weights of votes as in `Plan`;
-then what `Tables` holds, from `by_sample` on. memory: see `cpu._allocate_memory`.
+then what `DecisionTables` holds, from `by_sample` on. memory: see `cpu._allocate_memory`.
 """
 
 from typing import Any

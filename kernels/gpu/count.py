@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from eric_fast.kernels.gpu.devices import launch_on
-from eric_fast.kernels.trees import check_count
+from eric_fast.kernels.growth import check_count
 
 MASKS, ATOMS, WARPS = 64, 64, 8  # the tile of one block
 STEP = 3  # words that go through one carry-save adder

@@ -12,7 +12,7 @@ FIRST_ANSWERS = tl.constexpr(1)
 FIRST_RULES = tl.constexpr(2)
 VOTE = tl.constexpr(3)  # and with the deciding rule:
 VOTE_RULES = tl.constexpr(4)
-COLUMNS = tl.constexpr(4)  # sums of a sample in registers at a time; of `Tables.n_columns` it is a divisor
+COLUMNS = tl.constexpr(4)  # sums of a sample in registers at a time; of `DecisionTables.n_columns` it is a divisor
 
 
 @triton.jit

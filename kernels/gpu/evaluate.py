@@ -15,7 +15,7 @@ from eric_fast.kernels.gpu.devices import launch_on
 from eric_fast.kernels.gpu.lower import GpuCode, count_parts, lower_plan
 from eric_fast.kernels.gpu.run import evaluate_kernel
 from eric_fast.kernels.gpu.vote_tables import GROUP_TREES
-from eric_fast.kernels.needs import Needs, find_needs
+from eric_fast.kernels.liveness import ResultKinds, find_result_kinds
 from eric_fast.kernels.outcome import Outcome, Request, check_request
 from eric_fast.kernels.reference.evaluate import count_pairs
 from eric_fast.plan import Plan
@@ -32,14 +32,14 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
     device, n_classes = words.device, plan.n_classes
     n_groups = words.shape[1] // ROW_WORDS
     n_padded = n_groups * GROUP_SAMPLES
-    needs = find_needs(plan, request)
-    n_parts = count_parts(plan, needs, n_groups, _count_multiprocessors(device), counts=request.counts)
-    code = lower_plan(plan, device, needs, counts=request.counts, n_parts=n_parts)
+    kinds = find_result_kinds(plan, request)
+    n_parts = count_parts(plan, kinds, n_groups, _count_multiprocessors(device), counts=request.counts)
+    code = lower_plan(plan, device, kinds, counts=request.counts, n_parts=n_parts)
     wanted, wanted_starts = code.list_wanted(list(request.rows or ()))
     with_scores = request.scores and plan.votes
     outputs = Outputs(
-        classes=torch.empty(n_padded if needs.decides else 0, dtype=request.class_dtype, device=device),
-        rules=torch.empty(n_padded if needs.decides and needs.rules else 0, dtype=torch.int32, device=device),
+        classes=torch.empty(n_padded if kinds.decision else 0, dtype=request.class_dtype, device=device),
+        rules=torch.empty(n_padded if kinds.decision and kinds.rules else 0, dtype=torch.int32, device=device),
         scores=torch.empty(n_padded if with_scores else 0, n_classes, dtype=torch.float64, device=device),
         wanted=wanted,
         wanted_starts=wanted_starts,
@@ -47,7 +47,7 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
         counts=torch.zeros(plan.n_rules if request.counts else 0, dtype=torch.int64, device=device),
         leaves=torch.empty(n_samples if request.leaves else 0, len(plan.trees), dtype=torch.int32, device=device),
     )
-    launch(plan, code, words.contiguous(), n_samples, range(n_groups), outputs, pick_decision(plan, needs))
+    launch(plan, code, words.contiguous(), n_samples, range(n_groups), outputs, pick_decision(plan, kinds))
     classes, scores = outputs.classes[:n_samples], outputs.scores[:n_samples]
     if request.scores and not plan.votes:
         scores = plan.base.to(device).repeat(n_samples, 1)
@@ -80,12 +80,12 @@ class Outputs(NamedTuple):
     leaves: Tensor
 
 
-def pick_decision(plan: Plan, needs: Needs) -> int:
+def pick_decision(plan: Plan, kinds: ResultKinds) -> int:
     """What the kernel decides: see `gpu_decide`; 0 for nothing."""
-    if not needs.decides:
+    if not kinds.decision:
         return 0
-    kinds = (VOTE, VOTE_RULES) if plan.votes else (FIRST_ANSWERS, FIRST_RULES)
-    return int(kinds[needs.rules].value)
+    answers, rules = (VOTE, VOTE_RULES) if plan.votes else (FIRST_ANSWERS, FIRST_RULES)
+    return int((rules if kinds.rules else answers).value)
 
 
 def launch(

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eric_fast.kernels.decision_tables import make_decision_tables
 from eric_fast.kernels.gpu.schedule import LINE_COLUMNS, lower_steps
 from eric_fast.kernels.gpu.slots import FLAG, TRUE_SLOT
 from eric_fast.kernels.gpu.vote_tables import VoteTables, tabulate_votes
-from eric_fast.kernels.needs import Needs, list_reads, runs_alone
-from eric_fast.kernels.tables import make_tables
+from eric_fast.kernels.liveness import ResultKinds, find_lone_rules, list_reads
 from eric_fast.plan import Plan
 
 N_STREAMS = 128  # of a block: 32 warps, eight threads to a stream
@@ -42,7 +42,7 @@ class GpuCode:
         part_phases: int32 `[n_parts + 1]`: where the phases of each part start.
         input_slots: int32 `[n_parts, n_inputs]`, -1 where nothing reads the input.
         fire_slots: int32 `[n_class_rules]`; of false where a rule doesn't take part by itself.
-        class_of_code: int32: see `Tables`.
+        class_of_code: int32: see `DecisionTables`.
         indexes: int32 `[n_indexes, 6]`, plane_slots: int32 `[n_planes]`, codes: int32 `[n_codes]`, answer_slots:
             int32 `[n_answers]`, counters: int32 `[n_counters, 4]`, units: float64 `[n_counters]`: see `Steps`.
         count_lines: as `lines`, the literals of rules; a flag is a negation.
@@ -92,39 +92,39 @@ class GpuCode:
         return to_device(wanted), to_device(starts)
 
 
-def count_parts(plan: Plan, needs: Needs, n_groups: int, n_multiprocessors: int, *, counts: bool) -> int:
+def count_parts(plan: Plan, kinds: ResultKinds, n_groups: int, n_multiprocessors: int, *, counts: bool) -> int:
     """Into how many parts a program is split over the grid: as many as there are multiprocessors for, a power of two.
 
     1, unless all that is asked for are rows, and rules make them of inputs alone: a part would run lower strata again.
     """
-    if needs.decides or needs.leaves or counts or len(plan.strata) != 2 or not n_groups:
+    if kinds.decision or kinds.leaves or counts or len(plan.strata) != 2 or not n_groups:
         return 1
     most = min(n_multiprocessors // n_groups, len(plan.literals) // PART_LITERALS, MOST_PARTS)
     return 1 << (max(1, most).bit_length() - 1)
 
 
-_codes: WeakKeyDictionary[Plan, dict[tuple[Needs, bool, torch.device, int], GpuCode]] = WeakKeyDictionary()
+_codes: WeakKeyDictionary[Plan, dict[tuple[ResultKinds, bool, torch.device, int], GpuCode]] = WeakKeyDictionary()
 
 
-def lower_plan(plan: Plan, device: torch.device, needs: Needs, *, counts: bool, n_parts: int = 1) -> GpuCode:
+def lower_plan(plan: Plan, device: torch.device, kinds: ResultKinds, *, counts: bool, n_parts: int = 1) -> GpuCode:
     """The code of a plan for a device and what is needed of it, made once; counts: rules are counted; n_parts: see
     `count_parts`."""
     codes = _codes.setdefault(plan, {})
-    key = (needs, counts, device, n_parts)
+    key = (kinds, counts, device, n_parts)
     if key not in codes:
-        codes[key] = _lower(plan, device, needs, counts, n_parts)
+        codes[key] = _lower(plan, device, kinds, counts, n_parts)
     return codes[key]
 
 
-def _lower(plan: Plan, device: torch.device, needs: Needs, counts: bool, n_parts: int) -> GpuCode:
+def _lower(plan: Plan, device: torch.device, kinds: ResultKinds, counts: bool, n_parts: int) -> GpuCode:
     steps = plan.steps
     sections = steps.sections.numpy().copy()
-    if not needs.decides and not needs.leaves:
+    if not kinds.decision and not kinds.leaves:
         sections[len(plan.strata) - 1 :] = 0
     arrays = [array.numpy() for array in (steps.nodes, steps.terms, steps.segments, steps.batches)]
     values = steps.values.numpy()
     row_parts = _share_rows(plan, n_parts)
-    reads = [list_reads(plan, needs, row_parts == part) for part in range(n_parts)]
+    reads = [list_reads(plan, kinds, row_parts == part) for part in range(n_parts)]
     parts = [lower_steps(plan.n_inputs, N_STREAMS, *arrays, sections, *of_part) for of_part in reads]
     n_slots = max(part[0] for part in parts)
     fields = np.concatenate([part[1] for part in parts])
@@ -132,7 +132,7 @@ def _lower(plan: Plan, device: torch.device, needs: Needs, counts: bool, n_parts
     part_slots = np.stack([part[3] for part in parts])  # [n_parts, n_values]
     slots = part_slots[0]  # of what the class rules decide by, which is never split
     is_wide = n_slots > MOST_NARROW_SLOTS
-    alone = runs_alone(plan, needs)
+    alone = find_lone_rules(plan, kinds)
     row_slots = part_slots[row_parts, np.where(values >= 0, values, ~values)]
     row_slots = np.where(values >= 0, row_slots, ~row_slots)
     counted = _lower_counts(plan, row_slots, N_STREAMS) if counts else _lower_no_counts(N_STREAMS)
@@ -143,7 +143,7 @@ def _lower(plan: Plan, device: torch.device, needs: Needs, counts: bool, n_parts
         part_phases,
         part_slots[:, : plan.n_inputs],
         np.where(alone, slots[steps.fires.numpy()], 0),
-        make_tables(plan).class_of_code,
+        make_decision_tables(plan).class_of_code,
         steps.indexes.numpy().astype(np.int32),
         slots[steps.planes.numpy()],
         steps.codes.numpy(),
@@ -153,7 +153,7 @@ def _lower(plan: Plan, device: torch.device, needs: Needs, counts: bool, n_parts
         _pack_fields(count_fields, is_wide),
         count_starts,
         count_rules,
-        np.append(plan.base.numpy(), np.zeros(max(0, make_tables(plan).n_columns - plan.n_classes))),
+        np.append(plan.base.numpy(), np.zeros(max(0, make_decision_tables(plan).n_columns - plan.n_classes))),
     )
     return GpuCode(
         n_slots,

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast.kernels.tables import make_tables
+from eric_fast.kernels.decision_tables import make_decision_tables
 from eric_fast.plan import Plan
 
 GROUP_TREES = 8  # trees whose numbers are made before any is added
@@ -16,8 +16,8 @@ GROUP_TREES = 8  # trees whose numbers are made before any is added
 class VoteTables(NamedTuple):
     """Votes of single rules and of trees, on a device.
 
-    by_sample, n_columns: see `Tables`.
-    weights: float64: see `Tables`.
+    by_sample, n_columns: see `DecisionTables`.
+    weights: float64: see `DecisionTables`.
     starts: int64 `[n_phases * n_classes + 1]`: where votes for a class, of the rules of a phase, start.
     rules, rule_weights: int32 and float64 `[n_votes + 1]`; the last is no vote.
     add_starts: int64 `[n_groups * n_classes + 1]`: where what a group of trees adds to a class starts; a phase's trees
@@ -41,7 +41,7 @@ class VoteTables(NamedTuple):
 
 def tabulate_votes(plan: Plan, alone: NDArray[np.bool_], phases: NDArray[np.int32], device: torch.device) -> VoteTables:
     """alone: bool `[n_class_rules]`: which rules add by themselves. phases: see `gpu_lower`."""
-    tables = make_tables(plan)
+    tables = make_decision_tables(plan)
     n_groups = -(-(phases[:, 11] - phases[:, 10]) // GROUP_TREES)
     first_groups = np.cumsum(n_groups) - n_groups
     arrays = (

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.bits import WORD_BITS, unpack_words
-from eric_fast.kernels.trees import check_count
+from eric_fast.kernels.growth import check_count
 
 CHUNK_WORDS = 256
 

@@ -1,22 +1,20 @@
 """What the numbers of a plan's trees and lists stand for, to be looked up: made once for each plan."""
 
-import math
 from dataclasses import dataclass
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.kernels.cpu.simd_codes import SUM_COLUMNS
-from eric_fast.kernels.cpu.simd_words import ALIGNMENT
+from eric_fast.kernels.memory import allocate_aligned
 from eric_fast.plan import Plan
 
+SUM_COLUMNS = 8  # a sample's row of weights is padded to a multiple: a vector of the CPU holds so many float64
 FEW_OUTPUTS = 2  # to which a tree adds, on average: sums then lie output by output, else sample by sample
 
 
 @dataclass(frozen=True, eq=False)
-class Tables:
+class DecisionTables:
     """What numbers stand for.
 
     Attributes:
@@ -37,23 +35,23 @@ class Tables:
     add_starts: NDArray[np.int64]
 
 
-_tables: WeakKeyDictionary[Plan, Tables] = WeakKeyDictionary()
+_tables: WeakKeyDictionary[Plan, DecisionTables] = WeakKeyDictionary()
 
 
-def make_tables(plan: Plan) -> Tables:
+def make_decision_tables(plan: Plan) -> DecisionTables:
     if plan not in _tables:
         _tables[plan] = _tabulate_votes(plan) if plan.votes else _tabulate_classes(plan)
     return _tables[plan]
 
 
-def _tabulate_classes(plan: Plan) -> Tables:
+def _tabulate_classes(plan: Plan) -> DecisionTables:
     steps = plan.steps
     codes = steps.codes.numpy()[slice(*steps.indexes[-1, 2:4].tolist())]
     classes = np.append(plan.heads[plan.n_kernel_rules :].numpy(), np.int32(plan.default))[codes]  # -1 is the last
-    return Tables(classes, False, 1, np.zeros((0, 1)), np.zeros((0, 2), np.int64), np.zeros(1, np.int64))
+    return DecisionTables(classes, False, 1, np.zeros((0, 1)), np.zeros((0, 2), np.int64), np.zeros(1, np.int64))
 
 
-def _tabulate_votes(plan: Plan) -> Tables:
+def _tabulate_votes(plan: Plan) -> DecisionTables:
     steps, n_classes, none = plan.steps, plan.n_classes, np.zeros(0, np.int32)
     indexes, codes = steps.indexes.numpy(), steps.codes.numpy()
     offsets, outputs = plan.vote_offsets.numpy(), plan.vote_classes.numpy()
@@ -68,19 +66,11 @@ def _tabulate_votes(plan: Plan) -> Tables:
         weights = allocate_aligned((len(codes), -(-n_classes // SUM_COLUMNS) * SUM_COLUMNS), np.float64)
         weights[:] = 0.0
         weights[place, outputs[vote]] = plan.vote_weights.numpy()[vote]
-        return Tables(none, True, weights.shape[1], weights, np.zeros((0, 2), np.int64), np.zeros(1, np.int64))
+        return DecisionTables(none, True, weights.shape[1], weights, np.zeros((0, 2), np.int64), np.zeros(1, np.int64))
     trees_of_pairs, outputs_of_pairs = np.divmod(pairs, max(1, n_classes))
     starts = np.concatenate([[0], np.cumsum(n_codes[trees_of_pairs])])
     weights = np.zeros((starts[-1], 1))
     weights[starts[of_pair] + place - indexes[tree, 2], 0] = plan.vote_weights.numpy()[vote]
     adds = np.stack([outputs_of_pairs, starts[:-1]], axis=1).astype(np.int64)
     add_starts = np.searchsorted(trees_of_pairs, np.arange(len(indexes) + 1))
-    return Tables(none, False, 1, weights, adds, add_starts.astype(np.int64))
-
-
-def allocate_aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
-    """An array that starts where whole vectors do: a vector that crosses two lines of a cache takes twice as long."""
-    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
-    memory = np.empty(n_bytes + ALIGNMENT, np.uint8)
-    first = -memory.ctypes.data % ALIGNMENT
-    return memory[first : first + n_bytes].view(dtype).reshape(shape)
+    return DecisionTables(none, False, 1, weights, adds, add_starts.astype(np.int64))

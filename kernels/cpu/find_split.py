@@ -17,7 +17,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from eric_fast.kernels.fixed_point import SCALE_BITS
-from eric_fast.kernels.trees import ENTROPY
+from eric_fast.kernels.growth import ENTROPY
 
 NO_SPLIT = -1
 

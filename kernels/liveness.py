@@ -10,30 +10,30 @@ from eric_fast.plan import Plan
 
 
 @dataclass(frozen=True)
-class Needs:
+class ResultKinds:
     """What of a plan is to be run: plans are lowered once for each.
 
     Attributes:
         rows: truth of the plan's rows, at the end.
-        decides: what the class rules decide.
+        decision: what the class rules decide.
         rules: which rule decides, too.
         leaves: which leaf of each tree.
     """
 
     rows: bool
-    decides: bool
+    decision: bool
     rules: bool
     leaves: bool
 
 
-def find_needs(plan: Plan, request: Request) -> Needs:
+def find_result_kinds(plan: Plan, request: Request) -> ResultKinds:
     """Under `first`, where there are no answers without rules, rules are needed for classes."""
     rules = request.rules or (not plan.votes and request.decides and not len(plan.steps.answers))
-    return Needs(bool(request.rows) or request.counts, request.decides, rules, request.leaves)
+    return ResultKinds(bool(request.rows) or request.counts, request.decides, rules, request.leaves)
 
 
 def list_reads(
-    plan: Plan, needs: Needs, rows: NDArray[np.bool_] | slice = slice(None)
+    plan: Plan, kinds: ResultKinds, rows: NDArray[np.bool_] | slice = slice(None)
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Values, and after which section each is read; the number of sections: at the end. A value may occur twice.
 
@@ -48,32 +48,32 @@ def list_reads(
         sections.append(np.full(len(of), section))
 
     planes = steps.planes.numpy()
-    with_trees = needs.leaves or (needs.decides and plan.votes)
+    with_trees = kinds.leaves or (kinds.decision and plan.votes)
     for number, section in enumerate(steps.sections.tolist()):
         first, last = section[6:]
         if with_trees and first < last:
             begin, end = int(steps.indexes[first, 0]), int(steps.indexes[last - 1, 1])
-            again = needs.decides and plan.votes and needs.rules  # to see which tree added most
+            again = kinds.decision and plan.votes and kinds.rules  # to see which tree added most
             read(planes[begin:end], n_sections if again else number)
-        if needs.decides:
-            read(steps.fires.numpy()[slice(*section[4:6])][runs_alone(plan, needs)[slice(*section[4:6])]], number)
-    if needs.decides and plan.votes:
+        if kinds.decision:
+            read(steps.fires.numpy()[slice(*section[4:6])][find_lone_rules(plan, kinds)[slice(*section[4:6])]], number)
+    if kinds.decision and plan.votes:
         read(np.array([steps.covered], np.int32), n_sections)
-        if not needs.rules:
+        if not kinds.rules:
             for _, begin, end, _ in steps.counters.tolist():
                 read(planes[begin:end], n_sections)
-    elif needs.decides and needs.rules:
+    elif kinds.decision and kinds.rules:
         read(planes[slice(*steps.indexes[-1, :2].tolist())], n_sections)
-    elif needs.decides:
+    elif kinds.decision:
         read(steps.answers.numpy(), n_sections)
-    if needs.rows:
+    if kinds.rows:
         of_rows = steps.values.numpy()[rows]
         read(np.where(of_rows >= 0, of_rows, ~of_rows), n_sections)
     return np.concatenate(values).astype(np.int32), np.concatenate(sections)
 
 
-def runs_alone(plan: Plan, needs: Needs) -> NDArray[np.bool_]:
+def find_lone_rules(plan: Plan, kinds: ResultKinds) -> NDArray[np.bool_]:
     """bool `[n_class_rules]`: which class rules vote by themselves, rather than as a leaf of a tree or in a count."""
     steps = plan.steps
-    alone = (steps.fires >= 0) & (~steps.is_counted | needs.rules)
+    alone = (steps.fires >= 0) & (~steps.is_counted | kinds.rules)
     return (alone & plan.votes).numpy()

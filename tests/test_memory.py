@@ -11,12 +11,12 @@ from numba import boolean, int64, njit, uint64
 
 from eric_fast import kernels
 from eric_fast.bits import count_words
-from eric_fast.kernels.cpu import results
+from eric_fast.kernels import memory
 from eric_fast.kernels.cpu import run as cpu_run
 from eric_fast.kernels.cpu.simd_words import load
 from tests.engines import make_plan
 
-N_BYTES = results.SMALL_BYTES
+N_BYTES = memory.SMALL_BYTES
 
 
 def address_of(array):
@@ -25,42 +25,42 @@ def address_of(array):
 
 @pytest.fixture(autouse=True)
 def nothing_kept():
-    results._kept.clear()
+    memory._kept.clear()
     yield
-    results._kept.clear()
+    memory._kept.clear()
 
 
 def test_memory_is_used_again_once_nobody_holds_it():
-    first = results.allocate_result((2, N_BYTES // 8), np.uint64)
+    first = memory.allocate_result((2, N_BYTES // 8), np.uint64)
     first[:] = 7
     view = torch.from_numpy(first.view(np.int32))[1:]
     place = address_of(first)
     del first
-    second = results.allocate_result((2, N_BYTES // 8), np.uint64)
+    second = memory.allocate_result((2, N_BYTES // 8), np.uint64)
     second[:] = 8
     assert address_of(second) != place  # a view of a view of it is still there
     assert view.unique().tolist() == [0, 7]
     del view
     gc.collect()
-    third = results.allocate_result((N_BYTES + 8,), np.uint8)  # a little less than there was
+    third = memory.allocate_result((N_BYTES + 8,), np.uint8)  # a little less than there was
     assert address_of(third) == place
     assert third.shape == (N_BYTES + 8,)
     assert place % 64 == 0
 
 
-@pytest.mark.parametrize("n_bytes", [N_BYTES - 8, results.MOST_BYTES + 8])
+@pytest.mark.parametrize("n_bytes", [N_BYTES - 8, memory.MOST_BYTES + 8])
 def test_small_and_huge_results_are_not_kept(n_bytes):
-    result = results.allocate_result((n_bytes // 8,), np.uint64)
+    result = memory.allocate_result((n_bytes // 8,), np.uint64)
     assert result.nbytes == n_bytes
     del result
-    assert not results._kept
+    assert not memory._kept
 
 
 @pytest.mark.parametrize("n_bytes", [N_BYTES, 5 * N_BYTES])
 def test_what_is_kept_is_neither_too_small_nor_far_too_large(n_bytes):
-    results.allocate_result((4 * N_BYTES,), np.uint8)
-    kept = results._kept[0]  # held, so that its place isn't given out again
-    assert address_of(results.allocate_result((n_bytes,), np.uint8)) != address_of(kept)
+    memory.allocate_result((4 * N_BYTES,), np.uint8)
+    kept = memory._kept[0]  # held, so that its place isn't given out again
+    assert address_of(memory.allocate_result((n_bytes,), np.uint8)) != address_of(kept)
 
 
 def test_a_result_that_is_held_stays_as_it_was():

@@ -7,10 +7,9 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from eric_fast.kernels.cpu.rank_code import GROUP, LOG_GROUP, ONES
+from eric_fast.kernels.cpu.bins import GROUP, LOG_GROUP, ONES
 from eric_fast.kernels.cpu.simd_floats import LANES, point, spread
 from eric_fast.kernels.cpu.simd_words import (
-    ALIGNMENT,
     VECTOR_BYTES,
     VECTOR_WORDS,
     both,
@@ -22,6 +21,7 @@ from eric_fast.kernels.cpu.simd_words import (
     store,
 )
 from eric_fast.kernels.cpu.transpose import turn_columns
+from eric_fast.kernels.memory import ALIGNMENT
 
 BLOCK_SAMPLES = 64 * VECTOR_WORDS
 CHUNK = 64  # columns that are turned at a time: 256 KB of float32
@@ -62,10 +62,10 @@ def _mark_bit(_: Any, numbers: Any, index: Any, bit: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def pack_ranks(
+def pack_bins(
     first: Any, last: Any, flat: Any, sample_stride: Any, column_stride: Any, n_samples: Any, code: Any, words: Any
 ) -> None:
-    """Blocks `first` to `last`, of `BLOCK_SAMPLES` samples; code: the arrays of `RankCode`; words: uint64."""
+    """Blocks `first` to `last`, of `BLOCK_SAMPLES` samples; code: the arrays of `BinTables`; words: uint64."""
     used, starts, segments, keys, rows, places, flips, missing = code
     turned = np.zeros((min(CHUNK, len(used)) + LANES) * ROW if sample_stride != 1 else 0, flat.dtype)
     floats = np.empty(BLOCK_SAMPLES, flat.dtype)

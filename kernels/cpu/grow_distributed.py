@@ -14,17 +14,17 @@ import torch
 from torch import Tensor
 
 from eric_fast.kernels.cpu.grow_nodes import DONE, GROW, OPEN, grow_trees
-from eric_fast.kernels.cpu.grow_tree import Job, begin_tree, make_room, make_space, make_trees
+from eric_fast.kernels.cpu.grow_state import Job, begin_tree, make_room, make_space, make_trees
 from eric_fast.kernels.cpu.threads import count_cores, run_workers
 from eric_fast.kernels.cpu.tree import N_NODES, STEP, Tree, number_nodes
-from eric_fast.kernels.trees import NO_LIMIT, Report, Stop
+from eric_fast.kernels.growth import NO_LIMIT, Stop, TreeProgress
 from eric_fast.processes import Combine
 
 TREES = 64  # at once: enough that a step is long beside the time that a message takes
 
 
-def grow_spread(
-    job: Job, combine: Combine, stop: Stop, report: Report, n_threads: int | None
+def grow_distributed(
+    job: Job, combine: Combine, stop: Stop, progress: TreeProgress, n_threads: int | None
 ) -> dict[int, tuple[Tensor, ...]]:
     """The trees of all targets by number, each (feature, left, right, counts, weights)."""
     n_places = min(TREES, len(job.values))
@@ -47,7 +47,7 @@ def grow_spread(
             away.grow()
             for target, tree in away.take_grown():
                 trees[target] = tree
-                report(len(trees))
+                progress(len(trees))
             if not stopped:
                 away.begin(waiting)
             here, away = away, here

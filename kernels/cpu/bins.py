@@ -20,7 +20,7 @@ FEWEST_KEYS = 24  # of a column that ranks pay for
 ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-class RankCode(NamedTuple):
+class BinTables(NamedTuple):
     """The comparisons that ranks answer, column by column, each column's by key.
 
     Attributes:
@@ -53,7 +53,7 @@ def order_floats(values: NDArray[Any]) -> NDArray[Any]:
     return ordered
 
 
-def find_ranked(columns: NDArray[np.int64], constants: NDArray[Any], operators: NDArray[np.int8]) -> NDArray[np.bool_]:
+def find_binned(columns: NDArray[np.int64], constants: NDArray[Any], operators: NDArray[np.int8]) -> NDArray[np.bool_]:
     """bool `[n_atoms]`: the comparisons of order with a number, of columns that have many."""
     ordered = np.isin(operators & ~MISSING, (GREATER, GREATER_EQUAL, LESS, LESS_EQUAL)) & ~np.isnan(constants)
     counts = np.bincount(columns[ordered], minlength=1)
@@ -62,10 +62,10 @@ def find_ranked(columns: NDArray[np.int64], constants: NDArray[Any], operators: 
     return ranked
 
 
-def lower_ranks(
+def make_bins(
     rows: NDArray[np.int64], columns: NDArray[np.int64], constants: NDArray[Any], operators: NDArray[np.int8]
-) -> RankCode:
-    """The code for these atoms, all of which `find_ranked` found: `[n]` each."""
+) -> BinTables:
+    """The code for these atoms, all of which `find_binned` found: `[n]` each."""
     order = np.lexsort((_find_keys(constants, operators), columns))
     rows, columns, constants, operators = rows[order], columns[order], constants[order], operators[order]
     keys = _find_keys(constants, operators)
@@ -90,7 +90,7 @@ def lower_ranks(
 
     is_flipped = np.isin(operators & ~MISSING, (LESS, LESS_EQUAL))
     used, segments_of = np.unique(columns[first], return_counts=True)
-    return RankCode(
+    return BinTables(
         used=used,
         starts=np.append(0, np.cumsum(segments_of)),
         segments=np.stack([starts, first, last], axis=1),

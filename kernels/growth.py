@@ -53,7 +53,7 @@ class Forest(NamedTuple):
 
 
 Stop = Callable[[], bool]  # asked before each tree: whether to grow no more
-Report = Callable[[int], None]  # told after each tree how many there are
+TreeProgress = Callable[[int], None]  # told after each tree how many there are
 
 
 def never_stop() -> bool:
@@ -61,7 +61,7 @@ def never_stop() -> bool:
     return False
 
 
-def ignore(n_trees: int) -> None:
+def ignore_trees(n_trees: int) -> None:
     """Tell nobody."""
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.kernels.cpu.grow_nodes import COUNT, DONE, OPEN
-from eric_fast.kernels.cpu.order import SLACK
+from eric_fast.kernels.cpu.sort_samples import SLACK
 from eric_fast.kernels.cpu.tree import (
     DEPTH,
     LARGE,
@@ -29,7 +29,7 @@ from eric_fast.kernels.cpu.tree import (
     Weighting,
 )
 from eric_fast.kernels.fixed_point import MAX_WEIGHT
-from eric_fast.kernels.trees import NO_LIMIT, Limits
+from eric_fast.kernels.growth import NO_LIMIT, Limits
 
 
 class Job(NamedTuple):

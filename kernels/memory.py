@@ -11,12 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.kernels.tables import allocate_aligned
-
+ALIGNMENT = 64  # bytes: a vector of 512 bits, a line of a cache
 SMALL_BYTES = 2**22  # less comes out of memory that the process has already
 MOST_BYTES = 2**27  # more isn't kept
 
 _kept: deque[NDArray[np.uint8]] = deque(maxlen=1)  # adding and taking are atomic
+
+
+def allocate_aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    """An array that starts where whole vectors do: a vector that crosses two lines of a cache takes twice as long."""
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(n_bytes + ALIGNMENT, np.uint8)
+    first = -memory.ctypes.data % ALIGNMENT
+    return memory[first : first + n_bytes].view(dtype).reshape(shape)
 
 
 class _Lease:
