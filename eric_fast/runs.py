@@ -16,7 +16,7 @@ from eric_fast.extract import TreeOptions, extract_program
 from eric_fast.extract.predicted_bits import extract_on_predicted_bits
 from eric_fast.kernels import Stop, never_stop
 from eric_fast.program import Program
-from eric_fast.program.prune import choose_held_back, trim_program
+from eric_fast.program.prune import choose_held_back, prune_program
 from eric_fast.program.simplify import simplify_program
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import check_fits, fit_quantiser, quantise_activations
@@ -56,7 +56,7 @@ def approximate_model(
             the rules below answer, so that a layer learns to live with their errors; see `extract_on_predicted_bits`).
         all_kernels: rules for kernels that no rule mentions too.
         simplify, stop: see `extract_program`.
-        max_loss: drop rules and literals as long as the loss on held-back images stays within it; see `trim_program`.
+        max_loss: drop rules and literals as long as the loss on held-back images stays within it; see `prune_program`.
         hold_back: the share of the images that thresholds and trees then don't see, chosen by their names.
 
     Raises:
@@ -89,7 +89,7 @@ def approximate_model(
     if held_back is not None and max_loss is not None:
         _, goal = choose_target(held_back, target)
         held_bits = quantise_activations(held_back, program.quantiser)
-        program = simplify_program(trim_program(program, held_bits, goal, max_loss, progress=progress))
+        program = simplify_program(prune_program(program, held_bits, goal, max_loss, progress=progress))
     warn_of_one_class(program)
     extras = {} if max_loss is None else {"max_loss": str(max_loss), "hold_back": str(hold_back)}
     return record_settings(program, activations.settings, target, threshold, options, grown_on, extras)

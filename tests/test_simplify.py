@@ -20,7 +20,7 @@ from eric_fast.errors import CaptureError, SettingError
 from eric_fast.extract import GROWN_LITERALS, GROWN_RULES, TreeOptions, find_ends, grow_trees, list_leaves
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
-from eric_fast.program.prune import choose_held_back, trim_program
+from eric_fast.program.prune import choose_held_back, prune_program
 from eric_fast.program.simplify import simplify_program
 from eric_fast.quantise import quantise_activations
 from eric_fast.runs import approximate_model, evaluate_program, predict_bits
@@ -127,32 +127,32 @@ def test_pruning_is_scikit_learns(criterion, alpha):
     assert sorted(leaf.covered for leaf in leaves) == sorted(tree.n_node_samples[tree.feature < 0].tolist())
 
 
-def test_trimming_stays_within_its_bound_and_says_what_it_did():
+def test_pruning_stays_within_its_bound_and_says_what_it_did():
     activations = make_activations(n_images=2000, n_kernels=(6, 5))
     options = TreeOptions(min_leaf=5)
     held = torch.from_numpy(choose_held_back(activations.ids, 0.2))
     held_back = activations.take(held.nonzero().flatten())
     sizes = []
     for max_loss in (0.0, 0.02, 0.1):
-        trimmed = approximate_model(activations, layers="all", options=options, max_loss=max_loss)
+        pruned = approximate_model(activations, layers="all", options=options, max_loss=max_loss)
         plain = approximate_model(activations.take((~held).nonzero().flatten()), layers="all", options=options)
-        assert trimmed.quantiser == plain.quantiser  # thresholds don't see what is held back
-        scores = [evaluate_program(program, held_back, start="f1").fidelity for program in (trimmed, plain)]
+        assert pruned.quantiser == plain.quantiser  # thresholds don't see what is held back
+        scores = [evaluate_program(program, held_back, start="f1").fidelity for program in (pruned, plain)]
         assert scores[0] >= scores[1] - max_loss
-        assert dict(trimmed.settings)["max_loss"] == str(max_loss)
-        truth = quantise_activations(held_back, trimmed.quantiser)
-        for program, floor in ((trimmed, max_loss), (plain, 0.0)):
+        assert dict(pruned.settings)["max_loss"] == str(max_loss)
+        truth = quantise_activations(held_back, pruned.quantiser)
+        for program, floor in ((pruned, max_loss), (plain, 0.0)):
             derived = predict_bits(program, truth, start="f0", with_bits=True).bits
-            for atom in {rule.head for rule in trimmed.kernel_rules}:
+            for atom in {rule.head for rule in pruned.kernel_rules}:
                 name = program.atoms[atom].name
                 right = derived.select_atoms([name]).to_bools() == truth.select_atoms([name]).to_bools()
                 sizes.append((name, floor, right.float().mean().item()))
-        assert trimmed.n_literals < plain.n_literals
+        assert pruned.n_literals < plain.n_literals
     rights = {(name, floor): right for name, floor, right in sizes}
     assert all(right >= rights[name, 0.0] - floor - 1e-6 for name, floor, right in sizes)
 
 
-def test_trimming_ignores_the_order_of_images():
+def test_pruning_ignores_the_order_of_images():
     activations = make_activations(n_images=500, n_kernels=(6, 5))
     order = torch.randperm(500, generator=torch.Generator().manual_seed(0))
     settings = {"layers": "all", "options": TreeOptions(min_leaf=5), "max_loss": 0.01}
@@ -164,10 +164,10 @@ def test_nothing_is_dropped_that_costs_more():
     inputs = torch.tensor(list(product((False, True), repeat=4)))
     bits = BitMatrix.from_bools(inputs, [atom.name for atom in ATOMS.atoms])
     target = torch.where(inputs[:, 0] & inputs[:, 1], 0, 1)
-    trimmed = trim_program(program, bits, target, 0.0)
-    assert [(rule.head, rule.body) for rule in trimmed.class_rules] == [(0, (0, 1))]
-    assert trimmed.default == 1
-    assert trim_program(program, bits, target, 0.25).class_rules == ()
+    pruned = prune_program(program, bits, target, 0.0)
+    assert [(rule.head, rule.body) for rule in pruned.class_rules] == [(0, (0, 1))]
+    assert pruned.default == 1
+    assert prune_program(program, bits, target, 0.25).class_rules == ()
 
 
 def test_what_makes_no_sense_is_refused():
@@ -175,9 +175,9 @@ def test_what_makes_no_sense_is_refused():
     bits = BitMatrix.from_bools(torch.ones(3, 4, dtype=torch.bool), [atom.name for atom in ATOMS.atoms])
     for bad in (-0.1, 1.0, float("nan"), True):
         with pytest.raises(SettingError, match="max loss"):
-            trim_program(program, bits, torch.zeros(3, dtype=torch.int64), bad)
+            prune_program(program, bits, torch.zeros(3, dtype=torch.int64), bad)
     with pytest.raises(SettingError, match="first"):
-        trim_program(replace(program, decision="vote"), bits, torch.zeros(3, dtype=torch.int64), 0.1)
+        prune_program(replace(program, decision="vote"), bits, torch.zeros(3, dtype=torch.int64), 0.1)
     for bad in (0.0, 1.0, -1, float("nan")):
         with pytest.raises(SettingError, match="hold back"):
             choose_held_back(["a", "b"], bad)

@@ -66,7 +66,8 @@ def demo(
     with show_progress() as progress:
         progress("load torch", 0, 1)
         from eric_fast.demo import METRICS, REPORT, run_demo
-        from eric_fast.program.words import describe_class_rule, pick_covering_rules, tabulate_scores
+        from eric_fast.program.words import describe_class_rule, pick_covering_rules
+        from eric_fast.show.scores import tabulate_scores
 
         progress("load torch", 1, 1)
         result = run_demo(output, force=force, progress=progress)

@@ -33,8 +33,8 @@ def evaluate(
     A capture is read shard by shard, by many processes under `torchrun --nproc-per-node=K -m eric_fast evaluate ...`.
     """
     check_paths([json], [program_file, source], force=force)
-    from eric_fast.program.words import describe_disagreements, fits_terminal, tabulate_confusion, tabulate_scores
     from eric_fast.runs import check_engine, evaluate_program
+    from eric_fast.show.scores import describe_disagreements, fits_terminal, tabulate_confusion, tabulate_scores
     from eric_fast.store import is_capture
     from eric_fast.streams import evaluate_capture
     from eric_fast.text import load_program

@@ -1,4 +1,4 @@
-"""Trim: fewer literals and rules, for a bounded loss on images that the program's trees didn't see."""
+"""Prune: fewer literals and rules, for a bounded loss on images that the program's trees didn't see."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -34,7 +34,7 @@ def choose_held_back(ids: Sequence[str], share: float) -> NDArray[np.bool_]:
     return held
 
 
-def trim_program(
+def prune_program(
     program: Program, bits: BitMatrix, target: Tensor, max_loss: float, *, progress: Progress = ignore_progress
 ) -> Program:
     """Drop rules, then literals, one after another, as long as the loss on these images stays within a bound.
@@ -58,7 +58,7 @@ def trim_program(
     if isinstance(max_loss, bool) or not 0 <= max_loss < 1:
         raise SettingError(f"max loss must be a share from 0 to below 1, not {max_loss!r}")
     if program.decision != "first":
-        raise SettingError("only programs that decide by 'first' are trimmed")
+        raise SettingError("only programs that decide by 'first' can be pruned")
     n_classes = len(program.classes)
     rows = _view(bits.select_atoms([atom.name for atom in program.atoms]).words)
     valid = _view(pack_bits(target[:, None] >= 0))[0]
@@ -78,7 +78,7 @@ def trim_program(
 
     stages = 1 + len(program.rules_of_atom)
     class_rules = _drop(program.class_rules, rows, valid, count_class_hits, allowed)
-    progress("trimming", 1, stages)
+    progress("pruning", 1, stages)
     kernel_rules: list[Rule] = []
     unneeded: set[int] = set()
     was_mentioned, is_mentioned = _mention(program.class_rules), _mention(class_rules)
@@ -96,7 +96,7 @@ def trim_program(
             kernel_rules = [*kept, *kernel_rules]
         else:
             unneeded.add(head)
-        progress("trimming", done, stages)
+        progress("pruning", done, stages)
     return replace(
         program,
         class_rules=tuple(class_rules),

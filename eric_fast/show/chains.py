@@ -4,7 +4,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eric_fast.chains.measure import ChainStudy, name_leaf
-from eric_fast.program.words import format_share
+from eric_fast.show.scores import format_share
 
 NONE = "-"
 

@@ -9,7 +9,7 @@ from rich.text import Text
 from eric_fast.compare.programs import Comparison
 from eric_fast.compare.rules import ChangedRule, NamedRule
 from eric_fast.errors import say_count
-from eric_fast.program.words import WIDEST, format_share
+from eric_fast.show.scores import WIDEST, format_share
 
 MOST_PAIRS = 10  # of classes that a confusion which is too wide is shown by
 
