@@ -19,7 +19,7 @@ from bench.harness import Timing, describe_machine, run_tests_first, time_runs
 from bench.tables import capture_cifar
 from eric_fast.analyse import measure_effects
 from eric_fast.bits import BitMatrix, pack_bits
-from eric_fast.compile.program import compile_program
+from eric_fast.evaluator import Evaluator
 from eric_fast.extract import TreeOptions
 from eric_fast.kernels import evaluate
 from eric_fast.program import Program
@@ -71,8 +71,8 @@ def _time_ours(program: Program, bits: BitMatrix, train: Activations, n_runs: in
 
 
 def _time_plainly(program: Program, bits: BitMatrix) -> Timing:
-    plan = compile_program(program)
-    inputs = bits.select_atoms([program.atoms[atom].name for atom in plan.atoms[: plan.n_inputs].tolist()])
+    evaluator = Evaluator(program)
+    plan, inputs = evaluator.plan, bits.select_atoms(evaluator.inputs)
     words, n = inputs.words.clone(), bits.n_samples
     order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
     columns = inputs.to_bools()

@@ -79,8 +79,7 @@ def _list_bit_rivals(case: Case, full: bool, device: str) -> Iterator[Rival]:
     rows = case.wanted.get("rows")
     truth = expected.classes
     if truth is None:
-        assert expected.rows is not None
-        truth = unpack_words(expected.rows, n)
+        truth = unpack_words(kernels.expect(expected.rows), n)
     yield Rival(
         f"PyTorch, dense masks{' (GPU)' if device == 'cuda' else ''}",
         n,
@@ -95,8 +94,7 @@ def _list_bit_rivals(case: Case, full: bool, device: str) -> Iterator[Rival]:
         words = case.make_words(n)
         expected = kernels.evaluate(case.plan, words, n, **case.wanted)
         packed = words.numpy().view(np.uint64)
-        truth = expected.classes if case.program.classes else expected.rows
-        assert truth is not None
+        truth = kernels.expect(expected.classes if case.program.classes else expected.rows)
         yield Rival(
             "NumPy, a literal at a time",
             n,
@@ -118,16 +116,14 @@ class Chained(NamedTuple):
 def chain_trees(case: Case, n_samples: int) -> tuple[list[Chained], Tree, NDArray[np.int32]]:
     """Every layer of kernels, the class tree (it reads the last layer's answers), and the classes."""
     outcome = kernels.evaluate(case.plan, case.make_words(n_samples), n_samples, rows=range(case.plan.n_rows))
-    assert outcome.rows is not None
-    assert outcome.classes is not None
     bits = torch.empty(len(case.program.atoms), n_samples, dtype=torch.bool)
-    bits[case.plan.atoms] = unpack_words(outcome.rows, n_samples).T
+    bits[case.plan.atoms] = unpack_words(kernels.expect(outcome.rows), n_samples).T
     rows_of = case.program.quantiser.rows_of_layer
     layers = []
     for below, layer in pairwise(case.program.layers):
         columns, answers = (bits[rows_of[x].start : rows_of[x].stop].T.contiguous().numpy() for x in (below, layer))
         layers.append(Chained(build_layer_trees(case.program, layer), columns.astype(np.float32), answers))
-    return layers, build_class_tree(case.program), outcome.classes.numpy()
+    return layers, build_class_tree(case.program), kernels.expect(outcome.classes).numpy()
 
 
 def _list_chain_rivals(case: Case, full: bool, device: str) -> Iterator[Rival]:
@@ -177,8 +173,7 @@ def _list_forest_rivals(case: Case, full: bool, device: str) -> Iterator[Rival]:
     n_columns = case.plan.n_inputs
     columns = unpack_words(words, ROWS).float().numpy()
     outcome = kernels.evaluate(case.plan, words, ROWS, scores=True, rules=False)
-    assert outcome.scores is not None
-    shares = outcome.scores.numpy() / len(case.forest)
+    shares = kernels.expect(outcome.scores).numpy() / len(case.forest)
     forest = to_sklearn_forest(case.forest, n_columns)
     if device == "cpu":
         yield Rival(

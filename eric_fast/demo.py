@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 
-from eric_fast import digits_cnn, kernels
+from eric_fast import digits_cnn
 from eric_fast.bits import BitMatrix
 from eric_fast.capture import capture_activations, load_activations, load_model, open_data, save_activations
 from eric_fast.capture.digits import Digits
-from eric_fast.compile.program import compile_program
+from eric_fast.evaluator import Evaluator
 from eric_fast.extract import TreeOptions
 from eric_fast.output import replace_folder, write_json
 from eric_fast.program import Program
@@ -139,11 +139,11 @@ def one_thread() -> Iterator[None]:
 
 def measure_speed(program: Program, bits: BitMatrix, n_runs: int = 21) -> float:
     """Images a second that the compiled program classifies from the bits of its highest layer: median of warm runs."""
-    plan = compile_program(program, program.layers[-1])
-    words = bits.select_atoms([program.atoms[atom].name for atom in plan.atoms[: plan.n_inputs].tolist()]).words
+    evaluator = Evaluator(program, program.layers[-1])
+    inputs = bits.select_atoms(evaluator.inputs)
     seconds = []
     for _ in range(1 + n_runs):
         start = time.perf_counter()
-        kernels.evaluate(plan, words, bits.n_samples)
+        evaluator.predict(inputs)
         seconds.append(time.perf_counter() - start)
     return bits.n_samples / median(seconds[1:])

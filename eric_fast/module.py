@@ -7,11 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from eric_fast import kernels
-from eric_fast.bits import pack_bits
+from eric_fast.bits import BitMatrix, pack_bits
 from eric_fast.capture import fingerprint_model, reduce_norm, trace_norms
-from eric_fast.compile.program import compile_program
 from eric_fast.errors import EricError, ModelError
-from eric_fast.evaluator import NO_RULE
+from eric_fast.evaluator import NO_RULE, Evaluator
 from eric_fast.program import Program
 from eric_fast.quantise import list_comparisons, pack_layer
 from eric_fast.store.activations import check_finite
@@ -49,8 +48,7 @@ class RuleModule(nn.Module):
         super().__init__()
         self.program = program
         self.start = program.layer_to_start(start)
-        self.plan = compile_program(program, self.start)
-        self.engine = engine
+        self.evaluator = Evaluator(program, self.start, engine=engine)
         if backbone is not None and not isinstance(backbone, nn.Module):
             raise ModelError(f"a backbone is a torch.nn.Module, not {type(backbone).__name__}")
         self.backbone = backbone
@@ -72,17 +70,15 @@ class RuleModule(nn.Module):
         """See the class; raises EricError for what is none of those."""
         if not isinstance(x, Tensor):
             raise EricError(f"a tensor is needed, not {type(x).__name__}")
-        words = self._pack(x)
-        outcome = kernels.evaluate(self.plan, words, len(x), engine=self.engine, scores=self.plan.votes)
-        assert outcome.classes is not None
-        assert outcome.rules is not None
-        outputs = torch.zeros(len(x), self.plan.n_classes, dtype=torch.float32, device=x.device)
-        one_hot = outcome.classes != NO_RULE
-        if outcome.scores is not None:
-            fires = outcome.rules != NO_RULE
-            outputs[fires] = outcome.scores[fires].float()
+        bits = BitMatrix(self._pack(x), len(x), self.evaluator.inputs)
+        found = self.evaluator.predict(bits, with_scores=self.program.has_sums)
+        outputs = torch.zeros(len(x), len(self.program.classes), dtype=torch.float32, device=x.device)
+        one_hot = found.classes != NO_RULE
+        if found.scores is not None:
+            fires = found.rules != NO_RULE
+            outputs[fires] = found.scores[fires].float()
             one_hot &= ~fires  # what is left are defaults
-        outputs[one_hot, outcome.classes[one_hot]] = 1.0
+        outputs[one_hot, found.classes[one_hot]] = 1.0
         return outputs
 
     def _pack(self, x: Tensor) -> Tensor:
@@ -109,7 +105,7 @@ class RuleModule(nn.Module):
                 return self._pack_norms(reduce_norm(x, self.program.quantiser.norm))
             comparisons = list_comparisons(atoms, x.device)
             norm = self.program.quantiser.norm
-            packed = kernels.pack_maps(x, *comparisons, norm=norm, with_norms=True, engine=self.engine)
+            packed = kernels.pack_maps(x, *comparisons, norm=norm, with_norms=True, engine=self.evaluator.engine)
             self._check_finite(packed.norms)
             return packed.words
         raise EricError(
@@ -120,7 +116,7 @@ class RuleModule(nn.Module):
     def _pack_norms(self, norms: Tensor) -> Tensor:
         """float32 `[n, n_kernels]` -> the plan's inputs."""
         self._check_finite(norms)
-        return pack_layer(norms, self.program.quantiser.atoms_of_layer(self.start), self.engine)
+        return pack_layer(norms, self.program.quantiser.atoms_of_layer(self.start), self.evaluator.engine)
 
     def _check_finite(self, norms: Tensor | None) -> None:
         """float32 `[n, n_kernels]`; raises CaptureError where one is NaN or infinite."""

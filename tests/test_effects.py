@@ -9,9 +9,10 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from eric_fast.analyse import find_fires, list_links, measure_effects
+from eric_fast.analyse import list_links, measure_effects
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, ProgramError
+from eric_fast.evaluator import Evaluator
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
 from tests.make_programs import count_inputs, programs_with_bits
@@ -164,7 +165,7 @@ def test_fires_and_links_are_those_of_the_interpreter(drawn):
     packed = name_bits(program, bits)
     answers = [interpret(program, given) for given in list_samples(bits)]
     rules = range(len(program.class_rules))[::-1]
-    fires = find_fires(program, packed, rules, engine="reference").to_bools().numpy()
+    fires = Evaluator(program, engine="reference").fires(packed, rules).to_bools().numpy()
     expected = np.array([[rule + 1 in fired for rule in rules] for _, fired, _ in answers], bool)
     assert (fires == expected.reshape(fires.shape)).all()
     if program.decision not in ("first", "vote"):
@@ -190,7 +191,7 @@ def test_links_lead_up_and_down():
     assert links.find_above([1]) == {"g": [3], "h": [4, 5], "class": [0, 1]}
     use = links.use_in_classes()
     # h:0 is true on the two images with both bits, where h:1 is too: rule 1 fires on none of them
-    fires = find_fires(CHAIN, name_bits(CHAIN, BITS), [0, 1]).to_bools().double().mean(dim=0)
+    fires = Evaluator(CHAIN).fires(name_bits(CHAIN, BITS), [0, 1]).to_bools().double().mean(dim=0)
     assert use[4].tolist() == [fires[0], 0, 0]
     assert use[5].tolist() == [fires[0], fires[1], 0]
     assert links.use_in_kernels()[:2].tolist() == pytest.approx([3 / 6 + 2 / 6, 2 / 6 + 2 / 6])

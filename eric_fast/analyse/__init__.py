@@ -5,7 +5,7 @@ from eric_fast.analyse.concepts import ConceptShares, measure_concepts
 from eric_fast.analyse.effects import Answers, Effect, Effects, measure_effects
 from eric_fast.analyse.masks import MaskFolder
 from eric_fast.analyse.relations import Coactivation, Links, Pair, list_links, measure_coactivation
-from eric_fast.analyse.sets import find_fires, pack_classes
+from eric_fast.analyse.sets import pack_classes
 from eric_fast.analyse.study import LEAST_PHI, N_STRONGEST, Analysis, analyse_bits, analyse_program
 from eric_fast.analyse.subclasses import Subclass, Subclasses, measure_subclasses
 from eric_fast.analyse.symbolic import Symbol, find_strongest, list_symbols
@@ -28,7 +28,6 @@ __all__ = [
     "analyse_bits",
     "analyse_capture",
     "analyse_program",
-    "find_fires",
     "find_strongest",
     "list_links",
     "list_symbols",

@@ -36,9 +36,10 @@ class Space:
     @classmethod
     def of_layer(cls, program: Program, bits: BitMatrix, norms: Tensor | None) -> "Space":
         """The highest layer of the program: its norms, float32 `[n_images, n_kernels]`, or its bits where None."""
-        atoms = program.quantiser.rows_of_layer[program.layers[-1]] if program.layers else range(0)
+        top = program.layers[-1] if program.layers else ""
+        atoms = program.quantiser.rows_of_layer.get(top, range(0))
         if norms is None:
-            values = bits.select_atoms([program.atoms[atom].name for atom in atoms]).to_bools().cpu()
+            values = bits.select_atoms(program.quantiser.names_of_layer.get(top, ())).to_bools().cpu()
             columns = {atom: i for i, atom in enumerate(atoms)}
         else:
             values = norms.cpu()

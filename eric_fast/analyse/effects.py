@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from scipy.stats import binom, false_discovery_control
 from torch import Tensor
 
-from eric_fast import kernels
-from eric_fast.analyse.cut import Cut, Run, list_cuts, run_program
+from eric_fast.analyse.cut import Cut, list_cuts, take_part
 from eric_fast.analyse.sets import count_true
 from eric_fast.bits import BitMatrix, mask_tail, read_bits
 from eric_fast.errors import CaptureError, ProgramError
-from eric_fast.evaluator import NO_RULE
+from eric_fast.evaluator import NO_RULE, Evaluator
 from eric_fast.program import Program
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.store.activations import UNKNOWN
@@ -180,16 +179,18 @@ def measure_effects(
         start: the lowest layer by default.
 
     Raises:
-        ProgramError: see `run_program`. CaptureError: no images.
+        ProgramError: see `take_part`. CaptureError: no images.
     """
     if bits.n_samples == 0:
         raise CaptureError("there are no images to measure effects on")
-    run = run_program(program, bits, start, engine)
+    part = take_part(program, start)
+    evaluator = Evaluator(part, engine=engine)
+    truth = evaluator.truth(bits)
     labels = torch.full_like(model_predictions, UNKNOWN) if labels is None else labels
-    counts = _Counts(run, model_predictions, labels, len(program.classes))
-    done, total = 0, len(run.program.atoms)
-    for cut in list_cuts(run.program):
-        for atom, flipped in _flip_atoms(cut, run, engine):
+    counts = _Counts(truth, evaluator.classes(bits), model_predictions, labels, len(program.classes))
+    done, total = 0, len(part.atoms)
+    for cut in list_cuts(part, engine):
+        for atom, flipped in _flip_atoms(cut, truth):
             counts.add_flip(atom, flipped)
             done += 1
             progress("forced bits", done, total)
@@ -198,15 +199,16 @@ def measure_effects(
     return counts.finish(program, program.layer_to_start(start) if program.layers else "")
 
 
-def _flip_atoms(cut: Cut, run: Run, engine: str) -> Iterator[tuple[int, Tensor]]:
+def _flip_atoms(cut: Cut, truth: BitMatrix) -> Iterator[tuple[int, Tensor]]:
     """(atom, classes int32 `[n_samples]`) for each atom of the cut's level, its bit flipped on every sample."""
-    words = run.words[cut.given.to(run.words.device)]
-    everywhere = mask_tail(torch.full_like(words[:1], -1), run.n_samples)[0]
-    for place in cut.level.tolist():
+    names = cut.evaluator.inputs
+    words = truth.select_atoms(names).words.clone()
+    given = BitMatrix(words, truth.n_samples, names)
+    everywhere = mask_tail(torch.full_like(words[:1], -1), truth.n_samples)[0]
+    for place in cut.level:
         words[place] ^= everywhere
-        flipped = kernels.evaluate(cut.plan, words, run.n_samples, engine=engine, rules=False).classes
+        flipped = cut.evaluator.classes(given)
         words[place] ^= everywhere
-        assert flipped is not None
         yield int(cut.given[place]), flipped
 
 
@@ -216,11 +218,13 @@ class _Counts:
     In NumPy, on one thread: each count is short, and threads of torch would wait for each other longer than they work.
     """
 
-    def __init__(self, run: Run, model_predictions: Tensor, labels: Tensor, n_classes: int) -> None:
-        self._run, self._n_classes = run, n_classes
-        self._answers = run.classes.cpu().numpy()
+    def __init__(
+        self, truth: BitMatrix, classes: Tensor, model_predictions: Tensor, labels: Tensor, n_classes: int
+    ) -> None:
+        self._truth, self._n_classes = truth, n_classes
+        self._answers = classes.cpu().numpy()
         self._truths = {"agrees": model_predictions.cpu().numpy(), "correct": labels.cpu().numpy()}
-        self._n_atoms = n_atoms = len(run.program.atoms)
+        self._n_atoms = n_atoms = len(truth.atoms)
         self._now = {
             name: _count_classes(truth[truth == self._answers], n_classes) for name, truth in self._truths.items()
         }
@@ -236,7 +240,7 @@ class _Counts:
         if not len(images):
             return
         before, after = self._answers[images], answers[images]
-        forced = ~read_bits(self._run.words[atom], images)  # the value that isn't its own
+        forced = ~read_bits(self._truth.words[atom], images)  # the value that isn't its own
         for name, truth in self._truths.items():
             known = truth[images]
             gained, lost = after == known, before == known
@@ -248,17 +252,17 @@ class _Counts:
         self._forced["answers"][atom] += _count_forced(forced, after, self._n_classes + 1) - self._changed[atom]
 
     def finish(self, program: Program, start_layer: str) -> Effects:
-        run, n_classes = self._run, self._n_classes
+        truth, n_classes = self._truth, self._n_classes
         trials = self._n_lost + self._n_gained
         p_values = np.where(trials > 0, binom.sf(self._n_lost - 1, trials, 0.5), 1.0)  # as many lost, or more
         model, labels = self._truths["agrees"], self._truths["correct"]
         return Effects(
             program=program,
             start_layer=start_layer,
-            n_images=run.n_samples,
+            n_images=truth.n_samples,
             n_labelled=int((labels != UNKNOWN).sum()),
-            atoms=np.arange(run.shift, run.shift + self._n_atoms),
-            n_true=count_true(run.words, run.n_samples),
+            atoms=np.arange(len(program.atoms) - self._n_atoms, len(program.atoms)),
+            n_true=count_true(truth.words, truth.n_samples),
             changed=self._changed,
             n_lost=self._n_lost,
             n_gained=self._n_gained,

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast import kernels
-from eric_fast.analyse.cut import run_program
+from eric_fast.analyse.cut import take_part
 from eric_fast.analyse.sets import count_true
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import EricError, SettingError
+from eric_fast.evaluator import Evaluator
 from eric_fast.program import Program
 
 Counts = NDArray[np.int64]
@@ -93,26 +94,24 @@ def list_links(program: Program, bits: BitMatrix, *, start: str | None = None, e
         bits: of layer `start` at least: what the rules' coverage is counted on.
 
     Raises:
-        ProgramError: see `run_program`.
+        ProgramError: see `take_part`.
     """
-    run = run_program(program, bits, start, engine)
-    part, n_atoms = run.program, len(run.program.atoms)
-    of_kernels, of_classes = part.kernel_arrays, part.class_arrays
-    literals = np.concatenate([of_kernels.literals, of_classes.literals]).astype(np.int64)
-    lengths = np.concatenate([np.diff(of_kernels.offsets), np.diff(of_classes.offsets)])
-    heads = np.concatenate([of_kernels.heads.astype(np.int64), n_atoms + of_classes.heads.astype(np.int64)])
+    part = take_part(program, start)
+    n_atoms, n_below = len(part.atoms), len(program.atoms) - len(part.atoms)
+    all_rules = part.kernel_arrays.append(part.class_arrays, n_atoms + part.class_arrays.heads)
+    lengths, heads = np.diff(all_rules.offsets), all_rules.heads.astype(np.int64)
     # A rule that says a literal twice mentions it once
     rules = np.repeat(np.arange(len(lengths)), lengths)
-    rules, literals = np.unique(np.stack([rules, literals]), axis=1)
+    rules, literals = np.unique(np.stack([rules, all_rules.literals]), axis=1)
     atoms, holds = np.where(literals >= 0, literals, ~literals), literals >= 0
-    fires = run.fires.numpy()[rules]
+    fires = Evaluator(part, engine=engine).counts(bits).numpy()[rules]
     pairs, place = np.unique(heads[rules] * (n_atoms + 1) + atoms, return_inverse=True)
     n = len(pairs)
     return Links(
         program,
-        run.n_samples,
-        pairs // (n_atoms + 1) + run.shift,
-        pairs % (n_atoms + 1) + run.shift,
+        bits.n_samples,
+        pairs // (n_atoms + 1) + n_below,
+        pairs % (n_atoms + 1) + n_below,
         np.bincount(place, holds, n).astype(np.int64),
         np.bincount(place, ~holds, n).astype(np.int64),
         np.bincount(place, fires, n).astype(np.int64),

@@ -175,8 +175,7 @@ def analyse_bits(
         raise CaptureError("there are no images to analyse the program on")
     first = program.layer_to_start(start)
     layers = program.layers[program.layers.index(first) :]
-    rows = program.quantiser.rows_of_layer
-    own = {layer: bits.select_atoms([program.atoms[atom].name for atom in rows[layer]]) for layer in layers}
+    own = {layer: bits.select_atoms(program.quantiser.names_of_layer[layer]) for layer in layers}
     classes = pack_classes(model_predictions.to(bits.words.device), program.classes)
     subclasses = measure_subclasses(
         program,

@@ -10,11 +10,12 @@ from scipy.stats import false_discovery_control, hypergeom
 from torch import Tensor
 
 from eric_fast import kernels
-from eric_fast.analyse.cut import run_program
+from eric_fast.analyse.cut import take_part
 from eric_fast.analyse.distances import RandomSets, Space
-from eric_fast.analyse.sets import count_true, find_fires, pack_classes
+from eric_fast.analyse.sets import count_true, pack_classes
 from eric_fast.bits import BitMatrix, read_bits
 from eric_fast.errors import CaptureError, SettingError
+from eric_fast.evaluator import Evaluator
 from eric_fast.program import Program, atom_of
 from eric_fast.progress import Progress, ignore_progress
 
@@ -158,7 +159,7 @@ def measure_subclasses(
         max_images: of each class, evenly spread, that distances are measured on.
 
     Raises:
-        ProgramError: see `run_program`. SettingError: a number below its least. CaptureError: no images.
+        ProgramError: see `take_part`. SettingError: a number below its least. CaptureError: no images.
     """
     for name, value, least in (
         ("permutations", n_permutations, 1),
@@ -170,13 +171,12 @@ def measure_subclasses(
             raise SettingError(f"the number of {name} must be at least {least}, not {value}")
     if bits.n_samples == 0:
         raise CaptureError("there are no images to look for sub-classes in")
-    run = run_program(program, bits, start, engine)
-    fires = run.fires[len(run.program.kernel_rules) :].numpy()
-    heads = program.class_arrays.heads
+    evaluator, heads = Evaluator(take_part(program, start), engine=engine), program.class_arrays.heads
+    fires = evaluator.counts(bits)[len(evaluator.program.kernel_rules) :].numpy()
     order = np.lexsort((-fires, heads))
     place_in_class = np.arange(len(order)) - np.searchsorted(heads[order], heads[order])
     chosen = order[(fires[order] >= min_images) & (place_in_class < max_rules)]
-    covered = _find_covered(program, bits, chosen, run.classes, start, engine)
+    covered = _find_covered(evaluator, bits, chosen)
     space = Space.of_layer(program, bits, norms)
 
     model = model_predictions.cpu()
@@ -227,12 +227,10 @@ def measure_subclasses(
     )
 
 
-def _find_covered(
-    program: Program, bits: BitMatrix, rules: NDArray[np.int64], answers: Tensor, start: str | None, engine: str
-) -> BitMatrix:
+def _find_covered(evaluator: Evaluator, bits: BitMatrix, rules: NDArray[np.int64]) -> BitMatrix:
     """On which images each of these rules fires and the program answers its class, on the CPU."""
-    fires = find_fires(program, bits, rules.tolist(), start=start, engine=engine).to("cpu")
-    of_class = pack_classes(answers.cpu(), program.classes)
+    program, fires = evaluator.program, evaluator.fires(bits, rules.tolist()).to("cpu")
+    of_class = pack_classes(evaluator.classes(bits).cpu(), program.classes)
     heads = torch.from_numpy(program.class_arrays.heads[rules].astype(np.int64))
     return BitMatrix(fires.words & of_class.words[heads], bits.n_samples, fires.atoms)
 

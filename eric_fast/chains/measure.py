@@ -11,6 +11,7 @@ from torch import Tensor
 
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, SettingError
+from eric_fast.evaluator import Evaluator
 from eric_fast.extract import TreeOptions, extract_program
 from eric_fast.extract.predicted_bits import extract_on_predicted_bits
 from eric_fast.program import Program
@@ -18,7 +19,7 @@ from eric_fast.program.atoms import Quantiser
 from eric_fast.program.simplify import drop_unmentioned
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import fit_quantiser, quantise_activations
-from eric_fast.runs import GROWN_ON, check_capture, choose_target, match_layers, predict_bits
+from eric_fast.runs import GROWN_ON, check_capture, choose_target, match_layers
 from eric_fast.score import Score, score_predictions
 from eric_fast.store.activations import Activations, share_correct
 
@@ -207,12 +208,9 @@ def _score_chain(
 ) -> tuple[Score, dict[str, float], float | None]:
     """Its score, and the share of bits right of each layer above its lowest and of all of them."""
     start = program.layers[0]
-    predictions = predict_bits(program, truth, engine=engine, with_bits=True)
-    assert predictions.bits is not None
-    n_wrong = {
-        layer: _count_differing(_take(predictions.bits, program.quantiser, layer), truth)
-        for layer in program.layers[1:]
-    }
+    evaluator = Evaluator(program, engine=engine)
+    predictions, derived = evaluator.predict(truth), evaluator.truth(truth)
+    n_wrong = {layer: _count_differing(_take(derived, program.quantiser, layer), truth) for layer in program.layers[1:]}
     n_bits = {layer: len(program.quantiser.rows_of_layer[layer]) * truth.n_samples for layer in n_wrong}
     score = score_predictions(drop_unmentioned(program), start, predictions, test.predictions, test.labels)
     right = {layer: 1 - wrong / n_bits[layer] for layer, wrong in n_wrong.items()}

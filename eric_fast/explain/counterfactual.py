@@ -16,11 +16,10 @@ import torch
 
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import ProgramError
-from eric_fast.evaluator import Predictions
+from eric_fast.evaluator import Evaluator, Predictions
 from eric_fast.explain.check import ProofError
 from eric_fast.explain.flips import MOST_NODES, find_fewest_flips, iterate_flip_sets
 from eric_fast.program import Program, atom_of
-from eric_fast.runs import predict_bits
 
 MOST_SETS = 200_000
 BATCH_SETS = 2**16  # evaluated at a time
@@ -69,16 +68,17 @@ def find_counterfactuals(
             "layers can't be flipped independently"
         )
     targets = [target for target in range(len(program.classes)) if target != answer]
+    evaluator = Evaluator(program, top)
     if program.decision == "first":
         sets = [find_fewest_flips(program, truth, target, most_nodes) for target in targets]
         found = [Counterfactual(t, s.atoms, s.is_least, None) for t, s in zip(targets, sets, strict=True)]
     else:
-        found = _try_all(program, truth, mentioned, targets)
-    return _check(program, truth, found)
+        found = _try_all(evaluator, truth, mentioned, targets)
+    return _check(evaluator, truth, found)
 
 
 def _try_all(
-    program: Program, truth: Mapping[int, bool], mentioned: Sequence[int], targets: Sequence[int]
+    evaluator: Evaluator, truth: Mapping[int, bool], mentioned: Sequence[int], targets: Sequence[int]
 ) -> list[Counterfactual]:
     """Evaluate all sets of one flip, two, ...; the first that answers a class is one of its fewest."""
     fewest: dict[int, tuple[int, ...]] = {}
@@ -86,7 +86,7 @@ def _try_all(
     for sets in iterate_flip_sets(mentioned, MOST_SETS):
         for first in range(0, len(sets), BATCH_SETS):
             batch = sets[first : first + BATCH_SETS]
-            classes = _evaluate_flips(program, truth, batch).classes
+            classes = _evaluate_flips(evaluator, truth, batch).classes
             for target in targets:
                 if target not in fewest and bool((classes == target).any()):
                     fewest[target] = batch[int((classes == target).nonzero()[0])]
@@ -97,10 +97,12 @@ def _try_all(
     return [Counterfactual(t, fewest.get(t), t in fewest or is_all, None, n_tried) for t in targets]
 
 
-def _check(program: Program, truth: Mapping[int, bool], found: Sequence[Counterfactual]) -> tuple[Counterfactual, ...]:
+def _check(
+    evaluator: Evaluator, truth: Mapping[int, bool], found: Sequence[Counterfactual]
+) -> tuple[Counterfactual, ...]:
     """The same with the deciding rule, once the evaluator has answered the class for each."""
     sets = [one.flips for one in found if one.flips is not None]
-    predictions = _evaluate_flips(program, truth, sets)
+    predictions = _evaluate_flips(evaluator, truth, sets)
     answers = iter(zip(predictions.classes.tolist(), predictions.rules.tolist(), strict=True))
     checked = []
     for one in found:
@@ -108,9 +110,9 @@ def _check(program: Program, truth: Mapping[int, bool], found: Sequence[Counterf
         if one.flips is not None:
             answer, rule = next(answers)
             if answer != one.target:
+                name = evaluator.program.classes[one.target]
                 raise ProofError(
-                    f"the counterfactual for class '{program.classes[one.target]}' doesn't give it; please report it, "
-                    "with the program"
+                    f"the counterfactual for class '{name}' doesn't lead to it; please report this, with the program"
                 )
         checked.append(
             Counterfactual(
@@ -120,13 +122,12 @@ def _check(program: Program, truth: Mapping[int, bool], found: Sequence[Counterf
     return tuple(sorted(checked, key=lambda one: (one.flips is None, len(one.flips or ()), one.target)))
 
 
-def _evaluate_flips(program: Program, truth: Mapping[int, bool], sets: Sequence[tuple[int, ...]]) -> Predictions:
+def _evaluate_flips(evaluator: Evaluator, truth: Mapping[int, bool], sets: Sequence[tuple[int, ...]]) -> Predictions:
     """What the program answers from its highest layer, with each of these sets of bits flipped."""
-    top = program.layers[-1]
-    atoms = program.quantiser.rows_of_layer[top]
+    quantiser = evaluator.program.quantiser
+    atoms = quantiser.rows_of_layer[quantiser.layers[-1]]
     bits = torch.tensor([truth[atom] for atom in atoms]).repeat(len(sets), 1)  # [n_sets, n_atoms]
     rows = torch.tensor([i for i, flips in enumerate(sets) for _ in flips], dtype=torch.int64)
     columns = torch.tensor([atom - atoms.start for flips in sets for atom in flips], dtype=torch.int64)
     bits[rows, columns] ^= True
-    names = [program.atoms[atom].name for atom in atoms]
-    return predict_bits(program, BitMatrix.from_bools(bits, names), start=top)
+    return evaluator.predict(BitMatrix.from_bools(bits, evaluator.inputs))

@@ -11,13 +11,14 @@ from eric_fast.capture import ImageData, LoadedModel, capture_activations
 from eric_fast.capture.data import DataPart
 from eric_fast.capture.maps import FeatureMaps, capture_maps
 from eric_fast.errors import ProgramError
+from eric_fast.evaluator import Evaluator
 from eric_fast.explain.check import check_proof
 from eric_fast.explain.counterfactual import Counterfactual, find_counterfactuals
 from eric_fast.explain.proof import Proof, prove_answers
 from eric_fast.program import Program
 from eric_fast.program.atoms import InputAtom
 from eric_fast.quantise import quantise_activations
-from eric_fast.runs import check_capture, check_fingerprint, predict_bits
+from eric_fast.runs import check_capture, check_fingerprint
 from eric_fast.store.activations import UNKNOWN, Activations
 
 logger = logging.getLogger(__name__)
@@ -111,8 +112,8 @@ def explain_image(
     check_capture(program, activations, layers)
     bits = quantise_activations(activations, program.quantiser, layers)
     (proof,) = prove_answers(program, bits, start)
-    index_of = {atom.name: number for number, atom in enumerate(program.atoms)}
-    model_bits = dict(zip((index_of[name] for name in bits.atoms), bits.to_bools()[0].tolist(), strict=True))
+    atoms = range(program.quantiser.rows_of_layer[start].start, len(program.quantiser.atoms))
+    model_bits = dict(zip(atoms, bits.to_bools()[0].tolist(), strict=True))
     check_proof(program, {atom for atom, is_true in model_bits.items() if is_true}, proof)
     top_bits = _derive_top(program, bits, start)
     try:
@@ -167,8 +168,6 @@ def _list_norms(program: Program, activations: Activations, atoms: Mapping[int, 
 
 def _derive_top(program: Program, bits: BitMatrix, start: str) -> dict[int, bool]:
     """The truth of the highest layer's atoms, as the program has them."""
-    derived = predict_bits(program, bits, start=start, with_bits=True).bits
-    assert derived is not None
-    rows = program.quantiser.rows_of_layer[program.layers[-1]]
-    names = [program.atoms[atom].name for atom in rows]
-    return dict(zip(rows, derived.select_atoms(names).to_bools()[0].tolist(), strict=True))
+    top, quantiser = program.layers[-1], program.quantiser
+    truth = Evaluator(program, start).truth(bits, quantiser.names_of_layer[top])
+    return dict(zip(quantiser.rows_of_layer[top], truth.to_bools()[0].tolist(), strict=True))

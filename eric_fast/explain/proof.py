@@ -6,10 +6,9 @@ from types import MappingProxyType
 
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import ProgramError
-from eric_fast.evaluator import NO_RULE
+from eric_fast.evaluator import NO_RULE, Evaluator
 from eric_fast.program import Program, atom_of
 from eric_fast.program.rules import Rule
-from eric_fast.runs import predict_bits
 
 # A rule that doesn't fire: its place in the program's rules, and a literal of its body that is false.
 Blocked = tuple[int, int]
@@ -87,16 +86,10 @@ def prove_answers(program: Program, bits: BitMatrix, start: str | None = None) -
     if not program.classes or program.decision not in ("first", "vote"):
         raise ProgramError(f"a program that answers with {program.decision} gives no class, so there is none to prove")
     start = program.layer_to_start(start)
-    predictions = predict_bits(program, bits, start=start, with_bits=True)
-    assert predictions.bits is not None
-    names = predictions.bits.atoms
-    index_of = {atom.name: index for index, atom in enumerate(program.atoms)}
-    atoms = [index_of[name] for name in names]
-    prover = _Prover(program, start)
-    proofs = []
-    for row, answer in zip(predictions.bits.to_bools().tolist(), predictions.classes.tolist(), strict=True):
-        proofs.append(prover.prove(dict(zip(atoms, row, strict=True)), answer))
-    return proofs
+    evaluator, prover = Evaluator(program, start), _Prover(program, start)
+    atoms = range(program.quantiser.rows_of_layer[start].start, len(program.atoms))
+    rows, answers = evaluator.truth(bits).to_bools().tolist(), evaluator.classes(bits).tolist()
+    return [prover.prove(dict(zip(atoms, row, strict=True)), answer) for row, answer in zip(rows, answers, strict=True)]
 
 
 class _Prover:

@@ -10,6 +10,8 @@ from dataclasses import replace
 from itertools import groupby
 from typing import TypeVar
 
+import numpy as np
+
 from eric_fast.program.data import Program, Rule, atom_of
 
 AnyRule = TypeVar("AnyRule", bound=Rule)
@@ -48,13 +50,11 @@ def find_mentioned(program: Program, given: Set[int] = frozenset()) -> set[int]:
     given: atoms whose rules are not followed.
     """
     mentioned: set[int] = set()
-    new = {atom for _, atom in program.outputs}
-    rules: list[Rule] = list(program.class_rules)
-    while rules or new:
+    new = {atom for _, atom in program.outputs}.union(np.unique(program.class_arrays.atoms).tolist())
+    while new:
         mentioned |= new
-        rules += [rule for atom in sorted(new - given) for rule in program.rules_of_atom.get(atom, ())]
+        rules = (rule for atom in new - given for rule in program.rules_of_atom.get(atom, ()))
         new = {atom_of(literal) for rule in rules for literal in rule.body} - mentioned
-        rules.clear()
     return mentioned
 
 
