@@ -137,7 +137,7 @@ def _time_contender(name: str, who: Contender, table: Any, size: int, difference
 
 
 def _compile(model: RuleModel) -> RuleModel:
-    _ = model.plan, model.packer
+    _ = model.evaluator, model.packer
     return model
 
 

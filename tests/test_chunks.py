@@ -85,10 +85,10 @@ def test_threads_share_a_bounded_scratch(monkeypatch):
     monkeypatch.setattr(cpu, "run_workers", lambda run, n_threads: used.append(n_threads) or run(0))
     monkeypatch.setattr(cpu, "count_cores", lambda: 8)
     model = make_model()
-    bits = torch.zeros(8 * 1024, model.plan.n_inputs, dtype=torch.bool)
+    bits = torch.zeros(8 * 1024, model.evaluator.plan.n_inputs, dtype=torch.bool)
     for scratch_bytes in (2**40, 2**19, 1):
         monkeypatch.setattr(cpu, "SCRATCH_BYTES", scratch_bytes)
-        cpu.evaluate_packed(model.plan, pack_from(bits), len(bits), kernels.Request())
+        cpu.evaluate_packed(model.evaluator.plan, pack_from(bits), len(bits), kernels.Request())
     assert used[0] == 8
     assert 1 <= used[1] < 8
     assert used[2] == 1
@@ -151,7 +151,7 @@ def test_memory_beside_data_and_results_is_bounded(fused, monkeypatch):
     model, table = make_model(), make_table(300_000)
     monkeypatch.setattr(kernels, "FUSED_INPUTS", 1 if fused else 10**9)
     monkeypatch.setitem(chunks.CHUNK_BYTES, "cpu", 2**20)
-    most = 2**20 // (kernels.count_bytes(model.plan, "cpu") + 16 * 3)
+    most = 2**20 // (kernels.count_bytes(model.evaluator.plan, "cpu") + 16 * 3)
     packed, read = [], []
     plain_pack, plain_read = kernels.pack_comparisons, model.packer.read
     monkeypatch.setattr(

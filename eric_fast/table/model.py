@@ -13,10 +13,9 @@ from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
 from eric_fast import kernels
 from eric_fast.bits import unpack_words
-from eric_fast.compile.program import compile_program
 from eric_fast.errors import ModelError
-from eric_fast.evaluator import NO_RULE
-from eric_fast.plan import Plan
+from eric_fast.evaluator import NO_RULE, Evaluator
+from eric_fast.kernels import expect
 from eric_fast.program.data import Program, has_integer_weights
 from eric_fast.table import TablePacker, as_table
 from eric_fast.table.answers import Facts, read_facts, spell_labels, write_facts
@@ -35,8 +34,8 @@ Ask = Callable[[Any], NDArray[Any]]
 class RuleModel:
     """A program over a table, compiled, with the names and numbers of its source.
 
-    What it answers is the source's own: shapes, dtypes and labels; always NumPy arrays, wherever the data are. Who
-    wants tensors where the data are calls `evaluate`. All but `leaves` and `engine` is kept in the settings of
+    What it answers is the source's own: shapes, dtypes and labels; always NumPy arrays, wherever the data are. Call
+    `evaluate` to keep results as tensors on the data's device. All but `leaves` and `engine` is kept in the settings of
     `program`, so that `RuleModel.from_program` gives the same model from a loaded text.
 
     Attributes:
@@ -106,9 +105,9 @@ class RuleModel:
         )
 
     @cached_property
-    def plan(self) -> Plan:
+    def evaluator(self) -> Evaluator:
         """The program, compiled; made when it is first used."""
-        return compile_program(self.program)
+        return Evaluator(self.program, engine=self.engine)
 
     @cached_property
     def packer(self) -> TablePacker:
@@ -119,7 +118,7 @@ class RuleModel:
         """What answers few rows, where the program is one that can be walked."""
         from eric_fast.table.walk import make_walker  # Numba loads when it is needed
 
-        return make_walker(self.program, self.plan, self.values) if self.engine in ("auto", "cpu") else None
+        return make_walker(self.program, self.evaluator.plan, self.values) if self.engine in ("auto", "cpu") else None
 
     @property
     def rule(self) -> Link:
@@ -180,19 +179,15 @@ class RuleModel:
         last digits may have one quotient, and then the first of them wins. The program alone would take the higher.
         """
         if not self._divides_classes:
-            outcome = self.evaluate(data, classes=True)
-            assert outcome.classes is not None
-            return cast(NDArray[np.int32], outcome.classes.cpu().numpy())
+            return cast(NDArray[np.int32], expect(self.evaluate(data, classes=True).classes).cpu().numpy())
         outcome = self.evaluate(data, classes=True, scores=True)
-        assert outcome.classes is not None
-        assert outcome.scores is not None
-        if outcome.scores.device.type == "cpu":  # 15 ns a row where PyTorch takes 40, and more on a busy machine
-            highest = (outcome.scores.numpy() / self.divisor).argmax(axis=1).astype(np.int32)
+        scores = expect(outcome.scores)
+        if scores.device.type == "cpu":  # 15 ns a row where PyTorch takes 40, and more on a busy machine
+            highest = (scores.numpy() / self.divisor).argmax(axis=1).astype(np.int32)
         else:
-            # A quotient, not a product with the inverse, which is what dividing by a number would be on a GPU.
-            quotients = outcome.scores / outcome.scores.new_full((1,), self.divisor)
-            highest = quotients.argmax(dim=1).int().cpu().numpy()
-        classes: NDArray[np.int32] = outcome.classes.cpu().numpy()
+            # Divide by a tensor: by a number, a GPU would multiply with its inverse.
+            highest = (scores / scores.new_full((1,), self.divisor)).argmax(dim=1).int().cpu().numpy()
+        classes: NDArray[np.int32] = expect(outcome.classes).cpu().numpy()
         return np.where(classes >= 0, highest, np.int32(NO_RULE))
 
     @property
@@ -236,12 +231,10 @@ class RuleModel:
         """bool `[n_rows, n_outputs]`: the truth of the program's outputs."""
         if self.program.decision != "bits":
             raise AttributeError(f"{self.source} has no outputs that are bits")
-        row_of_atom = {atom: row for row, atom in enumerate(self.plan.atoms.tolist())}
-        rows = tuple(row_of_atom[atom] for _, atom in self.program.outputs)
+        rows = self.evaluator.row_of_atom[[atom for _, atom in self.program.outputs]]
         table = as_table(data)
-        outcome = self.evaluate(table, rows=rows)
-        assert outcome.rows is not None
-        return unpack_words(outcome.rows, table.n_rows).cpu().numpy()
+        words = expect(self.evaluate(table, rows=tuple(rows.tolist())).rows)
+        return unpack_words(words, table.n_rows).cpu().numpy()
 
     def evaluate(self, data: Any, **wanted: Any) -> kernels.Outcome:
         """What the program itself answers, as tensors where the data are; `wanted` are the fields of `Request`.
@@ -269,9 +262,7 @@ class RuleModel:
 
     def _find_leaves(self, data: Any) -> NDArray[Any]:
         assert self.leaves is not None
-        outcome = self.evaluate(data, leaves=True)
-        assert outcome.leaves is not None
-        return self.leaves.arrange(outcome.leaves.cpu().numpy())
+        return self.leaves.arrange(expect(self.evaluate(data, leaves=True).leaves).cpu().numpy())
 
     @property
     def _is_margin(self) -> bool:
@@ -285,9 +276,7 @@ class RuleModel:
 
     def _add_up(self, data: Any) -> NDArray[np.float64]:
         """Scores, float64 `[n_rows, n_outputs]`; the second class's alone where it tells two apart."""
-        outcome = self.evaluate(data, scores=True)
-        assert outcome.scores is not None
-        scores: NDArray[np.float64] = outcome.scores.cpu().numpy()
+        scores: NDArray[np.float64] = expect(self.evaluate(data, scores=True).scores).cpu().numpy()
         scores = scores[:, 1:] if self._is_margin else scores
         return scores / self.divisor
 
