@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent.parent
-_FOLDERS = ("kernels", "compile", "frontends", "table")  # whose functions Numba compiles
+_FOLDERS = ("kernels", "plan", "compile", "frontends", "table")  # whose functions and constants Numba compiles
 _STAMP = "sources.sha256"
 
 

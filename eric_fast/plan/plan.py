@@ -6,58 +6,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.errors import EricError
-
-
-@dataclass(frozen=True, eq=False)
-class Steps:
-    """How an engine runs a plan's rules: the same truth by less work, as an instruction stream.
-
-    A *value* is truth over samples. Values `0 .. n_inputs - 1` are the plan's inputs, `n_inputs` is false,
-    `n_inputs + 1` is true, and value `n_inputs + 2 + i` is what node `i` makes: `select ? high : low`, of values that
-    come before it. A node is all that a branch of a tree, a shared body or a negation needs. Rules that share nothing
-    stay *terms*, conjunctions of pairs that are OR-ed into a value whose node made it false; a pair is true where its
-    first value is true and its second is false.
-
-    Attributes:
-        nodes: int32 `[n_nodes, 3]`: select, high, low.
-        terms: int32 `[n_term_literals]`: the pairs of values of one term after another.
-        segments: int32 `[n_segments, 2]`: a value, and how many terms are OR-ed into it.
-        batches: int64 `[n_batches, 4]`: how many values each of its terms has (two a pair), its first and last
-            segment, its first place in `terms`.
-        sections: int64 `[n_sections, 8]`: first and last node, first and last batch, first and last class rule, first
-            and last index. They run in turn: the nodes, the batches, then these class rules and indexes take part in
-            the decision. The first of them, one for each stratum, have neither; what decides comes after.
-        values: int32 `[n_rows]`: the value of each row of the plan, `~value` where it is the negation.
-        fires: int32 `[n_class_rules]`: the value that says where a class rule fires; -1 for the leaves of trees.
-        is_counted: bool `[n_class_rules]`: under `vote`, whether what a rule adds is in `counters`.
-        indexes: int64 `[n_indexes, 6]`: first and last plane, first and last code, first and last class rule. A number
-            for each sample, in binary: which class rule of these fires, of those of a tree, or, in the last index
-            under `first`, which of all fires first.
-        planes: int32 `[n_planes]`: the values of numbers' digits, the lowest first.
-        codes: int32 `[n_codes]`: the class rule that each number stands for, or -1: none fires.
-        answers: int32 `[n_answers]`: under `first`, where that is less work than the last index, the digits of the
-            class (or of the default), and last where there is neither. Else empty.
-        counters: int64 `[n_counters, 4]`: output, first and last plane, and what is added to the number: a sum under
-            `vote`, of whole numbers that float64 holds exactly, so that it may be added last.
-        units: float64 `[n_counters]`: a power of two that a counter's sum is to be multiplied with.
-        covered: a value: under `vote`, where some class rule fires that is counted or in a tree.
-    """
-
-    nodes: Tensor
-    terms: Tensor
-    segments: Tensor
-    batches: Tensor
-    sections: Tensor
-    values: Tensor
-    fires: Tensor
-    is_counted: Tensor
-    indexes: Tensor
-    planes: Tensor
-    codes: Tensor
-    answers: Tensor
-    counters: Tensor
-    units: Tensor
-    covered: int
+from eric_fast.plan.steps import INDEX_RULE_START, Steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +73,7 @@ class Plan:
 
         At most one of them fires on a sample. The trees are in the order of their rules; rules of none lie between.
         """
-        return self.steps.indexes[: len(self.steps.indexes) - (not self.votes), 4:]
+        return self.steps.indexes[: len(self.steps.indexes) - (not self.votes), INDEX_RULE_START:]
 
     def rule_masks(self, first: int, last: int) -> tuple[Tensor, Tensor]:
         """bool `[last - first, n_rows]` twice: the atoms that a rule needs true, and those it needs false.

@@ -1,0 +1,127 @@
+"""`Steps`: the rules of a plan as an instruction stream, and the names of its tables' columns.
+
+A table's columns have names twice: as fields of a `NamedTuple`, for one row in Python, and as numbers
+(`SECTION_NODE_START`), for arrays and for code that Numba compiles. A range is half open, like a slice: from its
+start up to, but not including, its stop.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Node(NamedTuple):
+    """`select ? high : low`, of values."""
+
+    select: int
+    high: int
+    low: int
+
+
+class Segment(NamedTuple):
+    """The next `n_terms` terms, OR-ed into the value `target`."""
+
+    target: int
+    n_terms: int
+
+
+class Batch(NamedTuple):
+    """Segments whose terms have `width` values each (two a pair); their values start at `term_start` in `terms`."""
+
+    width: int
+    segment_start: int
+    segment_stop: int
+    term_start: int
+
+
+class Section(NamedTuple):
+    """What runs together: nodes, then batches; then these class rules and indexes take part in the decision."""
+
+    node_start: int
+    node_stop: int
+    batch_start: int
+    batch_stop: int
+    rule_start: int
+    rule_stop: int
+    index_start: int
+    index_stop: int
+
+
+class Index(NamedTuple):
+    """A number for each sample: its digits are `planes`, `codes` says which of these class rules it stands for."""
+
+    plane_start: int
+    plane_stop: int
+    code_start: int
+    code_stop: int
+    rule_start: int
+    rule_stop: int
+
+
+class Counter(NamedTuple):
+    """`(number + offset) * unit` is added to the sum of class `output`; the number's digits are `planes`."""
+
+    output: int
+    plane_start: int
+    plane_stop: int
+    offset: int
+
+
+NODE_SELECT, NODE_HIGH, NODE_LOW = range(len(Node._fields))
+SEGMENT_TARGET, SEGMENT_N_TERMS = range(len(Segment._fields))
+BATCH_WIDTH, BATCH_SEGMENT_START, BATCH_SEGMENT_STOP, BATCH_TERM_START = range(len(Batch._fields))
+SECTION_NODE_START, SECTION_NODE_STOP, SECTION_BATCH_START, SECTION_BATCH_STOP = range(4)
+SECTION_RULE_START, SECTION_RULE_STOP, SECTION_INDEX_START, SECTION_INDEX_STOP = range(4, len(Section._fields))
+INDEX_PLANE_START, INDEX_PLANE_STOP, INDEX_CODE_START, INDEX_CODE_STOP = range(4)
+INDEX_RULE_START, INDEX_RULE_STOP = range(4, len(Index._fields))
+COUNTER_OUTPUT, COUNTER_PLANE_START, COUNTER_PLANE_STOP, COUNTER_OFFSET = range(len(Counter._fields))
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """How an engine runs a plan's rules: the same truth by less work, as an instruction stream.
+
+    A *value* is truth over samples. Values `0 .. n_inputs - 1` are the plan's inputs, `n_inputs` is false,
+    `n_inputs + 1` is true, and value `n_inputs + 2 + i` is what node `i` makes: `select ? high : low`, of values that
+    come before it. A node is all that a branch of a tree, a shared body or a negation needs. Rules that share nothing
+    stay *terms*, conjunctions of pairs that are OR-ed into a value whose node made it false; a pair is true where its
+    first value is true and its second is false.
+
+    Attributes:
+        nodes: int32 `[n_nodes, 3]`: see `Node`.
+        terms: int32 `[n_term_values]`: the pairs of values of one term after another.
+        segments: int32 `[n_segments, 2]`: see `Segment`.
+        batches: int64 `[n_batches, 4]`: see `Batch`.
+        sections: int64 `[n_sections, 8]`: see `Section`. They run in turn. The first of them, one for each stratum,
+            have neither rules nor indexes; what decides comes after.
+        values: int32 `[n_rows]`: the value of each row of the plan, `~value` where it is the negation.
+        fires: int32 `[n_class_rules]`: the value that says where a class rule fires; -1 for the leaves of trees.
+        is_counted: bool `[n_class_rules]`: under `vote`, whether what a rule adds is in `counters`.
+        indexes: int64 `[n_indexes, 6]`: see `Index`. One for each tree: which of its class rules fires; under `first`
+            one more, the last: which of all class rules fires first.
+        planes: int32 `[n_planes]`: the values of numbers' digits, the lowest first.
+        codes: int32 `[n_codes]`: the class rule that each number stands for, or -1: none fires.
+        answers: int32 `[n_answers]`: under `first`, where that is less work than the last index, the digits of the
+            class (or of the default), and last where there is neither. Else empty.
+        counters: int64 `[n_counters, 4]`: see `Counter`. Under `vote`, sums of whole numbers that float64 holds
+            exactly, so that they may be added last.
+        units: float64 `[n_counters]`: the power of two that a counter's sum is to be multiplied with.
+        covered: a value: under `vote`, where some class rule fires that is counted or in a tree.
+    """
+
+    nodes: Tensor
+    terms: Tensor
+    segments: Tensor
+    batches: Tensor
+    sections: Tensor
+    values: Tensor
+    fires: Tensor
+    is_counted: Tensor
+    indexes: Tensor
+    planes: Tensor
+    codes: Tensor
+    answers: Tensor
+    counters: Tensor
+    units: Tensor
+    covered: int
