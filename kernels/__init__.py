@@ -1,7 +1,7 @@
 """Everything that touches packed words, behind one dispatch by engine.
 
-`reference` is the meaning of each operation, in plain tensors on any device; `cpu` is Numba on packed words.
-The other engines agree with `reference` to the bit.
+The engine `reference` says what each operation means, in plain tensors on any device. `cpu` is written in Numba and
+`gpu` in Triton; both agree with `reference` to the bit. Each operation has a module of its name in all three.
 """
 
 from typing import Any
@@ -9,15 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eric_fast.errors import SettingError
 from eric_fast.kernels.chunks import evaluate_chunks
 from eric_fast.kernels.code_cache import drop_stale_code
+from eric_fast.kernels.engines import ENGINES, choose_engine, find_operation
 from eric_fast.kernels.fixed_point import MAX_WEIGHT, make_entropy_table
 from eric_fast.kernels.growth import (
     ENTROPY,
     GINI,
     NO_LIMIT,
     Forest,
+    GrowControl,
     Limits,
     Stop,
     TreeProgress,
@@ -38,8 +39,6 @@ from eric_fast.kernels.packing import (
     Packed,
     check_words,
 )
-from eric_fast.kernels.reference import evaluate as reference
-from eric_fast.kernels.reference import pack as reference_pack
 from eric_fast.plan import Plan
 from eric_fast.processes import Combine, keep
 
@@ -82,97 +81,66 @@ __all__ = [
 ]
 
 drop_stale_code()
-ENGINES = ("auto", "reference", "cpu", "gpu")
 FUSED_INPUTS = 1024  # of a plan, on the CPU: from there on words are evaluated where they are packed
 
 
-def choose_engine(engine: str, device: str, *, streams: bool = False) -> str:
-    """The engine that `engine` means for data on a device of this type: `auto` is `gpu` for CUDA, else `cpu`.
-
-    Where an operation `streams`, `gpu` takes data from the CPU, too, in chunks; results are where the data are.
-
-    Raises:
-        SettingError: no such engine, or one named that can't take data from there: nothing is changed silently.
-    """
-    if engine not in ENGINES:
-        raise SettingError(f"engine '{engine}' is not one of {', '.join(ENGINES)}")
-    if engine == "auto":
-        return "gpu" if device == "cuda" else "cpu"
-    needed = "cuda" if engine == "gpu" else "cpu" if engine == "cpu" else device
-    if engine == "gpu" and not torch.cuda.is_available():
-        raise SettingError("engine 'gpu' needs a CUDA device, and there is none; use --engine cpu or auto")
-    if needed != device and not (engine == "gpu" and streams):
-        raise SettingError(f"engine '{engine}' needs data on a {needed} device, these are on {device}")
-    return engine
-
-
 def evaluate(plan: Plan, words: Tensor, n_samples: int, *, engine: str = "auto", **wanted: Any) -> Outcome:
-    """Run a whole program over packed bits; see `reference.evaluate`, of which every engine is an equal.
+    """Run a whole program over packed bits; `reference.evaluate` says what it means, and every engine equals it.
 
     Args:
         words: int32 `[n_inputs, n_words]`, the bits of the plan's inputs.
         n_samples: how many samples they hold.
-        engine: one of `ENGINES`.
+        engine: one of `ENGINES`; `gpu` takes words on the CPU, too, in chunks.
         wanted: the fields of `Request`.
 
+    Returns:
+        Results on the device of `words`.
+
     Raises:
-        EricError: words or wishes that don't fit the plan. SettingError: see `choose_engine`.
+        EricError: words or a request that don't fit the plan.
+        SettingError: an engine that can't take the words; see `choose_engine`.
     """
-    return _evaluate(choose_engine(engine, words.device.type, streams=True), plan, words, n_samples, Request(**wanted))
+    engine = choose_engine(engine, words.device.type, in_chunks=True)
+    return _evaluate(engine, plan, words, n_samples, Request(**wanted))
 
 
-def _evaluate(name: str, plan: Plan, words: Tensor, n_samples: int, request: Request) -> Outcome:
-    if name == "reference":
-        return reference.evaluate(plan, words, n_samples, request)
-    if name == "cpu":
-        from eric_fast.kernels.cpu import evaluate as cpu  # Numba loads when it is needed
+def _evaluate(engine: str, plan: Plan, words: Tensor, n_samples: int, request: Request) -> Outcome:
+    if engine == "gpu" and words.device.type == "cpu":
+        from eric_fast.kernels.gpu.chunked import evaluate_from_cpu
 
-        return cpu.evaluate(plan, words, n_samples, request)
-    from eric_fast.kernels.gpu import chunked as stream
-    from eric_fast.kernels.gpu import evaluate as gpu
-
-    if words.device.type == "cpu":
-        return stream.evaluate(plan, words, n_samples, request, torch.device("cuda", torch.cuda.current_device()))
-    return gpu.evaluate(plan, words, n_samples, request)
+        device = torch.device("cuda", torch.cuda.current_device())
+        return evaluate_from_cpu(plan, words, n_samples, request, device)
+    outcome: Outcome = find_operation(engine, "evaluate")(plan, words, n_samples, request)
+    return outcome
 
 
 def evaluate_packed(
     plan: Plan, pack: Pack, n_samples: int, *, device: str = "cpu", engine: str = "auto", **wanted: Any
 ) -> Outcome:
-    """As `evaluate`, on words that `pack` makes: on the CPU a block at a time where they are many, see `count_bytes`.
+    """As `evaluate`, on words that `pack` makes: a block at a time where the CPU has many inputs, see `count_bytes`.
 
     Args:
         pack: makes the words of some samples; see `Pack`.
         device: the type of device that the words are on.
     """
-    name = choose_engine(engine, device, streams=True)
+    engine = choose_engine(engine, device, in_chunks=True)
     request = Request(**wanted)
-    if name == "cpu" and plan.n_inputs >= FUSED_INPUTS:
-        from eric_fast.kernels.cpu import evaluate as cpu
+    if engine == "cpu" and plan.n_inputs >= FUSED_INPUTS:
+        from eric_fast.kernels.cpu.evaluate import evaluate_packed
 
-        return cpu.evaluate_packed(plan, pack, n_samples, request)
-    return _evaluate(name, plan, pack(0, n_samples), n_samples, request)
+        return evaluate_packed(plan, pack, n_samples, request)
+    return _evaluate(engine, plan, pack(0, n_samples), n_samples, request)
 
 
 def count_bytes(plan: Plan, engine: str) -> int:
-    """What `evaluate_packed` needs for a sample beside its results."""
+    """Return how many bytes `evaluate_packed` needs for each sample, its results aside."""
     return 0 if engine == "cpu" and plan.n_inputs >= FUSED_INPUTS else -(-plan.n_inputs // 8)
 
 
 def count(words: Tensor, masks: Tensor, *, engine: str = "auto") -> Tensor:
-    """In how many samples of each mask each atom is true; see `reference_trees.count`."""
-    name = choose_engine(engine, words.device.type)
-    if name == "reference":
-        from eric_fast.kernels.reference import count as reference_trees
-
-        return reference_trees.count(words, masks)
-    if name == "cpu":
-        from eric_fast.kernels.cpu import count as cpu_trees
-
-        return cpu_trees.count(words, masks)
-    from eric_fast.kernels.gpu import count as gpu_trees
-
-    return gpu_trees.count(words, masks)
+    """Count in how many samples of each mask each atom is true; see `reference.count`."""
+    counts: Tensor = find_operation(choose_engine(engine, words.device.type), "count")(words, masks)
+    return counts
 
 
 def grow(
@@ -212,54 +180,37 @@ def grow(
     Raises:
         EricError: tensors that don't belong together. SettingError: samples that weigh more than 2**27 in all.
     """
-    name = choose_engine(engine, words.device.type)
+    engine = choose_engine(engine, words.device.type)
     samples = check_samples(words, n_samples, targets, limits, n_values, weights, value_weights, combine)
-    if name == "cpu":
-        from eric_fast.kernels.cpu import grow as cpu_trees
-
-        return cpu_trees.grow(samples, limits, stop=stop, progress=progress, n_threads=n_threads, combine=combine)
-    from eric_fast.kernels import level_trees
-
-    if name == "reference":
-        from eric_fast.kernels.reference import count as reference_trees
-
-        return level_trees.grow(samples, limits, reference_trees.count, stop=stop, progress=progress, combine=combine)
-    from eric_fast.kernels.gpu import count as gpu_trees
-
-    return level_trees.grow(samples, limits, gpu_trees.count, stop=stop, progress=progress, combine=combine)
+    control = GrowControl(stop, progress, n_threads, combine)
+    forest: Forest = find_operation(engine, "grow")(samples, limits, control)
+    return forest
 
 
 def pack_columns(
     columns: Tensor, column_of_atom: Tensor | None, constants: Tensor, operators: Tensor, *, engine: str = "auto"
 ) -> Tensor:
-    """Compare plain columns and pack the bits; see `reference_pack.pack_columns`, of which every engine is an equal."""
-    name = choose_engine(engine, columns.device.type)
-    if name == "reference":
-        return reference_pack.pack_columns(columns, column_of_atom, constants, operators)
-    if name == "cpu":
-        from eric_fast.kernels.cpu import pack_columns as cpu_columns
-
-        return cpu_columns.pack_columns(columns, column_of_atom, constants, operators)
-    from eric_fast.kernels.gpu import pack_columns as gpu_columns
-
-    return gpu_columns.pack_columns(columns, column_of_atom, constants, operators)
+    """Compare plain columns with constants and pack the bits; see `reference.pack_columns`."""
+    pack = find_operation(choose_engine(engine, columns.device.type), "pack_columns")
+    words: Tensor = pack(columns, column_of_atom, constants, operators)
+    return words
 
 
 def pack_comparisons(
     columns: Tensor, comparisons: Comparisons, *, out: Tensor | None = None, engine: str = "auto"
 ) -> Tensor:
-    """As `pack_columns`; what an engine makes of the comparisons is made once. They go to where the columns are.
+    """As `pack_columns`; what an engine makes of the comparisons is kept, and they go to where the columns are.
 
     Args:
-        out: contiguous words to write to, and to give back; needed where the comparisons have rows of their own.
+        out: contiguous words to write to and to return; needed where `comparisons.rows` is given.
     """
-    name = choose_engine(engine, columns.device.type)
-    if name == "cpu":
-        from eric_fast.kernels.cpu import pack_columns as cpu_columns
+    engine = choose_engine(engine, columns.device.type)
+    if engine == "cpu":
+        from eric_fast.kernels.cpu.pack_columns import pack_comparisons
 
-        return cpu_columns.pack_comparisons(columns, comparisons, out)
+        return pack_comparisons(columns, comparisons, out)
     arrays = (None if array is None else array.to(columns.device) for array in comparisons.arrays)
-    words = pack_columns(columns, *arrays, engine=name)  # type: ignore[arg-type]
+    words = pack_columns(columns, *arrays, engine=engine)  # type: ignore[arg-type]
     if out is None:
         return words
     check_words(out, comparisons, (len(words), words.shape[1]))
@@ -271,14 +222,7 @@ def pack_comparisons(
 
 
 def pack_maps(maps: Tensor, constants: Tensor, operators: Tensor, *, engine: str = "auto", **wanted: Any) -> Packed:
-    """Reduce feature maps to norms, compare and pack in one pass; see `reference_pack.pack_maps`."""
-    name = choose_engine(engine, maps.device.type)
-    if name == "reference":
-        return reference_pack.pack_maps(maps, constants, operators, **wanted)
-    if name == "cpu":
-        from eric_fast.kernels.cpu import pack_maps as cpu_maps
-
-        return cpu_maps.pack_maps(maps, constants, operators, **wanted)
-    from eric_fast.kernels.gpu import pack_maps as gpu_maps
-
-    return gpu_maps.pack_maps(maps, constants, operators, **wanted)
+    """Reduce feature maps to norms, compare these with constants and pack the bits; see `reference.pack_maps`."""
+    pack = find_operation(choose_engine(engine, maps.device.type), "pack_maps")
+    packed: Packed = pack(maps, constants, operators, **wanted)
+    return packed

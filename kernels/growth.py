@@ -62,7 +62,16 @@ def never_stop() -> bool:
 
 
 def ignore_trees(n_trees: int) -> None:
-    """Tell nobody."""
+    """Report no progress."""
+
+
+class GrowControl(NamedTuple):
+    """How growth is stopped, reported and shared among threads and processes; see `kernels.grow`."""
+
+    stop: Stop = never_stop
+    progress: TreeProgress = ignore_trees
+    n_threads: int | None = None
+    combine: Combine = keep
 
 
 class Samples(NamedTuple):

@@ -1,4 +1,4 @@
-"""Trees grown level by level in plain tensors, over any engine's `count`: on the GPU, and what `cpu_trees` must equal.
+"""Trees grown level by level in plain tensors, with any engine's `count`: on the GPU, and as the reference.
 
 A node is a row of bits, the samples that reach it: a child's row is the AND of its parent's and an atom's.
 """
@@ -17,15 +17,12 @@ from eric_fast.kernels.growth import (
     ENTROPY,
     NO_LIMIT,
     Forest,
+    GrowControl,
     Limits,
     Samples,
-    Stop,
-    TreeProgress,
-    ignore_trees,
     join_trees,
-    never_stop,
 )
-from eric_fast.processes import Combine, keep
+from eric_fast.processes import Combine
 
 TARGETS = 64  # grown at once
 Count = Callable[[Tensor, Tensor], Tensor]
@@ -48,29 +45,21 @@ class _Node:
     children: tuple["_Node", "_Node"] | None = None
 
 
-def grow(
-    samples: Samples,
-    limits: Limits,
-    count: Count,
-    *,
-    stop: Stop = never_stop,
-    progress: TreeProgress = ignore_trees,
-    combine: Combine = keep,
-) -> Forest:
-    """A tree for every target; see `kernels.grow`. `stop` is asked between batches of targets.
+def grow_by_level(samples: Samples, limits: Limits, control: GrowControl, count: Count) -> Forest:
+    """Grow a tree for every target; see `kernels.grow`. `control.stop` is asked between batches of targets.
 
-    All that is decided is decided by counts, so samples may be spread over processes: `combine` adds their counts up.
+    Every decision depends on counts alone, so samples may be spread over processes: `control.combine` adds them up.
     """
     trees: dict[int, tuple[Tensor, ...]] = {}
     table = make_entropy_table(samples.heaviest if limits.criterion == ENTROPY else 0)
-    grower = _Grower(samples, limits, count, torch.from_numpy(table).to(samples.words.device), combine)
+    grower = _Grower(samples, limits, count, torch.from_numpy(table).to(samples.words.device), control.combine)
     for first in range(0, len(samples.targets), TARGETS):
-        if int(combine(torch.tensor([int(stop())]))[0]):
+        if int(control.combine(torch.tensor([int(control.stop())]))[0]):
             break
         numbers = range(first, min(first + TARGETS, len(samples.targets)))
         for number, root in zip(numbers, grower.grow_batch(numbers), strict=True):
             trees[number] = _flatten(root)
-            progress(len(trees))
+            control.progress(len(trees))
     return join_trees(trees, samples.n_values)
 
 

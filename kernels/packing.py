@@ -22,7 +22,7 @@ MAP_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.int8)
 
 @dataclass(frozen=True, eq=False)
 class Comparisons:
-    """What columns are compared with, for many tables; see `reference_pack.pack_columns`. Not to be changed.
+    """What columns are compared with, for many tables; see `reference.pack_columns`. Not to be changed.
 
     Attributes:
         rows: int64 `[n_atoms]`: the rows that the atoms' words go to, where those belong to more atoms than these.
@@ -52,7 +52,7 @@ class Packed(NamedTuple):
 
 
 def check_columns(columns: Tensor, column_of_atom: Tensor | None, constants: Tensor, operators: Tensor) -> None:
-    """Refuse what `reference_pack.pack_columns` doesn't take; raises EricError."""
+    """Refuse what `reference.pack_columns` doesn't take; raises EricError."""
     if columns.dtype not in COLUMN_DTYPES or columns.ndim != 2:
         raise EricError(f"columns must be float32 or float64 [n_samples, n_columns], not {describe(columns)}")
     n_atoms = columns.shape[1] if column_of_atom is None else len(column_of_atom)
@@ -77,7 +77,7 @@ def check_words(out: Tensor, comparisons: Comparisons, shape: tuple[int, int]) -
 
 
 def check_maps(maps: Tensor, constants: Tensor, operators: Tensor, norm: str, scale: float | Tensor | None) -> None:
-    """Refuse what `reference_pack.pack_maps` doesn't take; raises EricError, SettingError for the norm."""
+    """Refuse what `reference.pack_maps` doesn't take; raises EricError, SettingError for the norm."""
     if norm not in NORMS:
         raise unknown_norm(norm)
     if maps.dtype not in MAP_DTYPES or maps.ndim != 4:

@@ -13,7 +13,7 @@ from eric_fast import kernels
 from eric_fast.bits import pack_bits
 from eric_fast.compile.program import compile_program
 from eric_fast.kernels.cpu import evaluate as cpu
-from eric_fast.kernels.gpu import lower as gpu_code
+from eric_fast.kernels.gpu import lower as gpu_lower
 from eric_fast.kernels.liveness import find_result_kinds
 from tests.engines import ask_everything
 from tests.make_forests import make_forest_program
@@ -51,7 +51,7 @@ def pack_and_lower():
         kernels.pack_columns(torch.rand(40, 5, dtype=dtype), None, torch.zeros(5, dtype=dtype), signs, engine="cpu")
     for program in list_programs():
         plan = compile_program(program)
-        gpu_code.lower_plan(plan, torch.device("cpu"), find_result_kinds(plan, ask_everything(plan, 40)), counts=True)
+        gpu_lower.lower_plan(plan, torch.device("cpu"), find_result_kinds(plan, ask_everything(plan, 40)), counts=True)
 
 
 def main():

@@ -16,7 +16,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from eric_fast.kernels.gpu import count as gpu_trees
+from eric_fast.kernels.gpu import count as gpu_count
 
 NUMBERS = ("mask_stride", "atom_stride", "n_masks", "n_atoms", "n_words")
 COUNT = {"p_masks": "*i32", "p_atoms": "*i32", "p_counts": "*i32", **dict.fromkeys(NUMBERS, "i32")}
@@ -48,6 +48,6 @@ def show(title, counts, names):
     print(f"{title}: {counts.total()} instructions, {shown}, local memory: {local}")
 
 
-constants = {"MASKS": gpu_trees.MASKS, "ATOMS": gpu_trees.ATOMS, "WORDS": gpu_trees.WORDS}
-counts = read_instructions(gpu_trees.count_kernel, COUNT, constants, gpu_trees.WARPS, DIVISIBLE)
+constants = {"MASKS": gpu_count.MASKS, "ATOMS": gpu_count.ATOMS, "WORDS": gpu_count.WORDS}
+counts = read_instructions(gpu_count.count_kernel, COUNT, constants, gpu_count.WARPS, DIVISIBLE)
 show("count", counts, ("LDG", "LDS", "POPC", "LOP3", "IADD3", "SHF", "RED", "BAR"))

@@ -21,7 +21,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from eric_fast.kernels.gpu import evaluate as gpu
-from eric_fast.kernels.gpu import lower as gpu_code
+from eric_fast.kernels.gpu import lower as gpu_lower
 from eric_fast.kernels.gpu.run import evaluate_kernel
 
 LONGS = (
@@ -54,7 +54,7 @@ class Reading:
 
 
 def read_variant(decision: int, *, by_sample: bool, is_wide: bool) -> Reading:
-    constants = gpu.pick_constants(gpu_code.N_STREAMS, is_wide=is_wide, decision=decision, by_sample=by_sample)
+    constants = gpu.pick_constants(gpu_lower.N_STREAMS, is_wide=is_wide, decision=decision, by_sample=by_sample)
     options = {"num_warps": constants.pop("num_warps")}
     signature, attributes, fixed = {}, {}, {}
     for i, name in enumerate(evaluate_kernel.arg_names):

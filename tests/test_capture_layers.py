@@ -11,7 +11,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from eric_fast.capture import layers, norms, reduce_norm, trace_norms
 from eric_fast.errors import ModelError, SettingError
-from eric_fast.kernels.reference.pack import reduce_maps
+from eric_fast.kernels.reference.pack_maps import reduce_maps
 
 
 def build(name):

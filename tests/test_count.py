@@ -15,10 +15,10 @@ from eric_fast import kernels
 from eric_fast.bits import BitMatrix, pack_bits
 from eric_fast.errors import EricError
 from eric_fast.extract import TreeOptions, grow_trees
-from eric_fast.kernels import level_trees
 from eric_fast.kernels.cpu import count_rows as cpu_rows
-from eric_fast.kernels.gpu import count as gpu_trees
-from eric_fast.kernels.growth import check_samples
+from eric_fast.kernels.gpu import count as gpu_count
+from eric_fast.kernels.gpu import grow as gpu_grow
+from eric_fast.kernels.growth import GrowControl, check_samples
 from tests.engines import DEVICE, POISON, needs_triton
 
 
@@ -26,14 +26,14 @@ from tests.engines import DEVICE, POISON, needs_triton
 def launches(monkeypatch):
     """The grids that the Triton kernel was launched with."""
     grids = []
-    kernel = gpu_trees.count_kernel
+    kernel = gpu_count.count_kernel
 
     class Recorder:
         def __getitem__(self, grid):
             grids.append(grid)
             return kernel[grid]
 
-    monkeypatch.setattr(gpu_trees, "count_kernel", Recorder())
+    monkeypatch.setattr(gpu_count, "count_kernel", Recorder())
     return grids
 
 
@@ -64,11 +64,11 @@ def test_reference_and_cpu_count(seed, n_samples, n_atoms, n_masks):
 @needs_triton
 @pytest.mark.parametrize(("n_samples", "n_atoms", "n_masks"), [(1, 1, 1), (1000, 65, 3), (3000, 5, 70), (0, 3, 3)])
 def test_gpu_counts(n_samples, n_atoms, n_masks, launches, monkeypatch):
-    monkeypatch.setattr(gpu_trees, "WORDS", 32 * 3)  # more blocks than one add to the same counts
+    monkeypatch.setattr(gpu_count, "WORDS", 32 * 3)  # more blocks than one add to the same counts
     atoms, masks = make_rows(0, n_samples, n_atoms), make_rows(1, n_samples, n_masks)
-    found = gpu_trees.count(pack_bits(atoms).to(DEVICE), pack_bits(masks).to(DEVICE))
+    found = gpu_count.count(pack_bits(atoms).to(DEVICE), pack_bits(masks).to(DEVICE))
     assert torch.equal(found.cpu(), count_plainly(atoms, masks))
-    tiles = (-(-n_masks // gpu_trees.MASKS), -(-n_atoms // gpu_trees.ATOMS))
+    tiles = (-(-n_masks // gpu_count.MASKS), -(-n_atoms // gpu_count.ATOMS))
     assert [grid[:2] for grid in launches] == ([tiles] if n_samples else [])
 
 
@@ -80,7 +80,7 @@ def test_gpu_grows_the_same_trees(criterion, launches):
     matrix, targets = (BitMatrix.from_bools(part, [str(i) for i in range(part.shape[1])]) for part in (bits, goal))
     limits = TreeOptions(criterion, min_leaf=20).to_limits(500)
     samples = check_samples(matrix.words.to(DEVICE), 500, targets.words.to(DEVICE), limits, None, None, None)
-    found = level_trees.grow(samples, limits, gpu_trees.count)
+    found = gpu_grow.grow(samples, limits, GrowControl())
     expected = grow_trees(matrix, targets, TreeOptions(criterion, min_leaf=20), engine="cpu")
     for name in expected._fields:
         assert torch.equal(getattr(found, name).cpu(), getattr(expected, name)), name

@@ -16,11 +16,10 @@ from eric_fast import kernels
 from eric_fast.bits import WORD_BITS, count_words, pack_bits
 from eric_fast.compile.program import compile_program
 from eric_fast.kernels import Request
-from eric_fast.kernels.gpu import chunked as stream
-from eric_fast.kernels.gpu import count as gpu_trees
-from eric_fast.kernels.gpu import devices
+from eric_fast.kernels.gpu import chunked, devices
+from eric_fast.kernels.gpu import count as gpu_count
 from eric_fast.kernels.gpu import evaluate as gpu
-from eric_fast.kernels.gpu import lower as gpu_code
+from eric_fast.kernels.gpu import lower as gpu_lower
 from eric_fast.kernels.gpu import pack_columns as gpu_columns
 from eric_fast.kernels.gpu import pack_maps as gpu_maps
 from eric_fast.kernels.gpu.schedule import lower_steps
@@ -53,7 +52,7 @@ pytestmark = needs_triton
 def few_streams(monkeypatch):
     """Eight streams where the interpreter stands in for a GPU: less to interpret, and more steps and cuts."""
     if DEVICE == "cpu":
-        monkeypatch.setattr(gpu_code, "N_STREAMS", FEW_STREAMS)
+        monkeypatch.setattr(gpu_lower, "N_STREAMS", FEW_STREAMS)
 
 
 @pytest.fixture
@@ -137,11 +136,11 @@ def test_all_streams(seed):
 
 @pytest.mark.usefixtures("few_streams")
 def test_rows_past_what_16_bits_can_number(monkeypatch):
-    monkeypatch.setattr(gpu_code, "MOST_NARROW_SLOTS", 2)
+    monkeypatch.setattr(gpu_lower, "MOST_NARROW_SLOTS", 2)
     for seed in (1, 4):
         program = make_shared_program(seed)
         plan = compile_program(program)
-        assert gpu_code.lower_plan(plan, torch.device("cpu"), EVERYTHING, counts=True).is_wide
+        assert gpu_lower.lower_plan(plan, torch.device("cpu"), EVERYTHING, counts=True).is_wide
         check(program, draw_bits(seed, program, 63))
 
 
@@ -149,7 +148,7 @@ def test_rows_past_what_16_bits_can_number(monkeypatch):
 def test_terms_of_one_head_are_shared_by_streams():
     program = make_flat_program(0, 300)
     plan = compile_program(program)
-    code = gpu_code.lower_plan(plan, torch.device("cpu"), EVERYTHING, counts=False)
+    code = gpu_lower.lower_plan(plan, torch.device("cpu"), EVERYTHING, counts=False)
     phases = code.phases
     assert all(bool((phases[:, column + 1] > phases[:, column]).any()) for column in (0, 2, 4, 6))
     terms = [number for number, phase in enumerate(phases.tolist()) if phase[7] > phase[6]]
@@ -210,7 +209,7 @@ def make_one_stratum(seed, n_rules, *, n_inputs=12, n_heads=9):
 
 def count_idle(monkeypatch, n_multiprocessors, part_literals):
     monkeypatch.setattr(gpu, "_count_multiprocessors", lambda device: n_multiprocessors)
-    monkeypatch.setattr(gpu_code, "PART_LITERALS", part_literals)
+    monkeypatch.setattr(gpu_lower, "PART_LITERALS", part_literals)
 
 
 @pytest.mark.usefixtures("few_streams", "poisoned")
@@ -255,7 +254,7 @@ def test_every_part_makes_its_own_rows():
     program, _ = make_one_stratum(3, 2000, n_inputs=40, n_heads=64)
     plan = compile_program(program)
     kinds = ResultKinds(rows=True, decision=False, rules=False, leaves=False)
-    codes = [gpu_code.lower_plan(plan, torch.device("cpu"), kinds, counts=False, n_parts=n) for n in (1, 4)]
+    codes = [gpu_lower.lower_plan(plan, torch.device("cpu"), kinds, counts=False, n_parts=n) for n in (1, 4)]
     assert [code.n_parts for code in codes] == [1, 4]
     spans = [[code.phases[a:b] for a, b in pairwise(code.part_phases.tolist())] for code in codes]
     lines = [[int((part[:, 1:8:2] - part[:, :8:2]).sum()) for part in parts] for parts in spans]
@@ -267,15 +266,15 @@ def test_every_part_makes_its_own_rows():
     ("n_groups", "n_parts"), [(0, 1), (1, 8), (16, 8), (17, 4), (33, 4), (34, 2), (66, 2), (67, 1), (10**6, 1)]
 )
 def test_parts_are_so_many_that_no_multiprocessor_is_idle(n_groups, n_parts, monkeypatch):
-    monkeypatch.setattr(gpu_code, "PART_LITERALS", 100)
+    monkeypatch.setattr(gpu_lower, "PART_LITERALS", 100)
     plan = compile_program(make_flat_program(0, 200, n_heads=9))
     kinds = ResultKinds(rows=True, decision=False, rules=False, leaves=False)
     assert 800 <= len(plan.literals) < 1600
-    assert gpu_code.count_parts(plan, kinds, n_groups, 132, counts=False) == n_parts
+    assert gpu_lower.count_parts(plan, kinds, n_groups, 132, counts=False) == n_parts
     for also in ("decision", "leaves"):
-        assert gpu_code.count_parts(plan, replace(kinds, **{also: True}), n_groups, 132, counts=False) == 1
-    monkeypatch.setattr(gpu_code, "PART_LITERALS", len(plan.literals) + 1)
-    assert gpu_code.count_parts(plan, kinds, n_groups, 132, counts=False) == 1
+        assert gpu_lower.count_parts(plan, replace(kinds, **{also: True}), n_groups, 132, counts=False) == 1
+    monkeypatch.setattr(gpu_lower, "PART_LITERALS", len(plan.literals) + 1)
+    assert gpu_lower.count_parts(plan, kinds, n_groups, 132, counts=False) == 1
 
 
 def test_several_strata_and_counts_are_not_split(launches, monkeypatch):
@@ -369,7 +368,7 @@ def test_offsets_past_31_bits(tmp_path):
     bits = torch.rand(2048 - 7, n_rows, generator=torch.Generator().manual_seed(0)) < 0.3
     words[:, -64:] = pack_bits(bits).to(DEVICE)
     kinds = ResultKinds(rows=True, decision=True, rules=True, leaves=False)
-    code = gpu_code.lower_plan(plan, torch.device(DEVICE), kinds, counts=False)
+    code = gpu_lower.lower_plan(plan, torch.device(DEVICE), kinds, counts=False)
     wanted = code.list_wanted(list(range(n_rows)))
     scores, counts = (torch.empty(0, dtype=dtype, device=DEVICE) for dtype in (torch.float64, torch.int64))
     outputs = gpu.Outputs(classes, rules, scores, *wanted, truth, counts, counts.int())
@@ -384,14 +383,14 @@ def test_offsets_past_31_bits(tmp_path):
 
 
 def evaluate_in_chunks(plan, words, n_samples, request):
-    return stream.evaluate(plan, words, n_samples, request, torch.device(DEVICE))
+    return chunked.evaluate_from_cpu(plan, words, n_samples, request, torch.device(DEVICE))
 
 
 @pytest.mark.usefixtures("few_streams", "poisoned")
 @pytest.mark.parametrize("n_samples", [0, 1, 1024, 1025, 5000])
 @pytest.mark.parametrize("decision", ["first", "vote"])
 def test_chunks_join(n_samples, decision, launches, monkeypatch):
-    monkeypatch.setattr(stream, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(chunked, "CHUNK_BYTES", 1)
     plan = make_plan([(0, ~1), (2,), (~2,)], decision=decision)
     words = pack_bits(torch.rand(n_samples, 3, generator=torch.Generator().manual_seed(0)) < 0.5)
     check_plan(evaluate_in_chunks, plan, words, n_samples)
@@ -404,30 +403,30 @@ def test_chunks_hold_about_as_many_bytes(monkeypatch):
         (Request(), 4 * 3 + 8 * 32),
         (Request(scores=True, rows=range(2)), 4 * 5 + 32 * (8 + 16)),
     ):
-        monkeypatch.setattr(stream, "CHUNK_BYTES", 96 * n_words + 5)
-        assert list(stream.split_words(plan, 200, wanted)) == [(0, 96), (96, 192), (192, 200)]
+        monkeypatch.setattr(chunked, "CHUNK_BYTES", 96 * n_words + 5)
+        assert list(chunked.split_words(plan, 200, wanted)) == [(0, 96), (96, 192), (192, 200)]
 
 
 def test_launches_go_where_the_tensors_are(monkeypatch):
     """Triton itself would launch on the current device."""
     assert isinstance(devices.launch_on(torch.device("cuda", 1)), torch.cuda.device)
     gone = []
-    for module in (gpu, gpu_maps, gpu_columns, gpu_trees):
+    for module in (gpu, gpu_maps, gpu_columns, gpu_count):
         monkeypatch.setattr(module, "launch_on", lambda device: gone.append(device) or devices.launch_on(device))
     words = pack_bits(torch.ones(40, 3, dtype=torch.bool)).to(DEVICE)
     constants, operators = torch.zeros(3, device=DEVICE), torch.ones(3, dtype=torch.int8, device=DEVICE)
     gpu.evaluate(make_plan([(0,)]), words, 40, Request())
     gpu_maps.pack_maps(torch.ones(4, 3, 2, 2, device=DEVICE), constants, operators)
     gpu_columns.pack_columns(torch.ones(4, 3, device=DEVICE), None, constants, operators)
-    gpu_trees.count(words, words)
+    gpu_count.count(words, words)
     assert gone == 4 * [words.device]
 
 
-def test_naming_the_gpu_streams_bits_from_the_cpu(monkeypatch):
+def test_naming_the_gpu_sends_it_bits_from_the_cpu(monkeypatch):
     chosen = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
-    monkeypatch.setattr(stream, "evaluate", lambda *arguments: chosen.append(arguments[-1]))
+    monkeypatch.setattr(chunked, "evaluate_from_cpu", lambda *arguments: chosen.append(arguments[-1]))
     kernels.evaluate(make_plan([(0,)]), pack_bits(torch.ones(100, 3, dtype=torch.bool)), 100, engine="gpu")
     assert chosen == [torch.device("cuda", 3)]
 
@@ -463,7 +462,7 @@ def test_kernels_on_rules_that_share(seed):
 @pytest.mark.gpu
 @pytest.mark.parametrize("n_samples", [100, 20_000, 60_000])
 def test_kernels_of_a_program_in_parts(n_samples, launches, monkeypatch):
-    monkeypatch.setattr(gpu_code, "PART_LITERALS", 1000)
+    monkeypatch.setattr(gpu_lower, "PART_LITERALS", 1000)
     program, rows = make_one_stratum(4, 6000, n_inputs=64, n_heads=100)
     plan, words = compile_program(program), pack_bits(draw_bits(4, program, n_samples))
     request = Request(classes=False, rules=False, rows=rows)
@@ -473,8 +472,8 @@ def test_kernels_of_a_program_in_parts(n_samples, launches, monkeypatch):
 
 
 @pytest.mark.gpu
-def test_kernels_stream_from_the_cpu(monkeypatch):
-    monkeypatch.setattr(stream, "CHUNK_BYTES", 2**20)
+def test_kernels_take_chunks_from_the_cpu(monkeypatch):
+    monkeypatch.setattr(chunked, "CHUNK_BYTES", 2**20)
     program = make_shared_program(7)
     plan, words = compile_program(program), pack_bits(draw_bits(7, program, 300_000))
     check_plan(lambda *arguments: evaluate_in_chunks(*arguments), plan, words, 300_000)

@@ -1,5 +1,6 @@
 """Every engine against the reference, to the bit; the reference against the oracles is test_evaluate's."""
 
+import inspect
 import random
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from eric_fast.kernels import Request
 from eric_fast.kernels.code_cache import drop_stale_code
 from eric_fast.kernels.cpu import evaluate as cpu
 from eric_fast.kernels.cpu import run as cpu_run
+from eric_fast.kernels.engines import find_operation
 from eric_fast.kernels.reference import evaluate as reference
 from tests.check_large import check_large
 from tests.engines import assert_equal_outcomes, check_program, make_plan
@@ -43,9 +45,17 @@ def test_cpu_equals_the_reference_on_rules_that_share(seed):
 
 def test_auto_takes_the_cpu_for_bits_that_are_there(monkeypatch):
     ran = []
-    monkeypatch.setattr(cpu, "evaluate", lambda *arguments: ran.append(arguments))
+    monkeypatch.setattr(kernels, "find_operation", lambda *found: lambda *arguments: ran.append(found))
     kernels.evaluate(make_plan([(0,)]), pack_bits(torch.ones(100, 3, dtype=torch.bool)), 100)
-    assert len(ran) == 1
+    assert ran == [("cpu", "evaluate")]
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu", "gpu"])
+@pytest.mark.parametrize("operation", ["count", "evaluate", "grow", "pack_columns", "pack_maps"])
+def test_an_operation_has_the_name_of_its_module_on_every_engine(engine, operation):
+    function = find_operation(engine, operation)
+    assert function.__module__ == f"eric_fast.kernels.{engine}.{operation}"
+    assert inspect.signature(function) == inspect.signature(find_operation("reference", operation))
 
 
 @pytest.mark.parametrize("engine", ["reference", "cpu"])
@@ -90,7 +100,7 @@ def test_engines_that_cannot_take_the_bits_are_refused(monkeypatch):
             kernels.choose_engine("gpu", device)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for device in ("cpu", "cuda"):
-        assert kernels.choose_engine("gpu", device, streams=True) == "gpu"
+        assert kernels.choose_engine("gpu", device, in_chunks=True) == "gpu"
     with pytest.raises(SettingError, match="engine 'gpu' needs data on"):
         kernels.choose_engine("gpu", "cpu")
     with pytest.raises(SettingError, match="not one of"):

@@ -23,7 +23,8 @@ from eric_fast.kernels.cpu import pack_columns as cpu_columns
 from eric_fast.kernels.cpu import pack_maps as cpu_maps
 from eric_fast.kernels.gpu import pack_columns as gpu_columns
 from eric_fast.kernels.gpu import pack_maps as gpu_maps
-from eric_fast.kernels.reference import pack as reference_pack
+from eric_fast.kernels.reference import pack_columns as reference_columns
+from eric_fast.kernels.reference import pack_maps as reference_maps
 from eric_fast.program.atoms import NORMS
 from tests.engines import DEVICE, POISON, needs_triton
 
@@ -97,7 +98,7 @@ def test_cpu_packs_maps_as_the_reference(shape, dtype, layout, norm, seed):
     maps, constants, operators = make_case(shape, dtype, layout, norm, seed)
     scale = 0.75 if dtype == torch.int8 else None
     wanted = {"norm": norm, "scale": scale, "with_norms": True}
-    expected = reference_pack.pack_maps(maps, constants, operators, **wanted)
+    expected = reference_maps.pack_maps(maps, constants, operators, **wanted)
     found = cpu_maps.pack_maps(maps, constants, operators, **wanted)
     assert_near(found, expected, maps, constants, scale or 1.0)
 
@@ -108,7 +109,7 @@ def test_cpu_packs_maps_as_the_reference(shape, dtype, layout, norm, seed):
 def test_cpu_packs_large_maps_as_the_reference(shape, norm, layout):
     """More than a block of pixels, of kernels, of images, and threads."""
     maps, constants, operators = make_case(shape, torch.float32, layout, norm, 0)
-    expected = reference_pack.pack_maps(maps, constants, operators, norm=norm, with_norms=True)
+    expected = reference_maps.pack_maps(maps, constants, operators, norm=norm, with_norms=True)
     found = cpu_maps.pack_maps(maps, constants, operators, norm=norm, with_norms=True)
     assert_near(found, expected, maps, constants)
 
@@ -125,7 +126,7 @@ def test_cpu_packs_large_maps_as_the_reference(shape, norm, layout):
 def test_gpu_packs_maps_as_the_reference(shape, dtype, layout, norm, seed):
     maps, constants, operators = make_case(shape, dtype, layout, norm, seed)
     scale = 0.75 if dtype == torch.int8 else None
-    expected = reference_pack.pack_maps(maps, constants, operators, norm=norm, scale=scale, with_norms=True)
+    expected = reference_maps.pack_maps(maps, constants, operators, norm=norm, scale=scale, with_norms=True)
     there = (tensor.to(DEVICE) for tensor in (maps, constants, operators))
     found = gpu_maps.pack_maps(*there, norm=norm, scale=scale, with_norms=True)
     assert_near(found, expected, maps, constants, scale or 1.0)
@@ -150,7 +151,7 @@ LAUNCHES = [
 def test_gpu_launches_the_kernel_meant_and_writes_every_word(shape, layout, kernel, norm, monkeypatch):
     launched = record_launches(monkeypatch, gpu_maps, "pack_short", "pack_runs", "pack_pixels")
     maps, constants, operators = make_case(shape, torch.float32, layout, norm, 1)
-    expected = reference_pack.pack_maps(maps, constants, operators, norm=norm, with_norms=True)
+    expected = reference_maps.pack_maps(maps, constants, operators, norm=norm, with_norms=True)
     poison_memory(monkeypatch)
     there = (tensor.to(DEVICE) for tensor in (maps, constants, operators))
     found = gpu_maps.pack_maps(*there, norm=norm, with_norms=True)
@@ -244,7 +245,7 @@ def test_what_is_not_finite_is_seen(engine, layout, dtype, norm):
         maps = maps.contiguous(memory_format=torch.channels_last)
     operators = torch.tensor([kernels.LESS_EQUAL, kernels.GREATER, kernels.GREATER + kernels.MISSING]).to(torch.int8)
     constants = torch.full((3,), 2.0)
-    expected = reference_pack.pack_maps(maps, constants, operators, norm=norm, with_norms=True)
+    expected = reference_maps.pack_maps(maps, constants, operators, norm=norm, with_norms=True)
     if engine == "gpu":
         there = (tensor.to(DEVICE) for tensor in (maps, constants, operators))
         found = gpu_maps.pack_maps(*there, norm=norm, with_norms=True)
@@ -364,7 +365,7 @@ def columns_with_atoms(draw):
 @hypothesis_settings(max_examples=200)
 @given(columns_with_atoms())
 def test_cpu_packs_columns_as_the_reference(case):
-    assert torch.equal(cpu_columns.pack_columns(*case), reference_pack.pack_columns(*case))
+    assert torch.equal(cpu_columns.pack_columns(*case), reference_columns.pack_columns(*case))
 
 
 def make_ranked_case(n, n_atoms, dtype, layout, seed, *, operators=None):
@@ -398,7 +399,7 @@ def make_ranked_case(n, n_atoms, dtype, layout, seed, *, operators=None):
 )
 def test_cpu_ranks_columns_of_many_constants_as_the_reference(n, n_atoms, dtype, layout, seed):
     case = make_ranked_case(n, n_atoms, dtype, layout, seed)
-    assert torch.equal(cpu_columns.pack_columns(*case), reference_pack.pack_columns(*case))
+    assert torch.equal(cpu_columns.pack_columns(*case), reference_columns.pack_columns(*case))
 
 
 @pytest.mark.parametrize("n_keys", [23, 24, 31, 32, 33, 511, 512, 513, 992, 1022, 1023, 1024, 2047])
@@ -412,7 +413,7 @@ def test_ranks_at_the_ends_of_groups_and_segments(n_keys, dtype, monkeypatch):
     column_of_atom = torch.zeros(n_keys, dtype=torch.int64)
     for operator in (kernels.LESS_EQUAL, kernels.GREATER, kernels.LESS, kernels.GREATER_EQUAL + kernels.MISSING):
         case = (columns, column_of_atom, constants, torch.full((n_keys,), operator, dtype=torch.int8))
-        assert torch.equal(cpu_columns.pack_columns(*case), reference_pack.pack_columns(*case))
+        assert torch.equal(cpu_columns.pack_columns(*case), reference_columns.pack_columns(*case))
     assert bool(ranked) == (n_keys >= bins.FEWEST_KEYS)
 
 
@@ -423,7 +424,7 @@ def test_comparisons_are_lowered_once_for_each_kind_of_table(monkeypatch):
     columns, *comparisons = make_ranked_case(100, 90, torch.float32, "rows", 0)
     kept = kernels.Comparisons(*comparisons)
     for table in (columns, columns[:7], columns.T.contiguous().T):
-        expected = reference_pack.pack_columns(table, *comparisons)
+        expected = reference_columns.pack_columns(table, *comparisons)
         assert torch.equal(kernels.pack_comparisons(table, kept), expected)
         assert torch.equal(kernels.pack_comparisons(table, kept, engine="reference"), expected)
     assert len(lowered) == 1
@@ -440,7 +441,7 @@ def test_words_go_to_the_rows_meant(engine):
     out = torch.full((200, count_words(100)), POISON, dtype=torch.int32)
     kept = kernels.Comparisons(*comparisons, rows)
     assert kernels.pack_comparisons(columns, kept, out=out, engine=engine) is out
-    assert torch.equal(out[rows], reference_pack.pack_columns(columns, *comparisons))
+    assert torch.equal(out[rows], reference_columns.pack_columns(columns, *comparisons))
     others = torch.ones(200, dtype=torch.bool)
     others[rows] = False
     assert bool((out[others] == POISON).all())
@@ -454,7 +455,7 @@ def test_words_go_to_the_rows_meant(engine):
 @given(columns_with_atoms())
 def test_gpu_packs_columns_as_the_reference(case):
     there = [None if tensor is None else tensor.to(DEVICE) for tensor in case]
-    assert torch.equal(gpu_columns.pack_columns(*there).cpu(), reference_pack.pack_columns(*case))
+    assert torch.equal(gpu_columns.pack_columns(*there).cpu(), reference_columns.pack_columns(*case))
 
 
 @needs_triton
@@ -464,7 +465,7 @@ def test_gpu_launches_for_columns_and_writes_every_word(turned, monkeypatch):
     columns = torch.randn(1025, 70, generator=torch.Generator().manual_seed(0))
     columns = columns.T.contiguous().T if turned else columns
     constants, operators = torch.zeros(70), torch.full((70,), kernels.GREATER, dtype=torch.int8)
-    expected = reference_pack.pack_columns(columns, None, constants, operators)
+    expected = reference_columns.pack_columns(columns, None, constants, operators)
     poison_memory(monkeypatch)
     found = gpu_columns.pack_columns(columns.to(DEVICE), None, constants.to(DEVICE), operators.to(DEVICE))
     assert launched == ["pack_columns_kernel"]
@@ -480,7 +481,7 @@ def test_many_columns_and_samples_on_threads(n_columns, turned, monkeypatch):
     order = torch.arange(n_columns - 1, -1, -1)
     constants, operators = torch.zeros(n_columns), torch.full((n_columns,), kernels.LESS, dtype=torch.int8)
     for case in ((columns, None, constants, operators), (columns, order, constants, operators)):
-        assert torch.equal(cpu_columns.pack_columns(*case), reference_pack.pack_columns(*case))
+        assert torch.equal(cpu_columns.pack_columns(*case), reference_columns.pack_columns(*case))
 
 
 @pytest.mark.parametrize("engine", ["reference", "cpu"])

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.kernels.packing import unknown_norm
-from eric_fast.kernels.reference.pack import reduce_maps
+from eric_fast.kernels.reference.pack_maps import reduce_maps
 
 __all__ = ["reduce_norm", "unknown_norm"]
 # On the CPU so much of the maps is reduced at a time, in whole images: what abs() makes of it then stays in the caches.

@@ -30,6 +30,6 @@ def evaluate_table(model: "RuleModel", data: Any, wanted: Mapping[str, Any]) -> 
             **wanted,
         )
 
-    engine = kernels.choose_engine(model.engine, table.device.type, streams=True)
+    engine = kernels.choose_engine(model.engine, table.device.type, in_chunks=True)
     sample_bytes = kernels.count_bytes(plan, engine) + 16 * len(columns)  # numbers as they come, and as compared
     return kernels.evaluate_chunks(run, table.n_rows, sample_bytes, engine)

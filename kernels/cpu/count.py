@@ -17,7 +17,7 @@ TILE = 8  # masks that share an atom's words while these are in the cache
 
 
 def count(words: Tensor, masks: Tensor) -> Tensor:
-    """As `reference_trees.count`."""
+    """As `reference.count`."""
     check_count(words, masks)
     columns, rows = view_words(words), view_words(masks)
     out = np.zeros((len(rows), len(columns)), np.int32)

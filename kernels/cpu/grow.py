@@ -20,27 +20,18 @@ from eric_fast.kernels.fixed_point import make_entropy_table
 from eric_fast.kernels.growth import (
     ENTROPY,
     Forest,
+    GrowControl,
     Limits,
     Samples,
     Stop,
-    TreeProgress,
-    ignore_trees,
     join_trees,
-    never_stop,
 )
-from eric_fast.processes import Combine, keep
+from eric_fast.processes import keep
 
 
-def grow(
-    samples: Samples,
-    limits: Limits,
-    *,
-    stop: Stop = never_stop,
-    progress: TreeProgress = ignore_trees,
-    n_threads: int | None = None,
-    combine: Combine = keep,
-) -> Forest:
-    """As `level_trees.grow`, to the node."""
+def grow(samples: Samples, limits: Limits, control: GrowControl) -> Forest:
+    """As `reference.grow`, to the node."""
+    stop, progress, n_threads, combine = control
     job = _prepare(samples, limits)
     if combine is not keep:
         return join_trees(grow_distributed(job, combine, stop, progress, n_threads), samples.n_values)

@@ -43,7 +43,7 @@ class _Code(NamedTuple):
 
 
 def pack_columns(columns: Tensor, column_of_atom: Tensor | None, constants: Tensor, operators: Tensor) -> Tensor:
-    """As `reference_pack.pack_columns`, to the bit."""
+    """As `reference.pack_columns`, to the bit."""
     return pack_comparisons(columns, Comparisons(column_of_atom, constants, operators))
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.bits import ROW_WORDS, WORD_BITS
-from eric_fast.kernels.gpu import evaluate as gpu
+from eric_fast.kernels.gpu.evaluate import evaluate
 from eric_fast.kernels.outcome import Outcome, Request, check_request
 from eric_fast.kernels.reference.evaluate import count_pairs
 from eric_fast.plan import Plan
@@ -16,8 +16,8 @@ from eric_fast.plan import Plan
 CHUNK_BYTES = 2**28  # of one chunk and what it gives, about; two are on the device at a time
 
 
-def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request, device: torch.device) -> Outcome:
-    """As `reference.evaluate`, to the bit; words and results are on the CPU, `device` computes."""
+def evaluate_from_cpu(plan: Plan, words: Tensor, n_samples: int, request: Request, device: torch.device) -> Outcome:
+    """As `reference.evaluate`, to the bit; words and results are on the CPU, and `device` computes."""
     check_request(plan, words, n_samples, request)
     asked = replace(request, classes=request.classes or request.truths is not None, truths=None)
     n_wanted = len(request.rows or ())
@@ -77,7 +77,7 @@ class _Lane:
         self.staged.copy_(words)
         with self._use():
             there = self.staged.to(self.device, non_blocking=True)
-            return gpu.evaluate(plan, there, n_samples, request)
+            return evaluate(plan, there, n_samples, request)
 
     def copy(self, found: Tensor | None, target: Tensor | None, *, added: bool = False) -> None:
         """Begin to copy a result back; `finish` brings it to its place."""

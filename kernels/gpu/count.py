@@ -15,7 +15,7 @@ WORDS = 512 * STEP  # words of one block: several blocks add to the same counts
 
 
 def count(words: Tensor, masks: Tensor) -> Tensor:
-    """As `reference_trees.count`, to the bit, on the device of `words`."""
+    """As `reference.count`, to the bit, on the device of `words`."""
     check_count(words, masks)
     n_masks, n_atoms, n_words = len(masks), len(words), words.shape[1]
     counts = torch.zeros(n_masks, n_atoms, dtype=torch.int32, device=words.device)

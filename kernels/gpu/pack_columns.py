@@ -15,7 +15,7 @@ WORDS, ATOMS = 8, 64  # of a program: 32 bytes of each row, so that whole sector
 
 
 def pack_columns(columns: Tensor, column_of_atom: Tensor | None, constants: Tensor, operators: Tensor) -> Tensor:
-    """As `reference_pack.pack_columns`, to the bit, on the device of `columns`."""
+    """As `reference.pack_columns`, to the bit, on the device of `columns`."""
     check_columns(columns, column_of_atom, constants, operators)
     n_samples, n_atoms = len(columns), len(constants)
     words = torch.empty(n_atoms, count_words(n_samples), dtype=torch.int32, device=columns.device)

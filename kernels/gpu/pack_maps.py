@@ -41,7 +41,7 @@ def pack_maps(
     scale: float | Tensor | None = None,
     with_norms: bool = False,
 ) -> Packed:
-    """As `reference_pack.pack_maps`, to the bit but where a norm is that near to its constant."""
+    """As `reference.pack_maps`, to the bit but where a norm is that near to its constant."""
     check_maps(maps, constants, operators, norm, scale)
     n_images, n_kernels = maps.shape[:2]
     words = torch.empty(n_kernels, count_words(n_images), dtype=torch.int32, device=maps.device)

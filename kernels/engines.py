@@ -1,0 +1,64 @@
+"""Which engine runs an operation, and where an engine's function for it is found."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+
+from eric_fast.errors import SettingError
+
+ENGINES = ("auto", "reference", "cpu", "gpu")
+
+
+def choose_engine(engine: str, device: str, *, in_chunks: bool = False) -> str:
+    """Return the engine that `engine` means for data on this type of device: `auto` is `gpu` for CUDA, else `cpu`.
+
+    Args:
+        engine: one of `ENGINES`.
+        device: the type of a torch device.
+        in_chunks: whether the operation sends data from the CPU to the GPU in chunks, so that `gpu` takes them too.
+
+    Raises:
+        SettingError: an unknown engine, or one that can't take data from this device. No other is chosen silently.
+    """
+    if engine not in ENGINES:
+        raise SettingError(f"engine '{engine}' is not one of {', '.join(ENGINES)}")
+    if engine == "auto":
+        return "gpu" if device == "cuda" else "cpu"
+    needed = "cuda" if engine == "gpu" else "cpu" if engine == "cpu" else device
+    if engine == "gpu" and not torch.cuda.is_available():
+        raise SettingError("engine 'gpu' needs a CUDA device, but this machine has none; use engine 'cpu' or 'auto'")
+    if needed != device and not (engine == "gpu" and in_chunks):
+        raise SettingError(
+            f"engine '{engine}' needs data on a {needed} device, but these are on {device}; "
+            "move them there or use engine 'auto'"
+        )
+    return engine
+
+
+@cache
+def find_operation(engine: str, operation: str) -> Callable[..., Any]:
+    """Return an engine's function for an operation: both the function and its module have the operation's name.
+
+    Numba and Triton are imported here, when their engine is first used.
+    """
+    if engine == "reference":
+        from eric_fast.kernels.reference.count import count
+        from eric_fast.kernels.reference.evaluate import evaluate
+        from eric_fast.kernels.reference.grow import grow
+        from eric_fast.kernels.reference.pack_columns import pack_columns
+        from eric_fast.kernels.reference.pack_maps import pack_maps
+    elif engine == "cpu":
+        from eric_fast.kernels.cpu.count import count
+        from eric_fast.kernels.cpu.evaluate import evaluate
+        from eric_fast.kernels.cpu.grow import grow
+        from eric_fast.kernels.cpu.pack_columns import pack_columns
+        from eric_fast.kernels.cpu.pack_maps import pack_maps
+    else:
+        from eric_fast.kernels.gpu.count import count
+        from eric_fast.kernels.gpu.evaluate import evaluate
+        from eric_fast.kernels.gpu.grow import grow
+        from eric_fast.kernels.gpu.pack_columns import pack_columns
+        from eric_fast.kernels.gpu.pack_maps import pack_maps
+    return {function.__name__: function for function in (count, evaluate, grow, pack_columns, pack_maps)}[operation]
