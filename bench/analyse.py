@@ -44,7 +44,7 @@ def run_case(full: bool = False) -> dict[str, Any]:
     rows = [row for leaf in MIN_LEAVES for row in _time_last_layer(train, leaf)]
     if full:
         program = approximate_model(train, layers="all", options=TreeOptions(min_leaf=CHAIN_LEAF))
-        bits = quantise_activations(train, program.quantiser)
+        bits = quantise_activations(train, program.network_quantiser)
         rows.append(_row("all layers, chained", CHAIN_LEAF, program, bits, _time_ours(program, bits, train, 2)))
     _print_rows(rows)
     return {"machine": describe_machine(), "rows": rows}
@@ -52,7 +52,7 @@ def run_case(full: bool = False) -> dict[str, Any]:
 
 def _time_last_layer(train: Activations, min_leaf: int) -> Iterator[dict[str, Any]]:
     program = approximate_model(train, layers=LAYER, options=TreeOptions(min_leaf=min_leaf))
-    bits = quantise_activations(train, program.quantiser)
+    bits = quantise_activations(train, program.network_quantiser)
     yield _row("eric_fast", min_leaf, program, bits, _time_ours(program, bits, train, 5))
     yield _row("three runs a kernel", min_leaf, program, bits, _time_plainly(program, bits))
     columns = bits.to_bools().numpy().astype(np.float32)

@@ -10,8 +10,7 @@ import numpy as np
 
 from eric_fast.frontends import RuleModel
 from eric_fast.frontends.rules.asp import from_asp
-from eric_fast.program import Program, Rule
-from eric_fast.program.atoms import TableAtom
+from eric_fast.program import Program, Rule, TableAtom
 
 NAMES = ("krkp", "nursery", "pendigits", "wall_robot")
 ANSWER = "foldrm_prediction"  # the column that holds what FOLD-RM's own evaluator says
@@ -70,7 +69,7 @@ def to_foldrm(program: Program, columns: Sequence[str]) -> list[object]:
 
 def to_rows(table: Table, program: Program) -> list[list[str | float]]:
     """The table as FOLD-RM reads it: numbers where a rule compares a column with one."""
-    numeric = {column.name for column in program.quantiser.columns if column.kind == "float64"}
+    numeric = {column.name for column in program.table_quantiser.columns if column.kind == "float64"}
     columns: list[list[str | float]] = [
         [text if name not in numeric or np.isnan(_to_number(text)) else float(text) for text in column]
         for name, column in table.columns.items()

@@ -18,7 +18,7 @@ from eric_fast.bits import count_words, mask_tail, unpack_words
 from eric_fast.compile.program import compile_program
 from eric_fast.extract import TreeOptions, grow_trees
 from eric_fast.plan import Plan
-from eric_fast.program import ClassRule, Program, Rule
+from eric_fast.program import ClassRule, Decision, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.progress import Progress
 from eric_fast.quantise import fit_quantiser, quantise_activations
@@ -126,10 +126,10 @@ def order_replicas(n_samples: int, n_wanted: int) -> NDArray[np.int64]:
 def make_cifar_case(train: Activations, progress: Progress) -> Case:
     """(b): all kernels of all layers and the class tree of `cifar10_vgg`, chained from its first layer."""
     program = load_cifar_program(train, progress)
-    bits = quantise_activations(train, program.quantiser, program.layers[:1])
+    bits = quantise_activations(train, program.network_quantiser, program.layers[:1])
 
     def grow_layers() -> list[list[Tree]]:
-        whole = quantise_activations(train, program.quantiser)
+        whole = quantise_activations(train, program.network_quantiser)
         rows_of = program.quantiser.rows_of_layer
         layers = [whole.select_atoms([program.atoms[row].name for row in rows_of[layer]]) for layer in program.layers]
         grown = [list_grown(grow_trees(below, own, CIFAR_OPTIONS)) for below, own in pairwise(layers)]
@@ -194,7 +194,7 @@ def forest_to_program(trees: Sequence[Tree], quantiser: Quantiser, classes: Sequ
             head = int(shares.argmax())
             others = tuple((c, float(share)) for c, share in enumerate(shares) if share and c != head)
             rules.append(ClassRule(head, body, weight=float(shares[head]), also=others))
-    return Program(quantiser, tuple(classes), tuple(rules), decision="vote")
+    return Program(quantiser, tuple(classes), tuple(rules), decision=Decision.VOTE)
 
 
 def make_foldrm_case(name: str) -> Case:

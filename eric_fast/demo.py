@@ -93,7 +93,7 @@ def run_demo(folder: Path, *, force: bool = False, progress: Progress = ignore_p
         lap("extract")
         program, test = load_program(new / "program.lp"), load_activations(new / "test")
         scores = evaluate_chains(program, test, progress=progress)
-        images_per_s = measure_speed(program, quantise_activations(test, program.quantiser))
+        images_per_s = measure_speed(program, quantise_activations(test, program.network_quantiser))
         lap("evaluate")
         data = open_data("digits/test")
         save_report(build_report(program, test, data=data, model=model, progress=progress), new / REPORT)

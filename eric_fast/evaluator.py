@@ -137,7 +137,7 @@ class Evaluator:
         Raises:
             ProgramError: the program adds up no weights.
         """
-        if not self.program.has_sums:
+        if not self.program.decision.adds_weights:
             raise ProgramError(f"a program whose decision is '{self.program.decision}' has no scores")
         return expect(self._evaluate(bits, scores=True).scores)
 

@@ -71,7 +71,7 @@ class RuleModule(nn.Module):
         if not isinstance(x, Tensor):
             raise EricError(f"a tensor is needed, not {type(x).__name__}")
         bits = BitMatrix(self._pack(x), len(x), self.evaluator.inputs)
-        found = self.evaluator.predict(bits, with_scores=self.program.has_sums)
+        found = self.evaluator.predict(bits, with_scores=self.program.decision.adds_weights)
         outputs = torch.zeros(len(x), len(self.program.classes), dtype=torch.float32, device=x.device)
         one_hot = found.classes != NO_RULE
         if found.scores is not None:
@@ -83,7 +83,7 @@ class RuleModule(nn.Module):
 
     def _pack(self, x: Tensor) -> Tensor:
         """The plan's inputs on the input's device: int32 words `[n_atoms, n_words]`."""
-        atoms = self.program.quantiser.atoms_of_layer(self.start)
+        atoms = self.program.network_quantiser.atoms_of_layer(self.start)
         if self.backbone is not None:
             modules = list(self.backbone.modules())
             if any(module.training for module in modules):
@@ -91,7 +91,8 @@ class RuleModule(nn.Module):
             if self._traced is None or self._traced[0] != modules:
                 if self.program.fingerprint not in ("", fingerprint_model(self.backbone)):
                     logger.warning("the backbone is not, or not the whole of, the model of the program")
-                tracer = trace_norms(self.backbone, x[:1], [self.start], self.program.quantiser.norm, with_head=False)
+                norm = self.program.network_quantiser.norm
+                tracer = trace_norms(self.backbone, x[:1], [self.start], norm, with_head=False)
                 self._traced = (modules, tracer)
             _, norms = self._traced[1](x)
             return self._pack_norms(norms[self.start])
@@ -102,9 +103,9 @@ class RuleModule(nn.Module):
             if x.ndim == 2:
                 return self._pack_norms(x.float())
             if x.dtype == torch.float64 or [atom.column for atom in atoms] != list(range(x.shape[1])):
-                return self._pack_norms(reduce_norm(x, self.program.quantiser.norm))
+                return self._pack_norms(reduce_norm(x, self.program.network_quantiser.norm))
             comparisons = list_comparisons(atoms, x.device)
-            norm = self.program.quantiser.norm
+            norm = self.program.network_quantiser.norm
             packed = kernels.pack_maps(x, *comparisons, norm=norm, with_norms=True, engine=self.evaluator.engine)
             self._check_finite(packed.norms)
             return packed.words
@@ -116,7 +117,7 @@ class RuleModule(nn.Module):
     def _pack_norms(self, norms: Tensor) -> Tensor:
         """float32 `[n, n_kernels]` -> the plan's inputs."""
         self._check_finite(norms)
-        return pack_layer(norms, self.program.quantiser.atoms_of_layer(self.start), self.evaluator.engine)
+        return pack_layer(norms, self.program.network_quantiser.atoms_of_layer(self.start), self.evaluator.engine)
 
     def _check_finite(self, norms: Tensor | None) -> None:
         """float32 `[n, n_kernels]`; raises CaptureError where one is NaN or infinite."""

@@ -88,7 +88,7 @@ def approximate_model(
     )
     if held_back is not None and max_loss is not None:
         _, goal = choose_target(held_back, target)
-        held_bits = quantise_activations(held_back, program.quantiser)
+        held_bits = quantise_activations(held_back, program.network_quantiser)
         program = simplify_program(prune_program(program, held_bits, goal, max_loss, progress=progress))
     warn_of_one_class(program)
     extras = {} if max_loss is None else {"max_loss": str(max_loss), "hold_back": str(hold_back)}
@@ -200,7 +200,7 @@ def check_capture(program: Program, activations: Activations | Capture, layers: 
         ours = getattr(activations.settings, key)
         if settings.get(key, ours) != ours:
             logger.warning("the program's training images had %s %s, these have %s", key, settings[key], ours)
-    check_fits(activations, program.quantiser, layers)
+    check_fits(activations, program.network_quantiser, layers)
 
 
 def check_fingerprint(program: Program, fingerprint: str) -> None:
@@ -252,7 +252,7 @@ def predict_activations(
     """
     layer = program.layer_to_start(start)
     check_capture(program, activations, [layer])
-    bits = quantise_activations(activations, program.quantiser, [layer])
+    bits = quantise_activations(activations, program.network_quantiser, [layer])
     predictions = predict_bits(program, bits, start=layer, engine=engine)
     return Predictions(predictions.classes.cpu(), predictions.rules.cpu())
 

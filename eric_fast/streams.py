@@ -125,7 +125,10 @@ def evaluate_capture(
     check_need(
         "evaluating on this capture", largest * (8 * capture.n_kernels[layer] + evaluator.plan.n_rows // 8 + 64), memory
     )
-    tally, pack = start_tally(len(program.classes), capture.n_images), _choose_packer(capture, program.quantiser, layer)
+    tally, pack = (
+        start_tally(len(program.classes), capture.n_images),
+        _choose_packer(capture, program.network_quantiser, layer),
+    )
     for number in processes.claim_items(len(capture.shards)):
         progress("evaluate", number, len(capture.shards))
         shard = capture.shards[number]
@@ -151,7 +154,7 @@ def predict_capture(
     layer = program.layer_to_start(start)
     check_capture(program, capture, [layer])
     evaluator = Evaluator(program, layer, engine=engine)
-    pack = _choose_packer(capture, program.quantiser, layer)
+    pack = _choose_packer(capture, program.network_quantiser, layer)
     for done, shard in enumerate(capture.shards):
         progress("predict", done, len(capture.shards))
         found = evaluator.predict(pack(shard))

@@ -63,7 +63,7 @@ def add_edges(model, features, *, infinite=True, codes=()):
     """
     columns = model.program.quantiser.columns
     edges = {i: [np.nan, -0.0, 0.0, *((np.inf, -np.inf) if infinite else ())] for i in range(len(columns))}
-    for atom in model.program.quantiser.table_atoms:
+    for atom in model.program.quantiser.atoms:
         if atom.operator == "in":
             continue
         dtype = np.dtype(columns[atom.column].kind).type

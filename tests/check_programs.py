@@ -6,7 +6,6 @@ import sys
 import torch
 
 from eric_fast.bits import BitMatrix
-from eric_fast.program.data import has_integer_weights
 from eric_fast.runs import predict_bits
 from eric_fast.text import parse_program, print_program
 from tests.make_programs import SIZES, count_inputs, make_bits, make_program
@@ -23,7 +22,7 @@ def check_program(program, bits, engines=("reference", "cpu")):
     ):
         assert fired == clingo_fired
         assert true == clingo_true
-        if program.decision == "first" or (program.decision == "vote" and has_integer_weights(program)):
+        if program.decision == "first" or (program.decision == "vote" and program.has_integer_weights):
             assert names == ({program.classes[answer]} if answer >= 0 else set())
     names = [atom.name for atom in program.atoms]
     for engine in engines:

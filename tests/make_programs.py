@@ -8,7 +8,8 @@ import torch
 from hypothesis import strategies as st
 
 from eric_fast.program import ClassRule, ClassRules, Program, Rule
-from eric_fast.program.atoms import KINDS, TABLE_OPERATORS, TEXT_KINDS, Column, InputAtom, Quantiser, TableAtom
+from eric_fast.program.atoms import NORMS, InputAtom, Quantiser
+from eric_fast.program.table_atoms import KINDS, TABLE_OPERATORS, TEXT_KINDS, Column, TableAtom, TableQuantiser
 
 Pick = Callable[[int, int], int]  # both ends included
 
@@ -67,7 +68,7 @@ def make_program(pick: Pick) -> Program:
         weight = pick(-2, 3) / (4 if real else 1)
         class_rules.append(ClassRule(head, draw_body(n_atoms), *draw_support(), weight, also))
     return Program(
-        quantiser=Quantiser(tuple(atoms), "l1" if columns else choose(("l1", "l2", "max", "mean")), columns),
+        quantiser=TableQuantiser(tuple(atoms), columns) if columns else Quantiser(tuple(atoms), choose(NORMS)),
         classes=classes,
         class_rules=tuple(class_rules) if pick(0, 1) else ClassRules.from_rules(class_rules),
         kernel_rules=tuple(kernel_rules),

@@ -6,8 +6,9 @@ import shutil
 import pytest
 
 from eric_fast.program import ClassRule, Program
-from eric_fast.program.atoms import Column, InputAtom, Quantiser, TableAtom
+from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.program.labels import label_atoms, parse_labels
+from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.text import load_program, print_program
 
 
@@ -100,7 +101,7 @@ def test_odd_labels_are_refused_in_one_line(program_file, refuse):
 def test_names_with_equal_signs_and_twin_labels():
     columns = (Column("a"), Column("b=c"))
     atoms = (TableAtom(0, "a", "<=", 1.5), TableAtom(1, "b=c", "<=", 1.0))
-    program = Program(Quantiser(atoms, columns=columns), ("x",), (ClassRule(0, (0, 1)),))
+    program = Program(TableQuantiser(atoms, columns), ("x",), (ClassRule(0, (0, 1)),))
     assert parse_labels(program, ["a <= 1.5=low", "b=c <= 1.0=b = c"]) == {0: "low", 1: "b = c"}
     kernels = tuple(InputAtom("f", k, ">", 0.5) for k in range(3))
     twins = Program(Quantiser(kernels), ("x",), (), labels=((0, "sky"), (2, "sky"), (1, "sea")))

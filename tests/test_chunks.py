@@ -18,7 +18,7 @@ from eric_fast.kernels import chunks
 from eric_fast.kernels.cpu import evaluate as cpu
 from eric_fast.kernels.reference import evaluate as reference
 from eric_fast.program import Program
-from eric_fast.program.atoms import Column, Quantiser, TableAtom
+from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.table.model import RuleModel
 from tests.engines import ask_everything, assert_equal_outcomes, check_program
 from tests.make_programs import count_inputs, make_bits, programs_with_bits
@@ -182,7 +182,7 @@ def test_comparisons_of_several_kinds_share_the_words(monkeypatch):
     atoms = [TableAtom(i % 2, "ab"[i % 2], "<=", float(np.float32(i / 16))) for i in range(64)]
     atoms[10:10] = [TableAtom(0, "a", "in", (0.0, 1.0)), TableAtom(2, "c", "in", ("x", "y"), missing=True)]
     atoms.append(TableAtom(1, "b", "==", 0.5))
-    program = Program(Quantiser(tuple(atoms), columns=columns), (), (), decision="bits", outputs=(("o", 0),))
+    program = Program(TableQuantiser(tuple(atoms), columns), (), (), decision="bits", outputs=(("o", 0),))
     model = RuleModel(program)
     rng = np.random.default_rng(0)
     table = {

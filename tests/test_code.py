@@ -19,7 +19,8 @@ from eric_fast.bits import unpack_words
 from eric_fast.errors import ProgramError
 from eric_fast.frontends import load
 from eric_fast.program import ClassRule, Program, Rule
-from eric_fast.program.atoms import Column, InputAtom, Quantiser, TableAtom
+from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.table import TablePacker
 from eric_fast.table.names import fold_text
 from tests.make_programs import CLASSES, count_inputs, make_program
@@ -84,9 +85,13 @@ def ask_c(library, number, program, numbers, texts):
     return answer, list(out)[:-1]
 
 
+def list_columns(program):
+    return program.quantiser.columns if isinstance(program.quantiser, TableQuantiser) else ()
+
+
 def draw_rows(rng, program):
     """Rows of cells as a program's columns or kernels have them; edges of its comparisons among them."""
-    columns = program.quantiser.columns
+    columns = list_columns(program)
     edges = [c for atom in program.quantiser.atoms if isinstance(c := atom.constant, float)]
     edges += [math.nextafter(edge, toward) for edge in edges for toward in (-math.inf, math.inf)]
     with np.errstate(over="ignore"):
@@ -99,7 +104,7 @@ def draw_rows(rng, program):
 
 def interpret_rows(program, rows):
     """What the interpreter gives for each row: the class's place, the sums, the outputs' bits."""
-    if program.quantiser.columns:
+    if isinstance(program.quantiser, TableQuantiser):
         table = {c.name: [row[i] for row in rows] for i, c in enumerate(program.quantiser.columns)}
         words, n_rows = TablePacker(program.quantiser).pack(table)
         given = unpack_words(words, n_rows).numpy()
@@ -144,20 +149,20 @@ def test_python_answers_as_the_interpreter(drawn):
                 assert found == (None if answer < 0 else program.classes[answer])
             if program.decision == "vote":
                 assert names["add_up"](row)[0] == sums
-            seen.add((program.decision, bool(program.quantiser.columns), str(found)))
+            seen.add((program.decision, isinstance(program.quantiser, TableQuantiser), str(found)))
     assert len(seen) > 60  # answers of all kinds came up
 
 
 def can_be_c(program):
     """Whether no column of kind `loose` is compared with texts past ASCII."""
-    columns = program.quantiser.columns
+    columns = list_columns(program)
     sets = [atom for atom in program.quantiser.atoms if columns and isinstance(atom.constant, tuple)]
     return all(str(text).isascii() for atom in sets if columns[atom.column].kind == "loose" for text in atom.constant)
 
 
 def test_c_answers_as_the_interpreter(drawn, compile_c):
     fit = [case for case in drawn if can_be_c(case[0])]
-    assert sum("loose" in {c.kind for c in program.quantiser.columns} for program, _, _ in fit) > 10
+    assert sum("loose" in {c.kind for c in list_columns(program)} for program, _, _ in fit) > 10
     library = compile_c([program.to_c() for program, _, _ in fit])
     for number, (program, rows, expected) in enumerate(fit):
         for row, (answer, sums, bits) in zip(rows, expected, strict=True):
@@ -175,7 +180,7 @@ def test_c_answers_as_the_interpreter(drawn, compile_c):
 
 
 def test_each_file_of_c_compiles_alone(drawn, compile_c):
-    fit = [program for program, _, _ in drawn if program.quantiser.columns][:40]
+    fit = [program for program, _, _ in drawn if isinstance(program.quantiser, TableQuantiser)][:40]
     for program in [program for program in fit if can_be_c(program)][:12]:
         compile_c([program.to_c()])
 
@@ -216,7 +221,7 @@ def test_what_the_code_looks_like():
         TableAtom(1, columns[1].name, "in", ("a", "?é")),
     )
     rules = (ClassRule(0, (0, 3)), ClassRule(1, (~2,)))
-    program = Program(Quantiser(atoms, columns=columns), ("x", "y"), rules, (Rule(3, (~1, 2)),), derived=("é",))
+    program = Program(TableQuantiser(atoms, columns), ("x", "y"), rules, (Rule(3, (~1, 2)),), derived=("é",))
     python = program.to_python()
     assert "    d__ = c_class > math.inf and c_if___ in ('a', '?\\xe9')\n" in python
     assert "    if c_class > 12.5 and d__:  # rule 1\n        return CLASSES[0]  # 'x'\n" in python
@@ -261,7 +266,7 @@ def test_loose_columns_in_c(compile_c):
     atoms = (*(TableAtom(0, "Job", "in", (text,)) for text in known), TableAtom(0, "Job", "in", (), True))
     atoms += (TableAtom(1, "age", ">", 1.5), TableAtom(1, "age", "<=", 1.5))
     outputs = tuple((atom.name, i) for i, atom in enumerate(atoms))
-    program = Program(Quantiser(atoms, columns=columns), (), (), decision="bits", outputs=outputs)
+    program = Program(TableQuantiser(atoms, columns), (), (), decision="bits", outputs=outputs)
     library = compile_c([program.to_c()])
     jobs = ["Sea Lion", "SEA_LION", "sea lion ", "It's", "2", 2.0, "2.0", 0.0, -0.0, "a_b", "A b", None, math.nan, 7.0]
     ages = ["2", " 1.5e0 ", "+1.6", ".5", "1.", "1e", "0x2", "1_6", "INF", "-Infinity", "nan", "", "infin", 2.5, None]
@@ -274,7 +279,7 @@ def test_loose_columns_in_c(compile_c):
 
 def test_loose_texts_past_ascii_are_refused_in_c():
     atoms = (TableAtom(0, "job", "in", ("é",)),)
-    program = Program(Quantiser(atoms, columns=(Column("job", "loose"),)), ("a",), (ClassRule(0, (0,)),))
+    program = Program(TableQuantiser(atoms, (Column("job", "loose"),)), ("a",), (ClassRule(0, (0,)),))
     with pytest.raises(ProgramError, match="column 'job' is of kind 'loose' and compared with texts past ASCII"):
         program.to_c()
 

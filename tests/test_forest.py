@@ -10,7 +10,7 @@ from eric_fast import kernels
 from eric_fast.compile.program import compile_program
 from eric_fast.errors import ProgramError
 from eric_fast.frontends.trees.forest import Forest, list_comparisons, list_leaves, make_program
-from eric_fast.program.atoms import TABLE_OPERATORS, Column, Quantiser, TableAtom, TableAtoms
+from eric_fast.program.table_atoms import TABLE_OPERATORS, Column, TableAtom, TableAtoms, TableQuantiser
 from eric_fast.table import TablePacker
 
 COLUMNS = (Column("a", "float32"), Column("b", "float64"), Column("c", "float64"))
@@ -159,12 +159,12 @@ def test_arrays_of_comparisons_are_the_tuple_of_them():
     assert hash(atoms) == hash(same)
     assert atoms[-1] == atoms[1] == same[1]
     assert atoms[:1] == same[:1]
-    assert Quantiser(atoms, columns=COLUMNS) == Quantiser(same, columns=COLUMNS)
+    assert TableQuantiser(atoms, COLUMNS) == TableQuantiser(same, COLUMNS)
     assert make_atoms(constants=(1.0, 3.0)) != same
     with pytest.raises(IndexError):
         atoms[2]
     table = torch.tensor([[0.0, 9, 9], [2, 1, 1], [torch.nan, torch.nan, 0]], dtype=torch.float64)
-    pack = [TablePacker(Quantiser(each, columns=COLUMNS)).pack(table)[0] for each in (atoms, same)]
+    pack = [TablePacker(TableQuantiser(each, COLUMNS)).pack(table)[0] for each in (atoms, same)]
     assert (pack[0] == pack[1]).all()
     assert pack[0][:, 0].tolist() == [0b001, 0b101]
 
@@ -186,10 +186,10 @@ def test_arrays_of_comparisons_are_the_tuple_of_them():
 )
 def test_wrong_comparisons_are_refused(changes, message):
     with pytest.raises(ProgramError, match=message):
-        Quantiser(make_atoms(**changes), columns=COLUMNS)
+        TableQuantiser(make_atoms(**changes), COLUMNS)
 
 
 def test_numbers_are_not_compared_with_texts():
     columns = (Column("a", "text"), *COLUMNS[1:])
     with pytest.raises(ProgramError, match="a <= 1.0: a column of text"):
-        Quantiser(make_atoms(), columns=columns)
+        TableQuantiser(make_atoms(), columns)

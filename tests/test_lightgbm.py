@@ -115,7 +115,7 @@ def test_categories_of_a_data_frame():
     ).fit(frame, target)
     model = from_lightgbm(source)
     assert [column.kind for column in model.program.quantiser.columns] == ["text", "float64", "float64"]
-    assert {atom.feature for atom in model.program.quantiser.table_atoms if atom.operator == "in"} == {"colour", "size"}
+    assert {atom.feature for atom in model.program.quantiser.atoms if atom.operator == "in"} == {"colour", "size"}
     for rows in list_frames(frame):
         check_close(model.predict(rows), source.predict(rows), TOLERANCE)
 

@@ -6,7 +6,7 @@ import pytest
 from eric_fast.errors import ProgramError
 from eric_fast.frontends.trees.forest import make_program
 from eric_fast.frontends.trees.nodes import Tree, join_trees, list_runs
-from eric_fast.program.atoms import Column
+from eric_fast.program.table_atoms import Column
 from eric_fast.table.model import RuleModel
 
 COLUMNS = (Column("a", "float32"), Column("b"))

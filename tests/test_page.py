@@ -18,7 +18,7 @@ from eric_fast.bits import encode_rows, pack_bits
 from eric_fast.errors import CaptureError, DataError, ProgramError, SettingError
 from eric_fast.extract import TreeOptions
 from eric_fast.program import Program
-from eric_fast.program.atoms import Column, Quantiser, TableAtom
+from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.quantise import quantise_activations
 from eric_fast.runs import approximate_model, evaluate_chains
 from eric_fast.show.page import build_report, draw_chain, draw_confusion, draw_kernels
@@ -131,7 +131,7 @@ def test_report_refuses_what_it_cannot_show(program, activations):
         build_report(program, activations.take(torch.arange(0)))
     with pytest.raises(SettingError, match="one image"):
         build_report(program, activations, most_images=0)
-    table = Program(Quantiser((TableAtom(0, "x", ">", 1.0),), columns=(Column("x"),)), ("a",), ())
+    table = Program(TableQuantiser((TableAtom(0, "x", ">", 1.0),), (Column("x"),)), ("a",), ())
     with pytest.raises(ProgramError, match="over a table"):
         build_report(table, activations)
 

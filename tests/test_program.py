@@ -2,8 +2,8 @@ import pytest
 
 from eric_fast.compile.program import compile_program
 from eric_fast.errors import ProgramError
+from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
-from eric_fast.program.data import ClassRule, Program, Rule, has_integer_weights
 from eric_fast.text import parse_program, print_program
 
 ATOMS = (
@@ -66,8 +66,8 @@ def test_what_has_no_meaning_is_refused(arguments, message):
 )
 def test_whole_weights_that_clingo_would_wrap_are_printed_as_reals(rules):
     program = make(rules, decision="vote")
-    assert not has_integer_weights(program)
-    assert has_integer_weights(make(rules[1:] or [ClassRule(0, (), weight=2**31 - 1)], decision="vote"))
+    assert not program.has_integer_weights
+    assert make(rules[1:] or [ClassRule(0, (), weight=2**31 - 1)], decision="vote").has_integer_weights
     text = print_program(program)
     assert f'rule(1,"a","{float(rules[0].weight)}").' in text
     assert "#sum" not in text

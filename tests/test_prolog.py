@@ -14,8 +14,8 @@ import torch
 from eric_fast.bits import unpack_words
 from eric_fast.frontends import RuleModel
 from eric_fast.program import ClassRule, Program, Rule
-from eric_fast.program.atoms import Column, Quantiser, TableAtom
 from eric_fast.program.printers.prolog import format_number, quote_atom
+from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.table import TablePacker
 from eric_fast.text import print_prolog
 from tests.make_programs import CLASSES, make_program
@@ -82,7 +82,7 @@ def make_case(seed):
     program = make_program(rng.randint)
     quantiser = program.quantiser
     facts = [f"sample({i})." for i in range(N_SAMPLES)]
-    if quantiser.columns:
+    if isinstance(quantiser, TableQuantiser):
         rows = make_rows(rng, program)
         for i, row in enumerate(rows):
             for column, value in zip(quantiser.columns, row, strict=True):
@@ -109,7 +109,7 @@ def list_answers(program, sample, given):
     answer, fired, true = interpret(program, set(given.tolist()))
     if program.decision in ("first", "vote") and answer >= 0:
         yield "class", sample, program.classes[answer], 1.0
-    if program.has_sums:
+    if program.decision.adds_weights:
         sums = list(program.base or [0.0] * len(program.classes))
         for number in fired:
             rule = program.class_rules[number - 1]
@@ -121,7 +121,7 @@ def list_answers(program, sample, given):
 
 def test_swi_prolog_answers_as_the_interpreter(swipl, tmp_path):
     cases = [make_case(seed) for seed in range(N_PROGRAMS)]
-    decisions = {(program.decision, bool(program.quantiser.columns)) for program, *_ in cases}
+    decisions = {(program.decision, isinstance(program.quantiser, TableQuantiser)) for program, *_ in cases}
     assert len(decisions) == 8
     got = run_prolog(swipl, tmp_path, [case[:2] for case in cases])
     for (program, _, expected), answers in zip(cases, got, strict=True):
@@ -133,7 +133,7 @@ def test_real_weights_are_added_in_our_order(swipl, tmp_path):
     atoms = tuple(TableAtom(i, f"x{i}", ">", 0.1 * i) for i in range(6))
     rng = random.Random(5)
     rules = tuple(ClassRule(rng.randrange(3), (rng.choice((a, ~a)),), weight=rng.gauss(0, 1)) for a in range(6))
-    program = Program(Quantiser(atoms, columns=columns), ("a", "b", "c"), rules, decision="vote", base=(0.1, 0.2, 0.3))
+    program = Program(TableQuantiser(atoms, columns), ("a", "b", "c"), rules, decision="vote", base=(0.1, 0.2, 0.3))
     table = np.random.default_rng(5).random((200, 6))
     facts = [f"cell({i}, x{j}, {table[i, j]})." for i in range(200) for j in range(6)]
     [answers] = run_prolog(swipl, tmp_path, [(program, [*facts, *(f"sample({i})." for i in range(200))])])
@@ -149,7 +149,7 @@ def test_a_program_reads_well():
     """The text itself, of a small one."""
     atoms = (TableAtom(0, "age", "<=", 3.5), TableAtom(1, "job", "in", ("none",), missing=True))
     program = Program(
-        Quantiser(atoms, columns=(Column("age"), Column("job", "text"))),
+        TableQuantiser(atoms, (Column("age"), Column("job", "text"))),
         ("a", "it's"),
         (ClassRule(1, (0, ~2)), ClassRule(0, ())),
         (Rule(2, (1,)),),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from eric_fast.bits import unpack_words
 from eric_fast.errors import DataError
-from eric_fast.program.atoms import Column, Quantiser, TableAtom
+from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.table import TablePacker, as_table, match_name, read_table
 from tests.optional import import_optional
 
@@ -47,7 +47,7 @@ BITS = [
 
 
 def pack(data, columns=COLUMNS, atoms=ATOMS, **options):
-    words, n_rows = TablePacker(Quantiser(atoms, columns=columns), **options).pack(data)
+    words, n_rows = TablePacker(TableQuantiser(atoms, columns), **options).pack(data)
     return unpack_words(words, n_rows).int().tolist()
 
 
@@ -278,8 +278,8 @@ def test_sizes(n_rows):
 
 
 def test_a_program_without_columns_or_comparisons():
-    assert TablePacker(Quantiser((), columns=(Column("a"),))).pack(np.zeros((3, 1)))[0].shape[0] == 0
-    assert TablePacker(Quantiser(())).pack({})[1] == 0
+    assert TablePacker(TableQuantiser((), (Column("a"),))).pack(np.zeros((3, 1)))[0].shape[0] == 0
+    assert TablePacker(TableQuantiser((), ())).pack({})[1] == 0
 
 
 def test_csv(tmp_path):
@@ -358,7 +358,7 @@ def test_files_that_are_no_tables(tmp_path):
 def test_tensors_on_a_gpu_stay_there():
     columns = (Column("a"), Column("b", "text"))
     atoms = (TableAtom(0, "a", "<=", 1.0), TableAtom(1, "b", "in", ("1", "2")))
-    packer = TablePacker(Quantiser(atoms, columns=columns))
+    packer = TablePacker(TableQuantiser(atoms, columns))
     values = torch.randint(0, 4, (1000, 2)).double()
     expected, _ = packer.pack(values)
     words, _ = packer.pack(values.cuda())

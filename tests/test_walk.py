@@ -9,7 +9,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from eric_fast.errors import DataError
 from eric_fast.frontends import RuleModel, load
 from eric_fast.program import ClassRule, Program, Rule
-from eric_fast.program.atoms import Column, Quantiser, TableAtom
+from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.table.walk import MOST_ROWS
 from tests.boosters import add_edges
 
@@ -68,7 +68,7 @@ def make_model(rules, *, kernel_rules=(), derived=(), columns=COLUMNS, decision=
     atoms = tuple(
         TableAtom(c, columns[c].name, operator, float(c), missing=c == 1) for operator in OPERATORS for c in range(2)
     )
-    quantiser = Quantiser(atoms, columns=columns)
+    quantiser = TableQuantiser(atoms, columns)
     program = Program(quantiser, ("x", "y"), tuple(rules), kernel_rules, decision=decision, derived=derived, **options)
     return RuleModel(program)
 

@@ -165,7 +165,7 @@ def test_categories_of_a_data_frame(most):
     source.fit(frame, target)
     model = from_xgboost(source)
     assert [column.kind for column in model.program.quantiser.columns] == ["text", "float32", "float32"]
-    assert {atom.feature for atom in model.program.quantiser.table_atoms if atom.operator == "in"} == {"colour", "size"}
+    assert {atom.feature for atom in model.program.quantiser.atoms if atom.operator == "in"} == {"colour", "size"}
     for rows in list_frames(frame):
         check_close(model.predict(rows), source.predict(rows), TOLERANCE)
 

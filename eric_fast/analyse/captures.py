@@ -27,9 +27,9 @@ def analyse_capture(program: Program, capture: Capture, *, start: str | None = N
     check_capture(program, about, [])
     bits = capture.read_bits(layers)
     assert capture.quantiser is not None
-    packed = {atom.name: atom for atom in capture.quantiser.kernel_atoms}
+    packed = {atom.name: atom for atom in capture.quantiser.atoms}
     for layer in layers:
-        for atom in program.quantiser.atoms_of_layer(layer):
+        for atom in program.network_quantiser.atoms_of_layer(layer):
             stored = packed.get(atom.name)
             if stored != atom:
                 what = "aren't there" if stored is None else f"are '{stored.operator} {stored.constant!r}'"

@@ -76,7 +76,7 @@ def measure_concepts(
     """
     if n_strongest < 1:
         raise SettingError(f"concepts need at least one strongest image, not {n_strongest}")
-    atoms = program.quantiser.kernel_atoms
+    atoms = program.network_quantiser.atoms
     check_fingerprint(program, model.fingerprint)
     mentioned = sorted(atom for atom in find_mentioned(program) if atom < len(atoms))
     if data.is_stream:
@@ -88,7 +88,7 @@ def measure_concepts(
         return []
     layers = [layer for layer in program.layers if any(atoms[atom].layer == layer for atom in mentioned)]
     part = DataPart(data, masked)
-    norm = program.quantiser.norm
+    norm = program.network_quantiser.norm
     activations = capture_activations(model, part, layers=layers, norm=norm, progress=progress, **settings)
     place = {image: i for i, image in enumerate(part.ids)}
     strongest: dict[int, list[int]] = defaultdict(list)  # image -> the atoms that it is strong for
@@ -115,7 +115,7 @@ def _count_areas(
     progress: Progress,
     settings: Mapping[str, Any],
 ) -> list[ConceptShares]:
-    atoms, norm = program.quantiser.kernel_atoms, program.quantiser.norm
+    atoms, norm = program.network_quantiser.atoms, program.network_quantiser.norm
     numbers = list(masks.concepts)
     areas = {atom: np.zeros(1 + len(numbers), np.int64) for atom in mentioned}  # all of it, then on each concept
     n_active = dict.fromkeys(mentioned, 0)

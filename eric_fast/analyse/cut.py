@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.errors import ProgramError
 from eric_fast.evaluator import Evaluator
 from eric_fast.program import Program, atom_of
 from eric_fast.program.simplify import find_mentioned
@@ -18,10 +17,7 @@ def take_part(program: Program, start: str | None) -> Program:
     Raises:
         ProgramError: no such layer, the program can't start there, or it doesn't answer with a class.
     """
-    if program.decision not in ("first", "vote"):
-        raise ProgramError(
-            f"the program's decision is '{program.decision}'; only programs that answer with a class can be analysed"
-        )
+    program.expect_class("an analysis")
     return program.start_at(start) if program.layers else program
 
 

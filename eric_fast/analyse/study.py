@@ -137,7 +137,7 @@ def analyse_program(
     first = program.layer_to_start(start)
     layers = program.layers[program.layers.index(first) :]
     check_capture(program, activations, layers)
-    bits = quantise_activations(activations, program.quantiser, layers)
+    bits = quantise_activations(activations, program.network_quantiser, layers)
     return analyse_bits(
         program,
         bits,

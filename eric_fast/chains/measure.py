@@ -177,7 +177,7 @@ def measure_chains(
                 progress("chains", len(rows), n_chains)
                 program = whole.start_at(start)
                 if way == "predicted":
-                    part = program.quantiser
+                    part = program.network_quantiser
                     program = extract_on_predicted_bits(
                         bits, part, goal, train.classes, grow, all_kernels=True, engine=engine
                     )
@@ -210,7 +210,9 @@ def _score_chain(
     start = program.layers[0]
     evaluator = Evaluator(program, engine=engine)
     predictions, derived = evaluator.predict(truth), evaluator.truth(truth)
-    n_wrong = {layer: _count_differing(_take(derived, program.quantiser, layer), truth) for layer in program.layers[1:]}
+    n_wrong = {
+        layer: _count_differing(_take(derived, program.network_quantiser, layer), truth) for layer in program.layers[1:]
+    }
     n_bits = {layer: len(program.quantiser.rows_of_layer[layer]) * truth.n_samples for layer in n_wrong}
     score = score_predictions(drop_unmentioned(program), start, predictions, test.predictions, test.labels)
     right = {layer: 1 - wrong / n_bits[layer] for layer, wrong in n_wrong.items()}

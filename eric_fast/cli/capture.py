@@ -233,12 +233,13 @@ def verify(
 
 def _load_thresholds(path: Path) -> "Thresholds":
     """Those of a program's file, or of a capture of bits."""
+    from eric_fast.program import TableQuantiser
     from eric_fast.store import Thresholds, is_capture, open_capture
     from eric_fast.text import load_program
 
     if not is_capture(path):
         quantiser = load_program(path).quantiser
-        if quantiser.columns:
+        if isinstance(quantiser, TableQuantiser):
             raise SettingError(f"{path} is a program over the columns of a table, not over kernels")
         return Thresholds(quantiser, f"program {path}")
     found = open_capture(path).manifest.thresholds

@@ -61,7 +61,7 @@ def compare(
     if model2 is not None and is_capture(source if data2 is None else data2):
         raise SettingError("--model2 means nothing for a capture: give images, or leave it out")
     with show_progress() as progress:
-        if not is_of_two and first.quantiser.norm == second.quantiser.norm:
+        if not is_of_two and first.network_quantiser.norm == second.network_quantiser.norm:
             layers = list(dict.fromkeys(starts))
             activations, other = find_activations(context, first, source, layers, progress), None
         else:

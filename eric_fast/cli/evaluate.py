@@ -108,6 +108,7 @@ def predict(
     the number of the rule that decided.
     """
     check_paths([output], [model_file, source], force=force)
+    from eric_fast.program import TableQuantiser
     from eric_fast.runs import check_engine, predict_activations
     from eric_fast.store import is_capture
     from eric_fast.streams import predict_capture
@@ -115,7 +116,7 @@ def predict(
     check_engine(engine)
     loaded = load_any(model_file)
     program = loaded.program
-    if program.quantiser.columns:
+    if isinstance(program.quantiser, TableQuantiser):
         refuse_useless(context, {**NETWORK_DEFAULTS, "start": None}, f"{model_file} answers about the rows of a table")
         predict_table(loaded, source, output, engine=engine, scores=scores, header=header, force=force)
         return

@@ -47,7 +47,7 @@ def find_activations(
         raise SettingError(f"{source} is not a capture but {len(images):,} images; name the network too, with --model")
     network = load_model(model, weights)
     check_fingerprint(program, network.fingerprint)
-    norm = program.quantiser.norm
+    norm = program.network_quantiser.norm
     return capture_activations(network, images, layers=layers, norm=norm, progress=progress, **given)
 
 

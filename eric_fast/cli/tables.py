@@ -72,7 +72,7 @@ def list_answers(model: "RuleModel", table: "Table", *, scores: bool) -> dict[st
     """The columns to write, each by its name: `prediction`, or one for each output where there are several."""
     program = model.program
     answers = model.predict(table)
-    if program.decision == "bits":
+    if program.decision.gives_bits:
         columns = {name: answers[:, i].astype(int).tolist() for i, (name, _) in enumerate(program.outputs)}
     elif answers.ndim == 2:
         columns = {f"prediction {name}": answers[:, i].tolist() for i, name in enumerate(program.classes)}

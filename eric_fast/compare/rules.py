@@ -4,8 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 
-from eric_fast.program import Program, atom_of
-from eric_fast.program.atoms import InputAtom, TableAtom
+from eric_fast.program import InputAtom, Program, TableAtom, atom_of
 from eric_fast.program.rules import Rule
 from eric_fast.program.words import describe_body
 

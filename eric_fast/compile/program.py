@@ -68,7 +68,7 @@ def compile_part(program: Program, given: Sequence[int], derived: Collection[int
     starts = count_offsets([len(stratum) for stratum in strata])  # of strata, among the places of atoms
     stratum_offsets = np.searchsorted(places[in_order], starts)
     decision = Decision(
-        votes=program.has_sums,
+        votes=program.decision.adds_weights,
         n_classes=len(program.classes),
         default=-1 if program.default is None else program.default,
         base=np.array(program.base or [0.0] * len(program.classes), np.float64),

@@ -96,7 +96,7 @@ def _check_blocked(
 def _check_classes(program: Program, proof: Proof, needed: set[int]) -> str | None:
     rules, fired = program.class_rules, proof.fired
     numbers = [number for number, _ in proof.blocked]
-    if program.decision == "first":
+    if program.decision.takes_first:
         if len(fired) > 1:
             return "more than one class rule is said to decide"
         if fired and not 0 <= fired[0] < len(rules):
@@ -120,7 +120,7 @@ def _check_answer(program: Program, proof: Proof) -> str | None:
     if not proof.fired:
         expected = NO_RULE if program.default is None else program.default
         return None if proof.answer == expected else wrong
-    if program.decision == "first":
+    if program.decision.takes_first:
         return None if proof.answer == program.class_rules[proof.fired[0]].head else wrong
     if not 0 <= proof.answer < len(program.classes):
         return wrong

@@ -23,7 +23,7 @@ def to_dict(explanation: Explanation) -> dict[str, Any]:
         "agree": proof.answer == explanation.model_class,
         "decision": program.decision,
         "start_layer": proof.start,
-        "norm": program.quantiser.norm,
+        "norm": program.network_quantiser.norm,
         "fired": [_describe_class_rule(program, number) for number in proof.fired],
         "blocked": [
             {"rule": number + 1, "class": program.classes[program.class_rules[number].head], **_name(program, literal)}
@@ -62,7 +62,7 @@ def _describe_rule(program: Program, rule: Rule) -> dict[str, Any]:
 def _describe_class_rule(program: Program, number: int) -> dict[str, Any]:
     rule = program.class_rules[number]
     content = {"rule": number + 1, "class": program.classes[rule.head], **_describe_rule(program, rule)}
-    if program.has_sums:
+    if program.decision.adds_weights:
         content["adds"] = {program.classes[c]: weight for c, weight in ((rule.head, rule.weight), *rule.also)}
     return content
 

@@ -69,7 +69,7 @@ def find_counterfactuals(
         )
     targets = [target for target in range(len(program.classes)) if target != answer]
     evaluator = Evaluator(program, top)
-    if program.decision == "first":
+    if program.decision.takes_first:
         sets = [find_fewest_flips(program, truth, target, most_nodes) for target in targets]
         found = [Counterfactual(t, s.atoms, s.is_least, None) for t, s in zip(targets, sets, strict=True)]
     else:

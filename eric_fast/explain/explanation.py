@@ -104,13 +104,13 @@ def explain_image(
         ModelError, DataError: see `capture_activations`.
     """
     start = program.layer_to_start(start)
-    program.quantiser.atoms_of_layer(start)  # refuses a table's
+    program.network_quantiser.atoms_of_layer(start)  # refuses a table's
     check_fingerprint(program, model.fingerprint)
     layers = list(program.layers[program.layers.index(start) :])
     image = DataPart(data, [index], with_labels=False)
-    activations = capture_activations(model, image, layers=layers, norm=program.quantiser.norm, **settings)
+    activations = capture_activations(model, image, layers=layers, norm=program.network_quantiser.norm, **settings)
     check_capture(program, activations, layers)
-    bits = quantise_activations(activations, program.quantiser, layers)
+    bits = quantise_activations(activations, program.network_quantiser, layers)
     (proof,) = prove_answers(program, bits, start)
     atoms = range(program.quantiser.rows_of_layer[start].start, len(program.quantiser.atoms))
     model_bits = dict(zip(atoms, bits.to_bools()[0].tolist(), strict=True))

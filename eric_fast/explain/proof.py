@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from eric_fast.bits import BitMatrix
-from eric_fast.errors import ProgramError
 from eric_fast.evaluator import NO_RULE, Evaluator
 from eric_fast.program import Program, atom_of
 from eric_fast.program.rules import Rule
@@ -83,8 +82,7 @@ def prove_answers(program: Program, bits: BitMatrix, start: str | None = None) -
     Raises:
         ProgramError: a program that gives no class (`sum`, `bits`), or can't start there.
     """
-    if not program.classes or program.decision not in ("first", "vote"):
-        raise ProgramError(f"a program that answers with {program.decision} gives no class, so there is none to prove")
+    program.expect_class("a proof")
     start = program.layer_to_start(start)
     evaluator, prover = Evaluator(program, start), _Prover(program, start)
     atoms = range(program.quantiser.rows_of_layer[start].start, len(program.atoms))
@@ -105,7 +103,7 @@ class _Prover:
     def prove(self, truth: Mapping[int, bool], answer: int) -> Proof:
         """truth: of every atom from the start layer up."""
         fired = [number for number, rule in enumerate(self._class_rules) if _fires(rule, truth)]
-        if self._program.decision == "first":
+        if self._program.decision.takes_first:
             fired = fired[:1]
             others: Iterable[int] = range(fired[0] if fired else len(self._class_rules))
         else:

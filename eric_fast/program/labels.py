@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from eric_fast.errors import ProgramError, SettingError
-from eric_fast.program.data import Program
+from eric_fast.program import Program
 
 
 def label_atoms(program: Program, labels: Mapping[int, str]) -> Program:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from eric_fast.bits import BitMatrix, pack_bits
 from eric_fast.errors import CaptureError, SettingError
-from eric_fast.program.data import Program, Rule, atom_of
+from eric_fast.program import Program, Rule, atom_of
 from eric_fast.progress import Progress, ignore_progress
 
 AnyRule = TypeVar("AnyRule", bound=Rule)
@@ -57,7 +57,7 @@ def prune_program(
     """
     if isinstance(max_loss, bool) or not 0 <= max_loss < 1:
         raise SettingError(f"max loss must be a share from 0 to below 1, not {max_loss!r}")
-    if program.decision != "first":
+    if not program.decision.takes_first:
         raise SettingError("only programs that decide by 'first' can be pruned")
     n_classes = len(program.classes)
     rows = _view(bits.select_atoms([atom.name for atom in program.atoms]).words)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from eric_fast.program.data import Program, Rule, atom_of
+from eric_fast.program import Program, Rule, atom_of
 
 AnyRule = TypeVar("AnyRule", bound=Rule)
 
@@ -29,7 +29,7 @@ def simplify_program(program: Program) -> Program:
     for _, rules in groupby(in_order, key=lambda rule: rule.head):
         kernel_rules += _drop_subsumed(_clean(list(rules)), ordered=False)
     class_rules = _clean(program.class_rules)
-    if program.decision == "first":
+    if program.decision.takes_first:
         class_rules = _drop_subsumed(class_rules, ordered=True)
     return replace(program, kernel_rules=tuple(kernel_rules), class_rules=tuple(class_rules))
 

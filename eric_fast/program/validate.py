@@ -1,30 +1,23 @@
 """What a program must be, checked once, when it is made."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eric_fast.errors import ProgramError
-from eric_fast.program.atoms import TableAtoms
+from eric_fast.program.data import ProgramData
 from eric_fast.program.rules import INT32_MAX, ClassRules, Rule
-
-if TYPE_CHECKING:
-    from eric_fast.program.data import Program
-
-DECISIONS = ("first", "vote", "sum", "bits")
+from eric_fast.program.table_atoms import TableAtoms, TableQuantiser
 
 
-def validate_program(program: "Program") -> None:
+def validate_program(program: ProgramData) -> None:
     """Raise ProgramError for anything that `Program` says it refuses."""
     _check_names("class", program.classes)
     _check_names("layer", program.layers)
     check_texts(program)
     n_atoms, n_classes = len(program.atoms), len(program.classes)
-    if program.decision not in DECISIONS:
-        raise ProgramError(f"decision '{program.decision}' is not one of {', '.join(DECISIONS)}")
     if program.default is not None and not 0 <= program.default < n_classes:
         raise ProgramError(f"the default class {program.default} is not one of the {n_classes} classes")
     if program.n_images is not None and not 0 <= program.n_images <= INT32_MAX:
@@ -46,7 +39,7 @@ def validate_program(program: "Program") -> None:
             raise ProgramError(f"{name} is of the lowest layer, whose bits are given; it can't have a rule", head)
 
 
-def _check_outputs(program: "Program") -> None:
+def _check_outputs(program: ProgramData) -> None:
     """What each decision needs and can't have, and the names of derived atoms and outputs."""
     _check_names("derived atom", program.derived)
     _check_names("output", [name for name, _ in program.outputs])
@@ -57,22 +50,22 @@ def _check_outputs(program: "Program") -> None:
     for name, atom in program.outputs:
         if not 0 <= atom < len(program.atoms):
             raise ProgramError(f"output '{name}' is atom {atom}, which there is not")
-    if program.decision == "bits" and (program.classes or len(program.class_rules)):
+    if program.decision.gives_bits and (program.classes or len(program.class_rules)):
         raise ProgramError("a program that answers with bits has no classes and no rules for them")
-    if program.decision != "bits" and program.outputs:
+    if program.outputs and not program.decision.gives_bits:
         raise ProgramError("outputs need decision 'bits'")
-    if program.decision == "sum" and program.default is not None:
+    if program.decision.gives_sums and program.default is not None:
         raise ProgramError("a program that answers with sums has no default; its base is what it starts from")
 
 
-def _name_rule(program: "Program", index: int) -> str:
+def _name_rule(program: ProgramData, index: int) -> str:
     """What to call a rule in an error; class rules are counted after the kernel rules."""
     if index < len(program.kernel_rules):
         return f"a rule for {program.atoms[program.kernel_rules[index].head].name}"
     return f"class rule {index - len(program.kernel_rules) + 1}"
 
 
-def _check_heads(program: "Program") -> None:
+def _check_heads(program: ProgramData) -> None:
     n_classes = len(program.classes)
     if isinstance(program.class_rules, ClassRules):
         outputs = program.class_rules.vote_classes
@@ -86,7 +79,7 @@ def _check_heads(program: "Program") -> None:
             raise ProgramError(f"class rule {number}: 'also' names a class that there is not")
 
 
-def _check_bodies(program: "Program") -> None:
+def _check_bodies(program: ProgramData) -> None:
     n_atoms = len(program.atoms)
     n_before = 0
     for rules in (program.kernel_arrays, program.class_arrays):
@@ -97,7 +90,7 @@ def _check_bodies(program: "Program") -> None:
         n_before += len(rules.heads)
 
 
-def _check_support(program: "Program") -> None:
+def _check_support(program: ProgramData) -> None:
     most = INT32_MAX if program.n_images is None else program.n_images
     kernel_rules: Iterable[tuple[int, Rule]] = enumerate(program.kernel_rules)
     if isinstance(program.class_rules, ClassRules):
@@ -119,7 +112,7 @@ def _check_support(program: "Program") -> None:
             )
 
 
-def _check_negated(program: "Program", n_inputs: int) -> None:
+def _check_negated(program: ProgramData, n_inputs: int) -> None:
     for atom, before in zip(program.negated, (None, *program.negated), strict=False):
         if not 0 <= atom < len(program.atoms):
             raise ProgramError(f"negated atom {atom} is not one of the {len(program.atoms)} atoms")
@@ -130,9 +123,9 @@ def _check_negated(program: "Program", n_inputs: int) -> None:
             raise ProgramError(f"{name} is negated twice", atom)
 
 
-def _check_weights(program: "Program") -> None:
+def _check_weights(program: ProgramData) -> None:
     n_classes = len(program.classes)
-    if program.base and (len(program.base) != n_classes or not program.has_sums):
+    if program.base and (len(program.base) != n_classes or not program.decision.adds_weights):
         raise ProgramError(f"base needs decision 'vote' or 'sum' and one number for each of the {n_classes} classes")
     votes = program.class_arrays
     rule_of_vote = np.repeat(np.arange(len(votes)), np.diff(votes.vote_offsets))
@@ -157,7 +150,7 @@ def _check_names(kind: str, names: Sequence[str]) -> None:
             raise ProgramError(f"a {kind} needs a name that isn't empty")
 
 
-def check_texts(program: "Program") -> None:
+def check_texts(program: ProgramData) -> None:
     for atom, label in program.labels:
         if not 0 <= atom < len(program.atoms):
             raise ProgramError(f"label {label!r} is for atom {atom}, which there is not")
@@ -168,12 +161,19 @@ def check_texts(program: "Program") -> None:
         if len(set(keys)) != len(keys):
             raise ProgramError(f"two {kind}s for one key")
     texts = [*program.classes, *program.layers, program.fingerprint, *program.derived]
-    texts += [name for name, _ in program.outputs] + [column.name for column in program.quantiser.columns]
-    for comparison in () if isinstance(program.quantiser.atoms, TableAtoms) else program.quantiser.atoms:
-        if isinstance(comparison.constant, tuple):
-            texts += [value for value in comparison.constant if isinstance(value, str)]
+    texts += [name for name, _ in program.outputs]
+    if isinstance(program.quantiser, TableQuantiser):
+        texts += [column.name for column in program.quantiser.columns]
+        texts += _list_values(program.quantiser)
     texts += [label for _, label in program.labels] + [text for pair in program.settings for text in pair]
     for text in texts:
         # A newline is written as \n; clingo knows no other escape, and takes no NUL or lone surrogate.
         if any(c in "\0\r" or 0xD800 <= ord(c) <= 0xDFFF for c in text):
             raise ProgramError(f"{text!r} has a character that the text format can't hold")
+
+
+def _list_values(quantiser: TableQuantiser) -> Iterator[str]:
+    """The texts that columns are compared with."""
+    for atom in () if isinstance(quantiser.atoms, TableAtoms) else quantiser.atoms:
+        if isinstance(atom.constant, tuple):
+            yield from (value for value in atom.constant if isinstance(value, str))

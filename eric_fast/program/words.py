@@ -1,7 +1,7 @@
 """Rules in words."""
 
 from eric_fast.errors import ProgramError, suggest_nearest
-from eric_fast.program.data import Program, Rule, atom_of
+from eric_fast.program import Decision, Program, Rule, atom_of
 
 
 def name_atom(program: Program, atom: int) -> str:
@@ -31,7 +31,7 @@ def describe_support(program: Program, rule: Rule) -> str:
 def describe_class_rule(program: Program, number: int) -> str:
     """Class rule `number` (from 1, as in the text) in two lines."""
     rule = program.class_rules[number - 1]
-    votes = f", weight {rule.weight:g}" if program.decision == "vote" else ""
+    votes = f", weight {rule.weight:g}" if program.decision is Decision.VOTE else ""
     head = f"{program.classes[rule.head]}  if  {describe_body(program, rule)}"
     return f"{head}\n    rule {number}: {describe_support(program, rule) or 'support unknown'}{votes}"
 

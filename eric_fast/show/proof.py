@@ -63,7 +63,7 @@ class _Proof:
         answer = name_class(program, proof.answer)
         if not proof.fired:
             tree = Tree(Text(f"{answer}, the default: no class rule fires" if answer else "no class rule fires"))
-        elif program.decision == "first":
+        elif program.decision.takes_first:
             tree = Tree(Text(f"{answer}, because {self._name_class_rule(proof.fired[0])} fires"))
             self._add_body(tree, program.class_rules[proof.fired[0]], 1)
         else:
@@ -74,7 +74,7 @@ class _Proof:
             _add_rest(tree, len(proof.fired) - MOST_RULES, "rule that fires")
         if not proof.blocked:
             return tree
-        what = "earlier rule" if program.decision == "first" and proof.fired else "other rule"
+        what = "earlier rule" if program.decision.takes_first and proof.fired else "other rule"
         if not earlier:
             shown = f"{say_count(len(proof.blocked), what)} {'does' if len(proof.blocked) == 1 else 'do'} not fire"
             return Group(tree, Text(f"{shown}; --earlier shows why"))

@@ -79,7 +79,7 @@ def _draw_kernel(panel: "Axes", explanation: Explanation, atom: InputAtom) -> No
     number = program.atoms.index(atom)
     activation = maps.find_map(0, atom.layer, atom.column)
     threshold = None if atom.operator == "==" else atom.constant
-    norm = program.quantiser.norm
+    norm = program.network_quantiser.norm
     panel.imshow(np.asarray(draw_heat_map(maps.images[0], activation, threshold=threshold, norm=norm, size=320)))
     truth = "true" if explanation.proof.steps[number].is_true else "false"
     value = explanation.norms[number]
@@ -109,7 +109,7 @@ def _draw_norms(figure: Any, explanation: Explanation, atoms: list[InputAtom]) -
     axes.axvline(1, color=GREY, linewidth=1)
     axes.set_yticks(places, [_shorten(name_atom(program, number)) for number in numbers])
     axes.invert_yaxis()
-    axes.set_xlabel(f"{program.quantiser.norm} norm / threshold")
+    axes.set_xlabel(f"{program.network_quantiser.norm} norm / threshold")
     axes.set_ylabel("kernel")
     axes.set_title("norms against thresholds")
     if atoms:

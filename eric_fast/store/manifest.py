@@ -135,7 +135,7 @@ def _check_quantiser(quantiser: Quantiser, manifest: Manifest) -> None:
         raise CaptureError("the layers of the thresholds are not layers of the capture, in their order")
     if manifest.store == "bits" and len(quantiser.layers) < len(manifest.layers):
         raise CaptureError("a capture of bits has thresholds for every layer")
-    for atom in quantiser.kernel_atoms:
+    for atom in quantiser.atoms:
         if atom.column >= manifest.layers[atom.layer]:
             raise CaptureError(f"layer '{atom.layer}' has no kernel {atom.column} to compare")
 

@@ -46,7 +46,7 @@ def _print_value(value: Any) -> str:
 
 
 def _list_thresholds(thresholds: Thresholds) -> dict[str, Any]:
-    atoms = thresholds.quantiser.kernel_atoms
+    atoms = thresholds.quantiser.atoms
     return {
         "origin": thresholds.origin,
         "atoms": [[atom.layer, atom.column, atom.operator, atom.constant] for atom in atoms],

@@ -64,8 +64,7 @@ def read_facts(program: Program) -> tuple[Facts, NDArray[Any] | None]:
     Raises:
         ProgramError: a setting that means nothing.
     """
-    if program.quantiser.atoms and not program.quantiser.columns:
-        raise ProgramError("this program is over the kernels of a network; only one over a table's columns is a model")
+    _ = program.table_quantiser  # refuses a program over a network
     settings = dict(program.settings)
     for key, known in (("link", tuple(LINKS)), ("values", VALUES), ("named", ("yes", "no"))):
         if settings.get(key, known[0]) not in known:

@@ -16,7 +16,7 @@ from eric_fast.bits import unpack_words
 from eric_fast.errors import ModelError
 from eric_fast.evaluator import NO_RULE, Evaluator
 from eric_fast.kernels import expect
-from eric_fast.program.data import Program, has_integer_weights
+from eric_fast.program import Decision, Program
 from eric_fast.table import TablePacker, as_table
 from eric_fast.table.answers import Facts, read_facts, spell_labels, write_facts
 from eric_fast.table.leaves import Leaves
@@ -111,7 +111,7 @@ class RuleModel:
 
     @cached_property
     def packer(self) -> TablePacker:
-        return TablePacker(self.program.quantiser, named=self.named)
+        return TablePacker(self.program.table_quantiser, named=self.named)
 
     @cached_property
     def walker(self) -> "Walker | None":
@@ -128,27 +128,27 @@ class RuleModel:
     @property
     def classes_(self) -> NDArray[Any]:
         """The labels, `[n_classes]`."""
-        if self.program.decision in ("sum", "bits"):
+        if not self.program.decision.gives_class:
             raise AttributeError(f"{self.source} has no classes")
         return np.asarray(self.program.classes if self.labels is None else self.labels)
 
     @property
     def n_features_in_(self) -> int:
-        return len(self.program.quantiser.columns)
+        return len(self.program.table_quantiser.columns)
 
     @property
     def feature_names_in_(self) -> NDArray[Any]:
         """The columns' names, object `[n_features]`, where the source was given names."""
         if not self.named:
             raise AttributeError(f"{self.source} was given no names of features")
-        return np.array([column.name for column in self.program.quantiser.columns], object)
+        return np.array([column.name for column in self.program.table_quantiser.columns], object)
 
     @property
     def n_outputs_(self) -> int:
         """Numbers or bits that a row is answered with; 1 for a class."""
-        if self.program.decision == "bits":
+        if self.program.decision.gives_bits:
             return len(self.program.outputs)
-        return len(self.program.classes) if self.program.decision == "sum" else 1
+        return len(self.program.classes) if self.program.decision.gives_sums else 1
 
     def predict(self, data: Any) -> NDArray[Any]:
         """What the source's own `predict` answers, `[n_rows]` (`[n_rows, n_outputs]` of several outputs).
@@ -162,9 +162,9 @@ class RuleModel:
         Raises:
             DataError: a table that lacks columns, or holds a number that the source refuses.
         """
-        if self.program.decision == "bits":
+        if self.program.decision.gives_bits:
             return self.predict_bits(data)
-        if self.program.decision == "sum":
+        if self.program.decision.gives_sums:
             answers = self._apply_link(self._add_up(data))
             return answers[:, 0] if answers.shape[1] == 1 else answers
         indices = self.predict_indices(data)
@@ -193,7 +193,7 @@ class RuleModel:
     @property
     def decision_function(self) -> Ask:
         """Scores before the link, float64 `[n_rows, n_classes]`; `[n_rows]` where one tells two classes apart."""
-        if not (self.program.decision == "vote" and self.rule.scores):
+        if not (self.program.decision is Decision.VOTE and self.rule.scores):
             raise AttributeError(f"{self.source} has no decision function")
         return self._decide
 
@@ -218,18 +218,18 @@ class RuleModel:
 
     def score(self, data: Any, truth: Any, sample_weight: Any = None) -> float:
         """The share of classes that are right, or R2 of a regression, as scikit-learn has it."""
-        measure = r2_score if self.program.decision == "sum" else accuracy_score
+        measure = r2_score if self.program.decision.gives_sums else accuracy_score
         return float(measure(truth, self.predict(data), sample_weight=sample_weight))
 
     def __sklearn_tags__(self) -> Tags:
         """What scikit-learn's scorers ask: whether it is a classifier."""
-        if self.program.decision in ("sum", "bits"):
+        if not self.program.decision.gives_class:
             return Tags("regressor", TargetTags(required=False), regressor_tags=RegressorTags())
         return Tags("classifier", TargetTags(required=False), classifier_tags=ClassifierTags())
 
     def predict_bits(self, data: Any) -> NDArray[np.bool_]:
         """bool `[n_rows, n_outputs]`: the truth of the program's outputs."""
-        if self.program.decision != "bits":
+        if not self.program.decision.gives_bits:
             raise AttributeError(f"{self.source} has no outputs that are bits")
         rows = self.evaluator.row_of_atom[[atom for _, atom in self.program.outputs]]
         table = as_table(data)
@@ -245,7 +245,7 @@ class RuleModel:
         return evaluate_table(self, data, wanted) if few is None else few
 
     def _check_probabilities(self) -> None:
-        if not (self.program.decision == "vote" and self.rule.probabilities):
+        if not (self.program.decision is Decision.VOTE and self.rule.probabilities):
             raise AttributeError(f"{self.source} gives no probabilities of classes")
 
     def _decide(self, data: Any) -> NDArray[np.float64]:
@@ -266,13 +266,13 @@ class RuleModel:
 
     @property
     def _is_margin(self) -> bool:
-        return self.rule.margin and self.program.decision == "vote" and len(self.program.classes) == 2
+        return self.rule.margin and self.program.decision is Decision.VOTE and len(self.program.classes) == 2
 
     @cached_property
     def _divides_classes(self) -> bool:
         """Whether the highest sum may not have the first highest quotient: sums of other than whole numbers."""
-        exact = math.frexp(self.divisor)[0] == 0.5 or has_integer_weights(self.program)
-        return self.program.decision == "vote" and not self._is_margin and not exact
+        exact = math.frexp(self.divisor)[0] == 0.5 or self.program.has_integer_weights
+        return self.program.decision is Decision.VOTE and not self._is_margin and not exact
 
     def _add_up(self, data: Any) -> NDArray[np.float64]:
         """Scores, float64 `[n_rows, n_outputs]`; the second class's alone where it tells two apart."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def evaluate_table(model: "RuleModel", data: Any, wanted: Mapping[str, Any]) -> kernels.Outcome:
     """See `RuleModel.evaluate`: beside data and results it takes little memory."""
-    plan, table, columns = model.evaluator.plan, as_table(data), model.program.quantiser.columns
+    plan, table, columns = model.evaluator.plan, as_table(data), model.program.table_quantiser.columns
     wanted = {"classes": False, "rules": False, **wanted}
     truths = wanted.pop("truths", None)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eric_fast import kernels
 from eric_fast.bits import count_words
-from eric_fast.program.atoms import TABLE_OPERATORS, TEXT_KINDS, Quantiser, TableAtom, TableAtoms
+from eric_fast.program.table_atoms import TABLE_OPERATORS, TEXT_KINDS, TableAtom, TableAtoms, TableQuantiser
 from eric_fast.table.columns import Values, find_places
 from eric_fast.table.names import bind_columns
 from eric_fast.table.table import Table, as_table
@@ -34,10 +34,10 @@ class TablePacker:
         named: whether its columns are found by name; by position where their names are made up.
     """
 
-    def __init__(self, quantiser: Quantiser, *, named: bool = True) -> None:
+    def __init__(self, quantiser: TableQuantiser, *, named: bool = True) -> None:
         self.named = named
         self.quantiser = quantiser
-        atoms = quantiser.table_atoms
+        atoms = quantiser.atoms
         self._sets: dict[int, list[int]] = {}  # column -> its atoms that are sets
         for index, atom in enumerate(() if isinstance(atoms, TableAtoms) else atoms):
             if atom.operator == "in":
@@ -81,7 +81,7 @@ class TablePacker:
             numbers.append((stacked.to(device), group.compare(column_of)))
         sets = []
         for column, rows in self._sets.items():
-            atoms = [self.quantiser.table_atoms[row] for row in rows]
+            atoms = [self.quantiser.atoms[row] for row in rows]
             codes, values = self._find_codes(table, places[column], column, atoms)
             sets.append(_Sets(torch.tensor(rows, device=device), codes[:, None].to(device), values, atoms))
         return Readings(len(self.quantiser.atoms), device, numbers, sets, engine)

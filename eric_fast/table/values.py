@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.errors import DataError
-from eric_fast.program.atoms import Column
+from eric_fast.program.table_atoms import Column
 from eric_fast.table import as_table, bind_columns
 
 VALUES = ("any", "no infinity", "finite", "binary")  # missing ones are NaN; binary ones are 0 and 1

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from eric_fast import kernels
 from eric_fast.plan import Plan
 from eric_fast.program import Program
-from eric_fast.program.atoms import TABLE_OPERATORS, Column, TableAtoms
+from eric_fast.program.table_atoms import TABLE_OPERATORS, Column, TableAtoms
 from eric_fast.table.walk_code import build_nodes, walk_rows
 
 MOST_ROWS = 32  # from there on packed bits are faster
@@ -93,7 +93,7 @@ def make_walker(program: Program, plan: Plan, values: str) -> Walker | None:
     Args:
         values: see `RuleModel.values`.
     """
-    columns, rules = program.quantiser.columns, program.class_arrays
+    columns, rules = program.table_quantiser.columns, program.class_arrays
     kind, atoms = _find_kind(columns), _list_atoms(program)
     if not plan.votes or not plan.n_class_rules or plan.n_rows > plan.n_inputs or values == "binary":
         return None
@@ -127,13 +127,13 @@ def make_walker(program: Program, plan: Plan, values: str) -> Walker | None:
 
 def _list_atoms(program: Program) -> TableAtoms | None:
     """All comparisons; None where one is a set."""
-    atoms = program.quantiser.table_atoms
+    atoms = program.table_quantiser.atoms
     if isinstance(atoms, TableAtoms):
         return atoms
     if any(isinstance(atom.constant, tuple) for atom in atoms):
         return None
     return TableAtoms(
-        tuple(column.name for column in program.quantiser.columns),
+        tuple(column.name for column in program.table_quantiser.columns),
         np.array([atom.column for atom in atoms], np.int32),
         np.array([TABLE_OPERATORS.index(atom.operator) for atom in atoms], np.int8),
         np.array([atom.constant for atom in atoms], np.float64),

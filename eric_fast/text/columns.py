@@ -3,12 +3,12 @@
 import numpy as np
 
 from eric_fast.errors import ProgramError
-from eric_fast.program.atoms import KINDS, TEXT_KINDS, Column, TableAtom
+from eric_fast.program.table_atoms import KINDS, TEXT_KINDS, Column, TableAtom, TableQuantiser
 from eric_fast.text.statements import REAL, Statements
 
 
-def build_table(said: Statements) -> tuple[tuple[TableAtom, ...], tuple[Column, ...], dict[str, int]]:
-    """The comparisons in the order in which they stand, the columns, and the index of each predicate.
+def build_table(said: Statements) -> tuple[TableQuantiser, dict[str, int]]:
+    """The comparisons in the order in which they stand, and the index of each predicate.
 
     Raises:
         ProgramError: what is wrong, with its place.
@@ -49,7 +49,7 @@ def build_table(said: Statements) -> tuple[tuple[TableAtom, ...], tuple[Column, 
     for predicate, at in said.facts["missing"].values():
         if predicate not in atom_of_predicate:
             raise said.error(at, f"'{predicate}' is not a comparison")
-    return tuple(atoms), tuple(columns), atom_of_predicate
+    return TableQuantiser(tuple(atoms), tuple(columns)), atom_of_predicate
 
 
 def _read_value(said: Statements, text: str, at: int, kind: str) -> float | str:

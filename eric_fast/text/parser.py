@@ -1,18 +1,18 @@
 """Text to `Program`."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from eric_fast.errors import ProgramError, suggest_nearest
 from eric_fast.memory import pause_collector
-from eric_fast.program.atoms import Column, InputAtom, Quantiser, TableAtom
-from eric_fast.program.data import ClassRule, Program, Rule, has_integer_weights
+from eric_fast.program import ClassRule, InputAtom, Program, Quantiser, Rule, TableQuantiser
 from eric_fast.program.printers.names import FORMAT, NEGATED, close_negated, decision_rules
 from eric_fast.text.columns import build_table
 from eric_fast.text.reader import read_statements
 from eric_fast.text.statements import Body, Fact, Statements, find_literals, shorten_message
 
-Compared = tuple[InputAtom, ...] | tuple[TableAtom, ...]
 _NO_SUPPORT = (0, None, None, 0)  # of a rule without a fact about it: covered and correct are in the middle
 
 
@@ -32,7 +32,8 @@ def parse_program(text: str, source: str = "program") -> Program:
     if version != FORMAT:
         found = "there is no fact format(...)" if version is None else f"it is of format {version}"
         raise ProgramError(f"{source}: not a program of format {FORMAT}: {found}")
-    compared, columns, atom_of_predicate = _build_comparisons(said)
+    with _locate_errors(said, {}):
+        quantiser, atom_of_predicate = _build_quantiser(said)
     derived = said.facts["derived"].values()
     for predicate, _, at in derived:
         if not predicate.startswith("d_"):
@@ -47,9 +48,9 @@ def parse_program(text: str, source: str = "program") -> Program:
     base = [0.0] * len(classes)
     for name, weight, at in said.facts["base"].values():
         base[_class_named(said, at, name, class_of_name)] = weight
-    try:
+    with _locate_errors(said, atom_of_predicate):
         program = Program(
-            quantiser=Quantiser(compared, _only(said, "norm", "l1"), columns),
+            quantiser=quantiser,
             classes=classes,
             class_rules=_build_class_rules(said, class_of_name, bodies),
             kernel_rules=kernel_rules,
@@ -64,15 +65,22 @@ def parse_program(text: str, source: str = "program") -> Program:
             derived=tuple(name for _, name, _ in derived),
             outputs=_build_outputs(said, atom_of_predicate),
         )
+    _check_decision_rules(said, program)
+    return program
+
+
+@contextmanager
+def _locate_errors(said: Statements, atom_of_predicate: dict[str, int]) -> Iterator[None]:
+    """Errors name their place: the first rule for the atom that an error is about, or else the source as a whole."""
+    try:
+        yield
     except ProgramError as error:
-        if str(error).startswith(f"{source}:"):
+        if str(error).startswith(f"{said.source}:"):
             raise
         for predicate, at, _ in said.kernel_rules:
             if error.atom is not None and atom_of_predicate[_split_negated(predicate)[1]] == error.atom:
                 raise said.error(at, str(error)) from error
-        raise ProgramError(f"{source}: {shorten_message(str(error))}") from error
-    _check_decision_rules(said, program)
-    return program
+        raise ProgramError(f"{said.source}: {shorten_message(str(error))}") from error
 
 
 def _only_fact(said: Statements, name: str) -> Fact | None:
@@ -84,14 +92,14 @@ def _only(said: Statements, name: str, default: Any) -> Any:
     return default if fact is None else fact[0]
 
 
-def _build_comparisons(said: Statements) -> tuple[Compared, tuple[Column, ...], dict[str, int]]:
-    """The atoms that compare something, the columns that they compare, and the index of each predicate."""
+def _build_quantiser(said: Statements) -> tuple[Quantiser | TableQuantiser, dict[str, int]]:
+    """The atoms that compare something, and the index of each predicate."""
     if not said.facts["column"]:
         for kind in ("compare", "among", "value", "missing"):
             for *_, at in said.facts[kind].values():
                 raise said.error(at, f"'{kind}' is about a table, and there is no fact column(NUMBER,NAME,KIND)")
         atoms, atom_of_predicate = _build_atoms(said)
-        return atoms, (), atom_of_predicate
+        return Quantiser(atoms, _only(said, "norm", "l1")), atom_of_predicate
     for *_, at in said.facts["kernel"].values():
         raise said.error(at, "a program is over kernels or over the columns of a table, not both")
     return build_table(said)
@@ -272,7 +280,7 @@ def _class_named(said: Statements, at: int, name: str, class_of_name: dict[str, 
 
 def _check_decision_rules(said: Statements, program: Program) -> None:
     """The rules that decide must be the ones that the decision means, or clingo would answer something else."""
-    rules = decision_rules(program.decision, integer_weights=has_integer_weights(program))
+    rules = decision_rules(program)
     expected = {rule.replace(" ", ""): rule for rule in rules}
     for written, at in said.other_rules.items():
         if written not in expected:

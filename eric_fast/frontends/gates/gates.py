@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from eric_fast.program import Program, Rule, atom_of
-from eric_fast.program.atoms import Column, Quantiser, TableAtom
+from eric_fast.program import Decision, Program, Rule, atom_of
+from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 
 FALSE, TRUE = 0, ~0
 
@@ -158,7 +158,7 @@ class Part:
         atoms: of each signal, from false on, its atom; -1 where it isn't needed.
     """
 
-    quantiser: Quantiser
+    quantiser: TableQuantiser
     derived: tuple[str, ...]
     rules: tuple[Rule, ...]
     atoms: tuple[int, ...]
@@ -187,7 +187,7 @@ def take_part(
         for cube in netlist.covers[gate]
     ]
     names = tuple(netlist.names[gate] for gate in gates)
-    return Part(Quantiser(kept, columns=tuple(columns)), names, tuple(rules), tuple(atoms))
+    return Part(TableQuantiser(kept, tuple(columns)), names, tuple(rules), tuple(atoms))
 
 
 def answer_bits(
@@ -213,7 +213,7 @@ def answer_bits(
         if signal != FALSE:
             rules.append(Rule(atom, () if signal == TRUE else (part.to_literal(signal),)))
     return Program(
-        part.quantiser, (), (), tuple(rules), decision="bits", derived=tuple(derived), outputs=tuple(answers)
+        part.quantiser, (), (), tuple(rules), decision=Decision.BITS, derived=tuple(derived), outputs=tuple(answers)
     )
 
 

@@ -12,8 +12,8 @@ from torch import nn
 from eric_fast.errors import ModelError
 from eric_fast.frontends.gates.gates import FALSE, TRUE, Netlist, answer_bits, compare_bits, take_part
 from eric_fast.frontends.gates.logic_layers import BINARIZATIONS, Signals, apply_layer, list_layers
-from eric_fast.program import ClassRule, Program
-from eric_fast.program.atoms import Column, TableAtom
+from eric_fast.program import ClassRule, Decision, Program
+from eric_fast.program.table_atoms import Column, TableAtom
 from eric_fast.table.model import RuleModel
 
 LOGIC = ("LogicDense", "LogicConv2d", "LogicConv3d", "LogicLayer")
@@ -157,7 +157,7 @@ def _make_model(
         tuple(map(str, range(n_groups))),
         rules,
         part.rules,
-        decision="vote" if n_groups > 1 else "sum",
+        decision=Decision.of_sums(classify=n_groups > 1),
         default=0 if n_groups > 1 else None,
         base=(beta,) * n_groups,
         derived=part.derived,
@@ -169,7 +169,7 @@ def _make_model(
 
 def _check_answers(model: nn.Module, found: RuleModel, shape: tuple[int, ...]) -> None:
     """Whether the network says the same of random rows."""
-    constants = [float(atom.constant) for atom in found.program.quantiser.table_atoms] or [0.5]  # type: ignore[arg-type]
+    constants = [float(atom.constant) for atom in found.program.table_quantiser.atoms] or [0.5]  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(0)
     rows = torch.rand(N_CHECKED, prod(shape), generator=generator)
     if found.values == "binary":
@@ -179,7 +179,7 @@ def _check_answers(model: nn.Module, found: RuleModel, shape: tuple[int, ...]) -
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     with torch.no_grad():
         expected = model(rows.reshape(N_CHECKED, *shape).to(device)).cpu().reshape(N_CHECKED, -1).double().numpy()
-    answers = found.decision_function(rows) if found.program.decision == "vote" else found.predict(rows)
+    answers = found.decision_function(rows) if found.program.decision.gives_class else found.predict(rows)
     if not np.allclose(expected, answers.reshape(N_CHECKED, -1), rtol=1e-5, atol=1e-6):
         raise ModelError(
             f"the {type(model).__name__} answers otherwise than its layers one after another, so it can't be "

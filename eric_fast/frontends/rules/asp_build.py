@@ -8,7 +8,7 @@ from eric_fast.errors import EricError, ProgramError, suggest_nearest
 from eric_fast.frontends.rules.asp_reader import Reader
 from eric_fast.frontends.rules.asp_terms import Bare, Clause, Comparison, Fact, Number, Term, Variable
 from eric_fast.program import ClassRule, Program, Rule
-from eric_fast.program.atoms import Column, Quantiser, TableAtom
+from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.table import match_name
 
 HOLDS = ("1", "1.0", "true")  # what a column holds where `name(X)` is true
@@ -140,7 +140,7 @@ class _Builder:
 
         columns = [Column(name, "loose" if i in self.texts else "float64") for i, name in enumerate(self.names)]
         return Program(
-            Quantiser(tuple(self.atoms), columns=tuple(columns)),
+            TableQuantiser(tuple(self.atoms), tuple(columns)),
             tuple(classes),
             tuple(ClassRule(head, number(body)) for head, body in class_bodies),
             tuple(Rule(n_inputs + place_of[self.heads[head]], number(body)) for head, body in bodies),

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from eric_fast.errors import ModelError
 from eric_fast.program import Rule
-from eric_fast.program.atoms import Column, Quantiser, TableAtom
+from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 
 Condition = tuple[TableAtom, ...]
 TERM = re.compile(r"(\S+) (<=|>=|==|!=|<|>) (\S+)")
@@ -22,7 +22,7 @@ class Resolved(NamedTuple):
         derived, rules: the derived atoms and what they are.
     """
 
-    quantiser: Quantiser
+    quantiser: TableQuantiser
     bodies: list[tuple[int, ...]]
     literals: list[int]
     derived: tuple[str, ...]
@@ -69,4 +69,4 @@ def resolve_conditions(columns: Sequence[Column], conditions: Sequence[Condition
         literals.append(len(place_of) + len(derived))
         derived.append(f"rule {number}")
         rules.append(Rule(literals[-1], body))
-    return Resolved(Quantiser(tuple(place_of), columns=tuple(columns)), bodies, literals, tuple(derived), tuple(rules))
+    return Resolved(TableQuantiser(tuple(place_of), tuple(columns)), bodies, literals, tuple(derived), tuple(rules))

@@ -13,8 +13,8 @@ from eric_fast.errors import ModelError
 from eric_fast.frontends.rules.conditions import Condition, parse_condition, resolve_conditions
 from eric_fast.frontends.trees import scikit_learn
 from eric_fast.frontends.trees.forest import Forest, list_comparisons, list_leaves
-from eric_fast.program import ClassRule, Program
-from eric_fast.program.atoms import Column, Quantiser, TableAtom
+from eric_fast.program import ClassRule, Decision, Program
+from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.table.answers import spell_labels
 from eric_fast.table.model import RuleModel
 
@@ -59,7 +59,7 @@ def _list_columns(source: Any) -> tuple[Column, ...]:
 
 
 def _make_model(source: Any, program: Program, **settings: Any) -> RuleModel:
-    labels = None if program.decision == "sum" else source.classes_
+    labels = None if program.decision.gives_sums else source.classes_
     named = hasattr(source, "feature_names_in_")
     return RuleModel(program, f"imodels {type(source).__name__}", labels, values="finite", named=named, **settings)
 
@@ -96,7 +96,7 @@ def _load_rule_fit(source: Any) -> RuleModel:
         resolved.quantiser,
         _name_classes(source) if is_classifier else ("y",),
         (*rules, *(ClassRule(head, (), weight=weight) for weight in last)),
-        decision="vote" if is_classifier else "sum",
+        decision=Decision.of_sums(classify=is_classifier),
     )
     if is_classifier:  # the source's softmax of 1 - sum and sum
         return _make_model(source, program, link="sigmoid", scale=2.0)
@@ -113,7 +113,7 @@ def _load_skope(source: Any) -> RuleModel:
         resolved.quantiser,
         _name_classes(source),
         tuple(ClassRule(1, body, weight=weight) for body, weight in zip(resolved.bodies, weights, strict=False)),
-        decision="vote",
+        decision=Decision.VOTE,
         default=0,
         base=(total * ABOVE_HALF, 0.0),
     )
@@ -133,7 +133,7 @@ def _make_list(source: Any, conditions: Sequence[Condition], chances: Sequence[f
         _name_classes(source),
         tuple(rules),
         resolved.rules,
-        decision="vote",
+        decision=Decision.VOTE,
         base=(least, 0.0),
         derived=resolved.derived,
     )
@@ -178,10 +178,10 @@ def _load_figs(source: Any) -> RuleModel:
     n_outputs = int(source.n_outputs)
     outputs = ("y",) if n_outputs == 1 else tuple(f"y{i}" for i in range(n_outputs))
     program = Program(
-        Quantiser(forest.atoms, columns=forest.columns),
+        TableQuantiser(forest.atoms, forest.columns),
         tuple(spell_labels(source.classes_)) if is_classifier else outputs,
         list_leaves(forest),
-        decision="vote" if is_classifier else "sum",
+        decision=Decision.of_sums(classify=is_classifier),
         default=0 if is_classifier else None,
     )
     return _make_model(source, program, link="softmax only" if is_classifier else "identity")
@@ -247,7 +247,7 @@ def _load_slipper(source: Any) -> RuleModel:
         _name_classes(source),
         tuple(rules),
         resolved.rules,
-        decision="vote",
+        decision=Decision.VOTE,
         default=0,
         derived=resolved.derived,
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from eric_fast.frontends.files import read_head
+from eric_fast.program import TableQuantiser
 from eric_fast.table.model import RuleModel
 from eric_fast.text import load_program, parse_program
 
@@ -23,4 +24,4 @@ def load_source(source: Any) -> RuleModel:
     """Raises ProgramError: what is wrong with the text, and where."""
     is_text = isinstance(source, str) and ":-" in source
     program = parse_program(source) if is_text else load_program(source)
-    return RuleModel.from_program(program) if program.quantiser.columns else RuleModel(program)
+    return RuleModel.from_program(program) if isinstance(program.quantiser, TableQuantiser) else RuleModel(program)

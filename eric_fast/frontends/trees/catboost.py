@@ -17,7 +17,8 @@ from eric_fast.frontends.parts import Part, parse_json, peek_json_key, read_byte
 from eric_fast.frontends.trees.catboost_trees import Features, read_oblivious_tree, read_tree
 from eric_fast.frontends.trees.forest import make_program
 from eric_fast.frontends.trees.nodes import join_trees, number_leaves
-from eric_fast.program.atoms import Column
+from eric_fast.program import Decision
+from eric_fast.program.table_atoms import Column
 from eric_fast.table.answers import spell_labels
 from eric_fast.table.model import RuleModel
 
@@ -113,7 +114,7 @@ def _read_model(root: Part, size: int, source: str) -> RuleModel:
     joined = join_trees(columns, trees, root.place)
     names = [str(i) for i in range(len(bias))] if labels is None else spell_labels(labels)
     return RuleModel(
-        make_program(joined, names, decision="sum" if labels is None else "vote", base=bias),
+        make_program(joined, names, decision=Decision.of_sums(classify=labels is not None), base=bias),
         source,
         labels,
         link=_CLASS_LINKS.get(loss, "exp" if loss in _EXP else "identity"),

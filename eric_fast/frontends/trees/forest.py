@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.errors import ProgramError
-from eric_fast.program import ClassRules, Program, Rule
-from eric_fast.program.atoms import TABLE_OPERATORS, Column, Quantiser, TableAtom, TableAtoms
+from eric_fast.program import ClassRules, Decision, Program, Rule
 from eric_fast.program.rules import count_offsets
+from eric_fast.program.table_atoms import TABLE_OPERATORS, Column, TableAtom, TableAtoms, TableQuantiser
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ def make_program(
     forest: Forest,
     classes: Sequence[str],
     *,
-    decision: str = "vote",
+    decision: Decision = Decision.VOTE,
     base: Sequence[float] = (),
     settings: Sequence[tuple[str, str]] = (),
 ) -> Program:
@@ -111,7 +111,7 @@ def make_program(
         ProgramError: a node that is no tree's, or in two places.
     """
     return Program(
-        quantiser=Quantiser(forest.atoms, columns=forest.columns),
+        quantiser=TableQuantiser(forest.atoms, forest.columns),
         classes=tuple(classes),
         class_rules=list_leaves(forest),
         kernel_rules=forest.rules,

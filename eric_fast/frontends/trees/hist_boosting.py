@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from eric_fast.errors import ModelError
 from eric_fast.frontends.trees.forest import Forest, list_comparisons, make_program
-from eric_fast.program.atoms import Column, TableAtom
+from eric_fast.program import Decision
+from eric_fast.program.table_atoms import Column, TableAtom
 from eric_fast.table.answers import spell_labels
 from eric_fast.table.model import RuleModel
 
@@ -40,7 +41,7 @@ def load_source(source: Any, columns: Sequence[Column], name: str) -> RuleModel:
     program = make_program(
         forest,
         ["y"] if labels is None else spell_labels(labels),
-        decision="sum" if labels is None else "vote",
+        decision=Decision.of_sums(classify=labels is not None),
         base=[0.0, *base] if is_margin else base,
     )
     link = LINK_OF_LOSS[source.loss] if labels is None else "sigmoid" if is_margin else "softmax"

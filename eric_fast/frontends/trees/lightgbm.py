@@ -14,7 +14,8 @@ from eric_fast.frontends.parts import Part, peek_file, read_bytes
 from eric_fast.frontends.trees.forest import make_program
 from eric_fast.frontends.trees.lightgbm_trees import Block, Names, read_blocks, read_tree
 from eric_fast.frontends.trees.nodes import join_trees, number_leaves
-from eric_fast.program.atoms import Column
+from eric_fast.program import Decision
+from eric_fast.program.table_atoms import Column
 from eric_fast.table.model import RuleModel
 
 # What a raw score becomes, by the first word of the objective; those that tell classes apart are below.
@@ -107,7 +108,7 @@ def _read_model(text: str, name: str, source: str, classifies: bool | None = Non
     joined = join_trees(columns, trees, name)
     spelled = [str(label) for label in (range(n_outputs) if labels is None else np.asarray(labels).tolist())]
     return RuleModel(
-        make_program(joined, spelled, decision="vote" if wants else "sum"),
+        make_program(joined, spelled, decision=Decision.of_sums(classify=wants)),
         source,
         labels,
         link=link,

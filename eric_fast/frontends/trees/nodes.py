@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from eric_fast.errors import ProgramError
 from eric_fast.frontends.trees.forest import Forest, list_comparisons
 from eric_fast.program import Rule
-from eric_fast.program.atoms import Column, TableAtom
 from eric_fast.program.rules import count_offsets
+from eric_fast.program.table_atoms import Column, TableAtom
 from eric_fast.table.leaves import Leaves
 
 Cases = tuple[tuple[tuple[str, float, bool], ...], ...]  # lists of comparisons: operator, constant, where missing

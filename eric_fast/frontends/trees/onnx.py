@@ -17,7 +17,8 @@ from eric_fast.frontends.trees.nodes import join_trees
 from eric_fast.frontends.trees.onnx_answer import Answer, read_answer
 from eric_fast.frontends.trees.onnx_attributes import Attributes
 from eric_fast.frontends.trees.onnx_trees import Ensemble, read_ensemble, read_new_ensemble
-from eric_fast.program.atoms import Column
+from eric_fast.program import Decision
+from eric_fast.program.table_atoms import Column
 from eric_fast.table.answers import spell_labels
 from eric_fast.table.model import RuleModel
 
@@ -166,7 +167,6 @@ def _make_model(ensemble: Ensemble, answer: Answer, columns: tuple[list[Column],
     trees = [tree.shift_output(answer.shift) for tree in ensemble.trees] if answer.shift else ensemble.trees
     labels = None if answer.labels is None else np.asarray(answer.labels)
     outputs = [str(i) for i in range(ensemble.n_outputs)] if labels is None else spell_labels(labels)
-    program = make_program(
-        join_trees(listed, trees, name), outputs, decision="sum" if labels is None else "vote", base=answer.base
-    )
+    decision = Decision.of_sums(classify=labels is not None)
+    program = make_program(join_trees(listed, trees, name), outputs, decision=decision, base=answer.base)
     return RuleModel(program, f"ONNX {ensemble.kind}", labels, link=answer.link, divisor=answer.divisor, named=named)

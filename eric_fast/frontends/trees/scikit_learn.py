@@ -15,7 +15,8 @@ from sklearn.utils import get_tags
 from eric_fast.errors import ModelError
 from eric_fast.frontends.trees import hist_boosting
 from eric_fast.frontends.trees.forest import Forest, list_comparisons, make_program
-from eric_fast.program.atoms import Column
+from eric_fast.program import Decision
+from eric_fast.program.table_atoms import Column
 from eric_fast.table.answers import spell_labels
 from eric_fast.table.leaves import Leaves
 from eric_fast.table.model import RuleModel
@@ -135,7 +136,7 @@ def _make_model(
     program = make_program(
         forest,
         names if labels is None else spell_labels(labels),
-        decision="sum" if labels is None else "vote",
+        decision=Decision.of_sums(classify=labels is not None),
         base=base,
     )
     numbers = None

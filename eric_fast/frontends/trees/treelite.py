@@ -16,7 +16,8 @@ from eric_fast.frontends.parts import name_columns, peek_file, read_bytes
 from eric_fast.frontends.trees.forest import make_program
 from eric_fast.frontends.trees.nodes import join_trees, number_leaves
 from eric_fast.frontends.trees.treelite_trees import Header, read_checkpoint
-from eric_fast.program.atoms import Column
+from eric_fast.program import Decision
+from eric_fast.program.table_atoms import Column
 from eric_fast.table.model import RuleModel
 
 _BINARY, _MULTICLASS = 0, 2  # treelite.TaskType
@@ -105,7 +106,7 @@ def read_treelite(data: bytes, name: str) -> RuleModel:
     joined = join_trees(columns, trees, name)
     labels = np.arange(len(base)) if classifies else None
     program = make_program(
-        joined, [str(i) for i in range(len(base))], decision="vote" if classifies else "sum", base=base
+        joined, [str(i) for i in range(len(base))], decision=Decision.of_sums(classify=classifies), base=base
     )
     return RuleModel(
         program,

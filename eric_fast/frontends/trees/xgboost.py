@@ -17,7 +17,8 @@ from eric_fast.frontends.trees.nodes import Tree, join_trees, number_leaves
 from eric_fast.frontends.trees.ubjson import parse_ubjson
 from eric_fast.frontends.trees.xgboost_cats import read_categories
 from eric_fast.frontends.trees.xgboost_trees import read_tree
-from eric_fast.program.atoms import Column
+from eric_fast.program import Decision
+from eric_fast.program.table_atoms import Column
 from eric_fast.table.model import RuleModel
 
 _UBJSON_STARTS = (b"{L\0\0\0\0\0\0\0\x07learner", b"{L\0\0\0\0\0\0\0\x07version", b"{i\x07learner", b"{i\x07version")
@@ -159,7 +160,8 @@ def _read_model(
     else:
         labels = np.arange(n_outputs)
     joined = join_trees(table, trees, root.place)
-    program = make_program(joined, [str(label) for label in labels], decision="vote" if wants else "sum", base=base)
+    decision = Decision.of_sums(classify=wants)
+    program = make_program(joined, [str(label) for label in labels], decision=decision, base=base)
     return RuleModel(
         program,
         source,

@@ -5,15 +5,18 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 
 from eric_fast.errors import ProgramError
-from eric_fast.program.atoms import TEXT_KINDS
-from eric_fast.program.data import Program
+from eric_fast.program.data import ProgramData
+from eric_fast.program.decision import Decision
 from eric_fast.program.printers.code import Code, Syntax, Value
+from eric_fast.program.table_atoms import TEXT_KINDS
 
 _ANSWERS = {
-    "first": "the class of the first rule that fires, its place in `classes`; {default} where none does",
-    "vote": "the class of the highest sum, its place in `classes`, the first of equals; {default} where no rule fires",
-    "sum": "in `sums` a sum for each of `classes`",
-    "bits": "in `bits` whether each of `outputs` is true, 1 or 0",
+    Decision.FIRST: "the class of the first rule that fires, its place in `classes`; {default} where none does",
+    Decision.VOTE: (
+        "the class of the highest sum, its place in `classes`, the first of equals; {default} where no rule fires"
+    ),
+    Decision.SUM: "in `sums` a sum for each of `classes`",
+    Decision.BITS: "in `bits` whether each of `outputs` is true, 1 or 0",
 }
 _IS = """\
 static int is(const char *value, const char *text) {
@@ -124,7 +127,7 @@ SYNTAX = Syntax(
 )
 
 
-def print_c(program: Program) -> str:
+def print_c(program: ProgramData) -> str:
     """The program as C99: `predict`, which takes one row and answers as its first lines say.
 
     `row` holds a double for each column in order, NaN where missing, or the norms of the kernels of the lowest layer;
@@ -148,7 +151,7 @@ def print_c(program: Program) -> str:
     is_spelled = any(value.kind == "loose" and not value.texts for value in code.values)
     names, texts = (
         ("outputs", [name for name, _ in program.outputs])
-        if program.decision == "bits"
+        if program.decision.gives_bits
         else ("classes", program.classes)
     )
     sections = [
@@ -182,7 +185,7 @@ def _write_head(code: Code) -> Iterator[str]:
     yield "/* A logic program as one function, written by eric_fast."
     yield " *"
     yield f" * predict gives {_ANSWERS[program.decision].format(default=default)}."
-    what = "column" if program.quantiser.columns else "kernel"
+    what = "column" if code.columns else "kernel"
     yield f" * A row holds a number for each {what}, {len(code.labels)} in all, NaN where there is none."
     if any(value.kind in TEXT_KINDS for value in code.values):
         yield " * texts holds a text in UTF-8 for each column, NULL where there is none; a column uses one of the two."
@@ -197,8 +200,8 @@ def _write_function(code: Code) -> Iterator[str]:
     has_texts = any(value.kind in TEXT_KINDS for value in code.values)
     has_numbers = any(value.kind != "text" for value in code.values)
     arguments = ["const double *row"] + ["const char *const *texts"] * has_texts
-    arguments += {"first": [], "bits": ["int *bits"]}.get(program.decision, ["double *sums"])
-    yield f"{'int' if program.decision in ('first', 'vote') else 'void'} predict({', '.join(arguments)}) {{"
+    arguments += ["int *bits"] * program.decision.gives_bits + ["double *sums"] * program.decision.adds_weights
+    yield f"{'int' if program.decision.gives_class else 'void'} predict({', '.join(arguments)}) {{"
     if not has_numbers:
         yield "    (void)row;"
     for value in code.values:
@@ -207,11 +210,11 @@ def _write_function(code: Code) -> Iterator[str]:
         yield f"    {_read_value(value)} {_write_note(value.label)}"
     for atom in code.derived:
         yield f"    const int {code.name_derived(atom)} = {code.write_derived(atom, '    ')};"
-    if program.decision == "first":
+    if program.decision.takes_first:
         for number, rule in enumerate(program.class_rules, 1):
             yield f"    if ({code.write_body(rule.body, '    ')}) return {rule.head}; /* rule {number} */"
         yield f"    return {-1 if program.default is None else program.default};"
-    elif program.decision == "bits":
+    elif program.decision.gives_bits:
         for place, (name, atom) in enumerate(program.outputs):
             yield f"    bits[{place}] = {code.write_literal(atom)}; {_write_note(name)}"
         if not program.outputs:
@@ -268,7 +271,7 @@ def _name_other(texts: Sequence[str]) -> str:
 
 def _write_sums(code: Code) -> Iterator[str]:
     program = code.program
-    votes = program.decision == "vote"
+    votes = program.decision.gives_class
     for output, start in enumerate(program.base or [0.0] * len(program.classes)):
         yield f"    sums[{output}] = {_write_number(start)};"
     if not program.classes:

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from eric_fast.program.atoms import TEXT_KINDS, InputAtom, TableAtom
-from eric_fast.program.data import Program, atom_of
+from eric_fast.program.atoms import InputAtom
+from eric_fast.program.data import ProgramData, atom_of
 from eric_fast.program.printers.names import name_predicates, spell_apart
+from eric_fast.program.table_atoms import TEXT_KINDS, Column, TableAtom, TableQuantiser
 
 WIDTH = 100  # characters of a condition, from which on it is broken
 OPPOSITE = {">": "<=", "<=": ">", "<": ">=", ">=": "<", "==": "!=", "!=": "=="}
@@ -56,18 +57,25 @@ class Code:
     Attributes:
         program: what is printed.
         values: what is read, in the order of a row.
+        columns: of the table; empty for a program over a network.
         labels: what a row holds, by the source's names.
         derived: the derived atoms that something is built on, in an order in which they can be found.
     """
 
-    def __init__(self, program: Program, syntax: Syntax) -> None:
+    def __init__(self, program: ProgramData, syntax: Syntax) -> None:
         self.program = program
         self.syntax = syntax
         self.n_given = len(program.quantiser.rows_of_layer[program.layers[0]]) if program.layers else 0
         self.predicates = name_predicates(program)
-        columns = program.quantiser.columns
-        self.labels = [c.name for c in columns] if columns else [a.name for a in program.atoms[: self.n_given]]
-        self._identifiers = [f"c_{name}" for name in spell_apart(self.labels)] if columns else list(self.predicates)
+        quantiser = program.quantiser
+        self.columns: tuple[Column, ...] = ()
+        if isinstance(quantiser, TableQuantiser):
+            self.columns = quantiser.columns
+            self.labels = [column.name for column in self.columns]
+            self._identifiers = [f"c_{name}" for name in spell_apart(self.labels)]
+        else:
+            self.labels = [atom.name for atom in quantiser.atoms[: self.n_given]]
+            self._identifiers = list(self.predicates)
         needed = self._find_needed()
         strata = program.strata
         with_rules = [atom for stratum in strata for atom in stratum if needed[atom]]
@@ -91,12 +99,14 @@ class Code:
 
     def _list_values(self, atoms: Iterable[int]) -> list[Value]:
         """What these comparisons read; a loose column may be read as both."""
-        columns = self.program.quantiser.columns
+        columns = self.columns
         texts: dict[int, dict[str, None]] = {}  # of each column all that the program knows, used or not
         found: dict[str, Value] = {}
-        for compared in self.program.quantiser.table_atoms if columns else ():
-            if isinstance(compared.constant, tuple) and columns[compared.column].kind in TEXT_KINDS:
-                texts.setdefault(compared.column, {}).update(dict.fromkeys(map(str, compared.constant)))
+        for atom in self.program.atoms:
+            if not isinstance(atom, TableAtom) or columns[atom.column].kind not in TEXT_KINDS:
+                continue
+            if isinstance(atom.constant, tuple):
+                texts.setdefault(atom.column, {}).update(dict.fromkeys(map(str, atom.constant)))
         for index in atoms:
             atom = self.program.atoms[index]
             assert isinstance(atom, InputAtom | TableAtom)
@@ -113,7 +123,7 @@ class Code:
         atom = self.program.atoms[index]
         if not isinstance(atom, TableAtom):
             return self._identifiers[index]
-        is_loose = self.program.quantiser.columns[atom.column].kind == "loose"
+        is_loose = self.columns[atom.column].kind == "loose"
         return ("w" if is_loose and atom.operator == "in" else "") + self._identifiers[atom.column]
 
     def name_derived(self, atom: int) -> str:
@@ -140,7 +150,7 @@ class Code:
         assert isinstance(atom, InputAtom | TableAtom)
         missing = isinstance(atom, TableAtom) and atom.missing
         if isinstance(atom.constant, tuple):
-            is_text = self.program.quantiser.columns[atom.column].kind in TEXT_KINDS
+            is_text = self.columns[atom.column].kind in TEXT_KINDS
             parts = [syntax.among(name, atom.constant, is_text)] if atom.constant else []
             parts += [syntax.lacks(name, is_text)] if missing else []
             return (f"({syntax.disjunction.join(parts)})" if len(parts) > 1 else (parts or [syntax.false])[0]), False

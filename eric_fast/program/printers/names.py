@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eric_fast.program.data import Program, plain_identifier
+from eric_fast.program.data import ProgramData, plain_identifier
+from eric_fast.program.decision import Decision
+from eric_fast.program.table_atoms import TableQuantiser
 
 FORMAT = 1
 NEGATED = "n_"  # before a kernel's predicate: true where the kernel is false, by rules of its own
@@ -23,35 +25,34 @@ DECIDE_VOTE = (
     "beaten(X,I) :- score(X,I,S), score(X,J,S), J < I.",
     "class(X,C) :- fires(X,_), classes(I,C), score(X,I,_), not beaten(X,I).",
 )
-DECIDE_SUM = DECIDE_VOTE[:3]
 DECIDE_DEFAULT = ("class(X,C) :- image(X), default(C), not fires(X,_).",)
+DECIDE = {
+    Decision.FIRST: DECIDE_FIRST + DECIDE_DEFAULT,
+    Decision.VOTE: DECIDE_VOTE + DECIDE_DEFAULT,
+    Decision.SUM: DECIDE_VOTE[:3],
+    Decision.BITS: (),
+}
 
 
-def decision_rules(decision: str, *, integer_weights: bool) -> tuple[str, ...]:
-    """The fixed rules of a program's text. clingo can't add reals, so a vote with real weights has none."""
-    if decision == "first":
-        return DECIDE_FIRST + DECIDE_DEFAULT
-    if decision == "bits":
-        return ()
-    if decision == "sum":
-        return DECIDE_SUM if integer_weights else ()
-    return DECIDE_VOTE + DECIDE_DEFAULT if integer_weights else ()
+def decision_rules(program: ProgramData) -> tuple[str, ...]:
+    """The fixed rules of a program's text. clingo can't add reals, so a program that adds them up has none."""
+    return () if program.decision.adds_weights and not program.has_integer_weights else DECIDE[program.decision]
 
 
-def name_predicates(program: Program) -> tuple[str, ...]:
+def name_predicates(program: ProgramData) -> tuple[str, ...]:
     """One predicate per atom; layers, columns and derived atoms whose names would collide are numbered.
 
     `k_features_19_17` is kernel 17 of a layer, `c_age_2` the second comparison of a column, `d_ab1` a derived atom.
     """
     quantiser = program.quantiser
     derived = [f"d_{spelling}" for spelling in spell_apart(program.derived)]
-    if not quantiser.columns:
+    if not isinstance(quantiser, TableQuantiser):
         layers = dict(zip(program.layers, spell_apart(program.layers), strict=True))
-        return (*(f"k_{layers[atom.layer]}_{atom.column}" for atom in quantiser.kernel_atoms), *derived)
+        return (*(f"k_{layers[atom.layer]}_{atom.column}" for atom in quantiser.atoms), *derived)
     columns = spell_apart([column.name for column in quantiser.columns])
     counts = [0] * len(columns)
     compared = []
-    for atom in quantiser.table_atoms:
+    for atom in quantiser.atoms:
         counts[atom.column] += 1
         compared.append(f"c_{columns[atom.column]}_{counts[atom.column]}")
     return (*compared, *derived)

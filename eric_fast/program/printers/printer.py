@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from eric_fast.program.atoms import TableAtom
-from eric_fast.program.data import ClassRule, Program, Rule, has_integer_weights
+from eric_fast.program.data import ProgramData
 from eric_fast.program.printers.names import (
     FORMAT,
     NEGATED,
@@ -13,9 +12,11 @@ from eric_fast.program.printers.names import (
     name_predicates,
     quote,
 )
+from eric_fast.program.rules import ClassRule, Rule
+from eric_fast.program.table_atoms import TableAtom, TableQuantiser
 
 
-def print_program(program: Program) -> str:
+def print_program(program: ProgramData) -> str:
     """The program as ASP text: `parse_program(print_program(p)) == p`, and clingo answers as we do.
 
     Whoever runs clingo adds `image("id").` for each image, and the bits of the lowest layer as `k_...("id").`
@@ -45,7 +46,7 @@ def print_program(program: Program) -> str:
     return "\n\n".join("\n".join(part) for part in parts if len(part) > 1) + "\n"
 
 
-def _print_origin(program: Program) -> Iterator[str]:
+def _print_origin(program: ProgramData) -> Iterator[str]:
     yield f"format({FORMAT})."
     if program.fingerprint:
         yield f"fingerprint({quote(program.fingerprint)})."
@@ -55,9 +56,9 @@ def _print_origin(program: Program) -> Iterator[str]:
         yield f"setting({quote(key)},{quote(value)})."
 
 
-def _print_defined(program: Program, predicates: Sequence[str]) -> Iterator[str]:
+def _print_defined(program: ProgramData, predicates: Sequence[str]) -> Iterator[str]:
     helpers = ["image/1", "fires/2", "rule/3", "classes/2", "default/1"]
-    helpers += ["also/3", "base/2"] if program.has_sums else []
+    helpers += ["also/3", "base/2"] if program.decision.adds_weights else []
     negated = set(program.negated)
     given = [
         f"{NEGATED if atom in negated else ''}{name}/1"
@@ -68,17 +69,18 @@ def _print_defined(program: Program, predicates: Sequence[str]) -> Iterator[str]
         yield " ".join(f"#defined {name}." for name in names)
 
 
-def _print_quantiser(program: Program, predicates: Sequence[str]) -> Iterator[str]:
+def _print_quantiser(program: ProgramData, predicates: Sequence[str]) -> Iterator[str]:
     quantiser = program.quantiser
-    if not quantiser.columns:
+    if isinstance(quantiser, TableQuantiser):
+        for number, column in enumerate(quantiser.columns):
+            yield f"column({number},{quote(column.name)},{quote(column.kind)})."
+        for comparison, predicate in zip(quantiser.atoms, predicates, strict=False):
+            yield _print_comparison(comparison, predicate, quantiser.columns[comparison.column].kind)
+    else:
         yield f"norm({quote(quantiser.norm)})."
-        for atom, predicate in zip(quantiser.kernel_atoms, predicates, strict=False):
+        for atom, predicate in zip(quantiser.atoms, predicates, strict=False):
             constant = quote(format_float(atom.constant))
             yield f"kernel({predicate},{quote(atom.layer)},{atom.column},{quote(atom.operator)},{constant})."
-    for number, column in enumerate(quantiser.columns):
-        yield f"column({number},{quote(column.name)},{quote(column.kind)})."
-    for comparison, predicate in zip(quantiser.table_atoms if quantiser.columns else (), predicates, strict=False):
-        yield _print_comparison(comparison, predicate, quantiser.columns[comparison.column].kind)
     for name, predicate in zip(program.derived, predicates[len(quantiser.atoms) :], strict=True):
         yield f"derived({predicate},{quote(name)})."
     for index, label in program.labels:
@@ -95,13 +97,13 @@ def _print_comparison(atom: TableAtom, predicate: str, kind: str) -> str:
     return " ".join([*facts, f"missing({predicate})."] if atom.missing else facts)
 
 
-def _print_outputs(program: Program, predicates: Sequence[str]) -> Iterator[str]:
+def _print_outputs(program: ProgramData, predicates: Sequence[str]) -> Iterator[str]:
     for number, (name, atom) in enumerate(program.outputs):
         yield f"output({number},{quote(name)},{predicates[atom]})."
 
 
-def _print_class_rules(program: Program, predicates: Sequence[str]) -> Iterator[str]:
-    integers = has_integer_weights(program)
+def _print_class_rules(program: ProgramData, predicates: Sequence[str]) -> Iterator[str]:
+    integers = program.has_integer_weights
     for number, rule in enumerate(program.class_rules, 1):
         yield _print_class_rule(number, rule, program.classes, predicates, integers)
 
@@ -116,7 +118,7 @@ def _print_class_rule(
     return " ".join([*facts, f"fires(X,{number}) :- {_print_body(rule, predicates)}."])
 
 
-def _print_kernel_rules(program: Program, predicates: Sequence[str]) -> Iterator[str]:
+def _print_kernel_rules(program: ProgramData, predicates: Sequence[str]) -> Iterator[str]:
     counts: dict[int, int] = {}
     negated = set(program.negated)
     for rule in program.kernel_rules:
@@ -133,15 +135,15 @@ def _print_body(rule: Rule, predicates: Sequence[str]) -> str:
     return ", ".join(["image(X)", *literals])
 
 
-def _print_decision(program: Program) -> Iterator[str]:
-    integers = has_integer_weights(program)
+def _print_decision(program: ProgramData) -> Iterator[str]:
+    integers = program.has_integer_weights
     yield f"decision({quote(program.decision)})."
     if program.default is not None:
         yield f"default({quote(program.classes[program.default])})."
-    if program.has_sums:
+    if program.decision.adds_weights:
         for name, weight in zip(program.classes, program.base or [0.0] * len(program.classes), strict=True):
             yield f"base({quote(name)},{_format_weight(weight, integers)})."
-    yield from decision_rules(program.decision, integer_weights=integers)
+    yield from decision_rules(program)
 
 
 def _format_weight(weight: float, integers: bool) -> str:

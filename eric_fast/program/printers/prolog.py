@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from eric_fast.program.atoms import TEXT_KINDS, TableAtom
-from eric_fast.program.data import Program
+from eric_fast.program.data import ProgramData
+from eric_fast.program.decision import Decision
 from eric_fast.program.printers.names import NEGATED, name_predicates
+from eric_fast.program.table_atoms import TEXT_KINDS, TableAtom, TableQuantiser
 
 _KERNELS = """\
 % Load this file and then the facts of each sample, its norms as float32 holds them:
@@ -14,10 +15,10 @@ _TABLE = """\
 %     sample(row1).  cell(row1, 'age', 42).  cell(row1, 'job', 'none').
 % A value that is missing has no fact."""
 _ANSWERS = {
-    "first": "class(X, Class): the class of the first rule that fires.",
-    "vote": "class(X, Class): the class of the highest sum, the first of equals; score(X, Class, Sum).",
-    "sum": "score(X, Output, Sum).",
-    "bits": "output(X, Name): the outputs that are true.",
+    Decision.FIRST: "class(X, Class): the class of the first rule that fires.",
+    Decision.VOTE: "class(X, Class): the class of the highest sum, the first of equals; score(X, Class, Sum).",
+    Decision.SUM: "score(X, Output, Sum).",
+    Decision.BITS: "output(X, Name): the outputs that are true.",
 }
 _NUMERIC = """\
 % A number of a column, or the one that a text spells.
@@ -48,7 +49,7 @@ best([S-C|Rest], S0-C0, Class) :- (S > S0 -> best(Rest, S-C, Class) ; best(Rest,
 _OPERATORS = {">": ">", "<=": "=<", "==": "=:=", "<": "<", ">=": ">=", "!=": "=\\="}
 
 
-def print_prolog(program: Program) -> str:
+def print_prolog(program: ProgramData) -> str:
     """The program as Prolog; whoever runs it adds facts about samples, which its first lines show.
 
     It answers as the program does. `class(X, Class)`, `score(X, Class, Sum)` and `output(X, Name)` ask about one
@@ -56,7 +57,7 @@ def print_prolog(program: Program) -> str:
     """
     quantiser = program.quantiser
     predicates = name_predicates(program)
-    is_table = bool(quantiser.columns)
+    is_table = isinstance(quantiser, TableQuantiser)
     facts = "sample/1, cell/3" if is_table else "sample/1, norm/4"
     sections: list[Iterable[str]] = [
         (
@@ -75,21 +76,21 @@ def print_prolog(program: Program) -> str:
     return "\n\n".join(text for text in ("\n".join(section) for section in sections) if text) + "\n"
 
 
-def _print_decision(program: Program) -> Iterator[str]:
-    if program.has_sums:
+def _print_decision(program: ProgramData) -> Iterator[str]:
+    if program.decision.adds_weights:
         yield from _SUMS.split("\n")
     default = "" if program.default is None else f" ; Class = {quote_atom(program.classes[program.default])}"
-    if program.decision == "first":
+    if program.decision.takes_first:
         yield f"class(X, Class) :- sample(X), (fires(X, R) -> rule(R, Class){default})."
-    if program.decision == "vote":
+    if program.decision is Decision.VOTE:
         yield from _BEST.split("\n")
         yield "class(X, Class) :-"
         best = "findall(S-C, score(X, C, S), [First|Rest]), best(Rest, First, Class)"
         yield f"    sample(X), (fires(X, _) -> {best}{default})."
 
 
-def _print_class_rules(program: Program, predicates: Sequence[str]) -> Iterator[str]:
-    if program.decision == "bits":
+def _print_class_rules(program: ProgramData, predicates: Sequence[str]) -> Iterator[str]:
+    if program.decision.gives_bits:
         return
     rules = program.class_rules
     if not len(rules):
@@ -98,7 +99,7 @@ def _print_class_rules(program: Program, predicates: Sequence[str]) -> Iterator[
         yield f"rule({number}, {quote_atom(program.classes[rule.head])})."
     for number, rule in enumerate(rules, 1):
         yield f"fires(X, {number}) :- {_print_body(rule.body, predicates)}."
-    if not program.has_sums:
+    if not program.decision.adds_weights:
         return
     for number, rule in enumerate(rules, 1):
         for output, weight in ((rule.head, rule.weight), *rule.also):
@@ -109,7 +110,7 @@ def _print_class_rules(program: Program, predicates: Sequence[str]) -> Iterator[
         yield f"base({quote_atom(name)}, {format_number(weight)})."
 
 
-def _print_derived(program: Program, predicates: Sequence[str]) -> Iterator[str]:
+def _print_derived(program: ProgramData, predicates: Sequence[str]) -> Iterator[str]:
     """The rules for each atom together, each answer kept in a table; `n_k_g_5` says where an atom is false."""
     n_inputs = len(program.quantiser.rows_of_layer[program.layers[0]]) if program.layers else 0
     negated = set(program.negated)
@@ -129,16 +130,16 @@ def _print_body(body: Sequence[int], predicates: Sequence[str]) -> str:
     return ", ".join(["sample(X)", *literals])
 
 
-def _print_comparisons(program: Program, predicates: Sequence[str]) -> Iterator[str]:
+def _print_comparisons(program: ProgramData, predicates: Sequence[str]) -> Iterator[str]:
     """The atoms of the lowest layer, or of the table, and what they need."""
     quantiser = program.quantiser
-    if not quantiser.columns:
+    if not isinstance(quantiser, TableQuantiser):
         lowest = quantiser.atoms_of_layer(program.layers[0]) if program.layers else ()
         for atom, name in zip(lowest, predicates, strict=False):
             test = f"N {_OPERATORS[atom.operator]} {format_number(atom.constant)}"
             yield f"{name}(X) :- norm(X, {quote_atom(atom.layer)}, {atom.column}, N), {test}."
         return
-    kinds = {(quantiser.columns[atom.column].kind, atom.operator == "in") for atom in quantiser.table_atoms}
+    kinds = {(quantiser.columns[atom.column].kind, atom.operator == "in") for atom in quantiser.atoms}
     if any(not (is_set and kind in TEXT_KINDS) for kind, is_set in kinds):
         yield from _NUMERIC.split("\n")
     if any(is_set and kind in TEXT_KINDS for kind, is_set in kinds):
@@ -146,15 +147,15 @@ def _print_comparisons(program: Program, predicates: Sequence[str]) -> Iterator[
     if ("loose", True) in kinds:
         yield from _LOOSE.split("\n")
         yield ":- dynamic word/2."
-        yield from _print_words(program)
-    for comparison, name in zip(quantiser.table_atoms, predicates, strict=False):
+        yield from _print_words(quantiser)
+    for comparison, name in zip(quantiser.atoms, predicates, strict=False):
         yield from _print_comparison(comparison, name, quantiser.columns[comparison.column].kind)
 
 
-def _print_words(program: Program) -> Iterator[str]:
+def _print_words(quantiser: TableQuantiser) -> Iterator[str]:
     words: dict[tuple[str, str], None] = {}
-    for atom in program.quantiser.table_atoms:
-        if atom.operator == "in" and program.quantiser.columns[atom.column].kind == "loose":
+    for atom in quantiser.atoms:
+        if atom.operator == "in" and quantiser.columns[atom.column].kind == "loose":
             assert isinstance(atom.constant, tuple)
             words |= dict.fromkeys((atom.feature, str(value)) for value in atom.constant)
     for column, word in words:

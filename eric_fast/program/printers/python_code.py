@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from eric_fast.program.data import Program
+from eric_fast.program.data import ProgramData
+from eric_fast.program.decision import Decision
 from eric_fast.program.printers.code import Code, Syntax, Value
 
 _ANSWERS = {
-    "first": "The class of a row, that of the first rule that fires: one of CLASSES, or {default} where none does.",
-    "vote": "The class of a row, that of the highest sum, the first of equals; {default} where no rule fires.",
-    "sum": "The sums of a row, one for each of CLASSES.",
-    "bits": "Whether each of OUTPUTS is true of a row.",
+    Decision.FIRST: (
+        "The class of a row, that of the first rule that fires: one of CLASSES, or {default} where none does."
+    ),
+    Decision.VOTE: "The class of a row, that of the highest sum, the first of equals; {default} where no rule fires.",
+    Decision.SUM: "The sums of a row, one for each of CLASSES.",
+    Decision.BITS: "Whether each of OUTPUTS is true of a row.",
 }
 _NUMBER = '''\
 def number(value):
@@ -88,7 +91,7 @@ SYNTAX = Syntax(
 )
 
 
-def print_python(program: Program) -> str:
+def print_python(program: ProgramData) -> str:
     """The program as Python 3 without dependencies: `predict(row)`, and `add_up(row)` where classes have sums.
 
     A row holds one sample: the values of the columns in their order, None or NaN where missing; or the norms of the
@@ -122,8 +125,8 @@ def _choose_helper(value: Value) -> str:
 
 def _write_names(code: Code) -> Iterator[str]:
     program = code.program
-    yield _write_tuple("COLUMNS" if program.quantiser.columns else "KERNELS", code.labels)
-    if program.decision == "bits":
+    yield _write_tuple("COLUMNS" if code.columns else "KERNELS", code.labels)
+    if program.decision.gives_bits:
         yield _write_tuple("OUTPUTS", [name for name, _ in program.outputs])
     else:
         yield _write_tuple("CLASSES", program.classes)
@@ -139,9 +142,9 @@ def _write_functions(code: Code) -> Iterator[str]:
     program = code.program
     default = "None" if program.default is None else f"CLASSES[{program.default}]"
     answer = _ANSWERS[program.decision].format(default=default)
-    row = "COLUMNS" if program.quantiser.columns else "KERNELS"
+    row = "COLUMNS" if code.columns else "KERNELS"
     doc = f'    """{answer}\n\n    row: a value for each of {row}.\n    """'
-    if program.decision == "vote":
+    if program.decision is Decision.VOTE:
         yield "def add_up(row):"
         yield '    """The sums of a row, one for each of CLASSES, and whether some rule fires."""'
         yield from _write_atoms(code)
@@ -155,12 +158,12 @@ def _write_functions(code: Code) -> Iterator[str]:
     yield "def predict(row):"
     yield doc
     yield from _write_atoms(code)
-    if program.decision == "first":
+    if program.decision.takes_first:
         for number, rule in enumerate(program.class_rules, 1):
             yield f"    if {code.write_body(rule.body, '    ')}:  # rule {number}"
             yield f"        return CLASSES[{rule.head}]  # {program.classes[rule.head]!a}"
         yield f"    return {default}"
-    elif program.decision == "sum":
+    elif program.decision.gives_sums:
         yield from _write_sums(code, fired=False)
         yield "    return sums"
     else:

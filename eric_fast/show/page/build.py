@@ -14,7 +14,7 @@ from eric_fast.capture import ImageData, LoadedModel
 from eric_fast.errors import CaptureError, ProgramError, SettingError
 from eric_fast.evaluator import Predictions
 from eric_fast.output import replace_folder, write_json
-from eric_fast.program import Program
+from eric_fast.program import Program, TableQuantiser
 from eric_fast.program.simplify import find_mentioned
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import quantise_activations
@@ -114,7 +114,7 @@ def build_report(
         check_fingerprint(program, model.fingerprint)
     places = None if data is None else find_images(activations, data)
 
-    bits = quantise_activations(activations, program.quantiser)
+    bits = quantise_activations(activations, program.network_quantiser)
     answers: dict[str, tuple[Score, Predictions]] = {}
     layers = list_starts(program)
     for done, layer in enumerate(layers):
@@ -201,16 +201,15 @@ def save_report(report: Report, folder: Path, *, force: bool = False, progress: 
 
 
 def _check_kind(program: Program) -> None:
-    if program.quantiser.columns or not program.layers:
+    if isinstance(program.quantiser, TableQuantiser) or not program.layers:
         raise ProgramError("a report is about a program over a network's kernels, and this one is over a table")
-    if program.decision not in ("first", "vote"):
-        raise ProgramError(f"a report needs classes, and this program answers by decision '{program.decision}'")
+    program.expect_class("a report")
 
 
 def _list_norms(program: Program, activations: Activations) -> dict[str, Tensor]:
     """Layer -> float32 `[n_images, n_atoms]`: the norm that each of its atoms compares."""
     return {
-        layer: activations.norms[layer][:, [atom.column for atom in program.quantiser.atoms_of_layer(layer)]]
+        layer: activations.norms[layer][:, [atom.column for atom in program.network_quantiser.atoms_of_layer(layer)]]
         for layer in program.layers
     }
 

@@ -66,7 +66,7 @@ def describe_program(program: Program, file: str) -> dict[str, Any]:
             **_describe_rules(program.class_rules),
             "votes": pack_ints(rules.vote_offsets),
             "voteClasses": pack_ints(rules.vote_classes),
-            "voteWeights": rules.vote_weights.tolist() if program.has_sums else [],
+            "voteWeights": rules.vote_weights.tolist() if program.decision.adds_weights else [],
         },
         "kernelRules": _describe_rules(kernel_rules),
     }

@@ -49,7 +49,7 @@ def draw_maps(
         for rank, image in enumerate(strongest[atom].tolist()):
             wanted.setdefault(image, []).append((atom, rank))
     found: dict[tuple[int, int], NDArray[np.float32]] = {}
-    norm, done = program.quantiser.norm, 0
+    norm, done = program.network_quantiser.norm, 0
     for part in iterate_maps(
         model, data, [places[i] for i in images], {k: sorted(set(v)) for k, v in kernels.items()}, batch_size=BATCH
     ):

@@ -1,0 +1,148 @@
+"""`Program`: a stratified logic program over a network's kernels or a table's columns, immutable and validated."""
+
+from collections.abc import Iterable
+from copy import copy
+from dataclasses import dataclass, replace
+
+from eric_fast.errors import ProgramError, suggest_nearest
+from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.program.data import ProgramData, atom_of, plain_identifier
+from eric_fast.program.printers.c_code import print_c
+from eric_fast.program.printers.printer import print_program
+from eric_fast.program.printers.prolog import print_prolog
+from eric_fast.program.printers.python_code import print_python
+from eric_fast.program.table_atoms import TableQuantiser
+from eric_fast.program.validate import check_texts, validate_program
+
+
+@dataclass(frozen=True)
+class Program(ProgramData):
+    """A stratified logic program: everything that its text file holds, validated; see `ProgramData` for its attributes.
+
+    Raises:
+        ProgramError: anything that the text format can't hold or that has no meaning, a cycle included.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        validate_program(self)
+
+    @property
+    def network_quantiser(self) -> Quantiser:
+        """The quantiser of a program over a network. Raises ProgramError for a program over a table."""
+        if isinstance(self.quantiser, TableQuantiser):
+            raise ProgramError("this program is over the columns of a table, not over the kernels of a network")
+        return self.quantiser
+
+    @property
+    def table_quantiser(self) -> TableQuantiser:
+        """The quantiser of a program over a table. Raises ProgramError for a program over a network."""
+        if isinstance(self.quantiser, TableQuantiser):
+            return self.quantiser
+        if self.quantiser.atoms:
+            raise ProgramError("this program is over the kernels of a network, not over the columns of a table")
+        return TableQuantiser((), ())
+
+    def expect_class(self, what: str) -> None:
+        """Raise ProgramError unless the answer is a class; `what` needs it: `a report`."""
+        if not self.decision.gives_class:
+            raise ProgramError(
+                f"{what} needs a program that answers with a class, but this one's decision is '{self.decision}'"
+            )
+
+    def with_settings(self, settings: Iterable[tuple[str, str]]) -> "Program":
+        """The same program with other settings; what hasn't changed isn't checked again, which counts for a forest.
+
+        Raises:
+            ProgramError: a key that stands twice, or a character that the text format can't hold.
+        """
+        changed = copy(self)
+        object.__setattr__(changed, "settings", tuple(settings))
+        check_texts(changed)
+        return changed
+
+    def atom_named(self, name: str) -> int:
+        """Index of the atom that a person calls `features.19:17`, `features_19_17`, `k_features_19_17` or by label.
+
+        Raises:
+            ProgramError: none is called so, or several are.
+        """
+        spelling = name.removeprefix("k_")
+        found = [atom for atom, label in self.labels if label == name] or [
+            i
+            for i, atom in enumerate(self.atoms)
+            if name == atom.name
+            or (isinstance(atom, InputAtom) and spelling == plain_identifier(f"{atom.layer}_{atom.column}"))
+        ]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = " or ".join(f"'{self.atoms[i].name}'" for i in found)
+            raise ProgramError(f"'{name}' could be {names}: write it so")
+        raise ProgramError(
+            f"'{name}' is not a kernel of this program{suggest_nearest(name, (atom.name for atom in self.atoms))}"
+        )
+
+    def layer_to_start(self, start: str | None) -> str:
+        """`start` if it is a layer of this program; the lowest layer for None."""
+        if start is not None and start not in self.layers:
+            raise ProgramError(f"the program has no layer '{start}'{suggest_nearest(start, self.layers)}")
+        if not self.layers:
+            raise ProgramError("the program compares nothing, so there is no layer to start from")
+        return start if start is not None else self.layers[0]
+
+    def start_at(self, start: str | None = None) -> "Program":
+        """The program that takes the bits of layer `start` as given: no rules for it or below, no atoms below.
+
+        Raises:
+            ProgramError: no such layer, or a rule that stays mentions a kernel below it.
+        """
+        lowest = self.layer_to_start(start)
+        if lowest == self.layers[0]:
+            return self
+        quantiser = self.network_quantiser
+        rows = quantiser.rows_of_layer[lowest]
+        first, taken = rows.start, rows.stop
+
+        def shift(body: tuple[int, ...], what: str) -> tuple[int, ...]:
+            for literal in body:
+                atom = atom_of(literal)
+                if atom < first:
+                    raise ProgramError(
+                        f"can't start at '{lowest}': {what} mentions {self.atoms[atom].name}, of a layer below; "
+                        f"start at '{self.atoms[atom].layer}' or lower"
+                    )
+            return tuple(lit - first if lit >= 0 else lit + first for lit in body)
+
+        return replace(
+            self,
+            quantiser=Quantiser(quantiser.atoms[first:], quantiser.norm),
+            class_rules=tuple(
+                replace(rule, body=shift(rule.body, f"class rule {number}"))
+                for number, rule in enumerate(self.class_rules, 1)
+            ),
+            kernel_rules=tuple(
+                replace(rule, head=rule.head - first, body=shift(rule.body, f"a rule for {self.atoms[rule.head].name}"))
+                for rule in self.kernel_rules
+                if rule.head >= taken
+            ),
+            negated=tuple(atom - first for atom in self.negated if atom >= taken),
+            labels=tuple((atom - first, label) for atom, label in self.labels if atom >= first),
+            outputs=tuple((name, atom - first) for name, atom in self.outputs),
+        )
+
+    def to_asp(self) -> str:
+        """The program as `save_program` writes it: ASP that `parse_program` reads back, and clingo answers."""
+        return print_program(self)
+
+    def to_prolog(self) -> str:
+        """The program as Prolog that SWI-Prolog runs; its first lines say how."""
+        return print_prolog(self)
+
+    def to_python(self) -> str:
+        """The program as Python 3 without dependencies: a function `predict(row)`."""
+        return print_python(self)
+
+    def to_c(self) -> str:
+        """The program as C99: a function `predict`; its first lines say how it is called."""
+        return print_c(self)
