@@ -230,7 +230,7 @@ def test_space_is_scaled_and_leaves_out_what_a_rule_mentions():
     assert points.std(axis=0)[1:] == pytest.approx(1)
     assert space.leave_out([0]).tolist() == [1, *range(3, 70)]
     assert space.leave_out([1]).tolist() == list(range(1, 70))
-    with pytest.raises(CaptureError, match="norms must be"):
+    with pytest.raises(CaptureError, match="the norms of .* must be"):
         Space.of_layer(program, bits, norms[:, :2])
 
 
@@ -253,7 +253,7 @@ def test_coactivation_is_that_of_numpy():
     assert (found.differing() == (bits[:, :, None] != bits[:, None, [2, 0]]).sum(dim=0).numpy()).all()
     assert found.list_never_true() == ["k4"]
     assert found.list_always_true() == ["k5"]
-    with pytest.raises(SettingError, match="phi above 0"):
+    with pytest.raises(SettingError, match="it must be above 0 and at most 1"):
         found.list_redundant(0)
     with pytest.raises(EricError, match="can't be compared"):
         measure_coactivation(packed, BitMatrix.from_bools(bits[:5], packed.atoms))

@@ -156,7 +156,7 @@ def test_settings_that_mean_nothing_are_refused():
     for wrong in ([], [10, 10]):
         with pytest.raises(SettingError, match="at least one minimum leaf, each given once"):
             measure_chains(activations, activations, min_leaves=wrong)
-    with pytest.raises(SettingError, match="'f2' is one layer, and a chain needs two"):
+    with pytest.raises(SettingError, match="'f2' is a single layer, but a chain needs at least two"):
         measure_chains(activations, activations, layers=["f2"])
     one = replace(activations, predictions=torch.ones_like(activations.predictions))
     with pytest.raises(CaptureError, match="the target is 'b' on all"):
@@ -331,7 +331,7 @@ def test_extract_grows_on_predicted_bits(made, eric, tmp_path):
 def test_chain_refuses_in_one_line(made, refuse, eric, tmp_path):
     chain = ["chain", made / "train", made / "test", "--target", "label"]
     assert "must end in .png or .svg" in refuse(*chain, "--plot", tmp_path / "c.jpg")
-    assert "'3' is one layer" in refuse(*chain, "--layers", "3")
+    assert "'3' is a single layer" in refuse(*chain, "--layers", "3")
     assert "min leaf 'few'" in refuse(*chain, "--min-leaf", "20,few")
     assert "each given once" in refuse(*chain, "--min-leaf", "20,20")
     assert "criterion 'x'" in refuse(*chain, "--criterion", "x")

@@ -132,7 +132,7 @@ def test_the_rule_that_covers_most_is_named_and_bits_that_are_needed_anyway():
     assert proof.blocked == ((0, ~4),)  # ~4 fails and 4 is explained already
     assert set(proof.steps) == {1, 4}
     check_proof(program, {0, 1}, proof)
-    with pytest.raises(ProofError, match=r"the proof of the answer doesn't hold: f:1 is given, and is False"):
+    with pytest.raises(ProofError, match=r"the proof of the answer doesn't hold: the given bit of f:1 is False"):
         check_proof(program, {0}, proof)
 
 

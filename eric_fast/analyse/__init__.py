@@ -1,4 +1,4 @@
-"""Analyse: key kernels, what they build on, and the sub-classes that rules find, counted on packed bits."""
+"""Analyse a program on images: key kernels, the links between kernels, and the sub-classes that rules find."""
 
 from eric_fast.analyse.captures import analyse_capture
 from eric_fast.analyse.concepts import ConceptShares, measure_concepts

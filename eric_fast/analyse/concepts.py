@@ -1,4 +1,4 @@
-"""Concepts: what a kernel's active area covers over its strongest images, by segmentation masks, as its label."""
+"""Label kernels with concepts: what a kernel's active area covers on its strongest images, by segmentation masks."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -29,10 +29,11 @@ class ConceptShares:
     """What one kernel's active area covers.
 
     Attributes:
-        atom: index into the program's atoms. name: its name.
-        n_images: of its strongest images, those on which any area is active.
-        shares: pairs (concept, share of the active area over these images), the highest first; concepts that it
-            doesn't touch aren't there.
+        atom: index into the program's atoms.
+        name: the atom's name.
+        n_images: how many of its strongest images have an active area.
+        shares: pairs (concept, share of the active area on these images), the highest share first, without concepts
+            that the area doesn't touch.
     """
 
     atom: int
@@ -41,7 +42,7 @@ class ConceptShares:
     shares: tuple[tuple[str, float], ...]
 
     def choose_label(self, least: float = 0.5) -> str | None:
-        """The concept that is covered most, if by `least` of the area or more; of equals the one numbered lowest."""
+        """The concept with the highest share if that is at least `least`, else None; on a tie the lowest number."""
         return self.shares[0][0] if self.shares and self.shares[0][1] >= least else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,31 +60,41 @@ def measure_concepts(
     progress: Progress = ignore_progress,
     **settings: Any,
 ) -> list[ConceptShares]:
-    """NeSyFOLD's semantic labelling (arXiv 2301.12667) of the kernels that the program mentions.
+    """Measure which concepts the kernels that a program mentions react to.
 
-    The network runs over the images that have a mask. On the `n_strongest` with the highest norm of a kernel its map is
-    enlarged to the image; where it is above the kernel's threshold (the area that heat maps outline) is active. Counted
-    is which share of all that area lies on each concept.
+    This is NeSyFOLD's semantic labelling (arXiv 2301.12667). The network runs over the images that have a mask. For
+    each kernel, its map is enlarged to the image on the `n_strongest` images where its norm is highest. The kernel is
+    active where the map is above its threshold: the area that heat maps outline. The result is the share of all that
+    area that lies on each concept.
 
     Args:
+        program: over the kernels of `model`.
+        model: from `load_model` or `wrap_model`.
+        data: a folder of images, or another data set that gives single images.
         masks: of some of the images at least.
         n_strongest: images for each kernel.
-        settings: those of `capture_activations` that say how the network runs, without `limit`.
+        progress: told how far the work is.
+        settings: how the network runs, as of `capture_activations`; `limit` is not among them.
+
+    Returns:
+        One entry for each kernel that the program mentions, in the order of its atoms.
 
     Raises:
-        DataError: no image has a mask, or a mask that doesn't fit. SettingError: fewer than one image.
-        CaptureError: another model than the program's. ProgramError: a program over a table.
+        DataError: no image has a mask, or a mask doesn't fit its image.
+        SettingError: `n_strongest` is below 1.
+        CaptureError: the program was extracted from another model.
+        ProgramError: the program is over a table.
     """
     if n_strongest < 1:
-        raise SettingError(f"concepts need at least one strongest image, not {n_strongest}")
+        raise SettingError(f"n_strongest is {n_strongest}; concepts need at least one image for each kernel")
     atoms = program.network_quantiser.atoms
     check_fingerprint(program, model.fingerprint)
     mentioned = sorted(atom for atom in find_mentioned(program) if atom < len(atoms))
     if data.is_stream:
-        raise DataError(f"{data.name} comes as a stream, whose images can't be looked up; give a folder of images")
+        raise DataError(f"{data.name} is a stream, which doesn't give single images; use a folder of images instead")
     masked = [i for i, image in enumerate(data.ids) if masks.find_mask(image)]
     if not masked:
-        raise DataError(f"{masks.root} has a mask of none of the {len(data):,} images of {data.name}; {LAYOUT}")
+        raise DataError(f"{masks.root} has no mask for any of the {len(data):,} images of {data.name}; {LAYOUT}")
     if not mentioned:
         return []
     layers = [layer for layer in program.layers if any(atoms[atom].layer == layer for atom in mentioned)]
@@ -91,7 +102,7 @@ def measure_concepts(
     norm = program.network_quantiser.norm
     activations = capture_activations(model, part, layers=layers, norm=norm, progress=progress, **settings)
     place = {image: i for i, image in enumerate(part.ids)}
-    strongest: dict[int, list[int]] = defaultdict(list)  # image -> the atoms that it is strong for
+    strongest: dict[int, list[int]] = defaultdict(list)  # image -> atoms that it is among the strongest of
     for layer in layers:
         images = find_strongest(activations.norms[layer], n_strongest).tolist()
         for atom in mentioned:
@@ -117,7 +128,7 @@ def _count_areas(
 ) -> list[ConceptShares]:
     atoms, norm = program.network_quantiser.atoms, program.network_quantiser.norm
     numbers = list(masks.concepts)
-    areas = {atom: np.zeros(1 + len(numbers), np.int64) for atom in mentioned}  # all of it, then on each concept
+    areas = {atom: np.zeros(1 + len(numbers), np.int64) for atom in mentioned}  # in all, then on each concept
     n_active = dict.fromkeys(mentioned, 0)
     place = {image: i for i, image in enumerate(data.ids)}
     indices, done = sorted(strongest), 0
@@ -145,7 +156,7 @@ def _count_areas(
 def _measure_overlaps(
     active: NDArray[np.bool_], lies: Mapping[int, NDArray[np.bool_]], numbers: Sequence[int]
 ) -> NDArray[np.int64]:
-    """int64 `[1 + n_concepts]`: pixels of the active area, in all and on each concept."""
+    """Count pixels of the active area, in all and on each concept: int64 `[1 + n_concepts]`."""
     counts = [np.count_nonzero(active & lies[number]) if number in lies else 0 for number in numbers]
     return np.array([np.count_nonzero(active), *counts])
 

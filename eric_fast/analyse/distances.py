@@ -1,4 +1,4 @@
-"""Distances: how near the images of a set lie to each other and to other images, and how near random sets do."""
+"""Distances between images, within a set and to other images, compared with those of random sets."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,17 +14,18 @@ from eric_fast.program import Program
 from eric_fast.program.atoms import InputAtom
 
 Floats = NDArray[np.float64]
-BLOCK = 64  # columns of which there is a copy in float64 at a time
-SLACK = 1e-9  # by which equal figures may differ, relative to the distance of a pair
+BLOCK = 64  # columns that are copied to float64 at a time
+SLACK = 1e-9  # how far equal figures may differ by rounding, relative to the distance of a pair
 
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """The network's last layer: an image is a point, a kernel is an axis, scaled to variance 1 over all images.
+    """The space of the network's last layer: an image is a point, a kernel is an axis, scaled to variance 1.
 
     Attributes:
         values: float32 norms or bool bits `[n_images, n_kernels]`.
-        means, deviations: float64 `[n_kernels]`; a kernel whose deviation is 0 tells nothing.
+        means: float64 `[n_kernels]`, over all images.
+        deviations: float64 `[n_kernels]`; an axis whose deviation is 0 is left out of distances.
         column_of_atom: atom of the program -> its axis.
     """
 
@@ -35,7 +36,14 @@ class Space:
 
     @classmethod
     def of_layer(cls, program: Program, bits: BitMatrix, norms: Tensor | None) -> "Space":
-        """The highest layer of the program: its norms, float32 `[n_images, n_kernels]`, or its bits where None."""
+        """Build the space of the program's highest layer.
+
+        Args:
+            norms: float32 `[n_images, n_kernels]` of that layer; None to use its bits.
+
+        Raises:
+            CaptureError: norms of other images, or too few kernels.
+        """
         top = program.layers[-1] if program.layers else ""
         atoms = program.quantiser.rows_of_layer.get(top, range(0))
         if norms is None:
@@ -47,8 +55,8 @@ class Space:
             columns = {atom: source.column for atom, source in of_atoms if isinstance(source, InputAtom)}
             if norms.ndim != 2 or len(norms) != bits.n_samples or norms.shape[1] <= max(columns.values(), default=-1):
                 raise CaptureError(
-                    f"norms must be of the {bits.n_samples} images and of the kernels of '{program.layers[-1]}', "
-                    f"not {list(norms.shape)}"
+                    f"the norms of '{top}' must be [n_images, n_kernels] for {bits.n_samples} images and "
+                    f"{1 + max(columns.values(), default=-1)} kernels or more, not {list(norms.shape)}"
                 )
         blocks = [block.double() for block in values.split(BLOCK, dim=1)] if values.shape[1] else []
         means = [block.mean(dim=0) for block in blocks]
@@ -57,19 +65,19 @@ class Space:
         return cls(values, torch.cat(means or none).numpy(), torch.cat(deviations or none).numpy(), columns)
 
     def place(self, images: Tensor) -> Floats:
-        """float64 `[n, n_kernels]`: the points of these images; 0 for a kernel that never changes."""
+        """Place these images, int64 `[n]`: float64 `[n, n_kernels]`, 0 on the axis of a kernel that never changes."""
         points = self.values[images].double().numpy() - self.means
         return np.divide(points, self.deviations, out=np.zeros_like(points), where=self.deviations > 0)
 
     def leave_out(self, atoms: Iterable[int]) -> NDArray[np.int64]:
-        """The axes that tell something, without those of these atoms."""
+        """List the axes of kernels that change, without those of these atoms."""
         columns = [self.column_of_atom[atom] for atom in atoms if atom in self.column_of_atom]
         return np.setdiff1d(np.flatnonzero(self.deviations > 0), columns)
 
 
 @dataclass(frozen=True)
 class Chance:
-    """How a set compares with random ones; see `Subclass` for the figures. None and 1 where nothing can be said."""
+    """How a set compares with random ones; see `Subclass`. The defaults stand where a set is too small to compare."""
 
     cohesion: float | None = None
     distinctness: float | None = None
@@ -78,21 +86,22 @@ class Chance:
 
 
 class RandomSets:
-    """Random sets of a class's images, against which sets of the same size are held: a permutation test.
+    """Random sets of a class's images, for a permutation test of sets of the same size.
 
     Args:
         points: float64 `[n, n_kernels]`.
-        n_permutations: random sets.
-        seed: the same numbers give the same sets.
+        n_permutations: how many random sets.
+        seed: the same seed gives the same sets.
     """
 
     def __init__(self, points: Floats, n_permutations: int, seed: Sequence[int]) -> None:
         self._points, self._squares = points, points**2
         numbers = np.tile(np.arange(len(points), dtype=np.int32), (n_permutations, 1))
-        self._order = np.random.default_rng(seed).permuted(numbers, axis=1)  # where it is below m are m random images
+        # A row's values below m mark m random images.
+        self._order = np.random.default_rng(seed).permuted(numbers, axis=1)
 
     def compare(self, members: NDArray[np.bool_], kept: NDArray[np.int64]) -> Chance:
-        """A set, bool `[n]`, against random ones of its size, on the axes `kept`."""
+        """Compare a set, bool `[n]`, with random ones of its size, on the axes `kept`."""
         n, size = len(members), int(members.sum())
         if not 2 <= size <= n - 1 or not len(kept):
             return Chance()
@@ -101,7 +110,7 @@ class RandomSets:
         sums, square_sums = sets @ points, sets @ squares
         near = _pair_distances(sums, square_sums, size)
         whole = _pair_distances(points.sum(axis=0)[None], squares.sum()[None], n)[0]
-        if whole <= 0:  # all images are the same
+        if whole <= 0:  # all images are alike
             return Chance()
         apart = ((sums / size - (points.sum(axis=0) - sums) / (n - size)) ** 2).sum(axis=1)
         slack = SLACK * whole
@@ -114,6 +123,12 @@ class RandomSets:
 
 
 def _pair_distances(sums: Floats, square_sums: Floats, size: int) -> Floats:
-    """The mean squared distance of two different points of each set, from sums `[n_sets, n_kernels]` and `[n_sets]`."""
+    """Mean squared distance between two different points of each set, float64 `[n_sets]`.
+
+    Args:
+        sums: of the points, `[n_sets, n_kernels]`.
+        square_sums: of their squared coordinates, `[n_sets]`.
+        size: points in each set.
+    """
     distances: Floats = 2 / (size - 1) * (square_sums - (sums**2).sum(axis=1) / size)
     return distances

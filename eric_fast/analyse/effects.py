@@ -1,4 +1,4 @@
-"""Effects: what the program answers when the bit of one kernel is forced true or false, or taken from another image."""
+"""Effects of single bits: what the program answers if one is forced true or false, or taken from another image."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ class Answers:
 
     Attributes:
         fidelity: share of images on which it agrees with the model.
-        accuracy: share of images whose label it gives, of those whose label is known; None where none is.
-        changed: share of images whose answer is another than without forcing.
+        accuracy: share of images with a known label on which the answer is that label; None if no label is known.
+        changed: share of images whose answer changes.
     """
 
     fidelity: float
@@ -39,17 +39,18 @@ class Answers:
 
 @dataclass(frozen=True)
 class Effect:
-    """What one atom's bit does; a row of `Effects`.
+    """The effect of one atom's bit; a row of `Effects`.
 
     Attributes:
         atom: index into the program's atoms.
-        name: of the atom.
-        share_true: share of images on which the program has it true.
-        when_false, when_true: the bit is forced on every image.
-        when_swapped: each image has the bit of another, as a permutation of the images gives it: the mean over all
-            permutations. What fidelity loses by it is the atom's permutation importance.
-        p_value: of agreeing with the model as often with the bit flipped as without (McNemar's exact test, one-sided:
-            small where flipping it loses), adjusted over all atoms of `Effects` (Benjamini and Hochberg).
+        name: the atom's name.
+        share_true: share of images on which the program derives the atom.
+        when_false: the bit is false on every image.
+        when_true: the bit is true on every image.
+        when_swapped: the bits are permuted among the images; the mean over all permutations. The loss of fidelity is
+            the atom's permutation importance.
+        p_value: how likely flipping the bit on every image would lose as much agreement with the model by chance
+            (McNemar's exact test, one-sided), adjusted over all atoms of `Effects` (Benjamini and Hochberg).
     """
 
     atom: int
@@ -68,24 +69,29 @@ class Effect:
 
 @dataclass(frozen=True, eq=False)
 class Effects:
-    """What each atom's bit does, as whole numbers of images.
+    """The effects of all atoms' bits, as numbers of images.
+
+    Axes of size 2 are for the atom forced false and forced true.
 
     Attributes:
-        program: the whole program; indices of atoms are its own.
+        program: the whole program; `atoms` are indices of its atoms.
         start_layer: the layer whose bits are given; empty for a program that compares nothing.
-        n_images, n_labelled: images, and those whose label is known.
+        n_images: all images.
+        n_labelled: images whose label is known.
         atoms: int64 `[n]`: the atoms from `start_layer` up.
-        n_true: int64 `[n]`: images on which the program has the atom true.
-        agrees: int64 `[n, 2, n_classes]`: images of each class, by what the model says, on which the program agrees
-            with it, the atom forced false, true.
-        correct: int64 `[n, 2, n_classes]`: the same against the label.
-        answers: int64 `[n, 2, n_classes + 1]`: images by what the program answers; the last: nothing.
-        changed: int64 `[n, 2, n_classes + 1]`: images whose answer changes, by what it is without forcing.
-        n_lost, n_gained: int64 `[n]`: images on which program and model agree as it is and not with the bit flipped,
-            and the other way round.
+        n_true: int64 `[n]`: images on which the program derives the atom.
+        agrees: int64 `[n, 2, n_classes]`: images on which program and model agree, by class of the model.
+        correct: int64 `[n, 2, n_classes]`: images on which the program gives the label, by class of the label.
+        answers: int64 `[n, 2, n_classes + 1]`: images by answer of the program; the last column: no answer.
+        changed: int64 `[n, 2, n_classes + 1]`: images whose answer changes, by their answer without forcing.
+        n_lost: int64 `[n]`: images on which program and model agree, but disagree with the bit flipped.
+        n_gained: int64 `[n]`: images on which program and model disagree, but agree with the bit flipped.
         p_values: float64 `[n]`: see `Effect`.
-        of_model, of_label: int64 `[n_classes]`: images of each class, by model and by label.
-        agrees_now, correct_now: int64 `[n_classes]`, answers_now: int64 `[n_classes + 1]`: without forcing.
+        of_model: int64 `[n_classes]`: images by class of the model.
+        of_label: int64 `[n_classes]`: images by label.
+        agrees_now: int64 `[n_classes]`: as `agrees`, without forcing.
+        correct_now: int64 `[n_classes]`: as `correct`, without forcing.
+        answers_now: int64 `[n_classes + 1]`: as `answers`, without forcing.
     """
 
     program: Program
@@ -109,7 +115,7 @@ class Effects:
 
     @property
     def now(self) -> Answers:
-        """The program as it is."""
+        """The program without forcing."""
         accuracy = int(self.correct_now.sum()) / self.n_labelled if self.n_labelled else None
         return Answers(int(self.agrees_now.sum()) / self.n_images, accuracy, 0.0)
 
@@ -123,7 +129,7 @@ class Effects:
             accuracy = float(weights @ correct) / self.n_labelled if self.n_labelled else None
             return Answers(float(weights @ agrees) / self.n_images, accuracy, float(weights @ changed) / self.n_images)
 
-        # An image has the bit of another true with probability `share`, and its answer depends on its own bit alone
+        # A permuted bit is true with probability `share`, and an image's answer depends on its own bit alone
         false, true, swapped = map(answer, np.array([[1, 0], [0, 1], [1 - share, share]]))
         atom = int(self.atoms[index])
         name = self.program.atoms[atom].name
@@ -133,22 +139,23 @@ class Effects:
         """The effect of one atom of the program.
 
         Raises:
-            ProgramError: it lies below the start layer.
+            ProgramError: the atom lies below the start layer.
         """
         place = atom - int(self.atoms[0]) if len(self.atoms) else -1
         if not 0 <= place < len(self.atoms):
-            raise ProgramError(f"{self.program.atoms[atom].name} lies below '{self.start_layer}', where it was started")
+            name = self.program.atoms[atom].name
+            raise ProgramError(f"{name} lies below '{self.start_layer}', from which effects were measured")
         return self.row(place)
 
     def rank(self) -> list[Effect]:
-        """All of them, those first that cost most fidelity when swapped, then those that change most answers."""
+        """List all effects, the highest loss of fidelity by swapping first, then the most changed answers."""
         rows = [self.row(i) for i in range(len(self.atoms))]
         return sorted(rows, key=lambda row: (row.when_swapped.fidelity, -row.when_swapped.changed, row.atom))
 
     def list_key(self, alpha: float = 0.05) -> list[Effect]:
-        """The key kernels: those without whose own bit the program agrees less with the model, `p_value` below `alpha`.
+        """List the key kernels: those whose flipped bit loses agreement with the model, with `p_value` below `alpha`.
 
-        Among all that are listed some `alpha` are expected to be there by chance.
+        About a share of `alpha` of the list is expected to be there by chance.
         """
         return [row for row in self.rank() if row.p_value < alpha]
 
@@ -163,23 +170,27 @@ def measure_effects(
     engine: str = "auto",
     progress: Progress = ignore_progress,
 ) -> Effects:
-    """Force every atom from layer `start` up, one at a time, on all images: exact counts.
+    """Force every atom from layer `start` up, one at a time, on all images, and count exactly what changes.
 
-    The program runs as `evaluate` runs it: the bits of `start` are given and those above are derived. To force a
-    derived atom is to put the value in the place of its rules (Pearl's do-operator): what its rules build on stays,
-    and what builds on it follows. For what the network's own bits of a higher layer do, give that layer as `start`.
+    The bits of `start` are given and the atoms above are derived, as in `predict_bits`. Forcing a derived atom replaces
+    its rules by a value (Pearl's do-operator): the atoms below it stay as they are, and those above follow. To see the
+    effects of the network's own bits of a higher layer, pass that layer as `start`.
 
-    A bit has two values, so one evaluation with it flipped on every image is enough: an image's answer under any
-    forcing or permutation is the one that it has, or the flipped one.
+    One evaluation for each atom, with its bit flipped on every image, is enough: under any forcing or permutation, an
+    image has either its own bit or the flipped one.
 
     Args:
+        program: a program that answers with a class.
         bits: of layer `start` at least; rows are found by name.
-        model_predictions: int64 `[n_images]`: what the model says.
+        model_predictions: int64 `[n_images]`, the model's classes.
         labels: int64 `[n_images]`, `UNKNOWN` where not known.
         start: the lowest layer by default.
+        engine: see `Evaluator`.
+        progress: told how far the work is.
 
     Raises:
-        ProgramError: see `take_part`. CaptureError: no images.
+        ProgramError: see `take_part`.
+        CaptureError: there are no images.
     """
     if bits.n_samples == 0:
         raise CaptureError("there are no images to measure effects on")
@@ -194,13 +205,13 @@ def measure_effects(
             counts.add_flip(atom, flipped)
             done += 1
             progress("forced bits", done, total)
-    if done < total:  # nothing builds on the others
+    if done < total:  # no class rule builds on the other atoms
         progress("forced bits", total, total)
     return counts.finish(program, program.layer_to_start(start) if program.layers else "")
 
 
 def _flip_atoms(cut: Cut, truth: BitMatrix) -> Iterator[tuple[int, Tensor]]:
-    """(atom, classes int32 `[n_samples]`) for each atom of the cut's level, its bit flipped on every sample."""
+    """Flip one atom of the cut's level at a time on every sample: pairs (atom, classes int32 `[n_samples]`)."""
     names = cut.evaluator.inputs
     words = truth.select_atoms(names).words.clone()
     given = BitMatrix(words, truth.n_samples, names)
@@ -213,9 +224,9 @@ def _flip_atoms(cut: Cut, truth: BitMatrix) -> Iterator[tuple[int, Tensor]]:
 
 
 class _Counts:
-    """The counts of `Effects` while atoms are flipped: what they are without forcing, and what each flip changes.
+    """The counts of `Effects`: without forcing at first, then with the changes of each flip added.
 
-    In NumPy, on one thread: each count is short, and threads of torch would wait for each other longer than they work.
+    In NumPy on one thread: each count is short, and torch's threads would wait for each other longer than they work.
     """
 
     def __init__(
@@ -234,13 +245,13 @@ class _Counts:
         self._n_lost, self._n_gained = np.zeros((2, n_atoms), np.int64)
 
     def add_flip(self, atom: int, flipped: Tensor) -> None:
-        """classes: int32 `[n_samples]`: the answers with the atom's bit flipped on every sample."""
+        """Add the answers with an atom's bit flipped on every sample: int32 `[n_samples]`."""
         answers = flipped.cpu().numpy()
         images = np.flatnonzero(answers != self._answers)
         if not len(images):
             return
         before, after = self._answers[images], answers[images]
-        forced = ~read_bits(self._truth.words[atom], images)  # the value that isn't its own
+        forced = ~read_bits(self._truth.words[atom], images)  # to the value that the bit doesn't have
         for name, truth in self._truths.items():
             known = truth[images]
             gained, lost = after == known, before == known
@@ -254,7 +265,7 @@ class _Counts:
     def finish(self, program: Program, start_layer: str) -> Effects:
         truth, n_classes = self._truth, self._n_classes
         trials = self._n_lost + self._n_gained
-        p_values = np.where(trials > 0, binom.sf(self._n_lost - 1, trials, 0.5), 1.0)  # as many lost, or more
+        p_values = np.where(trials > 0, binom.sf(self._n_lost - 1, trials, 0.5), 1.0)  # this many lost or more
         model, labels = self._truths["agrees"], self._truths["correct"]
         return Effects(
             program=program,
@@ -277,10 +288,10 @@ class _Counts:
 
 
 def _count_forced(forced: NDArray[np.bool_], classes: NDArray[Any], n: int) -> Counts:
-    """int64 `[2, n]`: images by the forced value and by class, `NO_RULE` as the last."""
+    """Count images by forced value and by class, `NO_RULE` last: int64 `[2, n]`."""
     return _count_classes(forced * n + np.where(classes == NO_RULE, n - 1, classes), 2 * n).reshape(2, n)
 
 
 def _count_classes(classes: NDArray[Any], n: int) -> Counts:
-    """int64 `[n]`: how often each class occurs, `NO_RULE` as the last."""
+    """Count images by class, `NO_RULE` last: int64 `[n]`."""
     return np.bincount(np.where(classes == NO_RULE, n - 1, classes), minlength=n)

@@ -1,4 +1,4 @@
-"""Relations: which kernels' rules build on which, and which kernels are true on the same images."""
+"""Relations between kernels: whose rules mention which others, and which are true on the same images."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -20,16 +20,19 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Links:
-    """Which atoms the rules of which head mention: the program as a graph, weighted by what its rules cover.
+    """The program as a graph: an edge from each head to each atom that its rules mention.
+
+    Edges are sorted by head, then by atom; each pair occurs once.
 
     Attributes:
-        program: the whole program; indices of atoms are its own.
-        n_images: on which the rules fired, or not.
+        program: the whole program; `heads` and `atoms` are indices of its atoms.
+        n_images: images that `fires` counts.
         heads: int64 `[n]`: the atom whose rules mention another, or `len(program.atoms) + class`.
-        atoms: int64 `[n]`: the atom mentioned. Sorted by head, then by atom; each pair once.
-        n_positive, n_negative: int64 `[n]`: rules of the head that need the atom true, false. Of a head in
-            `program.negated` the rules say where it is false.
-        fires: int64 `[n]`: images on which those rules fire, added up over the rules.
+        atoms: int64 `[n]`: the mentioned atom.
+        n_positive: int64 `[n]`: rules of the head that need the atom true. The rules of a head in `program.negated` say
+            where it is false.
+        n_negative: int64 `[n]`: rules of the head that need the atom false.
+        fires: int64 `[n]`: images on which those rules fire, summed over the rules.
     """
 
     program: Program
@@ -45,11 +48,11 @@ class Links:
         return len(self.program.atoms)
 
     def use_in_classes(self) -> NDArray[np.float64]:
-        """float64 `[n_atoms, n_classes]`: how often an atom stands in rules of a class, weighted by what these cover.
+        """How much the rules of each class use each atom: float64 `[n_atoms, n_classes]`.
 
-        The images on which a rule that mentions it fires, over all images, added up over the class's rules. Where at
-        most one class rule fires, as with the leaves of a tree, a row's sum is the share of images that are decided by
-        a rule that mentions the atom.
+        For each rule that mentions the atom, the share of images on which it fires, summed over the rules of the class.
+        If at most one class rule fires on an image, as with the leaves of a tree, the sum over classes is the share of
+        images that a rule with this atom decides.
         """
         use = np.zeros((self.n_atoms, len(self.program.classes)))
         of_class = self.heads >= self.n_atoms
@@ -57,16 +60,16 @@ class Links:
         return use / self.n_images
 
     def use_in_kernels(self) -> NDArray[np.float64]:
-        """float64 `[n_atoms]`: the same over the rules of kernels."""
+        """How much the rules for kernels use each atom: float64 `[n_atoms]`, as in `use_in_classes`."""
         of_kernel = self.heads < self.n_atoms
         return np.bincount(self.atoms[of_kernel], self.fires[of_kernel], self.n_atoms) / self.n_images
 
     def find_below(self, heads: Iterable[int]) -> dict[str, list[int]]:
-        """The atoms that the rules of these heads build on, through those of others too: layer -> atoms, ascending."""
+        """Find the atoms that these heads build on, directly or through other rules: layer -> atoms, ascending."""
         return self._walk(heads, self.heads, self.atoms)
 
     def find_above(self, atoms: Iterable[int]) -> dict[str, list[int]]:
-        """The atoms, and under `class` the classes by their index, whose rules build on these, through others' too."""
+        """Find what builds on these atoms, directly or through others: layer -> atoms, and `class` -> class indices."""
         return self._walk(atoms, self.atoms, self.heads)
 
     def _walk(self, seeds: Iterable[int], sources: Counts, ends: Counts) -> dict[str, list[int]]:
@@ -88,10 +91,13 @@ class Links:
 
 
 def list_links(program: Program, bits: BitMatrix, *, start: str | None = None, engine: str = "auto") -> Links:
-    """The links of the rules from layer `start` (the lowest by default) up.
+    """List which atoms the rules from layer `start` up mention.
 
     Args:
-        bits: of layer `start` at least: what the rules' coverage is counted on.
+        program: a program that answers with a class.
+        bits: of layer `start` at least, to count on how many images the rules fire; rows are found by name.
+        start: the lowest layer by default.
+        engine: see `Evaluator`.
 
     Raises:
         ProgramError: see `take_part`.
@@ -100,7 +106,7 @@ def list_links(program: Program, bits: BitMatrix, *, start: str | None = None, e
     n_atoms, n_below = len(part.atoms), len(program.atoms) - len(part.atoms)
     all_rules = part.kernel_arrays.append(part.class_arrays, n_atoms + part.class_arrays.heads)
     lengths, heads = np.diff(all_rules.offsets), all_rules.heads.astype(np.int64)
-    # A rule that says a literal twice mentions it once
+    # A literal that stands twice in a rule counts once
     rules = np.repeat(np.arange(len(lengths)), lengths)
     rules, literals = np.unique(np.stack([rules, all_rules.literals]), axis=1)
     atoms, holds = np.where(literals >= 0, literals, ~literals), literals >= 0
@@ -120,11 +126,12 @@ def list_links(program: Program, bits: BitMatrix, *, start: str | None = None, e
 
 @dataclass(frozen=True)
 class Pair:
-    """Two atoms that go together, or that exclude each other.
+    """Two atoms whose bits nearly agree or nearly exclude each other.
 
     Attributes:
-        first, second: their names.
-        phi: correlation of their bits, between -1 and 1.
+        first: the name of one.
+        second: the name of the other.
+        phi: correlation of their bits, from -1 to 1.
         differing: images on which their bits differ.
     """
 
@@ -140,13 +147,15 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Coactivation:
-    """On how many images any two atoms are true together.
+    """On how many images two atoms are true together, for every pair of a row and a column.
 
     Attributes:
-        n_images: in all.
-        rows, columns: names of atoms; the same ones where atoms are compared among themselves.
+        n_images: all images.
+        rows: names of atoms.
+        columns: names of atoms or of sets of images; equal to `rows` if atoms are compared among themselves.
         together: int64 `[n_rows, n_columns]`: images on which both are true.
-        n_rows_true: int64 `[n_rows]`, n_columns_true: int64 `[n_columns]`: images on which each is true.
+        n_rows_true: int64 `[n_rows]`: images on which each row is true.
+        n_columns_true: int64 `[n_columns]`: images on which each column is true.
     """
 
     n_images: int
@@ -157,16 +166,16 @@ class Coactivation:
     n_columns_true: Counts
 
     def select_columns(self, columns: Iterable[str]) -> "Coactivation":
-        """The same rows against these columns alone."""
+        """Keep these columns only."""
         wanted = set(columns)
         kept = [i for i, name in enumerate(self.columns) if name in wanted]
         names = tuple(self.columns[i] for i in kept)
         return replace(self, columns=names, together=self.together[:, kept], n_columns_true=self.n_columns_true[kept])
 
     def phi(self) -> NDArray[np.float64]:
-        """float64 `[n_rows, n_columns]`: the correlation of two bits; NaN where one never changes.
+        """Correlation of the two bits: float64 `[n_rows, n_columns]`, NaN where one never changes.
 
-        1 is true on the same images, -1 on exactly the others.
+        1 means true on the same images, -1 true on exactly the others.
         """
         n, a, b = self.n_images, self.n_rows_true[:, None].astype(float), self.n_columns_true[None].astype(float)
         spread = a * (n - a) * (b * (n - b))
@@ -175,7 +184,7 @@ class Coactivation:
         return np.where(spread > 0, phi.clip(-1, 1), np.nan)
 
     def lift(self) -> NDArray[np.float64]:
-        """float64 `[n_rows, n_columns]`: how many times as often both are true as if they knew nothing of each other.
+        """How often both are true, relative to independent bits: float64 `[n_rows, n_columns]`.
 
         NaN where one is never true.
         """
@@ -185,28 +194,28 @@ class Coactivation:
         return np.where(expected > 0, lift, np.nan)
 
     def differing(self) -> Counts:
-        """int64 `[n_rows, n_columns]`: images on which exactly one of the two is true."""
+        """Images on which exactly one of the two is true: int64 `[n_rows, n_columns]`."""
         return self.n_rows_true[:, None] + self.n_columns_true[None] - 2 * self.together
 
     def list_never_true(self) -> list[str]:
-        """The rows that are true on no image."""
+        """List the rows that are true on no image."""
         return [name for name, count in zip(self.rows, self.n_rows_true, strict=True) if count == 0]
 
     def list_always_true(self) -> list[str]:
-        """The rows that are true on every image."""
+        """List the rows that are true on every image."""
         return [name for name, count in zip(self.rows, self.n_rows_true, strict=True) if count == self.n_images]
 
     def list_redundant(self, least: float = 0.9) -> list[Pair]:
-        """Pairs whose phi is at least `least`: one says what the other says. The closest first."""
+        """List the pairs with a phi of `least` or more, whose bits nearly agree; the highest first."""
         return self._list_pairs(least, 1)
 
     def list_complementary(self, least: float = 0.9) -> list[Pair]:
-        """Pairs whose phi is at most `-least`: one is true where the other is not. The closest first."""
+        """List the pairs with a phi of `-least` or less, whose bits nearly exclude each other; the lowest first."""
         return self._list_pairs(least, -1)
 
     def _list_pairs(self, least: float, sign: int) -> list[Pair]:
         if not 0 < least <= 1:
-            raise SettingError(f"pairs are listed from a phi above 0 and at most 1, not from {least}")
+            raise SettingError(f"the least phi is {least}; it must be above 0 and at most 1")
         phi, differing = self.phi(), self.differing()
         with np.errstate(invalid="ignore"):
             close = sign * phi >= least
@@ -215,18 +224,18 @@ class Coactivation:
         pairs = [
             Pair(self.rows[i], self.columns[j], float(phi[i, j]), int(differing[i, j])) for i, j in np.argwhere(close)
         ]
-        return sorted(pairs, key=lambda pair: -abs(pair.phi))  # stable: of equals the lower atoms first
+        return sorted(pairs, key=lambda pair: -abs(pair.phi))  # stable: on a tie the lower atoms first
 
 
 def measure_coactivation(bits: BitMatrix, others: BitMatrix | None = None, *, engine: str = "auto") -> Coactivation:
-    """Compare any two atoms of `bits`, or each of them with each of `others` (say of the layer below).
+    """Count on how many images two atoms are true together, among `bits` or for each of `bits` with each of `others`.
 
     Raises:
-        EricError: bits of different samples.
+        EricError: `bits` and `others` have different numbers of samples.
     """
     others = bits if others is None else others
     if bits.n_samples != others.n_samples:
-        raise EricError(f"bits of {bits.n_samples} and of {others.n_samples} samples can't be compared")
+        raise EricError(f"bits of {bits.n_samples} samples can't be compared with bits of {others.n_samples}")
     return Coactivation(
         bits.n_samples,
         bits.atoms,

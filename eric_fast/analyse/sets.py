@@ -12,11 +12,11 @@ from eric_fast.bits import BitMatrix, mask_tail
 
 
 def pack_classes(classes: Tensor, names: Sequence[str]) -> BitMatrix:
-    """The images of each class: `classes` are integers `[n_images]`, indices of `names` or -1 for none of them."""
+    """Pack the images of each class: `classes` are integers `[n_images]`, indices of `names`, or -1 for no class."""
     return BitMatrix.from_bools(classes[:, None] == torch.arange(len(names), device=classes.device), names)
 
 
 def count_true(words: Tensor, n_samples: int, *, engine: str = "auto") -> NDArray[np.int64]:
-    """int64 `[n_atoms]`: on how many samples each row is true."""
+    """Count on how many samples each row is true: int64 `[n_atoms]`."""
     everywhere = mask_tail(words.new_full((1, words.shape[1]), -1), n_samples)
     return kernels.count(words, everywhere, engine=engine)[0].cpu().numpy().astype(np.int64)

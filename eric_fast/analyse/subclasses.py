@@ -1,4 +1,4 @@
-"""Sub-classes: the images that each class rule covers, and whether they are a group of their own among their class."""
+"""Sub-classes: the images that each class rule covers, and whether they are a group of their own in their class."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,24 +22,26 @@ from eric_fast.progress import Progress, ignore_progress
 
 @dataclass(frozen=True)
 class Subclass:
-    """The images that one class rule covers: it fires, and the program answers its class.
+    """The images that one class rule covers: it fires, and the program answers with its class.
 
     Attributes:
-        rule: index of the class rule; a person counts it from 1.
-        class_index: its class.
-        n_fires: images on which it fires.
-        n_covered: images that it covers.
-        n_of_class: of those, the ones that the model gives this class: the sub-class.
-        n_class: images that the model gives this class.
-        n_kernels: of the last layer that the two figures that follow see: those that the rule doesn't mention and that
-            change.
-        cohesion: by which share a pair of the sub-class is nearer than a pair of its class, in mean squared distance:
-            0 as random images of the class, 1 all the same, below 0 farther apart. None where that can't be said.
-        distinctness: the squared distance between the means of the sub-class and of the rest of its class, over the
-            mean squared distance of a pair of the class. None as above.
-        p_pure: of that many of the class among as many random images (hypergeometric).
-        p_cohesive, p_distinct: of that figure or more among random sets of `n_of_class` images of the class.
-        p_value: of all three together, the highest of them, adjusted over all sub-classes (Benjamini and Hochberg).
+        rule: index of the class rule, from 0; tables and texts count from 1.
+        class_index: the rule's class.
+        n_fires: images on which the rule fires.
+        n_covered: images that the rule covers.
+        n_of_class: covered images to which the model gives the class as well: the sub-class.
+        n_class: images to which the model gives the class.
+        n_kernels: kernels of the last layer that distances are measured on: those that change and that the rule doesn't
+            mention.
+        cohesion: 1 minus the mean squared distance between two images of the sub-class, divided by that between two
+            images of its class: 0 for random images of the class, 1 if all are alike, negative if they are farther
+            apart. None if the sub-class is too small, or is the whole class.
+        distinctness: the squared distance between the means of the sub-class and of the rest of its class, divided by
+            the mean squared distance between two images of the class. None as above.
+        p_pure: how likely as many random images would include so many of the class or more (hypergeometric).
+        p_cohesive: how likely `n_of_class` random images of the class would be as cohesive or more.
+        p_distinct: how likely `n_of_class` random images of the class would be as distinct or more.
+        p_value: the highest of the three, adjusted over all sub-classes (Benjamini and Hochberg).
     """
 
     rule: int
@@ -58,12 +60,12 @@ class Subclass:
 
     @property
     def purity(self) -> float:
-        """The share of covered images that the model gives the class."""
+        """The share of covered images to which the model gives the class."""
         return self.n_of_class / self.n_covered
 
     @property
     def share_of_class(self) -> float:
-        """The share of the class's images that are of the sub-class."""
+        """The sub-class's share of the images to which the model gives the class."""
         return self.n_of_class / self.n_class if self.n_class else 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,12 +78,13 @@ class Subclasses:
     """The sub-classes of all classes.
 
     Attributes:
-        program: whose rules they are.
-        space: `norms` or `bits`: what distances are measured in.
-        n_permutations, seed: random sets for each sub-class, and where they come from.
-        rows: by class, those first that cover most.
-        covered: the images that each covers, in the order of `rows`.
-        n_left_out: class rules that cover too few images, or that come after the most of a class.
+        program: the program whose class rules cover them.
+        space: `norms` or `bits`: the values that distances are measured on.
+        n_permutations: random sets for each sub-class.
+        seed: the seed of the random sets.
+        rows: sorted by class, then by images on which the rule fires, most first.
+        covered: the images that each rule covers, in the order of `rows`; named `rule 7`, counted from 1.
+        n_left_out: class rules that fire on too few images, or exceed the most rules of a class.
     """
 
     program: Program
@@ -96,20 +99,17 @@ class Subclasses:
         return [row for row in self.rows if row.class_index == class_index]
 
     def of_rule(self, rule: int) -> Subclass | None:
-        """The sub-class of a class rule, None if it was left out."""
+        """Find the sub-class of a class rule; None if it was left out."""
         return next((row for row in self.rows if row.rule == rule), None)
 
     def find_images(self, rule: int) -> list[int]:
-        """The images that a class rule covers, ascending; none where it was left out."""
-        numbers = [i for i, row in enumerate(self.rows) if row.rule == rule]
-        if not numbers:
-            return []
-        name = self.covered.atoms[numbers[0]]
-        found: list[int] = self.covered.select_atoms([name]).to_bools()[:, 0].nonzero().flatten().tolist()
+        """Find the images that a class rule covers, ascending; none if it was left out."""
+        names = [name for name in self.covered.atoms if name == f"rule {rule + 1}"]
+        found: list[int] = self.covered.select_atoms(names).to_bools().any(dim=1).nonzero().flatten().tolist()
         return found
 
     def count_shared(self, class_index: int) -> NDArray[np.int64]:
-        """int64 `[n, n]`: images that two rules of a class both cover, in the order of `of_class`."""
+        """Count the images that two rules of a class both cover: int64 `[n, n]`, in the order of `of_class`."""
         names = [
             name for name, row in zip(self.covered.atoms, self.rows, strict=True) if row.class_index == class_index
         ]
@@ -117,9 +117,9 @@ class Subclasses:
         return kernels.count(words, words).cpu().numpy().astype(np.int64)
 
     def list_found(self, alpha: float = 0.05) -> list[Subclass]:
-        """The sub-classes that are pure, cohesive and distinct beyond chance: `p_value` below `alpha`.
+        """List the sub-classes that are pure, cohesive and distinct beyond chance, with `p_value` below `alpha`.
 
-        Among all that are listed some `alpha` are expected to be there by chance.
+        About a share of `alpha` of the list is expected to be there by chance.
         """
         return [row for row in self.rows if row.p_value < alpha]
 
@@ -142,24 +142,32 @@ def measure_subclasses(
     """Test for each class rule whether the images that it covers are a sub-class.
 
     They are one if, beyond chance, the model gives them the rule's class (pure), they lie closer together than random
-    images of that class (cohesive), and away from the rest of it (distinct). Distances are those of the network's last
-    layer, every kernel scaled to variance 1 over all images, but for the kernels in the rule's own body: on these its
-    images agree by construction, and every rule would seem cohesive. A kernel that says the same as one of these stays.
+    images of the class (cohesive), and they lie away from the rest of the class (distinct). Distances are measured in
+    the network's last layer, with every kernel scaled to variance 1 over all images. The kernels in the rule's own body
+    are left out: its images agree on them by construction, so every rule would seem cohesive. A kernel that agrees with
+    one of these is kept.
 
-    Purity must be measured on images that the rules weren't grown on: on those, rules for shuffled classes look pure.
+    Measure purity on images that the rules weren't grown on: on training images, even rules for shuffled classes look
+    pure.
 
     Args:
-        bits: of layer `start` (the lowest by default) at least, and without `norms` of the highest layer too.
-        model_predictions: int64 `[n_images]`.
-        norms: float32 `[n_images, n_kernels]` of the program's highest layer; without them its bits are the space.
+        program: a program that answers with a class.
+        bits: of layer `start` at least and, without `norms`, of the highest layer; rows are found by name.
+        model_predictions: int64 `[n_images]`, the model's classes.
+        norms: float32 `[n_images, n_kernels]` of the program's highest layer; None to measure distances on its bits.
+        start: the layer whose bits are given; the lowest by default.
         n_permutations: random sets for each rule; no p-value lies below 1 / (1 + n_permutations).
         seed: of the random sets.
-        min_images: rules that fire on fewer are left out.
-        max_rules: of each class, those that fire most often.
-        max_images: of each class, evenly spread, that distances are measured on.
+        min_images: leave out rules that fire on fewer images.
+        max_rules: rules of each class that are tested, those that fire most often.
+        max_images: images of each class that distances are measured on, evenly spread.
+        engine: see `Evaluator`.
+        progress: told how far the work is.
 
     Raises:
-        ProgramError: see `take_part`. SettingError: a number below its least. CaptureError: no images.
+        ProgramError: see `take_part`.
+        SettingError: a number is below its minimum.
+        CaptureError: there are no images.
     """
     for name, value, least in (
         ("permutations", n_permutations, 1),
@@ -170,7 +178,7 @@ def measure_subclasses(
         if value < least:
             raise SettingError(f"the number of {name} must be at least {least}, not {value}")
     if bits.n_samples == 0:
-        raise CaptureError("there are no images to look for sub-classes in")
+        raise CaptureError("there are no images, and sub-classes are sets of images")
     evaluator, heads = Evaluator(take_part(program, start), engine=engine), program.class_arrays.heads
     fires = evaluator.counts(bits)[len(evaluator.program.kernel_rules) :].numpy()
     order = np.lexsort((-fires, heads))
@@ -228,7 +236,7 @@ def measure_subclasses(
 
 
 def _find_covered(evaluator: Evaluator, bits: BitMatrix, rules: NDArray[np.int64]) -> BitMatrix:
-    """On which images each of these rules fires and the program answers its class, on the CPU."""
+    """Find the images that each of these rules covers, on the CPU."""
     program, fires = evaluator.program, evaluator.fires(bits, rules.tolist()).to("cpu")
     of_class = pack_classes(evaluator.classes(bits).cpu(), program.classes)
     heads = torch.from_numpy(program.class_arrays.heads[rules].astype(np.int64))
@@ -236,6 +244,6 @@ def _find_covered(evaluator: Evaluator, bits: BitMatrix, rules: NDArray[np.int64
 
 
 def _spread(images: Tensor, most: int) -> Tensor:
-    """At most so many of them, evenly spread."""
+    """Choose `most` of these images, evenly spread; all if there are no more."""
     n = len(images)
     return images if n <= most else images[torch.arange(most) * n // most]

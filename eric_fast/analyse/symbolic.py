@@ -1,4 +1,4 @@
-"""Symbolic kernels: which class or sub-class a kernel stands for, and the images that it reacts to most."""
+"""Symbols: kernels that stand for a class or a sub-class, and the images that a kernel reacts to most."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,17 +14,17 @@ from eric_fast.analyse.relations import Coactivation
 
 @dataclass(frozen=True)
 class Symbol:
-    """What an atom stands for: the set of images whose truth its own bit follows best.
+    """An atom, and the set of images that its bit follows best.
 
     Attributes:
-        atom: its name.
+        atom: the atom's name.
         stands_for: the name of the set, such as a class.
-        phi: the correlation of the bit with being in the set.
-        precision: of the images on which the atom is true, the share that is in the set.
+        phi: correlation between the bit and being in the set.
+        precision: of the images on which the atom is true, the share in the set.
         recall: of the images in the set, the share on which the atom is true.
-        lift: precision over the set's share of all images.
-        p_value: of that many together or more, were the two independent (hypergeometric), adjusted over all atoms and
-            sets (Benjamini and Hochberg).
+        lift: precision divided by the set's share of all images.
+        p_value: how likely so many common images or more would be if bit and set were independent (hypergeometric),
+            adjusted over all atoms and sets (Benjamini and Hochberg).
     """
 
     atom: str
@@ -41,11 +41,12 @@ class Symbol:
 
 
 def list_symbols(selectivity: Coactivation, alpha: float = 0.05) -> list[Symbol]:
-    """What each atom stands for, those first that do best; atoms without a set at `p_value` below `alpha` aren't there.
+    """List what each atom stands for, the highest phi first, without atoms that stand for no set.
 
     Args:
-        selectivity: atoms as rows, sets as columns: `measure_coactivation(bits, pack_classes(...))`, or the images that
-            rules cover, `Subclasses.covered`.
+        selectivity: atoms as rows and sets of images as columns: `measure_coactivation(bits, pack_classes(...))`, or
+            with the images that rules cover, `measure_coactivation(bits, subclasses.covered)`.
+        alpha: an atom stands for its best set if the `p_value` is below.
     """
     phi, lift = np.nan_to_num(selectivity.phi(), nan=-1.0), selectivity.lift()
     p_values = adjust_selectivity(selectivity)
@@ -60,11 +61,11 @@ def list_symbols(selectivity: Coactivation, alpha: float = 0.05) -> list[Symbol]
             recall = together / int(selectivity.n_columns_true[j])
             figures = (float(phi[i, j]), precision, recall, float(lift[i, j]), float(p_values[i, j]))
             symbols.append(Symbol(atom, selectivity.columns[j], *figures))
-    return sorted(symbols, key=lambda symbol: -symbol.phi)  # stable: of equals the lower atom first
+    return sorted(symbols, key=lambda symbol: -symbol.phi)  # stable: on a tie the lower atom first
 
 
 def adjust_selectivity(selectivity: Coactivation) -> NDArray[np.float64]:
-    """float64 `[n_rows, n_columns]`: the adjusted p-values of `Symbol`."""
+    """Compute the adjusted p-values of `Symbol`: float64 `[n_rows, n_columns]`."""
     p_values = hypergeom.sf(
         selectivity.together - 1,
         selectivity.n_images,
@@ -78,12 +79,13 @@ def adjust_selectivity(selectivity: Coactivation) -> NDArray[np.float64]:
 
 
 def find_strongest(norms: Tensor, n_strongest: int = 9) -> Tensor:
-    """The images on which each kernel's norm is highest, int64 `[n_kernels, min(n_strongest, n_images)]`.
+    """Find the images on which each kernel's norm is highest: int64 `[n_kernels, min(n_strongest, n_images)]`.
 
-    The strongest first, of equals the one that comes first.
+    The highest norm comes first; on a tie the earlier image.
 
     Args:
         norms: float32 `[n_images, n_kernels]`.
+        n_strongest: images for each kernel.
     """
     n = min(n_strongest, len(norms))
     strongest = torch.zeros(norms.shape[1], n, dtype=torch.int64)
@@ -91,6 +93,6 @@ def find_strongest(norms: Tensor, n_strongest: int = 9) -> Tensor:
         return strongest
     for kernel, values in enumerate(norms.cpu().T.contiguous()):
         least = values.topk(n).values[-1]
-        images = (values >= least).nonzero().flatten()  # all that tie with the last one too
+        images = (values >= least).nonzero().flatten()  # with all ties of the last one
         strongest[kernel] = images[values[images].sort(descending=True, stable=True).indices[:n]]
     return strongest

@@ -1,4 +1,4 @@
-"""Chains: what starting lower costs, grown on true and on predicted bits, beside what the bits allow."""
+"""Measure what starting a chain lower costs, grown on true and on predicted bits."""
 
 from eric_fast.chains.measure import MIN_LEAVES, Bound, ChainRow, ChainStudy, measure_chains
 

@@ -1,4 +1,4 @@
-"""Measure chains: one score for each start layer, minimum leaf and way to grow, on images that no program has seen."""
+"""Measure chains: a score for each start layer, minimum leaf and way to grow, on images that no program has seen."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -33,13 +33,13 @@ class ChainRow:
     """How one chain does.
 
     Attributes:
-        way: how it was grown: on `true` or on `predicted` bits, or `direct`: no chain, but class rules over the bits of
-            the start layer alone. From the highest layer all three are the same program.
-        min_leaf: training images in a leaf at least, or a share of them.
-        score: from its start layer, of the program without rules for kernels that nothing mentions.
-        bits_right: layer above the start layer -> the share of the bits of all its kernels, on the images of `score`,
-            that the chain gives as the network does; empty where there is no chain.
-        share_right: the same over all those layers, or None.
+        way: how it was grown: on `true` or on `predicted` bits, or `direct`: no chain, only class rules over the bits
+            of the start layer. For the highest layer all three are the same program.
+        min_leaf: least number of training images in a leaf (int), or share of them (float).
+        score: from its start layer, of the program without rules for kernels that no rule mentions.
+        bits_right: layer above the start layer -> share of its bits, over all kernels and all images of `score`, on
+            which chain and network agree; empty if there is no chain.
+        share_right: the same over all those layers; None if there is no chain.
     """
 
     way: str
@@ -55,12 +55,13 @@ class ChainRow:
 
 @dataclass(frozen=True)
 class Bound:
-    """What the bits of one layer allow: gradient boosting straight from them to the class.
+    """What the bits of one layer allow: a gradient boosting classifier on them.
 
     Attributes:
-        layer: whose true bits it sees.
-        n_rounds: of boosting, a tree for each class in each.
-        fidelity, accuracy: on the evaluated images; accuracy None where no label is known.
+        layer: the layer whose true bits are its features.
+        n_rounds: rounds of boosting, with one tree per class.
+        fidelity: share of test images on which it agrees with the model.
+        accuracy: share of test images with a known label that it gives; None if no label is known.
     """
 
     layer: str
@@ -74,15 +75,16 @@ class ChainStudy:
     """Chains from every start layer.
 
     Attributes:
-        layers: lowest first.
-        min_leaves: as they were asked for; the first is the one that tables by layer show.
-        n_training_images, n_images: what programs come from, and what they are scored on.
-        model_accuracy: the network's own; None where no label is known.
-        rows: by minimum leaf, way (`WAYS`) and start layer, in that order.
-        commonest_class: the fidelity of always saying the class that is commonest in training.
-        commoner_value: layer above the lowest -> the share of its bits right when each kernel always has the value that
-            is commoner in training.
-        bounds: lowest layer first; empty where they weren't asked for.
+        layers: the chain's layers, lowest first.
+        min_leaves: minimum leaves, in the order given; tables by layer show the first.
+        n_training_images: images that programs were extracted from.
+        n_images: images that programs are scored on.
+        model_accuracy: accuracy of the network itself; None if no label is known.
+        rows: sorted by minimum leaf, way (`WAYS`) and start layer.
+        commonest_class: fidelity of always answering with the commonest class of the training images.
+        commoner_value: layer above the lowest -> share of its bits that are right if each kernel always has its
+            commoner value in training.
+        bounds: lowest layer first; empty if not asked for.
     """
 
     layers: tuple[str, ...]
@@ -96,7 +98,7 @@ class ChainStudy:
     bounds: tuple[Bound, ...] = ()
 
     def find_row(self, way: str, start: str, min_leaf: int | float | None = None) -> ChainRow:
-        """The row of this chain, at the first minimum leaf by default."""
+        """Find the row of a chain, by default with the first minimum leaf."""
         wanted = (way, start, self.min_leaves[0] if min_leaf is None else min_leaf)
         return next(row for row in self.rows if (row.way, row.score.start_layer, row.min_leaf) == wanted)
 
@@ -104,7 +106,7 @@ class ChainStudy:
         return next((bound for bound in self.bounds if bound.layer == layer), None)
 
     def order_leaves(self) -> list[int | float]:
-        """Minimum leaves from large to small, shares as images."""
+        """Sort minimum leaves from large to small, with shares taken as numbers of images."""
         n_images = self.n_training_images
         return sorted(self.min_leaves, key=lambda leaf: -TreeOptions(min_leaf=leaf).count_min_leaf(n_images))
 
@@ -133,28 +135,32 @@ def measure_chains(
 ) -> ChainStudy:
     """Extract a chain from each layer up, grown on true and on predicted bits, and score each on other images.
 
-    Beside them: class rules over each layer's bits without a chain, which a chain must beat to be worth its size.
+    For comparison, class rules are also grown on each layer's bits without a chain: a chain must beat them to be worth
+    its size.
 
     Args:
-        train: thresholds, programs and bounds come from these images alone.
-        test: all figures are on these.
+        train: images for thresholds, programs and bounds.
+        test: images that everything is measured on.
         layers: of the chain, at least two; see `match_layers`.
-        threshold, target: see `approximate_model`.
-        options: how trees grow; their minimum leaf is replaced.
-        min_leaves: all of these are tried.
-        with_bounds: what the bits allow too, by scikit-learn's gradient boosting: slow (minutes for 50,000 images).
+        threshold: see `approximate_model`.
+        target: see `approximate_model`.
+        options: how trees grow; their minimum leaf is replaced by each of `min_leaves`.
+        min_leaves: minimum leaves to try.
+        with_bounds: also measure what the bits allow, by scikit-learn's gradient boosting: minutes for 50,000 images.
+        engine: see `Evaluator`.
+        progress: told how far the work is.
 
     Raises:
-        SettingError: fewer than two layers, no minimum leaf or one twice. CaptureError: captures that don't belong
-            together; see `approximate_model`.
+        SettingError: fewer than two layers, no minimum leaf, or one given twice.
+        CaptureError: the captures don't belong together, or one has no images; see also `approximate_model`.
     """
     options = options or TreeOptions()
     all_options = [replace(options, min_leaf=min_leaf) for min_leaf in min_leaves]
     if not all_options or len(set(min_leaves)) < len(min_leaves):
-        raise SettingError("chains need at least one minimum leaf, each given once")
+        raise SettingError("chains need at least one minimum leaf, each given once only")
     names = match_layers(layers, train.layers)
     if len(names) < 2:
-        raise SettingError(f"'{names[0]}' is one layer, and a chain needs two or more; name others or all of them")
+        raise SettingError(f"'{names[0]}' is a single layer, but a chain needs at least two; name more, or 'all'")
     if train.settings.fingerprint != test.settings.fingerprint:
         raise CaptureError(
             f"the two captures are of different models (fingerprints {train.settings.fingerprint[:12]} and "
@@ -165,7 +171,7 @@ def measure_chains(
     empty = Program(quantiser, train.classes, (), fingerprint=train.settings.fingerprint)
     check_capture(empty, test, names)
     if not test.n_images:
-        raise CaptureError("the second capture has no images to score chains on")
+        raise CaptureError("the test capture has no images to score chains on")
     bits, truth = quantise_activations(train, quantiser), quantise_activations(test, quantiser)
 
     rows: list[ChainRow] = []
@@ -206,7 +212,7 @@ def measure_chains(
 def _score_chain(
     program: Program, truth: BitMatrix, test: Activations, engine: str
 ) -> tuple[Score, dict[str, float], float | None]:
-    """Its score, and the share of bits right of each layer above its lowest and of all of them."""
+    """Score a chain; and find the share of right bits in each layer above its lowest, and in all of them."""
     start = program.layers[0]
     evaluator = Evaluator(program, engine=engine)
     predictions, derived = evaluator.predict(truth), evaluator.truth(truth)
@@ -220,7 +226,7 @@ def _score_chain(
 
 
 def _score_commoner_value(training: BitMatrix, truth: BitMatrix) -> float:
-    """The share of bits right where each atom always has the value that it has in most of training; true of equals."""
+    """Find the share of right bits if each atom always has its commoner value in training (true on a tie)."""
     n_true = np.bitwise_count(_view(training)).sum(axis=1, dtype=np.int64)
     found = np.bitwise_count(_view(truth.select_atoms(training.atoms))).sum(axis=1, dtype=np.int64)
     right = np.where(2 * n_true >= training.n_samples, found, truth.n_samples - found)
@@ -237,7 +243,7 @@ def _find_bounds(
         progress("what the bits allow", done, len(quantiser.layers))
         boosting = HistGradientBoostingClassifier(max_iter=N_ROUNDS, early_stopping=False, random_state=0)
         columns = _take(bits, quantiser, layer).to_bools().numpy()
-        with threadpool_limits(1, user_api="openmp"):  # more wait for each other: 2.6 s became 11.4 on a busy machine
+        with threadpool_limits(1, user_api="openmp"):  # more wait for each other: 11.4 s instead of 2.6 if others run
             boosting.fit(columns, goal.numpy())
         answers = torch.from_numpy(boosting.predict(_take(truth, quantiser, layer).to_bools().numpy()))
         fidelity = (answers == test.predictions).double().mean().item()
@@ -250,7 +256,7 @@ def _take(bits: BitMatrix, quantiser: Quantiser, layer: str) -> BitMatrix:
 
 
 def _count_differing(bits: BitMatrix, truth: BitMatrix) -> int:
-    """Bits that differ from those of the same atoms in `truth`."""
+    """Count bits that differ from those of the same atoms in `truth`."""
     return int(np.bitwise_count(_view(bits) ^ _view(truth.select_atoms(bits.atoms))).sum(dtype=np.int64))
 
 
@@ -259,5 +265,5 @@ def _view(bits: BitMatrix) -> NDArray[np.uint32]:
 
 
 def name_leaf(min_leaf: int | float) -> str:
-    """`2,500` images, or `0.5 %` of them."""
+    """Write a minimum leaf: `2,500` for images, `0.5 %` for a share of them."""
     return f"{min_leaf:,}" if isinstance(min_leaf, int) else f"{100 * min_leaf:g} %"

@@ -1,4 +1,4 @@
-"""Compare: two programs on the same images, and rule by rule."""
+"""Compare two programs on the same images, and rule by rule."""
 
 from eric_fast.compare.programs import Comparison, compare_programs
 from eric_fast.compare.rules import ChangedRule, NamedRule, RuleChanges, compare_rules

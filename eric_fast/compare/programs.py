@@ -1,4 +1,4 @@
-"""Two programs on the same images: where they agree and differ, and what differs in them."""
+"""Compare two programs on the same images: where they agree and differ, and which rules differ."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,17 +23,18 @@ class Comparison:
     """Two programs on the same images.
 
     Attributes:
-        scores: of the first and of the second, on these images, each against its own model.
-        n_rules: (class rules, kernel rules) of each.
-        classes: those of the first, then those that the second alone has.
-        ids: of the images; those that one side alone has (`n_left_out`, of each) are left out.
+        scores: of the first and the second program on these images, each against its own model.
+        n_rules: of each program, (number of class rules, number of kernel rules).
+        classes: those of the first program, then those that only the second has.
+        ids: names of the images that both sides have.
+        n_left_out: images that only the first side has, and that only the second has.
         answers: int64 `[2, n_images]`: indices into `classes`, or `NO_RULE`.
-        labels: int64 `[n_images]`, into `classes`, or `UNKNOWN`.
-        model_agreement: share of images on which the models behind the programs agree; 1 for one model.
-        confusion: int64 `[n_classes + 1, n_classes + 1]`: images by what the first says (row) and what the second says
-            (column); the last: nothing.
-        rules: which are the same, changed, gone, new.
-        kernels: what the first alone and the second alone mention, sorted.
+        labels: int64 `[n_images]`: indices into `classes`, or `UNKNOWN`.
+        model_agreement: share of images on which the models behind the programs agree; 1 if they are the same model.
+        confusion: int64 `[n_classes + 1, n_classes + 1]`: images by answer of the first program (row) and of the second
+            (column); the last ones: no answer.
+        rules: which rules are the same, changed, gone or new.
+        kernels: names that only the first program mentions, and that only the second does, sorted.
     """
 
     scores: tuple[Score, Score]
@@ -54,22 +55,22 @@ class Comparison:
 
     @property
     def n_agree(self) -> int:
-        """Images on which both say the same, nothing included."""
+        """Images on which both give the same answer, or none."""
         return int(np.trace(self.confusion))
 
     def list_differing(self) -> list[int]:
-        """The places in `ids` of the images on which they differ."""
+        """List the images on which the programs differ, as indices into `ids`."""
         places: list[int] = (self.answers[0] != self.answers[1]).nonzero().flatten().tolist()
         return places
 
     def count_right(self) -> tuple[int, int, int]:
-        """Of the images on which they differ and whose label is known: the first is right, the second, neither."""
+        """Count images with a known label on which the programs differ: first is right, second is right, neither."""
         differs = (self.answers[0] != self.answers[1]) & (self.labels != UNKNOWN)
         first, second = ((answers == self.labels)[differs].sum().item() for answers in self.answers)
         return int(first), int(second), int(differs.sum().item() - first - second)
 
     def name_answer(self, answer: int) -> str | None:
-        """The name of a class; None for `NO_RULE`."""
+        """Name a class; None for `NO_RULE`."""
         return None if answer == NO_RULE else self.classes[answer]
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,14 +128,17 @@ def compare_programs(
     """Compare two programs on the images of `activations`.
 
     Args:
-        first, second: any two programs with classes, also of different models and layers. Classes are matched by name.
+        first: a program that answers with a class.
+        second: another one, possibly of another model or with other layers; classes are matched by name.
         activations: of the first program's model.
-        other: of the second program's model, where it is another; images are matched by their ids.
-        start, other_start: the layers that the first and the second start from; the lowest by default.
+        other: of the second program's model if it is another one; images are matched by their ids.
+        start: the layer that the first program starts from; its lowest by default.
+        other_start: the layer that the second program starts from; its lowest by default.
+        engine: see `Evaluator`.
 
     Raises:
-        CaptureError: activations that don't fit their program, or no image in common.
-        ProgramError: a program can't start there.
+        CaptureError: activations don't fit their program, or there is no image in common.
+        ProgramError: a program can't start from its layer.
     """
     other = activations if other is None else other
     ours, theirs = _match_images(activations, other)
@@ -164,19 +168,20 @@ def compare_programs(
 
 
 def _match_images(ours: Activations, theirs: Activations) -> tuple[Tensor, Tensor]:
-    """int64 `[n]` each: where the images that both have stand, in the order of the first."""
+    """Match images by id: the indices of common images on each side, int64 `[n]`, in the order of the first."""
     place_of = {name: place for place, name in enumerate(theirs.ids)}
     pairs = [(i, place_of[name]) for i, name in enumerate(ours.ids) if name in place_of]
     if not pairs:
         raise CaptureError(
-            f"{ours.settings.data} and {theirs.settings.data} have no image in common; images are matched by their ids"
+            f"{ours.settings.data} and {theirs.settings.data} have no image in common, by their ids; "
+            "capture the same images with both models"
         )
     a, b = torch.tensor(pairs, dtype=torch.int64).T
     return a, b
 
 
 def _rename(values: Tensor, names: Sequence[str], classes: Sequence[str]) -> Tensor:
-    """int64 `[n]`, indices into `names` or -1 -> indices into `classes` or -1."""
+    """Change indices into `names`, int64 `[n]`, to indices into `classes`; -1 stays -1."""
     index = torch.tensor([*map(classes.index, names), -1], dtype=torch.int64)
     return index[values]
 

@@ -1,4 +1,4 @@
-"""Which rules of two programs are the same, which have other thresholds, and which stand in one alone."""
+"""Compare the rules of two programs: the same, with other thresholds, or in one program only."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
@@ -16,10 +16,10 @@ class NamedRule:
     """A rule of one of the programs.
 
     Attributes:
-        head: what it is for: a class, or a kernel (`not` before it where the rule says that it is false).
-        number: of a class rule, from 1 as in the text; None for a kernel's.
+        head: the class or the kernel that it is for; `not` stands before a kernel that the rule makes false.
+        number: of a class rule, counted from 1 as in the text; None for a kernel's rule.
         text: the body in words.
-        covered: training images that it covers, where known.
+        covered: training images that it covers, if known.
     """
 
     head: str
@@ -30,11 +30,12 @@ class NamedRule:
 
 @dataclass(frozen=True)
 class ChangedRule:
-    """A rule of both whose body compares the same kernels the same way, with other thresholds.
+    """A rule of both programs that compares the same kernels in the same way, but with other thresholds.
 
     Attributes:
-        first, second: it in both programs.
-        thresholds: (kernel or column, threshold in the first, in the second), of those that differ.
+        first: the rule in the first program.
+        second: the rule in the second program.
+        thresholds: (kernel or column, threshold in the first, threshold in the second), for those that differ.
     """
 
     first: NamedRule
@@ -44,13 +45,14 @@ class ChangedRule:
 
 @dataclass(frozen=True)
 class RuleChanges:
-    """What happened to rules on the way from one program to the other.
+    """How the rules of one program differ from those of another.
 
     Attributes:
-        same: rules of both: for the same head, of the same comparisons, in any order, each as true or as false.
-        changed: rules of both with other thresholds.
-        gone, new: rules of the first and of the second alone, those that cover most first.
-        in_order: the class rules of `same` and `changed` stand in the same order in both.
+        same: rules of both programs with the same head and the same literals, in any order.
+        changed: rules of both programs with other thresholds.
+        gone: rules of the first program only, those that cover most first.
+        new: rules of the second program only, those that cover most first.
+        in_order: whether the class rules of `same` and `changed` stand in the same order in both programs.
     """
 
     same: tuple[tuple[NamedRule, NamedRule], ...]
@@ -62,7 +64,7 @@ class RuleChanges:
 
 @dataclass(frozen=True)
 class _Keyed:
-    """A rule with what it is matched by: exactly, and but for constants."""
+    """A rule, and the keys that it is matched by: with constants (`exact`) and without (`loose`)."""
 
     rule: NamedRule
     exact: Hashable
@@ -71,7 +73,7 @@ class _Keyed:
 
 
 def compare_rules(first: Program, second: Program) -> RuleChanges:
-    """Match the rules of two programs: each with one that is the same, else with one that has other thresholds."""
+    """Match each rule of two programs with the same rule of the other, else with one that has other thresholds."""
     ours, theirs = list(_list_keyed(first)), list(_list_keyed(second))
     same, ours, theirs = _match(ours, theirs, lambda one: one.exact)
     changed, ours, theirs = _match(ours, theirs, lambda one: one.loose)
@@ -87,14 +89,14 @@ def compare_rules(first: Program, second: Program) -> RuleChanges:
 
 
 def list_kernels(program: Program) -> set[str]:
-    """What a program's rules mention or define: kernels or columns, by name without thresholds."""
+    """List the kernels or columns that a program's rules mention or define, by name."""
     bodies = [rule.body for rule in program.kernel_rules] + [rule.body for rule in program.class_rules]
     atoms = {atom_of(literal) for body in bodies for literal in body} | {rule.head for rule in program.kernel_rules}
     return {_describe_atom(program, atom)[0] for atom in atoms}
 
 
 def _describe_atom(program: Program, atom: int) -> tuple[str, str, Constant]:
-    """What it compares, how, and with what."""
+    """Describe an atom: what it compares, how, and with which constant."""
     found = program.atoms[atom]
     if isinstance(found, InputAtom):
         return found.name, found.operator, found.constant
@@ -132,7 +134,7 @@ def _key_rule(
 def _match(
     ours: list[_Keyed], theirs: list[_Keyed], key: Callable[[_Keyed], Hashable]
 ) -> tuple[list[tuple[_Keyed, _Keyed]], list[_Keyed], list[_Keyed]]:
-    """Pairs of equal keys, each rule in one pair at most, and those that are left."""
+    """Pair rules with equal keys, each at most once: the pairs, and the rules of both sides that are left."""
     waiting: dict[Hashable, list[_Keyed]] = defaultdict(list)
     for rule in reversed(theirs):
         waiting[key(rule)].append(rule)

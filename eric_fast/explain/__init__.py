@@ -1,4 +1,4 @@
-"""Explain: why a program gives an image its class, proved, drawn, and with what would have to change."""
+"""Explain why a program gives an image its class: a proof, and what would have to change for another class."""
 
 from eric_fast.explain.check import ProofError, check_proof, find_fault
 from eric_fast.explain.content import to_dict

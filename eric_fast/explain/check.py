@@ -1,7 +1,7 @@
-"""The checker of proofs: reads the program and the given bits alone, and computes everything again.
+"""Check proofs: from the program and the given bits alone, everything is computed again.
 
-It shares no code with what makes proofs or evaluates programs. A program is stratified, so a proof whose every step
-holds can't be circular.
+The checker shares no code with the prover or the evaluators. A program is stratified, so a proof can't be circular if
+each of its steps holds.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -17,32 +17,34 @@ ROUNDING = Fraction(1, 10**12)  # of sums of real weights, relative to the sum o
 
 
 class ProofError(EricError):
-    """A proof that doesn't hold: a bug of this package, or a proof from elsewhere."""
+    """A proof doesn't hold: a bug of this package, or a proof from elsewhere."""
 
 
 def check_proof(program: Program, true_bits: Collection[int], proof: Proof) -> None:
-    """Raise ProofError, with what is wrong, unless the proof shows the answer; see `find_fault`."""
+    """Raise ProofError with what is wrong, if anything is; see `find_fault`."""
     fault = find_fault(program, true_bits, proof)
     if fault is not None:
-        raise ProofError(f"the proof of the answer doesn't hold: {fault}; please report it, with the program")
+        raise ProofError(f"the proof of the answer doesn't hold: {fault}; please report this, with the program")
 
 
 def find_fault(program: Program, true_bits: Collection[int], proof: Proof) -> str | None:
-    """What is wrong with a proof, or None where it shows that the program answers `proof.answer`.
+    """Find what is wrong with a proof; None if it shows that the program answers `proof.answer`.
 
     Args:
+        program: the program that the proof is about.
         true_bits: the atoms of layer `proof.start` that are true.
+        proof: see `Proof`.
     """
     if proof.start not in program.layers:
-        return f"there is no layer '{proof.start}'"
+        return f"the program has no layer '{proof.start}'"
     given = program.quantiser.rows_of_layer[proof.start]
     needed: set[int] = set()
     for atom, step in proof.steps.items():
         if not given.start <= atom < len(program.atoms):
-            return f"there is no atom {atom} from layer '{proof.start}' up"
+            return f"the program has no atom {atom} from layer '{proof.start}' up"
         if atom in given:
             if step != Step(atom in true_bits):
-                return f"{program.atoms[atom].name} is given, and is {atom in true_bits}"
+                return f"the given bit of {program.atoms[atom].name} is {atom in true_bits}, the proof says otherwise"
             continue
         fault = _check_step(program, atom, step, proof.steps, needed)
         if fault is not None:
@@ -51,21 +53,21 @@ def find_fault(program: Program, true_bits: Collection[int], proof: Proof) -> st
     if fault is not None:
         return fault
     if needed != set(proof.steps):
-        return "there are steps that nothing needs"
+        return "it has steps that no rule needs"
     return None
 
 
 def _check_step(program: Program, atom: int, step: Step, steps: Mapping[int, Step], needed: set[int]) -> str | None:
     some_rule_fires = step.rule is not None
     if step.is_true != (some_rule_fires != (atom in program.negated)):
-        return "its truth is not what its rules say"
+        return "its truth contradicts its rules"
     if step.rule is None:
         own = [number for number, rule in enumerate(program.kernel_rules) if rule.head == atom]
         if [number for number, _ in step.blocked] != own:
-            return "not every rule of it is shown to fail"
+            return "not all of its rules are shown to fail"
         return _check_blocked(program.kernel_rules, step.blocked, steps, needed)
     if step.blocked or not 0 <= step.rule < len(program.kernel_rules):
-        return "its rule is not one of the program"
+        return "the program doesn't have its rule"
     if program.kernel_rules[step.rule].head != atom:
         return "its rule is for another kernel"
     return _check_fires(program.kernel_rules[step.rule], steps, needed)
@@ -75,7 +77,7 @@ def _check_fires(rule: Rule, steps: Mapping[int, Step], needed: set[int]) -> str
     for literal in rule.body:
         atom = literal if literal >= 0 else -1 - literal
         if atom not in steps or steps[atom].is_true != (literal >= 0):
-            return "a rule is said to fire, and a literal of it is not shown to be true"
+            return "a literal of a rule that fires is not shown to be true"
         needed.add(atom)
     return None
 
@@ -86,9 +88,9 @@ def _check_blocked(
     for number, literal in blocked:
         atom = literal if literal >= 0 else -1 - literal
         if literal not in rules[number].body:
-            return "a rule is said to fail by a literal that it lacks"
+            return "a rule doesn't have the literal by which it fails"
         if atom not in steps or steps[atom].is_true != (literal < 0):
-            return "a rule is said to fail by a literal that is not shown to be false"
+            return "the literal by which a rule fails is not shown to be false"
         needed.add(atom)
     return None
 
@@ -98,13 +100,13 @@ def _check_classes(program: Program, proof: Proof, needed: set[int]) -> str | No
     numbers = [number for number, _ in proof.blocked]
     if program.decision.takes_first:
         if len(fired) > 1:
-            return "more than one class rule is said to decide"
+            return "more than one class rule decides"
         if fired and not 0 <= fired[0] < len(rules):
-            return "its class rule is not one of the program"
+            return "the program doesn't have its class rule"
         if numbers != list(range(fired[0] if fired else len(rules))):
-            return "not every earlier class rule is shown to fail"
+            return "not all earlier class rules are shown to fail"
     elif sorted([*fired, *numbers]) != list(range(len(rules))):
-        return "the class rules that fire and that fail are not all of them, each once"
+        return "not every class rule is shown either to fire or to fail, once"
     for number in fired:
         fault = _check_fires(rules[number], proof.steps, needed)
         if fault is not None:
@@ -134,6 +136,6 @@ def _check_answer(program: Program, proof: Proof) -> str | None:
     best = max(sums)
     if proof.answer == sums.index(best):
         return None
-    # Sums of real weights are rounded as they are added: two that nearly tie may change places.
+    # Sums of real weights are rounded as they are added: the order of two that nearly tie may change.
     is_exact = all(value == Fraction(float(value)) and value.denominator <= 2**20 for value in sums)
     return None if not is_exact and best - sums[proof.answer] <= ROUNDING * size else wrong

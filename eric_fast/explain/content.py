@@ -13,7 +13,7 @@ from eric_fast.store.activations import UNKNOWN
 
 
 def to_dict(explanation: Explanation) -> dict[str, Any]:
-    """What `--json` writes. Rules are numbered from 1 as in the program's text, classes and kernels are named."""
+    """Build what `--json` writes, with names of classes and kernels, and rules numbered from 1 as in the text."""
     program, proof = explanation.program, explanation.proof
     return {
         "image": explanation.image,
@@ -37,12 +37,12 @@ def to_dict(explanation: Explanation) -> dict[str, Any]:
 
 
 def name_class(program: Program, number: int) -> str | None:
-    """The name of a class; None for `UNKNOWN` and `NO_RULE`."""
+    """Name a class; None for `UNKNOWN` and `NO_RULE`."""
     return None if number in (UNKNOWN, NO_RULE) else program.classes[number]
 
 
 def describe_atom(program: Program, atom: int) -> dict[str, Any]:
-    """Its name, its label where it has one, and what it compares."""
+    """Describe an atom: its name, its label (or None), and what it compares."""
     found = program.atoms[atom]
     content: dict[str, Any] = {"atom": found.name, "label": program.label_of_atom.get(atom)}
     if isinstance(found, InputAtom):

@@ -1,12 +1,12 @@
-"""Nearest counterfactuals: what would have to change for each other class, checked by evaluation.
+"""Nearest counterfactuals: the fewest bits to flip for each other class, checked by evaluation.
 
-What is flipped are bits of the highest layer, which class rules are over: for a program of one layer these are its
-inputs; of a chain they are what its rules below derive, and flipping them says what the last step turns on. (Flips of
-a chain's lowest bits would be of hundreds of bits that no person reads.)
+The bits are those of the highest layer, which class rules are made of. In a program of one layer they are its inputs.
+In a chain they are derived from the layers below, and flipping them shows what the last step depends on. (Flips at the
+bottom of a chain would be of hundreds of bits, too many to read.)
 
-Under `first` the search is exact within a bound on its steps (`find_fewest_flips`); under `vote` every set of one bit,
-of two, and so on is evaluated while there are fewer than `MOST_SETS`, so what is found is the fewest, and what isn't
-takes more.
+Under `first` the search is exact up to a limit on its steps (`find_fewest_flips`). Under `vote` all sets of one bit, of
+two bits and so on are evaluated while there are at most `MOST_SETS` of them: a set that is found is a smallest one, and
+a class without one needs more bits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,11 +31,11 @@ class Counterfactual:
 
     Attributes:
         target: the class.
-        flips: the atoms whose bits would have to flip, ascending; None where no such set was found.
-        is_least: no smaller set does it; where `flips` is None, no set does. If false, `flips` is an upper bound, and
-            None means that it takes more than `n_tried` bits.
-        rule: the class rule that then decides; None where it is the default class, or where there are no flips.
-        n_tried: all sets of so many bits were tried; 0 under `first`, whose search goes another way.
+        flips: the atoms whose bits would have to flip, ascending; None if no such set was found.
+        is_least: whether no smaller set leads to the class or, if `flips` is None, no set at all. If it is false,
+            `flips` is an upper bound, and None means that more than `n_tried` bits are needed.
+        rule: the class rule that then decides; None for the default class, or without flips.
+        n_tried: all sets of up to so many bits were tried; 0 under `first`, which searches differently.
     """
 
     target: int
@@ -48,15 +48,17 @@ class Counterfactual:
 def find_counterfactuals(
     program: Program, truth: Mapping[int, bool], answer: int, *, most_nodes: int = MOST_NODES
 ) -> tuple[Counterfactual, ...]:
-    """For every other class the fewest bits of the highest layer to flip, those with the fewest first.
+    """Find for every other class the fewest bits of the highest layer to flip; classes with the fewest come first.
 
     Args:
-        truth: of the atoms of the highest layer (`program.layers[-1]`).
+        program: a program that answers with a class.
+        truth: the truth of the atoms of the highest layer (`program.layers[-1]`).
         answer: the program's class, or `NO_RULE`.
         most_nodes: see `find_fewest_flips`.
 
     Raises:
         ProgramError: class rules mention atoms of other layers, which can't be flipped independently.
+        ProofError: an evaluation contradicts a counterfactual: a bug of this package.
     """
     top = program.layers[-1]
     atoms = program.quantiser.rows_of_layer[top]
@@ -80,7 +82,7 @@ def find_counterfactuals(
 def _try_all(
     evaluator: Evaluator, truth: Mapping[int, bool], mentioned: Sequence[int], targets: Sequence[int]
 ) -> list[Counterfactual]:
-    """Evaluate all sets of one flip, two, ...; the first that answers a class is one of its fewest."""
+    """Evaluate all sets of one flip, then of two, and so on; the first that leads to a class is a smallest one."""
     fewest: dict[int, tuple[int, ...]] = {}
     n_tried = 0
     for sets in iterate_flip_sets(mentioned, MOST_SETS):
@@ -100,7 +102,7 @@ def _try_all(
 def _check(
     evaluator: Evaluator, truth: Mapping[int, bool], found: Sequence[Counterfactual]
 ) -> tuple[Counterfactual, ...]:
-    """The same with the deciding rule, once the evaluator has answered the class for each."""
+    """Check that each set of flips leads to its class, and fill in the rule that decides."""
     sets = [one.flips for one in found if one.flips is not None]
     predictions = _evaluate_flips(evaluator, truth, sets)
     answers = iter(zip(predictions.classes.tolist(), predictions.rules.tolist(), strict=True))
@@ -123,7 +125,7 @@ def _check(
 
 
 def _evaluate_flips(evaluator: Evaluator, truth: Mapping[int, bool], sets: Sequence[tuple[int, ...]]) -> Predictions:
-    """What the program answers from its highest layer, with each of these sets of bits flipped."""
+    """Evaluate the program from its highest layer, with each of these sets of bits flipped."""
     quantiser = evaluator.program.quantiser
     atoms = quantiser.rows_of_layer[quantiser.layers[-1]]
     bits = torch.tensor([truth[atom] for atom in atoms]).repeat(len(sets), 1)  # [n_sets, n_atoms]

@@ -1,4 +1,4 @@
-"""`Explanation`: why a program gives one image its class, with all that a person needs to see it."""
+"""`Explanation`: why a program gives one image its class, with everything that is shown about it."""
 
 import logging
 from collections.abc import Mapping
@@ -27,21 +27,21 @@ MOST_MAPS = 12
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Why a program answers what it does of one image.
+    """Why a program answers as it does on one image.
 
     Attributes:
         program: the program.
         image: the image's name.
-        label: its class, or `UNKNOWN`.
-        model_class: what the network says.
-        proof: of what the program says (`proof.answer`), checked.
-        norms: atom -> the norm of its kernel's map, in the network, of every layer from `proof.start` up.
-        model_bits: atom -> its truth in the network, by that norm. Above the start layer a derived atom may differ:
-            there the program departs from the network.
-        top_bits: atom -> its truth in the program, of the highest layer: what counterfactuals flip.
+        label: the image's class, or `UNKNOWN`.
+        model_class: the network's answer.
+        proof: of the program's answer (`proof.answer`), checked.
+        norms: atom -> the norm of its kernel in the network, for every layer from `proof.start` up.
+        model_bits: atom -> its truth in the network, by that norm. Above the start layer, the program may derive the
+            opposite: there it departs from the network.
+        top_bits: atom of the highest layer -> its truth in the program; counterfactuals flip these.
         counterfactuals: for each other class, checked; see `find_counterfactuals`.
-        note: why there are no counterfactuals; empty where there are.
-        maps: of the image and of the kernels of `list_drawn`; None where not asked for.
+        note: why there are no counterfactuals; empty if there are.
+        maps: of the image and of the kernels of `list_drawn`; None if not asked for.
     """
 
     program: Program
@@ -64,11 +64,11 @@ class Explanation:
 
     @property
     def flip_layer(self) -> str:
-        """The layer whose bits counterfactuals flip."""
+        """The layer whose bits counterfactuals flip: the highest."""
         return self.program.layers[-1]
 
     def list_departures(self) -> list[int]:
-        """The derived atoms of the proof whose truth is another in the network."""
+        """List the atoms of the proof whose truth differs between program and network."""
         return [
             atom
             for atom, step in self.proof.steps.items()
@@ -86,22 +86,25 @@ def explain_image(
     with_maps: bool = True,
     **settings: Any,
 ) -> Explanation:
-    """Explain what the program says of image `index` of `data`.
+    """Explain what the program answers on image `index` of `data`.
 
     The network runs on this image alone, so a norm may differ in its last digits from that of a capture, where it ran
     in a batch.
 
     Args:
-        program: over the kernels of `model`, with classes.
-        model, data: from `load_model` or `wrap_model`, and from `open_data` or `pick_image`.
-        start: the layer whose bits are given; the program's lowest by default.
-        with_maps: fill `maps`.
+        program: a program over the kernels of `model` that answers with a class.
+        model: from `load_model` or `wrap_model`.
+        data: from `open_data` or `pick_image`.
+        index: place of the image in `data`.
+        start: the layer whose bits are given; the lowest by default.
+        with_maps: fill `Explanation.maps`.
         settings: `dtype`, `device` and `memory_format`, as of `capture_activations`.
 
     Raises:
-        CaptureError: another model than the program's, or another preprocessing of norms.
-        ProgramError: a program over a table, without classes, or that can't start there.
-        ModelError, DataError: see `capture_activations`.
+        CaptureError: the program was extracted from another model, or with another norm.
+        ProgramError: the program is over a table, doesn't answer with a class, or can't start there.
+        ModelError: see `capture_activations`.
+        DataError: see `capture_activations`.
     """
     start = program.layer_to_start(start)
     program.network_quantiser.atoms_of_layer(start)  # refuses a table's
@@ -118,7 +121,7 @@ def explain_image(
     top_bits = _derive_top(program, bits, start)
     try:
         found, note = find_counterfactuals(program, top_bits, proof.answer), ""
-    except ProgramError as error:  # what there is to say of it stands in the explanation
+    except ProgramError as error:  # the explanation says why there are none
         found, note = (), str(error)
     explanation = Explanation(
         program=program,
@@ -141,13 +144,13 @@ def explain_image(
 
 
 def list_drawn(explanation: Explanation) -> list[InputAtom]:
-    """The kernels that are drawn: the first of the proof's, those of the class rule before what they build on."""
+    """List the kernels to draw: the first ones of `Proof.list_reasons`, up to `MOST_MAPS`."""
     atoms = (explanation.program.atoms[atom] for atom in explanation.proof.list_reasons(explanation.program))
     return [atom for atom in atoms if isinstance(atom, InputAtom)][:MOST_MAPS]
 
 
 def _find_label(data: ImageData, index: int, classes: tuple[str, ...]) -> int:
-    """The class of the image, as a capture finds it."""
+    """Find the class of the image as a capture does."""
     label = data.load_sample(index).label
     if not data.folders:
         return label if label < len(classes) else UNKNOWN
@@ -167,7 +170,7 @@ def _list_norms(program: Program, activations: Activations, atoms: Mapping[int, 
 
 
 def _derive_top(program: Program, bits: BitMatrix, start: str) -> dict[int, bool]:
-    """The truth of the highest layer's atoms, as the program has them."""
+    """Derive the truth of the highest layer's atoms."""
     top, quantiser = program.layers[-1], program.quantiser
     truth = Evaluator(program, start).truth(bits, quantiser.names_of_layer[top])
     return dict(zip(quantiser.rows_of_layer[top], truth.to_bools()[0].tolist(), strict=True))

@@ -7,7 +7,7 @@ from math import comb
 
 from eric_fast.program import Program, atom_of
 
-MOST_NODES = 20_000  # of one class's search; then the best that was found is an upper bound
+MOST_NODES = 20_000  # in the search for one class; from there on, the best set found is an upper bound
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,9 @@ class FlipSet:
     """Bits to flip.
 
     Attributes:
-        atoms: which, ascending; None where no set was found.
-        is_least: no smaller set does it (or, for None, no set at all); false where the search reached its bound.
+        atoms: their atoms, ascending; None if no set was found.
+        is_least: whether no smaller set leads to the class (or, for None, no set at all); false if the search reached
+            its limit.
     """
 
     atoms: tuple[int, ...] | None
@@ -26,18 +27,18 @@ class FlipSet:
 def find_fewest_flips(
     program: Program, truth: Mapping[int, bool], target: int, most_nodes: int = MOST_NODES
 ) -> FlipSet:
-    """The fewest atoms to flip so that a rule for `target` fires and no earlier rule for another class does.
+    """Find the fewest atoms to flip so that a rule for `target` fires and no earlier rule for another class does.
 
-    For every rule of the class: the literals of it that fail must be flipped, whatever else is. Then, as long as an
-    earlier rule of another class fires, one of its literals must be flipped that isn't settled yet: the search
-    branches there, literal by literal, an earlier branch's literal being settled as it is in the later ones. It turns
-    back where a set is as large as the smallest known. (If `target` is the default, that no rule of another class
-    fires at all will do too.)
+    For each rule of the class, the literals that fail must be flipped. Then, as long as an earlier rule of another
+    class fires, one of its literals must be flipped that isn't settled yet. The search branches over these literals;
+    each branch settles the literals of the branches before it as unflipped. It turns back where a set is as large as
+    the smallest one known. If `target` is the default class, it is also enough that no rule of another class fires.
 
     Args:
-        program: one whose class rules mention atoms that can be flipped independently.
-        truth: of every atom that a class rule mentions.
-        most_nodes: how many sets are looked at, at most.
+        program: a program under `first`; the atoms that its class rules mention can be flipped independently.
+        truth: the truth of every atom that a class rule mentions.
+        target: the class to reach.
+        most_nodes: sets that the search looks at, at most.
     """
     search = _Search(program, truth, target, most_nodes)
     for body, n_earlier in search.list_goals():
@@ -56,7 +57,7 @@ class _Search:
         self.best: Collection[int] | None = None
 
     def list_goals(self) -> list[tuple[tuple[int, ...], int]]:
-        """(the body that is to be true, how many rules stand before it), those with the fewest flips first."""
+        """List pairs (body to make true, number of rules before it), those with the fewest flips first."""
         goals = [(body, i) for i, (is_own, body) in enumerate(self._rules) if is_own and not _contradicts(body)]
         if self._by_default:
             goals.append(((), len(self._rules)))
@@ -68,7 +69,7 @@ class _Search:
         self._branch(flips, flips | {atom_of(literal) for literal in body}, rivals)
 
     def _branch(self, flips: frozenset[int], settled: frozenset[int], rivals: Sequence[tuple[int, ...]]) -> None:
-        """flips: so far. settled: atoms that this branch leaves as `flips` has them."""
+        """Try `flips` and, where rivals still fire, larger sets; this branch changes no atom in `settled`."""
         self.n_nodes += 1
         if self.n_nodes > self._most_nodes or self._is_no_better(len(flips)):
             return
@@ -79,7 +80,7 @@ class _Search:
         open_atoms = [[atom for atom in dict.fromkeys(map(atom_of, body)) if atom not in settled] for body in firing]
         if self._is_no_better(len(flips) + _count_disjoint(open_atoms)):
             return
-        for atom in min(open_atoms, key=len):  # none: this rule can't be kept from firing any more
+        for atom in min(open_atoms, key=len):  # if there is none, nothing can keep this rule from firing
             self._branch(flips | {atom}, settled | {atom}, rivals)
             settled |= {atom}
 
@@ -99,7 +100,7 @@ def _contradicts(body: Sequence[int]) -> bool:
 
 
 def _count_disjoint(sets: Sequence[Sequence[int]]) -> int:
-    """How many of the sets share nothing, taken greedily: each of those needs a flip of its own."""
+    """Count sets that share nothing, taken greedily: each needs a flip of its own."""
     taken: set[int] = set()
     n = 0
     for atoms in sorted(sets, key=len):
@@ -110,7 +111,7 @@ def _count_disjoint(sets: Sequence[Sequence[int]]) -> int:
 
 
 def iterate_flip_sets(atoms: Sequence[int], most_sets: int) -> Iterator[list[tuple[int, ...]]]:
-    """All sets of one atom, then all of two, and so on while all sets together stay within `most_sets`."""
+    """Yield all sets of one atom, then all of two, and so on, as long as there are at most `most_sets` in all."""
     n_sets = 0
     for size in range(1, len(atoms) + 1):
         n_sets += comb(len(atoms), size)

@@ -1,4 +1,4 @@
-"""Proofs: why a program answers what it does, step by step down to the bits of its start layer."""
+"""Prove what a program answers, step by step down to the bits of its start layer."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from eric_fast.evaluator import NO_RULE, Evaluator
 from eric_fast.program import Program, atom_of
 from eric_fast.program.rules import Rule
 
-# A rule that doesn't fire: its place in the program's rules, and a literal of its body that is false.
+# A rule that doesn't fire: its index among the program's rules, and a literal of its body that is false.
 Blocked = tuple[int, int]
 
 
@@ -19,9 +19,9 @@ class Step:
 
     Attributes:
         is_true: the atom's truth.
-        rule: the kernel rule (its place in `Program.kernel_rules`) that fires and so makes the atom true, or false
-            where it is negated; None for a bit that is given, and where no rule fires.
-        blocked: where no rule fires: every rule of the atom, with a literal of it that fails; else empty.
+        rule: the kernel rule (an index into `Program.kernel_rules`) that fires, and so makes the atom true, or false if
+            the atom is negated; None for a given bit, and if no rule fires.
+        blocked: if no rule fires, every rule of the atom with a literal that fails; else empty.
     """
 
     is_true: bool
@@ -36,11 +36,11 @@ class Proof:
     Attributes:
         start: the layer whose bits are given.
         answer: a class, or `NO_RULE`.
-        fired: the class rules (places in `Program.class_rules`) that fire: under `first` the first alone; under `vote`
-            all, those that add most first.
-        blocked: the class rules that don't fire and must not: under `first` those before the one that fires (all where
-            none does), under `vote` all others.
-        steps: atom -> why it is as it is, for every atom that a rule named here needs, and no other.
+        fired: the class rules (indices into `Program.class_rules`) that fire: under `first` only the first one, under
+            `vote` all, those that add most to the answer first.
+        blocked: the class rules that must not fire: under `first` those before the one that fires (all if none does),
+            under `vote` all others.
+        steps: atom -> why it is true or false, for exactly the atoms that the rules in this proof need.
     """
 
     start: str
@@ -53,10 +53,10 @@ class Proof:
         object.__setattr__(self, "steps", MappingProxyType(dict(self.steps)))
 
     def list_reasons(self, program: Program) -> list[int]:
-        """The atoms that the rules that fired rest on, those of class rules first, then down; no blocked rule's."""
+        """List the atoms that the rules that fired rest on: those of class rules first, then those below."""
         found: dict[int, None] = {}
         waiting = [atom_of(literal) for rule in self.fired for literal in program.class_rules[rule].body]
-        for atom in waiting:  # grows while it is read: breadth first
+        for atom in waiting:  # grows while it is read: breadth-first
             if atom not in found:
                 found[atom] = None
                 waiting += list_needs(program, atom, self.steps[atom])
@@ -64,23 +64,25 @@ class Proof:
 
 
 def list_needs(program: Program, atom: int, step: Step) -> list[int]:
-    """The atoms that a step rests on directly."""
+    """List the atoms that a step rests on directly."""
     if step.rule is not None:
         return [atom_of(literal) for literal in program.kernel_rules[step.rule].body]
     return list(dict.fromkeys(atom_of(literal) for _, literal in step.blocked))
 
 
 def prove_answers(program: Program, bits: BitMatrix, start: str | None = None) -> list[Proof]:
-    """One proof for each sample, of what the evaluator answers; not yet checked.
+    """Prove the program's answer on each sample; the proofs aren't checked yet.
 
-    Of several rules that fire for an atom the one that covers most is named; of several literals that fail one that
-    the proof needs anyway, if there is one.
+    If several rules fire for an atom, the proof names the one that covers most. If several literals of a rule fail, it
+    names one that it needs anyway, if possible.
 
     Args:
-        bits: of the atoms of layer `start` (the lowest by default) at least; rows are found by name.
+        program: a program that answers with a class.
+        bits: of the atoms of layer `start` at least; rows are found by name.
+        start: the lowest layer by default.
 
     Raises:
-        ProgramError: a program that gives no class (`sum`, `bits`), or can't start there.
+        ProgramError: the program doesn't answer with a class, or can't start there.
     """
     program.expect_class("a proof")
     start = program.layer_to_start(start)
@@ -101,7 +103,7 @@ class _Prover:
             self._rules_of_atom.setdefault(rule.head, []).append(number)
 
     def prove(self, truth: Mapping[int, bool], answer: int) -> Proof:
-        """truth: of every atom from the start layer up."""
+        """Prove an answer from the truth of every atom from the start layer up."""
         fired = [number for number, rule in enumerate(self._class_rules) if _fires(rule, truth)]
         if self._program.decision.takes_first:
             fired = fired[:1]
@@ -117,12 +119,12 @@ class _Prover:
         return Proof(self._start, answer, tuple(fired), tuple(blocked), steps)
 
     def _weigh(self, number: int, answer: int) -> float:
-        """What a class rule adds to the answer."""
+        """Find what a class rule adds to the answer's sum."""
         rule = self._class_rules[number]
         return dict(((rule.head, rule.weight), *rule.also)).get(answer, 0.0) if answer != NO_RULE else 0.0
 
     def _explain(self, atoms: Sequence[int], truth: Mapping[int, bool], steps: dict[int, Step]) -> None:
-        """Add the steps of these atoms, and of all that they rest on."""
+        """Add the steps of these atoms and of all atoms that they rest on."""
         waiting = list(atoms)
         for atom in waiting:
             if atom not in steps:
@@ -144,6 +146,6 @@ def _fires(rule: Rule, truth: Mapping[int, bool]) -> bool:
 
 
 def _pick_failing(rule: Rule, truth: Mapping[int, bool], known: Collection[int]) -> int:
-    """A literal of the rule that is false, one about a known atom first."""
+    """Pick a literal of the rule that is false, preferably about a known atom."""
     failing = [literal for literal in rule.body if truth[atom_of(literal)] != (literal >= 0)]
     return next((literal for literal in failing if atom_of(literal) in known), failing[0])
