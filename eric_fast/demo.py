@@ -1,4 +1,4 @@
-"""The demo: scikit-learn's handwritten digits, a small CNN, and the path that every other run takes."""
+"""The demo: a small CNN on scikit-learn's handwritten digits, from training to a report."""
 
 import shutil
 import time
@@ -36,13 +36,13 @@ REPORT = "report"
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo found.
+    """Results of the demo.
 
     Attributes:
         program: the extracted program, a chain from the first convolution to the classes.
         scores: on the test images, one for each start layer, lowest first.
-        images_per_s: test images evaluated in a second from the bits of the highest layer, packing not included.
-        seconds: wall time of each stage.
+        images_per_s: test images evaluated per second from the bits of the highest layer, without packing.
+        seconds: wall time of each stage, in seconds.
     """
 
     program: Program
@@ -51,7 +51,7 @@ class DemoResult:
     seconds: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """What `metrics.json` holds: the score from the highest layer, and the others under `chains`."""
+        """Build what `metrics.json` holds: the score from the highest layer, and all scores under `chains`."""
         return {
             **self.scores[-1].to_dict(),
             "chains": [score.to_dict(with_confusion=False) for score in self.scores],
@@ -67,7 +67,7 @@ def run_demo(folder: Path, *, force: bool = False, progress: Progress = ignore_p
     `program.lp`, `metrics.json`, and `report/`, the page to look at.
 
     Raises:
-        OutputError: `folder` exists and `force` is false, or it can't be written.
+        OutputError: `folder` exists and `force` is false, or can't be written.
     """
     seconds: dict[str, float] = {}
     started = time.perf_counter()
@@ -104,7 +104,7 @@ def run_demo(folder: Path, *, force: bool = False, progress: Progress = ignore_p
 
 
 def train_digits(path: Path, *, progress: Progress = ignore_progress) -> None:
-    """Train `digits_cnn` on `digits/train`, seeded, and leave it at `path` (a `.py` file, weights beside it)."""
+    """Train `digits_cnn` on `digits/train` with a fixed seed; write it to `path` (`.py`), and weights beside it."""
     shutil.copyfile(digits_cnn.__file__, path)
     data, transform = Digits("digits/train"), digits_cnn.transform()
     images = torch.stack([transform(data.load_image(i)) for i in range(len(data))])  # [n, 1, 8, 8]
@@ -128,7 +128,7 @@ def train_digits(path: Path, *, progress: Progress = ignore_progress) -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """On batches this small, threads wait for each other longer than they work, and much longer on a busy machine."""
+    """Use one thread: on batches this small, threads wait for each other longer than they work."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -138,7 +138,10 @@ def one_thread() -> Iterator[None]:
 
 
 def measure_speed(program: Program, bits: BitMatrix, n_runs: int = 21) -> float:
-    """Images a second that the compiled program classifies from the bits of its highest layer: median of warm runs."""
+    """Measure how many images a second the compiled program classifies from the bits of its highest layer.
+
+    The median of warm runs.
+    """
     evaluator = Evaluator(program, program.layers[-1])
     inputs = bits.select_atoms(evaluator.inputs)
     seconds = []

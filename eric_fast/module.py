@@ -1,4 +1,4 @@
-"""`RuleModule`: a program as a `torch.nn.Module`, in the place of a network's head."""
+"""`RuleModule`: a program as a `torch.nn.Module`, for use in place of a network's head."""
 
 import logging
 from typing import Self
@@ -19,27 +19,28 @@ logger = logging.getLogger(__name__)
 
 
 class RuleModule(nn.Module):
-    """A program from one start layer, on whatever is at hand of that layer.
+    """A program as a module that takes images, or the output of its start layer.
 
-    With a backbone, `forward` takes the backbone's images, float `[n, channels, height, width]`. Without one, it takes,
-    of the start layer: feature maps, float `[n, n_kernels, height, width]`; norms, float `[n, n_kernels]`, of the kind
-    that the program was made with; or bits, bool `[n, n_atoms]`, in the order of the program's atoms.
+    With a backbone, `forward` takes the backbone's images, float `[n, channels, height, width]`. Without one, it takes
+    one of these for the start layer: feature maps, float `[n, n_kernels, height, width]`; norms, float
+    `[n, n_kernels]`, of the program's kind; or bits, bool `[n, n_atoms]`, in the order of the program's atoms.
 
-    It returns float32 `[n, n_classes]` on the input's device: under `vote` the summed weights; under `first` one-hot;
-    zeros where nothing fires and there is no default class. It has no parameters of its own and no gradient.
+    It returns float32 `[n, n_classes]` on the input's device: under `vote` the summed weights, under `first` one-hot
+    rows. A row is zero if no rule fires and there is no default class. The module has no parameters of its own and
+    gives no gradient.
 
     Args:
-        program: the program.
-        backbone: the network that the program was extracted from, in evaluation mode, with its head or without; what
-            stands after the start layer doesn't run. A backbone with another fingerprint (one without its head has
-            another) is logged.
-        start: the layer to start from; the program's lowest by default.
-        engine: see `predict_bits`.
+        program: a program over the kernels of a network.
+        backbone: the network that the program was extracted from, in evaluation mode, with or without its head; layers
+            after the start layer don't run. A different fingerprint, which a backbone without its head has, is logged.
+        start: the layer to start from; the lowest by default.
+        engine: see `Evaluator`.
 
     Raises:
         ProgramError: the program can't start there.
-        ModelError (on a call): the backbone lacks the layer, or a part of it is in training mode.
-        CaptureError (on a call): a norm is NaN or infinite.
+        ModelError: the backbone is no module or, on a call, lacks the layer or is in training mode.
+        CaptureError: on a call, a norm is NaN or infinite.
+        EricError: on a call, the input is none of the above.
     """
 
     def __init__(
@@ -50,26 +51,26 @@ class RuleModule(nn.Module):
         self.start = program.layer_to_start(start)
         self.evaluator = Evaluator(program, self.start, engine=engine)
         if backbone is not None and not isinstance(backbone, nn.Module):
-            raise ModelError(f"a backbone is a torch.nn.Module, not {type(backbone).__name__}")
+            raise ModelError(f"the backbone must be a torch.nn.Module, not {type(backbone).__name__}")
         self.backbone = backbone
-        # The backbone's modules, and what gives its norms: made from the first images, sharing its parameters, and in
-        # a tuple so that it is no second submodule with a second set of weights.
+        # The backbone's modules, and a module that computes its norms: traced on the first images, with the backbone's
+        # parameters. It is kept in a tuple so that it doesn't become a submodule, with a second set of weights.
         self._traced: tuple[list[nn.Module], nn.Module] | None = None
 
     def train(self, mode: bool = True) -> Self:
-        """A program isn't trained: the backbone stays in evaluation mode, or its batch norms would change the bits."""
+        """Keep the backbone in evaluation mode, as its batch norms would change the bits otherwise."""
         super().train(mode)
         if self.backbone is not None:
             self.backbone.eval()
         return self
 
-    # Rules are no graph of tensor operations: a compiled network calls them as they are.
+    # A compiled network calls this as it is: rules are not a graph of tensor operations.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """See the class; raises EricError for what is none of those."""
+        """Evaluate the program; see the class."""
         if not isinstance(x, Tensor):
-            raise EricError(f"a tensor is needed, not {type(x).__name__}")
+            raise EricError(f"the input must be a tensor, not {type(x).__name__}")
         bits = BitMatrix(self._pack(x), len(x), self.evaluator.inputs)
         found = self.evaluator.predict(bits, with_scores=self.program.decision.adds_weights)
         outputs = torch.zeros(len(x), len(self.program.classes), dtype=torch.float32, device=x.device)
@@ -77,12 +78,12 @@ class RuleModule(nn.Module):
         if found.scores is not None:
             fires = found.rules != NO_RULE
             outputs[fires] = found.scores[fires].float()
-            one_hot &= ~fires  # what is left are defaults
+            one_hot &= ~fires  # the rest are default classes
         outputs[one_hot, found.classes[one_hot]] = 1.0
         return outputs
 
     def _pack(self, x: Tensor) -> Tensor:
-        """The plan's inputs on the input's device: int32 words `[n_atoms, n_words]`."""
+        """Pack the bits of the start layer on the input's device: int32 words `[n_atoms, n_words]`."""
         atoms = self.program.network_quantiser.atoms_of_layer(self.start)
         if self.backbone is not None:
             modules = list(self.backbone.modules())
@@ -90,7 +91,7 @@ class RuleModule(nn.Module):
                 raise ModelError("the backbone is in training mode; call its eval() first")
             if self._traced is None or self._traced[0] != modules:
                 if self.program.fingerprint not in ("", fingerprint_model(self.backbone)):
-                    logger.warning("the backbone is not, or not the whole of, the model of the program")
+                    logger.warning("the backbone is not the model of the program, or only a part of it")
                 norm = self.program.network_quantiser.norm
                 tracer = trace_norms(self.backbone, x[:1], [self.start], norm, with_head=False)
                 self._traced = (modules, tracer)
@@ -110,16 +111,16 @@ class RuleModule(nn.Module):
             self._check_finite(packed.norms)
             return packed.words
         raise EricError(
-            f"expected of layer '{self.start}': maps [n, {n_kernels}, height, width], norms [n, {n_kernels}] or bits, "
-            f"bool [n, {len(atoms)}], not {str(x.dtype).removeprefix('torch.')} {list(x.shape)}"
+            f"for layer '{self.start}' the input must be maps [n, {n_kernels}, height, width], norms [n, {n_kernels}] "
+            f"or bits, bool [n, {len(atoms)}], not {str(x.dtype).removeprefix('torch.')} {list(x.shape)}"
         )
 
     def _pack_norms(self, norms: Tensor) -> Tensor:
-        """float32 `[n, n_kernels]` -> the plan's inputs."""
+        """Pack norms, float32 `[n, n_kernels]`."""
         self._check_finite(norms)
         return pack_layer(norms, self.program.network_quantiser.atoms_of_layer(self.start), self.evaluator.engine)
 
     def _check_finite(self, norms: Tensor | None) -> None:
-        """float32 `[n, n_kernels]`; raises CaptureError where one is NaN or infinite."""
+        """Raise CaptureError if a norm, float32 `[n, n_kernels]`, is NaN or infinite."""
         if norms is not None and not bool(torch.isfinite(norms).all()):
             check_finite(self.start, norms, [f"number {i} of the batch" for i in range(len(norms))])

@@ -17,20 +17,20 @@ from eric_fast.store.activations import UNKNOWN
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """How a program does from one start layer.
+    """How well a program does from one start layer.
 
     Attributes:
-        start_layer: the layer whose bits it was given.
-        n_images: images it was scored on.
-        accuracy: share of images whose label it gives, of those whose label is known; None where none is.
-        fidelity: share of images on which it agrees with the model.
+        start_layer: the layer whose bits are given.
+        n_images: images that the program was scored on.
+        accuracy: share of images with a known label on which the program answers with it; None if no label is known.
+        fidelity: share of images on which program and model agree.
         coverage: share of images on which some class rule fires.
-        model_accuracy: the model's own accuracy, None as above.
-        n_rules: rules for kernels above the start layer, and for classes.
+        model_accuracy: as `accuracy`, of the model.
+        n_rules: class rules, and rules for kernels above the start layer.
         n_literals: literals in their bodies.
-        confusion: integers `[n_classes, n_classes + 1]`: images by what the model says (row) and what the program says
-            (column; the last: nothing).
-        label_confusion: the same with the label as the row; None where no label is known.
+        confusion: integers `[n_classes, n_classes + 1]`: images by answer of the model (row) and of the program
+            (column; the last: no answer).
+        label_confusion: the same with the label as the row; None if no label is known.
     """
 
     start_layer: str
@@ -45,7 +45,7 @@ class Score:
     label_confusion: NDArray[np.integer[Any]] | None
 
     def to_dict(self, *, with_confusion: bool = True) -> dict[str, Any]:
-        """What `--json` writes; rows of a chain go without the confusion, which is large."""
+        """Build what `--json` writes; without the confusion, which is large, for a row of a chain."""
         left_out = () if with_confusion else ("confusion", "label_confusion")
         found = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in left_out}
         return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in found.items()}
@@ -53,24 +53,24 @@ class Score:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Score) and self.to_dict() == other.to_dict()
 
-    __hash__ = None  # type: ignore[assignment]  # of arrays there is none
+    __hash__ = None  # type: ignore[assignment]  # arrays have no hash
 
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """Answers counted: whole numbers, so those of parts of the images add up to those of all.
+    """Counts of answers. The counts for parts of the images add up to those for all.
 
     Attributes:
-        totals: int64 `[4]`: images, those on which some class rule fires, those whose label is known, those on which
-            the model gives it.
-        counts: int32 or int64 `[2, n_classes, n_classes + 1]`: `confusion` and `label_confusion`, as of `Score`.
+        totals: int64 `[4]`: all images; images on which some class rule fires; images with a known label; images on
+            which the model answers with the label.
+        counts: int32 or int64 `[2, n_classes, n_classes + 1]`: `Score.confusion` and `Score.label_confusion`.
     """
 
     totals: Tensor
     counts: Tensor
 
     def add(self, predictions: Predictions, model_predictions: Tensor, labels: Tensor) -> None:
-        """Count answers beside the model's (int64 `[n]`) and the labels (int64 `[n]`, `UNKNOWN` where not known)."""
+        """Add answers, beside those of the model, int64 `[n]`, and the labels, int64 `[n]` (`UNKNOWN` if not known)."""
         answers, rules = predictions.classes.cpu().numpy(), predictions.rules.cpu().numpy()
         model, truth = model_predictions.cpu().numpy(), labels.cpu().numpy()
         known = truth != UNKNOWN
@@ -81,21 +81,22 @@ class Tally:
         _count_pairs(label_confusion, truth[known], answers[known])
 
     def combine(self, combine: Combine) -> "Tally":
-        """Of all processes."""
+        """Add up the counts of all processes."""
         return Tally(combine(self.totals), combine(self.counts))
 
 
 def start_tally(n_classes: int, n_images: int) -> Tally:
-    """Of no images; there is room for so many, those of other processes among them."""
+    """Start to count; there may be up to `n_images` images, over all processes."""
     counts = np.zeros((2, n_classes, n_classes + 1), np.int32 if n_images < 2**31 else np.int64)
     return Tally(torch.zeros(4, dtype=torch.int64), torch.from_numpy(counts))
 
 
 def score_tally(program: Program, start: str | None, tally: Tally) -> Score:
-    """Shares and sizes from counts.
+    """Compute the score of a program from counts.
 
     Raises:
         CaptureError: there are no images.
+        ProgramError: the program can't start there.
     """
     n, n_fired, n_known, n_right = tally.totals.tolist()
     if n == 0:
@@ -120,10 +121,18 @@ def score_tally(program: Program, start: str | None, tally: Tally) -> Score:
 def score_predictions(
     program: Program, start: str | None, predictions: Predictions, model_predictions: Tensor, labels: Tensor
 ) -> Score:
-    """Compare answers with the model's (int64 `[n]`) and the labels (int64 `[n]`, `UNKNOWN` where not known).
+    """Score answers.
+
+    Args:
+        program: the program that gave them.
+        start: the layer that it started from; the lowest by default.
+        predictions: the answers.
+        model_predictions: int64 `[n]`, the model's answers.
+        labels: int64 `[n]`, `UNKNOWN` where not known.
 
     Raises:
         CaptureError: there are no images.
+        ProgramError: the program can't start there.
     """
     tally = start_tally(len(program.classes), predictions.n_samples)
     tally.add(predictions, model_predictions, labels)
@@ -131,6 +140,6 @@ def score_predictions(
 
 
 def _count_pairs(counts: NDArray[np.integer[Any]], truth: NDArray[np.int64], answers: NDArray[np.int32]) -> None:
-    """Add one for each pair to `[n_classes, n_classes + 1]`."""
+    """Add one to `counts`, `[n_classes, n_classes + 1]`, for each pair of a true class and an answer."""
     cells = truth * counts.shape[1] + np.where(answers == NO_RULE, counts.shape[0], answers)
-    np.add.at(counts.reshape(-1), cells, counts.dtype.type(1))  # of another dtype it takes ten times as long
+    np.add.at(counts.reshape(-1), cells, counts.dtype.type(1))  # with another dtype, add.at takes ten times as long

@@ -81,7 +81,7 @@ def test_a_backbone_may_lack_its_head_and_what_follows_the_start_layer_does_not_
     assert ran == ["conv3"]
     headless = nn.Sequential(OrderedDict(list(network.named_children())[:-1])).eval()
     assert torch.equal(RuleModule(program, headless)(images), before)
-    assert "not the whole of, the model of the program" in caplog.text
+    assert "not the model of the program, or only a part of it" in caplog.text
 
 
 def test_training_mode_changes_neither_answers_nor_the_backbone(extracted):
@@ -191,12 +191,12 @@ def test_module_sits_in_a_sequence_and_takes_an_empty_batch():
 
 def test_what_is_neither_maps_nor_norms_nor_bits_is_refused():
     head = RuleModule(Program(ATOMS, ("a",), ()))
-    with pytest.raises(EricError, match="a tensor is needed, not list"):
+    with pytest.raises(EricError, match="input must be a tensor, not list"):
         head([1.0])
     with pytest.raises(ModelError, match="not int"):
         RuleModule(Program(ATOMS, ("a",), ()), 5)
     for bad in (torch.zeros(2, 2), torch.zeros(2, 3, 4), torch.zeros(2, 3).long(), torch.zeros(2, 4).bool()):
-        with pytest.raises(EricError, match="expected of layer 'f': maps"):
+        with pytest.raises(EricError, match="for layer 'f' the input must be maps"):
             head(bad)
 
 

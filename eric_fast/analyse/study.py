@@ -1,4 +1,4 @@
-"""The whole analysis of a program on a set of images: what the tables, the JSON file and the report show."""
+"""`Analysis`: everything about a program on a set of images that tables, JSON files and reports show."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,26 +22,26 @@ from eric_fast.runs import check_capture
 from eric_fast.store.activations import Activations
 
 N_STRONGEST = 9
-LEAST_PHI = 0.9  # from where two kernels are called redundant or complementary
+LEAST_PHI = 0.9  # from here on, two kernels are called redundant, or complementary if it is negative
 
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """What a program does on a set of images, and what its kernels do there.
+    """An analysis of a program and its kernels on a set of images.
 
     Attributes:
         program: the whole program; indices of atoms are its own.
         start_layer: the layer whose bits are given.
-        n_images: on which everything was counted.
-        effects: what forcing each bit does, from the start layer up.
-        links: which rules build on which atoms.
+        n_images: images that everything was counted on.
+        effects: effects of forcing each bit, from the start layer up.
+        links: which rules mention which atoms.
         subclasses: the images that each class rule covers.
-        coactivation: layer -> any two of its kernels, by the network's own bits; from the start layer up.
-        by_class: layer -> its kernels, by the network's own bits, against the classes that the model says.
-        by_rule: the highest layer's kernels, by the network's own bits, against the images that each rule covers, named
+        coactivation: layer, from the start layer up -> its kernels, each with each other, by the network's bits.
+        by_class: layer, from the start layer up -> its kernels, by the network's bits, with the model's classes.
+        by_rule: the highest layer's kernels, by the network's bits, with the images that each rule covers, named
             `rule 7`, counted from 1.
-        strongest: layer -> int64 `[n_kernels, n]`: the images on which each kernel's norm is highest; empty where only
-            bits are known. Kernels are those of the network, not only the program's.
+        strongest: layer -> int64 `[n_kernels, n]`, the images on which the norm of each kernel of the network is
+            highest; empty if only bits are known.
     """
 
     program: Program
@@ -60,16 +60,16 @@ class Analysis:
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def list_class_symbols(self) -> list[Symbol]:
-        """Kernels that stand for a class, of all layers, those first that do best; see `list_symbols`."""
+        """List kernels of all layers that stand for a class, the highest phi first; see `list_symbols`."""
         symbols = [symbol for selectivity in self.by_class.values() for symbol in list_symbols(selectivity)]
         return sorted(symbols, key=lambda symbol: -symbol.phi)
 
     def list_rule_symbols(self) -> list[Symbol]:
-        """Kernels of the highest layer that stand for a sub-class that was found, named by its rule."""
+        """List kernels of the highest layer that stand for one of `subclasses.list_found()`, named by its rule."""
         return list_symbols(self.by_rule.select_columns(f"rule {row.rule + 1}" for row in self.subclasses.list_found()))
 
     def to_dict(self) -> dict[str, Any]:
-        """What `--json` writes."""
+        """Build what `--json` writes."""
         use, names = self.links.use_in_classes(), self.program.classes
         kernels = [
             {
@@ -162,13 +162,23 @@ def analyse_bits(
     engine: str = "auto",
     progress: Progress = ignore_progress,
 ) -> Analysis:
-    """The same from bits, where norms may not be known.
+    """Analyse a program and its kernels from bits, with or without norms.
 
     Args:
-        bits: of the layers of the program from `start` up; rows are found by name.
-        model_predictions: int64 `[n_images]`. labels: int64 `[n_images]`, `UNKNOWN` where not known.
-        norms: layer -> float32 `[n_images, n_kernels]`: for the strongest images, and the space of the sub-classes.
-        n_permutations, seed: see `measure_subclasses`.
+        program: a program that answers with a class.
+        bits: of all layers of the program from `start` up; rows are found by name.
+        model_predictions: int64 `[n_images]`, the model's classes.
+        labels: int64 `[n_images]`, `UNKNOWN` where not known.
+        norms: layer -> float32 `[n_images, n_kernels]`, to find the strongest images and to measure distances on.
+        start: the layer whose bits are given; the lowest by default.
+        n_permutations: see `measure_subclasses`.
+        seed: see `measure_subclasses`.
+        engine: see `Evaluator`.
+        progress: told how far the work is.
+
+    Raises:
+        CaptureError: there are no images.
+        ProgramError: see `measure_effects`.
     """
     norms = norms or {}
     if bits.n_samples == 0:
@@ -206,7 +216,7 @@ def analyse_bits(
 
 
 def _list_classes_changed(effects: Effects, atom: int) -> list[dict[str, Any]]:
-    """Classes whose images are told otherwise by a forced bit: images that agree and are correct, forced and not."""
+    """List classes for which forcing the bit changes a number: images that agree and are correct, forced and not."""
     place = atom - int(effects.atoms[0])
     agrees, correct = effects.agrees[place], effects.correct[place]
     differs = ((agrees != effects.agrees_now) | (correct != effects.correct_now)).any(axis=0)
