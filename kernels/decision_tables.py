@@ -10,6 +10,7 @@ from eric_fast.kernels.memory import allocate_aligned
 from eric_fast.plan import Plan
 
 SUM_COLUMNS = 8  # a sample's row of weights is padded to a multiple: a vector of the CPU holds so many float64
+ADD_OUTPUT, ADD_TABLE_START = range(2)  # columns of `DecisionTables.adds`
 FEW_OUTPUTS = 2  # to which a tree adds, on average: sums then lie output by output, else sample by sample
 
 

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eric_fast.kernels.cpu.simd_words import ONES
 from eric_fast.kernels.packing import GREATER, GREATER_EQUAL, LESS, LESS_EQUAL, MISSING
 
 LOG_GROUP = 5
 GROUP = 2**LOG_GROUP
 MOST_KEYS = GROUP * GROUP - 1  # so that no rank needs more than two numbers below GROUP
 FEWEST_KEYS = 24  # of a column that ranks pay for
-ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 class BinTables(NamedTuple):

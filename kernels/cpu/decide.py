@@ -1,10 +1,11 @@
-"""What class rules decide on one block, in Numba: numbers from their binary digits, looked up in tables and added."""
+"""The loops of a decision over one block, in Numba: read codes from their digits, look them up, add weights up."""
 
 from typing import Any
 
 import numpy as np
 from numba import njit
 
+from eric_fast.kernels.cpu.block_state import GROUP_TREES
 from eric_fast.kernels.cpu.simd_codes import (
     CODE_SAMPLES,
     add_sums,
@@ -17,71 +18,93 @@ from eric_fast.kernels.cpu.simd_codes import (
     store_numbers,
     store_sums,
 )
-from eric_fast.kernels.cpu.simd_words import VECTOR_WORDS, find_lowest
+from eric_fast.kernels.cpu.simd_words import BLOCK_SAMPLES, VECTOR_WORDS, find_lowest
 from eric_fast.kernels.decision_tables import SUM_COLUMNS
+from eric_fast.plan.steps import (
+    INDEX_PLANE_START,
+    INDEX_PLANE_STOP,
+)
 
-BLOCK_SAMPLES = 64 * VECTOR_WORDS
-PART_DIGITS = 16  # what is made at a time
+DIGITS_AT_A_TIME = 16  # that a vector of codes holds
 CODE_BYTES, SUM_BYTES = 4, 8
 VECTOR_SUMS_BYTES = SUM_BYTES * SUM_COLUMNS
-GROUP_TREES = 8  # trees whose rows of weights are added to a sample's sums while these are in a register
 
 
 @njit(nogil=True, cache=True)
-def decode(bits: Any, places: Any, codes: Any, part: Any) -> None:
-    """Numbers from their digits.
+def decode(bits: Any, planes: Any, numbers: Any, high: Any) -> None:
+    """Read a number for each sample of the block from its binary digits.
 
-    bits: uint32, the scratch memory. places: int64 `[n_digits]`: where the words of each digit start, the lowest first.
-    codes: uint32 `[BLOCK_SAMPLES]`, written. part: the same, to work in.
+    Args:
+        bits: uint32, the scratch memory.
+        planes: int64 `[n_digits]`: the place in `bits` where the words of each digit start, the lowest digit first.
+        numbers: uint32 `[BLOCK_SAMPLES]`, written.
+        high: uint32 `[BLOCK_SAMPLES]`, to work in.
     """
-    _decode_part(bits, places[:PART_DIGITS], codes)
-    if len(places) > PART_DIGITS:
-        _decode_part(bits, places[PART_DIGITS:], part)
+    _decode_digits(bits, planes[:DIGITS_AT_A_TIME], numbers)
+    if len(planes) > DIGITS_AT_A_TIME:
+        _decode_digits(bits, planes[DIGITS_AT_A_TIME:], high)
         for s in range(BLOCK_SAMPLES):
-            codes[s] |= part[s] << np.uint32(PART_DIGITS)
+            numbers[s] |= high[s] << np.uint32(DIGITS_AT_A_TIME)
+
+
+@njit(inline="always")
+def decode_index(bits: Any, codes: Any, index: Any, numbers: Any, high: Any) -> None:
+    """Read each sample's code of one index. Arguments as of `decode`; codes: `block_state.Codes`."""
+    first, last = codes.indexes[index, INDEX_PLANE_START], codes.indexes[index, INDEX_PLANE_STOP]
+    decode(bits, codes.planes[first:last], numbers, high)
 
 
 @njit(nogil=True, cache=True)
-def _decode_part(bits: Any, places: Any, codes: Any) -> None:
-    address = np.uint64(codes.ctypes.data)
+def _decode_digits(bits: Any, planes: Any, numbers: Any) -> None:
+    address = np.uint64(numbers.ctypes.data)
     for w in range(BLOCK_SAMPLES // CODE_SAMPLES):
         found = no_codes()
-        for k in range(len(places) - 1, -1, -1):
-            found = push_digit(found, bits[places[k] + w])
+        for k in range(len(planes) - 1, -1, -1):
+            found = push_digit(found, bits[planes[k] + w])
         store_numbers(address + np.uint64(CODE_BYTES * CODE_SAMPLES * w), found)
 
 
 @njit(nogil=True, cache=True)
-def decode_answers(bits: Any, places: Any, classes: Any) -> None:
-    """Classes from their digits, -1 where the last of the planes is set; classes: int32 `[BLOCK_SAMPLES]`, written."""
+def decode_answers(bits: Any, answers: Any, classes: Any) -> None:
+    """Read each sample's class from its digits, -1 where the last plane is set.
+
+    Args:
+        bits: uint32, the scratch memory.
+        answers: int64 `[n_answers]`: `block_state.Codes.answers`.
+        classes: int32 `[BLOCK_SAMPLES]`, written.
+    """
     address = np.uint64(classes.ctypes.data)
     for w in range(BLOCK_SAMPLES // CODE_SAMPLES):
         found = no_codes()
-        for k in range(len(places) - 2, -1, -1):
-            found = push_digit(found, bits[places[k] + w])
-        found = set_none(found, bits[places[len(places) - 1] + w])
+        for k in range(len(answers) - 2, -1, -1):
+            found = push_digit(found, bits[answers[k] + w])
+        found = set_none(found, bits[answers[len(answers) - 1] + w])
         store_answers(address + np.uint64(CODE_BYTES * CODE_SAMPLES * w), found)
 
 
 @njit(nogil=True, cache=True)
 def look_up(codes: Any, table: Any, found: Any) -> None:
+    """found[s] = table[codes[s]]; uint32, int32 `[n_codes]` and int32 `[BLOCK_SAMPLES]`."""
     for s in range(BLOCK_SAMPLES):
         found[s] = table[codes[s]]
 
 
 @njit(nogil=True, cache=True)
 def add_table(codes: Any, table: Any, sums: Any) -> None:
-    """Each sample's weight to its sum of one output."""
+    """sums[s] += table[codes[s]]: what a tree adds to one output; uint32, float64 `[n_codes]`, float64."""
     for s in range(BLOCK_SAMPLES):
         sums[s] += table[codes[s]]
 
 
 @njit(nogil=True, cache=True)
 def add_rows(codes: Any, tables: Any, firsts: Any, sums: Any) -> None:
-    """Each sample's row of weights of each tree to its row of sums, tree after tree.
+    """Add each sample's row of weights, of one tree after another, to its row of sums.
 
-    codes: uint32 `[GROUP_TREES, BLOCK_SAMPLES]`. tables: float64 `[n_codes, n_columns]`, of which a tree's start at
-    `firsts[tree]`. sums: float64 `[BLOCK_SAMPLES, n_columns]`.
+    Args:
+        codes: uint32 `[GROUP_TREES, BLOCK_SAMPLES or more]`.
+        tables: float64 `[n_codes, n_columns]`: the rows of weights of all trees.
+        firsts: int64 `[n_trees]`, at most `GROUP_TREES`: the first row of each tree.
+        sums: float64 `[BLOCK_SAMPLES, n_columns]`.
     """
     n_bytes = np.uint64(SUM_BYTES * sums.shape[1])
     address = np.uint64(sums.ctypes.data)
@@ -111,7 +134,7 @@ def add_rows(codes: Any, tables: Any, firsts: Any, sums: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def add_fired(fired: Any, weight: Any, sums: Any) -> None:
-    """A rule's weight to the sums of one output, float64 `[BLOCK_SAMPLES]`, where it fired: uint64 `[VECTOR_WORDS]`."""
+    """Add a rule's weight to the sums of one output, float64 `[BLOCK_SAMPLES]`, where it fired: uint64 words."""
     address = np.uint64(sums.ctypes.data)
     for w in range(VECTOR_WORDS):
         word = fired[w]
@@ -125,7 +148,10 @@ def add_fired(fired: Any, weight: Any, sums: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def add_row_fired(fired: Any, n: Any, row: Any, sums: Any) -> None:
-    """A rule's row of weights, float64 `[n_columns]`, to the rows of sums of the first n samples, where it fired."""
+    """Add a rule's row of weights, float64 `[n_columns]`, to the sums of the first `n` samples where it fired.
+
+    fired: uint64 `[VECTOR_WORDS]`. sums: float64 `[BLOCK_SAMPLES, n_columns]`.
+    """
     n_bytes = SUM_BYTES * len(row)
     row_address, address = np.uint64(row.ctypes.data), np.uint64(sums.ctypes.data)
     for w in range((n + 63) >> 6):
@@ -140,9 +166,12 @@ def add_row_fired(fired: Any, n: Any, row: Any, sums: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def remember_rule(fired: Any, n: Any, rule: Any, adds: Any, most: Any, most_rules: Any) -> None:
-    """Of each output the rule that adds most, of those that fired, the first of equals.
+    """Note a rule for the outputs to which it adds more than the rules before it that fired on the same sample.
 
-    adds: float64 `[n_columns]`: what this one adds. most, most_rules: `[BLOCK_SAMPLES, n_classes]`.
+    Args:
+        fired: uint64 `[VECTOR_WORDS]`: where the rule fired, of the first `n` samples.
+        adds: float64 `[n_columns]`: what it adds to each output.
+        most, most_rules: float64 and int32 `[BLOCK_SAMPLES, n_classes]`.
     """
     for w in range((n + 63) >> 6):
         bits = fired[w]
@@ -158,9 +187,12 @@ def remember_rule(fired: Any, n: Any, rule: Any, adds: Any, most: Any, most_rule
 
 @njit(nogil=True, cache=True)
 def find_highest(sums: Any, by_sample: Any, n_classes: Any, best: Any, classes: Any) -> None:
-    """The class with the highest sum, the first of equals; best: float64 `[BLOCK_SAMPLES]`, to work in.
+    """Find the class with the highest sum, the first of equals.
 
-    sums: float64 `[BLOCK_SAMPLES, n_columns]`, or `[n_classes, BLOCK_SAMPLES]`.
+    Args:
+        sums: float64 `[BLOCK_SAMPLES, n_columns]` where `by_sample`, else `[n_classes, BLOCK_SAMPLES]`.
+        best: float64 `[BLOCK_SAMPLES]`, to work in.
+        classes: int32 `[BLOCK_SAMPLES]`, written.
     """
     if by_sample:
         for s in range(BLOCK_SAMPLES):

@@ -7,9 +7,11 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from eric_fast.kernels.cpu.bins import GROUP, LOG_GROUP, ONES
+from eric_fast.kernels.cpu.bins import GROUP, LOG_GROUP
 from eric_fast.kernels.cpu.simd_floats import LANES, point, spread
 from eric_fast.kernels.cpu.simd_words import (
+    BLOCK_SAMPLES,
+    ONES,
     VECTOR_BYTES,
     VECTOR_WORDS,
     both,
@@ -17,13 +19,13 @@ from eric_fast.kernels.cpu.simd_words import (
     either,
     fill,
     load,
+    mark_valid,
     select,
     store,
 )
 from eric_fast.kernels.cpu.transpose import turn_columns
 from eric_fast.kernels.memory import ALIGNMENT
 
-BLOCK_SAMPLES = 64 * VECTOR_WORDS
 CHUNK = 64  # columns that are turned at a time: 256 KB of float32
 ROW = BLOCK_SAMPLES + LANES  # from one turned column to the next; powers of two would share cache sets
 
@@ -80,9 +82,7 @@ def pack_bins(
     for block in range(first, last):
         n = max(0, min(BLOCK_SAMPLES, n_samples - block * BLOCK_SAMPLES))
         n_words = (n + 63) >> 6
-        for w in range(VECTOR_WORDS):
-            rest = n - 64 * w
-            valid[w] = ONES if rest >= 64 else (np.uint64(1) << np.uint64(max(rest, 0))) - np.uint64(1)
+        mark_valid(valid, n)
         base = block * BLOCK_SAMPLES * sample_stride
         target = words.ctypes.data + block * VECTOR_BYTES
         for u0 in range(0, len(used), CHUNK):

@@ -1,12 +1,29 @@
-"""Blocks of words through the steps of a plan, in Numba: what `cpu.evaluate` spends its time in."""
+"""Blocks of samples through the steps of a plan, in Numba: what `evaluate` spends its time in.
+
+Named tuples are those of `block_state`, addresses are uint64, vectors are those of `simd_words`.
+"""
 
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from eric_fast.kernels.cpu.decide import BLOCK_SAMPLES, decode, decode_answers, look_up
+from eric_fast.kernels.cpu.block_state import (
+    FIRST_ANSWERS,
+    FIRST_RULES,
+    VOTE,
+    VOTE_RULES,
+    Codes,
+    Instructions,
+    Results,
+    Votes,
+    Workspace,
+)
+from eric_fast.kernels.cpu.decide import decode_answers, decode_index, look_up
+from eric_fast.kernels.cpu.lower import SEGMENT_SOURCE
 from eric_fast.kernels.cpu.simd_words import (
+    BLOCK_SAMPLES,
+    ONES,
     VECTOR_BYTES,
     VECTOR_WORDS,
     both,
@@ -18,110 +35,160 @@ from eric_fast.kernels.cpu.simd_words import (
     invert,
     load,
     load_anywhere,
+    mark_valid,
     prefetch,
     select,
     store,
     store_anywhere,
     store_past,
 )
-from eric_fast.kernels.cpu.vote import add_votes, finish_votes, start_votes
+from eric_fast.kernels.cpu.vote import add_lone_rules, add_trees, finish_votes, start_votes
+from eric_fast.plan.jitted import is_negated, strip_negation
+from eric_fast.plan.steps import (
+    BATCH_SEGMENT_START,
+    BATCH_SEGMENT_STOP,
+    BATCH_TERM_START,
+    BATCH_WIDTH,
+    INDEX_CODE_START,
+    INDEX_CODE_STOP,
+    SECTION_BATCH_START,
+    SECTION_BATCH_STOP,
+    SECTION_INDEX_START,
+    SECTION_INDEX_STOP,
+    SECTION_NODE_START,
+    SECTION_NODE_STOP,
+    SECTION_RULE_START,
+    SECTION_RULE_STOP,
+    SEGMENT_N_TERMS,
+    SEGMENT_TARGET,
+)
 
-CACHED_BYTES = 2**22  # of rows: where there are more, who reads them won't find them in a cache anyway
-ONES, LOW_HALF = np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(0xFFFFFFFF)
-NOTHING, FIRST_ANSWERS, FIRST_RULES, VOTE, VOTE_RULES = range(5)  # what is decided
+CACHED_BYTES = 2**22  # of rows: where there are more, whoever reads them won't find them in a cache anyway
+LOW_HALF = np.uint64(0xFFFFFFFF)
 
 
 @njit(nogil=True, cache=True)
 def run_blocks(
-    first_block: Any, last_block: Any, inputs: Any, scratch: Any, code: Any, decision: Any, memory: Any, out: Any
-) -> Any:
-    """Evaluate samples `first_block * 1024` on.
+    thread: Any,
+    first_block: Any,
+    last_block: Any,
+    n_samples: Any,
+    inputs: Any,
+    scratch: Any,
+    instructions: Any,
+    kind: Any,
+    codes: Any,
+    votes: Any,
+    workspace: Any,
+    results: Any,
+) -> None:
+    """Evaluate the blocks `first_block` to `last_block` of `n_samples` samples.
 
-    inputs: uint64 `[n_inputs, n_words]`; scratch: uint64 `[n_slots * VECTOR_WORDS]`, aligned.
-    code, out: see `cpu.evaluate`; of `code`, nodes and terms are pairs of places (uint64 `[n_nodes, 2]`, `[n_pairs]`):
-    a load gives two, and loads are what this waits for; of `out`, rows are aligned, and arrays have no length where
-    nothing is wanted.
-    decision: what is decided, and its parts, see `cpu_vote`. memory: see `cpu._allocate_memory`.
+    Args:
+        thread: the number of the thread, in `Results.counts` and `Results.confusion`.
+        inputs: uint64 `[n_inputs, n_words]`, or `[0, n_words]` where they are in the scratch memory already.
+        scratch: uint64 `[n_slots * VECTOR_WORDS]`, aligned.
+        kind: what is decided: `NOTHING` or another of these.
+        instructions, codes, votes, workspace, results: the fields of `Instructions`, `Codes` and so on as plain
+            tuples: of 32 us for one sample of a short program, passing named ones from Python would take 10 more.
     """
-    nodes, terms, segments, batches, sections, input_slots, row_slots, counted = code
-    kind, numbers, rule_parts, votes = decision
-    indexes, tree_codes, places, answers, class_of_code = numbers
-    classes, narrow_classes, rules, scores, leaves, wanted_rows, rows, counts, truths, confusion, n_samples = out
-    undecided, _, codes, part, block_classes, block_rules, sums = memory[:7]
-    base_address, input_address = np.uint64(scratch.ctypes.data), np.uint64(inputs.ctypes.data)
-    row_address, past_caches = np.uint64(rows.ctypes.data), 8 * rows.size > CACHED_BYTES
-    bits = scratch.view(np.uint32)
-    n_classes = len(votes[0])
+    instructions, codes, votes = Instructions(*instructions), Codes(*codes), Votes(*votes)
+    workspace, results = Workspace(*workspace), Results(*results)
+    sections = instructions.sections
+    base_address, bits = np.uint64(scratch.ctypes.data), scratch.view(np.uint32)
+    with_rules = kind == VOTE_RULES
     scratch[:VECTOR_WORDS] = np.uint64(0)
     scratch[VECTOR_WORDS : 2 * VECTOR_WORDS] = ONES
     for block in range(first_block, last_block):
-        word, sample = block * VECTOR_WORDS, block * BLOCK_SAMPLES
-        n = max(0, min(BLOCK_SAMPLES, n_samples - sample))
-        for i in range(len(inputs)):
-            if input_slots[i] >= 0:
-                source = input_address + np.uint64(8 * (i * inputs.shape[1] + word))
-                prefetch(source + np.uint64(VECTOR_BYTES))  # what the next block reads is far from here
-                prefetch(source + np.uint64(VECTOR_BYTES + 64))
-                store(base_address + np.uint64(input_slots[i] * VECTOR_BYTES), load_anywhere(source))
+        n = max(0, min(BLOCK_SAMPLES, n_samples - block * BLOCK_SAMPLES))
+        _load_inputs(base_address, block, inputs, instructions.input_slots)
         if kind >= VOTE:
-            start_votes(votes, memory)
+            start_votes(votes, workspace)
         for s in range(len(sections)):
-            _run_nodes(base_address, nodes, sections[s, 0], sections[s, 1])
-            for b in range(sections[s, 2], sections[s, 3]):
-                _run_batch(base_address, terms, segments, batches[b])
+            section = sections[s]
+            first_index, last_index = section[SECTION_INDEX_START], section[SECTION_INDEX_STOP]
+            _run_nodes(base_address, instructions.nodes, section[SECTION_NODE_START], section[SECTION_NODE_STOP])
+            for b in range(section[SECTION_BATCH_START], section[SECTION_BATCH_STOP]):
+                _run_batch(base_address, instructions.terms, instructions.segments, instructions.batches[b])
             if kind >= VOTE:
-                add_votes(sections[s], n, scratch, bits, kind == VOTE_RULES, numbers, rule_parts, votes, memory)
-            if len(leaves):
-                for tree in range(sections[s, 6], sections[s, 7]):
-                    decode(bits, places[indexes[tree, 0] : indexes[tree, 1]], codes, part)
-                    table = tree_codes[indexes[tree, 2] : indexes[tree, 3]]
-                    for k in range(n):
-                        leaves[sample + k, tree] = table[codes[k]]
+                first_rule, last_rule = section[SECTION_RULE_START], section[SECTION_RULE_STOP]
+                add_trees(first_index, last_index, bits, codes, votes, workspace)
+                add_lone_rules(first_rule, last_rule, n, scratch, with_rules, votes, workspace)
+            if len(results.leaves):
+                _write_leaves(block, n, first_index, last_index, bits, codes, workspace, results.leaves)
         if kind >= VOTE:
-            finish_votes(n, scratch, bits, kind == VOTE_RULES, numbers, rule_parts, votes, memory)
+            finish_votes(n, scratch, bits, with_rules, codes, votes, workspace)
         elif kind == FIRST_ANSWERS:
-            decode_answers(bits, answers, block_classes)
+            decode_answers(bits, codes.answers, workspace.classes)
         elif kind == FIRST_RULES:
-            first_plane, last_plane, first_code, last_code = indexes[len(indexes) - 1, :4]
-            decode(bits, places[first_plane:last_plane], codes, part)
-            look_up(codes, class_of_code, block_classes)
-            if len(rules):
-                look_up(codes, tree_codes[first_code:last_code], block_rules)
-        if len(classes):
-            classes[sample : sample + n] = block_classes[:n]
-        if len(narrow_classes):
-            for k in range(n):
-                narrow_classes[sample + k] = block_classes[k]
-        if len(rules):
-            rules[sample : sample + n] = block_rules[:n]
-        if len(scores) and kind >= VOTE:
-            scores[sample : sample + n] = sums[:n, :n_classes] if votes[4] else sums[:n_classes, :n].T
-        for t in range(len(truths)):
-            for k in range(n):
-                truth, answer = truths[t, sample + k], block_classes[k]
-                if truth >= 0:
-                    confusion[t, truth, answer if answer >= 0 else n_classes] += 1
-        _mark_valid(undecided, n)
-        valid = load_anywhere(np.uint64(undecided.ctypes.data))
+            last = len(codes.indexes) - 1
+            decode_index(bits, codes, last, workspace.codes, workspace.high_codes)
+            look_up(workspace.codes, codes.classes, workspace.classes)
+            if len(results.rules):
+                first_code, last_code = codes.indexes[last, INDEX_CODE_START], codes.indexes[last, INDEX_CODE_STOP]
+                look_up(workspace.codes, codes.rules[first_code:last_code], workspace.rules)
+        _write_decisions(thread, block, n, votes, workspace, results)
+        mark_valid(workspace.bits, n)
+        valid = load_anywhere(np.uint64(workspace.bits.ctypes.data))
+        rows = results.rows
+        target, past_caches = np.uint64(rows.ctypes.data + VECTOR_BYTES * block), 8 * rows.size > CACHED_BYTES
         _write_rows(
-            base_address, wanted_rows, row_slots, valid, row_address + np.uint64(8 * word), rows.shape[1], past_caches
+            base_address, results.wanted_rows, instructions.row_slots, valid, target, rows.shape[1], past_caches
         )
-        if len(counts):
-            _count_rules(base_address, counted[0], counted[1], row_slots, valid, undecided, counts)
+        if results.counts.shape[1]:
+            _count_rules(base_address, instructions, valid, workspace.bits, results.counts[thread])
     fence()
 
 
-@njit(nogil=True, cache=True)
-def _mark_valid(bits: Any, n: Any) -> None:
-    """The first n bits."""
-    for w in range(VECTOR_WORDS):
-        rest = n - 64 * w
-        bits[w] = ONES if rest >= 64 else (np.uint64(1) << np.uint64(max(rest, 0))) - np.uint64(1)
+@njit(inline="always")
+def _load_inputs(base: Any, block: Any, inputs: Any, slots: Any) -> None:
+    """Copy a block's words of the inputs that are read to their slots: int64 `[n_inputs]`."""
+    address = np.uint64(inputs.ctypes.data)
+    for i in range(len(inputs)):
+        if slots[i] >= 0:
+            source = address + np.uint64(8 * i * inputs.shape[1] + VECTOR_BYTES * block)
+            prefetch(source + np.uint64(VECTOR_BYTES))  # what the next block reads is far from here
+            prefetch(source + np.uint64(VECTOR_BYTES + 64))
+            store(base + np.uint64(slots[i] * VECTOR_BYTES), load_anywhere(source))
+
+
+@njit(inline="always")
+def _write_leaves(
+    block: Any, n: Any, first_tree: Any, last_tree: Any, bits: Any, codes: Any, workspace: Any, leaves: Any
+) -> None:
+    """Write which class rule of each tree fires on the block's `n` samples: int32 `[n_samples, n_trees]`."""
+    numbers, rules, sample = workspace.codes, codes.rules, block * BLOCK_SAMPLES
+    for tree in range(first_tree, last_tree):
+        decode_index(bits, codes, tree, numbers, workspace.high_codes)
+        first_code = codes.indexes[tree, INDEX_CODE_START]
+        for k in range(n):
+            leaves[sample + k, tree] = rules[first_code + numbers[k]]
+
+
+@njit(inline="always")
+def _write_decisions(thread: Any, block: Any, n: Any, votes: Any, workspace: Any, results: Any) -> None:
+    """Write what was decided for the block's `n` samples, where it is wanted."""
+    sample, classes, sums, truths = block * BLOCK_SAMPLES, workspace.classes, workspace.sums, results.truths
+    n_classes, confusion, narrow_classes = len(votes.base), results.confusion[thread], results.narrow_classes
+    if len(results.classes):
+        results.classes[sample : sample + n] = classes[:n]
+    if len(narrow_classes):
+        for k in range(n):
+            narrow_classes[sample + k] = classes[k]
+    if len(results.rules):
+        results.rules[sample : sample + n] = workspace.rules[:n]
+    if len(results.scores) and sums.size:
+        results.scores[sample : sample + n] = sums[:n, :n_classes] if votes.by_sample else sums[:n_classes, :n].T
+    for t in range(len(truths)):
+        for k in range(n):
+            truth, answer = truths[t, sample + k], classes[k]
+            if truth >= 0:
+                confusion[t, truth, answer if answer >= 0 else n_classes] += 1
 
 
 @njit(nogil=True, cache=True)
 def _run_nodes(base: Any, nodes: Any, first: Any, last: Any) -> None:
-    """target = select ? high : low."""
+    """target = select ? high : low, for the nodes `first` to `last` of `Instructions.nodes`."""
     for i in range(first, last):
         ends, sides = nodes[i, 0], nodes[i, 1]
         high, low = load(base + (sides & LOW_HALF)), load(base + (sides >> np.uint64(32)))
@@ -130,12 +197,12 @@ def _run_nodes(base: Any, nodes: Any, first: Any, last: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def _run_batch(base: Any, terms: Any, segments: Any, batch: Any) -> None:
-    """target = source | OR of ANDs of pairs; all of them have as many."""
+    """target = source | OR of terms, for the segments of a batch, int64 `[4]`; a term is an AND of its pairs."""
     one, two = np.uint64(1), np.uint64(2)  # unsigned indices can't mean "from the end"
-    width, place = np.uint64(batch[0] // 2), np.uint64(batch[3] // 2)
-    for g in range(batch[1], batch[2]):
-        fired = load(base + np.uint64(segments[g, 2]))
-        for _ in range(segments[g, 1]):
+    width, place = np.uint64(batch[BATCH_WIDTH] // 2), np.uint64(batch[BATCH_TERM_START] // 2)
+    for g in range(batch[BATCH_SEGMENT_START], batch[BATCH_SEGMENT_STOP]):
+        fired = load(base + np.uint64(segments[g, SEGMENT_SOURCE]))
+        for _ in range(segments[g, SEGMENT_N_TERMS]):
             term = _load_pair(base, terms[place])
             if width > one:
                 term = both(term, _load_pair(base, terms[place + one]))
@@ -145,20 +212,27 @@ def _run_batch(base: Any, terms: Any, segments: Any, batch: Any) -> None:
                 term = both(term, _load_pair(base, terms[place + k]))
             place += width
             fired = either(fired, term)
-        store(base + np.uint64(segments[g, 0]), fired)
+        store(base + np.uint64(segments[g, SEGMENT_TARGET]), fired)
 
 
 @njit(nogil=True, cache=True)
-def _load_pair(base: Any, places: Any) -> Any:
-    """Where the first is true and the second is false."""
-    return both(load(base + (places & LOW_HALF)), invert(load(base + (places >> np.uint64(32)))))
+def _load_pair(base: Any, offsets: Any) -> Any:
+    """Where the first of a pair is true and the second is false; offsets: their two offsets in a uint64."""
+    return both(load(base + (offsets & LOW_HALF)), invert(load(base + (offsets >> np.uint64(32)))))
 
 
 @njit(nogil=True, cache=True)
 def _write_rows(
     base: Any, wanted_rows: Any, row_slots: Any, valid: Any, target: Any, n_words: Any, past_caches: Any
 ) -> None:
-    """The block's words of each wanted row to `target` on, the rows `n_words` words apart."""
+    """Write the block's words of each wanted row, int64 `[n_wanted]`, `n_words` words apart.
+
+    Args:
+        base, target: addresses of the scratch memory, and of the block in the first wanted row.
+        row_slots: `Instructions.row_slots`.
+        valid: a vector: the samples that there are.
+        past_caches: whether to write past the caches.
+    """
     step = np.uint64(8 * n_words)
     if past_caches:  # a loop of its own: two stores to one place that differ in this alone are made one
         for row in wanted_rows:
@@ -172,22 +246,26 @@ def _write_rows(
 
 @njit(nogil=True, cache=True)
 def _find_row(base: Any, slot: Any, valid: Any) -> Any:
-    """A row at a slot, or the negation of what is at `~slot`; false where there is no sample."""
-    row = load(base + np.uint64((~slot if slot < 0 else slot) * VECTOR_BYTES))
-    return both(invert(row) if slot < 0 else row, valid)
+    """The row at a slot of `Instructions.row_slots`, false where there is no sample."""
+    row = load(base + np.uint64(strip_negation(slot) * VECTOR_BYTES))
+    return both(invert(row) if is_negated(slot) else row, valid)
 
 
 @njit(nogil=True, cache=True)
-def _count_rules(base: Any, literals: Any, offsets: Any, row_slots: Any, valid: Any, words: Any, counts: Any) -> None:
-    """Add on how many samples of `valid` each rule fires; words: uint64 `[VECTOR_WORDS]`, to work in."""
+def _count_rules(base: Any, instructions: Any, valid: Any, words: Any, counts: Any) -> None:
+    """Add to `counts`, int64 `[n_rules]`, on how many samples of `valid`, a vector, each rule fires.
+
+    words: uint64 `[VECTOR_WORDS]`, to work in.
+    """
+    literals, offsets, row_slots = instructions.literals, instructions.offsets, instructions.row_slots
     address = np.uint64(words.ctypes.data)
     for rule in range(len(counts)):
         fired = valid
         for i in range(offsets[rule], offsets[rule + 1]):
             literal = np.int64(literals[i])
-            slot = row_slots[literal if literal >= 0 else ~literal]
-            flip = ONES if (literal < 0) != (slot < 0) else np.uint64(0)
-            row = load(base + np.uint64((~slot if slot < 0 else slot) * VECTOR_BYTES))
+            slot = row_slots[strip_negation(literal)]
+            flip = ONES if is_negated(literal) != is_negated(slot) else np.uint64(0)
+            row = load(base + np.uint64(strip_negation(slot) * VECTOR_BYTES))
             fired = both(fired, differ(row, fill(flip)))
         store_anywhere(address, fired)
         n = 0

@@ -7,15 +7,18 @@ Addresses are bytes, and must be multiples of 64 where nothing else is said.
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.extending import intrinsic, models, register_model
 
 from eric_fast.kernels.memory import ALIGNMENT
 
-VECTOR_WORDS = 16  # 64-bit words: 1024 samples
+VECTOR_WORDS = 16  # 64-bit words
 WORD_BYTES = 8
 VECTOR_BYTES = WORD_BYTES * VECTOR_WORDS
+BLOCK_SAMPLES = 64 * VECTOR_WORDS  # whose bits a vector holds
+ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 _LLVM_TYPE = ir.VectorType(ir.IntType(64), VECTOR_WORDS)
 
@@ -182,3 +185,11 @@ def prefetch(typing_context: Any, address: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.uint64), generate
+
+
+@njit(nogil=True, cache=True)
+def mark_valid(bits: Any, n: Any) -> None:
+    """Set the first `n` bits of a block's words, uint64 `[VECTOR_WORDS]`, and clear the others."""
+    for w in range(VECTOR_WORDS):
+        rest = n - 64 * w
+        bits[w] = ONES if rest >= 64 else (np.uint64(1) << np.uint64(max(rest, 0))) - np.uint64(1)
