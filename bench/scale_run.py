@@ -10,8 +10,8 @@ from pathlib import Path
 from eric_fast.extract import TreeOptions
 from eric_fast.memory import find_peak_memory
 from eric_fast.processes import Processes, join_processes, leave_processes
+from eric_fast.runs import approximate_model, evaluate_program
 from eric_fast.store import Capture, open_capture
-from eric_fast.streams import approximate_capture, evaluate_capture
 from eric_fast.text import load_program, print_program
 
 PROGRAM = "program.lp"
@@ -24,7 +24,7 @@ def extract(capture: Capture, processes: Processes, folder: Path) -> Call:
     options = TreeOptions(min_leaf=0.01)
 
     def run() -> tuple[Callable[[], str], int]:
-        program = approximate_capture(capture, layers=PAIR, options=options, all_kernels=True, processes=processes)
+        program = approximate_model(capture, layers=PAIR, options=options, all_kernels=True, processes=processes)
         return lambda: _keep(print_program(program), capture, folder), count_bytes(capture, PAIR)
 
     return run
@@ -41,7 +41,7 @@ def evaluate(capture: Capture, processes: Processes, folder: Path) -> Call:
     program = load_program(folder / PROGRAM)
 
     def run() -> tuple[Callable[[], str], int]:
-        score = evaluate_capture(program, capture, processes=processes)
+        score = evaluate_program(program, capture, processes=processes)
         return lambda: json.dumps(score.to_dict()), count_bytes(capture, PAIR[:1])
 
     return run

@@ -11,6 +11,7 @@ __all__ = [
     "EricClassifier",
     "EricError",
     "Evaluator",
+    "ExtractOptions",
     "InputAtom",
     "Plan",
     "Predictions",
@@ -74,7 +75,7 @@ from .chains import ChainStudy, measure_chains
 from .compile.program import compile_program
 from .errors import EricError
 from .evaluator import Evaluator, Predictions
-from .extract import TreeOptions, extract_program
+from .extract import ExtractOptions, TreeOptions, extract_program
 from .frontends import RuleModel, load
 from .frontends.gates.circuit import from_circuit
 from .frontends.gates.logic_network import from_logic_network

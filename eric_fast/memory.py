@@ -57,18 +57,25 @@ def format_bytes(n: float) -> str:
     return f"{n:.1f} TB"
 
 
-def check_need(what: str, n_bytes: int, limit: int) -> None:
-    """Refuse work that would take this process over its limit.
+def count_fitting(what: str, limit: int, fixed: int, per_item: int, least: int, most: int) -> int:
+    """Count how many items of `per_item` bytes fit into memory at a time, from `least` to `most`.
+
+    Args:
+        what: the work, as errors call it.
+        limit: bytes that this process may use at most.
+        fixed: bytes that the work takes beside the items and what this process uses already.
 
     Raises:
-        SettingError: what needs how much, and how much there may be.
+        SettingError: `least` items don't fit.
     """
-    need = find_used_memory() + n_bytes
+    used = find_used_memory() + fixed
+    need = used + least * per_item
     if need > limit:
         raise SettingError(
-            f"{what} takes {format_bytes(need)} of memory, and {format_bytes(limit)} is allowed; "
+            f"{what} takes {format_bytes(need)} of memory at least, but only {format_bytes(limit)} is allowed; "
             "give a higher --memory, or start more processes"
         )
+    return min(most, (limit - used) // max(1, per_item))
 
 
 @contextmanager

@@ -1,219 +1,235 @@
-"""Whole runs over the stages: what the commands are thin shells over."""
+"""Whole runs: from a source to a program, and what a program answers on a source.
+
+Runs read their source part by part, in bounded memory, and several processes can share one. The result is the same for
+every kind of source, size of parts and number of processes.
+"""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from eric_fast import kernels
-from eric_fast.bits import BitMatrix
-from eric_fast.errors import CaptureError, SettingError, suggest_nearest
+from eric_fast.bits import BitMatrix, count_words
+from eric_fast.errors import CaptureError, SettingError
 from eric_fast.evaluator import Evaluator, Predictions
-from eric_fast.extract import TreeOptions, extract_program
-from eric_fast.extract.predicted_bits import extract_on_predicted_bits
-from eric_fast.kernels import Stop, never_stop
+from eric_fast.extract import ExtractOptions, TreeOptions, complete_options, extract_program
+from eric_fast.kernels import MOST_TREES, Stop, never_stop
+from eric_fast.match import check_capture, match_layers
+from eric_fast.memory import count_fitting, find_free_memory, find_used_memory
+from eric_fast.processes import Processes
 from eric_fast.program import Program
+from eric_fast.program.atoms import Quantiser
 from eric_fast.program.prune import choose_held_back, prune_program
 from eric_fast.program.simplify import simplify_program
 from eric_fast.progress import Progress, ignore_progress
-from eric_fast.quantise import check_fits, fit_quantiser, quantise_activations
-from eric_fast.score import Score, score_predictions
-from eric_fast.store import Capture
-from eric_fast.store.activations import UNKNOWN, Activations, CaptureSettings
+from eric_fast.quantise import MOST_VALUES, fit_quantiser, pack_part, quantise_activations
+from eric_fast.score import Score, score_tally, start_tally
+from eric_fast.store import SHARD_SIZE, SHARD_UNIT, Part, Selection, Source, cut_parts, select_images, split_selection
+from eric_fast.store.activations import CaptureSettings
 
 logger = logging.getLogger(__name__)
-TARGETS = ("model", "label")
-GROWN_ON = ("true", "predicted")
 
 
 def approximate_model(
-    activations: Activations,
-    *,
-    layers: str | Sequence[str] | None = None,
-    threshold: str = "mean",
-    target: str = "model",
+    source: Source,
     options: TreeOptions | None = None,
-    grown_on: str = "true",
-    all_kernels: bool = False,
-    simplify: bool = True,
-    max_loss: float | None = None,
-    hold_back: float = 0.2,
+    *,
+    processes: Processes | None = None,
+    memory: int | None = None,
     progress: Progress = ignore_progress,
     stop: Stop = never_stop,
+    **changes: Any,
 ) -> Program:
-    """From the activations of training images to a program: fit thresholds, quantise, extract.
+    """Extract a program from training images: fit thresholds, quantise, grow trees, prune.
+
+        approximate_model(train, layers="all", min_leaf=50)
+        approximate_model(train, TreeOptions(min_leaf=50), layers="all")
+
+    Norms are read part by part. The bits of the chain's layers stay in memory, in each process those of its own images.
+    The stored bits of a capture without norms are used with the thresholds that they were made with.
 
     Args:
-        activations: of the training images; nothing else is looked at.
-        layers: names or shell patterns of the chain's layers, or `all`; the last captured layer by default.
-        threshold: see `parse_threshold`.
-        target: `model` (fidelity: the class that the model predicts) or `label` (images without one are left out).
-        options: how trees grow.
-        grown_on: `true` (each layer on the bits that the network gives the layer below) or `predicted` (on those that
-            the rules below answer, so that a layer learns to live with their errors; see `extract_on_predicted_bits`).
-        all_kernels: rules for kernels that no rule mentions too.
-        simplify, stop: see `extract_program`.
-        max_loss: drop rules and literals as long as the loss on held-back images stays within it; see `prune_program`.
-        hold_back: the share of the images that thresholds and trees then don't see, chosen by their names.
+        source: the training images; nothing else is read.
+        options: `ExtractOptions`, or `TreeOptions` if only these differ from the defaults.
+        processes: the processes that share the images; this process alone by default.
+        memory: bytes that this process may use at most. The number of images that are read, and of trees that grow, at
+            the same time adapts to it. By default what is used already and half of what is free.
+        stop: see `extract_program`.
+        changes: fields of `ExtractOptions` by name, in place of those in `options`.
 
     Raises:
-        SettingError, CaptureError: an option without meaning; a target that never changes.
+        SettingError: an invalid option; `memory` is too little even for small parts.
+        CaptureError: a target that never changes; no image with a label; see `Source` for the rest.
     """
-    options = options or TreeOptions()
-    check_grown_on(grown_on)
-    if grown_on == "predicted" and max_loss is not None:
-        raise SettingError("max loss is measured on true bits, so it can't go with 'grown on predicted'; leave one out")
-    activations, goal = choose_target(activations.select_layers(match_layers(layers, activations.layers)), target)
-    held_back = None
-    if max_loss is not None:
-        held = torch.from_numpy(choose_held_back(activations.ids, hold_back))
-        held_back = activations.take(held.nonzero().flatten())
-        activations, goal = choose_target(activations.take((~held).nonzero().flatten()), target)
-    quantiser = fit_quantiser(activations, goal, threshold=threshold, criterion=options.criterion, progress=progress)
-    bits = quantise_activations(activations, quantiser)
-    extract = extract_on_predicted_bits if grown_on == "predicted" else extract_program
-    program = extract(
+    wanted, processes = complete_options(options, changes), processes or Processes()
+    limit = _find_limit(memory)
+    training, held_back = select_training(source, wanted, processes), None
+    if wanted.max_loss is not None:
+        n_images = training.n_images
+        held_back, training = split_selection(training, partial(choose_held_back, share=wanted.hold_back))
+        if not (training.n_images and held_back.n_images):
+            raise CaptureError(
+                f"holding back {wanted.hold_back} of {n_images} images leaves one side empty; give another share"
+            )
+    training, n_trees = _fit_training(training, held_back, limit)
+    quantiser = find_quantiser(training, wanted, limit=limit, progress=progress)
+    bits = quantise_activations(training, quantiser, progress=progress)
+    program = extract_program(
         bits,
         quantiser,
-        goal,
-        activations.classes,
-        options,
-        all_kernels=all_kernels,
-        simplify=simplify,
+        training.targets,
+        source.classes,
+        wanted,
+        grown_on=wanted.grown_on,
+        all_kernels=wanted.all_kernels,
+        simplify=wanted.simplify,
+        n_trees=n_trees,
         progress=progress,
         stop=stop,
+        combine=processes.combine,
     )
-    if held_back is not None and max_loss is not None:
-        _, goal = choose_target(held_back, target)
-        held_bits = quantise_activations(held_back, program.network_quantiser)
-        program = simplify_program(prune_program(program, held_bits, goal, max_loss, progress=progress))
-    warn_of_one_class(program)
-    extras = {} if max_loss is None else {"max_loss": str(max_loss), "hold_back": str(hold_back)}
-    return record_settings(program, activations.settings, target, threshold, options, grown_on, extras)
+    if held_back is not None and wanted.max_loss is not None:
+        held_bits = held_back.gather_bits(quantise_activations(held_back, program.network_quantiser))
+        goal = held_back.gather_targets()
+        program = simplify_program(prune_program(program, held_bits, goal, wanted.max_loss, progress=progress))
+    _warn_of_one_class(program)
+    return _record_settings(program, source.settings, wanted)
 
 
-def warn_of_one_class(program: Program) -> None:
-    """Log where the program gives every image the same class."""
-    if len({rule.head for rule in program.class_rules}) == 1:
-        logger.warning(
-            "the program says '%s' of every image: bits don't tell the classes apart; try a smaller minimum leaf, "
-            "another threshold or another layer",
-            program.classes[program.class_rules[0].head],
-        )
-
-
-def check_grown_on(grown_on: str) -> None:
-    """Refuse anything but `GROWN_ON`."""
-    if grown_on not in GROWN_ON:
-        raise SettingError(f"grown on '{grown_on}' is not one of {', '.join(GROWN_ON)}")
-
-
-def choose_target(activations: Activations, target: str) -> tuple[Activations, Tensor]:
-    """The images whose target is known, and their targets: class indices, int64 `[n_images]`.
+def select_training(source: Source, options: ExtractOptions, processes: Processes | None = None) -> Selection:
+    """Select the layers that `options` names, and the images whose target is known.
 
     Raises:
-        SettingError: neither `model` nor `label`. CaptureError: the labels are asked for, and none is known.
+        CaptureError: a layer that doesn't exist; no image, or none with a label.
     """
-    if target not in TARGETS:
-        raise SettingError(f"target '{target}' is not one of {', '.join(TARGETS)}")
-    if target == "model":
-        return activations, activations.predictions
-    known = (activations.labels != UNKNOWN).nonzero().flatten()
-    if not len(known):
-        raise CaptureError("the capture knows no label; use --target model, or name its folders like the classes")
-    if len(known) < activations.n_images:
-        activations = activations.take(known)
-    return activations, activations.labels
+    training = select_images(source, match_layers(options.layers, source.layers), options.target, processes)
+    if not training.n_images:
+        raise CaptureError(
+            "the capture has no labels; use --target model, or name the image folders like the classes"
+            if source.n_images
+            else f"{source.name} has no images"
+        )
+    return training
 
 
-def record_settings(
+def find_quantiser(
+    training: Selection, options: ExtractOptions, *, limit: int | None = None, progress: Progress = ignore_progress
+) -> Quantiser:
+    """Fit thresholds, or take those of the stored bits of a source without norms.
+
+    Raises:
+        SettingError: another threshold for stored bits; see also `fit_quantiser`.
+    """
+    threshold = options.threshold.strip()
+    if training.has_norms:
+        n_images = max(1, training.n_images)
+        # Sorting the norms of one kernel takes some 64 bytes each, gathering those of a kernel some 32.
+        fixed, per_kernel = 64 * n_images, 32 * n_images
+        n_values = MOST_VALUES
+        if limit is not None and (threshold == "split" or threshold.startswith("quantile")):
+            most = max(1, MOST_VALUES // n_images)
+            n_values = n_images * count_fitting("fitting thresholds", limit, fixed, per_kernel, 1, most)
+        goal = training.gather_targets() if threshold == "split" else None
+        return fit_quantiser(
+            training, goal, threshold=threshold, criterion=options.criterion, n_values=n_values, progress=progress
+        )
+    if threshold != "mean":
+        raise SettingError(
+            f"{training.name} contains bits but no norms, so its thresholds are fixed; leave --threshold out, or "
+            "capture norms"
+        )
+    assert training.quantiser is not None
+    atoms = tuple(atom for layer in training.layers for atom in training.quantiser.atoms_of_layer(layer))
+    return Quantiser(atoms, training.quantiser.norm)
+
+
+def evaluate_program(
     program: Program,
-    capture: CaptureSettings,
-    target: str,
-    threshold: str,
-    options: TreeOptions,
-    grown_on: str = "true",
-    extras: Mapping[str, str] | None = None,
-) -> Program:
-    """The program with what it was made from and how; what it says of itself already stays, at the end."""
-    settings = {
-        "model": capture.model,
-        "dtype": capture.dtype,
-        "preprocessing": capture.preprocessing,
-        "target": target,
-        "threshold": threshold,
-        "criterion": options.criterion,
-        "min_leaf": str(options.min_leaf),
-        "max_depth": str(options.max_depth or "none"),
-        "max_rules": str(options.max_rules or "none"),
-        **{name: str(value) for name, value in options.list_extras()},
-        **({} if grown_on == "true" else {"grown_on": grown_on}),
-        **(extras or {}),
-    }
-    return replace(program, fingerprint=capture.fingerprint, settings=(*settings.items(), *program.settings))
+    source: Source,
+    *,
+    start: str | None = None,
+    engine: str = "auto",
+    processes: Processes | None = None,
+    memory: int | None = None,
+    progress: Progress = ignore_progress,
+) -> Score:
+    """Score a program on images: accuracy, fidelity, coverage, size and confusion.
 
-
-def match_layers(wanted: str | Sequence[str] | None, known: Sequence[str]) -> list[str]:
-    """The layers among `known` that names and shell patterns mean, in the order of `known`.
-
-    `all` is all of them; None is the last one. A layer called `all`, or like a pattern, is meant by its name first.
+    Args:
+        start, engine: see `predict_bits`.
+        processes, memory: see `approximate_model`.
 
     Raises:
-        CaptureError: a name or pattern that matches no layer.
+        CaptureError: see `check_capture`; there are no images. ProgramError: the program can't start there.
+        SettingError: `memory` is too little even for small parts.
     """
-    if not known:
-        raise CaptureError("the capture has no layers")
-    if wanted is None:
-        return [known[-1]]
-    found: set[str] = set()
-    for name in [wanted] if isinstance(wanted, str) else wanted:
-        pattern = "*" if name == "all" else name
-        matches = [name] if name in known else [layer for layer in known if fnmatchcase(layer, pattern)]
-        if not matches:
-            raise CaptureError(f"the capture has no layer '{name}'{suggest_nearest(name, known)}")
-        found.update(matches)
-    if not found:
-        raise CaptureError(f"no layer is named{suggest_nearest('', known)}")
-    return [layer for layer in known if layer in found]
+    processes = processes or Processes()
+    parts, predict = _prepare_answers(program, source, start, engine, memory)
+    tally = start_tally(len(program.classes), source.n_images)
+    for number in processes.claim_items(len(parts)):
+        progress("evaluate", number, len(parts))
+        part = parts[number]
+        tally.add(predict(part), part.read_predictions(), part.read_labels())
+    progress("evaluate", len(parts), len(parts))
+    return score_tally(program, start, tally.combine(processes.combine))
 
 
-def check_capture(program: Program, activations: Activations | Capture, layers: Sequence[str]) -> None:
-    """Refuse activations that these layers of the program can't be evaluated on.
+def evaluate_chains(
+    program: Program,
+    source: Source,
+    *,
+    engine: str = "auto",
+    processes: Processes | None = None,
+    memory: int | None = None,
+    progress: Progress = ignore_progress,
+) -> list[Score]:
+    """Score a program from each of its layers, the lowest first: what chaining costs. See `evaluate_program`."""
+    scores = []
+    for done, layer in enumerate(program.layers):
+        progress("chains", done, len(program.layers))
+        scores.append(evaluate_program(program, source, start=layer, engine=engine, processes=processes, memory=memory))
+    progress("chains", len(program.layers), len(program.layers))
+    return scores
+
+
+def predict_activations(
+    program: Program, source: Source, *, start: str | None = None, engine: str = "auto"
+) -> Predictions:
+    """Compute the program's answer on each image of a source; see `iterate_predictions`."""
+    found = [part for _, part in iterate_predictions(program, source, start=start, engine=engine)]
+    empty = torch.zeros(0, dtype=torch.int32)
+    classes, rules = (torch.cat([empty, *(getattr(part, name) for part in found)]) for name in ("classes", "rules"))
+    return Predictions(classes, rules)
+
+
+def iterate_predictions(
+    program: Program,
+    source: Source,
+    *,
+    start: str | None = None,
+    engine: str = "auto",
+    memory: int | None = None,
+    progress: Progress = ignore_progress,
+) -> Iterator[tuple[Sequence[str], Predictions]]:
+    """Compute the program's answers part by part: ids, and classes and rules on the CPU.
+
+    Args:
+        start: the layer whose bits are the input; the lowest by default.
+        engine: see `predict_bits`.
+        memory: see `approximate_model`.
 
     Raises:
-        CaptureError: another model's, other classes, a missing layer or kernel, another norm.
+        CaptureError: see `check_capture`. ProgramError: the program can't start there.
     """
-    check_fingerprint(program, activations.settings.fingerprint)
-    if program.classes != activations.classes:
-        pairs = zip(program.classes, activations.classes, strict=False)
-        differ = next((f"'{p}' and '{a}'" for p, a in pairs if p != a), "")
-        raise CaptureError(
-            f"the program has {len(program.classes)} classes, the capture {len(activations.classes)}"
-            + (f", and the first that differ are {differ}" if differ else "")
-            + "; they must be the same"
-        )
-    settings = dict(program.settings)
-    for key in ("dtype", "preprocessing"):
-        ours = getattr(activations.settings, key)
-        if settings.get(key, ours) != ours:
-            logger.warning("the program's training images had %s %s, these have %s", key, settings[key], ours)
-    check_fits(activations, program.network_quantiser, layers)
-
-
-def check_fingerprint(program: Program, fingerprint: str) -> None:
-    """Refuse a model with this fingerprint if the program was extracted from another; one written by hand fits all.
-
-    Raises:
-        CaptureError: both fingerprints, in short.
-    """
-    if program.fingerprint and program.fingerprint != fingerprint:
-        raise CaptureError(
-            f"the program was extracted from another model (fingerprint {program.fingerprint[:12]}, this one's is "
-            f"{fingerprint[:12]}); capture the images with the model of the program"
-        )
+    parts, predict = _prepare_answers(program, source, start, engine, memory)
+    for done, part in enumerate(parts):
+        progress("predict", done, len(parts))
+        found = predict(part)
+        yield part.read_ids(), Predictions(found.classes.cpu(), found.rules.cpu())
+    progress("predict", len(parts), len(parts))
 
 
 def predict_bits(
@@ -225,66 +241,90 @@ def predict_bits(
     with_scores: bool = False,
     with_bits: bool = False,
 ) -> Predictions:
-    """What the program answers on these bits.
+    """Compute the program's answers on bits. Use an `Evaluator` to compile the program once for several calls.
 
     Args:
-        bits: of the atoms of layer `start` at least; rows are found by name.
-        start: the layer whose bits are taken as given; the lowest by default.
+        bits: the bits of the atoms of layer `start` at least; rows are found by name.
+        start: the layer whose bits are the input; the lowest by default.
         engine: `reference`, `cpu`, `gpu`, or `auto` (where the bits are).
-        with_scores: fill `scores`.
-        with_bits: fill `bits` with the truth of all atoms from `start` up.
+        with_scores: fill `Predictions.scores`.
+        with_bits: fill `Predictions.bits` with the truth of all atoms from `start` up.
 
     Raises:
-        ProgramError: no such layer, or the program can't start there. EricError: bits that lack an atom.
+        ProgramError: no such layer, or the program can't start there. EricError: the bits lack an atom.
         SettingError: an engine that can't take these bits.
     """
     evaluator = Evaluator(program, start, engine=engine)
     return evaluator.predict(bits, with_scores=with_scores, with_bits=with_bits)
 
 
-def predict_activations(
-    program: Program, activations: Activations, *, start: str | None = None, engine: str = "auto"
-) -> Predictions:
-    """What the program answers on each image, from the bits of layer `start` (the lowest by default).
-
-    Raises:
-        CaptureError: see `check_capture`. ProgramError: the program can't start there.
-    """
+def _prepare_answers(
+    program: Program, source: Source, start: str | None, engine: str, memory: int | None
+) -> tuple[list[Part], Callable[[Part], Predictions]]:
+    """The parts of a source, as many images at a time as memory allows, and what answers on each."""
     layer = program.layer_to_start(start)
-    check_capture(program, activations, [layer])
-    bits = quantise_activations(activations, program.network_quantiser, [layer])
-    predictions = predict_bits(program, bits, start=layer, engine=engine)
-    return Predictions(predictions.classes.cpu(), predictions.rules.cpu())
+    check_capture(program, source, [layer])
+    evaluator = Evaluator(program, layer, engine=engine)
+    atoms, names = program.network_quantiser.atoms_of_layer(layer), program.network_quantiser.names_of_layer[layer]
+    per_image = 8 * source.n_kernels[layer] + evaluator.plan.n_rows // 8 + 64
+    n_images = _count_images("evaluating on this capture", _find_limit(memory), 0, per_image)
+
+    def predict(part: Part) -> Predictions:
+        return evaluator.predict(BitMatrix(pack_part(source, part, atoms), part.n_images, names))
+
+    return cut_parts(source.parts, n_images), predict
 
 
-def check_engine(engine: str) -> None:
-    """Refuse an engine that there isn't, before anything long is begun.
-
-    Raises:
-        SettingError: no such engine, or no GPU for it.
-    """
-    kernels.choose_engine(engine, "cpu")
-
-
-def evaluate_program(
-    program: Program, activations: Activations, *, start: str | None = None, engine: str = "auto"
-) -> Score:
-    """Accuracy, fidelity, coverage, size and confusion of the program on these images.
-
-    Raises:
-        CaptureError: see `check_capture`, or there are no images. ProgramError: the program can't start there.
-    """
-    predictions = predict_activations(program, activations, start=start, engine=engine)
-    return score_predictions(program, start, predictions, activations.predictions, activations.labels)
+def _fit_training(training: Selection, held_back: Selection | None, limit: int) -> tuple[Selection, int]:
+    """Cut the parts of a selection so that extracting fits into memory, and say how many trees fit at a time."""
+    what = "extracting from this capture"
+    widths = [training.n_kernels[layer] for layer in training.layers]
+    n_own, widest = len(training.targets), max(widths)
+    words = 4 * count_words(n_own) * (sum(widths) + 2 * widest)  # all layers, and two that are being put together
+    if held_back is not None:
+        words += 4 * count_words(held_back.n_images) * sum(widths)
+    rows = n_own * 8 * -(-widest // 512) * 64 // 8
+    fixed = words + rows + 8 * 2 * n_own + 8 * training.n_images
+    n_trees = count_fitting(what, limit, fixed, 4 * n_own, 1, MOST_TREES)
+    n_images = _count_images(what, limit, fixed, 8 * widest)
+    return replace(training, parts=tuple(cut_parts(training.parts, n_images))), n_trees
 
 
-def evaluate_chains(
-    program: Program, activations: Activations, *, engine: str = "auto", progress: Progress = ignore_progress
-) -> list[Score]:
-    """One score for each layer that the program can start from, the lowest first: what chaining costs."""
-    scores = []
-    for done, layer in enumerate(program.layers):
-        progress("chains", done, len(program.layers))
-        scores.append(evaluate_program(program, activations, start=layer, engine=engine))
-    progress("chains", len(program.layers), len(program.layers))
-    return scores
+def _count_images(what: str, limit: int, fixed: int, per_image: int) -> int:
+    """How many images may be read at a time."""
+    n_units = count_fitting(what, limit, fixed, SHARD_UNIT * per_image, 1, SHARD_SIZE // SHARD_UNIT)
+    return SHARD_UNIT * n_units
+
+
+def _find_limit(memory: int | None) -> int:
+    return find_used_memory() + find_free_memory() // 2 if memory is None else memory
+
+
+def _warn_of_one_class(program: Program) -> None:
+    if len({rule.head for rule in program.class_rules}) == 1:
+        logger.warning(
+            "the program gives every image the class '%s', as its bits don't tell the classes apart; try a smaller "
+            "minimum leaf, another threshold or another layer",
+            program.classes[program.class_rules[0].head],
+        )
+
+
+def _record_settings(program: Program, capture: CaptureSettings, options: ExtractOptions) -> Program:
+    """Add how the program was made; settings that it has already stay, at the end."""
+    settings = {
+        "model": capture.model,
+        "dtype": capture.dtype,
+        "preprocessing": capture.preprocessing,
+        "target": options.target,
+        "threshold": options.threshold,
+        "criterion": options.criterion,
+        "min_leaf": str(options.min_leaf),
+        "max_depth": str(options.max_depth or "none"),
+        "max_rules": str(options.max_rules or "none"),
+        **{name: str(value) for name, value in options.list_extras()},
+    }
+    if options.grown_on != "true":
+        settings["grown_on"] = options.grown_on
+    if options.max_loss is not None:
+        settings |= {"max_loss": str(options.max_loss), "hold_back": str(options.hold_back)}
+    return replace(program, fingerprint=capture.fingerprint, settings=(*settings.items(), *program.settings))

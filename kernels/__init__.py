@@ -16,6 +16,7 @@ from eric_fast.kernels.fixed_point import MAX_WEIGHT, make_entropy_table
 from eric_fast.kernels.growth import (
     ENTROPY,
     GINI,
+    MOST_TREES,
     NO_LIMIT,
     Forest,
     GrowControl,
@@ -53,6 +54,7 @@ __all__ = [
     "LESS_EQUAL",
     "MAX_WEIGHT",
     "MISSING",
+    "MOST_TREES",
     "NO_LIMIT",
     "UNEQUAL",
     "Comparisons",
@@ -156,6 +158,7 @@ def grow(
     stop: Stop = never_stop,
     progress: TreeProgress = ignore_trees,
     n_threads: int | None = None,
+    n_trees: int = MOST_TREES,
     combine: Combine = keep,
 ) -> Forest:
     """A decision tree (CART) for every target over the same atoms, decided in integers: the same on every engine.
@@ -173,6 +176,7 @@ def grow(
         stop: asked before each tree (on the GPU each batch of trees) from any thread; once true, no other is begun.
         progress: told after each tree how many there are, from any thread.
         n_threads: on the CPU; one per core by default.
+        n_trees: how many trees may grow at the same time; each takes 4 bytes for every sample.
         combine: adds up integers over the processes that hold parts of the samples, where there are several: each has
             its own `words`, `targets` and `weights`, all else is the same, and so is the forest. Asked to stop, a
             process stops all.
@@ -182,7 +186,7 @@ def grow(
     """
     engine = choose_engine(engine, words.device.type)
     samples = check_samples(words, n_samples, targets, limits, n_values, weights, value_weights, combine)
-    control = GrowControl(stop, progress, n_threads, combine)
+    control = GrowControl(stop, progress, n_threads, n_trees, combine)
     forest: Forest = find_operation(engine, "grow")(samples, limits, control)
     return forest
 

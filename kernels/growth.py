@@ -13,6 +13,7 @@ from eric_fast.processes import Combine, keep
 
 ENTROPY, GINI = 0, 1
 NO_LIMIT = 2**31 - 1
+MOST_TREES = 64  # at the same time: enough to hide the time that a message between processes takes
 
 
 class Limits(NamedTuple):
@@ -71,6 +72,7 @@ class GrowControl(NamedTuple):
     stop: Stop = never_stop
     progress: TreeProgress = ignore_trees
     n_threads: int | None = None
+    n_trees: int = MOST_TREES
     combine: Combine = keep
 
 

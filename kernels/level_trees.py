@@ -24,7 +24,6 @@ from eric_fast.kernels.growth import (
 )
 from eric_fast.processes import Combine
 
-TARGETS = 64  # grown at once
 Count = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -53,10 +52,10 @@ def grow_by_level(samples: Samples, limits: Limits, control: GrowControl, count:
     trees: dict[int, tuple[Tensor, ...]] = {}
     table = make_entropy_table(samples.heaviest if limits.criterion == ENTROPY else 0)
     grower = _Grower(samples, limits, count, torch.from_numpy(table).to(samples.words.device), control.combine)
-    for first in range(0, len(samples.targets), TARGETS):
+    for first in range(0, len(samples.targets), control.n_trees):
         if int(control.combine(torch.tensor([int(control.stop())]))[0]):
             break
-        numbers = range(first, min(first + TARGETS, len(samples.targets)))
+        numbers = range(first, min(first + control.n_trees, len(samples.targets)))
         for number, root in zip(numbers, grower.grow_batch(numbers), strict=True):
             trees[number] = _flatten(root)
             control.progress(len(trees))

@@ -50,7 +50,7 @@ def test_capture_verify_damage_and_again(network, eric, refuse, tmp_path):
     assert "(6 of them in" in out
     assert read_folder(tmp_path / "c") == whole
     assert "nothing was to do" in eric(*capture)[1]
-    assert "holds another capture, with norm l1, now max" in refuse(*capture, "--norm", "max")
+    assert "contains another capture, with norm l1, now max" in refuse(*capture, "--norm", "max")
     assert eric(*capture, "--norm", "max", "--force")[0] == 0
 
 
@@ -65,7 +65,7 @@ def test_norms_then_thresholds_then_bits(network, eric, refuse, tmp_path):
     both = ["capture", network, "digits/test", "--limit", "90", "--store", "both", "--thresholds", tmp_path / "b"]
     assert eric(*both, "-o", tmp_path / "t")[0] == 0
     assert open_capture(tmp_path / "t").quantiser == open_capture(tmp_path / "b").quantiser
-    assert "holds bits alone, no norms" in refuse("pack", tmp_path / "b", "-o", tmp_path / "x")
+    assert "contains bits but no norms" in refuse("pack", tmp_path / "b", "-o", tmp_path / "x")
     assert "is given twice" in refuse("pack", tmp_path / "n", "-o", tmp_path / "x", "--json", tmp_path / "x")
     assert "holds norms, and so no thresholds" in refuse(*both[:-1], tmp_path / "n", "-o", tmp_path / "x")
     sample = ["--store", "bits", "--threshold", "mean", "--statistics", "45"]

@@ -138,7 +138,6 @@ def test_many_shards(tmp_path):
         assert torch.equal(shard.read_labels(), whole.labels[rows])
         assert torch.equal(shard.read_predictions(), whole.predictions[rows])
         assert shard.read_ids() == whole.ids[rows]
-        check_same(shard.read_activations(), whole.take(torch.arange(5000)[rows]))
     entries = json.loads((tmp_path / "c" / MANIFEST).read_text())["shards"]
     for hostile in (entries[:2], entries[1:], entries[::-1], [entries[0], *entries]):
         edit(tmp_path / "c", shards=hostile)

@@ -12,7 +12,6 @@ from eric_fast.bits import BitMatrix
 from eric_fast.chains import measure_chains
 from eric_fast.errors import CaptureError, OutputError, SettingError
 from eric_fast.extract import TreeOptions, extract_program, grow_trees, list_leaves
-from eric_fast.extract.predicted_bits import extract_on_predicted_bits
 from eric_fast.program import ClassRule, Program, Rule, atom_of
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.program.simplify import drop_unmentioned, find_mentioned
@@ -32,13 +31,14 @@ def prepare(n_images=400, n_kernels=(6, 5, 4)):
     return activations, quantiser, quantise_activations(activations, quantiser)
 
 
-def extract(how, activations, quantiser, bits, **settings):
-    return how(bits, quantiser, activations.predictions, activations.classes, OPTIONS, **settings)
+def extract(grown_on, activations, quantiser, bits, **settings):
+    target, classes = activations.predictions, activations.classes
+    return extract_program(bits, quantiser, target, classes, OPTIONS, grown_on=grown_on, **settings)
 
 
 def test_of_one_layer_both_ways_are_the_same():
     made = prepare(n_kernels=(9,))
-    assert extract(extract_on_predicted_bits, *made) == extract(extract_program, *made)
+    assert extract("predicted", *made) == extract("true", *made)
     activations = made[0]
     true, predicted = (approximate_model(activations, options=OPTIONS, grown_on=way) for way in ("true", "predicted"))
     assert dict(predicted.settings) == {**dict(true.settings), "grown_on": "predicted"}
@@ -47,19 +47,19 @@ def test_of_one_layer_both_ways_are_the_same():
 
 def test_the_lowest_trees_are_the_same_and_the_others_are_not():
     made = prepare()
-    true, upward = (extract(how, *made, all_kernels=True) for how in (extract_program, extract_on_predicted_bits))
+    true, predicted = (extract(how, *made, all_kernels=True) for how in ("true", "predicted"))
     for layer, same in (("f1", True), ("f2", False)):
         rows = true.quantiser.rows_of_layer[layer]
-        of_layer = [[rule for rule in program.kernel_rules if rule.head in rows] for program in (true, upward)]
+        of_layer = [[rule for rule in program.kernel_rules if rule.head in rows] for program in (true, predicted)]
         assert (of_layer[0] == of_layer[1]) is same
-    assert true.class_rules != upward.class_rules
+    assert true.class_rules != predicted.class_rules
 
 
 @pytest.mark.parametrize("simplify", [True, False])
 def test_each_layer_is_grown_on_what_the_rules_below_answer(simplify):
     """Again by plain means: trees by scikit-learn's words, walked one image at a time, and the reference engine."""
     activations, quantiser, bits = prepare(300, (5, 4, 3, 3))
-    program = extract(extract_on_predicted_bits, activations, quantiser, bits, all_kernels=True, simplify=simplify)
+    program = extract("predicted", activations, quantiser, bits, all_kernels=True, simplify=simplify)
     given = bits.select_atoms([atom.name for atom in quantiser.atoms_of_layer("f0")]).to_bools()
     answered = predict_bits(program, bits, engine="reference", with_bits=True)
     for layer in quantiser.layers[1:]:
@@ -85,7 +85,7 @@ def walk(leaves, columns):
 
 def test_support_counts_the_bits_that_rules_were_grown_on():
     activations, quantiser, bits = prepare()
-    program = extract(extract_on_predicted_bits, activations, quantiser, bits)
+    program = extract("predicted", activations, quantiser, bits)
     names = [atom.name for atom in program.atoms]
     seen = predict_bits(program, bits, engine="reference", with_bits=True).bits.select_atoms(names).to_bools()
     truth = bits.to_bools()
@@ -102,7 +102,7 @@ def test_support_counts_the_bits_that_rules_were_grown_on():
 
 def test_what_nothing_mentions_is_dropped_at_the_end():
     made = prepare(n_kernels=(6, 9, 8))
-    whole, kept = (extract(extract_on_predicted_bits, *made, all_kernels=every) for every in (True, False))
+    whole, kept = (extract("predicted", *made, all_kernels=every) for every in (True, False))
     assert kept == replace(drop_unmentioned(whole), settings=kept.settings)
     assert len(kept.kernel_rules) < len(whole.kernel_rules)
     assert int(dict(kept.settings)["literals_as_grown"]) < int(dict(whole.settings)["literals_as_grown"])
@@ -112,7 +112,7 @@ def test_what_nothing_mentions_is_dropped_at_the_end():
 
 def test_dropping_unmentioned_kernels_is_growing_mentioned_ones_alone():
     made = prepare(n_kernels=(6, 9, 8))
-    whole, kept = (extract(extract_program, *made, all_kernels=every) for every in (True, False))
+    whole, kept = (extract("true", *made, all_kernels=every) for every in (True, False))
     assert replace(drop_unmentioned(whole), settings=()) == replace(kept, settings=())
 
 
@@ -141,9 +141,9 @@ def test_the_order_of_images_changes_nothing():
 
 def test_stopped_growth_leaves_class_rules_on_true_bits(caplog):
     activations, quantiser, bits = prepare()
-    program = extract(extract_on_predicted_bits, activations, quantiser, bits, stop=lambda: True)
+    program = extract("predicted", activations, quantiser, bits, stop=lambda: True)
     alone = Quantiser(quantiser.atoms_of_layer("f2"))
-    assert program == extract(extract_program, activations, alone, bits)
+    assert program == extract("true", activations, alone, bits)
     assert "stopped before the trees of layer 'f1'" in caplog.text
 
 

@@ -62,7 +62,7 @@ def test_programs_that_cannot_be_used(made, refuse, tmp_path):
     threshold = next(line for line in text.splitlines() if line.startswith("kernel(k_1_0,"))
     assert '"high" is not a number' in refuse_text(text.replace(threshold, 'kernel(k_1_0,"1",0,">","high").'))
     extra = 'kernel(k_1_6,"1",6,">","0.5").'
-    assert "kernel 6 of layer '1', which has 6 kernels" in refuse_text(text.replace(threshold, f"{extra}\n{threshold}"))
+    assert "needs kernel 6 of layer '1', but" in refuse_text(text.replace(threshold, f"{extra}\n{threshold}"))
     fingerprint = text.split('fingerprint("')[1].split('"')[0]
     assert "another model" in refuse_text(text.replace(fingerprint, "0" * 64))
     assert "can't be read" in refuse("show", tmp_path / "missing.lp")
@@ -142,7 +142,7 @@ def test_outputs_are_checked_before_the_work(made, refuse, tmp_path, monkeypatch
     capture = ["capture", f"{made / 'net.py'}:build", "digits", "--force", "-o"]
     assert "not a folder with a manifest.json" in refuse(*capture, tmp_path / "photos")
     assert "is a folder" in refuse(*capture, tmp_path / "c", "--json", tmp_path / "photos")
-    assert "'.' is not the path" in refuse(*capture, "")
+    assert "'.' has no file name" in refuse(*capture, "")
     assert (tmp_path / "photos" / "x.jpg").exists()
 
 

@@ -44,6 +44,8 @@ for n_items in (7, 0, 2, 100):
 train, test = f"{folder}/train", f"{folder}/test"
 options = ["--min-leaf", "0.02", "--layers", "all"]
 app(["extract", train, "-o", f"{folder}/many.lp", *options, "--json", f"{folder}/extract.json"], standalone_mode=False)
+for name, more in {"pruned": ["--max-loss", "0.02"], "predicted": ["--grown-on", "predicted"]}.items():
+    app(["extract", train, "-o", f"{folder}/{name}.lp", *options, *more], standalone_mode=False)
 here.wait_for_all()
 program = f"{folder}/many.lp"
 app(["evaluate", program, test, "--chains", "--json", f"{folder}/evaluate.json"], standalone_mode=False)
@@ -78,12 +80,16 @@ def test_three_processes_write_what_one_writes_to_the_last_byte(captures):
     said = [
         done.stdout.count(words) for words in ("class rules and", "images; model accuracy", "captured 1,797 images")
     ]
-    assert said == [1, 1, 1]  # once, not by each
+    assert said == [3, 1, 1]  # once for each command, not by each process
 
     one = captures / "one.lp"
     options = ["--min-leaf", "0.02", "--layers", "all"]
     app(["extract", str(captures / "train"), "-o", str(one), *options], standalone_mode=False)
     assert one.read_bytes() == (captures / "many.lp").read_bytes()
+    for name, more in {"pruned": ["--max-loss", "0.02"], "predicted": ["--grown-on", "predicted"]}.items():
+        alone = captures / f"{name}_alone.lp"
+        app(["extract", str(captures / "train"), "-o", str(alone), *options, *more], standalone_mode=False)
+        assert alone.read_bytes() == (captures / f"{name}.lp").read_bytes() != one.read_bytes()
     found = json.loads((captures / "extract.json").read_text(encoding="utf-8"))
     assert found["n_processes"] == 3
     app(

@@ -142,7 +142,7 @@ def test_constant_kernels_are_kept_and_reported(caplog):
     with caplog.at_level(logging.WARNING, "eric_fast"):
         quantiser = fit_quantiser(activations)
     assert len(quantiser.atoms) == 2
-    assert "layer 'f': 1 kernel constant (1)" in caplog.text
+    assert "layer 'f': the norms of 1 kernel never change, so their bits are of no use: 1" in caplog.text
     assert quantise_activations(activations, quantiser).to_bools()[:, 1].tolist() == [False, False]
 
 
@@ -164,10 +164,10 @@ def test_captures_that_do_not_fit_are_refused():
     with pytest.raises(CaptureError, match="lacks layer 'f1' of the program; there are 'f0'"):
         quantise_activations(activations.select_layers(["f0"]), quantiser)
     narrow = {layer: norms[:, :4] for layer, norms in activations.norms.items()}
-    with pytest.raises(CaptureError, match="needs kernel 5 of layer 'f0', which has 4 kernels"):
+    with pytest.raises(CaptureError, match="needs kernel 5 of layer 'f0', but .* has only 4 kernels"):
         quantise_activations(make_activations(norms=narrow), quantiser)
     other = CaptureSettings(model="made", fingerprint="5eed", data="up", norm="max")
-    with pytest.raises(CaptureError, match="needs norm 'l1', the capture holds 'max'.*--norm l1"):
+    with pytest.raises(CaptureError, match="needs norm 'l1', but the capture has 'max'.*--norm l1"):
         quantise_activations(make_activations(settings=other), quantiser)
 
 

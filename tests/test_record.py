@@ -125,7 +125,7 @@ def test_bits_for_given_thresholds(tmp_path, activations, store):
     if store == "both":
         check_same(load_activations(tmp_path / "c"), activations)
     else:
-        with pytest.raises(CaptureError, match="holds bits alone"):
+        with pytest.raises(CaptureError, match="contains bits but no norms"):
             load_activations(tmp_path / "c")
     upper = load_bits(tmp_path / "c", ["3"])
     assert torch.equal(upper.words, expected.select_atoms(upper.atoms).words)
@@ -162,7 +162,7 @@ def test_an_image_that_cannot_be_read_half_way(tmp_path, whole, caplog):
     with pytest.raises(DataError, match="i1500 can't be read"):
         record(tmp_path / "c", Tensors(bad=[1500]))
     assert f"kept 1 of 3 shards in {tmp_path / 'c'}; run the same command again" in caplog.text
-    with pytest.raises(CaptureError, match="is not finished; the command that began it does the rest"):
+    with pytest.raises(CaptureError, match="is not finished; run the command that started it again"):
         open_capture(tmp_path / "c")
     mended = Tensors()
     record(tmp_path / "c", mended)
@@ -223,7 +223,7 @@ def test_a_damaged_shard_is_named_and_made_anew(tmp_path, whole, caplog, damage)
 )
 def test_another_capture_is_not_gone_on_with(whole, changes, part):
     before = read_folder(whole)
-    with pytest.raises(CaptureError, match=f"holds another capture, with .*{part}.*--force to begin anew") as error:
+    with pytest.raises(CaptureError, match=f"contains another capture, with .*{part}.*--force to start again") as error:
         record(whole, **changes)
     assert "\n" not in str(error.value)
     assert read_folder(whole) == before
@@ -255,7 +255,7 @@ def test_force_begins_anew_and_other_names_are_the_same(tmp_path, whole):
 def test_one_process_writes_at_a_time(tmp_path):
     run = prepare_run(MODEL, Tensors(30), **SETTINGS)
     with open_capture_job(run, tmp_path / "c") as job:
-        with pytest.raises(OutputError, match="is written by another process"):
+        with pytest.raises(OutputError, match="another process is writing"):
             record(tmp_path / "c", Tensors(30), shard_size=16384)
         job.run()
     assert sorted(read_folder(tmp_path / "c")) == [MANIFEST, "shard-00000.safetensors"]
@@ -285,7 +285,7 @@ def test_a_disk_without_room_is_refused_first(tmp_path, monkeypatch):
         ({"store": "bits", "threshold": "men"}, "threshold 'men'"),
         ({"store": "bits", "threshold": "mean", "n_statistics": 0}, "--statistics must be at least 1"),
         ({"shard_size": 1000}, "multiple of 1024"),
-        ({"norm_dtype": "bfloat16"}, "can't be stored as 'bfloat16'"),
+        ({"norm_dtype": "bfloat16"}, "norm dtype 'bfloat16' is not one of float32, float16"),
     ],
 )
 def test_settings_that_mean_nothing(tmp_path, settings, part):
@@ -317,5 +317,5 @@ def test_thresholds_for_no_kernel_are_refused():
     found = make_activations(3, n_kernels=(3, 2))
     thresholds = Thresholds(Quantiser((), found.settings.norm), "mean of all")
     layers = {layer: norms.shape[1] for layer, norms in found.norms.items()}
-    with pytest.raises(CaptureError, match="for no kernel at all"):
+    with pytest.raises(CaptureError, match="the list of thresholds is empty"):
         Manifest(layers, found.classes, found.settings, "both", n_listed=3, thresholds=thresholds)

@@ -14,10 +14,18 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sklearn.tree import DecisionTreeClassifier
 
-from eric_fast import streams
+from eric_fast import runs
 from eric_fast.bits import BitMatrix
-from eric_fast.errors import CaptureError, SettingError
-from eric_fast.extract import GROWN_LITERALS, GROWN_RULES, TreeOptions, find_ends, grow_trees, list_leaves
+from eric_fast.errors import SettingError
+from eric_fast.extract import (
+    GROWN_LITERALS,
+    GROWN_RULES,
+    ExtractOptions,
+    TreeOptions,
+    find_ends,
+    grow_trees,
+    list_leaves,
+)
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.program.prune import choose_held_back, prune_program
@@ -175,14 +183,12 @@ def test_what_makes_no_sense_is_refused():
     bits = BitMatrix.from_bools(torch.ones(3, 4, dtype=torch.bool), [atom.name for atom in ATOMS.atoms])
     for bad in (-0.1, 1.0, float("nan"), True):
         with pytest.raises(SettingError, match="max loss"):
-            prune_program(program, bits, torch.zeros(3, dtype=torch.int64), bad)
+            ExtractOptions(max_loss=bad)
     with pytest.raises(SettingError, match="first"):
         prune_program(replace(program, decision="vote"), bits, torch.zeros(3, dtype=torch.int64), 0.1)
     for bad in (0.0, 1.0, -1, float("nan")):
         with pytest.raises(SettingError, match="hold back"):
-            choose_held_back(["a", "b"], bad)
-    with pytest.raises(CaptureError, match="one side empty"):
-        choose_held_back(["a"], 0.5)
+            ExtractOptions(hold_back=bad)
 
 
 def test_the_command_reports_both_sizes(eric, made, tmp_path):
@@ -210,7 +216,7 @@ def test_a_time_limit_keeps_what_is_finished(eric, made, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_keeps_what_is_finished_the_second_ends_at_once(eric, made, tmp_path, monkeypatch, number):
-    plain = streams.extract_program
+    plain = runs.extract_program
 
     def interrupted(*arguments, n_signals, **settings):
         for _ in range(n_signals):
@@ -218,14 +224,14 @@ def test_the_first_signal_keeps_what_is_finished_the_second_ends_at_once(eric, m
         return plain(*arguments, **settings)
 
     arguments = ("extract", made / "train", "--layers", "all", "-o", tmp_path / "p.lp")
-    monkeypatch.setattr(streams, "extract_program", partial(interrupted, n_signals=1))
+    monkeypatch.setattr(runs, "extract_program", partial(interrupted, n_signals=1))
     code, out, err = eric(*arguments)
     assert code == 128 + number
     assert "wrote" in out
     assert "stopping after the trees in hand" in err
     assert len(load_program(tmp_path / "p.lp").layers) == 1
     (tmp_path / "p.lp").unlink()
-    monkeypatch.setattr(streams, "extract_program", partial(interrupted, n_signals=2))
+    monkeypatch.setattr(runs, "extract_program", partial(interrupted, n_signals=2))
     code, _, err = eric(*arguments)
     assert code == 128 + number
     assert "interrupted; what was not complete is not written" in err

@@ -11,7 +11,7 @@ from eric_fast import kernels
 from eric_fast.bits import pack_bits
 from eric_fast.errors import EricError
 from eric_fast.extract import TreeOptions
-from eric_fast.kernels.cpu import grow_distributed
+from eric_fast.kernels import MOST_TREES
 from tests.ranks import run_ranks
 from tests.test_trees import assert_equal_forests, make_case, options_and_weights
 
@@ -73,7 +73,7 @@ def test_many_nodes_need_more_room_than_trees_begin_with():
 
 
 def test_one_process_that_wants_to_stop_stops_all():
-    bits, targets = make_case(1, 300, 20, 3 * grow_distributed.TREES, 2)
+    bits, targets = make_case(1, 300, 20, 3 * MOST_TREES, 2)
     settings = {"n_values": 2, "weights": None, "packed": True}
 
     def grow(rank, combine):
@@ -93,7 +93,7 @@ def test_one_process_that_wants_to_stop_stops_all():
 
     (one, told), (other, told_too) = run_ranks(2, grow)
     assert_equal_forests(one, other)
-    assert grow_distributed.TREES <= len(one.grown) < 2 * grow_distributed.TREES
+    assert MOST_TREES <= len(one.grown) < 2 * MOST_TREES
     assert told == told_too == list(range(1, len(one.grown) + 1))
 
 

@@ -1,6 +1,5 @@
 """Analyse a program on images: key kernels, the links between kernels, and the sub-classes that rules find."""
 
-from eric_fast.analyse.captures import analyse_capture
 from eric_fast.analyse.concepts import ConceptShares, measure_concepts
 from eric_fast.analyse.effects import Answers, Effect, Effects, measure_effects
 from eric_fast.analyse.masks import MaskFolder
@@ -26,7 +25,6 @@ __all__ = [
     "Subclasses",
     "Symbol",
     "analyse_bits",
-    "analyse_capture",
     "analyse_program",
     "find_strongest",
     "list_links",

@@ -15,11 +15,11 @@ from eric_fast.capture.data import DataPart
 from eric_fast.capture.heat import find_strength, upsample_map
 from eric_fast.capture.maps import iterate_maps
 from eric_fast.errors import DataError, SettingError
+from eric_fast.match import check_fingerprint
 from eric_fast.program import Program
 from eric_fast.program.atoms import InputAtom
 from eric_fast.program.simplify import find_mentioned
 from eric_fast.progress import Progress, ignore_progress
-from eric_fast.runs import check_fingerprint
 
 N_STRONGEST = 10
 

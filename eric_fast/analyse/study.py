@@ -15,11 +15,11 @@ from eric_fast.analyse.subclasses import Subclasses, measure_subclasses
 from eric_fast.analyse.symbolic import Symbol, find_strongest, list_symbols
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError
+from eric_fast.match import check_capture
 from eric_fast.program import Program
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import quantise_activations
-from eric_fast.runs import check_capture
-from eric_fast.store.activations import Activations
+from eric_fast.store import Source, read_labels, read_layer, read_predictions
 
 N_STRONGEST = 9
 LEAST_PHI = 0.9  # from here on, two kernels are called redundant, or complementary if it is negative
@@ -122,28 +122,27 @@ class Analysis:
         return self.program.atoms[atom].name
 
 
-def analyse_program(
-    program: Program, activations: Activations, *, start: str | None = None, **settings: Any
-) -> Analysis:
-    """Everything about a program and its kernels on these images, best not those that it was extracted from.
+def analyse_program(program: Program, source: Source, *, start: str | None = None, **settings: Any) -> Analysis:
+    """Analyse a program and its kernels on images, best not those that it was extracted from.
+
+    Without norms, sub-classes are looked for in the bits of the last layer, and the strongest images are not known.
 
     Args:
-        activations: with all layers of the program from `start` (the lowest by default) up.
-        settings: those of `analyse_bits`.
+        source: with all layers of the program from `start` (the lowest by default) up.
+        settings: see `analyse_bits`.
 
     Raises:
         CaptureError: see `check_capture`; no images. ProgramError: see `measure_effects`.
     """
     first = program.layer_to_start(start)
     layers = program.layers[program.layers.index(first) :]
-    check_capture(program, activations, layers)
-    bits = quantise_activations(activations, program.network_quantiser, layers)
+    check_capture(program, source, layers)
     return analyse_bits(
         program,
-        bits,
-        activations.predictions,
-        activations.labels,
-        {layer: activations.norms[layer] for layer in layers},
+        quantise_activations(source, program.network_quantiser, layers),
+        read_predictions(source),
+        read_labels(source),
+        {layer: read_layer(source, layer) for layer in layers} if source.has_norms else None,
         start=first,
         **settings,
     )

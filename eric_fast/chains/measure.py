@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,16 +12,17 @@ from torch import Tensor
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.evaluator import Evaluator
-from eric_fast.extract import TreeOptions, extract_program
-from eric_fast.extract.predicted_bits import extract_on_predicted_bits
+from eric_fast.extract import GROWN_ON, TreeOptions, complete_options, extract_program
+from eric_fast.match import check_capture
 from eric_fast.program import Program
 from eric_fast.program.atoms import Quantiser
 from eric_fast.program.simplify import drop_unmentioned
 from eric_fast.progress import Progress, ignore_progress
-from eric_fast.quantise import fit_quantiser, quantise_activations
-from eric_fast.runs import GROWN_ON, check_capture, choose_target, match_layers
+from eric_fast.quantise import quantise_activations
+from eric_fast.runs import find_quantiser, select_training
 from eric_fast.score import Score, score_predictions
-from eric_fast.store.activations import Activations, share_correct
+from eric_fast.store import Source, read_labels, read_predictions
+from eric_fast.store.activations import share_correct
 
 WAYS = (*GROWN_ON, "direct")
 N_ROUNDS = 60  # of gradient boosting, for what the bits allow
@@ -121,8 +122,8 @@ class ChainStudy:
 
 
 def measure_chains(
-    train: Activations,
-    test: Activations,
+    train: Source,
+    test: Source,
     *,
     layers: str | Sequence[str] | None = "all",
     threshold: str = "mean",
@@ -158,7 +159,9 @@ def measure_chains(
     all_options = [replace(options, min_leaf=min_leaf) for min_leaf in min_leaves]
     if not all_options or len(set(min_leaves)) < len(min_leaves):
         raise SettingError("chains need at least one minimum leaf, each given once only")
-    names = match_layers(layers, train.layers)
+    wanted = complete_options(options, {"layers": layers, "threshold": threshold, "target": target})
+    training = select_training(train, wanted)
+    names, goal = training.layers, training.targets
     if len(names) < 2:
         raise SettingError(f"'{names[0]}' is a single layer, but a chain needs at least two; name more, or 'all'")
     if train.settings.fingerprint != test.settings.fingerprint:
@@ -166,13 +169,13 @@ def measure_chains(
             f"the two captures are of different models (fingerprints {train.settings.fingerprint[:12]} and "
             f"{test.settings.fingerprint[:12]}); capture both sets of images with one model"
         )
-    train, goal = choose_target(train.select_layers(names), target)
-    quantiser = fit_quantiser(train, goal, threshold=threshold, criterion=options.criterion, progress=progress)
+    quantiser = find_quantiser(training, wanted, progress=progress)
     empty = Program(quantiser, train.classes, (), fingerprint=train.settings.fingerprint)
     check_capture(empty, test, names)
     if not test.n_images:
         raise CaptureError("the test capture has no images to score chains on")
-    bits, truth = quantise_activations(train, quantiser), quantise_activations(test, quantiser)
+    bits = quantise_activations(training, quantiser)
+    truth = _Truth(quantise_activations(test, quantiser), read_predictions(test), read_labels(test))
 
     rows: list[ChainRow] = []
     n_chains = len(all_options) * len(WAYS) * len(names)
@@ -183,14 +186,12 @@ def measure_chains(
                 progress("chains", len(rows), n_chains)
                 program = whole.start_at(start)
                 if way == "predicted":
-                    part = program.network_quantiser
-                    program = extract_on_predicted_bits(
-                        bits, part, goal, train.classes, grow, all_kernels=True, engine=engine
-                    )
+                    how: dict[str, Any] = {"grown_on": way, "all_kernels": True, "engine": engine}
+                    program = extract_program(bits, program.network_quantiser, goal, train.classes, grow, **how)
                 elif way == "direct":
                     alone = Quantiser(quantiser.atoms_of_layer(start), quantiser.norm)
                     program = extract_program(bits, alone, goal, train.classes, grow)
-                score, right, share = _score_chain(program, truth, test, engine)
+                score, right, share = _score_chain(program, truth, engine)
                 rows.append(ChainRow(way, grow.min_leaf, score, right, share))
     progress("chains", n_chains, n_chains)
 
@@ -199,28 +200,35 @@ def measure_chains(
     return ChainStudy(
         layers=tuple(names),
         min_leaves=tuple(min_leaves),
-        n_training_images=train.n_images,
+        n_training_images=training.n_images,
         n_images=test.n_images,
-        model_accuracy=share_correct(test.predictions, test.labels),
+        model_accuracy=share_correct(truth.predictions, truth.labels),
         rows=tuple(rows),
-        commonest_class=(test.predictions == commonest).double().mean().item(),
-        commoner_value={layer: _score_commoner_value(_take(bits, quantiser, layer), truth) for layer in names[1:]},
-        bounds=tuple(_find_bounds(bits, truth, quantiser, goal, test, progress)) if with_bounds else (),
+        commonest_class=(truth.predictions == commonest).double().mean().item(),
+        commoner_value={layer: _score_commoner_value(_take(bits, quantiser, layer), truth.bits) for layer in names[1:]},
+        bounds=tuple(_find_bounds(bits, truth, quantiser, goal, progress)) if with_bounds else (),
     )
 
 
-def _score_chain(
-    program: Program, truth: BitMatrix, test: Activations, engine: str
-) -> tuple[Score, dict[str, float], float | None]:
-    """Score a chain; and find the share of right bits in each layer above its lowest, and in all of them."""
+class _Truth(NamedTuple):
+    """The images that chains are scored on: the network's bits, its answers and the labels, int64 `[n_images]`."""
+
+    bits: BitMatrix
+    predictions: Tensor
+    labels: Tensor
+
+
+def _score_chain(program: Program, truth: _Truth, engine: str) -> tuple[Score, dict[str, float], float | None]:
+    """Its score, and the share of bits right of each layer above its lowest and of all of them."""
     start = program.layers[0]
     evaluator = Evaluator(program, engine=engine)
-    predictions, derived = evaluator.predict(truth), evaluator.truth(truth)
+    predictions, derived = evaluator.predict(truth.bits), evaluator.truth(truth.bits)
     n_wrong = {
-        layer: _count_differing(_take(derived, program.network_quantiser, layer), truth) for layer in program.layers[1:]
+        layer: _count_differing(_take(derived, program.network_quantiser, layer), truth.bits)
+        for layer in program.layers[1:]
     }
-    n_bits = {layer: len(program.quantiser.rows_of_layer[layer]) * truth.n_samples for layer in n_wrong}
-    score = score_predictions(drop_unmentioned(program), start, predictions, test.predictions, test.labels)
+    n_bits = {layer: len(program.quantiser.rows_of_layer[layer]) * truth.bits.n_samples for layer in n_wrong}
+    score = score_predictions(drop_unmentioned(program), start, predictions, truth.predictions, truth.labels)
     right = {layer: 1 - wrong / n_bits[layer] for layer, wrong in n_wrong.items()}
     return score, right, 1 - sum(n_wrong.values()) / sum(n_bits.values()) if n_wrong else None
 
@@ -234,7 +242,7 @@ def _score_commoner_value(training: BitMatrix, truth: BitMatrix) -> float:
 
 
 def _find_bounds(
-    bits: BitMatrix, truth: BitMatrix, quantiser: Quantiser, goal: Tensor, test: Activations, progress: Progress
+    bits: BitMatrix, truth: _Truth, quantiser: Quantiser, goal: Tensor, progress: Progress
 ) -> Iterator[Bound]:
     from sklearn.ensemble import HistGradientBoostingClassifier  # they load when they are needed
     from threadpoolctl import threadpool_limits
@@ -245,9 +253,9 @@ def _find_bounds(
         columns = _take(bits, quantiser, layer).to_bools().numpy()
         with threadpool_limits(1, user_api="openmp"):  # more wait for each other: 11.4 s instead of 2.6 if others run
             boosting.fit(columns, goal.numpy())
-        answers = torch.from_numpy(boosting.predict(_take(truth, quantiser, layer).to_bools().numpy()))
-        fidelity = (answers == test.predictions).double().mean().item()
-        yield Bound(layer, N_ROUNDS, fidelity, share_correct(answers, test.labels))
+        answers = torch.from_numpy(boosting.predict(_take(truth.bits, quantiser, layer).to_bools().numpy()))
+        fidelity = (answers == truth.predictions).double().mean().item()
+        yield Bound(layer, N_ROUNDS, fidelity, share_correct(answers, truth.labels))
     progress("what the bits allow", len(quantiser.layers), len(quantiser.layers))
 
 

@@ -44,8 +44,8 @@ def analyse(
     check_paths([json], [capture, program_file], force=force)
     if limit < 0:
         raise SettingError(f"--limit must be 0 (all) or more, not {limit}")
-    from eric_fast.analyse import analyse_capture
-    from eric_fast.runs import check_engine
+    from eric_fast.analyse import analyse_program
+    from eric_fast.match import check_engine
     from eric_fast.show.analysis import describe_idle, describe_now, list_tables
     from eric_fast.store import open_capture
     from eric_fast.text import load_program
@@ -54,7 +54,7 @@ def analyse(
     program.layer_to_start(start)  # refused before anything is read
     check_engine(engine)
     with show_progress() as progress:
-        analysis = analyse_capture(
+        analysis = analyse_program(
             program,
             open_capture(capture),
             start=start,

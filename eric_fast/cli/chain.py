@@ -47,12 +47,12 @@ def chain(
     check_paths([json, plot], [train, test], force=force)
     if train.resolve() == test.resolve():
         raise SettingError(f"{train} is given twice: score programs on images that they weren't extracted from")
-    from eric_fast.capture import load_activations
     from eric_fast.chains import MIN_LEAVES, measure_chains
     from eric_fast.extract import TreeOptions, parse_count
     from eric_fast.show.chain_plot import save_plot
     from eric_fast.show.chains import list_tables
     from eric_fast.show.style import check_plot
+    from eric_fast.store import open_capture
 
     if plot is not None:
         check_plot(plot)
@@ -63,8 +63,8 @@ def chain(
 
     with show_progress() as progress:
         study = measure_chains(
-            load_activations(train),
-            load_activations(test),
+            open_capture(train),
+            open_capture(test),
             layers=split_commas(layers) or "all",
             threshold=threshold,
             target=target,

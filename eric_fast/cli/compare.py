@@ -48,7 +48,7 @@ def compare(
     check_paths([json], others, force=force)
     from eric_fast.capture import is_capture
     from eric_fast.compare import compare_programs
-    from eric_fast.runs import check_engine
+    from eric_fast.match import check_engine
     from eric_fast.show.comparison import list_tables
     from eric_fast.text import load_program
 

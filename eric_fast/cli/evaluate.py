@@ -2,11 +2,11 @@
 
 import csv
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from eric_fast.cli.inputs import check_paths, find_activations, limit_memory, open_stored, refuse_useless
+from eric_fast.cli.inputs import check_paths, find_source, limit_memory, refuse_useless
 from eric_fast.cli.network import NETWORK_DEFAULTS, takes_network
 from eric_fast.cli.options import DATA_HELP, Engine, Force, Json, Memory, ProgramFile, Start
 from eric_fast.cli.tables import SOURCE_HELP, load_any, predict_table
@@ -33,10 +33,10 @@ def evaluate(
     A capture is read shard by shard, by many processes under `torchrun --nproc-per-node=K -m eric_fast evaluate ...`.
     """
     check_paths([json], [program_file, source], force=force)
-    from eric_fast.runs import check_engine, evaluate_program
+    from eric_fast.match import check_engine
+    from eric_fast.runs import evaluate_program
     from eric_fast.show.scores import describe_disagreements, fits_terminal, tabulate_confusion, tabulate_scores
     from eric_fast.store import is_capture
-    from eric_fast.streams import evaluate_capture
     from eric_fast.text import load_program
 
     program = load_program(program_file)
@@ -45,19 +45,16 @@ def evaluate(
     allowed = limit_memory(memory)
     starts = layers if chains and start in (None, layers[0]) else [*(layers if chains else []), start]
     processes = join_processes()
+    if processes.count > 1 and not is_capture(source):
+        raise SettingError(f"{source} is not a capture: capture its images first, then let processes share it")
     with show_progress() as progress:
-        if is_capture(source):
-            refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
-            opened = open_stored(program, source, layers)
-            n_bad = opened.settings.n_bad_images
-            more: dict[str, Any] = {"processes": processes, "memory": allowed, "progress": progress}
-            scores = [evaluate_capture(program, opened, start=layer, engine=engine, **more) for layer in starts]
-        else:
-            if processes.count > 1:
-                raise SettingError(f"{source} is not a capture: capture its images first, then let processes share it")
-            activations = find_activations(context, program, source, layers, progress)
-            n_bad = activations.settings.n_bad_images
-            scores = [evaluate_program(program, activations, start=layer, engine=engine) for layer in starts]
+        images = find_source(context, program, source, layers, progress)
+        scores = [
+            evaluate_program(
+                program, images, start=layer, engine=engine, processes=processes, memory=allowed, progress=progress
+            )
+            for layer in starts
+        ]
     if not processes.is_first:
         return
     rows = scores[: len(layers)] if chains else []
@@ -68,9 +65,9 @@ def evaluate(
             "classes": list(program.classes),
             "chains": [row.to_dict(with_confusion=False) for row in rows],
         }
-        write_json({**content, "n_bad_images": n_bad}, json, force=force)
-    if n_bad:
-        stdout.print(f"left out {say_count(n_bad, 'image')} that can't be read")
+        write_json({**content, "n_bad_images": images.settings.n_bad_images}, json, force=force)
+    if images.settings.n_bad_images:
+        stdout.print(f"left out {say_count(images.settings.n_bad_images, 'image')} that can't be read")
     accuracy = "unknown, as labels are" if score.model_accuracy is None else f"{score.model_accuracy:.4f}"
     stdout.print(f"{score.n_images:,} images; model accuracy {accuracy}")
     stdout.print(tabulate_scores(rows or [score]))
@@ -108,10 +105,9 @@ def predict(
     the number of the rule that decided.
     """
     check_paths([output], [model_file, source], force=force)
+    from eric_fast.match import check_engine
     from eric_fast.program import TableQuantiser
-    from eric_fast.runs import check_engine, predict_activations
-    from eric_fast.store import is_capture
-    from eric_fast.streams import predict_capture
+    from eric_fast.runs import iterate_predictions
 
     check_engine(engine)
     loaded = load_any(model_file)
@@ -131,13 +127,8 @@ def predict(
     ):
         writer = csv.writer(file)
         writer.writerow(["id", "prediction", "rule"])
-        if is_capture(source):
-            refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
-            opened = open_stored(program, source, [layer])
-            answers = predict_capture(program, opened, start=start, engine=engine, progress=progress)
-        else:
-            activations = find_activations(context, program, source, [layer], progress)
-            answers = iter([(activations.ids, predict_activations(program, activations, start=start, engine=engine))])
+        images = find_source(context, program, source, [layer], progress)
+        answers = iterate_predictions(program, images, start=start, engine=engine, progress=progress)
         for ids, found in answers:
             n_rows += len(ids)
             for image, answer, rule in zip(ids, found.classes.tolist(), found.rules.tolist(), strict=True):

@@ -2,16 +2,16 @@
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from eric_fast.cli.inputs import check_paths, describe_memory, limit_memory, own_name, split_commas
 from eric_fast.cli.options import Criterion, Force, Json, Memory, Target, Threshold
 from eric_fast.cli.stopping import stop_gently
-from eric_fast.errors import SettingError, say_count
+from eric_fast.errors import say_count
 from eric_fast.output import write_json
-from eric_fast.processes import is_one_of_many, join_processes
+from eric_fast.processes import join_processes
 from eric_fast.show.console import show_progress, stdout
 
 
@@ -66,31 +66,35 @@ def extract(
     Ctrl-C keeps the layers that are finished, from the classes down; a second one ends at once.
     """
     check_paths([output, json], [capture], force=force)
-    from eric_fast.extract import GROWN_LITERALS, GROWN_RULES, TreeOptions, parse_count
+    from eric_fast.extract import GROWN_LITERALS, GROWN_RULES, ExtractOptions, parse_count
     from eric_fast.memory import find_peak_memory
-    from eric_fast.runs import approximate_model, match_layers
+    from eric_fast.runs import approximate_model
     from eric_fast.store import open_capture
-    from eric_fast.streams import approximate_capture
     from eric_fast.text import save_program
 
-    leaf, split = parse_count("min leaf", min_leaf), parse_count("min split", min_split)
-    options = TreeOptions(criterion, max_depth, leaf, max_rules, split, min_gain, ccp_alpha=ccp_alpha)
-    if max_loss is not None and is_one_of_many():
-        raise SettingError("--max-loss measures one program in one process; start it without torchrun")
+    options = ExtractOptions(
+        criterion=criterion,
+        max_depth=max_depth,
+        min_leaf=parse_count("min leaf", min_leaf),
+        max_rules=max_rules,
+        min_split=parse_count("min split", min_split),
+        min_gain=min_gain,
+        ccp_alpha=ccp_alpha,
+        layers=split_commas(layers),
+        threshold=threshold,
+        target=target,
+        grown_on=grown_on,
+        all_kernels=all_kernels,
+        simplify=simplify,
+        max_loss=max_loss,
+        hold_back=hold_back,
+    )
     limit = limit_memory(memory)
     processes = join_processes()
     opened = open_capture(capture)
-    wanted = match_layers(split_commas(layers), opened.layers)
-    settings: dict[str, Any] = {"threshold": threshold, "target": target, "options": options, "grown_on": grown_on}
-    settings |= {"all_kernels": all_kernels, "simplify": simplify}
     with stop_gently(time_limit) as stop, show_progress() as progress:
-        settings |= {"progress": progress, "stop": stop}
         start = time.perf_counter()
-        if max_loss is None:
-            program = approximate_capture(opened, layers=wanted, processes=processes, memory=limit, **settings)
-        else:
-            activations = opened.read_activations(wanted)
-            program = approximate_model(activations, layers="all", max_loss=max_loss, hold_back=hold_back, **settings)
+        program = approximate_model(opened, options, processes=processes, memory=limit, progress=progress, stop=stop)
         seconds = time.perf_counter() - start
     if not processes.is_first:
         return

@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     from eric_fast.store.activations import Activations
 
 
-def find_activations(
+def find_source(
     context: typer.Context,
     program: "Program",
     source: str,
     layers: "Sequence[str]",
     progress: "Progress",
     options: dict[str, Any] | None = None,
-) -> "Activations":
-    """A capture as it was stored, or one made now of these layers.
+) -> "Capture | Activations":
+    """Open a capture, or capture these layers of images now.
 
     The network's options are read from the command's context, unless they are given: see `takes_network`.
     """
     from eric_fast.capture import capture_activations, load_model, open_data
-    from eric_fast.runs import check_fingerprint
+    from eric_fast.match import check_fingerprint
     from eric_fast.store import is_capture
 
     given = read_network(context) if options is None else dict(options)
     if is_capture(source):
         if options is None:
             refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
-        return load_layers(program, source, layers)
+        return open_stored(program, source, layers)
     images = open_data(source)
     model, weights = given.pop("model"), given.pop("weights")
     if model is None:
@@ -51,14 +51,29 @@ def find_activations(
     return capture_activations(network, images, layers=layers, norm=norm, progress=progress, **given)
 
 
+def find_activations(
+    context: typer.Context,
+    program: "Program",
+    source: str,
+    layers: "Sequence[str]",
+    progress: "Progress",
+    options: dict[str, Any] | None = None,
+) -> "Activations":
+    """As `find_source`, in memory."""
+    from eric_fast.store import Capture
+
+    found = find_source(context, program, source, layers, progress, options)
+    return found.read_activations(layers) if isinstance(found, Capture) else found
+
+
 def load_layers(program: "Program", source: str, layers: "Sequence[str]") -> "Activations":
-    """These layers of a capture, in memory."""
+    """Read these layers of a capture into memory."""
     return open_stored(program, source, layers).read_activations(layers)
 
 
 def open_stored(program: "Program", source: str, layers: "Sequence[str]") -> "Capture":
-    """A capture that has these layers of the program."""
-    from eric_fast.runs import check_fingerprint
+    """Open a capture, which must have these layers of the program."""
+    from eric_fast.match import check_fingerprint
     from eric_fast.store import open_capture
 
     opened = open_capture(source)
@@ -73,7 +88,7 @@ def open_stored(program: "Program", source: str, layers: "Sequence[str]") -> "Ca
 
 
 def limit_memory(text: str | None) -> int:
-    """Bytes that this process may take: as given, or half of what is free, in equal parts for those on this machine."""
+    """Bytes that this process may use: as given, or its share of half of the free memory of this machine."""
     from eric_fast.memory import find_free_memory, parse_memory
     from eric_fast.processes import count_local
 
@@ -81,14 +96,14 @@ def limit_memory(text: str | None) -> int:
 
 
 def describe_memory(limit: int) -> str:
-    """What this process took, of what it might."""
+    """Say how much memory this process used, and how much it might."""
     from eric_fast.memory import find_peak_memory, format_bytes
 
     return f"memory: {format_bytes(find_peak_memory())} at most, {format_bytes(limit)} allowed (--memory)"
 
 
 def refuse_useless(context: typer.Context, defaults: dict[str, Any], why: str) -> None:
-    """Refuse options that mean nothing here; `defaults` are their values where nobody gives them."""
+    """Refuse options that have no effect here, if they differ from their `defaults`."""
     useless = [f"--{name.replace('_', '-')}" for name, value in defaults.items() if context.params[name] != value]
     if useless:
         raise SettingError(f"{why}, where {', '.join(useless)} means nothing; leave it out")

@@ -15,10 +15,10 @@ from eric_fast.evaluator import Evaluator
 from eric_fast.explain.check import check_proof
 from eric_fast.explain.counterfactual import Counterfactual, find_counterfactuals
 from eric_fast.explain.proof import Proof, prove_answers
+from eric_fast.match import check_capture, check_fingerprint
 from eric_fast.program import Program
 from eric_fast.program.atoms import InputAtom
 from eric_fast.quantise import quantise_activations
-from eric_fast.runs import check_capture, check_fingerprint
 from eric_fast.store.activations import UNKNOWN, Activations
 
 logger = logging.getLogger(__name__)

@@ -1,30 +1,21 @@
 """Extract: trees over the bits of one layer become rules for the kernels of the next and for the classes."""
 
-from eric_fast.extract.chain import (
-    GROWN_LITERALS,
-    GROWN_RULES,
-    LayerRules,
-    check_target,
-    extract_program,
-    grow_classes,
-    grow_layer,
-    list_sizes_grown,
-)
-from eric_fast.extract.tree import Leaf, TreeOptions, find_ends, grow_trees, list_leaves, parse_count
+from eric_fast.extract.layer import GROWN_LITERALS, GROWN_RULES
+from eric_fast.extract.options import GROWN_ON, ExtractOptions, TreeOptions, complete_options, parse_count
+from eric_fast.extract.program import extract_program
+from eric_fast.extract.tree import Leaf, find_ends, grow_trees, list_leaves
 
 __all__ = [
     "GROWN_LITERALS",
+    "GROWN_ON",
     "GROWN_RULES",
-    "LayerRules",
+    "ExtractOptions",
     "Leaf",
     "TreeOptions",
-    "check_target",
+    "complete_options",
     "extract_program",
     "find_ends",
-    "grow_classes",
-    "grow_layer",
     "grow_trees",
     "list_leaves",
-    "list_sizes_grown",
     "parse_count",
 ]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.bits import BitMatrix, pack_bits
-from eric_fast.errors import CaptureError, SettingError
+from eric_fast.errors import SettingError
 from eric_fast.program import Program, Rule, atom_of
 from eric_fast.progress import Progress, ignore_progress
 
@@ -19,19 +19,8 @@ Words = NDArray[np.uint32]
 
 
 def choose_held_back(ids: Sequence[str], share: float) -> NDArray[np.bool_]:
-    """bool `[n_images]`: about this share of the images, by a hash of their names, so that no order matters.
-
-    Raises:
-        SettingError: a share that isn't between 0 and 1. CaptureError: one side has no image.
-    """
-    if isinstance(share, bool) or not 0 < share < 1:
-        raise SettingError(f"hold back must be a share between 0 and 1, not {share!r}")
-    held = np.array([crc32(name.encode()) < share * 2**32 for name in ids], np.bool_)
-    if held.all() or not held.any():
-        raise CaptureError(
-            f"holding back a share of {share} of {len(held)} images leaves one side empty; take another share"
-        )
-    return held
+    """Choose about this share of the images by a hash of their names, whatever their order: bool `[n_images]`."""
+    return np.array([crc32(name.encode()) < share * 2**32 for name in ids], np.bool_)
 
 
 def prune_program(
@@ -53,10 +42,8 @@ def prune_program(
         max_loss: a share of the images, from 0.
 
     Raises:
-        SettingError: a loss that means nothing, or votes. EricError: an atom without bits.
+        SettingError: the program decides by votes. EricError: an atom without bits.
     """
-    if isinstance(max_loss, bool) or not 0 <= max_loss < 1:
-        raise SettingError(f"max loss must be a share from 0 to below 1, not {max_loss!r}")
     if not program.decision.takes_first:
         raise SettingError("only programs that decide by 'first' can be pruned")
     n_classes = len(program.classes)

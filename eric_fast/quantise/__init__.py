@@ -1,12 +1,13 @@
 """Quantise: norms to bits, with one threshold per kernel fitted on training images."""
 
-from eric_fast.quantise.fit import fit_quantiser
-from eric_fast.quantise.pack import check_fits, list_comparisons, pack_layer, quantise_activations
+from eric_fast.quantise.fit import MOST_VALUES, fit_quantiser
+from eric_fast.quantise.pack import check_fits, list_comparisons, pack_layer, pack_part, quantise_activations
 from eric_fast.quantise.spec import Threshold, parse_threshold
 from eric_fast.quantise.splits import find_best_splits
 from eric_fast.quantise.sums import ColumnSums
 
 __all__ = [
+    "MOST_VALUES",
     "ColumnSums",
     "Threshold",
     "check_fits",
@@ -14,6 +15,7 @@ __all__ = [
     "fit_quantiser",
     "list_comparisons",
     "pack_layer",
+    "pack_part",
     "parse_threshold",
     "quantise_activations",
 ]

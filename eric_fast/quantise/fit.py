@@ -1,7 +1,6 @@
-"""Thresholds, fitted on training images: in memory, or on disk and read shard by shard."""
+"""Fit thresholds on training images."""
 
 import logging
-from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -14,77 +13,80 @@ from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise.spec import Threshold, parse_threshold
 from eric_fast.quantise.splits import find_best_splits
 from eric_fast.quantise.sums import ColumnSums
-from eric_fast.store import Capture, Selection
-from eric_fast.store.activations import Activations
+from eric_fast.store import Selection, Source, select_images
 
-_VALUES_AT_ONCE = 2**26  # norms gathered by kernel, where all of a kernel's are needed: 256 MB
+MOST_VALUES = 2**26  # norms gathered by kernel, if all norms of a kernel are needed at a time: 256 MB
 
 logger = logging.getLogger(__name__)
 
 
 def fit_quantiser(
-    source: Activations | Capture | Selection,
+    source: Source,
     target: Tensor | None = None,
     *,
     threshold: str = "mean",
     criterion: str = "entropy",
+    n_values: int = MOST_VALUES,
     progress: Progress = ignore_progress,
 ) -> Quantiser:
-    """One atom per kernel of every layer: norm > threshold, the threshold fitted on these images alone.
+    """Fit one atom per kernel of every layer, `norm > threshold`, on these images alone.
 
-    Means and standard deviations are rounded once from exact sums, so neither the order of images matters nor how they
-    are cut into shards (ERIC, arXiv 2010.09452; 0.6 * mean + 0.7 * std is NeSyFOLD's).
+    Means and standard deviations are rounded once from exact sums, so neither the order of images nor their
+    distribution over parts and processes matters (ERIC, arXiv 2010.09452; 0.6 * mean + 0.7 * std is NeSyFOLD's).
+    Kernels whose norm never changes are kept, and logged.
 
     Args:
-        source: the training images: activations, or a capture with norms, of which memory holds a shard at a time (for
-            quantiles and splits: all norms of a few kernels), or this process's selection of a capture that several
-            share: all get the same thresholds. Kernels whose norm never changes are kept, and logged.
+        source: the training images. One part is in memory at a time; for quantiles and splits, all norms of some
+            kernels. Processes that share a selection get the same thresholds.
         target: int64 `[n_images]`, what `split` splits; needed for it alone.
         threshold: see `parse_threshold`.
-        criterion: `entropy` or `gini`: what `split` maximises the gain of.
+        criterion: `entropy` or `gini`: `split` maximises the gain by it.
+        n_values: norms that quantiles and splits gather at a time, at most.
 
     Raises:
-        SettingError: an unknown threshold or criterion. CaptureError: no images; a capture that is damaged, or of bits.
+        SettingError: an unknown threshold or criterion. CaptureError: no images; a capture that is damaged or has no
+            norms.
     """
     how = parse_threshold(threshold)
     if criterion not in CRITERIA:
         raise SettingError(f"criterion '{criterion}' is not one of {', '.join(CRITERIA)}")
     if source.n_images == 0:
-        raise CaptureError("thresholds need at least one training image, the capture has none")
+        raise CaptureError(f"{source.name} has no images; thresholds need at least one training image")
     if how.kind == "split" and target is None:
         raise SettingError("threshold 'split' needs a target to split")
+    selection = source if isinstance(source, Selection) else select_images(source, source.layers, "model")
     atoms = []
     for i, layer in enumerate(source.layers):
         progress("thresholds", i, len(source.layers))
-        values = _fit_layer(source, layer, how, target, criterion)
+        values = _fit_layer(selection, layer, how, target, criterion, n_values)
         atoms += [InputAtom(layer, k, ">", value) for k, value in enumerate(values.tolist())]
     progress("thresholds", len(source.layers), len(source.layers))
     return Quantiser(tuple(atoms), source.settings.norm)
 
 
 def _fit_layer(
-    source: Activations | Capture | Selection, layer: str, how: Threshold, target: Tensor | None, criterion: str
+    selection: Selection, layer: str, how: Threshold, target: Tensor | None, criterion: str, n_values: int
 ) -> Tensor:
     """Thresholds of a layer's kernels, float64 `[n_kernels]`."""
-    sums: ColumnSums | None = None
-    for norms in _iterate_norms(source, layer):
-        sums = sums or ColumnSums(norms.shape[1])
-        if len(norms):
-            sums.add(norms)
-    if isinstance(source, Selection):
-        sums = _merge_sums(sums or ColumnSums(source.capture.n_kernels[layer]), source.processes)
-    assert sums is not None
+    own = ColumnSums(selection.n_kernels[layer])
+    for part in selection.parts:
+        if part.n_images:
+            own.add(part.read_norms(layer))
+    sums = _merge_sums(own, selection.processes)
     constant = sums.find_constant()
     if constant:
         shown = ", ".join(map(str, constant[:8])) + (", ..." if len(constant) > 8 else "")
         logger.warning(
-            "layer '%s': %s constant (%s): kept, but of no use", layer, say_count(len(constant), "kernel"), shown
+            "layer '%s': the norms of %s never change, so their bits are of no use: %s",
+            layer,
+            say_count(len(constant), "kernel"),
+            shown,
         )
     if how.kind == "linear":
         mean, std = sums.list_moments()
         return how.mean_factor * mean + how.std_factor * std + how.constant
     thresholds = []
-    for columns in _iterate_columns(source, layer):
+    for columns in selection.iterate_columns(layer, n_values):
         if how.kind == "quantile":
             thresholds.append(torch.from_numpy(np.quantile(columns.double().numpy(), how.quantile, axis=0)))
         elif target is not None:
@@ -93,7 +95,7 @@ def _fit_layer(
 
 
 def _merge_sums(own: ColumnSums, processes: Processes) -> ColumnSums:
-    """Of all processes, always added up in their order."""
+    """Add up the sums of all processes, in the order of their ranks."""
     if processes.count == 1:
         return own
     state = own.to_integers()
@@ -103,25 +105,3 @@ def _merge_sums(own: ColumnSums, processes: Processes) -> ColumnSums:
     for part in processes.combine(states):
         whole.merge(ColumnSums.from_integers(part))
     return whole
-
-
-def _iterate_norms(source: Activations | Capture | Selection, layer: str) -> Iterator[Tensor]:
-    """Norms of all images in turn, `[n, n_kernels]` each."""
-    if isinstance(source, Activations):
-        yield source.norms[layer]
-    elif isinstance(source, Selection):
-        yield from source.iterate_norms(layer)
-    else:
-        for shard in source.shards:
-            yield shard.read_norms(layer)
-
-
-def _iterate_columns(source: Activations | Capture | Selection, layer: str) -> Iterator[Tensor]:
-    """Norms of all kernels in turn, float32 `[n_images, n]` each."""
-    if isinstance(source, Selection):
-        yield from source.iterate_columns(layer, _VALUES_AT_ONCE)
-        return
-    width = max(1, _VALUES_AT_ONCE // source.n_images)
-    n_kernels = next(_iterate_norms(source, layer)).shape[1]
-    for first in range(0, n_kernels, width):
-        yield torch.cat([norms[:, first : first + width].float() for norms in _iterate_norms(source, layer)])

@@ -1,4 +1,4 @@
-"""Norms to bits, by thresholds that are given."""
+"""Quantise norms to bits by given thresholds."""
 
 from collections.abc import Sequence
 
@@ -9,57 +9,96 @@ from eric_fast import kernels
 from eric_fast.bits import BitMatrix, count_words
 from eric_fast.errors import CaptureError, suggest_nearest
 from eric_fast.program.atoms import InputAtom, Quantiser
-from eric_fast.store import Capture
-from eric_fast.store.activations import Activations
+from eric_fast.progress import Progress, ignore_progress
+from eric_fast.store import Part, Source, join_parts
 
 _OPERATORS = {">": kernels.GREATER, "<=": kernels.LESS_EQUAL, "==": kernels.EQUAL}
 
 
 def quantise_activations(
-    activations: Activations, quantiser: Quantiser, layers: Sequence[str] | None = None
+    source: Source,
+    quantiser: Quantiser,
+    layers: Sequence[str] | None = None,
+    *,
+    progress: Progress = ignore_progress,
 ) -> BitMatrix:
-    """The truth of the quantiser's atoms of these layers (all by default) on every image.
+    """Compute the truth of the quantiser's atoms of these layers (all by default) on every image of the source.
+
+    Norms are read a part at a time. A source without norms must have stored the bits of the same atoms.
 
     Raises:
-        CaptureError: a layer or kernel that the capture lacks, or norms of another kind.
+        CaptureError: see `check_fits`.
     """
-    check_fits(activations, quantiser, layers)
+    check_fits(source, quantiser, layers)
     wanted = quantiser.layers if layers is None else layers
+    n_images = sum(part.n_images for part in source.parts)
     atoms = [atom for layer in wanted for atom in quantiser.atoms_of_layer(layer)]
-    parts = [pack_layer(activations.norms[layer], quantiser.atoms_of_layer(layer)) for layer in wanted]
-    words = torch.cat(parts) if parts else torch.zeros(0, count_words(activations.n_images), dtype=torch.int32)
-    return BitMatrix(words, activations.n_images, tuple(atom.name for atom in atoms))
+    words = torch.empty(len(atoms), count_words(n_images), dtype=torch.int32)
+    first = 0
+    for done, layer in enumerate(wanted):
+        progress("bits", done, len(wanted))
+        of_layer = quantiser.atoms_of_layer(layer)
+        parts = [pack_part(source, part, of_layer) for part in source.parts]
+        words[first : first + len(of_layer)] = join_parts(
+            parts, [part.n_images for part in source.parts], len(of_layer)
+        )
+        first += len(of_layer)
+    progress("bits", len(wanted), len(wanted))
+    return BitMatrix(words, n_images, tuple(atom.name for atom in atoms))
+
+
+def pack_part(source: Source, part: Part, atoms: Sequence[InputAtom]) -> Tensor:
+    """int32 words `[n_atoms, count_words(n_images)]` of atoms of one layer, on the images of a part."""
+    if source.has_norms:
+        return pack_layer(part.read_norms(atoms[0].layer).float(), atoms)
+    assert source.quantiser is not None
+    row_of_name = {name: row for row, name in enumerate(source.quantiser.names_of_layer[atoms[0].layer])}
+    rows = [row_of_name[atom.name] for atom in atoms]
+    words = part.read_words(atoms[0].layer)
+    return words if rows == list(range(len(words))) else words[rows]
 
 
 def pack_layer(norms: Tensor, atoms: Sequence[InputAtom], engine: str = "auto") -> Tensor:
-    """Norms of one layer, float32 `[n, n_kernels]` on any device -> int32 words `[n_atoms, n_words]` there."""
+    """Pack norms of one layer, float32 `[n, n_kernels]` on any device, to int32 words `[n_atoms, n_words]` there."""
     columns = torch.tensor([atom.column for atom in atoms], dtype=torch.int64, device=norms.device)
     return kernels.pack_columns(norms, columns, *list_comparisons(atoms, norms.device), engine=engine)
 
 
 def list_comparisons(atoms: Sequence[InputAtom], device: torch.device) -> tuple[Tensor, Tensor]:
-    """What kernels take of atoms: constants, float32 `[n_atoms]`, and operators, int8 `[n_atoms]`."""
+    """The constants, float32 `[n_atoms]`, and operators, int8 `[n_atoms]`, of atoms, as kernels take them."""
     constants = torch.tensor([atom.constant for atom in atoms], dtype=torch.float32, device=device)
     operators = torch.tensor([_OPERATORS[atom.operator] for atom in atoms], dtype=torch.int8, device=device)
     return constants, operators
 
 
-def check_fits(activations: Activations | Capture, quantiser: Quantiser, layers: Sequence[str] | None = None) -> None:
-    """Refuse a capture that lacks kernels of the quantiser's `layers` (all by default), or has another norm."""
-    if activations.settings.norm != quantiser.norm:
+def check_fits(source: Source, quantiser: Quantiser, layers: Sequence[str] | None = None) -> None:
+    """Check that a source has all kernels of the quantiser's `layers` (all by default), and the right norms or bits.
+
+    Raises:
+        CaptureError: another norm, a missing layer or kernel; stored bits of other thresholds.
+    """
+    if source.settings.norm != quantiser.norm:
         raise CaptureError(
-            f"the program needs norm '{quantiser.norm}', the capture holds '{activations.settings.norm}'; "
+            f"the program needs norm '{quantiser.norm}', but the capture has '{source.settings.norm}'; "
             f"capture again with --norm {quantiser.norm}"
         )
-    n_kernels = activations.n_kernels
+    n_kernels = source.n_kernels
+    stored = None if source.has_norms or source.quantiser is None else set(source.quantiser.atoms)
     for layer in quantiser.layers if layers is None else layers:
+        atoms = quantiser.atoms_of_layer(layer)
         if layer not in n_kernels:
             raise CaptureError(
-                f"the capture lacks layer '{layer}' of the program{suggest_nearest(layer, activations.layers)}"
+                f"the capture lacks layer '{layer}' of the program{suggest_nearest(layer, source.layers)}"
             )
-        highest = max(atom.column for atom in quantiser.atoms_of_layer(layer))
+        highest = max(atom.column for atom in atoms)
         if highest >= n_kernels[layer]:
             raise CaptureError(
-                f"the program needs kernel {highest} of layer '{layer}', which has {n_kernels[layer]} kernels in the "
-                "capture; is it a capture of another model?"
+                f"the program needs kernel {highest} of layer '{layer}', but in the capture the layer has only "
+                f"{n_kernels[layer]} kernels; is it a capture of another model?"
+            )
+        differs = next((atom for atom in atoms if stored is not None and atom not in stored), None)
+        if differs is not None:
+            raise CaptureError(
+                f"{source.name} contains bits but no norms, and none of its bits is '{differs.name} {differs.operator} "
+                f"{differs.constant!r}' as in the program; capture norms, or bits with --thresholds of the program"
             )

@@ -20,8 +20,9 @@ from eric_fast.store.read import (
     open_capture,
     read_manifest,
 )
-from eric_fast.store.selection import Selection, join_parts, read_finite_norms, select_images
+from eric_fast.store.selection import Selection, select_images, split_selection
 from eric_fast.store.shard import Samples, Shard
+from eric_fast.store.source import Part, Source, cut_parts, join_parts, read_labels, read_layer, read_predictions
 from eric_fast.store.verify import Verification, verify_capture
 from eric_fast.store.write import NOT_WRITTEN, CaptureWriter, check_same, save_activations, write_capture
 
@@ -35,13 +36,16 @@ __all__ = [
     "Capture",
     "CaptureWriter",
     "Manifest",
+    "Part",
     "Samples",
     "Selection",
     "Shard",
     "ShardEntry",
+    "Source",
     "Thresholds",
     "Verification",
     "check_same",
+    "cut_parts",
     "is_capture",
     "join_parts",
     "list_layers",
@@ -50,10 +54,13 @@ __all__ = [
     "open_capture",
     "parse_manifest",
     "print_manifest",
-    "read_finite_norms",
+    "read_labels",
+    "read_layer",
     "read_manifest",
+    "read_predictions",
     "save_activations",
     "select_images",
+    "split_selection",
     "verify_capture",
     "write_capture",
 ]

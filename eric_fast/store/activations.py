@@ -1,4 +1,4 @@
-"""`Activations`: what a network did on a data set, one number per image and kernel."""
+"""`Activations`: one number per image and kernel, and the answers of the network."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ UNKNOWN = -1  # a label that isn't known
 
 @dataclass(frozen=True)
 class CaptureSettings:
-    """How the norms came about: whatever could change them in any digit is here.
+    """How the norms were made: everything that could change one of their digits.
 
     `fingerprint` is the SHA-256 of the model's architecture and weights: a program is evaluated only on
-    captures of the model that it was extracted from. `dtype` ends in ` compiled` where torch.compile fused the network.
+    captures of the model that it was extracted from. `dtype` ends in ` compiled` if torch.compile fused the network.
     """
 
     model: str
@@ -77,6 +77,43 @@ class Activations:
         """Layer -> number of kernels."""
         return {layer: norms.shape[1] for layer, norms in self.norms.items()}
 
+    @property
+    def name(self) -> str:
+        """How messages call it; see `Source`."""
+        return "the capture"
+
+    @property
+    def has_norms(self) -> bool:
+        """Always true; see `Source`."""
+        return True
+
+    @property
+    def quantiser(self) -> None:
+        """No bits are stored; see `Source`."""
+        return None
+
+    @property
+    def parts(self) -> tuple["Activations"]:
+        """All images are one `Part`."""
+        return (self,)
+
+    def read_norms(self, layer: str) -> Tensor:
+        """float32 `[n_images, n_kernels]`; see `Part`."""
+        return self.norms[layer]
+
+    def read_words(self, layer: str) -> Tensor:
+        """Raises CaptureError: there are no stored bits."""
+        raise CaptureError(f"activations contain norms of layer '{layer}' but no bits; quantise them")
+
+    def read_labels(self) -> Tensor:
+        return self.labels
+
+    def read_predictions(self) -> Tensor:
+        return self.predictions
+
+    def read_ids(self) -> Sequence[str]:
+        return self.ids
+
     def select_layers(self, layers: Sequence[str]) -> "Activations":
         """The same images with these layers alone; the order stays that of execution."""
         for layer in layers:
@@ -114,7 +151,7 @@ class Activations:
 
 
 def share_correct(answers: Tensor, labels: Tensor) -> float | None:
-    """The share of answers that equal their label, of those whose label is known; None where none is."""
+    """The share of answers that equal their label, among those with a known label; None if there are none."""
     correct = (answers == labels)[labels != UNKNOWN]
     return correct.sum().item() / len(correct) if len(correct) else None
 
@@ -129,7 +166,7 @@ def check_ids(place: Path, ids: Sequence[str]) -> None:
 def check_finite(
     layer: str, norms: Tensor, ids: Sequence[str], remedy: str = "check the model's weights and the image"
 ) -> None:
-    """Refuse NaN and infinities in `norms` `[n, n_kernels]`, naming the layer, the kernel and the image."""
+    """Check that `norms` `[n, n_kernels]` are finite. Raises CaptureError with the layer, the kernel and the image."""
     finite = torch.isfinite(norms)
     if bool(finite.all()):
         return

@@ -1,8 +1,8 @@
-"""`Manifest`: what a capture's folder says of itself, in `manifest.json`.
+"""`Manifest`: the description of a capture, in `manifest.json`.
 
-Format 2. Shard `i` is the file `shard-<i>.safetensors`; it holds the images from `i * shard_size` on, in the order of
-the data, without those that couldn't be read. A manifest that lists no shard belongs to a capture that isn't finished:
-its shards are then listed one by one, as `shard-<i>.json` beside each. An entry is the same in both places.
+Format 2. Shard `i` is the file `shard-<i>.safetensors`. It contains the images from `i * shard_size` on, in the order
+of the data, without those that couldn't be read. The manifest of an unfinished capture lists no shards; each finished
+shard then has an entry of its own, `shard-<i>.json`, with the same content as in the manifest.
 """
 
 from collections.abc import Mapping
@@ -25,14 +25,14 @@ SHARD_SIZE = 16 * SHARD_UNIT
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """One shard: which images it holds, and how to know that it is whole.
+    """The manifest's entry for a shard: its images, and the hashes that show whether it is whole.
 
     Attributes:
-        images: the first image that it stands for, and the one after the last, by their places among the images taken.
-        n_bad_images: how many of these couldn't be read, and so are not in it.
-        n_bytes, sha256: of the file.
-        header_sha256: of the file's first bytes, which hold the SHA-256 of each tensor: so one tensor can be checked
-            without reading the others.
+        images: start and stop of the range of its images, among the images taken.
+        n_bad_images: how many of these couldn't be read, and are left out.
+        n_bytes, sha256: size and SHA-256 of the file.
+        header_sha256: SHA-256 of the header of the file. The header contains the SHA-256 of each tensor, so that one
+            tensor can be checked without reading the others.
     """
 
     file: str
@@ -49,11 +49,11 @@ class ShardEntry:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What the stored bits stand for.
+    """The meaning of the stored bits.
 
     Attributes:
-        quantiser: their atoms; of each layer as many rows of words.
-        origin: in words, where the thresholds come from: what was fitted, on which images.
+        quantiser: the atoms of the bits, one for each row of words of a layer.
+        origin: in words, how the thresholds were fitted, and on which images.
     """
 
     quantiser: Quantiser
@@ -62,12 +62,12 @@ class Thresholds:
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """What is in a capture; see the attributes of `Capture` for the rest.
+    """The content of a capture. For other attributes see `Capture`.
 
     Attributes:
-        n_listed: images taken from the data, those that couldn't be read included.
-        listing: SHA-256 of the data set's listing, or "" where nobody took one.
-        shards: all of them, or none while the capture isn't finished.
+        n_listed: the number of images taken from the data, including those that couldn't be read.
+        listing: SHA-256 of the listing of the data set; "" if unknown.
+        shards: all shards, or none if the capture isn't finished.
 
     Raises:
         CaptureError: parts that don't fit together.
@@ -90,7 +90,7 @@ class Manifest:
 
     @property
     def n_shards(self) -> int:
-        """How many there are once the capture is finished."""
+        """The number of shards of the finished capture."""
         return -(-self.n_listed // self.shard_size)
 
     @property
@@ -99,22 +99,24 @@ class Manifest:
 
     @property
     def starts(self) -> list[int]:
-        """The place of each shard's first sample among all, and at the end the number of all."""
+        """The index of each shard's first image, and at the end the number of images."""
         return list(accumulate((shard.n_images for shard in self.shards), initial=0))
 
     def images_of_shard(self, number: int) -> tuple[int, int]:
-        """The images that a shard stands for, by their places among the images taken."""
+        """Start and stop of the range of a shard's images, among the images taken."""
         return number * self.shard_size, min((number + 1) * self.shard_size, self.n_listed)
 
     def validate(self) -> None:
         if self.store not in STORES:
             raise SettingError(f"store '{self.store}' is not one of {', '.join(STORES)}")
         if self.norm_dtype not in NORM_DTYPES:
-            raise SettingError(f"norms can't be stored as '{self.norm_dtype}', only as {' or '.join(NORM_DTYPES)}")
+            raise SettingError(f"norm dtype '{self.norm_dtype}' is not one of {', '.join(NORM_DTYPES)}")
         if self.shard_size < 1 or self.shard_size % SHARD_UNIT:
             raise SettingError(f"a shard must hold a multiple of {SHARD_UNIT} images, not {self.shard_size}")
         if (self.thresholds is None) != (self.store == "norms"):
-            raise CaptureError(f"a capture that stores {self.store} has {'no ' * (self.store == 'norms')}thresholds")
+            raise CaptureError(
+                f"a capture that stores {self.store} {'has no' if self.store == 'norms' else 'must have'} thresholds"
+            )
         if self.thresholds is not None:
             _check_quantiser(self.thresholds.quantiser, self)
         if self.shards:
@@ -128,16 +130,19 @@ def name_shard(number: int) -> str:
 
 def _check_quantiser(quantiser: Quantiser, manifest: Manifest) -> None:
     if not quantiser.atoms:
-        raise CaptureError("the thresholds are for no kernel at all")
+        raise CaptureError("the list of thresholds is empty")
     if quantiser.norm != manifest.settings.norm:
         raise CaptureError(f"thresholds for norm '{quantiser.norm}' don't fit norms '{manifest.settings.norm}'")
     if [layer for layer in manifest.layers if layer in set(quantiser.layers)] != list(quantiser.layers):
         raise CaptureError("the layers of the thresholds are not layers of the capture, in their order")
     if manifest.store == "bits" and len(quantiser.layers) < len(manifest.layers):
-        raise CaptureError("a capture of bits has thresholds for every layer")
+        raise CaptureError("a capture of bits must have thresholds for every layer")
     for atom in quantiser.atoms:
         if atom.column >= manifest.layers[atom.layer]:
-            raise CaptureError(f"layer '{atom.layer}' has no kernel {atom.column} to compare")
+            raise CaptureError(
+                f"there is a threshold for kernel {atom.column} of layer '{atom.layer}', which has only "
+                f"{manifest.layers[atom.layer]} kernels"
+            )
 
 
 def _check_shards(manifest: Manifest) -> None:
@@ -148,7 +153,7 @@ def _check_shards(manifest: Manifest) -> None:
 
 
 def check_entry(manifest: Manifest, shard: ShardEntry, number: int) -> None:
-    """Refuse an entry that isn't of this shard; its file is then one of the capture's own folder."""
+    """Check that an entry is of this shard, and its file so in the folder of the capture. Raises CaptureError."""
     if shard.file != name_shard(number):
         raise CaptureError(f"shard {number} is the file {name_shard(number)}, not {shard.file!r}")
     if shard.images != manifest.images_of_shard(number) or shard.n_images < 0:

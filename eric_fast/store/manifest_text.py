@@ -1,4 +1,4 @@
-"""Manifests and their entries as JSON."""
+"""Print and parse manifests and their entries as JSON."""
 
 import json
 from dataclasses import asdict, dataclass, fields
@@ -13,7 +13,7 @@ from eric_fast.store.manifest import FORMAT, Manifest, ShardEntry, Thresholds
 
 
 def print_manifest(manifest: Manifest) -> str:
-    """As JSON, with an item of a list on each line. `parse_manifest` gives it back."""
+    """Print a manifest as JSON, with one line per list item. `parse_manifest` reads it."""
     content: dict[str, Any] = {
         "format": FORMAT,
         "store": manifest.store,
@@ -32,7 +32,7 @@ def print_manifest(manifest: Manifest) -> str:
 
 
 def print_entry(shard: ShardEntry) -> str:
-    """As JSON, on a line. `parse_entry` gives it back."""
+    """Print an entry as one line of JSON. `parse_entry` reads it."""
     return json.dumps(asdict(shard)) + "\n"
 
 
@@ -54,10 +54,10 @@ def _list_thresholds(thresholds: Thresholds) -> dict[str, Any]:
 
 
 def parse_manifest(raw: Any, place: Path) -> Manifest:
-    """From what `manifest.json` holds, of format 2.
+    """Parse the JSON value of `manifest.json`.
 
     Raises:
-        CaptureError: anything missing, of another kind, or that doesn't fit the rest, named with `place`.
+        CaptureError: a key that is missing, has the wrong type or contradicts another; with `place` in the message.
     """
     expect = Expected(place, raw)
     settings = read_settings(expect)
@@ -83,7 +83,7 @@ def parse_manifest(raw: Any, place: Path) -> Manifest:
 
 
 def parse_entry(raw: Any, place: Path) -> ShardEntry:
-    """From what a manifest, or `shard-<i>.json`, says of a shard. Raises CaptureError."""
+    """Parse the entry of a shard, in a manifest or `shard-<i>.json`. Raises CaptureError."""
     if not isinstance(raw, dict):
         refuse(place, "shards")
     expect = Expected(place, raw)
@@ -114,7 +114,7 @@ def _read_thresholds(expect: "Expected", norm: str) -> Thresholds | None:
 
 
 def read_layers(expect: "Expected") -> dict[str, int]:
-    """`layers`: name and number of kernels of each, in execution order. Raises CaptureError."""
+    """Read `layers`: names and numbers of kernels, in execution order. Raises CaptureError."""
     layers = expect.take_list("layers")
     if not all(isinstance(x, list) and len(x) == 2 and isinstance(x[0], str) and is_count(x[1]) for x in layers):
         expect.refuse("layers")
@@ -125,7 +125,7 @@ def read_layers(expect: "Expected") -> dict[str, int]:
 
 
 def read_settings(expect: "Expected") -> CaptureSettings:
-    """`settings`, where one that is newer than the capture has its default. Raises CaptureError."""
+    """Read `settings`; one that is newer than the capture has its default. Raises CaptureError."""
     raw = expect.take_dict("settings")
     known = {field.name: field.type for field in fields(CaptureSettings)}
     if not {"model", "fingerprint", "data"} <= set(raw) <= set(known):
@@ -140,7 +140,7 @@ def read_settings(expect: "Expected") -> CaptureSettings:
 
 @dataclass(frozen=True)
 class Expected:
-    """A JSON object whose parts must be of some kind; every method raises CaptureError where they aren't."""
+    """A JSON object whose values must have given types. Every method raises CaptureError for another type."""
 
     place: Path
     raw: dict[str, Any]
@@ -179,10 +179,10 @@ class Expected:
 
 
 def is_count(value: Any) -> bool:
-    """Whether a value is an integer from 0 to 2**63 - 1, and no truth value."""
+    """Whether a value is an integer from 0 to 2**63 - 1, and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 def refuse(place: Path, key: str) -> NoReturn:
     """Raises CaptureError."""
-    raise CaptureError(f"{place}: '{key}' is missing or not what it should be; capture again")
+    raise CaptureError(f"{place}: '{key}' is missing or invalid; capture again")

@@ -1,4 +1,4 @@
-"""Reading captures: a folder with a manifest and shards."""
+"""Read captures: folders with a manifest and shards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from eric_fast.bits import BitMatrix, join_words
+from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, EricError, suggest_nearest
 from eric_fast.program.atoms import Quantiser
 from eric_fast.store.activations import Activations, CaptureSettings, check_ids
@@ -17,16 +17,17 @@ from eric_fast.store.files import is_file, read_json
 from eric_fast.store.manifest import FORMAT, MANIFEST, Manifest
 from eric_fast.store.manifest_text import is_count, parse_manifest
 from eric_fast.store.shard import Shard
+from eric_fast.store.source import read_labels, read_layer, read_predictions, read_words
 
 
 @dataclass(frozen=True, eq=False)
 class Capture:
-    """A finished capture on disk; from `open_capture`.
+    """A finished capture on disk, opened by `open_capture`; a `Source`.
 
     Attributes:
-        path: its folder.
-        manifest: what the folder says of itself.
-        shards: in the order of the images.
+        path: the folder.
+        manifest: the description of the capture.
+        shards: the shards in the order of their images.
     """
 
     path: Path
@@ -35,7 +36,7 @@ class Capture:
 
     @property
     def n_images(self) -> int:
-        """Images that could be read."""
+        """The number of images that could be read."""
         return self.shards[-1].stop if self.shards else 0
 
     @property
@@ -55,8 +56,13 @@ class Capture:
 
     @property
     def settings(self) -> CaptureSettings:
-        """How the norms came about."""
+        """How the norms were made."""
         return self.manifest.settings
+
+    @property
+    def name(self) -> str:
+        """The path of the folder."""
+        return str(self.path)
 
     @property
     def store(self) -> str:
@@ -64,43 +70,49 @@ class Capture:
         return self.manifest.store
 
     @property
+    def has_norms(self) -> bool:
+        """Whether norms are stored."""
+        return self.store != "bits"
+
+    @property
     def quantiser(self) -> Quantiser | None:
-        """The atoms of the stored bits; None where there are none."""
+        """The atoms of the stored bits, or None."""
         return None if self.manifest.thresholds is None else self.manifest.thresholds.quantiser
+
+    @property
+    def parts(self) -> tuple[Shard, ...]:
+        """The shards; see `Source`."""
+        return self.shards
 
     @cached_property
     def labels(self) -> Tensor:
         """int64 `[n_images]`, an index into `classes`, or `UNKNOWN`."""
-        return _join([shard.read_labels() for shard in self.shards], torch.int64)
+        return read_labels(self)
 
     @cached_property
     def predictions(self) -> Tensor:
         """int64 `[n_images]`, the network's answer as an index into `classes`."""
-        return _join([shard.read_predictions() for shard in self.shards], torch.int64)
+        return read_predictions(self)
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
-        """One name per image, all different; for ImageNet these are 100 MB."""
+        """One name per image, all different; 100 MB for ImageNet."""
         ids = tuple(name for shard in self.shards for name in shard.read_ids())
         check_ids(self.path, ids)
         return ids
 
     def read_activations(self, layers: Sequence[str] | None = None) -> Activations:
-        """Norms of these layers (all by default), all images together, as float32.
+        """Read these layers (all by default) of all images, as float32.
 
         Raises:
-            CaptureError: see `Shard`; a layer that it lacks, or no norms.
+            CaptureError: see `Shard`; a missing layer, or no norms.
         """
         wanted = self._match(layers, self.layers)
         if self.store == "bits":
-            raise CaptureError(f"{self.path} holds bits alone, no norms; capture with --store norms or both")
+            raise CaptureError(f"{self.path} contains bits but no norms; capture with --store norms or both")
         try:
             return Activations(
-                norms={
-                    layer: _join([shard.read_norms(layer).float() for shard in self.shards], shape=(0, n_kernels))
-                    for layer, n_kernels in self.n_kernels.items()
-                    if layer in wanted
-                },
+                norms={layer: read_layer(self, layer) for layer in self.layers if layer in wanted},
                 ids=self.ids,
                 labels=self.labels,
                 predictions=self.predictions,
@@ -112,17 +124,16 @@ class Capture:
             raise CaptureError(str(error) if where in str(error) else f"{where}: {error}") from error
 
     def read_bits(self, layers: Sequence[str] | None = None) -> BitMatrix:
-        """The stored bits of these layers (all by default), all images together; the atoms are those of `quantiser`.
+        """Read the stored bits of these layers (all by default) of all images; their atoms are those of `quantiser`.
 
         Raises:
-            CaptureError: see `Shard`; a layer that it lacks, or no bits.
+            CaptureError: see `Shard`; a missing layer, or no bits.
         """
         if self.quantiser is None:
-            raise CaptureError(f"{self.path} holds norms alone, no bits; pack it, or capture with --store bits")
+            raise CaptureError(f"{self.path} contains norms but no bits; pack it, or capture with --store bits")
         wanted = [layer for layer in self.quantiser.layers if layer in self._match(layers, self.quantiser.layers)]
         atoms = [atom.name for layer in wanted for atom in self.quantiser.atoms_of_layer(layer)]
-        sizes = [shard.n_images for shard in self.shards]
-        words = [join_words([shard.read_words(layer) for shard in self.shards], sizes) for layer in wanted]
+        words = [read_words(self, layer) for layer in wanted]
         try:
             return BitMatrix(words[0] if len(words) == 1 else torch.cat(words), self.n_images, tuple(atoms))
         except EricError as error:
@@ -136,21 +147,21 @@ class Capture:
 
 
 def open_capture(path: str | Path, *, checks_hashes: bool = True) -> Capture:
-    """Open a capture by its manifest alone: no shard is read, or hashed, before something is asked of it.
+    """Open a capture. Only its manifest is read; shards are read and checked when they are used.
 
     Args:
         path: the folder that `eric-fast capture` wrote.
-        checks_hashes: whether what is read is compared with its SHA-256, the first time; see `Shard`.
+        checks_hashes: whether tensors are compared with their SHA-256 when they are first read; see `Shard`.
 
     Raises:
-        CaptureError: no capture, one that isn't finished, a damaged manifest, one of another format.
+        CaptureError: no capture; one that is unfinished, damaged or of another format.
     """
     if str(path) == "":
         raise CaptureError("the path of the capture is empty; give the folder that 'eric-fast capture' wrote")
     root = Path(path)
     manifest = read_manifest(root)
     if not manifest.is_finished:
-        raise CaptureError(f"{root} is not finished; the command that began it does the rest")
+        raise CaptureError(f"{root} is not finished; run the command that started it again")
     settings = replace(manifest.settings, n_bad_images=manifest.n_listed - manifest.starts[-1])
     manifest = replace(manifest, settings=settings)
     starts = manifest.starts
@@ -162,7 +173,7 @@ def open_capture(path: str | Path, *, checks_hashes: bool = True) -> Capture:
 
 
 def read_manifest(root: Path) -> Manifest:
-    """The manifest of a capture, finished or not. Raises CaptureError."""
+    """Read the manifest of a capture, finished or not. Raises CaptureError."""
     place = root / MANIFEST
     if not is_capture(root):
         raise CaptureError(f"{root} is not a capture: it has no {MANIFEST}; make one with 'eric-fast capture'")
@@ -174,12 +185,12 @@ def read_manifest(root: Path) -> Manifest:
 
 
 def is_capture(path: str | Path) -> bool:
-    """Whether `path` is a folder with a manifest, by its name."""
+    """Whether `path` is a folder with a file of the manifest's name."""
     return str(path) != "" and is_file(Path(path) / MANIFEST)
 
 
 def list_layers(path: str | Path) -> tuple[str, ...]:
-    """The layers of a capture, in execution order, from its manifest alone.
+    """List the layers of a capture in execution order, from its manifest alone.
 
     Raises:
         CaptureError: no capture, or a damaged manifest.
@@ -188,25 +199,18 @@ def list_layers(path: str | Path) -> tuple[str, ...]:
 
 
 def load_activations(path: str | Path, layers: Sequence[str] | None = None) -> Activations:
-    """Read a capture, or some layers of it, into memory; everything that is read is checked first.
+    """Read a capture, or some layers of it, into memory; everything that is read is checked.
 
     Raises:
-        CaptureError: no capture, a damaged one, one of another format, one without norms, or a layer that it lacks.
+        CaptureError: no capture; one that is damaged, of another format or without norms; a missing layer.
     """
     return open_capture(path).read_activations(layers)
 
 
 def load_bits(path: str | Path, layers: Sequence[str] | None = None) -> BitMatrix:
-    """Read the stored bits of a capture, or of some layers of it, into memory; what is read is checked first.
+    """Read the stored bits of a capture, or of some layers of it, into memory; everything that is read is checked.
 
     Raises:
-        CaptureError: no capture, a damaged one, one of another format, one without bits, or a layer that it lacks.
+        CaptureError: no capture; one that is damaged, of another format or without bits; a missing layer.
     """
     return open_capture(path).read_bits(layers)
-
-
-def _join(parts: Sequence[Tensor], dtype: torch.dtype = torch.float32, shape: tuple[int, ...] = (0,)) -> Tensor:
-    """All parts in a row, without a copy where there is one; `shape` where there is none."""
-    if not parts:
-        return torch.empty(shape, dtype=dtype)
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts))

@@ -1,129 +1,156 @@
-"""What one process of a run reads of a capture: whole shards of its own, a layer of one shard at a time."""
+"""`Selection`: the images of a source that a run learns from, and those of them that are this process's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast.bits import count_words, join_words, pack_bits, unpack_words
+from eric_fast.bits import BitMatrix, count_words, join_words
 from eric_fast.processes import Processes
-from eric_fast.store.activations import UNKNOWN, CaptureSettings, check_finite
-from eric_fast.store.read import Capture
-from eric_fast.store.shard import Shard
+from eric_fast.program.atoms import Quantiser
+from eric_fast.store.activations import UNKNOWN, CaptureSettings
+from eric_fast.store.source import Part, Rows, Source, cut_parts
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Images of a capture whose target is known, some of its layers, and the shards of them that are this process's.
+    """Some images and layers of a source, shared out over processes: a source, too.
 
     Attributes:
-        capture: of all processes.
+        source: where the images come from.
         layers: in execution order.
-        processes: which share the shards out, each some in a row; some may have none.
-        shards: this process's own.
-        kept: for each the images whose target is known, int64 indices in the shard; None where all are.
-        targets: int64 `[n]`, of this process's images in a row.
-        n_images: of all processes.
-        first: how many of these come before this process's.
+        processes: each has consecutive images; some may have none.
+        parts: the images of this process.
+        targets: int64 `[n]`, the targets of the images of this process.
+        n_images: the number of images of all processes.
+        first: the number of images of the processes before this one.
     """
 
-    capture: Capture
+    source: Source
     layers: tuple[str, ...]
     processes: Processes
-    shards: tuple[Shard, ...]
-    kept: tuple[Tensor | None, ...]
+    parts: tuple[Part, ...]
     targets: Tensor
     n_images: int
     first: int
 
     @property
-    def settings(self) -> CaptureSettings:
-        """How the norms came about."""
-        return self.capture.settings
+    def name(self) -> str:
+        return self.source.name
 
     @property
-    def sizes(self) -> list[int]:
-        """This process's images by shard."""
-        return [
-            shard.n_images if kept is None else len(kept) for shard, kept in zip(self.shards, self.kept, strict=True)
-        ]
+    def settings(self) -> CaptureSettings:
+        return self.source.settings
 
-    def iterate_norms(self, layer: str) -> Iterator[Tensor]:
-        """Norms of this process's images, shard by shard: float32 or float16 `[n, n_kernels]`."""
-        for shard, kept in zip(self.shards, self.kept, strict=True):
-            norms = read_finite_norms(shard, layer)
-            yield norms if kept is None else norms[kept]
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.source.classes
+
+    @property
+    def n_kernels(self) -> Mapping[str, int]:
+        return self.source.n_kernels
+
+    @property
+    def has_norms(self) -> bool:
+        return self.source.has_norms
+
+    @property
+    def quantiser(self) -> Quantiser | None:
+        return self.source.quantiser
 
     def iterate_columns(self, layer: str, n_values: int) -> Iterator[Tensor]:
-        """Norms of some kernels at a time, at most `n_values` of them, of the images of all processes: float32."""
-        n_kernels = self.capture.n_kernels[layer]
+        """Gather norms of some kernels at a time, of the images of all processes: float32 `[n_images, n]`.
+
+        Args:
+            n_values: norms at a time at most; all of one kernel at least.
+        """
+        n_kernels = self.n_kernels[layer]
         width = max(1, n_values // max(self.n_images, 1))
         for first in range(0, n_kernels, width):
             columns = torch.zeros(self.n_images, min(width, n_kernels - first))
             start = self.first
-            for norms in self.iterate_norms(layer):
-                columns[start : start + len(norms)] = norms[:, first : first + width]
-                start += len(norms)
-            # Zeros elsewhere, as integers: adding them up puts the parts together.
+            for part in self.parts:
+                columns[start : start + part.n_images] = part.read_norms(layer)[:, first : first + width]
+                start += part.n_images
+            # The rows of other processes are zeros, so integer sums of the floats' bits put the rows together.
             yield self.processes.combine(columns.view(torch.int32)).view(torch.float32)
 
     def gather_targets(self) -> Tensor:
-        """int64 `[n_images]`, of all processes."""
+        """Gather the targets of the images of all processes: int64 `[n_images]`."""
         targets = torch.zeros(self.n_images, dtype=torch.int64)
         targets[self.first : self.first + len(self.targets)] = self.targets
         return self.processes.combine(targets)
 
-    def read_stored_words(self, layer: str) -> Tensor:
-        """The stored bits of this process's images, int32 words `[n_atoms, count_words(n)]`."""
-        assert self.capture.quantiser is not None
-        parts = []
-        for shard, kept in zip(self.shards, self.kept, strict=True):
-            words = shard.read_words(layer)
-            parts.append(words if kept is None else pack_bits(unpack_words(words, shard.n_images)[kept]))
-        return join_parts(parts, self.sizes, len(self.capture.quantiser.atoms_of_layer(layer)))
+    def gather_bits(self, bits: BitMatrix) -> BitMatrix:
+        """Gather the bits of the images of all processes, given those of this one."""
+        if self.processes.count == 1:
+            return bits
+        words = torch.zeros(len(bits.atoms), count_words(self.n_images), dtype=torch.int32)
+        before = torch.zeros(len(bits.atoms), count_words(self.first), dtype=torch.int32)
+        own = join_words([before, bits.words], [self.first, bits.n_samples])
+        words[:, : own.shape[1]] = own
+        return BitMatrix(self.processes.combine(words), self.n_images, bits.atoms)
 
 
-def join_parts(parts: Sequence[Tensor], sizes: Sequence[int], n_atoms: int) -> Tensor:
-    """As `join_words`; of no part rows of no image."""
-    if not parts:
-        return torch.zeros(n_atoms, count_words(0), dtype=torch.int32)
-    return join_words(parts, sizes)
+def select_images(source: Source, layers: Sequence[str], target: str, processes: Processes | None = None) -> Selection:
+    """Select the images whose target is known, and share them out over the processes.
 
-
-def select_images(
-    capture: Capture, layers: Sequence[str], target: str, processes: Processes | None = None
-) -> Selection:
-    """The images whose target is known: `model` (what the model predicts) or `label`."""
+    Args:
+        layers: in execution order.
+        target: `model` (what the model predicts) or `label`.
+    """
     processes = processes or Processes()
-    mine = processes.share_out(len(capture.shards))
-    shards = capture.shards[mine.start : mine.stop]
-    kept: list[Tensor | None] = []
+    every = cut_parts(source.parts) if processes.count > 1 else source.parts
+    mine = processes.share_out(len(every))
+    parts: list[Part] = []
     targets = []
-    for shard in shards:
-        values = shard.read_predictions() if target == "model" else shard.read_labels()
-        known = (values != UNKNOWN).nonzero().flatten()
-        kept.append(None if len(known) == len(values) else known)
-        targets.append(values if len(known) == len(values) else values[known])
-    own = torch.cat(targets) if targets else torch.zeros(0, dtype=torch.int64)
+    for part in every[mine.start : mine.stop]:
+        values = part.read_predictions() if target == "model" else part.read_labels()
+        known = values != UNKNOWN
+        parts.append(_take_rows(part, known))
+        targets.append(values[known])
+    return _make_selection(source, layers, processes, parts, targets)
+
+
+def split_selection(
+    selection: Selection, choose: Callable[[Sequence[str]], NDArray[np.bool_]]
+) -> tuple[Selection, Selection]:
+    """Split a selection into the images that `choose` takes and the others.
+
+    Args:
+        choose: ids -> bool `[n]`, which images to take.
+    """
+    chosen = [torch.from_numpy(choose(part.read_ids())) for part in selection.parts]
+    targets = selection.targets.split([part.n_images for part in selection.parts])
+    sides = []
+    for which in (chosen, [~rows for rows in chosen]):
+        parts = [_take_rows(part, rows) for part, rows in zip(selection.parts, which, strict=True)]
+        own = [values[rows] for values, rows in zip(targets, which, strict=True)]
+        sides.append(_make_selection(selection.source, selection.layers, selection.processes, parts, own))
+    return sides[0], sides[1]
+
+
+def _take_rows(part: Part, which: Tensor) -> Part:
+    """The images of a part where `which`, bool `[n_images]`, is true."""
+    return part if bool(which.all()) else Rows(part, which.nonzero().flatten())
+
+
+def _make_selection(
+    source: Source, layers: Sequence[str], processes: Processes, parts: Sequence[Part], targets: Sequence[Tensor]
+) -> Selection:
+    own = torch.cat([torch.zeros(0, dtype=torch.int64), *targets])
     sizes = torch.zeros(processes.count, dtype=torch.int64)
     sizes[processes.rank] = len(own)
     sizes = processes.combine(sizes)
     return Selection(
-        capture=capture,
+        source=source,
         layers=tuple(layers),
         processes=processes,
-        shards=shards,
-        kept=tuple(kept),
+        parts=tuple(parts),
         targets=own,
         n_images=int(sizes.sum()),
         first=int(sizes[: processes.rank].sum()),
     )
-
-
-def read_finite_norms(shard: Shard, layer: str) -> Tensor:
-    """`Shard.read_norms`, none of them NaN or infinite. Raises CaptureError."""
-    norms = shard.read_norms(layer)
-    if not bool(torch.isfinite(norms).all()):
-        check_finite(layer, norms, shard.read_ids())
-    return norms

@@ -1,8 +1,8 @@
-"""One shard: a file of safetensors with some images of a capture.
+"""Shards: safetensors files with some images of a capture each.
 
-Its tensors, for `n` images: `norms.<layer>` float32 or float16 `[n, n_kernels]`; `words.<layer>` int32
+The tensors of a shard of `n` images: `norms.<layer>` float32 or float16 `[n, n_kernels]`; `words.<layer>` int32
 `[n_atoms, count_words(n)]`; `labels` and `predictions` int64 `[n]`; `ids`, the bytes of all ids in UTF-8, and
-`id_stops` int64 `[n]`, where each ends. The file's header holds the SHA-256 of each tensor.
+`id_stops` int64 `[n]`, where each ends. The header of the file contains the SHA-256 of each tensor.
 """
 
 import hashlib
@@ -19,25 +19,27 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from eric_fast.bits import BitMatrix, count_words
-from eric_fast.errors import CaptureError, EricError, suggest_nearest
-from eric_fast.store.activations import UNKNOWN, Activations
+from eric_fast.bits import count_words
+from eric_fast.errors import CaptureError, suggest_nearest
+from eric_fast.store.activations import UNKNOWN, check_finite
 from eric_fast.store.files import first_line, hash_file, is_file
 from eric_fast.store.manifest import Manifest, ShardEntry
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 _LENGTH_BYTES = 8  # of a file of safetensors: the length of its header
-_AGAIN = "run the capture again, which makes damaged shards anew"
+_BLOCK_BYTES = 2**20
+_NUMPY_DTYPES = {torch.float32: np.float32, torch.float16: np.float16}
+_AGAIN = "run the capture again, which writes damaged shards again"
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """What goes into a shard, for `n` images.
+    """The content of a shard of `n` images.
 
     Attributes:
-        ids, labels, predictions: as of `Activations`.
-        norms: layer -> `[n, n_kernels]`, in the dtype to be stored; empty where bits alone are.
-        words: layer -> int32 `[n_atoms, count_words(n)]`; empty where norms alone are.
+        ids, labels, predictions: see `Activations`.
+        norms: layer -> `[n, n_kernels]`, in the dtype to be stored; empty if only bits are stored.
+        words: layer -> int32 `[n_atoms, count_words(n)]`; empty if only norms are stored.
     """
 
     ids: Sequence[str]
@@ -48,7 +50,7 @@ class Samples:
 
 
 def write_shard_file(samples: Samples, path: Path) -> tuple[str, str]:
-    """Write a file of safetensors; gives the SHA-256 of the file and of its header."""
+    """Write a safetensors file; returns the SHA-256 of the file and of its header."""
     encoded = [name.encode("utf-8", "surrogatepass") for name in samples.ids]
     tensors = {f"norms.{layer}": norms for layer, norms in samples.norms.items()}
     tensors |= {f"words.{layer}": words for layer, words in samples.words.items()}
@@ -63,7 +65,7 @@ def write_shard_file(samples: Samples, path: Path) -> tuple[str, str]:
 
 
 def check_file(path: Path, entry: ShardEntry) -> str | None:
-    """What is wrong with a shard's file, in words; None where every bit is as it was written."""
+    """Compare a shard's file with its hash; returns in words what is wrong, or None."""
     if not is_file(path) or path.is_symlink():
         return "is missing"
     try:
@@ -79,20 +81,20 @@ def check_file(path: Path, entry: ShardEntry) -> str | None:
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """A shard of a capture, to be read by memory map.
+    """A shard of a capture, whose tensors are memory maps of its file; a `Part` of the capture.
 
-    What is read is checked once, on its first reading: the file's size and header, and the SHA-256 of each tensor. So a
-    damaged part is never served, and a layer costs no reading of the others. Tensors map the file, without a copy where
-    they lie in it at a multiple of 8 bytes; writing to them changes memory alone.
+    The size and header of the file are checked, and the SHA-256 of each tensor when it is first read. So damaged data
+    are never returned, and reading one layer doesn't read the others. Tensors are copied only if they don't lie at a
+    multiple of 8 bytes in the file; writing to them doesn't change the file.
 
     Attributes:
-        path: of the file.
-        start, stop: the places of its images among all of the capture.
-        entry: what the manifest says of it.
-        checks_hashes: false where only sizes and shapes are looked at.
+        path: the file.
+        start, stop: the range of its images in the capture.
+        entry: the manifest's entry for the shard.
+        checks_hashes: if false, only sizes and shapes are checked.
 
     Raises:
-        CaptureError: from every method: a file that is missing, can't be read, or isn't what was written.
+        CaptureError: from every method: the file is missing, can't be read, or isn't what was written.
     """
 
     path: Path
@@ -102,38 +104,42 @@ class Shard:
     manifest: Manifest
     checks_hashes: bool = True
     _checked: set[str] = field(default_factory=set)
-    _hashes: dict[str, Any] = field(default_factory=dict)
+    _header: dict[str, Any] = field(default_factory=dict)
+    _not_finite: set[str] = field(default_factory=set)
 
     @property
     def n_images(self) -> int:
         return self.stop - self.start
 
     def read_norms(self, layer: str) -> Tensor:
-        """`[n_images, n_kernels]`, float32 or float16 as stored."""
+        """Read the norms of a layer: `[n_images, n_kernels]`, float32 or float16 as stored, finite."""
         self._check_layer(layer, self.manifest.layers)
         if self.manifest.store == "bits":
-            raise CaptureError(f"{self.path.parent} holds bits alone, no norms; capture with --store norms or both")
+            raise CaptureError(f"{self.path.parent} contains bits but no norms; capture with --store norms or both")
         shape = [self.n_images, self.manifest.layers[layer]]
-        return self._read({f"norms.{layer}": (DTYPES[self.manifest.norm_dtype], shape)})[0]
+        (norms,) = self._read({f"norms.{layer}": (DTYPES[self.manifest.norm_dtype], shape)})
+        if f"norms.{layer}" in self._not_finite:
+            check_finite(layer, norms, self.read_ids())
+        return norms
 
     def read_words(self, layer: str) -> Tensor:
-        """int32 words `[n_atoms, count_words(n_images)]` of the atoms of a layer, zero past `n_images`."""
+        """Read the stored bits of a layer: int32 words `[n_atoms, count_words(n_images)]`, zero past `n_images`."""
         if self.manifest.thresholds is None:
-            raise CaptureError(f"{self.path.parent} holds norms alone, no bits; pack it, or capture with --store bits")
+            raise CaptureError(f"{self.path.parent} contains norms but no bits; pack it, or capture with --store bits")
         rows = self.manifest.thresholds.quantiser.rows_of_layer
         self._check_layer(layer, rows)
         return self._read({f"words.{layer}": (torch.int32, [len(rows[layer]), count_words(self.n_images)])})[0]
 
     def read_labels(self) -> Tensor:
-        """int64 `[n_images]`, an index into the classes, or `UNKNOWN`."""
+        """Read the labels: int64 `[n_images]`, an index into the classes, or `UNKNOWN`."""
         return self._read_classes("labels", UNKNOWN)
 
     def read_predictions(self) -> Tensor:
-        """int64 `[n_images]`, the network's answer as an index into the classes."""
+        """Read the network's answers: int64 `[n_images]`, an index into the classes."""
         return self._read_classes("predictions", 0)
 
     def read_ids(self) -> tuple[str, ...]:
-        """One name per image."""
+        """Read the names of the images."""
         stops, content = self._read({"id_stops": (torch.int64, [self.n_images]), "ids": (torch.uint8, None)})
         places = [0, *stops.tolist()]
         octets = content.numpy().tobytes()
@@ -144,38 +150,6 @@ class Shard:
         except UnicodeDecodeError as error:
             raise self._refuse("ids") from error
 
-    def read_bits(self, layers: Sequence[str] | None = None) -> BitMatrix:
-        """The stored bits of these layers (all by default): no copy of one layer alone."""
-        thresholds = self.manifest.thresholds
-        wanted = layers if layers is not None or thresholds is None else thresholds.quantiser.layers
-        parts = [self.read_words(layer) for layer in wanted or ()]
-        if not parts or thresholds is None:
-            raise CaptureError(f"{self.path.parent}: no layer is named")
-        names = [name for layer in wanted or () for name in thresholds.quantiser.names_of_layer[layer]]
-        try:
-            return BitMatrix(parts[0] if len(parts) == 1 else torch.cat(parts), self.n_images, tuple(names))
-        except EricError as error:
-            raise CaptureError(f"{self.path}: {error}; {_AGAIN}") from error
-
-    def read_activations(self, layers: Sequence[str] | None = None) -> Activations:
-        """Norms of these layers (all by default) as float32, with ids, labels and predictions."""
-        known = self.manifest.layers
-        for layer in layers or ():
-            self._check_layer(layer, known)
-        wanted = [layer for layer in known if layers is None or layer in layers]
-        try:
-            return Activations(
-                norms={layer: self.read_norms(layer).float() for layer in wanted},
-                ids=self.read_ids(),
-                labels=self.read_labels(),
-                predictions=self.read_predictions(),
-                classes=self.manifest.classes,
-                settings=self.manifest.settings,
-            )
-        except CaptureError as error:
-            where = str(self.path.parent)
-            raise CaptureError(str(error) if where in str(error) else f"{where}: {error}") from error
-
     def _read_classes(self, name: str, lowest: int) -> Tensor:
         (values,) = self._read({name: (torch.int64, [self.n_images])})
         if len(values) and not lowest <= int(values.min()) <= int(values.max()) < len(self.manifest.classes):
@@ -184,8 +158,8 @@ class Shard:
         return values
 
     def _read(self, wanted: Mapping[str, tuple[torch.dtype, list[int] | None]]) -> list[Tensor]:
-        """These tensors, of this dtype and shape (None: one dimension, of any length)."""
-        hashes = self._check_header()
+        """Map tensors of a dtype and shape each (None: one dimension, of any length); each is checked once."""
+        self._check_header()
         try:
             with safe_open(self.path, framework="pt") as file:
                 present = set(file.keys())
@@ -196,14 +170,13 @@ class Shard:
             tensor = found.get(name)
             if tensor is None or tensor.dtype != dtype or list(tensor.shape) != (shape or [tensor.numel()]):
                 raise self._refuse(name)
-            if hashes is not None and name not in self._checked:
-                if _hash_tensor(tensor) != hashes.get(name):
-                    raise CaptureError(f"{self.path} is damaged: '{name}' is not what was written; {_AGAIN}")
+            if self.checks_hashes and name not in self._checked:
+                self._check_stored(name, dtype)
                 self._checked.add(name)
         return [_align(found[name]) for name in wanted]
 
-    def _check_header(self) -> Mapping[str, Any] | None:
-        """The hashes of the tensors, where those are to be checked one by one."""
+    def _check_header(self) -> None:
+        """Check that the file is there and as long as it must be; read and check its header the first time."""
         if not is_file(self.path) or self.path.is_symlink():
             raise CaptureError(f"{self.path} is missing; {_AGAIN}")
         try:
@@ -211,21 +184,38 @@ class Shard:
             if n_bytes != self.entry.n_bytes:
                 wrong = f"{n_bytes:,} bytes instead of {self.entry.n_bytes:,}"
                 raise CaptureError(f"{self.path} is damaged: it has {wrong}; {_AGAIN}")
-            if self.checks_hashes and not self._hashes:
-                self._hashes.update(self._read_hashes(n_bytes))
+            if self.checks_hashes and not self._header:
+                self._header.update(self._read_header(n_bytes))
         except OSError as error:
             raise CaptureError(f"{self.path} can't be read ({error.strerror}); give a capture that can") from error
-        return self._hashes if self.checks_hashes else None
 
-    def _read_hashes(self, n_bytes: int) -> Mapping[str, Any]:
-        """Tensor -> SHA-256, of the header, which is checked."""
-        header = _read_header(self.path, n_bytes)
-        if hashlib.sha256(header).hexdigest() != self.entry.header_sha256:
+    def _read_header(self, n_bytes: int) -> Mapping[str, Any]:
+        """The header of the file, with the hashes of all tensors parsed."""
+        octets = _read_header(self.path, n_bytes)
+        if hashlib.sha256(octets).hexdigest() != self.entry.header_sha256:
             raise CaptureError(f"{self.path} is damaged: its header is not what was written; {_AGAIN}")
         try:
-            return dict(json.loads(json.loads(header[_LENGTH_BYTES:])["__metadata__"]["sha256"]))
+            header = json.loads(octets[_LENGTH_BYTES:])
+            hashes = dict(json.loads(header["__metadata__"]["sha256"]))
+            return {**header, "__metadata__": {"sha256": hashes, "start": len(octets)}}
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise CaptureError(f"{self.path} is damaged: its header has no hashes; {_AGAIN}") from error
+
+    def _check_stored(self, name: str, dtype: torch.dtype) -> None:
+        """Compare a tensor with its hash, and note norms that are not finite.
+
+        The file is read a block at a time, as pages of the mapped tensor would count as memory of this process.
+        """
+        start, stop = (self._header["__metadata__"]["start"] + offset for offset in self._header[name]["data_offsets"])
+        digest = hashlib.sha256()
+        with self.path.open("rb") as file:
+            file.seek(start)
+            while block := file.read(min(_BLOCK_BYTES, stop - file.tell())):
+                digest.update(block)
+                if dtype.is_floating_point and not np.isfinite(np.frombuffer(block, _NUMPY_DTYPES[dtype])).all():
+                    self._not_finite.add(name)
+        if digest.hexdigest() != self._header["__metadata__"]["sha256"].get(name):
+            raise CaptureError(f"{self.path} is damaged: '{name}' is not what was written; {_AGAIN}")
 
     def _check_layer(self, layer: str, known: Iterable[str]) -> None:
         if layer not in known:
@@ -236,7 +226,7 @@ class Shard:
 
 
 def _read_header(path: Path, n_bytes: int) -> bytes:
-    """The length of the header, and the header."""
+    """Read the bytes of the header, its length before it."""
     with path.open("rb") as file:
         length = file.read(_LENGTH_BYTES)
         return length + file.read(min(int.from_bytes(length, "little"), n_bytes))
@@ -249,12 +239,12 @@ def _hash_tensor(tensor: Tensor) -> str:
 
 
 def _align(tensor: Tensor) -> Tensor:
-    """At a multiple of 8 bytes, so that kernels can take words two by two."""
+    """Copy a tensor that isn't aligned to 8 bytes: kernels read words in pairs."""
     return tensor if tensor.data_ptr() % 8 == 0 else tensor.clone()
 
 
 def _separate_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors on the CPU, none sharing memory with another, as safetensors needs it; views alone are copied."""
+    """Move tensors to the CPU, and copy views and those that share memory, which safetensors refuses."""
     separate: dict[str, Tensor] = {}
     taken: set[int] = set()
     for name, tensor in tensors.items():

@@ -1,4 +1,4 @@
-"""Verifying captures: every bit of every shard against its hash."""
+"""Verify captures: compare every shard with its hash."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from eric_fast.store.write import CaptureWriter
 
 @dataclass(frozen=True)
 class Verification:
-    """What a capture's files are worth.
+    """The result of `verify_capture`.
 
     Attributes:
-        n_shards: how many there must be.
+        n_shards: the number of shards of the finished capture.
         wrong: file of a shard -> what is wrong with it, in words.
     """
 

@@ -1,4 +1,4 @@
-"""Writing captures, shard by shard: whatever is there is whole, and a run that died is taken up again."""
+"""Write captures shard by shard, so that every file is whole, and a run that died can be resumed."""
 
 import fcntl
 import os
@@ -31,14 +31,14 @@ _PARTS = f"{BESIDE}parts"  # a folder for files that aren't whole yet
 
 
 class CaptureWriter:
-    """What adds shards to a capture's folder, in any order; from `write_capture`.
+    """Adds shards to the folder of a capture, in any order; made by `write_capture`.
 
-    Several processes may each write shards of their own through a `CaptureWriter` of the same folder and manifest; one
-    of them holds the lock, and finishes.
+    Several processes may write shards, each with a `CaptureWriter` of the same folder and manifest. One of them holds
+    the lock and finishes the capture.
 
     Attributes:
         path: the folder.
-        manifest: of the finished capture, but for its shards.
+        manifest: the manifest of the finished capture, but without shards.
     """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
@@ -47,20 +47,20 @@ class CaptureWriter:
         self._listed = read_manifest(path).shards if is_capture(path) else ()
 
     def find_entry(self, number: int) -> ShardEntry | None:
-        """What is known of a shard; None before it is written. Raises CaptureError for a damaged entry."""
+        """Find the entry of a shard; None if it isn't written yet. Raises CaptureError for a damaged entry."""
         place = self._entry_path(number)
         if not place.is_file():
             return self._listed[number] if number < len(self._listed) else None
-        entry = parse_entry(read_json(place), place)  # newer than the manifest's: a damaged shard was made anew
+        entry = parse_entry(read_json(place), place)  # newer than the manifest's: a damaged shard was written again
         check_entry(self.manifest, entry, number)
         return entry
 
     def has_shards(self) -> bool:
-        """Whether any shard was written yet."""
+        """Whether any shard is written."""
         return any(self._listed) or any(self._entry_path(i).is_file() for i in range(self.manifest.n_shards))
 
     def check_shards(self, progress: Progress = ignore_progress) -> dict[int, str]:
-        """What is wrong with each shard that isn't as it was written, in words; every file is read and hashed."""
+        """Read and hash every shard; returns in words what is wrong with those that are missing or damaged."""
         wrong: dict[int, str] = {}
         n_shards = self.manifest.n_shards
         for number in range(n_shards):
@@ -68,7 +68,7 @@ class CaptureWriter:
             try:
                 entry = self.find_entry(number)
             except CaptureError as error:
-                wrong[number] = f"is not known, as its entry is damaged ({error})"
+                wrong[number] = f"can't be checked, as its entry is damaged ({error})"
                 continue
             reason = NOT_WRITTEN if entry is None else check_file(self.path / entry.file, entry)
             if reason is not None:
@@ -77,16 +77,16 @@ class CaptureWriter:
         return wrong
 
     def write_shard(self, number: int, samples: Samples) -> ShardEntry:
-        """Add a shard, or replace it: its file first, then its entry, each whole on disk before it has its name.
+        """Add or replace a shard: first its file, then its entry. Each is whole on disk before it gets its name.
 
         Raises:
-            OutputError: a full disk, and the like.
+            OutputError: a full disk and the like.
         """
         path = self.path / name_shard(number)
         start, stop = self.manifest.images_of_shard(number)
         with report_failed_write(path), self._part(number) as part:
             sha256, header_sha256 = write_shard_file(samples, part)
-            part.chmod(self.path.stat().st_mode & 0o666)  # safetensors makes files that their owner alone may read
+            part.chmod(self.path.stat().st_mode & 0o666)  # safetensors makes files that only their owner may read
             n_bytes = part.stat().st_size
             n_bad = stop - start - len(samples.ids)
             entry = ShardEntry(path.name, (start, stop), n_bad, n_bytes, sha256, header_sha256)
@@ -97,7 +97,7 @@ class CaptureWriter:
         return entry
 
     def finish(self) -> Capture:
-        """List all shards in the manifest. Raises CaptureError where one isn't there, OutputError."""
+        """List all shards in the manifest. Raises CaptureError if one is missing, OutputError."""
         found = [(number, self.find_entry(number)) for number in range(self.manifest.n_shards)]
         missing = next((number for number, entry in found if entry is None), None)
         if missing is not None:
@@ -113,7 +113,7 @@ class CaptureWriter:
         return open_capture(self.path)
 
     def begin(self) -> None:
-        """Make the folder one of a capture without shards, whatever capture was there."""
+        """Start a capture without shards, in place of any capture that is in the folder."""
         with report_failed_write(self.path):
             for path in [*self.path.glob("shard-*.json"), *self.path.glob("shard-*.safetensors")]:
                 path.unlink()
@@ -127,7 +127,7 @@ class CaptureWriter:
 
     @contextmanager
     def _part(self, number: int) -> Iterator[Path]:
-        """A path to write to; what is still there afterwards is removed."""
+        """Give a temporary path; what is still there at the end is removed."""
         folder = self.path / _PARTS
         folder.mkdir(exist_ok=True)
         part = folder / (name_shard(number) if number >= 0 else MANIFEST)
@@ -144,20 +144,20 @@ class CaptureWriter:
 def write_capture(
     path: str | Path, manifest: Manifest, *, force: bool = False, has_others: bool = False
 ) -> Iterator[CaptureWriter]:
-    """Begin the capture `path`, or take up the one that is there if it is the same but for missing shards.
+    """Start the capture `path`, or resume it if it is the same but for missing shards. The folder is locked meanwhile.
 
-    Nobody else may write to it meanwhile. Ask the writer for `check_shards`, write those that are wrong, and `finish`.
+    Call `check_shards` of the writer, write the shards that are wrong, and `finish`.
 
     Args:
         path: the folder.
-        manifest: what the capture is to be, without shards.
-        force: begin anew, whatever capture is there.
-        has_others: other processes of this run write shards, too. Without them, what fails before its first shard
-            leaves nothing behind.
+        manifest: the manifest of the capture, without shards.
+        force: start again, whatever capture is there.
+        has_others: other processes of this run write shards as well. Without them, a capture that fails before its
+            first shard leaves nothing behind.
 
     Raises:
-        OutputError: it can't be written, is no capture, or somebody else writes to it.
-        CaptureError: it holds another capture: what differs is named.
+        OutputError: `path` can't be written, is no capture, or another process writes to it.
+        CaptureError: `path` contains another capture; the message says what differs.
     """
     path = Path(path)
     check_folder(path, force=True, marker=MANIFEST)
@@ -173,7 +173,7 @@ def write_capture(
             else:
                 found = read_manifest(path)
                 check_same(path, found, manifest)
-                writer = CaptureWriter(path, found)  # whose names of model and data are kept
+                writer = CaptureWriter(path, found)  # keeps the names of model and data
             yield writer
         except BaseException:
             if is_new and not has_others and not any(path.glob("shard-*")):
@@ -186,7 +186,7 @@ def write_capture(
 def save_activations(
     activations: Activations, path: str | Path, *, force: bool = False, shard_size: int = SHARD_SIZE
 ) -> None:
-    """Write a capture as the folder `path`; it appears whole, or not at all.
+    """Write activations as a capture, atomically.
 
     Raises:
         OutputError: `path` exists and `force` is false, is not a capture, or can't be written.
@@ -214,16 +214,16 @@ def save_activations(
 
 
 def check_same(path: Path, found: Manifest, wanted: Manifest) -> None:
-    """Refuse to go on with a capture that is another than the wanted one. Names of model and data may differ.
+    """Check that a capture is the wanted one; names of model and data may differ.
 
     Raises:
-        CaptureError: what differs.
+        CaptureError: another capture; the message says what differs.
     """
     differences = list(_list_differences(found, wanted))
     if differences:
         shown = "; ".join(f"{name} {_shorten(a)}, now {_shorten(b)}" for name, a, b in differences)
         raise CaptureError(
-            f"{path} holds another capture, with {shown}; write to another path, or give --force to begin anew"
+            f"{path} contains another capture, with {shown}; write to another path, or give --force to start again"
         )
 
 
@@ -236,7 +236,7 @@ def _list_differences(found: Manifest, wanted: Manifest) -> Iterator[tuple[str, 
 
 
 def _list_facts(manifest: Manifest) -> dict[str, object]:
-    """What must agree; of model and data the fingerprint and the listing say what they are."""
+    """List what must agree. Model and data are compared by fingerprint and listing, not by name."""
     settings = asdict(manifest.settings)
     facts = {name: value for name, value in settings.items() if name not in ("model", "data", "n_bad_images")}
     for name in ("store", "norm_dtype", "shard_size", "n_listed"):
@@ -252,7 +252,7 @@ def _shorten(value: object) -> str:
 
 @contextmanager
 def _lock_folder(path: Path) -> Iterator[None]:
-    """Hold a folder for one process; the system lets go where that dies."""
+    """Lock a folder for this process; if it dies, the system releases the lock."""
     place = path / _LOCK
     with report_failed_write(path):
         handle = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
@@ -260,15 +260,15 @@ def _lock_folder(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise OutputError(f"{path} is written by another process; wait for it, or give another path") from None
+            raise OutputError(f"another process is writing {path}; wait for it, or give another path") from None
         if not place.exists() or not os.path.samestat(os.fstat(handle), place.stat()):
-            raise OutputError(f"{path} was just finished by another process; give the command again")
+            raise OutputError(f"another process has just finished {path}; run the command again")
         try:
             yield
-        finally:  # while it is held: whoever opened it meanwhile sees that it is gone
+        finally:  # while the lock is held, so that a process that has opened the file sees that it is gone
             with suppress(OSError):
                 place.unlink()
-            with suppress(OSError):  # a folder that holds nothing was made for what then failed
+            with suppress(OSError):  # empty if the capture failed before anything was written
                 path.rmdir()
     finally:
         os.close(handle)

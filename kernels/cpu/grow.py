@@ -31,10 +31,10 @@ from eric_fast.processes import keep
 
 def grow(samples: Samples, limits: Limits, control: GrowControl) -> Forest:
     """As `reference.grow`, to the node."""
-    stop, progress, n_threads, combine = control
+    stop, progress, n_threads, n_trees, combine = control
     job = _prepare(samples, limits)
     if combine is not keep:
-        return join_trees(grow_distributed(job, combine, stop, progress, n_threads), samples.n_values)
+        return join_trees(grow_distributed(job, n_trees, combine, stop, progress, n_threads), samples.n_values)
     trees: dict[int, tuple[Tensor, ...]] = {}
     lock = Lock()
     alone = np.zeros((1, 0, 0, 0, 0), np.int32)
@@ -53,7 +53,7 @@ def grow(samples: Samples, limits: Limits, control: GrowControl) -> Forest:
                 trees[number] = tuple(map(torch.from_numpy, grown))
                 progress(len(trees))
 
-    _share_numbers(grow_some, len(job.values), stop, n_threads or count_cores())
+    _share_numbers(grow_some, len(job.values), stop, min(n_trees, n_threads or count_cores()))
     return join_trees(trees, samples.n_values)
 
 

@@ -20,14 +20,12 @@ from eric_fast.kernels.cpu.tree import N_NODES, STEP, Tree, number_nodes
 from eric_fast.kernels.growth import NO_LIMIT, Stop, TreeProgress
 from eric_fast.processes import Combine
 
-TREES = 64  # at once: enough that a step is long beside the time that a message takes
-
 
 def grow_distributed(
-    job: Job, combine: Combine, stop: Stop, progress: TreeProgress, n_threads: int | None
+    job: Job, n_trees: int, combine: Combine, stop: Stop, progress: TreeProgress, n_threads: int | None
 ) -> dict[int, tuple[Tensor, ...]]:
     """The trees of all targets by number, each (feature, left, right, counts, weights)."""
-    n_places = min(TREES, len(job.values))
+    n_places = min(n_trees, len(job.values))
     n_threads = max(1, min(n_threads or count_cores(), n_places - n_places // 2))
     waiting = iter(range(len(job.values)))
     trees: dict[int, tuple[Tensor, ...]] = {}

@@ -13,12 +13,13 @@ from eric_fast.analyse import Analysis, analyse_bits, find_strongest, measure_ef
 from eric_fast.capture import ImageData, LoadedModel
 from eric_fast.errors import CaptureError, ProgramError, SettingError
 from eric_fast.evaluator import Predictions
+from eric_fast.match import check_capture, check_fingerprint
 from eric_fast.output import replace_folder, write_json
 from eric_fast.program import Program, TableQuantiser
 from eric_fast.program.simplify import find_mentioned
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import quantise_activations
-from eric_fast.runs import check_capture, check_fingerprint, predict_bits
+from eric_fast.runs import predict_bits
 from eric_fast.score import Score, score_predictions
 from eric_fast.show.page.document import (
     describe_images,

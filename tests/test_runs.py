@@ -3,17 +3,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from eric_fast import runs as pipeline
+from eric_fast import runs
 from eric_fast.errors import CaptureError, SettingError
-from eric_fast.extract import TreeOptions
+from eric_fast.evaluator import Evaluator
+from eric_fast.extract import ExtractOptions, TreeOptions
+from eric_fast.match import match_layers
 from eric_fast.quantise import fit_quantiser
-from eric_fast.runs import (
-    approximate_model,
-    evaluate_chains,
-    evaluate_program,
-    match_layers,
-    predict_activations,
-)
+from eric_fast.runs import approximate_model, evaluate_chains, evaluate_program, predict_activations
 from eric_fast.text import parse_program, print_program
 from tests.activations import make_activations
 
@@ -72,7 +68,7 @@ def test_target_label_uses_labels_where_they_are_known():
     expected = approximate_model(activations.take(known), target="label", options=OPTIONS)
     assert program == expected
     assert program.class_rules != approximate_model(activations.take(known), options=OPTIONS).class_rules
-    with pytest.raises(CaptureError, match="knows no label; use --target model"):
+    with pytest.raises(CaptureError, match="has no labels; use --target model"):
         approximate_model(replace(activations, labels=torch.full((400,), -1)), target="label")
     with pytest.raises(SettingError, match="target 'truth' is not one of model, label"):
         approximate_model(activations, target="truth")
@@ -100,8 +96,7 @@ def test_a_split_follows_the_target_and_the_criterion():
 
 def test_every_chain_row_uses_the_engine_that_is_named(monkeypatch):
     used = []
-    plain = pipeline.predict_bits
-    monkeypatch.setattr(pipeline, "predict_bits", lambda *a, engine, **k: used.append(engine) or plain(*a, **k))
+    monkeypatch.setattr(runs, "Evaluator", lambda *a, engine: used.append(engine) or Evaluator(*a))
     train = make_activations(400)
     program = approximate_model(train, layers="all", options=OPTIONS)
     evaluate_chains(program, train, engine="reference")
@@ -119,7 +114,7 @@ def test_settings_that_change_digits_are_compared(caplog):
 
 def test_a_program_of_one_class_is_reported(caplog):
     approximate_model(make_activations(400), threshold="1e30", options=OPTIONS)
-    assert "the program says" in caplog.text
+    assert "the program gives every image the class" in caplog.text
 
 
 def test_layers_are_matched_by_name_and_pattern():
@@ -167,3 +162,37 @@ def test_gpu_engine_scores_as_the_reference():
     program = approximate_model(make_activations(400), layers=["all"], options=OPTIONS)
     scores = [evaluate_program(program, make_activations(999), engine=engine) for engine in ("reference", "gpu")]
     assert scores[0] == scores[1]
+
+
+def test_options_of_trees_and_of_runs_are_given_in_either_way():
+    train = make_activations(400)
+    expected = approximate_model(train, ExtractOptions(min_leaf=10, layers="all", threshold="0.5"))
+    assert approximate_model(train, OPTIONS, layers="all", threshold="0.5") == expected
+    assert approximate_model(train, options=OPTIONS, layers="all", threshold="0.5") == expected
+    assert approximate_model(train, min_leaf=10, layers="all", threshold="0.5") == expected
+    changed = ExtractOptions(min_leaf=99, layers="f2", threshold="0.5")
+    assert approximate_model(train, changed, min_leaf=10, layers="all") == expected
+    assert expected != approximate_model(train, OPTIONS, layers="all")
+    with pytest.raises(TypeError, match="layer"):
+        approximate_model(train, layer="all")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": "truth"}, "target 'truth' is not one of model, label"),
+        ({"grown_on": "both"}, "grown on 'both' is not one of true, predicted"),
+        ({"grown_on": "predicted", "max_loss": 0.01}, "max loss is measured on true bits"),
+        ({"max_loss": 1.0}, "max loss must be a share from 0 to below 1"),
+        ({"max_loss": 0.1, "hold_back": 1.5}, "hold back must be a share between 0 and 1"),
+        ({"min_leaf": 0}, "min leaf must be a whole number"),
+    ],
+)
+def test_options_without_meaning_are_refused_where_they_are_made(options, message):
+    with pytest.raises(SettingError, match=message):
+        ExtractOptions(**options)
+
+
+def test_a_share_that_leaves_no_image_on_one_side_is_refused():
+    with pytest.raises(CaptureError, match="holding back 0.001 of 30 images leaves one side empty"):
+        approximate_model(make_activations(30), max_loss=0.1, hold_back=0.001)

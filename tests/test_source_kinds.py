@@ -1,4 +1,4 @@
-"""Runs over captures on disk make what comes of the same activations in memory, however they are shared out."""
+"""A run gives the same result for every kind of source, size of parts and number of processes."""
 
 import subprocess
 import sys
@@ -9,15 +9,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from eric_fast.analyse import analyse_program
+from eric_fast.chains import measure_chains
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.extract import TreeOptions
-from eric_fast.memory import check_need, find_free_memory, find_peak_memory, parse_memory
+from eric_fast.memory import count_fitting, find_free_memory, find_peak_memory, find_used_memory, parse_memory
 from eric_fast.processes import Processes
 from eric_fast.quantise import fit_quantiser, quantise_activations
-from eric_fast.runs import approximate_model, evaluate_chains
-from eric_fast.store import Manifest, Samples, Thresholds, open_capture, save_activations, write_capture
+from eric_fast.runs import approximate_model, evaluate_chains, evaluate_program
+from eric_fast.store import Manifest, Samples, Thresholds, cut_parts, open_capture, save_activations, write_capture
 from eric_fast.store.activations import UNKNOWN
-from eric_fast.streams import approximate_capture, evaluate_capture
 from eric_fast.text import print_program
 from tests.activations import make_activations
 from tests.ranks import run_ranks
@@ -78,32 +79,51 @@ def stored(tmp_path_factory):
         {"target": "label", "threshold": "0.6*mean+0.7*std", "all_kernels": True},
         {"threshold": "quantile:0.3", "grown_on": "predicted"},
         {"target": "label", "threshold": "split", "simplify": False},
+        {"target": "label", "max_loss": 0.05, "hold_back": 0.3},
     ],
 )
 def test_programs_are_those_of_memory_to_the_letter(stored, settings, count):
     expected = print_program(approximate_model(stored.activations, layers="all", options=OPTIONS, **settings))
-    capture = open_capture(stored.norms)
+    for source in (open_capture(stored.norms), stored.activations):
 
-    def extract(processes):
-        return approximate_capture(capture, layers="all", options=OPTIONS, processes=processes, **settings)
+        def extract(processes, source=source):
+            return approximate_model(source, layers="all", options=OPTIONS, processes=processes, **settings)
 
-    for program in run_processes(count, extract):
-        assert print_program(program) == expected
+        for program in run_processes(count, extract):
+            assert print_program(program) == expected
 
 
 @pytest.mark.parametrize("count", [1, 3, 7])
-@pytest.mark.parametrize("target", ["model", "label"])
-def test_programs_come_of_stored_bits_too(stored, count, target):
+@pytest.mark.parametrize("settings", [{}, {"grown_on": "predicted"}, {"target": "label"}, {"max_loss": 0.02}])
+def test_programs_come_of_stored_bits_too(stored, count, settings):
     capture = open_capture(stored.bits)
 
     def extract(processes):
-        return approximate_capture(capture, layers="all", target=target, options=OPTIONS, processes=processes)
+        return approximate_model(capture, layers="all", options=OPTIONS, processes=processes, **settings)
 
     programs = [print_program(program) for program in run_processes(count, extract)]
     assert len(set(programs)) == 1
-    if target == "model":  # with labels alone thresholds would be fitted on other images
-        assert programs[0] == print_program(approximate_model(stored.activations, layers="all", options=OPTIONS))
-    assert f"trained_on({N_IMAGES if target == 'model' else 2 * N_IMAGES // 3})" in programs[0]
+    if not {"target", "max_loss"} & set(settings):  # those fit thresholds on other images
+        expected = approximate_model(stored.activations, layers="all", options=OPTIONS, **settings)
+        assert programs[0] == print_program(expected)
+    if "max_loss" not in settings:
+        assert f"trained_on({2 * N_IMAGES // 3 if 'target' in settings else N_IMAGES})" in programs[0]
+
+
+def test_chains_and_analyses_are_those_of_memory(stored):
+    """From norms on disk in every figure; from bits alone in those that need no norms."""
+    others = make_activations(500, n_kernels=(9, 40, 33), seed=1)
+    norms, bits = open_capture(stored.norms), open_capture(stored.bits)
+    expected = measure_chains(stored.activations, others, min_leaves=[60]).to_dict()
+    assert measure_chains(norms, others, min_leaves=[60]).to_dict() == expected
+    assert measure_chains(bits, others, min_leaves=[60]).to_dict() == expected
+    with pytest.raises(CaptureError, match=r"contains bits but no norms, and none of its bits is 'f0:0 > "):
+        measure_chains(others, bits, min_leaves=[60])
+    program = approximate_model(stored.activations, options=OPTIONS)
+    whole, packed = (analyse_program(program, source, n_permutations=9) for source in (stored.activations, bits))
+    assert analyse_program(program, norms, n_permutations=9).to_dict() == whole.to_dict()
+    assert packed.effects.now == whole.effects.now
+    assert not packed.strongest
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
@@ -114,7 +134,7 @@ def test_scores_are_those_of_memory_to_the_last_digit(stored, kind, count):
     capture = open_capture(getattr(stored, kind))
 
     def score(processes):
-        return [evaluate_capture(program, capture, start=layer, processes=processes) for layer in program.layers]
+        return [evaluate_program(program, capture, start=layer, processes=processes) for layer in program.layers]
 
     for scores in run_processes(count, score):
         assert scores == expected
@@ -122,10 +142,10 @@ def test_scores_are_those_of_memory_to_the_last_digit(stored, kind, count):
 
 def test_bits_made_by_other_thresholds_are_refused(stored):
     program = approximate_model(stored.activations, layers="all", threshold="0.5", options=OPTIONS)
-    with pytest.raises(CaptureError, match="'f0:0' has another threshold there than in the program"):
-        evaluate_capture(program, open_capture(stored.bits))
-    with pytest.raises(SettingError, match="whose thresholds are made already"):
-        approximate_capture(open_capture(stored.bits), threshold="0.5")
+    with pytest.raises(CaptureError, match=r"none of its bits is 'f0:0 > 0.5' as in the program; capture norms"):
+        evaluate_program(program, open_capture(stored.bits))
+    with pytest.raises(SettingError, match="contains bits but no norms, so its thresholds are fixed"):
+        approximate_model(open_capture(stored.bits), threshold="0.5")
 
 
 def test_a_target_that_never_changes_is_told_by_all_processes(tmp_path):
@@ -135,12 +155,12 @@ def test_a_target_that_never_changes_is_told_by_all_processes(tmp_path):
     )
     capture = open_capture(tmp_path / "c")
     with pytest.raises(CaptureError, match="the target is 'b' on all 2000 training images"):
-        run_processes(2, lambda processes: approximate_capture(capture, processes=processes))
-    with pytest.raises(CaptureError, match="knows no label"):
+        run_processes(2, lambda processes: approximate_model(capture, processes=processes))
+    with pytest.raises(CaptureError, match="has no labels"):
         save_activations(
             replace(activations, labels=torch.full((2000,), UNKNOWN)), tmp_path / "d", shard_size=SHARD_SIZE
         )
-        approximate_capture(open_capture(tmp_path / "d"), target="label")
+        approximate_model(open_capture(tmp_path / "d"), target="label")
 
 
 # --- memory
@@ -159,28 +179,63 @@ def test_what_is_no_amount_of_memory_is_refused(text):
         parse_memory(text)
 
 
-def test_more_than_is_allowed_is_refused_before_the_work(stored):
-    assert 0 < find_peak_memory() < 2**40
+def test_what_fits_into_memory_is_counted():
+    used = find_used_memory()
+    assert 0 < used <= find_peak_memory() < 2**40
     assert 0 < find_free_memory() < 2**50
-    check_need("this", 10**6, 2**50)
-    with pytest.raises(SettingError, match=r"extracting from this capture takes .* of memory, and 100.0 MB is allowed"):
-        approximate_capture(open_capture(stored.norms), memory=10**8)
+    assert count_fitting("this", 2**50, 0, 8, 1, 100) == 100
+    assert count_fitting("this", used + 2**40, 0, 2**34, 1, 100) in (63, 64)
+    assert count_fitting("this", used + 2**40, 2**39, 2**34, 1, 100) in (31, 32)
+    with pytest.raises(SettingError, match=r"this takes .* of memory at least, but only 1.1 TB is allowed"):
+        count_fitting("this", 2**40, 0, 2**40, 1, 100)
+
+
+def test_less_than_small_parts_need_is_refused_before_the_work(stored):
+    with pytest.raises(SettingError, match=r"extracting from this capture takes .* but only 100.0 MB is allowed"):
+        approximate_model(open_capture(stored.norms), memory=10**8)
     program = approximate_model(stored.activations, options=OPTIONS)
-    with pytest.raises(SettingError, match=r"evaluating on this capture takes .* and 100.0 MB is allowed"):
-        evaluate_capture(program, open_capture(stored.norms), memory=10**8)
+    with pytest.raises(SettingError, match=r"evaluating on this capture takes .* but only 100.0 MB is allowed"):
+        evaluate_program(program, open_capture(stored.norms), memory=10**8)
+
+
+@pytest.mark.parametrize("settings", [{}, {"threshold": "split"}, {"threshold": "quantile:0.3", "max_loss": 0.05}])
+@pytest.mark.parametrize("kind", ["norms", "bits", "activations"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_little_memory_makes_small_parts_and_the_same_results(stored, kind, count, settings, monkeypatch):
+    """As little as there may be: 1,024 images, one kernel's norms and one tree at a time."""
+    source = stored.activations if kind == "activations" else open_capture(getattr(stored, kind))
+    settings = {} if kind == "bits" else settings
+
+    def run(processes):
+        program = approximate_model(source, layers="all", options=OPTIONS, processes=processes, **settings)
+        scores = evaluate_chains(program, source, processes=processes)
+        return print_program(program), scores
+
+    expected = run(Processes())
+    least, asked = [], []
+
+    def count_least(what, limit, fixed, per_item, least_items, most):
+        asked.append(most)
+        return least_items
+
+    monkeypatch.setattr("eric_fast.runs.count_fitting", count_least)
+    monkeypatch.setattr("eric_fast.runs.cut_parts", lambda parts, n: least.append(n) or cut_parts(parts, n))
+    assert run_processes(count, run) == [expected] * count
+    assert set(least) == {1024}
+    assert {16, 64} <= set(asked)
 
 
 LARGE = """
 import sys
 from eric_fast.extract import TreeOptions
 from eric_fast.memory import find_peak_memory
+from eric_fast.runs import approximate_model, evaluate_program
 from eric_fast.store import open_capture
-from eric_fast.streams import approximate_capture, evaluate_capture
 
 def run(path, memory):
     capture = open_capture(path)
-    program = approximate_capture(capture, layers="all", options=TreeOptions(min_leaf=0.1), memory=memory)
-    return evaluate_capture(program, capture, memory=memory)
+    program = approximate_model(capture, layers="all", options=TreeOptions(min_leaf=0.1), memory=memory)
+    return evaluate_program(program, capture, memory=memory)
 
 run(sys.argv[1], None)  # whatever is compiled and loaded once
 limit = find_peak_memory() + int(sys.argv[3])
@@ -189,12 +244,12 @@ print(score.n_images, find_peak_memory() - limit)
 """
 
 
-def write_large(path, n_images, n_kernels=500):
+def write_large(path, n_images, shard_size, n_kernels=500):
     manifest = Manifest(
         layers={"low": n_kernels, "high": n_kernels},
         classes=("a", "b"),
         settings=make_activations(1).settings,
-        shard_size=4096,
+        shard_size=shard_size,
         n_listed=n_images,
     )
     with write_capture(path, manifest) as writer:
@@ -209,10 +264,12 @@ def write_large(path, n_images, n_kernels=500):
     return sum(file.stat().st_size for file in path.glob("*.safetensors"))
 
 
-def test_the_peak_stays_under_a_bound_that_the_norms_would_break(tmp_path):
-    n_images, allowed = 6 * 4096, 48_000_000
-    write_large(tmp_path / "small", 4096)
-    assert write_large(tmp_path / "large", n_images) > 2 * allowed
+@pytest.mark.parametrize(("shard_size", "allowed"), [(4096, 48_000_000), (6 * 4096, 24_000_000)])
+def test_the_peak_stays_under_a_bound_that_the_norms_would_break(tmp_path, shard_size, allowed):
+    """A shard, or the parts of one that is too large itself."""
+    n_images = 6 * 4096
+    write_large(tmp_path / "small", 1024, shard_size)
+    assert write_large(tmp_path / "large", n_images, shard_size) > 2 * allowed
     root = Path(__file__).resolve().parents[1]
     command = [sys.executable, "-c", LARGE, str(tmp_path / "small"), str(tmp_path / "large"), str(allowed)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)

@@ -1,0 +1,165 @@
+"""What is extracted and how: options of a run, and of its trees."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from numbers import Integral
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eric_fast import kernels
+from eric_fast.errors import SettingError
+from eric_fast.kernels import Limits
+from eric_fast.program.atoms import CRITERIA
+
+TARGETS = ("model", "label")
+GROWN_ON = ("true", "predicted")
+_MOST = kernels.NO_LIMIT - 1
+_CRITERION = {"entropy": kernels.ENTROPY, "gini": kernels.GINI}
+
+
+@dataclass(frozen=True)
+class TreeOptions:
+    """How far a tree grows, in the terms of scikit-learn.
+
+    Attributes:
+        criterion: `entropy` or `gini`.
+        max_depth: the most literals in a rule, or None.
+        min_leaf: the fewest training images in a leaf: a number (int) or a share of all images (float in (0, 0.5]).
+        max_rules: the most leaves, the best first, or None.
+        min_split: the fewest training images in a node that is split: a number from 2, or a share in (0, 1].
+        min_gain: the least decrease of impurity by a split, weighted by its share of all images.
+        ccp_alpha: cost-complexity pruning: the least decrease of impurity by a leaf, weighted as above; 0 for none.
+        class_weight: the weight of an image by its class index, a whole number; 1 for classes that are left out.
+
+    Raises:
+        SettingError: an invalid value.
+    """
+
+    criterion: str = "entropy"
+    max_depth: int | None = None
+    min_leaf: int | float = 0.01
+    max_rules: int | None = None
+    min_split: int | float = 2
+    min_gain: float = 0.0
+    class_weight: Mapping[int, int] | None = None
+    ccp_alpha: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.criterion not in CRITERIA:
+            raise SettingError(f"criterion '{self.criterion}' is not one of {', '.join(CRITERIA)}")
+        for name, limit in (("max depth", self.max_depth), ("max rules", self.max_rules)):
+            if limit is not None and not (_is_whole(limit) and 1 <= limit <= _MOST):
+                raise SettingError(f"{name} must be a whole number from 1 to {_MOST:,}, not {limit!r}")
+        share = isinstance(self.min_leaf, float) and 0 < self.min_leaf <= 0.5
+        if not (share or (_is_whole(self.min_leaf) and 1 <= self.min_leaf <= _MOST)):
+            raise SettingError(f"min leaf must be a whole number from 1, or a share in (0, 0.5], not {self.min_leaf!r}")
+        share = isinstance(self.min_split, float) and 0 < self.min_split <= 1
+        if not (share or (_is_whole(self.min_split) and 2 <= self.min_split <= _MOST)):
+            raise SettingError(f"min split must be a whole number from 2, or a share in (0, 1], not {self.min_split!r}")
+        for name, value in (("min gain", self.min_gain), ("ccp alpha", self.ccp_alpha)):
+            if isinstance(value, bool) or not 0 <= value < math.inf:
+                raise SettingError(f"{name} must be a number from 0, not {value!r}")
+        for index, weight in (self.class_weight or {}).items():
+            if not (_is_whole(index) and index >= 0 and _is_whole(weight) and weight >= 0):
+                raise SettingError(f"class weights are whole numbers from 0 by class index, not {index!r}: {weight!r}")
+
+    def count_min_leaf(self, n_images: int) -> int:
+        """`min_leaf` in images."""
+        return int(self.min_leaf) if _is_whole(self.min_leaf) else max(1, math.ceil(self.min_leaf * n_images))
+
+    def to_limits(self, n_images: int) -> Limits:
+        """The limits in numbers of images, as `kernels.grow` takes them."""
+        split = int(self.min_split) if _is_whole(self.min_split) else max(2, math.ceil(self.min_split * n_images))
+        return Limits(
+            criterion=_CRITERION[self.criterion],
+            max_depth=self.max_depth or kernels.NO_LIMIT,
+            max_leaves=self.max_rules or kernels.NO_LIMIT,
+            min_leaf=self.count_min_leaf(n_images),
+            min_split=split,
+            min_gain=min(float(self.min_gain), 31.0),  # more bits than any target has
+        )
+
+    def list_extras(self) -> list[tuple[str, object]]:
+        """Names and values of rarely used options that differ from their defaults."""
+        extras = [
+            ("min_split", self.min_split, 2),
+            ("min_gain", self.min_gain, 0),
+            ("class_weight", self.class_weight, None),
+            ("ccp_alpha", self.ccp_alpha, 0),
+        ]
+        return [(name, value) for name, value, usual in extras if value != usual]
+
+    def list_class_weights(self, n_classes: int) -> Tensor | None:
+        """The weights of classes, int64 `[n_classes]`, or None if all are 1."""
+        if not self.class_weight:
+            return None
+        return torch.tensor([int(self.class_weight.get(c, 1)) for c in range(n_classes)], dtype=torch.int64)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def parse_count(name: str, text: str) -> int | float:
+    """Parse a number of images such as `250`, or a share of them such as `0.01`; `name` is for errors."""
+    try:
+        return int(text) if text.strip().lstrip("+-").isdigit() else float(text)
+    except ValueError:
+        raise SettingError(f"{name} '{text}' is not a number of images such as 250 or a share such as 0.01") from None
+
+
+@dataclass(frozen=True)
+class ExtractOptions(TreeOptions):
+    """What `approximate_model` extracts, and how. The options of trees are inherited.
+
+    Attributes:
+        layers: names or shell patterns of the layers of the chain, or `all`; the last layer of the source by default.
+        threshold: see `parse_threshold`.
+        target: `model` (fidelity: the class that the model predicts) or `label` (images without one are left out).
+        grown_on: `true` (the rules of each layer are grown on the bits that the network gives the layer below) or
+            `predicted` (on those that the rules below give, so that a layer learns to live with their errors).
+        all_kernels: extract rules for kernels that no rule mentions too.
+        simplify: see `extract_program`.
+        max_loss: drop rules and literals while the loss on held-back images stays within this share; see
+            `prune_program`. By default nothing is dropped, and no image held back.
+        hold_back: the share of the images that are held back if `max_loss` is given: thresholds and trees don't see
+            them. They are chosen by a hash of their names.
+
+    Raises:
+        SettingError: an invalid value.
+    """
+
+    layers: str | Sequence[str] | None = None
+    threshold: str = "mean"
+    target: str = "model"
+    grown_on: str = "true"
+    all_kernels: bool = False
+    simplify: bool = True
+    max_loss: float | None = None
+    hold_back: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.target not in TARGETS:
+            raise SettingError(f"target '{self.target}' is not one of {', '.join(TARGETS)}")
+        if self.grown_on not in GROWN_ON:
+            raise SettingError(f"grown on '{self.grown_on}' is not one of {', '.join(GROWN_ON)}")
+        if isinstance(self.hold_back, bool) or not 0 < self.hold_back < 1:
+            raise SettingError(f"hold back must be a share between 0 and 1, not {self.hold_back!r}")
+        if self.max_loss is None:
+            return
+        if isinstance(self.max_loss, bool) or not 0 <= self.max_loss < 1:
+            raise SettingError(f"max loss must be a share from 0 to below 1, not {self.max_loss!r}")
+        if self.grown_on == "predicted":
+            raise SettingError(
+                "max loss is measured on true bits, so it can't be combined with grown on 'predicted'; leave one out"
+            )
+
+
+def complete_options(options: TreeOptions | None, changes: Mapping[str, Any]) -> ExtractOptions:
+    """Options of a run from those of trees, or of another run, and changes by name."""
+    given = {} if options is None else {field.name: getattr(options, field.name) for field in fields(options)}
+    return ExtractOptions(**{**given, **changes})

@@ -1,0 +1,66 @@
+"""From bits to a program."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from eric_fast.bits import BitMatrix
+from eric_fast.extract.chain import extract_on_true_bits
+from eric_fast.extract.layer import Growth, check_target
+from eric_fast.extract.options import TreeOptions
+from eric_fast.extract.predicted_bits import extract_on_predicted_bits
+from eric_fast.kernels import MOST_TREES, Stop, never_stop
+from eric_fast.processes import Combine, keep
+from eric_fast.program import Program
+from eric_fast.program.atoms import Quantiser
+from eric_fast.progress import Progress, ignore_progress
+
+
+def extract_program(
+    bits: BitMatrix,
+    quantiser: Quantiser,
+    target: Tensor,
+    classes: Sequence[str],
+    options: TreeOptions | None = None,
+    *,
+    grown_on: str = "true",
+    all_kernels: bool = False,
+    simplify: bool = True,
+    n_trees: int = MOST_TREES,
+    engine: str = "auto",
+    progress: Progress = ignore_progress,
+    stop: Stop = never_stop,
+    combine: Combine = keep,
+) -> Program:
+    """Extract a program from the lowest layer of the quantiser up to the classes (ERIC, arXiv 2010.09452).
+
+    Every leaf of the class tree becomes a rule of its class. Every leaf that says true in the tree of a kernel becomes
+    a rule for that kernel. Kernels get rules only if rules above mention them, unless `all_kernels`. The sizes that the
+    same trees have without `simplify` are in the program's settings: `rules_as_grown`, `literals_as_grown`.
+
+    Args:
+        bits: the bits of the quantiser's atoms on the training images.
+        target: int64 `[n_images]`, class indices: what the model predicts, or the labels.
+        classes: names of all classes, including those that never occur.
+        options: options of all trees; class weights are for the class tree only.
+        grown_on: the inputs of the trees: `true` (the network's bits of the layer below) or `predicted` (the bits that
+            the rules below give; see `extract_on_predicted_bits`).
+        simplify: merge sibling leaves with one answer, and choose the polarity of a kernel that takes fewer literals:
+            its rules then say where it is false (`Program.negated`). No answer changes on any input.
+        n_trees: see `grow_trees`.
+        engine: what evaluates rules if grown on predicted bits; see `predict_bits`.
+        stop: asked before each tree of a kernel, from any thread. Once it is true, the program starts at the lowest
+            layer above which all trees are finished (grown on predicted bits: it has class rules alone), and that is
+            logged.
+        combine: sums integers over the processes that share the images; see `Processes.combine`.
+
+    Raises:
+        CaptureError: a target that never changes, or not as many targets as images.
+    """
+    n_images = check_target(bits, quantiser, target, classes, combine)
+    growth = Growth(options or TreeOptions(), simplify, n_trees, progress, stop, combine)
+    if grown_on == "predicted":
+        return extract_on_predicted_bits(
+            bits, quantiser, target, classes, n_images, growth, all_kernels=all_kernels, engine=engine
+        )
+    return extract_on_true_bits(bits, quantiser, target, classes, n_images, growth, all_kernels=all_kernels)
