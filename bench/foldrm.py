@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from eric_fast.frontends import RuleModel
 from eric_fast.frontends.rules.asp import from_asp
-from eric_fast.program import Program, Rule, TableAtom
+from eric_fast.program import Program, Rule
+from eric_fast.program.table_atoms import TableAtom
+from eric_fast.table.model import RuleModel
 
 NAMES = ("krkp", "nursery", "pendigits", "wall_robot")
 ANSWER = "foldrm_prediction"  # the column that holds what FOLD-RM's own evaluator says

@@ -15,8 +15,8 @@ from bench.child import call_in_child, forget_peak, read_status
 from bench.harness import describe_machine, run_tests_first, time_runs
 from bench.report import format_seconds
 from bench.sources import Contender, Source, list_sources, name_missing, time_call
-from eric_fast.frontends import RuleModel
 from eric_fast.show.console import show_notes, stdout
+from eric_fast.table.model import RuleModel
 
 SIZES = (1, 1_000, 1_000_000)
 PACKAGES = (

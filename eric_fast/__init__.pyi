@@ -76,9 +76,9 @@ from .compile.program import compile_program
 from .errors import EricError
 from .evaluator import Evaluator, Predictions
 from .extract import ExtractOptions, TreeOptions, extract_program
-from .frontends import RuleModel, load
 from .frontends.gates.circuit import from_circuit
 from .frontends.gates.logic_network import from_logic_network
+from .frontends.registry import load
 from .frontends.rules.asp import from_asp
 from .frontends.rules.imodels import from_imodels
 from .frontends.trees.catboost import from_catboost
@@ -99,4 +99,5 @@ from .store import Capture, list_layers, load_activations, load_bits, open_captu
 from .store.activations import Activations, CaptureSettings
 from .table import read_table
 from .table.estimator import EricClassifier
+from .table.model import RuleModel
 from .text import load_program, parse_program, print_program, print_prolog, save_program

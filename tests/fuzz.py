@@ -11,10 +11,10 @@ from collections.abc import Callable
 from functools import partial
 
 from eric_fast.errors import EricError
-from eric_fast.frontends.files import decode_text
 from eric_fast.frontends.gates.circuit import from_circuit
 from eric_fast.frontends.rules.asp import from_asp
 from eric_fast.text import parse_program, print_program
+from eric_fast.text.files import decode_text
 from tests.fuzz_boosters import BOOSTERS
 from tests.fuzz_captures import make_capture, make_odd_capture, read_capture
 from tests.make_circuits import draw

@@ -147,7 +147,7 @@ def test_the_class_predicate_is_the_one_that_no_body_mentions():
     with pytest.raises(ProgramError, match="which predicate is the class. Name one of 'a', 'b'"):
         from_asp("a(X,'1') :- p(X). b(X,'1') :- q(X).")
     assert from_asp("a(X,'1') :- p(X). b(X,'2') :- q(X).", class_predicate="b").classes_.tolist() == ["2"]
-    with pytest.raises(ProgramError, match="no rule is for 'c'; there are 'a', 'b'"):
+    with pytest.raises(ProgramError, match="no rule defines 'c'; there are 'a', 'b'"):
         from_asp("a(X,'1') :- p(X). b(X,'1') :- q(X).", class_predicate="c")
     with pytest.raises(ProgramError, match="no rule; expected"):
         from_asp("% nothing")
@@ -179,50 +179,50 @@ class(X,'e') :- p(X,'unclosed).
     with pytest.raises(ProgramError) as caught:
         from_asp(text, source="rules.lp")
     assert str(caught.value).splitlines() == [
-        "rules.lp:2:26: expected ',' or '.' after a literal, came 'q'; 'q' takes a variable for the sample and one "
+        "rules.lp:2:26: expected ',' or '.' after a literal, got 'q'; 'q' takes a variable for the sample and one "
         "value at most, as in f(X,'a')",
         "rules.lp:3:25: expected a number after '>', not the text 'x'",
-        "rules.lp:4:1: expected a rule such as class(X,'a') :- not ab1(X)., came '{'; choices and aggregates aren't "
-        "taken",
-        "rules.lp:6:1: expected a rule, came ':-', a constraint: it rules answers out, and isn't taken",
-        "rules.lp:8:17: expected a literal such as not ab1(X), age(X,N0) or N0>3.5, came 'p'; a quote has "
+        "rules.lp:4:1: expected a rule such as class(X,'a') :- not ab1(X)., got '{'; choices and aggregates are not "
+        "supported",
+        "rules.lp:6:1: expected a rule, got ':-', a constraint: it rules answers out, which is not supported",
+        "rules.lp:8:17: expected a literal such as not ab1(X), age(X,N0) or N0>3.5, got 'p'; a quote has "
         "no end on this line",
     ]
     with pytest.raises(ProgramError) as caught:
         from_asp("class(X,'a') :- p(X,'1'), not ab1(X).\nclass(X,'d') :- p(Y,'1'), N>3.\nf(3,a) :- p(X).", source="r")
-    assert str(caught.value) == "r:3:1: expected a variable for the sample in 'f', came '3'"
+    assert str(caught.value) == "r:3:1: expected a variable for the sample in 'f', got '3'"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("class(X,'a') :- not ab7(X).", "1:17: expected a rule for 'ab7(X)', came none"),
-        ("class(X,'a') :- p(Y,'1').", "1:17: expected 'X', as in the head, came 'Y'"),
+        ("class(X,'a') :- not ab7(X).", "1:17: expected a rule for 'ab7(X)', got none"),
+        ("class(X,'a') :- p(Y,'1').", "1:17: expected 'X', as in the head, got 'Y'"),
         ("class(X,'a') :- N>3.", "1:17: expected a literal such as age(X,N) in this body too"),
-        ("class(X,'a') :- p(X,N), q(X,N), N>1.", "1:25: expected a variable of its own for 'q', came that of 'p'"),
-        ("class(X,'a') :- not p(X,N).", "1:17: expected '_' or a constant as the value of 'p', came 'N'"),
-        ("class(X,Y) :- p(X,Y).", "1:1: expected a constant as the value of 'class', came 'Y'"),
+        ("class(X,'a') :- p(X,N), q(X,N), N>1.", "1:25: expected a variable of its own for 'q', got that of 'p'"),
+        ("class(X,'a') :- not p(X,N).", "1:17: expected '_' or a constant as the value of 'p', got 'N'"),
+        ("class(X,Y) :- p(X,Y).", "1:1: expected a constant as the value of 'class', got 'Y'"),
         ("class(X,'a') :- p(X,N), N<M.", "expected 'N' to be compared with a constant, not with another variable, 'M'"),
         ("class(X,'a') :- 3<4.", "expected a variable on one side"),
         ("class(X,'a') :- -p(X).", "classical negation"),
         ("class(X,'a') ; class(X,'b') :- p(X).", "';' means 'and' to clingo and 'or' to Prolog"),
         ("class(X,'a') :- p(X) ; q(X).", "';' means 'and' to clingo and 'or' to Prolog"),
         ("class(X,'a') :- not (p(X)).", "write 'not name(X)'"),
-        ("class(X,'a') :- p(X), !.", "cuts aren't taken"),
+        ("class(X,'a') :- p(X), !.", "cuts are not supported"),
         ("class(X,'a') :- p('X','1').", "1:17: expected 'X', as in the head"),
         ("class(X,'a') :- p(X,f(3)).", "'p' takes a variable for the sample and one value at most"),
         ("class(X,'a') :- p(X,1,2).", "'p' takes a variable for the sample and one value at most"),
         ("class(X,'a') :- 2 { p(X) }.", "choices and aggregates"),
         ("class(X,'a') :- #count { Y : p(X,Y) } > 2.", "choices and aggregates"),
-        ("class(X,'a') :- p", "came 'p'"),
-        ("class(X,'a') :- p(X)", "expected ',' or '.' after a literal, came the end of the text"),
-        ("class(X,'a')", "expected ':-' or '.' after the head of a rule, came the end of the text"),
-        ("class(X,'a') :- ", "came the end of the text"),
-        ("#include 'x.lp'.", "1:1: expected a rule, came '#include', a directive that changes answers"),
-        ("#abducible p(X).", "came '#abducible'"),
+        ("class(X,'a') :- p", "got 'p'"),
+        ("class(X,'a') :- p(X)", "expected ',' or '.' after a literal, got the end of the text"),
+        ("class(X,'a')", "expected ':-' or '.' after the head of a rule, got the end of the text"),
+        ("class(X,'a') :- ", "got the end of the text"),
+        ("#include 'x.lp'.", "1:1: expected a rule, got '#include', a directive that changes answers"),
+        ("#abducible p(X).", "got '#abducible'"),
         ("/* never closed", "1:1: expected the end of this comment"),
         ("class(X,'a') :- ab1(X). ab1(X) :- not ab2(X). ab2(X) :- ab1(X).", "recursion"),
-        ("class(X,'a') :- kind(X,'x'). kind(X,'y') :- p(X).", "expected a rule for kind(X,'x'), came none"),
+        ("class(X,'a') :- kind(X,'x'). kind(X,'y') :- p(X).", "expected a rule for kind(X,'x'), got none"),
         ("class(X,'a') :- class(X,'a').", "recursion"),
     ],
 )
@@ -261,7 +261,7 @@ def test_notes_tell_what_is_left_out(caplog):
     from_asp("#show class/2. :- dynamic ab/1. ?- class(X,Y). row(1). p(1,'x'). row(2). class(X,'a') :- p(X,'x').")
     [record] = caplog.records
     assert record.getMessage() == (
-        "program: left out, as it changes no answer about a table: '#show' (1), ':- dynamic' (1), '?-' (1), "
+        "program: ignored, since they change no answer: '#show' (1), ':- dynamic' (1), '?-' (1), "
         "facts about single samples (3)"
     )
 

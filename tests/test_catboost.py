@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from eric_fast.errors import EricError, ModelError
-from eric_fast.frontends import load
-from eric_fast.frontends.trees.catboost import from_catboost, matches
+from eric_fast.frontends.registry import load
+from eric_fast.frontends.trees.catboost import CATBOOST, from_catboost
 from tests.boosters import add_edges, check_close, load_data, make_categories
 from tests.optional import import_optional
 
@@ -96,7 +96,7 @@ def test_categories_in_splits_are_refused():
     for most in (1, 255):
         source = catboost.CatBoostRegressor(**OPTIONS, cat_features=[0], one_hot_max_size=most)
         source.fit(frame, np.isin(features[:, 0], [1, 5, 7]).astype(float))
-        with pytest.raises(ModelError, match="a split of type (OneHotFeature|OnlineCtr), which compares what isn't in"):
+        with pytest.raises(ModelError, match="splits of type (OneHotFeature|OnlineCtr) compare values that are not in"):
             from_catboost(source)
 
 
@@ -106,7 +106,7 @@ def test_a_file_holds_the_same_model(tmp_path, shape):
     path = tmp_path / "model.json"
     source = catboost.CatBoostClassifier(**OPTIONS, grow_policy=shape).fit(features, target)
     source.save_model(str(path), format="json")
-    assert matches(path)
+    assert CATBOOST.matches(path)
     found, model = load(str(path)), from_catboost(source)
     assert found.program == model.program.with_settings(found.program.settings)
     np.testing.assert_array_equal(found.predict(features), source.predict(features))
@@ -144,13 +144,13 @@ def set_labels(content):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (cut_leaves, r"oblivious_trees\[0\].leaf_values: 15 values are not 1 for each leaf of 4 splits"),
-        (add_splits, r"oblivious_trees\[0\].leaf_values: 16 values are not 1 for each leaf of 84 splits"),
-        (set_feature, r"oblivious_trees\[0\].splits\[0\]: float feature 99 is not listed"),
+        (cut_leaves, r"oblivious_trees\[0\].leaf_values: 15 values can't be 1 for each leaf of 4 splits"),
+        (add_splits, r"oblivious_trees\[0\].leaf_values: 16 values can't be 1 for each leaf of 84 splits"),
+        (set_feature, r"oblivious_trees\[0\].splits\[0\]: float feature 99 is not in features_info"),
         (set_column, "features_info"),
-        (set_bias, "the bias must be finite numbers"),
-        (set_loss, "loss 'Mine' is not one that is known"),
-        (set_labels, "2 labels are needed, each of kind Integer"),
+        (set_bias, "the bias must be finite"),
+        (set_loss, "loss 'Mine' is not supported"),
+        (set_labels, "expected 2 labels, each of type Integer"),
     ],
 )
 def test_wrong_files_are_told_from_right_ones(tmp_path, change, said):

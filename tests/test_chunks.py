@@ -13,7 +13,7 @@ from eric_fast import kernels
 from eric_fast.bits import count_words, pack_bits, unpack_words
 from eric_fast.compile.program import compile_program
 from eric_fast.errors import DataError
-from eric_fast.frontends.trees.forest import Forest, list_comparisons, make_program
+from eric_fast.frontends.trees.forest import FlatForest, make_program, merge_comparisons
 from eric_fast.kernels import chunks
 from eric_fast.kernels.cpu import evaluate as cpu
 from eric_fast.kernels.reference import evaluate as reference
@@ -32,14 +32,14 @@ def make_model(n_trees=12, *, values="any"):
     n = 60 * n_trees
     columns = np.arange(n) % 3
     constants = np.round(np.linspace(-2, 2, n), 2).astype(np.float32).astype(np.float64)
-    atoms, tests = list_comparisons(COLUMNS, columns, "<=", constants)
+    atoms, tests = merge_comparisons(COLUMNS, columns, "<=", constants)
     literals = np.zeros(3 * n, np.int32)
     literals[::3] = tests
     first = np.arange(n) * 3
     yes, no = np.full(3 * n, -1), np.full(3 * n, -1)
     yes[::3], no[::3] = first + 1, first + 2
     leaves = np.random.default_rng(0).integers(-3, 4, (3 * n, 3)).astype(float)
-    forest = Forest(COLUMNS, atoms, first, literals, yes, no, leaves)
+    forest = FlatForest(COLUMNS, atoms, first, literals, yes, no, leaves)
     return RuleModel(make_program(forest, ["x", "y", "z"]), values=values)
 
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eric_fast.errors import DataError, ModelError, ProgramError
-from eric_fast.frontends import RuleModel, load
 from eric_fast.frontends.gates.circuit import from_circuit
+from eric_fast.frontends.registry import load
+from eric_fast.table.model import RuleModel
 from eric_fast.text import parse_program, print_program
 from tests.fuzz import check_format
 from tests.make_circuits import (
@@ -130,7 +131,7 @@ def test_names_and_paths(tmp_path):
 
 def test_what_is_no_bit_is_refused():
     model = from_circuit(make_adder(1).to_aag())
-    with pytest.raises(DataError, match=r"row 0, column 'i1': the value is 2\.0, and this model takes 0 and 1 alone"):
+    with pytest.raises(DataError, match=r"row 0, column 'i1': the value is 2\.0, but this model takes only 0 and 1"):
         model.predict([[0, 2]])
     assert model.predict(np.array([[1.0, 1.0]])).tolist() == [[False, True]]
 
@@ -167,60 +168,60 @@ def test_a_chain_of_100000_gates(backwards):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"aag", "circuit:1: the header should be 'aag M I L O A'"),
-        (b"aagh 1 1 0 0 0", "circuit:1: a circuit is 'aag' or 'aig', not 'aagh'"),
-        (b"aag 1 1 0", "circuit:1: the header should be 'aag M I L O A'"),
-        (b"aag 1 1 0 x 0\n", "circuit:1: the header should be"),
-        (b"aag 1 0 1 0 0\n2 3\n", "circuit:1: L is 1, so the circuit has latches; only gates"),
-        (b"aig 0 0 0 0 0 1\n0\n", "circuit:1: B is 1, so the circuit has bad states"),
-        (b"aag 1 1 0 0 1\n2\n2 2 2\n", "circuit:1: M is 1, and I and A make 2"),
-        (b"aig 3 1 0 0 1\n", "circuit:1: M is 3, and I and A make 2"),
-        (b"aag 9999999999 1 0 1 9999999998\n", "more than a file of 32 bytes can hold"),
-        (b"aig 9999999999 9999999999 0 0 0\n", "more than a file of 32 bytes can hold"),
-        (b"aag 1 1 0 1 0\n2\n", "circuit:3: the file ends where an output should be"),
-        (b"aag 1 1 0 1 0\n2\nx\n", "circuit:3: an output should be 1 number, not 'x'"),
-        (b"aag 1 1 0 1 0\n2\n4\n", "circuit:3: literal 4 is past the 1 variables of the header"),
+        (b"aag", "circuit:1: expected the header 'aag M I L O A'"),
+        (b"aagh 1 1 0 0 0", "circuit:1: expected 'aag' or 'aig', got 'aagh'"),
+        (b"aag 1 1 0", "circuit:1: expected the header 'aag M I L O A'"),
+        (b"aag 1 1 0 x 0\n", "circuit:1: expected the header"),
+        (b"aag 1 0 1 0 0\n2 3\n", "circuit:1: L is 1: the circuit has latches, but only gates"),
+        (b"aig 0 0 0 0 0 1\n0\n", "circuit:1: B is 1: the circuit has bad states"),
+        (b"aag 1 1 0 0 1\n2\n2 2 2\n", "circuit:1: M is 1, but I [+] A is 2"),
+        (b"aig 3 1 0 0 1\n", "circuit:1: M is 3, but I [+] A is 2"),
+        (b"aag 9999999999 1 0 1 9999999998\n", "too large for a file of 32 bytes"),
+        (b"aig 9999999999 9999999999 0 0 0\n", "too large for a file of 32 bytes"),
+        (b"aag 1 1 0 1 0\n2\n", "circuit:3: the file ends, expected an output"),
+        (b"aag 1 1 0 1 0\n2\nx\n", "circuit:3: expected 1 number for an output, got 'x'"),
+        (b"aag 1 1 0 1 0\n2\n4\n", "circuit:3: literal 4 is out of range: the header says 1 variables"),
         (b"aag 2 2 0 0 0\n2\n2\n", "circuit:3: literal 2 is defined twice"),
         (b"aag 1 1 0 0 0\n3\n", "circuit:2: literal 3 can't be defined"),
-        (b"aag 2 1 0 1 1\n2\n4\n4 2\n", "circuit:4: an and gate should be 3 numbers, not '4 2'"),
-        (b"aag 3 1 0 1 1\n2\n4\n4 2 6\n", "circuit:4: 'n2' uses a signal that nothing defines"),
-        (b"aag 2 1 0 1 0\n2\n4\n", "circuit:3: output 'o0' is a signal that nothing defines"),
+        (b"aag 2 1 0 1 1\n2\n4\n4 2\n", "circuit:4: expected 3 numbers for an and gate, got '4 2'"),
+        (b"aag 3 1 0 1 1\n2\n4\n4 2 6\n", "circuit:4: 'n2' uses a signal that is not defined"),
+        (b"aag 2 1 0 1 0\n2\n4\n", "circuit:3: output 'o0' is not defined"),
         (
             b"aag 3 1 0 1 2\n2\n4\n4 2 6\n6 4 2\n",
-            "circuit:(4|5): a cycle, which can't be converted: n(2 <- n3|3 <- n2)",
+            "circuit:(4|5): the circuit has a cycle: n(2 <- n3|3 <- n2)",
         ),
         (b"aag 1 1 0 0 0\n2\ni1 a\n", "circuit:3: expected a symbol such as 'i0 NAME'"),
         (b"aag 2 2 0 0 0\n2\n4\ni0 a\ni1 a\n", "circuit:5: two inputs are called 'a'"),
         (b"aag 2 2 0 0 0\n2\n4\ni0 a\ni0 b\n", "circuit:5: 'i0' has a name already"),
-        (b"aag 1 1 0 0 0\n2\ni0 \0\n", r"circuit:3: '\\x00' is no name that can be kept"),
-        (b"aag 1 1 0 0 0\n2\ni0 \xff\n", "circuit:3: .* is no name that can be kept"),
-        (b"aig 2 1 0 1 1\n4\n", "circuit: byte 16: the file ends where an and gate should be"),
-        (b"aig 2 1 0 1 1\n4\n\x00\x00", "circuit: byte 16: gate 2 isn't built on lower literals"),
-        (b"aig 2 1 0 1 1\n4\n\x01\x7f", "circuit: byte 16: gate 2 isn't built on lower literals"),
+        (b"aag 1 1 0 0 0\n2\ni0 \0\n", r"circuit:3: the name '\\x00' has characters that are not supported"),
+        (b"aag 1 1 0 0 0\n2\ni0 \xff\n", "circuit:3: the name .* has characters that are not supported"),
+        (b"aig 2 1 0 1 1\n4\n", "circuit: byte 16: the file ends, expected an and gate"),
+        (b"aig 2 1 0 1 1\n4\n\x00\x00", "circuit: byte 16: gate 2 must be built on lower literals"),
+        (b"aig 2 1 0 1 1\n4\n\x01\x7f", "circuit: byte 16: gate 2 must be built on lower literals"),
         (b"aig 2 1 0 1 1\n4\n\xff\xff\xff\xff\xff\x01\x01", "circuit: byte 16: a number of more than 5 bytes"),
-        (b"", "circuit: neither AIGER nor BLIF: there is no '.model'"),
-        (b"hello\n", "circuit:1: expected a statement such as '.names', not 'hello'"),
-        (b".inputs a\n", "circuit:1: expected '.model', not '.inputs'"),
+        (b"", "circuit: neither AIGER nor BLIF: no '.model' found"),
+        (b"hello\n", "circuit:1: expected a statement such as '.names', got 'hello'"),
+        (b".inputs a\n", "circuit:1: expected '.model', got '.inputs'"),
         (b".model m\n.inputs a a\n", "circuit:2: 'a' is defined twice"),
         (b".model m\n.inputs a\n.names a\n", "circuit:3: 'a' is defined twice"),
         (b".model m\n.outputs a a\n", "circuit:2: two outputs are called 'a'"),
-        (b".model m\n.outputs a\n", "circuit:2: output 'a' is a signal that nothing defines"),
-        (b".model m\n.outputs a\n.names b a\n1 1\n", "circuit:3: 'a' uses a signal that nothing defines"),
+        (b".model m\n.outputs a\n", "circuit:2: output 'a' is not defined"),
+        (b".model m\n.outputs a\n.names b a\n1 1\n", "circuit:3: 'a' uses a signal that is not defined"),
         (b".model m\n.names\n", "circuit:2: '.names' needs the name of a signal"),
         (
             b".model m\n.inputs a\n.names a b\n1\n",
-            "circuit:4: expected 1 of '0', '1' and '-', then '0' or '1', not '1'",
+            "circuit:4: expected 1 of '0', '1' and '-', then '0' or '1', got '1'",
         ),
         (b".model m\n.inputs a\n.names a b\n2 1\n", "circuit:4: expected 1 of"),
-        (b".model m\n.inputs a\n.names a b\n1 1\n0 0\n", "circuit:5: lines for 1 and for 0 in the cover of 'b'"),
+        (b".model m\n.inputs a\n.names a b\n1 1\n0 0\n", "circuit:5: the cover of 'b' has lines for both 1 and 0"),
         (b".model m\n.latch a b 0\n", "circuit:2: '.latch': a latch holds state"),
-        (b".model m\n.subckt n x=y\n", "circuit:2: '.subckt': a part of another model; flatten"),
-        (b".model m\n.gate nand2 a=x\n", "circuit:2: '.gate': a gate of a library"),
+        (b".model m\n.subckt n x=y\n", "circuit:2: '.subckt': it refers to another model; flatten"),
+        (b".model m\n.gate nand2 a=x\n", "circuit:2: '.gate': it refers to a gate library"),
         (b".model m\n.end\n.model n\n", "circuit:3: '.model' after the model; flatten the circuit"),
-        (b".model m\n.exdc\n", "circuit:2: '.exdc': no statement that can be converted"),
+        (b".model m\n.exdc\n", "circuit:2: '.exdc': statement not supported"),
         (
             b".model m\n.names b a\n1 1\n.names a b\n1 1\n",
-            "circuit:(2|4): a cycle, which can't be converted: . <- . <- .$",
+            "circuit:(2|4): the circuit has a cycle: . <- . <- .$",
         ),
     ],
 )

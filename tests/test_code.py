@@ -17,12 +17,12 @@ from sklearn.tree import DecisionTreeClassifier
 
 from eric_fast.bits import unpack_words
 from eric_fast.errors import ProgramError
-from eric_fast.frontends import load
+from eric_fast.frontends.registry import load
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.table import TablePacker
-from eric_fast.table.names import fold_text
+from eric_fast.table.column_names import fold_text
 from tests.make_programs import CLASSES, count_inputs, make_program
 from tests.oracles import interpret
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from eric_fast import kernels
 from eric_fast.compile.program import compile_program
 from eric_fast.errors import ProgramError
-from eric_fast.frontends.trees.forest import Forest, list_comparisons, list_leaves, make_program
+from eric_fast.frontends.trees.forest import FlatForest, make_leaf_rules, make_program, merge_comparisons
 from eric_fast.program.table_atoms import TABLE_OPERATORS, Column, TableAtom, TableAtoms, TableQuantiser
 from eric_fast.table import TablePacker
 
@@ -45,7 +45,7 @@ def grow(rng, n_trees, n_outputs, *, one_output=False, depth=4):
     for _ in range(n_trees):
         roots.append(add(depth))
     inner = [node for node, test in enumerate(tests) if test]
-    atoms, atom_of_test = list_comparisons(
+    atoms, atom_of_test = merge_comparisons(
         COLUMNS,
         np.array([tests[node][0] for node in inner], int),
         [tests[node][1] for node in inner],
@@ -58,7 +58,7 @@ def grow(rng, n_trees, n_outputs, *, one_output=False, depth=4):
     outputs = rng.integers(n_outputs, size=n_trees).astype(np.int32) if one_output else None
     arrays = (np.array(part, np.int64) for part in (roots, yes, no))
     roots, yes, no = arrays
-    return Forest(COLUMNS, atoms, roots, literals, yes, no, values, outputs), tests
+    return FlatForest(COLUMNS, atoms, roots, literals, yes, no, values, outputs), tests
 
 
 def walk(forest, tests, table, n_outputs):
@@ -94,9 +94,9 @@ def test_rules_add_up_what_the_trees_say(seed, n_trees, n_outputs, one_output):
 
 
 def test_a_rule_says_its_path_from_yes_to_no():
-    atoms, tests = list_comparisons(COLUMNS, np.array([1, 0]), "<=", np.array([2.0, 1.0]))
+    atoms, tests = merge_comparisons(COLUMNS, np.array([1, 0]), "<=", np.array([2.0, 1.0]))
     assert tests.tolist() == [1, 0]  # sorted by column
-    forest = Forest(
+    forest = FlatForest(
         COLUMNS,
         atoms,
         np.array([0, 5]),
@@ -105,7 +105,7 @@ def test_a_rule_says_its_path_from_yes_to_no():
         np.array([1, 3, -1, -1, -1, -1]),
         np.array([[0, 0], [0, 0], [1, 2], [0, 0], [0, -1.5], [3, 0]]),
     )
-    rules = list_leaves(forest)
+    rules = make_leaf_rules(forest)
     assert [(rule.body, rule.head, rule.weight, rule.also) for rule in rules] == [
         ((1,), 0, 0.0, ((1, -1.5),)),
         ((~1, ~0), 1, 2.0, ((0, 1.0),)),
@@ -120,16 +120,18 @@ def test_a_rule_says_its_path_from_yes_to_no():
     ("yes", "no"), [([0, -1], [1, -1]), ([1, -1], [1, -1]), ([1, -1], [-1, -1]), ([1, -1], [7, -1])]
 )
 def test_what_is_no_tree_is_refused(yes, no):
-    forest = Forest(COLUMNS, (), np.array([0]), np.zeros(2, np.int32), np.array(yes), np.array(no), np.zeros((2, 1)))
-    with pytest.raises(ProgramError, match="not trees"):
-        list_leaves(forest)
+    forest = FlatForest(
+        COLUMNS, (), np.array([0]), np.zeros(2, np.int32), np.array(yes), np.array(no), np.zeros((2, 1))
+    )
+    with pytest.raises(ProgramError, match="make trees"):
+        make_leaf_rules(forest)
 
 
 def test_comparisons_are_listed_once():
     columns = np.array([2, 0, 2, 0, 2, 2])
     constants = np.array([1.0, 0.0, 1.0, -0.0, 1.0, -1.0])
     operators = ["<=", "<", "<=", "<", "<=", "<="]
-    atoms, tests = list_comparisons(COLUMNS, columns, operators, constants, np.array([0, 0, 0, 0, 1, 0], bool))
+    atoms, tests = merge_comparisons(COLUMNS, columns, operators, constants, np.array([0, 0, 0, 0, 1, 0], bool))
     assert list(atoms) == [
         TableAtom(0, "a", "<", 0.0),
         TableAtom(2, "c", "<=", -1.0),
@@ -137,7 +139,7 @@ def test_comparisons_are_listed_once():
         TableAtom(2, "c", "<=", 1.0, True),
     ]
     assert tests.tolist() == [2, 0, 2, 0, 3, 1]
-    none, no_tests = list_comparisons(COLUMNS, np.zeros(0, int), "<=", np.zeros(0))
+    none, no_tests = merge_comparisons(COLUMNS, np.zeros(0, int), "<=", np.zeros(0))
     assert len(none) == len(no_tests) == 0
 
 

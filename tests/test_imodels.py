@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eric_fast.errors import EricError, ModelError
-from eric_fast.frontends import RuleModel, load
-from eric_fast.frontends.rules.imodels import from_imodels, matches
+from eric_fast.frontends.registry import load
+from eric_fast.frontends.rules.imodels import IMODELS, from_imodels
+from eric_fast.table.model import RuleModel
 from eric_fast.text import parse_program, print_program
 from tests.boosters import add_edges, check_close, load_data
 from tests.optional import import_optional
@@ -129,8 +130,8 @@ def test_what_is_refused():
     with pytest.raises(ModelError, match=r"must be 0, 1"):
         from_imodels(fit("SlipperClassifier", features[:99], target[:99] + 1, n_estimators=2))
     other = imodels.HSTreeClassifier()
-    assert matches(other)
-    with pytest.raises(ModelError, match="these can: BayesianRuleListClassifier"):
+    assert IMODELS.matches(other)
+    with pytest.raises(ModelError, match="supported are BayesianRuleListClassifier"):
         from_imodels(other)
     model = from_imodels(fit("FIGSClassifier", features, target, max_rules=3))
     for bad in (np.nan, np.inf):

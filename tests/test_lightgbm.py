@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from eric_fast.errors import EricError, ModelError
-from eric_fast.frontends import load
-from eric_fast.frontends.trees.lightgbm import from_lightgbm, matches
+from eric_fast.frontends.registry import load
+from eric_fast.frontends.trees.lightgbm import LIGHTGBM, from_lightgbm
 from tests.boosters import CODES, add_edges, check_close, list_frames, load_data, make_categories, make_frame
 from tests.optional import import_optional
 
@@ -134,7 +134,7 @@ def test_a_file_holds_the_same_model(tmp_path):
     model = from_lightgbm(booster)
     path = tmp_path / "model.txt"
     booster.save_model(path)
-    assert matches(path)
+    assert LIGHTGBM.matches(path)
     found = load(str(path))
     assert found.program == model.program.with_settings(found.program.settings)
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
@@ -153,20 +153,20 @@ def change_model(tmp_path, old, new):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("num_leaves=8", "num_leaves=2000000000", "tree 0: 'leaf_value' needs 2,000,000,000 words"),
+        ("num_leaves=8", "num_leaves=2000000000", "tree 0: expected 2,000,000,000 values of 'leaf_value'"),
         ("num_leaves=8", "num_leaves=-1", "tree 0: 'num_leaves' must be from 1"),
-        ("left_child=", "left_child=7 ", "tree 0: 'left_child' needs 7 words, not 8"),
-        ("right_child=", "no_child=", "tree 0: 'right_child' needs 7 words, not 0"),
+        ("left_child=", "left_child=7 ", "tree 0: expected 7 values of 'left_child', got 8"),
+        ("right_child=", "no_child=", "tree 0: expected 7 values of 'right_child', got 0"),
         ("leaf_value=", "leaf_value=x", "tree 0: 'leaf_value': \"could not convert"),
         ("is_linear=0", "is_linear=1", "train without linear_tree"),
-        ("objective=regression", "objective=mine", "objective 'mine' is not one that is known"),
-        ("objective=regression", "objective=binary sigmoid:x", "objective: sigmoid: a number is needed"),
+        ("objective=regression", "objective=mine", "objective 'mine' is not supported"),
+        ("objective=regression", "objective=binary sigmoid:x", "objective: sigmoid: expected a number"),
         ("max_feature_idx=9", "max_feature_idx=1000000000", "'max_feature_idx' must be from 0"),
-        ("split_feature=", "split_feature=1e3 ", "'split_feature' needs 7 words"),
+        ("split_feature=", "split_feature=1e3 ", "expected 7 values of 'split_feature'"),
         ("end of trees", "", "'end of trees' is missing"),
         ("pandas_categorical:null", "pandas_categorical:[[", "pandas_categorical is not JSON"),
-        ("pandas_categorical:null", 'pandas_categorical:[["a"]]', "it can't be told which"),
-        ("num_tree_per_iteration=1", "num_tree_per_iteration=2", "1 trees are not 2 for each iteration"),
+        ("pandas_categorical:null", 'pandas_categorical:[["a"]]', "it is unclear which"),
+        ("num_tree_per_iteration=1", "num_tree_per_iteration=2", "1 trees can't be 2 for each iteration"),
     ],
 )
 def test_wrong_files_are_told_from_right_ones(tmp_path, old, new, said):

@@ -3,6 +3,8 @@
 import csv
 import pickle
 import shutil
+import subprocess
+import sys
 
 import joblib
 import numpy as np
@@ -14,6 +16,7 @@ from sklearn.tree import DecisionTreeClassifier
 import eric_fast
 from eric_fast import load, load_program, read_table
 from eric_fast.errors import ModelError, ProgramError
+from eric_fast.frontends.registry import SOURCES
 
 RULES = "class(X,'a b') :- Age(X,N0), N0>3.5, not job(X,'none').\nclass(X,'c') :- job(X,'none').\n".replace(
     "Age", "age"
@@ -52,7 +55,7 @@ def test_errors_name_the_file(files):
     with pytest.raises(ProgramError, match=r"rules.pl:3:17: expected a literal"):
         load(files / "rules.pl")
     (files / "latin.lp").write_bytes("class(X,'é') :- p(X).\n".encode("latin-1"))
-    with pytest.raises(ProgramError, match=r"latin.lp:1:10: expected UTF-8, came byte 0xe9"):
+    with pytest.raises(ProgramError, match=r"latin.lp:1:10: expected UTF-8, got byte 0xe9"):
         load(files / "latin.lp")
     (files / "p.lp").write_text("format(1). classes(0,'a').")
     with pytest.raises(ProgramError, match="p.lp:1:"):
@@ -64,6 +67,24 @@ def test_what_is_nothing_that_can_be_loaded(files, monkeypatch, source):
     monkeypatch.chdir(files)
     with pytest.raises(ModelError):
         load(source)
+
+
+def test_an_unknown_model_is_told_what_can_be_loaded():
+    names = [source.name for source in SOURCES]
+    assert len(set(names)) == len(names) == 11
+    with pytest.raises(ModelError, match="builtins.object is no model or program") as caught:
+        load(object())
+    assert str(caught.value).endswith(", ".join(names))
+
+
+def test_front_ends_load_no_package_of_another_tool():
+    code = (
+        "import sys, eric_fast.frontends.registry\n"
+        "names = ('xgboost', 'lightgbm', 'catboost', 'onnx', 'treelite', 'imodels', 'torchlogix', 'numba')\n"
+        "print([name for name in names if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_pickled_files_are_refused_and_never_opened(files):

@@ -10,9 +10,9 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from eric_fast.errors import DataError, ModelError
-from eric_fast.frontends import load
-from eric_fast.frontends.gates.gates import FALSE, TRUE, Netlist, choose_cover
 from eric_fast.frontends.gates.logic_network import from_logic_network
+from eric_fast.frontends.gates.netlist import FALSE, TRUE, Netlist, choose_cover
+from eric_fast.frontends.registry import load
 from eric_fast.table.model import RuleModel
 from eric_fast.text import parse_program, print_program
 from tests.optional import import_optional
@@ -260,7 +260,7 @@ def test_what_is_no_bit_is_refused():
     found = from_logic_network(randomise(make_dense()))
     rows = BITS[:3].clone()
     rows[1, 5] = 0.5
-    with pytest.raises(DataError, match=r"row 1, column 'x5': the value is 0\.5, and this model takes 0 and 1 alone"):
+    with pytest.raises(DataError, match=r"row 1, column 'x5': the value is 0\.5, but this model takes only 0 and 1"):
         found.predict(rows)
     rows[1, 5] = torch.nan
     with pytest.raises(DataError, match="row 1, column 'x5'"):
@@ -279,13 +279,16 @@ class Twice(nn.Module):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: nn.Sequential(LogicDense(64, 60), nn.ReLU(), GroupSum(10)), "layer '1', a ReLU, can't be converted"),
+        (lambda: nn.Sequential(LogicDense(64, 60), nn.ReLU(), GroupSum(10)), "layer '1', a ReLU, is not supported"),
         (lambda: nn.Sequential(LogicDense(64, 60), GroupSum(7)), "can't be summed in 7 groups"),
         (lambda: nn.Sequential(LogicDense(64, 60), GroupSum(10, tau=-1.0)), "tau of GroupSum is -1"),
         (lambda: nn.Sequential(LogicDense(64, 60), LogicDense(64, 60)), r"takes signals of shape \[64\], not \[60\]"),
         (lambda: nn.Sequential(layers.OrPooling2d(2, 2), LogicDense(64, 60)), "input_shape="),
-        (lambda: nn.Sequential(LogicDense(64, 60), GroupSum(10), LogicDense(10, 10)), "a GroupSum, can't stand there"),
-        (lambda: randomise(Twice()), "answers otherwise than its layers one after another"),
+        (
+            lambda: nn.Sequential(LogicDense(64, 60), GroupSum(10), LogicDense(10, 10)),
+            "is not supported at this place",
+        ),
+        (lambda: randomise(Twice()), "its answers differ from those of its layers"),
     ],
 )
 def test_what_is_refused(make, message):

@@ -73,12 +73,12 @@ def test_no_trees_and_trees_for_outputs():
     [
         (make_tree([0, -1], [1, -1], [2, -1]), "here: tree 1, node 0: its child is not a node of this tree"),
         (make_tree([0, -1, -1], [-1, -1, -1], [2, -1, -1]), "tree 1, node 0: its child is not"),
-        (make_tree([2, -1, -1], [1, -1, -1], [2, -1, -1]), "tree 1, node 0: it compares a feature past the 2"),
-        (make_tree([0, -1, -1], [1, -1, -1], [1, -1, -1]), "here: the nodes are not trees"),
-        (make_tree([0, 0, -1], [1, 0, -1], [2, 2, -1]), "here: the nodes are not trees"),
-        (make_tree([0, -1, -1], [1, -1, -1], [2, -1, -1], constant=np.nan), "tree 1, node 0: it compares with NaN"),
+        (make_tree([2, -1, -1], [1, -1, -1], [2, -1, -1]), "tree 1, node 0: it compares a feature past the last of 2"),
+        (make_tree([0, -1, -1], [1, -1, -1], [1, -1, -1]), "here: the nodes don't make trees"),
+        (make_tree([0, 0, -1], [1, 0, -1], [2, 2, -1]), "here: the nodes don't make trees"),
+        (make_tree([0, -1, -1], [1, -1, -1], [2, -1, -1], constant=np.nan), "tree 1, node 0: its threshold is NaN"),
         (make_tree([-1], [-1], [-1], [np.inf]), "tree 1, node 0: its value is not a finite number"),
-        (make_tree([-1], [-1], [-1], [[1.0, 2.0]]), "some trees' leaves hold a number, and others' several"),
+        (make_tree([-1], [-1], [-1], [[1.0, 2.0]]), "the leaves of some trees hold one value, those of others several"),
     ],
 )
 def test_what_is_no_tree_is_refused(tree, said):
@@ -88,11 +88,11 @@ def test_what_is_no_tree_is_refused(tree, said):
 
 def test_what_would_grow_out_of_proportion_is_refused():
     n = 40  # both children of each node are the next: 2^40 paths
-    with pytest.raises(ProgramError, match="not trees"):
+    with pytest.raises(ProgramError, match="make trees"):
         join_trees(COLUMNS, [make_tree([0] * n + [-1], [*range(1, n + 1), -1], [*range(1, n + 1), -1])], "here")
     n = 5000  # a chain: paths of 12.5 million literals
     leaves = np.arange(n, 2 * n + 1)
     yes = np.append(np.append(np.arange(1, n), leaves[-1]), np.full(n + 1, -1))
     chain = make_tree([0] * n + [-1] * (n + 1), yes, np.append(leaves[:-1], np.full(n + 1, -1)))
-    with pytest.raises(ProgramError, match="leaves lie deeper than 1024 nodes on average"):
+    with pytest.raises(ProgramError, match="mean depth of the leaves is more than 1024"):
         join_trees(COLUMNS, [chain], "here")

@@ -5,8 +5,8 @@ import pytest
 from sklearn import ensemble, tree
 
 from eric_fast.errors import EricError, ModelError, ProgramError
-from eric_fast.frontends import load
-from eric_fast.frontends.trees.onnx import from_onnx, matches
+from eric_fast.frontends.registry import load
+from eric_fast.frontends.trees.onnx import ONNX, from_onnx
 from tests.boosters import add_edges, check_classes, check_close, load_data
 from tests.optional import import_optional
 
@@ -99,7 +99,7 @@ def test_what_catboost_writes(tmp_path, data):
     source = kind(iterations=4, depth=4, verbose=0, allow_writing_files=False, thread_count=1).fit(features, target)
     path = tmp_path / "model.onnx"
     source.save_model(str(path), format="onnx")
-    assert matches(path)
+    assert ONNX.matches(path)
     model, graph = load(path), onnx.load(path)
     del graph.graph.node[1:]  # the map from names of classes to numbers
     if data != "diabetes":
@@ -261,8 +261,8 @@ def test_what_may_follow_a_sum(op, function):
 @pytest.mark.parametrize(
     ("graph", "said"),
     [
-        (make_old(after=after("Softmax")), "op 'Softmax' is more than carries"),
-        (make_old("Regressor", ids=(0,), n_labels=1, after=after("Cast", to=7)), "op 'Cast' is more than carries"),
+        (make_old(after=after("Softmax")), "op 'Softmax' is not supported beside"),
+        (make_old("Regressor", ids=(0,), n_labels=1, after=after("Cast", to=7)), "op 'Cast' is not supported beside"),
         (make_old(ids=(1,), n_labels=2), "mean different things to different runtimes"),
         (make_old(ids=(0,), n_labels=2, post_transform="SOFTMAX"), "mean different things to different runtimes"),
         (
@@ -272,18 +272,18 @@ def test_what_may_follow_a_sum(op, function):
         (make_old(ids=(0, 1), weights=((-1.0, 2.0), (1.0, 0.0))), "some leaves have no weight for some class"),
         (make_old(post_transform="PROBIT"), "compute post_transform PROBIT differently"),
         (make_old("Regressor", n_labels=1, ids=(0,), post_transform="LOGISTIC"), "of one sum differently"),
-        (make_old("Regressor", aggregate_function="MIN"), "MIN takes one leaf's value"),
-        (make_old(nodes_modes=["BRANCH_MEMBER", "LEAF", "LEAF"]), "'BRANCH_MEMBER' is none of"),
+        (make_old("Regressor", aggregate_function="MIN"), "aggregate_function MIN is not supported"),
+        (make_old(nodes_modes=["BRANCH_MEMBER", "LEAF", "LEAF"]), "'BRANCH_MEMBER' is not one of"),
         (make_old(nodes_modes=["LEAF", "LEAF"]), "2 modes for 3 nodes"),
         (make_old(nodes_truenodeids=[9, 0, 0]), "node 9 of tree 0 is missing"),
-        (make_old(nodes_truenodeids=[2, 0, 0]), "a tree has no root, or several"),
+        (make_old(nodes_truenodeids=[2, 0, 0]), "a tree must have one root"),
         (make_old(nodes_truenodeids=[0, 0, 0]), "no path leads to some"),
-        (make_old(ids=(0, 7, 2)), "outputs that are none of the 3"),
+        (make_old(ids=(0, 7, 2)), "an output out of range: there are 3"),
         (make_old(base_values=[float("nan")] * 3), "'base_values' must be finite"),
-        (make_new(post_transform=1), "not the same to ONNX and to onnxruntime"),
-        (make_new(aggregate_function=3), "MAX takes one leaf's value"),
+        (make_new(post_transform=1), "ONNX and onnxruntime disagree"),
+        (make_new(aggregate_function=3), "aggregate_function MAX is not supported"),
         (make_new(tree_roots=[5]), "'tree_roots' has a number past the 3 nodes"),
-        (make_new(tree_roots=[0, 0]), "the nodes are not trees"),
+        (make_new(tree_roots=[0, 0]), "the nodes don't make trees"),
         (make_new(modes=(0, 0, 0)), "1 sets for 0 nodes"),
         (make_new(modes=(0, 9, 0)), "'nodes_modes' has a number past"),
     ],
@@ -313,5 +313,5 @@ def test_files_that_are_no_models(tmp_path):
         load(path)
     graph = make_old()
     graph.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 2_000_000_000
-    with pytest.raises(ProgramError, match="2,000,000,000 features are more than a file"):
+    with pytest.raises(ProgramError, match="2,000,000,000 features are too many for a file"):
         from_onnx(graph)

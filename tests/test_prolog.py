@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from eric_fast.bits import unpack_words
-from eric_fast.frontends import RuleModel
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.printers.prolog import format_number, quote_atom
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.table import TablePacker
+from eric_fast.table.model import RuleModel
 from eric_fast.text import print_prolog
 from tests.make_programs import CLASSES, make_program
 from tests.oracles import interpret

@@ -14,7 +14,7 @@ from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
 from eric_fast.errors import DataError, ModelError
-from eric_fast.frontends import load
+from eric_fast.frontends.registry import load
 from eric_fast.table.model import RuleModel
 from eric_fast.text import parse_program, print_program
 from tests.optional import import_optional
@@ -160,5 +160,5 @@ def test_categories_that_are_times_are_refused(unit):
 def test_categories_that_are_one_as_floats_are_refused():
     frame = pandas.DataFrame({"a": np.array([2**60, 2**60 + 1] * 30), "b": np.arange(60.0)}).astype({"a": "category"})
     source = HistGradientBoostingRegressor(max_iter=1).fit(frame, np.arange(60.0))
-    with pytest.raises(ModelError, match=r"integers past 2\^53; make them texts"):
+    with pytest.raises(ModelError, match=r"integers above 2\^53; convert them to texts"):
         load(source)

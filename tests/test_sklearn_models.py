@@ -34,7 +34,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTre
 from threadpoolctl import threadpool_limits
 
 from eric_fast.errors import DataError, ModelError, ProgramError
-from eric_fast.frontends import load
+from eric_fast.frontends.registry import load
 from eric_fast.frontends.trees.scikit_learn import round_down
 from eric_fast.program import Program
 from eric_fast.table.model import RuleModel
@@ -246,7 +246,7 @@ def test_a_loaded_text_is_the_same_classifier(kind):
             np.testing.assert_array_equal(getattr(again, name)(rows), getattr(model, name)(rows))
     assert again.predict(rows).dtype == model.predict(rows).dtype
     assert (again.source, again.values, again.named) == (model.source, model.values, model.named)
-    with pytest.raises(AttributeError, match="has no numbers of leaves"):
+    with pytest.raises(AttributeError, match="has no leaf numbers"):
         _ = again.apply
 
 
@@ -411,14 +411,17 @@ class OwnForest(RandomForestClassifier):
     ("source", "message"),
     [
         (RandomForestClassifier(), "RandomForestClassifier isn't fitted; call its fit first"),
-        (make_pipeline(StandardScaler(), tree()), "Pipeline is nothing that can be converted; convert its last step"),
+        (make_pipeline(StandardScaler(), tree()), "Pipeline can't be converted; convert its last step"),
         (GridSearchCV(tree(), {"max_depth": [1]}, cv=2), "convert its best_estimator_"),
-        (LogisticRegression(max_iter=1000), "LogisticRegression is nothing .* these can: AdaBoostClassifier, "),
+        (
+            LogisticRegression(max_iter=1000),
+            "LogisticRegression can't be converted; supported are AdaBoost",
+        ),
         (BaggingClassifier(LogisticRegression(max_iter=1000), 2), "BaggingClassifier of LogisticRegression can't"),
-        (StackingClassifier([("a", tree(1))], tree(1), cv=2), "StackingClassifier is nothing"),
+        (StackingClassifier([("a", tree(1))], tree(1), cv=2), "StackingClassifier can't be converted"),
         (
             GradientBoostingClassifier(init=tree(1), n_estimators=1),
-            "starts from what its init, a DecisionTreeClass.*zero",
+            "starts from the predictions of its init, a DecisionTreeClass.*zero",
         ),
         (GradientBoostingClassifier(init=DummyClassifier(strategy="uniform"), n_estimators=1), "its init, a Dummy"),
         (OwnForest(2), "OwnForest is no model or program that can be loaded"),
@@ -531,9 +534,9 @@ def test_names_are_the_source_s():
     ("settings", "message"),
     [
         ({"link": "logit"}, "setting 'link' is 'logit', not one of identity, average"),
-        ({"divisor": "many"}, "setting 'divisor' is 'many', which is no number"),
+        ({"divisor": "many"}, "setting 'divisor' is 'many', which is not a number"),
         ({"labels": "numbers"}, "setting 'labels' is 'numbers'"),
-        ({"labels": "int64", "names": "x"}, "not all int64, as setting 'labels' says"),
+        ({"labels": "int64", "names": "x"}, "not all int64, as setting 'labels' requires"),
         ({"labels": "bool"}, "not all bool"),
         ({"named": "perhaps"}, "not one of yes, no"),
     ],
@@ -551,7 +554,7 @@ def test_a_model_checks_what_it_is_given():
     program = load(tree(2).fit(table, labels)).program
     assert isinstance(program, Program)
     assert RuleModel(program).classes_.tolist() == ["0", "1", "2"]
-    with pytest.raises(ModelError, match="not called as the labels are"):
+    with pytest.raises(ModelError, match="must spell the labels"):
         RuleModel(program, "x", [0, 1, 3])
     with pytest.raises(ModelError, match="must be strings, integers, floats or bools"):
         RuleModel(program, "x", [0, "1", None])

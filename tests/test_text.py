@@ -453,5 +453,5 @@ def test_files(tmp_path):
     with pytest.raises(ProgramError, match="can't be read"):
         load_program(tmp_path)
     path.write_bytes(b"format(1).\n\xff")
-    with pytest.raises(ProgramError, match=r"p.lp:2:1: not UTF-8"):
+    with pytest.raises(ProgramError, match=r"p.lp:2:1: expected UTF-8"):
         load_program(path)

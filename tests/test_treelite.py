@@ -7,8 +7,8 @@ import pytest
 from sklearn import ensemble
 
 from eric_fast.errors import EricError, ModelError, ProgramError
-from eric_fast.frontends import load
-from eric_fast.frontends.trees.treelite import from_treelite, matches
+from eric_fast.frontends.registry import load
+from eric_fast.frontends.trees.treelite import TREELITE, from_treelite
 from tests.boosters import CODES, add_edges, check_close, load_data, make_categories
 from tests.optional import import_optional
 
@@ -24,7 +24,7 @@ def answer(model, rows):
     if model.program.decision == "sum":
         return model.predict(rows)
     answers = model.predict_proba(rows) if hasattr(model, "predict_proba") else model.decision_function(rows)
-    return answers[:, 1] if answers.ndim == 2 and model.rule.margin else answers
+    return answers[:, 1] if answers.ndim == 2 and model.link_function.margin else answers
 
 
 def check(source, features, *, codes=(), tolerance=1e-6):
@@ -115,7 +115,7 @@ def checkpoint(tmp_path):
 
 def test_a_checkpoint_holds_the_same_model(checkpoint):
     path, model = checkpoint
-    assert matches(path)
+    assert TREELITE.matches(path)
     assert load(str(path)).program == model.program
 
 
@@ -124,9 +124,9 @@ def test_wrong_checkpoints_are_told_from_right_ones(checkpoint):
     data = path.read_bytes()
     for place, value, said in (
         (0, struct.pack("<i", 3), "a checkpoint of treelite 3"),
-        (14, struct.pack("<Q", 2**63), "values are needed, not|the file ends here"),
-        (22, struct.pack("<i", 2**31 - 1), "2,147,483,647 features are more than a file"),
-        (22, struct.pack("<i", 1), "compares a feature past the 1"),
+        (14, struct.pack("<Q", 2**63), "expected .* values, got|the file is cut short"),
+        (22, struct.pack("<i", 2**31 - 1), "2,147,483,647 features are too many for a file"),
+        (22, struct.pack("<i", 1), "compares a feature past the last of 1"),
         (26, b"\x09", "can't be"),
     ):
         path.write_bytes(data[:place] + value + data[place + len(value) :])
@@ -134,10 +134,10 @@ def test_wrong_checkpoints_are_told_from_right_ones(checkpoint):
             from_treelite(path)
     for end in range(0, len(data), 7):
         path.write_bytes(data[:end])
-        with pytest.raises(ProgramError, match="byte [0-9]+: the file ends here"):
+        with pytest.raises(ProgramError, match="byte [0-9]+: the file is cut short"):
             from_treelite(path)
 
 
 def test_what_treelite_does_not_take_is_refused():
-    with pytest.raises(ModelError, match="treelite takes no builtins dict"):
+    with pytest.raises(ModelError, match="treelite can't convert a builtins dict"):
         from_treelite({})

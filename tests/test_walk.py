@@ -7,10 +7,11 @@ from sklearn import ensemble
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
 from eric_fast.errors import DataError
-from eric_fast.frontends import RuleModel, load
+from eric_fast.frontends.registry import load
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
-from eric_fast.table.walk import MOST_ROWS
+from eric_fast.table.model import RuleModel
+from eric_fast.table.tree_walk import MOST_ROWS
 from tests.boosters import add_edges
 
 SOURCES = {

@@ -14,8 +14,8 @@ from eric_fast.output import replace_file
 from eric_fast.show.console import stderr, stdout
 
 if TYPE_CHECKING:
-    from eric_fast.frontends import RuleModel
     from eric_fast.table import Table
+    from eric_fast.table.model import RuleModel
 
 FORMATS = ("asp", "prolog", "python", "c")  # for each a method of Program: to_asp, to_prolog, ...
 SOURCE_HELP = "A program or a model: a file of any kind that eric_fast.load takes."
@@ -45,7 +45,7 @@ def convert(
 
 def load_any(source: str) -> "RuleModel":
     """What `eric_fast.load` makes of it; stderr says what it was taken for."""
-    from eric_fast.frontends import load
+    from eric_fast.frontends.registry import load
 
     model = load(source)
     stderr.print(f"{source}: {model.source}", markup=False)

@@ -1,37 +1,36 @@
-"""What front ends ask about files."""
+"""What kind of file a path leads to, by the first bytes."""
 
+import re
+from os import PathLike
 from pathlib import Path
-
-from eric_fast.errors import ProgramError
-
-HEAD_BYTES = 2**16
+from typing import Any
 
 
-def read_head(path: str | Path, n_bytes: int = HEAD_BYTES) -> bytes | None:
-    """The first bytes of a file; None where there is no such file."""
+def is_rule_text(source: Any) -> bool:
+    """Whether this is the text of a program itself, not a path."""
+    return isinstance(source, str) and ":-" in source
+
+
+def peek_file(source: Any, n_bytes: int = 2**16) -> bytes:
+    """The first bytes of a file; empty if `source` is not the path of a readable file."""
+    if not isinstance(source, str | PathLike):
+        return b""
     try:
-        with Path(path).open("rb") as file:
+        with Path(source).open("rb") as file:
             return file.read(n_bytes)
-    except (OSError, ValueError):  # ValueError: a NUL in what is no path
-        return None
+    except (OSError, ValueError):  # ValueError: a NUL in the path
+        return b""
 
 
-def decode_text(content: bytes, source: str) -> str:
-    """UTF-8. Raises ProgramError: it isn't, with the place."""
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        column = error.start - content.rfind(b"\n", 0, error.start)
-        raise ProgramError(
-            f"{source}:{line}:{column}: expected UTF-8, came byte {content[error.start]:#04x}"
-        ) from error
+def peek_json_key(source: Any) -> str:
+    """The first key of a JSON file that holds an object; empty for any other source."""
+    found = re.match(rb'(?:\xef\xbb\xbf)?\s*\{\s*"(\w+)"\s*:', peek_file(source, 256))
+    return found[1].decode("ascii", "replace") if found else ""
 
 
-def is_pickled(path: str | Path) -> bool:
-    """Whether a file is a pickle, joblib's kinds included, by its first bytes or else by its name."""
-    head = read_head(path, 2)
-    if head is None:
-        return False
+def is_pickled(path: str | PathLike[str]) -> bool:
+    """Whether a file is a pickle or one of joblib's formats, by its first bytes or its suffix."""
+    head = peek_file(path, 2)
     is_marked = len(head) == 2 and head[0] == 0x80 and 2 <= head[1] <= 5  # from protocol 2 on
-    return is_marked or Path(path).suffix.lower() in (".pkl", ".pickle", ".joblib")
+    has_suffix = Path(path).suffix.lower() in (".pkl", ".pickle", ".joblib")
+    return is_marked or (has_suffix and Path(path).is_file())

@@ -1,7 +1,7 @@
-"""Tables of any kind, frames, arrays, tensors and files, to the packed bits of a program's comparisons."""
+"""Tables from frames, arrays, tensors and files, and programs over their columns."""
 
+from eric_fast.table.column_names import bind_columns, match_name
 from eric_fast.table.files import read_table
-from eric_fast.table.names import bind_columns, match_name
 from eric_fast.table.packer import TablePacker
 from eric_fast.table.table import Table, as_table
 

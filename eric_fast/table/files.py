@@ -1,4 +1,4 @@
-"""Tables from files: CSV, parquet and NumPy's; nothing is unpickled."""
+"""Tables from CSV, parquet and NumPy files. Nothing is unpickled."""
 
 from pathlib import Path
 
@@ -14,16 +14,16 @@ SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
 
 
 def read_table(path: str | Path, *, header: bool = True) -> Table:
-    """The table in a file, by its suffix: one of `SUFFIXES`.
+    """The table in a file, whose format its suffix tells, one of `SUFFIXES`.
 
-    Every value of a CSV file is read as the text that stands there, so that `2` and `02` differ; it becomes a number
-    where a program compares numbers. An empty value is the empty text. An `.npz` file holds one matrix, or columns.
+    The values of a CSV file are read as texts, so that `2` and `02` differ; they become numbers where a program
+    compares numbers. An empty value is the empty text. An `.npz` file holds one matrix, or columns.
 
     Args:
-        header: whether a CSV file starts with the columns' names.
+        header: whether a CSV file starts with the column names.
 
     Raises:
-        DataError: a file that can't be read, or holds no table.
+        DataError: a file that can't be read, or has no table.
     """
     path = Path(path)
     try:
@@ -40,22 +40,22 @@ def read_table(path: str | Path, *, header: bool = True) -> Table:
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}") from error
     except (pa.ArrowException, ValueError, EOFError) as error:
-        reason = "it holds pickled objects, which are not read" if "allow_pickle" in str(error) else error
-        raise DataError(f"{path} is no table that can be read: {reason}") from error
-    raise DataError(f"{path} is no table: its name ends in none of {', '.join(SUFFIXES)}")
+        reason = "it holds pickled objects, which are never loaded" if "allow_pickle" in str(error) else error
+        raise DataError(f"{path} can't be read as a table: {reason}") from error
+    raise DataError(f"{path} is not a table: its name must end in one of {', '.join(SUFFIXES)}")
 
 
 def _read_csv(path: Path, header: bool) -> Table:
-    """All columns as texts, in the order of the file, names that occur twice included."""
+    """All columns as texts, in the order of the file; names may occur twice."""
     parse = pa.csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ",", newlines_in_values=True)
     with path.open("rb") as file:
         if not file.read(1):
             return Table(0, () if header else None, ())
     with pa.csv.open_csv(path, pa.csv.ReadOptions(autogenerate_column_names=not header), parse) as reader:
         names = reader.schema.names
-    # An empty line is a row of one empty value, but nothing where there are more columns.
+    # With one column an empty line is a row of one empty value; with more it is ignored.
     parse.ignore_empty_lines = len(names) > 1
-    numbered = [str(i) for i in range(len(names))]  # columns are told apart whatever they are called
+    numbered = [str(i) for i in range(len(names))]  # unique, whatever the columns are called
     read = pa.csv.ReadOptions(column_names=numbered, skip_rows_after_names=0, skip_rows=0)
     if header:
         read.skip_rows_after_names = 1
@@ -71,5 +71,5 @@ def _read_arrays(arrays: dict[str, np.ndarray]) -> Table:
             return as_table(array)
     if not all(array.ndim == 1 for array in arrays.values()):
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in list(arrays.items())[:8])
-        raise DataError(f"expected one matrix, or columns of one dimension, came {shapes or 'nothing'}")
+        raise DataError(f"expected one matrix, or columns of one dimension, got {shapes or 'nothing'}")
     return as_table(arrays)

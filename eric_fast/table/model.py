@@ -1,7 +1,7 @@
 """`RuleModel`: a program behind the interface of the model that it came from."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -17,42 +17,42 @@ from eric_fast.errors import ModelError
 from eric_fast.evaluator import NO_RULE, Evaluator
 from eric_fast.kernels import expect
 from eric_fast.program import Decision, Program
-from eric_fast.table import TablePacker, as_table
-from eric_fast.table.answers import Facts, read_facts, spell_labels, write_facts
-from eric_fast.table.leaves import Leaves
-from eric_fast.table.links import LINKS, Link
-from eric_fast.table.packed import evaluate_table
-from eric_fast.table.values import VALUES
+from eric_fast.table.allowed_values import VALUES, check_values
+from eric_fast.table.leaf_numbers import LeafNumbers
+from eric_fast.table.link_functions import LINKS, Link
+from eric_fast.table.packer import TablePacker
+from eric_fast.table.settings import ModelSettings, read_model_settings, spell_labels, write_model_settings
+from eric_fast.table.table import as_table
 
 if TYPE_CHECKING:
-    from eric_fast.table.walk import Walker
+    from eric_fast.table.tree_walk import Walker
 
 Ask = Callable[[Any], NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class RuleModel:
-    """A program over a table, compiled, with the names and numbers of its source.
+    """A program over a table that answers as the model that it came from.
 
-    What it answers is the source's own: shapes, dtypes and labels; always NumPy arrays, wherever the data are. Call
-    `evaluate` to keep results as tensors on the data's device. All but `leaves` and `engine` is kept in the settings of
-    `program`, so that `RuleModel.from_program` gives the same model from a loaded text.
+    Answers have the source's own shapes, dtypes and labels, and are NumPy arrays wherever the data are. Call `evaluate`
+    to keep results as tensors on the data's device. All but `leaves` and `engine` are kept in the settings of
+    `program`, so `RuleModel.from_program` restores the model from a saved text.
 
     Attributes:
-        program: what is evaluated.
-        source: what it was made from, for a person: `scikit-learn RandomForestClassifier`.
-        labels: the source's class labels, in the order of the program's classes and spelled as they are (see
-            `spell_labels`): strings, integers, floats or bools; the program's class names by default.
-        link: how sums become answers: a row of `LINKS`.
-        divisor: what sums are divided by: the number of trees for an average.
-        scale: what a score, a divided sum, is multiplied by on its way into the link.
-        values: what numbers a table may hold, one of `VALUES`; others are refused.
-        named: whether the columns have names that the source was given; made up ones are not compared with a frame's.
+        program: the program over the columns of a table.
+        source: what it was made from, for people: `scikit-learn RandomForestClassifier`.
+        labels: the class labels in the order of the program's classes, which spell them (see `spell_labels`): strings,
+            integers, floats or bools; the program's class names by default.
+        link: how sums become answers, a key of `LINKS`.
+        divisor: what sums are divided by, such as the number of trees for an average.
+        scale: the factor of a score (a divided sum) before the link function.
+        values: the numbers that a table may hold, one of `VALUES`; others are refused.
+        named: whether the source was given column names; made up ones are not compared with those of a table.
         leaves: the source's own numbers of leaves, for `apply`.
-        engine: see `predict_bits`.
+        engine: see `kernels.choose_engine`.
 
     Raises:
-        ModelError: labels that the program's classes don't spell, an unknown link, a wrong number.
+        ModelError: labels that the program's classes don't spell, an unknown link, an invalid number.
     """
 
     program: Program
@@ -63,50 +63,35 @@ class RuleModel:
     scale: float = field(default=1.0, kw_only=True)
     values: str = field(default="any", kw_only=True)
     named: bool = field(default=True, kw_only=True)
-    leaves: Leaves | None = field(default=None, kw_only=True)
+    leaves: LeafNumbers | None = field(default=None, kw_only=True)
     engine: str = field(default="auto", kw_only=True)
 
     def __post_init__(self) -> None:
         if self.link not in LINKS or self.values not in VALUES:
-            raise ModelError(f"link '{self.link}' or values '{self.values}' is not one of those that there are")
+            known = f"{', '.join(LINKS)}; values: {', '.join(VALUES)}"
+            raise ModelError(f"link '{self.link}' or values '{self.values}' is unknown; links: {known}")
         if not (math.isfinite(self.scale) and math.isfinite(self.divisor) and self.divisor > 0):
             raise ModelError(f"scale {self.scale} and divisor {self.divisor} must be finite, the divisor positive")
         if self.labels is not None and spell_labels(self.labels) != list(self.program.classes):
-            raise ModelError("the program's classes are not called as the labels are")
-        facts = Facts(
-            self.source,
-            None if self.labels is None else np.asarray(self.labels).dtype,
-            self.link,
-            float(self.divisor),
-            float(self.scale),
-            self.values,
-            self.named,
+            raise ModelError("the names of the program's classes must spell the labels")
+        settings = ModelSettings(
+            self.source, self.link, float(self.divisor), float(self.scale), self.values, self.named
         )
-        object.__setattr__(self, "program", write_facts(self.program, facts))
+        object.__setattr__(self, "program", write_model_settings(self.program, settings, self.labels))
 
     @classmethod
     def from_program(cls, program: Program, *, engine: str = "auto") -> "RuleModel":
-        """The model that a program's settings tell of; of one without them, as its decision says.
+        """The model that a program's settings describe; without any, it answers as the program does.
 
         Raises:
-            ProgramError: a setting that means nothing, or no columns of a table.
+            ProgramError: an invalid setting, or a program that is not over a table.
         """
-        facts, labels = read_facts(program)
-        return cls(
-            program,
-            facts.source,
-            labels,
-            link=facts.link,
-            divisor=facts.divisor,
-            scale=facts.scale,
-            values=facts.values,
-            named=facts.named,
-            engine=engine,
-        )
+        settings, labels = read_model_settings(program)
+        return cls(program, labels=labels, engine=engine, **settings._asdict())
 
     @cached_property
     def evaluator(self) -> Evaluator:
-        """The program, compiled; made when it is first used."""
+        """The program, compiled when it is first used."""
         return Evaluator(self.program, engine=self.engine)
 
     @cached_property
@@ -115,14 +100,14 @@ class RuleModel:
 
     @cached_property
     def walker(self) -> "Walker | None":
-        """What answers few rows, where the program is one that can be walked."""
-        from eric_fast.table.walk import make_walker  # Numba loads when it is needed
+        """Evaluates a few rows at a time; None if the program is not made of trees."""
+        from eric_fast.table.tree_walk import make_walker  # Numba loads when it is needed
 
         return make_walker(self.program, self.evaluator.plan, self.values) if self.engine in ("auto", "cpu") else None
 
     @property
-    def rule(self) -> Link:
-        """The link's row in `LINKS`."""
+    def link_function(self) -> Link:
+        """The entry of `LINKS`."""
         return LINKS[self.link]
 
     @property
@@ -138,29 +123,29 @@ class RuleModel:
 
     @property
     def feature_names_in_(self) -> NDArray[Any]:
-        """The columns' names, object `[n_features]`, where the source was given names."""
+        """The columns' names, object `[n_features]`. AttributeError if the source was given none."""
         if not self.named:
-            raise AttributeError(f"{self.source} was given no names of features")
+            raise AttributeError(f"{self.source} has no feature names")
         return np.array([column.name for column in self.program.table_quantiser.columns], object)
 
     @property
     def n_outputs_(self) -> int:
-        """Numbers or bits that a row is answered with; 1 for a class."""
+        """The number of values that `predict` gives for a row; 1 for a class."""
         if self.program.decision.gives_bits:
             return len(self.program.outputs)
         return len(self.program.classes) if self.program.decision.gives_sums else 1
 
     def predict(self, data: Any) -> NDArray[Any]:
-        """What the source's own `predict` answers, `[n_rows]` (`[n_rows, n_outputs]` of several outputs).
+        """The answers of the source's own `predict`, `[n_rows]`, or `[n_rows, n_outputs]` if there are several outputs.
 
-        Classes as the source spells them, an object array with None where no rule fires; float64 for a regression; bool
+        They are labels of the source's dtype, or objects with None where no rule fires; float64 for a regression; bool
         `[n_rows, n_outputs]` for a circuit.
 
         Args:
-            data: `[n_rows, n_features]`, any that `TablePacker.pack` takes.
+            data: `[n_rows, n_features]`; see `TablePacker.pack`.
 
         Raises:
-            DataError: a table that lacks columns, or holds a number that the source refuses.
+            DataError: a column is missing, or holds a number that the source refuses.
         """
         if self.program.decision.gives_bits:
             return self.predict_bits(data)
@@ -173,10 +158,10 @@ class RuleModel:
         return np.array([*self.classes_.tolist(), None], object)[indices]  # -1 is the last
 
     def predict_indices(self, data: Any) -> NDArray[np.int32]:
-        """The place of each row's class in `classes_`, int32 `[n_rows]`; -1 where no rule fires.
+        """The index of each row's class in `classes_`, int32 `[n_rows]`; -1 where no rule fires.
 
-        Where sums are divided the class is the highest quotient's, as it is the source's: two sums that differ in their
-        last digits may have one quotient, and then the first of them wins. The program alone would take the higher.
+        If sums are divided, quotients are compared, as in the source: sums that differ in their last digits may have
+        equal quotients, and then the first class wins. The program alone takes the higher sum.
         """
         if not self._divides_classes:
             return cast(NDArray[np.int32], expect(self.evaluate(data, classes=True).classes).cpu().numpy())
@@ -192,8 +177,8 @@ class RuleModel:
 
     @property
     def decision_function(self) -> Ask:
-        """Scores before the link, float64 `[n_rows, n_classes]`; `[n_rows]` where one tells two classes apart."""
-        if not (self.program.decision is Decision.VOTE and self.rule.scores):
+        """Scores before the link function, float64 `[n_rows, n_classes]`; `[n_rows]` if two classes share one score."""
+        if not (self.program.decision is Decision.VOTE and self.link_function.scores):
             raise AttributeError(f"{self.source} has no decision function")
         return self._decide
 
@@ -211,18 +196,20 @@ class RuleModel:
 
     @property
     def apply(self) -> Ask:
-        """Which leaf each row ends up in, of each tree: the source's own numbers, shape and dtype."""
+        """The leaf of each tree that each row reaches, with the source's own numbers, shape and dtype."""
         if self.leaves is None:
-            raise AttributeError(f"{self.source} has no numbers of leaves; only a model made of the object itself has")
+            raise AttributeError(
+                f"{self.source} has no leaf numbers; a text doesn't hold them: load the original model"
+            )
         return self._find_leaves
 
     def score(self, data: Any, truth: Any, sample_weight: Any = None) -> float:
-        """The share of classes that are right, or R2 of a regression, as scikit-learn has it."""
+        """The accuracy of a classifier, or the R2 of a regression, as in scikit-learn."""
         measure = r2_score if self.program.decision.gives_sums else accuracy_score
         return float(measure(truth, self.predict(data), sample_weight=sample_weight))
 
     def __sklearn_tags__(self) -> Tags:
-        """What scikit-learn's scorers ask: whether it is a classifier."""
+        """For scikit-learn's scorers: whether this is a classifier."""
         if not self.program.decision.gives_class:
             return Tags("regressor", TargetTags(required=False), regressor_tags=RegressorTags())
         return Tags("classifier", TargetTags(required=False), classifier_tags=ClassifierTags())
@@ -230,23 +217,49 @@ class RuleModel:
     def predict_bits(self, data: Any) -> NDArray[np.bool_]:
         """bool `[n_rows, n_outputs]`: the truth of the program's outputs."""
         if not self.program.decision.gives_bits:
-            raise AttributeError(f"{self.source} has no outputs that are bits")
+            raise AttributeError(f"{self.source} doesn't answer with bits")
         rows = self.evaluator.row_of_atom[[atom for _, atom in self.program.outputs]]
         table = as_table(data)
         words = expect(self.evaluate(table, rows=tuple(rows.tolist())).rows)
         return unpack_words(words, table.n_rows).cpu().numpy()
 
     def evaluate(self, data: Any, **wanted: Any) -> kernels.Outcome:
-        """What the program itself answers, as tensors where the data are; `wanted` are the fields of `Request`.
+        """What the program itself answers, as tensors on the data's device.
 
-        In chunks of rows: beside data and results it takes little memory.
+        Rows are evaluated in chunks, so besides data and results this takes little memory.
+
+        Args:
+            data: see `predict`.
+            wanted: the fields of `kernels.Request`.
         """
         few = self.walker.evaluate(data, wanted) if self.walker else None
-        return evaluate_table(self, data, wanted) if few is None else few
+        return self._evaluate_chunks(data, wanted) if few is None else few
+
+    def _evaluate_chunks(self, data: Any, wanted: Mapping[str, Any]) -> kernels.Outcome:
+        plan, table, columns = self.evaluator.plan, as_table(data), self.program.table_quantiser.columns
+        wanted = {"classes": False, "rules": False, **wanted}
+        truths = wanted.pop("truths", None)
+
+        def run(first: int, last: int) -> kernels.Outcome:
+            checked = check_values(table.take_rows(first, last), columns, self.values, named=self.named)
+            packable = self.packer.read(as_table(checked), engine=self.engine)
+            return kernels.evaluate_packed(
+                plan,
+                packable.pack,
+                last - first,
+                device=packable.device.type,
+                engine=self.engine,
+                truths=None if truths is None else truths[:, first:last],
+                **wanted,
+            )
+
+        engine = kernels.choose_engine(self.engine, table.device.type, in_chunks=True)
+        sample_bytes = kernels.count_bytes(plan, engine) + 16 * len(columns)  # numbers as given, and as compared
+        return kernels.evaluate_chunks(run, table.n_rows, sample_bytes, engine)
 
     def _check_probabilities(self) -> None:
-        if not (self.program.decision is Decision.VOTE and self.rule.probabilities):
-            raise AttributeError(f"{self.source} gives no probabilities of classes")
+        if not (self.program.decision is Decision.VOTE and self.link_function.probabilities):
+            raise AttributeError(f"{self.source} has no class probabilities")
 
     def _decide(self, data: Any) -> NDArray[np.float64]:
         scores = self._add_up(data)
@@ -266,16 +279,16 @@ class RuleModel:
 
     @property
     def _is_margin(self) -> bool:
-        return self.rule.margin and self.program.decision is Decision.VOTE and len(self.program.classes) == 2
+        return self.link_function.margin and self.program.decision is Decision.VOTE and len(self.program.classes) == 2
 
     @cached_property
     def _divides_classes(self) -> bool:
-        """Whether the highest sum may not have the first highest quotient: sums of other than whole numbers."""
+        """Whether to compare quotients: those of sums that are not integers may be equal where sums are not."""
         exact = math.frexp(self.divisor)[0] == 0.5 or self.program.has_integer_weights
         return self.program.decision is Decision.VOTE and not self._is_margin and not exact
 
     def _add_up(self, data: Any) -> NDArray[np.float64]:
-        """Scores, float64 `[n_rows, n_outputs]`; the second class's alone where it tells two apart."""
+        """Scores, float64 `[n_rows, n_outputs]`; `[n_rows, 1]` if two classes share one score."""
         scores: NDArray[np.float64] = expect(self.evaluate(data, scores=True).scores).cpu().numpy()
         scores = scores[:, 1:] if self._is_margin else scores
         return scores / self.divisor
@@ -283,4 +296,4 @@ class RuleModel:
     def _apply_link(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.scale != 1:
             scores *= self.scale
-        return cast(NDArray[np.float64], self.rule.apply(scores))
+        return cast(NDArray[np.float64], self.link_function.apply(scores))

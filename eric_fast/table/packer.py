@@ -1,4 +1,4 @@
-"""From a table to the packed bits of a program's comparisons."""
+"""`TablePacker`: from tables to the packed bits of a program's comparisons."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,28 +10,21 @@ from torch import Tensor
 
 from eric_fast import kernels
 from eric_fast.bits import count_words
-from eric_fast.program.table_atoms import TABLE_OPERATORS, TEXT_KINDS, TableAtom, TableAtoms, TableQuantiser
-from eric_fast.table.columns import Values, find_places
-from eric_fast.table.names import bind_columns
+from eric_fast.program.table_atoms import TEXT_KINDS, TableAtom, TableAtoms, TableQuantiser
+from eric_fast.table.column_names import bind_columns
+from eric_fast.table.columns import KnownTexts, find_codes
+from eric_fast.table.number_tests import NumberTests, list_number_tests
 from eric_fast.table.table import Table, as_table
 
-_OPERATORS = {
-    ">": kernels.GREATER,
-    "<=": kernels.LESS_EQUAL,
-    "==": kernels.EQUAL,
-    "<": kernels.LESS,
-    ">=": kernels.GREATER_EQUAL,
-    "!=": kernels.UNEQUAL,
-}
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, "loose": torch.float64}
 
 
 class TablePacker:
-    """A quantiser's comparisons, laid out once for the kernels and used on any number of tables.
+    """A quantiser's comparisons, laid out once for the kernels and applied to any number of tables.
 
     Args:
         quantiser: of a table.
-        named: whether its columns are found by name; by position where their names are made up.
+        named: whether columns are matched by name; else by position, since their names are made up.
     """
 
     def __init__(self, quantiser: TableQuantiser, *, named: bool = True) -> None:
@@ -42,34 +35,34 @@ class TablePacker:
         for index, atom in enumerate(() if isinstance(atoms, TableAtoms) else atoms):
             if atom.operator == "in":
                 self._sets.setdefault(atom.column, []).append(index)
-        numbers = _list_numbers(atoms)
+        numbers = list_number_tests(atoms)
         kinds = np.array([column.kind for column in quantiser.columns])[numbers.columns]
         self._groups = [_Group(numbers, np.flatnonzero(kinds == kind), kind) for kind in np.unique(kinds).tolist()]
         self._used = sorted({*self._sets, *np.unique(numbers.columns).tolist()})
         self._names = tuple(column.name for column in quantiser.columns)
 
     def pack(self, data: Any, *, engine: str = "auto") -> tuple[Tensor, int]:
-        """The bits of a table: int32 words `[n_atoms, n_words]` where the data are, and how many rows it has.
+        """The bits of a table: int32 words `[n_atoms, n_words]` on the data's device, and the number of rows.
 
-        Columns are found by name, without regard to case where only one fits; by position where there are no names.
-        Where numbers are compared, they are rounded to nearest in the column's kind, integers past 2^53 too; a text is
-        the number that it spells, and missing where it spells none; a truth is 1 or 0. Where texts are compared, a
-        number is what spells it: 2.0 is `2.0` and `2`, -0.0 is `0` too; True is `True`, `true` and `1`. None, NaN, NA
-        and null are missing values.
+        Columns are matched by name, ignoring case if only one matches; by position if there are no names. For
+        comparisons with numbers, values are rounded to nearest in the column's kind, integers above 2^53 too; a text is
+        the number that it spells, or missing; a bool is 1 or 0. For comparisons with texts, a number equals the texts
+        that spell it: `2.0` and `2` for 2.0, also `0` for -0.0; `True`, `true` and `1` for True. None, NaN, NA and null
+        are missing values.
 
         Args:
             data: `[n_rows, n_columns]`: a `Table`, a NumPy array (of objects or structured too), a tensor on any
                 device, a pandas or polars frame, a pyarrow table, a mapping of columns, or a list of rows.
-            engine: see `kernels.pack_columns`; for `gpu` the values of columns are moved there.
+            engine: see `kernels.pack_columns`; for `gpu` the values of columns are moved to the GPU.
 
         Raises:
-            DataError: what is no table; a column that is missing, or holds neither numbers nor texts.
+            DataError: not a table; a column is missing, or holds neither numbers nor texts.
         """
         table = as_table(data)
         return self.read(table, engine=engine).pack(0, table.n_rows), table.n_rows
 
-    def read(self, table: Table, *, engine: str = "auto") -> "Readings":
-        """The columns of a table as they are compared, to be packed row by row; see `pack`."""
+    def read(self, table: Table, *, engine: str = "auto") -> "PackableTable":
+        """The columns of a table as they are compared, ready to pack any of its rows; see `pack`."""
         places = bind_columns(self._used, self._names, table.names if self.named else None, table.n_columns)
         device = table.device
         if engine == "gpu" and device.type != "cuda" and torch.cuda.is_available():
@@ -84,52 +77,29 @@ class TablePacker:
             atoms = [self.quantiser.atoms[row] for row in rows]
             codes, values = self._find_codes(table, places[column], column, atoms)
             sets.append(_Sets(torch.tensor(rows, device=device), codes[:, None].to(device), values, atoms))
-        return Readings(len(self.quantiser.atoms), device, numbers, sets, engine)
+        return PackableTable(len(self.quantiser.atoms), device, numbers, sets, engine)
 
     def _find_codes(
         self, table: Table, place: int, column: int, atoms: Sequence[TableAtom]
     ) -> tuple[Tensor, list[float | str]]:
-        """float32 `[n_rows]`: each value's place among those of the sets, -1 elsewhere, NaN for none; and those."""
+        """float32 `[n_rows]`: the index of each value in the sets' values, -1 for others, NaN if missing; and those."""
         kind = self.quantiser.columns[column].kind
         values = sorted({value for atom in atoms for value in atom.constant})  # type: ignore[union-attr]
         data = table.read(place)
         if kind in TEXT_KINDS:
-            return data.to_places(Values(list(map(str, values)), loose=kind == "loose")), values
+            return data.to_codes(KnownTexts(list(map(str, values)), loose=kind == "loose")), values
         numbers = data.to_numbers(_DTYPES[kind])
-        return find_places(numbers, torch.tensor(values, dtype=numbers.dtype, device=numbers.device)), values
-
-
-class _Numbers(NamedTuple):
-    """The comparisons with numbers among a quantiser's: their places, int64, and what the kernels take."""
-
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    constants: NDArray[np.float64]
-    operators: NDArray[np.int8]
-
-
-def _list_numbers(atoms: Sequence[TableAtom]) -> _Numbers:
-    if isinstance(atoms, TableAtoms):
-        codes = np.array([_OPERATORS[name] for name in TABLE_OPERATORS if name != "in"], np.int8)
-        operators = codes[atoms.operators] + np.int8(kernels.MISSING) * atoms.missing.astype(np.int8)
-        return _Numbers(np.arange(len(atoms)), atoms.columns.astype(np.int64), atoms.constants, operators)
-    rows = [row for row, atom in enumerate(atoms) if atom.operator != "in"]
-    return _Numbers(
-        np.array(rows, np.int64),
-        np.array([atoms[row].column for row in rows], np.int64),
-        np.array([atoms[row].constant for row in rows], np.float64),
-        np.array([_OPERATORS[atoms[row].operator] + kernels.MISSING * atoms[row].missing for row in rows], np.int8),
-    )
+        return find_codes(numbers, torch.tensor(values, dtype=numbers.dtype, device=numbers.device)), values
 
 
 class _Group:
-    """The comparisons with numbers of one kind of column: which columns they are of, and what the kernels take.
+    """The comparisons with numbers of one kind of column, as the kernels take them.
 
     Args:
-        places: of the comparisons among the numbers.
+        places: the indices of these comparisons in `numbers`.
     """
 
-    def __init__(self, numbers: _Numbers, places: NDArray[np.int64], kind: str) -> None:
+    def __init__(self, numbers: NumberTests, places: NDArray[np.int64], kind: str) -> None:
         columns, column_of_atom = np.unique(numbers.columns[places], return_inverse=True)
         self.kind = kind
         self.dtype = _DTYPES[kind]
@@ -141,7 +111,7 @@ class _Group:
         self._made: dict[tuple[int, ...], kernels.Comparisons] = {}
 
     def compare(self, column_of: Sequence[int]) -> kernels.Comparisons:
-        """The comparisons, where a matrix holds the group's columns at these places; made once."""
+        """The comparisons for a matrix with the group's columns at these indices; cached."""
         key = tuple(column_of)
         if key not in self._made:
             column_of_atom = torch.tensor(column_of)[self._column_of_atom]
@@ -150,7 +120,7 @@ class _Group:
 
 
 class _Sets(NamedTuple):
-    """A column's atoms that are sets: their rows, float32 codes `[n_rows, 1]`, and what codes stand for."""
+    """The sets of one column: their atoms and rows; the table's codes, float32 `[n_rows, 1]`, and their values."""
 
     rows: Tensor
     codes: Tensor
@@ -158,8 +128,8 @@ class _Sets(NamedTuple):
     atoms: list[TableAtom]
 
 
-class Readings(NamedTuple):
-    """A table's columns as they are compared: numbers of each type, and codes of values that sets hold."""
+class PackableTable(NamedTuple):
+    """A table's columns as they are compared: numbers of each dtype, and codes of the sets' values."""
 
     n_atoms: int
     device: torch.device
@@ -179,7 +149,7 @@ class Readings(NamedTuple):
 
 
 def _pack_sets(codes: Tensor, values: Sequence[float | str], atoms: Sequence[TableAtom], engine: str) -> Tensor:
-    """int32 words `[n_atoms, n_words]`: a row for each value, OR-ed where a set has several."""
+    """int32 words `[n_atoms, n_words]`: the bits of each value, OR-ed for a set of several."""
     n = len(values)
     constants = torch.tensor([*range(n), 0.0], dtype=torch.float32, device=codes.device)
     operators = torch.tensor([kernels.EQUAL] * n + [kernels.MISSING], dtype=torch.int8, device=codes.device)

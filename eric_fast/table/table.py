@@ -1,4 +1,4 @@
-"""`Table`: columns of any kind side by side, from whatever holds them."""
+"""`Table`: columns of any kind, from the objects of any library."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,19 +10,20 @@ import torch
 from torch import Tensor
 
 from eric_fast.errors import DataError
-from eric_fast.table.columns import ColumnData, Numbers, read_column, to_tensor, widen
+from eric_fast.table.columns import ColumnData, Numbers, to_tensor, widen
+from eric_fast.table.read_columns import read_column
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Columns side by side.
+    """Columns of the same length.
 
     Attributes:
-        n_rows: how many rows each has.
-        names: of the columns; None where they have none.
-        columns: as they came; see `read_column`. None where there is a matrix.
-        matrix: `[n_rows, n_columns]`, numbers of one type on any device.
-        first_row: the place of the first row in the table that this one is a part of.
+        n_rows: the number of rows.
+        names: of the columns; None if they have none.
+        columns: as given; see `read_column`. None if there is a matrix.
+        matrix: `[n_rows, n_columns]`, numbers of one dtype on any device.
+        first_row: the index of the first row in the table that this one is a part of.
     """
 
     n_rows: int
@@ -42,7 +43,7 @@ class Table:
         return torch.device("cpu") if self.matrix is None else self.matrix.device
 
     def take_rows(self, first: int, last: int) -> "Table":
-        """These rows; no copy."""
+        """These rows, without a copy."""
         if (first, last) == (0, self.n_rows):
             return self
         columns = None if self.columns is None else tuple(_take(column, first, last) for column in self.columns)
@@ -50,7 +51,7 @@ class Table:
         return Table(last - first, self.names, columns, matrix, self.first_row + first)
 
     def read(self, place: int) -> ColumnData:
-        """One column. Raises DataError: what it holds is neither numbers nor texts, or too short."""
+        """One column. Raises DataError if it holds neither numbers nor texts."""
         if self.matrix is not None:
             return Numbers(self.matrix[:, place])
         assert self.columns is not None
@@ -60,9 +61,9 @@ class Table:
     def stack_numbers(
         self, places: Sequence[int], dtype: torch.dtype, *, quiet: bool = False
     ) -> tuple[Tensor, list[int]]:
-        """These columns, perhaps among others, as numbers `[n_rows, n]`, and where each is.
+        """A matrix with these columns, perhaps among others, `[n_rows, n]`, and the index of each in it.
 
-        They are rounded to nearest, NaN where there is none; see `ColumnData`. A matrix of the same type is not copied.
+        Numbers are rounded to nearest; missing ones are NaN (see `ColumnData`). A matrix of this dtype is not copied.
         """
         if self.matrix is not None:
             if self.matrix.dtype == dtype or 2 * len(places) > self.n_columns:
@@ -75,7 +76,7 @@ class Table:
 
 
 def _take(column: Any, first: int, last: int) -> Any:
-    """A part of a column, whatever holds it."""
+    """Some rows of a column of any library."""
     if hasattr(column, "iloc"):
         return column.iloc[first:last]
     return column.slice(first, last - first) if hasattr(column, "slice") else column[first:last]
@@ -85,7 +86,7 @@ def as_table(data: Any) -> Table:
     """A table of a NumPy array (a structured one has names), a tensor, a mapping or a frame of columns, or rows.
 
     Raises:
-        DataError: what is no table; columns of different lengths.
+        DataError: not a table, or columns of different lengths.
     """
     if isinstance(data, Table):
         return data
@@ -98,11 +99,11 @@ def as_table(data: Any) -> Table:
         data = data.to_frame() if not hasattr(data, "columns") else data
         return _from_columns(list(data.columns), list(data.get_columns()), len(data))
     if hasattr(data, "collect_schema"):
-        raise DataError("a lazy frame holds no rows yet; give it with .collect()")
+        raise DataError("a lazy frame has no rows yet; call .collect() first")
     if isinstance(data, pa.Table | pa.RecordBatch):
         return _from_columns(data.column_names, list(data.columns), data.num_rows)
     if hasattr(data, "toarray") and hasattr(data, "nnz"):
-        raise DataError("a sparse matrix isn't taken; give its .toarray(), in pieces if it is large")
+        raise DataError("sparse matrices are not supported; give .toarray(), in pieces if it is large")
     if isinstance(data, Mapping):
         return _from_columns(list(map(str, data)), list(data.values()))
     if isinstance(data, list | tuple):
@@ -114,9 +115,9 @@ def as_table(data: Any) -> Table:
 
 def _from_matrix(matrix: Tensor, names: tuple[str, ...] | None = None) -> Table:
     if matrix.ndim != 2:
-        raise DataError(f"expected a table [n_rows, n_columns], came an array {list(matrix.shape)}")
+        raise DataError(f"expected a table [n_rows, n_columns], got an array of shape {list(matrix.shape)}")
     if matrix.is_complex():
-        raise DataError("a table of complex numbers can't be compared")
+        raise DataError("complex numbers are not supported")
     return Table(len(matrix), names, matrix=matrix)
 
 
@@ -124,7 +125,7 @@ def _from_array(array: Any) -> Table:
     if array.dtype.names:
         return _from_columns(list(array.dtype.names), [array[name] for name in array.dtype.names])
     if array.ndim != 2:
-        raise DataError(f"expected a table [n_rows, n_columns], came an array {list(array.shape)}")
+        raise DataError(f"expected a table [n_rows, n_columns], got an array of shape {list(array.shape)}")
     if array.dtype.kind in "biuf" and not isinstance(array, np.ma.MaskedArray):
         return _from_matrix(to_tensor(array))
     return Table(len(array), None, tuple(array[:, i] for i in range(array.shape[1])))
@@ -141,7 +142,7 @@ def _from_pandas(frame: Any) -> Table:
 def _from_columns(names: Sequence[str], columns: Sequence[Any], n_rows: int | None = None) -> Table:
     lengths = {len(column) for column in columns}
     if len(lengths) > 1:
-        raise DataError(f"columns of {min(lengths):,} and of {max(lengths):,} rows are no table")
+        raise DataError(f"columns must have the same length, but have {min(lengths):,} to {max(lengths):,} rows")
     if n_rows is None:
         n_rows = lengths.pop() if lengths else 0
     return Table(n_rows, tuple(map(str, names)), tuple(columns))
@@ -151,9 +152,9 @@ def _from_rows(rows: Sequence[Any]) -> Table:
     lengths = set()
     for row in rows:
         if isinstance(row, str) or not hasattr(row, "__len__"):
-            raise DataError(f"expected rows of values, came a {type(row).__name__}")
+            raise DataError(f"expected rows of values, got a {type(row).__name__}")
         lengths.add(len(row))
     if len(lengths) > 1:
-        raise DataError(f"rows of {min(lengths):,} and of {max(lengths):,} values are no table")
+        raise DataError(f"rows must have the same length, but have {min(lengths):,} to {max(lengths):,} values")
     columns = tuple(zip(*rows, strict=True))
     return Table(len(rows), None, columns)

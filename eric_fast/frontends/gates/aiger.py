@@ -4,16 +4,16 @@ import re
 from typing import NamedTuple
 
 from eric_fast.errors import ProgramError
-from eric_fast.frontends.gates.circuit_parts import Circuit, Gate, check_name, name_all, shorten
+from eric_fast.frontends.gates.circuit_types import Circuit, Gate, check_name, name_all, shorten
 
 FIELDS = ("M", "I", "L", "O", "A", "B", "C", "J", "F")
 PROPERTIES = {"L": "latches", "B": "bad states", "C": "constraints", "J": "justice", "F": "fairness"}
 SPARE_INPUTS = 2**16  # inputs that a binary file, whose inputs take no space, may have whatever its size
-NUMBER = re.compile(rb"[0-9]{1,10}")
-SYMBOL = re.compile(rb"([iolbcjf])([0-9]{1,10}) (.*)")
+_NUMBER = re.compile(rb"[0-9]{1,10}")
+_SYMBOL = re.compile(rb"([iolbcjf])([0-9]{1,10}) (.*)")
 
 
-class Header(NamedTuple):
+class AigerHeader(NamedTuple):
     most: int
     n_inputs: int
     n_outputs: int
@@ -43,7 +43,7 @@ class Lines:
         """The next line, without its end."""
         self.number += 1
         if self.is_over():
-            raise self.fail(f"the file ends where {what} should be")
+            raise self.fail(f"the file ends, expected {what}")
         end = self.content.find(b"\n", self.start)
         end = len(self.content) if end < 0 else end
         line = self.content[self.start : end]
@@ -53,20 +53,20 @@ class Lines:
     def read_numbers(self, count: int, what: str, most: int) -> list[int]:
         """A line of this many literals, of variables up to `most`."""
         words = self.read(what).split()
-        if len(words) != count or not all(map(NUMBER.fullmatch, words)):
-            raise self.fail(f"{what} should be {count} number{'s' * (count > 1)}, not {shorten(b' '.join(words))}")
+        if len(words) != count or not all(map(_NUMBER.fullmatch, words)):
+            raise self.fail(f"expected {count} number{'s' * (count > 1)} for {what}, got {shorten(b' '.join(words))}")
         numbers = [int(word) for word in words]
         for number in numbers:
             if number > 2 * most + 1:
-                raise self.fail(f"literal {number} is past the {most} variables of the header")
+                raise self.fail(f"literal {number} is out of range: the header says {most} variables")
         return numbers
 
 
-def read_circuit(content: bytes, source: str) -> Circuit:
-    """What an AIGER file says.
+def read_aiger(content: bytes, source: str) -> Circuit:
+    """The circuit in an AIGER file.
 
     Raises:
-        ProgramError: latches or properties to check, or a file that is wrong: `source:line: what`.
+        ProgramError: latches or properties to check, or an invalid file: `source:line: what`.
     """
     lines = Lines(content, source)
     binary, header = _read_header(lines)
@@ -82,37 +82,37 @@ def read_circuit(content: bytes, source: str) -> Circuit:
     )
 
 
-def _read_header(lines: Lines) -> tuple[bool, Header]:
+def _read_header(lines: Lines) -> tuple[bool, AigerHeader]:
     kind, *words = lines.read("the header").split()
     if kind not in (b"aag", b"aig"):
-        raise lines.fail(f"a circuit is 'aag' or 'aig', not {shorten(kind)}")
-    if not 5 <= len(words) <= 9 or not all(map(NUMBER.fullmatch, words)):
-        raise lines.fail(f"the header should be '{kind.decode()} M I L O A', all numbers, with at most B C J F after")
+        raise lines.fail(f"expected 'aag' or 'aig', got {shorten(kind)}")
+    if not 5 <= len(words) <= 9 or not all(map(_NUMBER.fullmatch, words)):
+        raise lines.fail(f"expected the header '{kind.decode()} M I L O A', all numbers, then at most B C J F")
     counts = dict(zip(FIELDS, map(int, words), strict=False))
     for field, what in PROPERTIES.items():
         if counts.get(field):
-            raise lines.fail(f"{field} is {counts[field]}, so the circuit has {what}; only gates can be converted")
-    header = Header(counts["M"], counts["I"], counts["O"], counts["A"])
+            raise lines.fail(f"{field} is {counts[field]}: the circuit has {what}, but only gates can be converted")
+    header = AigerHeader(counts["M"], counts["I"], counts["O"], counts["A"])
     binary = kind == b"aig"
     needed = header.n_inputs + header.n_gates
     if header.most < needed or (binary and header.most != needed):
-        raise lines.fail(f"M is {header.most}, and I and A make {needed}")
+        raise lines.fail(f"M is {header.most}, but I + A is {needed}")
     size = len(lines.content)
     least = 2 * (header.n_outputs + header.n_gates) + (0 if binary else 2 * header.n_inputs)  # bytes that they take
     if least > size or header.n_inputs > max(SPARE_INPUTS, size):
-        raise lines.fail(f"the header's counts are more than a file of {size:,} bytes can hold")
+        raise lines.fail(f"the header's counts are too large for a file of {size:,} bytes")
     return binary, header
 
 
-Body = tuple[list[int], list[tuple[int, str]], list[Gate]]  # signals of inputs, signals and places of outputs, gates
+_Body = tuple[list[int], list[tuple[int, str]], list[Gate]]  # signals of inputs, signals and places of outputs, gates
 
 
-def _read_ascii(lines: Lines, header: Header) -> Body:
+def _read_ascii(lines: Lines, header: AigerHeader) -> _Body:
     defined: set[int] = set()
 
     def define(literal: int) -> int:
         if literal & 1 or literal < 2:
-            raise lines.fail(f"literal {literal} can't be defined, only an even one that is not 0")
+            raise lines.fail(f"literal {literal} can't be defined; expected an even number above 0")
         if literal in defined:
             raise lines.fail(f"literal {literal} is defined twice")
         defined.add(literal)
@@ -127,7 +127,7 @@ def _read_ascii(lines: Lines, header: Header) -> Body:
     return inputs, outputs, gates
 
 
-def _read_binary(lines: Lines, header: Header) -> Body:
+def _read_binary(lines: Lines, header: AigerHeader) -> _Body:
     outputs = _read_outputs(lines, header)
     content, at = lines.content, lines.start
     gates = []
@@ -140,7 +140,7 @@ def _read_binary(lines: Lines, header: Header) -> Body:
             literal -= delta
             right.append(literal)
         if literal < 0 or right[0] == 2 * signal:
-            raise ProgramError(f"{place}: gate {signal} isn't built on lower literals")
+            raise ProgramError(f"{place}: gate {signal} must be built on lower literals")
         gates.append(_make_gate(signal, right, place))
     lines.start = at
     lines.number = content.count(b"\n", 0, at)
@@ -148,11 +148,11 @@ def _read_binary(lines: Lines, header: Header) -> Body:
 
 
 def _read_delta(content: bytes, at: int, place: str) -> tuple[int, int]:
-    """A number of 7 bits in a byte, the lowest first, and where it ends."""
+    """A number stored as 7 bits per byte, the lowest first, and where it ends."""
     number = 0
     for shift in range(0, 35, 7):
         if at >= len(content):
-            raise ProgramError(f"{place}: the file ends where an and gate should be")
+            raise ProgramError(f"{place}: the file ends, expected an and gate")
         byte = content[at]
         at += 1
         number |= (byte & 127) << shift
@@ -161,7 +161,7 @@ def _read_delta(content: bytes, at: int, place: str) -> tuple[int, int]:
     raise ProgramError(f"{place}: a number of more than 5 bytes")
 
 
-def _read_outputs(lines: Lines, header: Header) -> list[tuple[int, str]]:
+def _read_outputs(lines: Lines, header: AigerHeader) -> list[tuple[int, str]]:
     return [
         (_to_signal(*lines.read_numbers(1, "an output", header.most)), lines.place) for _ in range(header.n_outputs)
     ]
@@ -175,8 +175,8 @@ def _make_gate(signal: int, right: list[int], place: str) -> Gate:
     return Gate(signal, (tuple(map(_to_signal, right)),), False, f"n{signal}", place)
 
 
-def _read_symbols(lines: Lines, header: Header) -> dict[str, dict[int, str]]:
-    """The names that are given to inputs (`i`) and outputs (`o`); comments end them."""
+def _read_symbols(lines: Lines, header: AigerHeader) -> dict[str, dict[int, str]]:
+    """The names of inputs (`i`) and outputs (`o`), up to the comments."""
     given: dict[str, dict[int, str]] = {"i": {}, "o": {}}
     counts = {"i": header.n_inputs, "o": header.n_outputs}
     taken: dict[str, set[str]] = {"i": set(), "o": set()}
@@ -184,10 +184,10 @@ def _read_symbols(lines: Lines, header: Header) -> dict[str, dict[int, str]]:
         line = lines.read("a symbol")
         if line.rstrip() == b"c":
             break
-        found = SYMBOL.fullmatch(line)
+        found = _SYMBOL.fullmatch(line)
         letter, index = (found[1].decode(), int(found[2])) if found else ("", 0)
         if not found or index >= counts.get(letter, 0):
-            raise lines.fail(f"expected a symbol such as 'i0 NAME', or 'c' before comments, not {shorten(line)}")
+            raise lines.fail(f"expected a symbol such as 'i0 NAME', or 'c' before comments, got {shorten(line)}")
         if index in given[letter]:
             raise lines.fail(f"'{letter}{index}' has a name already")
         name = check_name(found[3].decode("utf-8", "surrogateescape"), lines.place)

@@ -3,31 +3,31 @@
 from collections.abc import Iterator, Sequence
 
 from eric_fast.errors import ProgramError
-from eric_fast.frontends.gates.circuit_parts import Circuit, Gate, check_name, shorten
+from eric_fast.frontends.gates.circuit_types import Circuit, Gate, check_name, shorten
 
 REFUSED = {
     ".latch": "a latch holds state; only combinational circuits can be converted",
     ".mlatch": "a latch holds state; only combinational circuits can be converted",
-    ".subckt": "a part of another model; flatten the circuit first",
-    ".search": "a part of another file; flatten the circuit first",
-    ".gate": "a gate of a library; map the circuit to '.names' first",
+    ".subckt": "it refers to another model; flatten the circuit first",
+    ".search": "it refers to another file; flatten the circuit first",
+    ".gate": "it refers to a gate library; map the circuit to '.names' first",
 }
 
 Statement = tuple[str, list[bytes]]  # its place in the file, and its words
 
 
-def read_circuit(content: bytes, source: str) -> Circuit:
-    """What a BLIF file says.
+def read_blif(content: bytes, source: str) -> Circuit:
+    """The circuit in a BLIF file.
 
     Raises:
-        ProgramError: latches, a hierarchy, or a file that is wrong: `source:line: what`.
+        ProgramError: latches, a hierarchy, or an invalid file: `source:line: what`.
     """
     reader = _Reader()
     cover: list[Statement] = []  # a `.names` and the lines of its cover
     for place, words in _list_statements(content, source):
         if not words[0].startswith(b"."):
             if not cover:
-                raise ProgramError(f"{place}: expected a statement such as '.names', not {shorten(words[0])}")
+                raise ProgramError(f"{place}: expected a statement such as '.names', got {shorten(words[0])}")
             cover.append((place, words))
             continue
         if cover:
@@ -37,12 +37,12 @@ def read_circuit(content: bytes, source: str) -> Circuit:
     if cover:
         reader.add_gate(cover)
     if reader.model is None:
-        raise ProgramError(f"{source}: neither AIGER nor BLIF: there is no '.model'")
+        raise ProgramError(f"{source}: neither AIGER nor BLIF: no '.model' found")
     return reader.make_circuit()
 
 
 class _Reader:
-    """What was said so far."""
+    """The statements read so far."""
 
     def __init__(self) -> None:
         self.model: str | None = None
@@ -59,7 +59,7 @@ class _Reader:
         if self.ended or (keyword == ".model" and self.model is not None):
             raise ProgramError(f"{place}: '{keyword}' after the model; flatten the circuit to one first")
         if keyword != ".model" and self.model is None:
-            raise ProgramError(f"{place}: expected '.model', not {shorten(words[0])}")
+            raise ProgramError(f"{place}: expected '.model', got {shorten(words[0])}")
         names = [check_name(word.decode("utf-8", "surrogateescape"), place) for word in words[1:]]
         if keyword == ".model":
             self.model = " ".join(names)
@@ -74,10 +74,10 @@ class _Reader:
         elif keyword == ".end":
             self.ended = True
         elif keyword != ".names":
-            raise ProgramError(f"{place}: '{keyword}': {REFUSED.get(keyword, 'no statement that can be converted')}")
+            raise ProgramError(f"{place}: '{keyword}': {REFUSED.get(keyword, 'statement not supported')}")
 
     def add_gate(self, cover: Sequence[Statement]) -> None:
-        """The signal of a `.names` and the lines after it."""
+        """Define the signal of a `.names` by the lines after it."""
         (place, words), *lines = cover
         *inputs, name = [word.decode() for word in words[1:]] or [""]
         if not name:
@@ -89,11 +89,11 @@ class _Reader:
             if len(literals) != len(inputs) or literals.strip(b"01-") or value not in (b"0", b"1"):
                 raise ProgramError(
                     f"{line_place}: expected {len(inputs)} of '0', '1' and '-', then '0' or '1', "
-                    f"not {shorten(b' '.join((*pattern, value)))}"
+                    f"got {shorten(b' '.join((*pattern, value)))}"
                 )
             values.add(value)
             if len(values) > 1:
-                raise ProgramError(f"{line_place}: lines for 1 and for 0 in the cover of '{name}'")
+                raise ProgramError(f"{line_place}: the cover of '{name}' has lines for both 1 and 0")
             cubes.append([s if c == 49 else ~s for s, c in zip(signals, literals, strict=True) if c != 45])
         self.gates.append(Gate(self._define(name, place), cubes, values == {b"0"}, name, place))
 
@@ -117,7 +117,7 @@ class _Reader:
 
 
 def _list_statements(content: bytes, source: str) -> Iterator[Statement]:
-    """Lines with words, without comments; a line that ends in a backslash goes on in the next."""
+    """Lines that are not empty, without comments; a backslash at the end joins a line and the next."""
     joined: list[bytes] = []
     first = 1
     for number, line in enumerate(content.split(b"\n"), 1):

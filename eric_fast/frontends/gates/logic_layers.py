@@ -9,54 +9,54 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eric_fast.errors import ModelError
-from eric_fast.frontends.gates.gates import FALSE, Netlist
+from eric_fast.frontends.gates.netlist import FALSE, Netlist
 
 Signals = NDArray[np.int64]
 BINARIZATIONS = ("FixedBinarization", "SoftBinarization", "LearnableBinarization")
-PASSED = ("Identity", "DummyBinarization", "Dropout")  # what they get is what they give, in eval mode
-MOST_INPUTS = 6  # of a gate: what a truth table has room for
+PASSED = ("Identity", "DummyBinarization", "Dropout")  # they change nothing in eval mode
+MOST_INPUTS = 6  # of a gate, in a truth table of 64 bits
 
 
-def list_layers(model: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """The layers in the order in which they run, and the path of each; what holds a single module is that module.
+def list_logic_layers(model: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The layers in the order in which they run, and the path of each; a module with a single child is that child.
 
     Raises:
-        ModelError: a layer that can't be converted.
+        ModelError: a layer that is not supported.
     """
     name = type(model).__name__
     if name in LAYERS or name in BINARIZATIONS or name == "GroupSum":
         yield path, model
     elif isinstance(model, nn.Sequential) or len(list(model.children())) == 1:
         for child_name, child in model.named_children():
-            yield from list_layers(child, f"{path}.{child_name}" if path else child_name)
+            yield from list_logic_layers(child, f"{path}.{child_name}" if path else child_name)
     elif name not in PASSED:
         raise ModelError(
-            f"layer '{path}', a {name}, can't be converted; a network may hold {', '.join(LAYERS)}, GroupSum and, "
+            f"layer '{path}', a {name}, is not supported; a network may have {', '.join(LAYERS)}, GroupSum and, "
             f"first, {', '.join(BINARIZATIONS)}"
         )
 
 
 def apply_layers(model: nn.Module, signals: Signals, netlist: Netlist, path: str) -> Signals:
     """The layers within a module, one after another."""
-    for name, layer in list_layers(model, path):
+    for name, layer in list_logic_layers(model, path):
         signals = apply_layer(layer, signals, netlist, name)
     return signals
 
 
 def apply_layer(layer: nn.Module, signals: Signals, netlist: Netlist, path: str) -> Signals:
-    """What a layer makes of signals `[*shape]`, without a batch's dimension.
+    """The output of a layer for signals `[*shape]`, without a batch dimension.
 
     Raises:
-        ModelError: a layer that can't be converted, or a shape that it doesn't take.
+        ModelError: a layer that is not supported here, or signals of another shape than it takes.
     """
     apply = LAYERS.get(type(layer).__name__)
     if apply is None:
-        raise ModelError(f"layer '{path}', a {type(layer).__name__}, can't stand there")
+        raise ModelError(f"layer '{path}', a {type(layer).__name__}, is not supported at this place")
     return apply(layer, signals, netlist, path)
 
 
 def _flatten(layer: Any, signals: Signals, netlist: Netlist, path: str) -> Signals:
-    """`nn.Flatten`; its dimensions count the batch's."""
+    """`nn.Flatten`, whose dimensions include the batch's."""
     first = layer.start_dim if layer.start_dim >= 0 else layer.start_dim + signals.ndim + 1
     last = layer.end_dim if layer.end_dim >= 0 else layer.end_dim + signals.ndim + 1
     if first < 1:
@@ -85,7 +85,9 @@ def _apply_convolution(layer: Any, signals: Signals, netlist: Netlist, path: str
     _check_shape(signals, (layer.channels, *layer.in_dim), path)
     if layer.padding:
         if len(layer.in_dim) > 2:
-            raise ModelError(f"layer '{path}' pads in three dimensions, which torchlogix itself does wrongly")
+            raise ModelError(
+                f"layer '{path}' pads in three dimensions, which torchlogix computes wrongly; train without padding"
+            )
         signals = _pad(signals, (layer.padding, layer.padding))
     levels = [_to_numpy(level) for level in layer.connections.indices]
     places = levels[0]
@@ -144,35 +146,35 @@ LAYERS: dict[str, Callable[[Any, Signals, Netlist, str], Signals]] = {
 
 
 def read_tables(parametrization: Any, weights: Tensor) -> list[int]:
-    """The truth table of each gate as `Netlist.add_table` takes it: torchlogix's own answer to every input.
+    """The truth table of each gate (see `Netlist.add_table`), by torchlogix's own answer to every input.
 
     Args:
         weights: `[n_gates, n_parameters]`.
 
     Raises:
-        ModelError: gates of more inputs than there is room for, or one that doesn't answer 0 or 1.
+        ModelError: gates of more than `MOST_INPUTS` inputs, or answers other than 0 and 1.
     """
     rank = parametrization.lut_rank
     if rank > MOST_INPUTS:
-        raise ModelError(f"gates of {rank} inputs can't be converted, only of up to {MOST_INPUTS}")
+        raise ModelError(f"gates of {rank} inputs are not supported, only up to {MOST_INPUTS}")
     entries = torch.arange(1 << rank)[:, None] >> torch.arange(rank) & 1  # [entries, rank]
     inputs = entries[:, :, None].expand(-1, -1, len(weights)).to(weights.device, weights.dtype)
     with torch.no_grad():
         answers = parametrization.forward(inputs, weights, False, contraction="n,bn->bn")
     bits = _to_numpy(answers).T  # [n_gates, entries]
     if not np.isin(bits, (0, 1)).all():
-        raise ModelError("a gate answers something else than 0 or 1 to bits")
+        raise ModelError("a gate answers neither 0 nor 1")
     packed = np.packbits(bits.astype(np.bool_), axis=1, bitorder="little")
     return [int.from_bytes(row.tobytes(), "little") for row in packed]
 
 
 def _read_connections(connections: Any, path: str) -> NDArray[np.int64]:
-    """Which inputs each gate has, int64 `[rank, n_gates]`."""
+    """The inputs of each gate, int64 `[rank, n_gates]`."""
     indices: NDArray[np.int64] = _to_numpy(connections.indices)
     if indices.ndim == 2:
         return indices
     if connections.gumbel:
-        raise ModelError(f"layer '{path}' draws its connections at random; set its connections.gumbel = False first")
+        raise ModelError(f"layer '{path}' draws its connections at random; set connections.gumbel = False first")
     chosen = _to_numpy(connections.weights).argmax(axis=0)
     found: NDArray[np.int64] = np.take_along_axis(indices, chosen[None], axis=0)[0]
     return found
@@ -193,7 +195,7 @@ def _check_shape(signals: Signals, shape: tuple[int, ...], path: str) -> None:
 
 
 def _pad(signals: Signals, padding: tuple[int, ...]) -> Signals:
-    """With false signals, on both sides of the last dimensions."""
+    """Pad the last dimensions with false signals on both sides."""
     widths = [(0, 0)] * (signals.ndim - len(padding)) + [(width, width) for width in padding]
     return np.pad(signals, widths, constant_values=FALSE)
 

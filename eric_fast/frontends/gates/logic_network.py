@@ -1,4 +1,4 @@
-"""Networks of logic gates, torchlogix's and difflogic's, as programs of the gates that they use in `eval` mode."""
+"""Networks of logic gates, of torchlogix and difflogic, as programs of the gates that they use in `eval` mode."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,50 +10,41 @@ import torch
 from torch import nn
 
 from eric_fast.errors import ModelError
-from eric_fast.frontends.gates.gates import FALSE, TRUE, Netlist, answer_bits, compare_bits, take_part
-from eric_fast.frontends.gates.logic_layers import BINARIZATIONS, Signals, apply_layer, list_layers
+from eric_fast.frontends.gates.logic_layers import BINARIZATIONS, Signals, apply_layer, list_logic_layers
+from eric_fast.frontends.gates.netlist import FALSE, TRUE, Netlist, answer_bits, build_part, compare_bits
+from eric_fast.frontends.source import Source
 from eric_fast.program import ClassRule, Decision, Program
 from eric_fast.program.table_atoms import Column, TableAtom
 from eric_fast.table.model import RuleModel
 
 LOGIC = ("LogicDense", "LogicConv2d", "LogicConv3d", "LogicLayer")
-NO_SHAPE = "the layers don't say what shape a row of the input has: give it, input_shape=(channels, height, width)"
-N_CHECKED = 32  # rows that the network itself is asked about
+NO_SHAPE = "the layers don't determine the shape of a row of the input; give input_shape=(channels, height, width)"
+N_CHECKED = 32  # random rows on which the program is compared with the network
 
-Layers = list[tuple[str, nn.Module]]
-Comparisons = tuple[tuple[Column, ...], tuple[TableAtom, ...], Signals]  # and which signal each input bit is
-
-
-def matches(source: Any) -> bool:
-    """Whether this is a PyTorch module with layers of logic gates."""
-    return isinstance(source, nn.Module) and any(type(layer).__name__ in LOGIC for layer in source.modules())
-
-
-def load_source(source: Any) -> RuleModel:
-    """See `from_logic_network`."""
-    return from_logic_network(source)
+NamedLayers = list[tuple[str, nn.Module]]
+_Comparisons = tuple[tuple[Column, ...], tuple[TableAtom, ...], Signals]  # and which signal each input bit is
 
 
 def from_logic_network(model: nn.Module, *, input_shape: Sequence[int] | None = None) -> RuleModel:
-    """A network of logic gates as the program that it is in `eval` mode: gates are rules, sums of groups are votes.
+    """A network of logic gates in `eval` mode as a program: gates are rules, sums of groups are votes.
 
-    torchlogix's LogicDense, LogicConv2d and 3d, OrPooling2d and 3d, GroupSum, binarizations and ResidualLogicBlock, and
-    difflogic's LogicLayer and GroupSum, in modules that run one after another. Gates that nothing is built on are left
-    out, equal ones are one. The columns are the inputs of a row, flattened. A network that begins with a binarization
-    takes any numbers, every other 0 and 1 alone: in between its own answers are no truth values.
+    Supported are torchlogix's LogicDense, LogicConv2d and 3d, OrPooling2d and 3d, GroupSum, binarizations and
+    ResidualLogicBlock, and difflogic's LogicLayer and GroupSum, in modules that run one after another. Unused gates are
+    left out, equal gates are shared. The columns are the inputs of a row, flattened. A network that begins with a
+    binarization takes any numbers, every other only 0 and 1.
 
-    `predict` answers the class of the highest sum, `decision_function` the sums over tau, `predict_proba` their
-    softmax; without GroupSum `predict` answers bool `[n_rows, n_outputs]`; of one group it answers its sum.
+    `predict` gives the class with the highest sum, `decision_function` the sums divided by tau, and `predict_proba`
+    their softmax. With a single group `predict` gives its sum; without GroupSum bool `[n_rows, n_outputs]`.
 
-    The network is asked about some random rows, so that it isn't mistaken for what it is not.
+    The program is compared with the network on some random rows.
 
     Args:
-        input_shape: of one row of its input, where the layers don't say it.
+        input_shape: of one row of the input, if the layers don't determine it.
 
     Raises:
-        ModelError: a layer that can't be converted, or a network that answers otherwise than its layers in turn.
+        ModelError: a layer that is not supported, or a network whose answers differ from those of its layers in turn.
     """
-    layers = list(list_layers(model))
+    layers = list(list_logic_layers(model))
     with evaluating(model):
         shape = tuple(input_shape) if input_shape is not None else infer_shape(layers)
         columns, comparisons, signals = _read_inputs(layers, shape)
@@ -68,7 +59,7 @@ def from_logic_network(model: nn.Module, *, input_shape: Sequence[int] | None = 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Everything in `eval` mode, and then as it was."""
+    """Set all modules to `eval` mode, and restore their modes at the end."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -78,11 +69,11 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def infer_shape(layers: Layers) -> tuple[int, ...]:
+def infer_shape(layers: NamedLayers) -> tuple[int, ...]:
     """The shape of one row of the input.
 
     Raises:
-        ModelError: the layers don't say it.
+        ModelError: the layers don't determine it.
     """
     rest = [layer for _, layer in layers if type(layer).__name__ not in (*BINARIZATIONS, "Flatten")]
     first: Any = next((part for layer in rest[:1] for part in layer.modules() if type(part).__name__ in LOGIC), None)
@@ -101,8 +92,8 @@ def infer_shape(layers: Layers) -> tuple[int, ...]:
     raise ModelError(NO_SHAPE)
 
 
-def _read_inputs(layers: Layers, shape: tuple[int, ...]) -> Comparisons:
-    """The comparisons of a row's numbers and the signals that go into the logic; takes the layers before that away."""
+def _read_inputs(layers: NamedLayers, shape: tuple[int, ...]) -> _Comparisons:
+    """The comparisons of a row's numbers and the signals into the logic; removes the layers before it from `layers`."""
     places = np.arange(prod(shape)).reshape(shape)
     names = [f"x{i}" for i in range(places.size)]
     while layers and type(layers[0][1]).__name__ == "Flatten":
@@ -144,8 +135,8 @@ def _make_model(
     if signals.ndim != 1 or len(wanted) % n_groups:
         raise ModelError(f"signals of shape {list(signals.shape)} can't be summed in {n_groups} groups")
     if not tau > 0:
-        raise ModelError(f"the tau of GroupSum is {tau}; only one above 0 leaves the highest sum the highest")
-    part = take_part(netlist, columns, comparisons, wanted)
+        raise ModelError(f"the tau of GroupSum is {tau}, but must be above 0")
+    part = build_part(netlist, columns, comparisons, wanted)
     size = len(wanted) // n_groups
     rules = tuple(
         ClassRule(i // size, () if signal == TRUE else (part.to_literal(signal),))
@@ -168,7 +159,7 @@ def _make_model(
 
 
 def _check_answers(model: nn.Module, found: RuleModel, shape: tuple[int, ...]) -> None:
-    """Whether the network says the same of random rows."""
+    """Raises ModelError if the network answers differently on random rows."""
     constants = [float(atom.constant) for atom in found.program.table_quantiser.atoms] or [0.5]  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(0)
     rows = torch.rand(N_CHECKED, prod(shape), generator=generator)
@@ -182,6 +173,14 @@ def _check_answers(model: nn.Module, found: RuleModel, shape: tuple[int, ...]) -
     answers = found.decision_function(rows) if found.program.decision.gives_class else found.predict(rows)
     if not np.allclose(expected, answers.reshape(N_CHECKED, -1), rtol=1e-5, atol=1e-6):
         raise ModelError(
-            f"the {type(model).__name__} answers otherwise than its layers one after another, so it can't be "
-            "converted; give an nn.Sequential of them"
+            f"the {type(model).__name__} can't be converted: its answers differ from those of its layers one after "
+            "another; give an nn.Sequential of them"
         )
+
+
+def _matches(source: Any) -> bool:
+    """Whether this is a PyTorch module with layers of logic gates."""
+    return isinstance(source, nn.Module) and any(type(layer).__name__ in LOGIC for layer in source.modules())
+
+
+LOGIC_NETWORK = Source("networks of logic gates", _matches, from_logic_network)

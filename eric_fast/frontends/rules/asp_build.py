@@ -1,4 +1,4 @@
-"""Clauses of other tools to a `Program`: which predicates are columns, which are derived, which one is the class."""
+"""From clauses of other tools to a `Program`: finds which predicates are columns, derived atoms, or the class."""
 
 import logging
 import re
@@ -6,15 +6,23 @@ from collections.abc import Sequence
 
 from eric_fast.errors import EricError, ProgramError, suggest_nearest
 from eric_fast.frontends.rules.asp_reader import Reader
-from eric_fast.frontends.rules.asp_terms import Bare, Clause, Comparison, Fact, Number, Term, Variable
+from eric_fast.frontends.rules.asp_terms import (
+    Bare,
+    Clause,
+    ComparisonLiteral,
+    Number,
+    PredicateLiteral,
+    Term,
+    Variable,
+)
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.table import match_name
 
 HOLDS = ("1", "1.0", "true")  # what a column holds where `name(X)` is true
-# Predicates that clingo is given so that X stands for something; they say nothing about a sample.
+# Predicates that bind X for clingo; they say nothing about a sample.
 _SAMPLES = {"example", "id", "image", "instance", "row", "sample"}
-_AUXILIARY = re.compile(r"(?:ab|rule)\d+")  # how these tools call what a rule defines
+_AUXILIARY = re.compile(r"(?:ab|rule)\d+")  # names that these tools give to derived predicates
 _DERIVED = 2**40  # before atoms are numbered: input atoms count from 0, derived ones from here
 
 logger = logging.getLogger(__name__)
@@ -23,12 +31,12 @@ Head = tuple[str, str | None]  # name, and the value where there is one
 
 
 def build_program(reader: Reader, columns: Sequence[str] | None, class_predicate: str | None) -> Program:
-    """The program that the clauses say.
+    """The program that the clauses make.
 
     Raises:
-        ProgramError: all that is wrong with the text, each with its place.
+        ProgramError: all errors of the text, each with its place.
     """
-    reader.raise_errors()  # what follows would be about clauses that are missing
+    reader.raise_errors()  # later errors could be due to clauses that were not read
     builder = _Builder(reader, columns)
     builder.collect_heads()
     reader.raise_errors()
@@ -42,12 +50,12 @@ def build_program(reader: Reader, columns: Sequence[str] | None, class_predicate
 
 
 def _choose_class(source: str, builder: "_Builder", name: str | None) -> tuple[str, bool]:
-    """The predicate whose rules are for classes, and whether it has a value."""
+    """The predicate of the class, and whether it has a value."""
     valued = list(dict.fromkeys(head for head, value in builder.heads if value is not None))
     plain = [head for head, value in builder.heads if value is None]
     if name is not None:
         if name not in valued and name not in plain:
-            raise ProgramError(f"{source}: no rule is for '{name}'{suggest_nearest(name, [*valued, *plain])}")
+            raise ProgramError(f"{source}: no rule defines '{name}'{suggest_nearest(name, [*valued, *plain])}")
         return name, name in valued
     candidates = [head for head in valued if head not in builder.mentioned]
     candidates = candidates or [head for head in plain if head not in builder.mentioned] or valued or plain
@@ -65,33 +73,33 @@ class _Builder:
     def __init__(self, reader: Reader, columns: Sequence[str] | None) -> None:
         self.reader = reader
         self.given = columns
-        self.heads: dict[Head, int] = {}  # what rules define -> its place among the derived atoms
-        self.mentioned: set[str] = set()  # names of such in bodies
+        self.heads: dict[Head, int] = {}  # predicate -> its index among derived atoms
+        self.mentioned: set[str] = set()  # those that bodies mention
         self.names: list[str] = list(columns or ())
         self.column_of: dict[str, int] = {}
         self.valued: set[str] = set()  # predicates that rules define with a value
-        self.samples: set[str] = set()  # predicates that say that X is a sample
-        self.unknown: set[str] = set()  # predicates that a rule should define, and none does
+        self.samples: set[str] = set()  # predicates that only bind X
+        self.unknown: set[str] = set()  # derived predicates without a rule
         self.texts: set[int] = set()  # columns that are compared with texts
         self.atoms: dict[TableAtom, int] = {}
-        # What literals say that depend on no other: the reader makes those that are written alike one object.
+        # Literal -> its sample and atoms, for those that depend on no other; equal literals are one object.
         self.stated: dict[int, tuple[Term, tuple[int, ...]]] = {}
 
     def collect_heads(self) -> None:
-        """Find what rules define and what bodies mention, and say what is wrong with the heads."""
+        """Find the predicates that rules define and that bodies mention; adds the errors of heads."""
         for head, at, *_ in self.reader.clauses:
             if not isinstance(head.sample, Variable) or head.sample == "_":
-                came = _spell(head.sample)
-                self.reader.add_error(at, f"expected a variable for the sample in '{head.name}', came '{came}'")
+                found = _spell(head.sample)
+                self.reader.add_error(at, f"expected a variable for the sample in '{head.name}', got '{found}'")
             elif isinstance(head.value, Variable):
-                self.reader.add_error(at, f"expected a constant as the value of '{head.name}', came '{head.value}'")
+                self.reader.add_error(at, f"expected a constant as the value of '{head.name}', got '{head.value}'")
             else:
                 self.heads.setdefault(_key(head), len(self.heads))
         self.valued = {name for name, value in self.heads if value is not None}
         negated: set[str] = set()
         undefined: set[str] = set()
         for literal in self.reader.literals.values():
-            if isinstance(literal, Comparison):
+            if isinstance(literal, ComparisonLiteral):
                 continue
             if literal.name in self.valued if literal.value is not None else (literal.name, None) in self.heads:
                 self.mentioned.add(literal.name)
@@ -103,7 +111,7 @@ class _Builder:
         self.samples = undefined & _SAMPLES - negated
         if self.samples:
             shown = ", ".join(f"'{name}(X)'" for name in sorted(self.samples))
-            logger.warning("%s: %s is taken to say that X is a sample", self.reader.source, shown)
+            logger.warning("%s: ignored %s, which only binds X", self.reader.source, shown)
         self.unknown = {name for name in undefined if _AUXILIARY.fullmatch(name)}
 
     def build(self, chosen: tuple[str, bool]) -> Program:
@@ -111,7 +119,7 @@ class _Builder:
         classes: dict[str, int] = {}
         class_bodies: list[tuple[int, tuple[int, ...]]] = []
         bodies: list[tuple[Head, tuple[int, ...]]] = []
-        settled: set[int] = set()  # what can't hold once the class rules so far have not fired
+        settled: set[int] = set()  # literals that are false if no class rule so far fired
         is_read = name in self.mentioned
         for clause in self.reader.clauses:
             body = self._read_body(clause)
@@ -148,7 +156,7 @@ class _Builder:
         )
 
     def _read_body(self, clause: Clause) -> tuple[int, ...]:
-        """Its literals, each once, in their order; what is wrong with one is said."""
+        """Its literals, in order, each once; adds the errors of the body."""
         sample = clause.head.sample
         bound = compared = None
         body: list[int] = []
@@ -160,10 +168,10 @@ class _Builder:
             if bound is None or compared is None:
                 bound, compared = self._bind(clause)
             try:
-                if isinstance(literal, Comparison):
+                if isinstance(literal, ComparisonLiteral):
                     body += self._compare(literal, bound.get(literal.variable))
                 elif not isinstance(literal.sample, Variable) or literal.sample != sample:
-                    raise ProgramError(f"expected '{sample}', as in the head, came '{_spell(literal.sample)}'")
+                    raise ProgramError(f"expected '{sample}', as in the head, got '{_spell(literal.sample)}'")
                 elif not self._only_binds(literal, compared):
                     found = self._state(literal)
                     body += found
@@ -173,41 +181,41 @@ class _Builder:
                 self.reader.add_error(self.reader.find_literal(clause, number), str(error))
         return tuple(dict.fromkeys(body))
 
-    def _only_binds(self, fact: Fact, compared: set[Variable]) -> bool:
-        """Whether it only says which column a comparison of this body is about."""
+    def _only_binds(self, fact: PredicateLiteral, compared: set[Variable]) -> bool:
+        """Whether it only binds a variable that this body compares."""
         is_variable = isinstance(fact.value, Variable) and fact.value in compared
         return is_variable and not fact.negated and fact.name not in self.valued
 
     def _bind(self, clause: Clause) -> tuple[dict[Variable, str], set[Variable]]:
-        """Which column each variable of a body is the value of, and which variables are compared."""
+        """The column that each variable of a body stands for, and the variables that are compared."""
         bound: dict[Variable, str] = {}
         compared: set[Variable] = set()
         for number, literal in enumerate(clause.body):
-            if isinstance(literal, Comparison):
+            if isinstance(literal, ComparisonLiteral):
                 compared.add(literal.variable)
             elif isinstance(literal.value, Variable) and literal.value != "_" and not literal.negated:
                 other = bound.setdefault(literal.value, literal.name)
                 if other != literal.name:
-                    message = f"expected a variable of its own for '{literal.name}', came that of '{other}'"
+                    message = f"expected a variable of its own for '{literal.name}', got that of '{other}'"
                     self.reader.add_error(self.reader.find_literal(clause, number), message)
         return bound, compared
 
-    def _state(self, fact: Fact) -> tuple[int, ...]:
-        """What must hold for a literal without a comparison."""
+    def _state(self, fact: PredicateLiteral) -> tuple[int, ...]:
+        """The literals of a predicate."""
         value = fact.value
         if value is not None and fact.name in self.valued:
             if isinstance(value, Variable):
-                raise ProgramError(f"expected a constant as the value of '{fact.name}', came '{value}'")
+                raise ProgramError(f"expected a constant as the value of '{fact.name}', got '{value}'")
             return self._derive(fact)
         if value is None:
             if (fact.name, None) in self.heads:
                 return self._derive(fact)
             if fact.name in self.unknown:
-                raise ProgramError(f"expected a rule for '{fact.name}(X)', came none")
+                raise ProgramError(f"expected a rule for '{fact.name}(X)', got none")
             return () if fact.name in self.samples else self._add(fact.negated, fact.name, HOLDS)
         if isinstance(value, Variable):
             if value == fact.sample or (fact.negated and value != "_"):
-                raise ProgramError(f"expected '_' or a constant as the value of '{fact.name}', came '{value}'")
+                raise ProgramError(f"expected '_' or a constant as the value of '{fact.name}', got '{value}'")
             return self._add(not fact.negated, fact.name, (), missing=True)
         if isinstance(value, Number):
             return self._add_number(fact.negated, fact.name, "==", value.value)
@@ -215,12 +223,12 @@ class _Builder:
             return self._add(fact.negated, fact.name, ("", "null"), missing=True)
         return self._add(fact.negated, fact.name, (str(value),))
 
-    def _compare(self, literal: Comparison, name: str | None) -> tuple[int, ...]:
-        """What must hold for a comparison of column `name`: it is false where there is no value, negated or not."""
+    def _compare(self, literal: ComparisonLiteral, name: str | None) -> tuple[int, ...]:
+        """The literals of a comparison with column `name`; it is false if the value is missing, negated or not."""
         if name is None:
-            raise ProgramError(f"expected a literal such as age(X,{literal.variable}) in this body too, came none")
+            raise ProgramError(f"expected a literal such as age(X,{literal.variable}) in this body too, got none")
         if name in self.valued:
-            raise ProgramError(f"expected a constant as the value of '{name}', came '{literal.variable}'")
+            raise ProgramError(f"expected a constant as the value of '{name}', got '{literal.variable}'")
         constant, negated = literal.constant, literal.negated
         if isinstance(constant, Number):
             found = self._add_number(negated, name, literal.operator, constant.value)
@@ -229,11 +237,11 @@ class _Builder:
             found = self._add(negated, name, (str(constant),))
         return (*self._add(True, name, (), missing=True), *found) if negated else found
 
-    def _derive(self, fact: Fact) -> tuple[int, ...]:
+    def _derive(self, fact: PredicateLiteral) -> tuple[int, ...]:
         head = _key(fact)
         if head not in self.heads:
             known = [f"{name}(X,'{value}')" for name, value in self.heads if name == fact.name]
-            raise ProgramError(f"expected a rule for {head[0]}(X,'{head[1]}'), came none{suggest_nearest('', known)}")
+            raise ProgramError(f"expected a rule for {head[0]}(X,'{head[1]}'), got none{suggest_nearest('', known)}")
         place = self.heads[head] + _DERIVED
         return (~place if fact.negated else place,)
 
@@ -251,7 +259,7 @@ class _Builder:
         return (~index if negated else index,)
 
     def _column(self, name: str) -> int:
-        """The place of the column of this name; a new one where columns aren't given."""
+        """The index of the column of this name; it is added if columns weren't given."""
         if name not in self.column_of:
             if self.given is None:
                 self.names.append(name)
@@ -261,7 +269,7 @@ class _Builder:
         return self.column_of[name]
 
 
-def _key(fact: Fact) -> Head:
+def _key(fact: PredicateLiteral) -> Head:
     return fact.name, None if fact.value is None else _spell(fact.value)
 
 

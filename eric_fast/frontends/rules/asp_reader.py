@@ -1,4 +1,4 @@
-"""Rules of other tools, text to clauses: every error of the text is found, each with its place."""
+"""Rules of other tools, from text to clauses. All errors of a text are found, each with its place."""
 
 import logging
 import re
@@ -7,44 +7,44 @@ from typing import cast
 
 from eric_fast.errors import ProgramError
 from eric_fast.frontends.rules.asp_terms import (
+    BLANK,
     CONSTANT,
-    LITERAL,
+    LITERAL_PATTERN,
     PREDICATE,
     QUOTED,
-    SPACE,
     Clause,
-    Fact,
     Literal,
+    PredicateLiteral,
     Variable,
     build_literal,
 )
 
-MOST_ERRORS = 20  # that are shown
+MOST_ERRORS = 20  # shown at most
 _LONGEST = 60  # characters of the text that an error shows
-# After a quote that ends nowhere on its line, the rest of the line is not looked at.
+# After an unclosed quote the rest of the line is skipped.
 _UNCLOSED = r"['\"][^\n]*"
 _COMMENTS = re.compile(rf"{QUOTED}|{_UNCLOSED}|%\*|/\*|%")
-_BLANKS = re.compile(rf"{SPACE}*")
+_BLANKS = re.compile(rf"{BLANK}*")
 # A full stop ends a statement unless a letter or a digit follows it, as in capital.gain or 3.5; after ')' it does so
 # before a letter too.
 _STATEMENT = re.compile(rf"(?:[^.'\"]++|{QUOTED}|(?<!\))\.(?=\w)|(?<=\))\.(?=\d)|{_UNCLOSED})*+\.?")
-_STOP = re.compile(rf"{SPACE}*(?:(?P<more>,)|\.(?!\d))")
-_ARROW = re.compile(rf"{SPACE}*(?::-|<-){SPACE}*(?P<true>true{SPACE}*\.)?")
+_STOP = re.compile(rf"{BLANK}*(?:(?P<more>,)|\.(?!\d))")
+_ARROW = re.compile(rf"{BLANK}*(?::-|<-){BLANK}*(?P<true>true{BLANK}*\.)?")
 _TOKEN = re.compile(rf"{QUOTED}|\w+|:-|[^\w\s]")
 _NAME = re.compile(rf"(?:not\s+|\\\+\s*)?(?:{PREDICATE}|{CONSTANT})")
 _QUOTE = re.compile(r"[^'\"\n]{0,200}['\"]")
 _QUOTED = re.compile(QUOTED)
 _DIRECTIVE = re.compile(r"#[a-z_]*|\?-?|:-\s*[a-z_]*")
-# What these say changes no answer: they show, explain, ask, load a library or declare.
+# Directives that change no answer: they show, explain, ask, load a library or declare.
 _HARMLESS = re.compile(
     r"\?-?|#(?:compute|defined|heuristic|hide|pred|project|show|table)|(?:#|:- )(?:discontiguous|dynamic)"
     r"|:- (?:ensure_loaded|initialization|module|multifile|set_prolog_flag|style_check|table|use_module|use_package)"
 )
-_HINTS = (  # how what is refused starts, and why
-    (r"-\s*[a-z]", "classical negation isn't taken, since it rules answers out; use a predicate of its own"),
-    (r"\{|#(?:count|sum|min|max)|\d+\s*\{", "choices and aggregates aren't taken"),
+_HINTS = (  # how unsupported syntax starts, and what to do
+    (r"-\s*[a-z]", "classical negation is not supported; use a separate predicate"),
+    (r"\{|#(?:count|sum|min|max)|\d+\s*\{", "choices and aggregates are not supported"),
     (r"(?:not|\\\+)\s*\(", "write 'not name(X)'"),
-    (r"!", "cuts aren't taken; the rules for classes are tried in their order anyway"),
+    (r"!", "cuts are not supported; class rules are tried in order anyway"),
     (r"[;|]", "';' means 'and' to clingo and 'or' to Prolog: write ',', or several rules"),
 )
 _HINT = re.compile("|".join(f"({start})" for start, _ in _HINTS))
@@ -53,14 +53,14 @@ logger = logging.getLogger(__name__)
 
 
 class Reader:
-    """A text while it is read, and what was found wrong with it.
+    """Reads a text, and collects its errors.
 
     Attributes:
-        text: with spaces in the place of comments.
+        text: the text, with comments replaced by spaces.
         source: its name in errors.
-        clauses: in their order, facts about single samples left out.
-        literals: the different ones of all bodies, by how they are written.
-        n_errors: how many were found; the first `MOST_ERRORS` are kept.
+        clauses: in order, without facts about single samples.
+        literals: the different literals of all bodies, by how they are written.
+        n_errors: the number of errors; the first `MOST_ERRORS` are kept.
     """
 
     def __init__(self, text: str, source: str) -> None:
@@ -68,7 +68,7 @@ class Reader:
         self.clauses: list[Clause] = []
         self.n_errors = 0
         self._errors: list[tuple[int, str]] = []
-        self.literals: dict[str, Literal] = {}  # a large program says the same again and again
+        self.literals: dict[str, Literal] = {}  # large programs repeat the same literals
         self._left_out: Counter[str] = Counter()
         self.text = text.removeprefix("\ufeff")
         self.text = self._blank_comments()
@@ -77,7 +77,7 @@ class Reader:
             at = self._skip(self._read_statement(at))
         if self._left_out:
             shown = ", ".join(f"{what} ({count:,})" for what, count in self._left_out.items())
-            logger.warning("%s: left out, as it changes no answer about a table: %s", source, shown)
+            logger.warning("%s: ignored, since they change no answer: %s", source, shown)
 
     def add_error(self, at: int, message: str) -> None:
         self.n_errors += 1
@@ -85,7 +85,7 @@ class Reader:
             self._errors.append((at, message))
 
     def raise_errors(self) -> None:
-        """Raises ProgramError where there are any: the first ones, each with its place, and how many more."""
+        """Raises ProgramError if there are errors: the first ones, each with its place, and the number of others."""
         if not self.n_errors:
             return
         lines = []
@@ -102,7 +102,7 @@ class Reader:
         if "%" not in text and "/*" not in text:
             return text
         parts, n_copied, at = [], 0, 0
-        last_end = text.rfind("*%")  # after it, '%*' starts a comment to the end of its line, as it does in Prolog
+        last_end = text.rfind("*%")  # after it, '%*' starts a comment of one line, as in Prolog
         while match := _COMMENTS.search(text, at):
             start, at = match.span()
             if match[0][0] in "'\"":
@@ -110,7 +110,7 @@ class Reader:
             if match[0] == "/*" or (match[0] == "%*" and at <= last_end):
                 end = text.find("*%" if match[0] == "%*" else "*/", at)
                 if end < 0:
-                    self.add_error(start, "expected the end of this comment, '*/', came the end of the text")
+                    self.add_error(start, "expected the end of this comment, '*/', got the end of the text")
                 at = end + 2 if end >= 0 else len(text)
             else:
                 end = text.find("\n", start)
@@ -120,12 +120,12 @@ class Reader:
         return "".join([*parts, text[n_copied:]])
 
     def _read_statement(self, start: int) -> int:
-        """Read the statement that starts there, and say where it ends."""
+        """Read the statement at `start`; returns where it ends."""
         if self.text[start] in "#?" or self.text.startswith(":-", start):
             return self._read_directive(start)
-        match = LITERAL.match(self.text, start)
+        match = LITERAL_PATTERN.match(self.text, start)
         head = build_literal(match) if match else None
-        if match is None or not isinstance(head, Fact) or head.negated:
+        if match is None or not isinstance(head, PredicateLiteral) or head.negated:
             return self._fail(start, start, "a rule such as class(X,'a') :- not ab1(X).")
         arrow = _ARROW.match(self.text, match.end())
         if arrow is None or arrow["true"]:
@@ -136,8 +136,8 @@ class Reader:
             return (arrow or stop or match).end()
         return self._read_body(head, start, self._skip(arrow.end()))
 
-    def _read_body(self, head: Fact, start: int, body_at: int) -> int:
-        """Read the body that starts at `body_at`, of the statement that starts at `start`, and say where it ends."""
+    def _read_body(self, head: PredicateLiteral, start: int, body_at: int) -> int:
+        """Read the body at `body_at` of the statement at `start`; returns where it ends."""
         end = self._end(body_at)
         pieces = self.text[body_at : end - 1].split(", ")  # as most tools write it
         literals = tuple(map(self.literals.get, pieces))
@@ -149,7 +149,7 @@ class Reader:
         body = []
         at = body_at
         while True:
-            match = LITERAL.match(self.text, at)
+            match = LITERAL_PATTERN.match(self.text, at)
             if not match:
                 return self._fail(start, at, "a literal such as not ab1(X), age(X,N0) or N0>3.5")
             literal = self._build(match)
@@ -164,24 +164,24 @@ class Reader:
             at = self._skip(stop.end())
 
     def find_literal(self, clause: Clause, number: int) -> int:
-        """The offset of a literal of a clause that was read whole."""
+        """The offset of a literal in a clause."""
         at = clause.body_at
         for _ in range(number):
-            literal = LITERAL.match(self.text, at)
+            literal = LITERAL_PATTERN.match(self.text, at)
             stop = _STOP.match(self.text, literal.end()) if literal else None
             at = self._skip(stop.end()) if stop else at
         return at
 
     def _read_piece(self, piece: str) -> Literal | None:
-        """The literal that a piece is; None where it is none, or a wrong one."""
-        if (known := self.literals.get(piece)) is None and (match := LITERAL.fullmatch(piece)):
+        """The literal in this piece of text; None if it is invalid."""
+        if (known := self.literals.get(piece)) is None and (match := LITERAL_PATTERN.fullmatch(piece)):
             literal = build_literal(match)
             if not isinstance(literal, str):
                 known = self.literals[piece] = literal
         return known
 
     def _build(self, match: re.Match[str]) -> Literal | None:
-        """The literal; None where it is wrong, which is said."""
+        """The literal; None if it is invalid, which adds an error."""
         literal = build_literal(match)
         if isinstance(literal, str):
             self.add_error(match.start(), literal)
@@ -195,10 +195,10 @@ class Reader:
             self._left_out["facts about single samples"] += 1
 
     def _fail(self, start: int, at: int, expected: str) -> int:
-        """Say what came in the place of what was expected, and where the statement ends."""
+        """Add an error; returns where the statement ends."""
         at = self._skip(at)
         token = _TOKEN.match(self.text, at)
-        came = "the end of the text" if token is None else f"'{_shorten(token[0])}'"
+        found = "the end of the text" if token is None else f"'{_shorten(token[0])}'"
         reason = ""
         if hint := _HINT.match(self.text, at):
             reason = "; " + _HINTS[(hint.lastindex or 1) - 1][1]
@@ -206,7 +206,7 @@ class Reader:
             reason = "; a quote has no end on this line"
         elif name := _NAME.match(self.text, at):
             reason = f"; '{_shorten(name[0])}' takes a variable for the sample and one value at most, as in f(X,'a')"
-        self.add_error(at, f"expected {expected}, came {came}{reason}")
+        self.add_error(at, f"expected {expected}, got {found}{reason}")
         return max(self._end(start), at)
 
     def _read_directive(self, start: int) -> int:
@@ -216,18 +216,20 @@ class Reader:
         if _HARMLESS.fullmatch(name) or re.fullmatch(r"#program\s+base\s*\.", self.text[start:end]):
             self._left_out[f"'{name}'"] += 1
         elif name.startswith("#"):
-            self.add_error(start, f"expected a rule, came '{name}', a directive that changes answers")
+            self.add_error(start, f"expected a rule, got '{name}', a directive that changes answers")
         else:
-            self.add_error(start, "expected a rule, came ':-', a constraint: it rules answers out, and isn't taken")
+            self.add_error(
+                start, "expected a rule, got ':-', a constraint: it rules answers out, which is not supported"
+            )
         return end
 
     def _skip(self, at: int) -> int:
-        """Where what follows white space starts."""
+        """The offset after white space."""
         match = _BLANKS.match(self.text, at)
         return match.end() if match else at
 
     def _end(self, start: int) -> int:
-        """Where the statement that starts there ends, its full stop included."""
+        """The offset after the statement at `start` and its full stop."""
         match = _STATEMENT.match(self.text, start)
         return max(match.end() if match else 0, start + 1)
 

@@ -1,22 +1,22 @@
-"""What rules of other tools are made of: terms, literals, clauses, each read from one piece of text."""
+"""Terms, literals and clauses of other tools' rules, and how they are read from text."""
 
 import re
 from typing import NamedTuple
 
-SPACE = r"[ \t\r\n]"
+BLANK = r"[ \t\r\n]"
 VARIABLE = r"[A-Z_]\w*"
-NUMBER = r"[+-]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?(?!\w)|[+-]inf(?!\w)"
-# FOLD-RM writes 'it's' as it stands: a quote that a letter follows ends nothing, for no tool writes one there.
+_NUMBER = r"[+-]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?(?!\w)|[+-]inf(?!\w)"
+# FOLD-RM writes 'it's' unescaped, so a quote before a letter closes nothing.
 QUOTED = r"""(?:'(?:[^'\\\n]++|\\.|''|'(?=\w))*+'|"(?:[^"\\\n]++|\\.)*+")"""
 CONSTANT = r"(?![A-Z_])\w+"
-_REST = r"""[^\s()'",;:{}|%]*"""  # FOLD-RM keeps what stands in a column's name: capital.gain(X,N0), width_(cm)(X,N1)
+_REST = r"""[^\s()'",;:{}|%]*"""  # FOLD-RM keeps column names as they are: capital.gain(X,N0), width_(cm)(X,N1)
 PREDICATE = rf"""(?:(?![A-Z_])\w{_REST}(?:\([^()\s'"]*\){_REST})*(?=\()|{QUOTED}(?=\())"""
-TERM = rf"(?:{NUMBER}|{VARIABLE}|{QUOTED}|{CONSTANT})"
+TERM = rf"(?:{_NUMBER}|{VARIABLE}|{QUOTED}|{CONSTANT})"
 OPERATOR = r"(?:=:=|=\\=|\\==|\\=|==|=<|>=|<=|!=|<>|\#=<|\#>=|\#<>|\#=|\#<|\#>|<|>|=)"
-LITERAL = re.compile(
-    rf"""(?P<negation>not{SPACE}+|\\\+{SPACE}*)?
-    (?:(?P<name>{PREDICATE})\({SPACE}*(?P<sample>{TERM}){SPACE}*(?:,{SPACE}*(?P<value>{TERM}){SPACE}*)?\)
-      |(?P<left>{TERM}){SPACE}*(?P<operator>{OPERATOR}){SPACE}*(?P<right>{TERM}))""",
+LITERAL_PATTERN = re.compile(
+    rf"""(?P<negation>not{BLANK}+|\\\+{BLANK}*)?
+    (?:(?P<name>{PREDICATE})\({BLANK}*(?P<sample>{TERM}){BLANK}*(?:,{BLANK}*(?P<value>{TERM}){BLANK}*)?\)
+      |(?P<left>{TERM}){BLANK}*(?P<operator>{OPERATOR}){BLANK}*(?P<right>{TERM}))""",
     re.VERBOSE,
 )
 _OPERATORS = {
@@ -54,7 +54,7 @@ class Number(NamedTuple):
 Term = Variable | Number | str  # the last is a text
 
 
-class Fact(NamedTuple):
+class PredicateLiteral(NamedTuple):
     """`name(sample)` or `name(sample,value)`, perhaps negated."""
 
     negated: bool
@@ -63,7 +63,7 @@ class Fact(NamedTuple):
     value: Term | None
 
 
-class Comparison(NamedTuple):
+class ComparisonLiteral(NamedTuple):
     """`variable operator constant`, perhaps negated; the operator is one of `TABLE_OPERATORS`."""
 
     negated: bool
@@ -72,24 +72,24 @@ class Comparison(NamedTuple):
     constant: Number | str
 
 
-Literal = Fact | Comparison
+Literal = PredicateLiteral | ComparisonLiteral
 
 
 class Clause(NamedTuple):
     """`head :- body.`, with the offsets of the head and of the body."""
 
-    head: Fact
+    head: PredicateLiteral
     at: int
     body: tuple[Literal, ...]
     body_at: int
 
 
 def build_literal(match: re.Match[str]) -> Literal | str:
-    """What `LITERAL` matched, or what is wrong with it."""
+    """The literal that `LITERAL_PATTERN` matched, or an error message."""
     negated = match["negation"] is not None
     if match["name"] is not None:
         value = None if match["value"] is None else read_term(match["value"])
-        return Fact(negated, read_name(match["name"]), read_term(match["sample"]), value)
+        return PredicateLiteral(negated, read_name(match["name"]), read_term(match["sample"]), value)
     left, right = read_term(match["left"]), read_term(match["right"])
     operator = _OPERATORS[match["operator"]]
     if not isinstance(left, Variable):
@@ -102,7 +102,7 @@ def build_literal(match: re.Match[str]) -> Literal | str:
         right = Number(float("inf"), "inf")
     if operator not in ("==", "!=") and not isinstance(right, Number):
         return f"expected a number after '{match['operator']}', not the text '{right}'"
-    return Comparison(negated, left, operator, right)
+    return ComparisonLiteral(negated, left, operator, right)
 
 
 def read_name(text: str) -> str:
@@ -122,7 +122,7 @@ def read_term(text: str) -> Term:
 
 
 def _unquote(text: str) -> str:
-    r"""Prolog's and clingo's escapes, `''` among them; any other backslash stands for itself, as FOLD-RM writes it."""
+    r"""Resolve escapes of Prolog and clingo, `''` included; other backslashes stand for themselves, as in FOLD-RM."""
     inner = text[1:-1]
     if "\\" not in inner and "''" not in inner:
         return inner

@@ -1,7 +1,7 @@
 """CatBoost: its estimators, and its own JSON export of a model (`save_model(path, format="json")`).
 
-Features compare in float32 and leaves add up in float64, as CatBoost does it. What it does with categories can't be
-taken over: it compares hashes, and counts targets of the training data.
+Features compare in float32 and leaves add up in float64, as in CatBoost. Categorical features are not supported:
+CatBoost compares their hashes, and counts targets of the training data.
 """
 
 import tempfile
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from scipy.special import logit
 
 from eric_fast.errors import ModelError, ProgramError
-from eric_fast.frontends.parts import Part, parse_json, peek_json_key, read_bytes
-from eric_fast.frontends.trees.catboost_trees import Features, read_oblivious_tree, read_tree
-from eric_fast.frontends.trees.forest import make_program
-from eric_fast.frontends.trees.nodes import join_trees, number_leaves
-from eric_fast.program import Decision
+from eric_fast.frontends.fields import Field, parse_json
+from eric_fast.frontends.files import peek_json_key
+from eric_fast.frontends.source import Source, is_from
+from eric_fast.frontends.trees.catboost_trees import Features, read_nested_tree, read_oblivious_tree
+from eric_fast.frontends.trees.tree_model import make_tree_model
 from eric_fast.program.table_atoms import Column
-from eric_fast.table.answers import spell_labels
 from eric_fast.table.model import RuleModel
+from eric_fast.text.files import read_file
 
 _KEYS = ("ctr_data", "features_info", "model_info", "oblivious_trees", "scale_and_bias", "trees")
 _CLASS_LINKS = {
@@ -30,53 +30,43 @@ _CLASS_LINKS = {
     "MultiClass": "softmax",
     "MultiClassOneVsAll": "sigmoids",
 }
-_EXP = ("Poisson", "Tweedie")
-_IDENTITY = (
-    *(
-        "RMSE",
-        "MAE",
-        "Quantile",
-        "MultiQuantile",
-        "GroupQuantile",
-        "LogLinQuantile",
-        "Expectile",
-        "MAPE",
-        "Lq",
-        "Huber",
+_LINKS = {
+    **_CLASS_LINKS,
+    **dict.fromkeys(("Poisson", "Tweedie"), "exp"),
+    **dict.fromkeys(
+        (
+            *("RMSE", "MAE", "Quantile", "MultiQuantile", "GroupQuantile", "LogLinQuantile", "Expectile", "MAPE"),
+            *("Lq", "Huber", "LogCosh", "MultiRMSE", "MultiRMSEWithMissingValues", "Cox", "YetiRank"),
+            *("YetiRankPairwise", "PairLogit", "PairLogitPairwise", "QueryRMSE", "QuerySoftMax", "QueryCrossEntropy"),
+            *("StochasticRank", "StochasticFilter", "LambdaMart"),
+        ),
+        "identity",
     ),
-    *("LogCosh", "MultiRMSE", "MultiRMSEWithMissingValues", "Cox", "YetiRank", "YetiRankPairwise", "PairLogit"),
-    *("PairLogitPairwise", "QueryRMSE", "QuerySoftMax", "QueryCrossEntropy", "StochasticRank", "StochasticFilter"),
-    "LambdaMart",
-)
+}
 
 
-def matches(source: Any) -> bool:
+def _matches(source: Any) -> bool:
     """Whether it is an estimator of CatBoost, or a JSON file that it wrote."""
     return _is_object(source) or peek_json_key(source) in _KEYS
-
-
-def load_source(source: Any) -> RuleModel:
-    """See `from_catboost`."""
-    return from_catboost(source)
 
 
 def from_catboost(source: Any) -> RuleModel:
     """A CatBoost model as a program.
 
-    `predict` gives classes where the loss tells classes apart, `[n_rows]` even where CatBoost's own has a second
-    dimension of one; `decision_function` gives its raw values; of other losses `predict` gives what CatBoost's does.
-    `apply` gives the leaves of oblivious trees as `calc_leaf_indexes` does; others lose those numbers in the export.
+    For classification losses `predict` gives classes, `[n_rows]` even if CatBoost returns `[n_rows, 1]`, and
+    `decision_function` gives raw values. For other losses `predict` gives what CatBoost's does. `apply` gives the
+    leaves of oblivious trees as `calc_leaf_indexes` does; the export doesn't hold the numbers of other leaves.
 
     Args:
         source: a CatBoostClassifier, CatBoostRegressor, CatBoostRanker or CatBoost that is fitted; or the path of a
             model file in JSON.
 
     Raises:
-        ModelError: trees that ask for categories, texts or embeddings; a loss that isn't known.
-        ProgramError: a file that is wrong, and where.
+        ModelError: splits on categories, texts or embeddings; an unknown loss.
+        ProgramError: an invalid file; the error says where.
     """
     if not _is_object(source):
-        return read_catboost(read_bytes(source), str(source))
+        return read_catboost(read_file(source), str(source))
     name = type(source).__name__
     if not source.is_fitted():
         raise ModelError(f"the {name} isn't fitted; call its fit first")
@@ -93,38 +83,36 @@ def read_catboost(data: bytes, name: str) -> RuleModel:
 
 
 def _is_object(source: Any) -> bool:
-    kind = type(source)
-    return kind.__module__.split(".")[0] == "catboost" and kind.__name__.startswith("CatBoost")
+    return is_from(source, "catboost") and type(source).__name__.startswith("CatBoost")
 
 
-def _read_model(root: Part, size: int, source: str) -> RuleModel:
+def _read_model(root: Field, size: int, source: str) -> RuleModel:
     features, columns, named = _read_features(root, size)
     oblivious = root.get("oblivious_trees")
     parts = (oblivious or root["trees"]).items()
     info = root["model_info"]
     loss = _read_loss(info)
     scale, bias = _read_bias(root["scale_and_bias"])
-    read = read_oblivious_tree if oblivious else read_tree
+    read = read_oblivious_tree if oblivious else read_nested_tree
     trees = [read(part, features, len(bias), scale) for part in parts]
     is_binary = len(bias) == 1 and loss in _CLASS_LINKS
-    if is_binary:  # the one sum is the second class's, beside which the first has none, or the threshold
-        trees = [tree.shift_output(1) for tree in trees]
-        bias = [_read_threshold(info), *bias]
-    labels = _read_labels(info, len(bias)) if loss in _CLASS_LINKS else None
-    joined = join_trees(columns, trees, root.place)
-    names = [str(i) for i in range(len(bias))] if labels is None else spell_labels(labels)
-    return RuleModel(
-        make_program(joined, names, decision=Decision.of_sums(classify=labels is not None), base=bias),
+    return make_tree_model(
         source,
-        labels,
-        link=_CLASS_LINKS.get(loss, "exp" if loss in _EXP else "identity"),
+        columns,
+        trees,
+        root.place,
+        n_outputs=len(bias),
+        labels=_read_labels(info, 2 if is_binary else len(bias)) if loss in _CLASS_LINKS else None,
+        base=bias,
+        threshold=_read_threshold(info) if is_binary else 0.0,
+        leaf_dtype="uint32" if oblivious else None,
+        link=_LINKS[loss],
         named=named,
-        leaves=number_leaves(joined, trees, "uint32") if oblivious else None,
     )
 
 
-def _read_features(root: Part, size: int) -> tuple[Features, list[Column], bool]:
-    """The numeric features by their index in splits, all columns of the table, and whether they have names."""
+def _read_features(root: Field, size: int) -> tuple[Features, list[Column], bool]:
+    """The numeric features by their index in splits, the columns of the table, and whether they have names."""
     info = root["features_info"]
     found: dict[int, Column] = {}
     features: dict[int, tuple[int, bool]] = {}
@@ -134,50 +122,50 @@ def _read_features(root: Part, size: int) -> tuple[Features, list[Column], bool]
         for part in listed.items() if listed else []:
             place = part["flat_feature_index"].as_int(0, size)
             if place in found:
-                raise part.fail(f"two features of column {place}")
+                raise part.fail(f"column {place} has two features")
             name = part["feature_id"].as_text() if part.get("feature_id") else ""
             named |= name != ""
             found[place] = Column(name or f"x{place}", "float32" if kind == "float_features" else "text")
             if kind == "float_features":
                 missing = part["nan_value_treatment"].as_text()
                 if missing not in ("AsIs", "AsFalse", "AsTrue"):
-                    raise part.fail(f"nan_value_treatment '{missing}' is not one that is known")
+                    raise part.fail(f"nan_value_treatment '{missing}' is not supported")
                 features[part["feature_index"].as_int(0, size)] = place, missing == "AsTrue"
     if sorted(found) != list(range(len(found))):
-        raise info.fail(f"the {len(found)} features are not those of columns 0 to {len(found) - 1}")
+        raise info.fail(f"expected the {len(found)} features to be of columns 0 to {len(found) - 1}")
     return features, [found[place] for place in range(len(found))], named
 
 
-def _read_loss(info: Part) -> str:
+def _read_loss(info: Field) -> str:
     loss = info["params"]["loss_function"]["type"].as_text()
-    if loss not in (*_CLASS_LINKS, *_EXP, *_IDENTITY):
-        raise ModelError(f"{info.place}: loss '{loss}' is not one that is known")
+    if loss not in _LINKS:
+        raise ModelError(f"{info.place}: loss '{loss}' is not supported")
     return loss
 
 
-def _read_bias(part: Part) -> tuple[float, list[float]]:
-    """What sums are multiplied by, and where they start."""
+def _read_bias(part: Field) -> tuple[float, list[float]]:
+    """The factor of leaf values, and where sums start."""
     values = part.items()
     if len(values) != 2:
-        raise part.fail("a scale and a bias are needed")
+        raise part.fail("expected a scale and a bias")
     bias = values[1].as_array(np.float64).tolist() if isinstance(values[1].value, list) else [values[1].as_float()]
     if not bias or not np.isfinite(bias).all():
-        raise part.fail("the bias must be finite numbers")
+        raise part.fail("the bias must be finite")
     return values[0].as_float(), bias
 
 
-def _read_threshold(info: Part) -> float:
-    """The score past which the second class is the answer."""
+def _read_threshold(info: Field) -> float:
+    """The score above which the second class is predicted."""
     part = info.get("binclass_probability_threshold")
     if part is None:
         return 0.0
     probability = part.as_float()
     if not 0 < probability < 1:
-        raise part.fail("a probability between 0 and 1 is needed")
+        raise part.fail("expected a probability between 0 and 1")
     return float(logit(probability))
 
 
-def _read_labels(info: Part, n_classes: int) -> NDArray[Any]:
+def _read_labels(info: Field, n_classes: int) -> NDArray[Any]:
     """The labels `[n_classes]` as `CatBoostClassifier.classes_` has them."""
     params = info.get("class_params")
     if params is None:
@@ -185,7 +173,7 @@ def _read_labels(info: Part, n_classes: int) -> NDArray[Any]:
     kind = params["class_label_type"].as_text()
     dtypes = {"Integer": np.int64, "Float": np.float64, "Boolean": np.bool_, "String": object}
     if kind not in dtypes:
-        raise params.fail(f"class_label_type '{kind}' is not one that is known")
+        raise params.fail(f"class_label_type '{kind}' is not supported")
     names = params.get("class_names") or params["class_to_label"]
     if not names.items():
         names = params["class_to_label"]
@@ -193,8 +181,11 @@ def _read_labels(info: Part, n_classes: int) -> NDArray[Any]:
     wanted = {"Integer": (int,), "Float": (int, float), "Boolean": (bool,), "String": (str,)}[kind]
     values = [part.value for part in names.items()]
     if len(values) != n_classes or not all(type(value) in wanted for value in values):
-        raise ProgramError(f"{names.place}: {n_classes} labels are needed, each of kind {kind}")
+        raise ProgramError(f"{names.place}: expected {n_classes} labels, each of type {kind}")
     try:
         return np.array(values, dtypes[kind])
     except OverflowError as error:
         raise names.fail(f"a label is too large: {error}") from error
+
+
+CATBOOST = Source("CatBoost", _matches, from_catboost)

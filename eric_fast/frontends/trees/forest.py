@@ -1,4 +1,4 @@
-"""Decision trees of any source as flat arrays, and as the class rules of a program: a rule for each leaf."""
+"""Decision trees as flat arrays, and as the class rules of a program: one rule for each leaf."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from eric_fast.program.table_atoms import TABLE_OPERATORS, Column, TableAtom, Ta
 
 
 @dataclass(frozen=True, eq=False)
-class Forest:
+class FlatForest:
     """Trees whose leaves add numbers to outputs; nodes of one tree lie together, each before its children.
 
     Attributes:
         columns: of the table.
         atoms: the comparisons, each once.
         roots: int64 `[n_trees]`: the root of each tree, ascending.
-        tests: int32 `[n_nodes]`: the literal (an atom, or its complement) that sends a sample to `yes`; of a leaf 0.
-        yes, no: int64 `[n_nodes]`: where a sample goes on, -1 at a leaf.
-        values: float64 `[n_nodes, n_outputs]`: what a leaf adds; `[n_nodes, 1]` where each tree has one output.
-        outputs: int32 `[n_trees]`: the one output of each tree; None where a leaf adds to all of them.
-        derived: names of further atoms, which compare nothing; `tests` may hold them, too.
-        rules: where those are true; see `Program.kernel_rules`.
+        tests: int32 `[n_nodes]`: the literal, `atom` or `~atom`, that leads to `yes`; 0 at a leaf.
+        yes, no: int64 `[n_nodes]`: the children; -1 at a leaf.
+        values: float64 `[n_nodes, n_outputs]`: what a leaf adds; `[n_nodes, 1]` if each tree has one output.
+        outputs: int32 `[n_trees]`: the one output of each tree; None if leaves add to all outputs.
+        derived: names of derived atoms, which `tests` may hold, too.
+        rules: their rules; see `Program.kernel_rules`.
     """
 
     columns: tuple[Column, ...]
@@ -48,32 +48,32 @@ class Forest:
         Raises:
             ProgramError: nodes that don't make trees.
         """
-        from eric_fast.frontends.trees.paths import count_leaves  # Numba loads when it is needed
+        from eric_fast.frontends.trees.leaf_paths import count_leaves  # Numba loads when it is needed
 
         leaves, lengths = count_leaves(self.roots, self.yes, self.no)
         if len(leaves) == 0 and len(self.roots):
-            raise ProgramError("the nodes are not trees: one is its own ancestor, or the child of two")
+            raise ProgramError("the nodes don't make trees: one is its own ancestor, or has two parents")
         return leaves, lengths
 
     def find_trees(self, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Which tree each node belongs to."""
+        """The tree of each node."""
         return np.searchsorted(self.roots, nodes, side="right") - 1
 
 
-def list_comparisons(
+def merge_comparisons(
     columns: Sequence[Column],
     column_of_test: NDArray[Any],
-    operators: Sequence[str] | str,
+    operators: Sequence[str] | NDArray[Any] | str,
     constants: NDArray[Any],
     missing: NDArray[np.bool_] | bool = False,
 ) -> tuple[TableAtoms, NDArray[np.int32]]:
-    """Many comparisons with numbers, each once and sorted by column and constant, and which one each test is.
+    """The different comparisons of many tests with numbers, sorted by column and constant; and the one of each test.
 
     Args:
         column_of_test: integers `[n_tests]`.
         operators: of `TABLE_OPERATORS` but `in`; one for all, or one for each.
         constants: float `[n_tests]`, which the column's kind must hold exactly.
-        missing: the truth where the value is missing.
+        missing: whether it holds of a missing value.
     """
     n_tests = len(column_of_test)
     names, codes = np.unique(np.atleast_1d(np.asarray(operators, str)), return_inverse=True)
@@ -98,37 +98,37 @@ def list_comparisons(
 
 
 def make_program(
-    forest: Forest,
+    forest: FlatForest,
     classes: Sequence[str],
     *,
     decision: Decision = Decision.VOTE,
+    default: int | None = None,
     base: Sequence[float] = (),
-    settings: Sequence[tuple[str, str]] = (),
 ) -> Program:
-    """The program that adds up what the leaves say: trees in turn, the leaves of each from `yes` to `no`.
-
-    Raises:
-        ProgramError: a node that is no tree's, or in two places.
-    """
-    return Program(
-        quantiser=TableQuantiser(forest.atoms, forest.columns),
-        classes=tuple(classes),
-        class_rules=list_leaves(forest),
-        kernel_rules=forest.rules,
-        derived=forest.derived,
-        decision=decision,
-        base=tuple(base),
-        settings=tuple(settings),
-    )
-
-
-def list_leaves(forest: Forest) -> ClassRules:
-    """A rule for each leaf: its body is the path from the root, its weights are the leaf's values but zeros.
+    """The program that adds up the leaves' values: trees in turn, the leaves of each from `yes` to `no`.
 
     Raises:
         ProgramError: nodes that don't make trees.
     """
-    from eric_fast.frontends.trees.paths import write_paths  # Numba loads when it is needed
+    return Program(
+        quantiser=TableQuantiser(forest.atoms, forest.columns),
+        classes=tuple(classes),
+        class_rules=make_leaf_rules(forest),
+        kernel_rules=forest.rules,
+        derived=forest.derived,
+        decision=decision,
+        default=default,
+        base=tuple(base),
+    )
+
+
+def make_leaf_rules(forest: FlatForest) -> ClassRules:
+    """A rule for each leaf: its body is the path from the root, its weights are the leaf's values other than 0.
+
+    Raises:
+        ProgramError: nodes that don't make trees.
+    """
+    from eric_fast.frontends.trees.leaf_paths import write_paths  # Numba loads when it is needed
 
     leaves, lengths = forest.leaves
     offsets = count_offsets(lengths)
@@ -142,18 +142,18 @@ def list_leaves(forest: Forest) -> ClassRules:
 Votes = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]  # offsets, classes, weights of `ClassRules`
 
 
-def _assign_values(values: NDArray[np.float64], forest: Forest, leaves: NDArray[np.int64]) -> Votes:
+def _assign_values(values: NDArray[np.float64], forest: FlatForest, leaves: NDArray[np.int64]) -> Votes:
     assert forest.outputs is not None
     outputs = forest.outputs[forest.find_trees(leaves)]
     return np.arange(len(leaves) + 1), outputs, np.ascontiguousarray(values[:, 0])
 
 
 def _spread_values(values: NDArray[np.float64]) -> Votes:
-    """Votes for all outputs, float64 `[n_leaves, n_outputs]`, but zeros: the greatest first, the others ascending."""
+    """Votes of float64 `[n_leaves, n_outputs]`, without zeros: the largest first, the others by output."""
     n_leaves, n_outputs = values.shape
     heads = values.argmax(axis=1)
     holds = values != 0
-    holds[np.arange(n_leaves), heads] = False  # they come first, whatever they are
+    holds[np.arange(n_leaves), heads] = False  # these come first, even if they are 0
     others = np.flatnonzero(holds)
     offsets = count_offsets(1 + holds.sum(axis=1))
     rule_of_other, class_of_other = np.divmod(others, n_outputs)

@@ -1,26 +1,21 @@
-"""ONNX: tree ensembles and the harmless nodes that converters write around them; read with the `onnx` package.
+"""ONNX: tree ensembles, with the simple nodes that converters write around them. Files need the `onnx` package.
 
-Leaves are added up in float64, where a runtime has float32: scores differ by what its rounding adds.
+Runtimes add leaves up in float32, this package in float64; so scores differ by their rounding.
 """
 
-from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from eric_fast.errors import ModelError, ProgramError
-from eric_fast.frontends.parts import name_columns, read_bytes
-from eric_fast.frontends.trees.forest import make_program
-from eric_fast.frontends.trees.nodes import join_trees
-from eric_fast.frontends.trees.onnx_answer import Answer, read_answer
-from eric_fast.frontends.trees.onnx_attributes import Attributes
+from eric_fast.frontends.source import Source
+from eric_fast.frontends.trees.onnx_answer import EnsembleAnswer, read_answer
+from eric_fast.frontends.trees.onnx_attributes import read_attributes
 from eric_fast.frontends.trees.onnx_trees import Ensemble, read_ensemble, read_new_ensemble
-from eric_fast.program import Decision
+from eric_fast.frontends.trees.tree_model import make_tree_model, name_columns
 from eric_fast.program.table_atoms import Column
-from eric_fast.table.answers import spell_labels
 from eric_fast.table.model import RuleModel
+from eric_fast.text.files import read_file
 
 _DOMAIN = "ai.onnx.ml"
 _ENSEMBLES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble")
@@ -30,45 +25,41 @@ _SHAPES = ("Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten")  # change n
 _LINKS = {"Exp": "exp", "Sigmoid": "sigmoid"}  # what may follow a sum
 
 
-def matches(source: Any) -> bool:
+def _matches(source: Any) -> bool:
     """Whether it is a `ModelProto`, or a path that ends in `.onnx`."""
     if isinstance(source, str | PathLike):
         return str(source).lower().endswith(".onnx") and Path(source).is_file()
     return type(source).__name__ == "ModelProto" and hasattr(source, "SerializeToString")
 
 
-def load_source(source: Any) -> RuleModel:
-    """See `from_onnx`."""
-    return from_onnx(source)
-
-
 def from_onnx(source: Any) -> RuleModel:
     """A tree ensemble in ONNX as a program.
 
-    Of a classifier `predict` gives labels and `predict_proba` or, where scores are no probabilities,
-    `decision_function` what the graph's second output holds. Of a regression `predict` gives the graph's output.
-    Where two classes are told apart by the weights of one, the class is the one that onnxruntime gives; by weights of
-    both, it is the one with the higher score (onnxruntime gives the second whenever its score is above 0).
+    For a classifier `predict` gives labels, and `predict_proba` gives the graph's second output, or `decision_function`
+    if scores are not probabilities. For a regression `predict` gives the graph's output. If two classes have the
+    weights of one, the class is onnxruntime's; if they have weights of both, it is the one with the higher score
+    (onnxruntime gives the second whenever its score is above 0).
 
     Args:
         source: an `onnx.ModelProto`, or the path of its file.
 
     Raises:
-        ModelError: no `onnx` package; a graph with nodes that do more than carry a tree ensemble's answer; an
-            ensemble whose meaning runtimes don't agree on, or that takes the least or the greatest leaf.
-        ProgramError: a file that is wrong, and where.
+        ModelError: the `onnx` package is missing; nodes beside the ensemble that are not supported; an ensemble whose
+            meaning runtimes disagree on, or that aggregates by MIN or MAX.
+        ProgramError: an invalid file; the error says where.
     """
     if isinstance(source, str | PathLike):
-        return read_onnx(read_bytes(source), str(source))
+        return read_onnx(read_file(source), str(source))
     return _read_model(source, source.ByteSize(), "ModelProto")
 
 
 def read_onnx(data: bytes, name: str) -> RuleModel:
-    """The model in a file's bytes; see `from_onnx`. Data outside of the file are never read."""
+    """The model in a file's bytes; see `from_onnx`. Data in other files are never read."""
     try:
-        model = import_module("onnx").ModelProto()
+        import onnx
     except ImportError as error:
         raise ModelError(f"{name}: reading ONNX needs the package 'onnx': pip install onnx") from error
+    model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
     except Exception as error:  # protobuf's DecodeError, whose class depends on its implementation
@@ -79,19 +70,19 @@ def read_onnx(data: bytes, name: str) -> RuleModel:
 def _read_model(model: Any, size: int, name: str) -> RuleModel:
     try:
         node, columns, link = _read_graph(model.graph, size, name)
-        attributes = Attributes.read(node, f"{name}: {node.op_type}")
+        attributes = read_attributes(node, f"{name}: {node.op_type}")
         read = read_new_ensemble if node.op_type == "TreeEnsemble" else read_ensemble
         ensemble = read(attributes, size)
         listed, named = columns(ensemble.n_columns)
         is_single = not listed or listed[0].kind == "float32"
         answer = read_answer(attributes, ensemble, link, is_single)
     except UnicodeDecodeError as error:
-        raise ProgramError(f"{name}: a text that isn't UTF-8: {error}") from error
+        raise ProgramError(f"{name}: expected UTF-8 text: {error}") from error
     return _make_model(ensemble, answer, (listed, named), name)
 
 
 def _read_graph(graph: Any, size: int, name: str) -> tuple[Any, Any, str]:
-    """The ensemble's node, a function from the least number of columns to the columns, and what follows the sums."""
+    """The ensemble's node, a function from the least number of columns to the columns, and the link function."""
     constants = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
     role = {value.name: "input" for value in inputs}
@@ -105,7 +96,7 @@ def _read_graph(graph: Any, size: int, name: str) -> tuple[Any, Any, str]:
         given = [tensor for tensor in node.input if tensor and tensor not in constants]
         roles = {role.get(tensor, "") for tensor in given}
         where = roles.pop() if len(roles) == 1 else ""
-        refusal = ModelError(f"{name}: op '{node.op_type}' is more than carries a tree ensemble's answer")
+        refusal = ModelError(f"{name}: op '{node.op_type}' is not supported beside a tree ensemble")
         if where == "input" and node.op_type == "Concat":
             role[node.output[0]] = "input"
             parts[node.output[0]] = [part for tensor in given for part in parts[tensor]]
@@ -126,15 +117,15 @@ def _read_graph(graph: Any, size: int, name: str) -> tuple[Any, Any, str]:
         else:
             raise refusal
     if found is None:
-        raise ModelError(f"{name}: there is no tree ensemble in this graph")
+        raise ModelError(f"{name}: the graph has no tree ensemble")
     node, values, kind = found
     if kind is None:
-        raise ModelError(f"{name}: the ensemble's input is neither float32 nor float64 nor integers throughout")
+        raise ModelError(f"{name}: the ensemble's inputs must be all float32, all float64, or all integers")
     return node, lambda least: _list_columns(values, kind, least, size, name), link
 
 
 def _cast_kind(node: Any, kind: str | None) -> str | None:
-    """What values are once a node has passed them on; None for a type that trees don't compare, or a finer one."""
+    """The kind of values after this node; None for a type that trees don't compare, or a more precise one."""
     if node.op_type == "Identity":
         return kind
     to = next((attribute.i for attribute in node.attribute if attribute.name == "to"), 0)
@@ -149,7 +140,7 @@ def _keeps_values(node: Any, role: str) -> bool:
 
 
 def _list_columns(values: list[Any], kind: str, least: int, size: int, name: str) -> tuple[list[Column], bool]:
-    """The columns of the graph's inputs, in turn, and whether they have names: those of inputs of one column."""
+    """The columns of the graph's inputs, and whether they have names, as several inputs of one column do."""
     widths = []
     for value in values:
         dims = value.type.tensor_type.shape.dim
@@ -158,15 +149,25 @@ def _list_columns(values: list[Any], kind: str, least: int, size: int, name: str
         names = name_columns([], max(least, widths[0]), size, name)
         return [Column(column, kind) for column in names], False
     if any(width != 1 for width in widths) or len(values) < least:
-        raise ModelError(f"{name}: several inputs must be one column each, {least} or more")
+        raise ModelError(f"{name}: several inputs must be one column each, and {least} or more in all")
     return [Column(value.name, kind) for value in values], True
 
 
-def _make_model(ensemble: Ensemble, answer: Answer, columns: tuple[list[Column], bool], name: str) -> RuleModel:
+def _make_model(ensemble: Ensemble, answer: EnsembleAnswer, columns: tuple[list[Column], bool], name: str) -> RuleModel:
     listed, named = columns
-    trees = [tree.shift_output(answer.shift) for tree in ensemble.trees] if answer.shift else ensemble.trees
-    labels = None if answer.labels is None else np.asarray(answer.labels)
-    outputs = [str(i) for i in range(ensemble.n_outputs)] if labels is None else spell_labels(labels)
-    decision = Decision.of_sums(classify=labels is not None)
-    program = make_program(join_trees(listed, trees, name), outputs, decision=decision, base=answer.base)
-    return RuleModel(program, f"ONNX {ensemble.kind}", labels, link=answer.link, divisor=answer.divisor, named=named)
+    return make_tree_model(
+        f"ONNX {ensemble.kind}",
+        listed,
+        ensemble.trees,
+        name,
+        n_outputs=ensemble.n_outputs if answer.threshold is None else 1,
+        labels=answer.labels,
+        base=answer.base,
+        threshold=answer.threshold or 0.0,
+        link=answer.link,
+        divisor=answer.divisor,
+        named=named,
+    )
+
+
+ONNX = Source("ONNX", _matches, from_onnx)

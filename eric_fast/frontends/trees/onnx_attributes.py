@@ -1,79 +1,72 @@
-"""The attributes of an ONNX node, by name, each asked for as what it must be."""
+"""The attributes of an ONNX node as a `Field`, by name."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.errors import ProgramError
+from eric_fast.frontends.fields import Field
 
 
-@dataclass(frozen=True)
-class Attributes:
-    """A node's attributes: arrays, numbers and texts, by name."""
+def read_attributes(node: Any, place: str) -> Field:
+    """Numbers, strings, lists of strings and arrays; those called `name_as_tensor` are found as `name`.
 
-    values: dict[str, Any]
-    place: str
+    Raises:
+        ProgramError: a tensor that is incomplete, or in another file.
+    """
+    values: dict[str, Any] = {}
+    tensors: dict[str, Any] = {}
+    for attribute in node.attribute:
+        kind, name = attribute.type, attribute.name
+        if kind == 1:
+            values[name] = float(attribute.f)
+        elif kind == 2:
+            values[name] = int(attribute.i)
+        elif kind == 3:
+            values[name] = attribute.s.decode("utf-8")
+        elif kind == 4:
+            tensors[name.removesuffix("_as_tensor")] = _read_tensor(attribute.t, f"{place}.{name}")
+        elif kind == 6:
+            values[name] = np.array(attribute.floats, np.float64)
+        elif kind == 7:
+            values[name] = np.array(attribute.ints, np.int64)
+        elif kind == 8:
+            values[name] = [text.decode("utf-8") for text in attribute.strings]
+    return Field({**values, **tensors}, place)
 
-    @classmethod
-    def read(cls, node: Any, place: str) -> "Attributes":
-        """Raises ProgramError for a tensor that isn't all in the file."""
-        values: dict[str, Any] = {}
-        for attribute in node.attribute:
-            kind = attribute.type
-            if kind == 1:
-                values[attribute.name] = float(attribute.f)
-            elif kind == 2:
-                values[attribute.name] = int(attribute.i)
-            elif kind == 3:
-                values[attribute.name] = attribute.s.decode("utf-8")
-            elif kind == 4:
-                values[attribute.name] = _read_tensor(attribute.t, f"{place}.{attribute.name}")
-            elif kind == 6:
-                values[attribute.name] = np.array(attribute.floats, np.float64)
-            elif kind == 7:
-                values[attribute.name] = np.array(attribute.ints, np.int64)
-            elif kind == 8:
-                values[attribute.name] = [text.decode("utf-8") for text in attribute.strings]
-        return cls(values, place)
 
-    def fail(self, what: str) -> ProgramError:
-        return ProgramError(f"{self.place}: {what}")
+def get_array(attributes: Field, name: str, length: int | None = None, whole: bool = False) -> NDArray[Any]:
+    """int64 or float64 `[length]`; empty if it is missing and `length` isn't given."""
+    dtype = np.int64 if whole else np.float64
+    if length is None and attributes.get(name) is None:
+        return np.zeros(0, dtype)
+    return attributes[name].as_array(dtype, length)
 
-    def get_array(self, name: str, length: int | None = None, whole: bool = False) -> NDArray[Any]:
-        """int64 or float64 `[length]`, also from `name_as_tensor`; empty where there is none and any length will do."""
-        value = self.values.get(f"{name}_as_tensor", self.values.get(name))
-        if value is None and length is None:
-            return np.zeros(0, np.int64 if whole else np.float64)
-        if not isinstance(value, np.ndarray) or value.ndim != 1 or (whole and value.dtype.kind not in "iu"):
-            raise self.fail(f"'{name}' must be a list of {'whole ' * whole}numbers")
-        if length is not None and len(value) != length:
-            raise self.fail(f"'{name}' has {len(value)} numbers for {length}")
-        return value.astype(np.int64 if whole else np.float64)
 
-    def get_texts(self, name: str) -> list[str]:
-        value = self.values.get(name, [])
-        if not isinstance(value, list):
-            raise self.fail(f"'{name}' must be a list of texts")
-        return value
+def get_texts(attributes: Field, name: str) -> list[str]:
+    """A list of strings; empty if it is missing."""
+    found = attributes.get(name)
+    return [] if found is None else found.as_texts()
 
-    def get_name(self, name: str, known: Sequence[str], usual: str) -> str:
-        """One of the known names, which may be written as its number."""
-        value = self.values.get(name, usual)
-        if type(value) is int and 0 <= value < len(known):
-            value = known[value]
-        if value not in known:
-            raise self.fail(f"'{name}' is {value!r}, not one of {', '.join(known)}")
-        return str(value)
+
+def get_name(attributes: Field, name: str, known: Sequence[str], usual: str) -> str:
+    """One of the known names, which may be given as its number."""
+    value = attributes.value.get(name, usual)
+    if type(value) is int and 0 <= value < len(known):
+        value = known[value]
+    if not isinstance(value, str) or value not in known:
+        raise attributes.fail(f"'{name}' is {value!r}, not one of {', '.join(known)}")
+    return value
 
 
 def _read_tensor(tensor: Any, place: str) -> NDArray[Any]:
+    from onnx import numpy_helper
+
     if tensor.data_location == 1:
-        raise ProgramError(f"{place}: its numbers are in another file; save the model with all data inside")
+        raise ProgramError(f"{place}: its numbers are in another file; save the model with all data in one file")
     try:
-        return np.asarray(import_module("onnx.numpy_helper").to_array(tensor))
+        return np.asarray(numpy_helper.to_array(tensor))
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise ProgramError(f"{place}: a tensor that isn't whole: {error}") from error
+        raise ProgramError(f"{place}: the tensor is incomplete: {error}") from error

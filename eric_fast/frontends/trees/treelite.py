@@ -1,10 +1,9 @@
-"""treelite: its models of any origin, and their checkpoint files; the package is needed to turn other objects to it.
+"""treelite: models of any origin, and checkpoint files. The package is needed only to convert other libraries' models.
 
-treelite adds float32 leaves up in float32 and we in float64: scores differ by what its rounding adds.
+treelite adds float32 leaves up in float32, this package in float64; so scores differ by treelite's rounding.
 """
 
 import struct
-from importlib import import_module
 from math import log
 from os import PathLike
 from typing import Any, NamedTuple
@@ -12,19 +11,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eric_fast.errors import ModelError
-from eric_fast.frontends.parts import name_columns, peek_file, read_bytes
-from eric_fast.frontends.trees.forest import make_program
-from eric_fast.frontends.trees.nodes import join_trees, number_leaves
-from eric_fast.frontends.trees.treelite_trees import Header, read_checkpoint
-from eric_fast.program import Decision
+from eric_fast.frontends.files import peek_file
+from eric_fast.frontends.source import Source, is_from
+from eric_fast.frontends.trees.tree_model import make_tree_model, name_columns
+from eric_fast.frontends.trees.treelite_trees import CheckpointHeader, read_checkpoint
 from eric_fast.program.table_atoms import Column
 from eric_fast.table.model import RuleModel
+from eric_fast.text.files import read_file
 
 _BINARY, _MULTICLASS = 0, 2  # treelite.TaskType
 
 
 class _Link(NamedTuple):
-    """A postprocessor: of two classes by one score, of several, of a regression; empty where it means nothing."""
+    """The link functions of a postprocessor (see LINKS), by task; empty if it has no meaning there."""
 
     binary: str
     classes: str
@@ -45,9 +44,9 @@ _LINKS = {
 }
 
 
-def matches(source: Any) -> bool:
+def _matches(source: Any) -> bool:
     """Whether it is a `treelite.Model`, or a checkpoint file of treelite 4."""
-    if type(source).__module__.split(".")[0] == "treelite":
+    if is_from(source, "treelite"):
         return type(source).__name__ == "Model"
     start = peek_file(source, 14)
     if len(start) < 14:
@@ -56,28 +55,23 @@ def matches(source: Any) -> bool:
     return major == 4 and 0 <= minor < 1000 and 0 <= patch < 1000 and thresholds in (2, 3) and leaves in (2, 3)
 
 
-def load_source(source: Any) -> RuleModel:
-    """See `from_treelite`."""
-    return from_treelite(source)
-
-
 def from_treelite(source: Any) -> RuleModel:
     """A treelite model as a program.
 
-    Of a classifier `predict` gives classes, 0 and up, and `predict_proba` or, where scores are no probabilities,
-    `decision_function` what `treelite.gtil.predict` does; of others `predict` gives that, without dimensions of one.
-    `apply` gives what `treelite.gtil.predict_leaf` does.
+    For a classifier `predict` gives classes, 0, 1, ..., and `predict_proba` gives what `treelite.gtil.predict` does, or
+    `decision_function` if scores are not probabilities. For other models `predict` gives that, without dimensions of
+    one. `apply` gives what `treelite.gtil.predict_leaf` does.
 
     Args:
         source: a `treelite.Model`; the path of its checkpoint (`Model.serialize`); or a model of XGBoost, LightGBM or
-            scikit-learn, which treelite turns to its own.
+            scikit-learn, which treelite converts.
 
     Raises:
-        ModelError: no `treelite` package where it is needed; several targets that are classes; a postprocessor that
-            isn't known. ProgramError: a file that is wrong, and where.
+        ModelError: the `treelite` package is needed but missing; several targets that are classes; an unknown
+            postprocessor. ProgramError: an invalid file; the error says where.
     """
     if isinstance(source, str | PathLike):
-        return read_treelite(read_bytes(source), str(source))
+        return read_treelite(read_file(source), str(source))
     return read_treelite(_import_model(source).serialize_bytes(), "treelite model")
 
 
@@ -89,34 +83,31 @@ def read_treelite(data: bytes, name: str) -> RuleModel:
     classifies = header.task in (_BINARY, _MULTICLASS)
     is_binary = classifies and header.n_outputs == 1
     if classifies and len(header.n_classes) > 1:
-        raise ModelError(f"{name}: {len(header.n_classes)} targets that are classes; make a model of each")
+        raise ModelError(f"{name}: {len(header.n_classes)} targets that are classes; train a model for each")
     known = _LINKS.get(header.postprocessor)
     if is_binary and known and not known.binary:  # what a score becomes is no probability
         classifies = is_binary = False
     link = known and (known.binary if is_binary else known.classes if classifies else known.sums)
     if not link:
-        raise ModelError(f"{name}: postprocessor '{header.postprocessor}' means nothing for this task")
+        raise ModelError(f"{name}: postprocessor '{header.postprocessor}' has no meaning for this task")
     divisor = _count_trees(header, len(trees), name) if header.averages else 1
     if header.averages and link in ("margin", "identity"):  # then sums are shares
         link = {"margin": "probability", "identity": "average"}[link] if classifies else link
-    base = [score * divisor for score in header.base_scores]  # they are added once sums are divided
-    if is_binary:  # the one sum is the second class's
-        base = [0.5 * divisor if link == "probability" else 0.0, *base]
-        trees = [tree.shift_output(1) for tree in trees]
-    joined = join_trees(columns, trees, name)
-    labels = np.arange(len(base)) if classifies else None
-    program = make_program(
-        joined, [str(i) for i in range(len(base))], decision=Decision.of_sums(classify=classifies), base=base
-    )
-    return RuleModel(
-        program,
+    base = [score * divisor for score in header.base_scores]  # treelite adds them after it divides
+    return make_tree_model(
         "treelite model",
-        labels,
+        columns,
+        trees,
+        name,
+        n_outputs=len(base),
+        labels=np.arange(2 if is_binary else len(base)) if classifies else None,
+        base=base,
+        threshold=0.5 * divisor if link == "probability" else 0.0,
+        leaf_dtype="int64",
         link=link,
         divisor=float(divisor),
         scale=_read_scale(header),
         named=False,
-        leaves=number_leaves(joined, trees, "int64"),
     )
 
 
@@ -126,27 +117,31 @@ def _import_model(source: Any) -> Any:
     if package == "treelite":
         return source
     try:
-        treelite = import_module("treelite")
-        importers = {"sklearn": import_module("treelite.sklearn").import_model}
+        import treelite
+        import treelite.sklearn
     except ImportError as error:
-        raise ModelError("turning this to treelite needs the package 'treelite': pip install treelite") from error
-    importers |= {"xgboost": treelite.frontend.from_xgboost, "lightgbm": treelite.frontend.from_lightgbm}
+        raise ModelError("converting this needs the package 'treelite': pip install treelite") from error
+    importers = {
+        "sklearn": treelite.sklearn.import_model,
+        "xgboost": treelite.frontend.from_xgboost,
+        "lightgbm": treelite.frontend.from_lightgbm,
+    }
     if package not in importers:
-        raise ModelError(f"treelite takes no {package} {type(source).__name__}")
+        raise ModelError(f"treelite can't convert a {package} {type(source).__name__}")
     booster = source.get_booster() if hasattr(source, "get_booster") else getattr(source, "booster_", source)
     try:
         return importers[package](booster)
     except treelite.TreeliteError as error:
-        raise ModelError(f"treelite can't take this {type(source).__name__}: {error}") from error
+        raise ModelError(f"treelite can't convert this {type(source).__name__}: {error}") from error
 
 
-def _read_scale(header: Header) -> float:
+def _read_scale(header: CheckpointHeader) -> float:
     if header.postprocessor in ("sigmoid", "multiclass_ova"):
         return header.sigmoid_alpha
     return -log(2) / header.ratio_c if header.postprocessor == "exponential_standard_ratio" else 1.0
 
 
-def _count_trees(header: Header, n_trees: int, name: str) -> int:
+def _count_trees(header: CheckpointHeader, n_trees: int, name: str) -> int:
     """How many trees each output is the average of."""
     counts = np.zeros(header.n_outputs, np.int64)
     for output in header.outputs:
@@ -154,3 +149,6 @@ def _count_trees(header: Header, n_trees: int, name: str) -> int:
     if n_trees and counts.min() != counts.max():
         raise ModelError(f"{name}: averages over different numbers of trees")
     return max(1, int(counts.max(initial=1)))
+
+
+TREELITE = Source("treelite", _matches, from_treelite)

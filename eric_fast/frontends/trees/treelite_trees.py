@@ -1,4 +1,4 @@
-"""The checkpoint of a treelite 4 model, as its documentation lays it out: read with every length checked."""
+"""Checkpoints of treelite 4, as its documentation specifies them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.errors import ProgramError
+from eric_fast.frontends.byte_reader import ByteReader
+from eric_fast.frontends.trees.categories import cut_sets
 from eric_fast.frontends.trees.nodes import Cases, Tree, list_runs
 
 _LEAF, _NUMERIC, _CATEGORICAL = 0, 1, 2
@@ -15,8 +16,8 @@ _FLOATS = {2: np.float32, 3: np.float64}
 
 
 @dataclass(frozen=True)
-class Header:
-    """What a checkpoint says of the whole model; see treelite's specification.
+class CheckpointHeader:
+    """The part of a checkpoint that is about the whole model; see treelite's specification.
 
     Attributes:
         thresholds: the dtype in which features are compared.
@@ -38,12 +39,12 @@ class Header:
     base_scores: list[float]
 
 
-def read_checkpoint(data: bytes, name: str) -> tuple[Header, list[Tree]]:
-    """The header and the trees. Raises ProgramError: anything wrong, and at which byte."""
+def read_checkpoint(data: bytes, name: str) -> tuple[CheckpointHeader, list[Tree]]:
+    """The header and the trees. Raises ProgramError if the data are invalid; the error gives the byte."""
     reader = _Reader(data, name)
     major, minor, _ = (reader.read_number(np.int32) for _ in range(3))
     if major != 4:
-        raise reader.fail(f"a checkpoint of treelite {major}.{minor}, not 4: save it again")
+        raise reader.fail(f"this is a checkpoint of treelite {major}.{minor}; save it again with treelite 4")
     types = [reader.read_number(np.uint8) for _ in range(2)]
     if any(kind not in _FLOATS for kind in types):
         raise reader.fail("thresholds and leaves must be float32 or float64")
@@ -51,24 +52,11 @@ def read_checkpoint(data: bytes, name: str) -> tuple[Header, list[Tree]]:
     n_trees = reader.read_number(np.uint64)
     header = _read_header(reader, thresholds, n_trees)
     trees = [_read_tree(reader, header, leaves, output) for output in header.outputs]
-    if reader.at != len(data):
-        raise reader.fail("something follows the last tree")
+    reader.check_end()
     return header, trees
 
 
-class _Reader:
-    def __init__(self, data: bytes, name: str) -> None:
-        self.data, self.name, self.at = data, name, 0
-
-    def fail(self, what: str) -> ProgramError:
-        return ProgramError(f"{self.name}: byte {self.at}: {what}")
-
-    def take(self, n_bytes: int) -> bytes:
-        if n_bytes > len(self.data) - self.at:
-            raise self.fail("the file ends here, and more was to come")
-        self.at += n_bytes
-        return self.data[self.at - n_bytes : self.at]
-
+class _Reader(ByteReader):
     def read_number(self, dtype: type[np.generic]) -> int:
         number: int = self._read(dtype, 1)[0].item()
         return number
@@ -76,35 +64,31 @@ class _Reader:
     def read_float(self, dtype: type[np.generic]) -> float:
         number = float(self._read(dtype, 1)[0])
         if not np.isfinite(number):
-            raise self.fail("a finite number is needed")
+            raise self.fail("expected a finite number")
         return number
 
     def read_array(self, dtype: type[np.generic], length: int | None = None) -> NDArray[Any]:
-        """An array `[length]`; of any length for None."""
+        """An array `[length]`, by default of any length."""
         found = self.read_number(np.uint64)
         if length is not None and found != length:
-            raise self.fail(f"{length} values are needed, not {found}")
+            raise self.fail(f"expected {length} values, got {found}")
         return self._read(dtype, found)
 
     def read_text(self) -> str:
-        try:
-            return self.take(self.read_number(np.uint64)).decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise self.fail("a text that isn't UTF-8") from error
+        return self.take_text(self.read_number(np.uint64))
 
     def skip_fields(self) -> None:
-        """Optional fields, of which no version has any yet: a name, the size of an element, how many there are."""
+        """Skip optional fields, each a name, an element size and a number of elements; no version has any yet."""
         for _ in range(self.read_number(np.int32)):
             self.read_text()
             size, n = self.read_number(np.uint16), self.read_number(np.uint64)
             self.take(size * n)
 
     def _read(self, dtype: type[np.generic], n: int) -> NDArray[Any]:
-        stored = np.dtype(dtype).newbyteorder("<")
-        return np.frombuffer(self.take(n * stored.itemsize), stored).astype(dtype)
+        return self.take_array(np.dtype(dtype).newbyteorder("<"), n)
 
 
-def _read_header(reader: _Reader, thresholds: Any, n_trees: int) -> Header:
+def _read_header(reader: _Reader, thresholds: Any, n_trees: int) -> CheckpointHeader:
     n_features = reader.read_number(np.int32)
     task, averages = reader.read_number(np.uint8), reader.read_number(np.uint8) != 0
     n_targets = reader.read_number(np.int32)
@@ -117,21 +101,21 @@ def _read_header(reader: _Reader, thresholds: Any, n_trees: int) -> Header:
     reader.read_text()  # attributes
     reader.skip_fields()
     if n_features < 0 or n_targets < 1 or len(n_classes) != n_targets or min(n_classes) < 1 or task > 4:
-        raise reader.fail("the header's numbers of features, targets or classes, or its task, can't be")
+        raise reader.fail("the header's number of features, targets or classes, or its task, is out of range")
     n_outputs = n_targets * max(n_classes)
     if ratio_c == 0 or len(base_scores) != n_outputs or not np.isfinite(base_scores).all():
-        raise reader.fail(f"{n_outputs} finite base scores are needed, and a ratio_c that isn't 0")
+        raise reader.fail(f"expected {n_outputs} finite base scores, and a ratio_c other than 0")
     n_values = shape[0] * shape[1]
     if min(shape) < 1 or n_values not in (1, n_outputs):
-        raise reader.fail(f"leaves of {shape[0]} by {shape[1]} values for {n_outputs} outputs")
+        raise reader.fail(f"leaves hold {shape[0]} by {shape[1]} values, but the model has {n_outputs} outputs")
     outputs: list[int | None] = []
     for target, number in zip(targets, classes, strict=True):
         if not (-1 <= target < n_targets and -1 <= number < max(n_classes)):
-            raise reader.fail("a tree is for a target or a class that there is not")
+            raise reader.fail("a tree's target or class is out of range")
         if n_values > 1 and (target >= 0 < n_targets - 1 or number >= 0 < max(n_classes) - 1):
-            raise reader.fail("a tree for one output has leaves for several")
+            raise reader.fail("a tree for one output has leaves with several values")
         outputs.append(None if n_values > 1 else max(target, 0) * max(n_classes) + max(number, 0))
-    return Header(
+    return CheckpointHeader(
         thresholds,
         n_features,
         task,
@@ -146,10 +130,10 @@ def _read_header(reader: _Reader, thresholds: Any, n_trees: int) -> Header:
     )
 
 
-def _read_tree(reader: _Reader, header: Header, leaves: Any, output: int | None) -> Tree:
+def _read_tree(reader: _Reader, header: CheckpointHeader, leaves: Any, output: int | None) -> Tree:
     n_nodes = reader.read_number(np.int32)
     if n_nodes < 1:
-        raise reader.fail("a tree needs a node")
+        raise reader.fail("a tree has no nodes")
     reader.read_number(np.uint8)  # whether it has sets of categories
     kind = reader.read_array(np.int8, n_nodes)
     left, right, feature = (reader.read_array(np.int32, n_nodes).astype(np.int64) for _ in range(3))
@@ -168,24 +152,19 @@ def _read_tree(reader: _Reader, header: Header, leaves: Any, output: int | None)
     reader.skip_fields()
     is_leaf = left == -1
     if ((kind < 0) | (kind > _CATEGORICAL) | (is_leaf != (kind == _LEAF)) | (~is_leaf & (feature < 0))).any():
-        raise reader.fail("a node is of no known type, or compares no feature")
+        raise reader.fail("a node has an unknown type, or no feature")
     if (~is_leaf & (kind == _NUMERIC) & ((operator < 1) | (operator >= len(_OPERATORS)))).any():
-        raise reader.fail("a node compares by no known operator")
+        raise reader.fail("a node has an unknown operator")
     if output is None:
         values = _read_vectors(reader, vectors, vector_starts, vector_ends, is_leaf, header.n_outputs)
     cases: dict[int, Cases] = {}
-    n_categories = 0
     yes, no, missing = left.copy(), right.copy(), default_left.copy()
-    for node in np.flatnonzero(kind == _CATEGORICAL).tolist():
-        start, end = int(starts[node]), int(ends[node])
-        if not start <= end <= len(categories):
-            raise reader.fail(f"the categories of node {node} are not all in the file")
-        n_categories += end - start
-        if n_categories > len(categories):  # else a small file would make many large sets
-            raise reader.fail("the categories of several nodes overlap")
+    categorical = np.flatnonzero(kind == _CATEGORICAL)
+    segments = zip(categorical.tolist(), starts[categorical].tolist(), ends[categorical].tolist(), strict=True)
+    for node, codes in cut_sets(segments, categories, reader.fail).items():
         if in_right[node]:
             yes[node], no[node], missing[node] = right[node], left[node], not default_left[node]
-        cases[node] = list_runs(np.unique(categories[start:end]).tolist(), missing=bool(missing[node]))
+        cases[node] = list_runs(codes, missing=bool(missing[node]))
     return Tree(
         np.where(is_leaf, -1, feature),
         constants,
@@ -202,10 +181,10 @@ def _read_tree(reader: _Reader, header: Header, leaves: Any, output: int | None)
 def _read_vectors(
     reader: _Reader, vectors: NDArray[Any], starts: NDArray[Any], ends: NDArray[Any], is_leaf: NDArray[Any], n: int
 ) -> NDArray[Any]:
-    """`[n_nodes, n]`: the leaves' numbers."""
+    """The leaves' values, `[n_nodes, n]`."""
     first, last = starts[is_leaf], ends[is_leaf]
     if (first > len(vectors)).any() or (last != first + np.uint64(n)).any() or (last > len(vectors)).any():
-        raise reader.fail(f"a leaf's numbers are not {n} of those in the file")
+        raise reader.fail(f"expected {n} values for each leaf")
     values = np.zeros((len(is_leaf), n), vectors.dtype)
     values[is_leaf] = vectors[first.astype(np.int64)[:, None] + np.arange(n)]
     return values

@@ -1,7 +1,7 @@
-"""XGBoost: Boosters, their scikit-learn wrappers, and model files in JSON and UBJSON; the package isn't needed.
+"""XGBoost: Boosters, their scikit-learn wrappers, and model files in JSON and UBJSON. The package isn't needed.
 
-Trees compare in float32, as XGBoost does. It adds leaves up in float32 and we in float64: scores differ by
-what its rounding adds, some 1e-7 of their sum for each tree.
+Trees compare in float32, as in XGBoost. XGBoost adds leaves up in float32, this package in float64; so scores differ
+by XGBoost's rounding, about 1e-7 of their sum for each tree.
 """
 
 import json
@@ -11,29 +11,29 @@ from typing import Any
 import numpy as np
 
 from eric_fast.errors import ModelError, ProgramError
-from eric_fast.frontends.parts import Part, name_columns, parse_json, peek_file, peek_json_key, read_bytes
-from eric_fast.frontends.trees.forest import make_program
-from eric_fast.frontends.trees.nodes import Tree, join_trees, number_leaves
+from eric_fast.frontends.fields import Field, parse_json
+from eric_fast.frontends.files import peek_file, peek_json_key
+from eric_fast.frontends.source import Source, is_from
+from eric_fast.frontends.trees.categories import Categories
+from eric_fast.frontends.trees.nodes import Tree
+from eric_fast.frontends.trees.tree_model import make_tree_model, name_columns
 from eric_fast.frontends.trees.ubjson import parse_ubjson
-from eric_fast.frontends.trees.xgboost_cats import read_categories
-from eric_fast.frontends.trees.xgboost_trees import read_tree
-from eric_fast.program import Decision
-from eric_fast.program.table_atoms import Column
+from eric_fast.frontends.trees.xgboost_trees import read_xgboost_categories, read_xgboost_tree
 from eric_fast.table.model import RuleModel
+from eric_fast.text.files import read_file
 
 _UBJSON_STARTS = (b"{L\0\0\0\0\0\0\0\x07learner", b"{L\0\0\0\0\0\0\0\x07version", b"{i\x07learner", b"{i\x07version")
 
 
 @dataclass(frozen=True, slots=True)
 class _Objective:
-    """How margins become what `Booster.predict` gives, and how the file's base score becomes a margin."""
+    """How margins become what `Booster.predict` returns, and how the file's base score becomes a margin."""
 
     link: str = "identity"
-    classes: int = 0  # 2, or -1 for as many as the file says; none of a regression
+    classes: int = 0  # 2, or -1 for as many as the file says; 0 for a regression
     base: str = "identity"
 
 
-_LOGISTIC = _Objective("sigmoid", base="logit")
 _LOG = _Objective("exp", base="log")
 _OBJECTIVES = {
     "binary:logistic": _Objective("sigmoid", 2, "logit"),
@@ -41,60 +41,51 @@ _OBJECTIVES = {
     "binary:hinge": _Objective("margin", 2),
     "multi:softprob": _Objective("softmax", -1),
     "multi:softmax": _Objective("softmax", -1),
-    "reg:logistic": _LOGISTIC,
+    "reg:logistic": _Objective("sigmoid", base="logit"),
     **dict.fromkeys(("count:poisson", "reg:gamma", "reg:tweedie", "survival:aft", "survival:cox"), _LOG),
-    **dict.fromkeys(("rank:pairwise", "rank:ndcg", "rank:map"), _Objective()),
     **dict.fromkeys(
-        tuple(
-            f"reg:{name}"
-            for name in (
-                *("squarederror", "linear", "squaredlogerror", "pseudohubererror", "absoluteerror"),
-                *("quantileerror", "expectileerror"),
-            )
+        (
+            *("reg:squarederror", "reg:linear", "reg:squaredlogerror", "reg:pseudohubererror", "reg:absoluteerror"),
+            *("reg:quantileerror", "reg:expectileerror", "rank:pairwise", "rank:ndcg", "rank:map"),
         ),
         _Objective(),
     ),
 }
 
 
-def matches(source: Any) -> bool:
+def _matches(source: Any) -> bool:
     """Whether it is a Booster, a wrapper of one, or a file that XGBoost wrote."""
     if _is_object(source):
         return True
     if peek_json_key(source) in ("learner", "version"):
         return b'"learner"' in peek_file(source, 256)
-    return peek_file(source).startswith(_UBJSON_STARTS)
-
-
-def load_source(source: Any) -> RuleModel:
-    """See `from_xgboost`."""
-    return from_xgboost(source)
+    return peek_file(source, 64).startswith(_UBJSON_STARTS)
 
 
 def from_xgboost(source: Any, *, n_rounds: int | None = None) -> RuleModel:
     """An XGBoost model as a program.
 
-    `predict` gives classes where the objective tells classes apart, whatever holds the model; `predict_proba` then
-    gives what `Booster.predict` does, and `decision_function` its margins. Of any other objective, and of an
-    `XGBRegressor` or `XGBRanker`, `predict` gives what the source's own does. `apply` gives the source's leaves.
+    For classification objectives `predict` gives classes, also for a Booster or a file; `predict_proba` gives what
+    `Booster.predict` does, and `decision_function` its margins. For other objectives, and for an `XGBRegressor` or
+    `XGBRanker`, `predict` gives what the source's own does. `apply` gives the source's leaves.
 
     Args:
         source: a Booster, an XGBClassifier, XGBRegressor, XGBRanker or XGBRF of either; or the path of a model file in
             JSON or UBJSON.
-        n_rounds: how many boosting rounds to use; by default as many as the source's own `predict` does: all, or those
-            up to the best of an estimator that stopped early.
+        n_rounds: the number of boosting rounds to use; by default all, or those up to the best one of an estimator that
+            stopped early, as the source's own `predict` does.
 
     Raises:
-        ModelError: a linear booster, an objective that isn't known, several targets of a classifier.
-        ProgramError: a file that is wrong, and where.
+        ModelError: a linear booster, an unknown objective, a classifier with several targets.
+        ProgramError: an invalid file; the error says where.
     """
     if not _is_object(source):
-        return read_xgboost(read_bytes(source), str(source), n_rounds)
+        return read_xgboost(read_file(source), str(source), n_rounds)
     name = type(source).__name__
     estimator = hasattr(source, "get_booster")
     booster = source.get_booster() if estimator else source
     if estimator and not (source.missing is None or np.isnan(source.missing)):
-        raise ModelError(f"{name}(missing={source.missing}) reads that number as missing: give NaN for missing values")
+        raise ModelError(f"{name}(missing={source.missing}) is not supported; use NaN for missing values")
     if estimator and n_rounds is None:
         n_rounds = _best_rounds(booster)
     raw = bytes(booster.save_raw("ubj"))
@@ -109,9 +100,7 @@ def read_xgboost(data: bytes, name: str, n_rounds: int | None = None) -> RuleMod
 
 
 def _is_object(source: Any) -> bool:
-    return type(source).__module__.split(".")[0] == "xgboost" and (
-        hasattr(source, "get_booster") or hasattr(source, "save_raw")
-    )
+    return is_from(source, "xgboost") and (hasattr(source, "get_booster") or hasattr(source, "save_raw"))
 
 
 def _best_rounds(booster: Any) -> int | None:
@@ -120,77 +109,74 @@ def _best_rounds(booster: Any) -> int | None:
 
 
 def _read_model(
-    root: Part, size: int, source: str, n_rounds: int | None = None, classifies: bool | None = None
+    root: Field, size: int, source: str, n_rounds: int | None = None, classifies: bool | None = None
 ) -> RuleModel:
-    """The model that a parsed file of `size` bytes holds; `classifies`: whether it must tell classes apart, or not."""
+    """The model in a parsed file of `size` bytes; `classifies`: whether it predicts classes, if that is known."""
     learner = root["learner"]
     numbers = learner["learner_model_param"]
     objective_name = learner["objective"]["name"].as_text()
     objective = _OBJECTIVES.get(objective_name)
     if objective is None:
-        raise ModelError(f"{root.place}: objective '{objective_name}' is not one that is known")
+        raise ModelError(f"{root.place}: objective '{objective_name}' is not supported")
     booster = learner["gradient_booster"]
     kind = booster["name"].as_text()
     if kind not in ("gbtree", "dart"):
-        raise ModelError(f"{root.place}: booster '{kind}' has no trees; only 'gbtree' and 'dart' have")
+        raise ModelError(f"{root.place}: booster '{kind}' has no trees; use 'gbtree' or 'dart'")
     if objective_name == "binary:logitraw" and root["version"].items()[0].as_int() < 2:
-        raise ModelError(f"{root.place}: binary:logitraw meant another base score before XGBoost 2: save it again")
+        raise ModelError(f"{root.place}: the base score of binary:logitraw changed in XGBoost 2; save the model again")
     forest = booster["gbtree"]["model"] if kind == "dart" else booster["model"]
 
     n_features = numbers["num_feature"].as_int()
     names = learner.get("feature_names")
     columns = name_columns(names.as_texts() if names else [], n_features, size, root.place, prefix="f")
-    categories = read_categories(forest, n_features)
-    table = [Column(name, "text" if i in categories.texts else "float32") for i, name in enumerate(columns)]
+    categories = read_xgboost_categories(forest, n_features)
 
-    n_classes, n_targets = numbers["num_class"].as_int(), (numbers.get("num_target") or Part("1", "")).as_int()
+    n_classes, n_targets = numbers["num_class"].as_int(), (numbers.get("num_target") or Field("1", "")).as_int()
     n_outputs = max(n_classes, 1) * max(n_targets, 1)
     if n_outputs > size:
-        raise ProgramError(f"{numbers.place}: {n_outputs:,} outputs are more than the file has trees for")
+        raise ProgramError(f"{numbers.place}: {n_outputs:,} outputs are too many for a file of {size:,} bytes")
     trees = _read_trees(forest, booster, n_outputs, n_rounds, categories)
     base = _read_base(numbers["base_score"], objective.base, n_outputs)
 
     wants = objective.classes != 0 if classifies is None else classifies
     if wants and (objective.classes == 0 or n_targets > 1 or (n_outputs == 1) != (objective.classes == 2)):
-        raise ModelError(f"{root.place}: {objective_name} with {n_outputs} outputs doesn't tell classes apart")
-    if wants and n_outputs == 1:  # the one sum is the second class's, beside which the first has none
-        threshold = 0.5 if objective_name == "binary:logitraw" else 0.0  # so XGBClassifier.predict has it
-        base, labels = [threshold, *base], np.arange(2)
-        trees = [tree.shift_output(1) for tree in trees]
-    else:
-        labels = np.arange(n_outputs)
-    joined = join_trees(table, trees, root.place)
-    decision = Decision.of_sums(classify=wants)
-    program = make_program(joined, [str(label) for label in labels], decision=decision, base=base)
-    return RuleModel(
-        program,
+        raise ModelError(f"{root.place}: {objective_name} with {n_outputs} outputs can't predict classes")
+    return make_tree_model(
         source,
-        labels if wants else None,
+        categories.make_columns(columns, "float32"),
+        trees,
+        root.place,
+        n_outputs=n_outputs,
+        labels=np.arange(max(2, n_outputs)) if wants else None,
+        base=base,
+        threshold=0.5 if objective_name == "binary:logitraw" else 0.0,  # so XGBClassifier.predict has it
+        leaf_dtype="float32",
         link=objective.link,
         named=names is not None and len(names.as_texts()) > 0,
-        leaves=number_leaves(joined, trees, "float32"),
     )
 
 
-def _read_trees(forest: Part, booster: Part, n_outputs: int, n_rounds: int | None, categories: Any) -> list[Tree]:
-    """The trees of the first `n_rounds` rounds, each one's values multiplied by what DART weighs it."""
+def _read_trees(
+    forest: Field, booster: Field, n_outputs: int, n_rounds: int | None, categories: Categories
+) -> list[Tree]:
+    """The trees of the first `n_rounds` rounds, their values multiplied by their DART weights."""
     parts = forest["trees"].items()
     output_of_tree = forest["tree_info"].as_array(np.int64, len(parts))
     if len(parts) and not 0 <= output_of_tree.min() <= output_of_tree.max() < n_outputs:
-        raise ProgramError(f"{forest.place}.tree_info: an output that is none of the {n_outputs}")
+        raise ProgramError(f"{forest.place}.tree_info: an output is out of range: there are {n_outputs}")
     n_trees = len(parts)
     if n_rounds is not None:
         n_trees = min(n_trees, _count_trees(forest, n_rounds, n_outputs))
     weights = booster.get("weight_drop")
     weight_of_tree = weights.as_array(np.float32, len(parts)) if weights else np.ones(len(parts), np.float32)
     return [
-        read_tree(part, int(output), n_outputs, weight, categories)
+        read_xgboost_tree(part, int(output), n_outputs, weight, categories)
         for part, output, weight in zip(parts[:n_trees], output_of_tree.tolist(), weight_of_tree, strict=False)
     ]
 
 
-def _count_trees(forest: Part, n_rounds: int, n_outputs: int) -> int:
-    """How many trees so many rounds have."""
+def _count_trees(forest: Field, n_rounds: int, n_outputs: int) -> int:
+    """The number of trees in the first `n_rounds` rounds."""
     if n_rounds < 0:
         raise ModelError(f"n_rounds must be at least 0, not {n_rounds}")
     ends = forest.get("iteration_indptr")
@@ -201,26 +187,29 @@ def _count_trees(forest: Part, n_rounds: int, n_outputs: int) -> int:
     return n_rounds * max(parallel, 1) * n_outputs
 
 
-def _read_base(part: Part, kind: str, n_outputs: int) -> list[float]:
+def _read_base(part: Field, kind: str, n_outputs: int) -> list[float]:
     """Where each margin starts: the base score, one for all outputs or one for each, as a margin."""
     text = part.value
     if isinstance(text, str) and text.lstrip().startswith("["):
         try:
-            part = Part(json.loads(text), part.place)
+            part = Field(json.loads(text), part.place)
         except ValueError as error:
-            raise part.fail(f"a list of numbers is needed, not {text[:60]!r}") from error
+            raise part.fail(f"expected a list of numbers, got {text[:60]!r}") from error
         scores = part.as_array(np.float32)
     else:
         scores = np.array([part.as_float()], np.float32)
     if len(scores) not in (1, n_outputs):
-        raise part.fail(f"{n_outputs} numbers are needed, or one, not {len(scores)}")
+        raise part.fail(f"expected 1 or {n_outputs} numbers, got {len(scores)}")
     one = np.float32(1)
     with np.errstate(divide="ignore", invalid="ignore"):
         if kind == "logit":
-            edge = np.float32(1e-6)  # what XGBoost keeps from 0 and 1
+            edge = np.float32(1e-6)  # XGBoost clips it so
             scores = -np.log(one / np.clip(scores, edge, one - edge) - one)
         elif kind == "log":
             scores = np.log(scores)
     if not np.isfinite(scores).all():
-        raise part.fail("this is no score that can be a margin")
+        raise part.fail("the base score can't be made a margin")
     return [float(score) for score in np.broadcast_to(scores, n_outputs)]
+
+
+XGBOOST = Source("XGBoost", _matches, from_xgboost)

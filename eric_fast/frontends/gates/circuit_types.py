@@ -1,15 +1,15 @@
-"""What a file of a circuit says, whatever its format, and how it names things."""
+"""Circuits as files of any format describe them, and checks of their names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eric_fast.errors import ProgramError
-from eric_fast.frontends.gates.gates import find_free_name
+from eric_fast.frontends.gates.netlist import find_free_name
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A signal of a file: true where all signals of some cube are, or `negated`. A cube holds signals of the file."""
+    """A signal that is true if all signals of some cube are; or false then, if `negated`."""
 
     signal: int
     cubes: Sequence[Sequence[int]]
@@ -20,10 +20,10 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
-    """What a file says. Signals are the file's own numbers, from 1 on; 0 is false, `~signal` is a negation.
+    """The contents of a file. Signals are the file's own numbers, from 1; 0 is false, `~signal` is a negation.
 
     Attributes:
-        source: what it is, for a person.
+        source: see `RuleModel`.
         inputs: name and signal of each input.
         outputs: name, signal and place in the file of each output.
         gates: in any order.
@@ -36,19 +36,19 @@ class Circuit:
 
 
 def name_all(given: dict[int, str], count: int, letter: str) -> list[str]:
-    """The names of inputs or outputs; `i0`, `i1`, ..., with this letter, of those that have none."""
+    """The names of all inputs or outputs; those without one are called `i0`, `i1` and so on, with this letter."""
     taken = set(given.values())
     return [given[i] if i in given else find_free_name(f"{letter}{i}", taken) for i in range(count)]
 
 
 def check_name(name: str, place: str) -> str:
-    """The name, where a program's text can hold it."""
+    """The name. Raises ProgramError if a program's text can't hold it."""
     if not name or any(c in "\0\r" or 0xD800 <= ord(c) <= 0xDFFF for c in name):
-        raise ProgramError(f"{place}: {name!r} is no name that can be kept; rename it")
+        raise ProgramError(f"{place}: the name {name!r} has characters that are not supported; rename it")
     return name
 
 
 def shorten(line: bytes) -> str:
-    """Bytes of a file, as an error shows them."""
+    """The start of a line, for errors."""
     text = line[:40].decode("utf-8", "backslashreplace")
     return repr(text + "..." * (len(line) > 40))

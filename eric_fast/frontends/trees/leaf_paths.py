@@ -1,4 +1,4 @@
-"""The paths of trees as flat arrays, in Numba; see `forest.Forest`."""
+"""The paths of trees as flat arrays, in Numba; see `forest.FlatForest`."""
 
 from typing import Any
 
@@ -8,7 +8,15 @@ from numba import njit
 
 @njit(nogil=True, cache=True)
 def count_leaves(roots: Any, yes: Any, no: Any) -> Any:
-    """The leaves, tree by tree from `yes` to `no`, and the length of each one's path; none if these are no trees."""
+    """The leaves, tree by tree from `yes` to `no`, and the lengths of their paths; both empty if these are not trees.
+
+    Args:
+        roots: int64 `[n_trees]`.
+        yes, no: int64 `[n_nodes]`: children; -1 at a leaf.
+
+    Returns:
+        Nodes, int64 `[n_leaves]`, and lengths, int64 `[n_leaves]`.
+    """
     n_nodes = len(yes)
     seen = np.zeros(n_nodes, np.bool_)
     leaves, lengths = np.empty(n_nodes, np.int64), np.empty(n_nodes, np.int64)
@@ -35,6 +43,13 @@ def count_leaves(roots: Any, yes: Any, no: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def write_paths(roots: Any, tests: Any, yes: Any, no: Any, offsets: Any) -> Any:
+    """The literals on the path to each leaf, int32 `[offsets[-1]]`.
+
+    Args:
+        roots, yes, no: see `count_leaves`.
+        tests: int32 `[n_nodes]`: the literal that leads to `yes`.
+        offsets: int64 `[n_leaves + 1]`: where each path starts.
+    """
     literals = np.empty(offsets[-1], np.int32)
     most = 1
     for i in range(len(offsets) - 1):

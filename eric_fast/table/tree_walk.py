@@ -1,6 +1,6 @@
-"""Few rows at once: each walks from root to leaf, a comparison at a time, where packed bits are made for a thousand.
+"""Evaluation of a few rows by walking the trees, which is faster than packing bits for so few.
 
-What is added, and in which order, is what the packed evaluator adds: the sums are the same to the bit.
+Leaves are added in the order in which the packed evaluator adds them, so sums are the same to the bit.
 """
 
 from collections.abc import Mapping
@@ -14,40 +14,29 @@ from numpy.typing import NDArray
 from eric_fast import kernels
 from eric_fast.plan import Plan
 from eric_fast.program import Program
-from eric_fast.program.table_atoms import TABLE_OPERATORS, Column, TableAtoms
-from eric_fast.table.walk_code import build_nodes, walk_rows
+from eric_fast.program.table_atoms import Column
+from eric_fast.table.number_tests import list_number_tests
+from eric_fast.table.tree_walk_code import build_nodes, walk_rows
 
-MOST_ROWS = 32  # from there on packed bits are faster
-_SPARE_NODES = 4  # for each rule, at most: long bodies that share nothing are left to the packed evaluator
+MOST_ROWS = 32  # above this, packed bits are faster
+_SPARE_NODES = 4  # most nodes per rule: programs of long bodies that share nothing are not walked
 _NODE = np.dtype([("constant", "f8"), ("column", "i4"), ("holds", "i4"), ("yes", "i4"), ("no", "i4")])
 _ALL = kernels.LESS + kernels.EQUAL + kernels.GREATER + kernels.MISSING
-# By the places of `TABLE_OPERATORS`, without that of sets.
-_OUTCOMES = np.array(
-    [
-        kernels.GREATER,
-        kernels.LESS_EQUAL,
-        kernels.EQUAL,
-        kernels.LESS,
-        kernels.GREATER_EQUAL,
-        kernels.UNEQUAL,
-    ],
-    np.int32,
-)
 _WANTED = {"classes", "scores", "leaves"}
 
 
 @dataclass(frozen=True, eq=False)
 class Walker:
-    """A program whose class rules are the leaves of trees over numbers, to be walked.
+    """A program whose class rules are the leaves of trees over numbers.
 
     Attributes:
-        nodes: `[n_nodes]` of `_NODE`: what is compared, which outcomes lead to `yes`; children are nodes, or `~rule`.
+        nodes: `[n_nodes]` of `_NODE`: a comparison, the outcomes that lead to `yes`, and children: nodes, or `~rule`.
         roots: int32 `[n_trees]`.
         votes: base, offsets, classes, weights, default; see `Plan`.
-        tree_of_leaves: int64: which of the trees `Outcome.leaves` is about.
-        dtype: what values are compared as.
+        tree_of_leaves: int64: the trees of `Outcome.leaves`.
+        dtype: in which values are compared.
         n_columns: of a table.
-        refuses: whether the source refuses numbers that are not finite, or infinite: such rows are left to the checks.
+        refuses: whether some non-finite numbers are refused; such rows are left to the packed evaluator.
     """
 
     nodes: NDArray[Any]
@@ -59,7 +48,7 @@ class Walker:
     refuses: bool
 
     def evaluate(self, data: Any, wanted: Mapping[str, Any]) -> kernels.Outcome | None:
-        """As `kernels.evaluate` answers; None where it isn't for such rows or wishes."""
+        """The answer of `kernels.evaluate`; None for data or requests that are not supported."""
         if type(data) is not np.ndarray or data.ndim != 2 or not 0 < len(data) <= MOST_ROWS:
             return None
         if data.dtype.char not in "fd" or data.shape[1] != self.n_columns or not data.dtype.isnative:
@@ -88,16 +77,19 @@ class Walker:
 
 
 def make_walker(program: Program, plan: Plan, values: str) -> Walker | None:
-    """None where the program is something else than sums of leaves over numbers of one kind.
+    """The walker; None if the program isn't a sum of trees over numbers of one kind.
 
     Args:
         values: see `RuleModel.values`.
     """
     columns, rules = program.table_quantiser.columns, program.class_arrays
-    kind, atoms = _find_kind(columns), _list_atoms(program)
+    kind = _find_kind(columns)
     if not plan.votes or not plan.n_class_rules or plan.n_rows > plan.n_inputs or values == "binary":
         return None
-    if kind is None or atoms is None:
+    if kind is None:
+        return None
+    comparisons = list_number_tests(program.table_quantiser.atoms)
+    if len(comparisons.rows) < len(program.quantiser.atoms):  # some are sets
         return None
     firsts, lasts, tree_of_leaves = _list_trees(plan)
     n_most = _SPARE_NODES * plan.n_class_rules + 1
@@ -108,9 +100,9 @@ def make_walker(program: Program, plan: Plan, values: str) -> Walker | None:
         return None
     tests = tests[:n_nodes]
     atom = np.where(tests >= 0, tests, ~tests)
-    holds = _OUTCOMES[atoms.operators[atom]] + np.int32(kernels.MISSING) * atoms.missing[atom]
+    holds = comparisons.operators[atom].astype(np.int32)
     nodes = np.zeros(n_nodes, _NODE)
-    nodes["constant"], nodes["column"] = atoms.constants[atom], atoms.columns[atom]
+    nodes["constant"], nodes["column"] = comparisons.constants[atom], comparisons.columns[atom]
     nodes["holds"] = np.where(tests >= 0, holds, _ALL - holds)
     nodes["yes"], nodes["no"] = children[:n_nodes].T
     votes = (plan.base, plan.vote_offsets, plan.vote_classes, plan.vote_weights)
@@ -125,22 +117,6 @@ def make_walker(program: Program, plan: Plan, values: str) -> Walker | None:
     )
 
 
-def _list_atoms(program: Program) -> TableAtoms | None:
-    """All comparisons; None where one is a set."""
-    atoms = program.table_quantiser.atoms
-    if isinstance(atoms, TableAtoms):
-        return atoms
-    if any(isinstance(atom.constant, tuple) for atom in atoms):
-        return None
-    return TableAtoms(
-        tuple(column.name for column in program.table_quantiser.columns),
-        np.array([atom.column for atom in atoms], np.int32),
-        np.array([TABLE_OPERATORS.index(atom.operator) for atom in atoms], np.int8),
-        np.array([atom.constant for atom in atoms], np.float64),
-        np.array([atom.missing for atom in atoms], np.bool_),
-    )
-
-
 def _find_kind(columns: tuple[Column, ...]) -> str | None:
     """The one kind of number that all columns hold."""
     kinds = {column.kind for column in columns}
@@ -148,7 +124,7 @@ def _find_kind(columns: tuple[Column, ...]) -> str | None:
 
 
 def _list_trees(plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """First and last rule of each tree, those that stand alone among them, in order; and which are `plan.trees`."""
+    """The first rule of each tree and past its last, rules without a tree included; and the trees of `plan.trees`."""
     trees = plan.trees.numpy()
     in_tree = np.zeros(plan.n_class_rules + 1, np.int64)
     np.add.at(in_tree, trees[:, 0], 1)

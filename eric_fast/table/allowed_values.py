@@ -1,4 +1,4 @@
-"""Which numbers a table may hold: what the source of a model refuses is refused here, too."""
+"""The numbers that a model's table may hold; those that its source refuses are refused here, too."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,17 +9,21 @@ from torch import Tensor
 
 from eric_fast.errors import DataError
 from eric_fast.program.table_atoms import Column
-from eric_fast.table import as_table, bind_columns
+from eric_fast.table.column_names import bind_columns
+from eric_fast.table.table import as_table
 
 VALUES = ("any", "no infinity", "finite", "binary")  # missing ones are NaN; binary ones are 0 and 1
 
 
 def check_values(data: Any, columns: Sequence[Column], values: str, *, named: bool = True) -> Any:
-    """The table, its numbers made what they are compared as, if they may be in it; `named`: see `RuleModel`.
+    """The table, with its numbers in the type in which they are compared.
+
+    Args:
+        values: one of `VALUES`.
+        named: see `RuleModel`.
 
     Raises:
-        DataError: a missing value or an infinite one, or one past float32, or one that is neither 0 nor 1, and where it
-            is; a column that is missing.
+        DataError: a value that is not allowed, and where; a column that is missing.
     """
     if values == "any":
         return data
@@ -33,19 +37,19 @@ def check_values(data: Any, columns: Sequence[Column], values: str, *, named: bo
     if values == "binary":
         _check_binary(numbers, columns)
         return numbers
-    if _is_sum_finite(numbers):  # it is nearly always
+    if _is_sum_finite(numbers):  # nearly always
         return numbers
     wrong = numbers.isinf() if values == "no infinity" else ~numbers.isfinite()
     if bool(wrong.any()):
         row, column = (int(place) for place in wrong.nonzero()[0])
         what = "missing" if bool(numbers[row, column].isnan()) else f"infinite, or too large for {columns[column].kind}"
         place = f"row {table.first_row + row}, column '{columns[column].name}'"
-        raise DataError(f"{place}: the value is {what}, which this model refuses")
+        raise DataError(f"{place}: the value is {what}, which this model doesn't take")
     return numbers
 
 
 def _is_sum_finite(numbers: Tensor) -> bool:
-    """On the CPU by NumPy: PyTorch would wake its threads, and wait for the last of them."""
+    """Uses NumPy on the CPU: PyTorch would wake its threads and wait for all of them."""
     if numbers.device.type == "cpu":
         with np.errstate(over="ignore", invalid="ignore"):
             return bool(np.isfinite(numbers.numpy().sum()))
@@ -53,7 +57,7 @@ def _is_sum_finite(numbers: Tensor) -> bool:
 
 
 def _check_binary(numbers: Tensor, columns: Sequence[Column]) -> None:
-    if numbers.device.type == "cpu":  # NumPy is faster, too, see above
+    if numbers.device.type == "cpu":  # see `_is_sum_finite`
         array = numbers.numpy()
         if ((array == 0) | (array == 1)).all():
             return
@@ -61,6 +65,6 @@ def _check_binary(numbers: Tensor, columns: Sequence[Column]) -> None:
     if bool(wrong.any()):
         row, column = (int(place) for place in wrong.nonzero()[0])
         raise DataError(
-            f"row {row}, column '{columns[column].name}': the value is {float(numbers[row, column])}, and this model "
-            "takes 0 and 1 alone"
+            f"row {row}, column '{columns[column].name}': the value is {float(numbers[row, column])}, but this "
+            "model takes only 0 and 1"
         )

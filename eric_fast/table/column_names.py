@@ -1,4 +1,4 @@
-"""Which column of a table each column of a program is."""
+"""Matching the columns of a program and of a table by name."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -9,15 +9,15 @@ _NUMBERED = re.compile(r"(.*?)(\d+)")
 
 
 def fold_text(text: str) -> str:
-    """How FOLD-RM spells it: in lower case, with `_` for a space."""
+    """The text in lower case and with `_` for spaces, as FOLD-RM writes it."""
     return text.lower().replace(" ", "_")
 
 
 def match_name(name: str, names: Sequence[str]) -> int:
-    """The place of the only one that is called so, or else of the only one that is without regard to case and spaces.
+    """The index of the only column of this name, or else of the only one of this name after folding.
 
     Raises:
-        DataError: there is none, with the nearest; or there are several.
+        DataError: there is none, with the nearest names; or there are several.
     """
     places = [i for i, other in enumerate(names) if other == name]
     if not places:
@@ -33,13 +33,13 @@ def match_name(name: str, names: Sequence[str]) -> int:
 def bind_columns(
     wanted: Iterable[int], program: Sequence[str], table: Sequence[str] | None, n_columns: int
 ) -> list[int]:
-    """Where the table holds each of the program's columns; -1 for those that aren't `wanted` and aren't there.
+    """The index in the table of each of the program's columns; -1 for those that are missing and not `wanted`.
 
-    By name; by position where the table has no names, or where none fits and the table's only count (0, 1, 2, ...;
-    x0, x1, ...): then there must be as many.
+    Columns are matched by name. They are matched by position if the table has no names, or if no name matches and the
+    table's are numbers (0, 1, 2, ... or x0, x1, ...); then it must have as many columns as the program.
 
     Raises:
-        DataError: a column that is missing, or two of one name; another number of columns.
+        DataError: a column is missing, or its name occurs twice; or the number of columns differs.
     """
     wanted = set(wanted)
     if table is not None and not _is_nameless(program, table):
@@ -49,14 +49,14 @@ def bind_columns(
         return [match_name(name, table) if i in wanted else -1 for i, name in enumerate(program)]
     if n_columns != len(program):
         raise DataError(
-            f"expected a table of {say_count(len(program), 'column')}, came one of {n_columns:,}"
+            f"expected a table of {say_count(len(program), 'column')}, got {n_columns:,}"
             + ("" if table is None else f", none of which is called '{program[0]}'" if program else "")
         )
     return list(range(n_columns))
 
 
 def _is_nameless(program: Sequence[str], table: Sequence[str]) -> bool:
-    """Whether no name fits, and the table's only count its columns."""
+    """Whether no name matches, and the table's names only number its columns."""
     parts = [_NUMBERED.fullmatch(name) for name in table]
     if not parts or parts[0] is None:
         return False

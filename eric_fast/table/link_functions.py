@@ -1,4 +1,4 @@
-"""How sums become what a model answers: one row of `LINKS` for each way."""
+"""Link functions: how a model's sums become its answers. `LINKS` holds them by name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.utils.extmath import softmax
 
-Floats = NDArray[np.float64]
+Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,32 +18,32 @@ class Link:
     """From scores, float64 `[n_rows, n_outputs]`, to answers of the same shape.
 
     Attributes:
-        apply: takes the scores and may overwrite them.
-        probabilities: whether answers are probabilities of classes.
-        margin: whether two classes are told apart by one score, the second's: it is all that there is of them.
-        scores: whether the scores themselves are shown by `decision_function`.
+        apply: the function; it may overwrite the scores.
+        probabilities: whether answers are class probabilities.
+        margin: whether two classes share one score, the second's.
+        scores: whether `decision_function` shows the scores.
     """
 
-    apply: Callable[[Floats], Any]
+    apply: Callable[[Scores], Any]
     probabilities: bool = False
     margin: bool = False
     scores: bool = True
 
 
-def _keep(scores: Floats) -> Floats:
+def _keep(scores: Scores) -> Scores:
     return scores
 
 
-def _soften_others(scores: Floats) -> Floats:
-    """ONNX's SOFTMAX_ZERO: a score of zero stays so, within 1e-7, and is nothing in the sum but what it was."""
+def _soften_others(scores: Scores) -> Scores:
+    """ONNX's SOFTMAX_ZERO: scores within 1e-7 of zero are scaled instead of raised to a power."""
     highest = scores.max(axis=1, keepdims=True)
     small = np.abs(scores) <= 1e-7
     powers = np.where(small, scores * np.exp(-highest), np.exp(scores - highest))
-    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
+    shares: Scores = powers / powers.sum(axis=1, keepdims=True)
     return shares
 
 
-def _square(scores: Floats) -> Floats:
+def _square(scores: Scores) -> Scores:
     return np.copysign(scores * scores, scores)
 
 

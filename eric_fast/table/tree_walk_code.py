@@ -1,4 +1,4 @@
-"""The walk of few rows through trees, and the trees that paths make, in Numba; see `walk`."""
+"""Walking rows through trees, and making trees of the paths to their leaves, in Numba; see `tree_walk`."""
 
 from typing import Any
 
@@ -7,12 +7,24 @@ from numba import njit
 
 from eric_fast.kernels import EQUAL, GREATER, LESS, MISSING
 
-NO_RULE = np.iinfo(np.int32).min  # where a path leads to no rule
+NO_LEAF = np.iinfo(np.int32).min  # a child without rules
 
 
 @njit(nogil=True, cache=True)
 def build_nodes(literals: Any, offsets: Any, firsts: Any, lasts: Any, tests: Any, children: Any, roots: Any) -> Any:
-    """Nodes of trees whose rules stand from `yes` to `no`, and how many; -1: they don't, or there is no room."""
+    """Write the nodes of trees whose rules stand from `yes` to `no`; see `_NODE`.
+
+    Args:
+        literals: int32 `[n_literals]`, of the rules' bodies.
+        offsets: int64 `[n_rules + 1]`: where each body starts.
+        firsts, lasts: int64 `[n_trees]`: the first rule of each tree and past its last.
+        tests: int32 `[n_most]`, written: the literal that leads to `yes`.
+        children: int32 `[n_most, 2]`, written: `yes` and `no`.
+        roots: int32 `[n_trees]`, written.
+
+    Returns:
+        The number of nodes; -1 if the rules don't make trees, or more than `n_most` nodes.
+    """
     n_nodes = 0
     stack = np.empty((4 * len(tests) + 8, 4), np.int64)
     for tree in range(len(firsts)):
@@ -40,7 +52,7 @@ def build_nodes(literals: Any, offsets: Any, firsts: Any, lasts: Any, tests: Any
                 target = n_nodes
                 n_nodes += 1
                 tests[target] = literal
-                children[target, 0] = children[target, 1] = NO_RULE
+                children[target, 0] = children[target, 1] = NO_LEAF
                 for side in range(2):
                     a, z = (first, middle) if side == 0 else (middle, last)
                     if a < z:
@@ -56,6 +68,15 @@ def build_nodes(literals: Any, offsets: Any, firsts: Any, lasts: Any, tests: Any
 
 @njit(nogil=True, cache=True)
 def walk_rows(values: Any, nodes: Any, roots: Any, votes: Any, leaves: Any, sums: Any, classes: Any) -> None:
+    """Evaluate rows.
+
+    Args:
+        values: `[n_rows, n_columns]`, float32 or float64.
+        nodes, roots, votes: see `Walker`.
+        leaves: int32 `[n_rows, n_trees]`, written: the rule of each tree that fires.
+        sums: float64 `[n_rows, n_outputs]`, written.
+        classes: int32 `[n_rows]`, written.
+    """
     base, vote_offsets, vote_classes, vote_weights, default = votes
     for row in range(len(values)):
         for c in range(len(base)):
@@ -75,7 +96,7 @@ def walk_rows(values: Any, nodes: Any, roots: Any, votes: Any, leaves: Any, sums
                     outcome = EQUAL
                 place = node.yes if node.holds & outcome else node.no
             rule = -1
-            if place != NO_RULE:
+            if place != NO_LEAF:
                 rule, fired = ~place, True
                 for v in range(vote_offsets[rule], vote_offsets[rule + 1]):
                     sums[row, vote_classes[v]] += vote_weights[v]

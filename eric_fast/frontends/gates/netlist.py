@@ -1,4 +1,4 @@
-"""`Netlist`: the gates of any circuit, folded and shared while they are added, then derived atoms and their rules.
+"""`Netlist`: the gates of any circuit, simplified and shared as they are added, then made derived atoms with rules.
 
 A signal is an integer: 0 is false, `1 .. n_inputs` are the inputs, the gates follow in the order in which they came,
 and `~signal` is the negation of a signal.
@@ -17,10 +17,10 @@ Cube = tuple[int, ...]  # a conjunction of signals
 
 
 class Netlist:
-    """Gates that are each a disjunction of cubes over signals that came before.
+    """Gates, each a disjunction of cubes over signals that were added before.
 
-    Constants are folded, so that no gate mentions one; two gates of one form are one; what passes a signal on, or its
-    negation, is no gate. A name is kept for the first gate of its form.
+    Constants are folded, equal gates are shared, and a gate that only passes on or negates a signal is left out. A
+    gate keeps the first of its names.
     """
 
     def __init__(self, n_inputs: int) -> None:
@@ -30,16 +30,16 @@ class Netlist:
         self._signal_of_cover: dict[tuple[Cube, ...], int] = {}
 
     def add_all(self, signals: Iterable[int], name: str) -> int:
-        """The signal that is true where all of these are."""
+        """The signal that is true if all of these are."""
         kept = _fold_cube(signals)
         return FALSE if kept is None else self._add_cube(kept, name)
 
     def add_any(self, signals: Iterable[int], name: str) -> int:
-        """The signal that is true where one of these is."""
+        """The signal that is true if one of these is."""
         return ~self.add_all([~signal for signal in signals], negate_name(name))
 
     def add_cover(self, cubes: Iterable[Iterable[int]], name: str) -> int:
-        """The signal that is true where all signals of some cube are."""
+        """The signal that is true if all signals of some cube are."""
         kept = set()
         for cube in cubes:
             signals = _fold_cube(cube)
@@ -54,10 +54,10 @@ class Netlist:
         return self._add_gate(tuple(sorted(kept)), name)
 
     def add_table(self, table: int, signals: Sequence[int], name: str) -> int:
-        """The signal that a truth table says.
+        """The signal of a truth table.
 
         Args:
-            table: bit `e` is the truth where input `i` is bit `i` of `e`, for every `e < 2 ** len(signals)`.
+            table: bit `e` is the answer if input `i` is bit `i` of `e`, for every `e < 2 ** len(signals)`.
             signals: the inputs, at most 6.
         """
         negated, cubes = choose_cover(table, len(signals))
@@ -78,7 +78,7 @@ class Netlist:
         return signal
 
     def find_needed(self, wanted: Iterable[int]) -> list[bool]:
-        """Of each signal from false on whether one of `wanted` is built on it, or is it."""
+        """Whether each signal, from false on, is one of `wanted`, or one of them is built on it."""
         needed = [False] * (1 + self.n_inputs + len(self.covers))
         for signal in wanted:
             needed[atom_of(signal)] = True
@@ -91,12 +91,12 @@ class Netlist:
 
 
 def negate_name(name: str) -> str:
-    """What to call the gate that is the negation of a signal of this name."""
+    """The name of a gate that negates a signal of this name."""
     return name.removeprefix("not ") if name.startswith("not ") else f"not {name}"
 
 
 def _fold_cube(signals: Iterable[int]) -> Cube | None:
-    """Each signal once, sorted, without true ones; None where they can't all be true."""
+    """Each signal once, sorted, without constants; None if they can't all be true."""
     kept = set(signals)
     kept.discard(TRUE)
     if FALSE in kept:
@@ -109,7 +109,7 @@ def _fold_cube(signals: Iterable[int]) -> Cube | None:
 
 @lru_cache(maxsize=2**16)
 def choose_cover(table: int, n_inputs: int) -> tuple[bool, tuple[Cube, ...]]:
-    """A small cover of a truth table or of its negation, and whether it is that; input `i` is written `i` or `~i`."""
+    """Whether it is of the negation, and a small cover of a truth table or its negation; literals are `i` or `~i`."""
     everything = (1 << (1 << n_inputs)) - 1
     covers = [find_cover(part, part, n_inputs)[0] for part in (table, everything ^ table)]
     sizes = [sum(map(len, cover)) for cover in covers]
@@ -119,15 +119,15 @@ def choose_cover(table: int, n_inputs: int) -> tuple[bool, tuple[Cube, ...]]:
 
 
 def find_cover(least: int, most: int, n_inputs: int) -> tuple[tuple[Cube, ...], int]:
-    """See `_find_cover`; the parts of up to 3 inputs are few, and found once."""
+    """See `_find_cover`; covers of up to 3 inputs are cached."""
     return _find_small_cover(least, most, n_inputs) if n_inputs <= 3 else _find_cover(least, most, n_inputs)
 
 
 def _find_cover(least: int, most: int, n_inputs: int) -> tuple[tuple[Cube, ...], int]:
     """An irredundant sum of products between two truth tables, `least` within `most`, and its own table.
 
-    By Minato's and Morreale's recursion on the last input: cubes that need it false, those that need it true, and those
-    for what is left, which don't mention it.
+    By Minato's and Morreale's recursion on the last input: cubes that need it false, cubes that need it true, and
+    cubes for the rest, which don't mention it.
     """
     if least == 0:
         return (), 0
@@ -148,14 +148,14 @@ _find_small_cover = lru_cache(maxsize=None)(_find_cover)
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """What some signals of a netlist are built on, as a program has it.
+class ProgramPart:
+    """Some signals of a netlist and all that they are built on, as parts of a program.
 
     Attributes:
-        quantiser: the comparisons of the inputs among it.
-        derived: the names of its gates.
-        rules: what they are.
-        atoms: of each signal, from false on, its atom; -1 where it isn't needed.
+        quantiser: the comparisons of the inputs.
+        derived: the names of the gates.
+        rules: the gates.
+        atoms: the atom of each signal, from false on; -1 if it isn't needed.
     """
 
     quantiser: TableQuantiser
@@ -167,10 +167,10 @@ class Part:
         return self.atoms[signal] if signal >= 0 else ~self.atoms[~signal]
 
 
-def take_part(
+def build_part(
     netlist: Netlist, columns: Sequence[Column], comparisons: Sequence[TableAtom], wanted: Sequence[int]
-) -> Part:
-    """The part of a netlist that `wanted` signals are built on; `comparisons` are its inputs, in their order."""
+) -> ProgramPart:
+    """The part of a netlist that `wanted` signals are built on; `comparisons` are all inputs, in order."""
     needed = netlist.find_needed(wanted)
     n_inputs = netlist.n_inputs
     kept = tuple(comparison for comparison, keep in zip(comparisons, needed[1:], strict=False) if keep)
@@ -187,18 +187,18 @@ def take_part(
         for cube in netlist.covers[gate]
     ]
     names = tuple(netlist.names[gate] for gate in gates)
-    return Part(TableQuantiser(kept, tuple(columns)), names, tuple(rules), tuple(atoms))
+    return ProgramPart(TableQuantiser(kept, tuple(columns)), names, tuple(rules), tuple(atoms))
 
 
 def answer_bits(
     netlist: Netlist, columns: Sequence[Column], comparisons: Sequence[TableAtom], outputs: Sequence[tuple[str, int]]
 ) -> Program:
-    """The program that answers with these signals: pairs of a name and a signal.
+    """The program that answers with these signals, pairs of name and signal.
 
     Raises:
-        ProgramError: two outputs, or two gates, of one name.
+        ProgramError: two outputs, or two gates, with the same name.
     """
-    part = take_part(netlist, columns, comparisons, [signal for _, signal in outputs])
+    part = build_part(netlist, columns, comparisons, [signal for _, signal in outputs])
     taken = {*part.derived, *(atom.name for atom in part.quantiser.atoms)}
     derived, rules, answers = list(part.derived), list(part.rules), []
     first = len(part.quantiser.atoms)
@@ -218,7 +218,7 @@ def answer_bits(
 
 
 def find_free_name(name: str, taken: set[str]) -> str:
-    """`name`, numbered where it is taken; takes what it gives."""
+    """`name`, numbered if it is taken; the result is added to `taken`."""
     free, number = name, 2
     while free in taken:
         free, number = f"{name}_{number}", number + 1
@@ -227,6 +227,6 @@ def find_free_name(name: str, taken: set[str]) -> str:
 
 
 def compare_bits(names: Sequence[str]) -> tuple[tuple[Column, ...], tuple[TableAtom, ...]]:
-    """Columns that hold 0 or 1, and which of them are 1."""
+    """Columns that hold 0 or 1, and the comparisons that they are 1."""
     columns = tuple(Column(name, "float32") for name in names)
     return columns, tuple(TableAtom(index, name, ">", 0.5) for index, name in enumerate(names))

@@ -1,4 +1,4 @@
-"""The numbers that a source gave to the leaves of its trees."""
+"""A source's own numbers of the leaves of its trees."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
-class Leaves:
-    """Which leaf each class rule of a program is.
+class LeafNumbers:
+    """The leaf that each class rule of a program stands for.
 
     Attributes:
         numbers: int64 `[n_class_rules]`: the source's own number of each leaf.
-        trees: int64 `[n_class_rules]`: whose it is, counted from 0; those of one lie together, as in `list_leaves`.
-        shape: of a row's answer, such as `(n_trees,)`; `()` for a single tree.
+        trees: int64 `[n_class_rules]`: the tree of each leaf, from 0; the leaves of one tree are contiguous.
+        shape: of the answer for a row: `(n_trees,)`, or `()` for a single tree.
         dtype: of an answer.
     """
 
@@ -24,5 +24,5 @@ class Leaves:
     dtype: str = "int64"
 
     def arrange(self, rules: NDArray[np.int32]) -> NDArray[Any]:
-        """Which rule of each tree fires, `[n_rows, n_trees]`, as the source would answer."""
+        """The source's answer, `[n_rows, *shape]`, for the rule of each tree that fires, `[n_rows, n_trees]`."""
         return self.numbers.astype(self.dtype).take(rules).reshape(len(rules), *self.shape)
