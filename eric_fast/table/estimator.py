@@ -1,5 +1,6 @@
 """`EricClassifier`: thresholds, trees and rules behind scikit-learn's interface."""
 
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -10,29 +11,38 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from eric_fast.extract import TreeOptions
-from eric_fast.runs import approximate_model, predict_activations
+from eric_fast.kernels import expect
+from eric_fast.program import Column, Program, TableAtom, TableQuantiser
+from eric_fast.program.words import describe_class_rule
+from eric_fast.runs import approximate_model
 from eric_fast.store.activations import Activations, CaptureSettings
-
-LAYER = "features"
+from eric_fast.table.model import RuleModel
 
 
 class EricClassifier(ClassifierMixin, BaseEstimator):
-    """A logic program over one threshold per feature, as an estimator.
+    """A decision list over one threshold per feature, as a scikit-learn estimator.
 
-    `X` is float `[n_samples, n_features]`: norms of kernels, or any numeric features; it is compared in float32.
+    `X` is float `[n_samples, n_features]`, or a frame; its values are compared in float32, and must be finite.
+
+        model = EricClassifier("split", min_leaf=5).fit(X, y)
+        save_program(model.program_, "iris.lp")
+        load("iris.lp").predict(X)   # the same classes
 
     Args:
         threshold: see `parse_threshold`; `mean` by default.
         criterion: `entropy` or `gini`.
-        max_depth: literals in a rule at most.
-        min_leaf: samples that a rule covers at least: a number (int) or a share of them (float).
-        max_rules: rules at most.
+        max_depth: the most literals in a rule.
+        min_leaf: the fewest samples that a rule covers: a number (int) or a share of them (float).
+        max_rules: the most rules.
         engine: see `predict_bits`.
 
     Attributes:
-        program_: the extracted `Program`; its layer is called `features`.
-        classes_: the classes, in the order of the program's.
-        n_features_in_: features seen during `fit`.
+        program_: the extracted `Program` over the columns of a table; atoms are named after the features.
+        rules_: list of str: each rule in words.
+        classes_: `[n_classes]`: the classes, in the order of the program's.
+        counts_: int64 `[n_rules, n_classes]`: the training samples that each rule decides, by class.
+        n_features_in_: the number of features seen during `fit`.
+        feature_names_in_: their names, if `X` had names that are all strings; else the program calls them `x0`, `x1`.
     """
 
     def __init__(
@@ -61,30 +71,81 @@ class EricClassifier(ClassifierMixin, BaseEstimator):
         features, labels = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(labels)
         self.classes_, target = np.unique(labels, return_inverse=True)
+        classes = [str(label) for label in self.classes_.tolist()]
+        are_names = len(set(classes)) == len(classes) and all(classes)
+        if not are_names:  # labels that read alike: numbers keep them apart
+            classes = [f"{name} ({i})" for i, name in enumerate(classes)]
         options = TreeOptions(self.criterion, self.max_depth, self.min_leaf, self.max_rules)
-        activations = self._wrap(features, target)
-        self.program_ = approximate_model(activations, threshold=str(self.threshold), target="label", options=options)
+        activations = _wrap(features, target.astype(np.int64), classes)
+        program = approximate_model(activations, threshold=str(self.threshold), target="label", options=options)
+        has_names = hasattr(self, "feature_names_in_")
+        names = self.feature_names_in_.tolist() if has_names else [f"x{i}" for i in range(features.shape[1])]
+        model = RuleModel(
+            _move_to_table(program, names),
+            type(self).__name__,
+            self.classes_ if are_names else None,
+            values="finite",
+            named=has_names,
+        )
+        self.program_ = model.program
+        self.counts_ = np.zeros((len(program.class_rules), len(classes)), np.int64)
+        np.add.at(self.counts_, (_find_rules(model, features), target), 1)
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
-        """The class of each row, `[n_samples]`: every row is in a leaf of the tree, so some rule always fires."""
-        check_is_fitted(self)
-        features = validate_data(self, X, dtype=np.float32, reset=False)
-        activations = self._wrap(features, np.zeros(len(features), np.int64))
-        predictions = predict_activations(self.program_, activations, engine=self.engine)
-        answers: NDArray[Any] = self.classes_[predictions.classes.numpy()]
+        """The class of each row, `[n_samples]`. Rules are the leaves of a tree, so one fires on every row."""
+        features = self._check(X)
+        answers: NDArray[Any] = self.classes_[self._load_model().predict_indices(features)]
         return answers
 
-    def _wrap(self, features: NDArray[np.float32], target: NDArray[np.int64]) -> Activations:
-        labels = torch.from_numpy(target.astype(np.int64))
-        classes = [str(label) for label in self.classes_.tolist()]
-        if len(set(classes)) < len(classes) or not all(classes):  # labels that read alike: numbers keep them apart
-            classes = [f"{name} ({i})" for i, name in enumerate(classes)]
-        return Activations(
-            norms={LAYER: torch.from_numpy(np.ascontiguousarray(features))},
-            ids=[str(i) for i in range(len(features))],
-            labels=labels,
-            predictions=labels,
-            classes=tuple(classes),
-            settings=CaptureSettings(model="EricClassifier", fingerprint="", data="array"),
-        )
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
+        """Probabilities of classes, float64 `[n_samples, n_classes]`.
+
+        Those of a row are the shares of the classes among the training samples that its rule decides: a row of
+        `counts_`, divided by its sum, as a decision tree of scikit-learn has them.
+        """
+        features = self._check(X)
+        counts = self.counts_[_find_rules(self._load_model(), features)]
+        shares: NDArray[np.float64] = counts / counts.sum(axis=1, keepdims=True)
+        return shares
+
+    @property
+    def rules_(self) -> list[str]:
+        check_is_fitted(self)
+        return [describe_class_rule(self.program_, number) for number in range(1, len(self.program_.class_rules) + 1)]
+
+    def _check(self, X: ArrayLike) -> NDArray[np.float32]:  # noqa: N803
+        check_is_fitted(self)
+        features: NDArray[np.float32] = validate_data(self, X, dtype=np.float32, reset=False)
+        return features
+
+    def _load_model(self) -> RuleModel:
+        return RuleModel.from_program(self.program_, engine=self.engine)
+
+
+def _wrap(features: NDArray[np.float32], target: NDArray[np.int64], classes: list[str]) -> Activations:
+    """Features as the norms of one layer's kernels, which thresholds and trees are fitted to."""
+    labels = torch.from_numpy(target)
+    return Activations(
+        norms={"features": torch.from_numpy(np.ascontiguousarray(features))},
+        ids=[str(i) for i in range(len(features))],
+        labels=labels,
+        predictions=labels,
+        classes=tuple(classes),
+        settings=CaptureSettings(model="EricClassifier", fingerprint="", data="array"),
+    )
+
+
+def _move_to_table(program: Program, names: list[str]) -> Program:
+    """The program with its kernels' norms as the columns of a table, without what it says of a network."""
+    atoms = program.network_quantiser.atoms
+    compared = tuple(TableAtom(atom.column, names[atom.column], atom.operator, atom.constant) for atom in atoms)
+    columns = tuple(Column(name, "float32") for name in names)
+    settings = tuple(pair for pair in program.settings if pair[0] not in ("model", "dtype", "preprocessing"))
+    return replace(program, quantiser=TableQuantiser(compared, columns), settings=settings)
+
+
+def _find_rules(model: RuleModel, features: NDArray[np.float32]) -> NDArray[np.int32]:
+    """int32 `[n_samples]`: the rule that decides each row."""
+    rules: NDArray[np.int32] = expect(model.evaluate(features, rules=True).rules).numpy()
+    return rules
