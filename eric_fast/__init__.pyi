@@ -8,6 +8,7 @@ __all__ = [
     "CaptureSettings",
     "ChainStudy",
     "ClassRule",
+    "Decision",
     "EricClassifier",
     "EricError",
     "Evaluator",
@@ -22,6 +23,7 @@ __all__ = [
     "RuleModel",
     "RuleModule",
     "Score",
+    "TableQuantiser",
     "TreeOptions",
     "analyse_bits",
     "analyse_program",
@@ -89,8 +91,7 @@ from .frontends.trees.treelite import from_treelite
 from .frontends.trees.xgboost import from_xgboost
 from .module import RuleModule
 from .plan import Plan
-from .program import ClassRule, Program, Rule
-from .program.atoms import InputAtom, Quantiser
+from .program import ClassRule, Decision, InputAtom, Program, Quantiser, Rule, TableQuantiser
 from .quantise import fit_quantiser, quantise_activations
 from .runs import approximate_model, evaluate_chains, evaluate_program, predict_activations, predict_bits
 from .score import Score
