@@ -4,22 +4,35 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-from eric_fast.compile.bodies import make_conjunction, pick_value, split_bodies
+from eric_fast.compile.bodies import Bodies, make_conjunction, pick_value, split_bodies
 from eric_fast.compile.heads import LITERAL_COST, MAX_PASSES, MIN_SHARED, NODE_COST, TERM_COST
-from eric_fast.compile.nodes import add_node, forget_nodes, make_node
-from eric_fast.compile.terms import add_term
+from eric_fast.compile.nodes import N_NODES, Diagram, add_node, forget_nodes, make_node
+from eric_fast.compile.terms import PendingTerms, add_term
+from eric_fast.plan.jitted import strip_negation
 
 MIN_GROUP, MAX_GROUP = 8, 4096  # class rules that are run together; the latter keeps their bits in a core's cache
+START, STOP, PREFIX = range(3)  # of a frame of the stack: the rules `order[START:STOP]`, and a value they all share
 
 
 @njit(nogil=True, cache=True)
 def share_class_rules(
-    first: Any, last: Any, n_kernel_rules: Any, fires: Any, maker: Any, bodies: Any, stack: Any, pending: Any
+    first: int,
+    last: int,
+    n_kernel_rules: int,
+    fires: NDArray[np.int32],
+    diagram: Diagram,
+    bodies: Bodies,
+    stack: NDArray[np.int64],
+    pending: PendingTerms,
 ) -> None:
-    """Where each of these class rules fires: beginnings of bodies that several have are made once."""
-    _, _, _, lengths, first_lengths, order, _, _, looked_at, _ = bodies
-    n_nodes, false = maker[2], maker[3]
+    """Write where each of the class rules `first:last` fires: beginnings that several bodies share are made once.
+
+    fires: int32 `[n_class_rules]`. stack: int64 `[2 * longest body + 4, 3]` at least.
+    """
+    lengths, whole_lengths, order, n_reads = bodies.lengths, bodies.whole_lengths, bodies.order, bodies.n_reads
+    state, false = diagram.state, diagram.false
     true = false + 1
     n_bodies = n_literals = 0
     for rule in range(first, last):
@@ -28,12 +41,12 @@ def share_class_rules(
             order[first + n_bodies] = rule
             n_bodies += 1
             n_literals += lengths[rule]
-    most_looks = looked_at[0] + MAX_PASSES * n_literals
-    nodes_before = n_nodes[0]
+    most_reads = n_reads[0] + MAX_PASSES * n_literals
+    nodes_before = state[N_NODES]
     depth = 0
-    stack[0, 0], stack[0, 1], stack[0, 2] = first, first + n_bodies, true
+    stack[0, START], stack[0, STOP], stack[0, PREFIX] = first, first + n_bodies, true
     while depth >= 0:
-        start, stop, prefix = stack[depth, 0], stack[depth, 1], stack[depth, 2]
+        start, stop, prefix = stack[depth, START], stack[depth, STOP], stack[depth, PREFIX]
         depth -= 1
         for k in range(start, stop):
             rule = order[k]
@@ -43,10 +56,10 @@ def share_class_rules(
                 order[start] = rule
                 start += 1
         n = stop - start
-        value, most = pick_value(start, stop, bodies) if looked_at[0] < most_looks else (-1, 0)
+        value, most = pick_value(start, stop, bodies) if n_reads[0] < most_reads else (-1, 0)
         if most < n and most < MIN_SHARED:
             for k in range(start, stop):
-                fires[order[k] - n_kernel_rules] = make_conjunction(order[k], prefix, maker, bodies)
+                fires[order[k] - n_kernel_rules] = make_conjunction(order[k], prefix, diagram, bodies)
             continue
         if n == 0:
             continue
@@ -57,24 +70,27 @@ def share_class_rules(
                 made = prefix
                 if side > 0:
                     high, low = (false, prefix) if side == 1 else (prefix, false)
-                    made = make_node(maker, value, high, low)
+                    made = make_node(diagram, value, high, low)
                 depth += 1
-                stack[depth, 0], stack[depth, 1], stack[depth, 2] = begin, end, made
-    if NODE_COST * (n_nodes[0] - nodes_before) <= LITERAL_COST * n_literals + (TERM_COST + NODE_COST) * n_bodies:
+                stack[depth, START], stack[depth, STOP], stack[depth, PREFIX] = begin, end, made
+    if NODE_COST * (state[N_NODES] - nodes_before) <= LITERAL_COST * n_literals + (TERM_COST + NODE_COST) * n_bodies:
         return
-    forget_nodes(maker, nodes_before)
+    forget_nodes(diagram, nodes_before)
     for rule in range(first, last):
-        if first_lengths[rule] > 0:
-            fires[rule - n_kernel_rules] = add_node(maker, false, false, false)
+        if whole_lengths[rule] > 0:
+            fires[rule - n_kernel_rules] = add_node(diagram, false, false, false)
             add_term(fires[rule - n_kernel_rules], rule, pending)
 
 
 @njit(nogil=True, cache=True)
-def group_class_rules(first: Any, last: Any, literals: Any, offsets: Any, shared: Any) -> Any:
+def group_class_rules(
+    first: int, last: int, literals: NDArray[np.int32], offsets: NDArray[np.int64], last_mention: NDArray[np.int64]
+) -> Any:
     """Where groups of the class rules `first:last` start, and the end: neighbours with an atom in common, or a few that
-    have none.
+    have none. int64 `[n_groups + 1]`.
 
-    shared: int64 `[n_rows]`, zeros at first: an atom -> the last rule that mentions it, in an unbroken row, plus one.
+    literals: int32 `[n_literals]`, of rows. offsets: int64 `[n_rules + 1]`. last_mention: int64 `[n_rows]`, zeros at
+    first: the last rule that mentions a row, in an unbroken series, plus one.
     """
     starts = np.empty(last - first + 1, np.int64)
     n_groups = 0
@@ -83,10 +99,10 @@ def group_class_rules(first: Any, last: Any, literals: Any, offsets: Any, shared
         n_still = 0
         if rule < last:
             for i in range(offsets[rule], offsets[rule + 1]):
-                atom = literals[i] if literals[i] >= 0 else ~literals[i]
-                if rule == run or shared[atom] == rule:
-                    n_still += shared[atom] != rule + 1
-                    shared[atom] = rule + 1
+                row = strip_negation(literals[i])
+                if rule == run or last_mention[row] == rule:
+                    n_still += last_mention[row] != rule + 1
+                    last_mention[row] = rule + 1
         if rule < last and (rule == run or n_still) and rule - group < MAX_GROUP:
             continue
         # The run ends here. It becomes a group unless it is short: then what follows joins it.
@@ -102,6 +118,6 @@ def group_class_rules(first: Any, last: Any, literals: Any, offsets: Any, shared
         run = rule
         if rule < last:
             for i in range(offsets[rule], offsets[rule + 1]):
-                shared[literals[i] if literals[i] >= 0 else ~literals[i]] = rule + 1
+                last_mention[strip_negation(literals[i])] = rule + 1
     starts[n_groups] = last
     return starts[: n_groups + 1].copy()

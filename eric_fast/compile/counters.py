@@ -4,14 +4,14 @@ Sums of whole numbers don't depend on their order, as long as float64 holds them
 outputs where every weight is a small multiple of one power of two may be counted, and no other.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from eric_fast.compile.indexes import MOST_PLANES
-from eric_fast.compile.nodes import make_node
+from eric_fast.compile.nodes import Diagram, make_node
 
 MOST_ONES = 4  # binary ones of a weight, on average: each goes through an adder
 MOST_SUM = 2**24  # of an output's weights, in units
@@ -30,9 +30,13 @@ class Decision(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """is_counted: bool `[n_class_rules]`. weights: int64 `[n_votes]`, in units. units: float64 `[n_classes]`.
+    """Which class rules are counted, and how.
 
-    is_positive: bool `[n_classes]`: nothing that is counted is taken away, so the count says whether a rule fired.
+    Attributes:
+        is_counted: bool `[n_class_rules]`.
+        weights: int64 `[n_votes]`, in units.
+        units: float64 `[n_classes]`.
+        is_positive: bool `[n_classes]`: nothing that is counted is taken away, so the count says whether a rule fired.
     """
 
     is_counted: NDArray[np.bool_]
@@ -80,16 +84,23 @@ def _find_lowest_ones(numbers: NDArray[np.float64]) -> NDArray[np.int64]:
 
 @njit(nogil=True, cache=True)
 def count_rules(
-    first: Any, last: Any, fires: Any, decision: Any, counted: Any, sums: Any, offsets: Any, maker: Any
+    first: int,
+    last: int,
+    fires: NDArray[np.int32],
+    decision: Decision,
+    counted: Counted,
+    sums: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    diagram: Diagram,
 ) -> None:
     """Add the class rules `first:last` that are counted to `sums`.
 
-    sums: int64 `[n_classes, MOST_PLANES + 1]`: the count of each output as planes. offsets: int64 `[n_classes]`: what
-    is to be added to it: a rule that takes away counts where it doesn't fire.
+    fires: int32 `[n_class_rules]`. sums: int64 `[n_classes, MOST_PLANES + 1]`: the count of each output as planes.
+    offsets: int64 `[n_classes]`: what is to be added to it: a rule that takes away counts where it doesn't fire.
     """
-    vote_offsets, vote_classes = decision[4], decision[5]
-    is_counted, weights = counted[:2]
-    false = maker[3]
+    vote_offsets, vote_classes = decision.vote_offsets, decision.vote_classes
+    is_counted, weights = counted.is_counted, counted.weights
+    false = diagram.false
     votes = np.empty(vote_offsets[last] - vote_offsets[first], np.int64)
     rules = np.empty(len(votes), np.int64)
     n = 0
@@ -113,31 +124,35 @@ def count_rules(
             vote = votes[order[i]]
             value, weight = np.int64(fires[rules[order[i]]]), weights[vote]
             if weight < 0:
-                value = make_node(maker, value, false, false + 1)
+                value = make_node(diagram, value, false, false + 1)
                 offsets[output] += weight
             for j in range(MOST_PLANES):
                 if (abs(weight) >> j) & 1:
                     queues[j, ends[j]] = value
                     ends[j] += 1
         for j in range(MOST_PLANES):
-            _add_plane(queues, ends, j, maker)
+            _add_plane(queues, ends, j, diagram)
             sums[output, j] = queues[j, 0] if ends[j] else false
         ends[:] = 0
         begin = k
 
 
 @njit(nogil=True, cache=True)
-def _add_plane(queues: Any, ends: Any, j: Any, maker: Any) -> None:
-    """Add what stands in queue `j` until one is left; carries go to the next."""
-    queue, false = queues[j], maker[3]
+def _add_plane(queues: NDArray[np.int64], ends: NDArray[np.int64], j: int, diagram: Diagram) -> None:
+    """Add what stands in queue `j` until one is left; carries go to the next.
+
+    queues: int64 `[MOST_PLANES + 2, capacity]`: values of one power of two each.
+    ends: int64 `[MOST_PLANES + 2]`: how many values each holds.
+    """
+    queue, false = queues[j], diagram.false
     at, end = 0, ends[j]
     while end - at > 1:
         a, b = queue[at], queue[at + 1]
         c = queue[at + 2] if end - at > 2 else false
         at += min(3, end - at)
-        differ = make_node(maker, a, make_node(maker, b, false, false + 1), b)
-        total = make_node(maker, differ, make_node(maker, c, false, false + 1), c)
-        carry = make_node(maker, differ, c, a)
+        differ = make_node(diagram, a, make_node(diagram, b, false, false + 1), b)
+        total = make_node(diagram, differ, make_node(diagram, c, false, false + 1), c)
+        carry = make_node(diagram, differ, c, a)
         if carry != false:
             queues[j + 1, ends[j + 1]] = carry
             ends[j + 1] += 1

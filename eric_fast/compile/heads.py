@@ -2,27 +2,68 @@
 
 from typing import Any
 
+import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-from eric_fast.compile.bodies import make_conjunction, pick_value, split_bodies
-from eric_fast.compile.nodes import add_node, forget_nodes, make_node
-from eric_fast.compile.terms import add_term
+from eric_fast.compile.bodies import Bodies, make_conjunction, pick_value, read_bodies, split_bodies
+from eric_fast.compile.nodes import N_NODES, Diagram, add_node, forget_nodes, make_node, reserve_nodes
+from eric_fast.compile.terms import PendingTerms, add_term
+from eric_fast.plan.jitted import negate
 
 # On one core of a current server a node takes about as long as three literals of a term, a term's own OR as two.
 NODE_COST, LITERAL_COST, TERM_COST = 3, 1, 2
 MIN_SHARED = 4  # bodies without an atom in common are grouped by one that this many share
 MAX_PASSES = 64  # over a head's literals, in search of such groups
+NODES_PER_LITERAL = 4  # at most, and as many for each rule
+
+# A frame of the stack is a set of rules, `order[START:STOP]`, and what is known of their disjunction: the value it is
+# split by, where the two sides of the split end, the disjunction of the groups done, the value of the high side.
+START, STOP, PHASE, SPLIT_VALUE, HIGH_END, LOW_END, DONE, HIGH = range(8)
+TO_SPLIT, HIGH_AT_WORK, LOW_AT_WORK = range(3)  # phases
 
 
 @njit(nogil=True, cache=True)
-def share_head(first: Any, last: Any, maker: Any, bodies: Any, stack: Any, pending: Any) -> Any:
-    """The value that is true where a body of the rules `first:last` is.
+def share_stratum(
+    first: int,
+    last: int,
+    heads: NDArray[np.int64],
+    literals: NDArray[np.int32],
+    negated: NDArray[np.bool_],
+    values: NDArray[np.int32],
+    diagram: Diagram,
+    bodies: Bodies,
+    stack: NDArray[np.int64],
+    pending: PendingTerms,
+) -> Any:
+    """Write the values of the rows that the kernel rules `first:last` define.
 
-    A frame of the stack is a set of rules, `order[first:last]`, and what is known of its disjunction: first, last,
-    phase, the value split by, where its two sides end, the disjunction of the groups done, the value of the high side.
+    heads: int64 `[n_rules]`, neighbours for one row. literals: int32 `[n_literals]`, of rows. negated: bool
+    `[n_rows]`. values: int32 `[n_rows]`. stack: int64 `[2 * longest body + 4, 8]`.
+
+    Returns:
+        The diagram, with more room where it needs it.
     """
-    _, _, _, lengths, first_lengths, order, _, _, looked_at, twins = bodies
-    n_nodes, false = maker[2], maker[3]
+    offsets = bodies.offsets
+    read_bodies(first, last, literals, values, diagram.false, bodies)
+    while first < last:
+        row, stop = heads[first], first + 1
+        while stop < last and heads[stop] == row:
+            stop += 1
+        diagram = reserve_nodes(diagram, NODES_PER_LITERAL * (offsets[stop] - offsets[first] + stop - first + 1))
+        value = _share_head(first, stop, diagram, bodies, stack, pending)
+        values[row] = negate(value) if negated[row] else value
+        first = stop
+    return diagram
+
+
+@njit(nogil=True, cache=True)
+def _share_head(
+    first: int, last: int, diagram: Diagram, bodies: Bodies, stack: NDArray[np.int64], pending: PendingTerms
+) -> Any:
+    """The value that is true where a body of the rules `first:last` is."""
+    lengths, whole_lengths, order, has_twin = bodies.lengths, bodies.whole_lengths, bodies.order, bodies.has_twin
+    n_reads, n_pending, state, false = bodies.n_reads, pending.n_terms, diagram.state, diagram.false
     true = false + 1
     n_bodies = n_literals = 0
     for rule in range(first, last):
@@ -32,38 +73,38 @@ def share_head(first: Any, last: Any, maker: Any, bodies: Any, stack: Any, pendi
             order[first + n_bodies] = rule
             n_bodies += 1
             n_literals += lengths[rule]
-    most_looks = looked_at[0] + MAX_PASSES * n_literals
-    n_pending = pending[2][0]
-    nodes_before = n_nodes[0]  # of the group at hand
+    most_reads = n_reads[0] + MAX_PASSES * n_literals
+    pending_before = n_pending[0]
+    nodes_before = state[N_NODES]  # of the group at hand
     found = false
     depth = 0
-    stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 6] = first, first + n_bodies, 0, false
+    _start_frame(stack[0], first, first + n_bodies, false)
     while depth >= 0:
         frame = stack[depth]
-        start, stop = frame[0], frame[1]
-        if frame[2] == 1:
-            frame[2], frame[7] = 2, found
+        start, stop = frame[START], frame[STOP]
+        if frame[PHASE] == HIGH_AT_WORK:
+            frame[PHASE], frame[HIGH] = LOW_AT_WORK, found
             depth += 1
-            stack[depth, 0], stack[depth, 1], stack[depth, 2], stack[depth, 6] = frame[4], frame[5], 0, false
+            _start_frame(stack[depth], frame[HIGH_END], frame[LOW_END], false)
             continue
-        if frame[2] == 2:
-            made = make_node(maker, frame[3], frame[7], found)
-            start = frame[0] = frame[5]
-            frame[2] = 0
+        if frame[PHASE] == LOW_AT_WORK:
+            made = make_node(diagram, frame[SPLIT_VALUE], frame[HIGH], found)
+            start = frame[START] = frame[LOW_END]
+            frame[PHASE] = TO_SPLIT
             if depth == 0:
                 cost = 0
                 for k in range(first, start):
-                    cost += TERM_COST + LITERAL_COST * first_lengths[order[k]]
-                if NODE_COST * (n_nodes[0] - nodes_before) > cost:
-                    forget_nodes(maker, nodes_before)
+                    cost += TERM_COST + LITERAL_COST * whole_lengths[order[k]]
+                if NODE_COST * (state[N_NODES] - nodes_before) > cost:
+                    forget_nodes(diagram, nodes_before)
                     made = false
                     for k in range(first, start):
                         add_term(-1, order[k], pending)
                 first = start
-            frame[6] = make_node(maker, frame[6], true, made)
+            frame[DONE] = make_node(diagram, frame[DONE], true, made)
             if depth == 0:
-                nodes_before = n_nodes[0]
-        found = frame[6]
+                nodes_before = state[N_NODES]
+        found = frame[DONE]
         n = stop - start
         if n == 0:
             depth -= 1
@@ -74,26 +115,30 @@ def share_head(first: Any, last: Any, maker: Any, bodies: Any, stack: Any, pendi
         if found == true:
             depth -= 1
             continue
-        value, most = pick_value(start, stop, bodies) if looked_at[0] < most_looks else (-1, 0)
+        value, most = pick_value(start, stop, bodies) if n_reads[0] < most_reads else (-1, 0)
         if most < n and most < MIN_SHARED:
             for k in range(start, stop):
-                if depth == 0 and not twins[order[k]]:
+                if depth == 0 and not has_twin[order[k]]:
                     add_term(-1, order[k], pending)
                 else:
-                    found = make_node(maker, found, true, make_conjunction(order[k], true, maker, bodies))
+                    found = make_node(diagram, found, true, make_conjunction(order[k], true, diagram, bodies))
             depth -= 1
             continue
-        frame[3] = value
-        frame[4], frame[5] = split_bodies(start, stop, value, bodies)
-        frame[2] = 1
+        frame[SPLIT_VALUE] = value
+        frame[HIGH_END], frame[LOW_END] = split_bodies(start, stop, value, bodies)
+        frame[PHASE] = HIGH_AT_WORK
         depth += 1
-        stack[depth, 0], stack[depth, 1], stack[depth, 2], stack[depth, 6] = start, frame[4], 0, false
-    if pending[2][0] == n_pending or found == true:
-        pending[2][0] = n_pending
+        _start_frame(stack[depth], start, frame[HIGH_END], false)
+    if n_pending[0] == pending_before or found == true:
+        n_pending[0] = pending_before
         return found
-    target = add_node(maker, false, false, false)
-    for k in range(n_pending, pending[2][0]):
-        pending[0][k] = target
+    target = add_node(diagram, false, false, false)
+    pending.targets[pending_before : n_pending[0]] = target
     if found != false:
-        add_term(target, ~found, pending)
+        add_term(target, negate(found), pending)
     return target
+
+
+@njit(nogil=True, cache=True)
+def _start_frame(frame: NDArray[np.int64], start: int, stop: int, false: int) -> None:
+    frame[START], frame[STOP], frame[PHASE], frame[DONE] = start, stop, TO_SPLIT, false

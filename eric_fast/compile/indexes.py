@@ -7,22 +7,61 @@ Numbers of one item are a block of `2 ** k`; the smaller of two is put in a free
 that there are few digits. Numbers that stand for nothing are left over; a table from numbers to rules sees to it.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-from eric_fast.compile.nodes import choose, make_either
-from eric_fast.compile.trees import MISSING, follow_paths
+from eric_fast.compile.nodes import FAULT, TOO_WIDE, Diagram, choose, make_either
+from eric_fast.compile.trees import MISSING, TREE_START, TREE_STOP, Paths, Tree, follow_paths
+from eric_fast.plan.jitted import is_negated, negate, strip_negation
 
 MOST_PLANES = 31
 N_LEVELS = 256  # of lists in lists: a list of weight w has at most about 2 * log2(w), each of which takes two
 
+# A frame of the stack is a part of a list: its items, the row of its number, whether the value is used that says if an
+# item answers, where it is cut, once the left half is begun, and that value of the left half and its sign.
+START, STOP, ROW, WANTS_ANY, MIDDLE, LEFT, LEFT_NEGATED = range(7)
+
+
+class Numbers(NamedTuple):
+    """Numbers of samples in binary.
+
+    Attributes:
+        planes: int64 `[n, MOST_PLANES + 1]`: the values that are a number's digits, the lowest first.
+        n_planes: int64 `[n]`: how many digits it has.
+        free: int64 `[n, MOST_PLANES + 1]`: one free block of each size among its codes, or -1.
+    """
+
+    planes: NDArray[np.int64]
+    n_planes: NDArray[np.int64]
+    free: NDArray[np.int64]
+
+
+class Items(NamedTuple):
+    """A list of items.
+
+    Attributes:
+        conditions: int64 `[n]`: values.
+        negated: bool `[n]`: whether it is the condition's negation that must hold.
+        numbers: the items' own numbers.
+        weights: int64 `[n + 1]`: added up.
+        leaf_starts, leaf_stops: int64 `[n + 1]`: the range of leaves that the items from `i` on have.
+    """
+
+    conditions: NDArray[np.int64]
+    negated: NDArray[np.bool_]
+    numbers: Numbers
+    weights: NDArray[np.int64]
+    leaf_starts: NDArray[np.int64]
+    leaf_stops: NDArray[np.int64]
+
 
 @njit(nogil=True, cache=True)
-def start_rows(n: Any) -> Any:
-    """Room for `n` numbers: planes, values from the lowest digit up; how many; of each size one free block, or -1."""
-    return (
+def start_numbers(n: int) -> Any:
+    """Room for `n` numbers, of no digits."""
+    return Numbers(
         np.empty((n, MOST_PLANES + 1), np.int64),
         np.zeros(n, np.int64),
         np.full((n, MOST_PLANES + 1), -1, np.int64),
@@ -30,16 +69,12 @@ def start_rows(n: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def start_items(n: Any) -> Any:
-    """Room for a list of `n` items.
-
-    Conditions and whether they are negated; their numbers, as `start_rows`; weights, added up; and what leaves the
-    items from `i` on have: `low[i]:high[i]`.
-    """
-    return (
+def start_items(n: int) -> Any:
+    """Room for a list of `n` items."""
+    return Items(
         np.empty(n, np.int64),
         np.zeros(n, np.bool_),
-        start_rows(n),
+        start_numbers(n),
         np.zeros(n + 1, np.int64),
         np.zeros(n + 1, np.int64),
         np.zeros(n + 1, np.int64),
@@ -47,54 +82,57 @@ def start_items(n: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def copy_row(source: Any, i: Any, target: Any, j: Any) -> None:
-    for k in range(source[1][i]):
-        target[0][j, k] = source[0][i, k]
-    target[1][j] = source[1][i]
-    target[2][j] = source[2][i]
+def copy_number(source: Numbers, i: int, target: Numbers, j: int) -> None:
+    planes, to_planes = source.planes, target.planes
+    for k in range(source.n_planes[i]):
+        to_planes[j, k] = planes[i, k]
+    target.n_planes[j] = source.n_planes[i]
+    target.free[j] = source.free[i]
 
 
 @njit(nogil=True, cache=True)
-def index_list(n: Any, wants_any: Any, n_digits: Any, items: Any, rows: Any, codes: Any, maker: Any) -> Any:
-    """The number of the item, of the first `n`, that answers, in row 0; the value, and whether it is negated, that says
-    if any does.
+def index_list(
+    n: int, wants_any: bool, n_digits: int, items: Items, numbers: Numbers, codes: NDArray[np.int64], diagram: Diagram
+) -> Any:
+    """Write the number of the item, of the first `n`, that answers, to row 0 of `numbers`.
 
-    rows: of `N_LEVELS`. codes: of each leaf, to which is added what its side gets. n_digits: not 0 where the planes are
-    digits of an answer that the items have, and nothing is numbered. wants_any: whether the value is used.
+    wants_any: whether the returned value is used. n_digits: not 0 where the planes are digits of an answer that the
+    items have, and nothing is numbered. numbers: `N_LEVELS` of them. codes: int64 `[n_leaves]`: to each leaf's code is
+    added what its side gets.
 
-    A frame of the stack is a part of the list: first and last item; row; whether the value is used; the cut, once the
-    left half is begun; then the value of the left half and whether it is negated.
+    Returns:
+        The value that says whether any item answers, and whether it is negated.
     """
-    conditions, negated, numbers, weights = items[:4]
+    conditions, signs, item_numbers, weights = items.conditions, items.negated, items.numbers, items.weights
     stack = np.zeros((N_LEVELS, 7), np.int64)
-    stack[0, 1], stack[0, 3], stack[0, 5] = n, wants_any, -1
-    depth, value, is_negated = 0, np.int64(0), False
+    stack[0, STOP], stack[0, WANTS_ANY], stack[0, LEFT] = n, wants_any, -1
+    depth, value, negated = 0, np.int64(0), False
     while depth >= 0:
         frame = stack[depth]
-        first, last, row, middle = frame[0], frame[1], frame[2], frame[4]
+        first, last, row, middle = frame[START], frame[STOP], frame[ROW], frame[MIDDLE]
         if last - first == 1:
-            copy_row(numbers, first, rows, row)
-            value, is_negated = conditions[first], negated[first]
+            copy_number(item_numbers, first, numbers, row)
+            value, negated = conditions[first], signs[first]
             depth -= 1
         elif middle == 0:  # the left half first
-            frame[4] = _find_cut(first, last, weights)
+            frame[MIDDLE] = _find_cut(first, last, weights)
             depth += 1
-            stack[depth] = (first, frame[4], row + 1, 1, 0, -1, 0)
-        elif frame[5] < 0:
-            frame[5], frame[6] = value, is_negated
+            stack[depth] = (first, frame[MIDDLE], row + 1, 1, 0, -1, 0)
+        elif frame[LEFT] < 0:
+            frame[LEFT], frame[LEFT_NEGATED] = value, negated
             depth += 1
-            stack[depth] = (middle, last, row + 2, frame[3], 0, -1, 0)
+            stack[depth] = (middle, last, row + 2, frame[WANTS_ANY], 0, -1, 0)
         else:
-            left, left_negated = frame[5], frame[6] != 0
-            _join_halves(first, middle, last, row, left, left_negated, n_digits, items, rows, codes, maker)
-            if frame[3]:
-                value, is_negated = make_either(maker, left, left_negated, value, is_negated)
+            left, left_negated = frame[LEFT], frame[LEFT_NEGATED] != 0
+            _join_halves(first, middle, last, row, left, left_negated, n_digits, items, numbers, codes, diagram)
+            if frame[WANTS_ANY]:
+                value, negated = make_either(diagram, left, left_negated, value, negated)
             depth -= 1
-    return value, is_negated
+    return value, negated
 
 
 @njit(nogil=True, cache=True)
-def _find_cut(first: Any, last: Any, weights: Any) -> Any:
+def _find_cut(first: int, last: int, weights: NDArray[np.int64]) -> Any:
     """Where to halve a list: about half of the weight on either side."""
     whole = weights[first] + weights[last]  # twice where half of it is reached
     middle, end = first + 1, last - 1
@@ -111,48 +149,48 @@ def _find_cut(first: Any, last: Any, weights: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def _join_halves(
-    first: Any,
-    middle: Any,
-    last: Any,
-    row: Any,
-    left: Any,
-    negated: Any,
-    n_digits: Any,
-    items: Any,
-    rows: Any,
-    codes: Any,
-    maker: Any,
+    first: int,
+    middle: int,
+    last: int,
+    row: int,
+    left: int,
+    negated: bool,
+    n_digits: int,
+    items: Items,
+    numbers: Numbers,
+    codes: NDArray[np.int64],
+    diagram: Diagram,
 ) -> None:
-    """Row `row` from the two after it: where `left` holds, the number in `row + 1`, else that in `row + 2`."""
-    planes, sizes, _ = rows
-    low, high = items[4], items[5]
+    """Write number `row` from the two after it: where `left` holds, number `row + 1`, else number `row + 2`."""
+    planes, n_planes, false = numbers.planes, numbers.n_planes, diagram.false
+    starts, stops = items.leaf_starts, items.leaf_stops
     left_code = right_code = np.int64(0)
     if n_digits:
-        sizes[row] = n_digits
+        n_planes[row] = n_digits
     else:
-        left_code, right_code = _place_numbers(row, negated, rows)
+        left_code, right_code = _place_numbers(row, negated, numbers)
         if left_code:
-            codes[low[first] : low[middle]] += left_code
-            codes[high[middle] : high[first]] += left_code
+            codes[starts[first] : starts[middle]] += left_code
+            codes[stops[middle] : stops[first]] += left_code
         if right_code:
-            codes[low[middle] : low[last]] += right_code
-            codes[high[last] : high[middle]] += right_code
-    if sizes[row] > MOST_PLANES:
-        maker[2][1] = 2
-        sizes[row] = MOST_PLANES
-    for j in range(sizes[row]):
-        of_left = planes[row + 1, j] if j < sizes[row + 1] else maker[3] + ((left_code >> j) & 1)
-        of_right = planes[row + 2, j] if j < sizes[row + 2] else maker[3] + ((right_code >> j) & 1)
-        planes[row, j] = choose(maker, left, negated, of_left, of_right)
+            codes[starts[middle] : starts[last]] += right_code
+            codes[stops[last] : stops[middle]] += right_code
+    if n_planes[row] > MOST_PLANES:
+        diagram.state[FAULT] = TOO_WIDE
+        n_planes[row] = MOST_PLANES
+    for j in range(n_planes[row]):
+        of_left = planes[row + 1, j] if j < n_planes[row + 1] else false + ((left_code >> j) & 1)
+        of_right = planes[row + 2, j] if j < n_planes[row + 2] else false + ((right_code >> j) & 1)
+        planes[row, j] = choose(diagram, left, negated, of_left, of_right)
 
 
 @njit(nogil=True, cache=True)
-def _place_numbers(row: Any, negated: Any, rows: Any) -> Any:
-    """Where the blocks of the rows `row + 1` and `row + 2` begin in one that holds both; its size and what is free.
+def _place_numbers(row: int, negated: bool, numbers: Numbers) -> Any:
+    """Where the blocks of the numbers `row + 1` and `row + 2` begin in one that holds both; its size and what is free.
 
     A digit more, where there must be one, is the condition itself, negated or not.
     """
-    _, sizes, free = rows
+    sizes, free = numbers.n_planes, numbers.free
     large, small = (row + 1, row + 2) if sizes[row + 1] >= sizes[row + 2] else (row + 2, row + 1)
     n_large, n_small = sizes[large], sizes[small]
     large_code = small_code = np.int64(0)
@@ -183,18 +221,24 @@ def _place_numbers(row: Any, negated: Any, rows: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def index_tree(
-    n_nodes: Any, n_digits: Any, answers: Any, values: Any, tree: Any, rows: Any, codes: Any, maker: Any
+def _index_tree(
+    n_nodes: int,
+    n_digits: int,
+    answers: NDArray[np.int64],
+    values: NDArray[np.int32],
+    tree: Tree,
+    numbers: Numbers,
+    codes: NDArray[np.int64],
+    diagram: Diagram,
 ) -> None:
-    """The number of the leaf that each sample is in, in row 0.
+    """Write the number of the leaf that each sample is in to row 0 of `numbers`.
 
-    codes: int64 `[n_leaves]`, zeros that become the leaves' numbers. answers: int64 `[n_leaves]`: where `n_digits`
-    isn't 0 the planes are the digits of the leaf's answer; those of no leaf are 0.
+    answers: int64 `[n_leaves]`: where `n_digits` isn't 0 the planes are the digits of the leaf's answer; those of no
+    leaf are 0. values: int32 `[n_rows]`. codes: int64 `[n_leaves]`, zeros that become the leaves' numbers.
     """
-    select, child = tree[:2]
-    false = maker[3]
+    literals, children, false = tree.literals, tree.children, diagram.false
     if n_nodes == 0:
-        _write_leaf(-1, n_digits, answers, rows, 0, false)
+        _write_leaf(-1, n_digits, answers, numbers, 0, false)
         return
     weight, n_below = np.ones(n_nodes, np.int64), np.zeros(n_nodes, np.int64)  # leaves, with those missing, and without
     first_leaf = np.empty(n_nodes, np.int64)
@@ -203,100 +247,116 @@ def index_tree(
     for node in range(n_nodes - 1, -1, -1):
         weight[node] = 0
         for side in range(2):
-            below = child[node, side]
+            below = children[node, side]
             weight[node] += weight[below] if below >= 0 else 1
             n_below[node] += n_below[below] if below >= 0 else below != MISSING
-        heavy = _find_heavy(node, child, weight)
-        if child[node, 1 - heavy] >= 0:
-            is_head[child[node, 1 - heavy]] = True
+        heavy = _find_heavy(node, children, weight)
+        if children[node, 1 - heavy] >= 0:
+            is_head[children[node, 1 - heavy]] = True
     first_leaf[0] = 0
     for node in range(n_nodes):
         leaf = first_leaf[node]
         for side in range(2):
-            below = child[node, side]
+            below = children[node, side]
             if below >= 0:
                 first_leaf[below] = leaf
             leaf += n_below[below] if below >= 0 else below != MISSING
-    found = start_rows(n_nodes)
+    found = start_numbers(n_nodes)
     items = start_items(n_nodes + 1)
-    conditions, negated, numbers, weights, low, high = items
+    conditions, negated, leaf_numbers, weights = items.conditions, items.negated, items.numbers, items.weights
+    starts, stops = items.leaf_starts, items.leaf_stops
     for head in np.arange(n_nodes - 1, -1, -1):
         if not is_head[head]:
             continue
-        n, node, heavy, light = 0, head, head, head
-        while node >= 0:
-            heavy = _find_heavy(node, child, weight)
-            light = np.int64(child[node, 1 - heavy])
-            literal = select[node]
-            value = values[literal if literal >= 0 else ~literal]
-            conditions[n] = value if value >= 0 else ~value
-            negated[n] = ((literal < 0) != (value < 0)) != (heavy == 0)
-            low[n], high[n] = first_leaf[node], first_leaf[node] + n_below[node]
+        n, below, heavy, light = 0, head, head, head
+        while below >= 0:
+            heavy = _find_heavy(below, children, weight)
+            light = np.int64(children[below, 1 - heavy])
+            literal = literals[below]
+            value = values[strip_negation(literal)]
+            conditions[n] = strip_negation(value)
+            negated[n] = (is_negated(literal) != is_negated(value)) != (heavy == 0)
+            starts[n], stops[n] = first_leaf[below], first_leaf[below] + n_below[below]
             weights[n + 1] = weights[n] + (weight[light] if light >= 0 else 1)
             if light >= 0:
-                copy_row(found, light, numbers, n)
+                copy_number(found, light, leaf_numbers, n)
             else:
-                _write_leaf(light, n_digits, answers, numbers, n, false)
+                _write_leaf(light, n_digits, answers, leaf_numbers, n, false)
             n += 1
-            node = child[node, heavy]
+            below = children[below, heavy]
         # The leaf where the way ends; after it nothing is left.
         conditions[n], negated[n] = false + 1, False
         weights[n + 1] = weights[n] + 1
-        low[n] = low[n - 1] + (0 if heavy == 0 or light == MISSING else n_below[light] if light >= 0 else 1)
-        high[n] = low[n] + (node != MISSING)
-        low[n + 1] = high[n + 1] = low[n]
-        _write_leaf(node, n_digits, answers, numbers, n, false)
-        index_list(n + 1, False, n_digits, items, rows, codes, maker)
-        copy_row(rows, 0, found, head)
+        starts[n] = starts[n - 1] + (0 if heavy == 0 or light == MISSING else n_below[light] if light >= 0 else 1)
+        stops[n] = starts[n] + (below != MISSING)
+        starts[n + 1] = stops[n + 1] = starts[n]
+        _write_leaf(below, n_digits, answers, leaf_numbers, n, false)
+        index_list(n + 1, False, n_digits, items, numbers, codes, diagram)
+        copy_number(numbers, 0, found, head)
 
 
 @njit(nogil=True, cache=True)
-def _find_heavy(node: Any, child: Any, weight: Any) -> Any:
+def _find_heavy(node: int, children: NDArray[np.int32], weight: NDArray[np.int64]) -> Any:
     """The side with more leaves."""
-    high, low = child[node]
+    high, low = children[node]
     return np.int64((weight[low] if low >= 0 else 1) > (weight[high] if high >= 0 else 1))
 
 
 @njit(nogil=True, cache=True)
-def _write_leaf(leaf: Any, n_digits: Any, answers: Any, rows: Any, i: Any, false: Any) -> None:
-    """The number of what is one leaf, `~leaf`, or none: no digits, or those of its answer."""
-    rows[1][i] = n_digits
-    rows[2][i] = -1
-    answer = np.int64(0) if leaf == MISSING or n_digits == 0 else answers[~leaf]
+def _write_leaf(leaf: int, n_digits: int, answers: NDArray[np.int64], numbers: Numbers, i: int, false: int) -> None:
+    """Write the number of what is one leaf, `~leaf`, or none: no digits, or those of its answer."""
+    planes = numbers.planes
+    numbers.n_planes[i] = n_digits
+    numbers.free[i] = -1
+    answer = np.int64(0) if leaf == MISSING or n_digits == 0 else answers[negate(leaf)]
     for k in range(n_digits):
-        rows[0][i, k] = false + ((answer >> k) & 1)
+        planes[i, k] = false + ((answer >> k) & 1)
 
 
 @njit(nogil=True, cache=True)
 def index_trees(
-    trees: Any, paths: Any, n_digits: Any, answers: Any, values: Any, tree: Any, rows: Any, codes: Any, maker: Any
+    trees: NDArray[np.int64],
+    paths: Paths,
+    n_digits: int,
+    answers: NDArray[np.int64],
+    values: NDArray[np.int32],
+    tree: Tree,
+    numbers: Numbers,
+    codes: NDArray[np.int64],
+    diagram: Diagram,
 ) -> Any:
-    """The leaf, or the answer, of each of `trees`, rows of `find_trees`: its planes, as `start_rows`.
+    """The number of the leaf, or the digits of the answer, of each of `trees`, rows of `find_trees`.
 
-    paths: first class rule; order, literals and offsets as `follow_paths` takes them. codes, answers: int64
-    `[n_class_rules]`, in path order.
+    values: int32 `[n_rows]`. codes, answers: int64 `[n_class_rules]`, in path order. numbers: `N_LEVELS` of them.
     """
-    base, order, literals, offsets = paths
-    found = start_rows(len(trees))
+    found = start_numbers(len(trees))
     for t in range(len(trees)):
-        first, last = trees[t, 0], trees[t, 1]
-        n_nodes = follow_paths(first, last, order, literals, offsets, tree)[1]
-        leaves = codes[first - base : last - base]
+        first, last = trees[t, TREE_START], trees[t, TREE_STOP]
+        n_nodes = follow_paths(first, last, paths.order, paths.literals, paths.offsets, tree)[1]
+        leaves = codes[first - paths.first : last - paths.first]
         leaves[:] = 0
-        index_tree(n_nodes, n_digits, answers[first - base : last - base], values, tree, rows, leaves, maker)
-        copy_row(rows, 0, found, t)
+        of_tree = answers[first - paths.first : last - paths.first]
+        _index_tree(n_nodes, n_digits, of_tree, values, tree, numbers, leaves, diagram)
+        copy_number(numbers, 0, found, t)
     return found
 
 
 @njit(nogil=True, cache=True)
-def list_rules(first: Any, last: Any, fires: Any, n_digits: Any, answers: Any, false: Any) -> Any:
-    """The class rules `first:last` as items of a list, and of a list of their answers."""
+def list_rules(
+    first: int, last: int, fires: NDArray[np.int32], n_digits: int, answers: NDArray[np.int64], false: int
+) -> Any:
+    """The class rules `first:last` as items of a list, and of a list of their answers.
+
+    fires: int32 `[n_class_rules]`. answers: int64 `[n_class_rules]`.
+    """
     items, answer_items = start_items(last - first), start_items(last - first if n_digits else 0)
+    conditions, weights, starts, stops = items.conditions, items.weights, items.leaf_starts, items.leaf_stops
     for i in range(last - first):
-        items[0][i] = fires[first + i]
-        items[3][i + 1], items[4][i], items[5][i] = i + 1, first + i, last
+        conditions[i] = fires[first + i]
+        weights[i + 1], starts[i], stops[i] = i + 1, first + i, last
         if n_digits:
-            answer_items[0][i], answer_items[3][i + 1] = fires[first + i], i + 1
-            _write_leaf(~i, n_digits, answers[first:last], answer_items[2], i, false)
-    items[4][last - first] = items[5][last - first] = last
+            _write_leaf(negate(i), n_digits, answers[first:last], answer_items.numbers, i, false)
+    if n_digits:
+        answer_items.conditions[:], answer_items.weights[:] = conditions, weights
+    starts[last - first] = stops[last - first] = last
     return items, answer_items

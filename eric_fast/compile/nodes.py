@@ -1,52 +1,72 @@
-"""Nodes `select ? high : low`, each made once (hash-consed, as in binary decision diagrams), in Numba.
+"""Nodes `select ? high : low`, each made once (hash-consed, as in binary decision diagrams), in Numba."""
 
-A *maker* is what is made so far: nodes int32 `[capacity, 3]`; a hash table of their numbers, -1 where it is empty;
-int64 `[2]`: how many nodes there are, and whether there was no room for one; the value that is false.
-"""
-
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
+
+from eric_fast.plan.steps import NODE_HIGH, NODE_LOW, NODE_SELECT
+
+N_NODES, FAULT = range(2)  # of the state of a diagram
+FULL, TOO_WIDE = 1, 2  # faults
+
+
+class Diagram(NamedTuple):
+    """The nodes made so far.
+
+    Attributes:
+        nodes: int32 `[capacity, 3]`, of which the first `state[N_NODES]` are made; see `plan.steps.Node`.
+        numbers: int32 `[2 * capacity]`: a hash table of the nodes' numbers, -1 in an empty place.
+        state: int64 `[2]`: `N_NODES`: how many nodes there are; `FAULT`: 0, or `FULL` once a node found no room, or
+            `TOO_WIDE` once a number had too many digits.
+        false: the value that is false. `false + 1` is true, and `false + 2 + i` is what node `i` makes.
+    """
+
+    nodes: NDArray[np.int32]
+    numbers: NDArray[np.int32]
+    state: NDArray[np.int64]
+    false: int
 
 
 @njit(nogil=True, cache=True)
-def start_nodes(n_inputs: Any, room: Any) -> Any:
-    """A maker of no nodes."""
+def start_diagram(n_inputs: int, room: int) -> Any:
+    """A diagram of no nodes, with room for so many."""
     capacity = np.int64(16)
     while capacity < 2 * room:
         capacity *= 2
-    return (
+    return Diagram(
         np.empty((capacity // 2, 3), np.int32),
         np.full(capacity, -1, np.int32),
         np.zeros(2, np.int64),
-        np.int64(n_inputs),
+        n_inputs,
     )
 
 
 @njit(nogil=True, cache=True)
-def reserve_nodes(maker: Any, room: Any) -> Any:
+def reserve_nodes(diagram: Diagram, room: int) -> Any:
     """The same nodes, and room for so many more."""
-    nodes, _, sizes, false = maker
-    n = sizes[0]
+    nodes, n, false = diagram.nodes, diagram.state[N_NODES], diagram.false
     if n + room <= len(nodes):
-        return maker
-    larger = start_nodes(false, max(n + room, 2 * len(nodes)))
-    larger[0][:n] = nodes[:n]
-    larger[2][0] = n
+        return diagram
+    larger = start_diagram(false, max(n + room, 2 * len(nodes)))
+    larger.nodes[:n] = nodes[:n]
+    larger.state[N_NODES] = n
+    numbers = larger.numbers
     for number in range(n):  # oldest first: `forget_nodes` counts on it
-        if nodes[number, 0] != false:
-            place = _hash(nodes[number, 0], nodes[number, 1], nodes[number, 2]) & (len(larger[1]) - 1)
-            while larger[1][place] >= 0:
-                place = (place + 1) & (len(larger[1]) - 1)
-            larger[1][place] = number
+        select, high, low = nodes[number, NODE_SELECT], nodes[number, NODE_HIGH], nodes[number, NODE_LOW]
+        if select != false:
+            place = _hash(select, high, low) & (len(numbers) - 1)
+            while numbers[place] >= 0:
+                place = (place + 1) & (len(numbers) - 1)
+            numbers[place] = number
     return larger
 
 
 @njit(nogil=True, cache=True)
-def make_node(maker: Any, select: Any, high: Any, low: Any) -> Any:
-    """The value `select ? high : low`: one that is there already where possible."""
-    nodes, table, sizes, false = maker
+def make_node(diagram: Diagram, select: int, high: int, low: int) -> Any:
+    """The value `select ? high : low`: int64, one that exists already where possible."""
+    nodes, numbers, state, false = diagram.nodes, diagram.numbers, diagram.state, diagram.false
     true = false + 1
     if high == low or select == true:
         return np.int64(high)
@@ -58,48 +78,56 @@ def make_node(maker: Any, select: Any, high: Any, low: Any) -> Any:
         low = false
     if high == true and low == false:
         return np.int64(select)
-    place = _hash(select, high, low) & (len(table) - 1)
-    while table[place] >= 0:
-        node = nodes[table[place]]
-        if node[0] == select and node[1] == high and node[2] == low:
-            return np.int64(false + 2 + table[place])
-        place = (place + 1) & (len(table) - 1)
-    if sizes[0] == len(nodes):
-        sizes[1] = 1
+    place = _hash(select, high, low) & (len(numbers) - 1)
+    while numbers[place] >= 0:
+        node = nodes[numbers[place]]
+        if node[NODE_SELECT] == select and node[NODE_HIGH] == high and node[NODE_LOW] == low:
+            return np.int64(false + 2 + numbers[place])
+        place = (place + 1) & (len(numbers) - 1)
+    if state[N_NODES] == len(nodes):
+        state[FAULT] = FULL
         return np.int64(false)
-    table[place] = sizes[0]
-    return add_node(maker, select, high, low)
+    numbers[place] = state[N_NODES]
+    return add_node(diagram, select, high, low)
 
 
 @njit(nogil=True, cache=True)
-def add_node(maker: Any, select: Any, high: Any, low: Any) -> Any:
-    """A node of its own, whatever there is: `false ? false : false` for terms to be OR-ed into."""
-    nodes, _, sizes, false = maker
-    n = sizes[0]
-    nodes[n, 0], nodes[n, 1], nodes[n, 2] = select, high, low
-    sizes[0] = n + 1
-    return np.int64(false + 2 + n)
+def add_node(diagram: Diagram, select: int, high: int, low: int) -> Any:
+    """The value of a new node, even if an equal one exists: `false ? false : false` is a target of terms."""
+    nodes, state = diagram.nodes, diagram.state
+    n = state[N_NODES]
+    nodes[n, NODE_SELECT], nodes[n, NODE_HIGH], nodes[n, NODE_LOW] = select, high, low
+    state[N_NODES] = n + 1
+    return np.int64(diagram.false + 2 + n)
 
 
 @njit(nogil=True, cache=True)
-def choose(maker: Any, value: Any, negated: Any, high: Any, low: Any) -> Any:
+def choose(diagram: Diagram, value: int, negated: bool, high: int, low: int) -> Any:
     """`make_node` of a value or of its negation."""
-    return make_node(maker, value, low, high) if negated else make_node(maker, value, high, low)
+    return make_node(diagram, value, low, high) if negated else make_node(diagram, value, high, low)
 
 
 @njit(nogil=True, cache=True)
-def make_either(maker: Any, value: Any, negated: Any, other: Any, other_negated: Any) -> Any:
-    """A value, and whether it is to be negated, that is true where either of two is: never more than one node."""
-    true = maker[3] + 1
+def make_either(diagram: Diagram, value: int, negated: bool, other: int, other_negated: bool) -> Any:
+    """The disjunction of two values: a value, and whether it is to be negated. It takes one node at most."""
+    true = diagram.false + 1
     if negated and other_negated:
-        return make_node(maker, value, other, maker[3]), True
+        return make_node(diagram, value, other, diagram.false), True
     if other_negated:
-        return make_node(maker, other, value, true), False
-    return choose(maker, value, negated, true, other), False
+        return make_node(diagram, other, value, true), False
+    return choose(diagram, value, negated, true, other), False
 
 
 @njit(nogil=True, cache=True)
-def _hash(select: Any, high: Any, low: Any) -> Any:
+def make_union(diagram: Diagram, value: int, others: NDArray[np.int64]) -> Any:
+    """The value that is true where `value` or one of `others`, int64 `[n]`, is."""
+    for other in others:
+        value = make_node(diagram, value, diagram.false + 1, other)
+    return value
+
+
+@njit(nogil=True, cache=True)
+def _hash(select: int, high: int, low: int) -> Any:
     h = np.uint64(select) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(high)
     h = (h ^ (h >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(low)
     h = (h ^ (h >> np.uint64(32))) * np.uint64(0x94D049BB133111EB)
@@ -107,13 +135,14 @@ def _hash(select: Any, high: Any, low: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def forget_nodes(maker: Any, n_kept: Any) -> None:
-    """Unmake the nodes past the first `n_kept`, the last first: no later one hides behind them in the table."""
-    nodes, table, sizes, _ = maker
-    while sizes[0] > n_kept:
-        sizes[0] -= 1
-        node = nodes[sizes[0]]
-        place = _hash(node[0], node[1], node[2]) & (len(table) - 1)
-        while table[place] >= 0 and table[place] != sizes[0]:
-            place = (place + 1) & (len(table) - 1)
-        table[place] = -1
+def forget_nodes(diagram: Diagram, n_kept: int) -> None:
+    """Unmake the nodes past the first `n_kept`, the last first: no later one hides behind them in the hash table."""
+    nodes, numbers, state = diagram.nodes, diagram.numbers, diagram.state
+    while state[N_NODES] > n_kept:
+        state[N_NODES] -= 1
+        number = state[N_NODES]
+        node = nodes[number]
+        place = _hash(node[NODE_SELECT], node[NODE_HIGH], node[NODE_LOW]) & (len(numbers) - 1)
+        while numbers[place] >= 0 and numbers[place] != number:
+            place = (place + 1) & (len(numbers) - 1)
+        numbers[place] = -1

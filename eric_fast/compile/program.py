@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from eric_fast.plan import Plan
+from eric_fast.plan.negation import negate_like, strip_negation
 from eric_fast.program import Program
 from eric_fast.program.rules import ClassRules, count_offsets
 
@@ -56,15 +57,14 @@ def compile_part(program: Program, given: Sequence[int], derived: Collection[int
     row_of_atom = np.full(n_atoms, -1, np.int32)
     row_of_atom[atoms] = np.arange(len(atoms))
     all_rules = kernel_rules.append(class_rules, class_rules.heads)
-    signs = all_rules.literals >> 31  # of a literal: xor with it gives the atom, and back
-    literals, offsets = row_of_atom[all_rules.literals ^ signs], all_rules.offsets
+    literals, offsets = row_of_atom[strip_negation(all_rules.literals)], all_rules.offsets
     if (literals < 0).any():
         program.start_at(program.atoms[given[0]].layer)  # names the rule that mentions a kernel below
     heads = np.concatenate([row_of_atom[kernel_rules.heads], class_rules.heads])
     negated = np.zeros(len(atoms), np.bool_)
     negated[row_of_atom[[atom for atom in program.negated if atom in derived]]] = True
 
-    literals ^= signs
+    literals = negate_like(literals, all_rules.literals)
     starts = count_offsets([len(stratum) for stratum in strata])  # of strata, among the places of atoms
     stratum_offsets = np.searchsorted(places[in_order], starts)
     decision = Decision(

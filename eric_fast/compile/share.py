@@ -10,26 +10,33 @@ many fire.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 
-from eric_fast.compile.bodies import find_twins, read_body
+from eric_fast.compile.bodies import find_twins, read_bodies, reserve_counts, start_bodies
 from eric_fast.compile.class_rules import group_class_rules, share_class_rules
 from eric_fast.compile.counters import Decision
 from eric_fast.compile.decide import Decider, ListDecider, VoteDecider
-from eric_fast.compile.heads import share_head
-from eric_fast.compile.nodes import reserve_nodes, start_nodes
-from eric_fast.compile.terms import start_lists, start_pending, write_batches
+from eric_fast.compile.heads import NODES_PER_LITERAL, share_stratum
+from eric_fast.compile.nodes import N_NODES, start_diagram
+from eric_fast.compile.terms import (
+    N_BATCHES,
+    N_SEGMENTS,
+    N_VALUES,
+    TermLists,
+    start_lists,
+    start_pending,
+    write_batches,
+)
 from eric_fast.compile.trees import find_trees, start_tree
 from eric_fast.plan import Steps
+from eric_fast.plan.negation import negate, strip_negation
+from eric_fast.plan.steps import Counter, Index, Section
 
 LONG_BODY = 64  # literals: from there on bodies are sorted ahead
 GROUP_LEAVES = 4096  # of trees that are run together, while their bits stay in a core's cache
-NODES_PER_LITERAL = 4  # at most, and as many for each rule
 
 
 def share_work(
@@ -46,88 +53,74 @@ def share_work(
     lengths = np.diff(offsets)
     longest = int(lengths.max(initial=0))
     tree = start_tree(int(offsets[-1] - offsets[n_kernel_rules]), longest)
-    trees, order, in_path_order = find_trees(n_kernel_rules, literals, offsets, len(negated), tree)
+    trees, paths = find_trees(n_kernel_rules, literals, offsets, len(negated), tree)
     if longest > LONG_BODY:
         rules = np.repeat(np.arange(n_rules), lengths)
-        literals = literals[np.lexsort((np.where(literals < 0, ~literals, literals), rules))]
+        literals = literals[np.lexsort((strip_negation(literals), rules))]
 
-    values = np.where(negated, ~n_inputs, n_inputs).astype(np.int32)  # of a row; ~value where it is the complement
+    values = np.where(negated, negate(n_inputs), n_inputs).astype(np.int32)  # of rows, as in `Steps`
     values[:n_inputs] = np.arange(n_inputs)
-    maker, lists = start_nodes(n_inputs, 64), start_lists()
-    bodies = (
-        np.empty(len(literals), np.int32),  # sorted, as 2 * value + negation, to be taken apart
-        np.empty(len(literals), np.int32),  # the same, to stay
-        offsets,  # where a body starts in both
-        np.zeros(n_rules, np.int64),  # its length now
-        np.zeros(n_rules, np.int64),  # and at first; -1: it never fires
-        np.arange(n_rules),  # the rules in the order of groups
-        np.zeros(0, np.int32),  # how many bodies mention a value: zero between uses
-        np.zeros(0, np.int8),  # 1: plain, 2: negated, 3: both
-        np.zeros(1, np.int64),  # literals looked at
-        find_twins(literals[: offsets[n_kernel_rules]], offsets[: n_kernel_rules + 1]),
-    )
+    twins = find_twins(literals[: offsets[n_kernel_rules]], offsets[: n_kernel_rules + 1])
+    bodies, lists = start_bodies(len(literals), offsets, twins), start_lists()
     stack = np.empty((2 * longest + 4, 8), np.int64)
     kind = VoteDecider if decision.votes else ListDecider
-    paths = (n_kernel_rules, order, in_path_order, offsets)
-    decider: Decider = kind(decision, heads[n_kernel_rules:], trees, paths, tree, n_inputs)
-    sections: list[tuple[int, ...]] = []
-    done = (0, 0)  # nodes and batches
+    decider: Decider = kind(decision, heads[n_kernel_rules:], trees, paths, tree, start_diagram(n_inputs, 64))
+    sections: list[Section] = []
 
-    def end_section(rules: tuple[int, int], n_indexes: int) -> tuple[int, int]:
-        n_nodes, n_batches = int(maker[2][0]), int(lists[3][2])
-        sections.append((done[0], n_nodes, done[1], n_batches, *rules, n_indexes, len(decider.indexes)))
-        return n_nodes, n_batches
+    def end_section(rules: tuple[int, int], n_indexes: int) -> None:
+        """A section of what was made since the last: these class rules, and the indexes past the first `n_indexes`."""
+        node, batch = (sections[-1].node_stop, sections[-1].batch_stop) if sections else (0, 0)
+        n_nodes, n_batches = int(decider.diagram.state[N_NODES]), int(lists.sizes[N_BATCHES])
+        sections.append(Section(node, n_nodes, batch, n_batches, *rules, n_indexes, len(decider.indexes)))
 
     for first, last in zip(strata[:-1].tolist(), strata[1:].tolist(), strict=True):
-        bodies = _reserve_counts(bodies, n_inputs + 2 + int(maker[2][0]))
+        bodies = reserve_counts(bodies, n_inputs + 2 + int(decider.diagram.state[N_NODES]))
         pending = start_pending(2 * (last - first))
-        maker = _share_stratum(first, last, heads, literals, negated, values, maker, bodies, stack, pending)
-        maker, lists = write_batches(maker, bodies, pending, lists)
-        done = end_section((0, 0), 0)
-    shared = np.zeros(len(negated), np.int64)
-    for first, last, is_trees in _group(n_kernel_rules, n_rules, trees, literals, offsets, shared):
+        arguments = (first, last, heads, literals, negated, values)
+        decider.diagram = share_stratum(*arguments, decider.diagram, bodies, stack, pending)
+        decider.diagram, lists = write_batches(decider.diagram, bodies, pending, lists)
+        end_section((0, 0), 0)
+    for first, last, is_trees in _group(n_kernel_rules, n_rules, trees, literals, offsets, len(negated)):
         n_indexes = len(decider.indexes)
         if is_trees:
-            maker = decider.add_trees(first, last, values, maker)
-            done = end_section((0, 0), n_indexes)
+            decider.add_trees(first, last, values)
+            end_section((0, 0), n_indexes)
             continue
-        bodies = _reserve_counts(bodies, n_inputs + 2 + int(maker[2][0]))
+        bodies = reserve_counts(bodies, n_inputs + 2 + int(decider.diagram.state[N_NODES]))
         pending = start_pending(2 * (last - first))
-        maker = reserve_nodes(maker, _count_room(first, last, offsets))
-        _read_bodies(first, last, literals, values, n_inputs, bodies)
-        share_class_rules(first, last, n_kernel_rules, decider.fires, maker, bodies, stack, pending)
-        maker, lists = write_batches(maker, bodies, pending, lists)
+        decider.reserve(NODES_PER_LITERAL * int(offsets[last] - offsets[first] + last - first + 1))
+        read_bodies(first, last, literals, values, n_inputs, bodies)
+        share_class_rules(first, last, n_kernel_rules, decider.fires, decider.diagram, bodies, stack, pending)
+        decider.diagram, lists = write_batches(decider.diagram, bodies, pending, lists)
         begin, end = first - n_kernel_rules, last - n_kernel_rules
-        done = end_section((begin, end) if decision.votes else (0, 0), n_indexes)
-        maker = decider.add_rules(begin, end, maker)
-    maker = decider.finish(maker)
-    if int(maker[2][0]) > done[0]:
+        end_section((begin, end) if decision.votes else (0, 0), n_indexes)
+        decider.add_rules(begin, end)
+    decider.finish()
+    if int(decider.diagram.state[N_NODES]) > (sections[-1].node_stop if sections else 0):
         end_section((0, 0), len(decider.indexes))
-    return _gather_steps(maker, lists, sections, values, decider)
+    return _gather_steps(lists, sections, values, decider)
 
 
-def _gather_steps(
-    maker: Any, lists: Any, sections: list[tuple[int, ...]], values: NDArray[np.int32], decider: Decider
-) -> Steps:
-    def to_table(rows: list[tuple[int, ...]], n_columns: int) -> torch.Tensor:
+def _gather_steps(lists: TermLists, sections: list[Section], values: NDArray[np.int32], decider: Decider) -> Steps:
+    def to_table(rows: list[Section] | list[Index] | list[Counter], n_columns: int) -> torch.Tensor:
         return torch.tensor(rows, dtype=torch.int64).view(-1, n_columns)
 
-    terms, segments, batches, sizes = lists
+    diagram, sizes = decider.diagram, lists.sizes
     codes = np.concatenate([np.zeros(0, np.int32), *decider.codes])
     return Steps(
-        nodes=torch.from_numpy(maker[0][: maker[2][0]].copy()),
-        terms=torch.from_numpy(terms[: sizes[0]].copy()),
-        segments=torch.from_numpy(segments[: sizes[1]].copy()),
-        batches=torch.from_numpy(batches[: sizes[2]].copy()),
-        sections=to_table(sections, 8),
+        nodes=torch.from_numpy(diagram.nodes[: diagram.state[N_NODES]].copy()),
+        terms=torch.from_numpy(lists.terms[: sizes[N_VALUES]].copy()),
+        segments=torch.from_numpy(lists.segments[: sizes[N_SEGMENTS]].copy()),
+        batches=torch.from_numpy(lists.batches[: sizes[N_BATCHES]].copy()),
+        sections=to_table(sections, len(Section._fields)),
         values=torch.from_numpy(values),
         fires=torch.from_numpy(decider.fires),
         is_counted=torch.from_numpy(decider.is_counted),
-        indexes=to_table(decider.indexes, 6),
+        indexes=to_table(decider.indexes, len(Index._fields)),
         planes=torch.tensor(decider.planes, dtype=torch.int32),
         codes=torch.from_numpy(codes),
         answers=torch.tensor(decider.answers, dtype=torch.int32),
-        counters=to_table(decider.counters, 4),
+        counters=to_table(decider.counters, len(Counter._fields)),
         units=torch.tensor(decider.units, dtype=torch.float64),
         covered=int(decider.covered),
     )
@@ -139,63 +132,17 @@ def _group(
     trees: NDArray[np.int64],
     literals: NDArray[np.int32],
     offsets: NDArray[np.int64],
-    shared: NDArray[np.int64],
+    n_rows: int,
 ) -> Iterator[tuple[int, int, bool]]:
     """What class rules are run together, in order: first and last tree, or rule, and whether it is trees."""
-    begin, n_leaves = 0, 0
+    begin, n_leaves, last_mention = 0, 0, np.zeros(n_rows, np.int64)
     for t, (first_rule, last_rule, _) in enumerate([*trees.tolist(), (n_rules, n_rules, 0)]):
         if begin < t and (first < first_rule or n_leaves + last_rule - first_rule > GROUP_LEAVES or t == len(trees)):
             yield begin, t, True
             begin, n_leaves = t, 0
         if first < first_rule:
-            starts = group_class_rules(first, first_rule, literals, offsets, shared).tolist()
+            starts = group_class_rules(first, first_rule, literals, offsets, last_mention).tolist()
             for k in range(len(starts) - 1):
                 yield starts[k], starts[k + 1], False
         n_leaves += last_rule - first_rule
         first = last_rule
-
-
-def _count_room(first: int, last: int, offsets: Any) -> int:
-    """Nodes that these rules may need at most."""
-    return NODES_PER_LITERAL * int(offsets[last] - offsets[first] + last - first + 1)
-
-
-def _reserve_counts(bodies: Any, n_values: int) -> Any:
-    """The same with room to count each value."""
-    if n_values <= len(bodies[6]):
-        return bodies
-    return (*bodies[:6], np.zeros(2 * n_values, np.int32), np.zeros(2 * n_values, np.int8), *bodies[8:])
-
-
-@njit(nogil=True, cache=True)
-def _share_stratum(
-    first: Any,
-    last: Any,
-    heads: Any,
-    literals: Any,
-    negated: Any,
-    values: Any,
-    maker: Any,
-    bodies: Any,
-    stack: Any,
-    pending: Any,
-) -> Any:
-    """The rows that the kernel rules `first:last` define. Returns the maker, with more room where it needs it."""
-    offsets = bodies[2]
-    for rule in range(first, last):
-        read_body(rule, literals, values, maker[3], bodies)
-    while first < last:
-        row, stop = heads[first], first + 1
-        while stop < last and heads[stop] == row:
-            stop += 1
-        maker = reserve_nodes(maker, NODES_PER_LITERAL * (offsets[stop] - offsets[first] + stop - first + 1))
-        value = share_head(first, stop, maker, bodies, stack, pending)
-        values[row] = ~value if negated[row] else value
-        first = stop
-    return maker
-
-
-@njit(nogil=True, cache=True)
-def _read_bodies(first: Any, last: Any, literals: Any, values: Any, false: Any, bodies: Any) -> None:
-    for rule in range(first, last):
-        read_body(rule, literals, values, false, bodies)

@@ -3,54 +3,89 @@
 A term is written as pairs, a value that must be true and one that must be false: so that an engine needn't keep the
 negations of all values near. A literal that finds no place among those of its sign takes one among the others, as the
 negation of its value; the lowest values do, so that the negations that there are stay few.
-
-*Pending* terms, of the section at hand: target, source (a rule, or `~value`) and how many. The *lists* of all sections
-that are done: terms, segments and batches as in `Steps`, and how many of each there are.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-from eric_fast.compile.nodes import make_node, reserve_nodes
+from eric_fast.compile.bodies import Bodies
+from eric_fast.compile.nodes import Diagram, make_node, reserve_nodes
+from eric_fast.plan.jitted import is_negated, negate, strip_negation
+from eric_fast.plan.steps import BATCH_SEGMENT_STOP, SEGMENT_N_TERMS, SEGMENT_TARGET
+
+N_VALUES, N_SEGMENTS, N_BATCHES = range(3)
+
+
+class PendingTerms(NamedTuple):
+    """The terms of the section at hand, which `write_batches` is to write.
+
+    Attributes:
+        targets: int64 `[capacity]`: the value that a term is OR-ed into.
+        sources: int64 `[capacity]`: the rule whose body it is, or `~value` for a term of one value.
+        n_terms: int64 `[1]`: how many there are.
+    """
+
+    targets: NDArray[np.int64]
+    sources: NDArray[np.int64]
+    n_terms: NDArray[np.int64]
+
+
+class TermLists(NamedTuple):
+    """The terms of the sections that are done.
+
+    Attributes:
+        terms: int32 `[capacity]`, segments: int32 `[capacity, 2]`, batches: int64 `[capacity, 4]`: see `Steps`.
+        sizes: int64 `[3]`: how many of each there are: `N_VALUES`, `N_SEGMENTS`, `N_BATCHES`.
+    """
+
+    terms: NDArray[np.int32]
+    segments: NDArray[np.int32]
+    batches: NDArray[np.int64]
+    sizes: NDArray[np.int64]
 
 
 @njit(nogil=True, cache=True)
-def start_pending(room: Any) -> Any:
-    return np.empty(room, np.int64), np.empty(room, np.int64), np.zeros(1, np.int64)
+def start_pending(room: int) -> Any:
+    return PendingTerms(np.empty(room, np.int64), np.empty(room, np.int64), np.zeros(1, np.int64))
 
 
 @njit(nogil=True, cache=True)
 def start_lists() -> Any:
-    return np.empty(64, np.int32), np.empty((16, 2), np.int32), np.empty((16, 4), np.int64), np.zeros(3, np.int64)
+    return TermLists(
+        np.empty(64, np.int32), np.empty((16, 2), np.int32), np.empty((16, 4), np.int64), np.zeros(3, np.int64)
+    )
 
 
 @njit(nogil=True, cache=True)
-def add_term(target: Any, source: Any, pending: Any) -> None:
-    targets, sources, n_pending = pending
-    targets[n_pending[0]] = target
-    sources[n_pending[0]] = source
-    n_pending[0] += 1
+def add_term(target: int, source: int, pending: PendingTerms) -> None:
+    targets, sources, n_terms = pending.targets, pending.sources, pending.n_terms
+    targets[n_terms[0]] = target
+    sources[n_terms[0]] = source
+    n_terms[0] += 1
 
 
 @njit(nogil=True, cache=True)
-def write_batches(maker: Any, bodies: Any, pending: Any, lists: Any) -> Any:
-    """The pending terms, those of one length together, and among them targets with as many terms: a processor that
-    guesses where a loop ends, over a term's values and over a target's terms, is then seldom wrong.
+def write_batches(diagram: Diagram, bodies: Bodies, pending: PendingTerms, lists: TermLists) -> Any:
+    """Write the pending terms: those of one length together, and among them targets with as many terms.
+
+    A processor that guesses where a loop ends, over a term's values and over a target's terms, is then seldom wrong.
 
     Returns:
-        The maker and the lists, with more room where they need it.
+        The diagram and the lists, with more room where they need it.
     """
-    first_lengths = bodies[4]
-    targets, sources, n_pending = pending
-    n, n_values = n_pending[0], 0
+    whole, offsets, whole_lengths = bodies.whole, bodies.offsets, bodies.whole_lengths
+    targets, sources = pending.targets, pending.sources
+    n, n_values = pending.n_terms[0], 0
     widths = np.empty(n, np.int64)
     for k in range(n):
-        widths[k] = 2 if sources[k] < 0 else max(2, first_lengths[sources[k]] + (first_lengths[sources[k]] & 1))
+        length = 1 if is_negated(sources[k]) else whole_lengths[sources[k]]
+        widths[k] = max(2, length + (length & 1))
         n_values += widths[k]
-    maker, lists = reserve_nodes(maker, n_values), _reserve_lists(lists, n_values, n)
-    terms, segments, batches, sizes = lists
+    diagram, lists = reserve_nodes(diagram, n_values), _reserve_lists(lists, n_values, n)
+    terms, segments, batches, sizes = lists.terms, lists.segments, lists.batches, lists.sizes
     order = np.argsort(widths, kind="mergesort")
     starts = np.empty(n + 1, np.int64)  # in that order: of each target's terms of one length
     n_groups = 0
@@ -65,55 +100,57 @@ def write_batches(maker: Any, bodies: Any, pending: Any, lists: Any) -> Any:
         terms_of_group = order[starts[group] : starts[group + 1]]
         width = widths[terms_of_group[0]]
         if width != previous:
-            batches[sizes[2]] = (width, sizes[1], sizes[1], sizes[0])
-            sizes[2] += 1
+            batches[sizes[N_BATCHES]] = (width, sizes[N_SEGMENTS], sizes[N_SEGMENTS], sizes[N_VALUES])
+            sizes[N_BATCHES] += 1
         previous = width
-        segments[sizes[1], 0], segments[sizes[1], 1] = targets[terms_of_group[0]], len(terms_of_group)
-        sizes[1] += 1
-        batches[sizes[2] - 1, 2] = sizes[1]
+        segment = segments[sizes[N_SEGMENTS]]
+        segment[SEGMENT_TARGET], segment[SEGMENT_N_TERMS] = targets[terms_of_group[0]], len(terms_of_group)
+        sizes[N_SEGMENTS] += 1
+        batches[sizes[N_BATCHES] - 1, BATCH_SEGMENT_STOP] = sizes[N_SEGMENTS]
         for k in terms_of_group:
-            _write_pairs(maker, sources[k], bodies, terms[sizes[0] : sizes[0] + width])
-            sizes[0] += width
-    n_pending[0] = 0
-    return maker, lists
+            pairs, source = terms[sizes[N_VALUES] : sizes[N_VALUES] + width], sources[k]
+            if is_negated(source):
+                pairs[0], pairs[1] = negate(source), diagram.false
+            else:
+                start = offsets[source]
+                _write_pairs(diagram, whole[start : start + whole_lengths[source]], pairs)
+            sizes[N_VALUES] += width
+    pending.n_terms[0] = 0
+    return diagram, lists
 
 
 @njit(nogil=True, cache=True)
-def _write_pairs(maker: Any, source: Any, bodies: Any, pairs: Any) -> None:
-    """The literals of a rule (or of the value `~source`); pairs: int32 `[width]`, written."""
-    whole, offsets, first_lengths = bodies[1], bodies[2], bodies[4]
-    false, n_pairs = maker[3], len(pairs) // 2
+def _write_pairs(diagram: Diagram, literals: NDArray[np.int32], pairs: NDArray[np.int32]) -> None:
+    """Write literals, int32 `[n_literals]`, as pairs of values, int32 `[width]`."""
+    false, n_pairs = diagram.false, len(pairs) // 2
     for i in range(n_pairs):
         pairs[2 * i], pairs[2 * i + 1] = false + 1, false
-    if source < 0:
-        pairs[0] = ~source
-        return
-    literals = whole[offsets[source] : offsets[source] + first_lengths[source]]
     n_negative = 0
     for literal in literals:
-        n_negative += literal & 1
+        n_negative += is_negated(literal)
     commoner = np.int64(2 * n_negative > len(literals))
     n_surplus = (n_negative if commoner else len(literals) - n_negative) - n_pairs
     ends = np.zeros(2, np.int64)
     for literal in literals:
-        value, place = literal >> 1, literal & 1
+        value, place = strip_negation(literal), np.int64(is_negated(literal))
         if place == commoner and n_surplus > 0:
-            value, place = make_node(maker, value, false, false + 1), 1 - place
+            value, place = make_node(diagram, value, false, false + 1), 1 - place
             n_surplus -= 1
         pairs[2 * ends[place] + place] = value
         ends[place] += 1
 
 
 @njit(nogil=True, cache=True)
-def _reserve_lists(lists: Any, n_values: Any, n_terms: Any) -> Any:
-    terms, segments, batches, sizes = lists
-    if sizes[0] + n_values > len(terms):
-        terms = np.empty(max(sizes[0] + n_values, 2 * len(terms)), np.int32)
-        terms[: sizes[0]] = lists[0][: sizes[0]]
-    if sizes[1] + n_terms > len(segments):
-        segments = np.empty((max(sizes[1] + n_terms, 2 * len(segments)), 2), np.int32)
-        segments[: sizes[1]] = lists[1][: sizes[1]]
-    if sizes[2] + n_terms > len(batches):
-        batches = np.empty((max(sizes[2] + n_terms, 2 * len(batches)), 4), np.int64)
-        batches[: sizes[2]] = lists[2][: sizes[2]]
-    return terms, segments, batches, sizes
+def _reserve_lists(lists: TermLists, n_values: int, n_terms: int) -> Any:
+    """The same lists with room for so many more values, segments and batches."""
+    terms, segments, batches, sizes = lists.terms, lists.segments, lists.batches, lists.sizes
+    if sizes[N_VALUES] + n_values > len(terms):
+        terms = np.empty(max(sizes[N_VALUES] + n_values, 2 * len(terms)), np.int32)
+        terms[: sizes[N_VALUES]] = lists.terms[: sizes[N_VALUES]]
+    if sizes[N_SEGMENTS] + n_terms > len(segments):
+        segments = np.empty((max(sizes[N_SEGMENTS] + n_terms, 2 * len(segments)), 2), np.int32)
+        segments[: sizes[N_SEGMENTS]] = lists.segments[: sizes[N_SEGMENTS]]
+    if sizes[N_BATCHES] + n_terms > len(batches):
+        batches = np.empty((max(sizes[N_BATCHES] + n_terms, 2 * len(batches)), 4), np.int64)
+        batches[: sizes[N_BATCHES]] = lists.batches[: sizes[N_BATCHES]]
+    return TermLists(terms, segments, batches, sizes)

@@ -16,6 +16,11 @@ def is_negated(number: Any) -> Any:
     return number < 0
 
 
+def negate_like(number: Any, other: Any) -> Any:
+    """`number`, negated where `other` is a negation."""
+    return number ^ (other >> 31)
+
+
 def strip_negation(number: Any) -> Any:
     """What is negated or not: `x` for both `x` and `~x`."""
     return number ^ (number >> 31)
