@@ -66,6 +66,16 @@ def ignore_trees(n_trees: int) -> None:
     """Report no progress."""
 
 
+class GrownTree(NamedTuple):
+    """A tree that is finished, its nodes as in `Forest`, numbered from 0."""
+
+    feature: Tensor
+    left: Tensor
+    right: Tensor
+    counts: Tensor
+    weights: Tensor
+
+
 class GrowControl(NamedTuple):
     """How growth is stopped, reported and shared among threads and processes; see `kernels.grow`."""
 
@@ -163,13 +173,13 @@ def check_samples(
     return Samples(words, n_samples, targets, n_values, weights, value_weights.int(), heaviest)
 
 
-def join_trees(trees: dict[int, tuple[Tensor, ...]], n_values: int) -> Forest:
-    """Trees by target number, each (feature, left, right, counts, weights), as one forest."""
+def join_trees(trees: dict[int, GrownTree], n_values: int) -> Forest:
+    """Join trees, by the numbers of their targets, to one forest."""
     grown = sorted(trees)
     empty = torch.zeros(0, dtype=torch.int32)
-    parts = [(empty, empty, empty, empty.view(0, 1).expand(0, n_values), empty.view(0, 1).expand(0, n_values))]
-    parts += [trees[target] for target in grown]  # type: ignore[misc]
-    sizes = torch.tensor([0] + [len(trees[target][0]) for target in grown])
+    by_value = empty.view(0, 1).expand(0, n_values)
+    parts = [GrownTree(empty, empty, empty, by_value, by_value), *(trees[target] for target in grown)]
+    sizes = torch.tensor([0] + [len(trees[target].feature) for target in grown])
     return Forest(torch.tensor(grown, dtype=torch.int64), sizes.cumsum(0), *map(torch.cat, zip(*parts, strict=True)))
 
 

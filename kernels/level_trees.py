@@ -18,6 +18,7 @@ from eric_fast.kernels.growth import (
     NO_LIMIT,
     Forest,
     GrowControl,
+    GrownTree,
     Limits,
     Samples,
     join_trees,
@@ -49,7 +50,7 @@ def grow_by_level(samples: Samples, limits: Limits, control: GrowControl, count:
 
     Every decision depends on counts alone, so samples may be spread over processes: `control.combine` adds them up.
     """
-    trees: dict[int, tuple[Tensor, ...]] = {}
+    trees: dict[int, GrownTree] = {}
     table = make_entropy_table(samples.heaviest if limits.criterion == ENTROPY else 0)
     grower = _Grower(samples, limits, count, torch.from_numpy(table).to(samples.words.device), control.combine)
     for first in range(0, len(samples.targets), control.n_trees):
@@ -220,8 +221,8 @@ def _divide(number: int, by: int) -> int:
     return (number << SCALE_BITS) // by
 
 
-def _flatten(root: _Node) -> tuple[Tensor, ...]:
-    """Feature, left, right, counts and weights as in `Forest`."""
+def _flatten(root: _Node) -> GrownTree:
+    """Number a tree's nodes as in `Forest`."""
     feature: list[int] = []
     left: list[int] = []
     right: list[int] = []
@@ -239,4 +240,4 @@ def _flatten(root: _Node) -> tuple[Tensor, ...]:
         weights.append(node.weights)
         if node.children:
             pending += [(node.children[1], number), (node.children[0], -1)]
-    return tuple(torch.tensor(part, dtype=torch.int32) for part in (feature, left, right, counts, weights))
+    return GrownTree(*(torch.tensor(part, dtype=torch.int32) for part in (feature, left, right, counts, weights)))

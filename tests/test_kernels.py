@@ -210,7 +210,9 @@ def test_code_of_other_sources_is_forgotten(tmp_path):
     (caches[1] / "b.py311.nbi").write_bytes(b"new")
     assert not drop_stale_code(tmp_path)
     assert (caches[1] / "b.py311.nbi").exists()
-    (caches[2].parent / "a.py").write_text("one = 11\n")  # of another folder than what it is compiled into
+    (caches[2].parent / "a.py").write_text("one = 1\n")  # the same again, at another time
+    assert not drop_stale_code(tmp_path)
+    (caches[2].parent / "a.py").write_text("one = 2\n")  # of another folder than what it is compiled into
     assert drop_stale_code(tmp_path)
     assert not (caches[1] / "b.py311.nbi").exists()
 

@@ -401,7 +401,7 @@ def list_ways(name):
     return [*ways, getattr(sort_samples, f"{name}_in_sixteens")] if sort_samples.CAN_COMPRESS else ways
 
 
-@pytest.mark.parametrize("part", list_ways("part"))
+@pytest.mark.parametrize("part", list_ways("partition"))
 def test_parting_samples_is_stable(part):
     rng = np.random.default_rng(0)
     for n in (1, 2, 15, 16, 17, 64, 999):

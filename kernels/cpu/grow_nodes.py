@@ -1,11 +1,11 @@
-"""Trees on the CPU: a target at a time and a thread, depth first, over lists of samples; counts by `cpu_rows`.
+"""Grow a tree on the CPU node by node, over lists of samples; `count_rows` counts.
 
-A tree grows in steps, so that its samples may lie in several processes: nodes are counted, what was counted is opened
-where it has a split, and the next open node is split. What is counted lies in `own`; with several processes it is also
-put into `asked`, which they add up before the next step, and all of them decide alike.
+A tree grows in steps, so that its samples may be distributed over processes: nodes are counted; those that have a split
+are opened; the next open node is split. Counts lie in `Tree.local`. Several processes also put them into `exchanged`,
+which is added up over the processes before the next step, so that all of them decide alike.
 
-Numba compiles a function again in each place that calls it, and in each that calls this one; so the functions here
-have one caller each where they can, and the larger ones are no more than parts of it (`inline="always"`).
+Numba compiles a function again for each function that calls it, and again for each that calls that one. So most
+functions here have one caller, and the larger ones are inlined into it (`inline="always"`).
 """
 
 from typing import Any
@@ -14,27 +14,28 @@ import numpy as np
 from numba import njit
 
 from eric_fast.kernels.cpu.count_rows import count_rows
-from eric_fast.kernels.cpu.find_split import add_up, find_split
-from eric_fast.kernels.cpu.sort_samples import part_samples
+from eric_fast.kernels.cpu.find_split import find_split, sum_counts
+from eric_fast.kernels.cpu.sort_samples import partition_samples
 from eric_fast.kernels.cpu.tree import (
     ATOM,
     DEPTH,
     LARGE,
-    LARGE_MAY,
     LARGE_SLOT,
+    LARGE_SPLITS,
     LEFT,
+    LOCAL,
+    LOCAL_TRUE,
+    MIN_GAIN,
     N_FREE,
     N_LEAVES,
     N_NODES,
     N_OPENED,
-    NEED,
-    OWN,
-    OWN_TRUE,
+    OPENED_NODE,
     SAMPLES,
     SLOT,
     SMALL,
-    SMALL_MAY,
     SMALL_SLOT,
+    SMALL_SPLITS,
     START,
     STEP,
     TRUE_SAMPLES,
@@ -47,141 +48,153 @@ from eric_fast.kernels.cpu.tree import (
 from eric_fast.kernels.fixed_point import SCALE_BITS
 from eric_fast.kernels.growth import NO_LIMIT
 
-# What a tree waits for: that its nodes are counted; that counts are added up, or opened; that a node is split; that
-# there is room for two more nodes; or nothing, since none is left to split.
+# A tree's next step: count nodes; open them, after processes have added up their counts; split a node; move to larger
+# arrays; or none, as no node is left to split.
 COUNT, OPEN, SPLIT, GROW, DONE = range(5)
 
 
 @njit(nogil=True, cache=True)
 def grow_trees(
-    bits: Any, weighting: Any, limits: Any, table: Any, space: Any, trees: Any, asked: Any, first: Any, stride: Any
+    bits: Any,
+    weighting: Any,
+    limits: Any,
+    table: Any,
+    scratch: Any,
+    trees: Any,
+    exchanged: Any,
+    first: Any,
+    stride: Any,
 ) -> None:
-    """Take every `stride`-th tree as far as it goes: see `Tree.numbers[STEP]`.
+    """Grow every `stride`-th tree from `first` on, until it must wait: its next step is then in `Tree.state[STEP]`.
 
     Args:
-        table: `fixed_point.make_entropy_table`, up to what all samples weigh.
-        trees: `Tree`, its arrays one above the other, as `begin_tree` leaves them or this function did.
-        asked: int32 `[n_trees, n_children, n_kinds, n_values, 64 * row_words + 1]`, what processes add up: for each
-            child that is counted (one depth first, two best first) samples and, where weights matter, weights, by value
-            and atom, and in the last column in all. `n_children` is 0 in a single process.
+        bits, weighting, limits, scratch: `Bits`, `Weighting`, `Limits` and `Scratch`.
+        table: int64: `fixed_point.make_entropy_table`, up to what all samples weigh.
+        trees: `Tree`, its arrays one above the other, as `begin_tree` or this function left them.
+        exchanged: int32 `[n_trees, n_children, n_kinds, n_values, 64 * row_words + 1]`: what processes add up. For each
+            child that is counted (one depth first, two best first): samples and, where weights matter, weights, by
+            value and atom; the last column is for all samples. `n_children` is 0 in a single process.
     """
-    for i in range(first, len(trees.numbers), stride):
+    for i in range(first, len(trees.state), stride):
         tree = Tree(
             trees.order[i],
             trees.nodes[i],
             trees.tallies[i],
             trees.opened[i],
             trees.free[i],
-            trees.numbers[i],
+            trees.state[i],
             trees.counts[i],
             trees.weights[i],
-            trees.own[i],
+            trees.local[i],
         )
-        step = tree.numbers[STEP]
+        step = tree.state[STEP]
         while step != DONE:
             if step == COUNT:
-                counted = _count_children(bits, weighting, limits, tree, asked[i])
+                counted = _count_children(bits, weighting, limits, tree, exchanged[i])
                 step = OPEN
-                if counted and asked.shape[1]:
+                if counted and exchanged.shape[1]:
                     break
             elif step == OPEN:
-                _open_children(bits, weighting, limits, table, space, tree, asked[i])
+                _open_children(bits, weighting, limits, table, scratch, tree, exchanged[i])
                 step = SPLIT
-            elif not tree.numbers[N_OPENED] or tree.numbers[N_LEAVES] >= limits.max_leaves:
+            elif not tree.state[N_OPENED] or tree.state[N_LEAVES] >= limits.max_leaves:
                 step = DONE
-            elif tree.numbers[N_NODES] + 2 > len(tree.nodes):
+            elif tree.state[N_NODES] + 2 > len(tree.nodes):
                 step = GROW
                 break
             else:
-                _split_node(bits, limits, space, tree)
+                _split_node(bits, limits, scratch, tree)
                 step = COUNT
-        tree.numbers[STEP] = step
+        tree.state[STEP] = step
 
 
 @njit(inline="always")
-def _count_children(bits: Any, weighting: Any, limits: Any, tree: Any, asked: Any) -> Any:
-    """Count what lines up, where it may be split. Whether anything was counted.
+def _count_children(bits: Any, weighting: Any, limits: Any, tree: Any, exchanged: Any) -> Any:
+    """Count the root, or the children of the node that was split last, if they may be split. Whether any was counted.
 
-    Depth first, each node's counts are kept until it is split: then the smaller side is counted, and the other is the
-    difference. Best first there may be any number of nodes open, so both sides are counted and nothing is kept.
+    Depth first, a node's counts are kept until it is split: then the smaller side is counted, and the larger is the
+    difference. Best first, any number of nodes may be open, so both sides are counted and nothing is kept.
     """
-    numbers, keeps, counted = tree.numbers, limits.max_leaves == NO_LIMIT, False
-    for k in range(1 if keeps else 2):
-        node, slot = numbers[SMALL + k], numbers[SMALL_SLOT + k]
-        if numbers[SMALL_MAY + k] or (keeps and numbers[LARGE_MAY]):
+    state, keeps_counts, counted = tree.state, limits.max_leaves == NO_LIMIT, False
+    for k in range(1 if keeps_counts else 2):
+        node, slot = state[SMALL + k], state[SMALL_SLOT + k]
+        if state[SMALL_SPLITS + k] or (keeps_counts and state[LARGE_SPLITS]):
             _count_node(bits, tree, node, weighting, slot)
-            if asked.shape[0]:
-                _ask(tree, node, slot, asked[k], weighting)
+            if exchanged.shape[0]:
+                _offer_counts(tree, node, slot, exchanged[k], weighting)
             counted = True
     return counted
 
 
 @njit(inline="always")
-def _open_children(bits: Any, weighting: Any, limits: Any, table: Any, space: Any, tree: Any, asked: Any) -> None:
-    """Open what was counted, where it has a split: the root, or the children of the node that was split."""
-    numbers, tallies, keeps = tree.numbers, tree.tallies, limits.max_leaves == NO_LIMIT
-    for k in range(asked.shape[0]):
-        if numbers[SMALL_MAY + k] or (keeps and numbers[LARGE_MAY]):
-            _take_answer(tree, numbers[SMALL_SLOT + k], asked[k], weighting)
-    if numbers[LARGE] < 0:  # the root
-        if asked.shape[0]:
+def _open_children(bits: Any, weighting: Any, limits: Any, table: Any, scratch: Any, tree: Any, exchanged: Any) -> None:
+    """Open the root, or the children of the node that was split last: those that have a split."""
+    state, tallies, keeps_counts = tree.state, tree.tallies, limits.max_leaves == NO_LIMIT
+    for k in range(exchanged.shape[0]):
+        if state[SMALL_SPLITS + k] or (keeps_counts and state[LARGE_SPLITS]):
+            _take_totals(tree, state[SMALL_SLOT + k], exchanged[k], weighting)
+    if state[LARGE] < 0:  # the root
+        if exchanged.shape[0]:
             for v in range(tallies.shape[2]):
-                tallies[0, SAMPLES, v], tallies[0, WEIGHT, v] = asked[0, 0, v, -1], asked[0, -1, v, -1]
-        # What a split must gain; the slack is what the rounding of the table's entries may take away.
-        gain = limits.min_gain * add_up(tallies[0, WEIGHT]) * 2.0**SCALE_BITS
-        numbers[NEED] = np.int64(gain) - 3 * (tallies.shape[2] + 1)
-    elif keeps and numbers[LARGE_MAY]:  # the larger side is the difference
-        small_slot, large_slot = numbers[SMALL_SLOT], numbers[LARGE_SLOT]
+                tallies[0, SAMPLES, v], tallies[0, WEIGHT, v] = exchanged[0, 0, v, -1], exchanged[0, -1, v, -1]
+        # What a split must gain, less what the rounding of the table's entries may take away.
+        gain = limits.min_gain * sum_counts(tallies[0, WEIGHT]) * 2.0**SCALE_BITS
+        state[MIN_GAIN] = np.int64(gain) - 3 * (tallies.shape[2] + 1)
+    elif keeps_counts and state[LARGE_SPLITS]:  # the larger side is the difference
+        small_slot, large_slot = state[SMALL_SLOT], state[LARGE_SLOT]
         _subtract(tree.counts[large_slot], tree.counts[small_slot])
         if weighting.matters:
             _subtract(tree.weights[large_slot], tree.weights[small_slot])
-        if asked.shape[0]:
-            _subtract(tree.own[large_slot], tree.own[small_slot])
-    # The smaller side is opened last and split first, so that few slots are ever taken at once.
+        if exchanged.shape[0]:
+            _subtract(tree.local[large_slot], tree.local[small_slot])
+    # The smaller side is opened last and split first, so that few slots are in use at once.
     for k in range(1, -1, -1):
-        node, slot = numbers[SMALL + k], numbers[SMALL_SLOT + k]
+        node, slot = state[SMALL + k], state[SMALL_SLOT + k]
         found = False
         if node >= 0 and _may_split(tallies[node, SAMPLES], tree.nodes[node, DEPTH], limits):
-            found = _open_node(node, slot, len(bits.columns), limits, table, space, tree)
-        if keeps and not found and node >= 0:
-            tree.free[numbers[N_FREE]] = slot
-            numbers[N_FREE] += 1
+            found = _open_node(node, slot, len(bits.columns), limits, table, scratch, tree)
+        if keeps_counts and not found and node >= 0:
+            tree.free[state[N_FREE]] = slot
+            state[N_FREE] += 1
 
 
 @njit(inline="always")
-def _split_node(bits: Any, limits: Any, space: Any, tree: Any) -> None:
-    """Split the next open node, and line its children up; there must be room for them."""
-    numbers, nodes, tallies, keeps = tree.numbers, tree.nodes, tree.tallies, limits.max_leaves == NO_LIMIT
-    node = tree.opened[numbers[N_OPENED] - 1, 1] if keeps else pop_node(tree.opened, numbers[N_OPENED])
-    left = nodes[node, LEFT] = numbers[N_NODES]
+def _split_node(bits: Any, limits: Any, scratch: Any, tree: Any) -> None:
+    """Split the next open node; its children are counted next. There must be room for them."""
+    state, nodes, tallies, keeps_counts = tree.state, tree.nodes, tree.tallies, limits.max_leaves == NO_LIMIT
+    node = tree.opened[state[N_OPENED] - 1, OPENED_NODE] if keeps_counts else pop_node(tree.opened, state[N_OPENED])
+    left = nodes[node, LEFT] = state[N_NODES]
     right = left + 1
-    numbers[N_OPENED] -= 1
-    numbers[N_NODES] += 2
-    numbers[N_LEAVES] += 1
+    state[N_OPENED] -= 1
+    state[N_NODES] += 2
+    state[N_LEAVES] += 1
     for v in range(tallies.shape[2]):
-        for what, of_true in ((SAMPLES, TRUE_SAMPLES), (WEIGHT, TRUE_WEIGHT), (OWN, OWN_TRUE)):
+        for what, of_true in ((SAMPLES, TRUE_SAMPLES), (WEIGHT, TRUE_WEIGHT), (LOCAL, LOCAL_TRUE)):
             tallies[right, what, v] = tallies[node, of_true, v]
             tallies[left, what, v] = tallies[node, what, v] - tallies[node, of_true, v]
     nodes[left, DEPTH] = nodes[right, DEPTH] = nodes[node, DEPTH] + 1
     nodes[left, LEFT] = nodes[right, LEFT] = -1
-    right_is_large = add_up(tallies[left, SAMPLES]) <= add_up(tallies[right, SAMPLES])
+    right_is_large = sum_counts(tallies[left, SAMPLES]) <= sum_counts(tallies[right, SAMPLES])
     small, large = (left, right) if right_is_large else (right, left)
-    numbers[SMALL], numbers[LARGE] = small, large
-    start, n_small = nodes[node, START], add_up(tallies[small, OWN])
-    end = start + n_small + add_up(tallies[large, OWN])
+    state[SMALL], state[LARGE] = small, large
+    start, n_small = nodes[node, START], sum_counts(tallies[small, LOCAL])
+    end = start + n_small + sum_counts(tallies[large, LOCAL])
     nodes[large, START], nodes[small, START] = start, end - n_small
     for k in range(2):
-        child = numbers[SMALL + k]
-        numbers[SMALL_MAY + k] = _may_split(tallies[child, SAMPLES], nodes[child, DEPTH], limits)
-    if keeps:
-        numbers[N_FREE] -= 1
-        numbers[SMALL_SLOT], numbers[LARGE_SLOT] = tree.free[numbers[N_FREE]], nodes[node, SLOT]
-    if numbers[SMALL_MAY] or numbers[LARGE_MAY]:
-        part_samples(bits.columns[nodes[node, ATOM]], tree.order, start, end, right_is_large, n_small, space.moved)
+        child = state[SMALL + k]
+        state[SMALL_SPLITS + k] = _may_split(tallies[child, SAMPLES], nodes[child, DEPTH], limits)
+    if keeps_counts:
+        state[N_FREE] -= 1
+        state[SMALL_SLOT], state[LARGE_SLOT] = tree.free[state[N_FREE]], nodes[node, SLOT]
+    if state[SMALL_SPLITS] or state[LARGE_SPLITS]:
+        partition_samples(
+            bits.columns[nodes[node, ATOM]], tree.order, start, end, right_is_large, n_small, scratch.moved
+        )
 
 
 @njit(nogil=True, cache=True)
 def _may_split(node_counts: Any, depth: Any, limits: Any) -> Any:
+    """Whether the limits let a node be split; node_counts: int32 `[n_values]`."""
     n, n_seen = 0, 0
     for count in node_counts:
         n += count
@@ -190,56 +203,58 @@ def _may_split(node_counts: Any, depth: Any, limits: Any) -> Any:
 
 
 @njit(inline="always")
-def _open_node(node: Any, slot: Any, n_atoms: Any, limits: Any, table: Any, space: Any, tree: Any) -> Any:
-    """Find the best split from the counts in a slot, and line the node up for it. Whether there is one."""
+def _open_node(node: Any, slot: Any, n_atoms: Any, limits: Any, table: Any, scratch: Any, tree: Any) -> Any:
+    """Find a node's best split from the counts in a slot, and open the node if there is one. Return whether."""
     counts, weights, tally = tree.counts[slot, :, :n_atoms], tree.weights[slot, :, :n_atoms], tree.tallies[node]
-    atom, gain = find_split(counts, weights, tally[SAMPLES], tally[WEIGHT], limits, table, space.scores)
-    if atom < 0 or gain < tree.numbers[NEED]:
+    atom, gain = find_split(counts, weights, tally[SAMPLES], tally[WEIGHT], limits, table, scratch.scores)
+    if atom < 0 or gain < tree.state[MIN_GAIN]:
         return False
     tree.nodes[node, ATOM], tree.nodes[node, SLOT] = atom, slot
     for v in range(len(counts)):
         tally[TRUE_SAMPLES, v], tally[TRUE_WEIGHT, v] = counts[v, atom], weights[v, atom]
-        tally[OWN_TRUE, v] = tree.own[slot, v, atom]
+        tally[LOCAL_TRUE, v] = tree.local[slot, v, atom]
     if limits.max_leaves == NO_LIMIT:
-        tree.opened[tree.numbers[N_OPENED], 1] = node
+        tree.opened[tree.state[N_OPENED], OPENED_NODE] = node
     else:
-        push_node(tree.opened, tree.numbers[N_OPENED], -gain, node)
-    tree.numbers[N_OPENED] += 1
+        push_node(tree.opened, tree.state[N_OPENED], -gain, node)
+    tree.state[N_OPENED] += 1
     return True
 
 
 @njit(inline="always")
-def _ask(tree: Any, node: Any, slot: Any, asked: Any, weighting: Any) -> None:
-    own, weights, tally = tree.own[slot], tree.weights[slot], tree.tallies[node]
-    last = own.shape[1]
-    for v in range(len(own)):
+def _offer_counts(tree: Any, node: Any, slot: Any, exchanged: Any, weighting: Any) -> None:
+    """Put the local counts of a node, in a slot, into a child's part of `exchanged`."""
+    local, weights, tally = tree.local[slot], tree.weights[slot], tree.tallies[node]
+    last = local.shape[1]
+    for v in range(len(local)):
         for a in range(last):
-            asked[0, v, a] = own[v, a]
-        asked[0, v, last] = tally[OWN, v]
+            exchanged[0, v, a] = local[v, a]
+        exchanged[0, v, last] = tally[LOCAL, v]
         if weighting.matters:
             for a in range(last):
-                asked[1, v, a] = weights[v, a]
-            asked[1, v, last] = tally[WEIGHT, v]
+                exchanged[1, v, a] = weights[v, a]
+            exchanged[1, v, last] = tally[WEIGHT, v]
 
 
 @njit(inline="always")
-def _take_answer(tree: Any, slot: Any, asked: Any, weighting: Any) -> None:
+def _take_totals(tree: Any, slot: Any, exchanged: Any, weighting: Any) -> None:
+    """Take a node's counts over all processes from a child's part of `exchanged` into a slot."""
     counts, weights = tree.counts[slot], tree.weights[slot]
     for v in range(len(counts)):
         for a in range(counts.shape[1]):
-            counts[v, a] = asked[0, v, a]
+            counts[v, a] = exchanged[0, v, a]
         if weighting.matters:
             for a in range(counts.shape[1]):
-                weights[v, a] = asked[1, v, a]
+                weights[v, a] = exchanged[1, v, a]
 
 
 @njit(inline="always")
 def _count_node(bits: Any, tree: Any, node: Any, weighting: Any, slot: Any) -> None:
-    """For each target value and atom: own samples of a node with the atom true, and what they weigh, into a slot."""
-    start, node_counts = tree.nodes[node, START], tree.tallies[node, OWN]
+    """Count for each target value and atom a node's local samples with the atom true, and their weight, into a slot."""
+    start, node_counts = tree.nodes[node, START], tree.tallies[node, LOCAL]
     for v in range(len(node_counts)):
         end = start + np.int64(node_counts[v])
-        counts, weights = tree.own[slot, v], tree.weights[slot, v]
+        counts, weights = tree.local[slot, v], tree.weights[slot, v]
         count_rows(bits.adder, bits.rows, tree.order, start, end, counts)
         if len(weighting.of_sample):
             _weigh_rows(bits, tree.order, start, end, weighting.of_sample, weights)
@@ -252,7 +267,10 @@ def _count_node(bits: Any, tree: Any, node: Any, weighting: Any, slot: Any) -> N
 
 @njit(nogil=True, cache=True)
 def _weigh_rows(bits: Any, order: Any, start: Any, end: Any, weights: Any, out: Any) -> None:
-    """As `count_rows`, each sample as often as it weighs: one count for each bit of the weights."""
+    """As `count_rows`, but count each sample as often as it weighs: one count for each bit of the weights.
+
+    weights: int32 `[n_samples]`.
+    """
     for a in range(len(out)):
         out[a] = 0
     heaviest = np.int32(0)
@@ -275,6 +293,7 @@ def _weigh_rows(bits: Any, order: Any, start: Any, end: Any, weights: Any, out: 
 
 @njit(nogil=True, cache=True)
 def _subtract(counts: Any, less: Any) -> None:
+    """counts -= less, int32 `[n_values, n_counters]`: a loop, as NumPy's takes longer to compile."""
     for v in range(len(counts)):
         for a in range(counts.shape[1]):
             counts[v, a] -= less[v, a]

@@ -1,6 +1,6 @@
-"""Lists of samples: sorted by a target's values, and parted by an atom's bit; in sixteens where the CPU can.
+"""Lists of samples: sorted by a target's values, and partitioned by an atom's bit; in sixteens where the CPU can.
 
-Both are written so that a list may be spoilt up to `SLACK` places past its end.
+Both may write up to `SLACK` places past the end of a list.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 from eric_fast.kernels.cpu.count_rows import count_ones
 
 SLACK = 32
-# With AVX-512 sixteen samples are parted in a few instructions; without, one at a time.
+# With AVX-512 sixteen samples are partitioned in a few instructions; without, one at a time.
 CAN_COMPRESS = bool(binding.get_host_cpu_features().get("avx512f"))
 
 _I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
@@ -22,7 +22,7 @@ _FLAGS, _SIXTEEN = ir.VectorType(ir.IntType(1), 16), ir.VectorType(_I32, 16)
 
 
 def _spread(builder: Any, number: Any) -> Any:
-    """Sixteen times the same int32."""
+    """An int32 in all sixteen lanes."""
     blank = ir.Constant(_SIXTEEN, ir.Undefined)
     return builder.shuffle_vector(
         builder.insert_element(blank, number, _I32(0)), blank, ir.Constant(_SIXTEEN, [0] * 16)
@@ -30,7 +30,7 @@ def _spread(builder: Any, number: Any) -> Any:
 
 
 def _append(builder: Any, samples: Any, flags: Any, place: Any) -> None:
-    """Store the flagged ones of sixteen samples at the address in `place`, and move it on."""
+    """Store the flagged ones of sixteen samples at the address that `place` holds, and advance it."""
     kind = ir.FunctionType(_SIXTEEN, [_SIXTEEN, _SIXTEEN, _FLAGS])
     compress = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.mask.compress.v16i32")
     chosen = builder.call(compress, [samples, ir.Constant(_SIXTEEN, [0] * 16), flags])
@@ -43,7 +43,10 @@ def _append(builder: Any, samples: Any, flags: Any, place: Any) -> None:
 
 @intrinsic
 def _list_bits(typing: Any, target: Any, n_blocks: Any, flip: Any, out: Any) -> Any:
-    """Of `n_blocks` times sixteen samples those whose bit in `target`, flipped by -1, is 1, to `out` (addresses)."""
+    """List those of `n_blocks` times sixteen samples whose bit is 1; `flip` -1 lists the others.
+
+    target, out: the addresses of the bits and of the list, uint32.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         target, n_blocks, flip, out = arguments
@@ -60,8 +63,11 @@ def _list_bits(typing: Any, target: Any, n_blocks: Any, flip: Any, out: Any) -> 
 
 
 @intrinsic
-def _part_blocks(typing: Any, column: Any, order: Any, n_blocks: Any, flip: Any, moved: Any) -> Any:
-    """Part `n_blocks` times sixteen samples of `order`: bit 1 (flipped by -1) to `moved` (addresses); how many."""
+def _partition_blocks(typing: Any, column: Any, order: Any, n_blocks: Any, flip: Any, moved: Any) -> Any:
+    """Partition `n_blocks` times sixteen samples in place; those whose bit is 1 go to `moved`. Return how many did.
+
+    column, order, moved: the addresses of the bits and of lists of uint32. `flip` -1 swaps 0 and 1.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         column, order, n_blocks, flip, moved = arguments
@@ -87,26 +93,38 @@ def _part_blocks(typing: Any, column: Any, order: Any, n_blocks: Any, flip: Any,
 
 
 @njit(nogil=True, cache=True)
-def part_one_by_one(column: Any, order: Any, start: Any, end: Any, true_first: Any, n_last: Any, moved: Any) -> None:
-    """Sort `order[start:end]` by a column's bit, stable on either side; the `n_last` that go last wait in `moved`."""
-    _finish_parting(column, order, start, start, end, true_first, np.uint64(0), n_last, moved)
+def partition_one_by_one(
+    column: Any, order: Any, start: Any, end: Any, true_first: Any, n_last: Any, moved: Any
+) -> None:
+    """Partition `order[start:end]` by a bit, keeping the order on either side.
+
+    Args:
+        column: uint64 `[n_words]`: the bit of each sample.
+        order: uint32 `[n_samples + SLACK]`.
+        true_first: whether samples with a true bit come first.
+        n_last: how many samples come last.
+        moved: uint32 `[n_last + SLACK]`, to work in.
+    """
+    _finish_partition(column, order, start, start, end, true_first, np.uint64(0), n_last, moved)
 
 
 @njit(nogil=True, cache=True)
-def part_in_sixteens(column: Any, order: Any, start: Any, end: Any, true_first: Any, n_last: Any, moved: Any) -> None:
-    """As `part_one_by_one`."""
+def partition_in_sixteens(
+    column: Any, order: Any, start: Any, end: Any, true_first: Any, n_last: Any, moved: Any
+) -> None:
+    """As `partition_one_by_one`."""
     n_blocks = (end - start) // 16
     address = np.uint64(order.ctypes.data) + np.uint64(4 * start)
     flip = np.int64(-1) if true_first else np.int64(0)
-    n_moved = _part_blocks(np.uint64(column.ctypes.data), address, n_blocks, flip, np.uint64(moved.ctypes.data))
-    _finish_parting(column, order, start, start + 16 * n_blocks, end, true_first, np.uint64(n_moved), n_last, moved)
+    n_moved = _partition_blocks(np.uint64(column.ctypes.data), address, n_blocks, flip, np.uint64(moved.ctypes.data))
+    _finish_partition(column, order, start, start + 16 * n_blocks, end, true_first, np.uint64(n_moved), n_last, moved)
 
 
 @njit(nogil=True, cache=True)
-def _finish_parting(
+def _finish_partition(
     column: Any, order: Any, start: Any, rest: Any, end: Any, true_first: Any, n_moved: Any, n_last: Any, moved: Any
 ) -> None:
-    """Part `order[rest:end]`, where `order[start:rest]` is parted already, `n_moved` of it in `moved`."""
+    """Partition `order[rest:end]`, where `order[start:rest]` is partitioned already, `n_moved` of it in `moved`."""
     flip = np.uint64(0xFFFFFFFFFFFFFFFF) if true_first else np.uint64(0)
     for i in range(np.uint64(rest), np.uint64(end)):
         sample = order[i]
@@ -120,7 +138,10 @@ def _finish_parting(
 
 @njit(nogil=True, cache=True)
 def list_one_by_one(target: Any, n_samples: Any, n_false: Any, order: Any) -> None:
-    """`order[:n_samples]` = the samples whose bit in `target` is false, and after these the others."""
+    """List the `n_false` samples whose bit in `target`, uint64 `[n_words]`, is false, then the others.
+
+    order: uint32 `[n_samples + SLACK]`, written.
+    """
     first_false, first_true = np.int64(0), np.int64(n_false)
     for w in range(-(-n_samples // 64)):
         word = target[w]
@@ -136,20 +157,27 @@ def list_one_by_one(target: Any, n_samples: Any, n_false: Any, order: Any) -> No
 
 @njit(nogil=True, cache=True)
 def list_in_sixteens(target: Any, n_samples: Any, n_false: Any, order: Any) -> None:
-    """As `list_one_by_one`; what is listed past the last sample is overwritten, or lies in the slack."""
+    """As `list_one_by_one`. What is listed past the last sample is overwritten, or lies in the slack."""
     n_blocks = np.int64(-(-n_samples // 16))
     words, address = np.uint64(target.ctypes.data), np.uint64(order.ctypes.data)
     _list_bits(words, n_blocks, np.int64(-1), address)
     _list_bits(words, n_blocks, np.int64(0), address + np.uint64(4 * n_false))
 
 
-part_samples = part_in_sixteens if CAN_COMPRESS else part_one_by_one
+partition_samples = partition_in_sixteens if CAN_COMPRESS else partition_one_by_one
 _list_samples = list_in_sixteens if CAN_COMPRESS else list_one_by_one
 
 
 @njit(nogil=True, cache=True)
 def sort_by_bit(target: Any, n_samples: Any, weighting: Any, order: Any, counts: Any) -> None:
-    """`order` gets the samples that weigh something, those whose bit is false first; `counts` how many of each."""
+    """List the samples that weigh something, those whose bit is false first.
+
+    Args:
+        target: uint64 `[n_words]`.
+        weighting: `Weighting`.
+        order: uint32 `[n_samples + SLACK]`, written.
+        counts: int32 `[2]`, written: samples of either bit.
+    """
     n_false = np.int64(n_samples)
     for word in target:
         n_false -= np.int64(count_ones(word))
@@ -161,7 +189,7 @@ def sort_by_bit(target: Any, n_samples: Any, weighting: Any, order: Any, counts:
 
 @njit(nogil=True, cache=True)
 def sort_by_value(target: Any, n_samples: Any, weighting: Any, order: Any, counts: Any) -> None:
-    """As `sort_by_bit`, for a target of int64 values `[n_samples]`."""
+    """As `sort_by_bit`, by the values of a target, int64 `[n_samples]`; counts: int32 `[n_values]`."""
     for v in range(len(counts)):
         counts[v] = 0
     for value in target:
@@ -178,6 +206,7 @@ def sort_by_value(target: Any, n_samples: Any, weighting: Any, order: Any, count
 
 @njit(nogil=True, cache=True)
 def _drop_weightless(order: Any, counts: Any, weighting: Any) -> None:
+    """Remove the samples that weigh nothing from `order` and `counts`; see `sort_by_bit`."""
     n, start = 0, 0
     for v in range(len(counts)):
         before = n
