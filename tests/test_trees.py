@@ -286,7 +286,7 @@ def test_what_cannot_be_grown_is_refused():
         grow_trees(matrix, goal, n_values=1)
     with pytest.raises(EricError, match="targets are int32 words .* or int64 values"):
         grow_trees(matrix, goal[:, 1:])
-    with pytest.raises(EricError, match="targets of 39 samples, and bits of 40"):
+    with pytest.raises(EricError, match="targets of 39 samples, but bits of 40"):
         grow_trees(matrix, to_matrix(bits[1:]))
 
 
