@@ -127,7 +127,7 @@ def test_wrong_checkpoints_are_told_from_right_ones(checkpoint):
         (14, struct.pack("<Q", 2**63), "expected .* values, got|the file is cut short"),
         (22, struct.pack("<i", 2**31 - 1), "2,147,483,647 features are too many for a file"),
         (22, struct.pack("<i", 1), "compares a feature past the last of 1"),
-        (26, b"\x09", "can't be"),
+        (26, b"\x09", "its task, is out of range"),
     ):
         path.write_bytes(data[:place] + value + data[place + len(value) :])
         with pytest.raises(EricError, match=said):

@@ -9,11 +9,11 @@ from eric_fast.frontends.rules.asp_reader import Reader
 from eric_fast.frontends.rules.asp_terms import (
     Bare,
     Clause,
-    ComparisonLiteral,
     Number,
-    PredicateLiteral,
+    Predicate,
     Term,
     Variable,
+    VariableTest,
 )
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
@@ -99,7 +99,7 @@ class _Builder:
         negated: set[str] = set()
         undefined: set[str] = set()
         for literal in self.reader.literals.values():
-            if isinstance(literal, ComparisonLiteral):
+            if isinstance(literal, VariableTest):
                 continue
             if literal.name in self.valued if literal.value is not None else (literal.name, None) in self.heads:
                 self.mentioned.add(literal.name)
@@ -168,7 +168,7 @@ class _Builder:
             if bound is None or compared is None:
                 bound, compared = self._bind(clause)
             try:
-                if isinstance(literal, ComparisonLiteral):
+                if isinstance(literal, VariableTest):
                     body += self._compare(literal, bound.get(literal.variable))
                 elif not isinstance(literal.sample, Variable) or literal.sample != sample:
                     raise ProgramError(f"expected '{sample}', as in the head, got '{_spell(literal.sample)}'")
@@ -181,7 +181,7 @@ class _Builder:
                 self.reader.add_error(self.reader.find_literal(clause, number), str(error))
         return tuple(dict.fromkeys(body))
 
-    def _only_binds(self, fact: PredicateLiteral, compared: set[Variable]) -> bool:
+    def _only_binds(self, fact: Predicate, compared: set[Variable]) -> bool:
         """Whether it only binds a variable that this body compares."""
         is_variable = isinstance(fact.value, Variable) and fact.value in compared
         return is_variable and not fact.negated and fact.name not in self.valued
@@ -191,7 +191,7 @@ class _Builder:
         bound: dict[Variable, str] = {}
         compared: set[Variable] = set()
         for number, literal in enumerate(clause.body):
-            if isinstance(literal, ComparisonLiteral):
+            if isinstance(literal, VariableTest):
                 compared.add(literal.variable)
             elif isinstance(literal.value, Variable) and literal.value != "_" and not literal.negated:
                 other = bound.setdefault(literal.value, literal.name)
@@ -200,7 +200,7 @@ class _Builder:
                     self.reader.add_error(self.reader.find_literal(clause, number), message)
         return bound, compared
 
-    def _state(self, fact: PredicateLiteral) -> tuple[int, ...]:
+    def _state(self, fact: Predicate) -> tuple[int, ...]:
         """The literals of a predicate."""
         value = fact.value
         if value is not None and fact.name in self.valued:
@@ -223,7 +223,7 @@ class _Builder:
             return self._add(fact.negated, fact.name, ("", "null"), missing=True)
         return self._add(fact.negated, fact.name, (str(value),))
 
-    def _compare(self, literal: ComparisonLiteral, name: str | None) -> tuple[int, ...]:
+    def _compare(self, literal: VariableTest, name: str | None) -> tuple[int, ...]:
         """The literals of a comparison with column `name`; it is false if the value is missing, negated or not."""
         if name is None:
             raise ProgramError(f"expected a literal such as age(X,{literal.variable}) in this body too, got none")
@@ -237,7 +237,7 @@ class _Builder:
             found = self._add(negated, name, (str(constant),))
         return (*self._add(True, name, (), missing=True), *found) if negated else found
 
-    def _derive(self, fact: PredicateLiteral) -> tuple[int, ...]:
+    def _derive(self, fact: Predicate) -> tuple[int, ...]:
         head = _key(fact)
         if head not in self.heads:
             known = [f"{name}(X,'{value}')" for name, value in self.heads if name == fact.name]
@@ -269,7 +269,7 @@ class _Builder:
         return self.column_of[name]
 
 
-def _key(fact: PredicateLiteral) -> Head:
+def _key(fact: Predicate) -> Head:
     return fact.name, None if fact.value is None else _spell(fact.value)
 
 

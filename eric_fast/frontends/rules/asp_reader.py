@@ -14,7 +14,7 @@ from eric_fast.frontends.rules.asp_terms import (
     QUOTED,
     Clause,
     Literal,
-    PredicateLiteral,
+    Predicate,
     Variable,
     build_literal,
 )
@@ -125,7 +125,7 @@ class Reader:
             return self._read_directive(start)
         match = LITERAL_PATTERN.match(self.text, start)
         head = build_literal(match) if match else None
-        if match is None or not isinstance(head, PredicateLiteral) or head.negated:
+        if match is None or not isinstance(head, Predicate) or head.negated:
             return self._fail(start, start, "a rule such as class(X,'a') :- not ab1(X).")
         arrow = _ARROW.match(self.text, match.end())
         if arrow is None or arrow["true"]:
@@ -136,7 +136,7 @@ class Reader:
             return (arrow or stop or match).end()
         return self._read_body(head, start, self._skip(arrow.end()))
 
-    def _read_body(self, head: PredicateLiteral, start: int, body_at: int) -> int:
+    def _read_body(self, head: Predicate, start: int, body_at: int) -> int:
         """Read the body at `body_at` of the statement at `start`; returns where it ends."""
         end = self._end(body_at)
         pieces = self.text[body_at : end - 1].split(", ")  # as most tools write it

@@ -54,7 +54,7 @@ class Number(NamedTuple):
 Term = Variable | Number | str  # the last is a text
 
 
-class PredicateLiteral(NamedTuple):
+class Predicate(NamedTuple):
     """`name(sample)` or `name(sample,value)`, perhaps negated."""
 
     negated: bool
@@ -63,7 +63,7 @@ class PredicateLiteral(NamedTuple):
     value: Term | None
 
 
-class ComparisonLiteral(NamedTuple):
+class VariableTest(NamedTuple):
     """`variable operator constant`, perhaps negated; the operator is one of `TABLE_OPERATORS`."""
 
     negated: bool
@@ -72,13 +72,13 @@ class ComparisonLiteral(NamedTuple):
     constant: Number | str
 
 
-Literal = PredicateLiteral | ComparisonLiteral
+Literal = Predicate | VariableTest
 
 
 class Clause(NamedTuple):
     """`head :- body.`, with the offsets of the head and of the body."""
 
-    head: PredicateLiteral
+    head: Predicate
     at: int
     body: tuple[Literal, ...]
     body_at: int
@@ -89,7 +89,7 @@ def build_literal(match: re.Match[str]) -> Literal | str:
     negated = match["negation"] is not None
     if match["name"] is not None:
         value = None if match["value"] is None else read_term(match["value"])
-        return PredicateLiteral(negated, read_name(match["name"]), read_term(match["sample"]), value)
+        return Predicate(negated, read_name(match["name"]), read_term(match["sample"]), value)
     left, right = read_term(match["left"]), read_term(match["right"])
     operator = _OPERATORS[match["operator"]]
     if not isinstance(left, Variable):
@@ -102,7 +102,7 @@ def build_literal(match: re.Match[str]) -> Literal | str:
         right = Number(float("inf"), "inf")
     if operator not in ("==", "!=") and not isinstance(right, Number):
         return f"expected a number after '{match['operator']}', not the text '{right}'"
-    return ComparisonLiteral(negated, left, operator, right)
+    return VariableTest(negated, left, operator, right)
 
 
 def read_name(text: str) -> str:

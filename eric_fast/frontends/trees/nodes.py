@@ -153,6 +153,10 @@ def _concatenate(trees: Sequence[Tree], starts: NDArray[np.int64], place: str) -
         raise ProgramError(f"{place}: the leaves of some trees hold one value, those of others several")
     column, yes, no = (_join([getattr(tree, name) for tree in trees], np.int64) for name in ("column", "yes", "no"))
     shift = np.repeat(starts[:-1], np.diff(starts))
+    leaf = column < 0
+    for child in (yes, no):
+        child += shift
+        child[leaf] = -1
     operator: Any = [tree.operator for tree in trees]
     if all(isinstance(each, str) for each in operator) and len(set(operator)) <= 1:
         operator = operator[0] if operator else "<="
@@ -161,8 +165,8 @@ def _concatenate(trees: Sequence[Tree], starts: NDArray[np.int64], place: str) -
     return Tree(
         column,
         _join([tree.constant for tree in trees], np.float64),
-        np.where(column < 0, -1, yes + shift),
-        np.where(column < 0, -1, no + shift),
+        yes,
+        no,
         _join([tree.missing for tree in trees], np.bool_),
         _join([tree.values for tree in trees], np.float64),
         operator,
@@ -174,15 +178,16 @@ def _find_inner(
 ) -> NDArray[np.bool_]:
     """bool `[n_nodes]`: the nodes with children that a path leads to. Raises ProgramError: see `join_trees`."""
     leaf = nodes.column < 0
-    sizes = np.diff(starts)
+    firsts, lasts = (np.repeat(ends, np.diff(starts)) for ends in (starts[:-1], starts[1:]))
     for child in (nodes.yes, nodes.no):
-        outside = (child < np.repeat(starts[:-1], sizes)) | (child >= np.repeat(starts[1:], sizes))
+        outside = (child < firsts) | (child >= lasts)
         _refuse(~leaf & outside, "its child is not a node of this tree", starts, place)
     reached = _find_nodes(starts[:-1], nodes.yes, nodes.no, place, most_depth)
     _refuse(reached & (nodes.column >= n_columns), f"it compares a feature past the last of {n_columns}", starts, place)
     finite = np.isfinite(nodes.values)
-    finite = finite if finite.ndim == 1 else finite.all(axis=1)
-    _refuse(leaf & reached & ~finite, "its value is not a finite number", starts, place)
+    if not finite.all():
+        finite = finite.reshape(len(leaf), -1).all(axis=1)
+        _refuse(leaf & reached & ~finite, "its value is not a finite number", starts, place)
     return reached & ~leaf
 
 
@@ -195,7 +200,7 @@ def _refuse(bad: NDArray[np.bool_], what: str, starts: NDArray[np.int64], place:
 
 
 def _join(arrays: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
-    return np.concatenate(arrays).astype(dtype) if arrays else np.zeros(0, dtype)
+    return np.concatenate(arrays, dtype=dtype, casting="unsafe") if arrays else np.zeros(0, dtype)
 
 
 def _find_nodes(roots: Any, yes: Any, no: Any, place: str, most_depth: float) -> NDArray[np.bool_]:

@@ -63,7 +63,9 @@ def round_down(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
     """The largest float32 that is not above each: `x <= threshold` means the same of every float32 x."""
     with np.errstate(over="ignore"):  # past the largest float32 it is infinite, and steps back to that
         rounded = thresholds.astype(np.float32)
-        return np.where(rounded > thresholds, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+    above = rounded > thresholds
+    rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
+    return rounded
 
 
 def _read_tree(
