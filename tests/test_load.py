@@ -16,7 +16,7 @@ from sklearn.tree import DecisionTreeClassifier
 import eric_fast
 from eric_fast import load, load_program, read_table
 from eric_fast.errors import ModelError, ProgramError
-from eric_fast.frontends.registry import SOURCES
+from eric_fast.frontends.registry import FRONT_ENDS
 
 RULES = "class(X,'a b') :- Age(X,N0), N0>3.5, not job(X,'none').\nclass(X,'c') :- job(X,'none').\n".replace(
     "Age", "age"
@@ -70,7 +70,7 @@ def test_what_is_nothing_that_can_be_loaded(files, monkeypatch, source):
 
 
 def test_an_unknown_model_is_told_what_can_be_loaded():
-    names = [source.name for source in SOURCES]
+    names = [source.name for source in FRONT_ENDS]
     assert len(set(names)) == len(names) == 11
     with pytest.raises(ModelError, match="builtins.object is no model or program") as caught:
         load(object())

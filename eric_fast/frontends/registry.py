@@ -20,7 +20,7 @@ from eric_fast.frontends.trees.xgboost import XGBOOST
 from eric_fast.table.model import RuleModel
 
 # The first that matches is used. The text formats come last because their patterns match most loosely.
-SOURCES = (
+FRONT_ENDS = (
     *(SCIKIT_LEARN, XGBOOST, LIGHTGBM, CATBOOST, ONNX, TREELITE, IMODELS, LOGIC_NETWORK, CIRCUIT),
     *(PROGRAM_TEXT, ASP),
 )
@@ -44,11 +44,11 @@ def load(source: Any) -> RuleModel:
             f"{source} is pickled, and unpickling runs code that is in the file: load it where you trust it, "
             "and give the object to eric_fast.load, or save it in its library's own format"
         )
-    for kind in SOURCES:
+    for kind in FRONT_ENDS:
         if kind.matches(source):
             return kind.load(source)
     if is_path and not Path(source).is_file():
         raise ModelError(f"{source} can't be read; give the path of a file")
     what = f"the file {source}" if is_path else f"a {type(source).__module__}.{type(source).__name__}"
-    known = ", ".join(kind.name for kind in SOURCES)
+    known = ", ".join(kind.name for kind in FRONT_ENDS)
     raise ModelError(f"{what} is no model or program that can be loaded; eric_fast.load takes: {known}")

@@ -8,11 +8,11 @@ from typing import Any
 
 from eric_fast.errors import ProgramError
 from eric_fast.frontends.files import peek_file
+from eric_fast.frontends.front_end import FrontEnd
 from eric_fast.frontends.gates.aiger import read_aiger
 from eric_fast.frontends.gates.blif import read_blif
 from eric_fast.frontends.gates.circuit_types import Circuit, Gate
 from eric_fast.frontends.gates.netlist import FALSE, Netlist, answer_bits, compare_bits, negate_name
-from eric_fast.frontends.source import Source
 from eric_fast.program import atom_of
 from eric_fast.table.model import RuleModel
 from eric_fast.text.files import read_file
@@ -104,4 +104,4 @@ def _list_signals(gate: Gate) -> Iterator[int]:
     return (atom_of(signal) for cube in gate.cubes for signal in cube)
 
 
-CIRCUIT = Source("AIGER and BLIF circuits", _matches, from_circuit)
+CIRCUIT = FrontEnd("AIGER and BLIF circuits", _matches, from_circuit)

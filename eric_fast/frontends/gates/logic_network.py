@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from eric_fast.errors import ModelError
+from eric_fast.frontends.front_end import FrontEnd
 from eric_fast.frontends.gates.logic_layers import BINARIZATIONS, Signals, apply_layer, list_logic_layers
 from eric_fast.frontends.gates.netlist import FALSE, TRUE, Netlist, answer_bits, build_part, compare_bits
-from eric_fast.frontends.source import Source
 from eric_fast.program import ClassRule, Decision, Program
 from eric_fast.program.table_atoms import Column, TableAtom
 from eric_fast.table.model import RuleModel
@@ -183,4 +183,4 @@ def _matches(source: Any) -> bool:
     return isinstance(source, nn.Module) and any(type(layer).__name__ in LOGIC for layer in source.modules())
 
 
-LOGIC_NETWORK = Source("networks of logic gates", _matches, from_logic_network)
+LOGIC_NETWORK = FrontEnd("networks of logic gates", _matches, from_logic_network)

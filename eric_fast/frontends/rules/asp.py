@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from eric_fast.frontends.files import is_rule_text, peek_file
+from eric_fast.frontends.front_end import FrontEnd
 from eric_fast.frontends.rules.asp_build import build_program
 from eric_fast.frontends.rules.asp_reader import Reader
-from eric_fast.frontends.source import Source
 from eric_fast.table.model import RuleModel
 from eric_fast.text.files import decode_text, read_file
 
@@ -61,4 +61,4 @@ def _load(source: Any) -> RuleModel:
     return from_asp(decode_text(read_file(source), str(source)), source=str(source))
 
 
-ASP = Source("answer set programs and Prolog", _matches, _load)
+ASP = FrontEnd("answer set programs and Prolog", _matches, _load)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from eric_fast.errors import ModelError
+from eric_fast.frontends.front_end import FrontEnd, is_from
 from eric_fast.frontends.rules.conditions import Condition, Resolved, parse_condition, resolve_conditions
-from eric_fast.frontends.source import Source, is_from
 from eric_fast.frontends.trees.nodes import Tree, list_nested
 from eric_fast.frontends.trees.scikit_learn import load_ada_boost
 from eric_fast.frontends.trees.tree_model import make_tree_model
@@ -251,4 +251,4 @@ def _matches(source: Any) -> bool:
     return is_from(source, "imodels")
 
 
-IMODELS = Source("imodels", _matches, from_imodels)
+IMODELS = FrontEnd("imodels", _matches, from_imodels)

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from eric_fast.frontends.files import is_rule_text, peek_file
-from eric_fast.frontends.source import Source
+from eric_fast.frontends.front_end import FrontEnd
 from eric_fast.program import TableQuantiser
 from eric_fast.table.model import RuleModel
 from eric_fast.text import load_program, parse_program
@@ -24,4 +24,4 @@ def _load(source: Any) -> RuleModel:
     return RuleModel.from_program(program) if isinstance(program.quantiser, TableQuantiser) else RuleModel(program)
 
 
-PROGRAM_TEXT = Source("eric_fast", _matches, _load)
+PROGRAM_TEXT = FrontEnd("eric_fast", _matches, _load)

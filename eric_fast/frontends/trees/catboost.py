@@ -15,7 +15,7 @@ from scipy.special import logit
 from eric_fast.errors import ModelError, ProgramError
 from eric_fast.frontends.fields import Field, parse_json
 from eric_fast.frontends.files import peek_json_key
-from eric_fast.frontends.source import Source, is_from
+from eric_fast.frontends.front_end import FrontEnd, is_from
 from eric_fast.frontends.trees.catboost_trees import Features, read_nested_tree, read_oblivious_tree
 from eric_fast.frontends.trees.tree_model import make_tree_model
 from eric_fast.program.table_atoms import Column
@@ -188,4 +188,4 @@ def _read_labels(info: Field, n_classes: int) -> NDArray[Any]:
         raise names.fail(f"a label is too large: {error}") from error
 
 
-CATBOOST = Source("CatBoost", _matches, from_catboost)
+CATBOOST = FrontEnd("CatBoost", _matches, from_catboost)

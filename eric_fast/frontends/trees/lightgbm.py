@@ -11,7 +11,7 @@ import numpy as np
 from eric_fast.errors import ModelError
 from eric_fast.frontends.fields import Field
 from eric_fast.frontends.files import peek_file
-from eric_fast.frontends.source import Source, is_from
+from eric_fast.frontends.front_end import FrontEnd, is_from
 from eric_fast.frontends.trees.categories import Categories
 from eric_fast.frontends.trees.lightgbm_trees import Block, read_blocks, read_lightgbm_tree
 from eric_fast.frontends.trees.tree_model import make_tree_model
@@ -133,4 +133,4 @@ def _read_categories(header: Block, tail: str, names: list[str]) -> Categories:
     return Categories(texts, numbers)
 
 
-LIGHTGBM = Source("LightGBM", _matches, from_lightgbm)
+LIGHTGBM = FrontEnd("LightGBM", _matches, from_lightgbm)

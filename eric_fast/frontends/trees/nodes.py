@@ -17,7 +17,7 @@ from eric_fast.table.leaf_numbers import LeafNumbers
 Cases = tuple[tuple[tuple[str, float, bool], ...], ...]  # lists of comparisons: operator, constant, where missing
 MOST_NAME = 200  # characters of a derived atom's name
 MOST_DEPTH = 1024  # mean depth of leaves: bodies are paths, so a chain of n nodes would take n squared literals
-Node = TypeVar("Node")
+_Node = TypeVar("_Node")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +57,8 @@ class Tree:
 
 
 def list_nested(
-    root: Node, get_children: Callable[[Node], tuple[Node, Node] | None]
-) -> tuple[list[Node], NDArray[np.int64], NDArray[np.int64]]:
+    root: _Node, get_children: Callable[[_Node], tuple[_Node, _Node] | None]
+) -> tuple[list[_Node], NDArray[np.int64], NDArray[np.int64]]:
     """The nodes of a tree of nested objects, level by level, and the places of their children; -1 at a leaf."""
     nodes, children = [root], []
     for node in nodes:  # it grows meanwhile

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eric_fast.errors import ModelError, ProgramError
-from eric_fast.frontends.source import Source
+from eric_fast.frontends.front_end import FrontEnd
 from eric_fast.frontends.trees.onnx_answer import EnsembleAnswer, read_answer
 from eric_fast.frontends.trees.onnx_attributes import read_attributes
 from eric_fast.frontends.trees.onnx_trees import Ensemble, read_ensemble, read_new_ensemble
@@ -170,4 +170,4 @@ def _make_model(ensemble: Ensemble, answer: EnsembleAnswer, columns: tuple[list[
     )
 
 
-ONNX = Source("ONNX", _matches, from_onnx)
+ONNX = FrontEnd("ONNX", _matches, from_onnx)

@@ -22,7 +22,7 @@ _OPERATORS = {
 _MODES = (*_OPERATORS, "BRANCH_MEMBER")  # by their numbers in `TreeEnsemble`
 _FUNCTIONS = ("AVERAGE", "SUM", "MIN", "MAX")
 _TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
-MOST_VALUES = 2**24  # numbers that all nodes may hold for all outputs, whatever the file's size
+MOST_LEAF_VALUES = 2**24  # numbers that all nodes may hold for all outputs, whatever the file's size
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def _make_ensemble(
         values = np.zeros(n_nodes)
         values[weights.nodes] = weights.values
     else:
-        if n_nodes * n_outputs > max(MOST_VALUES, 16 * size):
+        if n_nodes * n_outputs > max(MOST_LEAF_VALUES, 16 * size):
             raise attributes.fail(f"{n_nodes:,} nodes and {n_outputs:,} outputs are too many for this file")
         values = np.zeros((n_nodes, n_outputs))
         np.add.at(values, (weights.nodes, known), weights.values)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.utils import get_tags
 
 from eric_fast.errors import ModelError
-from eric_fast.frontends.source import Source, is_from
+from eric_fast.frontends.front_end import FrontEnd, is_from
 from eric_fast.frontends.trees.hist_boosting import load_hist_boosting
 from eric_fast.frontends.trees.nodes import Tree
 from eric_fast.frontends.trees.tree_model import make_tree_model
@@ -224,4 +224,4 @@ def _matches(source: Any) -> bool:
     return is_from(source, "sklearn")
 
 
-SCIKIT_LEARN = Source("scikit-learn", _matches, from_sklearn)
+SCIKIT_LEARN = FrontEnd("scikit-learn", _matches, from_sklearn)

@@ -12,7 +12,7 @@ import numpy as np
 
 from eric_fast.errors import ModelError
 from eric_fast.frontends.files import peek_file
-from eric_fast.frontends.source import Source, is_from
+from eric_fast.frontends.front_end import FrontEnd, is_from
 from eric_fast.frontends.trees.tree_model import make_tree_model, name_columns
 from eric_fast.frontends.trees.treelite_trees import CheckpointHeader, read_checkpoint
 from eric_fast.program.table_atoms import Column
@@ -151,4 +151,4 @@ def _count_trees(header: CheckpointHeader, n_trees: int, name: str) -> int:
     return max(1, int(counts.max(initial=1)))
 
 
-TREELITE = Source("treelite", _matches, from_treelite)
+TREELITE = FrontEnd("treelite", _matches, from_treelite)

@@ -13,7 +13,7 @@ import numpy as np
 from eric_fast.errors import ModelError, ProgramError
 from eric_fast.frontends.fields import Field, parse_json
 from eric_fast.frontends.files import peek_file, peek_json_key
-from eric_fast.frontends.source import Source, is_from
+from eric_fast.frontends.front_end import FrontEnd, is_from
 from eric_fast.frontends.trees.categories import Categories
 from eric_fast.frontends.trees.nodes import Tree
 from eric_fast.frontends.trees.tree_model import make_tree_model, name_columns
@@ -212,4 +212,4 @@ def _read_base(part: Field, kind: str, n_outputs: int) -> list[float]:
     return [float(score) for score in np.broadcast_to(scores, n_outputs)]
 
 
-XGBOOST = Source("XGBoost", _matches, from_xgboost)
+XGBOOST = FrontEnd("XGBoost", _matches, from_xgboost)

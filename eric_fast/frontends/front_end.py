@@ -1,4 +1,4 @@
-"""`Source`: what each front end tells the registry."""
+"""`FrontEnd`: what each front end tells the registry."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from eric_fast.table.model import RuleModel
 
 
-class Source(NamedTuple):
+class FrontEnd(NamedTuple):
     """One kind of model that can be loaded.
 
     Attributes:
