@@ -5,7 +5,7 @@ import pytest
 
 from eric_fast.errors import ProgramError
 from eric_fast.frontends.trees.forest import make_program
-from eric_fast.frontends.trees.nodes import Tree, join_trees, list_runs
+from eric_fast.frontends.trees.nodes import StoredTree, join_trees, list_runs
 from eric_fast.program.table_atoms import Column
 from eric_fast.table.model import RuleModel
 
@@ -16,7 +16,7 @@ def make_tree(column, yes, no, values=None, constant=1.0, **options):
     n = len(column)
     values = np.arange(n, dtype=float) if values is None else np.array(values, float)
     constants = np.broadcast_to(np.array(constant, float), n)
-    return Tree(np.array(column), constants, np.array(yes), np.array(no), np.zeros(n, bool), values, **options)
+    return StoredTree(np.array(column), constants, np.array(yes), np.array(no), np.zeros(n, bool), values, **options)
 
 
 def answer(trees, rows):

@@ -69,7 +69,7 @@ class ColumnData(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Numbers:
+class NumberColumn:
     """Numbers or bools `[n]` on any device; `missing`: bool `[n]`, which are missing besides NaN."""
 
     values: Tensor
@@ -130,7 +130,7 @@ def _list_numbers(known: KnownTexts, dtype: torch.dtype) -> dict[Any, float]:
 
 
 @dataclass(frozen=True, eq=False)
-class Texts:
+class TextColumn:
     """Texts, an Arrow array `[n]` of strings, with null for missing ones."""
 
     values: pa.Array
@@ -154,7 +154,9 @@ class Texts:
     def to_codes(self, known: KnownTexts) -> Tensor:
         if known.loose:
             coded = self.values.dictionary_encode()
-            return Coded(list_indices(coded), Cells(coded.dictionary.to_pylist(), self.name)).to_codes(known)
+            return CodedColumn(list_indices(coded), ObjectColumn(coded.dictionary.to_pylist(), self.name)).to_codes(
+                known
+            )
         found = pc.fill_null(pc.index_in(self.values, value_set=pa.array(known.texts, self.values.type)), int(OTHER))
         codes = to_tensor(found.to_numpy(zero_copy_only=False)).float()
         if self.values.null_count:
@@ -163,7 +165,7 @@ class Texts:
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
+class ObjectColumn:
     """The different values of a column of Python objects; they are read in a Python loop."""
 
     values: Sequence[Any]
@@ -171,7 +173,7 @@ class Cells:
 
     def to_numbers(self, dtype: torch.dtype, *, quiet: bool = False) -> Tensor:
         texts = pa.array([value if isinstance(value, str) else None for value in self.values], pa.string())
-        numbers = Texts(texts, self.name).to_numbers(torch.float64, quiet=quiet)
+        numbers = TextColumn(texts, self.name).to_numbers(torch.float64, quiet=quiet)
         for place, value in enumerate(self.values):
             if not isinstance(value, str) and not is_missing(value):
                 numbers[place] = float(self._check(value))
@@ -195,7 +197,7 @@ class Cells:
 
 
 @dataclass(frozen=True, eq=False)
-class Coded:
+class CodedColumn:
     """Indices `[n]` into a column's different values; -1 for a missing one."""
 
     indices: NDArray[Any]

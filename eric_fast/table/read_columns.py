@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.errors import DataError
-from eric_fast.table.columns import Cells, Coded, ColumnData, Numbers, Texts, list_indices, to_tensor, widen
+from eric_fast.table.columns import (
+    CodedColumn,
+    ColumnData,
+    NumberColumn,
+    ObjectColumn,
+    TextColumn,
+    list_indices,
+    to_tensor,
+    widen,
+)
 
 
 def read_column(column: Any, name: str) -> ColumnData:
@@ -22,7 +31,7 @@ def read_column(column: Any, name: str) -> ColumnData:
         raise DataError(f"column '{name}' must have one dimension, but its shape is {list(column.shape)}")
     if isinstance(column, Tensor):
         column = column.detach()
-        return Numbers(widen(column))
+        return NumberColumn(widen(column))
     if isinstance(column, pa.Array | pa.ChunkedArray):
         return read_arrow(column, name)
     if type(column).__module__.partition(".")[0] == "polars":
@@ -38,8 +47,8 @@ def read_array(array: NDArray[Any], name: str) -> ColumnData:
     kind = array.dtype.kind
     if kind in "biuf":
         if isinstance(array, np.ma.MaskedArray):
-            return Numbers(to_tensor(array.data), to_tensor(np.ma.getmaskarray(array)))
-        return Numbers(to_tensor(array))
+            return NumberColumn(to_tensor(array.data), to_tensor(np.ma.getmaskarray(array)))
+        return NumberColumn(to_tensor(array))
     if kind in "US":
         return read_arrow(pa.array(array.tolist() if kind == "S" else array), name)
     if kind != "O":
@@ -56,16 +65,16 @@ def read_arrow(array: pa.Array | pa.ChunkedArray, name: str) -> ColumnData:
         array = _join_chunks(array)
     kind = array.type
     if pa.types.is_dictionary(kind):
-        return Coded(list_indices(array), read_arrow(array.dictionary, name))
+        return CodedColumn(list_indices(array), read_arrow(array.dictionary, name))
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         try:
-            return Texts(array.cast(pa.large_string()), name)
+            return TextColumn(array.cast(pa.large_string()), name)
         except pa.ArrowInvalid as error:
             raise DataError(f"column '{name}' holds bytes that are not UTF-8 text") from error
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return Texts(array, name)
+        return TextColumn(array, name)
     if pa.types.is_string_view(kind):
-        return Texts(array.cast(pa.large_string()), name)
+        return TextColumn(array.cast(pa.large_string()), name)
     if pa.types.is_null(kind) or pa.types.is_decimal(kind) or pa.types.is_float16(kind):
         array = array.cast(pa.float64())
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
@@ -74,7 +83,7 @@ def read_arrow(array: pa.Array | pa.ChunkedArray, name: str) -> ColumnData:
     if array.null_count:
         missing = to_tensor(array.is_null().to_numpy(zero_copy_only=False))
         array = pc.fill_null(array, False if pa.types.is_boolean(kind) else 0)
-    return Numbers(to_tensor(array.to_numpy(zero_copy_only=False)), missing)
+    return NumberColumn(to_tensor(array.to_numpy(zero_copy_only=False)), missing)
 
 
 def _join_chunks(array: pa.ChunkedArray) -> pa.Array:
@@ -91,7 +100,7 @@ def _read_series(series: Any, name: str) -> ColumnData:
     if isinstance(dtype, np.dtype):
         return read_array(series.to_numpy(), name)
     if hasattr(dtype, "categories") and hasattr(series, "cat"):
-        return Coded(series.cat.codes.to_numpy(), read_column(series.cat.categories.to_series(), name))
+        return CodedColumn(series.cat.codes.to_numpy(), read_column(series.cat.categories.to_series(), name))
     return read_arrow(pa.array(series, from_pandas=True), name)
 
 
@@ -103,7 +112,7 @@ def _make_objects(column: Any) -> NDArray[Any]:
     return array
 
 
-def _read_objects(values: list[Any], name: str) -> Coded:
+def _read_objects(values: list[Any], name: str) -> CodedColumn:
     """Objects of several types; these are kept apart, since True, 1 and 1.0 are equal but spelled differently."""
     code_of: dict[tuple[type, Any], int] = {}
     try:
@@ -113,4 +122,4 @@ def _read_objects(values: list[Any], name: str) -> Coded:
     except TypeError as error:
         raise DataError(f"column '{name}' must hold single values, but holds lists or the like") from error
     indices = np.fromiter(map(code_of.__getitem__, keys), np.int64, len(keys))
-    return Coded(indices, Cells([value for _, value in code_of], name))
+    return CodedColumn(indices, ObjectColumn([value for _, value in code_of], name))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.errors import DataError
-from eric_fast.table.columns import ColumnData, Numbers, to_tensor, widen
+from eric_fast.table.columns import ColumnData, NumberColumn, to_tensor, widen
 from eric_fast.table.read_columns import read_column
 
 
@@ -53,7 +53,7 @@ class Table:
     def read(self, place: int) -> ColumnData:
         """One column. Raises DataError if it holds neither numbers nor texts."""
         if self.matrix is not None:
-            return Numbers(self.matrix[:, place])
+            return NumberColumn(self.matrix[:, place])
         assert self.columns is not None
         name = str(place + 1) if self.names is None else self.names[place]
         return read_column(self.columns[place], name)

@@ -13,7 +13,7 @@ import numpy as np
 from eric_fast.errors import ModelError
 from eric_fast.frontends.front_end import FrontEnd, is_from
 from eric_fast.frontends.rules.conditions import Condition, Resolved, parse_condition, resolve_conditions
-from eric_fast.frontends.trees.nodes import Tree, list_nested
+from eric_fast.frontends.trees.nodes import StoredTree, list_nested
 from eric_fast.frontends.trees.scikit_learn import load_ada_boost
 from eric_fast.frontends.trees.tree_model import make_tree_model
 from eric_fast.program import ClassRule, Decision, Program
@@ -184,7 +184,7 @@ def _load_figs(source: Any) -> RuleModel:
     )
 
 
-def _read_tree(root: Any, n_outputs: int) -> Tree:
+def _read_tree(root: Any, n_outputs: int) -> StoredTree:
     def get_children(node: Any) -> tuple[Any, Any] | None:
         return None if node.left is None or node.right is None else (node.left, node.right)
 
@@ -195,7 +195,7 @@ def _read_tree(root: Any, n_outputs: int) -> Tree:
             values[i] = np.ravel(node.value)
         else:
             column[i], constant[i] = node.feature, node.threshold
-    return Tree(column, constant, yes, no, np.zeros(len(nodes), np.bool_), values)
+    return StoredTree(column, constant, yes, no, np.zeros(len(nodes), np.bool_), values)
 
 
 def _check_codes(source: Any) -> None:

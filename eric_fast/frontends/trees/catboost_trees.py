@@ -5,13 +5,13 @@ from numpy.typing import NDArray
 
 from eric_fast.errors import ModelError
 from eric_fast.frontends.fields import Field
-from eric_fast.frontends.trees.nodes import Tree, list_nested
+from eric_fast.frontends.trees.nodes import StoredTree, list_nested
 
 Features = dict[int, tuple[int, bool]]  # index in splits -> the column, and whether a missing value is above borders
 Split = tuple[int, float, bool]  # column, border, where missing
 
 
-def read_oblivious_tree(part: Field, features: Features, n_outputs: int, scale: float) -> Tree:
+def read_oblivious_tree(part: Field, features: Features, n_outputs: int, scale: float) -> StoredTree:
     """A complete tree: the root is split 0; bit `k` of a leaf's number tells whether split `k` holds."""
     splits = [_read_split(split, features) for split in part["splits"].items()]
     stored = part["leaf_values"]
@@ -29,10 +29,10 @@ def read_oblivious_tree(part: Field, features: Features, n_outputs: int, scale: 
     all_values = np.zeros((n_nodes, n_outputs))
     all_values[n_inner:] = values.reshape(-1, n_outputs) * scale
     numbers = np.arange(n_nodes) - n_inner
-    return Tree(column, constant, yes, no, missing, _squeeze(all_values), ">", numbers=numbers)
+    return StoredTree(column, constant, yes, no, missing, _squeeze(all_values), ">", numbers=numbers)
 
 
-def read_nested_tree(part: Field, features: Features, n_outputs: int, scale: float) -> Tree:
+def read_nested_tree(part: Field, features: Features, n_outputs: int, scale: float) -> StoredTree:
     """A tree of nested nodes, each either a value, or a split with children `left` (not above) and `right`."""
     place = f"{part.place}: a node"  # one that doesn't grow with its depth
 
@@ -54,7 +54,7 @@ def read_nested_tree(part: Field, features: Features, n_outputs: int, scale: flo
         if len(value) != n_outputs:
             raise stored.fail(f"expected {n_outputs} values, got {len(value)}")
         values[i] = value
-    return Tree(column, constant, yes, no, missing, _squeeze(values * scale), ">")
+    return StoredTree(column, constant, yes, no, missing, _squeeze(values * scale), ">")
 
 
 def _squeeze(values: NDArray[np.float64]) -> NDArray[np.float64]:

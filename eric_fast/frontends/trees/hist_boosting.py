@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from eric_fast.errors import ModelError
 from eric_fast.frontends.trees.categories import list_bits
-from eric_fast.frontends.trees.nodes import Tree
+from eric_fast.frontends.trees.nodes import StoredTree
 from eric_fast.frontends.trees.tree_model import make_tree_model
 from eric_fast.program.table_atoms import Column
 from eric_fast.table.model import RuleModel
@@ -62,7 +62,9 @@ def load_hist_boosting(source: Any, columns: Sequence[Column]) -> RuleModel:
     )
 
 
-def _read_tree(predictor: Any, output: int, features: NDArray[np.int64], categories: dict[int, list[Any]]) -> Tree:
+def _read_tree(
+    predictor: Any, output: int, features: NDArray[np.int64], categories: dict[int, list[Any]]
+) -> StoredTree:
     nodes = predictor.nodes
     inner = nodes["is_leaf"] == 0
     column = np.where(inner, features[np.where(inner, nodes["feature_idx"], 0)], -1)
@@ -73,7 +75,7 @@ def _read_tree(predictor: Any, output: int, features: NDArray[np.int64], categor
         # Missing and unknown values are in no set, so the set is that of the side where they don't go.
         bits = predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]]
         sets[node] = _list_members(bits, categories[int(column[node])], go_left[node])
-    return Tree(
+    return StoredTree(
         column,
         nodes["num_threshold"],
         nodes["left"].astype(np.int64),

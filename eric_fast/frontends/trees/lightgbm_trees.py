@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from eric_fast.errors import ModelError, ProgramError
 from eric_fast.frontends.fields import describe_value
 from eric_fast.frontends.trees.categories import Categories, list_bits
-from eric_fast.frontends.trees.nodes import Cases, Tree, list_runs
+from eric_fast.frontends.trees.nodes import Cases, StoredTree, list_runs
 
 _ZERO = float(np.float32(1e-35))  # LightGBM takes values up to here for zero
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2
@@ -83,7 +83,7 @@ def read_blocks(text: str, name: str) -> tuple[Block, list[Block], str]:
     return blocks[0], blocks[1:], tail
 
 
-def read_lightgbm_tree(block: Block, output: int, categories: Categories) -> Tree:
+def read_lightgbm_tree(block: Block, output: int, categories: Categories) -> StoredTree:
     """One tree; its inner nodes come first, then its leaves.
 
     Raises:
@@ -95,7 +95,7 @@ def read_lightgbm_tree(block: Block, output: int, categories: Categories) -> Tre
     n_inner = n_leaves - 1
     leaf_values = block.get_numbers("leaf_value", n_leaves)
     n_nodes = n_inner + n_leaves
-    tree = Tree(
+    tree = StoredTree(
         column=np.full(n_nodes, -1),
         constant=np.zeros(n_nodes),
         yes=np.full(n_nodes, -1),
@@ -110,7 +110,7 @@ def read_lightgbm_tree(block: Block, output: int, categories: Categories) -> Tre
     return tree
 
 
-def _read_splits(block: Block, n_inner: int, tree: Tree, categories: Categories) -> None:
+def _read_splits(block: Block, n_inner: int, tree: StoredTree, categories: Categories) -> None:
     """Fill in the tree's inner nodes."""
     tree.column[:n_inner] = block.get_ints("split_feature", n_inner)
     thresholds = block.get_numbers("threshold", n_inner)
@@ -148,7 +148,7 @@ def _split_zero(constant: float, default_left: bool) -> Cases:
     return (below, ("<", -_ZERO, False)), (below, (">", _ZERO, False))
 
 
-def _read_sets(block: Block, nodes: NDArray[np.int64], tree: Tree, categories: Categories) -> None:
+def _read_sets(block: Block, nodes: NDArray[np.int64], tree: StoredTree, categories: Categories) -> None:
     """Fill in the categories that these nodes send left: as sets, or as ranges where numbers are cut to codes."""
     if len(nodes) == 0:
         return

@@ -21,7 +21,7 @@ _Node = TypeVar("_Node")
 
 
 @dataclass(frozen=True, eq=False)
-class Tree:
+class StoredTree:
     """One tree. Node 0 is its root; nodes that no path leads to are ignored.
 
     Attributes:
@@ -51,7 +51,7 @@ class Tree:
     cases: dict[int, Cases] = field(default_factory=dict)
     numbers: NDArray[Any] | None = None
 
-    def shift_output(self, by: int) -> "Tree":
+    def shift_output(self, by: int) -> "StoredTree":
         """The same tree for a later output; its leaves must hold one value each."""
         return replace(self, output=self.output + by)
 
@@ -86,7 +86,7 @@ def list_runs(codes: Sequence[int], *, missing: bool = False, to_zero: bool = Fa
 
 
 def join_trees(
-    columns: Sequence[Column], trees: Sequence[Tree], place: str, *, most_depth: float = MOST_DEPTH
+    columns: Sequence[Column], trees: Sequence[StoredTree], place: str, *, most_depth: float = MOST_DEPTH
 ) -> FlatForest:
     """One forest of all trees. Nodes that no path leads to make no atoms.
 
@@ -132,7 +132,7 @@ def join_trees(
 
 
 def number_leaves(
-    forest: FlatForest, trees: Sequence[Tree], dtype: str, shape: tuple[int, ...] | None = None
+    forest: FlatForest, trees: Sequence[StoredTree], dtype: str, shape: tuple[int, ...] | None = None
 ) -> LeafNumbers:
     """What `RuleModel.apply` answers, of this dtype: `[n_rows, n_trees]`, or `[n_rows, *shape]`."""
     leaves, _ = forest.leaves
@@ -140,7 +140,7 @@ def number_leaves(
     return LeafNumbers(numbers[leaves], forest.find_trees(leaves), (len(trees),) if shape is None else shape, dtype)
 
 
-def _concatenate(trees: Sequence[Tree], starts: NDArray[np.int64], place: str) -> Tree:
+def _concatenate(trees: Sequence[StoredTree], starts: NDArray[np.int64], place: str) -> StoredTree:
     """The nodes of all trees one after another, without sets and cases; children of leaves are -1.
 
     Args:
@@ -162,7 +162,7 @@ def _concatenate(trees: Sequence[Tree], starts: NDArray[np.int64], place: str) -
         operator = operator[0] if operator else "<="
     else:
         operator = np.concatenate([np.broadcast_to(np.asarray(tree.operator), len(tree.column)) for tree in trees])
-    return Tree(
+    return StoredTree(
         column,
         _join([tree.constant for tree in trees], np.float64),
         yes,
@@ -174,7 +174,7 @@ def _concatenate(trees: Sequence[Tree], starts: NDArray[np.int64], place: str) -
 
 
 def _find_inner(
-    nodes: Tree, starts: NDArray[np.int64], n_columns: int, place: str, most_depth: float
+    nodes: StoredTree, starts: NDArray[np.int64], n_columns: int, place: str, most_depth: float
 ) -> NDArray[np.bool_]:
     """bool `[n_nodes]`: the nodes with children that a path leads to. Raises ProgramError: see `join_trees`."""
     leaf = nodes.column < 0
@@ -234,7 +234,7 @@ class _OtherTests:
         self.bodies: dict[str, list[tuple[int, ...]]] = {}  # by the name of the derived atom
         self.numbers: dict[str, int] = {}
 
-    def add_tree(self, tree: Tree, inner: NDArray[np.bool_], tests: NDArray[np.int32]) -> None:
+    def add_tree(self, tree: StoredTree, inner: NDArray[np.bool_], tests: NDArray[np.int32]) -> None:
         """Write the tests of a tree's nodes; derived atoms are numbered from `_DERIVED` until `finish`."""
         for node, values in tree.sets.items():
             if inner[node]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from eric_fast.errors import ModelError
 from eric_fast.frontends.fields import Field
-from eric_fast.frontends.trees.nodes import Tree
+from eric_fast.frontends.trees.nodes import StoredTree
 from eric_fast.frontends.trees.onnx_attributes import get_array, get_name, get_texts
 
 _OPERATORS = {
@@ -40,7 +40,7 @@ class Ensemble:
     """
 
     kind: str
-    trees: list[Tree]
+    trees: list[StoredTree]
     n_outputs: int
     weighted: list[int]
     always: set[int]
@@ -95,7 +95,7 @@ def read_ensemble(attributes: Field, size: int) -> Ensemble:
     of_tree, of_node = (
         get_array(attributes, f"{leaf}_{name}", len(outputs), whole=True) for name in ("treeids", "nodeids")
     )
-    nodes = Tree(
+    nodes = StoredTree(
         np.where(is_leaf, -1, np.where(features < 0, -2, features)),
         get_array(attributes, "nodes_values", n_nodes),
         yes,
@@ -140,7 +140,7 @@ def read_new_ensemble(attributes: Field, size: int) -> Ensemble:
         raise attributes.fail(f"'tree_roots' has a number past the {n_inner} nodes")
     operators = np.array([*(_OPERATORS.get(mode, "in") for mode in _MODES), ""])[modes]
     no_children = np.full(2 * n_inner, -1)
-    nodes = Tree(
+    nodes = StoredTree(
         np.append(np.where(features < 0, -2, features), no_children),
         np.append(get_array(attributes, "nodes_splits", n_inner), np.zeros(2 * n_inner)),
         np.append(children[0], no_children),
@@ -165,7 +165,7 @@ class _Weights:
 
 
 def _make_ensemble(
-    attributes: Field, size: int, roots: NDArray[Any], nodes: Tree, weights: _Weights, n_labels: int | None
+    attributes: Field, size: int, roots: NDArray[Any], nodes: StoredTree, weights: _Weights, n_labels: int | None
 ) -> Ensemble:
     """The trees, each on its own, and what their sums mean.
 
@@ -221,8 +221,8 @@ def _make_ensemble(
 
 
 def _cut_trees(
-    attributes: Field, roots: NDArray[Any], nodes: Tree
-) -> tuple[list[tuple[NDArray[np.int64], Tree]], NDArray[np.int64]]:
+    attributes: Field, roots: NDArray[Any], nodes: StoredTree
+) -> tuple[list[tuple[NDArray[np.int64], StoredTree]], NDArray[np.int64]]:
     """The places of each tree's nodes, its root first, with the tree; and the tree of each node, -1 without one.
 
     Raises:
@@ -248,7 +248,7 @@ def _cut_trees(
             raise attributes.fail("the nodes don't make trees: one is its own ancestor, or has two parents")
         tree_of_node[places] = number
         position[places] = np.arange(len(places))
-        tree = Tree(
+        tree = StoredTree(
             nodes.column[places],
             nodes.constant[places],
             position[nodes.yes[places]],

@@ -16,7 +16,7 @@ from sklearn.utils import get_tags
 from eric_fast.errors import ModelError
 from eric_fast.frontends.front_end import FrontEnd, is_from
 from eric_fast.frontends.trees.hist_boosting import load_hist_boosting
-from eric_fast.frontends.trees.nodes import Tree
+from eric_fast.frontends.trees.nodes import StoredTree
 from eric_fast.frontends.trees.tree_model import make_tree_model
 from eric_fast.program.table_atoms import Column
 from eric_fast.table.model import RuleModel
@@ -70,7 +70,7 @@ def round_down(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
 
 def _read_tree(
     fitted: Any, values: NDArray[np.float64], output: int = 0, *, missing: bool = False, features: Any = None
-) -> Tree:
+) -> StoredTree:
     """One tree of scikit-learn.
 
     Args:
@@ -84,10 +84,10 @@ def _read_tree(
     column = nodes.feature if features is None else np.asarray(features)[np.maximum(nodes.feature, 0)]
     go_left = nodes.missing_go_to_left.astype(np.bool_) if missing else np.zeros(len(is_leaf), np.bool_)
     column, constant = np.where(is_leaf, -1, column), round_down(nodes.threshold)
-    return Tree(column, constant, nodes.children_left, nodes.children_right, go_left, values, output=output)
+    return StoredTree(column, constant, nodes.children_left, nodes.children_right, go_left, values, output=output)
 
 
-def _make_model(source: Any, trees: Sequence[Tree], *, missing: bool = False, **settings: Any) -> RuleModel:
+def _make_model(source: Any, trees: Sequence[StoredTree], *, missing: bool = False, **settings: Any) -> RuleModel:
     """A classifier of the source's classes, or a regression; `settings`: see `make_tree_model`."""
     values = trees[0].values
     n_outputs = settings.pop("n_outputs", 1 if values.ndim == 1 else values.shape[1])

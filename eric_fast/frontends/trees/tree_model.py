@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from eric_fast.errors import ProgramError
 from eric_fast.frontends.trees.forest import make_program
-from eric_fast.frontends.trees.nodes import MOST_DEPTH, Tree, join_trees, number_leaves
+from eric_fast.frontends.trees.nodes import MOST_DEPTH, StoredTree, join_trees, number_leaves
 from eric_fast.program import Decision
 from eric_fast.program.table_atoms import Column
 from eric_fast.table.model import RuleModel
@@ -19,7 +19,7 @@ SPARE_COLUMNS = 2**16  # columns that a file may have without naming them, whate
 def make_tree_model(
     source: str,
     columns: Sequence[Column],
-    trees: Sequence[Tree],
+    trees: Sequence[StoredTree],
     place: str,
     *,
     n_outputs: int,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from eric_fast.frontends.byte_reader import ByteReader
 from eric_fast.frontends.trees.categories import cut_sets
-from eric_fast.frontends.trees.nodes import Cases, Tree, list_runs
+from eric_fast.frontends.trees.nodes import Cases, StoredTree, list_runs
 
 _LEAF, _NUMERIC, _CATEGORICAL = 0, 1, 2
 _OPERATORS = np.array(["", "==", "<", "<=", ">", ">="])
@@ -39,7 +39,7 @@ class CheckpointHeader:
     base_scores: list[float]
 
 
-def read_checkpoint(data: bytes, name: str) -> tuple[CheckpointHeader, list[Tree]]:
+def read_checkpoint(data: bytes, name: str) -> tuple[CheckpointHeader, list[StoredTree]]:
     """The header and the trees. Raises ProgramError if the data are invalid; the error gives the byte."""
     reader = _Reader(data, name)
     major, minor, _ = (reader.read_number(np.int32) for _ in range(3))
@@ -130,7 +130,7 @@ def _read_header(reader: _Reader, thresholds: Any, n_trees: int) -> CheckpointHe
     )
 
 
-def _read_tree(reader: _Reader, header: CheckpointHeader, leaves: Any, output: int | None) -> Tree:
+def _read_tree(reader: _Reader, header: CheckpointHeader, leaves: Any, output: int | None) -> StoredTree:
     n_nodes = reader.read_number(np.int32)
     if n_nodes < 1:
         raise reader.fail("a tree has no nodes")
@@ -165,7 +165,7 @@ def _read_tree(reader: _Reader, header: CheckpointHeader, leaves: Any, output: i
         if in_right[node]:
             yes[node], no[node], missing[node] = right[node], left[node], not default_left[node]
         cases[node] = list_runs(codes, missing=bool(missing[node]))
-    return Tree(
+    return StoredTree(
         np.where(is_leaf, -1, feature),
         constants,
         yes,

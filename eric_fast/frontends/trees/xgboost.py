@@ -15,7 +15,7 @@ from eric_fast.frontends.fields import Field, parse_json
 from eric_fast.frontends.files import peek_file, peek_json_key
 from eric_fast.frontends.front_end import FrontEnd, is_from
 from eric_fast.frontends.trees.categories import Categories
-from eric_fast.frontends.trees.nodes import Tree
+from eric_fast.frontends.trees.nodes import StoredTree
 from eric_fast.frontends.trees.tree_model import make_tree_model, name_columns
 from eric_fast.frontends.trees.ubjson import parse_ubjson
 from eric_fast.frontends.trees.xgboost_trees import read_xgboost_categories, read_xgboost_tree
@@ -158,7 +158,7 @@ def _read_model(
 
 def _read_trees(
     forest: Field, booster: Field, n_outputs: int, n_rounds: int | None, categories: Categories
-) -> list[Tree]:
+) -> list[StoredTree]:
     """The trees of the first `n_rounds` rounds, their values multiplied by their DART weights."""
     parts = forest["trees"].items()
     output_of_tree = forest["tree_info"].as_array(np.int64, len(parts))

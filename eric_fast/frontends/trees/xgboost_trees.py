@@ -7,10 +7,12 @@ from numpy.typing import NDArray
 
 from eric_fast.frontends.fields import Field
 from eric_fast.frontends.trees.categories import Categories, cut_sets
-from eric_fast.frontends.trees.nodes import Cases, Tree, list_runs
+from eric_fast.frontends.trees.nodes import Cases, StoredTree, list_runs
 
 
-def read_xgboost_tree(part: Field, output: int, n_outputs: int, weight: np.float32, categories: Categories) -> Tree:
+def read_xgboost_tree(
+    part: Field, output: int, n_outputs: int, weight: np.float32, categories: Categories
+) -> StoredTree:
     """The tree that adds to `output`, or to all outputs if its leaves hold a number for each.
 
     Raises:
@@ -37,7 +39,7 @@ def read_xgboost_tree(part: Field, output: int, n_outputs: int, weight: np.float
             cases[node] = list_runs(codes, missing=bool(missing[node]))
         else:
             sets[node] = known
-    return Tree(column, constants, yes, no, missing, values, "<", output, sets, cases=cases)
+    return StoredTree(column, constants, yes, no, missing, values, "<", output, sets, cases=cases)
 
 
 def _read_vectors(part: Field, left: Any, right: Any, n_outputs: int) -> NDArray[np.float32] | None:
