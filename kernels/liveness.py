@@ -1,6 +1,7 @@
 """Which values of a plan's steps a request reads, and when: what nothing reads, no engine makes."""
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,25 @@ def find_result_kinds(plan: Plan, request: Request) -> ResultKinds:
     """Under `first`, where there are no answers without rules, rules are needed for classes."""
     rules = request.rules or (not plan.votes and request.decides and not len(plan.steps.answers))
     return ResultKinds(bool(request.rows) or request.counts, request.decides, rules, request.leaves)
+
+
+class StepArrays(NamedTuple):
+    """The tables of `Steps` that an engine lowers, as NumPy arrays for Numba; see there."""
+
+    nodes: Any
+    terms: Any
+    segments: Any
+    batches: Any
+    sections: Any
+
+
+def take_steps(plan: Plan, kinds: ResultKinds) -> StepArrays:
+    """The steps of a plan; sections that only decide are empty where nothing is decided."""
+    steps = plan.steps
+    sections = steps.sections.numpy().copy()
+    if not kinds.decision and not kinds.leaves:
+        sections[len(plan.strata) - 1 :] = 0
+    return StepArrays(steps.nodes.numpy(), steps.terms.numpy(), steps.segments.numpy(), steps.batches.numpy(), sections)
 
 
 def list_reads(

@@ -28,7 +28,7 @@ LONGS = (
     *("p_lines", "p_vote_starts", "p_count_lines", "p_count_starts", "p_counts"),
     *("p_add_starts", "p_adds", "p_tree_starts"),
 )
-DOUBLES = ("p_base", "p_vote_weights", "p_weights", "p_units", "p_sums", "p_most", "p_scores")
+DOUBLES = ("p_base", "p_vote_weights", "p_tree_weights", "p_units", "p_sums", "p_most", "p_scores")
 DECISIONS = ("no decision", "first, answers", "first, rules", "vote", "vote with rules")
 VARIANTS = [  # decision, whether sums lie by sample, whether fields are wide
     *((decision, False, is_wide) for decision in range(5) for is_wide in (False, True)),
@@ -54,7 +54,7 @@ class Reading:
 
 
 def read_variant(decision: int, *, by_sample: bool, is_wide: bool) -> Reading:
-    constants = gpu.pick_constants(gpu_lower.N_STREAMS, is_wide=is_wide, decision=decision, by_sample=by_sample)
+    constants = gpu.pick_constants(gpu_lower.N_WORKERS, is_wide=is_wide, decision=decision, by_sample=by_sample)
     options = {"num_warps": constants.pop("num_warps")}
     signature, attributes, fixed = {}, {}, {}
     for i, name in enumerate(evaluate_kernel.arg_names):

@@ -22,10 +22,20 @@ from eric_fast.kernels.gpu import evaluate as gpu
 from eric_fast.kernels.gpu import lower as gpu_lower
 from eric_fast.kernels.gpu import pack_columns as gpu_columns
 from eric_fast.kernels.gpu import pack_maps as gpu_maps
+from eric_fast.kernels.gpu.lines import (
+    FLAG,
+    INDEXES,
+    LINE_COLUMNS,
+    NODES,
+    RULES,
+    TERMS_BY_2,
+    TERMS_BY_4,
+    TERMS_BY_6,
+)
 from eric_fast.kernels.gpu.schedule import lower_steps
-from eric_fast.kernels.gpu.slots import FLAG
-from eric_fast.kernels.liveness import ResultKinds, list_reads
+from eric_fast.kernels.liveness import ResultKinds, list_reads, take_steps
 from eric_fast.kernels.reference import evaluate as reference
+from eric_fast.plan.steps import Section
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
 from tests.engines import (
@@ -42,17 +52,17 @@ from tests.make_forests import make_forest_program
 from tests.make_programs import count_inputs, make_bits, programs_with_bits
 from tests.make_rules import draw_bodies, make_shared_program
 
-FEW_STREAMS = 8
+FEW_WORKERS = 8
 EVERYTHING = ResultKinds(rows=True, decision=True, rules=True, leaves=True)
 SIZES = (0, 1, 31, 32, 33, 63, 1000, 1025, 2049)
 pytestmark = needs_triton
 
 
 @pytest.fixture
-def few_streams(monkeypatch):
-    """Eight streams where the interpreter stands in for a GPU: less to interpret, and more steps and cuts."""
+def few_workers(monkeypatch):
+    """Eight workers where the interpreter stands in for a GPU: less to interpret, and more steps and cuts."""
     if DEVICE == "cpu":
-        monkeypatch.setattr(gpu_lower, "N_STREAMS", FEW_STREAMS)
+        monkeypatch.setattr(gpu_lower, "N_WORKERS", FEW_WORKERS)
 
 
 @pytest.fixture
@@ -106,22 +116,22 @@ def make_flat_program(seed, n_rules, *, n_inputs=12, n_heads=3, n_class_rules=0,
     return Program(Quantiser(atoms), ("a", "b", "c"), tuple(class_rules), tuple(rules), decision=decision)
 
 
-# Eight streams for every example: nothing that one of them changes is left for the next.
-@pytest.mark.usefixtures("few_streams")
+# Eight workers for every example: nothing that one of them changes is left for the next.
+@pytest.mark.usefixtures("few_workers")
 @hypothesis_settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(programs_with_bits(sizes=(0, 1, 31, 32, 33, 63)))
 def test_any_program(case):
     check(*case)
 
 
-@pytest.mark.usefixtures("few_streams")
+@pytest.mark.usefixtures("few_workers")
 @pytest.mark.parametrize("seed", range(12))
 def test_rules_that_share(seed):
     program = make_shared_program(seed)
     check(program, draw_bits(seed, program, SIZES[seed % len(SIZES)]))
 
 
-@pytest.mark.usefixtures("few_streams", "poisoned")
+@pytest.mark.usefixtures("few_workers", "poisoned")
 @pytest.mark.parametrize("seed", [3, 5, 7, 11, 16])
 def test_forests(seed):
     program = make_forest_program(seed)
@@ -129,12 +139,12 @@ def test_forests(seed):
 
 
 @pytest.mark.parametrize("seed", [10])
-def test_all_streams(seed):
+def test_all_workers(seed):
     program = make_shared_program(seed)
     check(program, draw_bits(seed, program, 33))
 
 
-@pytest.mark.usefixtures("few_streams")
+@pytest.mark.usefixtures("few_workers")
 def test_rows_past_what_16_bits_can_number(monkeypatch):
     monkeypatch.setattr(gpu_lower, "MOST_NARROW_SLOTS", 2)
     for seed in (1, 4):
@@ -144,19 +154,19 @@ def test_rows_past_what_16_bits_can_number(monkeypatch):
         check(program, draw_bits(seed, program, 63))
 
 
-@pytest.mark.usefixtures("few_streams")
-def test_terms_of_one_head_are_shared_by_streams():
+@pytest.mark.usefixtures("few_workers")
+def test_terms_of_one_head_are_shared_by_workers():
     program = make_flat_program(0, 300)
     plan = compile_program(program)
     code = gpu_lower.lower_plan(plan, torch.device("cpu"), EVERYTHING, counts=False)
-    phases = code.phases
-    assert all(bool((phases[:, column + 1] > phases[:, column]).any()) for column in (0, 2, 4, 6))
-    terms = [number for number, phase in enumerate(phases.tolist()) if phase[7] > phase[6]]
-    assert phases[terms[0] + 1, 3] > phases[terms[0] + 1, 2]  # then what the streams found is put together
+    works = code.rules.phases[:, :, 1] > code.rules.phases[:, :, 0]
+    assert bool(works[:, LINE_COLUMNS].any(dim=0).all())
+    terms = works[:, TERMS_BY_6].nonzero().flatten().tolist()
+    assert works[terms[0] + 1, TERMS_BY_2]  # then what the workers found is put together
     check(program, draw_bits(0, program, 1025))
 
 
-@pytest.mark.usefixtures("few_streams")
+@pytest.mark.usefixtures("few_workers")
 @pytest.mark.parametrize("decision", ["first", "vote"])
 def test_many_class_rules(decision):
     n = 300
@@ -164,7 +174,7 @@ def test_many_class_rules(decision):
     check(program, draw_bits(5, program, 63))
 
 
-@pytest.mark.usefixtures("few_streams")
+@pytest.mark.usefixtures("few_workers")
 def test_the_first_of_many_class_rules_decides():
     """A sample makes one input true and the next may be any: every rule is the first of some sample."""
     n = 40
@@ -176,7 +186,7 @@ def test_the_first_of_many_class_rules_decides():
     assert outcome.rules[n] == next((n - 1 - k for k in range(n - 1, -1, -1) if bits[n, k]), n)
 
 
-@pytest.mark.usefixtures("few_streams", "poisoned")
+@pytest.mark.usefixtures("few_workers", "poisoned")
 @pytest.mark.parametrize("decision", ["first", "vote"])
 @pytest.mark.parametrize("n_samples", [1, 1000, 2049, 4097])
 def test_one_launch_writes_every_word(decision, n_samples, launches):
@@ -187,7 +197,7 @@ def test_one_launch_writes_every_word(decision, n_samples, launches):
     assert launches == 2 * [(min(n_groups, gpu._count_multiprocessors(torch.device(DEVICE))), 1)]
 
 
-@pytest.mark.usefixtures("few_streams", "poisoned")
+@pytest.mark.usefixtures("few_workers", "poisoned")
 def test_blocks_are_as_many_as_memory_allows(launches, monkeypatch):
     monkeypatch.setattr(gpu, "MOST_SCRATCH", 1)
     program = make_shared_program(4)
@@ -212,7 +222,7 @@ def count_idle(monkeypatch, n_multiprocessors, part_literals):
     monkeypatch.setattr(gpu_lower, "PART_LITERALS", part_literals)
 
 
-@pytest.mark.usefixtures("few_streams", "poisoned")
+@pytest.mark.usefixtures("few_workers", "poisoned")
 @pytest.mark.parametrize(("n_samples", "grid"), [(1, (1, 8)), (1030, (2, 4)), (5000, (5, 1))])
 def test_parts_of_a_program_fill_the_grid(n_samples, grid, launches, monkeypatch):
     count_idle(monkeypatch, 9, 1)
@@ -225,7 +235,7 @@ def test_parts_of_a_program_fill_the_grid(n_samples, grid, launches, monkeypatch
     assert set(launches) == {grid}
 
 
-@pytest.mark.usefixtures("few_streams", "poisoned")
+@pytest.mark.usefixtures("few_workers", "poisoned")
 def test_every_part_has_its_own_memory(monkeypatch):
     """The interpreter runs one after another, so that sharing it would give the same."""
     count_idle(monkeypatch, 9, 1)
@@ -234,9 +244,9 @@ def test_every_part_has_its_own_memory(monkeypatch):
 
     class Recorder:
         def __getitem__(self, grid):
-            return lambda words, scratch, *rest, **constants: (
-                scratches.append(scratch.view(*grid, -1, 32)),
-                kernel[grid](words, scratch, *rest, **constants),
+            return lambda p_scratch, **arguments: (
+                scratches.append(p_scratch.view(*grid, -1, 32)),
+                kernel[grid](p_scratch=p_scratch, **arguments),
             )
 
     monkeypatch.setattr(gpu, "evaluate_kernel", Recorder())
@@ -248,7 +258,7 @@ def test_every_part_has_its_own_memory(monkeypatch):
     assert (scratches[0][:, :, 1] == -1).all()
 
 
-@pytest.mark.usefixtures("few_streams")
+@pytest.mark.usefixtures("few_workers")
 def test_every_part_makes_its_own_rows():
     """In about equal shares."""
     program, _ = make_one_stratum(3, 2000, n_inputs=40, n_heads=64)
@@ -256,8 +266,8 @@ def test_every_part_makes_its_own_rows():
     kinds = ResultKinds(rows=True, decision=False, rules=False, leaves=False)
     codes = [gpu_lower.lower_plan(plan, torch.device("cpu"), kinds, counts=False, n_parts=n) for n in (1, 4)]
     assert [code.n_parts for code in codes] == [1, 4]
-    spans = [[code.phases[a:b] for a, b in pairwise(code.part_phases.tolist())] for code in codes]
-    lines = [[int((part[:, 1:8:2] - part[:, :8:2]).sum()) for part in parts] for parts in spans]
+    spans = [[code.rules.phases[a:b] for a, b in pairwise(code.rules.part_phases.tolist())] for code in codes]
+    lines = [[int(part[:, LINE_COLUMNS].diff(dim=2).sum()) for part in parts] for parts in spans]
     assert max(lines[1]) < 0.4 * lines[0][0]
     assert len(set(codes[1].row_parts.tolist())) == 4
 
@@ -288,7 +298,7 @@ def test_several_strata_and_counts_are_not_split(launches, monkeypatch):
     assert launches == 2 * [(1, 1)]
 
 
-@pytest.mark.usefixtures("few_streams")
+@pytest.mark.usefixtures("few_workers")
 def test_what_is_not_wanted_is_not_there():
     plan = make_plan([(0,), (1, 2)])
     words = pack_bits(torch.rand(70, 3, generator=torch.Generator().manual_seed(1)) < 0.5)
@@ -306,38 +316,42 @@ def test_words_that_lie_apart():
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_streams_use_only_rows_that_are_written(seed):
-    """Of a phase, what a stream reads was written in earlier phases or before by itself; no other stream writes it."""
+def test_workers_use_only_rows_that_are_written(seed):
+    """Of a phase, what a worker reads was written in earlier phases or before by itself; no other worker writes it."""
     plan = compile_program(make_shared_program(seed))
     steps = plan.steps
-    arrays = [array.numpy() for array in (steps.nodes, steps.terms, steps.segments, steps.batches, steps.sections)]
+    sections = [Section(*section) for section in steps.sections.tolist()]
+    decided = [
+        [[section.rule_start, section.rule_stop], [section.index_start, section.index_stop]] for section in sections
+    ]
     for keep_rows in (False, True):
-        needed, when = list_reads(plan, replace(EVERYTHING, rows=keep_rows))
-        n_slots, lines, phases, slots = lower_steps(plan.n_inputs, FEW_STREAMS, *arrays, needed, when)
+        kinds = replace(EVERYTHING, rows=keep_rows)
+        needed, when = list_reads(plan, kinds)
+        n_slots, fields, phases, slots = lower_steps(plan.n_inputs, FEW_WORKERS, take_steps(plan, kinds), needed, when)
         section_of_phase = [
-            next((s for s, section in enumerate(steps.sections.tolist()) if phase[8:] == section[4:]), None)
-            if phase[8] < phase[9] or phase[10] < phase[11]
+            decided.index([phase[RULES], phase[INDEXES]])
+            if any(start < stop for start, stop in (phase[RULES], phase[INDEXES]))
             else None
             for phase in phases.tolist()
         ]
-        lines = np.stack([lines & ~FLAG, lines < 0], axis=-1)  # [n_lines, n_streams, 4, 2]
+        lines = np.stack([fields & ~FLAG, fields < 0], axis=-1)  # [n_lines, n_workers, 4, 2]
         written = {0, 1, *slots[: plan.n_inputs].tolist()} - {-1}
         for phase, section in zip(phases.tolist(), section_of_phase, strict=True):
-            stores = {}  # slot -> the stream that stores it in this phase
-            reads = set()  # of a slot by a stream that didn't store it before
-            for kind in range(4):
-                for line in range(phase[2 * kind], phase[2 * kind + 1]):
-                    for i in range(FEW_STREAMS):
+            stores = {}  # slot -> the worker that stores it in this phase
+            reads = set()  # of a slot by a worker that didn't store it before
+            for kind in (NODES, TERMS_BY_2, TERMS_BY_4, TERMS_BY_6):
+                for line in range(*phase[kind]):
+                    for i in range(FEW_WORKERS):
                         (a, _), (b, _), (c, c_flag), (target, stored) = lines[line, i].tolist()
-                        first_of_two = kind > 1 and (line - phase[2 * kind]) % 2 == 0
+                        first_of_two = kind > TERMS_BY_2 and (line - phase[kind][0]) % 2 == 0
                         used = [a, b, c, target] if first_of_two else [a, b]
-                        used += [c] if c_flag and kind == 0 else []
+                        used += [c] if c_flag and kind == NODES else []
                         reads |= {(slot, i) for slot in used if stores.get(slot) != i}
                         if stored and not first_of_two:
                             assert stores.setdefault(target, i) == i
             for slot, i in reads:
                 assert slot in written, "read before it is written"
-                assert stores.get(slot, i) == i, "written by another stream"
+                assert stores.get(slot, i) == i, "written by another worker"
             assert len({0, 1} & set(stores)) == 0
             written |= set(stores)
             assert set(slots[needed[when == section]].tolist()) <= written
@@ -371,9 +385,10 @@ def test_offsets_past_31_bits(tmp_path):
     code = gpu_lower.lower_plan(plan, torch.device(DEVICE), kinds, counts=False)
     wanted = code.list_wanted(list(range(n_rows)))
     scores, counts = (torch.empty(0, dtype=dtype, device=DEVICE) for dtype in (torch.float64, torch.int64))
-    outputs = gpu.Outputs(classes, rules, scores, *wanted, truth, counts, counts.int())
+    outputs = gpu.Outputs(classes, rules, scores, truth, counts, counts.int())
     groups = range(n_groups - 2, n_groups)
-    gpu.launch(plan, code, words, n_words * WORD_BITS - 7, groups, outputs, gpu.pick_decision(plan, kinds))
+    decision = gpu.pick_decision(plan, kinds)
+    gpu.launch(plan, code, words, n_words * WORD_BITS - 7, groups, wanted, outputs, decision)
     expected = reference.evaluate(plan, pack_bits(bits), len(bits), Request(rows=range(n_rows)))
     assert torch.equal(rules[-2048:-7].cpu(), expected.rules)
     assert torch.equal(classes[-2048:-7].cpu(), expected.classes)
@@ -386,7 +401,7 @@ def evaluate_in_chunks(plan, words, n_samples, request):
     return chunked.evaluate_from_cpu(plan, words, n_samples, request, torch.device(DEVICE))
 
 
-@pytest.mark.usefixtures("few_streams", "poisoned")
+@pytest.mark.usefixtures("few_workers", "poisoned")
 @pytest.mark.parametrize("n_samples", [0, 1, 1024, 1025, 5000])
 @pytest.mark.parametrize("decision", ["first", "vote"])
 def test_chunks_join(n_samples, decision, launches, monkeypatch):

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from eric_fast.kernels.gpu.devices import launch_on
+from eric_fast.kernels.gpu.words import count_ones
 from eric_fast.kernels.growth import check_count
 
 MASKS, ATOMS, WARPS = 64, 64, 8  # the tile of one block
@@ -46,16 +47,6 @@ def count(words: Tensor, masks: Tensor) -> Tensor:
 
 
 @triton.jit
-def _count_bits(word):
-    """The bits that are 1; LLVM makes one instruction of it."""
-    word = word.to(tl.uint32, bitcast=True)
-    word = word - ((word >> 1) & 0x55555555)
-    word = (word & 0x33333333) + ((word >> 2) & 0x33333333)
-    word = (word + (word >> 4)) & 0x0F0F0F0F
-    return ((word * 0x01010101) >> 24).to(tl.int32)
-
-
-@triton.jit
 def _load_pairs(p_masks, p_atoms, word, mask_stride, atom_stride, o_masks, o_atoms):
     """One word of every mask and atom, AND-ed: int32 [MASKS, ATOMS]."""
     b_masks = tl.load(p_masks + word * mask_stride + o_masks)
@@ -87,8 +78,8 @@ def count_kernel(
         b_0 = _load_pairs(p_masks, p_atoms, word, mask_stride, atom_stride, o_masks, o_atoms)
         b_1 = _load_pairs(p_masks, p_atoms, word + 1, mask_stride, atom_stride, o_masks, o_atoms)
         b_2 = _load_pairs(p_masks, p_atoms, word + 2, mask_stride, atom_stride, o_masks, o_atoms)
-        b_ones += _count_bits(b_0 ^ b_1 ^ b_2)
-        b_twos += _count_bits((b_0 & b_1) | (b_2 & (b_0 | b_1)))
+        b_ones += count_ones(b_0 ^ b_1 ^ b_2)
+        b_twos += count_ones((b_0 & b_1) | (b_2 & (b_0 | b_1)))
     inside = (o_masks < n_masks)[:, None] & (o_atoms < n_atoms)[None, :]
     p_out = p_counts + o_masks[:, None].to(tl.int64) * n_atoms + o_atoms[None, :]
     tl.atomic_add(p_out, b_ones + 2 * b_twos, mask=inside, sem="relaxed")

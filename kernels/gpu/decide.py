@@ -2,17 +2,47 @@
 
 A thread has a sample, a tile is `[BLOCK, BITS]`: the words of a row, and the bits of each. Sums lie output by output
 and are read by the thread that wrote them, and votes are added in the order of the rules, as on every device.
+
+Pointers of the same name point to the same in all of these functions:
+
+- `p_rows`: int32 `[n_slots, BLOCK]`, a program's part of `Scratch.scratch`; `p_sums`, `p_most`, `p_most_rules` and
+  `p_numbers`: its parts of the others, `[..., BLOCK * BITS]`; see `evaluate.Scratch`.
+- `p_fire_slots`, `p_indexes`, `p_plane_slots`, `p_codes`, `p_answer_slots`, `p_counters`, `p_units`: see
+  `lower.RuleTables`.
+- `p_vote_starts` and `p_add_starts`: int64, a phase's or a group's part of `VoteTables.vote_starts` and `add_starts`;
+  `p_vote_rules`, `p_vote_weights`, `p_adds`, `p_tree_weights`, `p_tree_starts`: see `VoteTables`.
+
+`o_samples`: int32 `[BLOCK, BITS]`, the number of each sample in the block.
 """
 
 import triton
 import triton.language as tl
+
+from eric_fast.kernels.gpu import lines
+from eric_fast.plan import steps
 
 BITS = tl.constexpr(32)  # of a word
 FIRST_ANSWERS = tl.constexpr(1)
 FIRST_RULES = tl.constexpr(2)
 VOTE = tl.constexpr(3)  # and with the deciding rule:
 VOTE_RULES = tl.constexpr(4)
-COLUMNS = tl.constexpr(4)  # sums of a sample in registers at a time; of `DecisionTables.n_columns` it is a divisor
+N_COLUMNS = tl.constexpr(4)  # sums of a sample in registers at a time: divides `DecisionTables.n_columns`
+
+# Columns of tables, for Triton.
+INDEX_WIDTH = tl.constexpr(len(steps.Index._fields))
+INDEX_PLANES = tl.constexpr(steps.INDEX_PLANE_START)
+INDEX_CODES = tl.constexpr(steps.INDEX_CODE_START)
+COUNTER_WIDTH = tl.constexpr(len(steps.Counter._fields))
+COUNTER_OUTPUT = tl.constexpr(steps.COUNTER_OUTPUT)
+COUNTER_PLANES = tl.constexpr(steps.COUNTER_PLANE_START)
+COUNTER_OFFSET = tl.constexpr(steps.COUNTER_OFFSET)
+ADD_NUMBER, ADD_START = tl.constexpr(lines.ADD_NUMBER), tl.constexpr(lines.ADD_START)
+
+
+@triton.jit
+def load_range(p_row, START: tl.constexpr):
+    """The start of a range, in this column of a table's row, and its stop, in the next. p_row: integers."""
+    return tl.load(p_row + START), tl.load(p_row + START + 1)
 
 
 @triton.jit
@@ -23,51 +53,57 @@ def _read_bits(p_rows, row, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _decode_planes(p_rows, p_planes, first, last, BLOCK: tl.constexpr):
-    """Numbers from their digits, in the rows that `p_planes` names from `first` on, the lowest first."""
+def _decode_planes(p_rows, p_slots, first, last, BLOCK: tl.constexpr):
+    """Numbers from their digits, in the slots `first:last` of p_slots, int32, the lowest first: int32 [BLOCK, BITS]."""
     b_number = tl.zeros([BLOCK, BITS], tl.int32)
     for i in range(first, last):
-        b_number |= _read_bits(p_rows, tl.load(p_planes + i), BLOCK) << (i - first)
+        b_number |= _read_bits(p_rows, tl.load(p_slots + i), BLOCK) << (i - first)
     return b_number
 
 
 @triton.jit
-def decode(p_rows, p_planes, p_indexes, number, BLOCK: tl.constexpr):
+def decode(p_rows, p_plane_slots, p_indexes, number, BLOCK: tl.constexpr):
     """The numbers of an index: int32 [BLOCK, BITS]."""
-    p_index = p_indexes + number * 6
-    return _decode_planes(p_rows, p_planes, tl.load(p_index), tl.load(p_index + 1), BLOCK)
+    first, last = load_range(p_indexes + number * INDEX_WIDTH, INDEX_PLANES)
+    return _decode_planes(p_rows, p_plane_slots, first, last, BLOCK)
 
 
 @triton.jit
-def decode_answers(p_rows, p_answers, n_answers, BLOCK: tl.constexpr):
+def find_code(p_indexes, number):
+    """Where the codes of an index start."""
+    return tl.load(p_indexes + number * INDEX_WIDTH + INDEX_CODES)
+
+
+@triton.jit
+def decode_answers(p_rows, p_answer_slots, n_answers, BLOCK: tl.constexpr):
     """Classes from their digits, -1 where the last says so: int32 [BLOCK, BITS]."""
-    b_none = _read_bits(p_rows, tl.load(p_answers + n_answers - 1), BLOCK)
-    return _decode_planes(p_rows, p_answers, 0, n_answers - 1, BLOCK) | -b_none
+    b_none = _read_bits(p_rows, tl.load(p_answer_slots + n_answers - 1), BLOCK)
+    return _decode_planes(p_rows, p_answer_slots, 0, n_answers - 1, BLOCK) | -b_none
 
 
 @triton.jit
 def add_votes(
-    p_rows, p_fires, first, last, p_starts, p_rules, p_weights, p_sums, p_most, p_most_rules, n_classes, b_fired,
-    o_samples, BLOCK: tl.constexpr, DECISION: tl.constexpr,
+    p_rows, p_fire_slots, first, last, p_vote_starts, p_vote_rules, p_vote_weights, p_sums, p_most, p_most_rules,
+    n_classes, b_fired, o_samples, BLOCK: tl.constexpr, DECISION: tl.constexpr,
 ):  # fmt: skip
     """Add the votes of the class rules `first:last`, class by class, so that each sum keeps the order of the rules."""
     for number in range(n_classes):
         o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
         b_sums = tl.load(p_sums + o_sums)
-        vote, last_vote = tl.load(p_starts + number), tl.load(p_starts + number + 1)
+        vote, last_vote = load_range(p_vote_starts, number)
         if DECISION == VOTE:
             for i in range(vote, last_vote):
-                m_fired = _read_bits(p_rows, tl.load(p_fires + tl.load(p_rules + i)), BLOCK) != 0
-                b_sums = tl.where(m_fired, b_sums + tl.load(p_weights + i), b_sums)
+                m_fired = _read_bits(p_rows, tl.load(p_fire_slots + tl.load(p_vote_rules + i)), BLOCK) != 0
+                b_sums = tl.where(m_fired, b_sums + tl.load(p_vote_weights + i), b_sums)
                 b_fired |= m_fired.to(tl.int32)
         else:
             # What a rule adds to a class that it doesn't vote for is 0, and may be the most.
             b_most, b_most_rules = tl.load(p_most + o_sums), tl.load(p_most_rules + o_sums)
             for rule in range(first, last):
-                m_votes = (vote < last_vote) & (tl.load(p_rules + vote) == rule)
-                weight = tl.load(p_weights + vote) * m_votes.to(tl.float64)
+                m_votes = (vote < last_vote) & (tl.load(p_vote_rules + vote) == rule)
+                weight = tl.load(p_vote_weights + vote) * m_votes.to(tl.float64)
                 vote += m_votes.to(tl.int64)
-                m_fired = _read_bits(p_rows, tl.load(p_fires + rule), BLOCK) != 0
+                m_fired = _read_bits(p_rows, tl.load(p_fire_slots + rule), BLOCK) != 0
                 b_sums = tl.where(m_fired, b_sums + weight, b_sums)
                 b_fired |= m_fired.to(tl.int32)
                 m_more = m_fired & (weight > b_most)
@@ -81,8 +117,8 @@ def add_votes(
 
 @triton.jit
 def add_trees(
-    p_rows, first, last, p_indexes, p_planes, p_numbers, p_starts, p_adds, p_weights, p_sums, n_classes, n_columns,
-    o_samples, BLOCK: tl.constexpr, BY_SAMPLE: tl.constexpr, GROUP_TREES: tl.constexpr,
+    p_rows, first, last, p_indexes, p_plane_slots, p_numbers, p_add_starts, p_adds, p_tree_weights, p_sums, n_classes,
+    n_columns, o_samples, BLOCK: tl.constexpr, BY_SAMPLE: tl.constexpr, GROUP_TREES: tl.constexpr,
 ):  # fmt: skip
     """Add what the trees `first:last` give: the numbers of a group of trees first, then sum by sum.
 
@@ -91,45 +127,49 @@ def add_trees(
     for begin in range(first, last, GROUP_TREES):
         end = tl.minimum(last, begin + GROUP_TREES)
         for tree in range(begin, end):
-            b_number = decode(p_rows, p_planes, p_indexes, tree, BLOCK)
+            b_number = decode(p_rows, p_plane_slots, p_indexes, tree, BLOCK)
             tl.store(p_numbers + (tree - begin) * (BLOCK * BITS) + o_samples, b_number)
         if BY_SAMPLE:
-            for number in range(0, n_classes, COLUMNS):
+            for number in range(0, n_classes, N_COLUMNS):
                 o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
                 b_sum0, b_sum1 = tl.load(p_sums + o_sums), tl.load(p_sums + o_sums + BLOCK * BITS)
                 b_sum2 = tl.load(p_sums + o_sums + 2 * BLOCK * BITS)
                 b_sum3 = tl.load(p_sums + o_sums + 3 * BLOCK * BITS)
                 for tree in range(begin, end):
                     b_number = tl.load(p_numbers + (tree - begin) * (BLOCK * BITS) + o_samples)
-                    b_row = (tl.load(p_indexes + tree * 6 + 2) + b_number).to(tl.int64) * n_columns + number
-                    b_sum0 += tl.load(p_weights + b_row)
-                    b_sum1 += tl.load(p_weights + b_row + 1)
-                    b_sum2 += tl.load(p_weights + b_row + 2)
-                    b_sum3 += tl.load(p_weights + b_row + 3)
+                    b_row = (find_code(p_indexes, tree) + b_number).to(tl.int64) * n_columns + number
+                    b_sum0 += tl.load(p_tree_weights + b_row)
+                    b_sum1 += tl.load(p_tree_weights + b_row + 1)
+                    b_sum2 += tl.load(p_tree_weights + b_row + 2)
+                    b_sum3 += tl.load(p_tree_weights + b_row + 3)
                 tl.store(p_sums + o_sums, b_sum0)
                 tl.store(p_sums + o_sums + BLOCK * BITS, b_sum1)
                 tl.store(p_sums + o_sums + 2 * BLOCK * BITS, b_sum2)
                 tl.store(p_sums + o_sums + 3 * BLOCK * BITS, b_sum3)
         else:
             for number in range(n_classes):
-                add, last_add = tl.load(p_starts + number), tl.load(p_starts + number + 1)
+                add, last_add = load_range(p_add_starts, number)
                 if add < last_add:
                     o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
                     b_sums = tl.load(p_sums + o_sums)
                     for i in range(add, last_add):
-                        b_number = tl.load(p_numbers + tl.load(p_adds + 2 * i) * (BLOCK * BITS) + o_samples)
-                        b_sums += tl.load(p_weights + tl.load(p_adds + 2 * i + 1) + b_number)
+                        b_number = tl.load(
+                            p_numbers + tl.load(p_adds + 2 * i + ADD_NUMBER) * (BLOCK * BITS) + o_samples
+                        )
+                        b_sums += tl.load(p_tree_weights + tl.load(p_adds + 2 * i + ADD_START) + b_number)
                     tl.store(p_sums + o_sums, b_sums)
-            p_starts += n_classes
+            p_add_starts += n_classes
 
 
 @triton.jit
-def add_counts(p_rows, p_counters, p_units, p_planes, n_counters, p_sums, o_samples, BLOCK: tl.constexpr):
+def add_counts(p_rows, p_counters, p_units, p_plane_slots, n_counters, p_sums, o_samples, BLOCK: tl.constexpr):
+    """Add each counter's number, in its unit, to the sum of its output."""
     for i in range(n_counters):
-        p_counter = p_counters + i * 4
-        b_count = _decode_planes(p_rows, p_planes, tl.load(p_counter + 1), tl.load(p_counter + 2), BLOCK)
-        b_count += tl.load(p_counter + 3)
-        o_sums = tl.load(p_counter) * tl.full([], BLOCK * BITS, tl.int64) + o_samples
+        p_counter = p_counters + i * COUNTER_WIDTH
+        first, last = load_range(p_counter, COUNTER_PLANES)
+        b_count = _decode_planes(p_rows, p_plane_slots, first, last, BLOCK)
+        b_count += tl.load(p_counter + COUNTER_OFFSET)
+        o_sums = tl.load(p_counter + COUNTER_OUTPUT) * tl.full([], BLOCK * BITS, tl.int64) + o_samples
         b_sums = tl.load(p_sums + o_sums) + b_count.to(tl.float64) * tl.load(p_units + i)
         tl.store(p_sums + o_sums, b_sums)
 
@@ -138,7 +178,10 @@ def add_counts(p_rows, p_counters, p_units, p_planes, n_counters, p_sums, o_samp
 def find_highest(
     p_sums, p_most, p_most_rules, p_scores, m_stored, n_classes, o_samples, BLOCK: tl.constexpr, DECISION: tl.constexpr
 ):
-    """The class with the highest sum, and what it was given most by a single rule, and by which; scores are stored."""
+    """The class with the highest sum, and what it was given most by a single rule, and by which; scores are stored.
+
+    p_scores: float64 pointers [BLOCK, BITS], to each sample's scores. m_stored: whether these are stored.
+    """
     b_best = tl.full([BLOCK, BITS], -float("inf"), tl.float64)
     b_classes = tl.zeros([BLOCK, BITS], tl.int32)
     b_most, b_rules = b_best, b_classes - 1
@@ -157,19 +200,19 @@ def find_highest(
 
 @triton.jit
 def find_rules(
-    p_rows, p_indexes, p_planes, p_codes, p_weights, p_tree_starts, n_trees, n_classes, n_columns, b_classes, b_most,
-    b_rules, BLOCK: tl.constexpr, BY_SAMPLE: tl.constexpr,
+    p_rows, p_indexes, p_plane_slots, p_codes, p_tree_weights, p_tree_starts, n_trees, n_classes, n_columns, b_classes,
+    b_most, b_rules, BLOCK: tl.constexpr, BY_SAMPLE: tl.constexpr,
 ):  # fmt: skip
     """Which rule of a tree adds more to the class that won than the single rule that adds most: the first of equals."""
     for tree in range(n_trees):
-        b_number = decode(p_rows, p_planes, p_indexes, tree, BLOCK)
-        b_codes = tl.load(p_indexes + tree * 6 + 2) + b_number
+        b_number = decode(p_rows, p_plane_slots, p_indexes, tree, BLOCK)
+        b_codes = find_code(p_indexes, tree) + b_number
         b_leaves = tl.load(p_codes + b_codes)
         if BY_SAMPLE:
-            b_added = tl.load(p_weights + b_codes.to(tl.int64) * n_columns + b_classes)
+            b_added = tl.load(p_tree_weights + b_codes.to(tl.int64) * n_columns + b_classes)
         else:
             b_starts = tl.load(p_tree_starts + tree * tl.cast(n_classes, tl.int64) + b_classes)
-            b_added = tl.load(p_weights + b_starts + b_number, mask=b_starts >= 0, other=0.0)
+            b_added = tl.load(p_tree_weights + b_starts + b_number, mask=b_starts >= 0, other=0.0)
         m_more = (b_rules < 0) | (b_added > b_most) | ((b_added == b_most) & (b_leaves < b_rules))
         m_more &= b_leaves >= 0
         b_most = tl.where(m_more, b_added, b_most)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -10,53 +11,35 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.kernels.decision_tables import make_decision_tables
-from eric_fast.kernels.gpu.schedule import LINE_COLUMNS, lower_steps
-from eric_fast.kernels.gpu.slots import FLAG, TRUE_SLOT
+from eric_fast.kernels.gpu.lines import FIELDS, FLAG, LINE_COLUMNS, TRUE_SLOT
+from eric_fast.kernels.gpu.schedule import Schedule, lower_steps
 from eric_fast.kernels.gpu.vote_tables import VoteTables, tabulate_votes
-from eric_fast.kernels.liveness import ResultKinds, find_lone_rules, list_reads
+from eric_fast.kernels.liveness import ResultKinds, find_lone_rules, list_reads, take_steps
 from eric_fast.plan import Plan
+from eric_fast.plan.negation import is_negated, negate, strip_negation
 
-N_STREAMS = 128  # of a block: 32 warps, eight threads to a stream
-COUNTED_VALUES = 4  # literals of a rule in a line
+N_WORKERS = 128  # of a block: 32 warps, eight threads to a worker
 MOST_NARROW_SLOTS = 2**15
 MOST_PARTS = 16
-PART_LITERALS = 2**13  # of a part at least: 64 of each stream, beside which reading the inputs is little
+PART_LITERALS = 2**13  # of a part at least: 64 of each worker, beside which reading the inputs is little
 
 
-@dataclass(frozen=True, eq=False)
-class GpuCode:
-    """Slots are rows of a block's scratch memory, of `ROW_WORDS` words.
+class RuleTables(NamedTuple):
+    """What makes rows and decides, on a device: arguments of the kernel.
 
-    A program of one stratum may be split over the grid: each part makes its own rows, from inputs that all parts read.
-
-    Attributes:
-        n_slots: rows of scratch memory that a block needs.
-        is_wide: whether a field takes 32 bits, not 16: there are more slots than 15 bits can number.
-        covered_slot: of `Steps.covered`.
-        votes: what is added to sums, and in which order.
-        row_slots: int32 `[n_rows]`, `~slot` where the row is the slot's complement; right where rows are kept.
-        row_parts: int64 `[n_rows]`: which part makes a row. These two aren't on the device.
-        lines: int64 `[n_lines + 2, n_streams]`, wide `[n_lines + 2, 2, n_streams]`: see `gpu_lower`; two of zeros at
-            the end.
-        phases: int32 `[n_phases, N_COLUMNS]`, those of each part together.
-        part_phases: int32 `[n_parts + 1]`: where the phases of each part start.
-        input_slots: int32 `[n_parts, n_inputs]`, -1 where nothing reads the input.
-        fire_slots: int32 `[n_class_rules]`; of false where a rule doesn't take part by itself.
-        class_of_code: int32: see `DecisionTables`.
-        indexes: int32 `[n_indexes, 6]`, plane_slots: int32 `[n_planes]`, codes: int32 `[n_codes]`, answer_slots:
-            int32 `[n_answers]`, counters: int32 `[n_counters, 4]`, units: float64 `[n_counters]`: see `Steps`.
-        count_lines: as `lines`, the literals of rules; a flag is a negation.
-        count_starts: int64 `[n_counted + 1]`: the lines of the rules that are counted together.
-        count_rules: int32 `[n_counted, n_streams]`, -1 where there is none.
-        base: float64 `[n_sums]`: of each class, and of what pads a sample's sums.
+    lines: int64 `[n_lines + 2, n_workers]`, wide `[n_lines + 2, 2, n_workers]`: see `schedule`; two lines of
+        zeros at the end.
+    phases: int32 `[n_phases, N_COLUMNS, 2]`: see `lines`; those of each part together.
+    part_phases: int32 `[n_parts + 1]`: where the phases of each part start.
+    input_slots: int32 `[n_parts, n_inputs]`, -1 where nothing reads the input.
+    fire_slots: int32 `[n_class_rules]`; of false where a rule doesn't take part by itself.
+    class_of_code: int32: see `DecisionTables`.
+    indexes: int32 `[n_indexes, 6]`, codes: int32 `[n_codes]`, counters: int32 `[n_counters, 4]`, units: float64
+        `[n_counters]`: see `Steps`.
+    plane_slots: int32 `[n_planes]`, answer_slots: int32 `[n_answers]`: the slots of `Steps.planes` and `answers`.
+    base: float64 `[n_sums]`: of each class, and of what pads a sample's sums.
     """
 
-    n_slots: int
-    is_wide: bool
-    covered_slot: int
-    votes: VoteTables
-    row_slots: NDArray[np.int32]
-    row_parts: NDArray[np.int64]
     lines: Tensor
     phases: Tensor
     part_phases: Tensor
@@ -69,27 +52,75 @@ class GpuCode:
     answer_slots: Tensor
     counters: Tensor
     units: Tensor
+    base: Tensor
+
+
+class CountTables(NamedTuple):
+    """The bodies of all rules, to be counted, on a device: arguments of the kernel.
+
+    count_lines: as `RuleTables.lines`, the literals of rules; a flag is a negation.
+    count_starts: int64 `[n_counted + 1]`: the lines of the rules that are counted together.
+    count_rules: int32 `[n_counted, n_workers]`, -1 where there is none.
+    """
+
     count_lines: Tensor
     count_starts: Tensor
     count_rules: Tensor
-    base: Tensor
+
+
+class Wanted(NamedTuple):
+    """Which rows the kernel stores, part by part, on a device: arguments of the kernel.
+
+    wanted: int32 `[n_wanted, 2]`: a row's slot, negated where the row is its complement; its place in the request.
+    wanted_starts: int32 `[n_parts + 1]`: where those of each part start.
+    """
+
+    wanted: Tensor
+    wanted_starts: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class GpuCode:
+    """Slots are rows of a block's scratch memory, of `ROW_WORDS` words.
+
+    A program of one stratum may be split over the grid: each part makes its own rows, from inputs that all parts read.
+
+    Attributes:
+        n_slots: rows of scratch memory that a block needs.
+        is_wide: whether a field takes 32 bits, not 16: there are more slots than 15 bits can number.
+        covered_slot: of `Steps.covered`.
+        by_sample, n_columns: see `DecisionTables`.
+        row_slots: int32 `[n_rows]`, negated where the row is the slot's complement; right where rows are kept.
+        row_parts: int64 `[n_rows]`: which part makes a row. These two aren't on the device.
+        rules, counts, votes: the kernel's tables.
+    """
+
+    n_slots: int
+    is_wide: bool
+    covered_slot: int
+    by_sample: bool
+    n_columns: int
+    row_slots: NDArray[np.int32]
+    row_parts: NDArray[np.int64]
+    rules: RuleTables
+    counts: CountTables
+    votes: VoteTables
 
     @property
-    def n_streams(self) -> int:
-        return self.count_rules.shape[1]
+    def n_workers(self) -> int:
+        return self.counts.count_rules.shape[1]
 
     @property
     def n_parts(self) -> int:
-        return len(self.part_phases) - 1
+        return len(self.rules.part_phases) - 1
 
-    def list_wanted(self, rows: list[int]) -> tuple[Tensor, Tensor]:
-        """What the kernel stores of these rows, part by part: int32 `[n_wanted, 2]`, a row's slot and its place among
-        them, and int32 `[n_parts + 1]`, where those of each part start."""
+    def list_wanted(self, rows: list[int]) -> Wanted:
+        """What the kernel stores of these rows."""
         places = np.argsort(self.row_parts[rows], kind="stable")
         starts = np.searchsorted(self.row_parts[rows][places], np.arange(self.n_parts + 1))
         wanted = np.stack([self.row_slots[rows][places], places], axis=1)
-        to_device = partial(torch.as_tensor, dtype=torch.int32, device=self.lines.device)
-        return to_device(wanted), to_device(starts)
+        to_device = partial(torch.as_tensor, dtype=torch.int32, device=self.rules.lines.device)
+        return Wanted(to_device(wanted), to_device(starts))
 
 
 def count_parts(plan: Plan, kinds: ResultKinds, n_groups: int, n_multiprocessors: int, *, counts: bool) -> int:
@@ -107,8 +138,10 @@ _codes: WeakKeyDictionary[Plan, dict[tuple[ResultKinds, bool, torch.device, int]
 
 
 def lower_plan(plan: Plan, device: torch.device, kinds: ResultKinds, *, counts: bool, n_parts: int = 1) -> GpuCode:
-    """The code of a plan for a device and what is needed of it, made once; counts: rules are counted; n_parts: see
-    `count_parts`."""
+    """Return the code of a plan for a device and a kind of request, made once.
+
+    counts: whether rules are counted. n_parts: see `count_parts`.
+    """
     codes = _codes.setdefault(plan, {})
     key = (kinds, counts, device, n_parts)
     if key not in codes:
@@ -118,51 +151,49 @@ def lower_plan(plan: Plan, device: torch.device, kinds: ResultKinds, *, counts: 
 
 def _lower(plan: Plan, device: torch.device, kinds: ResultKinds, counts: bool, n_parts: int) -> GpuCode:
     steps = plan.steps
-    sections = steps.sections.numpy().copy()
-    if not kinds.decision and not kinds.leaves:
-        sections[len(plan.strata) - 1 :] = 0
-    arrays = [array.numpy() for array in (steps.nodes, steps.terms, steps.segments, steps.batches)]
     values = steps.values.numpy()
     row_parts = _share_rows(plan, n_parts)
+    arrays = take_steps(plan, kinds)
     reads = [list_reads(plan, kinds, row_parts == part) for part in range(n_parts)]
-    parts = [lower_steps(plan.n_inputs, N_STREAMS, *arrays, sections, *of_part) for of_part in reads]
-    n_slots = max(part[0] for part in parts)
-    fields = np.concatenate([part[1] for part in parts])
-    phases, part_phases = _join_phases([part[1:3] for part in parts])
-    part_slots = np.stack([part[3] for part in parts])  # [n_parts, n_values]
+    parts = [lower_steps(plan.n_inputs, N_WORKERS, arrays, *of_part) for of_part in reads]
+    n_slots = max(part.n_slots for part in parts)
+    phases, part_phases = _join_phases(parts)
+    part_slots = np.stack([part.slots for part in parts])  # [n_parts, n_values]
     slots = part_slots[0]  # of what the class rules decide by, which is never split
     is_wide = n_slots > MOST_NARROW_SLOTS
     alone = find_lone_rules(plan, kinds)
-    row_slots = part_slots[row_parts, np.where(values >= 0, values, ~values)]
-    row_slots = np.where(values >= 0, row_slots, ~row_slots)
-    counted = _lower_counts(plan, row_slots, N_STREAMS) if counts else _lower_no_counts(N_STREAMS)
-    count_fields, count_starts, count_rules = counted
-    tensors = (
-        _pack_fields(fields, is_wide),
-        phases,
-        part_phases,
-        part_slots[:, : plan.n_inputs],
-        np.where(alone, slots[steps.fires.numpy()], 0),
-        make_decision_tables(plan).class_of_code,
-        steps.indexes.numpy().astype(np.int32),
-        slots[steps.planes.numpy()],
-        steps.codes.numpy(),
-        slots[steps.answers.numpy()],
-        steps.counters.numpy().astype(np.int32),
-        steps.units.numpy(),
-        _pack_fields(count_fields, is_wide),
-        count_starts,
-        count_rules,
-        np.append(plan.base.numpy(), np.zeros(max(0, make_decision_tables(plan).n_columns - plan.n_classes))),
-    )
+    tables = make_decision_tables(plan)
+    row_slots = part_slots[row_parts, strip_negation(values)]
+    row_slots = np.where(is_negated(values), negate(row_slots), row_slots)
+
+    def send(array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
     return GpuCode(
-        n_slots,
-        is_wide,
-        int(slots[steps.covered]),
-        tabulate_votes(plan, alone, phases, device),
-        row_slots,
-        row_parts,
-        *(torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in tensors),
+        n_slots=n_slots,
+        is_wide=is_wide,
+        covered_slot=int(slots[steps.covered]),
+        by_sample=tables.by_sample,
+        n_columns=tables.n_columns,
+        row_slots=row_slots,
+        row_parts=row_parts,
+        rules=RuleTables(
+            lines=send(_pack_fields(np.concatenate([part.fields for part in parts]), is_wide)),
+            phases=send(phases),
+            part_phases=send(part_phases),
+            input_slots=send(part_slots[:, : plan.n_inputs]),
+            fire_slots=send(np.where(alone, slots[steps.fires.numpy()], 0)),
+            class_of_code=send(tables.class_of_code),
+            indexes=send(steps.indexes.numpy().astype(np.int32)),
+            plane_slots=send(slots[steps.planes.numpy()]),
+            codes=send(steps.codes.numpy()),
+            answer_slots=send(slots[steps.answers.numpy()]),
+            counters=send(steps.counters.numpy().astype(np.int32)),
+            units=send(steps.units.numpy()),
+            base=send(np.append(plan.base.numpy(), np.zeros(max(0, tables.n_columns - plan.n_classes)))),
+        ),
+        counts=CountTables(*(send(array) for array in _lower_counts(plan, row_slots, N_WORKERS, is_wide, counts))),
+        votes=tabulate_votes(plan, alone, phases, device),
     )
 
 
@@ -175,19 +206,24 @@ def _share_rows(plan: Plan, n_parts: int) -> NDArray[np.int64]:
     return shares
 
 
-def _join_phases(
-    parts: list[tuple[NDArray[np.int32], NDArray[np.int32]]],
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The phases of parts whose fields are put one below the other, and where those of each part start."""
-    n_lines = np.cumsum([0] + [len(fields) for fields, _ in parts])
-    joined = [phases.copy() for _, phases in parts]
-    for phases, first_line in zip(joined, n_lines, strict=False):
-        phases[:, :LINE_COLUMNS] += first_line
-    return np.concatenate(joined), np.cumsum([0] + [len(phases) for phases in joined]).astype(np.int32)
+class _Phases(NamedTuple):
+    """See `RuleTables`."""
+
+    phases: NDArray[np.int32]
+    part_phases: NDArray[np.int32]
+
+
+def _join_phases(parts: list[Schedule]) -> _Phases:
+    """The phases of parts whose lines are put one below the other."""
+    first_lines = np.cumsum([0] + [len(part.fields) for part in parts])
+    joined = [part.phases.copy() for part in parts]
+    for phases, first_line in zip(joined, first_lines, strict=False):
+        phases[:, LINE_COLUMNS] += first_line
+    return _Phases(np.concatenate(joined), np.cumsum([0] + [len(phases) for phases in joined]).astype(np.int32))
 
 
 def _pack_fields(fields: NDArray[np.int32], is_wide: bool) -> NDArray[np.int64]:
-    """int32 `[n_lines, n_streams, 4]` to `GpuCode.lines`: the first field in the lowest bits, the flag in its highest.
+    """int32 `[n_lines, n_workers, FIELDS]` to lines: the first field in the lowest bits, the flag in its highest.
 
     Two lines of zeros follow the last, for loops that read a step ahead.
     """
@@ -198,31 +234,32 @@ def _pack_fields(fields: NDArray[np.int32], is_wide: bool) -> NDArray[np.int64]:
     return narrow.view(np.int64)[..., 0]
 
 
-def _lower_counts(
-    plan: Plan, row_slots: NDArray[np.int32], n_streams: int
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:
-    """Fields `[n_lines, n_streams, 4]`, `count_starts` and `count_rules`: rules of about one length side by side."""
-    offsets, literals = plan.offsets.numpy(), plan.literals.numpy()
-    rows = np.where(literals < 0, ~literals, literals)
-    slots = row_slots[rows]
-    is_negated = (literals < 0) ^ (slots < 0)
-    fields = np.where(slots < 0, ~slots, slots) | np.where(is_negated, FLAG, 0)
+class _Counted(NamedTuple):
+    """See `CountTables`."""
+
+    count_lines: NDArray[np.int64]
+    count_starts: NDArray[np.int64]
+    count_rules: NDArray[np.int32]
+
+
+def _lower_counts(plan: Plan, row_slots: NDArray[np.int32], n_workers: int, is_wide: bool, counts: bool) -> _Counted:
+    """Rules of about one length are counted side by side; without `counts`, none is."""
+    n_rules = plan.n_rules if counts else 0
+    offsets, literals = plan.offsets.numpy()[: n_rules + 1], plan.literals.numpy()[: int(plan.offsets[n_rules])]
+    slots = row_slots[strip_negation(literals)]
+    flags = np.where(is_negated(literals) ^ is_negated(slots), FLAG, 0)
     lengths = np.diff(offsets)
-    n_counted = -(-plan.n_rules // n_streams)
-    order = np.full(n_counted * n_streams, -1)
-    order[: plan.n_rules] = np.argsort(lengths, kind="stable")
-    count_rules = order.reshape(n_counted, n_streams)
-    n_lines = -(-np.where(count_rules < 0, 0, lengths[count_rules]).max(axis=1, initial=0) // COUNTED_VALUES)
-    starts = np.concatenate([[0], np.cumsum(n_lines)])
-    lines = np.full((starts[-1], n_streams, COUNTED_VALUES), TRUE_SLOT, np.int32)
-    place = np.empty(plan.n_rules, np.int64)
-    place[order[: plan.n_rules]] = np.arange(plan.n_rules)
-    rule = np.repeat(np.arange(plan.n_rules), lengths)
+    n_counted = -(-n_rules // n_workers)
+    order = np.full(n_counted * n_workers, -1)
+    order[:n_rules] = np.argsort(lengths, kind="stable")
+    count_rules = order.reshape(n_counted, n_workers)
+    most = np.where(count_rules < 0, 0, lengths[count_rules]).max(axis=1, initial=0)
+    starts = np.concatenate([[0], np.cumsum(-(-most // FIELDS))])
+    fields = np.full((starts[-1], n_workers, FIELDS), TRUE_SLOT, np.int32)
+    place = np.empty(n_rules, np.int64)
+    place[order[:n_rules]] = np.arange(n_rules)
+    rule = np.repeat(np.arange(n_rules), lengths)
     number = np.arange(len(literals)) - offsets[rule]  # of a literal in its rule
-    counted, stream = place[rule] // n_streams, place[rule] % n_streams
-    lines[starts[counted] + number // COUNTED_VALUES, stream, number % COUNTED_VALUES] = fields
-    return lines, starts.astype(np.int64), count_rules.astype(np.int32)
-
-
-def _lower_no_counts(n_streams: int) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:
-    return np.zeros((0, n_streams, 4), np.int32), np.zeros(1, np.int64), np.zeros((0, n_streams), np.int32)
+    counted, worker = np.divmod(place[rule], n_workers)
+    fields[starts[counted] + number // FIELDS, worker, number % FIELDS] = strip_negation(slots) | flags
+    return _Counted(_pack_fields(fields, is_wide), starts.astype(np.int64), count_rules.astype(np.int32))

@@ -1,31 +1,82 @@
-"""Slots and streams for `gpu_lower`, in Numba: which rows of scratch memory are free, and which stream takes what."""
+"""Slots, workers and lines while steps are lowered, in Numba: see `schedule`."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
+from numba.extending import register_jitable
 
-FALSE_SLOT, TRUE_SLOT = 0, 1
-FLAG = -(2**31)  # in a field, with a slot
+from eric_fast.kernels.gpu.lines import FALSE_SLOT, FLAG, TRUE_SLOT
+
+N_FREE, N_SLOTS = 0, 1  # the columns of `SlotMemory.sizes`
+
+
+class SlotMemory(NamedTuple):
+    """Which rows of scratch memory, *slots*, hold which values.
+
+    slots: int64 `[n_values]`: the slot of a value, or -1.
+    last_read: int64 `[n_values]`: the phase after which nothing reads a value, or -1 where nothing does.
+    latest: int64 `[n_phases + 1]`: a value that the phase reads last, or -1.
+    following: int64 `[n_values]`: the next value that the same phase reads last, or -1.
+    free: int64 `[2 * n_values + n_term_values]`: the slots that are free, `sizes[N_FREE]` of them.
+    sizes: int64 `[2]`: `N_FREE` and `N_SLOTS`.
+    """
+
+    slots: Any
+    last_read: Any
+    latest: Any
+    following: Any
+    free: Any
+    sizes: Any
+
+
+class Lines(NamedTuple):
+    """fields: int32 `[at least n_lines, n_workers, FIELDS]`; see `schedule`."""
+
+    fields: Any
+    n_lines: Any
+
+
+class Shares(NamedTuple):
+    """Tasks dealt to workers.
+
+    workers, places: int64 `[n_tasks]`: who does a task, and after how many lines of its own.
+    n_lines: how many lines the busiest worker has.
+    """
+
+    workers: Any
+    places: Any
+    n_lines: Any
+
+
+@register_jitable
+def set_flag(slot: Any) -> Any:
+    """A field that holds this slot and the flag."""
+    return slot | FLAG
+
+
+@register_jitable
+def set_range(phases: Any, phase: Any, column: Any, start: Any, stop: Any) -> None:
+    """Write a range of a phase. phases: int32 `[n_phases, N_COLUMNS, 2]`."""
+    phases[phase, column, 0], phases[phase, column, 1] = start, stop
 
 
 @njit(nogil=True, cache=True)
 def start_slots(n_inputs: Any, last_read: Any, n_phases: Any, n_terms: Any) -> Any:
-    """What the functions below call memory, with slots for the inputs that something reads.
+    """A `SlotMemory` in which the inputs that something reads have slots.
 
-    last_read: int64 `[n_values]`: the phase after which nothing reads a value, -1 where nothing does.
+    last_read: int64 `[n_values]`, see `SlotMemory`. n_terms: how many values the terms hold.
     """
     n_values = len(last_read)
-    memory = (
-        np.full(n_values, -1, np.int64),  # the slot of a value
+    memory = SlotMemory(
+        np.full(n_values, -1, np.int64),
         last_read,
-        np.full(n_phases + 1, -1, np.int64),  # a phase -> a value that it reads last
-        np.full(n_values, -1, np.int64),  # and the next of that phase
-        np.empty(2 * n_values + n_terms, np.int64),  # free slots
-        np.array([0, 2], np.int64),  # how many are free; how many slots there are
+        np.full(n_phases + 1, -1, np.int64),
+        np.full(n_values, -1, np.int64),
+        np.empty(2 * n_values + n_terms, np.int64),
+        np.array([0, 2], np.int64),
     )
-    slots = memory[0]
-    slots[n_inputs], slots[n_inputs + 1] = FALSE_SLOT, TRUE_SLOT
+    memory.slots[n_inputs], memory.slots[n_inputs + 1] = FALSE_SLOT, TRUE_SLOT
     for value in range(n_inputs):
         if last_read[value] >= 0:
             give_slot(value, memory)
@@ -34,55 +85,60 @@ def start_slots(n_inputs: Any, last_read: Any, n_phases: Any, n_terms: Any) -> A
 
 @njit(nogil=True, cache=True)
 def take_slot(memory: Any) -> Any:
-    free, sizes = memory[4], memory[5]
-    if sizes[0]:
-        sizes[0] -= 1
-        return free[sizes[0]]
-    sizes[1] += 1
-    return sizes[1] - 1
+    """A slot that is free. memory: `SlotMemory`."""
+    free, sizes = memory.free, memory.sizes
+    if sizes[N_FREE]:
+        sizes[N_FREE] -= 1
+        return free[sizes[N_FREE]]
+    sizes[N_SLOTS] += 1
+    return sizes[N_SLOTS] - 1
 
 
 @njit(nogil=True, cache=True)
 def give_slot(value: Any, memory: Any) -> None:
-    """A slot for a value, until the phase is over that reads it last."""
-    slots, last_read, latest, following = memory[:4]
-    slots[value] = take_slot(memory)
-    following[value] = latest[last_read[value]]
-    latest[last_read[value]] = value
+    """Give a value a slot until the end of the phase that reads it last. memory: `SlotMemory`."""
+    memory.slots[value] = take_slot(memory)
+    phase = memory.last_read[value]
+    memory.following[value] = memory.latest[phase]
+    memory.latest[phase] = value
 
 
 @njit(nogil=True, cache=True)
 def free_slot(slot: Any, memory: Any) -> None:
-    free, sizes = memory[4], memory[5]
-    free[sizes[0]] = slot
-    sizes[0] += 1
+    """Make a slot free again. memory: `SlotMemory`."""
+    memory.free[memory.sizes[N_FREE]] = slot
+    memory.sizes[N_FREE] += 1
 
 
 @njit(nogil=True, cache=True)
 def release_slots(phase: Any, memory: Any) -> None:
-    slots, _, latest, following = memory[:4]
-    value = latest[phase] if phase >= 0 else -1
+    """Free the slots of the values that this phase read last; nothing for phase -1. memory: `SlotMemory`."""
+    value = memory.latest[phase] if phase >= 0 else -1
     while value >= 0:
-        free_slot(slots[value], memory)
-        value = following[value]
+        free_slot(memory.slots[value], memory)
+        value = memory.following[value]
 
 
 @njit(nogil=True, cache=True)
-def share_out(sizes: Any, n_streams: Any) -> Any:
-    """Each of these, the largest first, to the stream with the least so far: streams, places in them, the longest."""
-    loads = np.zeros(n_streams, np.int64)
-    streams, places = np.empty(len(sizes), np.int64), np.empty(len(sizes), np.int64)
+def share_out(sizes: Any, n_workers: Any) -> Any:
+    """Give each task, in turn, to the worker with the fewest lines so far: `Shares`.
+
+    sizes: int64 `[n_tasks]`: the lines of each task, the largest first.
+    """
+    loads = np.zeros(n_workers, np.int64)
+    workers, places = np.empty(len(sizes), np.int64), np.empty(len(sizes), np.int64)
     for k in range(len(sizes)):
-        streams[k] = np.argmin(loads)
-        places[k] = loads[streams[k]]
-        loads[streams[k]] += sizes[k]
-    return streams, places, loads.max()
+        workers[k] = np.argmin(loads)
+        places[k] = loads[workers[k]]
+        loads[workers[k]] += sizes[k]
+    return Shares(workers, places, loads.max())
 
 
 @njit(nogil=True, cache=True)
-def reserve_lines(fields: Any, n_lines: Any) -> Any:
-    if n_lines <= len(fields):
-        return fields
-    larger = np.zeros((max(n_lines, 2 * len(fields)), *fields.shape[1:]), np.int32)
-    larger[: len(fields)] = fields
-    return larger
+def reserve_lines(lines: Any, n_lines: Any) -> Any:
+    """The same `Lines` with room for so many more; those are zeros."""
+    fields, needed = lines.fields, lines.n_lines + n_lines
+    if needed > len(fields):
+        fields = np.zeros((max(needed, 2 * len(fields)), *fields.shape[1:]), np.int32)
+        fields[: lines.n_lines] = lines.fields[: lines.n_lines]
+    return Lines(fields, lines.n_lines)
