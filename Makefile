@@ -9,14 +9,19 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # Modules are compiled once and kept: without, every process of the tests compiles torch's sources again, for 8 seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check lint fuzz sanitize tables chain clean
+.PHONY: demo test quick check lint fuzz sanitize tables chain clean
 
 demo: .venv/installed
 	@$(BIN)/eric-fast demo --force
 
 test: .venv/installed
 	@$(BIN)/python -m tests.compile_first
-	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n auto --dist worksteal
+
+# Every module in at most three minutes: without what is marked slow, and with fewer random examples.
+quick: .venv/installed
+	@$(BIN)/python -m tests.compile_first
+	@$(BIN)/python -m pytest --quick -n auto --dist worksteal
 
 # What CI runs: the linter, the type checker and the tests.
 check: lint test

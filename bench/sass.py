@@ -14,33 +14,19 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from bench.harness import ROOT, describe_machine
 from eric_fast.show.console import stdout
 
+if TYPE_CHECKING:
+    from bench.sass_variants import Variant  # loads Triton
+
 ARCHITECTURE = 90
 SCRIPTS = ("read_sass", "read_count_sass")  # the evaluator, and counting
 ISSUES_PER_CLOCK, BYTES_PER_CLOCK = 4, 16.5  # of one multiprocessor: warps' instructions; 4.3 TB/s of memory
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A kernel as some launch compiles it.
-
-    Attributes:
-        name: what the table calls it. kernel: the function under `triton.jit`.
-        arguments: in the launch's order: a pointer's type (`*fp32`), None, or an int as it would be passed.
-        constants: the launch's keyword arguments, `num_warps` among them.
-    """
-
-    name: str
-    kernel: Any
-    arguments: Mapping[str, Any]
-    constants: Mapping[str, Any]
-    used: float = 1.0  # the share of its lanes' loads that no mask leaves out
 
 
 @dataclass(frozen=True)
@@ -95,7 +81,7 @@ def _run_script(name: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def read_variant(variant: Variant) -> Reading:
+def read_variant(variant: "Variant") -> Reading:
     """Compile for sm_90 as Triton's launcher would and read the result."""
     import triton
     from triton.backends.compiler import GPUTarget
@@ -134,7 +120,7 @@ def _run(*command: object) -> str:
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True).stdout
 
 
-def _read_sass(variant: Variant, text: str, usage: str) -> Reading:
+def _read_sass(variant: "Variant", text: str, usage: str) -> Reading:
     lines = []  # (label, instruction): one of the two
     for line in text.splitlines():
         if label := re.match(r"(\.L_x_\d+):", line.strip()):

@@ -1,11 +1,12 @@
 """The kernels that `bench sass` compiles: each module of kernels adds its launches to the list."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import triton
 
-from bench.sass import Variant
 from eric_fast.bits import count_words
 from eric_fast.kernels.gpu import pack_columns as gpu_columns
 from eric_fast.kernels.gpu import pack_maps as gpu_maps
@@ -18,6 +19,23 @@ POINTERS = {
     torch.int8: "*i8",
 }
 N_IMAGES = 1_281_167
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A kernel as some launch compiles it.
+
+    Attributes:
+        name: what the table calls it. kernel: the function under `triton.jit`.
+        arguments: in the launch's order: a pointer's type (`*fp32`), None, or an int as it would be passed.
+        constants: the launch's keyword arguments, `num_warps` among them.
+    """
+
+    name: str
+    kernel: Any
+    arguments: Mapping[str, Any]
+    constants: Mapping[str, Any]
+    used: float = 1.0  # the share of its lanes' loads that no mask leaves out
 
 
 def list_maps() -> Iterator[Variant]:

@@ -1,73 +1,89 @@
-"""How the code hangs together: nothing imports upward, and importing costs nothing."""
+"""How the code hangs together: nothing imports upward or in a circle, and importing costs nothing."""
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests import structure
+
 ROOT = Path(__file__).resolve().parents[1]
-# Lower layers first; a module may import from its own layer only where it is the same package.
-LAYERS = (
-    ("errors", "progress"),
-    ("processes",),
-    ("output", "memory"),
-    ("activations", "bits", "quantiser", "rules", "validate", "program", "plan", "predictions"),
-    ("kernels",),
-    ("store",),
-    (
-        *("capture", "quantise", "extract", "simplify", "trim", "compile", "evaluate"),
-        *("text", "tables", "labels", "plotting"),
-    ),
-    ("upward", "frontends"),
-    ("pipeline", "record", "module", "report", "heat", "digits_cnn"),
-    ("estimator", "streams", "chains", "analyse"),
-    ("explain", "compare", "page"),
+# From the bottom up. A room imports only rooms of lower floors; the modules of one room import each other.
+FLOORS = (
+    ("errors", "progress", "digits_cnn"),
+    ("bits", "memory", "output", "plan", "processes"),
+    ("program",),
+    ("compile", "kernels", "store", "text"),
+    ("evaluator", "quantise"),
+    ("capture", "extract", "match", "score"),
+    ("analyse", "explain", "module", "runs"),
+    ("chains", "compare", "table"),
+    ("frontends", "show"),
     ("demo",),
-    ("console",),
     ("cli",),
     ("__main__",),
 )
-TYPES = LAYERS[3]
 
 
-def layer_of(module):
-    return next(i for i, names in enumerate(LAYERS) if module in names)
+@pytest.fixture(scope="module")
+def modules():
+    return structure.list_modules(ROOT)
 
 
-def list_imports():
-    """(module, imported module) of eric_fast, each by the name of its file or package."""
-    for path in sorted((ROOT / "eric_fast").rglob("*.py")):
-        parts = path.relative_to(ROOT / "eric_fast").with_suffix("").parts
-        if parts == ("__init__",):
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.level == 0:
-                names = [f"{node.module}.{alias.name}" for alias in node.names]
-            assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: relative import"
-            for name in names:
-                head, *rest = name.split(".")
-                if head == "eric_fast" and rest:
-                    yield parts[0], rest[0]
+@pytest.fixture(scope="module")
+def imports(modules):
+    found = structure.list_imports(modules)
+    assert len(found) > 1000
+    return found
 
 
-def test_no_module_imports_upward():
-    imports = set(list_imports())
-    assert ("capture", "activations") in imports
-    for module, imported in imports:
-        if module != imported:
-            lower, upper = layer_of(imported), layer_of(module)
-            same_is_fine = module in TYPES
-            assert lower < upper or (same_is_fine and lower == upper), f"{module} imports {imported}"
+def floor_of(room):
+    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
 
 
-def test_every_module_has_a_layer():
-    found = {path.stem for path in (ROOT / "eric_fast").iterdir() if not path.name.startswith("__")}
-    assert found - {"py", "__pycache__"} == {name for names in LAYERS for name in names} - {"__main__"}
+def test_nothing_imports_upward(imports):
+    for found in imports:
+        importer, imported = (
+            structure.room_of(name).removeprefix("eric_fast.") for name in (found.module, found.imported)
+        )
+        if importer not in (imported, "bench"):
+            assert floor_of(imported) < floor_of(importer), f"{found.module}:{found.line} imports {found.imported}"
+
+
+def test_every_room_has_a_floor(modules):
+    rooms = {structure.room_of(name).removeprefix("eric_fast.") for name in modules} - {"eric_fast", "bench"}
+    assert rooms == {room for rooms in FLOORS for room in rooms}
+
+
+def test_no_circles_between_modules(imports):
+    assert structure.find_circles({(found.module, found.imported) for found in imports}) == []
+
+
+def test_the_reading_of_imports_sees_what_it_should(tmp_path):
+    package = tmp_path / "eric_fast"
+    package.mkdir()
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "bench").mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "a.py").write_text("def f():\n    from eric_fast import b\n")
+    (package / "b.py").write_text("import importlib\nimportlib.import_module('eric_fast.a')\n")
+    (tmp_path / "kernels" / "__init__.py").write_text("from eric_fast.a import f\n")
+    found = structure.list_imports(structure.list_modules(tmp_path))
+    assert {(i.module, i.imported, i.line) for i in found} == {
+        ("eric_fast.a", "eric_fast.b", 2),
+        ("eric_fast.b", "eric_fast.a", 2),
+        ("eric_fast.kernels", "eric_fast.a", 1),
+    }
+    assert structure.find_circles({(i.module, i.imported) for i in found}) == [["eric_fast.a", "eric_fast.b"]]
+
+
+def test_every_public_name_is_defined_once(modules):
+    import eric_fast
+
+    found = structure.list_public_names({name: path for name, path in modules.items() if name.startswith("eric_fast.")})
+    names = [name for name in eric_fast.__all__ if name[0].isupper() or "_" in name]  # a kernel may be called `load`
+    assert {name: found[name] for name in names if len(found[name]) > 1} == {}
 
 
 def run_python(code):

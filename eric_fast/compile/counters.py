@@ -17,7 +17,7 @@ MOST_ONES = 4  # binary ones of a weight, on average: each goes through an adder
 MOST_SUM = 2**24  # of an output's weights, in units
 
 
-class Decision(NamedTuple):
+class DecisionTables(NamedTuple):
     """How class rules decide; see `Plan`."""
 
     votes: bool
@@ -45,7 +45,7 @@ class Counted(NamedTuple):
     is_positive: NDArray[np.bool_]
 
 
-def find_counted(decision: Decision, is_free: NDArray[np.bool_]) -> Counted:
+def find_counted(decision: DecisionTables, is_free: NDArray[np.bool_]) -> Counted:
     """Which of the class rules that are `is_free`, of no tree, can be counted."""
     n_rules, n_classes = len(is_free), decision.n_classes
     outputs, weights = decision.vote_classes, decision.vote_weights
@@ -87,7 +87,7 @@ def count_rules(
     first: int,
     last: int,
     fires: NDArray[np.int32],
-    decision: Decision,
+    decision: DecisionTables,
     counted: Counted,
     sums: NDArray[np.int64],
     offsets: NDArray[np.int64],

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.compile.counters import Decision, count_ones, count_rules, find_counted
+from eric_fast.compile.counters import DecisionTables, count_ones, count_rules, find_counted
 from eric_fast.compile.indexes import (
     MOST_PLANES,
     N_LEVELS,
@@ -40,7 +40,7 @@ class Decider(ABC):
 
     def __init__(
         self,
-        decision: Decision,
+        decision: DecisionTables,
         classes: NDArray[np.int64],
         trees: NDArray[np.int64],
         paths: Paths,
@@ -138,7 +138,9 @@ class Decider(ABC):
 class VoteDecider(Decider):
     """Trees add one leaf's weights; what has whole weights is counted; other rules add one by one."""
 
-    def __init__(self, decision: Decision, classes: NDArray[np.int64], trees: NDArray[np.int64], *rest: Any) -> None:
+    def __init__(
+        self, decision: DecisionTables, classes: NDArray[np.int64], trees: NDArray[np.int64], *rest: Any
+    ) -> None:
         super().__init__(decision, classes, trees, *rest)
         is_free = np.ones(len(classes), np.bool_)
         for first, last, _ in self.place_trees(0, len(trees)):
@@ -205,7 +207,7 @@ class _Part(NamedTuple):
 class ListDecider(Decider):
     """All class rules are one list; a tree is an item of it, and so is what a section has."""
 
-    def __init__(self, decision: Decision, *rest: Any) -> None:
+    def __init__(self, decision: DecisionTables, *rest: Any) -> None:
         super().__init__(decision, *rest)
         n_digits = max(decision.n_classes - 1, 0).bit_length()
         pays = (n_digits - 2) * len(self.fires) <= MOST_ANSWER_WORK
