@@ -15,9 +15,12 @@ from eric_fast.bits import BitMatrix
 from eric_fast.compile.program import compile_part, compile_program
 from eric_fast.errors import ProgramError
 from eric_fast.kernels import expect
+from eric_fast.match import check_capture
 from eric_fast.plan import Plan
 from eric_fast.program import Program
 from eric_fast.program.simplify import find_mentioned
+from eric_fast.quantise import quantise_activations
+from eric_fast.store import Source
 
 NO_RULE = -1  # no class rule fired; as a class: and the program has no default class
 
@@ -52,21 +55,24 @@ class Predictions:
 class Evaluator:
     """A program, compiled once, that answers for any number of samples by the program's own names.
 
-    Every method takes a `BitMatrix` that holds the inputs at least; its rows are found by name. Results are on the
-    device of the bits.
+    Every method takes `data`: a `BitMatrix` that holds the inputs at least, whose rows are found by name; activations;
+    or a capture, read a part at a time. `RuleModel.pack` makes a `BitMatrix` of a table. Results are on the device of
+    the bits.
 
-        evaluator = Evaluator(program, start="features.19")
-        evaluator.predict(bits).classes          # int32 [n_samples]
-        evaluator.truth(bits, ["features.28:7"])  # BitMatrix of one row
-        evaluator.fires(bits, [0, 1])            # BitMatrix: where the first two class rules fire
+        evaluator = Evaluator(program, start="features.16")
+        evaluator.predict(activations).classes          # int32 [n_images]
+        evaluator.truth(activations, ["features.19:7"])  # BitMatrix of one row
+        evaluator.fires(activations, [0, 1])             # BitMatrix: where the first two class rules fire
 
     Attributes:
         program: the whole program.
         plan: what the engines run.
         engine: `reference`, `cpu`, `gpu`, or `auto` (where the bits are).
 
-    Raises (every method):
-        EricError: bits that lack an input, which is named. SettingError: an engine that can't take these bits.
+    Raises:
+        EricError: from every method, if the bits lack an input.
+        CaptureError: from every method, if activations or a capture don't fit the program; see `check_capture`.
+        SettingError: from every method, if the engine can't take bits on their device.
     """
 
     program: Program
@@ -114,24 +120,24 @@ class Evaluator:
         rows[self.plan.atoms.numpy()] = np.arange(self.plan.n_rows)
         return rows
 
-    def predict(self, bits: BitMatrix, *, with_scores: bool = False, with_bits: bool = False) -> Predictions:
+    def predict(self, data: BitMatrix | Source, *, with_scores: bool = False, with_bits: bool = False) -> Predictions:
         """The class of each sample and the rule that decided.
 
         Args:
-            bits: of the inputs at least.
+            data: see the class.
             with_scores: fill `Predictions.scores`.
             with_bits: fill `Predictions.bits`.
         """
-        rows = self._find_rows(self.atoms) if with_bits else None
+        bits, rows = self._read(data), self._find_rows(self.atoms) if with_bits else None
         outcome = self._evaluate(bits, classes=True, rules=True, scores=with_scores, rows=rows)
         truth = None if outcome.rows is None else BitMatrix(outcome.rows, bits.n_samples, self.atoms)
         return Predictions(expect(outcome.classes), expect(outcome.rules), outcome.scores, truth)
 
-    def classes(self, bits: BitMatrix) -> Tensor:
-        """As `predict(bits).classes`, without looking for the rule that decided, which takes longer under `vote`."""
-        return expect(self._evaluate(bits, classes=True).classes)
+    def classes(self, data: BitMatrix | Source) -> Tensor:
+        """As `predict(data).classes`, without looking for the rule that decided, which takes longer under `vote`."""
+        return expect(self._evaluate(self._read(data), classes=True).classes)
 
-    def scores(self, bits: BitMatrix) -> Tensor:
+    def scores(self, data: BitMatrix | Source) -> Tensor:
         """Under `vote` and `sum`: the sums, float64 `[n_samples, n_classes]`.
 
         Raises:
@@ -139,22 +145,23 @@ class Evaluator:
         """
         if not self.program.decision.adds_weights:
             raise ProgramError(f"a program whose decision is '{self.program.decision}' has no scores")
-        return expect(self._evaluate(bits, scores=True).scores)
+        return expect(self._evaluate(self._read(data), scores=True).scores)
 
-    def truth(self, bits: BitMatrix, atoms: Sequence[str] | None = None) -> BitMatrix:
+    def truth(self, data: BitMatrix | Source, atoms: Sequence[str] | None = None) -> BitMatrix:
         """The truth of these atoms, all of `self.atoms` by default, as the program has them.
 
         Raises:
             ProgramError: no such atom, or one below the start layer.
         """
-        names = self.atoms if atoms is None else tuple(atoms)
+        bits, names = self._read(data), self.atoms if atoms is None else tuple(atoms)
         rows = expect(self._evaluate(bits, rows=self._find_rows(names)).rows)
         return BitMatrix(rows, bits.n_samples, names)
 
-    def fires(self, bits: BitMatrix, rules: Sequence[int] | None = None) -> BitMatrix:
+    def fires(self, data: BitMatrix | Source, rules: Sequence[int] | None = None) -> BitMatrix:
         """Where each of these class rules fires, all by default; rows are named `rule 7`, counted from 1.
 
         Args:
+            data: see the class.
             rules: indices of class rules, from 0.
 
         Raises:
@@ -165,17 +172,17 @@ class Evaluator:
         strange = next((rule for rule in rules if not 0 <= rule < n_rules), None)
         if strange is not None:
             raise ProgramError(f"there is no class rule with index {strange}; the program has {n_rules}")
-        plan, row_of_rule = self._fires
+        bits, (plan, row_of_rule) = self._read(data), self._fires
         rows = expect(self._evaluate(bits, plan, rows=tuple(row_of_rule[rule] for rule in rules)).rows)
         return BitMatrix(rows, bits.n_samples, tuple(f"rule {rule + 1}" for rule in rules))
 
-    def counts(self, bits: BitMatrix) -> Tensor:
+    def counts(self, data: BitMatrix | Source) -> Tensor:
         """On how many samples each rule fires: int64 `[n_kernel_rules + n_class_rules]`, on the CPU.
 
         Rules are in the program's order, those for kernels first. Rules for inputs and for atoms below them don't run:
         their count is 0.
         """
-        found = expect(self._evaluate(bits, counts=True).counts).cpu()
+        found = expect(self._evaluate(self._read(data), counts=True).counts).cpu()
         places = self.row_of_atom[self.program.kernel_arrays.heads]
         # Kernel rules stand in the plan by their head's row.
         run = np.argsort(places, kind="stable")[np.count_nonzero(places < self.plan.n_inputs) :]
@@ -184,10 +191,18 @@ class Evaluator:
         counts[len(places) :] = found[len(run) :]
         return counts
 
-    def _evaluate(self, bits: BitMatrix, plan: Plan | None = None, **wanted: Any) -> kernels.Outcome:
+    def _read(self, data: BitMatrix | Source) -> BitMatrix:
+        """The bits of the inputs."""
+        if not isinstance(data, BitMatrix):
+            atoms = self.plan.atoms[: self.plan.n_inputs].tolist()
+            layers = list(dict.fromkeys(self.program.atoms[atom].layer for atom in atoms))
+            check_capture(self.program, data, layers)
+            data = quantise_activations(data, self.program.network_quantiser, layers)
+        return data.select_atoms(self.inputs)
+
+    def _evaluate(self, inputs: BitMatrix, plan: Plan | None = None, **wanted: Any) -> kernels.Outcome:
         wanted = {"classes": False, "rules": False, **wanted}
-        words = bits.select_atoms(self.inputs).words
-        return kernels.evaluate(plan or self.plan, words, bits.n_samples, engine=self.engine, **wanted)
+        return kernels.evaluate(plan or self.plan, inputs.words, inputs.n_samples, engine=self.engine, **wanted)
 
     @cached_property
     def _fires(self) -> tuple[Plan, list[int]]:

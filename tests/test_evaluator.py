@@ -6,13 +6,19 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
+from sklearn.tree import DecisionTreeClassifier
 
-from eric_fast import Evaluator
+from eric_fast import Evaluator, from_sklearn
 from eric_fast.bits import BitMatrix
-from eric_fast.errors import EricError, ProgramError
+from eric_fast.errors import CaptureError, EricError, ProgramError
+from eric_fast.extract import TreeOptions
 from eric_fast.kernels import expect
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.quantise import quantise_activations
+from eric_fast.runs import approximate_model
+from eric_fast.store import open_capture, save_activations
+from tests.activations import make_activations
 from tests.make_programs import programs_with_bits
 from tests.oracles import interpret, run_clingo
 
@@ -153,6 +159,44 @@ def test_errors_name_what_is_missing():
         Evaluator(CHAIN, "h")
     with pytest.raises(EricError, match="was not asked for"):
         expect(None)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    activations = make_activations()
+    return approximate_model(activations, layers=["all"], options=TreeOptions(min_leaf=20)), activations
+
+
+@pytest.mark.parametrize("start", ["f0", "f1"])
+def test_activations_and_captures_answer_as_their_bits_do(trained, start, tmp_path):
+    program, activations = trained
+    evaluator = Evaluator(program, start)
+    bits = quantise_activations(activations, program.quantiser, [start])
+    save_activations(activations, tmp_path / "capture")
+    for source in (activations, open_capture(tmp_path / "capture")):
+        assert torch.equal(evaluator.predict(source).rules, evaluator.predict(bits).rules)
+        assert torch.equal(evaluator.classes(source), evaluator.classes(bits))
+        assert torch.equal(evaluator.truth(source).words, evaluator.truth(bits).words)
+        assert torch.equal(evaluator.fires(source).words, evaluator.fires(bits).words)
+        assert torch.equal(evaluator.counts(source), evaluator.counts(bits))
+    assert evaluator.classes(bits).unique().numel() > 1
+
+
+def test_activations_that_do_not_fit_are_refused(trained):
+    program, activations = trained
+    with pytest.raises(CaptureError, match="another model"):
+        Evaluator(replace(program, fingerprint="other")).predict(activations)
+    with pytest.raises(CaptureError, match="lacks layer 'f0'"):
+        Evaluator(program).classes(activations.select_layers(["f1", "f2"]))
+
+
+def test_a_table_answers_as_the_model_made_of_it():
+    table = np.random.default_rng(0).normal(size=(70, 3))
+    tree = DecisionTreeClassifier(max_depth=3, random_state=0).fit(table, (table[:, 0] * table[:, 1] > 0).astype(int))
+    model = from_sklearn(tree)
+    packed = model.pack(table)
+    assert (model.evaluator.classes(packed).numpy() == model.predict_indices(table)).all()
+    assert model.evaluator.fires(packed).to_bools().sum(dim=1).tolist() == [1] * 70  # one leaf
 
 
 def test_an_evaluator_is_frozen():

@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
 from eric_fast import kernels
-from eric_fast.bits import unpack_words
+from eric_fast.bits import BitMatrix, unpack_words
 from eric_fast.errors import ModelError
 from eric_fast.evaluator import NO_RULE, Evaluator
 from eric_fast.kernels import expect
@@ -20,9 +20,9 @@ from eric_fast.program import Decision, Program
 from eric_fast.table.allowed_values import VALUES, check_values
 from eric_fast.table.leaf_numbers import LeafNumbers
 from eric_fast.table.link_functions import LINKS, Link
-from eric_fast.table.packer import TablePacker
+from eric_fast.table.packer import PackableTable, TablePacker
 from eric_fast.table.settings import ModelSettings, read_model_settings, spell_labels, write_model_settings
-from eric_fast.table.table import as_table
+from eric_fast.table.table import Table, as_table
 
 if TYPE_CHECKING:
     from eric_fast.table.tree_walk import Walker
@@ -235,14 +235,22 @@ class RuleModel:
         few = self.walker.evaluate(data, wanted) if self.walker else None
         return self._evaluate_chunks(data, wanted) if few is None else few
 
+    def pack(self, data: Any) -> BitMatrix:
+        """Pack the bits of a table for `evaluator`, on the data's device; see `predict` for the data and errors."""
+        table = as_table(data)
+        return BitMatrix(self._read(table).pack(0, table.n_rows), table.n_rows, self.evaluator.inputs)
+
+    def _read(self, table: Table) -> PackableTable:
+        checked = check_values(table, self.program.table_quantiser.columns, self.values, named=self.named)
+        return self.packer.read(as_table(checked), engine=self.engine)
+
     def _evaluate_chunks(self, data: Any, wanted: Mapping[str, Any]) -> kernels.Outcome:
-        plan, table, columns = self.evaluator.plan, as_table(data), self.program.table_quantiser.columns
+        plan, table = self.evaluator.plan, as_table(data)
         wanted = {"classes": False, "rules": False, **wanted}
         truths = wanted.pop("truths", None)
 
         def run(first: int, last: int) -> kernels.Outcome:
-            checked = check_values(table.take_rows(first, last), columns, self.values, named=self.named)
-            packable = self.packer.read(as_table(checked), engine=self.engine)
+            packable = self._read(table.take_rows(first, last))
             return kernels.evaluate_packed(
                 plan,
                 packable.pack,
@@ -254,7 +262,7 @@ class RuleModel:
             )
 
         engine = kernels.choose_engine(self.engine, table.device.type, in_chunks=True)
-        sample_bytes = kernels.count_bytes(plan, engine) + 16 * len(columns)  # numbers as given, and as compared
+        sample_bytes = kernels.count_bytes(plan, engine) + 16 * self.n_features_in_  # numbers as given, and as compared
         return kernels.evaluate_chunks(run, table.n_rows, sample_bytes, engine)
 
     def _check_probabilities(self) -> None:
