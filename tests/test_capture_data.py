@@ -36,7 +36,7 @@ def test_folder_is_sorted_by_class_and_path(tmp_path, caplog):
     assert data.name == str(tmp_path)
     assert data.load_image(3).size == (6, 5)
     assert "empty has no images" in caplog.text
-    assert "1 images that are in no class folder" in caplog.text
+    assert "1 images outside of class folders" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_links_never_lead_to_images_of_another_class(tmp_path, caplog):
     for name in ("itself", "above", "alias"):
         assert f"{root / name} is a link back to" in caplog.text
     for name in ("airplane/loop", "airplane/sibling", "cat/up"):
-        assert f"{root / name} is a link to a folder: it is not followed" in caplog.text
+        assert f"{root / name} is a link to a folder, which is not followed" in caplog.text
 
 
 def test_names_that_are_not_utf8_are_escaped(tmp_path):
@@ -126,7 +126,7 @@ def test_names_that_are_not_utf8_are_escaped(tmp_path):
         data.load_image(0)
     str(error.value).encode()
     save_image(tmp_path / odd / "caf\\udce9.png")
-    with pytest.raises(DataError, match="two images are called .* rename one"):
+    with pytest.raises(DataError, match="two images have the name .* rename one"):
         open_data(tmp_path)
 
 

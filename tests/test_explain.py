@@ -111,9 +111,9 @@ def test_images_are_picked_by_number_and_by_name(tmp_path):
     for source, message in (
         (f"{root}:1", "has no image number 1, only 0 to 0"),
         (f"{root}#cat/2.png", "has no image 'cat/2.png'; did you mean 'cat/1.png'?"),
-        (f"{root}/dog.png", "is no image: there is no such file"),
-        (str(root), "is no image: there is no such file"),
-        ("", "is no image"),
+        (f"{root}/dog.png", "is not an image: there is no such file"),
+        (str(root), "is not an image: there is no such file"),
+        ("", "is not an image"),
     ):
         with pytest.raises(DataError, match=message.replace("?", r"\?")):
             pick_image(source)

@@ -106,20 +106,20 @@ def test_what_is_not_there_is_refused():
         capture_maps(model, data, [0], {"relu": [0, 8]})
     with pytest.raises(ModelError, match=r"layer 'rellu' is not a layer of the model; did you mean"):
         capture_maps(model, data, [0], {"rellu": [0]})
-    with pytest.raises(ModelError, match=r"names of layers, not patterns"):
+    with pytest.raises(ModelError, match=r"is matched by a pattern"):
         capture_maps(model, data, [0], {"block*": [0]})
     with pytest.raises(DataError, match=r"made has no image number 3, only 0 to 2"):
         capture_maps(model, data, [0, 3], {"relu": [0]})
     with pytest.raises(SettingError, match=r"--batch-size"):
         capture_maps(model, data, [0], {"relu": [0]}, batch_size=0)
-    with pytest.raises(DataError, match=r"no image of made is asked for"):
+    with pytest.raises(DataError, match=r"no images of made are given"):
         capture_maps(model, data, [], {"relu": [0]})
 
 
 def test_images_that_cannot_be_read():
     good = make_pictures(2).images
     data = Pictures(good[0], None, good[1])
-    with pytest.raises(DataError, match=r"image 1 can't be read; mend it"):
+    with pytest.raises(DataError, match=r"image 1 can't be read; repair or remove it"):
         capture_maps(make_model(), data, [0, 1], {"relu": [0]})
     maps = capture_maps(make_model(), data, [0, 1, 2], {"relu": [0]}, skip_bad_images=True)
     assert maps.ids == ("0", "2")

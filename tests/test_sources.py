@@ -126,7 +126,7 @@ def test_torchvision_sets_and_subsets(model, caplog):
     many = vision.FakeData(9, (3, 12, 10), num_classes=1000)
     labels = capture_activations(model, many, device="cpu").labels
     assert labels.tolist() == [UNKNOWN] * 9
-    assert "they name none of the model's 3 outputs" in caplog.text
+    assert "the model has 3 outputs" in caplog.text
 
 
 def test_loaders_are_taken_apart_and_cut_again(model, tmp_path):
@@ -184,12 +184,12 @@ def test_bad_items_are_named_and_left_out(model):
     [
         (7, "data can't be a int"),
         ((x for x in ()), "data can't be a generator"),
-        (Items([("cat.png", 0)]), "item 0 of Items is no image but tuple; items must be images"),
-        (Items([torch.zeros(3, 4)]), r"is no image but torch.float32 \[3, 4\]"),
+        (Items([("cat.png", 0)]), "item 0 of Items is not an image but tuple; items must be images"),
+        (Items([torch.zeros(3, 4)]), r"is not an image but torch.float32 \[3, 4\]"),
         (Items([torch.zeros(5, 4, 4, dtype=torch.uint8)]), "has 5 channels of uint8"),
         (Items([]), "Items has no images"),
         (Stream([]), "Stream has no images"),
-        (Items([Image.new("L", (4, 4)), torch.zeros(1, 4, 4)]), "gives tensors and images"),
+        (Items([Image.new("L", (4, 4)), torch.zeros(1, 4, 4)]), "has both tensors and images"),
     ],
 )
 def test_data_sets_that_cannot_be_used(model, data, part):
@@ -200,7 +200,7 @@ def test_data_sets_that_cannot_be_used(model, data, part):
 def test_a_stream_shorter_than_its_length(model):
     short = Stream([(image, 0) for image in make_images(3)])
     short.__class__ = type("Short", (Stream,), {"__len__": lambda self: 5})
-    with pytest.raises(DataError, match="Short ended before item 3: its length must be"):
+    with pytest.raises(DataError, match="Short ends before item 3; its length must be"):
         capture_activations(model, short, device="cpu")
 
 
@@ -223,11 +223,11 @@ def test_torchvision_sets_by_name(tmp_path):
     assert [data.load_sample(i).label for i in range(5)] == [0, 1, 2, 3, 4]
     assert np.array_equal(np.asarray(data.load_image(2)), pixels[2])
     for name, part in [
-        (f"mnits:{tmp_path}/test", "'mnits' in .* is no kind of data; did you mean 'mnist'"),
+        (f"mnits:{tmp_path}/test", "'mnits' in .* is not a kind of data; did you mean 'mnist'"),
         (f"mnist:{tmp_path}/tset", "must end in a split: write mnist:ROOT/train; did you mean 'test'"),
         ("mnist:test", "must end in a split"),
         (f"mnist:{tmp_path}/gone/test", "can't be read .Dataset not found.*; give the folder that torchvision"),
-        (f"cifar10:{tmp_path}/test", "pickles, which can hold code"),
+        (f"cifar10:{tmp_path}/test", "pickles, which can contain code"),
         (f"stl10:{tmp_path}/test", "can't be read"),
     ]:
         with pytest.raises(DataError, match=part) as error:
@@ -335,11 +335,11 @@ def test_tars_that_cannot_be_used(tmp_path):
     write_tar(tmp_path / "twice.tar", [("a/1.png", b"x"), ("a/1.png", b"x")])
     for name, part in [
         ("cut.tar", "damaged .unexpected end of data"),
-        ("text.tar", "is no tar file"),
-        ("packed.tar", "is no tar file, compressed, or damaged"),
-        ("x.tar.gz", "compressed tar can't be found by number; unpack it"),
+        ("text.tar", "is not a tar file"),
+        ("packed.tar", "is not a tar file, is compressed, or is damaged"),
+        ("x.tar.gz", "is compressed, so its images can't be read by number"),
         ("none.tar", "has no images"),
-        ("twice.tar", "two images are called 'a/1.png'"),
+        ("twice.tar", "two images have the name 'a/1.png'"),
         ("whol.tar", r"whol\.tar: there is no such tar file; did you mean .*whole\.tar'"),
         ("gone-{0..3}.tar", r"gone-0\.tar: there is no such tar file"),
         ("gone*.tar", "there is no such tar file"),
@@ -391,7 +391,7 @@ def test_hugging_face_sets_give_what_a_folder_gives(hugging, model, tmp_path):
     for name, part in [
         ("splits", "has several splits.*there are 'train', 'test'"),
         ("splits:tset", "has no split 'tset'; did you mean 'test'"),
-        ("saved:other", "one data set, without splits; leave ':other' out"),
+        ("saved:other", "single data set without splits; leave ':other' out"),
         ("nowhere", "can't be loaded"),
     ]:
         with pytest.raises(DataError, match=part) as error:
@@ -416,7 +416,7 @@ def test_bad_rows_and_columns_of_hugging_face_sets(hugging, model):
     two = hugging.Dataset.from_dict(
         {"a": images, "b": images}, features=hugging.Features({"a": hugging.Image(), "b": hugging.Image()})
     )
-    with pytest.raises(DataError, match="several columns of images, a, b; call one of them 'image'"):
+    with pytest.raises(DataError, match="several columns of images, a, b; rename one to 'image'"):
         open_data(two)
 
 

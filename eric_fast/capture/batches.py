@@ -1,4 +1,4 @@
-"""Images in batches, decoded and transformed here or by worker processes."""
+"""Batches of images, decoded and transformed in this process or by workers."""
 
 import signal
 import warnings
@@ -18,8 +18,10 @@ from eric_fast.errors import DataError
 
 @dataclass(frozen=True)
 class BadImage:
-    """An image that can't be read, or (`is_fatal`) that the model's transform fails on. Travels as a value: an
-    exception would come out of a worker process with its traceback for a message."""
+    """An image that can't be read, or (`is_fatal`) on which the model's transform fails.
+
+    Workers return it as a value: the message of an exception from a worker process would be its whole traceback.
+    """
 
     message: str
     is_fatal: bool
@@ -31,10 +33,10 @@ class Batch:
 
     Attributes:
         images: `[n_good, channels, height, width]`, in the dtype of the transform.
-        indices: the index in the data of each of them.
-        labels: of each of them, as `Sample` has it.
-        bad: what is wrong with the images that are missing.
-        n_seen: good and bad ones.
+        indices: their indices in the data.
+        labels: their labels, as in `Sample`.
+        bad: the errors of the images that are missing.
+        n_seen: the number of images, good and bad.
     """
 
     images: Tensor
@@ -44,12 +46,12 @@ class Batch:
     n_seen: int = 0
 
     def pin_memory(self) -> "Batch":
-        """The same in memory that a GPU copies from by itself; torch's loader calls it."""
+        """Copy the images to pinned memory; called by torch's loader."""
         return replace(self, images=self.images.pin_memory())
 
 
 def cut_batches(indices: Sequence[int], batch_size: int) -> list[list[int]]:
-    """The same in batches; the last may be smaller."""
+    """Cut indices into batches; the last may be smaller."""
     return [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
 
 
@@ -61,12 +63,13 @@ def iterate_batches(
     workers: int,
     pin_memory: bool = False,
 ) -> Generator[Batch, None, None]:
-    """One batch of the images at each `plan[i]`: a bad image leaves a gap, and moves none.
+    """Load one batch for each list of indices in `plan`. A bad image is left out of its batch.
 
-    `pin_memory`: for a GPU.
+    Args:
+        pin_memory: for copies to a GPU.
 
     Raises:
-        DataError: a transform that fails, images that differ in shape, no memory or process left for a batch.
+        DataError: a transform that fails, images of different shapes, too little memory or too few processes.
     """
     images = _Images(data, transform)
     workers = 0 if data.is_stream else workers or data.workers
@@ -76,7 +79,7 @@ def iterate_batches(
         num_workers=workers,
         collate_fn=images.collate,
         pin_memory=pin_memory,
-        generator=torch.Generator(),  # otherwise it draws from the caller's
+        generator=torch.Generator(),  # instead of the caller's
         worker_init_fn=_ignore_interrupts,
         multiprocessing_context="fork" if workers else None,
     )
@@ -84,8 +87,8 @@ def iterate_batches(
     first: tuple[int, torch.Size] | None = None
     try:
         with warnings.catch_warnings():
-            # Workers are forked, so that any transform and any user's file work in them unpickled. Python 3.12 warns
-            # of that in a process with threads; torch limits each worker to one thread, and the workers only decode.
+            # Workers are forked, so that any transform and any user's file work in them without pickling. Python 3.12
+            # warns of forks in a process with threads; here each worker has one thread, and only decodes images.
             warnings.filterwarnings("ignore", ".*multi-threaded, use of fork.*", DeprecationWarning)
             batches = iter(loader)
         for batch in batches:
@@ -97,18 +100,22 @@ def iterate_batches(
                 if shape != first[1]:
                     raise _differing_shapes(data, first[0], first[1], batch.indices[0], shape)
             yield batch
-    except (RuntimeError, MemoryError, OSError) as error:  # no memory, shared or own; no process; a worker was killed
+    except (
+        RuntimeError,
+        MemoryError,
+        OSError,
+    ) as error:  # too little memory, a killed worker
         raise DataError(
             f"{data.name}: a batch of {max(map(len, plan), default=0)} images can't be loaded with {workers} workers "
             f"({describe_error(error)}); give a smaller --batch-size, or --workers 0"
         ) from error
     finally:
-        # The last reference: workers end now. (Left to the garbage collector, where an error's traceback holds this
-        # frame, their end was seen to take 5 s.)
+        # The last reference, so that workers end now. (If the traceback of an error keeps this frame, the garbage
+        # collector took 5 s to end them.)
         del batches
 
 
-_Loaded = tuple[int, "_Tensor | BadImage"]  # the index in the data, and what came of it
+_Loaded = tuple[int, "_Tensor | BadImage"]  # the index in the data, and the image or its error
 
 
 class _Tensor(NamedTuple):
@@ -131,16 +138,18 @@ class _Images(Dataset[_Loaded]):
             return BadImage(str(error), is_fatal=isinstance(error, BrokenDataError))
         place = f"image '{self._data.ids[index]}'"
         if isinstance(image, Tensor) != (self._data.preprocessing is not None):
-            return BadImage(f"{place}: {self._data.name} gives tensors and images; give one of them", is_fatal=True)
+            return BadImage(
+                f"{place}: {self._data.name} has both tensors and images; give a data set of one kind", is_fatal=True
+            )
         if isinstance(image, Tensor):
             return _Tensor(image, label)
         try:
             tensor = self._transform(image)
         except (Exception, SystemExit) as error:  # the user's code
-            return BadImage(f"{place}: the model's transform fails with {describe_error(error)}", is_fatal=True)
+            return BadImage(f"{place}: the model's transform fails ({describe_error(error)}); fix it", is_fatal=True)
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or tensor.ndim != 3:
             shown = f"{tensor.dtype} {list(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
-            what = "the model's transform must give a float tensor [channels, height, width]"
+            what = "the model's transform must return a float tensor [channels, height, width]"
             return BadImage(f"{place}: {what}, not {shown}", is_fatal=True)
         return _Tensor(tensor, label)
 
@@ -163,7 +172,7 @@ class _Images(Dataset[_Loaded]):
 
 def _differing_shapes(data: ImageData, a: int, shape_a: torch.Size, b: int, shape_b: torch.Size) -> DataError:
     return DataError(
-        f"image '{data.ids[b]}' has shape {list(shape_b)} after the transform, and image '{data.ids[a]}' "
+        f"image '{data.ids[b]}' has shape {list(shape_b)} after the transform, but image '{data.ids[a]}' has shape "
         f"{list(shape_a)}; give the model a transform that resizes and crops to one size"
     )
 

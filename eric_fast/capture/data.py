@@ -1,4 +1,4 @@
-"""What a data set is to capture: images in a fixed order, by their number."""
+"""`ImageData`: images in a fixed order, by index."""
 
 import io
 from abc import ABC, abstractmethod
@@ -31,12 +31,15 @@ IMAGE_SUFFIXES = frozenset(
 
 
 class BrokenDataError(DataError):
-    """Not a bad image, which can be left out, but data that can't be gone on with."""
+    """Data that can't be read any further, unlike a bad image, which can be left out."""
 
 
 class Sample(NamedTuple):
-    """image: for the model's transform; or a float tensor `[channels, height, width]`, which goes to the network as it
-    is. label: an index into the data's folders, or UNKNOWN."""
+    """An image and its label.
+
+    image: for the model's transform; or a float tensor `[channels, height, width]`, the input of the network.
+    label: an index into the folders of the data, or UNKNOWN.
+    """
 
     image: Image.Image | Tensor
     label: int
@@ -46,13 +49,13 @@ class ImageData(ABC):
     """Images in a fixed order, with random access, so that shards and batches can be cut at fixed indices.
 
     Attributes:
-        name: how the user called the data.
+        name: the name that the user gave the data.
         ids: one name per image, all different.
-        folders: names of the classes of its labels (of an image folder: the class folders, sorted); empty where nobody
-            named them: then a label is the number of the network's output.
-        preprocessing: what the data do to images themselves, in words; None where the model's transform does it.
-        is_stream: images come only in rising order, in one process; leaving some out takes as long as reading them.
-        workers: processes that load images where the capture asks for none.
+        folders: names of the labels' classes (of an image folder: its class folders, sorted). If empty, a label is the
+            index of an output of the network.
+        preprocessing: in words, how the data preprocess images; None if the model's transform does it.
+        is_stream: images can be read only in order, in one process; skipping one takes as long as reading it.
+        workers: number of processes that load images if the capture doesn't set one.
     """
 
     name: str
@@ -67,15 +70,15 @@ class ImageData(ABC):
 
     @abstractmethod
     def load_sample(self, index: int) -> Sample:
-        """One image and its label; raises DataError, naming the image, where it can't be read."""
+        """Load an image and its label. Raises DataError with the name of an image that can't be read."""
 
     def load_image(self, index: int) -> Image.Image | Tensor:
-        """The image of `load_sample`."""
+        """Load an image; see `load_sample`."""
         return self.load_sample(index).image
 
 
 class DataPart(ImageData):
-    """Some of the images of a data set, by their indices; `with_labels=False`: without saying what they are."""
+    """Some images of a data set, by index; with `with_labels=False` their labels are unknown."""
 
     def __init__(self, data: ImageData, indices: Sequence[int], *, with_labels: bool = True) -> None:
         self._data, self._indices, self._with_labels = data, indices, with_labels
@@ -89,18 +92,22 @@ class DataPart(ImageData):
 
 
 def load_picture(data: ImageData, index: int) -> Image.Image:
-    """One image before the model's transform. Raises DataError where the data give tensors, or it can't be read."""
+    """Load an image before the model's transform. Raises DataError if it is a tensor, or can't be read."""
     image = data.load_image(index)
     if isinstance(image, Image.Image):
         return image
-    raise DataError(f"{data.name} gives tensors, not pictures; give the pictures, as files or as a data set of them")
+    raise DataError(f"{data.name} has tensors instead of pictures; give a data set of pictures, or their files")
 
 
 def decode_image(source: Path | bytes, place: str) -> Image.Image:
-    """RGB, whatever it is stored as; an EXIF orientation is not applied, as in torchvision.
+    """Decode an image to RGB. As in torchvision, an EXIF orientation is not applied.
+
+    Args:
+        source: a file, or its content.
+        place: the name of the image in errors.
 
     Raises:
-        DataError: a file that is truncated, or no image; `place` is what it is called.
+        DataError: a truncated file, or not an image.
     """
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
@@ -110,7 +117,7 @@ def decode_image(source: Path | bytes, place: str) -> Image.Image:
 
 
 def number_items(n: int) -> tuple[str, ...]:
-    """Names for items that have none: their numbers, all of one length."""
+    """Name items by their numbers, padded to one length."""
     return tuple(f"{item:0{len(str(max(n - 1, 0)))}d}" for item in range(n))
 
 
@@ -120,10 +127,10 @@ def first_line(error: BaseException) -> str:
 
 
 def convert_to_rgb(image: Image.Image) -> Image.Image:
-    """Every mode as RGB: 16 bits of grey scaled, transparency left out."""
-    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip at 255 instead of scaling
+    """Convert any mode to RGB: 16 bits of grey are scaled, transparency is dropped."""
+    if image.mode.startswith("I"):  # 16 bits of grey: Pillow would clip at 255 instead of scaling
         grey = np.asarray(image).astype(np.int64).clip(0, 65535)
-        is_wide = image.mode != "I" or grey.max() > 255  # `I` is 32 bits, and says nothing of the range
+        is_wide = image.mode != "I" or grey.max() > 255  # `I` has 32 bits, whatever the range
         return Image.fromarray((grey >> (8 if is_wide else 0)).astype(np.uint8)).convert("RGB")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # straight to RGB, Pillow warns

@@ -30,9 +30,6 @@ class Digits(ImageData):
         self.folder_labels = tuple(labels[rows].tolist())
         self._pixels = np.rint(bunch.images[rows] * (255 / 16)).astype(np.uint8)  # [n_images, 8, 8]
 
-    def load_image(self, index: int) -> Image.Image:
-        """Mode `L`, 8x8."""
-        return Image.fromarray(self._pixels[index])
-
     def load_sample(self, index: int) -> Sample:
-        return Sample(self.load_image(index), self.folder_labels[index])
+        """The image has mode `L` and 8x8 pixels."""
+        return Sample(Image.fromarray(self._pixels[index]), self.folder_labels[index])

@@ -1,4 +1,4 @@
-"""Image folders: a sub-folder for each class."""
+"""Image folders, with a sub-folder for each class."""
 
 import logging
 import os
@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
-
-from PIL import Image
 
 from eric_fast.capture.data import IMAGE_SUFFIXES, ImageData, Sample, decode_image
 from eric_fast.capture.paths import make_encodable
@@ -18,12 +16,12 @@ REMEDY = "give a folder with one sub-folder of images per class, or 'digits'"
 
 
 class ImageFolder(ImageData):
-    """ImageNet's convention: one folder per class, images anywhere below it.
+    """An image folder as ImageNet's: one sub-folder per class, with images at any depth.
 
-    Sorted by class, then by path; an id is the path inside the folder, with `/`, and what is not UTF-8 in it escaped.
+    Images are sorted by class, then by path. An id is the path in the folder, with bytes that are not UTF-8 escaped.
     Names that start with a dot are left out. A class folder may be a link to a folder elsewhere, and an image a link
-    to a file; other links to folders are not followed, as they may lead to images of another class. Images come as
-    RGB, whatever they are stored as; an EXIF orientation is not applied, as in torchvision.
+    to a file; other links to folders are not followed, as they may lead to images of another class. Images are RGB;
+    as in torchvision, an EXIF orientation is not applied.
     """
 
     def __init__(self, root: Path) -> None:
@@ -38,7 +36,7 @@ class ImageFolder(ImageData):
         labels: list[int] = []
         for folder, paths in found.items():
             if not paths:
-                _log.warning("%s has no images: it is no class", root / folder)
+                _log.warning("%s has no images, so it is not a class", root / folder)
                 continue
             self._paths += paths
             labels += [len(folders)] * len(paths)
@@ -47,26 +45,23 @@ class ImageFolder(ImageData):
             what = "has images, but no class sub-folders" if n_loose else "has no sub-folder with images"
             raise DataError(f"{root} {what}; put the images of each class into a sub-folder of that name")
         if n_loose:
-            _log.warning("%s: %d images that are in no class folder are left out", root, n_loose)
+            _log.warning("%s: %d images outside of class folders are left out", root, n_loose)
         self.ids = tuple(map(make_encodable, self._paths))
         self.folders = tuple(folders)
         self.folder_labels = tuple(labels)
         for names, what in ((self.folders, "folders"), (self.ids, "images")):
             if len(set(names)) != len(names):
                 twice = next(name for name, count in Counter(names).items() if count > 1)
-                raise DataError(f"{root}: two {what} are called '{twice}' once their names are UTF-8; rename one")
+                raise DataError(f"{root}: two {what} have the name '{twice}' once it is converted to UTF-8; rename one")
 
     def list_sizes(self) -> list[int]:
-        """The bytes of each image's file. Raises OSError."""
+        """List the sizes of the images' files in bytes. Raises OSError."""
         return [(self._root / path).stat().st_size for path in self._paths]
 
-    def load_image(self, index: int) -> Image.Image:
-        """RGB. Raises DataError for a file that is truncated, or no image."""
-        path = self._root / self._paths[index]
-        return decode_image(path, str(path))
-
     def load_sample(self, index: int) -> Sample:
-        return Sample(self.load_image(index), self.folder_labels[index])
+        """Raises DataError for a truncated file, or one that is not an image."""
+        path = self._root / self._paths[index]
+        return Sample(decode_image(path, str(path)), self.folder_labels[index])
 
 
 def _is_image(path: Path) -> bool:
@@ -74,10 +69,10 @@ def _is_image(path: Path) -> bool:
 
 
 def _list_images(root: Path) -> tuple[dict[str, list[str]], int]:
-    """The images of each class folder, as sorted paths inside `root`; and the number of those in no folder.
+    """List the images of each class folder, as sorted paths in `root`, and count those outside of class folders.
 
     Raises:
-        OSError: whatever can't be listed.
+        OSError: a folder that can't be listed. DataError: `root` is not a folder.
     """
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "there is no such folder"
@@ -88,7 +83,7 @@ def _list_images(root: Path) -> tuple[dict[str, list[str]], int]:
         if not folder.is_dir() or folder.name[0] == ".":
             continue
         if folder.is_symlink() and _are_nested(folder.resolve(), root.resolve()):
-            _log.warning("%s is a link back to %s: it is no class", folder, root)
+            _log.warning("%s is a link back to %s, so it is not a class", folder, root)
             continue
         found[folder.name] = sorted(path.relative_to(root).as_posix() for path in _walk_images(folder))
     return found, sum(map(_is_image, entries))
@@ -106,5 +101,5 @@ def _walk_images(folder: Path) -> Iterator[Path]:
         below[:] = [name for name in below if name[0] != "."]
         for path in (Path(place, name) for name in below):
             if path.is_symlink():
-                _log.warning("%s is a link to a folder: it is not followed", path)
+                _log.warning("%s is a link to a folder, which is not followed", path)
         yield from (path for path in (Path(place, name) for name in names) if _is_image(path))

@@ -1,4 +1,4 @@
-"""The network on its device: batches of images in, logits and norms out."""
+"""Run a network on its device: from batches of images to logits and norms."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,11 +22,11 @@ MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.
 
 @dataclass(frozen=True)
 class Answer:
-    """What the network says of one batch, on the CPU.
+    """The results of one batch, on the CPU.
 
     Attributes:
-        batch: without its images.
-        logits: float32 `[n_images, n_classes]`; None where no image of the batch could be read.
+        batch: the batch, without its images.
+        logits: float32 `[n_images, n_classes]`; None if no image of the batch could be read.
         norms: layer -> float32 `[n_images, n_kernels]`.
     """
 
@@ -37,7 +37,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class _Pending:
-    """The results of a batch on their way to the CPU, side by side: `[n, n_classes + all kernels]`."""
+    """The results of a batch that are being copied to the CPU, in one tensor `[n, n_classes + n_kernels]`."""
 
     batch: Batch
     layers: tuple[str, ...]
@@ -47,19 +47,19 @@ class _Pending:
 
 
 class NetworkRunner:
-    """Runs a network over batches; it is traced on the first image.
+    """Runs a network over batches. The network is traced on the first image.
 
-    On a GPU, a batch is copied there while the one before is computed, and results are fetched while the next one is.
+    On a GPU, copying a batch there and its results back overlaps with computing other batches.
 
     Args:
-        model: it is not changed: another dtype, device or memory format makes a copy.
+        model: not changed; it is copied for another dtype, device or memory format.
         layers, norm: see `trace_norms`.
         device: `cpu` or `cuda`.
-        dtype: one of `DTYPES`. A plain one is that of weights and maps; with `autocast-` weights stay float32, and
-            torch.autocast chooses for each operation.
+        dtype: one of `DTYPES`: the dtype of weights and maps; with `autocast-` weights stay float32, and
+            torch.autocast chooses a dtype for each operation.
         memory_format: one of `MEMORY_FORMATS`.
         compile: fuse the network with torch.compile.
-        batch_size: of the largest batch.
+        batch_size: the size of the largest batch.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class NetworkRunner:
         with cast_as(self._device, self._dtype):
             if self._tracer is None:
                 self._tracer = self._trace(images[:1])
-            # Compiled code is made for one size of batch: the rows that lack are of zeros, and are cut off again.
+            # Compiled code is for one batch size: smaller batches are padded with zeros, whose results are cut off.
             n_lacking = self._batch_size - len(images) if self._compile else 0
             logits, norms = self._tracer(functional.pad(images, (0, 0) * 3 + (0, n_lacking)) if n_lacking else images)
         n = len(images)
@@ -125,7 +125,7 @@ class NetworkRunner:
     def _fetch(self, launched: Answer | _Pending, ids: Sequence[str]) -> Answer:
         if isinstance(launched, Answer):
             return launched
-        with name_failure(launched.batch, ids):  # what fails on a GPU fails when it is waited for
+        with name_failure(launched.batch, ids):  # errors of a GPU are raised when its results are waited for
             launched.arrived.synchronize()
         logits, *norms = launched.results.split(launched.widths, dim=1)
         return Answer(launched.batch, logits, dict(zip(launched.layers, norms, strict=True)))
@@ -133,7 +133,7 @@ class NetworkRunner:
     def _move(self, images: Tensor) -> Tensor:
         if self._copies is None:
             return images.to(plain_dtype(self._dtype)).contiguous(memory_format=self._memory_format)
-        with torch.cuda.stream(self._copies):  # from pinned memory, while the batch before is computed
+        with torch.cuda.stream(self._copies):  # from pinned memory, while the previous batch is computed
             images = images.to(self._device, non_blocking=True).to(plain_dtype(self._dtype))
             images = images.contiguous(memory_format=self._memory_format)
         stream = torch.cuda.current_stream()
@@ -152,17 +152,17 @@ class NetworkRunner:
 
 
 def plain_dtype(dtype: str) -> torch.dtype:
-    """The dtype of weights and images under one of `DTYPES`."""
+    """The dtype of weights and images for one of `DTYPES`."""
     return _PLAIN.get(dtype, torch.float32)
 
 
 def cast_as(device: torch.device, dtype: str) -> AbstractContextManager[object]:
-    """torch.autocast where one of `DTYPES` asks for it."""
+    """The context of torch.autocast, if one of `DTYPES` asks for it."""
     return torch.autocast(device.type, _AUTOCAST[dtype]) if dtype in _AUTOCAST else nullcontext()
 
 
 def place_network(module: nn.Module, device: torch.device, dtype: str, memory_format: torch.memory_format) -> nn.Module:
-    """The network as it is if it computes there and in one of `DTYPES` already, else a copy that does."""
+    """Move a copy of the network to a device and one of `DTYPES`; return the network itself if it is there already."""
     tensors = [*module.parameters(), *module.buffers()]
     is_ready = memory_format == torch.contiguous_format and all(
         t.device.type == device.type and (not t.is_floating_point() or t.dtype == plain_dtype(dtype)) for t in tensors
@@ -174,7 +174,7 @@ def place_network(module: nn.Module, device: torch.device, dtype: str, memory_fo
 
 @contextmanager
 def name_failure(batch: Batch, ids: Sequence[str]) -> Iterator[None]:
-    """Whatever the network raises in here becomes one line with the first and the last image of the batch."""
+    """Report an error of the network's code as a ModelError with the first and last image of the batch."""
     try:
         yield
     except EricError:

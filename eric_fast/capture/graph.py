@@ -1,4 +1,4 @@
-"""The layers of a network that torch.fx can trace."""
+"""Find the layers of a network with torch.fx."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ ACTIVATIONS = frozenset(
     softsign sigmoid logsigmoid tanh tanhshrink hardshrink softshrink threshold clamp clamp_min clip""".split()  # noqa: SIM905
 )
 CONVOLUTIONS = frozenset({"conv2d", "convtranspose2d", "conv_transpose2d"})
-# What may stand between a convolution and its activation. Max pooling may, as it commutes with any activation that
-# rises; a product may, for a batch norm that is written out (torchvision's FrozenBatchNorm2d).
+# Operations that may stand between a convolution and its activation. Max pooling commutes with every monotonic
+# activation; a product belongs to a batch norm that is written out (torchvision's FrozenBatchNorm2d).
 _PASSING = frozenset(
     """batchnorm2d batch_norm syncbatchnorm instancenorm2d instance_norm groupnorm group_norm layernorm layer_norm
     localresponsenorm local_response_norm rmsnorm rms_norm crossmaplrn2d
@@ -27,26 +27,26 @@ _PASSING = frozenset(
     maxpool2d max_pool2d""".split()  # noqa: SIM905
 )
 _KINDS = ACTIVATIONS | CONVOLUTIONS | _PASSING
-# Whose results are never negative. (Not by name: a class of the user's may be called so, and do otherwise.)
+# Modules with results that are never negative. (By type: a class of the user's may have the same name.)
 _NEVER_NEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid)
 _NEVER_NEGATIVE_CALLS = frozenset(
     {"relu", "relu_", "sigmoid", "sigmoid_", torch.relu, torch.relu_, functional.relu, functional.relu_}
     | {functional.relu6, torch.sigmoid, torch.sigmoid_, functional.sigmoid, functional.hardsigmoid}
 )
-ArgumentOf = Callable[[str, bool], Any]  # a layer, and whether it is never negative -> what its maps are read with
+ArgumentOf = Callable[[str, bool], Any]  # a layer, and whether it is never negative -> the second argument of `read`
 
 
 @dataclass(frozen=True)
 class TracedNetwork:
-    """A network as a graph, and what is known of each operation whose result is a 4-D map.
+    """A network as a graph, and its operations with 4-D maps as results.
 
     Attributes:
-        module: the graph as it was traced; it shares the network's parameters.
-        output: what it answered on the example.
+        module: the traced graph; it shares the network's parameters.
+        output: its output on the example.
         nodes: name -> operation, in execution order; only those with a 4-D float result.
-        defaults: the names of the activations that a convolution reaches, on maps larger than 1x1.
-        convolutions: the names of the convolutions with maps larger than 1x1.
-        never_negative: the names of the operations that are known to give no negative number.
+        defaults: names of the activations that a convolution reaches, on maps larger than 1x1.
+        convolutions: names of the convolutions with maps larger than 1x1.
+        never_negative: names of operations whose results are known to be never negative.
     """
 
     module: fx.GraphModule
@@ -58,7 +58,7 @@ class TracedNetwork:
 
 
 class _Root(nn.Module):
-    """`network(images)` alone: traced through here, other arguments of its `forward` keep their defaults."""
+    """Calls `network(images)`, so that other arguments of its `forward` keep their defaults when it is traced."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ def trace_network(network: nn.Module, example: Tensor) -> TracedNetwork:
     """Trace `network`, in evaluation mode, and run it once on `example` `[n_images, channels, height, width]`.
 
     Raises:
-        Exception: whatever stops the tracer; there is no list of it.
+        Exception: any error that stops the tracer.
     """
     root = _Root(network)
     tracer = NodePathTracer()
@@ -83,7 +83,7 @@ def trace_network(network: nn.Module, example: Tensor) -> TracedNetwork:
     kinds = {node: _find_kind(node, module) for node in graph.nodes}
     names = _name_nodes(graph, tracer.node_to_qualname)
     nodes = {names[node]: node for node in graph.nodes if node in shapes.maps and node in names}
-    # One pass in execution order: does a convolution's result arrive here, with no activation on the way?
+    # In execution order: does the result of a convolution arrive here without an activation on the way?
     arrives: dict[fx.Node, bool] = {}
     for node in graph.nodes:
         passes = kinds[node] in _PASSING and any(arrives[before] for before in node.all_input_nodes)
@@ -106,14 +106,14 @@ def trace_network(network: nn.Module, example: Tensor) -> TracedNetwork:
 def insert_reads(
     traced: TracedNetwork, layers: tuple[str, ...], read: Callable[[Tensor, Any], Tensor], argument_of: ArgumentOf
 ) -> fx.GraphModule:
-    """A module `images -> (the network's output, [what is read of each layer's maps])`.
+    """Make a module `images -> (output of the network, [result of `read` for each layer])`.
 
-    Each map is read right after it is made: it is freed as early as in the plain network, and no in-place operation
+    Each map is read as soon as it is made. So it is freed as early as in the plain network, and no in-place operation
     can change it first. (`create_feature_extractor` keeps every map: 0.94 GB for vgg16 at batch 32, instead of 4 MB.)
 
     Args:
-        read: maps `[n_images, n_kernels, height, width]` and what `argument_of` gives for the layer (a text, numbers,
-            or tuples of them) -> a tensor that shares no memory with the maps.
+        read: maps `[n_images, n_kernels, height, width]` and the result of `argument_of` for the layer (a text,
+            numbers, or tuples of them) -> a tensor that shares no memory with the maps.
     """
     graph = traced.module.graph
     found = []
@@ -128,9 +128,9 @@ def insert_reads(
 
 
 def drop_head(network: fx.GraphModule) -> fx.GraphModule:
-    """The module of `insert_reads` up to the last of what it reads: `images -> (None, [what is read of each layer])`.
+    """Cut the module of `insert_reads` after its last read: `images -> (None, [result of `read` for each layer])`.
 
-    What comes earlier stays, also where its result is unused: it may change a map in place.
+    Earlier operations stay even if their results are unused, as they may change a map in place.
     """
     output = next(node for node in reversed(network.graph.nodes) if node.op == "output")
     found: Any = output.args[0][1]
@@ -148,7 +148,7 @@ def drop_head(network: fx.GraphModule) -> fx.GraphModule:
 
 
 class _Shapes(fx.Interpreter):
-    """Runs the graph once and notes the height and width of every 4-D float result."""
+    """Runs the graph once and records the height and width of every 4-D float result."""
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
@@ -162,13 +162,13 @@ class _Shapes(fx.Interpreter):
 
 
 def find_module_kind(module: nn.Module) -> str:
-    """The name of the module's class, or of the nearest of its bases that is known here, in lower case."""
+    """The lower-case name of the module's class, or of its nearest base class that is known here."""
     names = [base.__name__.lower() for base in type(module).__mro__]
     return next((name for name in names if name in _KINDS), names[0])
 
 
 def is_never_negative(module: nn.Module) -> bool:
-    """Whether a module is known to give no negative number; one with hooks may give anything."""
+    """Whether the results of a module are known to be never negative; hooks may change them."""
     return type(module) in _NEVER_NEGATIVE and not module._forward_hooks
 
 
@@ -179,7 +179,7 @@ def _is_never_negative(node: fx.Node, module: fx.GraphModule) -> bool:
 
 
 def _find_kind(node: fx.Node, module: fx.GraphModule) -> str:
-    """What an operation is called: `relu` for every way to write it; empty for inputs, outputs and attributes."""
+    """The kind of an operation: `relu` for every way to write it; empty for inputs, outputs and attributes."""
     match node.op:
         case "call_module":
             return find_module_kind(module.get_submodule(str(node.target)))
@@ -193,10 +193,10 @@ def _find_kind(node: fx.Node, module: fx.GraphModule) -> str:
 
 
 def _name_nodes(graph: fx.Graph, qualified: Mapping[fx.Node, str]) -> dict[fx.Node, str]:
-    """Names as torchvision's, `layer1.0.relu_1` for the second call of `layer1.0.relu`, with one difference.
+    """Name operations as torchvision does: `layer1.0.relu_1` is the second call of `layer1.0.relu`.
 
-    The path of a module always means that module. (torchvision takes the end of a module called `relu_2` for
-    a counter, and calls it `relu` or `relu_1`.)
+    Unlike there, the path of a module always means that module. (torchvision takes the end of a module called `relu_2`
+    for a counter, and calls it `relu` or `relu_1`.)
     """
     operations = [node for node in graph.nodes if node.op.startswith("call_")]
     paths = {node: str(node.target).removeprefix("network.") for node in operations if node.op == "call_module"}

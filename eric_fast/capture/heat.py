@@ -1,9 +1,9 @@
-"""Heat maps: where in an image a kernel is active, as a picture.
+"""Heat maps: pictures of where in an image a kernel is active.
 
-The image stands in grey; over it lies the kernel's activation in the colours of viridis, which are perceptually uniform
-and told apart by every kind of eye, the more opaque the more active. The white line encloses the *active area*: where
-the activation is above the kernel's threshold. (The bit is true where the norm, a mean over the map, is above it: so
-the area is what pulls the mean above the threshold. For norm `max` the bit is true where there is any area.)
+The kernel's activation is drawn over the grey image, in the colours of viridis, which are perceptually uniform and safe
+for colour-blind readers; the more active, the more opaque. A white line encloses the *active area*, where the
+activation is above the kernel's threshold. (The bit is true if the norm, a mean over the map, is above the threshold;
+so the area is what raises the mean. For norm `max` the bit is true if there is any area.)
 """
 
 from functools import cache
@@ -20,18 +20,18 @@ DIMMED = 0.8  # the grey image, so that a white line shows on white
 
 
 def find_strength(activation: Any, norm: str) -> NDArray[np.float32]:
-    """What of a feature map `[height, width]` counts towards its norm: `|x|` for `l1` and `l2`, else `x`; float32."""
+    """What counts of a feature map `[height, width]` for its norm, float32: `|x|` for `l1` and `l2`, else `x`."""
     values = np.asarray(activation, np.float32)
     return np.abs(values) if norm in ("l1", "l2") else values
 
 
 def find_active_area(activation: Any, threshold: float, norm: str) -> NDArray[np.bool_]:
-    """Where a feature map `[height, width]` is above the threshold that its norm is compared with; bool, that shape."""
+    """Where a feature map `[height, width]` is above the threshold of its norm: bool `[height, width]`."""
     return find_strength(activation, norm) > np.float32(threshold)
 
 
 def upsample_map(strength: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
-    """float32 `[h, w]` -> `[height, width]`, bilinear; both cover the same area."""
+    """Resize float32 `[h, w]` to `[height, width]` by bilinear interpolation; both cover the same area."""
     resized = Image.fromarray(strength, "F").resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(resized, np.float32)
 
@@ -45,16 +45,16 @@ def draw_heat_map(
     top: float | None = None,
     size: int | None = None,
 ) -> Image.Image:
-    """A feature map over its image.
+    """Draw a feature map over its image.
 
     Args:
         image: uint8 `[height, width, 3]`, as the network sees it (`FeatureMaps.images`).
         activation: float `[h, w]`, over the same area.
-        threshold: of the kernel; encloses the active area in white. None: no line.
-        norm: of the program: `find_strength` says what counts.
-        top: the activation that is shown strongest; by default the map's highest, or the threshold where that is
-            higher, so that a quiet map looks quiet. Give the same to pictures that are to be compared.
-        size: pixels of the longer side; by default the image's own.
+        threshold: the threshold of the kernel; a white line encloses the active area. None: no line.
+        norm: the norm of the program; see `find_strength`.
+        top: the activation that has the strongest colour. By default the higher of the map's maximum and the threshold,
+            so that a weak map looks weak. Use the same value for pictures that are to be compared.
+        size: the longer side in pixels; by default that of the image.
 
     Returns:
         RGB.
@@ -65,7 +65,7 @@ def draw_heat_map(
     if size is not None:
         scale = size / max(width, height)
         width, height = max(1, round(width * scale)), max(1, round(height * scale))
-        # An image of few pixels keeps them: they are what the network sees.
+        # A small image keeps its pixels: the network sees no more.
         method = Image.Resampling.NEAREST if scale > 4 else Image.Resampling.BICUBIC
         picture = picture.resize((width, height), method)
     grey = DIMMED * np.asarray(picture.convert("L"), np.float32)[:, :, None]
@@ -83,7 +83,7 @@ def draw_heat_map(
 
 
 def encode_png(picture: Image.Image) -> bytes:
-    """The picture as a PNG file's content."""
+    """Encode a picture as PNG."""
     buffer = BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()
@@ -98,7 +98,7 @@ def _list_colours() -> NDArray[np.float32]:
 
 
 def _find_edge(area: NDArray[np.bool_], n_pixels: int) -> NDArray[np.bool_]:
-    """The inner border of an area, so many pixels wide; the picture's own border is none."""
+    """Find the inner border of an area, `n_pixels` wide; the edge of the picture is not a border."""
     inner = area.copy()
     for _ in range(n_pixels):
         padded = np.pad(inner, 1, mode="edge")

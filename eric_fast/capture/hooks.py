@@ -1,4 +1,4 @@
-"""The layers of a network that can't be traced: hooks on its modules."""
+"""Find the layers of a network that can't be traced, with hooks on its modules."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -16,13 +16,13 @@ Call = tuple[str, int]  # a module's path, and which of its calls in one forward
 
 @dataclass(frozen=True)
 class ObservedNetwork:
-    """What the modules of a network did in one forward pass.
+    """The calls of a network's modules in one forward pass.
 
     Attributes:
         network: the network itself.
-        calls: name -> call of a module that gave a 4-D map, in execution order.
-        defaults: the names of activation modules on maps larger than 1x1, after the first convolution module.
-        convolutions: the names of convolution modules with maps larger than 1x1.
+        calls: name -> call of a module with a 4-D map as result, in execution order.
+        defaults: names of activation modules on maps larger than 1x1, after the first convolution module.
+        convolutions: names of convolution modules with maps larger than 1x1.
     """
 
     network: nn.Module
@@ -32,7 +32,7 @@ class ObservedNetwork:
 
 
 def observe_network(network: nn.Module, example: Tensor) -> ObservedNetwork:
-    """Run `network`, in evaluation mode, on `example` `[n_images, channels, height, width]`, and note its modules."""
+    """Run `network`, in evaluation mode, on `example` `[n_images, channels, height, width]`, and record its calls."""
     modules = {path: module for path, module in network.named_modules() if path}
     calls: dict[str, Call] = {}
     defaults: list[str] = []
@@ -59,9 +59,9 @@ def observe_network(network: nn.Module, example: Tensor) -> ObservedNetwork:
 
 
 class HookedNetwork(nn.Module):
-    """`images -> (the network's output, [what is read of each layer])`, with hooks that last for one forward pass.
+    """A module `images -> (output of the network, [result of `read` for each layer])`.
 
-    `read` and `argument_of` are as of `insert_reads`.
+    Its hooks last for one forward pass. For `read` and `argument_of` see `insert_reads`.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class HookedNetwork(nn.Module):
         self._arguments = {layer: argument_of(layer, is_never_negative(module)) for layer, module in modules.items()}
 
     def forward(self, images: Tensor) -> tuple[Any, list[Tensor]]:
-        """Raises ModelError for a layer that doesn't run this time."""
+        """Raises ModelError if a layer doesn't run."""
         found: dict[str, Tensor] = {}
 
         def note(call: Call, maps: Tensor) -> None:
@@ -92,13 +92,13 @@ class HookedNetwork(nn.Module):
         layers = self._layer_of_call.values()
         for layer in layers:
             if layer not in found:
-                raise ModelError(f"layer '{layer}' ran on the first image but not on every batch; leave it out")
+                raise ModelError(f"layer '{layer}' runs on the first image, but not on every batch; leave it out")
         return output, [found[layer] for layer in layers]
 
 
 @contextmanager
 def _watch(modules: Mapping[str, nn.Module], seen: Callable[[Call, Tensor], None]) -> Iterator[None]:
-    """Call `seen` for every 4-D float result of `modules` while the context lasts; the hooks go with it."""
+    """Call `seen` for every 4-D float result of `modules` within the context."""
     n_calls: Counter[str] = Counter()
 
     def make_hook(path: str) -> Callable[[nn.Module, Any, Any], None]:

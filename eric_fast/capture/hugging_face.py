@@ -1,4 +1,4 @@
-"""Data sets of Hugging Face's `datasets`, which is imported only for them."""
+"""Data sets of Hugging Face's `datasets`, an optional package."""
 
 import logging
 from pathlib import Path
@@ -13,13 +13,14 @@ _log = logging.getLogger(__name__)
 
 
 class HuggingFaceImages(ImageData):
-    """A `datasets.Dataset` with a column of images; the label is its first column of class labels, if it has one.
+    """A `datasets.Dataset` with a column of images.
 
-    Without class labels, the column `label`: integers are numbers of the network's outputs, texts are names of classes.
-    An id is the row's number. Images are decoded here, so that a bad one is named, and grey ones are RGB.
+    The label is the first column of type `ClassLabel`, or else the column `label`: an integer is the index of an output
+    of the network, a text the name of a class. An id is the number of the row. Images are decoded here, so that errors
+    name the image; grey images become RGB.
 
     Raises:
-        DataError: no column of images, or several and none called `image`.
+        DataError: no column of images, or several of which none is called `image`.
     """
 
     def __init__(self, dataset: Any, name: str = "") -> None:
@@ -45,7 +46,7 @@ class HuggingFaceImages(ImageData):
         place = f"image '{self.ids[index]}' of {self.name}"
         try:
             row = self._rows[index]
-        except Exception as error:  # a damaged file of the set: Arrow's own errors
+        except Exception as error:  # any error of Arrow, for a damaged file
             raise DataError(f"{place} can't be read ({first_line(error)})") from error
         stored = row[self._image] or {}
         if stored.get("bytes") is None and not stored.get("path"):
@@ -61,10 +62,10 @@ class HuggingFaceImages(ImageData):
 
 
 def open_hugging_face(name: str) -> HuggingFaceImages:
-    """`PATH_OR_NAME[:SPLIT]`: a folder that `save_to_disk` wrote, or whatever `datasets.load_dataset` takes.
+    """Open `PATH_OR_NAME[:SPLIT]`: a folder of `save_to_disk`, or anything that `datasets.load_dataset` takes.
 
     Raises:
-        DataError: no such data set or split, or `datasets` isn't installed.
+        DataError: an unknown data set or split; `datasets` isn't installed.
     """
     try:
         import datasets
@@ -72,14 +73,14 @@ def open_hugging_face(name: str) -> HuggingFaceImages:
         raise DataError(f"hf:{name} needs Hugging Face's datasets; install 'eric-fast[datasets]'") from error
     place, split = (name, "") if Path(name).is_dir() or ":" not in name else name.rsplit(":", 1)
     if not place:
-        raise DataError("hf: names no data set; write hf:PATH_OR_NAME or hf:PATH_OR_NAME:SPLIT")
+        raise DataError("the name after hf: is empty; write hf:PATH_OR_NAME or hf:PATH_OR_NAME:SPLIT")
     is_saved = any((Path(place) / file).is_file() for file in ("dataset_info.json", "dataset_dict.json"))
     try:
-        # The hub's own are loaded by split, as the others would be downloaded, too.
+        # Data sets of the hub are loaded by split: otherwise all splits would be downloaded.
         found: Any = datasets.load_from_disk(place) if is_saved else datasets.load_dataset(place, split=split or None)
     except Exception as error:  # FileNotFoundError, the hub's own errors, ValueError, Arrow's
         raise DataError(
-            f"hf:{name} can't be loaded ({first_line(error)}); give save_to_disk's folder, or a name on the hub"
+            f"hf:{name} can't be loaded ({first_line(error)}); give a folder of save_to_disk, or a name on the hub"
         ) from error
     if isinstance(found, dict):
         if not split and len(found) == 1:
@@ -90,7 +91,7 @@ def open_hugging_face(name: str) -> HuggingFaceImages:
         else:
             found = found[split]
     elif is_saved and split and split != str(found.split):
-        raise DataError(f"hf:{place} is one data set, without splits; leave ':{split}' out")
+        raise DataError(f"hf:{place} is a single data set without splits; leave ':{split}' out")
     return HuggingFaceImages(found, f"hf:{name}")
 
 
@@ -100,5 +101,5 @@ def _choose_column(images: list[str], columns: Any) -> str:
             f"the data set has no column of images, only {', '.join(columns)}; cast one to datasets.Image()"
         )
     if len(images) > 1 and "image" not in images:
-        raise DataError(f"the data set has several columns of images, {', '.join(images)}; call one of them 'image'")
+        raise DataError(f"the data set has several columns of images, {', '.join(images)}; rename one to 'image'")
     return "image" if "image" in images else images[0]

@@ -1,4 +1,4 @@
-"""Which class is which: names of a network's outputs, and of the folders of its images."""
+"""Match the outputs of a network with the folders of its images, by name."""
 
 import logging
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ _log = logging.getLogger(__name__)
 
 
 def name_classes(model: LoadedModel, data: ImageData, n_outputs: int) -> tuple[str, ...]:
-    """The model's own names of its outputs, or those of the folders, or numbers. Raises ModelError."""
+    """Name the outputs: by the model, or else by the folders, or else by number. Raises ModelError."""
     if model.classes is not None:
         if len(model.classes) != n_outputs:
             raise ModelError(
-                f"model '{model.name}' has {n_outputs} outputs and {len(model.classes)} class names; "
-                "its CLASSES must name each output, in their order"
+                f"model '{model.name}' has {n_outputs} outputs but {len(model.classes)} class names; "
+                "CLASSES must name each output, in order"
             )
         return model.classes
     if len(data.folders) == n_outputs:
@@ -29,14 +29,14 @@ def name_classes(model: LoadedModel, data: ImageData, n_outputs: int) -> tuple[s
 
 
 def match_labels(labels: Sequence[int], folders: Sequence[str], classes: Sequence[str]) -> Tensor:
-    """int64 `[n]`: class indices, from labels as the data have them."""
+    """Convert labels of the data to class indices: int64 `[n]`."""
     known = torch.tensor(labels, dtype=torch.int64)
     if folders:
-        return torch.tensor([*_match_folders(folders, classes), UNKNOWN])[known]  # the last: what is unknown stays so
+        return torch.tensor([*_match_folders(folders, classes), UNKNOWN])[known]  # the last is for unknown labels
     n_past = int((known >= len(classes)).sum())
     if n_past:
         _log.warning(
-            "%d labels are unknown: they name none of the model's %d outputs, but numbers up to %d",
+            "%d labels are taken as unknown: the model has %d outputs, but the labels are numbers up to %d",
             n_past,
             len(classes),
             int(known.max()),
@@ -45,7 +45,7 @@ def match_labels(labels: Sequence[int], folders: Sequence[str], classes: Sequenc
 
 
 def _match_folders(folders: Sequence[str], classes: Sequence[str]) -> list[int]:
-    """The class index of each folder, or UNKNOWN; what isn't plain is logged."""
+    """Find the class index of each folder, or UNKNOWN. Doubtful cases are logged."""
     index_of = {name: i for i, name in enumerate(classes)}
     matched = [index_of.get(folder, UNKNOWN) for folder in folders]
     unmatched = [folder for folder, label in zip(folders, matched, strict=True) if label == UNKNOWN]
@@ -53,7 +53,7 @@ def _match_folders(folders: Sequence[str], classes: Sequence[str]) -> list[int]:
         return matched
     if len(unmatched) < len(folders):
         _log.warning(
-            "%d folders name no class of the model, so their labels are unknown: %s",
+            "%d folders don't have the name of a class, so their labels are unknown: %s",
             len(unmatched),
             ", ".join(unmatched[:5]),
         )
@@ -61,10 +61,10 @@ def _match_folders(folders: Sequence[str], classes: Sequence[str]) -> list[int]:
     if len(folders) == len(classes):
         pairs = [f"'{folder}' is '{name}'" for folder, name in zip(folders, classes, strict=True)]
         shown = ", ".join(pairs[:3]) + (", ..." if len(pairs) > 3 else "")
-        _log.warning("no folder has the name of a class, so folders are taken for the classes in order: %s", shown)
+        _log.warning("no folder has the name of a class, so the folders are taken as the classes in order: %s", shown)
         return list(range(len(folders)))
     _log.warning(
-        "labels are unknown: %d folders, %d classes, and no name agrees; accuracy will be null",
+        "labels are unknown: there are %d folders and %d classes, and none have the same name; accuracy will be null",
         len(folders),
         len(classes),
     )

@@ -1,4 +1,4 @@
-"""Which layers of a network are captured, and the module that gives their norms."""
+"""Choose the layers of a network to capture, and build a module that computes their norms."""
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -19,31 +19,36 @@ _log = logging.getLogger(__name__)
 
 
 class NormTracer(nn.Module):
-    """A network that also gives the norms of its feature maps, or whatever else is read of them; it shares the
-    network's parameters.
+    """A network that also computes norms of its feature maps, or something else of them; it shares the parameters.
 
-    It stays in evaluation mode, also where `train()` is called on it or on a module that holds it.
+    It stays in evaluation mode, even if `train()` is called on it or on a module that contains it.
 
     Attributes:
         layers: names of the layers, in execution order.
-        is_traced: false where the network could only be watched with module hooks.
+        is_traced: false if the network couldn't be traced, and is observed with module hooks.
     """
 
     def __init__(self, network: nn.Module, layers: tuple[str, ...], *, is_traced: bool, with_head: bool) -> None:
         super().__init__()
-        self.network = network  # images -> (the network's output, [what is read of each layer])
+        self.network = network  # images -> (output of the network, [result of `read` for each layer])
         self.layers = layers
         self.is_traced = is_traced
         self.with_head = with_head
         self.eval()
 
     def train(self, mode: bool = True) -> Self:
-        """Evaluation mode, whatever `mode` is: otherwise batch norms would update while norms are taken."""
+        """Stay in evaluation mode, whatever `mode` is: in training mode batch norms would change."""
         return super().train(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
-        """images `[n_images, channels, height, width]` -> logits `[n_images, n_classes]` in the network's dtype (None
-        without the head), and layer -> norms float32 `[n_images, n_kernels]` (or what `trace_layers` was told to read).
+        """Compute logits and norms.
+
+        Args:
+            images: `[n_images, channels, height, width]`.
+
+        Returns:
+            Logits `[n_images, n_classes]` in the network's dtype (None without the head), and layer -> norms, float32
+            `[n_images, n_kernels]` (or the results of `read` of `trace_layers`).
 
         Raises:
             ModelError: an output without logits; a layer that didn't run.
@@ -61,34 +66,34 @@ def trace_norms(
     *,
     with_head: bool = True,
 ) -> NormTracer:
-    """Find the layers of a network, and build the module that gives their norms.
+    """Choose the layers of a network, and build a module that computes their norms.
 
     By default these are the activations (modules, functions or methods) that a convolution reaches through
-    normalisation, dropout, max pooling, sum or concatenation, on maps larger than 1x1. A network without any has
-    its convolutions captured instead, with a logged warning.
+    normalisation, dropout, max pooling, sum or concatenation, on maps larger than 1x1. If there are none, the
+    convolutions themselves are captured, and a warning is logged.
 
-    A network that torch.fx can't trace, or whose trace answers otherwise than the network, is watched with hooks on
-    its modules instead, with a logged warning: then functional activations are not seen.
+    If torch.fx can't trace the network, or the trace gives other results, the network is observed with hooks on its
+    modules, and a warning is logged: then functional activations are not seen.
 
     Args:
         module: the network, in evaluation mode; it is not changed.
         example: one batch of images `[n_images, channels, height, width]`, for the shapes of maps.
         layers: names of layers (of any operation with a 4-D result) and shell patterns (over the default layers);
-            `all` is the default layers, unless a layer is called so.
+            `all` means the default layers, unless a layer has that name.
         norm: see `reduce_norm`.
-        with_head: whether the network's logits are wanted. If not, its output may be anything, and what stands after
-            the last of the layers doesn't run (unless hooks watch it).
+        with_head: whether to compute logits. If not, the output may be anything, and operations after the last layer
+            don't run (unless the network is observed with hooks).
 
     Raises:
-        ModelError: no convolutions, an unknown layer, a network that fails on `example`, or whose output is not
-            (and doesn't begin with) logits `[n_images, n_classes]`; a network in training mode.
+        ModelError: no convolutions; an unknown layer; a network in training mode, one that fails on `example`, or one
+            whose output is not, and doesn't begin with, logits `[n_images, n_classes]`.
         SettingError: an unknown norm.
     """
     if norm not in NORMS:
         raise unknown_norm(norm)
 
     def choose_norm(layer: str, is_never_negative: bool) -> str:
-        return "mean" if norm == "l1" and is_never_negative else norm  # which is as much, without a pass for |x|
+        return "mean" if norm == "l1" and is_never_negative else norm  # the same value, without a pass for |x|
 
     return trace_layers(module, example, layers, reduce_norm, choose_norm, with_head=with_head)
 
@@ -102,7 +107,7 @@ def trace_layers(
     *,
     with_head: bool,
 ) -> NormTracer:
-    """`trace_norms` for anything that is read of a layer's maps; `read` and `argument_of` are as of `insert_reads`.
+    """As `trace_norms`, for any function `read` of a layer's maps; for it and `argument_of` see `insert_reads`.
 
     Raises:
         ModelError: see `trace_norms`.
@@ -110,7 +115,7 @@ def trace_layers(
     module = unwrap_network(module)
     if any(part.training for part in module.modules()):
         raise ModelError("the model is in training mode; call its eval() first")
-    with torch.no_grad():  # inference_mode would leave its mark on constants of the trace
+    with torch.no_grad():  # inference_mode would mark constants of the trace
         with report_failure(f"the model fails on an image of shape {list(example.shape[1:])}", "check its transform"):
             output = module(example)
         if with_head:
@@ -119,11 +124,11 @@ def trace_layers(
             return _trace_graph(module, example, layers, read, argument_of, output, with_head)
         except EricError:
             raise
-        except (Exception, SystemExit) as error:  # the tracer runs the network's own code: anything may come
+        except (Exception, SystemExit) as error:  # any error of the network's own code
             reason = describe_error(error)
         _log.warning(
-            "the model can't be traced (%s); its layers are found with hooks on modules, so functional activations "
-            "are not seen",
+            "the model can't be traced (%s), so its layers are found with hooks on modules: functional activations are "
+            "not seen",
             reason,
         )
         observed = observe_network(module, example)
@@ -142,10 +147,10 @@ def _trace_graph(
     with_head: bool,
 ) -> NormTracer:
     traced = trace_network(module, example)
-    # A trace takes one path through the code (`isinstance(x, Tensor)` is false in it): see that it was the right one.
+    # A trace takes one path through the code (`isinstance(x, Tensor)` is false in it): check that it is the right one.
     found, expected = _first_item(traced.output), _first_item(output)
     if not (isinstance(found, Tensor) and isinstance(expected, Tensor) and _is_near(found, expected)):
-        raise RuntimeError("the trace answers otherwise than the model")
+        raise RuntimeError("the trace gives other results than the model")
     chosen = _choose_layers(traced.nodes, traced.defaults, traced.convolutions, layers)
     network = insert_reads(traced, chosen, read, argument_of)
     if not with_head:
@@ -154,13 +159,13 @@ def _trace_graph(
 
 
 def _is_near(found: Tensor, expected: Tensor) -> bool:
-    """Equal but for the last digits, NaN included."""
+    """Whether two tensors are equal except for the last digits; NaN equals NaN."""
     tolerance = 1e-3 * float(expected.abs().nan_to_num(0, 0, 0).max()) if expected.numel() else 0.0
     return found.shape == expected.shape and torch.allclose(found, expected, rtol=0, atol=tolerance, equal_nan=True)
 
 
 def unwrap_network(module: nn.Module) -> nn.Module:
-    """The network inside torch.compile's or a parallel wrapper, which hide it from the tracer."""
+    """Unwrap a network from torch.compile and parallel wrappers, which hide it from the tracer."""
     inner = getattr(module, "_orig_mod", None)
     if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
         inner = module.module
@@ -168,7 +173,7 @@ def unwrap_network(module: nn.Module) -> nn.Module:
 
 
 def find_logits(output: Any, n_images: int) -> Tensor:
-    """The first tensor of a network's output (a tensor, or tuples, lists and dicts of them).
+    """Find the first tensor of a network's output (a tensor, or tuples, lists and dicts of them).
 
     Raises:
         ModelError: there is none, or it is not float `[n_images, n_classes]`.
@@ -195,14 +200,14 @@ def _first_item(output: Any) -> Any:
 
 
 def describe_error(error: BaseException) -> str:
-    """An exception in one line: its kind, and the first line of its message."""
+    """Describe an exception in one line: its type, and the first line of its message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 @contextmanager
 def report_failure(what: str, remedy: str) -> Iterator[None]:
-    """Whatever the user's code raises in here becomes one line, also where it calls `sys.exit()`."""
+    """Report an error of the user's code, or its call of `sys.exit()`, as a ModelError."""
     try:
         yield
     except EricError:
@@ -214,15 +219,15 @@ def report_failure(what: str, remedy: str) -> Iterator[None]:
 def _choose_layers(
     known: Collection[str], defaults: Sequence[str], convolutions: Sequence[str], asked: Sequence[str] | None
 ) -> tuple[str, ...]:
-    """The layers asked for, out of `known` (in execution order); patterns are matched against `defaults`."""
+    """Choose the layers in `asked` from `known` (in execution order); patterns are matched against `defaults`."""
     if not convolutions:
         raise ModelError(
-            "the model has no convolution with a map larger than 1x1, so no kernels to capture; give a CNN"
+            "the model has no convolution with a map larger than 1x1, so it has no kernels to capture; give a CNN"
         )
     if not defaults:
         defaults = convolutions
         if asked is None:
-            _log.warning("no activation follows a convolution directly: the convolutions' own outputs are captured")
+            _log.warning("no activation follows a convolution directly, so the convolutions are captured")
     if asked is None:
         return tuple(defaults)
     chosen: set[str] = set()
@@ -235,5 +240,5 @@ def _choose_layers(
             raise ModelError(f"{what} of the model{suggest_nearest(name, [*defaults, *known])}")
         chosen.update(matches)
     if not chosen:
-        raise ModelError(f"--layers names no layer{suggest_nearest('', defaults)}")
+        raise ModelError(f"--layers is empty{suggest_nearest('', defaults)}")
     return tuple(layer for layer in known if layer in chosen)

@@ -1,4 +1,4 @@
-"""The hash of a data set's listing: whether the images are still those that a capture was begun with."""
+"""The hash of a data set's listing: it shows whether the images are those that a capture was started with."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,20 +10,20 @@ from eric_fast.errors import DataError
 
 @runtime_checkable
 class SizedFiles(Protocol):
-    """Images that are files."""
+    """Data whose images are files."""
 
     def list_sizes(self) -> Sequence[int]:
-        """The bytes of each image's file. Raises OSError."""
+        """List the sizes of the images' files in bytes. Raises OSError."""
         ...
 
 
 def hash_listing(data: ImageData) -> str:
-    """SHA-256, in hex, over the names of classes and of images, in order; and over the sizes of files.
+    """Hash the names of classes and images in order, and the sizes of files: SHA-256 in hex.
 
-    No image is read: one whose content changes, and its size doesn't, is not noticed.
+    Images are not read, so a change of content that keeps the size is not noticed.
 
     Raises:
-        DataError: a file that is gone.
+        DataError: a missing file.
     """
     digest = hashlib.sha256()
     for names in (data.folders, data.ids):
@@ -33,6 +33,6 @@ def hash_listing(data: ImageData) -> str:
         try:
             sizes = data.list_sizes()
         except OSError as error:
-            raise DataError(f"{error.filename} can't be read ({error.strerror}); mend it, or leave it out") from error
+            raise DataError(f"{error.filename} can't be read ({error.strerror}); repair or remove it") from error
         digest.update(" ".join(map(str, sizes)).encode())
     return digest.hexdigest()

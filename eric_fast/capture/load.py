@@ -1,4 +1,4 @@
-"""A model by its name."""
+"""Load a model by name."""
 
 from eric_fast.capture.models import LoadedModel
 from eric_fast.capture.torchvision_models import load_named_model
@@ -11,13 +11,13 @@ def load_model(name: str, weights: str | None = None) -> LoadedModel:
 
     Args:
         name: a torchvision name, or `path/to/file.py:callable`. The callable is called without arguments and returns
-            an `nn.Module`; `transform()` and `CLASSES` of the same file are used where present.
-        weights: for torchvision, which needs it: `DEFAULT` (downloaded), `none` (random, and the same each time), or
-            a path to a .safetensors or .pth file. For a file: a path, or nothing for the model as it is returned.
-            Weights are never unpickled.
+            an `nn.Module`; `transform()` and `CLASSES` of the same file are used if they exist.
+        weights: needed for torchvision: `DEFAULT` (downloaded), `none` (random, and the same each time), or a path to a
+            .safetensors or .pth file. For a Python file: a path, or None for the model as it is returned. Weights are
+            never unpickled.
 
     Raises:
-        ModelError: an unknown name, weights that are missing, damaged or of another model, a failing file.
+        ModelError: an unknown name; weights that are missing, damaged or of another model; a file that fails.
     """
     if weights == "":
         raise ModelError("--weights is empty: give DEFAULT, none, or a path to a .safetensors or .pth file")

@@ -1,4 +1,4 @@
-"""Feature maps of chosen kernels on chosen images, and the images as the network sees them."""
+"""Feature maps of some kernels on some images, and the images as the network sees them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -21,13 +21,13 @@ from eric_fast.errors import DataError, ModelError
 
 @dataclass(frozen=True, eq=False)
 class FeatureMaps:
-    """What some kernels make of some images.
+    """Feature maps of some kernels on some images.
 
     Attributes:
         ids: names of the images.
         images: uint8 `[n_images, height, width, 3]`, as the network sees them (resized and cropped by the model's
-            transform), so that every map lies over the whole of its image.
-        kernels: layer -> numbers of its kernels.
+            transform), so that every map covers its whole image.
+        kernels: layer -> indices of its kernels.
         maps: layer -> float32 `[n_images, n_kernels, height, width]`, kernels as in `kernels`.
     """
 
@@ -50,20 +50,20 @@ class FeatureMaps:
             assert maps.shape[:2] == (n, len(self.kernels[layer]))
 
     def find_map(self, image: int, layer: str, kernel: int) -> Tensor:
-        """float32 `[height, width]`: what `kernel` of `layer` makes of image number `image` of these."""
+        """The map of one kernel on the image with index `image` among these: float32 `[height, width]`."""
         return self.maps[layer][image, self.kernels[layer].index(kernel)]
 
 
 def capture_maps(
     model: LoadedModel, data: ImageData, indices: Sequence[int], kernels: Mapping[str, Sequence[int]], **settings: Any
 ) -> FeatureMaps:
-    """The feature maps of these kernels on the images at `indices` of `data`, all at once.
+    """Capture the feature maps of these kernels on the images at `indices` of `data`, all in memory.
 
-    Arguments, settings and errors are those of `iterate_maps`, which is for more maps than memory holds.
+    For arguments, settings and errors see `iterate_maps`, which needs memory for one batch.
     """
     parts = list(iterate_maps(model, data, indices, kernels, **settings))
     if not parts:
-        raise DataError(f"no image of {data.name} is asked for, or none of them can be read; give others")
+        raise DataError(f"no images of {data.name} are given, or none of them can be read; give others")
     return FeatureMaps(
         ids=tuple(name for part in parts for name in part.ids),
         images=torch.cat([part.images for part in parts]),
@@ -85,22 +85,23 @@ def iterate_maps(
     workers: int = 0,
     skip_bad_images: bool = False,
 ) -> Iterator[FeatureMaps]:
-    """The feature maps of these kernels on the images at `indices` of `data`, one batch after another.
+    """Capture the feature maps of these kernels on the images at `indices` of `data`, batch by batch.
 
-    They are read where a capture reads its norms, in the same traced graph, before anything can change them in place;
-    their norms (`reduce_norm`) are the capture's but for the last digits, which differ with the batch.
+    Maps are read in the same place of the same traced graph as the norms of a capture, before anything can change them
+    in place. Their norms (`reduce_norm`) equal those of the capture, except for the last digits, which depend on the
+    batch.
 
     Args:
         model: from `load_model` or `wrap_model`; it is not changed.
         data: from `open_data`.
-        indices: which images, in the order wanted.
-        kernels: name of a layer (no pattern) -> numbers of its kernels; may be empty, for the images alone.
+        indices: indices of images, in any order.
+        kernels: name of a layer (no pattern) -> indices of its kernels; may be empty, for the images alone.
         dtype, device, memory_format, batch_size, workers, skip_bad_images: see `capture_activations`.
 
     Raises:
-        ModelError: a layer or kernel that there is not; a network that fails on some batch.
-        DataError: an image that there is not or that can't be read, images that differ in shape.
-        SettingError: a setting that means nothing.
+        ModelError: an unknown layer or kernel; a network that fails on some batch.
+        DataError: an image that doesn't exist or can't be read; images of different shapes.
+        SettingError: an invalid setting.
     """
     kind = torch.device(check_settings("l1", dtype, device, memory_format, batch_size, workers, None))
     layout = MEMORY_FORMATS[memory_format]
@@ -116,7 +117,7 @@ def iterate_maps(
         for batch in batches:
             for bad in batch.bad:
                 if not skip_bad_images:
-                    raise DataError(f"{bad.message}; mend it, or leave it out")
+                    raise DataError(f"{bad.message}; repair or remove it")
             if not batch.indices:
                 continue
             ids = tuple(data.ids[i] for i in batch.indices)
@@ -128,7 +129,7 @@ def iterate_maps(
                     tracer = _trace_maps(network, images[:1], wanted)
                 if tracer is not None:
                     _, found = tracer(images)
-            if viewer is None:  # a stream can't be asked for an image again
+            if viewer is None:  # an image of a stream can't be read twice
                 like = batch.images[0] if data.is_stream else data.load_image(batch.indices[0])
                 viewer = _Viewer(model.transform, like)
             yield FeatureMaps(
@@ -140,7 +141,7 @@ def iterate_maps(
 
 
 def take_kernels(maps: Tensor, wanted: tuple[str, Sequence[int]]) -> Tensor:
-    """Any float `[n_images, n_kernels, height, width]` -> a float32 copy of the maps of `wanted`: (layer, kernels)."""
+    """Copy the maps of `wanted`, (layer, kernels), to float32, from `[n_images, n_kernels, height, width]`."""
     layer, kernels = wanted
     for kernel in kernels:
         if not 0 <= kernel < maps.shape[1]:
@@ -154,30 +155,30 @@ def _trace_maps(network: torch.nn.Module, example: Tensor, wanted: Mapping[str, 
     )
     unknown = [layer for layer in tracer.layers if layer not in wanted]
     if unknown:
-        raise ModelError(f"maps need names of layers, not patterns: '{unknown[0]}' is not named")
+        raise ModelError(f"'{unknown[0]}' is matched by a pattern; name each layer instead")
     return tracer
 
 
 class _Viewer:
-    """From the network's inputs back to pictures.
+    """Converts inputs of the network back to pictures.
 
-    A black image and a white one through the same transform say what its scaling and normalisation made of 0 and of 1.
+    The transform of a black and of a white image shows how it scales and normalises 0 and 1.
     """
 
     def __init__(self, transform: Transform, like: Image.Image | Tensor) -> None:
-        if isinstance(like, Tensor):  # the data's own preprocessing, of which nothing is known
+        if isinstance(like, Tensor):  # preprocessed by the data, in an unknown way
             self._black = self._range = torch.zeros(len(like), dtype=torch.float64)
             return
-        with report_failure("the model's transform fails on a black or white image", "mend it"):
+        with report_failure("the model's transform fails on a black or white image", "fix it"):
             levels = [transform(Image.new(like.mode, like.size, colour)).double() for colour in ("black", "white")]
         self._black, white = (level[:, level.shape[1] // 2, level.shape[2] // 2] for level in levels)  # [channels]
         self._range = white - self._black
 
     def view(self, images: Tensor) -> Tensor:
-        """float `[n, channels, height, width]` -> uint8 `[n, height, width, 3]`; grey but for three channels."""
+        """Convert float `[n, channels, height, width]` to uint8 `[n, height, width, 3]`; grey unless of 3 channels."""
         if bool((self._range != 0).all()):
             scaled = (images.double() - self._black[:, None, None]) / self._range[:, None, None]
-        else:  # no scaling is found: from each image's least to its most
+        else:  # unknown scaling: use the range of each image
             flat = images.double().flatten(1)
             least, most = (bound[:, None, None, None] for bound in (flat.amin(1), flat.amax(1)))
             scaled = (images.double() - least) / (most - least).clamp_min(1e-30)

@@ -1,4 +1,4 @@
-"""Models by name, by file, or as they are: one `LoadedModel` for each."""
+"""`LoadedModel`: a network with its transform, classes and fingerprint."""
 
 import copy
 import hashlib
@@ -21,14 +21,14 @@ Transform = Callable[[Image.Image], Tensor]
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network, ready to be captured.
+    """A network that is ready for a capture.
 
     Attributes:
         module: the network, in evaluation mode.
         transform: PIL image -> float tensor `[channels, height, width]`.
         transform_name: the transform in words.
-        classes: names of the network's outputs, all different; None where nobody said.
-        name: how the user called the model.
+        classes: names of the network's outputs, all different; None if unknown.
+        name: the name that the user gave the model.
         fingerprint: see `fingerprint_model`.
     """
 
@@ -43,13 +43,13 @@ class LoadedModel:
 def wrap_model(
     module: nn.Module, transform: Transform | None = None, classes: Sequence[str] | None = None, name: str = ""
 ) -> LoadedModel:
-    """A network of the caller's own, as it is.
+    """Wrap a network that is in memory.
 
     Args:
-        module: the network; if a part of it is in training mode, a copy in evaluation mode is taken.
-        transform: PIL image -> float `[channels, height, width]`; by default values from 0 to 1, not normalised.
+        module: the network; if a part of it is in training mode, a copy in evaluation mode is used.
+        transform: PIL image -> float `[channels, height, width]`; by default values are from 0 to 1, not normalised.
         classes: names of the outputs; equal names are numbered.
-        name: how reports call it; by default the name of its class.
+        name: name of the model in reports; by default the name of its class.
 
     Raises:
         ModelError: not a module, or one that can't be copied, printed or hashed.
@@ -59,10 +59,10 @@ def wrap_model(
     module = unwrap_network(module)
     if any(part.training for part in module.modules()):
         module = copy_model(module)
-        with report_failure("the model can't be put in evaluation mode", "mend its eval()"):
+        with report_failure("the model can't be put in evaluation mode", "fix its eval()"):
             module.eval()
     transform = transform or default_transform()
-    with report_failure("the model's transform can't be printed", "mend its __repr__"):
+    with report_failure("the model's transform can't be printed", "fix its __repr__"):
         transform_name = make_encodable(" ".join(_drop_addresses(repr(transform)).split()))
     return LoadedModel(
         module=module,
@@ -75,15 +75,15 @@ def wrap_model(
 
 
 def fingerprint_model(module: nn.Module) -> str:
-    """SHA-256, in hex, of a network's architecture and weights, wherever they lie.
+    """Hash a network's architecture and weights, on any device: SHA-256 in hex.
 
-    Over the modules as they print, and over name, dtype, shape and bytes of every parameter and buffer. Code in
-    `forward` that no module shows is not seen.
+    The hash covers the printed modules, and name, dtype, shape and bytes of every parameter and buffer. It doesn't
+    cover code in `forward` that is not part of a module.
 
     Raises:
         ModelError: a parameter without values (of a lazy module, or on the meta device).
     """
-    with report_failure("the model can't be printed, so it has no fingerprint", "mend its extra_repr() or __repr__"):
+    with report_failure("the model can't be printed, so it has no fingerprint", "fix its extra_repr() or __repr__"):
         digest = hashlib.sha256(_drop_addresses(str(module)).encode(errors="backslashreplace"))
     tensors = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
     for name, tensor in tensors:
@@ -99,24 +99,24 @@ def fingerprint_model(module: nn.Module) -> str:
 
 
 def _drop_addresses(text: str) -> str:
-    """A printed function holds its address, which differs from run to run."""
+    """Drop the addresses of printed functions, which differ from run to run."""
     return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
 def copy_model(module: nn.Module) -> nn.Module:
-    """A copy that shares nothing with `module`."""
+    """Copy a module with all its parameters."""
     with report_failure("the model can't be copied", "pass it in evaluation mode"):
         return copy.deepcopy(module)
 
 
 def default_transform() -> Transform:
-    """Pixel values from 0 to 1 as float32 `[channels, height, width]`; no normalisation, no resizing."""
+    """Make a transform to float32 `[channels, height, width]` with values from 0 to 1, not normalised or resized."""
     chain: Any = transforms.Compose([transforms.ToImage(), transforms.ToDtype(torch.float32, scale=True)])
     return chain  # type: ignore[no-any-return]
 
 
 def make_unique(names: Sequence[str]) -> tuple[str, ...]:
-    """The same names; one that occurred before gets its index: torchvision has two of `crane` and `maillot`."""
+    """Make names unique: a repeated name gets its index. (torchvision has two of `crane` and `maillot`.)"""
     unique: list[str] = []
     for i, name in enumerate(make_encodable(str(name)) for name in names):
         while name in unique:

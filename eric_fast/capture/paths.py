@@ -1,6 +1,6 @@
-"""Names of files, also the odd ones."""
+"""Names of files that are not valid UTF-8."""
 
 
 def make_encodable(name: str) -> str:
-    """The same name, with what UTF-8 can't encode (bytes of a file name that weren't UTF-8) as `\\udcff`."""
+    """Escape what UTF-8 can't encode in a name, such as `\\udcff` for a byte of a file name that is not UTF-8."""
     return name.encode(errors="backslashreplace").decode()

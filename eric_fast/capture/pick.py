@@ -1,4 +1,4 @@
-"""One image, by its file or by its place in a data set."""
+"""Find an image by its file, or by its id or number in a data set."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from eric_fast.store.files import is_file
 
 
 class PictureFile(ImageData):
-    """One image file. It is in the class of the folder that it lies in, if that is a class's name."""
+    """One image file. Its class is the name of its folder, if there is such a class."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -21,12 +21,12 @@ class PictureFile(ImageData):
         self.folders = (make_encodable(path.absolute().parent.name),)
 
     def load_sample(self, index: int) -> Sample:
-        """RGB. Raises DataError for a file that is truncated, or no image."""
+        """Raises DataError for a truncated file, or one that is not an image."""
         return Sample(decode_image(self._path, str(self._path)), 0)
 
 
 def pick_image(source: str) -> tuple[ImageData, int]:
-    """An image file, `DATA#ID` or `DATA:NUMBER` (from 0), where DATA is any name that `open_data` takes.
+    """Find an image by its file, `DATA#ID` or `DATA:NUMBER` (from 0). DATA is any name that `open_data` takes.
 
     Returns:
         The data, and the image's index in it.
@@ -42,11 +42,11 @@ def pick_image(source: str) -> tuple[ImageData, int]:
         if int(number) >= len(data):
             raise DataError(f"{data.name} has no image number {number}, only 0 to {len(data) - 1}")
         return data, int(number)
-    for place in (i for i, sign in enumerate(source) if sign == "#"):  # names may hold the sign themselves
+    for place in (i for i, sign in enumerate(source) if sign == "#"):  # names may contain the sign
         name, image = source[:place], source[place + 1 :]
         if name in DIGITS or name.endswith(".tar") or re.match(r"\w+:", name) or (name and Path(name).is_dir()):
             data = open_data(name)
             if image not in data.ids:
                 raise DataError(f"{data.name} has no image '{image}'{suggest_nearest(image, data.ids)}")
             return data, data.ids.index(image)
-    raise DataError(f"'{source}' is no image: there is no such file; give a file, DATA#ID or DATA:NUMBER")
+    raise DataError(f"'{source}' is not an image: there is no such file; give a file, DATA#ID or DATA:NUMBER")

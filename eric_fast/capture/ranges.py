@@ -1,4 +1,4 @@
-"""A network over ranges of images: one `Activations` for each."""
+"""Run a network over ranges of images, with one `Activations` for each."""
 
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -22,11 +22,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class NetworkRun:
-    """A network and the images that it is to run over; from `prepare_run`.
+    """A network and the images that it will run over; made by `prepare_run`.
 
     Attributes:
-        settings: without the number of bad images, as that isn't known yet.
-        indices: the images taken, by their index in the data.
+        settings: settings of the capture, without the number of bad images, which isn't known yet.
+        indices: indices of the images in the data.
     """
 
     model: LoadedModel
@@ -39,12 +39,12 @@ class NetworkRun:
 
     @property
     def n_images(self) -> int:
-        """Images taken, those included that turn out to be unreadable."""
+        """The number of images, including those that turn out to be unreadable."""
         return len(self.indices)
 
     @cached_property
     def answer(self) -> Answer:
-        """What the network says of the first image that can be read, for the names and sizes of what it gives."""
+        """The answer to the first image that can be read; it shows the names and sizes of the network's results."""
         for index in self.indices:
             for answer in self._answer_batches([[index]], workers=0):
                 if answer.logits is not None:
@@ -53,26 +53,29 @@ class NetworkRun:
 
     @cached_property
     def n_kernels(self) -> dict[str, int]:
-        """Layer -> number of kernels, in execution order. The network runs on an image for it."""
+        """Layer -> number of kernels, in execution order. Runs the network on one image."""
         return {layer: norms.shape[1] for layer, norms in self.answer.norms.items()}
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """Names of the network's outputs. The network runs on an image for them."""
+        """Names of the network's outputs. Runs the network on one image."""
         assert self.answer.logits is not None
         return name_classes(self.model, self.data, self.answer.logits.shape[1])
 
     def take(self, n_images: int) -> "NetworkRun":
-        """The same over this many of its images, evenly spread."""
+        """Take `n_images` of the images, evenly spread."""
         places = select_images(self.n_images, n_images)
         return replace(self, indices=[self.indices[place] for place in places])
 
     def capture_ranges(
         self, ranges: Sequence[tuple[int, int]], report: Callable[[int], None] = lambda n_done: None
     ) -> Iterator[Activations]:
-        """One `Activations` for each range `(start, stop)` of the images taken; batches are cut from each start.
+        """Yield one `Activations` for each range `(start, stop)` of the images; batches are cut from each start.
 
-        `report` is called with the number of images done. Raises: see `capture_activations`.
+        Args:
+            report: called with the number of images done.
+
+        Raises: see `capture_activations`.
         """
         size = self.settings.batch_size
         plan = [batch for start, stop in ranges for batch in cut_batches(self.indices[start:stop], size)]
@@ -91,19 +94,19 @@ class NetworkRun:
                 yield recorder.finish()
 
     def refuse_all_bad(self) -> DataError:
-        """The error that says that no image can be read."""
+        """Make the error for data of which no image can be read."""
         n = self.n_images
-        return DataError(f"none of the {n} images of {self.data.name} can be read; mend them, or give other images")
+        return DataError(f"none of the {n} images of {self.data.name} can be read; repair them, or give other images")
 
     def _answer_batches(self, plan: Sequence[list[int]], workers: int) -> Generator[Answer, None, None]:
-        # Workers are forked where the network may have run, and thus left threads behind; they only decode images.
+        # Workers are forked after the network may have started threads; they only decode images.
         pins = self.settings.device == "cuda"
         batches = iterate_batches(self.data, plan, self.model.transform, workers=workers, pin_memory=pins)
         with closing(batches):
             answers = self.runner.run(batches, self.data.ids)
             while True:
-                # Entered anew for each batch, or whoever takes the answers would be in there too. TF32 would keep 10
-                # bits of the mantissa, and call it float32.
+                # Entered for each batch, so that the contexts don't apply to the caller. TF32 would keep only 10 bits
+                # of the mantissa of float32.
                 exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
                 with torch.inference_mode(), exact:
                     answer = next(answers, None)
@@ -111,13 +114,13 @@ class NetworkRun:
                     return
                 for bad in answer.batch.bad:
                     if not self.skip_bad_images:
-                        raise DataError(f"{bad.message}; mend it, or give --skip-bad-images")
+                        raise DataError(f"{bad.message}; repair it, or give --skip-bad-images")
                     _log.warning("skipped: %s", bad.message)
                 yield answer
 
 
 class _Recorder:
-    """What the network has answered so far to a range of `n_images` images."""
+    """Collects the network's answers to a range of `n_images` images."""
 
     def __init__(self, run: NetworkRun, n_images: int) -> None:
         self._run = run
@@ -125,14 +128,14 @@ class _Recorder:
         self._remedy = "check the model's weights and the image"
         if run.settings.dtype != "float32":
             self._remedy += ", or capture with --dtype float32"
-        self._norms: dict[str, Tensor] = {}  # layer -> [n_images, n_kernels], filled from the top
+        self._norms: dict[str, Tensor] = {}  # layer -> [n_images, n_kernels], filled row by row
         self._predictions = torch.empty(n_images, dtype=torch.int64)
         self._kept: list[int] = []
-        self._labels: list[int] = []  # as the data have them
+        self._labels: list[int] = []  # of the data
         self._classes: tuple[str, ...] = ()
 
     def add(self, answer: Answer) -> None:
-        """Keep the answer to one batch."""
+        """Add the answer to one batch."""
         logits, indices = answer.logits, answer.batch.indices
         if logits is None:
             return
@@ -166,7 +169,7 @@ class _Recorder:
 
 
 def select_images(n_images: int, limit: int | None) -> Sequence[int]:
-    """This many of the images, evenly spread; all by default."""
+    """Choose up to `limit` images, evenly spread; all by default."""
     n_taken = n_images if limit is None else min(limit, n_images)
     if n_taken == n_images:
         return range(n_images)

@@ -1,4 +1,4 @@
-"""Capture: run a network over images, and keep one norm for each image and kernel."""
+"""Capture: run a network over images, and keep one norm per image and kernel."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,34 +36,34 @@ def capture_activations(
     skip_bad_images: bool = False,
     progress: Progress = ignore_progress,
 ) -> Activations:
-    """Run `model` over `data`.
+    """Run a network over images, and keep one norm per image and kernel.
 
     Args:
         model: from `load_model` or `wrap_model`; it is not changed.
-        data: from `open_data`, or anything that it takes.
+        data: from `open_data`, or any argument of it.
         layers: see `trace_norms`.
         norm: see `reduce_norm`.
         dtype: what the network computes in: `float32`, `bfloat16`, `float16`; or float32 weights under torch.autocast,
-            `autocast-bfloat16`, `autocast-float16`. Norms are float32 all the same.
-        device: `cpu`, `cuda`, or `auto`: the GPU where there is one.
-        memory_format: of images and maps, `contiguous` or `channels-last`.
-        compile: fuse the network with torch.compile first: that takes a minute, and pays on a GPU and many images.
-        batch_size: images in a batch; batches are cut at fixed images, as digits may differ with it.
-        workers: processes that decode images; 0: this one does.
+            `autocast-bfloat16`, `autocast-float16`. Norms are always float32.
+        device: `cpu`, `cuda`, or `auto`: the GPU if there is one.
+        memory_format: `contiguous` or `channels-last`, of images and maps.
+        compile: fuse the network with torch.compile first. This takes a minute, and pays off on a GPU with many images.
+        batch_size: images in a batch. Batches are cut at fixed images, as the last digits may depend on them.
+        workers: processes that decode images; 0 for this process.
         limit: take this many images, evenly spread over the data (image `i * n // limit` for each `i`): the first
-            ones of a folder would all be of one class.
-        skip_bad_images: leave images that can't be read out; counted in the settings, and each logged.
-        progress: called with `"capture"`, images done, images in all.
+            images of a folder would all be of one class.
+        skip_bad_images: leave out images that can't be read. They are logged, and counted in the settings.
+        progress: called with `"capture"`, the number of images done, and of all images.
 
     Returns:
-        Norms by layer, the model's predictions, and labels: a folder is the class of the same name; where no
-        name agrees and there are as many folders as classes, folders are the classes in sorted order; else unknown.
+        Norms by layer, the model's predictions, and labels. A folder is the class of the same name. If no names agree
+        and there are as many folders as classes, folders are the classes in sorted order; otherwise labels are unknown.
 
     Raises:
-        SettingError: a setting that means nothing, or a GPU that isn't there.
-        ModelError: see `trace_norms`; a network that fails on some batch (named by its first image); class names
-            that don't fit the model's outputs.
-        DataError: an image that can't be read, images that differ in shape, none left.
+        SettingError: an invalid setting; no GPU.
+        ModelError: see `trace_norms`; a network that fails on some batch (the message names its first image); class
+            names that don't fit the model's outputs.
+        DataError: an image that can't be read; images of different shapes; no images left.
         CaptureError: a norm or an output that is NaN or infinite.
     """
     run = prepare_run(
@@ -102,9 +102,9 @@ def prepare_run(
     limit: int | None = None,
     skip_bad_images: bool = False,
 ) -> NetworkRun:
-    """What `capture_activations` would do, checked, and ready to be done a range of images at a time.
+    """Check the arguments of `capture_activations`, and prepare a run over ranges of images.
 
-    Args and Raises: as of `capture_activations`.
+    Args and Raises: see `capture_activations`.
     """
     kind = check_settings(norm, dtype, device, memory_format, batch_size, workers, limit)
     data = open_data(data)
@@ -138,7 +138,7 @@ def prepare_run(
 def check_settings(
     norm: str, dtype: str, device: str, memory_format: str, batch_size: int, workers: int, limit: int | None
 ) -> str:
-    """The kind of the device; raises SettingError."""
+    """Check the settings of a capture; returns `cpu` or `cuda`. Raises SettingError."""
     if norm not in NORMS:
         raise unknown_norm(norm)
     for name, value, choices in (

@@ -1,4 +1,4 @@
-"""Data by name, or as an object of the caller's own."""
+"""Open data by name, or as an object."""
 
 import re
 from pathlib import Path
@@ -16,31 +16,31 @@ _KIND = re.compile(r"([A-Za-z][A-Za-z0-9_]+):(.*)", re.DOTALL)
 
 
 def open_data(data: Any) -> ImageData:
-    """Images by the name of their place, or a data set of the caller's own.
+    """Open images by name, or from a data set or loader.
 
-    By name:
+    Names:
 
-    - an image folder, with a sub-folder for each class; one called `digits` is `./digits`.
+    - an image folder with a sub-folder for each class; write `./digits` for one that is called `digits`.
     - `digits`, `digits/train`, `digits/test`: scikit-learn's 1,797 handwritten digits, and a fixed split of them.
-    - `photos.tar`, `shard-{000..009}.tar`, `shards/*.tar`: uncompressed tar files, see `TarImages`.
-    - `hf:PATH_OR_NAME` and `hf:PATH_OR_NAME:SPLIT`: Hugging Face's `datasets`, from a folder that `save_to_disk`
-      wrote or from the hub (which it downloads); needs `eric-fast[datasets]`.
+    - `photos.tar`, `shard-{000..009}.tar`, `shards/*.tar`: uncompressed tar files; see `TarImages`.
+    - `hf:PATH_OR_NAME` and `hf:PATH_OR_NAME:SPLIT`: Hugging Face's `datasets`, from a folder of `save_to_disk` or
+      downloaded from the hub; needs `eric-fast[datasets]`.
     - `mnist:ROOT/test` and other data sets of torchvision, in the folder that it downloads to.
 
-    As an object: a `datasets.Dataset`; a data set or a `DataLoader` of `torch.utils.data`, see `TorchImages` and
-    `StreamedImages`; an `ImageData`, which comes back as it is.
+    Objects: a `datasets.Dataset`; a data set or a `DataLoader` of `torch.utils.data`, see `TorchImages` and
+    `StreamedImages`; an `ImageData`, which is returned as it is.
 
     Raises:
-        DataError: nothing there, or nothing that can be read so.
+        DataError: there is no such data, or they can't be read.
     """
     if isinstance(data, ImageData):
         return data
     if isinstance(data, str | Path):
         return _open_name(data)
-    if type(data).__module__.partition(".")[0] == "datasets":  # it is loaded, then
+    if type(data).__module__.partition(".")[0] == "datasets":  # without importing datasets
         if isinstance(data, dict):
             raise DataError(f"data is a dict of splits; give one of them: {', '.join(map(str, data))}")
-        # In a format or with a transform of their own they are as any other items.
+        # With a format or transform of their own, the rows are items like those of any data set.
         if hasattr(data, "cast_column") and hasattr(data, "__len__") and data.format["type"] is None:
             return HuggingFaceImages(data)
     return open_torch(data)
@@ -55,12 +55,12 @@ def _open_name(name: str | Path) -> ImageData:
     path = Path(name)
     try:
         is_there = path.exists()
-    except OSError:  # a name that is too long: the folder's own error says so
+    except OSError:  # a name that is too long; opening the folder reports it
         is_there = False
     if text.endswith(".tar") and not path.is_dir():
         return TarImages(expand_tars(text), text)
     if re.search(r"\.(tar\.\w+|tgz)$", text):
-        raise DataError(f"{text}: images in a compressed tar can't be found by number; unpack it, or give a plain .tar")
+        raise DataError(f"{text} is compressed, so its images can't be read by number; give an unpacked folder or .tar")
     named = _KIND.fullmatch(text)
     if is_there or not named:
         if not is_there and (near := _suggest(path)):
@@ -74,7 +74,7 @@ def _open_name(name: str | Path) -> ImageData:
 
 
 def _suggest(path: Path) -> str:
-    """What is called nearly so: the digits, or a folder beside it; empty where nothing is."""
+    """Suggest a similar name: the digits, or a folder beside it; empty if there is none."""
     near = suggest_nearest(str(path), DIGITS)
     if "did you mean" in near:
         return near

@@ -1,4 +1,4 @@
-"""Tar files of images: WebDataset shards, or an image folder as it was packed."""
+"""Tar files of images: WebDataset shards, or packed image folders."""
 
 import itertools
 import posixpath
@@ -19,7 +19,7 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 
 @dataclass(frozen=True)
 class _Member:
-    """A file in a tar: which tar, its name in there, where its bytes are."""
+    """A file in a tar: the index of the tar, and the name, offset and size of the file."""
 
     tar: int
     name: str
@@ -28,16 +28,16 @@ class _Member:
 
 
 class TarImages(ImageData):
-    """Images in uncompressed tar files; nothing is unpacked: an index of members is made once, by their headers.
+    """Images in uncompressed tar files. They are not unpacked: the headers of the members are indexed once.
 
-    In the order of the tars and of the members in each. What has one name up to the first dot is one sample, as in
-    WebDataset: `0001.jpg` and `0001.cls`, which holds the number of the network's output, or the name of a class.
-    (`0001.mask.png` beside `0001.jpg` is no image of its own.) Where no tar has a `.cls`, images lie in class folders,
-    as ImageNet's do: the class is the first part of the path in which images differ. An id is the path in the tar,
-    behind the tar's name where there are several.
+    Images are in the order of the tars, and of the members in each. As in WebDataset, files with the same name up to
+    the first dot are one sample: `0001.jpg` and `0001.cls`, which contains the index of an output of the network, or
+    the name of a class. (`0001.mask.png` beside `0001.jpg` is not an image of its own.) If no tar has a `.cls`, images
+    are in class folders as ImageNet's: the class is the first part of the path in which images differ. An id is the
+    path in the tar, after the name of the tar if there are several.
 
     Raises:
-        DataError: a tar that is missing, compressed, damaged or has no image; two images of one name.
+        DataError: a tar that is missing, compressed, damaged or has no images; two images with the same name.
     """
 
     def __init__(self, paths: Sequence[Path], name: str) -> None:
@@ -55,11 +55,10 @@ class TarImages(ImageData):
         self.ids = _name_images(paths, images)
         if all(label is None for label in labels):
             labels = list(_find_folders([member.name for member in images]))
-            self.folders = tuple(sorted({label for label in labels if label is not None}))
-        elif all(label is None or label.isdecimal() for label in labels):
-            self.folders = ()
+            are_numbers = False
         else:
-            self.folders = tuple(sorted({label for label in labels if label is not None}))
+            are_numbers = all(label is None or label.isdecimal() for label in labels)
+        self.folders = () if are_numbers else tuple(sorted({label for label in labels if label is not None}))
         number_of = {folder: i for i, folder in enumerate(self.folders)}
         self._labels = [
             UNKNOWN if label is None else number_of[label] if self.folders else int(label) for label in labels
@@ -77,10 +76,10 @@ class TarImages(ImageData):
 
 
 def expand_tars(pattern: str) -> list[Path]:
-    """The tars that a path means: `{000..009}` and `{a,b}` as in a shell, then `*`, `?` and `[...]` among files.
+    """Expand a path to tar files: `{000..009}` and `{a,b}` as in a shell, then `*`, `?` and `[...]`.
 
     Raises:
-        DataError: nothing there.
+        DataError: there is no such file.
     """
     paths: list[Path] = []
     for name in _expand_braces(pattern):
@@ -91,7 +90,7 @@ def expand_tars(pattern: str) -> list[Path]:
             near = suggest_nearest(name, map(str, path.parent.glob("*.tar")))
             raise DataError(
                 f"{name}: there is no such tar file"
-                + (near or "; give uncompressed .tar files, as 'shard-{000..009}.tar'")
+                + (near or "; give uncompressed .tar files, such as 'shard-{000..009}.tar'")
             )
         paths += found
     return paths
@@ -113,13 +112,13 @@ def _expand_braces(text: str) -> Iterator[str]:
 
 
 def _index_tar(path: Path, number: int) -> tuple[list[_Member], dict[str, str]]:
-    """The images of a tar, and what its `.cls` files say: key -> content."""
+    """List the images of a tar, and the contents of its `.cls` files by key."""
     images: dict[str, list[_Member]] = {}  # key -> members
     labels: dict[str, str] = {}
     try:
         with tarfile.open(path, "r:") as tar:
             while (info := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # it keeps every header that it has read
+                tar.members.clear()  # type: ignore[attr-defined]  # which would keep every header
                 if not info.isreg() or any(part[:1] == "." for part in info.name.removeprefix("./").split("/")):
                     continue
                 if info.issparse():
@@ -135,7 +134,7 @@ def _index_tar(path: Path, number: int) -> tuple[list[_Member], dict[str, str]]:
             raise
         reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
         raise DataError(
-            f"{path} is no tar file, compressed, or damaged ({reason}); give uncompressed .tar files"
+            f"{path} is not a tar file, is compressed, or is damaged ({reason}); give uncompressed .tar files"
         ) from error
     found = []
     for members in images.values():
@@ -145,7 +144,7 @@ def _index_tar(path: Path, number: int) -> tuple[list[_Member], dict[str, str]]:
 
 
 def _split_key(name: str) -> tuple[str, str]:
-    """WebDataset's key and what kind of file it is: the path up to the first dot of its last part, and the rest."""
+    """Split a path at the first dot of its last part: WebDataset's key, and the kind of the file."""
     folder, slash, file = name.rpartition("/")
     stem, dot, kind = file.partition(".")
     return folder + slash + stem, dot + kind
@@ -164,12 +163,12 @@ def _name_images(paths: Sequence[Path], images: Sequence[_Member]) -> tuple[str,
     ids = tuple(make_encodable(tars[image.tar] + image.name.removeprefix("./")) for image in images)
     if len(set(ids)) != len(ids):
         twice = next(name for name, count in Counter(ids).items() if count > 1)
-        raise DataError(f"two images are called '{twice}'; each must have a name of its own")
+        raise DataError(f"two images have the name '{twice}'; names must differ")
     return ids
 
 
 def _find_folders(names: Sequence[str]) -> Iterator[str | None]:
-    """The class folder of each path: its first part after what all have in common; None where there are no folders."""
+    """Find the class folder of each path: the first part after those that all have in common, or None."""
     folders = [name.removeprefix("./").split("/")[:-1] for name in names]
     n_common = sum(1 for _ in itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*folders, strict=False)))
     if all(len(parts) == n_common for parts in folders):  # one folder

@@ -1,4 +1,4 @@
-"""Any data set or loader of `torch.utils.data`, torchvision's among them."""
+"""Data sets and loaders of `torch.utils.data`, including torchvision's data sets."""
 
 import itertools
 import logging
@@ -28,16 +28,17 @@ class TorchImages(ImageData):
     """A data set with `len()` and items by number.
 
     An item is an image, `(image, label, ...)`, or a mapping with an image and, under `label`, `labels`, `cls`, `target`
-    or the like, its label. Images of PIL and uint8 arrays and tensors go through the model's transform; a float tensor
-    is taken as the network's input, `preprocessing` then being the data set's own transform. Names of classes are those
-    in the set's `classes`; without them a label is the number of the network's output. An id is the item's number.
+    or the like, its label. Images of PIL and uint8 arrays and tensors go through the model's transform. A float tensor
+    is the input of the network; `preprocessing` is then the transform of the data set. Names of classes are the
+    `classes` of the data set; without them a label is the index of an output of the network. An id is the number of the
+    item.
 
     Args:
-        dataset: of `torch.utils.data`, or anything with `__len__` and `__getitem__`.
-        name: what reports call it; by default its class.
+        dataset: a data set of `torch.utils.data`, or any object with `__len__` and `__getitem__`.
+        name: name of the data in reports; by default the name of its class.
 
     Raises:
-        DataError: an item that is none of those.
+        DataError: another kind of item.
     """
 
     def __init__(self, dataset: Any, name: str = "") -> None:
@@ -50,13 +51,13 @@ class TorchImages(ImageData):
     def load_sample(self, index: int) -> Sample:
         try:
             item = self._dataset[index]
-        except Exception as error:  # the user's code, and whatever decodes in it
+        except Exception as error:  # the user's code and its decoders
             what = f"{type(error).__name__}: {first_line(error)}"
             raise DataError(f"item {self.ids[index]} of {self.name} can't be read ({what})") from error
         return read_item(item, f"item {self.ids[index]} of {self.name}")
 
     def _peek(self) -> Sample | None:
-        """The first item that can be read, to see what kind they are."""
+        """Read the first item that can be read, to see the kind of items."""
         for index in range(len(self.ids)):
             try:
                 return self.load_sample(index)
@@ -68,14 +69,14 @@ class TorchImages(ImageData):
 
 
 class StreamedImages(ImageData):
-    """A data set that can only be gone through: a `DataLoader` or an `IterableDataset`, from its beginning each time.
+    """A `DataLoader` or `IterableDataset`, which can only be read from its beginning.
 
-    It must give the same items in the same order each time. Batches of a loader are taken apart, and cut again where
-    the capture cuts them. One that can't tell its length is read once to count. Items are as for `TorchImages`; one
-    that fails ends the stream, as nobody can tell what comes after it.
+    It must give the same items in the same order each time. Batches of a loader are taken apart, and batched again for
+    the capture. If the length is unknown, the data are read once to count. For items see `TorchImages`; an item that
+    fails ends the stream, as the items after it can't be read.
 
     Raises:
-        DataError: a loader that shuffles; an item that is none of those, or fails.
+        DataError: a loader that shuffles; another kind of item, or one that fails.
     """
 
     is_stream = True
@@ -89,7 +90,7 @@ class StreamedImages(ImageData):
         self._next = -1
         n = _find_length(source)
         if n is None:
-            _log.warning("%s can't tell its length: it is read once to count; give it a __len__", self.name)
+            _log.warning("%s has no length, so it is read once to count its items; give it a __len__", self.name)
             n = sum(1 for _ in self._read())
         self.ids = number_items(n)
         self.folders = _find_classes(dataset)
@@ -105,7 +106,7 @@ class StreamedImages(ImageData):
             self._next = index + 1
             return read_item(item, f"item {self.ids[index]} of {self.name}")
         raise BrokenDataError(
-            f"{self.name} ended before item {self.ids[index]}: its length must be the number of its items"
+            f"{self.name} ends before item {self.ids[index]}; its length must be the number of its items"
         )
 
     def _read(self) -> Iterator[Any]:
@@ -118,22 +119,24 @@ class StreamedImages(ImageData):
         except Exception as error:
             what = f"{type(error).__name__}: {first_line(error)}"
             raise BrokenDataError(
-                f"{self.name} fails after {number} items ({what}); give a data set with items by number, of which "
-                "bad ones can be left out"
+                f"{self.name} fails after {number} items ({what}); give a data set with items by number, whose bad "
+                "items can be skipped"
             ) from error
 
 
 def open_torch(source: Any, name: str = "") -> ImageData:
-    """A data set or loader. A loader over items by number, which puts them together as loaders do, is as good as its
-    data set: images are loaded one by one, in as many processes, so that bad ones can be named.
+    """Open a data set or loader.
+
+    Of a loader over items by number, with the default collation, the data set is used: images are loaded one by one, in
+    as many processes, so that bad ones can be named.
 
     Raises:
-        DataError: neither of them; a loader that shuffles.
+        DataError: another kind of object; a loader that shuffles.
     """
     if isinstance(source, DataLoader):
         sampler = getattr(source.batch_sampler, "sampler", source.sampler)
         if isinstance(sampler, RandomSampler):
-            raise DataError("the loader shuffles, so its images have no fixed order; give it shuffle=False")
+            raise DataError("the loader shuffles, so its images have no fixed order; give one with shuffle=False")
         dataset: Any = source.dataset
         is_plain = isinstance(sampler, SequentialSampler) and source.collate_fn is default_collate
         if is_plain and not source.drop_last and _has_items(dataset):
@@ -151,13 +154,13 @@ def open_torch(source: Any, name: str = "") -> ImageData:
 
 
 def _has_items(dataset: Any) -> bool:
-    """Whether items can be had by number. (torch's IterableDataset has a `__getitem__`, which fails.)"""
+    """Whether items can be read by number. (torch's IterableDataset has a `__getitem__` that fails.)"""
     is_stream = isinstance(dataset, IterableDataset)
     return not is_stream and hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
 
 
 def read_item(item: Any, place: str) -> Sample:
-    """The image and the label of what a data set gave.
+    """Find the image and the label in an item of a data set.
 
     Raises:
         DataError: there is no image in it.
@@ -171,7 +174,7 @@ def read_item(item: Any, place: str) -> Sample:
     else:
         image, label = item, None
     if image is None or not _is_image(image):
-        raise BrokenDataError(f"{place} is no image but {_describe(item)}; {_GIVES}")
+        raise BrokenDataError(f"{place} is not an image but {_describe(item)}; {_GIVES}")
     if isinstance(image, Image.Image):
         image = convert_to_rgb(image) if image.mode not in ("L", "RGB") else image
     elif isinstance(image, np.ndarray) or (isinstance(image, Tensor) and not image.is_floating_point()):
@@ -188,7 +191,7 @@ def _is_image(value: Any) -> bool:
 
 
 def _to_pil(image: Tensor | np.ndarray, place: str) -> Image.Image:
-    """From uint8: a tensor is `[channels, height, width]`, an array `[height, width]` or with channels behind."""
+    """Convert a uint8 tensor `[channels, height, width]`, or array `[height, width]` or `[height, width, channels]`."""
     pixels = image.permute(1, 2, 0).numpy() if isinstance(image, Tensor) else image
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
@@ -204,7 +207,7 @@ def _read_label(value: Any) -> int:
 
 
 def _take_apart(batch: Any) -> Iterator[Any]:
-    """The items of a batch that a loader put together: tensors and lists along their first axis."""
+    """Take the batch of a loader apart into items, along the first axis of tensors and lists."""
     if isinstance(batch, Mapping):
         for values in zip(*batch.values(), strict=True):
             yield dict(zip(batch, values, strict=True))
@@ -215,7 +218,7 @@ def _take_apart(batch: Any) -> Iterator[Any]:
 
 
 def _find_length(source: Iterable[Any]) -> int | None:
-    """The number of items, where the source can tell."""
+    """The number of items, or None if unknown."""
     if isinstance(source, Sized) and not isinstance(source, DataLoader):
         return len(source)
     if not isinstance(source, DataLoader):
@@ -228,7 +231,7 @@ def _find_length(source: Iterable[Any]) -> int | None:
 
 
 def _find_classes(dataset: Any) -> tuple[str, ...]:
-    """`classes` of the set, or of what it is a part of (a `Subset`); a name that is a tuple is its first word."""
+    """The `classes` of a data set, or of the one that it is a `Subset` of; of a tuple of names the first."""
     while not hasattr(dataset, "classes") and hasattr(dataset, "dataset"):
         dataset = dataset.dataset
     classes = getattr(dataset, "classes", ())
@@ -238,7 +241,7 @@ def _find_classes(dataset: Any) -> tuple[str, ...]:
 
 
 def _find_preprocessing(dataset: Any, sample: Sample | None) -> str | None:
-    """What the data do to images themselves, where they give the network's input."""
+    """Describe how the data preprocess images, if their items are inputs of the network."""
     if sample is None or not isinstance(sample.image, Tensor):
         return None
     while not getattr(dataset, "transform", None) and hasattr(dataset, "dataset"):

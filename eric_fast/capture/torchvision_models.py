@@ -1,4 +1,4 @@
-"""torchvision's image classifiers."""
+"""Load torchvision's image classifiers."""
 
 import inspect
 from pathlib import Path
@@ -17,7 +17,7 @@ _CHOICES = "--weights DEFAULT (downloaded), none (random), or a path to a .safet
 
 
 def load_named_model(name: str, weights: str | None) -> LoadedModel:
-    """A torchvision classifier with the transform of its published weights, and their class names where they fit.
+    """Load a torchvision classifier with the transform of its published weights, and their class names if they fit.
 
     Raises:
         ModelError: see `load_model`.
@@ -28,7 +28,7 @@ def load_named_model(name: str, weights: str | None) -> LoadedModel:
             raise ModelError(f"'{name}' is not an image classifier; the method needs one output per class")
         raise ModelError(f"'{name}' is not a torchvision model{suggest_nearest(name, classifiers)}")
     if weights is None:
-        raise ModelError(f"model '{name}' needs weights: give {_CHOICES}")
+        raise ModelError(f"model '{name}' needs weights; give {_CHOICES}")
     published = models.get_model_weights(name).DEFAULT
     match weights:
         case "DEFAULT":
@@ -37,7 +37,7 @@ def load_named_model(name: str, weights: str | None) -> LoadedModel:
             module = _build_random(name)
         case _:
             if Path(weights).suffix not in (".safetensors", ".pth", ".pt"):
-                raise ModelError(f"--weights '{weights}' is none of the choices: {_CHOICES}")
+                raise ModelError(f"--weights '{weights}' is invalid; give {_CHOICES}")
             module = _fill_from_file(name, Path(weights))
     categories = published.meta["categories"]
     n_outputs = _count_outputs(module)
@@ -47,7 +47,7 @@ def load_named_model(name: str, weights: str | None) -> LoadedModel:
 def _download(name: str) -> nn.Module:
     try:
         module: nn.Module = models.get_model(name, weights="DEFAULT")
-    except Exception as error:  # URLError, a time-out, a full disk, a hash that differs: all end here
+    except Exception as error:  # URLError, a time-out, a full disk, a wrong hash
         raise ModelError(
             f"the weights of '{name}' can't be downloaded ({describe_error(error)}); "
             "give a file: --weights path.safetensors"
@@ -56,9 +56,9 @@ def _download(name: str) -> nn.Module:
 
 
 def _build_random(name: str, **settings: Any) -> nn.Module:
-    """The model with random weights, the same ones each time; the caller's random state is left alone."""
-    # googlenet and inception_v3 warn, and take half a minute, unless they are told not to follow the paper's
-    # initialisation. (Their builders hide the argument behind **kwargs; the classes don't.)
+    """Build the model with random weights, the same each time, and keep the caller's random state."""
+    # The initialisation of googlenet and inception_v3 takes half a minute and warns, unless it is turned off. (Their
+    # builders hide the argument behind **kwargs.)
     parameters = inspect.signature(models.get_model_builder(name)).parameters
     if "init_weights" in parameters or name in ("googlenet", "inception_v3"):
         settings = {"init_weights": False, **settings}
@@ -83,7 +83,7 @@ def _fill_from_file(name: str, path: Path) -> nn.Module:
 
 
 def _count_outputs(module: nn.Module, weights: dict[str, Tensor] | None = None) -> int | None:
-    """The number of classes: the length of the last bias, in `weights` or else in the module itself."""
+    """Count the classes: the length of the last bias, in `weights` if given, else in the module."""
     own = module.state_dict()
     last = next((name for name in reversed(own) if name.endswith(".bias")), "")
     bias = (own if weights is None else weights).get(last)

@@ -1,4 +1,4 @@
-"""torchvision's data sets by name, where their files can be read without unpickling."""
+"""Open torchvision's data sets by name, if their files can be read without unpickling."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from eric_fast.capture.data import first_line
 from eric_fast.capture.torch_sets import TorchImages
 from eric_fast.errors import DataError, suggest_nearest
 
-# name on the command line -> class, splits; the first is taken where none is named
+# name on the command line -> class, and names of splits
 SETS: dict[str, tuple[type[Any], tuple[str, ...]]] = {
     "mnist": (datasets.MNIST, ("train", "test")),
     "fashionmnist": (datasets.FashionMNIST, ("train", "test")),
@@ -27,19 +27,19 @@ PICKLED = ("cifar10", "cifar100", "semeion")
 
 
 def open_named_set(kind: str, place: str) -> TorchImages:
-    """torchvision's set `kind` in the folder `ROOT/SPLIT`, of which `ROOT` is what torchvision calls the root.
+    """Open torchvision's data set `kind`; `place` is `ROOT/SPLIT`, where `ROOT` is torchvision's argument `root`.
 
     Raises:
-        DataError: no such set, split or files; one whose files are pickles.
+        DataError: an unknown data set or split; missing files; a data set whose files are pickles.
     """
     name = f"{kind}:{place}"
     if kind in PICKLED:
         raise DataError(
-            f"{name}: the files of {kind} are pickles, which can hold code, so no name opens them; unpack them into an "
-            "image folder, or in Python give capture_activations torchvision's own data set"
+            f"{name}: the files of {kind} are pickles, which can contain code, so they are not opened; unpack them "
+            "into an image folder, or in Python give capture_activations torchvision's data set"
         )
     if kind not in SETS:
-        raise DataError(f"'{kind}' in {name} is no kind of data{suggest_nearest(kind, [*SETS, 'hf', 'digits'])}")
+        raise DataError(f"'{kind}' in {name} is not a kind of data{suggest_nearest(kind, [*SETS, 'hf', 'digits'])}")
     build, splits = SETS[kind]
     root, _, split = place.rpartition("/")
     if not root or split not in splits:
@@ -49,7 +49,7 @@ def open_named_set(kind: str, place: str) -> TorchImages:
         chosen = {"train": split == "train"}
     try:
         dataset = build(root, download=False, **chosen)
-    except Exception as error:  # RuntimeError where files lack; the reader of each format has its own
+    except Exception as error:  # RuntimeError for missing files, or any error of a decoder
         raise DataError(
             f"{name} can't be read ({first_line(error)}); give the folder that torchvision downloads to"
         ) from error

@@ -1,4 +1,4 @@
-"""Models from a user's own Python file."""
+"""Load models from a user's Python file."""
 
 import hashlib
 import importlib.util
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 def load_user_model(name: str, weights: str | None) -> LoadedModel:
-    """The module that `callable()` of `path/to/file.py:callable` returns, with the file's `transform()` and `CLASSES`.
+    """Load the module that `path/to/file.py:callable` returns, with `transform()` and `CLASSES` of the file.
 
     Raises:
         ModelError: see `load_model`.
@@ -30,7 +30,7 @@ def load_user_model(name: str, weights: str | None) -> LoadedModel:
     place, _, function = name.rpartition(":")
     path = Path(place)
     if not place or not function:
-        raise ModelError(f"'{name}' names no model; write path/to/file.py:callable, or a torchvision name")
+        raise ModelError(f"'{name}' is not the name of a model; write path/to/file.py:callable, or a torchvision name")
     if weights == "DEFAULT":
         raise ModelError(f"{path} has no default weights; leave --weights out, or give a .safetensors or .pth file")
     source = _import_file(path)
@@ -50,8 +50,8 @@ def load_user_model(name: str, weights: str | None) -> LoadedModel:
 def _import_file(path: Path) -> ModuleType:
     if not is_file(path):
         raise ModelError(f"{path}: there is no such file; write path/to/file.py:callable")
-    # A name of its own, so that a file called `random.py` hides nothing. It stays known once it is loaded, as
-    # dataclasses and pickling look their module up.
+    # A unique name, so that a file called `random.py` doesn't hide a module. It stays in sys.modules, where dataclasses
+    # and pickle look their module up.
     name = f"eric_fast_model_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path.absolute())
     loader = spec.loader if spec else None
@@ -76,8 +76,8 @@ def _import_file(path: Path) -> ModuleType:
 
 
 def _call(function: Any, path: Path, what: str) -> Any:
-    """Run the user's code; whatever it raises becomes one line with the file, and the line in it where known."""
-    file = str(path.absolute())  # as frames know it; the user's code may change the folder
+    """Run the user's code, and report an error in one line with the file, and the line number if known."""
+    file = str(path.absolute())  # as in tracebacks; the user's code may change the folder
     try:
         return function()
     except (Exception, SystemExit) as error:
@@ -88,13 +88,13 @@ def _call(function: Any, path: Path, what: str) -> Any:
                 lines.append(trace.tb_lineno)
             trace = trace.tb_next
         place = f"{path}:{lines[-1]}" if lines else str(path)
-        raise ModelError(f"{place}: {what} fails with {describe_error(error)}") from error
+        raise ModelError(f"{place}: {what} fails ({describe_error(error)}); fix it") from error
 
 
 def _find_transform(source: ModuleType, path: Path) -> Transform | None:
     make = getattr(source, "transform", None)
     if make is None:
-        _log.warning("%s has no transform(): images are scaled to 0..1, and no normalisation is known", path)
+        _log.warning("%s has no transform(), so images are scaled to 0..1 without normalisation", path)
         return None
     transform = _call(make, path, "transform()") if callable(make) else make
     if not callable(transform):
@@ -108,5 +108,5 @@ def _find_classes(source: ModuleType, path: Path) -> list[str] | None:
         return None
     is_list = isinstance(classes, list | tuple) and len(classes) > 0
     if not is_list or not all(isinstance(name, str) and name for name in classes):
-        raise ModelError(f"{path}: CLASSES must be a list of names, one for each output; or leave it out")
+        raise ModelError(f"{path}: CLASSES must be a list of names, one per output; fix it, or leave it out")
     return list(classes)

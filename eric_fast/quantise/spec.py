@@ -1,4 +1,4 @@
-"""What a threshold is to be, as a person writes it."""
+"""Parse the user's specification of thresholds."""
 
 import re
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from eric_fast.errors import SettingError
 
 @dataclass(frozen=True)
 class Threshold:
-    """How a kernel's threshold follows from its norms on the training images.
+    """How the threshold of a kernel depends on its norms on the training images.
 
     Attributes:
         kind: `linear` (constant + mean_factor * mean + std_factor * std, population std), `quantile`, or `split`
@@ -25,7 +25,7 @@ class Threshold:
 
 
 def parse_threshold(spec: str) -> Threshold:
-    """`mean`, `0.6*mean+0.7*std`, `1.5`, `quantile:0.75` or `split` as a `Threshold`.
+    """Parse `mean`, `0.6*mean+0.7*std`, `1.5`, `quantile:0.75` or `split`.
 
     Raises:
         SettingError: anything else.
@@ -36,7 +36,7 @@ def parse_threshold(spec: str) -> Threshold:
     if text.startswith("quantile:"):
         share = _number(text.removeprefix("quantile:"))
         if share is None or not 0 <= share <= 1:
-            raise SettingError(f"threshold '{spec}': a quantile lies between 0 and 1, as in 'quantile:0.75'")
+            raise SettingError(f"threshold '{spec}': a quantile must be between 0 and 1, as in 'quantile:0.75'")
         return Threshold("quantile", quantile=share)
     factors = {"mean": 0.0, "std": 0.0, "": 0.0}
     # A sign splits terms unless it belongs to an exponent: 1e-3*std

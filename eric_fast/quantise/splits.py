@@ -1,4 +1,4 @@
-"""Thresholds that split the target best."""
+"""Find the thresholds that split a target best."""
 
 from fractions import Fraction
 
@@ -11,11 +11,10 @@ from eric_fast import kernels
 
 
 def find_best_splits(norms: Tensor, target: Tensor, criterion: str = "entropy") -> Tensor:
-    """For each kernel the threshold whose two sides tell most about the target, in one pass over its sorted norms.
+    """Find for each kernel the threshold with the highest information gain, in one pass over its sorted norms.
 
-    Gains are compared in integers (entropy: fixed-point n * log2 n) or as exact fractions (gini), so the order of
-    images doesn't matter; of equals the lowest cut wins. The threshold lies half-way between two neighbouring norms,
-    as in CART.
+    Gains are compared as integers (entropy: fixed-point n * log2 n) or exact fractions (gini), so the order of images
+    doesn't matter. Of equal gains the lowest cut wins. As in CART, the threshold is half-way between two norms.
 
     Args:
         norms: float32 `[n_images, n_kernels]`. target: int64 `[n_images]`, class indices.
@@ -59,8 +58,8 @@ def find_best_splits(norms: Tensor, target: Tensor, criterion: str = "entropy") 
 def _find_least_gini(
     left: NDArray[np.int64], right: NDArray[np.int64], n_left: NDArray[np.int64], n_right: NDArray[np.int64]
 ) -> int:
-    """The first cut with the least gini impurity after it, from the sums of squared counts on both sides."""
-    purity = left / n_left + right / n_right  # to be most; float64 leaves a few to be compared exactly
+    """Find the first cut with the least gini impurity, from the sums of squared counts on both sides."""
+    purity = left / n_left + right / n_right  # to be maximised; float64 leaves a few cuts to be compared exactly
     near = np.flatnonzero(purity >= purity.max() * (1 - 1e-12))
     exact = [Fraction(int(left[i]), int(n_left[i])) + Fraction(int(right[i]), int(n_right[i])) for i in near]
     return int(near[exact.index(max(exact))])
