@@ -9,7 +9,14 @@ import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent.parent
-_FOLDERS = ("kernels", "plan", "compile", "frontends", "table")  # whose functions and constants Numba compiles
+_FOLDERS = (
+    "kernels",
+    "plan",
+    "compile",
+    "extract",
+    "frontends",
+    "table",
+)  # what Numba compiles is there
 _STAMP = "sources.sha256"
 
 

@@ -34,6 +34,14 @@ def extract(
         str, typer.Option(help="Images in a node that is split at least: a number, or a share.")
     ] = "2",
     min_gain: Annotated[float, typer.Option(help="What a split must lower the impurity by at least.")] = 0.0,
+    votes: Annotated[
+        str | None,
+        typer.Option(
+            help="Class rules of one literal each, learned from counts, in place of a tree: rows (each adds a whole "
+            "number to every class) or single (to one class)."
+        ),
+    ] = None,
+    n_votes: Annotated[int, typer.Option(help="With --votes: class rules at most.")] = 100,
     target: Target = "model",
     grown_on: Annotated[
         str,
@@ -80,6 +88,8 @@ def extract(
         min_split=parse_count("min split", min_split),
         min_gain=min_gain,
         ccp_alpha=ccp_alpha,
+        votes=votes,
+        n_votes=n_votes,
         layers=split_commas(layers),
         threshold=threshold,
         target=target,

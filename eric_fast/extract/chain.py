@@ -46,10 +46,10 @@ def extract_on_true_bits(
     program = Program(
         quantiser=quantiser,
         classes=tuple(classes),
-        class_rules=tuple(of_classes.rules),
+        class_rules=(),
         kernel_rules=tuple(rule for part in grown for rule in part.rules),
         negated=tuple(atom for part in grown for atom in part.negated),
         n_images=n_images,
         settings=list_sizes_grown([of_classes.size_grown, *(size for part in grown for size in part.sizes_grown)]),
     )
-    return program.start_at(lowest)
+    return of_classes.complete(program).start_at(lowest)

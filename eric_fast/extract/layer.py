@@ -15,7 +15,7 @@ from eric_fast.extract.options import TreeOptions
 from eric_fast.extract.tree import Leaf, find_ends, grow_trees, list_leaves
 from eric_fast.kernels import MOST_TREES, Forest, Stop, never_stop
 from eric_fast.processes import Combine, keep
-from eric_fast.program import ClassRule, Rule
+from eric_fast.program import ClassRule, Decision, Program, Rule
 from eric_fast.program.atoms import Quantiser
 from eric_fast.progress import Progress, ignore_progress
 
@@ -65,21 +65,51 @@ def list_sizes_grown(sizes: Sequence[Size]) -> tuple[tuple[str, str], ...]:
 
 
 class GrownClasses(NamedTuple):
-    """The rules of a class tree. size_grown: the size of the same tree without simplifying."""
+    """The rules for the classes, and how they decide; see `Program`.
+
+    size_grown: the size of the same tree without simplifying.
+    """
 
     rules: list[ClassRule]
     size_grown: Size
+    decision: Decision = Decision.FIRST
+    base: tuple[float, ...] = ()
+    default: int | None = None
+
+    def complete(self, program: Program) -> Program:
+        """The program with these class rules."""
+        return replace(
+            program, class_rules=tuple(self.rules), decision=self.decision, base=self.base, default=self.default
+        )
 
 
 def grow_classes(target: Tensor, n_classes: int, inputs: BitMatrix, first_input: int, growth: Growth) -> GrownClasses:
-    """Grow the class tree.
+    """Grow the class tree, or learn votes if `growth.options` asks for them.
 
     Args:
         target: int64 `[n_images]`, class indices.
         inputs: the truth of the atoms from `first_input` on.
     """
+    options = growth.options
+    if options.votes is not None:
+        from eric_fast.extract.votes import learn_votes  # Numba loads when it is needed
+
+        growth.progress("votes", 0, 1)
+        votes = learn_votes(
+            inputs,
+            first_input,
+            target,
+            n_classes,
+            options.n_votes,
+            jointly=options.votes == "rows",
+            combine=growth.combine,
+        )
+        growth.progress("votes", 1, 1)
+        highest = max(range(n_classes), key=lambda c: votes.base[c])  # the lowest of equals
+        base = tuple(map(float, votes.base))
+        return GrownClasses(votes.rules, (len(votes.rules), len(votes.rules)), Decision.VOTE, base, highest)
     growth.progress("class tree", 0, 1)
-    forest = grow_trees(inputs, target, growth.options, n_values=n_classes, combine=growth.combine)
+    forest = grow_trees(inputs, target, options, n_values=n_classes, combine=growth.combine)
     growth.progress("class tree", 1, 1)
     leaves, grown = _list_both(forest, 0, _find_both_ends(forest, growth))
     rules = [ClassRule(leaf.answer, _shift(leaf.body, first_input), leaf.covered, leaf.correct) for leaf in leaves]

@@ -16,6 +16,7 @@ from eric_fast.program.atoms import CRITERIA
 
 TARGETS = ("model", "label")
 GROWN_ON = ("true", "predicted")
+VOTES = ("rows", "single")
 _MOST = kernels.NO_LIMIT - 1
 _CRITERION = {"entropy": kernels.ENTROPY, "gini": kernels.GINI}
 
@@ -34,6 +35,10 @@ class TreeOptions:
         ccp_alpha: cost-complexity pruning: the least decrease of impurity by a leaf, weighted as above; 0 for none.
         class_weight: the weight of an image by its class index, a whole number; 1 for classes that are left out.
 
+        votes: in place of the class tree, votes that are learned from counts; see `learn_votes`. `rows`: a rule adds a
+            whole number to every class. `single`: to one class. By default there is a tree.
+        n_votes: the most rules of a vote.
+
     Raises:
         SettingError: an invalid value.
     """
@@ -46,8 +51,14 @@ class TreeOptions:
     min_gain: float = 0.0
     class_weight: Mapping[int, int] | None = None
     ccp_alpha: float = 0.0
+    votes: str | None = None
+    n_votes: int = 100
 
     def __post_init__(self) -> None:
+        if self.votes is not None and self.votes not in VOTES:
+            raise SettingError(f"votes '{self.votes}' is not one of {', '.join(VOTES)}")
+        if not (_is_whole(self.n_votes) and 1 <= self.n_votes <= _MOST):
+            raise SettingError(f"the number of votes must be a whole number from 1 to {_MOST:,}, not {self.n_votes!r}")
         if self.criterion not in CRITERIA:
             raise SettingError(f"criterion '{self.criterion}' is not one of {', '.join(CRITERIA)}")
         for name, limit in (("max depth", self.max_depth), ("max rules", self.max_rules)):
@@ -89,6 +100,8 @@ class TreeOptions:
             ("min_gain", self.min_gain, 0),
             ("class_weight", self.class_weight, None),
             ("ccp_alpha", self.ccp_alpha, 0),
+            ("votes", self.votes, None),
+            *([("n_votes", self.n_votes, None)] if self.votes else []),
         ]
         return [(name, value) for name, value, usual in extras if value != usual]
 
@@ -151,6 +164,8 @@ class ExtractOptions(TreeOptions):
             raise SettingError(f"hold back must be a share between 0 and 1, not {self.hold_back!r}")
         if self.max_loss is None:
             return
+        if self.votes:
+            raise SettingError("max loss drops rules of trees; to shrink a vote, lower the number of votes")
         if isinstance(self.max_loss, bool) or not 0 <= self.max_loss < 1:
             raise SettingError(f"max loss must be a share from 0 to below 1, not {self.max_loss!r}")
         if self.grown_on == "predicted":

@@ -57,7 +57,7 @@ def extract_on_predicted_bits(
         sizes_grown |= zip(rows[layer], part.sizes_grown, strict=True)
         inputs = Evaluator(program, below, engine=engine).truth(inputs, targets.atoms)
     of_classes = grow_classes(target, len(classes), inputs, rows[layers[-1]].start, growth)
-    program = replace(program, class_rules=tuple(of_classes.rules))
+    program = of_classes.complete(program)
     kept = set(sizes_grown) if all_kernels else find_mentioned(program)
     sizes = [of_classes.size_grown, *(size for head, size in sizes_grown.items() if head in kept)]
     program = replace(program, settings=list_sizes_grown(sizes))

@@ -1,0 +1,77 @@
+"""Class votes from counts: rules of one literal each, which add whole numbers to classes."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eric_fast import kernels
+from eric_fast.bits import BitMatrix, pack_bits
+from eric_fast.extract.pursuit import Covariances, Pursuit, pursue_jointly, pursue_singly
+from eric_fast.processes import Combine, keep
+from eric_fast.program import ClassRule
+
+MAX_VOTE = 15
+
+
+class LearnedVotes(NamedTuple):
+    """Class rules under `vote`, and where each class's sum starts."""
+
+    rules: list[ClassRule]
+    base: tuple[int, ...]
+
+
+def learn_votes(
+    inputs: BitMatrix,
+    first_input: int,
+    target: Tensor,
+    n_classes: int,
+    n_rules: int,
+    *,
+    jointly: bool = True,
+    combine: Combine = keep,
+) -> LearnedVotes:
+    """Votes for the classes `target` over atoms `first_input` on: the same for any number of processes.
+
+    The sums approximate, by least squares, 1 for an image's class and 0 for the others. Counts of pairs are all that is
+    learned from.
+
+    Args:
+        inputs: the truth of the atoms, on this process's images.
+        target: int64 `[n_images]`, class indices.
+        n_rules: at most.
+        jointly: whether a rule adds a number to every class, or to one.
+    """
+    is_class = pack_bits(target[:, None] == torch.arange(n_classes))
+    masks = torch.cat([inputs.words, is_class])
+    counts = combine(kernels.count(inputs.words, masks).long()).numpy()  # [n_atoms + n_classes, n_atoms]
+    of_class, n_samples = combine(torch.cat([target.bincount(minlength=n_classes), torch.tensor([len(target)])])).split(
+        [n_classes, 1]
+    )
+    n_atoms = len(inputs.atoms)
+    pairs, of_both = counts[:n_atoms], counts[n_atoms:].T
+    covariances = Covariances.from_sums(int(n_samples), pairs, of_both, of_class.numpy())
+    pursue = pursue_jointly if jointly else pursue_singly
+    found = pursue(covariances, n_rules)
+    weights, base = _round_to_whole(found)
+    rules: list[ClassRule] = []
+    for atom in found.chosen.tolist():
+        added = [(c, float(weight)) for c, weight in enumerate(weights[atom].tolist()) if weight]
+        first = max(added, key=lambda vote: vote[1], default=None)  # the lowest class of equals
+        groups = [added] if jointly and added else [[vote] for vote in added]
+        for group in groups:
+            head, weight = first if jointly and first else group[0]
+            support = int(pairs[atom, atom]), int(of_both[atom, head])
+            also = tuple(vote for vote in group if vote[0] != head)
+            rules.append(ClassRule(head, (first_input + atom,), *support, weight, also))
+    return LearnedVotes(rules, base)
+
+
+def _round_to_whole(found: Pursuit) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+    """Weights and intercepts in units of which the largest weight has `MAX_VOTE`."""
+    largest = float(np.abs(found.weights).max(initial=0))
+    unit = largest / MAX_VOTE if largest else 1.0
+    whole = np.rint(found.weights / unit).astype(np.int64)
+    return whole, tuple(np.rint(found.intercepts / unit).astype(np.int64).tolist())
