@@ -92,7 +92,7 @@ def test_a_persons_comments_are_not_lost(eric, program_file, refuse):
 def test_odd_labels_are_refused_in_one_line(program_file, refuse):
     before = program_file.read_text()
     assert "not KERNEL=LABEL" in refuse("label", program_file, "3:1")
-    assert "is not a kernel of this program; did you mean" in refuse("label", program_file, "3:11=wheels")
+    assert "is not an atom of this program; did you mean" in refuse("label", program_file, "3:11=wheels")
     assert "two labels" in refuse("label", program_file, "3:1=a", "3_1=b")
     assert "can't hold" in refuse("label", program_file, "3:1=a\rb")
     assert program_file.read_text() == before

@@ -146,7 +146,7 @@ def test_errors_name_what_is_missing():
     evaluator = Evaluator(CHAIN)
     with pytest.raises(EricError, match="no bits of 'f:1'"):
         evaluator.predict(bits.select_atoms(["f:0", "f:2"]))
-    with pytest.raises(ProgramError, match="'g:8' is not a kernel of this program; did you mean 'g:7'"):
+    with pytest.raises(ProgramError, match="'g:8' is not an atom of this program; did you mean 'g:7'"):
         evaluator.truth(bits, ["g:0", "g:8"])
     with pytest.raises(ProgramError, match="no class rule with index 3; the program has 3"):
         evaluator.fires(bits, [0, 3])

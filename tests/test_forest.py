@@ -174,8 +174,8 @@ def test_arrays_of_comparisons_are_the_tuple_of_them():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"columns": (0, 3)}, "columns that there are"),
-        ({"operators": ("<=", "in")}, "but 'in'"),
+        ({"columns": (0, 3)}, "columns among the 3"),
+        ({"operators": ("<=", "in")}, "no operator 'in'"),
         ({"missing": (False,)}, r"missing of comparisons must be bool \[n\]"),
         ({"constants": (0.1, 2.0)}, "float32 can't be compared with 0.1"),
         ({"constants": (np.nan, 2.0)}, "can't be compared with nan"),
@@ -183,7 +183,7 @@ def test_arrays_of_comparisons_are_the_tuple_of_them():
             {"columns": (1, 1), "operators": "<<", "constants": (2, 2), "missing": (1, 1)},
             "b < 2.0 or missing occurs twice",
         ),
-        ({"features": "abd"}, "other names"),
+        ({"features": "abd"}, "not those of the columns"),
     ],
 )
 def test_wrong_comparisons_are_refused(changes, message):

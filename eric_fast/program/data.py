@@ -1,4 +1,4 @@
-"""`ProgramData`: what a program holds, and what follows from it at once."""
+"""`ProgramData`: the fields of a program and what is derived from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ Atom = InputAtom | TableAtom | DerivedAtom
 
 @dataclass(frozen=True)
 class ProgramData:
-    """Everything that a program's text file holds.
+    """Everything that a program's text file holds. `Program` is this, validated, and with methods.
 
     Attributes:
         quantiser: the atoms that compare something: the norms of a network's kernels, or the columns of a table. A
@@ -135,7 +135,7 @@ class ProgramData:
         except CycleError as error:
             cycle = error.args[1][::-1]
             names = " <- ".join(self.atoms[atom].name for atom in cycle)
-            raise ProgramError(f"recursion: {names}; a kernel may not build on itself", cycle[0]) from error
+            raise ProgramError(f"recursion: {names}; an atom can't depend on itself", cycle[0]) from error
         strata = []
         while sorter.is_active():
             ready = sorter.get_ready()

@@ -11,7 +11,7 @@ def label_atoms(program: Program, labels: Mapping[int, str]) -> Program:
     """The program with these labels, atom index -> label, on top of those that it has; an empty one takes it away.
 
     Raises:
-        ProgramError: no such atom, or a character that the text format can't hold.
+        ProgramError: there is no such atom, or the text format can't hold a character.
     """
     new = {**program.label_of_atom, **labels}
     return replace(program, labels=tuple((atom, label) for atom, label in new.items() if label))
@@ -23,13 +23,13 @@ def parse_labels(program: Program, assignments: Sequence[str]) -> dict[int, str]
     Everything after the first `=` before which a kernel is named is the label, without spaces around it.
 
     Raises:
-        SettingError: no `=`, or a kernel twice. ProgramError: no such kernel.
+        SettingError: there is no `=`, or a kernel is given twice. ProgramError: there is no such kernel.
     """
     labels: dict[int, str] = {}
     for assignment in assignments:
         atom, label = _split(program, assignment)
         if atom in labels:
-            raise SettingError(f"{program.atoms[atom].name} is given two labels; give one")
+            raise SettingError(f"{program.atoms[atom].name} has two labels; give it one")
         labels[atom] = label
     return labels
 

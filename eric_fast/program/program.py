@@ -51,7 +51,7 @@ class Program(ProgramData):
             )
 
     def with_settings(self, settings: Iterable[tuple[str, str]]) -> "Program":
-        """The same program with other settings; what hasn't changed isn't checked again, which counts for a forest.
+        """The same program with other settings. Only these are checked again, which saves time for large forests.
 
         Raises:
             ProgramError: a key that stands twice, or a character that the text format can't hold.
@@ -62,10 +62,10 @@ class Program(ProgramData):
         return changed
 
     def atom_named(self, name: str) -> int:
-        """Index of the atom that a person calls `features.19:17`, `features_19_17`, `k_features_19_17` or by label.
+        """The index of an atom, by its name: `features.19:17`, `features_19_17`, `k_features_19_17`, or its label.
 
         Raises:
-            ProgramError: none is called so, or several are.
+            ProgramError: no atom has this name, or several do.
         """
         spelling = name.removeprefix("k_")
         found = [atom for atom, label in self.labels if label == name] or [
@@ -78,9 +78,9 @@ class Program(ProgramData):
             return found[0]
         if found:
             names = " or ".join(f"'{self.atoms[i].name}'" for i in found)
-            raise ProgramError(f"'{name}' could be {names}: write it so")
+            raise ProgramError(f"'{name}' could be {names}; write the one that you mean")
         raise ProgramError(
-            f"'{name}' is not a kernel of this program{suggest_nearest(name, (atom.name for atom in self.atoms))}"
+            f"'{name}' is not an atom of this program{suggest_nearest(name, (atom.name for atom in self.atoms))}"
         )
 
     def layer_to_start(self, start: str | None) -> str:
@@ -88,7 +88,7 @@ class Program(ProgramData):
         if start is not None and start not in self.layers:
             raise ProgramError(f"the program has no layer '{start}'{suggest_nearest(start, self.layers)}")
         if not self.layers:
-            raise ProgramError("the program compares nothing, so there is no layer to start from")
+            raise ProgramError("the program has no input atoms, so there is no layer to start from")
         return start if start is not None else self.layers[0]
 
     def start_at(self, start: str | None = None) -> "Program":
@@ -109,7 +109,7 @@ class Program(ProgramData):
                 atom = atom_of(literal)
                 if atom < first:
                     raise ProgramError(
-                        f"can't start at '{lowest}': {what} mentions {self.atoms[atom].name}, of a layer below; "
+                        f"can't start at '{lowest}': {what} mentions {self.atoms[atom].name} of a lower layer; "
                         f"start at '{self.atoms[atom].layer}' or lower"
                     )
             return tuple(lit - first if lit >= 0 else lit + first for lit in body)

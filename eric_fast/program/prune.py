@@ -1,4 +1,4 @@
-"""Prune: fewer literals and rules, for a bounded loss on images that the program's trees didn't see."""
+"""Prune: drop literals and rules for a bounded loss on images that the program's trees didn't see."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -45,7 +45,7 @@ def prune_program(
         SettingError: the program decides by votes. EricError: an atom without bits.
     """
     if not program.decision.takes_first:
-        raise SettingError("only programs that decide by 'first' can be pruned")
+        raise SettingError(f"only programs with decision 'first' can be pruned; this one's is '{program.decision}'")
     n_classes = len(program.classes)
     rows = _view(bits.select_atoms([atom.name for atom in program.atoms]).words)
     valid = _view(pack_bits(target[:, None] >= 0))[0]

@@ -73,7 +73,7 @@ class RuleArrays(NamedTuple):
             literals = np.fromiter(chain.from_iterable(rule.body for rule in rules), np.int32, int(offsets[-1]))
             heads = np.fromiter((rule.head for rule in rules), np.int32, len(rules))
         except OverflowError as error:
-            raise ProgramError(f"a number in a rule is past 2^31 - 1: {error}") from error
+            raise ProgramError(f"a number in a rule is larger than 2^31 - 1: {error}") from error
         for array in (literals, offsets, heads):
             array.flags.writeable = False
         return cls(literals, offsets, heads)
@@ -130,7 +130,7 @@ class ClassRules(Sequence[ClassRule]):
         try:
             return cls._from_list(rules)
         except OverflowError as error:
-            raise ProgramError(f"a number in a rule is past 2^31 - 1: {error}") from error
+            raise ProgramError(f"a number in a rule is larger than 2^31 - 1: {error}") from error
 
     @classmethod
     def _from_list(cls, rules: list[ClassRule]) -> "ClassRules":
@@ -170,9 +170,9 @@ class ClassRules(Sequence[ClassRule]):
             (self.vote_offsets, len(self.vote_classes), 1),
         ):
             if len(offsets) != n_rules + 1 or offsets[0] != 0 or offsets[-1] != n_values:
-                raise ProgramError(f"offsets of {n_rules} rules must rise from 0 to {n_values}")
+                raise ProgramError(f"the offsets of {n_rules} rules must go from 0 to {n_values}")
             if (np.diff(offsets) < least).any():
-                raise ProgramError("the offsets of rules must rise, and each rule needs a vote")
+                raise ProgramError("the offsets of rules must be ascending, and each rule needs a vote")
         if len(self.vote_weights) != len(self.vote_classes) or not len(self.covered) == len(self.correct) == n_rules:
             raise ProgramError("the arrays of rules have different lengths")
 

@@ -97,7 +97,7 @@ class TableAtoms(Sequence[TableAtom]):
             object.__setattr__(self, name, array)
         for array, n in ((self.columns, len(self.features)), (self.operators, TABLE_OPERATORS.index("in"))):
             if len(array) and not 0 <= array.min() <= array.max() < n:
-                raise ProgramError("comparisons with numbers are of columns that there are, by operators but 'in'")
+                raise ProgramError(f"TableAtoms needs columns among the {len(self.features)} and no operator 'in'")
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -181,7 +181,11 @@ def _check_columns(columns: Sequence[Column]) -> None:
         if column.kind not in KINDS:
             raise ProgramError(f"column '{column.name}': kind '{column.kind}' is not one of {', '.join(KINDS)}")
         if not column.name or column.name in seen:
-            raise ProgramError(f"two columns are called '{column.name}'" if column.name else "a column has no name")
+            raise ProgramError(
+                f"two columns are called '{column.name}'; rename one"
+                if column.name
+                else "a column has no name; give it one"
+            )
         seen.add(column.name)
 
 
@@ -190,35 +194,35 @@ def _check_atoms(atoms: Sequence[TableAtom], columns: Sequence[Column]) -> None:
     numbers: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for atom in atoms:
         if not 0 <= atom.column < len(columns) or columns[atom.column].name != atom.feature:
-            raise ProgramError(f"'{atom.feature}' is not column {atom.column} of the table")
+            raise ProgramError(f"{atom.name}: column {atom.column} of the table is not '{atom.feature}'")
         kind, constant = columns[atom.column].kind, atom.constant
         if atom.operator not in TABLE_OPERATORS:
             raise ProgramError(f"{atom.name}: operator '{atom.operator}' is not one of {', '.join(TABLE_OPERATORS)}")
         if (atom.operator == "in") != (type(constant) is tuple):
-            raise ProgramError(f"{atom.name}: 'in' takes a tuple of values, every other operator a number")
+            raise ProgramError(f"{atom.name}: 'in' needs a tuple of values, any other operator a number")
         if type(constant) is not tuple:
             numbers[kind].append(cast(float, constant))
         elif len(set(constant)) < len(constant):
-            raise ProgramError(f"{atom.name}: a value stands twice in the set")
+            raise ProgramError(f"{atom.name}: the set has a value twice")
         elif kind not in TEXT_KINDS:
             numbers[kind] += cast(tuple[float, ...], constant)
         elif not all(type(value) is str for value in constant):
-            raise ProgramError(f"{atom.name}: a column of text is compared with texts")
+            raise ProgramError(f"{atom.name}: a column of text can only be compared with strings")
         if kind == "text" and atom.operator != "in":
-            raise ProgramError(f"{atom.name}: a column of text is compared by 'in'")
+            raise ProgramError(f"{atom.name}: a column of text can only be compared by 'in'")
     if len(set(atoms)) < len(atoms):
         twice = next(atom for atom, count in Counter(atoms).items() if count > 1)
         raise ProgramError(f"the comparison {twice.name} occurs twice")
     for kind, values in numbers.items():
         if not all(type(value) is float for value in values):
             wrong = next(value for value in values if type(value) is not float)
-            raise ProgramError(f"a column of {kind} is compared with floats, not with {wrong!r}")
+            raise ProgramError(f"a column of kind {kind} can only be compared with floats, not with {wrong!r}")
         _check_constants(np.array(values, np.float64), kind)
 
 
 def _check_arrays(atoms: TableAtoms, columns: Sequence[Column]) -> None:
     if atoms.features != tuple(column.name for column in columns):
-        raise ProgramError("the comparisons are of a table whose columns have other names")
+        raise ProgramError("the names in TableAtoms.features are not those of the columns")
     twin = atoms.find_twin()
     if twin is not None:
         raise ProgramError(f"the comparison {atoms[twin].name} occurs twice")
@@ -228,11 +232,13 @@ def _check_arrays(atoms: TableAtoms, columns: Sequence[Column]) -> None:
         if kind != "text":
             _check_constants(atoms.constants[of_kind], kind)
         elif of_kind.any():
-            raise ProgramError(f"{atoms[int(of_kind.argmax())].name}: a column of text is compared by 'in'")
+            raise ProgramError(f"{atoms[int(of_kind.argmax())].name}: a column of text can only be compared by 'in'")
 
 
 def _check_constants(constants: NDArray[np.float64], kind: str) -> None:
     with np.errstate(over="ignore"):
         lost = constants != constants.astype("float32" if kind == "float32" else "float64")
     if lost.any():  # NaN too
-        raise ProgramError(f"a column of {kind} can't be compared with {constants[lost][0]}")
+        raise ProgramError(
+            f"a column of kind {kind} can't be compared with {constants[lost][0]}, which {kind} can't hold"
+        )

@@ -1,4 +1,4 @@
-"""What a program must be, checked once, when it is made."""
+"""Checks of a program, made once, when it is created."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,13 +19,13 @@ def validate_program(program: ProgramData) -> None:
     check_texts(program)
     n_atoms, n_classes = len(program.atoms), len(program.classes)
     if program.default is not None and not 0 <= program.default < n_classes:
-        raise ProgramError(f"the default class {program.default} is not one of the {n_classes} classes")
+        raise ProgramError(f"the default is class {program.default}, but the program has only {n_classes} classes")
     if program.n_images is not None and not 0 <= program.n_images <= INT32_MAX:
-        raise ProgramError(f"a program can't be trained on {program.n_images} images")
+        raise ProgramError(f"n_images must be from 0 to 2^31 - 1, not {program.n_images}")
     n_inputs = len(program.quantiser.rows_of_layer[program.layers[0]]) if program.layers else 0
     heads = program.kernel_arrays.heads
     for head in heads[(heads < 0) | (heads >= n_atoms)].tolist():
-        raise ProgramError(f"a rule's head, {head}, is not one of the {n_atoms} atoms")
+        raise ProgramError(f"a rule is for atom {head}, but the program has only {n_atoms} atoms")
     _check_outputs(program)
     _check_heads(program)
     _check_bodies(program)
@@ -36,7 +36,7 @@ def validate_program(program: ProgramData) -> None:
     for head in program.rules_of_atom:
         if head < n_inputs:
             name = program.atoms[head].name
-            raise ProgramError(f"{name} is of the lowest layer, whose bits are given; it can't have a rule", head)
+            raise ProgramError(f"{name} can't have a rule: it is in the lowest layer, whose bits are given", head)
 
 
 def _check_outputs(program: ProgramData) -> None:
@@ -46,16 +46,18 @@ def _check_outputs(program: ProgramData) -> None:
     inputs = {atom.name for atom in program.quantiser.atoms} if program.derived else ()
     for name in program.derived:
         if name in inputs:
-            raise ProgramError(f"two atoms are called '{name}'")
+            raise ProgramError(f"two atoms are called '{name}'; rename one")
     for name, atom in program.outputs:
         if not 0 <= atom < len(program.atoms):
-            raise ProgramError(f"output '{name}' is atom {atom}, which there is not")
+            raise ProgramError(
+                f"output '{name}' mentions atom {atom}, but the program has only {len(program.atoms)} atoms"
+            )
     if program.decision.gives_bits and (program.classes or len(program.class_rules)):
-        raise ProgramError("a program that answers with bits has no classes and no rules for them")
+        raise ProgramError("a program with decision 'bits' can't have classes or class rules")
     if program.outputs and not program.decision.gives_bits:
         raise ProgramError("outputs need decision 'bits'")
     if program.decision.gives_sums and program.default is not None:
-        raise ProgramError("a program that answers with sums has no default; its base is what it starts from")
+        raise ProgramError("a program with decision 'sum' can't have a default; set its base instead")
 
 
 def _name_rule(program: ProgramData, index: int) -> str:
@@ -70,13 +72,15 @@ def _check_heads(program: ProgramData) -> None:
     if isinstance(program.class_rules, ClassRules):
         outputs = program.class_rules.vote_classes
         if len(outputs) and not 0 <= outputs.min() <= outputs.max() < n_classes:
-            raise ProgramError(f"a class rule is for none of the {n_classes} classes")
+            raise ProgramError(f"a class rule adds to a class past the program's {n_classes}")
         return
     for number, rule in enumerate(program.class_rules, 1):
         if not 0 <= rule.head < n_classes:
-            raise ProgramError(f"class rule {number}: {rule.head} is not one of the {n_classes} classes")
+            raise ProgramError(
+                f"class rule {number} is for class {rule.head}, but the program has only {n_classes} classes"
+            )
         if rule.also and not all(0 <= output < n_classes for output, _ in rule.also):
-            raise ProgramError(f"class rule {number}: 'also' names a class that there is not")
+            raise ProgramError(f"class rule {number}: 'also' mentions a class past the program's {n_classes}")
 
 
 def _check_bodies(program: ProgramData) -> None:
@@ -86,7 +90,7 @@ def _check_bodies(program: ProgramData) -> None:
         for place in np.flatnonzero(rules.atoms >= n_atoms).tolist():
             rule = n_before + int(np.searchsorted(rules.offsets, place, "right")) - 1
             name, literal = _name_rule(program, rule), rules.literals[place]
-            raise ProgramError(f"{name}: literal {literal} is about none of the {n_atoms} atoms")
+            raise ProgramError(f"{name} has literal {literal}, but the program has only {n_atoms} atoms")
         n_before += len(rules.heads)
 
 
@@ -105,22 +109,22 @@ def _check_support(program: ProgramData) -> None:
         if covered is None and correct is None:
             continue
         if covered is None or correct is None:
-            raise ProgramError(f"{_name_rule(program, index)}: covered and correct are known together or not at all")
+            raise ProgramError(f"{_name_rule(program, index)}: give both covered and correct, or neither")
         if not 0 <= correct <= covered <= most:
             raise ProgramError(
-                f"{_name_rule(program, index)}: {correct} correct of {covered} covered of {most} images can't be"
+                f"{_name_rule(program, index)}: {correct} correct of {covered} covered of {most} images is impossible"
             )
 
 
 def _check_negated(program: ProgramData, n_inputs: int) -> None:
     for atom, before in zip(program.negated, (None, *program.negated), strict=False):
         if not 0 <= atom < len(program.atoms):
-            raise ProgramError(f"negated atom {atom} is not one of the {len(program.atoms)} atoms")
+            raise ProgramError(f"negated mentions atom {atom}, but the program has only {len(program.atoms)} atoms")
         name = program.atoms[atom].name
         if atom < n_inputs:
-            raise ProgramError(f"{name} is of the lowest layer, whose bits are given; it can't be negated", atom)
+            raise ProgramError(f"{name} can't be negated: it is in the lowest layer, whose bits are given", atom)
         if atom == before:
-            raise ProgramError(f"{name} is negated twice", atom)
+            raise ProgramError(f"negated mentions {name} twice", atom)
 
 
 def _check_weights(program: ProgramData) -> None:
@@ -144,22 +148,24 @@ def _check_weights(program: ProgramData) -> None:
 def _check_names(kind: str, names: Sequence[str]) -> None:
     if len(set(names)) != len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
-        raise ProgramError(f"two of the {kind} names are {twice!r}; they must differ")
+        raise ProgramError(f"two of the {kind} names are {twice!r}; names must differ")
     for name in names:
         if not name:
-            raise ProgramError(f"a {kind} needs a name that isn't empty")
+            raise ProgramError(f"a {kind} has an empty name; give it one")
 
 
 def check_texts(program: ProgramData) -> None:
     for atom, label in program.labels:
         if not 0 <= atom < len(program.atoms):
-            raise ProgramError(f"label {label!r} is for atom {atom}, which there is not")
+            raise ProgramError(
+                f"label {label!r} is for atom {atom}, but the program has only {len(program.atoms)} atoms"
+            )
     for kind, keys in (
         ("label", [str(atom) for atom, _ in program.labels]),
         ("setting", [key for key, _ in program.settings]),
     ):
         if len(set(keys)) != len(keys):
-            raise ProgramError(f"two {kind}s for one key")
+            raise ProgramError(f"two {kind}s have the same key")
     texts = [*program.classes, *program.layers, program.fingerprint, *program.derived]
     texts += [name for name, _ in program.outputs]
     if isinstance(program.quantiser, TableQuantiser):
@@ -169,7 +175,9 @@ def check_texts(program: ProgramData) -> None:
     for text in texts:
         # A newline is written as \n; clingo knows no other escape, and takes no NUL or lone surrogate.
         if any(c in "\0\r" or 0xD800 <= ord(c) <= 0xDFFF for c in text):
-            raise ProgramError(f"{text!r} has a character that the text format can't hold")
+            raise ProgramError(
+                f"{text!r} contains NUL, a carriage return or a lone surrogate, which the text format can't hold"
+            )
 
 
 def _list_values(quantiser: TableQuantiser) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from eric_fast.errors import ProgramError
 from eric_fast.program.table_atoms import KINDS, TEXT_KINDS, Column, TableAtom, TableQuantiser
 from eric_fast.text.statements import REAL, Statements
 
@@ -13,18 +12,15 @@ def build_table(said: Statements) -> tuple[TableQuantiser, dict[str, int]]:
     Raises:
         ProgramError: what is wrong, with its place.
     """
-    facts = said.facts["column"]
-    for number in range(len(facts)):
-        if (number,) not in facts:
-            raise ProgramError(f"{said.source}: columns are numbered from 0 without gaps; {number} is missing")
-    columns = [Column(*facts[(number,)][1:3]) for number in range(len(facts))]
-    for number, column in enumerate(columns):
-        if column.kind not in KINDS:
-            raise said.error(facts[(number,)][-1], f"'{column.kind}' is not a kind of column: {', '.join(KINDS)}")
+    columns = []
+    for _, name, kind, at in said.list_numbered("column", "columns"):
+        if kind not in KINDS:
+            raise said.error(at, f"kind '{kind}' is not one of {', '.join(KINDS)}")
+        columns.append(Column(name, kind))
     values: dict[str, list[tuple[str, int]]] = {}
     for predicate, text, at in said.facts["value"].values():
         if (predicate,) not in said.facts["among"]:
-            raise said.error(at, f"'{predicate}' has a value, but no fact among({predicate},COLUMN)")
+            raise said.error(at, f"'{predicate}' has a value but no fact among({predicate},COLUMN)")
         values.setdefault(predicate, []).append((text, at))
     missing = {predicate for predicate, _ in said.facts["missing"].values()}
     in_order = sorted([*said.facts["compare"].values(), *said.facts["among"].values()], key=lambda fact: fact[-1])
@@ -32,16 +28,16 @@ def build_table(said: Statements) -> tuple[TableQuantiser, dict[str, int]]:
     atom_of_predicate: dict[str, int] = {}
     for predicate, number, *comparison, at in in_order:
         if not predicate.startswith("c_"):
-            raise said.error(at, f"the predicate of a comparison starts with 'c_', not '{predicate}'")
+            raise said.error(at, f"the predicate of a comparison must start with 'c_', unlike '{predicate}'")
         if not 0 <= number < len(columns):
-            raise said.error(at, f"there is no column {number}")
+            raise said.error(at, f"the table has only {len(columns)} columns, so no column {number}")
         if atom_of_predicate.setdefault(predicate, len(atoms)) < len(atoms):
-            raise said.error(at, f"'{predicate}' stands for two comparisons")
+            raise said.error(at, f"'{predicate}' is given for two comparisons; rename one")
         column = columns[number]
         if comparison:
             operator, constant = comparison[0], _round(comparison[1], column.kind)
             if operator == "in" or column.kind == "text":
-                raise said.error(at, f"a set, or a column of text, takes among({predicate},{number}) and 'value'")
+                raise said.error(at, f"a set or a column of text needs among({predicate},{number}) and 'value' instead")
             atoms.append(TableAtom(number, column.name, operator, constant, predicate in missing))
         else:
             among = tuple(_read_value(said, *value, column.kind) for value in values.get(predicate, ()))
@@ -56,7 +52,7 @@ def _read_value(said: Statements, text: str, at: int, kind: str) -> float | str:
     if kind in TEXT_KINDS:
         return text
     if not REAL.fullmatch(text):
-        raise said.error(at, f"the column holds numbers, and {text!r} is none")
+        raise said.error(at, f"the column holds numbers, but {text!r} is not a number")
     return _round(float(text), kind)
 
 

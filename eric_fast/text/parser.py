@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from eric_fast.errors import ProgramError, suggest_nearest
+from eric_fast.errors import ProgramError, say_count, suggest_nearest
 from eric_fast.memory import pause_collector
 from eric_fast.program import ClassRule, InputAtom, Program, Quantiser, Rule, TableQuantiser
 from eric_fast.program.printers.names import FORMAT, NEGATED, close_negated, decision_rules
@@ -20,12 +20,11 @@ _NO_SUPPORT = (0, None, None, 0)  # of a rule without a fact about it: covered a
 def parse_program(text: str, source: str = "program") -> Program:
     """The program that `print_program` wrote, or that a person wrote in the same form.
 
-    White space and comments are free, and so is the order of statements, but for three things that it says: the
-    layers' (by their first `kernel` fact), that of a kernel's rules, and that of settings. `source` names the text
-    in errors.
+    White space and comments are ignored. The order of statements matters only for the layers (by their first `kernel`
+    fact), the rules of one kernel, and the settings. `source` names the text in errors.
 
     Raises:
-        ProgramError: `source:line:column: what is wrong`; `source: what is wrong` where it is the whole.
+        ProgramError: `source:line:column: what is wrong`, or `source: what is wrong` for the text as a whole.
     """
     said = read_statements(text, source)
     version = _only(said, "format", None)
@@ -37,10 +36,10 @@ def parse_program(text: str, source: str = "program") -> Program:
     derived = said.facts["derived"].values()
     for predicate, _, at in derived:
         if not predicate.startswith("d_"):
-            raise said.error(at, f"the predicate of a derived atom starts with 'd_', not '{predicate}'")
+            raise said.error(at, f"the predicate of a derived atom must start with 'd_', unlike '{predicate}'")
         if atom_of_predicate.setdefault(predicate, len(atom_of_predicate)) != len(atom_of_predicate) - 1:
-            raise said.error(at, f"'{predicate}' stands for two atoms")
-    classes = _build_classes(said)
+            raise said.error(at, f"'{predicate}' is given for two atoms; rename one")
+    classes = tuple(name for _, name, _ in said.list_numbered("classes", "classes"))
     class_of_name = {name: index for index, name in enumerate(classes)}
     bodies = _Bodies(said, atom_of_predicate)
     kernel_rules, negated = _build_kernel_rules(said, atom_of_predicate, bodies)
@@ -97,11 +96,13 @@ def _build_quantiser(said: Statements) -> tuple[Quantiser | TableQuantiser, dict
     if not said.facts["column"]:
         for kind in ("compare", "among", "value", "missing"):
             for *_, at in said.facts[kind].values():
-                raise said.error(at, f"'{kind}' is about a table, and there is no fact column(NUMBER,NAME,KIND)")
+                raise said.error(at, f"'{kind}' needs a table, but there is no fact column(NUMBER,NAME,KIND)")
         atoms, atom_of_predicate = _build_atoms(said)
         return Quantiser(atoms, _only(said, "norm", "l1")), atom_of_predicate
     for *_, at in said.facts["kernel"].values():
-        raise said.error(at, "a program is over kernels or over the columns of a table, not both")
+        raise said.error(
+            at, "a program is over kernels or over the columns of a table, not both; remove one kind of fact"
+        )
     return build_table(said)
 
 
@@ -115,28 +116,20 @@ def _build_atoms(said: Statements) -> tuple[tuple[InputAtom, ...], dict[str, int
     atoms = []
     for predicate, *values, at in in_order:
         if not predicate.startswith("k_"):
-            raise said.error(at, f"the predicate of a kernel starts with 'k_', not '{predicate}'")
+            raise said.error(at, f"the predicate of a kernel must start with 'k_', unlike '{predicate}'")
         atoms.append(InputAtom(*values))
         if not math.isfinite(atoms[-1].constant):
-            raise said.error(at, f"the threshold {values[-1]!r} of {predicate} is past the largest float32 number")
+            raise said.error(
+                at, f"the threshold {values[-1]!r} of {predicate} is larger than the largest float32 number"
+            )
     return tuple(atoms), {fact[0]: index for index, fact in enumerate(in_order)}
 
 
 def _build_outputs(said: Statements, atom_of_predicate: dict[str, int]) -> tuple[tuple[str, int], ...]:
-    facts = said.facts["output"]
-    for number in range(len(facts)):
-        if (number,) not in facts:
-            raise ProgramError(f"{said.source}: outputs are numbered from 0 without gaps; {number} is missing")
-    in_order = (facts[(number,)] for number in range(len(facts)))
-    return tuple((name, _atom_named(said, at, predicate, atom_of_predicate)) for _, name, predicate, at in in_order)
-
-
-def _build_classes(said: Statements) -> tuple[str, ...]:
-    facts = said.facts["classes"]
-    for number in range(len(facts)):
-        if (number,) not in facts:
-            raise ProgramError(f"{said.source}: classes are numbered from 0 without gaps; {number} is missing")
-    return tuple(facts[(number,)][1] for number in range(len(facts)))
+    return tuple(
+        (name, _atom_named(said, at, predicate, atom_of_predicate))
+        for _, name, predicate, at in said.list_numbered("output", "outputs")
+    )
 
 
 def _build_class_rules(said: Statements, class_of_name: dict[str, int], bodies: "_Bodies") -> tuple[ClassRule, ...]:
@@ -150,10 +143,10 @@ def _build_class_rules(said: Statements, class_of_name: dict[str, int], bodies: 
     for name in ("support", "also"):
         for number, *_, at in said.facts[name].values():
             if not 1 <= number <= len(facts):
-                raise said.error(at, f"there is no rule {number}")
+                raise said.error(at, f"there are only {len(facts)} rules, so no rule {number}")
     for number, (start, _) in said.class_bodies.items():
         if not 1 <= number <= len(facts):
-            raise said.error(start, f"fires(X,{number}) has no fact rule({number},CLASS,WEIGHT)")
+            raise said.error(start, f"fires(X,{number}) needs a fact rule({number},CLASS,WEIGHT)")
     also: dict[int, list[tuple[int, float]]] = {}
     for number, name, weight, at in said.facts["also"].values():
         also.setdefault(number, []).append((_class_named(said, at, name, class_of_name), weight))
@@ -198,7 +191,9 @@ def _build_kernel_rules(
         rules.append(Rule(head, bodies.build(body), covered, correct))
     for predicate, number, *_, at in supports.values():
         if not 1 <= number <= counts.get(predicate, 0):
-            raise said.error(at, f"there is no rule {number} for '{predicate}'")
+            raise said.error(
+                at, f"'{predicate}' has only {say_count(counts.get(predicate, 0), 'rule')}, so no rule {number}"
+            )
     for written, at in place_of_head.items():
         is_negated, predicate = _split_negated(written)
         if is_negated and predicate not in closed and predicate not in place_of_head:
@@ -250,7 +245,9 @@ class _Bodies:
         is_false, kernel = _split_negated(predicate)
         if is_false and kernel in self.atom_of_predicate:
             instead = f"{kernel}(X)" if negated else f"not {kernel}(X)"
-            raise self.said.error(at, f"'{predicate}' stands in '{close_negated(kernel)}' alone; write '{instead}'")
+            raise self.said.error(
+                at, f"'{predicate}' may only be used in '{close_negated(kernel)}'; write '{instead}' here"
+            )
         atom = _atom_named(self.said, at, predicate, self.atom_of_predicate)
         return ~atom if negated else atom
 
@@ -266,7 +263,7 @@ def _atom_named(said: Statements, at: int, predicate: str, atom_of_predicate: di
     if atom is None:
         hint = suggest_nearest(predicate, atom_of_predicate)
         raise said.error(
-            at, f"'{predicate}' is not an atom of this program, no fact kernel({predicate},...) says so{hint}"
+            at, f"'{predicate}' is not an atom of this program: there is no fact kernel({predicate},...){hint}"
         )
     return atom
 

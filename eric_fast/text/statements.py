@@ -62,7 +62,7 @@ class Statements:
     other_rules: dict[str, int] = field(default_factory=dict)  # as written, without spaces -> place
 
     def error(self, at: int, message: str) -> ProgramError:
-        """The error to raise about what stands at offset `at`."""
+        """The error to raise about offset `at` of the text."""
         line = self.text.count("\n", 0, at) + 1
         column = at - self.text.rfind("\n", 0, at)
         return ProgramError(f"{self.source}:{line}:{column}: {shorten_message(message)}")
@@ -72,7 +72,15 @@ class Statements:
         key = fact[: FACTS[name][1]]
         if self.facts[name].setdefault(key, fact) is not fact:
             what = f"{name}({','.join(map(str, key))},...)" if key else name
-            raise self.error(at, f"a second fact {what}; only one can hold, remove the other")
+            raise self.error(at, f"a second fact {what}; remove one")
+
+    def list_numbered(self, name: str, what: str) -> list[Fact]:
+        """The facts of a kind in the order of their first argument, which numbers them from 0."""
+        facts = self.facts[name]
+        missing = next((number for number in range(len(facts)) if (number,) not in facts), None)
+        if missing is not None:
+            raise ProgramError(f"{self.source}: {what} must be numbered from 0 without gaps; {missing} is missing")
+        return [facts[(number,)] for number in range(len(facts))]
 
     def add_class_body(self, number: int, at: int, body: Body) -> None:
         if number in self.class_bodies:

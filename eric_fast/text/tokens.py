@@ -1,4 +1,4 @@
-"""A statement that is not spelled as the printer does, token by token; or what is wrong with it, and where."""
+"""Statements in other spellings than the printer's, read token by token; errors say what is wrong and where."""
 
 import re
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ def read_unusual(said: Statements, at: int, end: int) -> None:
     elif any(token.text == ":-" for token in statement) and first.text not in FACTS:
         written = re.sub(SPACE, "", said.text[first.at : statement[-1].at + 1])
         if written in said.other_rules:
-            raise said.error(first.at, "this rule stands above already; remove one")
+            raise said.error(first.at, "this rule is already given above; remove one")
         said.other_rules[written] = first.at
     else:
         raise _explain_fact(said, statement)
@@ -92,7 +92,7 @@ def _split_tokens(said: Statements, at: int, end: int) -> Iterator[Token]:
 def _check_directive(said: Statements, statement: list[Token]) -> None:
     kinds = [token.kind for token in statement]
     if statement[0].text != "#defined" or kinds[1:] != ["name", "mark", "number", "mark"] or statement[2].text != "/":
-        raise said.error(statement[0].at, "expected '#defined name/arity.'; no other directive is taken")
+        raise said.error(statement[0].at, "expected '#defined name/arity.'; other directives are not supported")
 
 
 def _read_fact(said: Statements, fact: Token) -> None:
@@ -125,7 +125,7 @@ def _read_argument(said: Statements, at: int, text: str, kind: str) -> Any:
         return float(unquote(text))
     if kind == "number":
         if len(text) > 11 or abs(int(text)) > INT32_MAX:
-            raise said.error(at, f"{text[:20]} is past 2^31 - 1, which clingo would wrap")
+            raise said.error(at, f"{text[:20]} is larger than 2^31 - 1, so clingo would wrap it")
         return int(text)
     return text
 
@@ -143,12 +143,12 @@ def _read_rule(said: Statements, statement: list[Token]) -> None:
     if end.text != ".":
         raise said.error(end.at, f"expected ',' or '.', not {_shorten(end)}")
     if not any(name == "image" and not negation for negation, name in LITERALS.findall(body.text)):
-        raise said.error(body.at, "this body lacks 'image(X)', which every body starts with")
+        raise said.error(body.at, "expected a body that starts with 'image(X)'")
     span = (body.at, body.at + len(body.text))
     if head.kind == "literals":
         heads = LITERALS.findall(head.text)
         if len(heads) > 1 or heads[0][0]:
-            raise said.error(head.at, f"the head of a rule is one kernel, not negated: {_shorten(head)}")
+            raise said.error(head.at, f"expected one kernel, not negated, as the head of a rule, not {_shorten(head)}")
         said.kernel_rules.append((heads[0][1], head.at, span))
         return
     at = head.at + head.text.index(",") + 1

@@ -142,8 +142,8 @@ def print_c(program: ProgramData) -> str:
     for value in code.values:
         if value.kind == "loose" and not "".join(value.texts).isascii():
             raise ProgramError(
-                f"column '{value.label}' is of kind 'loose' and compared with texts past ASCII, whose small letters C "
-                "can't find; use to_python, or make the column 'text'"
+                f"column '{value.label}' of kind 'loose' is compared with non-ASCII text, which C can't convert to "
+                "lower case; use to_python, or make the column's kind 'text'"
             )
     body = "\n".join(_write_function(code))
     has_texts = any(value.kind in TEXT_KINDS for value in code.values)
