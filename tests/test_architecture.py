@@ -1,5 +1,6 @@
 """How the code hangs together: nothing imports upward or in a circle, and importing costs nothing."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,14 @@ def test_every_public_name_is_defined_once(modules):
     found = structure.list_public_names({name: path for name, path in modules.items() if name.startswith("eric_fast.")})
     names = [name for name in eric_fast.__all__ if name[0].isupper() or "_" in name]  # a kernel may be called `load`
     assert {name: found[name] for name in names if len(found[name]) > 1} == {}
+
+
+def test_the_architecture_page_names_what_is_there():
+    page = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    paths = set(re.findall(r"`((?:[a-z_]+/)+[a-z_]*(?:\.pyi?)?)`", page))
+    assert len(paths) > 20
+    missing = [path for path in paths if not any((root / path).exists() for root in (ROOT, ROOT / "eric_fast"))]
+    assert missing == []
 
 
 def run_python(code):
