@@ -1,4 +1,4 @@
-"""Many samples in chunks, so that what is made of them on the way to results need not be there all at once."""
+"""Evaluate many samples in chunks, so that intermediate values need memory for one chunk only."""
 
 from collections.abc import Callable
 
@@ -7,16 +7,16 @@ from torch import Tensor
 from eric_fast.bits import ROW_WORDS, WORD_BITS, count_words
 from eric_fast.kernels.outcome import Outcome
 
-CHUNK_BYTES = {"cpu": 2**26, "reference": 2**26, "gpu": 2**30}  # a GPU needs many samples to be busy
+CHUNK_BYTES = {"cpu": 2**26, "reference": 2**26, "gpu": 2**30}  # few samples leave a GPU idle
 
 
 def evaluate_chunks(evaluate: Callable[[int, int], Outcome], n_samples: int, sample_bytes: int, engine: str) -> Outcome:
-    """`evaluate(0, n_samples)`, in parts.
+    """Return `evaluate(0, n_samples)`, computed chunk by chunk.
 
     Args:
-        evaluate: results of the samples from one to another.
-        sample_bytes: what it needs for a sample beside its results.
-        engine: whose chunks, not `auto`.
+        evaluate: returns the results of samples `first` to `last`.
+        sample_bytes: the memory that it needs for a sample, besides results.
+        engine: the engine that it runs on, not `auto`: chunks are larger on a GPU.
     """
     unit = ROW_WORDS * WORD_BITS
     size = max(1, CHUNK_BYTES[engine] // (max(1, sample_bytes) * unit)) * unit
@@ -32,7 +32,7 @@ def evaluate_chunks(evaluate: Callable[[int, int], Outcome], n_samples: int, sam
 
 
 def _put(whole: dict[str, Tensor], name: str, part: Tensor, first: int, last: int, n_samples: int) -> None:
-    """A chunk's result to its place; counts are added."""
+    """Write a chunk's result to its place in `whole`; counts are added."""
     if name in ("counts", "confusion"):
         whole[name] = whole[name] + part if name in whole else part
     elif name == "rows":

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-# One image's entropy is 2**30 here. With this, sums over a tree's node of MAX_WEIGHT stay below 2**63.
+# One bit of entropy of one image is 2**30. Sums over a node of MAX_WEIGHT then stay below 2**63.
 SCALE_BITS = 30
-# The images of one tree at most, each counted as often as it weighs: counts fit 32 bits, squares of counts 64.
+# The most that the images of a tree may weigh: counts then fit in 32 bits, squares of counts in 64.
 MAX_WEIGHT = 2**27
 CHUNK = 2**11
 TWO_BY_LN2 = 2.8853900817779268
@@ -14,11 +14,11 @@ TWO_BY_LN2 = 2.8853900817779268
 def make_entropy_table(most: int) -> NDArray[np.int64]:
     """int64 `[most + 1]`: `n * log2(n)` for n from 0 to `most`, in units of 2**-30, rounded.
 
-    The logarithm is a series of IEEE additions, multiplications and divisions, each rounded alone: a machine's own
-    `log2` may differ from another's in the last bit, this doesn't.
+    The logarithm is a series of IEEE additions, multiplications and divisions, which every machine rounds alike; `log2`
+    may differ between machines in the last bit.
     """
     table = np.empty(most + 1, np.int64)
-    for first in range(0, len(table), CHUNK):  # what lies between is many times the table's size
+    for first in range(0, len(table), CHUNK):  # intermediate arrays are many times as large as the table
         n = np.arange(first, min(first + CHUNK, len(table)), dtype=np.float64)
         fraction, exponent = np.frexp(np.maximum(n, 1))  # n = fraction * 2**exponent, fraction in [0.5, 1)
         small = fraction < np.sqrt(0.5)

@@ -1,4 +1,4 @@
-"""What growing trees takes and gives on every engine, and the checks made first."""
+"""What `grow` takes and returns on every engine, and the checks made first."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,12 +17,13 @@ MOST_TREES = 64  # at the same time: enough to hide the time that a message betw
 
 
 class Limits(NamedTuple):
-    """Where a tree stops, in samples, whatever they weigh; the meaning is scikit-learn's.
+    """When a tree stops growing, as in scikit-learn. Limits count samples, whatever they weigh.
 
-    criterion: `ENTROPY` or `GINI`.
-    max_depth, max_leaves: at least 1, `NO_LIMIT` for none. Where leaves are limited, what gains most is split first.
-    min_leaf, min_split: samples in a leaf, and in a node that is split, at least; both at least 1.
-    min_gain: what a split must lower the impurity by, weighted by the node's share of all weight, at least.
+    Attributes:
+        criterion: `ENTROPY` or `GINI`.
+        max_depth, max_leaves: at least 1, or `NO_LIMIT`. With `max_leaves`, the node that gains most is split first.
+        min_leaf, min_split: the fewest samples of a leaf, and of a node that is split; both at least 1.
+        min_gain: the least by which a split must lower the impurity, weighted by the node's share of all weight.
     """
 
     criterion: int = ENTROPY
@@ -34,14 +35,15 @@ class Limits(NamedTuple):
 
 
 class Forest(NamedTuple):
-    """One tree per target that was finished, its nodes one after another: a node, its false branch, its true branch.
+    """The trees that were finished. A tree's nodes are in depth-first order: a node, its false branch, its true branch.
 
-    grown: int64 `[n_trees]`, the targets' numbers, ascending: all, unless growth was stopped.
-    offsets: int64 `[n_trees + 1]`: where each tree's nodes begin; node numbers count from there.
-    feature: int32 `[n_nodes]`, the atom that a node asks about, -1 in a leaf.
-    left, right: int32 `[n_nodes]`, the nodes where it is false and where it is true, -1 in a leaf.
-    counts: int32 `[n_nodes, n_values]`, samples of weight above 0 that reach the node, by target value.
-    weights: int32 `[n_nodes, n_values]`, what they weigh.
+    Attributes:
+        grown: int64 `[n_trees]`, the targets' numbers, ascending: all, unless growth was stopped.
+        offsets: int64 `[n_trees + 1]`: where each tree's nodes begin; node numbers count from there.
+        feature: int32 `[n_nodes]`: the atom that a node tests, -1 in a leaf.
+        left, right: int32 `[n_nodes]`: the children where it is false and where it is true, -1 in a leaf.
+        counts: int32 `[n_nodes, n_values]`: samples of weight above 0 that reach the node, by target value.
+        weights: int32 `[n_nodes, n_values]`: what they weigh.
     """
 
     grown: Tensor
@@ -53,8 +55,8 @@ class Forest(NamedTuple):
     weights: Tensor
 
 
-Stop = Callable[[], bool]  # asked before each tree: whether to grow no more
-TreeProgress = Callable[[int], None]  # told after each tree how many there are
+Stop = Callable[[], bool]  # called before each tree; True ends growth
+TreeProgress = Callable[[int], None]  # called after each tree with the number of trees so far
 
 
 def never_stop() -> bool:
@@ -89,11 +91,13 @@ class GrowControl(NamedTuple):
 class Samples(NamedTuple):
     """What trees are grown on, checked.
 
-    words: int32 `[n_atoms, n_words]`. n_samples: how many samples the rows hold.
-    targets: int32 words `[n_targets, n_words]` of two values each, or int64 values `[n_targets, n_samples]`.
-    n_values: how many values a target may have.
-    weights: int32 `[n_samples]`, or None where every sample weighs 1. value_weights: int32 `[n_values]`.
-    heaviest: what all samples may weigh together.
+    Attributes:
+        words: int32 `[n_atoms, n_words]`, bits of `n_samples` samples.
+        targets: int32 words `[n_targets, n_words]` of two values each, or int64 values `[n_targets, n_samples]`.
+        n_values: how many values a target may have.
+        weights: int32 `[n_samples]`, or None where every sample weighs 1.
+        value_weights: int32 `[n_values]`: multiply the weights of samples with this target value.
+        heaviest: an upper bound on the weight of all samples together, of all processes.
     """
 
     words: Tensor
@@ -106,11 +110,11 @@ class Samples(NamedTuple):
 
 
 def check_count(words: Tensor, masks: Tensor) -> None:
-    """Refuse words and masks that are not packed rows of the same samples on one device."""
+    """Raise EricError unless words and masks are packed rows of the same samples on one device."""
     packed = all(rows.dtype == torch.int32 and rows.ndim == 2 for rows in (words, masks))
     if not packed or words.shape[1] != masks.shape[1] or words.device != masks.device:
         raise EricError(
-            "counting takes int32 words [n_atoms, n_words] and masks [n_masks, n_words] on one device, not "
+            "words must be int32 [n_atoms, n_words] and masks int32 [n_masks, n_words] on one device, not "
             f"{_describe(words)} and {_describe(masks)}"
         )
 
@@ -125,50 +129,53 @@ def check_samples(
     value_weights: Tensor | None,
     combine: Combine = keep,
 ) -> Samples:
-    """The arguments of growth, with defaults filled in; `heaviest` is of all processes.
+    """Check the arguments of `kernels.grow`, and fill in defaults.
 
     Raises:
-        EricError: tensors that don't belong together. SettingError: weights past what integers hold.
+        EricError: tensors that don't fit each other.
+        SettingError: negative weights, weights of more than `MAX_WEIGHT` in all, or limits out of range.
     """
     check_count(words, words)
     if words.shape[1] != count_words(n_samples):
         raise EricError(
-            f"{n_samples} samples are {count_words(n_samples)} words, the atoms' rows have {words.shape[1]}"
+            f"{n_samples} samples need {count_words(n_samples)} words, but the atoms' rows have {words.shape[1]}"
         )
     if targets.dtype == torch.int32:
         check_count(words, targets)
         n_values = 2
     elif targets.dtype != torch.int64 or targets.ndim != 2 or targets.shape[1] != n_samples:
         raise EricError(
-            "targets are int32 words [n_targets, n_words] or int64 values [n_targets, n_samples], "
+            "targets must be int32 words [n_targets, n_words] or int64 values [n_targets, n_samples], "
             f"not {_describe(targets)} for {n_samples} samples"
         )
     elif combine is not keep and n_values is None:
-        raise EricError("where targets are spread over processes, n_values must be given: none of them sees all")
+        raise EricError("with several processes, n_values must be given: no process sees every target value")
     elif targets.numel():
         lowest, highest = int(targets.min()), int(targets.max())
         n_values = highest + 1 if n_values is None else n_values
         if lowest < 0 or highest >= n_values:
-            raise EricError(f"target values lie between 0 and {n_values - 1}, not {lowest} and {highest}")
+            raise EricError(
+                f"target values must lie between 0 and {n_values - 1}, but these lie between {lowest} and {highest}"
+            )
     n_values = n_values or 1
     for name, given, length in (("sample", weights, n_samples), ("value", value_weights, n_values)):
         if given is None:
             continue
         if given.dtype.is_floating_point or given.dtype == torch.bool or given.shape != (length,):
-            raise EricError(f"{name} weights are {length} integers, not {_describe(given)}")
+            raise EricError(f"{name} weights must be {length} integers, not {_describe(given)}")
         if len(given) and int(given.min()) < 0:
-            raise SettingError(f"a {name} weight is {int(given.min())}; weights are whole numbers from 0")
+            raise SettingError(f"a {name} weight is {int(given.min())}, but weights can't be negative")
     if value_weights is None:
         value_weights = torch.ones(n_values, dtype=torch.int64)
     own_weight = n_samples if weights is None else int(weights.double().sum())
     heaviest = int(value_weights.max()) * int(combine(torch.tensor([own_weight]))[0])
     if heaviest > MAX_WEIGHT:
         raise SettingError(
-            f"the samples weigh up to {heaviest:,} in all, more than the {MAX_WEIGHT:,} that growth counts exactly; "
-            "divide the weights by a common factor, or take fewer samples"
+            f"the samples weigh up to {heaviest:,} in all, but trees are grown exactly up to {MAX_WEIGHT:,} only; "
+            "divide the weights by a common factor, or use fewer samples"
         )
     if limits.criterion not in (ENTROPY, GINI) or min(limits[1:5]) < 1:
-        raise SettingError(f"trees can't be grown to {limits}")
+        raise SettingError(f"the criterion must be ENTROPY or GINI and other limits at least 1, not {limits}")
     weights = None if weights is None else weights.int()
     return Samples(words, n_samples, targets, n_values, weights, value_weights.int(), heaviest)
 

@@ -1,4 +1,4 @@
-"""Which values of a plan's steps a request reads, and when: what nothing reads, no engine makes."""
+"""Which values of a plan's steps a request reads, and when. Engines don't make values that nothing reads."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -8,17 +8,19 @@ from numpy.typing import NDArray
 
 from eric_fast.kernels.outcome import Request
 from eric_fast.plan import Plan
+from eric_fast.plan.negation import strip_negation
+from eric_fast.plan.steps import Counter, Index, Section
 
 
 @dataclass(frozen=True)
 class ResultKinds:
-    """What of a plan is to be run: plans are lowered once for each.
+    """The kinds of results that are wanted of a plan: it is lowered once for each combination.
 
     Attributes:
-        rows: truth of the plan's rows, at the end.
+        rows: the truth of rows, at the end.
         decision: what the class rules decide.
-        rules: which rule decides, too.
-        leaves: which leaf of each tree.
+        rules: the rule that decides.
+        leaves: the leaf of each tree.
     """
 
     rows: bool
@@ -28,7 +30,7 @@ class ResultKinds:
 
 
 def find_result_kinds(plan: Plan, request: Request) -> ResultKinds:
-    """Under `first`, where there are no answers without rules, rules are needed for classes."""
+    """The kinds that a request needs. Under `first`, classes need rules where the plan has no `answers`."""
     rules = request.rules or (not plan.votes and request.decides and not len(plan.steps.answers))
     return ResultKinds(bool(request.rows) or request.counts, request.decides, rules, request.leaves)
 
@@ -55,9 +57,14 @@ def take_steps(plan: Plan, kinds: ResultKinds) -> StepArrays:
 def list_reads(
     plan: Plan, kinds: ResultKinds, rows: NDArray[np.bool_] | slice = slice(None)
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Values, and after which section each is read; the number of sections: at the end. A value may occur twice.
+    """List the values that results of these kinds read, and after which section each is read.
 
-    rows: of the plan's rows, those that are read where rows are: bool `[n_rows]`, or a slice.
+    Args:
+        rows: bool `[n_rows]` or a slice: the rows of the plan that are read, where rows are wanted.
+
+    Returns:
+        int32 `[n_reads]`: values, perhaps some of them twice; int64 `[n_reads]`: numbers of sections, or the number of
+        sections where the value is read at the end.
     """
     steps = plan.steps
     n_sections = len(steps.sections)
@@ -69,31 +76,32 @@ def list_reads(
 
     planes = steps.planes.numpy()
     with_trees = kinds.leaves or (kinds.decision and plan.votes)
-    for number, section in enumerate(steps.sections.tolist()):
-        first, last = section[6:]
-        if with_trees and first < last:
-            begin, end = int(steps.indexes[first, 0]), int(steps.indexes[last - 1, 1])
+    is_lone, fires = find_lone_rules(plan, kinds), steps.fires.numpy()
+    indexes = [Index(*index) for index in steps.indexes.tolist()]
+    for number, section in enumerate(Section(*section) for section in steps.sections.tolist()):
+        if with_trees and section.index_start < section.index_stop:
+            start, stop = indexes[section.index_start].plane_start, indexes[section.index_stop - 1].plane_stop
             again = kinds.decision and plan.votes and kinds.rules  # to see which tree added most
-            read(planes[begin:end], n_sections if again else number)
+            read(planes[start:stop], n_sections if again else number)
         if kinds.decision:
-            read(steps.fires.numpy()[slice(*section[4:6])][find_lone_rules(plan, kinds)[slice(*section[4:6])]], number)
+            rules = slice(section.rule_start, section.rule_stop)
+            read(fires[rules][is_lone[rules]], number)
     if kinds.decision and plan.votes:
         read(np.array([steps.covered], np.int32), n_sections)
         if not kinds.rules:
-            for _, begin, end, _ in steps.counters.tolist():
-                read(planes[begin:end], n_sections)
+            for counter in (Counter(*counter) for counter in steps.counters.tolist()):
+                read(planes[counter.plane_start : counter.plane_stop], n_sections)
     elif kinds.decision and kinds.rules:
-        read(planes[slice(*steps.indexes[-1, :2].tolist())], n_sections)
+        read(planes[indexes[-1].plane_start : indexes[-1].plane_stop], n_sections)
     elif kinds.decision:
         read(steps.answers.numpy(), n_sections)
     if kinds.rows:
-        of_rows = steps.values.numpy()[rows]
-        read(np.where(of_rows >= 0, of_rows, ~of_rows), n_sections)
+        read(strip_negation(steps.values.numpy()[rows]), n_sections)
     return np.concatenate(values).astype(np.int32), np.concatenate(sections)
 
 
 def find_lone_rules(plan: Plan, kinds: ResultKinds) -> NDArray[np.bool_]:
-    """bool `[n_class_rules]`: which class rules vote by themselves, rather than as a leaf of a tree or in a count."""
+    """bool `[n_class_rules]`: the class rules that vote by themselves, not as a leaf of a tree or in a counter."""
     steps = plan.steps
     alone = (steps.fires >= 0) & (~steps.is_counted | kinds.rules)
     return (alone & plan.votes).numpy()

@@ -1,7 +1,7 @@
-"""Memory for a large result, used again once nobody holds it: clearing new pages takes longer than writing rows to it.
+"""Aligned arrays, and memory of large results that is used again once nobody holds it.
 
-Where 82 MB of rows were asked for, a tenth of a call's time went to new pages and to giving them back. (PyTorch keeps
-the memory of GPUs for the same reason, and none of the CPU's.)
+New pages take time to clear and to give back: a tenth of a call that returns 82 MB of rows. PyTorch keeps the memory of
+GPUs for the same reason, but not the CPU's.
 """
 
 import math
@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 ALIGNMENT = 64  # bytes: a vector of 512 bits, a line of a cache
-SMALL_BYTES = 2**22  # less comes out of memory that the process has already
-MOST_BYTES = 2**27  # more isn't kept
+SMALL_BYTES = 2**22  # fewer come from memory that the process already has
+MOST_BYTES = 2**27  # more are not kept
 
 _kept: deque[NDArray[np.uint8]] = deque(maxlen=1)  # adding and taking are atomic
 
 
 def allocate_aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
-    """An array that starts where whole vectors do: a vector that crosses two lines of a cache takes twice as long."""
+    """An uninitialised array that starts at a line of the cache: a vector across two lines takes twice as long."""
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(n_bytes + ALIGNMENT, np.uint8)
     first = -memory.ctypes.data % ALIGNMENT
@@ -27,7 +27,7 @@ def allocate_aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray
 
 
 class _Lease:
-    """What the arrays over `memory` hold on to, through NumPy's array interface: the last of them gives it back."""
+    """Owns `memory` for the arrays over it, through NumPy's array interface; when the last is gone, it is kept."""
 
     def __init__(self, memory: NDArray[np.uint8]) -> None:
         self._memory = memory
@@ -39,7 +39,7 @@ class _Lease:
 
 
 def allocate_result(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
-    """As `allocate_aligned`: nothing is known of what is in it."""
+    """As `allocate_aligned`, for a result: large memory may be that of an earlier one. It is uninitialised."""
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     if n_bytes < SMALL_BYTES:
         return allocate_aligned(shape, dtype)

@@ -1,4 +1,4 @@
-"""What `evaluate` can be asked for and gives back, and the checks that every engine makes first."""
+"""What `evaluate` takes and returns on every engine, and the checks made first."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -15,26 +15,26 @@ CLASS_DTYPES = (torch.int16, torch.int32)
 
 class Pack(Protocol):
     def __call__(self, first: int, last: int, out: Tensor | None = None) -> Tensor:
-        """The words of samples `first` to `last`, int32 `[n_inputs, count_words(last - first)]`, in `out` if given.
+        """Return the words of samples `first` to `last`, in `out` if given: int32 `[n_inputs, count_words(n)]`.
 
-        It may be asked from any thread, and for any samples of which the first is a multiple of 1024.
+        Any thread may call it, for any samples from a multiple of 1024 on.
         """
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What is wanted of an evaluation; what isn't costs nothing.
+    """The results that are wanted of an evaluation; others cost nothing.
 
     Attributes:
         classes: the class of each sample.
         rules: the class rule that decided. Under `vote` this takes longer than the class.
-        scores: under `vote` the sums.
+        scores: the sums of the outputs, under `vote`.
         counts: on how many samples each rule fires.
         rows: the packed truth of these rows of the plan.
-        truths: int64 `[n_truths, n_samples]` on the device of the bits: classes (or -1: unknown, not counted) to count
-            against the answers, such as labels and what the model predicts.
+        truths: int64 `[n_truths, n_samples]` on the device of the bits: classes to compare the answers with, such as
+            labels and the model's predictions; -1 where unknown, which isn't counted.
         leaves: which class rule of each of `plan.trees` fires.
-        class_dtype: of classes: torch.int32, or torch.int16, which is half of the memory.
+        class_dtype: torch.int32, or torch.int16, which takes half the memory.
     """
 
     classes: bool = True
@@ -48,20 +48,21 @@ class Request:
 
     @property
     def decides(self) -> bool:
-        """Whether anything is wanted that the class rules decide."""
+        """Whether a result is wanted that the class rules decide."""
         return self.classes or self.rules or self.scores or self.truths is not None
 
 
 class Outcome(NamedTuple):
-    """Results on the device of the bits, each where asked for, else None.
+    """Results on the device of the bits; None where a result wasn't requested.
 
-    classes: int32 (or int16) `[n_samples]`, the class, the plan's default, or -1.
-    rules: int32 `[n_samples]`, the class rule that decided, or -1 where none fired.
-    scores: float64 `[n_samples, n_classes]`.
-    counts: int64 `[n_rules]`, in the plan's order of rules.
-    rows: int32 `[n_wanted, n_words]`.
-    confusion: int64 `[n_truths, n_classes, n_classes + 1]`: samples by true class and by answer, the last for none.
-    leaves: int32 `[n_samples, n_trees]`: the class rule of the leaf that a sample is in, or -1 where no rule has it.
+    Attributes:
+        classes: int32 (or int16) `[n_samples]`: the class, the plan's default, or -1.
+        rules: int32 `[n_samples]`: the class rule that decided, or -1 where none fired.
+        scores: float64 `[n_samples, n_classes]`.
+        counts: int64 `[n_rules]`: on how many samples each rule fires, in the plan's order.
+        rows: int32 `[n_wanted, n_words]`.
+        confusion: int64 `[n_truths, n_classes, n_classes + 1]`: samples by true class and by answer, the last for none.
+        leaves: int32 `[n_samples, n_trees]`: the class rule of the leaf that a sample is in, or -1 if no rule has it.
     """
 
     classes: Tensor | None
@@ -81,31 +82,31 @@ def expect(result: Tensor | None) -> Tensor:
 
 
 def check_request(plan: Plan, words: Tensor, n_samples: int, request: Request) -> None:
-    """Refuse words that are not this plan's inputs for `n_samples` samples, and wishes that fit neither."""
+    """Raise EricError or SettingError unless words and request fit the plan and `n_samples` samples."""
     shape = (plan.n_inputs, count_words(n_samples))
     if words.dtype != torch.int32 or words.shape != shape:
         raise EricError(
-            f"the plan takes int32 words {list(shape)} for {n_samples} samples, "
+            f"words must be int32 {list(shape)} for this plan and {n_samples} samples, "
             f"not {str(words.dtype).removeprefix('torch.')} {list(words.shape)}"
         )
     rows = request.rows or ()
     if len(rows) and not 0 <= min(rows) <= max(rows) < plan.n_rows:
-        raise EricError(f"rows {min(rows)} to {max(rows)} are wanted of a plan that has {plan.n_rows}")
+        raise EricError(f"rows {min(rows)} to {max(rows)} are requested, but the plan has rows 0 to {plan.n_rows - 1}")
     if request.class_dtype not in CLASS_DTYPES:
-        raise SettingError(f"classes are torch.int16 or torch.int32, not {request.class_dtype}")
+        raise SettingError(f"class_dtype must be torch.int16 or torch.int32, not {request.class_dtype}")
     if plan.n_classes > torch.iinfo(request.class_dtype).max:
-        raise SettingError(f"int16 doesn't hold the plan's {plan.n_classes} classes; ask for torch.int32")
+        raise SettingError(f"int16 can't hold the plan's {plan.n_classes} classes; use torch.int32")
     truths = request.truths
     if truths is None:
         return
     if truths.dtype != torch.int64 or truths.ndim != 2 or truths.shape[1] != n_samples:
         raise EricError(
-            f"classes to compare with are int64 [n_truths, {n_samples}], "
+            f"truths must be int64 [n_truths, {n_samples}], "
             f"not {str(truths.dtype).removeprefix('torch.')} {list(truths.shape)}"
         )
     if truths.device != words.device:
-        raise EricError(f"the bits are on {words.device}, the classes to compare with on {truths.device}")
+        raise EricError(f"the words are on {words.device}, but truths on {truths.device}; move them there")
     # On the CPU by NumPy: PyTorch would wake its threads, and wait for the last of them.
     known = truths.numpy() if truths.device.type == "cpu" else truths
     if truths.numel() and not -1 <= int(known.min()) <= int(known.max()) < plan.n_classes:
-        raise EricError(f"a class to compare with is none of the plan's {plan.n_classes}, nor -1 for unknown")
+        raise EricError(f"truths must be classes 0 to {plan.n_classes - 1}, or -1 for unknown")

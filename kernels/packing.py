@@ -1,4 +1,4 @@
-"""What every engine of packing takes and gives: operators, the checks made first, the result."""
+"""What packing takes and returns on every engine, and the checks made first."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,8 +10,8 @@ from torch import Tensor
 from eric_fast.errors import EricError, SettingError, suggest_nearest
 from eric_fast.program.atoms import NORMS
 
-# An operator is the set of outcomes of comparing a value with a constant that make the bit true; one bit for each
-# outcome. Any sum of them is an operator: LESS + GREATER is "unequal". LLVM numbers its float predicates so too.
+# An operator is the set of outcomes of a comparison that make the atom true, a bit for each outcome. Any sum of them is
+# an operator: LESS + GREATER is "unequal". LLVM numbers its float predicates alike.
 EQUAL, GREATER, LESS, MISSING = 1, 2, 4, 8  # MISSING: either of the two is NaN
 LESS_EQUAL, GREATER_EQUAL, UNEQUAL = LESS + EQUAL, GREATER + EQUAL, LESS + GREATER
 N_OPERATORS = 16
@@ -52,7 +52,7 @@ class Packed(NamedTuple):
 
 
 def check_columns(columns: Tensor, column_of_atom: Tensor | None, constants: Tensor, operators: Tensor) -> None:
-    """Refuse what `reference.pack_columns` doesn't take; raises EricError."""
+    """Raise EricError unless `reference.pack_columns` takes these."""
     if columns.dtype not in COLUMN_DTYPES or columns.ndim != 2:
         raise EricError(f"columns must be float32 or float64 [n_samples, n_columns], not {describe(columns)}")
     n_atoms = columns.shape[1] if column_of_atom is None else len(column_of_atom)
@@ -64,20 +64,20 @@ def check_columns(columns: Tensor, column_of_atom: Tensor | None, constants: Ten
             low, high = (int(end) for end in torch.aminmax(column_of_atom))
             if low < 0 or high >= columns.shape[1]:
                 wrong = low if low < 0 else high
-                raise EricError(f"an atom compares column {wrong}, but there are columns 0 to {columns.shape[1] - 1}")
+                raise EricError(f"an atom compares column {wrong}, but the columns are 0 to {columns.shape[1] - 1}")
     _check_comparisons(columns, constants, operators, n_atoms, columns.dtype, "atom")
 
 
 def check_words(out: Tensor, comparisons: Comparisons, shape: tuple[int, int]) -> Tensor:
-    """`out`, if words of this shape fit it, in the rows that they are for; raises EricError."""
+    """Return `out`; raise EricError if words of this shape don't fit into its rows."""
     n_rows = comparisons.n_rows
     if out.dtype != torch.int32 or out.ndim != 2 or len(out) < n_rows or out.shape[1] != shape[1]:
-        raise EricError(f"words go to int32 [{n_rows} or more, {shape[1]}], not {describe(out)}")
+        raise EricError(f"out must be int32 [{n_rows} or more, {shape[1]}], not {describe(out)}")
     return out
 
 
 def check_maps(maps: Tensor, constants: Tensor, operators: Tensor, norm: str, scale: float | Tensor | None) -> None:
-    """Refuse what `reference.pack_maps` doesn't take; raises EricError, SettingError for the norm."""
+    """Raise EricError, or SettingError for the norm, unless `reference.pack_maps` takes these."""
     if norm not in NORMS:
         raise unknown_norm(norm)
     if maps.dtype not in MAP_DTYPES or maps.ndim != 4:
@@ -86,7 +86,7 @@ def check_maps(maps: Tensor, constants: Tensor, operators: Tensor, norm: str, sc
             f"not {describe(maps)}"
         )
     if not maps.shape[2] * maps.shape[3]:
-        raise EricError(f"a map without pixels has no norm: maps {list(maps.shape)}")
+        raise EricError(f"maps have no pixels, so no norm: {describe(maps)}")
     _check_comparisons(maps, constants, operators, maps.shape[1], torch.float32, "kernel")
     if (scale is not None) != (maps.dtype == torch.int8):
         wrong = "int8 maps need a scale" if scale is None else f"{_name(maps.dtype)} maps take no scale"
@@ -101,7 +101,7 @@ def check_maps(maps: Tensor, constants: Tensor, operators: Tensor, norm: str, sc
 
 
 def spread_scale(scale: float | Tensor | None, maps: Tensor) -> Tensor:
-    """float32 `[n_kernels]`: each kernel's scale; 1 where there is none."""
+    """float32 `[n_kernels]`: each kernel's scale, 1 if none is given."""
     scale = torch.as_tensor(1.0 if scale is None else scale, dtype=torch.float32, device=maps.device)
     return scale.expand(maps.shape[1]).contiguous()
 
@@ -118,23 +118,32 @@ def _check_comparisons(
 
 
 def check_device(what: str, tensor: Tensor, values: Tensor) -> None:
-    """Nothing is moved silently: all that is compared must be where the values are."""
+    """Raise EricError unless a tensor is on the device of the values: nothing is moved silently."""
     if tensor.device != values.device:
-        raise EricError(f"{what} are on {tensor.device}, the values on {values.device}; move them there")
+        raise EricError(f"{what} are on {tensor.device}, but the values on {values.device}; move them there")
 
 
-def merge_pixels(maps: Tensor) -> tuple[int, int, int, int]:
-    """`(n_runs, run_stride, n, stride)`: the pixels of a map as runs of `n` elements, `stride` apart.
+class Pixels(NamedTuple):
+    """How the pixels of a map lie in memory: `n_runs` runs, `run_stride` apart, of `n` elements, `stride` apart."""
 
-    The order of pixels means nothing to a norm, so the smaller stride is the inner one, and where the rows of a map
-    follow each other they are one run.
+    n_runs: int
+    run_stride: int
+    n: int
+    stride: int
+
+
+def merge_pixels(maps: Tensor) -> Pixels:
+    """Cover the pixels of a map by as few runs as possible.
+
+    The order of pixels doesn't matter to a norm, so the smaller stride is the inner one; rows of a map that follow each
+    other are one run.
     """
     (height, width), (stride_y, stride_x) = maps.shape[2:], maps.stride()[2:]
     if width == 1 or (height > 1 and stride_y < stride_x):
         height, width, stride_y, stride_x = width, height, stride_x, stride_y
     if height == 1 or stride_y == width * stride_x:
-        return 1, 0, height * width, stride_x
-    return height, stride_y, width, stride_x
+        return Pixels(1, 0, height * width, stride_x)
+    return Pixels(height, stride_y, width, stride_x)
 
 
 def unknown_norm(norm: str) -> SettingError:

@@ -446,7 +446,7 @@ def test_words_go_to_the_rows_meant(engine):
     others[rows] = False
     assert bool((out[others] == POISON).all())
     for wrong in (out[: int(rows.max())], out[:, :-1], out.long()):
-        with pytest.raises(EricError, match=r"words go to int32 \[\d+ or more, 32\], not"):
+        with pytest.raises(EricError, match=r"out must be int32 \[\d+ or more, 32\], not"):
             kernels.pack_comparisons(columns, kept, out=wrong, engine=engine)
 
 
@@ -534,11 +534,11 @@ def test_offsets_past_two_to_the_31(engine, last):
     [
         ({"maps": torch.ones(2, 3, 4, 4, dtype=torch.float64)}, r"not float64 \[2, 3, 4, 4\]"),
         ({"maps": torch.ones(2, 3, 4)}, r"\[n_images, n_kernels, height, width\], not float32 \[2, 3, 4\]"),
-        ({"maps": torch.ones(2, 3, 0, 4)}, r"a map without pixels has no norm: maps \[2, 3, 0, 4\]"),
+        ({"maps": torch.ones(2, 3, 0, 4)}, r"maps have no pixels, so no norm: float32 \[2, 3, 0, 4\]"),
         ({"constants": torch.ones(2)}, r"constants must be float32 \[3\], one per kernel, not float32 \[2\]"),
         ({"constants": torch.ones(3, dtype=torch.float64)}, r"constants must be float32 \[3\].* not float64"),
         ({"operators": torch.ones(3)}, r"operators must be int8 \[3\], one per kernel, not float32"),
-        ({"constants": torch.ones(3, device="meta")}, "constants are on meta, the values on cpu; move them"),
+        ({"constants": torch.ones(3, device="meta")}, "constants are on meta, but the values on cpu; move them"),
         ({"scale": 2.0}, "float32 maps take no scale"),
         ({"maps": torch.ones(2, 3, 4, 4, dtype=torch.int8)}, "int8 maps need a scale"),
         ({"maps": torch.ones(2, 3, 4, 4, dtype=torch.int8), "scale": torch.ones(2)}, r"float32 \[3\], one per kernel"),
@@ -561,7 +561,7 @@ def test_wrong_maps_are_refused(engine, change, message):
             r"columns must be float32 or float64 .*not float16 \[4, 3\]",
         ),
         ({"columns": torch.ones(4)}, r"not float32 \[4\]"),
-        ({"column_of_atom": torch.tensor([0, 3])}, "an atom compares column 3, but there are columns 0 to 2"),
+        ({"column_of_atom": torch.tensor([0, 3])}, "an atom compares column 3, but the columns are 0 to 2"),
         ({"column_of_atom": torch.tensor([0, -1])}, "an atom compares column -1"),
         ({"column_of_atom": torch.tensor([0.0, 1.0])}, "columns of atoms must be int32 or int64"),
         ({"column_of_atom": None}, r"constants must be float32 \[3\], one per atom, not float32 \[2\]"),

@@ -274,17 +274,17 @@ def test_what_cannot_be_grown_is_refused():
     bits, targets = make_case(0, 40, 3, 2, 2)
     matrix, goal = to_matrix(bits), torch.from_numpy(targets)
     heavy = torch.full((40,), 2**27 // 40 + 1)
-    for weights, message in ((heavy, "weigh up to 134,217,7"), (-heavy, "weights are whole numbers from 0")):
+    for weights, message in ((heavy, "weigh up to 134,217,7"), (-heavy, "but weights can't be negative")):
         with pytest.raises(SettingError, match=message):
             grow_trees(matrix, goal, weights=weights)
     grow_trees(matrix, goal, TreeOptions("gini"), weights=heavy - 1)
-    with pytest.raises(EricError, match="sample weights are 40 integers, not float32"):
+    with pytest.raises(EricError, match="sample weights must be 40 integers, not float32"):
         grow_trees(matrix, goal, weights=torch.ones(40))
-    with pytest.raises(EricError, match="sample weights are 40 integers, not int64 .39."):
+    with pytest.raises(EricError, match="sample weights must be 40 integers, not int64 .39."):
         grow_trees(matrix, goal, weights=heavy[1:])
-    with pytest.raises(EricError, match="target values lie between 0 and 0, not 0 and 1"):
+    with pytest.raises(EricError, match="target values must lie between 0 and 0, but these lie between 0 and 1"):
         grow_trees(matrix, goal, n_values=1)
-    with pytest.raises(EricError, match="targets are int32 words .* or int64 values"):
+    with pytest.raises(EricError, match="targets must be int32 words .* or int64 values"):
         grow_trees(matrix, goal[:, 1:])
     with pytest.raises(EricError, match="targets of 39 samples, but bits of 40"):
         grow_trees(matrix, to_matrix(bits[1:]))

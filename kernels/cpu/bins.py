@@ -1,9 +1,9 @@
-"""Where a column is compared with many constants: which of them a value exceeds follows from how many it exceeds.
+"""Bins of a column that is compared with many constants: a value's bin says which constants it exceeds.
 
 The distinct constants of a column, sorted, are its *keys*; a *segment* is at most `MOST_KEYS` of them, in groups of
-`GROUP`. A value's rank, the number of keys below it, is found by two looks: at the last key of each group, and into one
-group. The rank is then `GROUP * high + low`, and a value exceeds key `GROUP * h + l` where `high > h`, or `high >= h`
-and `low > l`: three bits, one instruction for 512 samples, where comparing takes one for every sixteen.
+`GROUP`. A value's *bin*, the number of keys below it, is found by two searches: among the last keys of the groups, and
+inside one group. The bin is then `GROUP * high + low`, and the value exceeds key `GROUP * h + l` where `high > h`, or
+`high >= h` and `low > l`: one instruction on three bits of 512 samples, where comparing takes one for every sixteen.
 """
 
 from typing import Any, NamedTuple
@@ -16,16 +16,16 @@ from eric_fast.kernels.packing import GREATER, GREATER_EQUAL, LESS, LESS_EQUAL, 
 
 LOG_GROUP = 5
 GROUP = 2**LOG_GROUP
-MOST_KEYS = GROUP * GROUP - 1  # so that no rank needs more than two numbers below GROUP
-FEWEST_KEYS = 24  # of a column that ranks pay for
+MOST_KEYS = GROUP * GROUP - 1  # so that a bin is two numbers below GROUP
+FEWEST_KEYS = 24  # of a column that is worth binning
 
 
 class BinTables(NamedTuple):
-    """The comparisons that ranks answer, column by column, each column's by key.
+    """The comparisons that bins answer, column by column and by key.
 
     Attributes:
         used: int64 `[n_used]`: the columns, ascending.
-        starts: int64 `[n_used + 1]`: the segments of each.
+        starts: int64 `[n_used + 1]`: where the segments of each start.
         segments: int64 `[n_segments, 3]`: first place in `keys`, first and last comparison.
         keys: integers as wide as the column's floats, of each segment: the last key of each group, `GROUP` places,
             then the groups, and one that no value exceeds.
@@ -46,7 +46,7 @@ class BinTables(NamedTuple):
 
 
 def order_floats(values: NDArray[Any]) -> NDArray[Any]:
-    """Integers in the order of the floats (not NaN); both zeros are one."""
+    """Map floats, none of them NaN, to integers of the same order; both zeros to one."""
     kind = np.int32 if values.dtype == np.float32 else np.int64
     bits = (values + values.dtype.type(0)).view(kind)
     ordered: NDArray[Any] = bits ^ ((bits >> kind(values.itemsize * 8 - 1)) & np.iinfo(kind).max)
@@ -54,7 +54,7 @@ def order_floats(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def find_binned(columns: NDArray[np.int64], constants: NDArray[Any], operators: NDArray[np.int8]) -> NDArray[np.bool_]:
-    """bool `[n_atoms]`: the comparisons of order with a number, of columns that have many."""
+    """bool `[n_atoms]`: comparisons by order with a number, in columns that have many of them."""
     ordered = np.isin(operators & ~MISSING, (GREATER, GREATER_EQUAL, LESS, LESS_EQUAL)) & ~np.isnan(constants)
     counts = np.bincount(columns[ordered], minlength=1)
     many = np.flatnonzero(counts >= FEWEST_KEYS)
@@ -65,7 +65,7 @@ def find_binned(columns: NDArray[np.int64], constants: NDArray[Any], operators: 
 def make_bins(
     rows: NDArray[np.int64], columns: NDArray[np.int64], constants: NDArray[Any], operators: NDArray[np.int8]
 ) -> BinTables:
-    """The code for these atoms, all of which `find_binned` found: `[n]` each."""
+    """The tables for these comparisons, `[n]` each, all of which `find_binned` found."""
     order = np.lexsort((_find_keys(constants, operators), columns))
     rows, columns, constants, operators = rows[order], columns[order], constants[order], operators[order]
     keys = _find_keys(constants, operators)

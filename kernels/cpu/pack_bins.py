@@ -1,4 +1,4 @@
-"""Packing columns that are compared with many constants on the CPU, by ranks: see `ranks`."""
+"""Pack columns that are compared with many constants on the CPU, by bins: see `bins`."""
 
 from typing import Any
 
@@ -23,11 +23,11 @@ from eric_fast.kernels.cpu.simd_words import (
     select,
     store,
 )
-from eric_fast.kernels.cpu.transpose import turn_columns
+from eric_fast.kernels.cpu.transpose import transpose_columns
 from eric_fast.kernels.memory import ALIGNMENT
 
-CHUNK = 64  # columns that are turned at a time: 256 KB of float32
-ROW = BLOCK_SAMPLES + LANES  # from one turned column to the next; powers of two would share cache sets
+CHUNK = 64  # columns that are transposed at a time: 256 KB of float32
+ROW = BLOCK_SAMPLES + LANES  # from one transposed column to the next; powers of two would share cache sets
 
 
 def _make_counter(width: int) -> Any:
@@ -65,11 +65,17 @@ def _mark_bit(_: Any, numbers: Any, index: Any, bit: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def pack_bins(
-    first: Any, last: Any, flat: Any, sample_stride: Any, column_stride: Any, n_samples: Any, code: Any, words: Any
+    first: Any, last: Any, flat: Any, sample_stride: Any, column_stride: Any, n_samples: Any, tables: Any, words: Any
 ) -> None:
-    """Blocks `first` to `last`, of `BLOCK_SAMPLES` samples; code: the arrays of `BinTables`; words: uint64."""
-    used, starts, segments, keys, rows, places, flips, missing = code
-    turned = np.zeros((min(CHUNK, len(used)) + LANES) * ROW if sample_stride != 1 else 0, flat.dtype)
+    """Write blocks `first` to `last`, of `BLOCK_SAMPLES` samples each.
+
+    Args:
+        flat: 1-D floats: `view_flat` of the columns; strides are in elements.
+        tables: `BinTables`.
+        words: uint64 `[n_rows, n_words]`, written.
+    """
+    used, starts, segments, keys, rows, places, flips, missing = tables
+    transposed = np.zeros((min(CHUNK, len(used)) + LANES) * ROW if sample_stride != 1 else 0, flat.dtype)
     floats = np.empty(BLOCK_SAMPLES, flat.dtype)
     values = floats.view(keys.dtype)
     highs, lows = np.zeros(BLOCK_SAMPLES, np.uint8), np.zeros(BLOCK_SAMPLES, np.uint8)
@@ -88,13 +94,13 @@ def pack_bins(
         for u0 in range(0, len(used), CHUNK):
             chunk = used[u0 : u0 + CHUNK]
             if sample_stride != 1:
-                turn_columns(flat, base, sample_stride, column_stride, n, chunk, turned, ROW)
+                transpose_columns(flat, base, sample_stride, column_stride, n, chunk, transposed, ROW)
             for u in range(len(chunk)):
-                column = flat[base + chunk[u] * column_stride :] if sample_stride == 1 else turned[u * ROW :]
+                column = flat[base + chunk[u] * column_stride :] if sample_stride == 1 else transposed[u * ROW :]
                 is_masked = _order_values(column, n, floats, values, missed) or n < BLOCK_SAMPLES
                 for g in range(starts[u0 + u], starts[u0 + u + 1]):
                     key, a, z = segments[g]
-                    _find_ranks(keys, key, values, n, highs, lows)
+                    _find_bins(keys, key, values, n, highs, lows)
                     _mark_above(lows, LOG_GROUP, n_words, planes, 0)
                     _mark_above(highs, LOG_GROUP, n_words, planes, GROUP + 1)
                     for i in range(a, z):
@@ -107,7 +113,13 @@ def pack_bins(
 
 @njit(nogil=True, cache=True)
 def _order_values(column: Any, n: Any, floats: Any, values: Any, missed: Any) -> Any:
-    """The first n values as integers in the order of the floats, NaN the least; whether there is any, and where."""
+    """Map the first `n` values to integers of the same order, NaN to the least. Return whether there is a NaN.
+
+    Args:
+        column: 1-D floats.
+        floats, values: floats and, in the same memory, integers `[BLOCK_SAMPLES]`, written.
+        missed: uint64 `[VECTOR_WORDS or more]`, written: which samples are NaN.
+    """
     for s in range(n):
         floats[s] = column[s] + floats.dtype.type(0)  # both zeros are one
     shift, most = values.dtype.type(8 * values.itemsize - 1), values.dtype.type(np.iinfo(values.dtype).max)
@@ -128,8 +140,14 @@ def _order_values(column: Any, n: Any, floats: Any, values: Any, missed: Any) ->
 
 
 @njit(nogil=True, cache=True)
-def _find_ranks(keys: Any, key: Any, values: Any, n: Any, highs: Any, lows: Any) -> None:
-    """GROUP * highs[s] + lows[s] keys of the segment are below values[s]."""
+def _find_bins(keys: Any, key: Any, values: Any, n: Any, highs: Any, lows: Any) -> None:
+    """Find the bin of each value: GROUP * highs[s] + lows[s] keys of the segment are below values[s].
+
+    Args:
+        keys: `BinTables.keys`, of which the segment's start at `key`.
+        values: integers as the keys `[BLOCK_SAMPLES]`, of which `n` count.
+        highs, lows: uint8 `[BLOCK_SAMPLES]`, written.
+    """
     groups = key + GROUP
     if keys[key + GROUP // 2] == np.iinfo(keys.dtype).max:  # half of the places for last keys are empty
         for s in range(n):
@@ -145,7 +163,10 @@ def _find_ranks(keys: Any, key: Any, values: Any, n: Any, highs: Any, lows: Any)
 
 @njit(nogil=True, cache=True)
 def _mark_above(numbers: Any, n_bits: Any, n_words: Any, planes: Any, first: Any) -> None:
-    """Row `first + j` of planes, for j < 2**n_bits - 1: where the first n_bits bits of a number are more than j."""
+    """Set row `first + j` of planes, for j < 2**n_bits - 1, to where a number's lowest `n_bits` bits exceed j.
+
+    numbers: uint8 `[BLOCK_SAMPLES]`. planes: uint64 `[n_rows * VECTOR_WORDS]`, aligned.
+    """
     for b in range(n_bits):
         top = first + (1 << b) - 1
         for w in range(n_words):
@@ -160,7 +181,7 @@ def _mark_above(numbers: Any, n_bits: Any, n_words: Any, planes: Any, first: Any
 
 @njit(nogil=True, cache=True)
 def _find_bits(planes: Any, place: Any) -> Any:
-    """Which values are above a key."""
+    """The vector that says which values exceed a key; planes: an address; place: the key's place in its segment."""
     low = planes + (place & (GROUP - 1)) * VECTOR_BYTES
     high = planes + (GROUP + (place >> LOG_GROUP)) * VECTOR_BYTES
     return select(load(np.uint64(low)), load(np.uint64(high)), load(np.uint64(high + VECTOR_BYTES)))

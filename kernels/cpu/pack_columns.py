@@ -1,6 +1,6 @@
-"""Packing columns on the CPU: blocks of samples, turned so that a column lies together, compared 32 at a time.
+"""`pack_columns` on the CPU: blocks of samples are transposed, so that columns lie together, and compared 32 at a time.
 
-Columns that are compared with many constants are ranked instead, see `ranks`.
+Columns that are compared with many constants are binned instead; see `bins`.
 """
 
 from typing import Any, NamedTuple
@@ -18,19 +18,27 @@ from eric_fast.kernels.cpu.pack_bins import pack_bins
 from eric_fast.kernels.cpu.simd_floats import LANES, compare_word
 from eric_fast.kernels.cpu.simd_words import VECTOR_WORDS
 from eric_fast.kernels.cpu.threads import run_parts
-from eric_fast.kernels.cpu.transpose import flatten, turn_columns
+from eric_fast.kernels.cpu.transpose import transpose_columns, view_flat
 from eric_fast.kernels.packing import Comparisons, check_columns, check_words
 
-MOST_SAMPLES, FEWEST_SAMPLES = ROW_WORDS * WORD_BITS, 128  # of a block; fewer where there are many columns
-SAMPLES_IN_PLACE = 8192  # of a block where a column lies together already: memory is fastest in long pieces
-BLOCK_VALUES = 2**16  # that are turned at a time: 256 KB of float32, which stay in a core's own cache
+MOST_SAMPLES, FEWEST_SAMPLES = ROW_WORDS * WORD_BITS, 128  # of a block; the more columns, the fewer
+SAMPLES_IN_PLACE = 8192  # of a block if a column lies together already: long pieces of memory are read fastest
+BLOCK_VALUES = 2**16  # that are transposed at a time: 256 KB of float32, which stay in a core's own cache
 
 
 _codes: WeakKeyDictionary[Comparisons, "_Code"] = WeakKeyDictionary()
 
 
 class _Code(NamedTuple):
-    """Comparisons as the kernels take them: `starts[u]` to `starts[u + 1]` with column `used[u]`; the rest rank."""
+    """Comparisons as the compiled functions take them.
+
+    Attributes:
+        dtype, n_columns: of the columns.
+        used: int64 `[n_used]`: the columns that are compared one constant at a time, ascending.
+        starts: int64 `[n_used + 1]`: where the comparisons of each start, in the three arrays that follow.
+        rows, constants, operators: int64, floats as the columns' and int8 `[n]`.
+        bins: the comparisons that bins answer, if there are any.
+    """
 
     dtype: torch.dtype
     n_columns: int
@@ -39,16 +47,16 @@ class _Code(NamedTuple):
     rows: NDArray[np.int64]
     constants: NDArray[Any]
     operators: NDArray[np.int8]
-    ranks: BinTables | None
+    bins: BinTables | None
 
 
 def pack_columns(columns: Tensor, column_of_atom: Tensor | None, constants: Tensor, operators: Tensor) -> Tensor:
-    """As `reference.pack_columns`, to the bit."""
+    """See `reference.pack_columns`; the results are the same to the bit."""
     return pack_comparisons(columns, Comparisons(column_of_atom, constants, operators))
 
 
 def pack_comparisons(columns: Tensor, comparisons: Comparisons, out: Tensor | None = None) -> Tensor:
-    """The same, into `out` if given; what is made of the comparisons is kept while they are."""
+    """As `pack_columns`, into `out` if given. The lowered comparisons are kept for as long as `comparisons` exists."""
     code = _codes.get(comparisons)
     if code is None or columns.dtype != code.dtype or columns.shape[1:] != (code.n_columns,):
         check_columns(columns, *comparisons.arrays)
@@ -58,15 +66,15 @@ def pack_comparisons(columns: Tensor, comparisons: Comparisons, out: Tensor | No
     words = torch.empty(shape, dtype=torch.int32) if out is None else check_words(out, comparisons, shape)
     if not words.numel() or not shape[0]:
         return words
-    flat = flatten(columns).numpy()
+    flat = view_flat(columns).numpy()
     if len(code.used):
         _compare(flat, columns.stride(), n_samples, code, words)
-    if code.ranks is not None:
-        ranks, packed = code.ranks, words.numpy().view(np.uint64)
+    if code.bins is not None:
+        bins, packed = code.bins, words.numpy().view(np.uint64)
         run_parts(
-            lambda first, last: pack_bins(first, last, flat, *columns.stride(), n_samples, ranks, packed),
+            lambda first, last: pack_bins(first, last, flat, *columns.stride(), n_samples, bins, packed),
             packed.shape[1] // VECTOR_WORDS,
-            n_samples * len(ranks.rows) // 8,
+            n_samples * len(bins.rows) // 8,
         )
     return words
 
@@ -77,28 +85,31 @@ def _lower(columns: Tensor, comparisons: Comparisons) -> _Code:
     if comparisons.column_of_atom is not None:
         column_of_atom = comparisons.column_of_atom.numpy().astype(np.int64)
     rows = atoms if comparisons.rows is None else comparisons.rows.numpy()
-    ranked = find_binned(column_of_atom, constants, operators)
-    plain = atoms[~ranked]
+    is_binned = find_binned(column_of_atom, constants, operators)
+    bins = None
+    if is_binned.any():
+        bins = make_bins(rows[is_binned], column_of_atom[is_binned], constants[is_binned], operators[is_binned])
+    plain = atoms[~is_binned]
     plain = plain[column_of_atom[plain].argsort(kind="stable")]
     used, counts = np.unique(column_of_atom[plain], return_counts=True)
     return _Code(
-        columns.dtype,
-        columns.shape[1],
-        used,
-        np.append(0, np.cumsum(counts)),
-        rows[plain],
-        constants[plain],
-        operators[plain],
-        make_bins(rows[ranked], column_of_atom[ranked], constants[ranked], operators[ranked]) if ranked.any() else None,
+        dtype=columns.dtype,
+        n_columns=columns.shape[1],
+        used=used,
+        starts=np.append(0, np.cumsum(counts)),
+        rows=rows[plain],
+        constants=constants[plain],
+        operators=operators[plain],
+        bins=bins,
     )
 
 
 def _compare(flat: NDArray[Any], strides: tuple[int, ...], n_samples: int, code: _Code, words: Tensor) -> None:
-    """The comparisons that ranks don't answer."""
+    """Write the comparisons that bins don't answer."""
     n_block = MOST_SAMPLES if strides[0] != 1 else SAMPLES_IN_PLACE
     while strides[0] != 1 and n_block > FEWEST_SAMPLES and n_block * len(code.used) > BLOCK_VALUES:
         n_block //= 2
-    arrays, packed = code[2:7], words.numpy().view(np.uint32)
+    arrays, packed = (code.used, code.starts, code.rows, code.constants, code.operators), words.numpy().view(np.uint32)
     run_parts(
         lambda first, last: _pack_blocks(first, last, flat, *strides, n_samples, n_block, *arrays, packed),
         -(-words.shape[1] * WORD_BITS // n_block),
@@ -122,10 +133,16 @@ def _pack_blocks(
     operators: Any,
     words: Any,
 ) -> None:
-    """Blocks `first` to `last`, of `n_block` samples; see `_Code`."""
-    row = n_block + LANES  # from one turned column to the next; powers of two would share cache sets
+    """Write blocks `first` to `last`, of `n_block` samples each.
+
+    Args:
+        flat: 1-D floats: `view_flat` of the columns; strides are in elements.
+        used, starts, rows, constants, operators: as in `_Code`.
+        words: uint32 `[n_rows, n_words]`, written.
+    """
+    row = n_block + LANES  # from one transposed column to the next; in powers of two they would share cache sets
     n_chunk = min(len(used), BLOCK_VALUES // n_block)
-    turned = np.zeros((n_chunk + LANES) * row, flat.dtype)
+    transposed = np.zeros((n_chunk + LANES) * row, flat.dtype)
     block_words = n_block // WORD_BITS
     for block in range(first, last):
         w0, w1 = block * block_words, min((block + 1) * block_words, words.shape[1])
@@ -134,18 +151,18 @@ def _pack_blocks(
         base = block * n_block * sample_stride
         for u0 in range(0, len(used), n_chunk):
             chunk = used[u0 : u0 + n_chunk]
-            # A last word may be compared with what stands behind its column: those bits are cleared
+            # A column's last word may be compared past its end: those bits are cleared
             end = base + chunk[-1] * column_stride + n_words * WORD_BITS
             in_place = sample_stride == 1 and end <= len(flat)
             if not in_place:
-                turn_columns(flat, base, sample_stride, column_stride, n, chunk, turned, row)
+                transpose_columns(flat, base, sample_stride, column_stride, n, chunk, transposed, row)
             for u in range(len(chunk)):
                 for a in range(starts[u0 + u], starts[u0 + u + 1]):
                     target = words[rows[a], w0 : w0 + n_words]
                     if in_place:
                         _compare_values(flat, base + chunk[u] * column_stride, constants[a], operators[a], target)
                     else:
-                        _compare_values(turned, u * row, constants[a], operators[a], target)
+                        _compare_values(transposed, u * row, constants[a], operators[a], target)
                     if n % WORD_BITS:
                         target[-1] &= (np.uint32(1) << np.uint32(n % WORD_BITS)) - np.uint32(1)
                     for w in range(w0 + n_words, w1):
@@ -154,6 +171,6 @@ def _pack_blocks(
 
 @njit(nogil=True, cache=True)
 def _compare_values(values: Any, start: Any, constant: Any, operator: Any, target: Any) -> None:
-    """The bits of neighbouring values: uint32 `[n_words]`."""
+    """Compare neighbouring values from `start` on; target: uint32 `[n_words]`, written."""
     for w in range(len(target)):
         target[w] = compare_word(values, start + w * WORD_BITS, constant, operator)

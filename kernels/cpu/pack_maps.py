@@ -1,7 +1,7 @@
-"""Packing feature maps on the CPU: one pass over the maps, sixteen lanes at a time, no copy whatever the strides.
+"""`pack_maps` on the CPU: one pass over the maps, sixteen lanes at a time, without a copy whatever the strides.
 
-The norms of 32 images, a word, lie in a core's cache until they are compared. Lanes are added in float32, blocks of
-pixels in float64, so a norm is nearer to the exact one than a float32 sum is; int8 is summed exactly.
+The norms of the 32 images of a word stay in a core's cache until they are compared. Pixels are added in float32 lanes,
+blocks of pixels in float64, so a norm is more exact than a float32 sum; int8 maps are summed exactly.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ from eric_fast.kernels.cpu.simd_floats import (
     sum_rows,
 )
 from eric_fast.kernels.cpu.threads import run_parts
-from eric_fast.kernels.cpu.transpose import flatten, turn_columns
+from eric_fast.kernels.cpu.transpose import transpose_columns, view_flat
 from eric_fast.kernels.packing import Packed, check_maps, merge_pixels, spread_scale
 
 BLOCK_PIXELS = 1024  # added in float32, 64 to a lane: an error of some 4e-6 at most; int8 squares stay below 2**24
@@ -48,7 +48,7 @@ def pack_maps(
     scale: float | Tensor | None = None,
     with_norms: bool = False,
 ) -> Packed:
-    """As `reference.pack_maps`, to the bit but where a norm is that near to its constant."""
+    """See `reference.pack_maps`; a bit may differ where a norm lies within rounding of its constant."""
     check_maps(maps, constants, operators, norm, scale)
     n_images, n_kernels = maps.shape[:2]
     words = torch.empty(n_kernels, count_words(n_images), dtype=torch.int32)
@@ -57,7 +57,7 @@ def pack_maps(
     if not n_images * n_kernels:
         return Packed(words, norms)
     # Numba has no 16-bit floats: their bits go as int16 (float16) or uint16 (bfloat16)
-    flat = flatten(maps).view(torch.int16).numpy() if maps.element_size() == 2 else flatten(maps).numpy()
+    flat = view_flat(maps).view(torch.int16).numpy() if maps.element_size() == 2 else view_flat(maps).numpy()
     flat = flat.view(np.uint16) if maps.dtype == torch.bfloat16 else flat
     kind = {"l2": _ROOT, "max": _LARGEST}.get(norm, _SUM)
     masks = tuple(np.uint32(mask) for mask in _MASKS.get(norm, (0, 0, 0)))
@@ -100,10 +100,20 @@ def _pack_units(
     words: Any,
     norms: Any,
 ) -> None:
-    """Units `first` to `last`: a word of images and a block of kernels each."""
+    """Write units `first` to `last`: each is a word of images and one of `n_blocks` blocks of kernels.
+
+    Args:
+        flat: 1-D: `view_flat` of the maps, see `simd_floats`; strides are in elements.
+        n_runs, run_stride, n, stride: the pixels of a map, see `packing.Pixels`.
+        kind: `_SUM`, `_ROOT` or `_LARGEST`.
+        kept, squared, one: uint32, see `add_term`.
+        scale, constants, operators: float32, float32 and int8 `[n_kernels]`.
+        words: uint32 `[n_kernels, n_words]`, written.
+        norms: float32 `[n_images, n_kernels]`, written, or `[0, 0]`.
+    """
     values = np.zeros(WORD_BITS * VALUES, np.float32)  # norms [image, kernel]
     columns = np.arange(BLOCK_KERNELS)
-    turned = np.zeros((BLOCK_KERNELS + LANES) * ROW, np.float32)  # [kernel, image]
+    transposed = np.zeros((BLOCK_KERNELS + LANES) * ROW, np.float32)  # [kernel, image]
     lanes = np.zeros(BLOCK_KERNELS + LANES, np.float32)
     partial = np.zeros(LANES * LANES, np.float32)  # [kernel, lane]
     sums = np.zeros(BLOCK_KERNELS + LANES, np.float64)
@@ -142,17 +152,17 @@ def _pack_units(
                 values[i * VALUES + k] = sums[k] * factor * scale[k0 + k]
             for k in range(n_columns if len(norms) else 0):
                 norms[i0 + i, k0 + k] = values[i * VALUES + k]
-        turn_columns(values, 0, VALUES, 1, n_rows, columns[:n_columns], turned, ROW)
+        transpose_columns(values, 0, VALUES, 1, n_rows, columns[:n_columns], transposed, ROW)
         tail = np.uint32(0xFFFFFFFF) >> np.uint32(WORD_BITS - n_rows)
         for k in range(n_columns):
-            words[k0 + k, w] = compare_word(turned, k * ROW, constants[k0 + k], operators[k0 + k]) & tail
+            words[k0 + k, w] = compare_word(transposed, k * ROW, constants[k0 + k], operators[k0 + k]) & tail
 
 
 @njit(nogil=True, cache=True)
 def _add_terms(
     flat: Any, base: Any, n_runs: Any, run_stride: Any, n: Any, stride: Any, kept: Any, squared: Any, one: Any
 ) -> Any:
-    """The sum of one map's terms."""
+    """The sum of one map's terms, float64. Arguments as of `_pack_units`; the map starts at `base`."""
     total = 0.0
     lanes = fill(np.float32(0))
     n_added = 0
@@ -171,7 +181,7 @@ def _add_terms(
 
 @njit(nogil=True, cache=True)
 def _add_block(flat: Any, start: Any, n: Any, stride: Any, kept: Any, squared: Any, one: Any) -> Any:
-    """The terms of at most `BLOCK_PIXELS` pixels of a run, in lanes."""
+    """The sums, in lanes, of the terms of `n` pixels of a run, at most `BLOCK_PIXELS`, from `start` on."""
     zero = fill(np.float32(0))
     a, b, c, d = zero, zero, zero, zero
     j = 0
@@ -189,11 +199,11 @@ def _add_block(flat: Any, start: Any, n: Any, stride: Any, kept: Any, squared: A
         if j + LANES <= n:
             c = add_term(c, load(flat, start + j), kept, squared, one)
             j += LANES
-        if j < n and start + j + LANES <= len(flat):  # what follows the run is read, and not added
+        if j < n and start + j + LANES <= len(flat):  # what follows the run is read, but not added
             rest = keep(load(flat, start + j), n - j, np.float32(0))
             d = add_term(d, rest, kept, squared, one)
             j = n
-    while j < n:  # into the same lanes: a map's sum mustn't depend on what stands behind it
+    while j < n:  # in the same lanes: a map's sum mustn't depend on what follows it in memory
         rest = keep(gather(flat, start + j * stride, stride, n - j), n - j, np.float32(0))
         d = add_term(d, rest, kept, squared, one)
         j += LANES
@@ -202,7 +212,7 @@ def _add_block(flat: Any, start: Any, n: Any, stride: Any, kept: Any, squared: A
 
 @njit(nogil=True, cache=True)
 def _find_largest(flat: Any, base: Any, n_runs: Any, run_stride: Any, n: Any, stride: Any) -> Any:
-    """The largest value of one map; NaN where there is one."""
+    """The largest value of one map, float32; NaN if there is one. Arguments as of `_add_terms`."""
     a = fill(np.float32(-np.inf))
     b = a
     for run in range(n_runs):
@@ -228,7 +238,7 @@ def _find_largest(flat: Any, base: Any, n_runs: Any, run_stride: Any, n: Any, st
 
 @njit(nogil=True, cache=True)
 def _load_near_end(flat: Any, place: Any, count: Any) -> Any:
-    """Sixteen neighbours, or as many as count where the array ends before."""
+    """Load sixteen neighbours, or `count` of them where the array ends sooner."""
     if place + LANES <= len(flat):
         return load(flat, place)
     return gather(flat, place, 1, count)
@@ -250,7 +260,10 @@ def _reduce_pixels(
     lanes: Any,
     sums: Any,
 ) -> None:
-    """sums[k] for the kernels that lie side by side at `base`, pixel by pixel; lanes past the last hold anything."""
+    """Compute sums[k] for `n_kernels` kernels that lie side by side at `base`, pixel by pixel.
+
+    lanes, sums: float32 and float64 `[n_kernels + LANES or more]`, written; past the last kernel they hold anything.
+    """
     start = np.float32(-np.inf if kind == _LARGEST else 0)
     zero = fill(np.float32(0))
     for k in range(n_kernels):
@@ -263,7 +276,7 @@ def _reduce_pixels(
             place = base + run * run_stride + j * stride
             count = min(4, n - j)
             if count < 4 or place + 3 * stride + n_kernels + LANES > len(flat):
-                for k in range(0, n_kernels, LANES):  # in the same order: a sum mustn't depend on what stands behind
+                for k in range(0, n_kernels, LANES):  # in the same order: a sum mustn't depend on what follows
                     x, y = fill(start), fill(start)
                     for i in range(count):
                         value = _load_near_end(flat, place + i * stride + k, n_kernels - k)

@@ -1,7 +1,7 @@
-"""Sixteen float32 numbers as one Numba value, which stays in vector registers: loops of Numba's own don't.
+"""Vectors of sixteen float32 for Numba: values that stay in vector registers, unlike those of Numba's own loops.
 
-LLVM splits the sixteen to what the CPU has (AVX-512, AVX2, NEON), so this is no less portable than a loop.
-Arrays hold float32, or int8, or the bits of 16-bit floats: int16 for float16 and uint16 for bfloat16.
+LLVM splits a vector into what the CPU has (AVX-512, AVX2, NEON), so this is as portable as a loop. Arrays, 1-D, hold
+float32, int8, or the bits of 16-bit floats: int16 for float16 and uint16 for bfloat16. Indexes and strides are int64.
 """
 
 from collections.abc import Callable
@@ -48,12 +48,13 @@ def spread(builder: Any, value: Any, n: int = LANES) -> Any:
 
 
 def point(context: Any, builder: Any, array_type: Any, array: Any, index: Any, pointee: Any = None) -> Any:
+    """A pointer to array[index], cast to a pointer to `pointee` if given."""
     pointer = builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
     return builder.bitcast(pointer, pointee.as_pointer()) if pointee else pointer
 
 
 def _widen(builder: Any, raw: Any, dtype: Any) -> Any:
-    """Sixteen numbers as they are stored -> float32, exactly."""
+    """Convert sixteen numbers from the dtype that they are stored as to float32, exactly."""
     if dtype == types.float32:
         return raw
     if dtype == types.int8:
@@ -87,7 +88,7 @@ def load(_: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def gather(_: Any, array: Any, index: Any, step: Any, count: Any) -> Any:
-    """array[index + step * lane], of the first `count` lanes at most; the rest hold anything."""
+    """array[index + step * lane] in the first `count` lanes; the rest hold anything."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array, index, step, count = args
@@ -135,12 +136,13 @@ def keep(_: Any, lanes: Any, count: Any, other: Any) -> Any:
 
 @intrinsic
 def add(_: Any, x: Any, y: Any) -> Any:
+    """x + y."""
     return LanesOf(LanesOf, LanesOf), lambda context, builder, signature, args: builder.fadd(*args)
 
 
 @intrinsic
 def add_term(_: Any, total: Any, x: Any, kept: Any, squared: Any, one: Any) -> Any:
-    """total + |x|, x * x or x, by three masks: a = x & kept, then total + a * (a & squared | one)."""
+    """total + a * (a & squared | one), where a = x & kept: adds |x|, x * x or x, depending on the masks (uint32)."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         total, x, *masks = args
@@ -167,7 +169,7 @@ def larger(_: Any, x: Any, y: Any) -> Any:
 
 
 def _fold(builder: Any, lanes: Any, combine: Callable[[Any, Any, Any], Any]) -> Any:
-    """One number: halves on top of each other until it is left."""
+    """Combine the lanes to one number, a half with the other until one is left."""
     half = LANES // 2
     while half:
         nothing = ir.Constant(lanes.type, ir.Undefined)
@@ -180,6 +182,8 @@ def _fold(builder: Any, lanes: Any, combine: Callable[[Any, Any, Any], Any]) -> 
 
 @intrinsic
 def sum_lanes(_: Any, lanes: Any) -> Any:
+    """The sum of all lanes: float32."""
+
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return _fold(builder, args[0], lambda builder, x, y: builder.fadd(x, y))
 
@@ -188,12 +192,13 @@ def sum_lanes(_: Any, lanes: Any) -> Any:
 
 @intrinsic
 def largest_lane(_: Any, lanes: Any) -> Any:
+    """The largest of all lanes, NaN if one is: float32."""
     return types.float32(LanesOf), lambda context, builder, signature, args: _fold(builder, args[0], _larger)
 
 
 @intrinsic
 def sum_rows(_: Any, array: Any, index: Any) -> Any:
-    """Lane i: the sum of array[index + 16 * i : index + 16 * i + 16]; a third of what sixteen `sum_lanes` take."""
+    """Lane i: the sum of array[index + 16 * i : index + 16 * i + 16], in a third of the time of sixteen `sum_lanes`."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         rows = []
@@ -220,7 +225,7 @@ def sum_rows(_: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
-def transpose(_: Any, source: Any, index: Any, stride: Any, target: Any, to: Any, to_stride: Any) -> Any:
+def transpose_tile(_: Any, source: Any, index: Any, stride: Any, target: Any, to: Any, to_stride: Any) -> Any:
     """target[to + j * to_stride + i] = source[index + i * stride + j] for i, j below 16; floats of any width."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -254,7 +259,7 @@ def transpose(_: Any, source: Any, index: Any, stride: Any, target: Any, to: Any
 
 @intrinsic
 def compare_word(_: Any, array: Any, index: Any, constant: Any, operator: Any) -> Any:
-    """uint32: bit i is `array[index + i] operator constant`; floats of any width, an operator of `packing`."""
+    """uint32: bit i is `array[index + i] operator constant`; floats of any width, int8 operator of `packing`."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array, index, constant, operator = args
