@@ -67,7 +67,7 @@ def test_programs_that_cannot_be_used(made, refuse, tmp_path):
     assert "another model" in refuse_text(text.replace(fingerprint, "0" * 64))
     assert "can't be read" in refuse("show", tmp_path / "missing.lp")
     assert "did you mean '3'" in refuse("show", made / "p.lp", "--class", "33")
-    assert "not a kernel" in refuse("show", made / "p.lp", "--kernel", "1:9")
+    assert "not an atom" in refuse("show", made / "p.lp", "--kernel", "1:9")
     assert "no layer '2'" in refuse("evaluate", made / "p.lp", made / "test", "--start", "2")
     assert "engine 'warp'" in refuse("evaluate", made / "p.lp", made / "test", "--engine", "warp")
     assert "--model" in refuse("evaluate", made / "p.lp", "digits/test")
