@@ -7,10 +7,11 @@ import pytest
 import torch
 import triton
 
-from eric_fast.bits import pack_bits
+from eric_fast.bits import pack_bits, unpack_words
 from eric_fast.compile.program import compile_program
 from eric_fast.kernels import Request
 from eric_fast.kernels.reference import evaluate as reference
+from eric_fast.plan import check_steps, interpret_steps
 from eric_fast.program import ClassRule, Program
 from eric_fast.program.atoms import InputAtom, Quantiser
 
@@ -59,6 +60,23 @@ def check_plan(evaluate, plan, words, n_samples, device="cpu"):
     classes = expected.classes.to(dtype)
     nothing = dict.fromkeys(("scores", "counts", "rows", "confusion", "leaves"))
     assert_equal_outcomes(plain, expected._replace(classes=classes, **nothing))
+
+
+def check_steps_mean_rules(program, bits):
+    """That the steps of a program's plan are sound and mean what its rules do, to the bit; gives the plan.
+
+    bits: bool `[n_samples, n_inputs]`.
+    """
+    plan = compile_program(program)
+    check_steps(plan)
+    found = interpret_steps(plan, bits.numpy())
+    truth = reference.evaluate(plan, pack_bits(bits), len(bits), ask_everything(plan, len(bits)))
+    assert np.array_equal(found.rows, unpack_words(truth.rows, len(bits)))
+    assert np.array_equal(found.fires.sum(axis=0), truth.counts[plan.n_kernel_rules :])
+    for name in ("leaves", "classes", "scores"):
+        assert np.array_equal(getattr(found, name), getattr(truth, name)), name
+    assert plan.votes or np.array_equal(found.rules, truth.rules)
+    return plan
 
 
 def check_program(evaluate, program, bits, device="cpu"):

@@ -45,7 +45,12 @@ def list_modules(root: Path) -> dict[str, Path]:
 
 
 def room_of(module: str) -> str:
-    """The folder of the package that a module lies in, with all folders in it, or the module where that is the top."""
+    """The folder of the package that a module lies in, with all folders in it, or the module where that is the top.
+
+    The command of a folder belongs to the package's own.
+    """
+    if module.startswith(PACKAGE) and module.endswith(".__main__"):
+        return f"{PACKAGE}.__main__"
     return ".".join(module.split(".")[: 2 if module.startswith(PACKAGE) else 1])
 
 

@@ -18,36 +18,15 @@ from eric_fast.kernels import Request
 from eric_fast.kernels.cpu import evaluate as cpu
 from eric_fast.kernels.reference import evaluate as reference
 from eric_fast.program import ClassRule
-from tests.engines import assert_equal_outcomes, check_plan, check_program
+from tests.engines import assert_equal_outcomes, check_plan, check_program, check_steps_mean_rules
 from tests.make_forests import KINDS, grow_paths, make_forest_program, make_program, real_weight
-from tests.make_programs import count_inputs, make_bits, programs_with_bits
-from tests.make_rules import make_shared_program
-from tests.run_steps import check_steps
+from tests.make_programs import count_inputs, make_bits
 
 SIZES = (0, 1, 31, 32, 33, 63, 1000)
 
 
 def draw_bits(seed, program, n_samples):
     return make_bits(random.Random(seed).randint, n_samples, count_inputs(program))
-
-
-@hypothesis_settings(max_examples=100)
-@given(st.integers(0, 2**32), st.sampled_from(SIZES))
-def test_steps_of_forests_mean_what_the_rules_do(seed, n_samples):
-    program = make_forest_program(seed)
-    check_steps(program, draw_bits(seed, program, n_samples))
-
-
-@hypothesis_settings(max_examples=50)
-@given(programs_with_bits())
-def test_steps_of_any_program_mean_what_its_rules_do(case):
-    check_steps(*case)
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_steps_of_rules_that_share_mean_what_they_do(seed):
-    program = make_shared_program(seed)
-    check_steps(program, draw_bits(seed, program, 200))
 
 
 @hypothesis_settings(max_examples=100)
@@ -127,7 +106,7 @@ def test_rules_that_only_look_like_trees_are_none():
     lengths = [(0, 1), (2, 3), (4, 5), (6, 7)]  # as long as those of a tree
     for bodies in (nearly, lengths):
         program = make_program([ClassRule(0, body, weight=0.1) for body in bodies], 8, decision="vote")
-        plan = check_steps(program, draw_bits(0, program, 300))
+        plan = check_steps_mean_rules(program, draw_bits(0, program, 300))
         assert len(plan.trees) == 0
 
 
@@ -169,7 +148,7 @@ def test_whole_weights_are_counted():
     rng = random.Random(0)
     rules = [ClassRule(rng.randrange(3), (rng.choice((k, ~k)),), weight=rng.choice((1, 1, 2, -1))) for k in range(90)]
     program = make_program(rules, 90, 3, decision="vote", base=(4, 0, -1))
-    plan = check_steps(program, draw_bits(0, program, 1000))
+    plan = check_steps_mean_rules(program, draw_bits(0, program, 1000))
     assert plan.steps.is_counted.all()
     assert len(plan.steps.counters) == 3
     check_plan(cpu.evaluate, plan, pack_bits(draw_bits(0, program, 1000)), 1000)
@@ -188,7 +167,7 @@ def test_whole_weights_are_counted():
 def test_only_what_is_exact_and_short_is_counted(weights, counted):
     rules = [ClassRule(0, (k,), weight=weight) for k, weight in enumerate(weights)]
     program = make_program(rules, 3, decision="vote")
-    plan = check_steps(program, draw_bits(0, program, 100))
+    plan = check_steps_mean_rules(program, draw_bits(0, program, 100))
     assert bool(plan.steps.is_counted.all()) == bool(plan.steps.is_counted.any()) == counted
 
 
@@ -208,7 +187,7 @@ def test_lists_answer_with_digits_of_the_class_where_that_is_less_work(n_classes
     bodies = [tuple(rng.choice((a, ~a)) for a in rng.sample(range(12), 3)) for _ in range(50)]
     rules = [ClassRule(rng.randrange(n_classes), body) for body in bodies]
     program = make_program(rules, 12, n_classes, default=default)
-    plan = check_steps(program, draw_bits(0, program, 1000))
+    plan = check_steps_mean_rules(program, draw_bits(0, program, 1000))
     assert bool(len(plan.steps.answers))
     larger = replace(program, class_rules=tuple(rules * 30))
     assert bool(len(compile_program(larger).steps.answers)) == (n_classes <= 4)

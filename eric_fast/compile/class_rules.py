@@ -13,7 +13,7 @@ from eric_fast.compile.terms import PendingTerms, add_term
 from eric_fast.plan.jitted import strip_negation
 
 MIN_GROUP, MAX_GROUP = 8, 4096  # class rules that are run together; the latter keeps their bits in a core's cache
-START, STOP, PREFIX = range(3)  # of a frame of the stack: the rules `order[START:STOP]`, and a value they all share
+_START, _STOP, _PREFIX = range(3)  # of a frame: the rules `order[_START:_STOP]`, and a value that they share
 
 
 @njit(nogil=True, cache=True)
@@ -44,9 +44,9 @@ def share_class_rules(
     most_reads = n_reads[0] + MAX_PASSES * n_literals
     nodes_before = state[N_NODES]
     depth = 0
-    stack[0, START], stack[0, STOP], stack[0, PREFIX] = first, first + n_bodies, true
+    stack[0, _START], stack[0, _STOP], stack[0, _PREFIX] = first, first + n_bodies, true
     while depth >= 0:
-        start, stop, prefix = stack[depth, START], stack[depth, STOP], stack[depth, PREFIX]
+        start, stop, prefix = stack[depth, _START], stack[depth, _STOP], stack[depth, _PREFIX]
         depth -= 1
         for k in range(start, stop):
             rule = order[k]
@@ -72,7 +72,7 @@ def share_class_rules(
                     high, low = (false, prefix) if side == 1 else (prefix, false)
                     made = make_node(diagram, value, high, low)
                 depth += 1
-                stack[depth, START], stack[depth, STOP], stack[depth, PREFIX] = begin, end, made
+                stack[depth, _START], stack[depth, _STOP], stack[depth, _PREFIX] = begin, end, made
     if NODE_COST * (state[N_NODES] - nodes_before) <= LITERAL_COST * n_literals + (TERM_COST + NODE_COST) * n_bodies:
         return
     forget_nodes(diagram, nodes_before)

@@ -10,14 +10,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from eric_fast.compile.indexes import MOST_PLANES
 from eric_fast.compile.nodes import Diagram, make_node
+from eric_fast.plan.steps import MOST_PLANES
 
 MOST_ONES = 4  # binary ones of a weight, on average: each goes through an adder
 MOST_SUM = 2**24  # of an output's weights, in units
 
 
-class DecisionTables(NamedTuple):
+class DecisionArrays(NamedTuple):
     """How class rules decide; see `Plan`."""
 
     votes: bool
@@ -45,7 +45,7 @@ class Counted(NamedTuple):
     is_positive: NDArray[np.bool_]
 
 
-def find_counted(decision: DecisionTables, is_free: NDArray[np.bool_]) -> Counted:
+def find_counted(decision: DecisionArrays, is_free: NDArray[np.bool_]) -> Counted:
     """Which of the class rules that are `is_free`, of no tree, can be counted."""
     n_rules, n_classes = len(is_free), decision.n_classes
     outputs, weights = decision.vote_classes, decision.vote_weights
@@ -87,7 +87,7 @@ def count_rules(
     first: int,
     last: int,
     fires: NDArray[np.int32],
-    decision: DecisionTables,
+    decision: DecisionArrays,
     counted: Counted,
     sums: NDArray[np.int64],
     offsets: NDArray[np.int64],

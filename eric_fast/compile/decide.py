@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.compile.counters import DecisionTables, count_ones, count_rules, find_counted
+from eric_fast.compile.counters import DecisionArrays, count_ones, count_rules, find_counted
 from eric_fast.compile.indexes import (
-    MOST_PLANES,
     N_LEVELS,
     Items,
     Numbers,
@@ -23,7 +22,7 @@ from eric_fast.compile.indexes import (
 from eric_fast.compile.nodes import FAULT, FULL, N_NODES, TOO_WIDE, Diagram, forget_nodes, make_union, reserve_nodes
 from eric_fast.compile.trees import TREE_MISSING, TREE_START, TREE_STOP, Paths, Tree
 from eric_fast.errors import EricError
-from eric_fast.plan.steps import Counter, Index
+from eric_fast.plan.steps import MOST_PLANES, Counter, Index
 
 NODES_PER_LEAF = 4  # about; where there are more they are made again, with more room
 MOST_ANSWER_WORK = 512  # class rules times digits of a class past two: more is dearer than a look in a table
@@ -40,7 +39,7 @@ class Decider(ABC):
 
     def __init__(
         self,
-        decision: DecisionTables,
+        decision: DecisionArrays,
         classes: NDArray[np.int64],
         trees: NDArray[np.int64],
         paths: Paths,
@@ -139,7 +138,7 @@ class VoteDecider(Decider):
     """Trees add one leaf's weights; what has whole weights is counted; other rules add one by one."""
 
     def __init__(
-        self, decision: DecisionTables, classes: NDArray[np.int64], trees: NDArray[np.int64], *rest: Any
+        self, decision: DecisionArrays, classes: NDArray[np.int64], trees: NDArray[np.int64], *rest: Any
     ) -> None:
         super().__init__(decision, classes, trees, *rest)
         is_free = np.ones(len(classes), np.bool_)
@@ -207,7 +206,7 @@ class _Part(NamedTuple):
 class ListDecider(Decider):
     """All class rules are one list; a tree is an item of it, and so is what a section has."""
 
-    def __init__(self, decision: DecisionTables, *rest: Any) -> None:
+    def __init__(self, decision: DecisionArrays, *rest: Any) -> None:
         super().__init__(decision, *rest)
         n_digits = max(decision.n_classes - 1, 0).bit_length()
         pays = (n_digits - 2) * len(self.fires) <= MOST_ANSWER_WORK

@@ -17,10 +17,10 @@ MIN_SHARED = 4  # bodies without an atom in common are grouped by one that this 
 MAX_PASSES = 64  # over a head's literals, in search of such groups
 NODES_PER_LITERAL = 4  # at most, and as many for each rule
 
-# A frame of the stack is a set of rules, `order[START:STOP]`, and what is known of their disjunction: the value it is
+# A frame of the stack is a set of rules, `order[_START:_STOP]`, and what is known of their disjunction: the value it is
 # split by, where the two sides of the split end, the disjunction of the groups done, the value of the high side.
-START, STOP, PHASE, SPLIT_VALUE, HIGH_END, LOW_END, DONE, HIGH = range(8)
-TO_SPLIT, HIGH_AT_WORK, LOW_AT_WORK = range(3)  # phases
+_START, _STOP, _PHASE, _SPLIT_VALUE, _HIGH_END, _LOW_END, _DONE, _HIGH = range(8)
+_TO_SPLIT, _HIGH_AT_WORK, _LOW_AT_WORK = range(3)  # phases
 
 
 @njit(nogil=True, cache=True)
@@ -81,16 +81,16 @@ def _share_head(
     _start_frame(stack[0], first, first + n_bodies, false)
     while depth >= 0:
         frame = stack[depth]
-        start, stop = frame[START], frame[STOP]
-        if frame[PHASE] == HIGH_AT_WORK:
-            frame[PHASE], frame[HIGH] = LOW_AT_WORK, found
+        start, stop = frame[_START], frame[_STOP]
+        if frame[_PHASE] == _HIGH_AT_WORK:
+            frame[_PHASE], frame[_HIGH] = _LOW_AT_WORK, found
             depth += 1
-            _start_frame(stack[depth], frame[HIGH_END], frame[LOW_END], false)
+            _start_frame(stack[depth], frame[_HIGH_END], frame[_LOW_END], false)
             continue
-        if frame[PHASE] == LOW_AT_WORK:
-            made = make_node(diagram, frame[SPLIT_VALUE], frame[HIGH], found)
-            start = frame[START] = frame[LOW_END]
-            frame[PHASE] = TO_SPLIT
+        if frame[_PHASE] == _LOW_AT_WORK:
+            made = make_node(diagram, frame[_SPLIT_VALUE], frame[_HIGH], found)
+            start = frame[_START] = frame[_LOW_END]
+            frame[_PHASE] = _TO_SPLIT
             if depth == 0:
                 cost = 0
                 for k in range(first, start):
@@ -101,10 +101,10 @@ def _share_head(
                     for k in range(first, start):
                         add_term(-1, order[k], pending)
                 first = start
-            frame[DONE] = make_node(diagram, frame[DONE], true, made)
+            frame[_DONE] = make_node(diagram, frame[_DONE], true, made)
             if depth == 0:
                 nodes_before = state[N_NODES]
-        found = frame[DONE]
+        found = frame[_DONE]
         n = stop - start
         if n == 0:
             depth -= 1
@@ -124,11 +124,11 @@ def _share_head(
                     found = make_node(diagram, found, true, make_conjunction(order[k], true, diagram, bodies))
             depth -= 1
             continue
-        frame[SPLIT_VALUE] = value
-        frame[HIGH_END], frame[LOW_END] = split_bodies(start, stop, value, bodies)
-        frame[PHASE] = HIGH_AT_WORK
+        frame[_SPLIT_VALUE] = value
+        frame[_HIGH_END], frame[_LOW_END] = split_bodies(start, stop, value, bodies)
+        frame[_PHASE] = _HIGH_AT_WORK
         depth += 1
-        _start_frame(stack[depth], start, frame[HIGH_END], false)
+        _start_frame(stack[depth], start, frame[_HIGH_END], false)
     if n_pending[0] == pending_before or found == true:
         n_pending[0] = pending_before
         return found
@@ -141,4 +141,4 @@ def _share_head(
 
 @njit(nogil=True, cache=True)
 def _start_frame(frame: NDArray[np.int64], start: int, stop: int, false: int) -> None:
-    frame[START], frame[STOP], frame[PHASE], frame[DONE] = start, stop, TO_SPLIT, false
+    frame[_START], frame[_STOP], frame[_PHASE], frame[_DONE] = start, stop, _TO_SPLIT, false

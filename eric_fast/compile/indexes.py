@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from eric_fast.compile.nodes import FAULT, TOO_WIDE, Diagram, choose, make_either
 from eric_fast.compile.trees import MISSING, TREE_START, TREE_STOP, Paths, Tree, follow_paths
 from eric_fast.plan.jitted import is_negated, negate, strip_negation
+from eric_fast.plan.steps import MOST_PLANES
 
-MOST_PLANES = 31
 N_LEVELS = 256  # of lists in lists: a list of weight w has at most about 2 * log2(w), each of which takes two
 
 # A frame of the stack is a part of a list: its items, the row of its number, whether the value is used that says if an
 # item answers, where it is cut, once the left half is begun, and that value of the left half and its sign.
-START, STOP, ROW, WANTS_ANY, MIDDLE, LEFT, LEFT_NEGATED = range(7)
+_START, _STOP, _ROW, _WANTS_ANY, _MIDDLE, _LEFT, _LEFT_NEGATED = range(7)
 
 
 class Numbers(NamedTuple):
@@ -105,27 +105,27 @@ def index_list(
     """
     conditions, signs, item_numbers, weights = items.conditions, items.negated, items.numbers, items.weights
     stack = np.zeros((N_LEVELS, 7), np.int64)
-    stack[0, STOP], stack[0, WANTS_ANY], stack[0, LEFT] = n, wants_any, -1
+    stack[0, _STOP], stack[0, _WANTS_ANY], stack[0, _LEFT] = n, wants_any, -1
     depth, value, negated = 0, np.int64(0), False
     while depth >= 0:
         frame = stack[depth]
-        first, last, row, middle = frame[START], frame[STOP], frame[ROW], frame[MIDDLE]
+        first, last, row, middle = frame[_START], frame[_STOP], frame[_ROW], frame[_MIDDLE]
         if last - first == 1:
             copy_number(item_numbers, first, numbers, row)
             value, negated = conditions[first], signs[first]
             depth -= 1
         elif middle == 0:  # the left half first
-            frame[MIDDLE] = _find_cut(first, last, weights)
+            frame[_MIDDLE] = _find_cut(first, last, weights)
             depth += 1
-            stack[depth] = (first, frame[MIDDLE], row + 1, 1, 0, -1, 0)
-        elif frame[LEFT] < 0:
-            frame[LEFT], frame[LEFT_NEGATED] = value, negated
+            stack[depth] = (first, frame[_MIDDLE], row + 1, 1, 0, -1, 0)
+        elif frame[_LEFT] < 0:
+            frame[_LEFT], frame[_LEFT_NEGATED] = value, negated
             depth += 1
-            stack[depth] = (middle, last, row + 2, frame[WANTS_ANY], 0, -1, 0)
+            stack[depth] = (middle, last, row + 2, frame[_WANTS_ANY], 0, -1, 0)
         else:
-            left, left_negated = frame[LEFT], frame[LEFT_NEGATED] != 0
+            left, left_negated = frame[_LEFT], frame[_LEFT_NEGATED] != 0
             _join_halves(first, middle, last, row, left, left_negated, n_digits, items, numbers, codes, diagram)
-            if frame[WANTS_ANY]:
+            if frame[_WANTS_ANY]:
                 value, negated = make_either(diagram, left, left_negated, value, negated)
             depth -= 1
     return value, negated

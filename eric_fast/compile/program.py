@@ -37,7 +37,7 @@ def compile_part(program: Program, given: Sequence[int], derived: Collection[int
     Raises:
         ProgramError: a rule mentions an atom of a layer below the given ones.
     """
-    from eric_fast.compile.counters import DecisionTables  # Numba loads when it is needed
+    from eric_fast.compile.counters import DecisionArrays  # Numba loads when it is needed
     from eric_fast.compile.share import share_work
 
     rules, class_rules, n_atoms = program.kernel_arrays, program.class_arrays, len(program.atoms)
@@ -67,7 +67,7 @@ def compile_part(program: Program, given: Sequence[int], derived: Collection[int
     literals = negate_like(literals, all_rules.literals)
     starts = count_offsets([len(stratum) for stratum in strata])  # of strata, among the places of atoms
     stratum_offsets = np.searchsorted(places[in_order], starts)
-    decision = DecisionTables(
+    decision = DecisionArrays(
         votes=program.decision.adds_weights,
         n_classes=len(program.classes),
         default=-1 if program.default is None else program.default,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from eric_fast.compile.bodies import find_twins, read_bodies, reserve_counts, start_bodies
 from eric_fast.compile.class_rules import group_class_rules, share_class_rules
-from eric_fast.compile.counters import DecisionTables
+from eric_fast.compile.counters import DecisionArrays
 from eric_fast.compile.decide import Decider, ListDecider, VoteDecider
 from eric_fast.compile.heads import NODES_PER_LITERAL, share_stratum
 from eric_fast.compile.nodes import N_NODES, start_diagram
@@ -46,7 +46,7 @@ def share_work(
     heads: NDArray[np.int64],
     strata: NDArray[np.int64],
     negated: NDArray[np.bool_],
-    decision: DecisionTables,
+    decision: DecisionArrays,
 ) -> Steps:
     """The steps of a plan with these arrays; see `Plan` and `Steps`."""
     n_rules, n_kernel_rules = len(heads), int(strata[-1])

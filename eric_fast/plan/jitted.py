@@ -1,10 +1,10 @@
-"""`plan.negation` for functions that Numba compiles; importing this loads Numba."""
+"""`plan.negation` for functions that Numba compiles, which import it from here; that loads Numba."""
 
 from numba.extending import register_jitable
 
-from eric_fast.plan import negation
+from eric_fast.plan.negation import is_negated, negate, negate_like, strip_negation
 
-negate = register_jitable(negation.negate)
-is_negated = register_jitable(negation.is_negated)
-negate_like = register_jitable(negation.negate_like)
-strip_negation = register_jitable(negation.strip_negation)
+__all__ = ["is_negated", "negate", "negate_like", "strip_negation"]
+
+for _function in (is_negated, negate, negate_like, strip_negation):
+    register_jitable(_function)

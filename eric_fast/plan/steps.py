@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+MOST_PLANES = 31  # of an index or a counter
+
 
 class Node(NamedTuple):
     """`select ? high : low`, of values."""

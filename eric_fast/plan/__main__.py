@@ -1,0 +1,125 @@
+"""`python -m eric_fast.plan FILE.lp`: the plan of a program, and how the CPU and the GPU run it."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from eric_fast.compile.program import compile_program
+from eric_fast.errors import EricError
+from eric_fast.kernels import Request
+from eric_fast.kernels.cpu import lower as cpu
+from eric_fast.kernels.cpu.simd_words import VECTOR_BYTES
+from eric_fast.kernels.gpu import lower as gpu
+from eric_fast.kernels.gpu.lines import (
+    ACC_START,
+    FIELDS,
+    NODES,
+    OTHER,
+    SELECT,
+    TERM_WIDTHS,
+    TERMS_BY_2,
+    TERMS_BY_4,
+    TERMS_BY_6,
+)
+from eric_fast.kernels.liveness import ResultKinds, find_result_kinds
+from eric_fast.plan.listing import print_plan
+from eric_fast.plan.plan import Plan
+from eric_fast.plan.steps import SEGMENT_N_TERMS, Batch, Section
+from eric_fast.plan.verify import check_steps
+from eric_fast.text import load_program
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m eric_fast.plan", description=__doc__)
+    parser.add_argument("file", metavar="FILE.lp", help="a program")
+    parser.add_argument("--start", metavar="L", help="the layer whose bits are given (default: the lowest)")
+    options = parser.parse_args(arguments)
+    try:
+        program = load_program(options.file)
+        plan = compile_program(program, options.start)
+    except (EricError, OSError) as error:
+        sys.exit(f"error: {error}")
+    check_steps(plan)
+    names = [program.atoms[atom].name for atom in plan.atoms.tolist()]
+    rows = None if plan.n_class_rules else range(plan.n_inputs, plan.n_rows)
+    kinds = find_result_kinds(plan, Request(classes=rows is None, rules=False, rows=rows))
+    print(print_plan(plan, names))
+    print("\n".join([*list_cpu_code(plan, kinds, names), "", *list_gpu_code(plan, kinds, names)]))
+
+
+def list_cpu_code(plan: Plan, kinds: ResultKinds, names: list[str]) -> Iterator[str]:
+    """What a core runs for each block of samples, for results of these kinds; `s4` is a slot of scratch memory."""
+    code = cpu.lower_plan(plan, kinds)
+    nodes, terms = code.nodes // VECTOR_BYTES, code.terms // VECTOR_BYTES
+    n_terms = int(code.segments[:, SEGMENT_N_TERMS].sum())
+    yield f"CPU code of slots: {code.n_slots}, nodes: {len(nodes)}, terms: {n_terms}"
+    yield from _list_inputs(code.slots[: plan.n_inputs].tolist(), names)
+    for number, row in enumerate(code.sections.tolist()):
+        section = Section(*row)
+        yield f"section {number}:"
+        for target, select, high, low in nodes[section.node_start : section.node_stop].tolist():
+            yield f"  s{target} = s{select} ? s{high} : s{low}"
+        for batch in (Batch(*row) for row in plan.steps.batches[section.batch_start : section.batch_stop].tolist()):
+            place = batch.term_start
+            for target, n_of_target, source in code.segments[batch.segment_start : batch.segment_stop].tolist():
+                pairs = terms[place : place + n_of_target * batch.width].reshape(n_of_target, -1, 2).tolist()
+                place += n_of_target * batch.width
+                bodies = [" & ".join(f"s{holds} & ~s{fails}" for holds, fails in term) for term in pairs]
+                yield f"  s{target // VECTOR_BYTES} = {' | '.join([f's{source // VECTOR_BYTES}', *bodies])}"
+
+
+def list_gpu_code(plan: Plan, kinds: ResultKinds, names: list[str]) -> Iterator[str]:
+    """What a block of threads runs, phase by phase, for results of these kinds; `acc` is a register of each worker."""
+    code = gpu.lower_plan(plan, torch.device("cpu"), kinds, counts=False)
+    fields, phases = _read_fields(code), code.rules.phases.tolist()
+    n_lines = fields.shape[1] - 2  # two of zeros are there for loops that read ahead
+    yield f"GPU code of slots: {code.n_slots}, phases: {len(phases)}, lines: {n_lines}, workers: {code.n_workers}"
+    yield from _list_inputs(code.rules.input_slots[0].tolist(), names)
+    for number, phase in enumerate(phases):
+        yield f"phase {number}:"
+        for kind in (NODES, TERMS_BY_2, TERMS_BY_4, TERMS_BY_6):
+            start, stop = phase[kind]
+            step = 1 if kind in (NODES, TERMS_BY_2) else 2
+            for worker in range(code.n_workers):
+                for line in range(start, stop, step):
+                    slots, flags = fields[:, line : line + step, worker].reshape(2, -1).tolist()
+                    if any(slots) or any(flags):
+                        width = 0 if kind == NODES else TERM_WIDTHS[kind - TERMS_BY_2]
+                        work = _name_terms(slots[:width], flags) if width else _name_node(slots, flags)
+                        store = f"; s{slots[-1]} = acc" if flags[-1] else ""
+                        yield f"  worker {worker}: {work}{store}"
+
+
+def _list_inputs(slots: list[int], names: list[str]) -> Iterator[str]:
+    for slot, name in zip(slots, names, strict=False):
+        if slot >= 0:
+            yield f"  s{slot} = {name}"
+
+
+def _read_fields(code: gpu.GpuCode) -> NDArray[np.int64]:
+    """int64 `[2, n_lines, n_workers, FIELDS]`: the slots, and the flags."""
+    lines, dtype = code.rules.lines.numpy(), np.uint32 if code.is_wide else np.uint16
+    if code.is_wide:  # [n_lines, 2, n_workers]
+        lines = lines.transpose(0, 2, 1)
+    fields = np.ascontiguousarray(lines).view(dtype).reshape(*lines.shape[:1], code.n_workers, FIELDS).astype(np.int64)
+    n_bits = 8 * np.dtype(dtype).itemsize - 1
+    return np.stack([fields & ((1 << n_bits) - 1), fields >> n_bits])
+
+
+def _name_node(slots: list[int], flags: list[int]) -> str:
+    acc = f"s{slots[ACC_START]}" if flags[ACC_START] else "acc"
+    high, low = (f"s{slots[OTHER]}", acc) if flags[SELECT] else (acc, f"s{slots[OTHER]}")
+    return f"acc = s{slots[SELECT]} ? {high} : {low}"
+
+
+def _name_terms(slots: list[int], flags: list[int]) -> str:
+    pairs = [f"s{holds} & ~s{fails}" for holds, fails in zip(slots[::2], slots[1::2], strict=True)]
+    return f"term &= {' & '.join(pairs)}{'; acc |= term' if flags[0] else ''}"
+
+
+if __name__ == "__main__":
+    main()
