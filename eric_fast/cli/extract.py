@@ -76,6 +76,7 @@ def extract(
     check_paths([output, json], [capture], force=force)
     from eric_fast.extract import GROWN_LITERALS, GROWN_RULES, ExtractOptions, parse_count
     from eric_fast.memory import find_peak_memory
+    from eric_fast.program.words import describe_weights
     from eric_fast.runs import approximate_model
     from eric_fast.store import open_capture
     from eric_fast.text import save_program
@@ -127,7 +128,8 @@ def extract(
     grown = f" (as grown: {figures[GROWN_RULES]:,} rules, {figures[GROWN_LITERALS]:,} literals)"
     stdout.print(
         f"extracted {say_count(len(program.class_rules), 'class rule')} and "
-        f"{say_count(len(program.kernel_rules), 'kernel rule')}, {say_count(program.n_literals, 'literal')}, "
+        f"{say_count(len(program.kernel_rules), 'kernel rule')}, {say_count(program.n_literals, 'literal')}"
+        f"{describe_weights(program)}, "
         f"from {say_count(opened.n_images, 'image')} in {seconds:.1f} s{grown}\n"
         f"{describe_memory(limit)}\n"
         f"wrote {output}; next: {own_name()} evaluate {output} TEST_CAPTURE, {own_name()} show {output}",

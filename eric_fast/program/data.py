@@ -109,6 +109,13 @@ class ProgramData:
         """The program's size: literals in the bodies of all its rules."""
         return len(self.class_arrays.literals) + len(self.kernel_arrays.literals)
 
+    @property
+    def n_integers(self) -> int:
+        """The weights of class rules other than 1, and the bases other than 0, if weights are added up; else 0."""
+        if not self.decision.adds_weights:
+            return 0
+        return int(np.count_nonzero(self.class_arrays.vote_weights != 1)) + int(np.count_nonzero(self.base))
+
     @cached_property
     def label_of_atom(self) -> dict[int, str]:
         return dict(self.labels)

@@ -44,12 +44,17 @@ def describe_kernel_rule(program: Program, rule: Rule) -> str:
     return f"{text}\n    {support}" if support else text
 
 
+def describe_weights(program: Program) -> str:
+    """`, 218 weights` for a program that adds up weights other than 1, so that nobody reads its rules as leaves."""
+    return f", {program.n_integers:,} weights" if program.n_integers else ""
+
+
 def describe_program(program: Program) -> str:
     """Its layers, size and origin, in two or three lines."""
     n_kernels = ", ".join(f"{layer} ({len(program.quantiser.rows_of_layer[layer])})" for layer in program.layers)
     lines = [
         f"{len(program.class_rules):,} class rules and {len(program.kernel_rules):,} kernel rules with "
-        f"{program.n_literals:,} literals; decision {program.decision}",
+        f"{program.n_literals:,} literals{describe_weights(program)}; decision {program.decision}",
         f"layers (kernels): {n_kernels or 'none'}",
     ]
     if program.settings:
