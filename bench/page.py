@@ -15,7 +15,7 @@ from rich.table import Table
 
 from bench.harness import SHARED, describe_machine, unpack_shared
 from bench.tables import capture_cifar
-from eric_fast.capture import ImageData, LoadedModel, load_activations, load_model, open_data
+from eric_fast.capture import ImageData, LoadedModel, load_model, open_data
 from eric_fast.demo import run_demo
 from eric_fast.extract import TreeOptions
 from eric_fast.program import Program
@@ -24,6 +24,7 @@ from eric_fast.runs import approximate_model
 from eric_fast.show.console import show_notes, show_progress, stdout
 from eric_fast.show.page import build_report, save_report
 from eric_fast.show.page.build import PAGE
+from eric_fast.store import load_activations
 from eric_fast.store.activations import Activations
 from eric_fast.text import load_program
 

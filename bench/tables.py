@@ -10,12 +10,13 @@ from typing import Any
 from rich.table import Table
 
 from bench.harness import CACHE, SHARED, describe_machine, unpack_shared
-from eric_fast.capture import capture_activations, is_capture, load_activations, load_model, open_data, save_activations
+from eric_fast.capture import capture_activations, load_model, open_data
 from eric_fast.extract import GROWN_RULES, TreeOptions
 from eric_fast.progress import Progress
 from eric_fast.runs import approximate_model, evaluate_chains, evaluate_program
 from eric_fast.score import Score
 from eric_fast.show.console import show_notes, show_progress, stdout
+from eric_fast.store import is_capture, load_activations, save_activations
 from eric_fast.store.activations import Activations
 
 # Threshold, minimum leaf -> rules, fidelity, accuracy; measured with scikit-learn 1.9 (../shared/README.md)

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from eric_fast import digits_cnn
 from eric_fast.bits import BitMatrix
-from eric_fast.capture import capture_activations, load_activations, load_model, open_data, save_activations
+from eric_fast.capture import capture_activations, load_model, open_data
 from eric_fast.capture.digits import Digits
 from eric_fast.evaluator import Evaluator
 from eric_fast.extract import TreeOptions
@@ -26,6 +26,7 @@ from eric_fast.quantise import quantise_activations
 from eric_fast.runs import approximate_model, evaluate_chains
 from eric_fast.score import Score
 from eric_fast.show.page import build_report, save_report
+from eric_fast.store import load_activations, save_activations
 from eric_fast.text import load_program, save_program
 
 N_EPOCHS = 12

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from sklearn.tree import DecisionTreeClassifier
 
-from eric_fast.capture import is_capture, load_activations
 from eric_fast.cli import app
 from eric_fast.extract import GROWN_RULES, TreeOptions, grow_trees
 from eric_fast.quantise import fit_quantiser, quantise_activations
 from eric_fast.runs import approximate_model, evaluate_chains, evaluate_program, predict_bits
+from eric_fast.store import is_capture, load_activations
 from eric_fast.text import parse_program, print_program
 from tests.grow_oracle import impurity
 from tests.oracles import interpret, run_clingo

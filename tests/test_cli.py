@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from eric_fast.capture import load_activations, save_activations
 from eric_fast.extract import TreeOptions
 from eric_fast.program import Program
 from eric_fast.quantise import fit_quantiser
 from eric_fast.runs import approximate_model
+from eric_fast.store import load_activations, save_activations
 from eric_fast.text import load_program, print_program
 from tests.command_fixtures import GREY, NETWORK
 

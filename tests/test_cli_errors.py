@@ -10,7 +10,7 @@ from contextlib import nullcontext
 import pytest
 from safetensors.torch import load_file, save_file
 
-from eric_fast.capture import load_activations, save_activations
+from eric_fast.store import load_activations, save_activations
 from tests.command_fixtures import GREY, NETWORK
 
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from eric_fast.capture import load_activations
 from eric_fast.compare import compare_programs, compare_rules
 from eric_fast.errors import CaptureError
 from eric_fast.extract import TreeOptions
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.runs import approximate_model, predict_activations
+from eric_fast.store import load_activations
 from tests.activations import make_activations
 from tests.command_fixtures import NETWORK
 from tests.make_programs import programs

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from eric_fast.capture import capture_activations, load_activations, load_model, open_data
+from eric_fast.capture import capture_activations, load_model, open_data
 from eric_fast.capture.pick import pick_image
 from eric_fast.errors import DataError
 from eric_fast.explain import explain_image
@@ -17,6 +17,7 @@ from eric_fast.extract import TreeOptions
 from eric_fast.program.words import describe_body
 from eric_fast.runs import approximate_model, predict_activations
 from eric_fast.show.proof_plot import draw_explanation
+from eric_fast.store import load_activations
 from eric_fast.text import load_program, save_program
 from tests.command_fixtures import NETWORK
 

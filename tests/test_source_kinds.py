@@ -10,15 +10,18 @@ import pytest
 import torch
 
 from eric_fast.analyse import analyse_program
+from eric_fast.bits import unpack_words
 from eric_fast.chains import measure_chains
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.extract import TreeOptions
 from eric_fast.memory import count_fitting, find_free_memory, find_peak_memory, find_used_memory, parse_memory
 from eric_fast.processes import Processes
 from eric_fast.quantise import fit_quantiser, quantise_activations
+from eric_fast.quantise.repack import open_packing_job
 from eric_fast.runs import approximate_model, evaluate_chains, evaluate_program
 from eric_fast.store import Manifest, Samples, Thresholds, cut_parts, open_capture, save_activations, write_capture
 from eric_fast.store.activations import UNKNOWN
+from eric_fast.store.source import Rows
 from eric_fast.text import print_program
 from tests.activations import make_activations
 from tests.ranks import run_ranks
@@ -161,6 +164,32 @@ def test_a_target_that_never_changes_is_told_by_all_processes(tmp_path):
             replace(activations, labels=torch.full((2000,), UNKNOWN)), tmp_path / "d", shard_size=SHARD_SIZE
         )
         approximate_model(open_capture(tmp_path / "d"), target="label")
+
+
+@pytest.mark.parametrize("kind", ["norms", "bits"])
+def test_parts_of_a_shard_are_its_rows(stored, tmp_path, kind):
+    """Cut at multiples of 1,024 images, and of any images: norms, bits and all else."""
+    save_activations(stored.activations, tmp_path / "norms", shard_size=5 * 1024)
+    capture = open_capture(tmp_path / "norms")
+    if kind == "bits":
+        with open_packing_job(capture, tmp_path / "bits", Thresholds(fit_quantiser(capture), "all")) as job:
+            capture = job.run()
+    (whole,) = capture.parts
+    some = Rows(whole, torch.arange(4, N_IMAGES, 3))
+    for part, n_parts in ((whole, 5), (some, 2)):
+        pieces = cut_parts([part], 1024)
+        assert [piece.n_images for piece in pieces[:-1]] == [1024] * (n_parts - 1)
+        assert sum(piece.n_images for piece in pieces) == part.n_images
+        read = "read_norms" if kind == "norms" else "read_words"
+        found = [getattr(piece, read)("f1") for piece in pieces]
+        expected = getattr(whole, read)("f1")
+        if kind == "bits":
+            found = [unpack_words(words, piece.n_images) for words, piece in zip(found, pieces, strict=True)]
+            expected = unpack_words(expected, N_IMAGES)
+        rows = torch.arange(N_IMAGES) if part is whole else some.rows
+        assert torch.equal(torch.cat(found), expected[rows])
+        assert torch.equal(torch.cat([piece.read_labels() for piece in pieces]), stored.activations.labels[rows])
+        assert [name for piece in pieces for name in piece.read_ids()] == [stored.activations.ids[i] for i in rows]
 
 
 # --- memory

@@ -9,10 +9,8 @@ from eric_fast.capture.norms import reduce_norm
 from eric_fast.capture.ranges import NetworkRun
 from eric_fast.capture.run import capture_activations, prepare_run
 from eric_fast.capture.sources import open_data
-from eric_fast.store import MANIFEST, is_capture, list_layers, load_activations, save_activations
 
 __all__ = [
-    "MANIFEST",
     "ImageData",
     "LoadedModel",
     "NetworkRun",
@@ -21,14 +19,10 @@ __all__ = [
     "capture_activations",
     "fingerprint_model",
     "hash_listing",
-    "is_capture",
-    "list_layers",
-    "load_activations",
     "load_model",
     "open_data",
     "prepare_run",
     "reduce_norm",
-    "save_activations",
     "trace_norms",
     "wrap_model",
 ]

@@ -46,10 +46,10 @@ def compare(
         raise SettingError(f"--show must be 0 (all) or more, not {show}")
     others: list[Path | str] = [first_file, second_file, source, *([] if data2 is None else [data2])]
     check_paths([json], others, force=force)
-    from eric_fast.capture import is_capture
     from eric_fast.compare import compare_programs
     from eric_fast.match import check_engine
     from eric_fast.show.comparison import list_tables
+    from eric_fast.store import is_capture
     from eric_fast.text import load_program
 
     check_engine(engine)
