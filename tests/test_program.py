@@ -2,7 +2,7 @@ import pytest
 
 from eric_fast.compile.program import compile_program
 from eric_fast.errors import ProgramError
-from eric_fast.program import ClassRule, Program, Rule
+from eric_fast.program import ClassRule, Column, Decision, Program, Rule, TableAtom, TableQuantiser
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.text import parse_program, print_program
 
@@ -145,3 +145,34 @@ def test_ambiguous_and_unknown_names_of_atoms():
         twins.atom_named("k_a_b_0")
     with pytest.raises(ProgramError, match="did you mean 'g:7'"):
         make().atom_named("gg:7")
+
+
+@pytest.mark.parametrize("name", ["first", "vote", "sum", "bits"])
+def test_a_decision_is_taken_by_its_name_and_equals_it(name):
+    program = make(classes=() if name == "bits" else ("a", "b"), decision=name)
+    assert program.decision is Decision(name)
+    assert program.decision == name
+    assert f'decision("{name}").' in print_program(program)
+    kinds = (program.decision.gives_class, program.decision.gives_sums, program.decision.gives_bits)
+    assert kinds == (name in ("first", "vote"), name == "sum", name == "bits")
+    if not program.decision.gives_class:
+        with pytest.raises(ProgramError, match=f"a proof needs .* decision is '{name}'"):
+            program.expect_class("a proof")
+
+
+def test_tables_and_networks_are_told_apart_by_type():
+    table = TableQuantiser((TableAtom(0, "age", ">", 1.0),), (Column("age"),))
+    program = Program(table, ("a",), (ClassRule(0, (0,)),))
+    assert program.table_quantiser is table
+    with pytest.raises(ProgramError, match="over the columns of a table"):
+        _ = program.network_quantiser
+    assert make().network_quantiser.atoms == ATOMS
+    with pytest.raises(ProgramError, match="over the kernels of a network"):
+        _ = make().table_quantiser
+
+
+def test_a_program_that_compares_nothing_is_of_neither_kind():
+    program = Program(TableQuantiser((), ()), ("a",), (ClassRule(0, ()),))
+    assert program.quantiser == Quantiser(())
+    assert program.table_quantiser == TableQuantiser((), ())
+    assert parse_program(print_program(program)) == program
