@@ -21,6 +21,7 @@ from tests.make_rules_text import DIALECTS, make_rows, make_rules, write_facts, 
 GUARDED = "class(X,'a') :- rule1(X). class(X,'b') :- rule2(X), not rule1(X). rule1(X) :- p(X,'1'). rule2(X)."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["full", "simple"])
 @pytest.mark.parametrize("name", NAMES)
 def test_fixtures_answer_as_foldrms_own_evaluator(shared, name, form):

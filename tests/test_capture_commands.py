@@ -114,6 +114,7 @@ def test_commands_explain_themselves(eric, command):
     assert "Usage: eric-fast" in out
 
 
+@pytest.mark.slow
 def test_killed_captures_for_real():
     command = [sys.executable, "-m", "tests.faults", "kills,ranks", "2", "0", "0", "1100"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -22,6 +22,7 @@ RELUS = ("features.2", "features.5", "features.9", "features.12", "features.16",
 IMAGENET_MODELS = {"vgg16": 13, "resnet18": 17, "mobilenet_v3_small": 23, "googlenet": 57}
 
 
+@pytest.mark.slow
 def test_capture_sees_the_six_layers_and_the_networks_accuracy(cifar):
     train, test = cifar
     assert train.layers == RELUS
@@ -145,6 +146,7 @@ def photos(shared, tmp_path_factory):
     return root / "chosen"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IMAGENET_MODELS)
 def test_torchvision_networks_are_captured_from_the_command_line(name, photos, tmp_path):
     arguments = ["capture", name, str(photos), "--weights", "none", "--batch-size", "4", "-o", str(tmp_path / "c")]

@@ -150,6 +150,7 @@ def test_gates_are_folded_shared_and_dropped():
     assert np.array_equal(model.predict(rows), [graph.simulate(row) for row in rows.tolist()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backwards", [False, True])
 def test_a_chain_of_100000_gates(backwards):
     n = 100_000

@@ -165,6 +165,7 @@ def test_wrong_usage_is_one_line(refuse):
     assert "No such command" in refuse("extrct")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("moment", ["load torch", "train a CNN", "capture", "class tree"])
 def test_a_stopped_command_leaves_nothing_behind(tmp_path, moment, stop, monkeypatch, eric):

@@ -196,6 +196,7 @@ def test_the_python_file_runs_by_itself(tmp_path):
     assert done.stdout.strip() == "0 set()"
 
 
+@pytest.mark.slow
 def test_real_models_answer_the_same(compile_c):
     cancer, diabetes = load_breast_cancer(), load_diabetes()
     models = [

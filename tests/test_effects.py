@@ -49,6 +49,7 @@ def count(classes, n):
     return np.bincount(np.where(classes < 0, n - 1, classes), minlength=n)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(programs_with_bits(sizes=(1, 9)), st.data())
 def test_forced_bits_are_those_of_the_interpreter(drawn, data):

@@ -80,6 +80,7 @@ def test_labels_that_read_alike_stay_apart(labels):
     assert model.predict([[0.0]]) == [labels[0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", [{"min_leaf": np.int64(1)}, {"threshold": 0.5}, {"max_rules": np.int32(4)}])
 def test_numbers_of_every_kind_are_taken(parameters):
     EricClassifier(**parameters).fit([[0.0], [1.0]], [0, 1])

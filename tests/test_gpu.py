@@ -166,6 +166,7 @@ def test_terms_of_one_head_are_shared_by_workers():
     check(program, draw_bits(0, program, 1025))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_workers")
 @pytest.mark.parametrize("decision", ["first", "vote"])
 def test_many_class_rules(decision):
@@ -509,6 +510,7 @@ def test_kernels_give_the_same_twice():
             assert torch.equal(found, getattr(once, name)), name
 
 
+@pytest.mark.slow
 def test_the_kernel_compiles_for_hopper_as_meant():
     """In a process of its own, as the interpreter is on in this one: no GPU is needed to read what one would run."""
     done = subprocess.run([sys.executable, "-c", READ], capture_output=True, text=True, check=False)

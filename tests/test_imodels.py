@@ -121,6 +121,7 @@ def test_any_small_table(name, seed):
     check_classifier(source, features)
 
 
+@pytest.mark.slow
 def test_what_is_refused():
     features, target = load_classes("cancer")
     with pytest.raises(ModelError, match="isn't fitted"):

@@ -176,6 +176,7 @@ def test_rows_past_the_caches_are_the_same():
     assert torch.equal(many.view(-1, *few.shape), few.expand(len(many) // len(few), *few.shape))
 
 
+@pytest.mark.slow
 def test_large_samples_agree_in_slices():
     check_large(100_001)
 
@@ -217,6 +218,7 @@ def test_code_of_other_sources_is_forgotten(tmp_path):
     assert not (caches[1] / "b.py311.nbi").exists()
 
 
+@pytest.mark.slow
 def test_a_second_process_compiles_nothing():
     """Numba's cache on disk serves it."""
     script = """

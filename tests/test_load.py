@@ -77,6 +77,7 @@ def test_an_unknown_model_is_told_what_can_be_loaded():
     assert str(caught.value).endswith(", ".join(names))
 
 
+@pytest.mark.slow
 def test_front_ends_load_no_package_of_another_tool():
     code = (
         "import sys, eric_fast.frontends.registry\n"

@@ -245,6 +245,7 @@ def test_difflogic_by_its_attributes():
     check_scores(model, BITS)
 
 
+@pytest.mark.slow
 def test_a_network_of_48000_gates_converts_in_seconds():
     torch.manual_seed(0)
     sizes = [784, *[8000] * 6]

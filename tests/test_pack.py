@@ -92,6 +92,7 @@ shapes = st.tuples(
 )
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=150)
 @given(shapes, st.sampled_from(DTYPES), st.sampled_from(LAYOUTS), st.sampled_from(NORMS), st.integers(0, 99))
 def test_cpu_packs_maps_as_the_reference(shape, dtype, layout, norm, seed):
@@ -114,6 +115,7 @@ def test_cpu_packs_large_maps_as_the_reference(shape, norm, layout):
     assert_near(found, expected, maps, constants)
 
 
+@pytest.mark.slow
 @needs_triton
 @hypothesis_settings(max_examples=25)
 @given(
@@ -145,6 +147,7 @@ LAUNCHES = [
 ]
 
 
+@pytest.mark.slow
 @needs_triton
 @pytest.mark.parametrize(("shape", "layout", "kernel"), LAUNCHES)
 @pytest.mark.parametrize("norm", ["l1", "max"])
@@ -450,6 +453,7 @@ def test_words_go_to_the_rows_meant(engine):
             kernels.pack_comparisons(columns, kept, out=wrong, engine=engine)
 
 
+@pytest.mark.slow
 @needs_triton
 @hypothesis_settings(max_examples=25)
 @given(columns_with_atoms())
@@ -611,6 +615,7 @@ def readings():
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_kernels_for_hopper_load_wide_and_spill_nothing(readings):
     assert len(readings) > 40
     for row in readings:

@@ -72,6 +72,7 @@ def captures(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_three_processes_write_what_one_writes_to_the_last_byte(captures):
     (captures / "script.py").write_text(SCRIPT, encoding="utf-8")
     (captures / "net.py").write_text(NETWORK, encoding="utf-8")
@@ -113,6 +114,7 @@ def test_three_processes_write_what_one_writes_to_the_last_byte(captures):
         assert (captures / "many" / name).read_bytes() == (captures / "alone" / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_an_error_of_one_process_ends_all_with_one_line(captures, tmp_path):
     save_activations(make_activations(3000), tmp_path / "c", shard_size=1024)
     damaged = tmp_path / "c" / "shard-00002.safetensors"  # the second process's

@@ -74,6 +74,7 @@ def stored(tmp_path_factory):
     return SimpleNamespace(activations=activations, norms=folder / "norms", bits=folder / "bits")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 3, 7])  # of 5 shards: an even share, an uneven one, and some without a shard
 @pytest.mark.parametrize(
     "settings",
@@ -227,6 +228,7 @@ def test_less_than_small_parts_need_is_refused_before_the_work(stored):
         evaluate_program(program, open_capture(stored.norms), memory=10**8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"threshold": "split"}, {"threshold": "quantile:0.3", "max_loss": 0.05}])
 @pytest.mark.parametrize("kind", ["norms", "bits", "activations"])
 @pytest.mark.parametrize("count", [1, 3])
@@ -293,6 +295,7 @@ def write_large(path, n_images, shard_size, n_kernels=500):
     return sum(file.stat().st_size for file in path.glob("*.safetensors"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shard_size", "allowed"), [(4096, 48_000_000), (6 * 4096, 24_000_000)])
 def test_the_peak_stays_under_a_bound_that_the_norms_would_break(tmp_path, shard_size, allowed):
     """A shard, or the parts of one that is too large itself."""

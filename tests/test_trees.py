@@ -60,6 +60,7 @@ def options_and_weights(draw, n, n_values):
     return options, weights
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=120)
 @given(st.data())
 def test_every_engine_grows_the_same_trees(data):
@@ -357,6 +358,7 @@ def test_gini_tells_apart_what_float64_cannot(half, one, other):
 make_table = cache(fixed_point.make_entropy_table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_values", [2, 3, 40])
 @pytest.mark.parametrize("weight", [100, 1_281_167, fixed_point.MAX_WEIGHT // 16])
 def test_entropy_is_the_tables_at_any_weight(n_values, weight):
