@@ -18,7 +18,7 @@ test: .venv/installed
 	@$(BIN)/python -m tests.compile_first
 	@$(BIN)/python -m pytest -n auto --dist worksteal
 
-# Every module in at most three minutes: without what is marked slow, and with fewer random examples.
+# Every module, without the tests that are marked slow, and with fewer random examples.
 quick: .venv/installed
 	@$(BIN)/python -m tests.compile_first
 	@$(BIN)/python -m pytest --quick -n auto --dist worksteal
