@@ -14,12 +14,12 @@ from eric_fast.compile.indexes import (
     Numbers,
     copy_number,
     index_list,
-    index_trees,
     list_rules,
     start_items,
     start_numbers,
 )
 from eric_fast.compile.nodes import FAULT, FULL, N_NODES, TOO_WIDE, Diagram, forget_nodes, make_union, reserve_nodes
+from eric_fast.compile.tree_indexes import index_trees
 from eric_fast.compile.trees import TREE_MISSING, TREE_START, TREE_STOP, Paths, Tree
 from eric_fast.errors import EricError
 from eric_fast.plan.steps import MOST_PLANES, Counter, Index

@@ -14,8 +14,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from eric_fast.compile.nodes import FAULT, TOO_WIDE, Diagram, choose, make_either
-from eric_fast.compile.trees import MISSING, TREE_START, TREE_STOP, Paths, Tree, follow_paths
-from eric_fast.plan.jitted import is_negated, negate, strip_negation
+from eric_fast.compile.trees import MISSING
+from eric_fast.plan.jitted import negate
 from eric_fast.plan.steps import MOST_PLANES
 
 N_LEVELS = 256  # of lists in lists: a list of weight w has at most about 2 * log2(w), each of which takes two
@@ -221,89 +221,7 @@ def _place_numbers(row: int, negated: bool, numbers: Numbers) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _index_tree(
-    n_nodes: int,
-    n_digits: int,
-    answers: NDArray[np.int64],
-    values: NDArray[np.int32],
-    tree: Tree,
-    numbers: Numbers,
-    codes: NDArray[np.int64],
-    diagram: Diagram,
-) -> None:
-    """Write the number of the leaf that each sample is in to row 0 of `numbers`.
-
-    answers: int64 `[n_leaves]`: where `n_digits` isn't 0 the planes are the digits of the leaf's answer; those of no
-    leaf are 0. values: int32 `[n_rows]`. codes: int64 `[n_leaves]`, zeros that become the leaves' numbers.
-    """
-    literals, children, false = tree.literals, tree.children, diagram.false
-    if n_nodes == 0:
-        _write_leaf(-1, n_digits, answers, numbers, 0, false)
-        return
-    weight, n_below = np.ones(n_nodes, np.int64), np.zeros(n_nodes, np.int64)  # leaves, with those missing, and without
-    first_leaf = np.empty(n_nodes, np.int64)
-    is_head = np.zeros(n_nodes, np.bool_)  # of a way down
-    is_head[0] = True
-    for node in range(n_nodes - 1, -1, -1):
-        weight[node] = 0
-        for side in range(2):
-            below = children[node, side]
-            weight[node] += weight[below] if below >= 0 else 1
-            n_below[node] += n_below[below] if below >= 0 else below != MISSING
-        heavy = _find_heavy(node, children, weight)
-        if children[node, 1 - heavy] >= 0:
-            is_head[children[node, 1 - heavy]] = True
-    first_leaf[0] = 0
-    for node in range(n_nodes):
-        leaf = first_leaf[node]
-        for side in range(2):
-            below = children[node, side]
-            if below >= 0:
-                first_leaf[below] = leaf
-            leaf += n_below[below] if below >= 0 else below != MISSING
-    found = start_numbers(n_nodes)
-    items = start_items(n_nodes + 1)
-    conditions, negated, leaf_numbers, weights = items.conditions, items.negated, items.numbers, items.weights
-    starts, stops = items.leaf_starts, items.leaf_stops
-    for head in np.arange(n_nodes - 1, -1, -1):
-        if not is_head[head]:
-            continue
-        n, below, heavy, light = 0, head, head, head
-        while below >= 0:
-            heavy = _find_heavy(below, children, weight)
-            light = np.int64(children[below, 1 - heavy])
-            literal = literals[below]
-            value = values[strip_negation(literal)]
-            conditions[n] = strip_negation(value)
-            negated[n] = (is_negated(literal) != is_negated(value)) != (heavy == 0)
-            starts[n], stops[n] = first_leaf[below], first_leaf[below] + n_below[below]
-            weights[n + 1] = weights[n] + (weight[light] if light >= 0 else 1)
-            if light >= 0:
-                copy_number(found, light, leaf_numbers, n)
-            else:
-                _write_leaf(light, n_digits, answers, leaf_numbers, n, false)
-            n += 1
-            below = children[below, heavy]
-        # The leaf where the way ends; after it nothing is left.
-        conditions[n], negated[n] = false + 1, False
-        weights[n + 1] = weights[n] + 1
-        starts[n] = starts[n - 1] + (0 if heavy == 0 or light == MISSING else n_below[light] if light >= 0 else 1)
-        stops[n] = starts[n] + (below != MISSING)
-        starts[n + 1] = stops[n + 1] = starts[n]
-        _write_leaf(below, n_digits, answers, leaf_numbers, n, false)
-        index_list(n + 1, False, n_digits, items, numbers, codes, diagram)
-        copy_number(numbers, 0, found, head)
-
-
-@njit(nogil=True, cache=True)
-def _find_heavy(node: int, children: NDArray[np.int32], weight: NDArray[np.int64]) -> Any:
-    """The side with more leaves."""
-    high, low = children[node]
-    return np.int64((weight[low] if low >= 0 else 1) > (weight[high] if high >= 0 else 1))
-
-
-@njit(nogil=True, cache=True)
-def _write_leaf(leaf: int, n_digits: int, answers: NDArray[np.int64], numbers: Numbers, i: int, false: int) -> None:
+def write_leaf(leaf: int, n_digits: int, answers: NDArray[np.int64], numbers: Numbers, i: int, false: int) -> None:
     """Write the number of what is one leaf, `~leaf`, or none: no digits, or those of its answer."""
     planes = numbers.planes
     numbers.n_planes[i] = n_digits
@@ -311,34 +229,6 @@ def _write_leaf(leaf: int, n_digits: int, answers: NDArray[np.int64], numbers: N
     answer = np.int64(0) if leaf == MISSING or n_digits == 0 else answers[negate(leaf)]
     for k in range(n_digits):
         planes[i, k] = false + ((answer >> k) & 1)
-
-
-@njit(nogil=True, cache=True)
-def index_trees(
-    trees: NDArray[np.int64],
-    paths: Paths,
-    n_digits: int,
-    answers: NDArray[np.int64],
-    values: NDArray[np.int32],
-    tree: Tree,
-    numbers: Numbers,
-    codes: NDArray[np.int64],
-    diagram: Diagram,
-) -> Any:
-    """The number of the leaf, or the digits of the answer, of each of `trees`, rows of `find_trees`.
-
-    values: int32 `[n_rows]`. codes, answers: int64 `[n_class_rules]`, in path order. numbers: `N_LEVELS` of them.
-    """
-    found = start_numbers(len(trees))
-    for t in range(len(trees)):
-        first, last = trees[t, TREE_START], trees[t, TREE_STOP]
-        n_nodes = follow_paths(first, last, paths.order, paths.literals, paths.offsets, tree)[1]
-        leaves = codes[first - paths.first : last - paths.first]
-        leaves[:] = 0
-        of_tree = answers[first - paths.first : last - paths.first]
-        _index_tree(n_nodes, n_digits, of_tree, values, tree, numbers, leaves, diagram)
-        copy_number(numbers, 0, found, t)
-    return found
 
 
 @njit(nogil=True, cache=True)
@@ -355,7 +245,7 @@ def list_rules(
         conditions[i] = fires[first + i]
         weights[i + 1], starts[i], stops[i] = i + 1, first + i, last
         if n_digits:
-            _write_leaf(negate(i), n_digits, answers[first:last], answer_items.numbers, i, false)
+            write_leaf(negate(i), n_digits, answers[first:last], answer_items.numbers, i, false)
     if n_digits:
         answer_items.conditions[:], answer_items.weights[:] = conditions, weights
     starts[last - first] = stops[last - first] = last
