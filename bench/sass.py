@@ -5,15 +5,12 @@ them all, how many bytes an instruction of that loop loads. A multiprocessor iss
 threads) and takes about 16.5 bytes a clock from memory, so 4 times the bytes of a warp's instruction must be more.
 """
 
-import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -22,9 +19,8 @@ from bench.harness import ROOT, describe_machine
 from eric_fast.show.console import stdout
 
 if TYPE_CHECKING:
-    from bench.sass_variants import Variant  # loads Triton
+    from bench.sass_variants import Variant
 
-ARCHITECTURE = 90
 SCRIPTS = ("read_sass", "read_count_sass")  # the evaluator, and counting
 ISSUES_PER_CLOCK, BYTES_PER_CLOCK = 4, 16.5  # of one multiprocessor: warps' instructions; 4.3 TB/s of memory
 
@@ -53,8 +49,8 @@ class Reading:
 
 
 def run_case(full: bool = False) -> dict[str, Any]:
-    """Compile and print every variant, in a process of its own where this one interprets Triton's kernels."""
-    os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")  # Triton warns where it is left open
+    """Compile and print every variant. Run it where `TRITON_INTERPRET` isn't set."""
+    from bench.compile_sass import ARCHITECTURE  # Triton loads when it is needed
     from bench.sass_variants import list_variants
 
     readings = [read_variant(variant) for variant in list_variants()]
@@ -76,94 +72,40 @@ def run_case(full: bool = False) -> dict[str, Any]:
 
 
 def _run_script(name: str) -> list[str]:
-    """What a script of the tests prints, which read other kernels' SASS in other ways."""
+    """The lines that a script of the tests prints: it reads another kernel in its own way."""
     done = subprocess.run([sys.executable, "-m", f"tests.{name}"], cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
 
 def read_variant(variant: "Variant") -> Reading:
     """Compile for sm_90 as Triton's launcher would and read the result."""
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
+    from bench.compile_sass import compile_kernel, find_inner_loops, list_instructions
 
-    if os.environ.get("TRITON_INTERPRET") == "1":
-        raise SystemExit("TRITON_INTERPRET is set: kernels are interpreted, not compiled; unset it")
-    options = {name: value for name, value in variant.constants.items() if name == "num_warps"}
-    fixed = {name: value for name, value in variant.constants.items() if name != "num_warps"}
-    names = variant.kernel.arg_names
-    signature, attributes, constants = {}, {}, {}
-    for i, name in enumerate(names):
-        value = fixed[name] if name in fixed else variant.arguments[name]
-        if name in fixed or value is None or value == 1:  # the launcher makes a constant of these
-            signature[name] = "constexpr"
-            constants[i,] = value
-        elif isinstance(value, str):
-            signature[name] = value
-            attributes[i,] = [["tt.divisibility", 16]]
-        else:
-            signature[name] = "i32" if abs(value) < 2**31 else "i64"
-            if value % 16 == 0:
-                attributes[i,] = [["tt.divisibility", 16]]
-    source = ASTSource(variant.kernel, signature, constants, attributes)
-    compiled = triton.compile(source, target=GPUTarget("cuda", ARCHITECTURE, 32), options=options)
-    tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as cubin:
-        cubin.write(compiled.asm["cubin"])
-        cubin.flush()
-        text = _run(tools / "nvdisasm", "-c", cubin.name)
-        usage = _run(tools / "cuobjdump", "-res-usage", cubin.name)
-    return _read_sass(variant, text, usage)
-
-
-def _run(*command: object) -> str:
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True).stdout
-
-
-def _read_sass(variant: "Variant", text: str, usage: str) -> Reading:
-    lines = []  # (label, instruction): one of the two
-    for line in text.splitlines():
-        if label := re.match(r"(\.L_x_\d+):", line.strip()):
-            lines.append((label[1], ""))
-        elif found := re.search(r"/\*[0-9a-f]{4,}\*/\s+(.*?);", line):
-            lines.append(("", found[1]))
+    compiled = compile_kernel(variant.kernel, variant.arguments, variant.constants)
+    lines = list_instructions(compiled.sass)
     instructions = [_name(code) for _, code in lines if code]
-    body = _find_loop(lines)
+    loops = [[_name(code) for code in loop] for loop in find_inner_loops(lines)]
+    loops = [loop for loop in loops if any(name.startswith("LDG") for name in loop)]
+    body = max(loops, key=lambda loop: sum(map(_count_bytes, loop)), default=instructions)
     loads = Counter(name for name in body if name.startswith("LDG"))
     size = sum(_count_bytes(load) * count for load, count in loads.items())
-    resources = {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
     counts = Counter(instruction.split(".")[0] for instruction in instructions)
     return Reading(
-        variant.name,
-        resources["REG"],
-        resources["STACK"],
-        counts["LDL"] + counts["STL"] + resources["LOCAL"],
-        len([i for i in instructions if i != "NOP"]),
-        len(body),
-        dict(loads.most_common()),
-        dict(counts.most_common()),
-        size / len(body) * variant.used,
+        name=variant.name,
+        registers=compiled.registers,
+        spills=compiled.stack,
+        local=counts["LDL"] + counts["STL"] + compiled.local,
+        n_total=len([i for i in instructions if i != "NOP"]),
+        n_instructions=len(body),
+        loads=dict(loads.most_common()),
+        instructions=dict(counts.most_common()),
+        bytes_per_issue=size / len(body) * variant.used,
     )
 
 
-def _find_loop(lines: list[tuple[str, str]]) -> list[str]:
-    """Instructions of the innermost loop that loads the most bytes; of the whole where no loop loads."""
-    place = {label: i for i, (label, _) in enumerate(lines) if label}
-    loops = []
-    for end, (_, code) in enumerate(lines):
-        target = re.search(r"BRA.*`\((\.L_x_\d+)\)", code)
-        if target and place.get(target[1], end) < end:
-            loops.append((place[target[1]], end))
-    inner = [(a, b) for a, b in loops if not any(a <= c and d <= b and (a, b) != (c, d) for c, d in loops)]
-    bodies = [[_name(code) for _, code in lines[a : b + 1] if code] for a, b in inner]
-    bodies = [body for body in bodies if any(name.startswith("LDG") for name in body)]
-    whole = [_name(code) for _, code in lines if code]
-    return max(bodies, key=lambda body: sum(map(_count_bytes, body)), default=whole)
-
-
 def _name(code: str) -> str:
-    """`@!P0 LDG.E.128 R4, desc[UR4][R2.64]` -> `LDG.E.128`"""
-    return re.sub(r"^@!?U?P\w+\s+", "", code.strip()).split()[0]
+    """`LDG.E.128 R4, desc[UR4][R2.64]` -> `LDG.E.128`"""
+    return code.split()[0]
 
 
 def _count_bytes(name: str) -> int:

@@ -1,4 +1,4 @@
-"""The kernels that `bench sass` compiles: each module of kernels adds its launches to the list."""
+"""The launches that `bench sass` compiles: a function for each module of kernels."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,8 +27,7 @@ class Variant:
 
     Attributes:
         name: what the table calls it. kernel: the function under `triton.jit`.
-        arguments: in the launch's order: a pointer's type (`*fp32`), None, or an int as it would be passed.
-        constants: the launch's keyword arguments, `num_warps` among them.
+        arguments, constants: see `compile_kernel`.
     """
 
     name: str

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from eric_fast.bits import ROW_WORDS, WORD_BITS, count_words
 from eric_fast.kernels.outcome import Outcome
 
 CHUNK_BYTES = {"cpu": 2**26, "reference": 2**26, "gpu": 2**30}  # few samples leave a GPU idle
+SUMS = ("counts", "confusion")  # results that are added over chunks; others are joined along samples
 
 
 def evaluate_chunks(evaluate: Callable[[int, int], Outcome], n_samples: int, sample_bytes: int, engine: str) -> Outcome:
@@ -22,24 +24,39 @@ def evaluate_chunks(evaluate: Callable[[int, int], Outcome], n_samples: int, sam
     size = max(1, CHUNK_BYTES[engine] // (max(1, sample_bytes) * unit)) * unit
     if n_samples <= size:
         return evaluate(0, n_samples)
-    whole: dict[str, Tensor] = {}
+    joined = JoinedOutcome(n_samples)
     for first in range(0, n_samples, size):
-        last = min(first + size, n_samples)
-        for name, part in evaluate(first, last)._asdict().items():
+        for name, part in evaluate(first, min(first + size, n_samples))._asdict().items():
             if part is not None:
-                _put(whole, name, part, first, last, n_samples)
-    return Outcome(**{name: whole.get(name) for name in Outcome._fields})
+                place = joined.find_place(name, part, first)
+                place.copy_(place + part if name in SUMS else part)
+    return joined.to_outcome()
 
 
-def _put(whole: dict[str, Tensor], name: str, part: Tensor, first: int, last: int, n_samples: int) -> None:
-    """Write a chunk's result to its place in `whole`; counts are added."""
-    if name in ("counts", "confusion"):
-        whole[name] = whole[name] + part if name in whole else part
-    elif name == "rows":
-        if name not in whole:
-            whole[name] = part.new_empty(len(part), count_words(n_samples))
-        whole[name][:, first // WORD_BITS :][:, : part.shape[1]] = part
-    else:
-        if name not in whole:
-            whole[name] = part.new_empty(n_samples, *part.shape[1:])
-        whole[name][first:last] = part
+class JoinedOutcome:
+    """The results of all samples, on one device, while those of chunks come in."""
+
+    def __init__(self, n_samples: int, device: torch.device | None = None) -> None:
+        self.n_samples = n_samples
+        self.device = device  # by default where the parts are
+        self.results: dict[str, Tensor] = {}
+
+    def find_place(self, name: str, part: Tensor, first: int) -> Tensor:
+        """Return the view that takes this result of a chunk whose first sample is `first`; the whole of `SUMS`."""
+        if name not in self.results:
+            shape = list(part.shape)
+            if name == "rows":
+                shape[1] = count_words(self.n_samples)
+            elif name not in SUMS:
+                shape[0] = self.n_samples
+            make = torch.zeros if name in SUMS else torch.empty
+            self.results[name] = make(shape, dtype=part.dtype, device=self.device or part.device)
+        whole = self.results[name]
+        if name in SUMS:
+            return whole
+        if name == "rows":
+            return whole[:, first // WORD_BITS :][:, : part.shape[1]]
+        return whole[first : first + len(part)]
+
+    def to_outcome(self) -> Outcome:
+        return Outcome(**{name: self.results.get(name) for name in Outcome._fields})

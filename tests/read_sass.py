@@ -1,25 +1,17 @@
 """Compile the evaluator for sm_90 and print what it became: `python -m tests.read_sass`. No GPU is needed.
 
 A row of words is loaded and combined by eight threads, four words each: an instruction of a warp is one of four
-streams. A literal is one load of a row; a node is two, or three where it starts. A multiprocessor issues four
+workers. A literal is one load of a row; a node is two, or three where it starts. A multiprocessor issues four
 instructions a clock and takes one row a clock from its first cache.
 """
 
 import os
-import re
-import subprocess
-import tempfile
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 os.environ.pop("TRITON_INTERPRET", None)
-os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-
+from bench.compile_sass import compile_kernel, find_inner_loops, list_instructions
 from eric_fast.kernels.gpu import evaluate as gpu
 from eric_fast.kernels.gpu import lower as gpu_lower
 from eric_fast.kernels.gpu.run import evaluate_kernel
@@ -34,7 +26,7 @@ VARIANTS = [  # decision, whether sums lie by sample, whether fields are wide
     *((decision, False, is_wide) for decision in range(5) for is_wide in (False, True)),
     *((decision, True, False) for decision in (3, 4)),
 ]
-# Loads of a row for each store of one in a loop -> what the loop runs; what a step of it runs for a stream
+# Loads of a row for each store of one in a loop -> what the loop runs; what a step of it runs for a worker
 LOOPS = {2: ("terms by 2", 2), 3: ("nodes", 1), 4: ("terms by 4", 4), 6: ("terms by 6", 6)}
 
 
@@ -55,50 +47,26 @@ class Reading:
 
 def read_variant(decision: int, *, by_sample: bool, is_wide: bool) -> Reading:
     constants = gpu.pick_constants(gpu_lower.N_WORKERS, is_wide=is_wide, decision=decision, by_sample=by_sample)
-    options = {"num_warps": constants.pop("num_warps")}
-    signature, attributes, fixed = {}, {}, {}
-    for i, name in enumerate(evaluate_kernel.arg_names):
-        if name in constants:
-            signature[name], fixed[i,] = "constexpr", constants[name]
-        elif name.startswith("p_"):
-            signature[name] = "*i64" if name in LONGS else "*fp64" if name in DOUBLES else "*i32"
-            attributes[i,] = [["tt.divisibility", 16]]
-        else:
-            signature[name] = "i32"
-    source = ASTSource(evaluate_kernel, signature, fixed, attributes)
-    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
-    tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as cubin:
-        cubin.write(compiled.asm["cubin"])
-        cubin.flush()
-        text = run_tool(tools / "nvdisasm", "-c", cubin.name)
-        usage = run_tool(tools / "cuobjdump", "-res-usage", cubin.name)
-    resources = {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
-    instructions, loops = read_sass(text)
-    local = resources["STACK"] + resources["LOCAL"] + instructions["LDL"] + instructions["STL"]
+    arguments = {name: choose_type(name) for name in evaluate_kernel.arg_names}
+    compiled = compile_kernel(evaluate_kernel, arguments, constants)
+    instructions, loops = read_loops(compiled.sass)
+    local = compiled.stack + compiled.local + instructions["LDL"] + instructions["STL"]
     name = f"{DECISIONS[decision]}{', by sample' if by_sample else ''}{', wide' if is_wide else ''}"
-    return Reading(name, resources["REG"], local, compiled.asm["ttgir"], instructions, loops)
+    return Reading(name, compiled.registers, local, compiled.ttgir, instructions, loops)
 
 
-def run_tool(*command):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
-    return done.stdout + done.stderr
+def choose_type(name):
+    """What a launch gives the kernel as this argument; of numbers Triton is told nothing."""
+    if not name.startswith("p_"):
+        return "i32"
+    return "*i64" if name in LONGS else "*fp64" if name in DOUBLES else "*i32"
 
 
-def read_sass(text):
+def read_loops(sass):
     """Instructions of the whole by name, and of the innermost loops that `LOOPS` names."""
-    codes, places, loops = [], {}, {}
-    for line in text.splitlines():
-        if label := re.match(r"\s*(\.L_x_\d+):", line):
-            places[label[1]] = len(codes)
-        elif found := re.search(r"/\*[0-9a-f]{4,}\*/\s+(.*?);", line):
-            codes.append(found[1])
-    ends = [(places.get(target[1], end), end) for end, code in enumerate(codes) if (target := find_branch(code))]
-    ends = [(a, b) for a, b in ends if a < b]
-    for a, b in ends:
-        if any(a <= c and d <= b and (a, b) != (c, d) for c, d in ends):
-            continue
-        counts = Counter(map(name_instruction, codes[a : b + 1]))
+    lines, loops = list_instructions(sass), {}
+    for loop in find_inner_loops(lines):
+        counts = Counter(map(name_instruction, loop))
         rows, stores = counts["LDG.128"], counts["STG.128"]
         if not counts["LOP3"] or not stores or rows % stores or rows // stores not in LOOPS:
             continue
@@ -106,16 +74,12 @@ def read_sass(text):
         if name not in loops or stores > loops[name]["steps"]:
             loops[name] = {key: n / stores for key, n in counts.items()} | {"steps": stores}
             loops[name]["all"] = counts.total() / stores
-    return Counter(map(name_instruction, codes)), loops
-
-
-def find_branch(code):
-    return re.search(r"BRA.*`\((\.L_x_\d+)\)", code)
+    return Counter(name_instruction(code) for _, code in lines if code), loops
 
 
 def name_instruction(code):
-    """`@!P0 LDG.E.128.CONSTANT R4, ...` -> `LDG.128`; only loads and stores keep their width."""
-    name, *parts = re.sub(r"^@!?U?P\w+\s+", "", code.strip()).split()[0].split(".")
+    """`LDG.E.128.CONSTANT R4, ...` -> `LDG.128`; only loads and stores keep their width."""
+    name, *parts = code.split()[0].split(".")
     if name in ("LDG", "STG"):
         return f"{name}.{next((part for part in parts if part in ('64', '128')), '32')}"
     return name

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,8 +118,8 @@ def test_wrong_masks_are_refused():
 
 def test_triton_kernel_compiles_for_hopper_as_meant():
     """In a process of its own, as the interpreter is on in this one: no GPU is needed to read what one would run."""
-    script = Path(__file__).with_name("read_count_sass.py")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tests.read_count_sass"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "local memory: 0\n" in done.stdout, done.stdout
     assert "POPC 0" not in done.stdout

@@ -1,4 +1,4 @@
-"""Counting on the GPU: a bit-matrix product of masks and atoms, in one Triton kernel."""
+"""`count` on the GPU: a bit-matrix product of masks and atoms, in one Triton kernel."""
 
 import torch
 import triton
@@ -48,7 +48,7 @@ def count(words: Tensor, masks: Tensor) -> Tensor:
 
 @triton.jit
 def _load_pairs(p_masks, p_atoms, word, mask_stride, atom_stride, o_masks, o_atoms):
-    """One word of every mask and atom, AND-ed: int32 [MASKS, ATOMS]."""
+    """One word of every mask and atom, AND-ed: int32 [MASKS, ATOMS]; pointers as in `count_kernel`."""
     b_masks = tl.load(p_masks + word * mask_stride + o_masks)
     b_atoms = tl.load(p_atoms + word * atom_stride + o_atoms)
     return b_masks[:, None] & b_atoms[None, :]
@@ -56,9 +56,9 @@ def _load_pairs(p_masks, p_atoms, word, mask_stride, atom_stride, o_masks, o_ato
 
 @triton.jit
 def count_kernel(
-    p_masks,  # int32 [n_words, mask_stride]
-    p_atoms,  # int32 [n_words, atom_stride]
-    p_counts,  # int32 [n_masks, n_atoms], added to
+    p_masks,
+    p_atoms,
+    p_counts,
     mask_stride,
     atom_stride,
     n_masks,
@@ -68,6 +68,11 @@ def count_kernel(
     ATOMS: tl.constexpr,
     WORDS: tl.constexpr,
 ):
+    """Count the bits that a tile of masks and atoms share in `WORDS` words.
+
+    p_masks: int32 [n_words, mask_stride]. p_atoms: int32 [n_words, atom_stride]. p_counts: int32 [n_masks, n_atoms],
+    added to.
+    """
     mask_stride, atom_stride = tl.cast(mask_stride, tl.int64), tl.cast(atom_stride, tl.int64)  # addresses are 64-bit
     o_masks = tl.program_id(0) * MASKS + tl.arange(0, MASKS)
     o_atoms = tl.program_id(1) * ATOMS + tl.arange(0, ATOMS)

@@ -1,4 +1,4 @@
-"""Where Triton launches: on the current device, whatever device the tensors are on."""
+"""Launches on the right device: Triton launches on the current one, whatever device the tensors are on."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -6,5 +6,5 @@ import torch
 
 
 def launch_on(device: torch.device) -> AbstractContextManager[object]:
-    """In this context a launch goes to `device`, as its tensors do; nothing to do for Triton's interpreter."""
+    """Return a context in which launches go to `device`; for Triton's interpreter it does nothing."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -1,4 +1,4 @@
-"""Packing columns on the GPU: a thread holds a word and sees its 32 samples one after another."""
+"""`pack_columns` on the GPU: a thread holds a word and sees its 32 samples one after another."""
 
 from typing import Any
 
@@ -8,9 +8,12 @@ import triton.language as tl
 from torch import Tensor
 
 from eric_fast.bits import count_words
+from eric_fast.kernels import packing
 from eric_fast.kernels.gpu.devices import launch_on
 from eric_fast.kernels.packing import check_columns
 
+EQUAL, GREATER = tl.constexpr(packing.EQUAL), tl.constexpr(packing.GREATER)
+LESS, MISSING = tl.constexpr(packing.LESS), tl.constexpr(packing.MISSING)
 WORDS, ATOMS = 8, 64  # of a program: 32 bytes of each row, so that whole sectors are written
 
 
@@ -37,35 +40,40 @@ def pack_columns(columns: Tensor, column_of_atom: Tensor | None, constants: Tens
 
 
 def choose_shape(columns: Tensor) -> dict[str, Any]:
-    """How the kernel is compiled for these columns."""
-    turned = columns.stride(0) < columns.stride(1)  # the samples of a column lie together
-    return {"ACROSS": turned, "WORDS": WORDS, "ATOMS": ATOMS, "num_warps": 4}
+    """Choose the constants that the kernel is compiled with for these columns."""
+    return {"ACROSS": columns.stride(0) < columns.stride(1), "WORDS": WORDS, "ATOMS": ATOMS, "num_warps": 4}
 
 
 @triton.jit
 def compare(b_values, b_constants, b_operators):
-    """int32, 1 where `value operator constant`; see `packing` for operators."""
-    b_outcome = tl.where(b_values > b_constants, 2, tl.where(b_values < b_constants, 4, 8))
-    b_outcome = tl.where(b_values == b_constants, 1, b_outcome)
+    """int32, 1 where `value operator constant`, else 0. b_operators: int32; see `packing`."""
+    b_outcome = tl.where(b_values > b_constants, GREATER, tl.where(b_values < b_constants, LESS, MISSING))
+    b_outcome = tl.where(b_values == b_constants, EQUAL, b_outcome)
     return ((b_outcome & b_operators) != 0).to(tl.int32)
 
 
 @triton.jit
 def pack_columns_kernel(
     p_columns,
-    p_column_of_atom,  # None: atom k compares column k
+    p_column_of_atom,
     p_constants,
     p_operators,
-    p_words,  # int32 [n_atoms, n_words]
+    p_words,
     n_samples,
     n_atoms,
     sample_stride,
     column_stride,
     n_words,
-    ACROSS: tl.constexpr,  # lanes run over samples, not over atoms
+    ACROSS: tl.constexpr,
     WORDS: tl.constexpr,
     ATOMS: tl.constexpr,
 ):
+    """Compare and pack `WORDS` words of `ATOMS` atoms.
+
+    p_columns: float32 or float64 [n_samples, n_columns], by the strides. p_column_of_atom: int32 or int64 [n_atoms], or
+    None: atom k compares column k. p_constants: as the columns, p_operators: int8 [n_atoms]. p_words: int32
+    [n_atoms, n_words], written. ACROSS: threads side by side have samples, not atoms: a column lies together.
+    """
     # The rows of words are padded to whole programs; addresses are 64-bit.
     o_words = tl.program_id(0).to(tl.int64) * WORDS + tl.arange(0, WORDS)  # [WORDS]
     o_atoms = tl.program_id(1) * ATOMS + tl.arange(0, ATOMS)  # [ATOMS]

@@ -1,8 +1,17 @@
-"""Packing feature maps on the GPU: one pass, one program for a word of 32 images and a few kernels.
+"""`pack_maps` on the GPU: one pass, one program for a word of 32 images and a few kernels.
 
-Three kernels, by how the maps lie: `pack_runs` adds along a map, and takes any strides; `pack_short` does so for maps
-whose size suits no vector (7x7), loaded as one flat piece and turned on the chip; `pack_pixels` adds pixel by pixel
-where kernels lie side by side (channels-last).
+There are three Triton kernels, by the memory format of the maps: `pack_runs` adds along a map and takes any strides;
+`pack_short` does so for maps whose size suits no vector (7x7), loaded as one flat piece and transposed on the chip;
+`pack_pixels` adds pixel by pixel where kernels lie side by side (channels-last).
+
+All three take the same pointers:
+
+- `p_maps`: float32, bfloat16, float16 or int8, `[n_images, n_kernels, height, width]` by the strides.
+- `p_scale`: float32 `[n_kernels]`, or None; `p_constants`: float32, `p_operators`: int8 `[n_kernels]`.
+- `p_words`: int32 `[n_kernels, n_words]`, written; `p_norms`: float32 `[n_images, n_kernels]`, written, or None.
+
+A map is `n_runs` runs, `run_stride` elements apart, of `N` pixels, `stride` apart. `KERNELS` is how many kernels of the
+network a program takes; `EVEN` says that it divides `n_kernels`: an open mask splits wide loads.
 """
 
 from collections.abc import Mapping
@@ -18,13 +27,13 @@ from eric_fast.kernels.gpu.devices import launch_on
 from eric_fast.kernels.gpu.pack_columns import compare
 from eric_fast.kernels.packing import Packed, check_maps, merge_pixels, spread_scale
 
-SHORT, FLAT = 256, 4096  # pixels: the largest map that is turned on the chip; elements that are turned together
-SHORT_WARPS = 2  # one alone turns through shuffles, eight times the instructions
+SHORT, FLAT = 256, 4096  # pixels of the largest map that is transposed on the chip; elements transposed together
+SHORT_WARPS = 2  # one warp alone transposes through shuffles, with eight times the instructions
 TILE = 1024  # elements that a warp holds of one image
 
 
 class Launch(NamedTuple):
-    """A kernel, how many kernels of the network a program takes, and what it is compiled with."""
+    """A Triton kernel, how many kernels of the network a program takes, its last arguments and its constants."""
 
     kernel: Any
     n_kernels: int
@@ -41,7 +50,7 @@ def pack_maps(
     scale: float | Tensor | None = None,
     with_norms: bool = False,
 ) -> Packed:
-    """As `reference.pack_maps`, to the bit but where a norm is that near to its constant."""
+    """As `reference.pack_maps`, to the bit, except where a norm is as near to its constant as it says."""
     check_maps(maps, constants, operators, norm, scale)
     n_images, n_kernels = maps.shape[:2]
     words = torch.empty(n_kernels, count_words(n_images), dtype=torch.int32, device=maps.device)
@@ -68,7 +77,7 @@ def pack_maps(
 
 
 def choose_launch(maps: Tensor, norm: str) -> Launch:
-    """The kernel for maps that lie so, and its shape."""
+    """Choose the kernel for the memory format of these maps, and its constants."""
     n_kernels = maps.shape[1]
     image_stride, kernel_stride = maps.stride()[:2]
     n_runs, run_stride, n, stride = merge_pixels(maps)
@@ -106,6 +115,7 @@ def _add_values(b_total, b_raw, NORM: tl.constexpr):
 
 @triton.jit
 def _larger(x, y):
+    """The larger of two float32; NaN if either is."""
     return tl.maximum(x, y, propagate_nan=tl.PropagateNan.ALL)
 
 
@@ -130,11 +140,11 @@ def _finish_norm(b_totals, n_pixels, b_scale, NORM: tl.constexpr):
 @triton.jit
 def pack_runs(
     p_maps,
-    p_scale,  # None, or float32 [n_kernels]
+    p_scale,
     p_constants,
     p_operators,
-    p_words,  # int32 [n_kernels, n_words]
-    p_norms,  # None, or float32 [n_images, n_kernels]
+    p_words,
+    p_norms,
     n_images,
     n_kernels,
     n_words,
@@ -143,13 +153,14 @@ def pack_runs(
     n_runs,
     run_stride,
     stride,
-    N: tl.constexpr,  # pixels of a run
+    N: tl.constexpr,
     NORM: tl.constexpr,
     PIXELS: tl.constexpr,
     KERNELS: tl.constexpr,
-    EVEN: tl.constexpr,  # whether n_kernels is a multiple of KERNELS: an open mask splits wide loads
-    PACKED: tl.constexpr,  # whether kernel_stride is N: the compiler then knows how maps are aligned
+    EVEN: tl.constexpr,
+    PACKED: tl.constexpr,
 ):
+    """Pack maps of any strides; pointers as above. PACKED: kernel_stride is N, which tells how maps are aligned."""
     i_word = tl.program_id(0).to(tl.int64)
     o_kernels = tl.program_id(1) * KERNELS + tl.arange(0, KERNELS)  # [KERNELS]
     m_kernels = o_kernels < n_kernels
@@ -203,6 +214,7 @@ def pack_short(
     KERNELS: tl.constexpr,
     EVEN: tl.constexpr,
 ):
+    """Pack maps of `N` pixels that follow one another; pointers as above."""
     i_word = tl.program_id(0).to(tl.int64)
     i_kernel = tl.program_id(1) * KERNELS
     o_kernels = i_kernel + tl.arange(0, KERNELS)
@@ -217,15 +229,15 @@ def pack_short(
     m_flat = o_flat < KERNELS * N
     if not EVEN:
         m_flat = o_flat < tl.minimum(KERNELS, n_kernels - i_kernel) * N
-    o_turned = tl.arange(0, KERNELS)[None, :] * N + tl.minimum(o_pixels, N - 1)[:, None]  # [PIXELS, KERNELS]
-    o_turned = tl.reshape(o_turned, [PIXELS * KERNELS])
+    o_transposed = tl.arange(0, KERNELS)[None, :] * N + tl.minimum(o_pixels, N - 1)[:, None]  # [PIXELS, KERNELS]
+    o_transposed = tl.reshape(o_transposed, [PIXELS * KERNELS])
     other: tl.constexpr = float("-inf") if NORM == "max" else 0.0
     b_word = tl.zeros([KERNELS], tl.int32)
     n_rows = tl.minimum(32, n_images - i_word * 32).to(tl.int32)
     for i in range(0, n_rows):
         p_image = p_maps + (i_word * 32 + i) * image_stride + i_kernel.to(tl.int64) * N
         b_flat = tl.load(p_image + o_flat, mask=m_flat, other=0)
-        b_raw = tl.reshape(tl.gather(b_flat, o_turned, 0), [PIXELS, KERNELS])  # a map lies in one thread
+        b_raw = tl.reshape(tl.gather(b_flat, o_transposed, 0), [PIXELS, KERNELS])  # a map lies in one thread
         b_totals = _add_values(tl.full([PIXELS, KERNELS], other, tl.float32), b_raw, NORM)
         b_totals = tl.where((o_pixels < N)[:, None], b_totals, other)
         b_norms = _finish_norm(_fold_lanes(b_totals, 0, NORM), N, b_scale, NORM)
@@ -256,6 +268,7 @@ def pack_pixels(
     EVEN: tl.constexpr,
     UNROLL: tl.constexpr,
 ):
+    """Pack maps whose kernels lie side by side; pointers as above."""
     i_word = tl.program_id(0).to(tl.int64)
     i_rows = tl.arange(0, 32)
     o_kernels = tl.program_id(1) * KERNELS + tl.arange(0, KERNELS)

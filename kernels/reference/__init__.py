@@ -1,1 +1,1 @@
-"""The meaning of each operation, in plain tensors."""
+"""What each operation means, in plain tensors on any device."""

@@ -1,4 +1,4 @@
-"""The meaning of counting, in plain tensors on any device."""
+"""`count`: what it means, in plain tensors on any device."""
 
 import torch
 from torch import Tensor
@@ -10,9 +10,9 @@ CHUNK_WORDS = 256
 
 
 def count(words: Tensor, masks: Tensor) -> Tensor:
-    """In how many samples of each mask each atom is true: int32 `[n_masks, n_atoms]`.
+    """Count in how many samples of each mask each atom is true: int32 `[n_masks, n_atoms]`.
 
-    What growing a tree asks for: a mask is a row of the samples that reach a node and whose target has a certain value.
+    Growing a tree needs these counts: a mask marks the samples that reach a node and whose target has one value.
 
     Args:
         words: int32 `[n_atoms, n_words]`. masks: int32 `[n_masks, n_words]`, on the same device.

@@ -1,4 +1,6 @@
-"""The meaning of every operation, in plain tensors and boolean masks, on any device."""
+"""`evaluate`: what it means, in plain tensors and boolean masks on any device."""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +14,7 @@ CHUNK_RULES = 4096
 
 
 def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Outcome:
-    """A whole program over packed inputs: int32 words `[n_inputs, n_words]`.
+    """Run a whole program over packed inputs: int32 words `[n_inputs, n_words]`.
 
     A rule fires where every positive atom is true and no negative one is; a derived row is true where some rule
     of it fires, or, negated, where none does. Under `first` the first class rule that fires decides. Under `vote` every
@@ -33,13 +35,13 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
         leaves.append(find_leaves(plan, fires))
     classes, rules, scores = (torch.cat(parts) for parts in zip(*decisions, strict=True))
     return Outcome(
-        classes.to(request.class_dtype) if request.classes else None,
-        rules if request.rules else None,
-        scores if request.scores else None,
-        counts if request.counts else None,
-        pack_bits(torch.cat(truths)) if request.rows is not None else None,
-        None if request.truths is None else count_pairs(plan, request.truths, classes),
-        torch.cat(leaves) if request.leaves else None,
+        classes=classes.to(request.class_dtype) if request.classes else None,
+        rules=rules if request.rules else None,
+        scores=scores if request.scores else None,
+        counts=counts if request.counts else None,
+        rows=pack_bits(torch.cat(truths)) if request.rows is not None else None,
+        confusion=None if request.truths is None else count_pairs(plan, request.truths, classes),
+        leaves=torch.cat(leaves) if request.leaves else None,
     )
 
 
@@ -79,8 +81,16 @@ def _derive_rows(plan: Plan, bits: Tensor) -> Tensor:
     return truth
 
 
-def decide(plan: Plan, fires: Tensor, with_scores: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """bool `[n, n_class_rules]` -> classes `[n]`, deciding rules `[n]`, scores `[n, n_classes]` (or `[n, 0]`)."""
+class Decisions(NamedTuple):
+    """classes, rules: int32 `[n]`, the deciding rule. scores: float64 `[n, n_classes]`, or `[n, 0]`."""
+
+    classes: Tensor
+    rules: Tensor
+    scores: Tensor
+
+
+def decide(plan: Plan, fires: Tensor, with_scores: bool) -> Decisions:
+    """Decide by the class rules that fire, bool `[n, n_class_rules]`."""
     covered = fires.any(dim=1)
     scores = _add_votes(plan, fires)
     if not plan.n_class_rules:
@@ -93,7 +103,7 @@ def decide(plan: Plan, fires: Tensor, with_scores: bool) -> tuple[Tensor, Tensor
         rules = fires.to(torch.uint8).argmax(dim=1)  # the first of equals
         classes = plan.heads[plan.n_kernel_rules :].to(fires.device).long()[rules]
     classes = torch.where(covered, classes, plan.default).int()
-    return classes, torch.where(covered, rules, -1).int(), scores if with_scores else scores[:, :0]
+    return Decisions(classes, torch.where(covered, rules, -1).int(), scores if with_scores else scores[:, :0])
 
 
 def fire_rules(plan: Plan, first: int, last: int, truth: Tensor) -> Tensor:

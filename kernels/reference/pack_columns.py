@@ -22,7 +22,7 @@ def pack_columns(columns: Tensor, column_of_atom: Tensor | None, constants: Tens
         int32 words `[n_atoms, count_words(n_samples)]`, zero past `n_samples`, on the device of `columns`.
 
     Raises:
-        EricError: another dtype, shape or device, or a column that isn't there.
+        EricError: a wrong dtype, shape or device, or an atom of a column that doesn't exist.
     """
     check_columns(columns, column_of_atom, constants, operators)
     values = columns if column_of_atom is None else columns[:, column_of_atom.long()]

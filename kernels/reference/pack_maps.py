@@ -34,7 +34,7 @@ def pack_maps(
         relative to the larger of the constant and the map's mean |x|, and in norms by as much.
 
     Raises:
-        EricError: another dtype, shape or device, a map without pixels, a scale for floats or none for int8.
+        EricError: a wrong dtype, shape or device, a map without pixels, a scale for floats or none for int8.
         SettingError: an unknown norm.
     """
     check_maps(maps, constants, operators, norm, scale)
