@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import analyse, capture, chain, evaluate, extract, frontends, pack, page, sass, scale, tables
+from bench import analyse, capture, chain, count, evaluate, extract, frontends, pack, page, sass, scale, tables
 from bench.growth import draw_growth
 from bench.harness import write_rows
 
@@ -14,6 +14,7 @@ CASES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "analyse": analyse.run_case,
     "capture": capture.run_case,
     "chain": chain.run_case,
+    "count": count.run_case,
     "evaluate": evaluate.run_case,
     "extract": extract.run_case,
     "frontends": frontends.run_case,

@@ -58,6 +58,9 @@ def test_reference_and_cpu_count(seed, n_samples, n_atoms, n_masks):
         found = kernels.count(pack_bits(atoms), pack_bits(masks), engine=engine)
         assert found.dtype == torch.int32
         assert torch.equal(found, expected), engine
+    words = pack_bits(atoms)
+    pairs = kernels.count(words, words, engine="cpu")  # the same rows: each pair is counted once
+    assert torch.equal(pairs, count_plainly(atoms, atoms))
 
 
 @needs_triton
