@@ -33,6 +33,7 @@ from eric_fast.kernels.gpu.lines import (
     TERMS_BY_6,
 )
 from eric_fast.kernels.gpu.schedule import lower_steps
+from eric_fast.kernels.gpu.vote_tables import VoteTables
 from eric_fast.kernels.liveness import ResultKinds, list_reads, take_steps
 from eric_fast.kernels.reference import evaluate as reference
 from eric_fast.plan.steps import Section
@@ -236,6 +237,13 @@ def test_parts_of_a_program_fill_the_grid(n_samples, grid, launches, monkeypatch
     assert set(launches) == {grid}
 
 
+def test_the_kernel_takes_the_fields_of_the_groups_in_order():
+    tables = (gpu_lower.RuleTables, gpu_lower.CountTables, VoteTables, gpu.Scratch, gpu_lower.Wanted, gpu.Outputs)
+    pointers = [f"p_{name}" for group in tables for name in group._fields]
+    names = ["p_words", *pointers, *gpu.Sizes._fields]
+    assert gpu.evaluate_kernel.arg_names[: len(names)] == names
+
+
 @pytest.mark.usefixtures("few_workers", "poisoned")
 def test_every_part_has_its_own_memory(monkeypatch):
     """The interpreter runs one after another, so that sharing it would give the same."""
@@ -245,9 +253,9 @@ def test_every_part_has_its_own_memory(monkeypatch):
 
     class Recorder:
         def __getitem__(self, grid):
-            return lambda p_scratch, **arguments: (
-                scratches.append(p_scratch.view(*grid, -1, 32)),
-                kernel[grid](p_scratch=p_scratch, **arguments),
+            return lambda *arguments, **constants: (
+                scratches.append(arguments[kernel.arg_names.index("p_scratch")].view(*grid, -1, 32)),
+                kernel[grid](*arguments, **constants),
             )
 
     monkeypatch.setattr(gpu, "evaluate_kernel", Recorder())

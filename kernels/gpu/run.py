@@ -130,13 +130,14 @@ def _run_terms(
     "n_indexes", "n_leaves", "n_answers", "n_counters", "n_columns", "n_sums", "covered", "default",
 ])  # fmt: skip
 def evaluate_kernel(
-    p_words, p_scratch,
-    p_lines, p_phases, p_part_phases, p_input_slots, p_fire_slots, p_class_of_code,
-    p_indexes, p_plane_slots, p_codes, p_answer_slots, p_counters, p_units,
-    p_count_lines, p_count_starts, p_count_rules, p_base,
+    p_words,
+    p_lines, p_phases, p_part_phases, p_input_slots, p_fire_slots, p_class_of_code, p_indexes, p_plane_slots, p_codes,
+    p_answer_slots, p_counters, p_units, p_base,
+    p_count_lines, p_count_starts, p_count_rules,
     p_tree_weights, p_vote_starts, p_vote_rules, p_vote_weights, p_add_starts, p_adds, p_tree_starts, p_first_groups,
-    p_sums, p_most, p_most_rules, p_numbers,
-    p_classes, p_rules, p_scores, p_wanted, p_wanted_starts, p_truth, p_counts, p_leaves,
+    p_scratch, p_sums, p_most, p_most_rules, p_numbers,
+    p_wanted, p_wanted_starts,
+    p_classes, p_rules, p_scores, p_truth, p_counts, p_leaves,
     first_group, last_group, n_groups, n_slots, n_inputs, n_classes, n_samples, n_scores, n_counted,
     n_indexes, n_leaves, n_answers, n_counters, n_columns, n_sums, covered, default,
     WORKERS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr, DECISION: tl.constexpr, BY_SAMPLE: tl.constexpr,
@@ -144,15 +145,11 @@ def evaluate_kernel(
 ):  # fmt: skip
     """Run a whole program over the groups of words `first_group:last_group`.
 
-    The host passes these arguments by keyword, in groups that say what each is; BLOCK is `ROW_WORDS`, BLOCK * BITS
-    `GROUP_SAMPLES`.
+    After p_words come the fields of named groups, one group below the other, which say what each argument is:
+    `lower.RuleTables`, `lower.CountTables`, `VoteTables`, `evaluate.Scratch`, `lower.Wanted`, `evaluate.Outputs`,
+    `evaluate.Sizes`. BLOCK is `ROW_WORDS`, BLOCK * BITS `GROUP_SAMPLES`.
 
-    - p_words: int32 [n_inputs, n_groups, BLOCK].
-    - p_scratch, p_sums, p_most, p_most_rules, p_numbers: `evaluate.Scratch`; a program for each part of a block.
-    - p_lines to p_units, and p_base: `lower.RuleTables`. p_count_*: `lower.CountTables`. p_wanted*: `lower.Wanted`.
-    - p_tree_weights to p_first_groups: `VoteTables`.
-    - p_classes, p_rules, p_scores, p_truth, p_counts, p_leaves: `evaluate.Outputs`.
-    - first_group to default: `evaluate.Sizes`.
+    p_words: int32 [n_inputs, n_groups, BLOCK].
     """
     i_part = tl.program_id(1).to(tl.int64)
     i_program = i_part * tl.num_programs(0) + tl.program_id(0)
