@@ -117,7 +117,7 @@ class Evaluator:
     def row_of_atom(self) -> NDArray[np.int64]:
         """int64 `[n_atoms]`: the plan's row of each atom of the program; -1 where it doesn't follow from the inputs."""
         rows = np.full(len(self.program.atoms), -1)
-        rows[self.plan.atoms.numpy()] = np.arange(self.plan.n_rows)
+        rows[self.plan.atoms.numpy()] = np.arange(len(self.plan.atoms))
         return rows
 
     def predict(self, data: BitMatrix | Source, *, with_scores: bool = False, with_bits: bool = False) -> Predictions:
@@ -210,7 +210,7 @@ class Evaluator:
         atoms = self.plan.atoms.tolist()
         given, derived = atoms[: self.plan.n_inputs], set(atoms[self.plan.n_inputs :])
         plan = compile_part(self.program, given, derived, with_fires=True)
-        return plan, plan.atoms.argsort()[self.plan.n_rows :].tolist()  # numbered after all atoms
+        return plan, plan.atoms.argsort()[len(self.plan.atoms) :].tolist()  # numbered after all atoms
 
     def _find_rows(self, names: Sequence[str]) -> tuple[int, ...]:
         atoms = _find_atoms(self.program, names)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,10 +19,12 @@ LAYERS = ("f", "layer1.0.relu", "layer1_0_relu", "layer1_0_relu_2", "Mixed_5b", 
 SIZES = (0, 1, 31, 32, 33, 63)
 
 
-def make_program(pick: Pick) -> Program:
+def make_program(pick: Pick, *, with_sums: bool = False) -> Program:
     """Any program: no layers or rules, empty and contradictory bodies, derived atoms negated or without rules.
 
     Over kernels or a table, with and without atoms that are only derived, whatever it answers with.
+
+    with_sums: whether some bodies are weight bodies.
     """
 
     def choose(pool):
@@ -34,6 +37,15 @@ def make_program(pick: Pick) -> Program:
     def draw_body(n_atoms):
         atoms = [pick(0, n_atoms - 1) for _ in range(pick(0, 4))] if n_atoms else []
         return tuple(atom if pick(0, 1) else ~atom for atom in atoms)
+
+    def draw_sum(rule):
+        body = tuple(dict.fromkeys(rule.body))
+        if not with_sums or not body or pick(0, 1):
+            return rule
+        largest = choose((1, 3, 7, (2**31 - 1) // len(body)))
+        weights = tuple(pick(1, largest) for _ in body)
+        bound = choose((1, weights[0], pick(1, sum(weights)), sum(weights)))
+        return replace(rule, body=body, weights=weights, bound=bound)
 
     def draw_support():
         covered = pick(-1, 9)
@@ -56,7 +68,7 @@ def make_program(pick: Pick) -> Program:
     kernel_rules = []
     for _ in range(pick(0, 8) if n_atoms > n_inputs else 0):
         head = pick(n_inputs, n_atoms - 1)
-        kernel_rules.append(Rule(head, draw_body(head), *draw_support()))
+        kernel_rules.append(draw_sum(Rule(head, draw_body(head), *draw_support())))
     decision = choose(("first", "first", "vote", "vote", "sum", "bits"))
     classes = draw_some(CLASSES, 4) if decision != "bits" else ()
     sums, real = decision in ("vote", "sum"), pick(0, 1)
@@ -66,7 +78,7 @@ def make_program(pick: Pick) -> Program:
         others = [c for c in range(len(classes)) if c != head and pick(0, 3) == 0]
         also = tuple((c, pick(1, 3) * (-1) ** pick(0, 1) / (4 if real else 1)) for c in others)
         weight = pick(-2, 3) / (4 if real else 1)
-        class_rules.append(ClassRule(head, draw_body(n_atoms), *draw_support(), weight, also))
+        class_rules.append(draw_sum(ClassRule(head, draw_body(n_atoms), *draw_support(), weight, also)))
     return Program(
         quantiser=TableQuantiser(tuple(atoms), columns) if columns else Quantiser(tuple(atoms), choose(NORMS)),
         classes=classes,
@@ -108,18 +120,18 @@ def make_bits(pick: Pick, n_samples: int, n_atoms: int) -> torch.Tensor:
 
 
 @st.composite
-def programs(draw):
-    return make_program(lambda low, high: draw(st.integers(low, high)))
+def programs(draw, with_sums=False):
+    return make_program(lambda low, high: draw(st.integers(low, high)), with_sums=with_sums)
 
 
 @st.composite
-def programs_with_bits(draw, sizes=SIZES):
+def programs_with_bits(draw, sizes=SIZES, with_sums=False):
     """A program, and bool `[n_samples, n_inputs]` for its lowest layer."""
 
     def pick(low, high):
         return draw(st.integers(low, high))
 
-    program = make_program(pick)
+    program = make_program(pick, with_sums=with_sums)
     return program, make_bits(pick, draw(st.sampled_from(sizes)), count_inputs(program))
 
 

@@ -19,7 +19,10 @@ def interpret(program: Program, given: set[int]):
         return some_rule_fires != (atom in program.negated)
 
     def fires(rule):
-        return all(holds(literal) if literal >= 0 else not holds(~literal) for literal in rule.body)
+        truth = [holds(literal) if literal >= 0 else not holds(~literal) for literal in rule.body]
+        if not rule.bound:
+            return all(truth)
+        return sum(weight for weight, true in zip(rule.weights, truth, strict=True) if true) >= rule.bound
 
     fired = [number for number, rule in enumerate(program.class_rules, 1) if fires(rule)]
     sums = dict(enumerate(program.base)) or dict.fromkeys(range(len(program.classes)), 0)

@@ -120,7 +120,7 @@ def make_flat_program(seed, n_rules, *, n_inputs=12, n_heads=3, n_class_rules=0,
 # Eight workers for every example: nothing that one of them changes is left for the next.
 @pytest.mark.usefixtures("few_workers")
 @hypothesis_settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(programs_with_bits(sizes=(0, 1, 31, 32, 33, 63)))
+@given(programs_with_bits(sizes=(0, 1, 31, 32, 33, 63), with_sums=True))
 def test_any_program(case):
     check(*case)
 

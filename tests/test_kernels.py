@@ -29,7 +29,7 @@ from tests.make_rules import make_shared_program
 
 
 @hypothesis_settings(max_examples=150)
-@given(programs_with_bits(sizes=(0, 1, 31, 32, 33, 63, 1000)))
+@given(programs_with_bits(sizes=(0, 1, 31, 32, 33, 63, 1000), with_sums=True))
 def test_cpu_equals_the_reference(case):
     program, bits = case
     check_program(cpu.evaluate, program, bits)

@@ -44,7 +44,7 @@ def test_steps_of_forests_mean_what_the_rules_do(seed, n_samples):
 
 
 @hypothesis_settings(max_examples=50)
-@given(programs_with_bits())
+@given(programs_with_bits(with_sums=True))
 def test_steps_of_any_program_mean_what_its_rules_do(case):
     check_steps_mean_rules(*case)
 

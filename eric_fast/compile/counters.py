@@ -131,14 +131,14 @@ def count_rules(
                     queues[j, ends[j]] = value
                     ends[j] += 1
         for j in range(MOST_PLANES):
-            _add_plane(queues, ends, j, diagram)
+            add_plane(queues, ends, j, diagram)
             sums[output, j] = queues[j, 0] if ends[j] else false
         ends[:] = 0
         begin = k
 
 
 @njit(nogil=True, cache=True)
-def _add_plane(queues: NDArray[np.int64], ends: NDArray[np.int64], j: int, diagram: Diagram) -> None:
+def add_plane(queues: NDArray[np.int64], ends: NDArray[np.int64], j: int, diagram: Diagram) -> None:
     """Add what stands in queue `j` until one is left; carries go to the next.
 
     queues: int64 `[MOST_PLANES + 2, capacity]`: values of one power of two each.

@@ -39,6 +39,7 @@ def compile_part(program: Program, given: Sequence[int], derived: Collection[int
     """
     from eric_fast.compile.counters import DecisionArrays  # Numba loads when it is needed
     from eric_fast.compile.share import share_work
+    from eric_fast.compile.sums import split_sums
 
     rules, class_rules, n_atoms = program.kernel_arrays, program.class_arrays, len(program.atoms)
     strata = [[atom for atom in atoms if atom in derived] for atoms in program.strata]
@@ -57,7 +58,7 @@ def compile_part(program: Program, given: Sequence[int], derived: Collection[int
     row_of_atom = np.full(n_atoms, -1, np.int32)
     row_of_atom[atoms] = np.arange(len(atoms))
     all_rules = kernel_rules.append(class_rules, class_rules.heads)
-    literals, offsets = row_of_atom[strip_negation(all_rules.literals)], all_rules.offsets
+    literals = row_of_atom[strip_negation(all_rules.literals)]
     if (literals < 0).any():
         program.start_at(program.atoms[given[0]].layer)  # names the rule that mentions a kernel below
     heads = np.concatenate([row_of_atom[kernel_rules.heads], class_rules.heads])
@@ -67,6 +68,8 @@ def compile_part(program: Program, given: Sequence[int], derived: Collection[int
     literals = negate_like(literals, all_rules.literals)
     starts = count_offsets([len(stratum) for stratum in strata])  # of strata, among the places of atoms
     stratum_offsets = np.searchsorted(places[in_order], starts)
+    literals, offsets, sums = split_sums(all_rules, literals, stratum_offsets, len(atoms))
+    negated = np.concatenate([negated, np.zeros(len(sums.bounds), np.bool_)])
     decision = DecisionArrays(
         votes=program.decision.adds_weights,
         n_classes=len(program.classes),
@@ -78,7 +81,7 @@ def compile_part(program: Program, given: Sequence[int], derived: Collection[int
     )
     return Plan(
         n_inputs=len(given),
-        n_rows=len(atoms),
+        n_rows=len(negated),
         atoms=torch.tensor(atoms, dtype=torch.int64),
         literals=torch.from_numpy(literals),
         offsets=torch.from_numpy(offsets),
@@ -92,5 +95,8 @@ def compile_part(program: Program, given: Sequence[int], derived: Collection[int
         vote_offsets=torch.tensor(decision.vote_offsets),
         vote_classes=torch.tensor(decision.vote_classes),
         vote_weights=torch.tensor(decision.vote_weights),
-        steps=share_work(len(given), literals, offsets, heads.astype(np.int64), stratum_offsets, negated, decision),
+        sums=sums,
+        steps=share_work(
+            len(given), literals, offsets, heads.astype(np.int64), stratum_offsets, negated, decision, sums
+        ),
     )

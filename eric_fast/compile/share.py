@@ -10,6 +10,7 @@ many fire.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from eric_fast.compile.counters import DecisionArrays
 from eric_fast.compile.decide import Decider, ListDecider, VoteDecider
 from eric_fast.compile.heads import NODES_PER_LITERAL, share_stratum
 from eric_fast.compile.nodes import N_NODES, start_diagram
+from eric_fast.compile.sums import share_sums
 from eric_fast.compile.terms import (
     N_BATCHES,
     N_SEGMENTS,
@@ -31,7 +33,7 @@ from eric_fast.compile.terms import (
     write_batches,
 )
 from eric_fast.compile.trees import find_trees, start_tree
-from eric_fast.plan import Steps
+from eric_fast.plan import Steps, Sums
 from eric_fast.plan.negation import negate, strip_negation
 from eric_fast.plan.steps import Counter, Index, Section
 
@@ -47,6 +49,7 @@ def share_work(
     strata: NDArray[np.int64],
     negated: NDArray[np.bool_],
     decision: DecisionArrays,
+    sums: Sums,
 ) -> Steps:
     """The steps of a plan with these arrays; see `Plan` and `Steps`."""
     n_rules, n_kernel_rules = len(heads), int(strata[-1])
@@ -73,13 +76,22 @@ def share_work(
         n_nodes, n_batches = int(decider.diagram.state[N_NODES]), int(lists.sizes[N_BATCHES])
         sections.append(Section(node, n_nodes, batch, n_batches, *rules, n_indexes, len(decider.indexes)))
 
-    for first, last in zip(strata[:-1].tolist(), strata[1:].tolist(), strict=True):
+    def add_sums(stratum: int) -> None:
+        first, last = sums.strata[stratum : stratum + 2].tolist()
+        if first < last:
+            tables = (sums.literals.numpy(), sums.weights.numpy(), sums.offsets.numpy(), sums.bounds.numpy())
+            first_row = len(negated) - len(sums.bounds)
+            decider.diagram = share_sums(first, last, first_row, *tables, values, decider.diagram)
+
+    for stratum, (first, last) in enumerate(pairwise(strata.tolist())):
+        add_sums(stratum)
         bodies = reserve_counts(bodies, n_inputs + 2 + int(decider.diagram.state[N_NODES]))
         pending = start_pending(2 * (last - first))
         arguments = (first, last, heads, literals, negated, values)
         decider.diagram = share_stratum(*arguments, decider.diagram, bodies, stack, pending)
         decider.diagram, lists = write_batches(decider.diagram, bodies, pending, lists)
         end_section((0, 0), 0)
+    add_sums(len(strata) - 1)
     for first, last, is_trees in _group(n_kernel_rules, n_rules, trees, literals, offsets, len(negated)):
         n_indexes = len(decider.indexes)
         if is_trees:

@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"error: {error}")
     check_steps(plan)
     names = [program.atoms[atom].name for atom in plan.atoms.tolist()]
+    names += [f"sum {number}" for number in range(len(plan.sums.bounds))]
     rows = None if plan.n_class_rules else range(plan.n_inputs, plan.n_rows)
     kinds = find_result_kinds(plan, Request(classes=rows is None, rules=False, rows=rows))
     print(print_plan(plan, names))

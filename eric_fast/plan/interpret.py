@@ -58,7 +58,7 @@ def interpret_steps(plan: Plan, bits: NDArray[np.bool_]) -> Interpretation:
         *digits, none = steps.answers.tolist()
         classes = np.where(values[none], -1, _read_number(values, digits))
     if classes is None:
-        classes = np.full(len(bits), -1)
+        classes = np.full(len(bits), plan.default)
     return Interpretation(
         rows.T, leaves.T, fires.T, classes.astype(np.int64), None if plan.votes else numbers[-1], scores
     )

@@ -1,6 +1,7 @@
 """`Plan`: a program from one start layer as flat arrays, for kernels; nothing in it needs names."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,16 +10,36 @@ from eric_fast.errors import EricError
 from eric_fast.plan.steps import INDEX_RULE_START, Steps
 
 
+class Sums(NamedTuple):
+    """The weight bodies of a plan: each makes a row of its own, which the bodies of rules mention.
+
+    Attributes:
+        literals: int32 `[n_sum_literals]`: row `r`, or `~r` for its negation.
+        weights: int32 `[n_sum_literals]`, from 1.
+        offsets: int64 `[n_sums + 1]`: the literals of sum `i` are `literals[offsets[i]:offsets[i + 1]]`.
+        bounds: int32 `[n_sums]`: row `n_rows - n_sums + i` is true where the weights of the true literals of sum `i`
+            reach `bounds[i]`, which is from 1 to the sum of its weights. No sum passes 2^31 - 1.
+        strata: int64 `[n_strata + 2]`: sums `strata[s]:strata[s + 1]` mention only rows of earlier strata, and are
+            first read in stratum `s`; the last are those that only class rules read.
+    """
+
+    literals: Tensor
+    weights: Tensor
+    offsets: Tensor
+    bounds: Tensor
+    strata: Tensor
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Rows are truth values over samples: the inputs first, then the derived atoms, stratum by stratum.
+    """Rows are truth values over samples: the inputs, then the derived atoms, stratum by stratum, then the sums.
 
     Rules and masks are what a program means; `steps` are how it is run.
 
     Attributes:
         n_inputs: rows that are given: the start layer's atoms, in the quantiser's order.
-        n_rows: inputs and derived atoms.
-        atoms: int64 `[n_rows]`: which atom of the program a row is.
+        n_rows: inputs, derived atoms and sums.
+        atoms: int64 `[n_rows - n_sums]`: which atom of the program a row is.
         literals: int32 `[n_literals]`: row `r`, or `~r` for its negation.
         offsets: int64 `[n_rules + 1]`: the body of rule `i` is `literals[offsets[i]:offsets[i + 1]]`.
         heads: int32 `[n_rules]`: the row a kernel rule makes true; the class of a class rule.
@@ -32,6 +53,7 @@ class Plan:
         vote_offsets: int64 `[n_class_rules + 1]`, into the two that follow.
         vote_classes: int32 `[n_votes]`: the classes that a class rule adds to, its own first.
         vote_weights: float64 `[n_votes]`: what it adds.
+        sums: the weight bodies.
         steps: the rules as an instruction stream.
     """
 
@@ -50,6 +72,7 @@ class Plan:
     vote_offsets: Tensor
     vote_classes: Tensor
     vote_weights: Tensor
+    sums: Sums
     steps: Steps
 
     def __post_init__(self) -> None:
@@ -107,10 +130,13 @@ class Plan:
         for name, dtype in expected.items():
             if getattr(self, name).dtype != dtype or getattr(self, name).device.type != "cpu":
                 raise EricError(f"a plan's {name} must be {dtype} on the CPU")
-        if len(self.atoms) != self.n_rows or len(self.negated) != self.n_rows or not 0 <= self.n_inputs <= self.n_rows:
+        n_atoms = self.n_rows - len(self.sums.bounds)
+        if len(self.atoms) != n_atoms or len(self.negated) != self.n_rows or not 0 <= self.n_inputs <= n_atoms:
             raise EricError(
-                f"a plan of {self.n_rows} rows, {self.n_inputs} of them inputs, needs an atom and a polarity for each"
+                f"a plan of {n_atoms} inputs and derived rows, {self.n_inputs} of them inputs, needs an atom for each, "
+                "and every row a polarity"
             )
+        self._check_sums(n_atoms)
         for name, offsets, n_parts, n_values in (
             ("offsets", self.offsets, self.n_rules, n_literals),
             ("vote_offsets", self.vote_offsets, self.n_class_rules, len(self.vote_classes)),
@@ -122,10 +148,28 @@ class Plan:
         if n_literals and not -self.n_rows <= int(self.literals.min()) <= int(self.literals.max()) < self.n_rows:
             raise EricError("a plan's literal is about a row that there is not")
         heads = self.heads[: self.n_kernel_rules]
-        if len(heads) and not self.n_inputs <= int(heads.min()) <= int(heads.max()) < self.n_rows:
+        if len(heads) and not self.n_inputs <= int(heads.min()) <= int(heads.max()) < n_atoms:
             raise EricError("a plan's kernel rule has a head that is not a derived row")
         outputs = torch.cat([self.heads[self.n_kernel_rules :], self.vote_classes])
         if len(outputs) and not 0 <= int(outputs.min()) <= int(outputs.max()) < self.n_classes:
             raise EricError("a plan's class rule is for a class that there is not")
         if len(self.base) != self.n_classes or not -1 <= self.default < self.n_classes:
             raise EricError("a plan's base or default doesn't fit its classes")
+
+    def _check_sums(self, n_atoms: int) -> None:
+        sums = self.sums
+        dtypes = [table.dtype for table in sums]
+        if dtypes != [torch.int32, torch.int32, torch.int64, torch.int32, torch.int64]:
+            raise EricError(f"a plan's sums must have the dtypes that `Sums` says, not {dtypes}")
+        for name, offsets, n_parts, n_values in (
+            ("offsets", sums.offsets, len(sums.bounds), len(sums.literals)),
+            ("strata", sums.strata, len(self.strata), len(sums.bounds)),
+        ):
+            if len(offsets) != n_parts + 1 or offsets[0] != 0 or offsets[-1] != n_values or (offsets.diff() < 0).any():
+                raise EricError(f"a plan's sums.{name} must rise from 0 to {n_values} in {n_parts} steps")
+        if len(sums.weights) != len(sums.literals):
+            raise EricError("a plan's sums need a weight for each literal")
+        if len(sums.literals) and not -n_atoms <= int(sums.literals.min()) <= int(sums.literals.max()) < n_atoms:
+            raise EricError("a plan's sum has a literal about a row that there is not")
+        if (sums.weights < 1).any() or (sums.bounds < 1).any():
+            raise EricError("a plan's sums need weights and bounds from 1")

@@ -127,11 +127,13 @@ def _check_order(plan: Plan, tables: Any) -> NDArray[np.int32]:
 
 
 def _check_rows(plan: Plan, tables: Any, ready: NDArray[np.int32]) -> None:
-    """Each row is complete after the section of its stratum; rows without rules are constant."""
+    """Each row is complete after the section of its stratum, of sums the first that reads it; others are constant."""
     strata = np.full(plan.n_rows, -1, np.int64)
     strata[plan.heads[: plan.n_kernel_rules].numpy()] = np.repeat(
         np.arange(len(plan.strata) - 1), plan.strata.diff().numpy()
     )
+    n_sums = len(plan.sums.bounds)
+    strata[plan.n_rows - n_sums :] = np.repeat(np.arange(len(plan.strata)), plan.sums.strata.diff().numpy())
     is_input = tables.values[: plan.n_inputs] == np.arange(plan.n_inputs)
     _check("values", is_input, "is not the input itself")
     values = strip_negation(tables.values)

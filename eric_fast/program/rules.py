@@ -1,8 +1,9 @@
 """Rules: one at a time as `Rule` and `ClassRule`, or a million class rules as the arrays of `ClassRules`."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
+from numbers import Integral
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -15,23 +16,31 @@ INT32_MAX = 2**31 - 1  # clingo wraps integers past this silently
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`head` is true where every literal of `body` is, or false where it is in `Program.negated`: a rule for a kernel.
+    """`head` is true where `body` is, or false where it is in `Program.negated`: a rule for a kernel.
 
     Attributes:
         head: index of an atom of the program.
-        body: literals, a conjunction: `a` is the atom with index `a`, `~a` its negation. Empty: always true.
+        body: literals: `a` is the atom with index `a`, `~a` its negation. Without `weights` they are a conjunction:
+            true where every literal is. Empty: always true.
         covered: how many training images the body is true on, where known.
         correct: on how many of those the head is what the rule says: true, or false where it is negated.
+        weights: of the literals, whole numbers from 1: with them the body is a weight body, true where the weights of
+            its true literals sum to `bound` at least. Empty for a conjunction.
+        bound: from 1 to the sum of all weights; 0 for a conjunction.
     """
 
     head: int
     body: tuple[int, ...]
     covered: int | None = None
     correct: int | None = None
+    weights: tuple[int, ...] = field(default=(), kw_only=True)
+    bound: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         if type(self.body) is not tuple:  # it nearly always is, in programs of many rules
             object.__setattr__(self, "body", tuple(self.body))
+        if type(self.weights) is not tuple:
+            object.__setattr__(self, "weights", tuple(self.weights))
 
     @property
     def confidence(self) -> float | None:
@@ -52,6 +61,10 @@ class ClassRule(Rule):
     also: tuple[tuple[int, float], ...] = ()
 
 
+_NONE = np.zeros(0, np.int32)
+_NONE.flags.writeable = False
+
+
 class RuleArrays(NamedTuple):
     """The bodies and heads of rules, in order.
 
@@ -59,24 +72,32 @@ class RuleArrays(NamedTuple):
         literals: int32 `[n_literals]`: the bodies one after another, an atom or its complement each.
         offsets: int64 `[n_rules + 1]`: the body of rule `i` is `literals[offsets[i]:offsets[i + 1]]`.
         heads: int32 `[n_rules]`.
+        weights: int32 `[n_literals]`, 0 in conjunctions; empty if every body is a conjunction.
+        bounds: int32 `[n_rules]`, 0 for conjunctions; empty if every body is a conjunction.
     """
 
     literals: NDArray[np.int32]
     offsets: NDArray[np.int64]
     heads: NDArray[np.int32]
+    weights: NDArray[np.int32] = _NONE
+    bounds: NDArray[np.int32] = _NONE
 
     @classmethod
     def from_rules(cls, rules: Sequence[Rule]) -> "RuleArrays":
-        """Raises ProgramError for a number that no int32 holds."""
+        """Raises ProgramError for a number that no int32 holds, or weights that are not one for each literal."""
         offsets = count_offsets([len(rule.body) for rule in rules])
+        weights = bounds = _NONE
         try:
             literals = np.fromiter(chain.from_iterable(rule.body for rule in rules), np.int32, int(offsets[-1]))
             heads = np.fromiter((rule.head for rule in rules), np.int32, len(rules))
+            if any(rule.weights or rule.bound for rule in rules):
+                bounds = np.fromiter((rule.bound for rule in rules), np.int32, len(rules))
+                weights = np.array([weight for rule in rules for weight in _list_weights(rule)], np.int32)
         except OverflowError as error:
             raise ProgramError(f"a number in a rule is larger than 2^31 - 1: {error}") from error
-        for array in (literals, offsets, heads):
+        for array in (literals, offsets, heads, weights, bounds):
             array.flags.writeable = False
-        return cls(literals, offsets, heads)
+        return cls(literals, offsets, heads, weights, bounds)
 
     @property
     def atoms(self) -> NDArray[np.int32]:
@@ -88,15 +109,41 @@ class RuleArrays(NamedTuple):
         lengths = np.diff(self.offsets)[rules]
         offsets = count_offsets(lengths)
         places = np.arange(offsets[-1]) + np.repeat(self.offsets[rules] - offsets[:-1], lengths)
-        return RuleArrays(self.literals[places], offsets, self.heads[rules])
+        weights, bounds = (self.weights[places], self.bounds[rules]) if len(self.bounds) else (_NONE, _NONE)
+        return RuleArrays(self.literals[places], offsets, self.heads[rules], weights, bounds)
 
     def append(self, others: "RuleArrays | ClassRules", heads: NDArray[np.int32]) -> "RuleArrays":
         """These rules, then the bodies of others with these heads, `[n_others]`."""
+        weights = bounds = _NONE
+        if len(self.bounds) or len(others.bounds):
+            parts = (self, others)
+            weights = np.concatenate([_fill(part.weights, len(part.literals)) for part in parts])
+            bounds = np.concatenate([_fill(part.bounds, len(part.offsets) - 1) for part in parts])
         return RuleArrays(
             np.concatenate([self.literals, others.literals]),
             np.concatenate([self.offsets, self.offsets[-1] + others.offsets[1:]]),
             np.concatenate([self.heads, heads]),
+            weights,
+            bounds,
         )
+
+
+def _list_weights(rule: Rule) -> Sequence[int]:
+    """The weight of each literal, 0 in a conjunction."""
+    if not rule.weights and not rule.bound:
+        return [0] * len(rule.body)
+    if len(rule.weights) != len(rule.body):
+        raise ProgramError(
+            f"a weight body needs a weight for each literal, but one has {len(rule.weights)} for {len(rule.body)}"
+        )
+    if not all(isinstance(number, Integral) for number in (*rule.weights, rule.bound)):
+        raise ProgramError(f"weights and bounds of bodies must be whole numbers, not {rule.weights} and {rule.bound}")
+    return rule.weights
+
+
+def _fill(values: NDArray[np.int32], n: int) -> NDArray[np.int32]:
+    """The weights or bounds of `n` literals or rules, zeros where there are none."""
+    return values if len(values) else np.zeros(n, np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +157,7 @@ class ClassRules(Sequence[ClassRule]):
         vote_classes: int32 `[n_votes]`: the classes that a rule adds to; the first is its head, the others ascend.
         vote_weights: float64 `[n_votes]`: what it adds.
         covered, correct: int32 `[n_rules]`, -1 where not known; see `Rule`.
+        weights, bounds: of bodies, int32; see `RuleArrays`.
 
     Raises:
         ProgramError: arrays that don't belong together.
@@ -122,6 +170,8 @@ class ClassRules(Sequence[ClassRule]):
     vote_weights: NDArray[np.float64]
     covered: NDArray[np.int32]
     correct: NDArray[np.int32]
+    weights: NDArray[np.int32] = field(default_factory=lambda: _NONE)
+    bounds: NDArray[np.int32] = field(default_factory=lambda: _NONE)
 
     @classmethod
     def from_rules(cls, rules: Iterable[ClassRule]) -> "ClassRules":
@@ -146,6 +196,8 @@ class ClassRules(Sequence[ClassRule]):
             np.array([weight for adds in votes for _, weight in adds], np.float64),
             covered,
             correct,
+            bodies.weights,
+            bodies.bounds,
         )
 
     def __post_init__(self) -> None:
@@ -158,6 +210,8 @@ class ClassRules(Sequence[ClassRule]):
             ("vote_weights", np.float64),
             ("covered", np.int32),
             ("correct", np.int32),
+            ("weights", np.int32),
+            ("bounds", np.int32),
         ):
             array = getattr(self, name)
             if array.dtype != dtype or array.ndim != 1:
@@ -175,6 +229,8 @@ class ClassRules(Sequence[ClassRule]):
                 raise ProgramError("the offsets of rules must be ascending, and each rule needs a vote")
         if len(self.vote_weights) != len(self.vote_classes) or not len(self.covered) == len(self.correct) == n_rules:
             raise ProgramError("the arrays of rules have different lengths")
+        if len(self.bounds) not in (0, n_rules) or len(self.weights) != (len(self.literals) if len(self.bounds) else 0):
+            raise ProgramError("the weights and bounds of rules must be one for each literal and rule, or none at all")
 
     @property
     def heads(self) -> NDArray[np.int32]:
@@ -203,13 +259,17 @@ class ClassRules(Sequence[ClassRule]):
         votes = zip(self.vote_classes[a:z].tolist(), self.vote_weights[a:z].tolist(), strict=True)
         (head, weight), *also = votes
         known = self.covered[i] >= 0
+        body = slice(self.offsets[i], self.offsets[i + 1])
+        bound = int(self.bounds[i]) if len(self.bounds) else 0
         return ClassRule(
             head,
-            tuple(self.literals[self.offsets[i] : self.offsets[i + 1]].tolist()),
+            tuple(self.literals[body].tolist()),
             int(self.covered[i]) if known else None,
             int(self.correct[i]) if known else None,
             weight,
             tuple(also),
+            weights=tuple(self.weights[body].tolist()) if bound else (),
+            bound=bound,
         )
 
     def __iter__(self) -> Iterator[ClassRule]:

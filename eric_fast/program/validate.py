@@ -29,6 +29,7 @@ def validate_program(program: ProgramData) -> None:
     _check_outputs(program)
     _check_heads(program)
     _check_bodies(program)
+    _check_weight_bodies(program)
     _check_support(program)
     _check_weights(program)
     _check_negated(program, n_inputs)
@@ -91,6 +92,31 @@ def _check_bodies(program: ProgramData) -> None:
             rule = n_before + int(np.searchsorted(rules.offsets, place, "right")) - 1
             name, literal = _name_rule(program, rule), rules.literals[place]
             raise ProgramError(f"{name} has literal {literal}, but the program has only {n_atoms} atoms")
+        n_before += len(rules.heads)
+
+
+def _check_weight_bodies(program: ProgramData) -> None:
+    """Weights and bounds: each literal once, and a sum that may reach its bound or not."""
+    n_before = 0
+    for rules in (program.kernel_arrays, program.class_arrays):
+        lengths = np.diff(rules.offsets)
+        of_literal = np.repeat(rules.bounds, lengths) if len(rules.bounds) else rules.bounds
+        has_weight = of_literal != 0
+        number = np.repeat(np.arange(len(lengths)), lengths)[has_weight] if len(rules.bounds) else rules.bounds
+        literals, weights = rules.literals[: len(of_literal)][has_weight], rules.weights[has_weight].astype(np.int64)
+        sums = np.bincount(number, weights, len(rules.bounds))  # exact in float64: each below 2^31, and few
+        order = np.lexsort((literals, number))
+        same = np.zeros(len(order), np.bool_)
+        same[1:] = (np.diff(literals[order]) == 0) & (np.diff(number[order]) == 0)
+        for bad, what in (
+            (number[weights < 1], "its weights must be whole numbers from 1; give a negative one to the negation"),
+            (number[order][same], "it has the same literal twice; add up the weights"),
+            (np.flatnonzero(rules.bounds < 0), "its bound must be at least 1, or it is always true"),
+            (np.flatnonzero(sums > INT32_MAX), f"its weights sum to more than {INT32_MAX:,}, where clingo would wrap"),
+            (np.flatnonzero((rules.bounds > sums) & (rules.bounds > 0)), "its bound is more than its weights sum to"),
+        ):
+            if len(bad):
+                raise ProgramError(f"{_name_rule(program, n_before + int(bad[0]))} has a weight body, but {what}")
         n_before += len(rules.heads)
 
 

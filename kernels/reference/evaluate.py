@@ -66,19 +66,35 @@ def count_pairs(plan: Plan, truths: Tensor, classes: Tensor) -> Tensor:
 
 
 def _derive_rows(plan: Plan, bits: Tensor) -> Tensor:
-    """bool `[n, n_inputs]` -> truth of all rows, bool `[n, n_rows]`."""
+    """bool `[n, n_inputs]` -> truth of all rows, bool `[n, n_rows]`.
+
+    The row of a sum is true where the weights of its true literals sum to its bound at least.
+    """
     truth = torch.zeros(len(bits), plan.n_rows, dtype=torch.bool, device=bits.device)
     truth[:, : plan.n_inputs] = bits
     negated = plan.negated.to(bits.device)
     truth[:, plan.n_inputs :] = negated[plan.n_inputs :]
-    for first, last in zip(plan.strata[:-1].tolist(), plan.strata[1:].tolist(), strict=True):
+    for stratum, (first, last) in enumerate(zip(plan.strata[:-1].tolist(), plan.strata[1:].tolist(), strict=True)):
+        _add_up(plan, stratum, truth)
         heads = plan.heads[first:last].to(bits.device)
         fires = fire_rules(plan, first, last, truth)  # [n, n_rules of the stratum]
         n_fired = torch.zeros(plan.n_rows, len(bits), dtype=torch.int32, device=bits.device)
         n_fired.index_add_(0, heads, fires.T.to(torch.int32))
         rows = heads.unique()
         truth[:, rows] = (n_fired[rows].T > 0) ^ negated[rows]
+    _add_up(plan, len(plan.strata) - 1, truth)
     return truth
+
+
+def _add_up(plan: Plan, stratum: int, truth: Tensor) -> None:
+    """Fill in the rows of the sums that rules of a stratum are the first to read."""
+    sums = plan.sums
+    for number in range(*sums.strata[stratum : stratum + 2].tolist()):
+        part = slice(sums.offsets[number], sums.offsets[number + 1])
+        literals, weights = sums.literals[part].long().to(truth.device), sums.weights[part].long().to(truth.device)
+        holds = truth[:, torch.where(literals < 0, ~literals, literals)] ^ (literals < 0)
+        row = plan.n_rows - len(sums.bounds) + number
+        truth[:, row] = (holds * weights).sum(dim=1) >= int(sums.bounds[number])
 
 
 class Decisions(NamedTuple):

@@ -1,0 +1,133 @@
+"""Weight bodies: each becomes a row of the plan, true where counters made of adders reach its bound."""
+
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+
+from eric_fast.compile.counters import add_plane
+from eric_fast.compile.nodes import Diagram, make_node, reserve_nodes
+from eric_fast.plan import Sums
+from eric_fast.plan.jitted import is_negated, negate_like, strip_negation
+from eric_fast.program.rules import RuleArrays, count_offsets
+
+NODES_PER_ADDER = 5  # at most
+
+
+class SplitBodies(NamedTuple):
+    """Bodies that are conjunctions, as in `Plan`, and the sums that some of them mention."""
+
+    literals: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    sums: Sums
+
+
+def split_sums(rules: RuleArrays, literals: NDArray[np.int32], strata: NDArray[np.int64], n_rows: int) -> SplitBodies:
+    """Take the weight bodies out of the bodies of rules: what is left is one literal, the row of the sum.
+
+    Args:
+        rules: all rules of a plan.
+        literals: int32 `[n_literals]`: their bodies, in rows of the plan.
+        strata: int64 `[n_strata + 1]`; see `Plan`.
+        n_rows: rows of atoms; those of the sums follow.
+    """
+    numbers: dict[bytes, int] = {}  # what a sum is -> its number
+    lengths = np.diff(rules.offsets)
+    parts: list[tuple[NDArray[np.int32], NDArray[np.int32], int]] = []
+    ends = [0]
+    is_sum = rules.bounds > 0 if len(rules.bounds) else np.zeros(len(lengths), np.bool_)
+    rows = np.zeros(len(lengths), np.int32)
+    for first, last in pairwise([*strata.tolist(), len(lengths)]):
+        for rule in (first + np.flatnonzero(is_sum[first:last])).tolist():
+            body = slice(rules.offsets[rule], rules.offsets[rule + 1])
+            order = np.argsort(literals[body])
+            part = literals[body][order], rules.weights[body][order], int(rules.bounds[rule])
+            key = part[0].tobytes() + part[1].tobytes() + rules.bounds[rule].tobytes()
+            rows[rule] = n_rows + numbers.setdefault(key, len(numbers))
+            if len(parts) < len(numbers):
+                parts.append(part)
+        ends.append(len(parts))
+    left = np.where(is_sum, 1, lengths)
+    conjunctions = np.empty(left.sum(), np.int32)
+    conjunctions[np.repeat(~is_sum, left)] = literals[np.repeat(~is_sum, lengths)]
+    conjunctions[np.repeat(is_sum, left)] = rows[is_sum]
+    none = np.zeros(0, np.int32)
+    sums = Sums(
+        literals=torch.from_numpy(np.concatenate([none, *(part[0] for part in parts)])),
+        weights=torch.from_numpy(np.concatenate([none, *(part[1] for part in parts)])),
+        offsets=torch.from_numpy(count_offsets([len(part[0]) for part in parts])),
+        bounds=torch.tensor([part[2] for part in parts], dtype=torch.int32),
+        strata=torch.tensor(ends, dtype=torch.int64),
+    )
+    return SplitBodies(conjunctions, count_offsets(left), sums)
+
+
+@njit(nogil=True, cache=True)
+def share_sums(
+    first: int,
+    last: int,
+    first_row: int,
+    literals: NDArray[np.int32],
+    weights: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    bounds: NDArray[np.int32],
+    values: NDArray[np.int32],
+    diagram: Diagram,
+) -> Any:
+    """Write the values of the sums `first:last`, whose rows are `first_row + first` and so on.
+
+    A counter for many samples at once: column `k` holds the literals whose weight has binary digit `k`, and the digits
+    of `2**n_planes - bound`; so the sum reaches the bound where a one is carried out of the highest column.
+
+    literals, weights, offsets, bounds: see `Sums`. values: int32 `[n_rows]`: the value of each row.
+
+    Returns:
+        The diagram, with more room where it needs it.
+    """
+    false = diagram.false
+    for number in range(first, last):
+        start, stop = offsets[number], offsets[number + 1]
+        total, n_digits = np.int64(0), 0
+        for i in range(start, stop):
+            total += weights[i]
+            n_digits += _count_digits(weights[i])
+        n_planes = 0
+        while (np.int64(1) << n_planes) <= total:
+            n_planes += 1
+        fill = (np.int64(1) << n_planes) - bounds[number]
+        n_digits += _count_digits(fill)
+        diagram = reserve_nodes(diagram, stop - start + NODES_PER_ADDER * (n_digits + n_planes + 1))
+        queues = np.empty((n_planes + 2, 3 * n_digits + 8), np.int64)
+        ends = np.zeros(n_planes + 2, np.int64)
+        for i in range(start, stop):
+            literal = negate_like(values[strip_negation(literals[i])], literals[i])
+            value = np.int64(strip_negation(literal))
+            if is_negated(literal):
+                value = make_node(diagram, value, false, false + 1)
+            for j in range(n_planes):
+                if (weights[i] >> j) & 1:
+                    queues[j, ends[j]] = value
+                    ends[j] += 1
+        for j in range(n_planes):
+            if (fill >> j) & 1:
+                queues[j, ends[j]] = false + 1
+                ends[j] += 1
+            add_plane(queues, ends, j, diagram)
+        reached = np.int64(false)
+        for k in range(ends[n_planes]):  # the whole is less than twice the highest power: one of them is true at most
+            reached = make_node(diagram, queues[n_planes, k], false + 1, reached)
+        values[first_row + number] = reached
+    return diagram
+
+
+@njit(nogil=True, cache=True)
+def _count_digits(number: int) -> Any:
+    """The binary ones of a number from 0."""
+    n = 0
+    while number:
+        n += number & 1
+        number >>= 1
+    return n
