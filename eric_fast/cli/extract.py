@@ -34,6 +34,19 @@ def extract(
         str, typer.Option(help="Images in a node that is split at least: a number, or a share.")
     ] = "2",
     min_gain: Annotated[float, typer.Option(help="What a split must lower the impurity by at least.")] = 0.0,
+    rules: Annotated[
+        str,
+        typer.Option(
+            help="trees: each branch becomes a rule. fold: default rules with exceptions, as FOLD-RM learns them; "
+            "--min-leaf is then the fewest images that a rule must be right on."
+        ),
+    ] = "trees",
+    ratio: Annotated[
+        float, typer.Option(help="With --rules fold: wrong images for each right one, before exceptions are sought.")
+    ] = 0.5,
+    confidence: Annotated[
+        float, typer.Option(help="With --rules fold: what the lower bound of a rule's confidence must reach.")
+    ] = 0.0,
     votes: Annotated[
         str | None,
         typer.Option(
@@ -89,6 +102,9 @@ def extract(
         min_split=parse_count("min split", min_split),
         min_gain=min_gain,
         ccp_alpha=ccp_alpha,
+        rules=rules,
+        ratio=ratio,
+        confidence=confidence,
         votes=votes,
         n_votes=n_votes,
         layers=split_commas(layers),

@@ -15,14 +15,14 @@ from eric_fast.program.rules import ClassRules, count_offsets
 def compile_program(program: Program, start: str | None = None) -> Plan:
     """The program from layer `start` (the lowest by default) as flat arrays.
 
-    Row `i` of the plan is, for the inputs, atom `i` of layer `start`; the derived rows follow in strata. An atom
-    above `start` that has no rules is false (true where it is negated): a derived row that no rule writes.
+    Row `i` of the plan is, for the inputs, atom `i` of layer `start`; the rows of `Program.list_derivable` follow in
+    strata. An atom above `start` that has no rules is false (true where it is negated): a row that no rule writes.
 
     Raises:
         ProgramError: no such layer, or a rule that mentions a kernel below it.
     """
     given = program.quantiser.rows_of_layer[program.layer_to_start(start)] if program.layers else range(0)
-    return compile_part(program, given, range(given.stop, len(program.atoms)))
+    return compile_part(program, given, program.list_derivable(start))
 
 
 def compile_part(program: Program, given: Sequence[int], derived: Collection[int], *, with_fires: bool = False) -> Plan:

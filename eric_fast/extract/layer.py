@@ -67,7 +67,7 @@ def list_sizes_grown(sizes: Sequence[Size]) -> tuple[tuple[str, str], ...]:
 class GrownClasses(NamedTuple):
     """The rules for the classes, and how they decide; see `Program`.
 
-    size_grown: the size of the same tree without simplifying.
+    size_grown: the size of the same tree without simplifying. exceptions: rules for derived atoms.
     """
 
     rules: list[ClassRule]
@@ -75,6 +75,7 @@ class GrownClasses(NamedTuple):
     decision: Decision = Decision.FIRST
     base: tuple[float, ...] = ()
     default: int | None = None
+    exceptions: Sequence[Rule] = ()
 
     def complete(self, program: Program) -> Program:
         """The program with these class rules."""
@@ -112,7 +113,7 @@ def grow_classes(target: Tensor, n_classes: int, inputs: BitMatrix, first_input:
     forest = grow_trees(inputs, target, options, n_values=n_classes, combine=growth.combine)
     growth.progress("class tree", 1, 1)
     leaves, grown = _list_both(forest, 0, _find_both_ends(forest, growth))
-    rules = [ClassRule(leaf.answer, _shift(leaf.body, first_input), leaf.covered, leaf.correct) for leaf in leaves]
+    rules = [ClassRule(leaf.answer, shift_body(leaf.body, first_input), leaf.covered, leaf.correct) for leaf in leaves]
     return GrownClasses(rules, (len(grown), sum(len(leaf.body) for leaf in grown)))
 
 
@@ -121,11 +122,13 @@ class GrownLayer(NamedTuple):
 
     rules: in the order of their heads. negated: heads whose rules say where they are false.
     sizes_grown: the size of each head's rules without simplifying: one for each leaf that says true.
+    exceptions: rules for derived atoms.
     """
 
     rules: list[Rule]
     negated: list[int]
     sizes_grown: list[Size]
+    exceptions: list[Rule]
 
 
 def grow_layer(
@@ -164,8 +167,8 @@ def grow_layer(
         if growth.simplify and n_literals[1] < n_literals[0]:
             side = sides[1]
             negated.append(head)
-        rules += [Rule(head, _shift(leaf.body, first_input), leaf.covered, leaf.correct) for leaf in side]
-    return GrownLayer(rules, negated, sizes_grown)
+        rules += [Rule(head, shift_body(leaf.body, first_input), leaf.covered, leaf.correct) for leaf in side]
+    return GrownLayer(rules, negated, sizes_grown, [])
 
 
 class _Ends(NamedTuple):
@@ -186,6 +189,6 @@ def _list_both(forest: Forest, tree: int, ends: _Ends) -> tuple[list[Leaf], list
     return leaves, leaves if ends.simple is ends.plain else list_leaves(forest, tree, ends.plain)
 
 
-def _shift(body: tuple[int, ...], first: int) -> tuple[int, ...]:
+def shift_body(body: tuple[int, ...], first: int) -> tuple[int, ...]:
     """Literals over columns as literals over atoms, if column 0 is atom `first`."""
     return tuple(literal + first if literal >= 0 else literal - first for literal in body)

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from eric_fast import kernels
 from eric_fast.errors import SettingError
+from eric_fast.extract.fold import FoldLimits
 from eric_fast.kernels import Limits
 from eric_fast.program.atoms import CRITERIA
 
 TARGETS = ("model", "label")
 GROWN_ON = ("true", "predicted")
 VOTES = ("rows", "single")
+RULES = ("trees", "fold")
 _MOST = kernels.NO_LIMIT - 1
 _CRITERION = {"entropy": kernels.ENTROPY, "gini": kernels.GINI}
 
@@ -39,6 +41,11 @@ class TreeOptions:
             whole number to every class. `single`: to one class. By default there is a tree.
         n_votes: the most rules of a vote.
 
+        rules: `trees` (each branch becomes a rule) or `fold` (default rules with exceptions; see `FoldLimits`). Those
+            have `min_leaf` as the fewest images that a rule must be right on, and `max_rules` as the most rules for the
+            classes, or for a kernel; other limits of trees can't be given.
+        ratio, confidence: see `FoldLimits`.
+
     Raises:
         SettingError: an invalid value.
     """
@@ -53,8 +60,12 @@ class TreeOptions:
     ccp_alpha: float = 0.0
     votes: str | None = None
     n_votes: int = 100
+    rules: str = "trees"
+    ratio: float = 0.5
+    confidence: float = 0.0
 
     def __post_init__(self) -> None:
+        self._check_rules()
         if self.votes is not None and self.votes not in VOTES:
             raise SettingError(f"votes '{self.votes}' is not one of {', '.join(VOTES)}")
         if not (_is_whole(self.n_votes) and 1 <= self.n_votes <= _MOST):
@@ -76,6 +87,25 @@ class TreeOptions:
         for index, weight in (self.class_weight or {}).items():
             if not (_is_whole(index) and index >= 0 and _is_whole(weight) and weight >= 0):
                 raise SettingError(f"class weights are whole numbers from 0 by class index, not {index!r}: {weight!r}")
+
+    def _check_rules(self) -> None:
+        if self.rules not in RULES:
+            raise SettingError(f"rules '{self.rules}' is not one of {', '.join(RULES)}")
+        for name, value in (("ratio", self.ratio), ("confidence", self.confidence)):
+            if isinstance(value, bool) or not 0 <= value <= 1:
+                raise SettingError(f"{name} must be a number from 0 to 1, not {value!r}")
+        if self.rules == "trees":
+            if (self.ratio, self.confidence) != (0.5, 0):
+                raise SettingError("ratio and confidence are options of default rules; give rules 'fold' with them")
+            return
+        usual = {"max_depth": None, "min_split": 2, "min_gain": 0, "class_weight": None, "ccp_alpha": 0}
+        for name in usual:
+            if getattr(self, name) != usual[name]:
+                raise SettingError(f"{name.replace('_', ' ')} is an option of trees; leave it out with rules 'fold'")
+
+    def to_fold_limits(self, n_images: int) -> FoldLimits:
+        """The limits of default rules, in numbers of images."""
+        return FoldLimits(self.ratio, self.count_min_leaf(n_images), self.confidence, self.max_rules)
 
     def count_min_leaf(self, n_images: int) -> int:
         """`min_leaf` in images."""
@@ -102,6 +132,9 @@ class TreeOptions:
             ("ccp_alpha", self.ccp_alpha, 0),
             ("votes", self.votes, None),
             *([("n_votes", self.n_votes, None)] if self.votes else []),
+            ("rules", self.rules, "trees"),
+            *([("ratio", self.ratio, None)] if self.rules == "fold" else []),
+            ("confidence", self.confidence, 0),
         ]
         return [(name, value) for name, value, usual in extras if value != usual]
 
@@ -164,6 +197,8 @@ class ExtractOptions(TreeOptions):
             raise SettingError(f"hold back must be a share between 0 and 1, not {self.hold_back!r}")
         if self.max_loss is None:
             return
+        if self.rules == "fold":
+            raise SettingError("max loss drops rules of trees; to shrink default rules, raise min leaf or confidence")
         if self.votes:
             raise SettingError("max loss drops rules of trees; to shrink a vote, lower the number of votes")
         if isinstance(self.max_loss, bool) or not 0 <= self.max_loss < 1:

@@ -10,7 +10,9 @@ from torch import Tensor
 from eric_fast.bits import BitMatrix
 from eric_fast.evaluator import Evaluator
 from eric_fast.extract.chain import extract_on_true_bits
-from eric_fast.extract.layer import Growth, grow_classes, grow_layer, list_sizes_grown
+from eric_fast.extract.fold_rules import count_heads, name_exceptions
+from eric_fast.extract.layer import Growth, list_sizes_grown
+from eric_fast.extract.learn import learn_classes, learn_layer
 from eric_fast.program import Program
 from eric_fast.program.atoms import Quantiser
 from eric_fast.program.simplify import drop_unmentioned, find_mentioned
@@ -44,19 +46,26 @@ def extract_on_predicted_bits(
     sizes_grown: dict[int, tuple[int, int]] = {}
     for below, layer in pairwise(layers):
         targets = bits.select_atoms(quantiser.names_of_layer[layer])
-        part = grow_layer(rows[layer], targets, inputs, rows[below].start, growth)
+        first_derived = len(program.atoms)
+        part = learn_layer(rows[layer], targets, inputs, rows[below].start, first_derived, growth)
         if part is None:
             logger.warning("stopped before the trees of layer '%s' were grown: there are class rules alone", layer)
             alone = Quantiser(quantiser.atoms_of_layer(layers[-1]), quantiser.norm)
             return extract_on_true_bits(bits, alone, target, classes, n_images, growth)
         program = replace(
             program,
-            kernel_rules=(*program.kernel_rules, *part.rules),
+            kernel_rules=(*program.kernel_rules, *part.rules, *part.exceptions),
             negated=(*program.negated, *part.negated),
+            derived=name_exceptions(len(program.derived) + count_heads(part.exceptions)),
         )
         sizes_grown |= zip(rows[layer], part.sizes_grown, strict=True)
         inputs = Evaluator(program, below, engine=engine).truth(inputs, targets.atoms)
-    of_classes = grow_classes(target, len(classes), inputs, rows[layers[-1]].start, growth)
+    of_classes = learn_classes(target, len(classes), inputs, rows[layers[-1]].start, len(program.atoms), growth)
+    program = replace(
+        program,
+        kernel_rules=(*program.kernel_rules, *of_classes.exceptions),
+        derived=name_exceptions(len(program.derived) + count_heads(of_classes.exceptions)),
+    )
     program = of_classes.complete(program)
     kept = set(sizes_grown) if all_kernels else find_mentioned(program)
     sizes = [of_classes.size_grown, *(size for head, size in sizes_grown.items() if head in kept)]

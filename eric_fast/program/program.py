@@ -1,6 +1,6 @@
 """`Program`: a stratified logic program over a network's kernels or a table's columns, immutable and validated."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from copy import copy
 from dataclasses import dataclass, replace
 
@@ -91,6 +91,31 @@ class Program(ProgramData):
             raise ProgramError("the program has no input atoms, so there is no layer to start from")
         return start if start is not None else self.layers[0]
 
+    def list_derivable(self, start: str | None = None) -> Collection[int]:
+        """The atoms that follow from the bits of layer `start`, ascending: those of higher layers, and derived ones.
+
+        Derived atoms that build on lower layers are left out, unless a rule that stays mentions them: they are
+        exceptions to rules that go.
+        """
+        rows = self.quantiser.rows_of_layer[self.layer_to_start(start)] if self.layers else range(0)
+        n_compared = len(self.quantiser.atoms)
+        derived = range(n_compared, len(self.atoms))
+        if not derived or rows.start == 0:
+            return range(rows.stop, len(self.atoms))
+        needed: set[int] = set()
+        staying = (rule for head in range(rows.stop, n_compared) for rule in self.rules_of_atom.get(head, ()))
+        new = {atom_of(literal) for rule in (*self.class_rules, *staying) for literal in rule.body}
+        new |= {atom for _, atom in self.outputs}
+        while new := new.intersection(derived) - needed:
+            needed |= new
+            new = {atom_of(lit) for atom in new for rule in self.rules_of_atom.get(atom, ()) for lit in rule.body}
+        low = set(range(rows.start))
+        for atom in (atom for stratum in self.strata for atom in stratum if atom in derived):
+            if any(atom_of(literal) in low for rule in self.rules_of_atom[atom] for literal in rule.body):
+                low.add(atom)
+        staying_derived = (atom for atom in derived if atom in needed or atom not in low)
+        return dict.fromkeys([*range(rows.stop, n_compared), *staying_derived]).keys()
+
     def start_at(self, start: str | None = None) -> "Program":
         """The program that takes the bits of layer `start` as given: no rules for it or below, no atoms below.
 
@@ -101,34 +126,39 @@ class Program(ProgramData):
         if lowest == self.layers[0]:
             return self
         quantiser = self.network_quantiser
-        rows = quantiser.rows_of_layer[lowest]
-        first, taken = rows.start, rows.stop
+        rows, derivable = quantiser.rows_of_layer[lowest], self.list_derivable(lowest)
+        place_of = {atom: place for place, atom in enumerate([*rows, *derivable])}
 
         def shift(body: tuple[int, ...], what: str) -> tuple[int, ...]:
             for literal in body:
                 atom = atom_of(literal)
-                if atom < first:
+                if atom not in place_of:
                     raise ProgramError(
                         f"can't start at '{lowest}': {what} mentions {self.atoms[atom].name} of a lower layer; "
                         f"start at '{self.atoms[atom].layer}' or lower"
                     )
-            return tuple(lit - first if lit >= 0 else lit + first for lit in body)
+            return tuple(place_of[lit] if lit >= 0 else ~place_of[~lit] for lit in body)
 
         return replace(
             self,
-            quantiser=Quantiser(quantiser.atoms[first:], quantiser.norm),
+            quantiser=Quantiser(quantiser.atoms[rows.start :], quantiser.norm),
             class_rules=tuple(
                 replace(rule, body=shift(rule.body, f"class rule {number}"))
                 for number, rule in enumerate(self.class_rules, 1)
             ),
             kernel_rules=tuple(
-                replace(rule, head=rule.head - first, body=shift(rule.body, f"a rule for {self.atoms[rule.head].name}"))
+                replace(
+                    rule,
+                    head=place_of[rule.head],
+                    body=shift(rule.body, f"a rule for {self.atoms[rule.head].name}"),
+                )
                 for rule in self.kernel_rules
-                if rule.head >= taken
+                if rule.head in derivable
             ),
-            negated=tuple(atom - first for atom in self.negated if atom >= taken),
-            labels=tuple((atom - first, label) for atom, label in self.labels if atom >= first),
-            outputs=tuple((name, atom - first) for name, atom in self.outputs),
+            negated=tuple(place_of[atom] for atom in self.negated if atom in derivable),
+            labels=tuple((place_of[atom], label) for atom, label in self.labels if atom in place_of),
+            derived=tuple(self.atoms[atom].name for atom in derivable if atom >= len(quantiser.atoms)),
+            outputs=tuple((name, place_of[atom]) for name, atom in self.outputs),
         )
 
     def to_asp(self) -> str:

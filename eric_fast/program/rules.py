@@ -22,7 +22,9 @@ class Rule:
         head: index of an atom of the program.
         body: literals: `a` is the atom with index `a`, `~a` its negation. Without `weights` they are a conjunction:
             true where every literal is. Empty: always true.
-        covered: how many training images the body is true on, where known.
+        covered: how many training images the body is true on, where known. Of rules that were learned one after
+            another, a rule counts the images that those before it leave; an exception, those of the rules that it is
+            an exception to.
         correct: on how many of those the head is what the rule says: true, or false where it is negated.
         weights: of the literals, whole numbers from 1: with them the body is a weight body, true where the weights of
             its true literals sum to `bound` at least. Empty for a conjunction.

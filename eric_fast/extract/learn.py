@@ -1,0 +1,38 @@
+"""Rules of a layer's kernels, and of the classes, by the learner that the options name."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from eric_fast.bits import BitMatrix
+from eric_fast.extract.fold_rules import fold_classes, fold_layer
+from eric_fast.extract.layer import GrownClasses, GrownLayer, Growth, grow_classes, grow_layer
+
+
+def learn_classes(
+    target: Tensor, n_classes: int, inputs: BitMatrix, first_input: int, first_derived: int, growth: Growth
+) -> GrownClasses:
+    """Learn class rules, or votes.
+
+    Args:
+        target: int64 `[n_images]`, class indices.
+        inputs: the truth of the atoms from `first_input` on.
+        first_derived: the number of the first atom for exceptions.
+    """
+    if growth.options.rules == "fold" and growth.options.votes is None:
+        return fold_classes(target, n_classes, inputs, first_input, first_derived, growth)
+    return grow_classes(target, n_classes, inputs, first_input, growth)
+
+
+def learn_layer(
+    heads: Sequence[int], targets: BitMatrix, inputs: BitMatrix, first_input: int, first_derived: int, growth: Growth
+) -> GrownLayer | None:
+    """Learn rules for each of the atoms `heads`. None if `growth.stop` came before the last of them was learned.
+
+    Args:
+        targets: the truth of the heads.
+        inputs, first_input, first_derived: see `learn_classes`.
+    """
+    if growth.options.rules == "fold":
+        return fold_layer(heads, targets, inputs, first_input, first_derived, growth)
+    return grow_layer(heads, targets, inputs, first_input, growth)
