@@ -1,15 +1,19 @@
 """What the tests of tree front ends share: data, rows at the edges of all comparisons, how answers are compared."""
 
+from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
+from eric_fast.table.model import RuleModel
 from tests.optional import import_optional
 
 
 @cache
-def load_data(name, holes=False):
+def load_data(name: str, holes: bool = False) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """(features, target) of one of scikit-learn's sets; `holes`: a fifth of the values missing."""
     features, target = {"digits": load_digits, "cancer": load_breast_cancer, "diabetes": load_diabetes}[name](
         return_X_y=True
@@ -20,7 +24,7 @@ def load_data(name, holes=False):
     return features, target
 
 
-def make_categories(seed=0):
+def make_categories(seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(features, target): three columns of 12 codes, two of numbers, holes everywhere."""
     rng = np.random.default_rng(seed)
     features = np.column_stack([rng.integers(0, 12, (400, 3)).astype(float), rng.normal(size=(400, 2))])
@@ -29,7 +33,7 @@ def make_categories(seed=0):
     return features, target
 
 
-def make_frame():
+def make_frame() -> tuple[Any, Any]:
     """(data frame, target): categories that are texts and that are numbers, with holes, and a number."""
     pandas = import_optional("pandas")
     rng = np.random.default_rng(0)
@@ -43,7 +47,7 @@ def make_frame():
     return frame, target
 
 
-def list_frames(frame):
+def list_frames(frame: Any) -> tuple[Any, Any]:
     """The frame, and the same with its rows and its categories in another order."""
     turned = frame[::-1].copy()
     turned["colour"] = turned["colour"].cat.set_categories(["grey", "red", "green", "blue"])
@@ -55,15 +59,17 @@ CODES = (*range(12), 1.5, 7.999, -0.5, 11.5, 40.0)  # of `make_categories`, and 
 N_CODED = 3  # columns of codes
 
 
-def add_edges(model, features, *, infinite=True, codes=()):
+def add_edges(
+    model: RuleModel, features: NDArray[Any], *, infinite: bool = True, codes: Sequence[float] = ()
+) -> NDArray[np.float64]:
     """The rows, and others at each constant of the program, just below and just above it, missing, -0.0, infinite.
 
     Args:
         codes: values to put into the first `N_CODED` columns, too.
     """
-    columns = model.program.quantiser.columns
+    columns = model.program.table_quantiser.columns
     edges = {i: [np.nan, -0.0, 0.0, *((np.inf, -np.inf) if infinite else ())] for i in range(len(columns))}
-    for atom in model.program.quantiser.atoms:
+    for atom in model.program.table_quantiser.atoms:
         if atom.operator == "in":
             continue
         dtype = np.dtype(columns[atom.column].kind).type
@@ -85,14 +91,14 @@ def add_edges(model, features, *, infinite=True, codes=()):
     return np.concatenate([features.astype(float), rows, usual])
 
 
-def check_close(got, wanted, tolerance):
+def check_close(got: ArrayLike, wanted: ArrayLike, tolerance: float) -> None:
     """Equal within the tolerance, relative to the largest of the wanted."""
     got, wanted = np.asarray(got, float), np.asarray(wanted, float)
     assert got.shape == wanted.shape
     np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance * max(1.0, np.abs(wanted).max()))
 
 
-def check_classes(got, wanted, margins, tolerance):
+def check_classes(got: ArrayLike, wanted: ArrayLike, margins: NDArray[np.float64], tolerance: float) -> None:
     """Equal, but where the two best scores (or a single score and 0) lie within the tolerance; few may."""
     differ = np.asarray(got) != np.asarray(wanted)
     if differ.any():

@@ -2,12 +2,17 @@
 
 import signal
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
 from eric_fast.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+MakeOnce = Callable[[str, Callable[[Path], None]], Path]
 
 NETWORK = """
 import torch
@@ -31,10 +36,10 @@ def transform():
 
 
 @pytest.fixture
-def eric(capsys):
+def eric(capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command in this process: exit code, stdout, stderr."""
 
-    def run(*arguments):
+    def run(*arguments: object) -> tuple[int, str, str]:
         code = run_command(*arguments)
         captured = capsys.readouterr()
         return code, captured.out, captured.err
@@ -42,7 +47,7 @@ def eric(capsys):
     return run
 
 
-def run_command(*arguments):
+def run_command(*arguments: object) -> int:
     """Run a command in this process, and give its exit code."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with pytest.MonkeyPatch.context() as patch:
@@ -50,7 +55,7 @@ def run_command(*arguments):
         try:
             main()
         except SystemExit as stop:
-            return stop.code or 0
+            return int(stop.code or 0)
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
@@ -58,10 +63,10 @@ def run_command(*arguments):
 
 
 @pytest.fixture
-def refuse(eric):
+def refuse(eric: Run) -> Callable[..., str]:
     """Run a command that must be refused: exit code 2, and one line."""
 
-    def run(*arguments):
+    def run(*arguments: object) -> str:
         code, out, err = eric(*arguments)
         lines = [line for line in err.splitlines() if line.startswith("error: ")]
         assert code == 2, (code, out, err)
@@ -73,12 +78,12 @@ def refuse(eric):
 
 
 @pytest.fixture(scope="session")
-def made(make_once):
+def made(make_once: MakeOnce) -> Path:
     """A network's file, its captures of digits, and its program, made by the commands themselves."""
     return make_once("made", make_program)
 
 
-def make_program(root):
+def make_program(root: Path) -> None:
     (root / "net.py").write_text(NETWORK)
     model = f"{root / 'net.py'}:build"
     for arguments in (
@@ -90,7 +95,7 @@ def make_program(root):
 
 
 @pytest.fixture
-def photos(tmp_path):
+def photos(tmp_path: Path) -> Path:
     """An image folder of two classes, whose second image of the first class is cut short."""
     root = tmp_path / "photos"
     for name in ("cat", "dog"):

@@ -3,10 +3,16 @@
 import fcntl
 import os
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from eric_fast.store.activations import Activations
+    from tests.command_fixtures import MakeOnce
 
 # Without a GPU, Triton's kernels run in its interpreter. It warns once about FP fusion, which no kernel here uses.
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
@@ -24,16 +30,16 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 N_TRAIN, N_TEST = 4000, 1000
 
 
-def pytest_addoption(parser):
+def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="leave out slow tests, try fewer random examples")
 
 
-def pytest_configure(config):
+def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--quick"):
         settings.load_profile("quick")
 
 
-def pytest_collection_modifyitems(config, items):
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--quick"):
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
@@ -46,7 +52,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(scope="session")
-def shared():
+def shared() -> Path:
     """The folder ../shared beside the checkout, with data and a trained network."""
     if SHARED.is_dir():
         return SHARED
@@ -56,12 +62,12 @@ def shared():
 
 
 @pytest.fixture(scope="session")
-def make_once(tmp_path_factory, worker_id):
+def make_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> "MakeOnce":
     """Make a folder once for all workers: `make_once(name, make)` calls `make(folder)` in the first that asks."""
     base = tmp_path_factory.getbasetemp()
     root = base if worker_id == "master" else base.parent
 
-    def make_folder(name, make):
+    def make_folder(name: str, make: Callable[[Path], None]) -> Path:
         with (root / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             folder = root / name
@@ -75,7 +81,7 @@ def make_once(tmp_path_factory, worker_id):
 
 
 @pytest.fixture(scope="session")
-def cifar(shared, make_once):
+def cifar(shared: Path, make_once: "MakeOnce") -> "tuple[Activations, ...]":
     """Activations of 4,000 training and 1,000 test images of CIFAR-10, all layers of `cifar10_vgg`."""
     from eric_fast import load_activations
 
@@ -83,7 +89,7 @@ def cifar(shared, make_once):
     return tuple(load_activations(folder / f"{split}.capture") for split in ("train", "test"))
 
 
-def capture_cifar(shared, root):
+def capture_cifar(shared: Path, root: Path) -> None:
     from eric_fast import capture_activations, load_model, open_data, save_activations
 
     per_class = {"train": N_TRAIN // 10, "test": N_TEST // 10}

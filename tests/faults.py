@@ -274,7 +274,8 @@ def check_disk(place: Place) -> str:
         os.kill(started[0], signal.SIGSTOP)
         with contextlib.suppress(OSError), (place.root / "full" / "other").open("wb") as file:
             while True:
-                file.write(bytes(4096)), file.flush()
+                file.write(bytes(4096))
+                file.flush()
         os.kill(started[0], signal.SIGCONT)
         code, said = wait(started)
         assert code == 2, said

@@ -23,7 +23,8 @@ from tests.make_rules_text import DIALECTS, make_rules_text
 
 MOST_SECONDS = 5.0  # of one file, in this process alone
 
-Maker, Reader = Callable[[random.Random], bytes], Callable[[bytes], object]
+Maker = Callable[[random.Random], bytes]
+Reader = Callable[[bytes], object]
 
 FORMATS: dict[str, tuple[Maker, Reader]] = {
     **BOOSTERS,

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from eric_fast.frontends.trees.lightgbm import read_lightgbm
 from eric_fast.frontends.trees.onnx import read_onnx
 from eric_fast.frontends.trees.treelite import read_treelite
 from eric_fast.frontends.trees.xgboost import read_xgboost
+from eric_fast.table.model import RuleModel
 from tests.boosters import load_data, make_categories
 from tests.optional import import_optional
 
@@ -21,14 +23,14 @@ def make(samples: Callable[[], list[bytes]], rng: random.Random) -> bytes:
     return rng.choice(samples())
 
 
-def read(reader, content: bytes) -> object:
+def read(reader: Callable[[bytes, str], RuleModel], content: bytes) -> object:
     """The model, and what it answers on a few rows: one that is read can be used."""
     model = reader(content, "fuzz")
     return model.predict(np.zeros((3, model.n_features_in_)))
 
 
 @cache
-def train_xgboost():
+def train_xgboost() -> list[Any]:
     """Boosters: two classes, ten classes with leaves of ten numbers, categories, DART."""
     xgboost = import_optional("xgboost")
     options = {"max_depth": 3, "nthread": 1, "verbosity": 0}
@@ -45,7 +47,7 @@ def train_xgboost():
 
 
 @cache
-def train_lightgbm():
+def train_lightgbm() -> list[Any]:
     """Boosters: two classes, ten classes, categories, zeros that are missing."""
     lightgbm = import_optional("lightgbm")
     options = {"num_leaves": 5, "num_threads": 1, "verbose": -1, "min_data_per_group": 1, "cat_smooth": 1}
@@ -80,7 +82,7 @@ def train_catboost(file_format: str = "json") -> list[bytes]:
 @cache
 def make_onnx() -> list[bytes]:
     """Files: what CatBoost writes, and ensembles of both operators."""
-    from tests.test_onnx import make_new, make_old
+    from tests.make_onnx import make_new, make_old
 
     return [*train_catboost("onnx"), *(graph.SerializeToString() for graph in (make_old(), make_new(), make_new(11)))]
 

@@ -6,6 +6,7 @@ import random
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from eric_fast.bits import BitMatrix
 from eric_fast.quantise import fit_quantiser, pack_layer
@@ -62,8 +63,10 @@ def make_odd_capture(rng: random.Random) -> bytes:
         place = place[key]
         key = rng.choice(sorted(place)) if isinstance(place, dict) else rng.randrange(len(place))
     before = place[key]
-    odd = [None, True, -1, 0, 1, 2**31, 2**63, 10**30, 0.5, 1e308, "", "..", "../c", "/etc/passwd", "x", [], [[]], {}]
-    place[key] = rng.choice([*odd, [before], str(before), before * 2 if isinstance(before, str | list) else before])
+    plain = (None, True, -1, 0, 1, 2**31, 2**63, 10**30, 0.5, 1e308, "", "..", "../c", "/etc/passwd", "x")
+    doubled = before * 2 if isinstance(before, str | list) else before
+    odd: list[Any] = [*plain, [], [[]], {}, [before], str(before), doubled]
+    place[key] = rng.choice(odd)
     return b"signed " + json.dumps(raw).encode() + between + shard
 
 

@@ -1,15 +1,22 @@
 """What a tree must be, by brute force: the gain of every atom at every node, exact for gini; trees as nested tuples."""
 
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from math import log2
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from eric_fast.kernels import Forest
+
+Nested = tuple[int, Any, Any, Any, Any]  # feature, counts, weights, false branch, true branch
 
 
-def list_trees(forest):
+def list_trees(forest: Forest) -> list[Nested]:
     """Each tree as nested (feature, counts, weights, false branch, true branch); a leaf's branches are None."""
 
-    def nest(node, first):
+    def nest(node: int, first: int) -> Nested:
         i = first + node
         row = (forest.counts[i].tolist(), forest.weights[i].tolist())
         if forest.feature[i] < 0:
@@ -20,7 +27,7 @@ def list_trees(forest):
     return [nest(0, int(first)) for first in forest.offsets[:-1]]
 
 
-def nest_sklearn(fitted, counts_of, node=0):
+def nest_sklearn(fitted: Any, counts_of: Callable[[int], tuple[Any, Any]], node: int = 0) -> Nested:
     """scikit-learn's tree likewise; `counts_of(node)` gives samples and weights by value."""
     tree = fitted.tree_
     if tree.children_left[node] < 0:
@@ -29,7 +36,7 @@ def nest_sklearn(fitted, counts_of, node=0):
     return (int(tree.feature[node]), *counts_of(node), left, right)
 
 
-def impurity(weights, criterion):
+def impurity(weights: Sequence[int], criterion: str) -> Fraction | float:
     """Total weight times impurity: a Fraction for gini, a float for entropy."""
     total = sum(weights)
     if criterion == "gini":
@@ -37,7 +44,14 @@ def impurity(weights, criterion):
     return sum(-w * log2(w / total) for w in weights if w)
 
 
-def list_gains(bits, target, weights, n_values, min_leaf, criterion):
+def list_gains(
+    bits: NDArray[np.bool_],
+    target: NDArray[Any],
+    weights: NDArray[Any],
+    n_values: int,
+    min_leaf: int,
+    criterion: str,
+) -> dict[int, Fraction | float]:
     """By atom: what splitting these samples gains; atoms that leave too few on a side are missing."""
     gains = {}
     for atom in range(bits.shape[1]):
@@ -50,7 +64,9 @@ def list_gains(bits, target, weights, n_values, min_leaf, criterion):
     return gains
 
 
-def walk_nodes(tree, bits, target, weights):
+def walk_nodes(
+    tree: Nested, bits: NDArray[np.bool_], target: NDArray[Any], weights: NDArray[Any]
+) -> Iterator[tuple[Nested, NDArray[np.int64], int]]:
     """(node, its samples' numbers, depth) for every node; checks the counts on the way."""
     pending = [(tree, np.flatnonzero(weights > 0), 0)]
     while pending:

@@ -1,39 +1,43 @@
 """Circuits for tests, and their files: and-inverter graphs as AIGER of both kinds, covers as BLIF."""
 
 import random
+from collections.abc import Callable, Iterable, Sequence
+
+Pick = Callable[[int, int], int]  # both ends included
+Covers = tuple[list[str], list[str], list[tuple[str, list[str], list[str], int]]]  # see `make_covers`
 
 
 class Aig:
     """An and-inverter graph: literals as AIGER has them, `2 * variable + negation`; 0 is false, 1 is true."""
 
-    def __init__(self, n_inputs):
+    def __init__(self, n_inputs: int) -> None:
         self.n_inputs = n_inputs
-        self.gates = []  # (left, right) of each variable after the inputs
-        self.outputs = []
+        self.gates: list[tuple[int, int]] = []  # (left, right) of each variable after the inputs
+        self.outputs: list[int] = []
 
-    def add_and(self, a, b):
+    def add_and(self, a: int, b: int) -> int:
         self.gates.append((max(a, b), min(a, b)))
         return 2 * (self.n_inputs + len(self.gates))
 
-    def add_or(self, a, b):
+    def add_or(self, a: int, b: int) -> int:
         return self.add_and(a ^ 1, b ^ 1) ^ 1
 
-    def add_xor(self, a, b):
+    def add_xor(self, a: int, b: int) -> int:
         return self.add_and(self.add_and(a, b) ^ 1, self.add_or(a, b))
 
-    def add_full(self, a, b, c):
+    def add_full(self, a: int, b: int, c: int) -> tuple[int, int]:
         """Sum and carry of three bits."""
         half = self.add_xor(a, b)
         return self.add_xor(half, c), self.add_or(self.add_and(a, b), self.add_and(half, c))
 
-    def simulate(self, row):
+    def simulate(self, row: Iterable[bool]) -> list[bool]:
         """The outputs for one row of bools."""
-        truth = [False, *row]
+        truth: list[int] = [False, *row]
         for a, b in self.gates:
             truth.append((truth[a >> 1] ^ (a & 1)) and (truth[b >> 1] ^ (b & 1)))
         return [bool(truth[literal >> 1] ^ (literal & 1)) for literal in self.outputs]
 
-    def to_aag(self, order=None, symbols=""):
+    def to_aag(self, order: Iterable[int] | None = None, symbols: str = "") -> bytes:
         """ASCII AIGER, the gates in this order."""
         first = self.n_inputs + 1
         lines = [f"aag {self.n_inputs + len(self.gates)} {self.n_inputs} 0 {len(self.outputs)} {len(self.gates)}"]
@@ -43,7 +47,7 @@ class Aig:
         lines += [f"{2 * (first + i)} {self.gates[i][0]} {self.gates[i][1]}" for i in places]
         return ("\n".join(lines) + "\n" + symbols).encode()
 
-    def to_aig(self, symbols=""):
+    def to_aig(self, symbols: str = "") -> bytes:
         """Binary AIGER."""
         first = self.n_inputs + 1
         head = f"aig {self.n_inputs + len(self.gates)} {self.n_inputs} 0 {len(self.outputs)} {len(self.gates)}\n"
@@ -57,7 +61,7 @@ class Aig:
         return bytes(content) + symbols.encode()
 
 
-def make_aig(pick):
+def make_aig(pick: Pick) -> Aig:
     """Any; `pick` draws an integer, both ends included."""
     graph = Aig(pick(0, 6))
     for _ in range(pick(0, 12)):
@@ -68,7 +72,7 @@ def make_aig(pick):
     return graph
 
 
-def make_adder(n_bits):
+def make_adder(n_bits: int) -> Aig:
     """Inputs a0, a1, ..., b0, b1, ...; the sum with its carry."""
     graph = Aig(2 * n_bits)
     carry = 0
@@ -79,7 +83,7 @@ def make_adder(n_bits):
     return graph
 
 
-def make_multiplier(n_bits):
+def make_multiplier(n_bits: int) -> Aig:
     """Inputs as the adder's; the product, lowest bit first."""
     graph = Aig(2 * n_bits)
     sums = [0] * (2 * n_bits)
@@ -93,7 +97,7 @@ def make_multiplier(n_bits):
     return graph
 
 
-def make_covers(pick):
+def make_covers(pick: Pick) -> Covers:
     """Any circuit of covers: input names, output names, and of each gate its name, inputs, lines and their value."""
     names = [f"x{i}" for i in range(pick(0, 5))]
     inputs, gates = list(names), []
@@ -105,7 +109,7 @@ def make_covers(pick):
     return inputs, [names[i] for i in range(len(names)) if pick(0, 1)], gates
 
 
-def simulate_covers(circuit, row):
+def simulate_covers(circuit: Covers, row: Sequence[bool]) -> list[bool]:
     """The outputs for one row of bools."""
     inputs, outputs, gates = circuit
     truth = dict(zip(inputs, row, strict=True))
@@ -118,7 +122,7 @@ def simulate_covers(circuit, row):
     return [truth[name] for name in outputs]
 
 
-def to_blif(circuit, rng=None):
+def to_blif(circuit: Covers, rng: random.Random | None = None) -> bytes:
     """The file, its gates shuffled, some lines continued, with comments."""
     inputs, outputs, gates = circuit
     gates = list(gates)
@@ -131,7 +135,7 @@ def to_blif(circuit, rng=None):
     return "\n".join([*lines, ".end", ""]).encode()
 
 
-def draw(rng, kind):
+def draw(rng: random.Random, kind: str) -> bytes:
     """A file of this kind: `aag`, `aig` or `blif`."""
     if kind == "blif":
         return to_blif(make_covers(rng.randint), rng)

@@ -21,7 +21,7 @@ def make_planted(n_images: int, seed: int, *, shuffled: bool = False) -> tuple[A
     """
     generator = torch.Generator().manual_seed(seed)
 
-    def draw(share):
+    def draw(share: float) -> torch.Tensor:
         return torch.rand(n_images, generator=generator) < share
 
     kind = torch.randint(0, 4, (n_images,), generator=generator)

@@ -1,8 +1,9 @@
 """Programs and bits for tests: every choice is one integer, drawn by hypothesis or by a random generator."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -10,8 +11,11 @@ from hypothesis import strategies as st
 
 from eric_fast.program import ClassRule, ClassRules, Program, Rule
 from eric_fast.program.atoms import NORMS, InputAtom, Quantiser
+from eric_fast.program.decision import Decision
 from eric_fast.program.table_atoms import KINDS, TABLE_OPERATORS, TEXT_KINDS, Column, TableAtom, TableQuantiser
 
+T = TypeVar("T")
+AnyRule = TypeVar("AnyRule", bound=Rule)
 Pick = Callable[[int, int], int]  # both ends included
 
 CLASSES = ("sea lion", '"', "é", "a\nb", "back\\slash", "\\n", "tab\there", "% no comment", "x.y", "0", "class(X,C)")
@@ -27,18 +31,18 @@ def make_program(pick: Pick, *, with_sums: bool = False) -> Program:
     with_sums: whether some bodies are weight bodies.
     """
 
-    def choose(pool):
+    def choose(pool: Sequence[T]) -> T:
         return pool[pick(0, len(pool) - 1)]
 
-    def draw_some(pool, most):
+    def draw_some(pool: tuple[str, ...], most: int) -> tuple[str, ...]:
         start, n = pick(0, len(pool) - 1), pick(0, most)
         return tuple((pool + pool)[start : start + n])
 
-    def draw_body(n_atoms):
+    def draw_body(n_atoms: int) -> tuple[int, ...]:
         atoms = [pick(0, n_atoms - 1) for _ in range(pick(0, 4))] if n_atoms else []
         return tuple(atom if pick(0, 1) else ~atom for atom in atoms)
 
-    def draw_sum(rule):
+    def draw_sum(rule: AnyRule) -> AnyRule:
         body = tuple(dict.fromkeys(rule.body))
         if not with_sums or not body or pick(0, 1):
             return rule
@@ -47,11 +51,12 @@ def make_program(pick: Pick, *, with_sums: bool = False) -> Program:
         bound = choose((1, weights[0], pick(1, sum(weights)), sum(weights)))
         return replace(rule, body=body, weights=weights, bound=bound)
 
-    def draw_support():
+    def draw_support() -> tuple[int | None, int | None]:
         covered = pick(-1, 9)
         return (None, None) if covered < 0 else (covered, pick(0, covered))
 
-    columns = ()
+    columns: tuple[Column, ...] = ()
+    atoms: list[Any]
     if pick(0, 2):
         atoms = [
             InputAtom(layer, k, choose((">", "<=", "==")), pick(-3, 9) / 4)
@@ -69,16 +74,17 @@ def make_program(pick: Pick, *, with_sums: bool = False) -> Program:
     for _ in range(pick(0, 8) if n_atoms > n_inputs else 0):
         head = pick(n_inputs, n_atoms - 1)
         kernel_rules.append(draw_sum(Rule(head, draw_body(head), *draw_support())))
-    decision = choose(("first", "first", "vote", "vote", "sum", "bits"))
-    classes = draw_some(CLASSES, 4) if decision != "bits" else ()
-    sums, real = decision in ("vote", "sum"), pick(0, 1)
+    decision = choose((*[Decision.FIRST] * 2, *[Decision.VOTE] * 2, Decision.SUM, Decision.BITS))
+    classes = draw_some(CLASSES, 4) if decision is not Decision.BITS else ()
+    sums, real = decision in (Decision.VOTE, Decision.SUM), pick(0, 1)
     class_rules = []
     for _ in range(pick(0, 6) if classes else 0):
         head = pick(0, len(classes) - 1)
         others = [c for c in range(len(classes)) if c != head and pick(0, 3) == 0]
         also = tuple((c, pick(1, 3) * (-1) ** pick(0, 1) / (4 if real else 1)) for c in others)
         weight = pick(-2, 3) / (4 if real else 1)
-        class_rules.append(draw_sum(ClassRule(head, draw_body(n_atoms), *draw_support(), weight, also)))
+        body, support = draw_body(n_atoms), draw_support()
+        class_rules.append(draw_sum(ClassRule(head, body, support[0], support[1], weight, also)))
     return Program(
         quantiser=TableQuantiser(tuple(atoms), columns) if columns else Quantiser(tuple(atoms), choose(NORMS)),
         classes=classes,
@@ -86,14 +92,14 @@ def make_program(pick: Pick, *, with_sums: bool = False) -> Program:
         kernel_rules=tuple(kernel_rules),
         negated=tuple(atom for atom in range(n_inputs, n_atoms) if pick(0, 2) == 0),
         decision=decision,
-        default=pick(0, len(classes) - 1) if classes and decision != "sum" and pick(0, 1) else None,
+        default=pick(0, len(classes) - 1) if classes and decision is not Decision.SUM and pick(0, 1) else None,
         base=tuple(pick(-2, 2) / (2 if real else 1) for _ in classes) if sums else (),
         labels=tuple((i, choose(CLASSES)) for i in range(n_atoms) if pick(0, 3) == 0),
         fingerprint=choose(("", "5eed")),
         n_images=choose((None, 9)),
         settings=tuple((key, choose(CLASSES)) for key in draw_some(CLASSES, 2)),
         derived=derived,
-        outputs=tuple((f"o {i}", i) for i in range(n_atoms) if decision == "bits" and pick(0, 1)),
+        outputs=tuple((f"o {i}", i) for i in range(n_atoms) if decision is Decision.BITS and pick(0, 1)),
     )
 
 
@@ -104,7 +110,7 @@ def make_comparison(pick: Pick, columns: tuple[Column, ...]) -> TableAtom:
     numbers = (-math.inf, -2.5, 0.0, 2.0**-149, 0.25, 3e38, math.inf)
     operator = "in" if column.kind == "text" else TABLE_OPERATORS[pick(0, len(TABLE_OPERATORS) - 1)]
     is_text = operator == "in" and column.kind in TEXT_KINDS
-    values = CLASSES if is_text else tuple(float(np.float32(number)) for number in numbers)
+    values: tuple[Any, ...] = CLASSES if is_text else tuple(float(np.float32(number)) for number in numbers)
     first, n = pick(0, len(values) - 1), pick(0, 3)
     constant = values[first : first + n] if operator == "in" else values[first]
     return TableAtom(index, column.name, operator, constant, bool(pick(0, 1)))
@@ -120,20 +126,22 @@ def make_bits(pick: Pick, n_samples: int, n_atoms: int) -> torch.Tensor:
 
 
 @st.composite
-def programs(draw, with_sums=False):
+def programs(draw: st.DrawFn, with_sums: bool = False) -> Program:
     return make_program(lambda low, high: draw(st.integers(low, high)), with_sums=with_sums)
 
 
 @st.composite
-def programs_with_bits(draw, sizes=SIZES, with_sums=False):
+def programs_with_bits(
+    draw: st.DrawFn, sizes: Sequence[int] = SIZES, with_sums: bool = False
+) -> tuple[Program, torch.Tensor]:
     """A program, and bool `[n_samples, n_inputs]` for its lowest layer."""
 
-    def pick(low, high):
+    def pick(low: int, high: int) -> int:
         return draw(st.integers(low, high))
 
     program = make_program(pick, with_sums=with_sums)
     return program, make_bits(pick, draw(st.sampled_from(sizes)), count_inputs(program))
 
 
-def count_inputs(program):
+def count_inputs(program: Program) -> int:
     return len(program.quantiser.rows_of_layer[program.layers[0]]) if program.layers else 0

@@ -1,32 +1,37 @@
 """Programs whose rules share work, as those that trees and people make do, from one random number."""
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.program.decision import Decision
+
+Body = tuple[int, ...]
 
 
-def make_shared_program(seed):
+def make_shared_program(seed: int) -> Program:
     """Trees, forests, plain disjunctions, twins and mixtures of them, over up to three layers; bodies in any order."""
     rng = random.Random(seed)
     sizes = [rng.randint(1, 10), *(rng.randint(1, 8) for _ in range(rng.randint(1, 3)))]
     starts = np.cumsum([0, *sizes]).tolist()
     atoms = tuple(InputAtom(f"l{layer}", k, ">", 0.0) for layer, size in enumerate(sizes) for k in range(size))
 
-    def shuffle(bodies):
+    def shuffle(bodies: list[Body]) -> list[Body]:
         mixed = [tuple(rng.sample(body, len(body))) if rng.random() < 0.5 else body for body in bodies]
         return rng.sample(mixed, len(mixed)) if rng.random() < 0.3 else mixed
 
-    def reach(layer):  # the layer below, or all below
+    def reach(layer: int) -> list[int]:  # the layer below, or all below
         return list(range(starts[layer - 1] if rng.random() < 0.8 else 0, starts[layer]))
 
-    kernel_rules, negated = [], []
+    kernel_rules: list[Rule] = []
+    negated: list[int] = []
     for layer in range(1, len(sizes)):
         below = reach(layer)
         for head in range(starts[layer], starts[layer + 1]):
-            bodies = []
+            bodies: list[Body] = []
             for kind in rng.choice((("tree",), ("tree",), ("plain",), ("tree", "plain"), ())):
                 bodies += (
                     grow_leaves(rng, below, rng.randint(1, 6))
@@ -56,13 +61,13 @@ def make_shared_program(seed):
         tuple(map(str, range(n_classes))),
         tuple(class_rules),
         tuple(kernel_rules),
-        decision=rng.choice(("first", "vote")),
+        decision=rng.choice((Decision.FIRST, Decision.VOTE)),
         default=rng.choice((None, 0)),
         negated=tuple(negated),
     )
 
 
-def grow_leaves(rng, atoms, depth):
+def grow_leaves(rng: random.Random, atoms: Sequence[int], depth: int) -> list[Body]:
     """Bodies of a tree's leaves."""
     if depth == 0 or rng.random() < 0.15 or not atoms:
         return [()]
@@ -71,7 +76,7 @@ def grow_leaves(rng, atoms, depth):
     return [(literal, *body) for literal in (atom, ~atom) for body in grow_leaves(rng, rest, depth - 1)]
 
 
-def draw_bodies(rng, atoms, n):
+def draw_bodies(rng: random.Random, atoms: Sequence[int], n: int) -> list[Body]:
     """Bodies of 1 to 5 literals, a rare one empty; literals may repeat and contradict."""
     lengths = [0 if rng.random() < 0.02 else rng.randint(1, 5) for _ in range(n)]
     return [tuple(rng.choice((a, ~a)) for a in rng.choices(atoms, k=length)) for length in lengths]

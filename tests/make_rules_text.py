@@ -1,8 +1,12 @@
 """Random decision lists with exceptions, and how each tool writes them."""
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
+Literal = tuple[bool, tuple[Any, ...]]  # positive, what: see `make_rules`
+Body = list[Literal]
 DIALECTS = ("simple", "full", "fold-se", "prolog", "scasp", "clingo")
 CLASSES = ("a", "b c", "it's", "2")
 TEXTS = ("low", "very high", "50%", "0")
@@ -13,22 +17,22 @@ COLUMNS = {"n0": "number", "n.1": "number", "hours-per-week": "number", "c0": "t
 class Rules:
     """Class rules (class, body) in order, and exceptions (body); a literal is (positive, what), see `make_rules`."""
 
-    class_rules: list[tuple[str, list]]
-    exceptions: list[list]
+    class_rules: list[tuple[str, Body]]
+    exceptions: list[Body]
 
 
 def make_rules(rng: random.Random) -> Rules:
     """A literal's `what`: ("ab", number), ("text", column, text), ("truth", column), ("number", column, sign, x)."""
 
-    def draw_body(n_exceptions):
-        body = []
+    def draw_body(n_exceptions: int) -> Body:
+        body: Body = []
         for _ in range(rng.randint(0, 3)):
             column = rng.choice(list(COLUMNS))
             kind = COLUMNS[column]
             if kind == "number":
                 body.append((True, (kind, column, rng.choice(("=<", ">", "<", ">=")), rng.randint(-3, 3))))
             else:
-                what = (kind, column, rng.choice(TEXTS)) if kind == "text" else (kind, column)
+                what: tuple[Any, ...] = (kind, column, rng.choice(TEXTS)) if kind == "text" else (kind, column)
                 body.append((rng.random() < 0.6, what))
         body += [(rng.random() < 0.1, ("ab", rng.randrange(n_exceptions))) for _ in range(2) if n_exceptions]
         return body
@@ -48,19 +52,19 @@ def write_rules(rules: Rules, dialect: str) -> str:
     negation = "\\+ " if dialect == "prolog" else "not "
     guarded = dialect in ("full", "clingo")
 
-    def quote(text):
+    def quote(text: str) -> str:
         if dialect == "clingo":
             return f'"{text}"'
         if dialect in ("prolog", "scasp"):
             return "'" + text.replace("'", "''") + "'"
         return f"'{text}'"  # FOLD-RM escapes nothing
 
-    def call(name, value=None):
+    def call(name: str, value: str | None = None) -> str:
         if dialect == "clingo":
             name = "p" + "".join(c if c.isalnum() else "_" for c in name)
         return f"{name}(X)" if value is None else f"{name}(X,{value})"
 
-    def write_literal(positive, what):
+    def write_literal(positive: bool, what: tuple[Any, ...]) -> str:
         kind, *rest = what
         sign = "" if positive else negation
         if kind == "ab":
@@ -74,7 +78,7 @@ def write_rules(rules: Rules, dialect: str) -> str:
         operator = operator.replace("=<", "<=") if dialect == "clingo" else operator
         return f"{call(column, variable)}, {variable}{operator}{number if dialect == 'clingo' else float(number)}"
 
-    def write(head, literals):
+    def write(head: str, literals: Iterable[str]) -> str:
         body = list(dict.fromkeys(literals))
         if dialect == "clingo":
             body = ["row(X)", *body]
@@ -97,13 +101,13 @@ def write_rules(rules: Rules, dialect: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def make_rows(rng: random.Random, n_rows: int) -> dict[str, list]:
+def make_rows(rng: random.Random, n_rows: int) -> dict[str, list[Any]]:
     """Values of all columns: integers, texts, truths as 1 and 0, and none."""
     values = {"number": (-3, -2, -1, 0, 1, 2, 3, None), "text": (*TEXTS, "other", None), "truth": (1, 0)}
     return {name: [rng.choice(values[kind]) for _ in range(n_rows)] for name, kind in COLUMNS.items()}
 
 
-def write_facts(rows: dict[str, list]) -> str:
+def write_facts(rows: dict[str, list[Any]]) -> str:
     """clingo's facts of the rows."""
     lines = [f"row({i})." for i in range(len(next(iter(rows.values()))))]
     for name, column in rows.items():

@@ -3,11 +3,12 @@
 import importlib
 import os
 import warnings
+from typing import Any
 
 import pytest
 
 
-def import_optional(name: str):
+def import_optional(name: str) -> Any:
     """The module, or a skipped test; an error in CI, where everything is installed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a package deprecates while it is imported is not ours

@@ -2,23 +2,23 @@
 
 import clingo
 
-from eric_fast.program import Program
+from eric_fast.program import Program, Rule
 from eric_fast.program.printers.names import name_predicates, quote
 from eric_fast.text import print_program
 
 
-def interpret(program: Program, given: set[int]):
+def interpret(program: Program, given: set[int]) -> tuple[int, list[int], set[int]]:
     """Class index or -1, the numbers of the class rules that fire, and the true atoms; `given` are the true inputs."""
 
     n_inputs = len(program.quantiser.rows_of_layer[program.layers[0]]) if program.layers else 0
 
-    def holds(atom):
+    def holds(atom: int) -> bool:
         if atom < n_inputs:
             return atom in given
         some_rule_fires = any(rule.head == atom and fires(rule) for rule in program.kernel_rules)
         return some_rule_fires != (atom in program.negated)
 
-    def fires(rule):
+    def fires(rule: Rule) -> bool:
         truth = [holds(literal) if literal >= 0 else not holds(~literal) for literal in rule.body]
         if not rule.bound:
             return all(truth)
@@ -38,7 +38,7 @@ def interpret(program: Program, given: set[int]):
     return answer, fired, {atom for atom in range(len(program.atoms)) if holds(atom)}
 
 
-def run_clingo(program: Program, samples: list[set[int]]):
+def run_clingo(program: Program, samples: list[set[int]]) -> list[tuple[set[str], list[int], set[int]]]:
     """For each sample (the indices of its true inputs) what `interpret` gives; the class is a set of names.
 
     Fails where clingo has anything to say about the text, or finds more or fewer than one model.
@@ -54,7 +54,7 @@ def run_clingo(program: Program, samples: list[set[int]]):
     control.solve(on_model=lambda model: models.append(model.symbols(atoms=True)))
     assert not messages, messages
     assert len(models) == 1
-    answers = [(set(), [], set()) for _ in samples]
+    answers: list[tuple[set[str], list[int], set[int]]] = [(set(), [], set()) for _ in samples]
     name_of = {quote(name): name for name in program.classes}
     atom_of = {name: atom for atom, name in enumerate(predicates)}
     for symbol in models[0]:

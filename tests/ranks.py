@@ -1,27 +1,37 @@
 """Several processes, played by threads of one: whatever takes a `Combine` is tested without starting any."""
 
+from collections.abc import Callable
 from threading import Barrier, Thread
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from eric_fast.processes import Combine
+
+T = TypeVar("T")
 
 
-def run_ranks(count, work):
+def run_ranks(count: int, work: Callable[[int, Combine], T]) -> list[T]:
     """What `work(rank, combine)` gives back, for each of so many ranks; the first failure is raised."""
     barrier = Barrier(count)
-    parts, results, failures = [None] * count, [None] * count, []
+    parts: list[Any] = [None] * count
+    results: list[Any] = [None] * count
+    failures: list[BaseException] = []
 
-    def combine_of(rank):
-        def combine(numbers):
+    def combine_of(rank: int) -> Combine:
+        def combine(numbers: Tensor) -> Tensor:
             assert not numbers.dtype.is_floating_point
             parts[rank] = numbers
             barrier.wait()
             shapes = {(part.shape, part.dtype) for part in parts}
-            total = sum(part.long() for part in parts).to(numbers.dtype)
+            total: Tensor = sum(part.long() for part in parts).to(numbers.dtype)
             barrier.wait()
             assert len(shapes) == 1, f"ranks add up what doesn't fit together: {shapes}"
             return total
 
         return combine
 
-    def run(rank):
+    def run(rank: int) -> None:
         try:
             results[rank] = work(rank, combine_of(rank))
         except BaseException as error:

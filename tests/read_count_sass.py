@@ -11,9 +11,9 @@ from eric_fast.kernels.gpu import count as gpu_count
 SHOWN = ("LDG", "LDS", "POPC", "LOP3", "IADD3", "SHF", "RED", "BAR")
 
 
-def main():
+def main() -> None:
     # Strides are multiples of whole tiles; of the other numbers Triton is told nothing.
-    arguments = dict.fromkeys(("p_masks", "p_atoms", "p_counts"), "*i32")
+    arguments: dict[str, str | int] = dict.fromkeys(("p_masks", "p_atoms", "p_counts"), "*i32")
     arguments |= {"mask_stride": gpu_count.MASKS, "atom_stride": gpu_count.ATOMS}
     arguments |= dict.fromkeys(("n_masks", "n_atoms", "n_words"), "i32")
     tile = {"MASKS": gpu_count.MASKS, "ATOMS": gpu_count.ATOMS, "WORDS": gpu_count.WORDS, "num_warps": gpu_count.WARPS}

@@ -55,16 +55,17 @@ def read_variant(decision: int, *, by_sample: bool, is_wide: bool) -> Reading:
     return Reading(name, compiled.registers, local, compiled.ttgir, instructions, loops)
 
 
-def choose_type(name):
+def choose_type(name: str) -> str:
     """What a launch gives the kernel as this argument; of numbers Triton is told nothing."""
     if not name.startswith("p_"):
         return "i32"
     return "*i64" if name in LONGS else "*fp64" if name in DOUBLES else "*i32"
 
 
-def read_loops(sass):
+def read_loops(sass: str) -> tuple[Counter[str], dict[str, dict[str, float]]]:
     """Instructions of the whole by name, and of the innermost loops that `LOOPS` names."""
-    lines, loops = list_instructions(sass), {}
+    lines = list_instructions(sass)
+    loops: dict[str, dict[str, float]] = {}
     for loop in find_inner_loops(lines):
         counts = Counter(map(name_instruction, loop))
         rows, stores = counts["LDG.128"], counts["STG.128"]
@@ -77,7 +78,7 @@ def read_loops(sass):
     return Counter(name_instruction(code) for _, code in lines if code), loops
 
 
-def name_instruction(code):
+def name_instruction(code: str) -> str:
     """`LDG.E.128.CONSTANT R4, ...` -> `LDG.128`; only loads and stores keep their width."""
     name, *parts = code.split()[0].split(".")
     if name in ("LDG", "STG"):
@@ -85,11 +86,11 @@ def name_instruction(code):
     return name
 
 
-def read_all():
+def read_all() -> list[Reading]:
     return [read_variant(decision, by_sample=by_sample, is_wide=is_wide) for decision, by_sample, is_wide in VARIANTS]
 
 
-def main():
+def main() -> None:
     for reading in read_all():
         print(f"evaluate, {reading.name}: {reading.registers} registers, local memory: {reading.local}")
         for name, units in LOOPS.values():

@@ -8,6 +8,7 @@ from eric_fast.errors import EricError, ModelError, ProgramError
 from eric_fast.frontends.registry import load
 from eric_fast.frontends.trees.onnx import ONNX, from_onnx
 from tests.boosters import add_edges, check_classes, check_close, load_data
+from tests.make_onnx import after, make_new, make_old
 from tests.optional import import_optional
 
 onnx = import_optional("onnx")
@@ -115,43 +116,6 @@ def test_what_catboost_writes(tmp_path, data):
     check_classes(model.predict(rows), labels, probabilities, TOLERANCE)
 
 
-def make_graph(nodes, outputs, dtype=TensorProto.FLOAT, width=2):
-    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("X", dtype, [None, width])], outputs)
-    opsets = [
-        helper.make_opsetid("ai.onnx.ml", 5 if nodes[0].op_type == "TreeEnsemble" else 1),
-        helper.make_opsetid("", 15),
-    ]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=9)
-
-
-def make_new(dtype=TensorProto.FLOAT, modes=(0, 6, 4), tracks=(0, 1, 0), targets=(0, 0, 0, 0), **attributes):
-    """Two levels: node 0 asks column 0, node 1 asks column 1 for 1, 3 or 7, node 2 asks column 0 for 2."""
-
-    def tensor(name, values, kind):
-        return helper.make_tensor(name, kind, [len(values)], values)
-
-    attributes = {"aggregate_function": 1, "tree_roots": [0], "n_targets": max(targets) + 1, **attributes}
-    node = helper.make_node(
-        "TreeEnsemble",
-        ["X"],
-        ["Y"],
-        domain="ai.onnx.ml",
-        nodes_featureids=[0, 1, 0],
-        nodes_modes=tensor("modes", modes, TensorProto.UINT8),
-        nodes_splits=tensor("splits", [0.5, 0.0, 2.0], dtype),
-        nodes_truenodeids=[1, 0, 2],
-        nodes_trueleafs=[0, 1, 1],
-        nodes_falsenodeids=[2, 1, 3],
-        nodes_falseleafs=[0, 1, 1],
-        nodes_missing_value_tracks_true=list(tracks),
-        membership_values=tensor("members", [1.0, 3.0, 7.0], dtype),
-        leaf_targetids=list(targets),
-        leaf_weights=tensor("weights", [1.0, 2.0, 3.0, 4.0], dtype),
-        **attributes,
-    )
-    return make_graph([node], [helper.make_tensor_value_info("Y", dtype, [None, max(targets) + 1])], dtype)
-
-
 @pytest.mark.parametrize("dtype", [TensorProto.FLOAT, TensorProto.DOUBLE])
 @pytest.mark.parametrize(
     "options",
@@ -172,39 +136,6 @@ def test_the_new_operator(options, dtype):
     model = from_onnx(graph)
     answers = run(graph, rows)[0]
     check_close(model.predict(rows), answers[:, 0] if answers.shape[1] == 1 else answers, 1e-7)
-
-
-def make_old(
-    kind="Classifier", ids=(0, 1, 2), weights=((0.2, 0.3, 0.5), (0.6, 0.3, 0.1)), after=(), n_labels=3, **attributes
-):
-    """One question of column 0, whose leaves have weights for the outputs `ids`."""
-    name = "class" if kind == "Classifier" else "target"
-    labels = {"classlabels_int64s": list(range(n_labels))} if kind == "Classifier" else {"n_targets": n_labels}
-    outputs = ["l", "p"] if kind == "Classifier" else ["p"]
-    node = helper.make_node(
-        f"TreeEnsemble{kind}",
-        ["X"],
-        outputs,
-        domain="ai.onnx.ml",
-        nodes_treeids=[0] * 3,
-        nodes_nodeids=[0, 1, 2],
-        nodes_featureids=[0] * 3,
-        nodes_modes=attributes.pop("nodes_modes", ["BRANCH_LT", "LEAF", "LEAF"]),
-        nodes_values=[0.5, 0.0, 0.0],
-        nodes_truenodeids=attributes.pop("nodes_truenodeids", [1, 0, 0]),
-        nodes_falsenodeids=[2, 0, 0],
-        **{
-            f"{name}_treeids": [0] * 2 * len(ids),
-            f"{name}_nodeids": [1] * len(ids) + [2] * len(ids),
-            f"{name}_ids": list(ids) * 2,
-            f"{name}_weights": [weight for leaf in weights for weight in leaf[: len(ids)]],
-        },
-        **labels,
-        **attributes,
-    )
-    kinds = {"l": TensorProto.INT64}
-    last = [helper.make_tensor_value_info(name, kinds.get(name, TensorProto.FLOAT), None) for name in outputs]
-    return make_graph([node, *after], last)
 
 
 ROWS = np.array([[0.0, 0.0], [0.5, 0.0], [1.0, 0.0], [np.nan, 0.0]])
@@ -244,10 +175,6 @@ def test_half_of_the_trees_is_no_majority(monkeypatch):
     labels, scores = run(graph, features)
     assert (np.abs(scores[:, 1] - 0.5) < 1e-6).sum() > 5
     np.testing.assert_array_equal(from_onnx(graph).predict(features), labels)
-
-
-def after(op, **attributes):
-    return [helper.make_node(op, ["p"], ["q"], **attributes)]
 
 
 @pytest.mark.parametrize(
