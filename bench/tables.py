@@ -69,7 +69,7 @@ def capture_cifar(split: str, progress: Progress) -> Activations:
     model = load_model(f"{SHARED / 'models' / 'cifar10_vgg.py'}:build")
     if is_capture(path):
         activations = load_activations(path)
-        if activations.settings.fingerprint == model.fingerprint:
+        if activations.settings.fingerprint == model.fingerprint and activations.has_logits:
             return activations
     data = open_data(unpack_shared("cifar10.tar.gz", "cifar10") / split)
     model = replace(model, name="cifar10_vgg.py:build")

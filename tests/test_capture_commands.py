@@ -27,7 +27,7 @@ def test_capture_verify_damage_and_again(network, eric, refuse, tmp_path):
     capture = ["capture", network, "digits", "--limit", "1030", "-o", tmp_path / "c", "--shard-size", "1024"]
     code, out, _ = eric(*capture)
     assert code == 0
-    assert f"{tmp_path / 'c'}: norms of 1,030 images in 2 shards; 93.7 kB to write" in out
+    assert f"{tmp_path / 'c'}: norms and logits of 1,030 images in 2 shards; 114.3 kB to write" in out
     assert "captured 1,030 images, 14 kernels of 2 layers (1,030 of them in" in out
     whole = read_folder(tmp_path / "c")
     code, out, _ = eric("verify", tmp_path / "c")

@@ -11,6 +11,7 @@ from torch import nn
 
 from eric_fast.capture import ImageData, Sample, capture_activations, prepare_run, wrap_model
 from eric_fast.capture.job import open_capture_job
+from eric_fast.capture.run import choose_logits
 from eric_fast.errors import CaptureError, DataError, OutputError, SettingError
 from eric_fast.memory import format_bytes
 from eric_fast.program.atoms import Quantiser
@@ -109,8 +110,39 @@ def test_half_norms(tmp_path, activations):
 
 def test_a_norm_past_the_largest_half_is_refused(tmp_path):
     with pytest.raises(CaptureError, match=r"layer '1', kernel \d: the norm .* of image 'i\d+' is past 65,504"):
-        record(tmp_path / "c", model=make_model(factor=1e6), norm_dtype="float16")
+        record(tmp_path / "c", model=make_model(factor=1e6), norm_dtype="float16", logits=False)
     assert not (tmp_path / "c").exists()
+
+
+def test_logits_are_kept_and_a_resumed_capture_keeps_its_choice(tmp_path, whole, activations):
+    assert activations.logits.shape == (2500, len(activations.classes))
+    found = load_activations(whole)
+    assert torch.equal(found.logits, activations.logits)
+    of_answer = found.logits.gather(1, found.predictions[:, None])[:, 0]
+    assert torch.equal(of_answer, found.logits.amax(1))  # rounding may make others as high
+    assert torch.equal(open_capture(whole).shards[1].read_logits(), activations.logits[1024:2048])
+    without = record(tmp_path / "c", logits=False)
+    assert not without.has_logits
+    assert load_activations(tmp_path / "c").logits is None
+    with pytest.raises(CaptureError, match="has no logits; capture again, with --logits"):
+        without.shards[0].read_logits()
+    (without.path / "shard-00001.safetensors").unlink()
+    assert not record(tmp_path / "c").has_logits
+    with pytest.raises(CaptureError, match="with logits left out, now kept"):
+        record(tmp_path / "c", logits=True)
+    thresholds = Thresholds(fit_quantiser(activations), "mean of these")
+    with open_packing_job(open_capture(whole), tmp_path / "p", thresholds) as job:
+        assert torch.equal(torch.cat([shard.read_logits() for shard in job.run().shards]), activations.logits)
+
+
+def test_logits_past_the_largest_half_are_refused(tmp_path):
+    with pytest.raises(CaptureError, match=r"output . is -?inf on image 'i.*largest float16; capture with --no-logits"):
+        record(tmp_path / "c", model=make_model(factor=1e6))
+
+
+def test_networks_of_many_classes_keep_no_logits_unless_asked():
+    assert [choose_logits(None, n) for n in (100, 101)] == [True, False]
+    assert [choose_logits(asked, 1000) for asked in (True, False)] == [True, False]
 
 
 @pytest.mark.parametrize("store", ["bits", "both"])

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from eric_fast.capture import NetworkRun, hash_listing
+from eric_fast.capture.run import choose_logits
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.output import check_folder
 from eric_fast.processes import Processes
@@ -45,6 +47,7 @@ def open_capture_job(
     thresholds: Thresholds | None = None,
     threshold: str | None = None,
     n_statistics: int = N_STATISTICS,
+    logits: bool | None = None,
     force: bool = False,
     processes: Processes | None = None,
     progress: Progress = ignore_progress,
@@ -61,6 +64,8 @@ def open_capture_job(
         shard_size: images in a shard, a multiple of 1,024.
         thresholds: the thresholds of the bits. Give either these or `threshold` if bits are stored.
         threshold: see `parse_threshold`; fitted on `n_statistics` of the images, evenly spread, in a pass of its own.
+        logits: whether the network's outputs are stored, as float16; by default as in the capture that is resumed, or
+            those of at most 100 classes.
         force: start again, whatever capture is there.
         processes: the processes that share the shards out; the first one holds the folder's lock and fits thresholds.
         progress: called with `"verify"`, `"statistics"` and `"capture"`.
@@ -80,13 +85,23 @@ def open_capture_job(
         )
         raise SettingError(f"--store {store} {what}")
     listing = hash_listing(run.data)
+    before = None if force or not is_capture(path) else read_manifest(path).has_logits
 
     def plan(thresholds: Thresholds | None, store: str) -> Manifest:
         layers = run.n_kernels
         if store == "bits" and thresholds is not None:
             layers = {layer: n for layer, n in layers.items() if layer in thresholds.quantiser.rows_of_layer}
         return Manifest(
-            layers, run.classes, run.settings, store, norm_dtype, shard_size, run.n_images, listing, thresholds
+            layers,
+            run.classes,
+            run.settings,
+            store,
+            norm_dtype,
+            shard_size,
+            run.n_images,
+            listing,
+            thresholds,
+            has_logits=choose_logits(before if logits is None else logits, len(run.classes)),
         )
 
     processes = processes or Processes()
@@ -100,7 +115,7 @@ def open_capture_job(
 
     def produce(numbers: Sequence[int], report: Callable[[int], None]) -> Iterator[Samples]:
         ranges = [manifest.images_of_shard(number) for number in numbers]
-        for activations in run.capture_ranges(ranges, report):
+        for activations in replace(run, keeps_logits=manifest.has_logits).capture_ranges(ranges, report):
             yield _store_norms(activations, manifest)
 
     id_bytes = count_id_bytes([run.data.ids[i] for i in run.indices[:: max(1, run.n_images // 1000)]])
@@ -127,7 +142,10 @@ def _store_norms(activations: Activations, manifest: Manifest) -> Samples:
     stored = {} if manifest.store == "bits" else norms
     if manifest.norm_dtype == "float16":
         stored = {layer: _round_to_half(layer, values, activations.ids) for layer, values in stored.items()}
-    return Samples(activations.ids, activations.labels, activations.predictions, stored, words)
+    logits = activations.logits
+    if manifest.has_logits and logits is None:  # no image of the shard can be read
+        logits = torch.empty(0, len(manifest.classes), dtype=torch.float16)
+    return Samples(activations.ids, activations.labels, activations.predictions, stored, words, logits)
 
 
 def _round_to_half(layer: str, norms: Tensor, ids: Sequence[str]) -> Tensor:

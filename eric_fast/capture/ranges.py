@@ -14,8 +14,8 @@ from eric_fast.capture.data import ImageData
 from eric_fast.capture.forward import Answer, NetworkRunner
 from eric_fast.capture.labels import match_labels, name_classes
 from eric_fast.capture.models import LoadedModel
-from eric_fast.errors import CaptureError, DataError
-from eric_fast.store.activations import Activations, CaptureSettings, check_finite
+from eric_fast.errors import DataError
+from eric_fast.store.activations import Activations, CaptureSettings, check_finite, check_logits
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ class NetworkRun:
     Attributes:
         settings: settings of the capture, without the number of bad images, which isn't known yet.
         indices: indices of the images in the data.
+        keeps_logits: whether the network's outputs are kept.
     """
 
     model: LoadedModel
@@ -36,6 +37,7 @@ class NetworkRun:
     runner: NetworkRunner
     workers: int
     skip_bad_images: bool
+    keeps_logits: bool = False
 
     @property
     def n_images(self) -> int:
@@ -130,6 +132,7 @@ class _Recorder:
             self._remedy += ", or capture with --dtype float32"
         self._norms: dict[str, Tensor] = {}  # layer -> [n_images, n_kernels], filled row by row
         self._predictions = torch.empty(n_images, dtype=torch.int64)
+        self._logits: Tensor | None = None  # [n_images, n_classes], filled row by row
         self._kept: list[int] = []
         self._labels: list[int] = []  # of the data
         self._classes: tuple[str, ...] = ()
@@ -147,11 +150,15 @@ class _Recorder:
             if layer not in self._norms:
                 self._norms[layer] = torch.empty(self._n_images, found.shape[1])
             self._norms[layer][rows] = found
-        if bool(logits.isnan().any()):
-            image, output = logits.isnan().nonzero()[0].tolist()
-            raise CaptureError(f"the model's output {output} is nan on image '{ids[image]}'; {self._remedy}")
+        check_logits(logits, ids, self._remedy)
         self._classes = self._classes or name_classes(self._run.model, data, logits.shape[1])
         self._predictions[rows] = logits.argmax(dim=1)
+        if self._run.keeps_logits:
+            half = logits.half()
+            check_logits(half, ids, "it is past 65,504, the largest float16; capture with --no-logits")
+            if self._logits is None:
+                self._logits = torch.empty(self._n_images, logits.shape[1], dtype=torch.float16)
+            self._logits[rows] = half
         self._kept += indices
         self._labels += answer.batch.labels
 
@@ -165,6 +172,7 @@ class _Recorder:
             predictions=self._predictions[:n_kept],
             classes=self._classes,
             settings=replace(self._run.settings, n_bad_images=self._n_images - n_kept),
+            logits=None if self._logits is None else self._logits[:n_kept],
         )
 
 

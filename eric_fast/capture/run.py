@@ -1,6 +1,7 @@
 """Capture: run a network over images, and keep one norm per image and kernel."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from eric_fast.capture.sources import open_data
 from eric_fast.errors import DataError, SettingError
 from eric_fast.program.atoms import NORMS
 from eric_fast.progress import Progress, ignore_progress
-from eric_fast.store.activations import Activations, CaptureSettings
+from eric_fast.store.activations import MOST_CLASSES, Activations, CaptureSettings
 
 DEVICES = ("auto", "cpu", "cuda")
 MOST_IMAGES_IN_A_BATCH = 2**20
@@ -34,6 +35,7 @@ def capture_activations(
     workers: int = 0,
     limit: int | None = None,
     skip_bad_images: bool = False,
+    logits: bool | None = None,
     progress: Progress = ignore_progress,
 ) -> Activations:
     """Run a network over images, and keep one norm per image and kernel.
@@ -53,6 +55,8 @@ def capture_activations(
         limit: take this many images, evenly spread over the data (image `i * n // limit` for each `i`): the first
             images of a folder would all be of one class.
         skip_bad_images: leave out images that can't be read. They are logged, and counted in the settings.
+        logits: whether the network's outputs are kept, as float16: votes are fitted to them. By default those of at
+            most 100 classes.
         progress: called with `"capture"`, the number of images done, and of all images.
 
     Returns:
@@ -80,6 +84,7 @@ def capture_activations(
         limit=limit,
         skip_bad_images=skip_bad_images,
     )
+    run = replace(run, keeps_logits=choose_logits(logits, len(run.classes)))
     progress("capture", 0, run.n_images)
     (whole,) = run.capture_ranges([(0, run.n_images)], lambda n_done: progress("capture", n_done, run.n_images))
     if not whole.n_images:
@@ -133,6 +138,11 @@ def prepare_run(
         batch_size=batch_size,
     )
     return NetworkRun(model, data, settings, indices, runner, workers, skip_bad_images)
+
+
+def choose_logits(logits: bool | None, n_classes: int) -> bool:
+    """Whether to keep the outputs of a network of so many classes; `None`: if they are few."""
+    return n_classes <= MOST_CLASSES if logits is None else logits
 
 
 def check_settings(

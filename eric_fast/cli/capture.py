@@ -66,6 +66,14 @@ def capture(
     shard_size: Annotated[
         int | None, typer.Option(metavar="N", help="Images in a shard, a multiple of 1,024; 16,384 by default.")
     ] = None,
+    logits: Annotated[
+        bool | None,
+        typer.Option(
+            "--logits/--no-logits",
+            help="Whether the network's outputs are kept: votes are fitted to them. By default those of at most 100 "
+            "classes.",
+        ),
+    ] = None,
     json: Json = None,
     force: Anew = False,
 ) -> None:
@@ -118,6 +126,7 @@ def capture(
             thresholds=found,
             threshold=threshold,
             n_statistics=N_STATISTICS if statistics is None else statistics,
+            logits=logits,
             force=force,
             processes=processes,
             progress=progress,
@@ -153,6 +162,11 @@ def capture(
     )
     if capture.settings.n_bad_images:
         stdout.print(f"left out {say_count(capture.settings.n_bad_images, 'image')} that can't be read")
+    if logits is None and not capture.has_logits:
+        n_classes = len(capture.classes)
+        stdout.print(
+            f"left out the logits of {n_classes:,} classes, which votes are best fitted to; --logits keeps them"
+        )
     accuracy = figures["model_accuracy"]
     stdout.print("model accuracy: " + ("unknown, as labels are" if accuracy is None else f"{accuracy:.4f}"))
     stdout.print(f"wrote {output}; next: {own_name()} extract {output} -o program.lp", markup=False)

@@ -33,6 +33,7 @@ class Growth:
     progress: Progress = ignore_progress
     stop: Stop = never_stop
     combine: Combine = keep
+    scores: Tensor | None = None
 
 
 def check_target(
@@ -102,6 +103,7 @@ def grow_classes(target: Tensor, n_classes: int, inputs: BitMatrix, first_input:
             target,
             n_classes,
             options.n_votes,
+            scores=growth.scores,
             jointly=options.votes == "rows",
             combine=growth.combine,
         )

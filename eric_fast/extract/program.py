@@ -31,6 +31,7 @@ def extract_program(
     progress: Progress = ignore_progress,
     stop: Stop = never_stop,
     combine: Combine = keep,
+    scores: Tensor | None = None,
 ) -> Program:
     """Extract a program from the lowest layer of the quantiser up to the classes (ERIC, arXiv 2010.09452).
 
@@ -53,12 +54,13 @@ def extract_program(
             layer above which all trees are finished (grown on predicted bits: it has class rules alone), and that is
             logged.
         combine: sums integers over the processes that share the images; see `Processes.combine`.
+        scores: uint8 `[n_images, n_classes]`, what votes are fitted to; see `scale_logits`. By default the target.
 
     Raises:
         CaptureError: a target that never changes, or not as many targets as images.
     """
     n_images = check_target(bits, quantiser, target, classes, combine)
-    growth = Growth(options or TreeOptions(), simplify, n_trees, progress, stop, combine)
+    growth = Growth(options or TreeOptions(), simplify, n_trees, progress, stop, combine, scores)
     if grown_on == "predicted":
         return extract_on_predicted_bits(
             bits, quantiser, target, classes, n_images, growth, all_kernels=all_kernels, engine=engine

@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast import kernels
 from eric_fast.bits import BitMatrix, pack_bits
-from eric_fast.extract.pursuit import Covariances, Pursuit, pursue_jointly, pursue_singly
+from eric_fast.extract.counts import count_pairs, pack_digits
+from eric_fast.extract.pursuit import Pursuit, pursue_jointly, pursue_singly
 from eric_fast.processes import Combine, keep
 from eric_fast.program import ClassRule
 
@@ -30,31 +30,31 @@ def learn_votes(
     n_classes: int,
     n_rules: int,
     *,
+    scores: Tensor | None = None,
     jointly: bool = True,
     combine: Combine = keep,
 ) -> LearnedVotes:
     """Votes for the classes `target` over atoms `first_input` on: the same for any number of processes.
 
-    The sums approximate, by least squares, 1 for an image's class and 0 for the others. Counts of pairs are all that is
-    learned from.
+    The sums approximate, by least squares, an image's scores, or else 1 for its class and 0 for the others. Counts of
+    pairs are all that is learned from: scores are taken by their binary digits.
 
     Args:
         inputs: the truth of the atoms, on this process's images.
         target: int64 `[n_images]`, class indices.
         n_rules: at most.
+        scores: uint8 `[n_images, n_classes]`; see `scale_logits`.
         jointly: whether a rule adds a number to every class, or to one.
     """
-    is_class = pack_bits(target[:, None] == torch.arange(n_classes))
-    masks = torch.cat([inputs.words, is_class])
-    counts = combine(kernels.count(inputs.words, masks).long()).numpy()  # [n_atoms + n_classes, n_atoms]
-    of_class, n_samples = combine(torch.cat([target.bincount(minlength=n_classes), torch.tensor([len(target)])])).split(
-        [n_classes, 1]
-    )
-    n_atoms = len(inputs.atoms)
-    pairs, of_both = counts[:n_atoms], counts[n_atoms:].T
-    covariances = Covariances.from_sums(int(n_samples), pairs, of_both, of_class.numpy())
+    targets = pack_bits(target[:, None] == torch.arange(n_classes))
+    if scores is not None:
+        targets = torch.cat([targets, pack_digits(scores)])
+    every = count_pairs(inputs.words, targets, len(target), combine)
+    counts = of_class = every.take_targets(0, n_classes)
+    if scores is not None:
+        counts = every.take_targets(n_classes, len(targets)).add_digits(n_classes)
     pursue = pursue_jointly if jointly else pursue_singly
-    found = pursue(covariances, n_rules)
+    found = pursue(counts.to_covariances(), n_rules)
     weights, base = _round_to_whole(found)
     rules: list[ClassRule] = []
     for atom in found.chosen.tolist():
@@ -63,7 +63,7 @@ def learn_votes(
         groups = [added] if jointly and added else [[vote] for vote in added]
         for group in groups:
             head, weight = first if jointly and first else group[0]
-            support = int(pairs[atom, atom]), int(of_both[atom, head])
+            support = int(of_class.pairs[atom, atom]), int(of_class.products[atom, head])
             also = tuple(vote for vote in group if vote[0] != head)
             rules.append(ClassRule(head, (first_input + atom,), *support, weight, also))
     return LearnedVotes(rules, base)

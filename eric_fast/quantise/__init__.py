@@ -1,6 +1,7 @@
 """Quantise: norms to bits, with one threshold per kernel fitted on training images."""
 
 from eric_fast.quantise.fit import MOST_VALUES, fit_quantiser
+from eric_fast.quantise.logits import ScaledLogits, scale_logits
 from eric_fast.quantise.pack import check_fits, list_comparisons, pack_layer, pack_part, quantise_activations
 from eric_fast.quantise.spec import Threshold, parse_threshold
 from eric_fast.quantise.splits import find_best_splits
@@ -9,6 +10,7 @@ from eric_fast.quantise.sums import ColumnSums
 __all__ = [
     "MOST_VALUES",
     "ColumnSums",
+    "ScaledLogits",
     "Threshold",
     "check_fits",
     "find_best_splits",
@@ -18,4 +20,5 @@ __all__ = [
     "pack_part",
     "parse_threshold",
     "quantise_activations",
+    "scale_logits",
 ]

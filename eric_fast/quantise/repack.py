@@ -46,6 +46,7 @@ def open_packing_job(
         before.n_listed,
         before.listing,
         thresholds,
+        has_logits=before.has_logits,
     )
 
     def produce(numbers: Sequence[int], report: Callable[[int], None]) -> Iterator[Samples]:
@@ -54,7 +55,8 @@ def open_packing_job(
             shard = capture.shards[number]
             norms = {layer: shard.read_norms(layer).float() for layer in layers}
             words = pack_norms(norms, thresholds.quantiser)
-            yield Samples(shard.read_ids(), shard.read_labels(), shard.read_predictions(), words=words)
+            logits = shard.read_logits() if before.has_logits else None
+            yield Samples(shard.read_ids(), shard.read_labels(), shard.read_predictions(), words=words, logits=logits)
             n_done += shard.entry.images[1] - shard.entry.images[0]
             report(n_done)
 

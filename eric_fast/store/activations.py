@@ -12,6 +12,7 @@ from torch import Tensor
 from eric_fast.errors import CaptureError, suggest_nearest
 
 UNKNOWN = -1  # a label that isn't known
+MOST_CLASSES = 100  # of networks whose logits are kept where nothing else is said
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,11 @@ class Activations:
         predictions: int64 `[n_images]`, the network's answer as an index into `classes`.
         classes: names of the network's outputs, all different.
         settings: how the norms were made.
+        logits: float16 `[n_images, n_classes]`, the network's outputs, finite; None if they were not kept.
 
     Raises:
-        CaptureError: shapes or dtypes that don't fit together, or a norm that is NaN or infinite
-            (named by layer and image).
+        CaptureError: shapes or dtypes that don't fit together, or a norm or logit that is NaN or infinite
+            (named by layer or class, and image).
     """
 
     norms: Mapping[str, Tensor]
@@ -57,6 +59,7 @@ class Activations:
     predictions: Tensor
     classes: tuple[str, ...]
     settings: CaptureSettings
+    logits: Tensor | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "norms", MappingProxyType(dict(self.norms)))
@@ -88,6 +91,11 @@ class Activations:
         return True
 
     @property
+    def has_logits(self) -> bool:
+        """Whether logits were kept; see `Source`."""
+        return self.logits is not None
+
+    @property
     def quantiser(self) -> None:
         """No bits are stored; see `Source`."""
         return None
@@ -111,6 +119,12 @@ class Activations:
     def read_predictions(self) -> Tensor:
         return self.predictions
 
+    def read_logits(self) -> Tensor:
+        """float16 `[n_images, n_classes]`. Raises CaptureError if they were not kept."""
+        if self.logits is None:
+            raise CaptureError("the activations have no logits; capture again with logits=True")
+        return self.logits
+
     def read_ids(self) -> Sequence[str]:
         return self.ids
 
@@ -129,6 +143,7 @@ class Activations:
             ids=[self.ids[i] for i in indices.tolist()],
             labels=self.labels[indices],
             predictions=self.predictions[indices],
+            logits=None if self.logits is None else self.logits[indices],
         )
 
     def validate(self) -> None:
@@ -148,6 +163,10 @@ class Activations:
             if norms.dtype != torch.float32 or norms.ndim != 2 or len(norms) != n:
                 raise CaptureError(f"norms of layer '{layer}' must be float32 [{n}, n_kernels], not {_describe(norms)}")
             check_finite(layer, norms, self.ids)
+        if self.logits is not None:
+            if self.logits.dtype != torch.float16 or self.logits.shape != (n, len(self.classes)):
+                raise CaptureError(f"logits must be float16 {[n, len(self.classes)]}, not {_describe(self.logits)}")
+            check_logits(self.logits, self.ids)
 
 
 def share_correct(answers: Tensor, labels: Tensor) -> float | None:
@@ -174,6 +193,15 @@ def check_finite(
     raise CaptureError(
         f"layer '{layer}', kernel {kernel}: the norm is {norms[image, kernel].item()} on image '{ids[image]}'; {remedy}"
     )
+
+
+def check_logits(logits: Tensor, ids: Sequence[str], remedy: str = "check the model's weights and the image") -> None:
+    """Check that `logits` `[n, n_classes]` are finite. Raises CaptureError with the output and the image."""
+    finite = torch.isfinite(logits)
+    if not bool(finite.all()):
+        image, output = (~finite).nonzero()[0].tolist()
+        value = logits[image, output].item()
+        raise CaptureError(f"the model's output {output} is {value} on image '{ids[image]}'; {remedy}")
 
 
 def _describe(tensor: Tensor) -> str:

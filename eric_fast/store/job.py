@@ -120,6 +120,7 @@ def describe_job(job: CaptureJob) -> str:
     n_there = manifest.n_shards - len(job.missing)
     there = f", {n_there} of them there and whole" if n_there else ""
     stored = "norms and bits" if manifest.store == "both" else manifest.store
+    stored += " and logits" if manifest.has_logits else ""
     shards = say_count(manifest.n_shards, "shard")
     return f"{stored} of {manifest.n_listed:,} images in {shards}{there}; {format_bytes(job.n_bytes)} to write"
 

@@ -68,6 +68,7 @@ class Manifest:
         n_listed: the number of images taken from the data, including those that couldn't be read.
         listing: SHA-256 of the listing of the data set; "" if unknown.
         shards: all shards, or none if the capture isn't finished.
+        has_logits: whether the network's outputs are stored.
 
     Raises:
         CaptureError: parts that don't fit together.
@@ -83,6 +84,7 @@ class Manifest:
     listing: str = ""
     thresholds: Thresholds | None = None
     shards: tuple[ShardEntry, ...] = ()
+    has_logits: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))

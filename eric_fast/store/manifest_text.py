@@ -18,6 +18,7 @@ def print_manifest(manifest: Manifest) -> str:
         "format": FORMAT,
         "store": manifest.store,
         "norm_dtype": manifest.norm_dtype,
+        **({"logits": True} if manifest.has_logits else {}),
         "n_images": manifest.starts[-1],
         "n_listed": manifest.n_listed,
         "shard_size": manifest.shard_size,
@@ -73,6 +74,7 @@ def parse_manifest(raw: Any, place: Path) -> Manifest:
             listing=expect.take_text("listing"),
             thresholds=_read_thresholds(expect, settings.norm),
             shards=tuple(parse_entry(entry, place) for entry in expect.take_list("shards")),
+            has_logits="logits" in expect.raw and expect.take_flag("logits"),
         )
     except EricError as error:
         message = str(error)
@@ -168,6 +170,10 @@ class Expected:
         if not is_count(number):
             self.refuse(key)
         return number
+
+    def take_flag(self, key: str) -> bool:
+        flag: bool = self._take(key, bool)
+        return flag
 
     def refuse(self, key: str) -> NoReturn:
         refuse(self.place, key)

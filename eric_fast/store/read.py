@@ -17,7 +17,7 @@ from eric_fast.store.files import is_file, read_json
 from eric_fast.store.manifest import FORMAT, MANIFEST, Manifest
 from eric_fast.store.manifest_text import is_count, parse_manifest
 from eric_fast.store.shard import Shard
-from eric_fast.store.source import read_labels, read_layer, read_predictions, read_words
+from eric_fast.store.source import read_labels, read_layer, read_logits, read_predictions, read_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +75,11 @@ class Capture:
         return self.store != "bits"
 
     @property
+    def has_logits(self) -> bool:
+        """Whether logits are stored."""
+        return self.manifest.has_logits
+
+    @property
     def quantiser(self) -> Quantiser | None:
         """The atoms of the stored bits, or None."""
         return None if self.manifest.thresholds is None else self.manifest.thresholds.quantiser
@@ -118,6 +123,7 @@ class Capture:
                 predictions=self.predictions,
                 classes=self.classes,
                 settings=self.settings,
+                logits=read_logits(self) if self.has_logits else None,
             )
         except CaptureError as error:
             where = str(self.path)

@@ -58,6 +58,10 @@ class Selection:
         return self.source.has_norms
 
     @property
+    def has_logits(self) -> bool:
+        return self.source.has_logits
+
+    @property
     def quantiser(self) -> Quantiser | None:
         return self.source.quantiser
 

@@ -1,8 +1,9 @@
 """Shards: safetensors files with some images of a capture each.
 
 The tensors of a shard of `n` images: `norms.<layer>` float32 or float16 `[n, n_kernels]`; `words.<layer>` int32
-`[n_atoms, count_words(n)]`; `labels` and `predictions` int64 `[n]`; `ids`, the bytes of all ids in UTF-8, and
-`id_stops` int64 `[n]`, where each ends. The header of the file contains the SHA-256 of each tensor.
+`[n_atoms, count_words(n)]`; `labels` and `predictions` int64 `[n]`; `logits`, if kept, float16 `[n, n_classes]`;
+`ids`, the bytes of all ids in UTF-8, and `id_stops` int64 `[n]`, where each ends. The header of the file contains the
+SHA-256 of each tensor.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from eric_fast.bits import count_words
 from eric_fast.errors import CaptureError, suggest_nearest
-from eric_fast.store.activations import UNKNOWN, check_finite
+from eric_fast.store.activations import UNKNOWN, check_finite, check_logits
 from eric_fast.store.files import first_line, hash_file, is_file
 from eric_fast.store.manifest import Manifest, ShardEntry
 
@@ -40,6 +41,7 @@ class Samples:
         ids, labels, predictions: see `Activations`.
         norms: layer -> `[n, n_kernels]`, in the dtype to be stored; empty if only bits are stored.
         words: layer -> int32 `[n_atoms, count_words(n)]`; empty if only norms are stored.
+        logits: float16 `[n, n_classes]`; None if they are not stored.
     """
 
     ids: Sequence[str]
@@ -47,6 +49,7 @@ class Samples:
     predictions: Tensor
     norms: Mapping[str, Tensor] = field(default_factory=dict)
     words: Mapping[str, Tensor] = field(default_factory=dict)
+    logits: Tensor | None = None
 
 
 def write_shard_file(samples: Samples, path: Path) -> tuple[str, str]:
@@ -55,6 +58,8 @@ def write_shard_file(samples: Samples, path: Path) -> tuple[str, str]:
     tensors = {f"norms.{layer}": norms for layer, norms in samples.norms.items()}
     tensors |= {f"words.{layer}": words for layer, words in samples.words.items()}
     tensors |= {"labels": samples.labels, "predictions": samples.predictions}
+    if samples.logits is not None:
+        tensors["logits"] = samples.logits
     tensors["ids"] = torch.frombuffer(bytearray(b"".join(encoded)) or bytearray(1), dtype=torch.uint8)
     tensors["ids"] = tensors["ids"][: sum(map(len, encoded))]
     tensors["id_stops"] = torch.tensor([len(name) for name in encoded], dtype=torch.int64).cumsum(0)
@@ -137,6 +142,15 @@ class Shard:
     def read_predictions(self) -> Tensor:
         """Read the network's answers: int64 `[n_images]`, an index into the classes."""
         return self._read_classes("predictions", 0)
+
+    def read_logits(self) -> Tensor:
+        """Read the network's outputs: float16 `[n_images, n_classes]`, finite."""
+        if not self.manifest.has_logits:
+            raise CaptureError(f"{self.path.parent} has no logits; capture again, with --logits")
+        (logits,) = self._read({"logits": (torch.float16, [self.n_images, len(self.manifest.classes)])})
+        if "logits" in self._not_finite:
+            check_logits(logits, self.read_ids())
+        return logits
 
     def read_ids(self) -> tuple[str, ...]:
         """Read the names of the images."""

@@ -43,6 +43,10 @@ class Part(Protocol):
         """Read the network's answers: int64 `[n_images]`, an index into the classes."""
         ...
 
+    def read_logits(self) -> Tensor:
+        """Read the network's outputs: finite, float16 `[n_images, n_classes]`."""
+        ...
+
     def read_ids(self) -> Sequence[str]:
         """Read the names of the images."""
         ...
@@ -59,6 +63,7 @@ class Source(Protocol):
         n_kernels: layer -> number of kernels.
         n_images: how many images there are; of a selection, over all processes.
         has_norms: whether norms can be read; otherwise there are stored bits alone.
+        has_logits: whether logits can be read.
         quantiser: the atoms of the stored bits; None if there are none.
         parts: the images, in order; of a selection, those of this process.
     """
@@ -77,6 +82,8 @@ class Source(Protocol):
     def n_images(self) -> int: ...
     @property
     def has_norms(self) -> bool: ...
+    @property
+    def has_logits(self) -> bool: ...
     @property
     def quantiser(self) -> Quantiser | None: ...
     @property
@@ -114,6 +121,9 @@ class Rows:
 
     def read_predictions(self) -> Tensor:
         return self.part.read_predictions()[self.rows]
+
+    def read_logits(self) -> Tensor:
+        return self.part.read_logits()[self.rows]
 
     def read_ids(self) -> Sequence[str]:
         ids = self.part.read_ids()
@@ -161,6 +171,12 @@ def read_labels(source: Source) -> Tensor:
 def read_predictions(source: Source) -> Tensor:
     """Read the network's answers of all parts: int64 `[n]`, an index into the classes."""
     return _join([part.read_predictions() for part in source.parts], torch.zeros(0, dtype=torch.int64))
+
+
+def read_logits(source: Source) -> Tensor:
+    """Read the network's outputs of all parts: float16 `[n, n_classes]`."""
+    parts = [part.read_logits() for part in source.parts]
+    return _join(parts, torch.zeros(0, len(source.classes), dtype=torch.float16))
 
 
 def _join(parts: Sequence[Tensor], empty: Tensor) -> Tensor:

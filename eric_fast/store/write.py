@@ -200,6 +200,7 @@ def save_activations(
         settings=activations.settings,
         shard_size=shard_size,
         n_listed=activations.n_images + activations.settings.n_bad_images,
+        has_logits=activations.has_logits,
     )
     with replace_folder(path, force=force, marker=MANIFEST) as folder:
         writer = CaptureWriter(folder, manifest)
@@ -208,7 +209,8 @@ def save_activations(
             rows = slice(number * shard_size, (number + 1) * shard_size)
             norms = {layer: values[rows] for layer, values in activations.norms.items()}
             labels, predictions = activations.labels[rows], activations.predictions[rows]
-            writer.write_shard(number, Samples(activations.ids[rows], labels, predictions, norms))
+            logits = None if activations.logits is None else activations.logits[rows]
+            writer.write_shard(number, Samples(activations.ids[rows], labels, predictions, norms, logits=logits))
         writer.finish()
         (folder / _PARTS).rmdir()
 
@@ -241,6 +243,7 @@ def _list_facts(manifest: Manifest) -> dict[str, object]:
     facts = {name: value for name, value in settings.items() if name not in ("model", "data", "n_bad_images")}
     for name in ("store", "norm_dtype", "shard_size", "n_listed"):
         facts[name] = getattr(manifest, name)
+    facts["logits"] = "kept" if manifest.has_logits else "left out"
     facts |= {"the listing of the data": manifest.listing, "layers": dict(manifest.layers)}
     return facts | {"classes": manifest.classes}
 
