@@ -50,7 +50,7 @@ def take_steps(plan: Plan, kinds: ResultKinds) -> StepArrays:
     steps = plan.steps
     sections = steps.sections.numpy().copy()
     if not kinds.decision and not kinds.leaves:
-        sections[len(plan.strata) - 1 :] = 0
+        sections[plan.n_row_sections :] = 0
     return StepArrays(steps.nodes.numpy(), steps.terms.numpy(), steps.segments.numpy(), steps.batches.numpy(), sections)
 
 

@@ -32,7 +32,7 @@ def give_bits(program, n_samples=200, seed=0, start=None):
 
 
 @hypothesis_settings(max_examples=120)
-@given(programs_with_bits())
+@given(programs_with_bits(with_sums=True))
 def test_engines_agree_with_clingo_and_the_interpreter(case):
     check_program(*case)
 

@@ -53,6 +53,8 @@ label(k_f_1,"wheels").
 #defined image/1. #defined fires/2. #defined rule/3. #defined classes/2. #defined default/1.
 #defined k_f_0/1. #defined k_f_1/1. #defined k_f_2/1.
 """
+SUM = "image(X), 3 <= #sum { 2,1 : k_f_0(X); 1,2 : not k_f_1(X); 2,3 : k_f_2(X) }"
+WITH_SUM = TEXT.replace("format(1)", "format(2)").replace("image(X), k_f_1(X), not k_f_2(X)", SUM)
 PROGRAM = Program(
     quantiser=Quantiser(
         (
@@ -152,7 +154,7 @@ def test_errors_about_negated_kernels_say_what_to_write(old, new, message):
 
 
 @hypothesis_settings(max_examples=100)
-@given(programs_with_bits(sizes=(1, 3)))
+@given(programs_with_bits(sizes=(1, 3), with_sums=True))
 def test_clingo_answers_as_the_interpreter(case):
     program, bits = case
     samples = [set(row.nonzero().flatten().tolist()) for row in bits]
@@ -161,14 +163,14 @@ def test_clingo_answers_as_the_interpreter(case):
 
 
 @hypothesis_settings(max_examples=200)
-@given(programs())
+@given(programs(with_sums=True))
 def test_round_trip_is_exact(program):
     text = print_program(program)
     assert parse_program(text) == program
     assert print_program(parse_program(text)) == text
 
 
-@given(programs(), st.randoms(use_true_random=False))
+@given(programs(with_sums=True), st.randoms(use_true_random=False))
 @hypothesis_settings(max_examples=50)
 def test_statements_may_stand_in_any_order(program, random):
     kernels, *rest = re.split(r"(?<=\.)\n+", print_program(program).strip())
@@ -209,6 +211,11 @@ def test_hostile_texts_are_refused_in_linear_time(text):
 MILLION = 10**6  # where an expression that backtracks, or a search that starts anew, would take hours
 
 
+def change_sum(old, new):
+    assert WITH_SUM.count(old) == 1, old
+    return WITH_SUM.replace(old, new)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -232,7 +239,7 @@ MILLION = 10**6  # where an expression that backtracks, or a search that starts 
         ("k_f_0(X) :- image(X)" + ", k_f_1(X)" * MILLION + ";", "program:1:10000021: expected '.' after ';'"),
         ("not " * (MILLION // 10), "program:1:399997: expected '.' after 'not'"),
         ("a(1)\r\n" * (MILLION // 10), "program:100000:1: expected '.' after"),
-        ("\r\n" * MILLION, "program: not a program of format 1"),
+        ("\r\n" * MILLION, "program: not a program of format 1 or 2"),
         (
             "".join(f'classes({i},"{i % 99_999}").\n' for i in range(MILLION // 10)) + "format(1).",
             "class names are '0'",
@@ -259,7 +266,7 @@ def test_a_text_may_end_without_a_newline_or_in_a_comment():
     assert parse_program(TEXT + "%* the\nend *%") == PROGRAM
 
 
-@given(programs())
+@given(programs(with_sums=True))
 def test_what_the_printer_writes_is_read_in_one_step(program):
     """Directives and the rules that decide are few; all else must match the one expression, or reading is slow."""
     unusual = []
@@ -367,8 +374,8 @@ def change(old, new):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "p.lp: not a program of format 1: there is no fact"),
-        (change("format(1)", "format(2)"), "p.lp: not a program of format 1: it is of format 2"),
+        ("", "p.lp: not a program of format 1 or 2: there is no fact"),
+        (change("format(1)", "format(3)"), "p.lp: not a program of format 1 or 2: it is of format 3"),
         (
             change('"é",1). fires', '"è",1). fires'),
             "p.lp:10:1: 'è' is not a class of this program; did you mean 'é'|sea",
@@ -406,6 +413,21 @@ def change(old, new):
             change("k_g_0(X) :- image", "not k_g_0(X) :- image"),
             "p.lp:13:30: expected one kernel, not negated, as the head",
         ),
+        (change_sum("2,1 :", "0,1 :"), "p.lp:13:64: the weight 0 must be from 1"),
+        (change_sum("2,1 :", "-2,1 :"), "p.lp:13:64: the weight -2 must be from 1 .* give a negative one"),
+        (change_sum("2,1 :", "1.5,1 :"), "p.lp:13:52: a sum must look like"),
+        (change_sum("2,1 :", f"{2**31},1 :"), r"p.lp:13:64: the weight 2147483648 must be from 1 to 2\^31 - 1"),
+        (change_sum("2,1 :", f"{'9' * 5000},1 :"), r"p.lp:13:64: 999.* beyond 2\^31 - 1"),
+        (change_sum("2,1 :", f"{2**31 - 1},1 :"), "p.lp:13:52: the weights of this sum add up to 2147483650"),
+        (change_sum("not k_f_1", "k_f_0"), "p.lp:13:80: the same literal stands twice"),
+        (change_sum("1,2 :", "1,1 :"), "p.lp:13:80: two terms have the index 1"),
+        (change_sum("3 <=", "6 <="), "p.lp:13:52: the weights of this sum add up to 5, so '6 <=' is never true"),
+        (change_sum("3 <=", "0 <="), "p.lp:13:52: .*'0 <=' is always true"),
+        (change_sum("3 <=", "3 <"), "p.lp:13:52: a sum must look like"),
+        (change_sum("#sum", "#count"), "p.lp:13:52: a sum must look like"),
+        (change_sum("image(X), 3", "image(X), k_f_0(X), 3"), "p.lp:13:42: next to a sum a body has 'image"),
+        (change_sum(" }.", " }, k_f_0(X)."), "p.lp:13:.*: a body holds one sum, and nothing after it"),
+        (change_sum("k_f_2(X) }", "k_g_0(X) }"), "p.lp:13:30: recursion: g:0 <- g:0"),
         (change("seen(X,R) :- fires(X,R).", ""), r"p.lp: the rule 'seen\(X,R\) :- fires\(X,R\).' is missing"),
         (change("not seen(X,R-1)", "not seen(X,R-2)"), "p.lp:20:1: not a rule for a kernel or a class"),
         (TEXT + "seen(X,R) :- fires(X,R).", "p.lp:34:1: this rule is already given above"),

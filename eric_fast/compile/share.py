@@ -92,6 +92,8 @@ def share_work(
         decider.diagram, lists = write_batches(decider.diagram, bodies, pending, lists)
         end_section((0, 0), 0)
     add_sums(len(strata) - 1)
+    if sums.strata[-2] < sums.strata[-1]:
+        end_section((0, 0), 0)
     for first, last, is_trees in _group(n_kernel_rules, n_rules, trees, literals, offsets, len(negated)):
         n_indexes = len(decider.indexes)
         if is_trees:

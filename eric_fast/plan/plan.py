@@ -91,6 +91,11 @@ class Plan:
         return self.n_rules - self.n_kernel_rules
 
     @property
+    def n_row_sections(self) -> int:
+        """How many sections make the rows: one for each stratum, and one for sums that only class rules read."""
+        return len(self.strata) - 1 + bool(self.sums.strata[-2] < self.sums.strata[-1])
+
+    @property
     def trees(self) -> Tensor:
         """int64 `[n_trees, 2]`: first and last of the class rules that are the leaves of one decision tree.
 

@@ -72,10 +72,10 @@ def _check_sections(plan: Plan, tables: Any) -> None:
     _check_cover("sections", sections, s.SECTION_NODE_START, len(tables.nodes), "nodes")
     _check_cover("sections", sections, s.SECTION_BATCH_START, len(batches), "batches")
     _check_cover("batches", batches, s.BATCH_SEGMENT_START, len(n_terms), "segments")
-    n_strata = len(plan.strata) - 1
-    if len(sections) < n_strata:
-        raise EricError(f"a plan of {n_strata} strata has only {len(sections)} sections in its steps")
-    _check("sections", (sections[:n_strata, s.SECTION_RULE_START :] == 0).all(axis=1), "decides before the rows exist")
+    n_rows = plan.n_row_sections
+    if len(sections) < n_rows:
+        raise EricError(f"a plan whose rows need {n_rows} sections has only {len(sections)} in its steps")
+    _check("sections", (sections[:n_rows, s.SECTION_RULE_START :] == 0).all(axis=1), "decides before the rows exist")
     widths = batches[:, s.BATCH_WIDTH]
     _check("batches", (widths >= 2) & (widths % 2 == 0), "has terms that are not pairs of values")
     _check("segments", n_terms >= 1, "has no terms")

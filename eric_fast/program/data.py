@@ -105,16 +105,22 @@ class ProgramData:
         return self.quantiser.layers
 
     @property
+    def has_weight_bodies(self) -> bool:
+        return bool(len(self.class_arrays.bounds) or len(self.kernel_arrays.bounds))
+
+    @property
     def n_literals(self) -> int:
         """The program's size: literals in the bodies of all its rules."""
         return len(self.class_arrays.literals) + len(self.kernel_arrays.literals)
 
     @property
     def n_integers(self) -> int:
-        """The weights of class rules other than 1, and the bases other than 0, if weights are added up; else 0."""
-        if not self.decision.adds_weights:
-            return 0
-        return int(np.count_nonzero(self.class_arrays.vote_weights != 1)) + int(np.count_nonzero(self.base))
+        """Integers other than 1 that a reader meets: weights and bounds of bodies, votes, and bases other than 0."""
+        numbers = [part for rules in (self.kernel_arrays, self.class_arrays) for part in (rules.weights, rules.bounds)]
+        n = sum(int(np.count_nonzero(part > 1)) for part in numbers)  # 0 in conjunctions
+        if self.decision.adds_weights:
+            n += int(np.count_nonzero(self.class_arrays.vote_weights != 1)) + int(np.count_nonzero(self.base))
+        return n
 
     @cached_property
     def label_of_atom(self) -> dict[int, str]:

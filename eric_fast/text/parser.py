@@ -8,10 +8,11 @@ from typing import Any
 from eric_fast.errors import ProgramError, say_count, suggest_nearest
 from eric_fast.memory import pause_collector
 from eric_fast.program import ClassRule, InputAtom, Program, Quantiser, Rule, TableQuantiser
-from eric_fast.program.printers.names import FORMAT, NEGATED, close_negated, decision_rules
+from eric_fast.program.printers.names import FORMATS, NEGATED, close_negated, decision_rules
+from eric_fast.text.bodies import Bodies, atom_named, split_negated
 from eric_fast.text.columns import build_table
 from eric_fast.text.reader import read_statements
-from eric_fast.text.statements import Body, Fact, Statements, find_literals, shorten_message
+from eric_fast.text.statements import Fact, Statements, shorten_message
 
 _NO_SUPPORT = (0, None, None, 0)  # of a rule without a fact about it: covered and correct are in the middle
 
@@ -28,9 +29,9 @@ def parse_program(text: str, source: str = "program") -> Program:
     """
     said = read_statements(text, source)
     version = _only(said, "format", None)
-    if version != FORMAT:
+    if version not in FORMATS:
         found = "there is no fact format(...)" if version is None else f"it is of format {version}"
-        raise ProgramError(f"{source}: not a program of format {FORMAT}: {found}")
+        raise ProgramError(f"{source}: not a program of format {' or '.join(map(str, FORMATS))}: {found}")
     with _locate_errors(said, {}):
         quantiser, atom_of_predicate = _build_quantiser(said)
     derived = said.facts["derived"].values()
@@ -41,7 +42,7 @@ def parse_program(text: str, source: str = "program") -> Program:
             raise said.error(at, f"'{predicate}' is given for two atoms; rename one")
     classes = tuple(name for _, name, _ in said.list_numbered("classes", "classes"))
     class_of_name = {name: index for index, name in enumerate(classes)}
-    bodies = _Bodies(said, atom_of_predicate)
+    bodies = Bodies(said, atom_of_predicate)
     kernel_rules, negated = _build_kernel_rules(said, atom_of_predicate, bodies)
     default = _only_fact(said, "default")
     base = [0.0] * len(classes)
@@ -77,7 +78,7 @@ def _locate_errors(said: Statements, atom_of_predicate: dict[str, int]) -> Itera
         if str(error).startswith(f"{said.source}:"):
             raise
         for predicate, at, _ in said.kernel_rules:
-            if error.atom is not None and atom_of_predicate[_split_negated(predicate)[1]] == error.atom:
+            if error.atom is not None and atom_of_predicate[split_negated(predicate)[1]] == error.atom:
                 raise said.error(at, str(error)) from error
         raise ProgramError(f"{said.source}: {shorten_message(str(error))}") from error
 
@@ -127,12 +128,12 @@ def _build_atoms(said: Statements) -> tuple[tuple[InputAtom, ...], dict[str, int
 
 def _build_outputs(said: Statements, atom_of_predicate: dict[str, int]) -> tuple[tuple[str, int], ...]:
     return tuple(
-        (name, _atom_named(said, at, predicate, atom_of_predicate))
+        (name, atom_named(said, at, predicate, atom_of_predicate))
         for _, name, predicate, at in said.list_numbered("output", "outputs")
     )
 
 
-def _build_class_rules(said: Statements, class_of_name: dict[str, int], bodies: "_Bodies") -> tuple[ClassRule, ...]:
+def _build_class_rules(said: Statements, class_of_name: dict[str, int], bodies: Bodies) -> tuple[ClassRule, ...]:
     facts, supports = said.facts["rule"], said.facts["support"]
     for number in range(1, len(facts) + 1):
         if (number,) not in facts:
@@ -159,12 +160,13 @@ def _build_class_rules(said: Statements, class_of_name: dict[str, int], bodies: 
             raise said.error(at, f"rule {number} has no body: expected 'fires(X,{number}) :- image(X), ...'")
         _, covered, correct, _ = supports.get((number,), _NO_SUPPORT)
         votes = tuple(sorted(also[number])) if number in also else ()
-        rules.append(ClassRule(head, bodies.build(body), covered, correct, weight, votes))
+        literals, weights, bound = bodies.build(body)
+        rules.append(ClassRule(head, literals, covered, correct, weight, votes, weights=weights, bound=bound))
     return tuple(rules)
 
 
 def _build_kernel_rules(
-    said: Statements, atom_of_predicate: dict[str, int], bodies: "_Bodies"
+    said: Statements, atom_of_predicate: dict[str, int], bodies: Bodies
 ) -> tuple[tuple[Rule, ...], tuple[int, ...]]:
     """The rules for kernels as they stand, and the atoms whose rules say where they are false."""
     supports = said.facts["kernel_support"]
@@ -175,8 +177,8 @@ def _build_kernel_rules(
     closed: dict[str, int] = {}  # k_g_5 -> its rule `k_g_5(X) :- image(X), not n_k_g_5(X).`
     for written, at, body in said.kernel_rules:
         if written not in heads:
-            is_negated, predicate = _split_negated(written)
-            head = _atom_named(said, at, predicate, atom_of_predicate)
+            is_negated, predicate = split_negated(written)
+            head = atom_named(said, at, predicate, atom_of_predicate)
             heads[written] = predicate, head, "" if is_negated else NEGATED + predicate
         predicate, head, closing = heads[written]
         if closing and bodies.mention_only(body, closing):
@@ -188,14 +190,15 @@ def _build_kernel_rules(
             place_of_head[written] = at
         counts[predicate] = number = counts.get(predicate, 0) + 1
         *_, covered, correct, _ = supports.get((predicate, number), _NO_SUPPORT)
-        rules.append(Rule(head, bodies.build(body), covered, correct))
+        literals, weights, bound = bodies.build(body)
+        rules.append(Rule(head, literals, covered, correct, weights=weights, bound=bound))
     for predicate, number, *_, at in supports.values():
         if not 1 <= number <= counts.get(predicate, 0):
             raise said.error(
                 at, f"'{predicate}' has only {say_count(counts.get(predicate, 0), 'rule')}, so no rule {number}"
             )
     for written, at in place_of_head.items():
-        is_negated, predicate = _split_negated(written)
+        is_negated, predicate = split_negated(written)
         if is_negated and predicate not in closed and predicate not in place_of_head:
             raise said.error(at, f"'{written}' needs the rule '{close_negated(predicate)}' once; add it")
         if not is_negated and (predicate in closed or NEGATED + predicate in place_of_head):
@@ -209,63 +212,10 @@ def _build_kernel_rules(
 
 def _build_labels(said: Statements, atom_of_predicate: dict[str, int]) -> tuple[tuple[int, str], ...]:
     labels = (
-        (_atom_named(said, at, predicate, atom_of_predicate), label)
+        (atom_named(said, at, predicate, atom_of_predicate), label)
         for predicate, label, at in said.facts["label"].values()
     )
     return tuple(sorted(labels))
-
-
-class _Bodies:
-    """From the text of a body to its literals."""
-
-    def __init__(self, said: Statements, atom_of_predicate: dict[str, int]) -> None:
-        self.said = said
-        self.atom_of_predicate = atom_of_predicate
-        # Each literal as the printer spells it: a large program is read at the speed of this look-up.
-        self.literal_of = {f"{predicate}(X)": atom for predicate, atom in atom_of_predicate.items()}
-        self.literal_of |= {f"not {predicate}(X)": ~atom for predicate, atom in atom_of_predicate.items()}
-
-    def build(self, body: Body) -> tuple[int, ...]:
-        start, end = body
-        parts = self.said.text[start:end].split(", ")
-        try:
-            if parts[0] == "image(X)":
-                return tuple(map(self.literal_of.__getitem__, parts[1:]))
-        except KeyError:  # spelled otherwise, or wrong
-            pass
-        return tuple(self._build_literal(*literal) for literal in find_literals(self.said, body))
-
-    def mention_only(self, body: Body, predicate: str) -> bool:
-        """Whether the body is `image(X), not predicate(X)`."""
-        if self.said.text.find(predicate, *body) < 0:
-            return False
-        return [literal[:2] for literal in find_literals(self.said, body)] == [(True, predicate)]
-
-    def _build_literal(self, negated: bool, predicate: str, at: int) -> int:
-        is_false, kernel = _split_negated(predicate)
-        if is_false and kernel in self.atom_of_predicate:
-            instead = f"{kernel}(X)" if negated else f"not {kernel}(X)"
-            raise self.said.error(
-                at, f"'{predicate}' may only be used in '{close_negated(kernel)}'; write '{instead}' here"
-            )
-        atom = _atom_named(self.said, at, predicate, self.atom_of_predicate)
-        return ~atom if negated else atom
-
-
-def _split_negated(predicate: str) -> tuple[bool, str]:
-    """Whether it is a kernel's predicate with the prefix for its falsehood, and the kernel's predicate."""
-    kernel = predicate.removeprefix(NEGATED)
-    return (True, kernel) if kernel != predicate and kernel.startswith(("k_", "d_")) else (False, predicate)
-
-
-def _atom_named(said: Statements, at: int, predicate: str, atom_of_predicate: dict[str, int]) -> int:
-    atom = atom_of_predicate.get(predicate)
-    if atom is None:
-        hint = suggest_nearest(predicate, atom_of_predicate)
-        raise said.error(
-            at, f"'{predicate}' is not an atom of this program: there is no fact kernel({predicate},...){hint}"
-        )
-    return atom
 
 
 def _class_named(said: Statements, at: int, name: str, class_of_name: dict[str, int]) -> int:

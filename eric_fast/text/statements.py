@@ -14,7 +14,13 @@ NAME = r"[a-z][A-Za-z0-9_]*"
 ARGUMENT = rf"(?:{STRING}|{NUMBER}|{NAME})"
 LITERAL = rf"(?:not{SPACE}+)?{NAME}{SPACE}*\({SPACE}*X{SPACE}*\)"
 COMMA = rf"{SPACE}*,{SPACE}*"
+TERM = rf"{NUMBER}{COMMA}{NUMBER}{SPACE}*:{SPACE}*{LITERAL}"  # weight, index, literal
+SUM = rf"{NUMBER}{SPACE}*<={SPACE}*\#sum{SPACE}*\{{{SPACE}*{TERM}(?:{SPACE}*;{SPACE}*{TERM})*{SPACE}*\}}"
 LITERALS = re.compile(rf"(not{SPACE}+)?({NAME}){SPACE}*\({SPACE}*X{SPACE}*\)")
+TERMS = re.compile(
+    rf"({NUMBER}){COMMA}({NUMBER}){SPACE}*:{SPACE}*(?P<not>not{SPACE}+)?(?P<name>{NAME}){SPACE}*\({SPACE}*X{SPACE}*\)"
+)
+BOUND = re.compile(rf"({NUMBER}){SPACE}*<={SPACE}*\#sum")
 FLOAT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 REAL = re.compile(rf"{FLOAT.pattern}|[+-]?inf")
 

@@ -19,12 +19,14 @@ from eric_fast.text.statements import (
     REAL,
     SPACE,
     STRING,
+    SUM,
     Statements,
 )
 
 # Comments are blanked before. A whole fact and a whole body are one token each.
 _TOKEN = re.compile(
     rf"""(?P<space>{SPACE}+)
+      |(?P<sum>{SUM})
       |(?P<literals>{LITERAL}(?:{COMMA}{LITERAL})*)
       |(?P<fires>fires{SPACE}*\({SPACE}*X{COMMA}{NUMBER}{SPACE}*\))
       |(?P<fact>{NAME}{SPACE}*\({SPACE}*{ARGUMENT}(?:{COMMA}{ARGUMENT})*{SPACE}*\))
@@ -135,16 +137,23 @@ def _read_rule(said: Statements, statement: list[Token]) -> None:
     head = statement[0]
     if statement[1].text != ":-":
         raise said.error(statement[1].at, f"expected ':-' after {_shorten(head)}, not {_shorten(statement[1])}")
-    body, end = statement[2], statement[min(3, len(statement) - 1)]
+    body = last = statement[2]
     if body.kind != "literals":
         raise said.error(body.at, f"expected a literal such as 'image(X)', not {_shorten(body)}")
-    if end.text == "," and len(statement) > 4:
-        raise said.error(statement[4].at, f"expected a literal such as 'not k_f_7(X)', not {_shorten(statement[4])}")
+    rest = statement[3:]
+    if len(rest) > 2 and rest[0].text == "," and rest[1].kind == "sum":
+        last, rest = rest[1], rest[2:]
+        if [name for _, name in LITERALS.findall(body.text)] != ["image"]:
+            raise said.error(body.at, "next to a sum a body has 'image(X)' alone; put the literals into the sum")
+    end = rest[0] if rest else last
+    if end.text == "," and len(rest) > 1:
+        hint = _explain_sum(rest[1:]) if last is body else "a body holds one sum, and nothing after it"
+        raise said.error(rest[1].at, hint or f"expected a literal such as 'not k_f_7(X)', not {_shorten(rest[1])}")
     if end.text != ".":
         raise said.error(end.at, f"expected ',' or '.', not {_shorten(end)}")
     if not any(name == "image" and not negation for negation, name in LITERALS.findall(body.text)):
         raise said.error(body.at, "expected a body that starts with 'image(X)'")
-    span = (body.at, body.at + len(body.text))
+    span = (body.at, last.at + len(last.text))
     if head.kind == "literals":
         heads = LITERALS.findall(head.text)
         if len(heads) > 1 or heads[0][0]:
@@ -154,6 +163,13 @@ def _read_rule(said: Statements, statement: list[Token]) -> None:
     at = head.at + head.text.index(",") + 1
     number = _read_argument(said, at, head.text[head.text.index(",") + 1 : -1].strip(), "number")
     said.add_class_body(number, head.at, span)
+
+
+def _explain_sum(tokens: list[Token]) -> str:
+    """What a sum is to look like, if these tokens are meant as an aggregate; else nothing."""
+    if not any(token.text.startswith("#") for token in tokens[:4]):
+        return ""
+    return "a sum must look like '5 <= #sum { 3,1 : k_f_7(X); 2,2 : not k_f_8(X) }', with whole weights and indices"
 
 
 def _explain_fact(said: Statements, statement: list[Token]) -> ProgramError:

@@ -59,7 +59,7 @@ def lower_plan(plan: Plan, kinds: ResultKinds) -> CpuCode:
     steps = plan.steps
     sections = steps.sections.numpy().copy()
     if not kinds.decision and not kinds.leaves:
-        sections[len(plan.strata) - 1 :] = 0
+        sections[plan.n_row_sections :] = 0
     arrays = (array.numpy() for array in (steps.nodes, steps.terms, steps.segments, steps.batches))
     code = CpuCode(*_lower(plan.n_inputs, *arrays, sections, *list_reads(plan, kinds)))
     if code.n_slots > MOST_SLOTS:

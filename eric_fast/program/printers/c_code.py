@@ -212,7 +212,7 @@ def _write_function(code: Code) -> Iterator[str]:
         yield f"    const int {code.name_derived(atom)} = {code.write_derived(atom, '    ')};"
     if program.decision.takes_first:
         for number, rule in enumerate(program.class_rules, 1):
-            yield f"    if ({code.write_body(rule.body, '    ')}) return {rule.head}; /* rule {number} */"
+            yield f"    if ({code.write_body(rule, '    ')}) return {rule.head}; /* rule {number} */"
         yield f"    return {-1 if program.default is None else program.default};"
     elif program.decision.gives_bits:
         for place, (name, atom) in enumerate(program.outputs):
@@ -279,7 +279,7 @@ def _write_sums(code: Code) -> Iterator[str]:
     if votes:
         yield "    int fired = 0;"
     for number, rule in enumerate(program.class_rules, 1):
-        yield f"    if ({code.write_body(rule.body, '    ')}) {{ /* rule {number} */"
+        yield f"    if ({code.write_body(rule, '    ')}) {{ /* rule {number} */"
         for output, weight in ((rule.head, rule.weight), *rule.also):
             yield f"        sums[{output}] += {_write_number(weight)};"
         if votes:

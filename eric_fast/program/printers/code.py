@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from eric_fast.program.atoms import InputAtom
 from eric_fast.program.data import ProgramData, atom_of
 from eric_fast.program.printers.names import name_predicates, spell_apart
+from eric_fast.program.rules import Rule
 from eric_fast.program.table_atoms import TEXT_KINDS, Column, TableAtom, TableQuantiser
 
 WIDTH = 100  # characters of a condition, from which on it is broken
@@ -160,26 +161,28 @@ class Code:
         unequal = [syntax.compare(name, side, atom.constant) for side in "<>"]  # != holds of what is missing
         return f"({syntax.disjunction.join(unequal)})", missing
 
-    def write_body(self, body: Sequence[int], indent: str) -> str:
-        """The condition of a conjunction, in lines where it is long."""
-        return (
-            self._join([self.write_literal(literal) for literal in body], self.syntax.conjunction, indent)
-            or self.syntax.true
-        )
+    def write_body(self, rule: Rule, indent: str) -> str:
+        """The condition of a rule's body, in lines where it is long: truth is 1 in a sum."""
+        literals = [self.write_literal(literal) for literal in rule.body]
+        if rule.bound:
+            terms = [f"{weight} * ({literal})" for weight, literal in zip(rule.weights, literals, strict=True)]
+            return f"({self._join(terms, ' + ', indent)} >= {rule.bound})"
+        return self._join(literals, self.syntax.conjunction, indent) or self.syntax.true
 
     def write_derived(self, atom: int, indent: str) -> str:
         """The condition of a derived atom."""
         rules = self.program.rules_of_atom.get(atom, ())
-        bodies = [self.write_body(rule.body, indent + "    ") for rule in rules]
+        bodies = [self.write_body(rule, indent + "    ") for rule in rules]
         if len(rules) > 1:
             bodies = [
-                f"({text})" if len(rule.body) > 1 and not text.startswith("(\n") else text
+                f"({text})" if len(rule.body) > 1 and not rule.bound and not text.startswith("(\n") else text
                 for rule, text in zip(rules, bodies, strict=True)
             ]
         condition = self._join(bodies, self.syntax.disjunction, indent) or self.syntax.false
         if atom not in self._negated:
             return condition
-        return self.syntax.negation.format(condition if condition.startswith("(\n") else f"({condition})")
+        is_closed = condition.startswith("(\n") and not (len(rules) == 1 and rules[0].bound)
+        return self.syntax.negation.format(condition if is_closed else f"({condition})")
 
     def _join(self, parts: Sequence[str], operator: str, indent: str) -> str:
         joined = operator.join(parts)

@@ -8,7 +8,7 @@ from eric_fast.program.data import ProgramData, plain_identifier
 from eric_fast.program.decision import Decision
 from eric_fast.program.table_atoms import TableQuantiser
 
-FORMAT = 1
+FORMATS = (1, 2)  # 2 where the program has something that 1 lacks: weight bodies
 NEGATED = "n_"  # before a kernel's predicate: true where the kernel is false, by rules of its own
 
 # What clingo needs to answer as `Program` says it should; the facts differ, these rules never do.
@@ -32,6 +32,11 @@ DECIDE = {
     Decision.SUM: DECIDE_VOTE[:3],
     Decision.BITS: (),
 }
+
+
+def find_format(program: ProgramData) -> int:
+    """The lowest text format that holds everything that the program has."""
+    return 2 if program.has_weight_bodies else 1
 
 
 def decision_rules(program: ProgramData) -> tuple[str, ...]:

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from eric_fast.program.data import ProgramData
 from eric_fast.program.printers.names import (
-    FORMAT,
     NEGATED,
     close_negated,
     decision_rules,
+    find_format,
     format_float,
     name_predicates,
     quote,
@@ -47,7 +47,7 @@ def print_program(program: ProgramData) -> str:
 
 
 def _print_origin(program: ProgramData) -> Iterator[str]:
-    yield f"format({FORMAT})."
+    yield f"format({find_format(program)})."
     if program.fingerprint:
         yield f"fingerprint({quote(program.fingerprint)})."
     if program.n_images is not None:
@@ -132,6 +132,12 @@ def _print_kernel_rules(program: ProgramData, predicates: Sequence[str]) -> Iter
 
 def _print_body(rule: Rule, predicates: Sequence[str]) -> str:
     literals = [f"{predicates[lit]}(X)" if lit >= 0 else f"not {predicates[~lit]}(X)" for lit in rule.body]
+    if rule.bound:
+        terms = [
+            f"{weight},{number} : {literal}"
+            for number, (weight, literal) in enumerate(zip(rule.weights, literals, strict=True), 1)
+        ]
+        literals = [f"{rule.bound} <= #sum {{ {'; '.join(terms)} }}"]
     return ", ".join(["image(X)", *literals])
 
 

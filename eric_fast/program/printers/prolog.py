@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from eric_fast.program.data import ProgramData
 from eric_fast.program.decision import Decision
 from eric_fast.program.printers.names import NEGATED, name_predicates
+from eric_fast.program.rules import Rule
 from eric_fast.program.table_atoms import TEXT_KINDS, TableAtom, TableQuantiser
 
 _KERNELS = """\
@@ -21,8 +22,10 @@ _ANSWERS = {
     Decision.BITS: "output(X, Name): the outputs that are true.",
 }
 _NUMERIC = """\
-% A number of a column, or the one that a text spells.
-numeric(X, Column, N) :- cell(X, Column, V), (number(V) -> M = V ; atom_number(V, M)), N is float(M), N =:= N."""
+% A number of a column, or the one that a text spells; inf and -inf are infinite.
+numeric(X, Column, N) :-
+    cell(X, Column, V), (number(V) -> M = V ; memberchk(V, [inf, -inf]) -> M is V ; atom_number(V, M)),
+    (float(M) -> N = M ; N is float(M)), N =:= N."""
 _TEXTUAL = """\
 % A text of a column; a number is what spells it.
 textual(X, Column, T) :- cell(X, Column, V), spelled(V, T).
@@ -46,6 +49,9 @@ score(X, Class, Sum) :-
 _BEST = """\
 best([], _-Class, Class).
 best([S-C|Rest], S0-C0, Class) :- (S > S0 -> best(Rest, S-C, Class) ; best(Rest, S0-C0, Class))."""
+_REACHES = """\
+% The weights of the literals that are true sum to the bound at least.
+reaches(Bound, Terms) :- aggregate_all(sum(W), (member(W-Literal, Terms), once(Literal)), Sum), Sum >= Bound."""
 _OPERATORS = {">": ">", "<=": "=<", "==": "=:=", "<": "<", ">=": ">=", "!=": "=\\="}
 
 
@@ -67,6 +73,7 @@ def print_prolog(program: ProgramData) -> str:
             f":- dynamic {facts}.",
             f":- multifile {facts}.",
         ),
+        _REACHES.split("\n") if program.has_weight_bodies else (),
         _print_decision(program),
         _print_class_rules(program, predicates),
         (f"output(X, {quote_atom(name)}) :- sample(X), {predicates[atom]}(X)." for name, atom in program.outputs),
@@ -98,7 +105,7 @@ def _print_class_rules(program: ProgramData, predicates: Sequence[str]) -> Itera
     for number, rule in enumerate(rules, 1):
         yield f"rule({number}, {quote_atom(program.classes[rule.head])})."
     for number, rule in enumerate(rules, 1):
-        yield f"fires(X, {number}) :- {_print_body(rule.body, predicates)}."
+        yield f"fires(X, {number}) :- {_print_body(rule, predicates)}."
     if not program.decision.adds_weights:
         return
     for number, rule in enumerate(rules, 1):
@@ -122,11 +129,16 @@ def _print_derived(program: ProgramData, predicates: Sequence[str]) -> Iterator[
         rules = program.rules_of_atom.get(atom, ())
         yield f":- {'table' if rules else 'dynamic'} {name}/1."
         for rule in rules:
-            yield f"{name}(X) :- {_print_body(rule.body, predicates)}."
+            yield f"{name}(X) :- {_print_body(rule, predicates)}."
 
 
-def _print_body(body: Sequence[int], predicates: Sequence[str]) -> str:
-    literals = [f"{predicates[literal]}(X)" if literal >= 0 else f"\\+ {predicates[~literal]}(X)" for literal in body]
+def _print_body(rule: Rule, predicates: Sequence[str]) -> str:
+    literals = [
+        f"{predicates[literal]}(X)" if literal >= 0 else f"\\+ {predicates[~literal]}(X)" for literal in rule.body
+    ]
+    if rule.bound:
+        terms = [f"{weight}-({literal})" for weight, literal in zip(rule.weights, literals, strict=True)]
+        literals = [f"reaches({rule.bound}, [{', '.join(terms)}])"]
     return ", ".join(["sample(X)", *literals])
 
 

@@ -160,7 +160,7 @@ def _write_functions(code: Code) -> Iterator[str]:
     yield from _write_atoms(code)
     if program.decision.takes_first:
         for number, rule in enumerate(program.class_rules, 1):
-            yield f"    if {code.write_body(rule.body, '    ')}:  # rule {number}"
+            yield f"    if {code.write_body(rule, '    ')}:  # rule {number}"
             yield f"        return CLASSES[{rule.head}]  # {program.classes[rule.head]!a}"
         yield f"    return {default}"
     elif program.decision.gives_sums:
@@ -189,7 +189,7 @@ def _write_sums(code: Code, *, fired: bool) -> Iterator[str]:
     if fired:
         yield "    fired = False"
     for number, rule in enumerate(program.class_rules, 1):
-        yield f"    if {code.write_body(rule.body, '    ')}:  # rule {number}"
+        yield f"    if {code.write_body(rule, '    ')}:  # rule {number}"
         for output, weight in ((rule.head, rule.weight), *rule.also):
             yield f"        sums[{output}] += {_write_number(weight)}"
         if fired:
