@@ -39,6 +39,7 @@ class StepArrays(NamedTuple):
     """The tables of `Steps` that an engine lowers, as NumPy arrays for Numba; see there."""
 
     nodes: Any
+    kinds: Any
     terms: Any
     segments: Any
     batches: Any
@@ -51,7 +52,14 @@ def take_steps(plan: Plan, kinds: ResultKinds) -> StepArrays:
     sections = steps.sections.numpy().copy()
     if not kinds.decision and not kinds.leaves:
         sections[plan.n_row_sections :] = 0
-    return StepArrays(steps.nodes.numpy(), steps.terms.numpy(), steps.segments.numpy(), steps.batches.numpy(), sections)
+    return StepArrays(
+        steps.nodes.numpy(),
+        steps.kinds.numpy(),
+        steps.terms.numpy(),
+        steps.segments.numpy(),
+        steps.batches.numpy(),
+        sections,
+    )
 
 
 def list_reads(

@@ -1,8 +1,8 @@
 """Compile the evaluator for sm_90 and print what it became: `python -m tests.read_sass`. No GPU is needed.
 
 A row of words is loaded and combined by eight threads, four words each: an instruction of a warp is one of four
-workers. A literal is one load of a row; a node is two, or three where it starts. A multiprocessor issues four
-instructions a clock and takes one row a clock from its first cache.
+workers. A literal is one load of a row; a node or an adder is two, or three where it starts. A multiprocessor issues
+four instructions a clock and takes one row a clock from its first cache.
 """
 
 import os
@@ -27,6 +27,8 @@ VARIANTS = [  # decision, whether sums lie by sample, whether fields are wide
     *((decision, True, False) for decision in (3, 4)),
 ]
 # Loads of a row for each store of one in a loop -> what the loop runs; what a step of it runs for a worker
+# Adders load as many rows as nodes; their loop comes after, and has fewer LOP3.
+ADDERS = "adders"
 LOOPS = {2: ("terms by 2", 2), 3: ("nodes", 1), 4: ("terms by 4", 4), 6: ("terms by 6", 6)}
 
 
@@ -45,13 +47,15 @@ class Reading:
     loops: dict[str, dict[str, float]]
 
 
-def read_variant(decision: int, *, by_sample: bool, is_wide: bool) -> Reading:
-    constants = gpu.pick_constants(gpu_lower.N_WORKERS, is_wide=is_wide, decision=decision, by_sample=by_sample)
+def read_variant(decision: int, *, by_sample: bool, is_wide: bool, has_adders: bool = False) -> Reading:
+    constants = gpu.pick_constants(
+        gpu_lower.N_WORKERS, has_adders=has_adders, is_wide=is_wide, decision=decision, by_sample=by_sample
+    )
     arguments = {name: choose_type(name) for name in evaluate_kernel.arg_names}
     compiled = compile_kernel(evaluate_kernel, arguments, constants)
     instructions, loops = read_loops(compiled.sass)
     local = compiled.stack + compiled.local + instructions["LDL"] + instructions["STL"]
-    name = f"{DECISIONS[decision]}{', by sample' if by_sample else ''}{', wide' if is_wide else ''}"
+    name = f"{DECISIONS[decision]}{', by sample' * by_sample}{', wide' * is_wide}{', with adders' * has_adders}"
     return Reading(name, compiled.registers, local, compiled.ttgir, instructions, loops)
 
 
@@ -72,6 +76,8 @@ def read_loops(sass: str) -> tuple[Counter[str], dict[str, dict[str, float]]]:
         if not counts["LOP3"] or not stores or rows % stores or rows // stores not in LOOPS:
             continue
         name, _ = LOOPS[rows // stores]
+        if name == "nodes" and "nodes" in loops and counts["LOP3"] / stores < loops["nodes"]["LOP3"]:
+            name = ADDERS
         if name not in loops or stores > loops[name]["steps"]:
             loops[name] = {key: n / stores for key, n in counts.items()} | {"steps": stores}
             loops[name]["all"] = counts.total() / stores
@@ -87,19 +93,22 @@ def name_instruction(code: str) -> str:
 
 
 def read_all() -> list[Reading]:
-    return [read_variant(decision, by_sample=by_sample, is_wide=is_wide) for decision, by_sample, is_wide in VARIANTS]
+    plain = [read_variant(decision, by_sample=by_sample, is_wide=is_wide) for decision, by_sample, is_wide in VARIANTS]
+    return [*plain, *(read_variant(3, by_sample=False, is_wide=is_wide, has_adders=True) for is_wide in (False, True))]
 
 
 def main() -> None:
     for reading in read_all():
         print(f"evaluate, {reading.name}: {reading.registers} registers, local memory: {reading.local}")
-        for name, units in LOOPS.values():
+        for name, units in [*LOOPS.values(), (ADDERS, 1)]:
+            if name not in reading.loops:
+                continue
             counts = reading.loops[name]
+            unit = "literal" if units > 1 else name.removesuffix("s")
             loads = ", ".join(f"{counts[key]:.4g} {key}" for key in sorted(counts) if key.startswith("LDG"))
             print(
                 f"    {name}: {counts['all']:.4g} instructions a step, {counts['all'] / units:.1f} a "
-                f"{'node' if units == 1 else 'literal'} and 4 words; {counts['LOP3']:.4g} LOP3, {loads}, "
-                f"{counts['STG.128']:.4g} STG.128"
+                f"{unit} and 4 words; {counts['LOP3']:.4g} LOP3, {loads}, {counts['STG.128']:.4g} STG.128"
             )
 
 

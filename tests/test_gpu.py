@@ -23,6 +23,7 @@ from eric_fast.kernels.gpu import lower as gpu_lower
 from eric_fast.kernels.gpu import pack_columns as gpu_columns
 from eric_fast.kernels.gpu import pack_maps as gpu_maps
 from eric_fast.kernels.gpu.lines import (
+    ADDERS,
     FLAG,
     INDEXES,
     LINE_COLUMNS,
@@ -161,7 +162,7 @@ def test_terms_of_one_head_are_shared_by_workers():
     plan = compile_program(program)
     code = gpu_lower.lower_plan(plan, torch.device("cpu"), EVERYTHING, counts=False)
     works = code.rules.phases[:, :, 1] > code.rules.phases[:, :, 0]
-    assert bool(works[:, LINE_COLUMNS].any(dim=0).all())
+    assert works[:, LINE_COLUMNS].any(dim=0).tolist() == [column != ADDERS for column in range(TERMS_BY_6 + 1)]
     terms = works[:, TERMS_BY_6].nonzero().flatten().tolist()
     assert works[terms[0] + 1, TERMS_BY_2]  # then what the workers found is put together
     check(program, draw_bits(0, program, 1025))
@@ -348,13 +349,13 @@ def test_workers_use_only_rows_that_are_written(seed):
         for phase, section in zip(phases.tolist(), section_of_phase, strict=True):
             stores = {}  # slot -> the worker that stores it in this phase
             reads = set()  # of a slot by a worker that didn't store it before
-            for kind in (NODES, TERMS_BY_2, TERMS_BY_4, TERMS_BY_6):
+            for kind in (NODES, ADDERS, TERMS_BY_2, TERMS_BY_4, TERMS_BY_6):
                 for line in range(*phase[kind]):
                     for i in range(FEW_WORKERS):
                         (a, _), (b, _), (c, c_flag), (target, stored) = lines[line, i].tolist()
                         first_of_two = kind > TERMS_BY_2 and (line - phase[kind][0]) % 2 == 0
                         used = [a, b, c, target] if first_of_two else [a, b]
-                        used += [c] if c_flag and kind == NODES else []
+                        used += [c] if c_flag and kind in (NODES, ADDERS) else []
                         reads |= {(slot, i) for slot in used if stores.get(slot) != i}
                         if stored and not first_of_two:
                             assert stores.setdefault(target, i) == i
@@ -529,11 +530,13 @@ READ = """
 import re
 from tests.read_sass import read_variant
 variants = [(decision, False, False) for decision in range(5)]
-for decision, by_sample, is_wide in (*variants, (3, True, False), (4, True, False), (1, False, True)):
-    reading = read_variant(decision, by_sample=by_sample, is_wide=is_wide)
+variants += [(3, True, False), (4, True, False), (1, False, True)]
+for decision, by_sample, is_wide, has_adders in [*((*v, False) for v in variants), (3, False, False, True)]:
+    reading = read_variant(decision, by_sample=by_sample, is_wide=is_wide, has_adders=has_adders)
     assert reading.local == 0 and reading.registers <= 64, reading
     # (instructions, LOP3, loads of a row) of a step: a node is two loads and one where it starts
     limits = {"nodes": (52, 24, 3), "terms by 2": (50, 20, 2), "terms by 4": (76, 28, 4), "terms by 6": (96, 36, 6)}
+    limits |= {"adders": (60, 16, 3)} if has_adders else {}
     for name, (most, most_logic, rows) in limits.items():
         step = reading.loops[name]
         assert step["all"] <= (most if is_wide else 0.9 * most), (reading.name, name, step)

@@ -18,9 +18,10 @@ from eric_fast.kernels import Request
 from eric_fast.kernels.gpu import lower as gpu_lower
 from eric_fast.kernels.liveness import find_result_kinds
 from eric_fast.plan import Steps, check_steps, print_plan
-from eric_fast.plan.__main__ import list_gpu_code
+from eric_fast.plan.__main__ import list_cpu_code, list_gpu_code
 from eric_fast.plan.__main__ import main as print_plans
 from eric_fast.plan.negation import is_negated, negate, negate_like, strip_negation
+from eric_fast.plan.steps import KIND_CARRY, KIND_SUM
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.text import save_program
@@ -111,6 +112,8 @@ def test_a_number_out_of_range_is_seen(plan, table):
             wrong = [0.0, -1.0, 3.0, float("inf"), float("nan")]
         elif table == "values":
             wrong = [count_values(plan), ~count_values(plan), 2**31 - 1, -(2**31)]
+        elif table == "kinds":
+            wrong = [-1, 3, 127, -128]
         else:
             below = -2 if table in ("codes", "fires") else -1
             wrong = [below, count_values(plan), 2**31 - 1, -(2**31)]
@@ -161,6 +164,14 @@ def test_a_target_that_has_a_node_of_its_own_is_seen(plan):
         for target in others:
             with pytest.raises(EricError, match="must be false if it is a target of terms, and only then"):
                 check_steps(corrupt(plan, "segments", 2 * segment, target))
+
+
+def test_a_target_that_adds_is_seen(plan):
+    """`false + false + false` is false, but only `false ? false : false` is a target of terms."""
+    for target in plan.steps.segments[:, 0].tolist():
+        for kind in (KIND_SUM, KIND_CARRY):
+            with pytest.raises(EricError, match="must be false if it is a target of terms, and only then"):
+                check_steps(corrupt(plan, "kinds", target - plan.n_inputs - 2, kind))
 
 
 def test_rows_rules_and_planes_that_read_what_is_made_later_are_seen():
@@ -316,25 +327,60 @@ def test_wide_lines_are_listed_like_narrow_ones(monkeypatch):
     monkeypatch.setattr(gpu_lower, "MOST_NARROW_SLOTS", 0)
     again = compile_program(make_counted_program())  # a plan's code is made once
     assert list(list_gpu_code(again, kinds, names)) == narrow
-    assert sum("; s" in line for line in narrow) > 50
+    assert sum("; s" in line for line in narrow) > 30
+    assert sum("carry" in line for line in narrow) == 21
 
 
 def test_trees_counters_and_rules_of_their_own_are_listed():
     lines = print_plan(compile_program(make_counted_program())).splitlines()
     assert lines[:2] == [
         "plan of inputs: 8, derived rows: 6, strata: 2, class rules: 28, classes: 3",
-        "steps of nodes: 134, terms: 15, trees: 1, counters: 2",
+        "steps of nodes: 85, terms: 15, trees: 1, counters: 2",
     ]
-    assert lines[-16:] == [
-        "  v139 = a0 ? a1 : a2",
-        "  tree 0, class rules 20 to 23, number a0 v139",
+    assert lines[-17:] == [
+        "  v89 = carry(false, v85, v87)",
+        "  v90 = a0 ? a1 : a2",
+        "  tree 0, class rules 20 to 23, number a0 v90",
         "    00=23, 01=22, 10=21, 11=20",
         "class rules, section 2:",
-        *(f"  v{140 + k} = a{k} ? v30 : false" for k in range(4)),
-        *(f"  rule {24 + k} fires: v{140 + k}" for k in range(4)),
+        *(f"  v{91 + k} = a{k} ? v30 : false" for k in range(4)),
+        *(f"  rule {24 + k} fires: v{91 + k}" for k in range(4)),
         "decision by vote, default none:",
-        "  score 0 += (1 v61 + 2 v79 + 4 v87 + 8 v90 + 16 v91 + 0) * 1.0",
-        "  score 1 += (1 v103 + 2 v124 + 4 v134 + 8 v137 + 16 v138 + 0) * 1.0",
+        "  score 0 += (1 v52 + 2 v60 + 4 v64 + 8 v66 + 16 v67 + 0) * 1.0",
+        "  score 1 += (1 v72 + 2 v82 + 4 v86 + 8 v88 + 16 v89 + 0) * 1.0",
         "  some class rule fires that is counted or in a tree: true",
     ]
     assert max(map(len, lines)) <= 120
+
+
+def test_adders_are_listed_as_chains():
+    """One after another, with the sum in a register, which is stored at the end."""
+    rules = [ClassRule(0, (k,), weight=1) for k in range(5)]
+    plan = compile_program(make_program(rules, 5, 1, decision="vote"))
+    kinds, names = find_result_kinds(plan, Request(rules=False)), [f"a{row}" for row in range(5)]
+    assert [line for line in print_plan(plan).splitlines() if "sum(" in line or "carry(" in line] == [
+        "  v7 = sum(a0, a1, a2)",
+        "  v8 = carry(a0, a1, a2)",
+        "  v9 = sum(a3, a4, v7)",
+        "  v10 = carry(a3, a4, v7)",
+        "  v11 = sum(false, v8, v10)",
+        "  v12 = carry(false, v8, v10)",
+    ]
+    cpu = list(list_cpu_code(plan, kinds, names))
+    assert [line for line in cpu if "acc" in line] == [
+        "  acc = s2",
+        "  s4 = carry(acc, s3, s4); acc = sum(acc, s3, s4)",
+        "  s5 = carry(acc, s6, s5); acc = sum(acc, s6, s5)",
+        "  s6 = acc",
+        "  acc = s0",
+        "  s5 = carry(acc, s4, s5); acc = sum(acc, s4, s5)",
+        "  s4 = acc",
+    ]
+    gpu = [line for line in list_gpu_code(plan, kinds, names) if "carry" in line or "sum" in line]
+    assert gpu == [
+        "  worker 0: s7 = carry(s2, s3, s4); acc = sum(s2, s3, s4)",
+        "  worker 0: s8 = carry(acc, s6, s5); acc = sum(acc, s6, s5)",
+        "  worker 0: acc = s9 = sum(acc, s0, s0)",
+        "  worker 0: s2 = carry(s0, s7, s8); acc = sum(s0, s7, s8)",
+        "  worker 0: acc = s3 = sum(acc, s0, s0)",
+    ]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from eric_fast.compile.bodies import Bodies, make_conjunction, pick_value, split_bodies
 from eric_fast.compile.heads import LITERAL_COST, MAX_PASSES, MIN_SHARED, NODE_COST, TERM_COST
-from eric_fast.compile.nodes import N_NODES, Diagram, add_node, forget_nodes, make_node
+from eric_fast.compile.nodes import N_NODES, Diagram, add_target, forget_nodes, make_node
 from eric_fast.compile.terms import PendingTerms, add_term
 from eric_fast.plan.jitted import strip_negation
 
@@ -78,7 +78,7 @@ def share_class_rules(
     forget_nodes(diagram, nodes_before)
     for rule in range(first, last):
         if whole_lengths[rule] > 0:
-            fires[rule - n_kernel_rules] = add_node(diagram, false, false, false)
+            fires[rule - n_kernel_rules] = add_target(diagram)
             add_term(fires[rule - n_kernel_rules], rule, pending)
 
 

@@ -10,11 +10,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from eric_fast.compile.nodes import Diagram, make_node
+from eric_fast.compile.nodes import Diagram, make_adder, make_node
 from eric_fast.plan.steps import MOST_PLANES
 
 MOST_ONES = 4  # binary ones of a weight, on average: each goes through an adder
 MOST_SUM = 2**24  # of an output's weights, in units
+LONGEST_CHAIN = (
+    8  # adders that add to one sum, one after another; engines keep it in a register, and run chains at once
+)
 
 
 class DecisionArrays(NamedTuple):
@@ -147,17 +150,16 @@ def add_plane(queues: NDArray[np.int64], ends: NDArray[np.int64], j: int, diagra
     queue, false = queues[j], diagram.false
     at, end = 0, ends[j]
     while end - at > 1:
-        a, b = queue[at], queue[at + 1]
-        c = queue[at + 2] if end - at > 2 else false
-        at += min(3, end - at)
-        differ = make_node(diagram, a, make_node(diagram, b, false, false + 1), b)
-        total = make_node(diagram, differ, make_node(diagram, c, false, false + 1), c)
-        carry = make_node(diagram, differ, c, a)
-        if carry != false:
-            queues[j + 1, ends[j + 1]] = carry
-            ends[j + 1] += 1
+        stop = min(end, at + 1 + 2 * LONGEST_CHAIN)
+        total = queue[at]
+        for i in range(at + 1, stop, 2):
+            added = make_adder(diagram, total, queue[i], queue[i + 1] if i + 1 < stop else false)
+            total = added.sum
+            if added.carry != false:
+                queues[j + 1, ends[j + 1]] = added.carry
+                ends[j + 1] += 1
         queue[end] = total
-        end += 1
+        at, end = stop, end + 1
     if end:
         queue[0] = queue[at]
     ends[j] = end > 0

@@ -7,7 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from eric_fast.compile.bodies import Bodies, make_conjunction, pick_value, read_bodies, split_bodies
-from eric_fast.compile.nodes import N_NODES, Diagram, add_node, forget_nodes, make_node, reserve_nodes
+from eric_fast.compile.nodes import N_NODES, Diagram, add_target, forget_nodes, make_node, reserve_nodes
 from eric_fast.compile.terms import PendingTerms, add_term
 from eric_fast.plan.jitted import negate
 
@@ -132,7 +132,7 @@ def _share_head(
     if n_pending[0] == pending_before or found == true:
         n_pending[0] = pending_before
         return found
-    target = add_node(diagram, false, false, false)
+    target = add_target(diagram)
     pending.targets[pending_before : n_pending[0]] = target
     if found != false:
         add_term(target, negate(found), pending)

@@ -1,4 +1,4 @@
-"""Nodes `select ? high : low`, each made once (hash-consed, as in binary decision diagrams), in Numba."""
+"""Nodes, each made once (hash-consed, as in binary decision diagrams), in Numba: `select ? high : low`, full adders."""
 
 from typing import Any, NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from eric_fast.plan.steps import NODE_HIGH, NODE_LOW, NODE_SELECT
+from eric_fast.plan.steps import KIND_CARRY, KIND_SELECT, KIND_SUM, NODE_HIGH, NODE_LOW, NODE_SELECT
 
 N_NODES, FAULT = range(2)  # of the state of a diagram
 FULL, TOO_WIDE = 1, 2  # faults
@@ -17,6 +17,7 @@ class Diagram(NamedTuple):
 
     Attributes:
         nodes: int32 `[capacity, 3]`, of which the first `state[N_NODES]` are made; see `plan.steps.Node`.
+        kinds: int8 `[capacity]`: see `plan.steps.Steps`.
         numbers: int32 `[2 * capacity]`: a hash table of the nodes' numbers, -1 in an empty place.
         state: int64 `[2]`: `N_NODES`: how many nodes there are; `FAULT`: 0, or `FULL` once a node found no room, or
             `TOO_WIDE` once a number had too many digits.
@@ -24,9 +25,17 @@ class Diagram(NamedTuple):
     """
 
     nodes: NDArray[np.int32]
+    kinds: NDArray[np.int8]
     numbers: NDArray[np.int32]
     state: NDArray[np.int64]
     false: int
+
+
+class Adder(NamedTuple):
+    """What a full adder makes of three values: their sum is `sum + 2 * carry`."""
+
+    sum: np.int64
+    carry: np.int64
 
 
 @njit(nogil=True, cache=True)
@@ -37,6 +46,7 @@ def start_diagram(n_inputs: int, room: int) -> Any:
         capacity *= 2
     return Diagram(
         np.empty((capacity // 2, 3), np.int32),
+        np.empty(capacity // 2, np.int8),
         np.full(capacity, -1, np.int32),
         np.zeros(2, np.int64),
         n_inputs,
@@ -50,13 +60,13 @@ def reserve_nodes(diagram: Diagram, room: int) -> Any:
     if n + room <= len(nodes):
         return diagram
     larger = start_diagram(false, max(n + room, 2 * len(nodes)))
-    larger.nodes[:n] = nodes[:n]
+    larger.nodes[:n], larger.kinds[:n] = nodes[:n], diagram.kinds[:n]
     larger.state[N_NODES] = n
     numbers = larger.numbers
     for number in range(n):  # oldest first: `forget_nodes` counts on it
         select, high, low = nodes[number, NODE_SELECT], nodes[number, NODE_HIGH], nodes[number, NODE_LOW]
-        if select != false:
-            place = _hash(select, high, low) & (len(numbers) - 1)
+        if select != false or diagram.kinds[number] != KIND_SELECT:
+            place = _hash(diagram.kinds[number], select, high, low) & (len(numbers) - 1)
             while numbers[place] >= 0:
                 place = (place + 1) & (len(numbers) - 1)
             numbers[place] = number
@@ -66,8 +76,7 @@ def reserve_nodes(diagram: Diagram, room: int) -> Any:
 @njit(nogil=True, cache=True)
 def make_node(diagram: Diagram, select: int, high: int, low: int) -> Any:
     """The value `select ? high : low`: int64, one that exists already where possible."""
-    nodes, numbers, state, false = diagram.nodes, diagram.numbers, diagram.state, diagram.false
-    true = false + 1
+    false, true = diagram.false, diagram.false + 1
     if high == low or select == true:
         return np.int64(high)
     if select == false:
@@ -78,25 +87,60 @@ def make_node(diagram: Diagram, select: int, high: int, low: int) -> Any:
         low = false
     if high == true and low == false:
         return np.int64(select)
-    place = _hash(select, high, low) & (len(numbers) - 1)
+    return _find_node(diagram, KIND_SELECT, select, high, low)
+
+
+@njit(nogil=True, cache=True)
+def make_adder(diagram: Diagram, a: int, b: int, c: int) -> Any:
+    """The full adder of three values, an `Adder`: two nodes at most, the sum's right before the carry's."""
+    false = diagram.false
+    if a > b:
+        a, b = b, a
+    if b > c:
+        b, c = c, b
+    if a > b:
+        a, b = b, a
+    if a == b:
+        return Adder(np.int64(c), np.int64(a))
+    if b == c:
+        return Adder(np.int64(a), np.int64(b))
+    if (a == false and b == false + 1) or (b == false and c == false + 1):
+        value = c if a == false else a
+        return Adder(make_node(diagram, value, false, false + 1), np.int64(value))
+    total = _find_node(diagram, KIND_SUM, a, b, c)
+    return Adder(total, _find_node(diagram, KIND_CARRY, a, b, c))
+
+
+@njit(nogil=True, cache=True)
+def _find_node(diagram: Diagram, kind: int, select: int, high: int, low: int) -> Any:
+    """The value of the node of this kind and these operands, which is made unless it exists: int64."""
+    nodes, kinds, numbers, state, false = diagram.nodes, diagram.kinds, diagram.numbers, diagram.state, diagram.false
+    place = _hash(kind, select, high, low) & (len(numbers) - 1)
     while numbers[place] >= 0:
-        node = nodes[numbers[place]]
-        if node[NODE_SELECT] == select and node[NODE_HIGH] == high and node[NODE_LOW] == low:
-            return np.int64(false + 2 + numbers[place])
+        number = numbers[place]
+        node = nodes[number]
+        if node[NODE_SELECT] == select and node[NODE_HIGH] == high and node[NODE_LOW] == low and kinds[number] == kind:
+            return np.int64(false + 2 + number)
         place = (place + 1) & (len(numbers) - 1)
     if state[N_NODES] == len(nodes):
         state[FAULT] = FULL
         return np.int64(false)
     numbers[place] = state[N_NODES]
-    return add_node(diagram, select, high, low)
+    return _append_node(diagram, kind, select, high, low)
 
 
 @njit(nogil=True, cache=True)
-def add_node(diagram: Diagram, select: int, high: int, low: int) -> Any:
-    """The value of a new node, even if an equal one exists: `false ? false : false` is a target of terms."""
+def add_target(diagram: Diagram) -> Any:
+    """The value of a new node `false ? false : false`, even if there are others: a target of terms."""
+    return _append_node(diagram, KIND_SELECT, diagram.false, diagram.false, diagram.false)
+
+
+@njit(nogil=True, cache=True)
+def _append_node(diagram: Diagram, kind: int, select: int, high: int, low: int) -> Any:
     nodes, state = diagram.nodes, diagram.state
     n = state[N_NODES]
     nodes[n, NODE_SELECT], nodes[n, NODE_HIGH], nodes[n, NODE_LOW] = select, high, low
+    diagram.kinds[n] = kind
     state[N_NODES] = n + 1
     return np.int64(diagram.false + 2 + n)
 
@@ -127,8 +171,8 @@ def make_union(diagram: Diagram, value: int, others: NDArray[np.int64]) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _hash(select: int, high: int, low: int) -> Any:
-    h = np.uint64(select) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(high)
+def _hash(kind: int, select: int, high: int, low: int) -> Any:
+    h = np.uint64(select) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(high) + (np.uint64(kind) << np.uint64(32))
     h = (h ^ (h >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(low)
     h = (h ^ (h >> np.uint64(32))) * np.uint64(0x94D049BB133111EB)
     return np.int64((h ^ (h >> np.uint64(31))) >> np.uint64(1))
@@ -137,12 +181,12 @@ def _hash(select: int, high: int, low: int) -> Any:
 @njit(nogil=True, cache=True)
 def forget_nodes(diagram: Diagram, n_kept: int) -> None:
     """Unmake the nodes past the first `n_kept`, the last first: no later one hides behind them in the hash table."""
-    nodes, numbers, state = diagram.nodes, diagram.numbers, diagram.state
+    nodes, kinds, numbers, state = diagram.nodes, diagram.kinds, diagram.numbers, diagram.state
     while state[N_NODES] > n_kept:
         state[N_NODES] -= 1
         number = state[N_NODES]
         node = nodes[number]
-        place = _hash(node[NODE_SELECT], node[NODE_HIGH], node[NODE_LOW]) & (len(numbers) - 1)
+        place = _hash(kinds[number], node[NODE_SELECT], node[NODE_HIGH], node[NODE_LOW]) & (len(numbers) - 1)
         while numbers[place] >= 0 and numbers[place] != number:
             place = (place + 1) & (len(numbers) - 1)
         numbers[place] = -1

@@ -123,6 +123,7 @@ def _gather_steps(lists: TermLists, sections: list[Section], values: NDArray[np.
     codes = np.concatenate([np.zeros(0, np.int32), *decider.codes])
     return Steps(
         nodes=torch.from_numpy(diagram.nodes[: diagram.state[N_NODES]].copy()),
+        kinds=torch.from_numpy(diagram.kinds[: diagram.state[N_NODES]].copy()),
         terms=torch.from_numpy(lists.terms[: sizes[N_VALUES]].copy()),
         segments=torch.from_numpy(lists.segments[: sizes[N_SEGMENTS]].copy()),
         batches=torch.from_numpy(lists.batches[: sizes[N_BATCHES]].copy()),

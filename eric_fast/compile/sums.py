@@ -14,7 +14,7 @@ from eric_fast.plan import Sums
 from eric_fast.plan.jitted import is_negated, negate_like, strip_negation
 from eric_fast.program.rules import RuleArrays, count_offsets
 
-NODES_PER_ADDER = 5  # at most
+NODES_PER_ADDER = 2
 
 
 class SplitBodies(NamedTuple):

@@ -12,18 +12,23 @@ from eric_fast.compile.program import compile_program
 from eric_fast.errors import EricError
 from eric_fast.kernels import Request
 from eric_fast.kernels.cpu import lower as cpu
+from eric_fast.kernels.cpu.lower import ADDER_WIDTH, CHAIN_FIRST, RUN_START, RUN_STOP
 from eric_fast.kernels.cpu.simd_words import VECTOR_BYTES
 from eric_fast.kernels.gpu import lower as gpu
 from eric_fast.kernels.gpu.lines import (
     ACC_START,
+    ADDERS,
     FIELDS,
     NODES,
     OTHER,
+    SECOND,
     SELECT,
+    TARGET,
     TERM_WIDTHS,
     TERMS_BY_2,
     TERMS_BY_4,
     TERMS_BY_6,
+    THIRD,
 )
 from eric_fast.kernels.liveness import ResultKinds, find_result_kinds
 from eric_fast.plan.listing import print_plan
@@ -55,15 +60,17 @@ def main(arguments: list[str] | None = None) -> None:
 def list_cpu_code(plan: Plan, kinds: ResultKinds, names: list[str]) -> Iterator[str]:
     """What a core runs for each block of samples, for results of these kinds; `s4` is a slot of scratch memory."""
     code = cpu.lower_plan(plan, kinds)
-    nodes, terms = code.nodes // VECTOR_BYTES, code.terms // VECTOR_BYTES
+    nodes, adders, terms = (offsets // VECTOR_BYTES for offsets in (code.nodes, code.adders, code.terms))
     n_terms = int(code.segments[:, SEGMENT_N_TERMS].sum())
     yield f"CPU code of slots: {code.n_slots}, nodes: {len(nodes)}, terms: {n_terms}"
     yield from _list_inputs(code.slots[: plan.n_inputs].tolist(), names)
-    for number, row in enumerate(code.sections.tolist()):
-        section = Section(*row)
+    for number, section_row in enumerate(code.sections.tolist()):
+        section = Section(*section_row[:RUN_START])
         yield f"section {number}:"
         for target, select, high, low in nodes[section.node_start : section.node_stop].tolist():
             yield f"  s{target} = s{select} ? s{high} : s{low}"
+        for run in code.runs[section_row[RUN_START] : section_row[RUN_STOP]].tolist():
+            yield from _list_chains(adders, run)
         for batch in (Batch(*row) for row in plan.steps.batches[section.batch_start : section.batch_stop].tolist()):
             place = batch.term_start
             for target, n_of_target, source in code.segments[batch.segment_start : batch.segment_stop].tolist():
@@ -71,6 +78,21 @@ def list_cpu_code(plan: Plan, kinds: ResultKinds, names: list[str]) -> Iterator[
                 place += n_of_target * batch.width
                 bodies = [" & ".join(f"s{holds} & ~s{fails}" for holds, fails in term) for term in pairs]
                 yield f"  s{target // VECTOR_BYTES} = {' | '.join([f's{source // VECTOR_BYTES}', *bodies])}"
+
+
+def _list_chains(adders: NDArray[np.uint32], run: list[int]) -> Iterator[str]:
+    """The chains of a run; `acc` is the sum so far."""
+    n_adders, has_sum, n_chains, place = run
+    for _ in range(n_chains):
+        yield f"  acc = s{adders[place]}"
+        place += CHAIN_FIRST
+        for _ in range(n_adders):
+            second, third, carry = adders[place : place + ADDER_WIDTH]
+            place += ADDER_WIDTH
+            yield f"  s{carry} = carry(acc, s{second}, s{third}); acc = sum(acc, s{second}, s{third})"
+        if has_sum:
+            yield f"  s{adders[place]} = acc"
+            place += 1
 
 
 def list_gpu_code(plan: Plan, kinds: ResultKinds, names: list[str]) -> Iterator[str]:
@@ -82,17 +104,14 @@ def list_gpu_code(plan: Plan, kinds: ResultKinds, names: list[str]) -> Iterator[
     yield from _list_inputs(code.rules.input_slots[0].tolist(), names)
     for number, phase in enumerate(phases):
         yield f"phase {number}:"
-        for kind in (NODES, TERMS_BY_2, TERMS_BY_4, TERMS_BY_6):
+        for kind in (NODES, ADDERS, TERMS_BY_2, TERMS_BY_4, TERMS_BY_6):
             start, stop = phase[kind]
-            step = 1 if kind in (NODES, TERMS_BY_2) else 2
+            step = 1 if kind in (NODES, ADDERS, TERMS_BY_2) else 2
             for worker in range(code.n_workers):
                 for line in range(start, stop, step):
                     slots, flags = fields[:, line : line + step, worker].reshape(2, -1).tolist()
                     if any(slots) or any(flags):
-                        width = 0 if kind == NODES else TERM_WIDTHS[kind - TERMS_BY_2]
-                        work = _name_terms(slots[:width], flags) if width else _name_node(slots, flags)
-                        store = f"; s{slots[-1]} = acc" if flags[-1] else ""
-                        yield f"  worker {worker}: {work}{store}"
+                        yield f"  worker {worker}: {_name_line(kind, slots, flags)}"
 
 
 def _list_inputs(slots: list[int], names: list[str]) -> Iterator[str]:
@@ -109,6 +128,21 @@ def _read_fields(code: gpu.GpuCode) -> NDArray[np.int64]:
     fields = np.ascontiguousarray(lines).view(dtype).reshape(*lines.shape[:1], code.n_workers, FIELDS).astype(np.int64)
     n_bits = 8 * np.dtype(dtype).itemsize - 1
     return np.stack([fields & ((1 << n_bits) - 1), fields >> n_bits])
+
+
+def _name_line(kind: int, slots: list[int], flags: list[int]) -> str:
+    if kind == ADDERS:
+        return _name_adder(slots, flags)
+    work = _name_node(slots, flags) if kind == NODES else _name_terms(slots[: TERM_WIDTHS[kind - TERMS_BY_2]], flags)
+    return f"{work}; s{slots[-1]} = acc" if flags[-1] else work
+
+
+def _name_adder(slots: list[int], flags: list[int]) -> str:
+    acc = f"s{slots[ACC_START]}" if flags[ACC_START] else "acc"
+    values = f"{acc}, s{slots[SECOND]}, s{slots[THIRD]}"
+    if flags[SECOND]:
+        return f"acc = s{slots[TARGET]} = sum({values})"
+    return f"{f's{slots[TARGET]} = carry({values}); ' if flags[TARGET] else ''}acc = sum({values})"
 
 
 def _name_node(slots: list[int], flags: list[int]) -> str:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from eric_fast.plan.negation import is_negated, strip_negation
 from eric_fast.plan.plan import Plan
-from eric_fast.plan.steps import Batch, Counter, Index, Section, Segment
+from eric_fast.plan.steps import KIND_SELECT, KIND_SUM, Batch, Counter, Index, Section, Segment
 
 
 class Interpretation(NamedTuple):
@@ -69,13 +69,17 @@ def _run_sections(plan: Plan, bits: NDArray[np.bool_]) -> NDArray[np.bool_]:
     steps, first_node = plan.steps, plan.n_inputs + 2
     values = np.zeros((first_node + len(steps.nodes), len(bits)), bool)
     values[: plan.n_inputs], values[plan.n_inputs + 1] = bits.T, True
-    nodes, terms = steps.nodes.tolist(), steps.terms.numpy()
+    nodes, kinds, terms = steps.nodes.tolist(), steps.kinds.tolist(), steps.terms.numpy()
     batches = [Batch(*batch) for batch in steps.batches.tolist()]
     segments = [Segment(*segment) for segment in steps.segments.tolist()]
     for section in (Section(*row) for row in steps.sections.tolist()):
         for node in range(section.node_start, section.node_stop):
-            select, high, low = nodes[node]
-            values[first_node + node] = np.where(values[select], values[high], values[low])
+            select, high, low = values[nodes[node]]
+            if kinds[node] == KIND_SELECT:
+                values[first_node + node] = np.where(select, high, low)
+            else:
+                n_true = select.astype(np.int8) + high + low
+                values[first_node + node] = n_true % 2 if kinds[node] == KIND_SUM else n_true >= 2
         for batch in batches[section.batch_start : section.batch_stop]:
             place = batch.term_start
             for segment in segments[batch.segment_start : batch.segment_stop]:

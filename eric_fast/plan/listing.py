@@ -5,13 +5,23 @@ from textwrap import wrap
 
 from eric_fast.plan.negation import is_negated, strip_negation
 from eric_fast.plan.plan import Plan
-from eric_fast.plan.steps import SEGMENT_N_TERMS, SEGMENT_TARGET, Batch, Counter, Index, Section, Segment
+from eric_fast.plan.steps import (
+    KIND_SELECT,
+    KIND_SUM,
+    SEGMENT_N_TERMS,
+    SEGMENT_TARGET,
+    Batch,
+    Counter,
+    Index,
+    Section,
+    Segment,
+)
 
 WIDTH = 120
 
 
 def print_plan(plan: Plan, names: Sequence[str] | None = None) -> str:
-    """The steps of a plan, section by section: `v17 = a4 ? v12 : v3`.
+    """The steps of a plan, section by section: `v17 = a4 ? v12 : v3`, `v18 = sum(a4, v12, v3)`.
 
     Values are `v0`, `v1`, ... as `Steps` number them; an input is known by its name.
 
@@ -63,8 +73,7 @@ class _Lister:
         for node in range(section.node_start, section.node_stop):
             value = plan.n_inputs + 2 + node
             if value not in targets:  # of terms: false to begin with
-                select, high, low = (self._name(operand) for operand in steps.nodes[node].tolist())
-                yield f"  v{value} = {select} ? {high} : {low}"
+                yield f"  v{value} = {self._name_node(node)}"
         for row in steps.batches[section.batch_start : section.batch_stop].tolist():
             yield from self._list_terms(Batch(*row))
         if number < self.n_strata:
@@ -74,6 +83,13 @@ class _Lister:
             yield f"  rule {rule} fires: {self._name(self.fires[rule])}"
         for tree in range(section.index_start, min(section.index_stop, len(plan.trees))):
             yield from self._list_index(f"tree {tree}", self.indexes[tree])
+
+    def _name_node(self, node: int) -> str:
+        select, high, low = (self._name(operand) for operand in self.plan.steps.nodes[node].tolist())
+        kind = int(self.plan.steps.kinds[node])
+        if kind == KIND_SELECT:
+            return f"{select} ? {high} : {low}"
+        return f"{'sum' if kind == KIND_SUM else 'carry'}({select}, {high}, {low})"
 
     def _list_terms(self, batch: Batch) -> Iterator[str]:
         place, steps = batch.term_start, self.plan.steps

@@ -14,7 +14,7 @@ MOST_PLANES = 31  # of an index or a counter
 
 
 class Node(NamedTuple):
-    """`select ? high : low`, of values."""
+    """`select ? high : low`, of values; for a sum or a carry, the three values that are added."""
 
     select: int
     high: int
@@ -71,6 +71,7 @@ class Counter(NamedTuple):
 
 
 NODE_SELECT, NODE_HIGH, NODE_LOW = range(len(Node._fields))
+KIND_SELECT, KIND_SUM, KIND_CARRY = range(3)  # of nodes
 SEGMENT_TARGET, SEGMENT_N_TERMS = range(len(Segment._fields))
 BATCH_WIDTH, BATCH_SEGMENT_START, BATCH_SEGMENT_STOP, BATCH_TERM_START = range(len(Batch._fields))
 SECTION_NODE_START, SECTION_NODE_STOP, SECTION_BATCH_START, SECTION_BATCH_STOP = range(4)
@@ -85,13 +86,15 @@ class Steps:
     """How an engine runs a plan's rules: the same truth by less work, as an instruction stream.
 
     A *value* is truth over samples. Values `0 .. n_inputs - 1` are the plan's inputs, `n_inputs` is false,
-    `n_inputs + 1` is true, and value `n_inputs + 2 + i` is what node `i` makes: `select ? high : low`, of values that
-    come before it. A node is all that a branch of a tree, a shared body or a negation needs. Rules that share nothing
-    stay *terms*, conjunctions of pairs that are OR-ed into a value whose node made it false; a pair is true where its
-    first value is true and its second is false.
+    `n_inputs + 1` is true, and value `n_inputs + 2 + i` is what node `i` makes of three values that come before it. A
+    node `select ? high : low` is all that a branch of a tree, a shared body or a negation needs. What counts is made of
+    full adders: the *sum* of three values is true where one or all of them are, the *carry* where two or more are.
+    Rules that share nothing stay *terms*, conjunctions of pairs that are OR-ed into a value whose node made it false;
+    a pair is true where its first value is true and its second is false.
 
     Attributes:
         nodes: int32 `[n_nodes, 3]`: see `Node`.
+        kinds: int8 `[n_nodes]`: `KIND_SELECT`, `KIND_SUM` or `KIND_CARRY`.
         terms: int32 `[n_term_values]`: the pairs of values of one term after another.
         segments: int32 `[n_segments, 2]`: see `Segment`.
         batches: int64 `[n_batches, 4]`: see `Batch`.
@@ -113,6 +116,7 @@ class Steps:
     """
 
     nodes: Tensor
+    kinds: Tensor
     terms: Tensor
     segments: Tensor
     batches: Tensor

@@ -14,6 +14,7 @@ from eric_fast.plan.plan import Plan
 
 TABLES = {  # dtypes, and how many columns: 0 for a table of one dimension
     "nodes": (torch.int32, len(s.Node._fields)),
+    "kinds": (torch.int8, 0),
     "terms": (torch.int32, 0),
     "segments": (torch.int32, len(s.Segment._fields)),
     "batches": (torch.int64, len(s.Batch._fields)),
@@ -53,7 +54,7 @@ def check_steps(plan: Plan) -> None:
 def _read_tables(plan: Plan) -> Any:
     """The tables as arrays, of the right dtypes and shapes."""
     lengths = {"values": plan.n_rows, "fires": plan.n_class_rules, "is_counted": plan.n_class_rules}
-    lengths["units"] = len(plan.steps.counters)
+    lengths["kinds"], lengths["units"] = len(plan.steps.nodes), len(plan.steps.counters)
     for name, (dtype, n_columns) in TABLES.items():
         table = getattr(plan.steps, name)
         n = lengths.get(name, len(table) if table.ndim else 0)
@@ -114,7 +115,9 @@ def _check_order(plan: Plan, tables: Any) -> NDArray[np.int32]:
     _check_values("terms", tables.terms, n_values)
     is_target = np.zeros(n_values, bool)
     is_target[targets] = True
-    is_false = (nodes == plan.n_inputs).all(axis=1)
+    kinds = tables.kinds
+    _check("kinds", (kinds >= s.KIND_SELECT) & (kinds <= s.KIND_CARRY), "is no kind of node")
+    is_false = (nodes == plan.n_inputs).all(axis=1) & (kinds == s.KIND_SELECT)
     _check("nodes", is_false == is_target[first_node:], "must be false if it is a target of terms, and only then")
     ready = np.full(n_values, -1, np.int32)
     ready[first_node:] = of_nodes

@@ -29,7 +29,8 @@ class Instructions(NamedTuple):
     Attributes:
         nodes: uint64 `[n_nodes, 2]`: `CpuCode.nodes`, two offsets in a word: one load reads both.
         terms: uint64 `[n_pairs]`: `CpuCode.terms`, likewise.
-        segments: uint32 `[n_segments, 3]`, sections: int64 `[n_sections, 8]`: as in `CpuCode`.
+        adders: uint32 `[n_adder_offsets]`, runs: int64 `[n_runs, 4]`, segments: uint32 `[n_segments, 3]`, sections:
+            int64 `[n_sections, 10]`: as in `CpuCode`.
         batches: int64 `[n_batches, 4]`: as in `Steps`.
         input_slots: int64 `[n_inputs]`: the slot of each input, -1 where nothing reads it.
         row_slots: int64 `[n_rows]`: the slot of each row of the plan, `~slot` where the row is its negation.
@@ -37,6 +38,8 @@ class Instructions(NamedTuple):
     """
 
     nodes: NDArray[np.uint64]
+    adders: NDArray[np.uint32]
+    runs: NDArray[np.int64]
     terms: NDArray[np.uint64]
     segments: NDArray[np.uint32]
     batches: NDArray[np.int64]
@@ -152,6 +155,8 @@ def make_instructions(plan: Plan, code: CpuCode) -> Instructions:
     slots = code.slots[strip_negation(values)]
     return Instructions(
         nodes=code.nodes.view(np.uint64),
+        adders=code.adders,
+        runs=code.runs,
         terms=code.terms.view(np.uint64),
         segments=code.segments,
         batches=plan.steps.batches.numpy(),

@@ -20,13 +20,24 @@ from eric_fast.kernels.cpu.block_state import (
     Workspace,
 )
 from eric_fast.kernels.cpu.decide import decode_answers, decode_index, look_up
-from eric_fast.kernels.cpu.lower import SEGMENT_SOURCE
+from eric_fast.kernels.cpu.lower import (
+    ADDER_WIDTH,
+    CHAIN_FIRST,
+    RUN_HAS_SUM,
+    RUN_N_ADDERS,
+    RUN_N_CHAINS,
+    RUN_PLACE,
+    RUN_START,
+    RUN_STOP,
+    SEGMENT_SOURCE,
+)
 from eric_fast.kernels.cpu.simd_words import (
     BLOCK_SAMPLES,
     ONES,
     VECTOR_BYTES,
     VECTOR_WORDS,
     both,
+    carry_of,
     count_ones,
     differ,
     either,
@@ -41,6 +52,7 @@ from eric_fast.kernels.cpu.simd_words import (
     store,
     store_anywhere,
     store_past,
+    sum_of,
 )
 from eric_fast.kernels.cpu.vote import add_lone_rules, add_trees, finish_votes, start_votes
 from eric_fast.plan.jitted import is_negated, strip_negation
@@ -108,6 +120,8 @@ def run_blocks(
             section = sections[s]
             first_index, last_index = section[SECTION_INDEX_START], section[SECTION_INDEX_STOP]
             _run_nodes(base_address, instructions.nodes, section[SECTION_NODE_START], section[SECTION_NODE_STOP])
+            for r in range(section[RUN_START], section[RUN_STOP]):
+                _run_chains(base_address, instructions.adders, instructions.runs[r])
             for b in range(section[SECTION_BATCH_START], section[SECTION_BATCH_STOP]):
                 _run_batch(base_address, instructions.terms, instructions.segments, instructions.batches[b])
             if kind >= VOTE:
@@ -193,6 +207,24 @@ def _run_nodes(base: Any, nodes: Any, first: Any, last: Any) -> None:
         ends, sides = nodes[i, 0], nodes[i, 1]
         high, low = load(base + (sides & LOW_HALF)), load(base + (sides >> np.uint64(32)))
         store(base + (ends & LOW_HALF), select(load(base + (ends >> np.uint64(32))), high, low))
+
+
+@njit(nogil=True, cache=True)
+def _run_chains(base: Any, adders: Any, run: Any) -> None:
+    """Run chains of full adders, see `CpuCode.adders`. run: int64 `[4]`, of `CpuCode.runs`."""
+    one, two = np.uint64(1), np.uint64(2)  # unsigned indices can't mean "from the end"
+    place, n_adders, has_sum = np.uint64(run[RUN_PLACE]), run[RUN_N_ADDERS], run[RUN_HAS_SUM]
+    for _ in range(run[RUN_N_CHAINS]):
+        total = load(base + np.uint64(adders[place]))
+        place += np.uint64(CHAIN_FIRST)
+        for _ in range(n_adders):
+            second, third = load(base + np.uint64(adders[place])), load(base + np.uint64(adders[place + one]))
+            store(base + np.uint64(adders[place + two]), carry_of(total, second, third))
+            total = sum_of(total, second, third)
+            place += np.uint64(ADDER_WIDTH)
+        if has_sum:
+            store(base + np.uint64(adders[place]), total)
+            place += one
 
 
 @njit(nogil=True, cache=True)

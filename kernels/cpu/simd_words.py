@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
 from eric_fast.kernels.memory import ALIGNMENT
@@ -20,6 +21,7 @@ VECTOR_BYTES = WORD_BYTES * VECTOR_WORDS
 BLOCK_SAMPLES = 64 * VECTOR_WORDS  # whose bits a vector holds
 ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
 
+_MAJORITY = 0b11101000  # of three bits, as a truth table
 _LLVM_TYPE = ir.VectorType(ir.IntType(64), VECTOR_WORDS)
 
 
@@ -117,6 +119,59 @@ def select(typing_context: Any, bits: Any, high: Any, low: Any) -> Any:
         return builder.or_(builder.and_(bits, high), builder.and_(builder.not_(bits), low))
 
     return _VECTOR(_VECTOR, _VECTOR, _VECTOR), generate
+
+
+@intrinsic
+def sum_of(typing_context: Any, first: Any, second: Any, third: Any) -> Any:
+    """first ^ second ^ third: the sum of a full adder."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        first, second, third = arguments
+        return builder.xor(builder.xor(first, second), third)
+
+    return _VECTOR(_VECTOR, _VECTOR, _VECTOR), generate
+
+
+@intrinsic
+def carry_of(typing_context: Any, first: Any, second: Any, third: Any) -> Any:
+    """Where two of the three or all are set: the carry of a full adder.
+
+    As one ternary-logic instruction, which LLVM doesn't find by itself; without AVX-512 as four, one of which is also
+    the sum's.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if "+avx512f" in context.codegen().magic_tuple()[2]:
+            return _call_ternary(builder, _MAJORITY, arguments)
+        first, second, third = arguments
+        differs = builder.xor(first, second)
+        return builder.or_(builder.and_(differs, third), builder.and_(builder.not_(differs), first))
+
+    return _VECTOR(_VECTOR, _VECTOR, _VECTOR), generate
+
+
+def _call_ternary(builder: Any, table: int, arguments: Any) -> Any:
+    """Three vectors to one by a truth table, half by half: only for CPUs with AVX-512."""
+    number, n_half = ir.IntType(32), VECTOR_WORDS // 2
+    half = ir.VectorType(ir.IntType(64), n_half)
+    kind = ir.FunctionType(half, [half, half, half, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.pternlog.q.512")
+
+    def list_places(first: int, last: int) -> Any:
+        return ir.Constant(ir.VectorType(number, last - first), list(range(first, last)))
+
+    nothing = ir.Constant(_LLVM_TYPE, ir.Undefined)
+    halves = [
+        builder.call(
+            function,
+            [
+                *(builder.shuffle_vector(vector, nothing, list_places(first, first + n_half)) for vector in arguments),
+                ir.Constant(number, table),
+            ],
+        )
+        for first in (0, n_half)
+    ]
+    return builder.shuffle_vector(*halves, list_places(0, VECTOR_WORDS))
 
 
 @intrinsic

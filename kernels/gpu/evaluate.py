@@ -182,17 +182,22 @@ def launch(
         default=plan.default,
     )
     tables = (*code.rules, *code.counts, *code.votes)
-    constants = pick_constants(code.n_workers, is_wide=code.is_wide, decision=decision, by_sample=code.by_sample)
+    constants = pick_constants(
+        code.n_workers, has_adders=code.has_adders, is_wide=code.is_wide, decision=decision, by_sample=code.by_sample
+    )
     with launch_on(words.device):
         # By position, which takes 18 us of the CPU's time where 61 keywords take 41
         evaluate_kernel[grid](words, *tables, *scratch, *wanted, *outputs, *sizes, **constants)
 
 
-def pick_constants(n_workers: int, *, is_wide: bool, decision: int, by_sample: bool) -> dict[str, Any]:
+def pick_constants(
+    n_workers: int, *, has_adders: bool, is_wide: bool, decision: int, by_sample: bool
+) -> dict[str, Any]:
     """Return what a launch compiles for: the kernel's constants and how many warps a block has."""
     return {
         "WORKERS": n_workers,
         "BLOCK": ROW_WORDS,
+        "WITH_ADDERS": has_adders,
         "WIDE": is_wide,
         "DECISION": decision,
         "BY_SAMPLE": by_sample and decision in (VOTE.value, VOTE_RULES.value),

@@ -10,9 +10,12 @@ FIELDS = 4
 # The fields of a node. In a step of terms the last of two lines has the target too, other fields are values.
 SELECT, OTHER, ACC_START, TARGET = range(FIELDS)
 
+# Of an adder; the last two are as a node's.
+SECOND, THIRD = SELECT, OTHER
+
 # The columns of a phase, each a start and a stop: of lines, class rules or indexes.
-NODES, TERMS_BY_2, TERMS_BY_4, TERMS_BY_6, RULES, INDEXES = range(6)
-N_COLUMNS = 6
+NODES, ADDERS, TERMS_BY_2, TERMS_BY_4, TERMS_BY_6, RULES, INDEXES = range(7)
+N_COLUMNS = 7
 LINE_COLUMNS = slice(NODES, TERMS_BY_6 + 1)
 TERM_WIDTHS = (2, 4, 6)  # how many values a step of `TERMS_BY_2 + kind` takes
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.kernels.decision_tables import make_decision_tables
-from eric_fast.kernels.gpu.lines import FIELDS, FLAG, LINE_COLUMNS, TRUE_SLOT
+from eric_fast.kernels.gpu.lines import ADDERS, FIELDS, FLAG, LINE_COLUMNS, TRUE_SLOT
 from eric_fast.kernels.gpu.schedule import Schedule, lower_steps
 from eric_fast.kernels.gpu.vote_tables import VoteTables, tabulate_votes
 from eric_fast.kernels.liveness import ResultKinds, find_lone_rules, list_reads, take_steps
@@ -87,6 +87,7 @@ class GpuCode:
 
     Attributes:
         n_slots: rows of scratch memory that a block needs.
+        has_adders: whether there are lines of adders.
         is_wide: whether a field takes 32 bits, not 16: there are more slots than 15 bits can number.
         covered_slot: of `Steps.covered`.
         by_sample, n_columns: see `DecisionTables`.
@@ -96,6 +97,7 @@ class GpuCode:
     """
 
     n_slots: int
+    has_adders: bool
     is_wide: bool
     covered_slot: int
     by_sample: bool
@@ -171,6 +173,7 @@ def _lower(plan: Plan, device: torch.device, kinds: ResultKinds, counts: bool, n
 
     return GpuCode(
         n_slots=n_slots,
+        has_adders=bool((phases[:, ADDERS, 1] > phases[:, ADDERS, 0]).any()),
         is_wide=is_wide,
         covered_slot=int(slots[steps.covered]),
         by_sample=tables.by_sample,

@@ -30,10 +30,12 @@ from eric_fast.kernels.gpu.words import count_ones
 
 # The format of lines and phases, for Triton.
 SELECT, OTHER = tl.constexpr(lines.SELECT), tl.constexpr(lines.OTHER)
+SECOND, THIRD = tl.constexpr(lines.SECOND), tl.constexpr(lines.THIRD)
 ACC_START, TARGET = tl.constexpr(lines.ACC_START), tl.constexpr(lines.TARGET)
 FIELDS = tl.constexpr(lines.FIELDS)
 PHASE_WIDTH = tl.constexpr(2 * lines.N_COLUMNS)
 NODES = tl.constexpr(2 * lines.NODES)
+ADDERS = tl.constexpr(2 * lines.ADDERS)
 TERMS_BY_2 = tl.constexpr(2 * lines.TERMS_BY_2)
 TERMS_BY_4 = tl.constexpr(2 * lines.TERMS_BY_4)
 TERMS_BY_6 = tl.constexpr(2 * lines.TERMS_BY_6)
@@ -90,6 +92,26 @@ def _run_nodes(p_rows, p_lines, first, last, WORKERS: tl.constexpr, BLOCK: tl.co
 
 
 @triton.jit
+def _run_adders(p_rows, p_lines, first, last, WORKERS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr):
+    """Run lines of full adders. p_rows: int32 [n_slots, BLOCK]; p_lines: see `_load_line`."""
+    b_acc = tl.zeros([WORKERS, BLOCK], tl.int32)
+    b_low, b_high = _load_line(p_lines, first, WORKERS, WIDE)
+    for line in range(first, last):
+        b_second, b_stores_sum = _read_field(b_low, b_high, SECOND, WIDE)
+        b_third, _ = _read_field(b_low, b_high, THIRD, WIDE)
+        b_start, b_starts = _read_field(b_low, b_high, ACC_START, WIDE)
+        b_target, b_stores = _read_field(b_low, b_high, TARGET, WIDE)
+        b_low, b_high = _load_line(p_lines, line + 1, WORKERS, WIDE)  # ahead of the store, which nothing passes
+        b_acc = tl.load(_point_to(p_rows, b_start, BLOCK), mask=b_starts[:, None] != 0, other=b_acc)
+        b_left = tl.load(_point_to(p_rows, b_second, BLOCK))
+        b_right = tl.load(_point_to(p_rows, b_third, BLOCK))
+        b_carry = (b_acc & b_left) | (b_right & (b_acc | b_left))
+        b_acc = b_acc ^ b_left ^ b_right
+        b_result = (b_stores_sum[:, None] & b_acc) | (~b_stores_sum[:, None] & b_carry)
+        tl.store(_point_to(p_rows, b_target, BLOCK), b_result, mask=b_stores[:, None] != 0)
+
+
+@triton.jit
 def _run_terms(
     p_rows, p_lines, first, last, WIDTH: tl.constexpr, WORKERS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr
 ):
@@ -140,8 +162,8 @@ def evaluate_kernel(
     p_classes, p_rules, p_scores, p_truth, p_counts, p_leaves,
     first_group, last_group, n_groups, n_slots, n_inputs, n_classes, n_samples, n_scores, n_counted,
     n_indexes, n_leaves, n_answers, n_counters, n_columns, n_sums, covered, default,
-    WORKERS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr, DECISION: tl.constexpr, BY_SAMPLE: tl.constexpr,
-    GROUP_TREES: tl.constexpr,
+    WORKERS: tl.constexpr, BLOCK: tl.constexpr, WITH_ADDERS: tl.constexpr, WIDE: tl.constexpr, DECISION: tl.constexpr,
+    BY_SAMPLE: tl.constexpr, GROUP_TREES: tl.constexpr,
 ):  # fmt: skip
     """Run a whole program over the groups of words `first_group:last_group`.
 
@@ -190,6 +212,9 @@ def evaluate_kernel(
             p_phase = p_phases + phase * PHASE_WIDTH
             first, last = load_range(p_phase, NODES)
             _run_nodes(p_rows, p_lines, first, last, WORKERS, BLOCK, WIDE)
+            if WITH_ADDERS:
+                first, last = load_range(p_phase, ADDERS)
+                _run_adders(p_rows, p_lines, first, last, WORKERS, BLOCK, WIDE)
             first, last = load_range(p_phase, TERMS_BY_2)
             _run_terms(p_rows, p_lines, first, last, 2, WORKERS, BLOCK, WIDE)
             first, last = load_range(p_phase, TERMS_BY_4)

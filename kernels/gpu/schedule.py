@@ -10,7 +10,12 @@ nothing. A node is a line:
 
     select | acc is low, other, high | the node starts: acc is read from here, target | store
 
-and leaves `select ? acc : other` (or with acc on the low side) in acc. A step of terms takes up to 2, 4 or 6 values:
+and leaves `select ? acc : other` (or with acc on the low side) in acc. A full adder is a line, too, of a chain that one
+worker runs:
+
+    second | the sum is stored, third, the chain starts: acc is read from here, target | store
+
+and leaves the sum of acc, second and third in acc. A step of terms takes up to 2, 4 or 6 values:
 
     value | the term ends, value, ..., target | store
 
@@ -23,16 +28,27 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from eric_fast.kernels.adders import (
+    ADDER_CARRY,
+    ADDER_FIRST,
+    ADDER_SECOND,
+    ADDER_SUM,
+    ADDER_THIRD,
+    find_chains,
+)
 from eric_fast.kernels.gpu.lines import (
     ACC_START,
+    ADDERS,
     FIELDS,
     INDEXES,
     N_COLUMNS,
     NODES,
     OTHER,
     RULES,
+    SECOND,
     SELECT,
     TARGET,
+    THIRD,
 )
 from eric_fast.kernels.gpu.slots import (
     N_SLOTS,
@@ -47,7 +63,7 @@ from eric_fast.kernels.gpu.slots import (
     take_slot,
 )
 from eric_fast.kernels.gpu.terms import write_terms
-from eric_fast.kernels.gpu.trees import cut_trees, find_last_reads, find_needed, sort_roots
+from eric_fast.kernels.gpu.trees import cut_trees, find_last_reads, find_needed, sort_chains, sort_roots
 from eric_fast.plan.steps import (
     NODE_HIGH,
     NODE_LOW,
@@ -82,7 +98,8 @@ def lower_steps(n_inputs: Any, n_workers: Any, steps: Any, reads: Any, read_sect
     """A `Schedule` of `StepArrays`. reads: int32, read_sections: int64 `[n_reads]`: see `list_reads`."""
     sections, first_node, n_sections = steps.sections, n_inputs + 2, len(steps.sections)
     values = find_needed(first_node, steps, reads)
-    n_levels = cut_trees(first_node, n_workers, steps, values)
+    chains = find_chains(first_node, steps, values.needed, reads)
+    n_levels = cut_trees(first_node, n_workers, steps, values, chains)
     starts = np.zeros(n_sections + 1, np.int64)  # a section's first phase: its levels, terms, their rest, the decision
     starts[1:] = np.cumsum(n_levels + 3)
     last_read = find_last_reads(first_node, steps, reads, read_sections, values, n_levels, starts)
@@ -96,8 +113,9 @@ def lower_steps(n_inputs: Any, n_workers: Any, steps: Any, reads: Any, read_sect
     for s in range(n_sections):
         phase = starts[s]
         node_start, node_stop = sections[s, SECTION_NODE_START], sections[s, SECTION_NODE_STOP]
-        roots = sort_roots(first_node + node_start, first_node + node_stop, values)
-        begin = 0
+        roots = sort_roots(first_node + node_start, first_node + node_stop, values, chains.chain_of)
+        numbers, levels = sort_chains(first_node + node_start, first_node + node_stop, values.level, chains)
+        begin = first_chain = 0
         for level in range(1, n_levels[s] + 1):
             end = begin
             while end < len(roots) and values.level[roots[end]] == level:
@@ -113,7 +131,13 @@ def lower_steps(n_inputs: Any, n_workers: Any, steps: Any, reads: Any, read_sect
                 _write_tree(roots[begin + k], first_node, steps.nodes, values, of_worker, temporaries[worker], memory)
             start, lines = lines.n_lines, Lines(lines.fields, lines.n_lines + shares.n_lines)
             set_range(phases, phase, NODES, start, lines.n_lines)
-            begin, phase = end, phase + 1
+            last_chain = first_chain
+            while last_chain < len(numbers) and levels[last_chain] == level:
+                last_chain += 1
+            start = lines.n_lines
+            lines = _write_chains(numbers[first_chain:last_chain], n_workers, chains, lines, memory)
+            set_range(phases, phase, ADDERS, start, lines.n_lines)
+            begin, first_chain, phase = end, last_chain, phase + 1
         lines = write_terms(s, phase, n_workers, steps, values.needed, lines, phases, memory)
         phase += 2
         release_slots(phase - 1, memory)
@@ -124,6 +148,43 @@ def lower_steps(n_inputs: Any, n_workers: Any, steps: Any, reads: Any, read_sect
         works |= phases[:, column, 1] > phases[:, column, 0]
     fields = lines.fields[: lines.n_lines].copy()
     return Schedule(memory.sizes[N_SLOTS], fields, phases[works], memory.slots.astype(np.int32))
+
+
+@njit(nogil=True, cache=True)
+def _write_chains(numbers: Any, n_workers: Any, chains: Any, lines: Any, memory: Any) -> Any:
+    """Share chains, the longest first, among the workers, and write them: `Lines`.
+
+    numbers: int64 `[n_chains]`. chains: `Chains`. memory: `SlotMemory`.
+    """
+    adders, starts, slots = chains.adders, chains.starts, memory.slots
+    sizes = np.empty(len(numbers), np.int64)
+    for k in range(len(numbers)):
+        last = adders[starts[numbers[k] + 1] - 1]
+        # Where both are stored, the sum takes a line that adds nothing.
+        sizes[k] = starts[numbers[k] + 1] - starts[numbers[k]] + (min(last[ADDER_CARRY], last[ADDER_SUM]) >= 0)
+        for adder in adders[starts[numbers[k]] : starts[numbers[k] + 1]]:
+            for value in adder[ADDER_CARRY:]:
+                if value >= 0:
+                    give_slot(value, memory)
+    shares = share_out(sizes, n_workers)
+    lines = reserve_lines(lines, shares.n_lines)
+    for k in range(len(numbers)):
+        place, worker = lines.n_lines + shares.places[k], shares.workers[k]
+        for adder in adders[starts[numbers[k]] : starts[numbers[k] + 1]]:
+            line = lines.fields[place, worker]
+            line[SECOND], line[THIRD] = slots[adder[ADDER_SECOND]], slots[adder[ADDER_THIRD]]
+            if adder[ADDER_FIRST] >= 0:
+                line[ACC_START] = set_flag(slots[adder[ADDER_FIRST]])
+            place += 1
+            if adder[ADDER_CARRY] >= 0:
+                line[TARGET] = set_flag(slots[adder[ADDER_CARRY]])
+            if adder[ADDER_SUM] >= 0:
+                if adder[ADDER_CARRY] >= 0:
+                    line = lines.fields[place, worker]
+                    place += 1
+                line[SECOND] = set_flag(line[SECOND])
+                line[TARGET] = set_flag(slots[adder[ADDER_SUM]])
+    return Lines(lines.fields, lines.n_lines + shares.n_lines)
 
 
 @njit(nogil=True, cache=True)

@@ -1,15 +1,17 @@
-"""Trees of nodes for the GPU, in Numba: what is needed, where trees are cut, what is read last; see `schedule`."""
+"""Trees and chains for the GPU, in Numba: what is needed, where trees are cut, what is read last; see `schedule`."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
+from eric_fast.kernels.adders import ADDER_READS
 from eric_fast.plan.steps import (
     BATCH_SEGMENT_START,
     BATCH_SEGMENT_STOP,
     BATCH_TERM_START,
     BATCH_WIDTH,
+    KIND_SELECT,
     SECTION_BATCH_START,
     SECTION_BATCH_STOP,
     SECTION_NODE_START,
@@ -39,13 +41,20 @@ class Values(NamedTuple):
     size: Any
 
 
+class ChainOrder(NamedTuple):
+    """Numbers of chains, and the level of each: int64 `[n]` both."""
+
+    numbers: Any
+    levels: Any
+
+
 @njit(nogil=True, cache=True)
 def find_needed(first_node: Any, steps: Any, reads: Any) -> Any:
     """`Values`, without levels and sizes; is_root as it is before trees are cut.
 
     steps: `StepArrays`. reads: int32 `[n_reads]`.
     """
-    nodes, terms, segments, batches, sections = steps
+    nodes, kinds, terms, segments, batches, sections = steps
     n_values = first_node + len(nodes)
     section_of = np.full(n_values, -1, np.int64)
     for s in range(len(sections)):
@@ -68,30 +77,40 @@ def find_needed(first_node: Any, steps: Any, reads: Any) -> Any:
                 place += n
         for i in range(sections[s, SECTION_NODE_STOP] - 1, sections[s, SECTION_NODE_START] - 1, -1):
             if needed[first_node + i] and not is_target[first_node + i]:
+                is_adder = kinds[i] != KIND_SELECT
+                is_root[first_node + i] |= is_adder
                 for value in nodes[i]:
-                    if is_read[value] or section_of[value] != s:
+                    if is_adder or is_read[value] or section_of[value] != s:
                         is_root[value] = True
                     needed[value] = is_read[value] = True
     return Values(needed, is_root, is_target, section_of, np.zeros(n_values, np.int64), np.zeros(n_values, np.int64))
 
 
 @njit(nogil=True, cache=True)
-def cut_trees(first_node: Any, n_workers: Any, steps: Any, values: Any) -> Any:
+def cut_trees(first_node: Any, n_workers: Any, steps: Any, values: Any, chains: Any) -> Any:
     """Cut trees that would hold the others up, which makes more roots; fill in levels and sizes.
 
-    steps: `StepArrays`. values: `Values`.
+    steps: `StepArrays`. values: `Values`. chains: `Chains`; the values of one have one level.
 
     Returns:
         int64 `[n_sections]`: how many levels each section has.
     """
     nodes, sections = steps.nodes, steps.sections
     needed, is_root, is_target, section_of, level, size = values
+    chain_levels = np.zeros(len(chains.starts) - 1, np.int64)
     n_levels = np.zeros(len(sections), np.int64)
     for s in range(len(sections)):
         first, last = first_node + sections[s, SECTION_NODE_START], first_node + sections[s, SECTION_NODE_STOP]
         most = max(MIN_TREE, np.sum(needed[first:last] & ~is_target[first:last]) // (8 * n_workers))
         for value in range(first, last):
             if not needed[value] or is_target[value]:
+                continue
+            chain = chains.chain_of[value]
+            if chain >= 0:
+                if chain_levels[chain] == 0:
+                    chain_levels[chain] = _find_chain_level(chain, chains, first, level)
+                level[value] = chain_levels[chain]
+                n_levels[s] = max(n_levels[s], level[value])
                 continue
             operands = nodes[value - first_node]
             n, depth = 1, 0
@@ -116,6 +135,20 @@ def cut_trees(first_node: Any, n_workers: Any, steps: Any, values: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
+def _find_chain_level(chain: Any, chains: Any, first: Any, level: Any) -> Any:
+    """One more than the highest level of what a chain reads.
+
+    first: the first value of its section. level: see `Values`. chains: `Chains`.
+    """
+    depth = np.int64(0)
+    for adder in chains.adders[chains.starts[chain] : chains.starts[chain + 1]]:
+        for value in adder[ADDER_READS]:
+            if value >= first:
+                depth = max(depth, level[value])
+    return depth + 1
+
+
+@njit(nogil=True, cache=True)
 def find_last_reads(
     first_node: Any, steps: Any, reads: Any, read_sections: Any, values: Any, n_levels: Any, starts: Any
 ) -> Any:
@@ -124,7 +157,7 @@ def find_last_reads(
     steps: `StepArrays`. values: `Values`. reads: int32, read_sections: int64 `[n_reads]`. n_levels: int64
     `[n_sections]`. starts: int64 `[n_sections + 1]`: the first phase of each section.
     """
-    nodes, terms, segments, batches, sections = steps
+    nodes, terms, segments, batches, sections = steps.nodes, steps.terms, steps.segments, steps.batches, steps.sections
     needed, is_root, is_target = values.needed, values.is_root, values.is_target
     last_read, runs = np.full(len(needed), -1, np.int64), np.zeros(len(needed), np.int64)
     for k in range(len(reads)):
@@ -154,8 +187,30 @@ def find_last_reads(
 
 
 @njit(nogil=True, cache=True)
-def sort_roots(first: Any, last: Any, values: Any) -> Any:
-    """The roots among the values `first:last`, by level, the largest trees first: int64. values: `Values`."""
+def sort_roots(first: Any, last: Any, values: Any, chain_of: Any) -> Any:
+    """The roots among the values `first:last`, by level, the largest trees first: int64.
+
+    values: `Values`. chain_of: see `Chains`; what adders make is no tree.
+    """
     is_tree = values.needed[first:last] & values.is_root[first:last] & ~values.is_target[first:last]
-    roots = first + np.nonzero(is_tree)[0]
+    roots = first + np.nonzero(is_tree & (chain_of[first:last] < 0))[0]
     return roots[np.argsort((values.level[roots] << 40) - values.size[roots], kind="mergesort")]
+
+
+@njit(nogil=True, cache=True)
+def sort_chains(first: Any, last: Any, level: Any, chains: Any) -> Any:
+    """The chains whose adders make the values `first:last`, by level, the longest first: a `ChainOrder`.
+
+    level: see `Values`. chains: `Chains`.
+    """
+    found, levels = np.empty(last - first, np.int64), np.empty(last - first, np.int64)
+    n = 0
+    for value in range(first, last):
+        chain = chains.chain_of[value]
+        if chain >= 0 and (n == 0 or found[n - 1] < chain):  # chains are numbered in the order of their first values
+            found[n], levels[n] = chain, level[value]
+            n += 1
+    found = found[:n]
+    lengths = chains.starts[found + 1] - chains.starts[found]
+    order = np.argsort((levels[:n] << 40) - lengths, kind="mergesort")
+    return ChainOrder(found[order], levels[:n][order])
