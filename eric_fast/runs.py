@@ -112,7 +112,7 @@ def approximate_model(
 
 def _find_logits(training: Selection, options: ExtractOptions) -> ScaledLogits | None:
     """What votes are fitted to, if that isn't the target itself."""
-    if options.votes is None or options.target != "model":
+    if options.votes_by is None or options.target != "model":
         return None
     if training.has_logits:
         return scale_logits(training)

@@ -40,6 +40,7 @@ from eric_fast.kernels.packing import (
     Packed,
     check_words,
 )
+from eric_fast.kernels.tallies import WeightedBodies
 from eric_fast.plan import Plan
 from eric_fast.processes import Combine, keep
 
@@ -66,6 +67,7 @@ __all__ = [
     "Request",
     "Stop",
     "TreeProgress",
+    "WeightedBodies",
     "choose_engine",
     "count",
     "count_bytes",
@@ -80,6 +82,7 @@ __all__ = [
     "pack_columns",
     "pack_comparisons",
     "pack_maps",
+    "tally_sums",
 ]
 
 drop_stale_code()
@@ -143,6 +146,16 @@ def count(words: Tensor, masks: Tensor, *, engine: str = "auto") -> Tensor:
     """Count in how many samples of each mask each atom is true; see `reference.count`."""
     counts: Tensor = find_operation(choose_engine(engine, words.device.type), "count")(words, masks)
     return counts
+
+
+def tally_sums(
+    words: Tensor, targets: Tensor, n_samples: int, bodies: WeightedBodies, *, engine: str = "auto"
+) -> Tensor:
+    """Count on how many samples each weighted sum has each value; see `reference.tally_sums`."""
+    tally: Tensor = find_operation(choose_engine(engine, words.device.type), "tally_sums")(
+        words, targets, n_samples, bodies
+    )
+    return tally
 
 
 def grow(

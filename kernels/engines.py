@@ -49,16 +49,20 @@ def find_operation(engine: str, operation: str) -> Callable[..., Any]:
         from eric_fast.kernels.reference.grow import grow
         from eric_fast.kernels.reference.pack_columns import pack_columns
         from eric_fast.kernels.reference.pack_maps import pack_maps
+        from eric_fast.kernels.reference.tally_sums import tally_sums
     elif engine == "cpu":
         from eric_fast.kernels.cpu.count import count
         from eric_fast.kernels.cpu.evaluate import evaluate
         from eric_fast.kernels.cpu.grow import grow
         from eric_fast.kernels.cpu.pack_columns import pack_columns
         from eric_fast.kernels.cpu.pack_maps import pack_maps
+        from eric_fast.kernels.cpu.tally_sums import tally_sums
     else:
         from eric_fast.kernels.gpu.count import count
         from eric_fast.kernels.gpu.evaluate import evaluate
         from eric_fast.kernels.gpu.grow import grow
         from eric_fast.kernels.gpu.pack_columns import pack_columns
         from eric_fast.kernels.gpu.pack_maps import pack_maps
-    return {function.__name__: function for function in (count, evaluate, grow, pack_columns, pack_maps)}[operation]
+        from eric_fast.kernels.gpu.tally_sums import tally_sums
+    functions = (count, evaluate, grow, pack_columns, pack_maps, tally_sums)
+    return {function.__name__: function for function in functions}[operation]

@@ -254,7 +254,7 @@ def test_exceptions_go_with_the_rules_that_mention_them():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rules": "forest"}, "rules 'forest' is not one of trees, fold"),
+        ({"rules": "forest"}, "rules 'forest' is not one of trees, weights, fold"),
         ({"rules": "fold", "ratio": 1.5}, "ratio must be a number from 0 to 1"),
         ({"rules": "fold", "confidence": True}, "confidence must be a number from 0 to 1"),
         ({"rules": "fold", "max_depth": 3}, "max depth is an option of trees"),

@@ -37,10 +37,15 @@ def extract(
     rules: Annotated[
         str,
         typer.Option(
-            help="trees: each branch becomes a rule. fold: default rules with exceptions, as FOLD-RM learns them; "
+            help="trees: each branch becomes a rule. weights: a kernel becomes a sum of weighted literals with a "
+            "bound, and classes become votes. fold: default rules with exceptions, as FOLD-RM learns them; "
             "--min-leaf is then the fewest images that a rule must be right on."
         ),
     ] = "trees",
+    kernel_rules: Annotated[str | None, typer.Option(help="In place of --rules, for kernels.")] = None,
+    class_rules: Annotated[str | None, typer.Option(help="In place of --rules, for classes.")] = None,
+    literals: Annotated[int, typer.Option(metavar="K", help="With weights: literals of a kernel's rule.")] = 16,
+    max_weight: Annotated[int, typer.Option(help="With weights: the largest weight of a kernel's rule.")] = 7,
     ratio: Annotated[
         float, typer.Option(help="With --rules fold: wrong images for each right one, before exceptions are sought.")
     ] = 0.5,
@@ -50,8 +55,8 @@ def extract(
     votes: Annotated[
         str | None,
         typer.Option(
-            help="Class rules of one literal each, learned from counts, in place of a tree: rows (each adds a whole "
-            "number to every class) or single (to one class)."
+            help="Class rules of one literal each, learned from counts: rows (each adds a whole number to every "
+            "class) or single (to one class); rows if classes get weights."
         ),
     ] = None,
     n_votes: Annotated[int, typer.Option(help="With --votes: class rules at most.")] = 100,
@@ -87,7 +92,7 @@ def extract(
     Ctrl-C keeps the layers that are finished, from the classes down; a second one ends at once.
     """
     check_paths([output, json], [capture], force=force)
-    from eric_fast.extract import GROWN_LITERALS, GROWN_RULES, ExtractOptions, parse_count
+    from eric_fast.extract import GROWN_LITERALS, GROWN_RULES, ExtractOptions, WeightOptions, parse_count
     from eric_fast.memory import find_peak_memory
     from eric_fast.program.words import describe_weights
     from eric_fast.runs import approximate_model
@@ -103,6 +108,9 @@ def extract(
         min_gain=min_gain,
         ccp_alpha=ccp_alpha,
         rules=rules,
+        kernel_rules=kernel_rules,
+        class_rules=class_rules,
+        weight_options=WeightOptions(literals, max_weight),
         ratio=ratio,
         confidence=confidence,
         votes=votes,

@@ -4,6 +4,7 @@ from eric_fast.extract.layer import GROWN_LITERALS, GROWN_RULES
 from eric_fast.extract.options import GROWN_ON, ExtractOptions, TreeOptions, complete_options, parse_count
 from eric_fast.extract.program import extract_program
 from eric_fast.extract.tree import Leaf, find_ends, grow_trees, list_leaves
+from eric_fast.extract.weight_options import WeightOptions
 
 __all__ = [
     "GROWN_LITERALS",
@@ -12,6 +13,7 @@ __all__ = [
     "ExtractOptions",
     "Leaf",
     "TreeOptions",
+    "WeightOptions",
     "complete_options",
     "extract_program",
     "find_ends",

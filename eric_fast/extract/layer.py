@@ -93,7 +93,7 @@ def grow_classes(target: Tensor, n_classes: int, inputs: BitMatrix, first_input:
         inputs: the truth of the atoms from `first_input` on.
     """
     options = growth.options
-    if options.votes is not None:
+    if options.votes_by is not None:
         from eric_fast.extract.votes import learn_votes  # Numba loads when it is needed
 
         growth.progress("votes", 0, 1)
@@ -104,7 +104,7 @@ def grow_classes(target: Tensor, n_classes: int, inputs: BitMatrix, first_input:
             n_classes,
             options.n_votes,
             scores=growth.scores,
-            jointly=options.votes == "rows",
+            jointly=options.votes_by == "rows",
             combine=growth.combine,
         )
         growth.progress("votes", 1, 1)

@@ -19,7 +19,7 @@ def learn_classes(
         inputs: the truth of the atoms from `first_input` on.
         first_derived: the number of the first atom for exceptions.
     """
-    if growth.options.rules == "fold" and growth.options.votes is None:
+    if growth.options.classes_by == "fold" and growth.options.votes_by is None:
         return fold_classes(target, n_classes, inputs, first_input, first_derived, growth)
     return grow_classes(target, n_classes, inputs, first_input, growth)
 
@@ -33,6 +33,10 @@ def learn_layer(
         targets: the truth of the heads.
         inputs, first_input, first_derived: see `learn_classes`.
     """
-    if growth.options.rules == "fold":
+    if growth.options.kernels_by == "weights":
+        from eric_fast.extract.heads import learn_heads  # Numba loads when it is needed
+
+        return learn_heads(heads, targets, [inputs], first_input, growth)
+    if growth.options.kernels_by == "fold":
         return fold_layer(heads, targets, inputs, first_input, first_derived, growth)
     return grow_layer(heads, targets, inputs, first_input, growth)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from numbers import Integral
 from typing import Any
 
@@ -12,13 +12,14 @@ from torch import Tensor
 from eric_fast import kernels
 from eric_fast.errors import SettingError
 from eric_fast.extract.fold import FoldLimits
+from eric_fast.extract.weight_options import WeightOptions
 from eric_fast.kernels import Limits
 from eric_fast.program.atoms import CRITERIA
 
 TARGETS = ("model", "label")
 GROWN_ON = ("true", "predicted")
 VOTES = ("rows", "single")
-RULES = ("trees", "fold")
+RULES = ("trees", "weights", "fold")
 _MOST = kernels.NO_LIMIT - 1
 _CRITERION = {"entropy": kernels.ENTROPY, "gini": kernels.GINI}
 
@@ -38,12 +39,16 @@ class TreeOptions:
         class_weight: the weight of an image by its class index, a whole number; 1 for classes that are left out.
 
         votes: in place of the class tree, votes that are learned from counts; see `learn_votes`. `rows`: a rule adds a
-            whole number to every class. `single`: to one class. By default there is a tree.
+            whole number to every class. `single`: to one class. By default `rows` if classes get weights.
         n_votes: the most rules of a vote.
 
-        rules: `trees` (each branch becomes a rule) or `fold` (default rules with exceptions; see `FoldLimits`). Those
-            have `min_leaf` as the fewest images that a rule must be right on, and `max_rules` as the most rules for the
-            classes, or for a kernel; other limits of trees can't be given.
+        rules: `trees` (each branch becomes a rule), `weights` (a kernel becomes a sum of weighted literals with a
+            bound, see `WeightOptions`, and classes become votes) or `fold` (default rules with exceptions; see
+            `FoldLimits`). Default rules have `min_leaf` as the fewest images that a rule must be right on, and
+            `max_rules` as the most rules for the classes, or for a kernel. Where there are no trees, other limits of
+            trees can't be given.
+        kernel_rules, class_rules: in place of `rules`, for kernels and for classes.
+        weight_options: see `WeightOptions`.
         ratio, confidence: see `FoldLimits`.
 
     Raises:
@@ -61,6 +66,9 @@ class TreeOptions:
     votes: str | None = None
     n_votes: int = 100
     rules: str = "trees"
+    kernel_rules: str | None = None
+    class_rules: str | None = None
+    weight_options: WeightOptions = field(default_factory=WeightOptions)
     ratio: float = 0.5
     confidence: float = 0.0
 
@@ -88,20 +96,47 @@ class TreeOptions:
             if not (_is_whole(index) and index >= 0 and _is_whole(weight) and weight >= 0):
                 raise SettingError(f"class weights are whole numbers from 0 by class index, not {index!r}: {weight!r}")
 
+    @property
+    def kernels_by(self) -> str:
+        """Which rules kernels get: one of `RULES`."""
+        return self.kernel_rules or self.rules
+
+    @property
+    def classes_by(self) -> str:
+        """Which rules classes get: one of `RULES`."""
+        return self.class_rules or self.rules
+
+    @property
+    def votes_by(self) -> str | None:
+        """One of `VOTES`, or None if classes get other rules."""
+        return self.votes or ("rows" if self.classes_by == "weights" else None)
+
     def _check_rules(self) -> None:
-        if self.rules not in RULES:
-            raise SettingError(f"rules '{self.rules}' is not one of {', '.join(RULES)}")
+        for name, kind in (("rules", self.rules), ("kernel rules", self.kernels_by), ("class rules", self.classes_by)):
+            if kind not in RULES:
+                raise SettingError(f"{name} '{kind}' is not one of {', '.join(RULES)}")
+        if self.votes and self.class_rules not in (None, "weights"):
+            raise SettingError(
+                f"votes are class rules by weights; leave out class rules '{self.class_rules}', or votes"
+            )
         for name, value in (("ratio", self.ratio), ("confidence", self.confidence)):
             if isinstance(value, bool) or not 0 <= value <= 1:
                 raise SettingError(f"{name} must be a number from 0 to 1, not {value!r}")
-        if self.rules == "trees":
-            if (self.ratio, self.confidence) != (0.5, 0):
-                raise SettingError("ratio and confidence are options of default rules; give rules 'fold' with them")
+        kinds = self.list_kinds()
+        if "fold" not in kinds and (self.ratio, self.confidence) != (0.5, 0):
+            raise SettingError("ratio and confidence are options of default rules; give rules 'fold' with them")
+        if "trees" in kinds:
             return
         usual = {"max_depth": None, "min_split": 2, "min_gain": 0, "class_weight": None, "ccp_alpha": 0}
         for name in usual:
             if getattr(self, name) != usual[name]:
-                raise SettingError(f"{name.replace('_', ' ')} is an option of trees; leave it out with rules 'fold'")
+                raise SettingError(
+                    f"{name.replace('_', ' ')} is an option of trees; leave it out with rules '{self.kernels_by}'"
+                )
+
+    def list_kinds(self) -> set[str]:
+        """Which of `RULES` there will be."""
+        return {self.kernels_by, "weights" if self.votes_by else self.classes_by}
 
     def to_fold_limits(self, n_images: int) -> FoldLimits:
         """The limits of default rules, in numbers of images."""
@@ -130,10 +165,13 @@ class TreeOptions:
             ("min_gain", self.min_gain, 0),
             ("class_weight", self.class_weight, None),
             ("ccp_alpha", self.ccp_alpha, 0),
-            ("votes", self.votes, None),
-            *([("n_votes", self.n_votes, None)] if self.votes else []),
+            ("votes", self.votes_by, None),
+            *([("n_votes", self.n_votes, None)] if self.votes_by else []),
             ("rules", self.rules, "trees"),
-            *([("ratio", self.ratio, None)] if self.rules == "fold" else []),
+            ("kernel_rules", self.kernel_rules, None),
+            ("class_rules", self.class_rules, None),
+            *([(*own, None) for own in self.weight_options.list_changes()] if self.kernels_by == "weights" else []),
+            *([("ratio", self.ratio, None)] if "fold" in self.list_kinds() else []),
             ("confidence", self.confidence, 0),
         ]
         return [(name, value) for name, value, usual in extras if value != usual]
@@ -197,9 +235,11 @@ class ExtractOptions(TreeOptions):
             raise SettingError(f"hold back must be a share between 0 and 1, not {self.hold_back!r}")
         if self.max_loss is None:
             return
-        if self.rules == "fold":
+        if "fold" in self.list_kinds():
             raise SettingError("max loss drops rules of trees; to shrink default rules, raise min leaf or confidence")
-        if self.votes:
+        if self.kernels_by == "weights":
+            raise SettingError("max loss drops rules of trees; to shrink weight rules, lower the number of literals")
+        if self.votes_by:
             raise SettingError("max loss drops rules of trees; to shrink a vote, lower the number of votes")
         if isinstance(self.max_loss, bool) or not 0 <= self.max_loss < 1:
             raise SettingError(f"max loss must be a share from 0 to below 1, not {self.max_loss!r}")
@@ -211,5 +251,5 @@ class ExtractOptions(TreeOptions):
 
 def complete_options(options: TreeOptions | None, changes: Mapping[str, Any]) -> ExtractOptions:
     """Options of a run from those of trees, or of another run, and changes by name."""
-    given = {} if options is None else {field.name: getattr(options, field.name) for field in fields(options)}
+    given = {} if options is None else {own.name: getattr(options, own.name) for own in fields(options)}
     return ExtractOptions(**{**given, **changes})

@@ -95,6 +95,20 @@ def pursue_singly(covariances: Covariances, n_weights: int) -> Pursuit:
     return _finish(covariances, chosen, np.hstack([part[1] for part in parts]))
 
 
+def pursue_each(covariances: Covariances, n_inputs: int) -> NDArray[np.float64]:
+    """Approximate each target by inputs of its own, `n_inputs` of them at most; the weights alone.
+
+    Returns:
+        float64 `[n_inputs, n_targets]`, zero where an input was not chosen for a target.
+    """
+    products = covariances.targets
+    weights = np.zeros_like(products)
+    for target in range(products.shape[1]):
+        column = np.ascontiguousarray(products[:, target : target + 1])
+        weights[:, target] = _pursue(covariances.inputs, column, n_inputs)[1][:, 0]
+    return weights
+
+
 def _finish(covariances: Covariances, chosen: NDArray[np.int64], weights: NDArray[np.float64]) -> Pursuit:
     return Pursuit(chosen, weights, _find_intercepts(weights, covariances.input_means, covariances.target_means))
 
