@@ -13,6 +13,7 @@ __all__ = [
     "EricError",
     "Evaluator",
     "ExtractOptions",
+    "FoldClassifier",
     "InputAtom",
     "Plan",
     "Predictions",
@@ -100,5 +101,6 @@ from .store import Capture, list_layers, load_activations, load_bits, open_captu
 from .store.activations import Activations, CaptureSettings
 from .table import read_table
 from .table.estimator import EricClassifier
+from .table.fold_classifier import FoldClassifier
 from .table.model import RuleModel
 from .text import load_program, parse_program, print_program, print_prolog, save_program

@@ -5,11 +5,11 @@ from sklearn.datasets import load_digits, load_iris
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from eric_fast import EricClassifier, load, parse_program, print_program, save_program
+from eric_fast import EricClassifier, FoldClassifier, load, parse_program, print_program, save_program
 from eric_fast.errors import EricError
 
 
-@parametrize_with_checks([EricClassifier(min_leaf=1, threshold="split")])
+@parametrize_with_checks([EricClassifier(min_leaf=1, threshold="split"), FoldClassifier()])
 def test_it_is_an_estimator(estimator, check):
     check(estimator)
 

@@ -1,6 +1,5 @@
 """Default rules with exceptions: against FOLD-RM in plain Python, as programs, over processes, at the edges."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -22,78 +21,9 @@ from eric_fast.program.confidence import find_interval
 from eric_fast.program.simplify import drop_unmentioned
 from eric_fast.quantise import fit_quantiser, quantise_activations
 from tests.activations import make_activations
+from tests.foldrm import fold, fold_list
 from tests.oracles import interpret, run_clingo
 from tests.ranks import run_ranks
-
-# FOLD-RM as published, over lists of examples. A rule is (literals, exceptions).
-
-
-def holds(literal, example):
-    return example[literal] if literal >= 0 else not example[~literal]
-
-
-def fires(rule, example):
-    return all(holds(literal, example) for literal in rule[0]) and not any(fires(e, example) for e in rule[1])
-
-
-def weigh(n):
-    return round(n * math.log2(n) * 2**30) if n else 0
-
-
-def find_literal(positive, negative, used):
-    best, most = None, None
-    for atom in set(range(len(positive[0]))) - used:
-        for literal in (atom, ~atom):
-            tp, fp = (sum(holds(literal, example) for example in side) for side in (positive, negative))
-            fn, tn = len(positive) - tp, len(negative) - fp
-            gain = sum(map(weigh, (tp, fp, fn, tn))) - weigh(tp + fp) - weigh(fn + tn)
-            if tp + fp and fn + tn and tp + tn >= fp + fn and (best is None or gain > most):
-                best, most = literal, gain
-    return best
-
-
-def learn_rule(positive, negative, used, ratio):
-    literals = []
-    while positive and negative:
-        literal = find_literal(positive, negative, used)
-        if literal is None:
-            return (tuple(literals), ()) if len(negative) <= len(positive) else None
-        literals.append(literal)
-        used = used | {literal if literal >= 0 else ~literal}
-        positive, negative = ([e for e in side if holds(literal, e)] for side in (positive, negative))
-        if len(negative) <= len(positive) * ratio:
-            return tuple(literals), tuple(fold(negative, positive, used, ratio))
-    return (tuple(literals), ()) if positive else None
-
-
-def fold(positive, negative, used, ratio, least=1, most=math.inf):
-    rules = []
-    while positive and len(rules) < most:
-        rule = learn_rule(positive, negative, used, ratio)
-        rest = positive if rule is None else [example for example in positive if not fires(rule, example)]
-        if len(positive) - len(rest) < least:
-            break
-        rules.append(rule)
-        positive = rest
-    return rules
-
-
-def fold_list(examples, target, n_values, ratio):
-    left, rules, failed = list(zip(examples, target, strict=True)), [], set()
-    while True:
-        sizes = [sum(value == v for _, value in left) for v in range(n_values)]
-        values = [v for v in range(n_values) if sizes[v] and v not in failed]
-        if sum(map(bool, sizes)) < 2 or not values:
-            return rules
-        value = max(values, key=sizes.__getitem__)
-        sides = ([e for e, v in left if (v == value) == side] for side in (True, False))
-        found = fold(*sides, set(), ratio, most=1)
-        if found and not found[0][0]:
-            return rules  # it would always fire: it is the default
-        if found:
-            rules.append((value, found[0]))
-            left = [(e, v) for e, v in left if not fires(found[0], e)]
-        failed = set() if found else failed | {value}
 
 
 def to_plain(rule):

@@ -6,7 +6,7 @@ exceptions, which have exceptions of their own. Every decision is taken on count
 any number of processes that share the samples.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import NamedTuple
@@ -60,6 +60,17 @@ class DefaultRule:
     exceptions: tuple["DefaultRule", ...] = ()
     covered: int = 0
     correct: int = 0
+
+    @property
+    def columns(self) -> set[int]:
+        """The columns that this rule and its exceptions mention."""
+        own = {literal if literal >= 0 else ~literal for literal in self.body}
+        return own.union(*(exception.columns for exception in self.exceptions))
+
+    def renumber(self, place_of: Mapping[int, int]) -> "DefaultRule":
+        """The same rule over columns of other numbers."""
+        body = tuple(place_of[literal] if literal >= 0 else ~place_of[~literal] for literal in self.body)
+        return replace(self, body=body, exceptions=tuple(rule.renumber(place_of) for rule in self.exceptions))
 
 
 class DecisionList(NamedTuple):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from eric_fast import kernels
 from eric_fast.bits import BitMatrix, mask_tail
-from eric_fast.extract.fold import DefaultRule, learn_decision_list, learn_default_rules
+from eric_fast.extract.fold import DecisionList, DefaultRule, learn_decision_list, learn_default_rules
 from eric_fast.extract.layer import GrownClasses, GrownLayer, Growth, shift_body
 from eric_fast.program import ClassRule, Rule
 
@@ -43,6 +43,17 @@ def flatten_rules(rules: Sequence[DefaultRule], head: int, first_input: int, fir
     return FlatRules([flatten(rule, head) for rule in rules], exceptions)
 
 
+def flatten_list(found: DecisionList, first_input: int, first_derived: int) -> GrownClasses:
+    """A decision list as class rules; see `flatten_rules`."""
+    rules: list[ClassRule] = []
+    exceptions: list[Rule] = []
+    for rule, answer in zip(found.rules, found.answers, strict=True):
+        flat = flatten_rules([rule], answer, first_input, first_derived + count_heads(exceptions))
+        rules += [ClassRule(answer, top.body, top.covered, top.correct) for top in flat.rules]
+        exceptions += flat.exceptions
+    return GrownClasses(rules, count_size([*rules, *exceptions]), default=found.default, exceptions=exceptions)
+
+
 def fold_classes(
     target: Tensor, n_classes: int, inputs: BitMatrix, first_input: int, first_derived: int, growth: Growth
 ) -> GrownClasses:
@@ -52,13 +63,7 @@ def fold_classes(
     limits = growth.options.to_fold_limits(n_images)
     found = learn_decision_list(inputs, target, n_classes, limits, combine=growth.combine)
     growth.progress("class rules", 1, 1)
-    rules: list[ClassRule] = []
-    exceptions: list[Rule] = []
-    for rule, answer in zip(found.rules, found.answers, strict=True):
-        flat = flatten_rules([rule], answer, first_input, first_derived + count_heads(exceptions))
-        rules += [ClassRule(answer, top.body, top.covered, top.correct) for top in flat.rules]
-        exceptions += flat.exceptions
-    return GrownClasses(rules, count_size([*rules, *exceptions]), default=found.default, exceptions=exceptions)
+    return flatten_list(found, first_input, first_derived)
 
 
 def fold_layer(

@@ -165,6 +165,15 @@ class ProgramData:
         return {head: tuple(of_head) for head, of_head in rules.items()}
 
     @cached_property
+    def exception_atoms(self) -> frozenset[int]:
+        """Derived atoms with rules that say where they are true, and that a single literal mentions: a negation."""
+        literals = np.concatenate([self.class_arrays.literals, self.kernel_arrays.literals])
+        atoms, times = np.unique(np.where(literals < 0, ~literals, literals), return_counts=True)
+        once = set(atoms[times == 1].tolist()).intersection((~literals[literals < 0]).tolist())
+        named = range(len(self.quantiser.atoms), len(self.atoms))
+        return frozenset(once.intersection(named, self.rules_of_atom) - set(self.negated))
+
+    @cached_property
     def has_integer_weights(self) -> bool:
         """Whether clingo can add the weights: whole numbers, and no sum can pass 2^31 - 1, where it would wrap."""
         votes, base = self.class_arrays, np.array(self.base or [0.0] * len(self.classes), np.float64)

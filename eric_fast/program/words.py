@@ -28,20 +28,36 @@ def describe_support(program: Program, rule: Rule) -> str:
     return ", ".join(parts)
 
 
+def describe_exceptions(program: Program, rule: Rule, depth: int = 1) -> list[str]:
+    """`    unless  features.19:3 (ab1)`: a line for each exception to a rule, those to exceptions indented below.
+
+    An exception is a rule for a derived atom whose negation this rule's body alone mentions.
+    """
+    lines = []
+    for literal in rule.body:
+        if literal < 0 and ~literal in program.exception_atoms:
+            for exception in program.rules_of_atom[~literal]:
+                text = describe_body(program, exception)
+                lines.append(f"{'    ' * depth}unless  {text}  ({name_atom(program, ~literal)})")
+                lines += describe_exceptions(program, exception, depth + 1)
+    return lines
+
+
 def describe_class_rule(program: Program, number: int) -> str:
-    """Class rule `number` (from 1, as in the text) in two lines."""
+    """Class rule `number` (from 1, as in the text) in two lines, with a line more for each exception."""
     rule = program.class_rules[number - 1]
     votes = f", weight {rule.weight:g}" if program.decision is Decision.VOTE else ""
     head = f"{program.classes[rule.head]}  if  {describe_body(program, rule)}"
-    return f"{head}\n    rule {number}: {describe_support(program, rule) or 'support unknown'}{votes}"
+    support = f"    rule {number}: {describe_support(program, rule) or 'support unknown'}{votes}"
+    return "\n".join([head, *describe_exceptions(program, rule), support])
 
 
 def describe_kernel_rule(program: Program, rule: Rule) -> str:
-    """A rule for a kernel in one or two lines: when it is true, or when it is not."""
+    """A rule for a kernel: when it is true, or when it is not; a line for each exception; its support if known."""
     prefix = "not " if rule.head in program.negated else ""
-    text = f"{prefix}{name_atom(program, rule.head)}  if  {describe_body(program, rule)}"
+    head = f"{prefix}{name_atom(program, rule.head)}  if  {describe_body(program, rule)}"
     support = describe_support(program, rule)
-    return f"{text}\n    {support}" if support else text
+    return "\n".join([head, *describe_exceptions(program, rule), *([f"    {support}"] if support else [])])
 
 
 def describe_weights(program: Program) -> str:

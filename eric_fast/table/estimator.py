@@ -1,25 +1,22 @@
 """`EricClassifier`: thresholds, trees and rules behind scikit-learn's interface."""
 
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from eric_fast.extract import TreeOptions
-from eric_fast.kernels import expect
 from eric_fast.program import Column, Program, TableAtom, TableQuantiser
-from eric_fast.program.words import describe_class_rule
 from eric_fast.runs import approximate_model
 from eric_fast.store.activations import Activations, CaptureSettings
-from eric_fast.table.model import RuleModel
+from eric_fast.table.program_classifier import ProgramClassifier, find_rules, name_classes
 
 
-class EricClassifier(ClassifierMixin, BaseEstimator):
+class EricClassifier(ProgramClassifier):
     """A decision list over one threshold per feature, as a scikit-learn estimator.
 
     `X` is float `[n_samples, n_features]`, or a frame; its values are compared in float32, and must be finite.
@@ -70,57 +67,15 @@ class EricClassifier(ClassifierMixin, BaseEstimator):
         """
         features, labels = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(labels)
-        self.classes_, target = np.unique(labels, return_inverse=True)
-        classes = [str(label) for label in self.classes_.tolist()]
-        are_names = len(set(classes)) == len(classes) and all(classes)
-        if not are_names:  # labels that read alike: numbers keep them apart
-            classes = [f"{name} ({i})" for i, name in enumerate(classes)]
+        self.classes_, classes, target, are_names = name_classes(labels)
         options = TreeOptions(self.criterion, self.max_depth, self.min_leaf, self.max_rules)
-        activations = _wrap(features, target.astype(np.int64), classes)
+        activations = _wrap(features, target, classes)
         program = approximate_model(activations, threshold=str(self.threshold), target="label", options=options)
-        has_names = hasattr(self, "feature_names_in_")
-        names = self.feature_names_in_.tolist() if has_names else [f"x{i}" for i in range(features.shape[1])]
-        model = RuleModel(
-            _move_to_table(program, names),
-            type(self).__name__,
-            self.classes_ if are_names else None,
-            values="finite",
-            named=has_names,
-        )
+        model = self._wrap_program(_move_to_table(program, self._name_columns()), are_names)
         self.program_ = model.program
         self.counts_ = np.zeros((len(program.class_rules), len(classes)), np.int64)
-        np.add.at(self.counts_, (_find_rules(model, features), target), 1)
+        np.add.at(self.counts_, (find_rules(model, features), target), 1)
         return self
-
-    def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
-        """The class of each row, `[n_samples]`. Rules are the leaves of a tree, so one fires on every row."""
-        features = self._check(X)
-        answers: NDArray[Any] = self.classes_[self._load_model().predict_indices(features)]
-        return answers
-
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
-        """Probabilities of classes, float64 `[n_samples, n_classes]`.
-
-        Those of a row are the shares of the classes among the training samples that its rule decides: a row of
-        `counts_`, divided by its sum, as a decision tree of scikit-learn has them.
-        """
-        features = self._check(X)
-        counts = self.counts_[_find_rules(self._load_model(), features)]
-        shares: NDArray[np.float64] = counts / counts.sum(axis=1, keepdims=True)
-        return shares
-
-    @property
-    def rules_(self) -> list[str]:
-        check_is_fitted(self)
-        return [describe_class_rule(self.program_, number) for number in range(1, len(self.program_.class_rules) + 1)]
-
-    def _check(self, X: ArrayLike) -> NDArray[np.float32]:  # noqa: N803
-        check_is_fitted(self)
-        features: NDArray[np.float32] = validate_data(self, X, dtype=np.float32, reset=False)
-        return features
-
-    def _load_model(self) -> RuleModel:
-        return RuleModel.from_program(self.program_, engine=self.engine)
 
 
 def _wrap(features: NDArray[np.float32], target: NDArray[np.int64], classes: list[str]) -> Activations:
@@ -143,9 +98,3 @@ def _move_to_table(program: Program, names: list[str]) -> Program:
     columns = tuple(Column(name, "float32") for name in names)
     settings = tuple(pair for pair in program.settings if pair[0] not in ("model", "dtype", "preprocessing"))
     return replace(program, quantiser=TableQuantiser(compared, columns), settings=settings)
-
-
-def _find_rules(model: RuleModel, features: NDArray[np.float32]) -> NDArray[np.int32]:
-    """int32 `[n_samples]`: the rule that decides each row."""
-    rules: NDArray[np.int32] = expect(model.evaluate(features, rules=True).rules).numpy()
-    return rules
