@@ -28,7 +28,7 @@ def make_program(pick: Pick, *, with_sums: bool = False) -> Program:
 
     Over kernels or a table, with and without atoms that are only derived, whatever it answers with.
 
-    with_sums: whether some bodies are weight bodies.
+    with_sums: whether some bodies are weight bodies, and some class rules are for one start.
     """
 
     def choose(pool: Sequence[T]) -> T:
@@ -75,8 +75,17 @@ def make_program(pick: Pick, *, with_sums: bool = False) -> Program:
         head = pick(n_inputs, n_atoms - 1)
         kernel_rules.append(draw_sum(Rule(head, draw_body(head), *draw_support())))
     decision = choose((*[Decision.FIRST] * 2, *[Decision.VOTE] * 2, Decision.SUM, Decision.BITS))
+    starts: tuple[tuple[str, ...], ...] = ()
+    if with_sums and decision != "bits" and atoms and not columns and pick(0, 1):
+        layers = list(dict.fromkeys(atom.layer for atom in atoms))
+        starts = tuple((layer,) for layer in layers if layer == layers[0] or pick(0, 1))
     classes = draw_some(CLASSES, 4) if decision is not Decision.BITS else ()
     sums, real = decision in (Decision.VOTE, Decision.SUM), pick(0, 1)
+
+    def draw_start() -> int | None:
+        start = pick(-1, len(starts) - 1) if starts else -1
+        return start if start >= 0 else None
+
     class_rules = []
     for _ in range(pick(0, 6) if classes else 0):
         head = pick(0, len(classes) - 1)
@@ -84,7 +93,8 @@ def make_program(pick: Pick, *, with_sums: bool = False) -> Program:
         also = tuple((c, pick(1, 3) * (-1) ** pick(0, 1) / (4 if real else 1)) for c in others)
         weight = pick(-2, 3) / (4 if real else 1)
         body, support = draw_body(n_atoms), draw_support()
-        class_rules.append(draw_sum(ClassRule(head, body, support[0], support[1], weight, also)))
+        class_rules.append(draw_sum(ClassRule(head, body, support[0], support[1], weight, also, start=draw_start())))
+    bases = sums and starts and pick(0, 1)
     return Program(
         quantiser=TableQuantiser(tuple(atoms), columns) if columns else Quantiser(tuple(atoms), choose(NORMS)),
         classes=classes,
@@ -93,13 +103,15 @@ def make_program(pick: Pick, *, with_sums: bool = False) -> Program:
         negated=tuple(atom for atom in range(n_inputs, n_atoms) if pick(0, 2) == 0),
         decision=decision,
         default=pick(0, len(classes) - 1) if classes and decision is not Decision.SUM and pick(0, 1) else None,
-        base=tuple(pick(-2, 2) / (2 if real else 1) for _ in classes) if sums else (),
+        base=tuple(pick(-2, 2) / (2 if real else 1) for _ in classes) if sums and not bases else (),
         labels=tuple((i, choose(CLASSES)) for i in range(n_atoms) if pick(0, 3) == 0),
         fingerprint=choose(("", "5eed")),
         n_images=choose((None, 9)),
         settings=tuple((key, choose(CLASSES)) for key in draw_some(CLASSES, 2)),
         derived=derived,
         outputs=tuple((f"o {i}", i) for i in range(n_atoms) if decision is Decision.BITS and pick(0, 1)),
+        starts=starts,
+        start_bases=tuple(tuple(pick(-2, 2) / (2 if real else 1) for _ in classes) for _ in starts) if bases else (),
     )
 
 

@@ -10,6 +10,7 @@ from eric_fast.text import print_program
 def interpret(program: Program, given: set[int]) -> tuple[int, list[int], set[int]]:
     """Class index or -1, the numbers of the class rules that fire, and the true atoms; `given` are the true inputs."""
 
+    given_start = program.starts.index(program.layers[:1]) if program.starts else 0
     n_inputs = len(program.quantiser.rows_of_layer[program.layers[0]]) if program.layers else 0
 
     def holds(atom: int) -> bool:
@@ -24,8 +25,13 @@ def interpret(program: Program, given: set[int]) -> tuple[int, list[int], set[in
             return all(truth)
         return sum(weight for weight, true in zip(rule.weights, truth, strict=True) if true) >= rule.bound
 
-    fired = [number for number, rule in enumerate(program.class_rules, 1) if fires(rule)]
-    sums = dict(enumerate(program.base)) or dict.fromkeys(range(len(program.classes)), 0)
+    fired = [
+        number
+        for number, rule in enumerate(program.class_rules, 1)
+        if rule.start in (None, given_start) and fires(rule)
+    ]
+    base = program.start_bases[given_start] if program.start_bases else program.base
+    sums = dict(enumerate(base)) or dict.fromkeys(range(len(program.classes)), 0)
     for rule in (program.class_rules[number - 1] for number in fired):
         for output, weight in ((rule.head, rule.weight), *rule.also):
             sums[output] += weight

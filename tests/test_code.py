@@ -126,7 +126,7 @@ def interpret_rows(program, rows):
 
 def draw_programs():
     rng = random.Random(0)
-    programs = [make_program(rng.randint, with_sums=True) for _ in range(N_PROGRAMS)]
+    programs = [make_program(rng.randint, with_sums=True).select_start() for _ in range(N_PROGRAMS)]
     return [(program, draw_rows(rng, program)) for program in programs]
 
 

@@ -1,7 +1,12 @@
-import pytest
+from dataclasses import replace
 
+import pytest
+import torch
+
+from eric_fast.bits import BitMatrix
 from eric_fast.compile.program import compile_program
 from eric_fast.errors import ProgramError
+from eric_fast.evaluator import Evaluator
 from eric_fast.program import ClassRule, Column, Decision, Program, Rule, TableAtom, TableQuantiser
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.text import parse_program, print_program
@@ -176,3 +181,77 @@ def test_a_program_that_compares_nothing_is_of_neither_kind():
     assert program.quantiser == Quantiser(())
     assert program.table_quantiser == TableQuantiser((), ())
     assert parse_program(print_program(program)) == program
+
+
+def make_started_program():
+    """Two layers, votes of their own from each, and one for both."""
+    atoms = tuple(InputAtom(layer, k, ">", 0.0) for layer in "fg" for k in range(2))
+    rules = (ClassRule(0, (2,), weight=2, start=0), ClassRule(1, (2,), weight=3, start=1), ClassRule(0, (3,)))
+    kernels = (Rule(2, (0,)), Rule(3, (1,)))
+    starts = {"starts": (("f",), ("g",)), "start_bases": ((0, 1), (5, 0))}
+    return Program(Quantiser(atoms), ("a", "b"), rules, kernels, decision="vote", **starts)
+
+
+def test_a_start_has_its_own_class_rules_and_base():
+    program = make_started_program()
+    bits = BitMatrix.from_bools(torch.tensor([[True, False], [True, True], [False, False]]), ["f:0", "f:1"])
+    below = Evaluator(program).predict(bits, with_scores=True)
+    assert below.scores.tolist() == [[2, 1], [3, 1], [0, 1]]
+    assert below.rules.tolist() == [0, 0, -1]
+    given = Evaluator(program).truth(bits, ["g:0", "g:1"])
+    above = Evaluator(program, "g").predict(given, with_scores=True)
+    assert above.scores.tolist() == [[5, 3], [6, 3], [5, 0]]
+    part = program.start_at("g")
+    assert (len(part.class_rules), part.base, part.starts, part.layers) == (2, (5, 0), (), ("g",))
+    assert torch.equal(Evaluator(part).predict(given).classes, above.classes)
+    assert Evaluator(program).counts(bits).tolist() == [2, 1, 2, 0, 1]  # the rule of the other start doesn't run
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"starts": (("g",),), "start_bases": ()}, "class rule 2 is for start 1, but the program has 1"),
+        ({"starts": (("g",), ("g",))}, "a start stands twice"),
+        ({"starts": (("g",), ("h",))}, "a start must be one layer of the program, not 'h'"),
+        ({"starts": (("f", "g"), ("g",))}, "a start must be one layer of the program, not 'f', 'g'"),
+        ({"start_bases": ((1, 2),)}, "start bases need decision"),
+        ({"start_bases": ((1,), (2,))}, "start bases need one number for each of the 2 classes"),
+        ({"base": (1, 1)}, "start bases need decision 'vote' or 'sum', one for each start, and no other base"),
+    ],
+)
+def test_starts_that_mean_nothing_are_refused(changes, message):
+    with pytest.raises(ProgramError, match=message):
+        replace(make_started_program(), **changes)
+
+
+def test_a_start_without_class_rules_is_refused():
+    program = replace(
+        make_started_program(), starts=(("f",),), start_bases=(), class_rules=(ClassRule(0, (2,), start=0),)
+    )
+    with pytest.raises(ProgramError, match=r"no class rules for start 'g', only for 'f'"):
+        Evaluator(program, "g")
+
+
+@pytest.mark.parametrize(
+    ("weights", "bound", "message"),
+    [
+        ((2, 0), 1, "weights must be whole numbers from 1; give a negative one to the negation"),
+        ((2, -1), 1, "weights must be whole numbers from 1; give a negative one to the negation"),
+        ((2, 1.5), 1, "must be whole numbers"),
+        ((2, 1), 4, "its bound is more than its weights sum to"),
+        ((2, 1), -1, "its bound must be at least 1"),
+        ((2,), 1, "needs a weight for each literal, but one has 1 for 2"),
+        ((2**31 - 1, 1), 1, "its weights sum to more than 2,147,483,647"),
+        ((2**31, 1), 1, r"larger than 2\^31 - 1"),
+    ],
+)
+def test_weight_bodies_that_mean_nothing_are_refused(weights, bound, message):
+    atoms = tuple(InputAtom("f", k, ">", 0.0) for k in range(2))
+    with pytest.raises(ProgramError, match=message):
+        Program(Quantiser(atoms), ("a",), (ClassRule(0, (0, ~1), weights=weights, bound=bound),))
+
+
+def test_a_weight_body_has_each_literal_once():
+    atoms = (InputAtom("f", 0, ">", 0.0),)
+    with pytest.raises(ProgramError, match="class rule 2 has a weight body, but it has the same literal twice"):
+        Program(Quantiser(atoms), ("a",), (ClassRule(0, ()), ClassRule(0, (0, 0), weights=(1, 2), bound=3)))

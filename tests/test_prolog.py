@@ -79,7 +79,7 @@ def make_rows(rng, program):
 def make_case(seed):
     """A program, facts about samples, and what the interpreter answers."""
     rng = random.Random(seed)
-    program = make_program(rng.randint, with_sums=True)
+    program = make_program(rng.randint, with_sums=True).select_start()
     quantiser = program.quantiser
     facts = [f"sample({i})." for i in range(N_SAMPLES)]
     if isinstance(quantiser, TableQuantiser):

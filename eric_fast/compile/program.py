@@ -1,6 +1,7 @@
 """Compile: `Program` to `Plan`."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -29,7 +30,8 @@ def compile_part(program: Program, given: Sequence[int], derived: Collection[int
     """The class rules, and the rules for some of the atoms, on top of atoms whose truth is given.
 
     Args:
-        given: the atoms that are the plan's inputs, in this order.
+        given: the atoms that are the plan's inputs, in this order. Class rules for other starts than the layer of the
+            first never fire.
         derived: the atoms that follow from their rules. These rules and the class rules mention no other atoms.
         with_fires: make each class rule a row instead of letting it decide: where `plan.atoms` is
             `len(program.atoms) + i`, the row is true where class rule `i` fires.
@@ -37,6 +39,8 @@ def compile_part(program: Program, given: Sequence[int], derived: Collection[int
     Raises:
         ProgramError: a rule mentions an atom of a layer below the given ones.
     """
+    if program.starts:
+        program = _hold_back_others(program, given[0])
     from eric_fast.compile.counters import DecisionArrays  # Numba loads when it is needed
     from eric_fast.compile.share import share_work
     from eric_fast.compile.sums import split_sums
@@ -100,3 +104,21 @@ def compile_part(program: Program, given: Sequence[int], derived: Collection[int
             len(given), literals, offsets, heads.astype(np.int64), stratum_offsets, negated, decision, sums
         ),
     )
+
+
+def _hold_back_others(program: Program, given: int) -> Program:
+    """The program with the base of the start that is this atom's layer; class rules for others can't fire.
+
+    All keep their numbers.
+    """
+    layer = program.atoms[given].layer
+    base = program.select_start(layer).base
+    index = program.starts.index((layer,))
+    never = (given, ~given)
+    rules = (
+        replace(rule, start=None)
+        if rule.start in (None, index)
+        else replace(rule, body=never, weights=(), bound=0, start=None)
+        for rule in program.class_rules
+    )
+    return replace(program, class_rules=tuple(rules), base=base, starts=(), start_bases=())

@@ -108,6 +108,7 @@ def explain_image(
     """
     start = program.layer_to_start(start)
     program.network_quantiser.atoms_of_layer(start)  # refuses a table's
+    program = program.select_start(start)
     check_fingerprint(program, model.fingerprint)
     layers = list(program.layers[program.layers.index(start) :])
     image = DataPart(data, [index], with_labels=False)

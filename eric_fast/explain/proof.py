@@ -86,6 +86,7 @@ def prove_answers(program: Program, bits: BitMatrix, start: str | None = None) -
     """
     program.expect_class("a proof")
     start = program.layer_to_start(start)
+    program = program.select_start(start)
     evaluator, prover = Evaluator(program, start), _Prover(program, start)
     atoms = range(program.quantiser.rows_of_layer[start].start, len(program.atoms))
     rows, answers = evaluator.truth(bits).to_bools().tolist(), evaluator.classes(bits).tolist()

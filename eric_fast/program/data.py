@@ -49,6 +49,9 @@ class ProgramData:
         settings: how it was made, as (key, value) texts.
         derived: names of atoms that compare nothing; their indices follow those of the quantiser's atoms.
         outputs: under `bits`, what is answered: pairs (name, atom).
+        starts: if there are class rules for one start alone, the starts that the program can be run from: for each the
+            layers that are given. The lowest layer is one of them.
+        start_bases: under `vote` and `sum`, for each start where each class's sum starts, in place of `base`; or empty.
 
     Raises:
         ProgramError: anything that the text format can't hold or that has no meaning, a cycle included.
@@ -68,11 +71,17 @@ class ProgramData:
     settings: tuple[tuple[str, str], ...] = ()
     derived: tuple[str, ...] = ()
     outputs: tuple[tuple[str, int], ...] = ()
+    starts: tuple[tuple[str, ...], ...] = ()
+    start_bases: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("classes", "class_rules", "kernel_rules", "settings", "derived", "outputs"):
             value = getattr(self, name)
             object.__setattr__(self, name, value if isinstance(value, ClassRules) else tuple(value))
+        for name in ("starts", "start_bases"):
+            object.__setattr__(self, name, tuple(map(tuple, getattr(self, name))))
+        if not any(map(any, self.start_bases)):
+            object.__setattr__(self, "start_bases", ())
         object.__setattr__(self, "negated", tuple(sorted(self.negated)))
         object.__setattr__(self, "labels", tuple(sorted(self.labels)))
         object.__setattr__(self, "base", tuple(self.base) if any(self.base) else ())
@@ -119,7 +128,8 @@ class ProgramData:
         numbers = [part for rules in (self.kernel_arrays, self.class_arrays) for part in (rules.weights, rules.bounds)]
         n = sum(int(np.count_nonzero(part > 1)) for part in numbers)  # 0 in conjunctions
         if self.decision.adds_weights:
-            n += int(np.count_nonzero(self.class_arrays.vote_weights != 1)) + int(np.count_nonzero(self.base))
+            bases = sum(map(np.count_nonzero, (self.base, *self.start_bases)))
+            n += int(np.count_nonzero(self.class_arrays.vote_weights != 1)) + int(bases)
         return n
 
     @cached_property
@@ -176,10 +186,12 @@ class ProgramData:
     @cached_property
     def has_integer_weights(self) -> bool:
         """Whether clingo can add the weights: whole numbers, and no sum can pass 2^31 - 1, where it would wrap."""
-        votes, base = self.class_arrays, np.array(self.base or [0.0] * len(self.classes), np.float64)
-        if (votes.vote_weights != np.floor(votes.vote_weights)).any() or (base != np.floor(base)).any():
+        votes = self.class_arrays
+        bases = np.array([self.base or [0.0] * len(self.classes), *self.start_bases], np.float64)
+        if (votes.vote_weights != np.floor(votes.vote_weights)).any() or (bases != np.floor(bases)).any():
             return False
-        reach = np.abs(base) + np.bincount(votes.vote_classes, np.abs(votes.vote_weights), len(base))
+        most = np.abs(bases).max(axis=0)
+        reach = most + np.bincount(votes.vote_classes, np.abs(votes.vote_weights), len(most))
         return not (reach > INT32_MAX).any()
 
 

@@ -116,12 +116,37 @@ class Program(ProgramData):
         staying_derived = (atom for atom in derived if atom in needed or atom not in low)
         return dict.fromkeys([*range(rows.stop, n_compared), *staying_derived]).keys()
 
+    def select_start(self, start: str | None = None) -> "Program":
+        """The program with the class rules and the base of one start, the lowest layer by default, for every start.
+
+        Raises:
+            ProgramError: no such layer, or the program has class rules for other starts alone.
+        """
+        if not self.starts:
+            return self
+        layer = self.layer_to_start(start)
+        if (layer,) not in self.starts:
+            others = ", ".join(f"'{name}'" for names in self.starts for name in names)
+            raise ProgramError(f"the program has no class rules for start '{layer}', only for {others}")
+        index = self.starts.index((layer,))
+        return replace(
+            self,
+            class_rules=tuple(replace(rule, start=None) for rule in self.class_rules if rule.start in (None, index)),
+            base=self.start_bases[index] if self.start_bases else self.base,
+            starts=(),
+            start_bases=(),
+        )
+
     def start_at(self, start: str | None = None) -> "Program":
         """The program that takes the bits of layer `start` as given: no rules for it or below, no atoms below.
+
+        Its class rules and base are those of this start.
 
         Raises:
             ProgramError: no such layer, or a rule that stays mentions a kernel below it.
         """
+        if self.starts:
+            return self.select_start(start).start_at(start)
         lowest = self.layer_to_start(start)
         if lowest == self.layers[0]:
             return self
@@ -166,13 +191,13 @@ class Program(ProgramData):
         return print_program(self)
 
     def to_prolog(self) -> str:
-        """The program as Prolog that SWI-Prolog runs; its first lines say how."""
-        return print_prolog(self)
+        """The program, from its lowest layer, as Prolog that SWI-Prolog runs; its first lines say how."""
+        return print_prolog(self.select_start())
 
     def to_python(self) -> str:
-        """The program as Python 3 without dependencies: a function `predict(row)`."""
-        return print_python(self)
+        """The program, from its lowest layer, as Python 3 without dependencies: a function `predict(row)`."""
+        return print_python(self.select_start())
 
     def to_c(self) -> str:
-        """The program as C99: a function `predict`; its first lines say how it is called."""
-        return print_c(self)
+        """The program, from its lowest layer, as C99: a function `predict`; its first lines say how it is called."""
+        return print_c(self.select_start())

@@ -57,10 +57,12 @@ class ClassRule(Rule):
     Attributes:
         weight: what it adds to its class under `vote`.
         also: what it adds to other classes: pairs (class index, weight), ascending, no zero weight.
+        start: the only start that the rule takes part in, an index into `Program.starts`; None for every start.
     """
 
     weight: float = 1
     also: tuple[tuple[int, float], ...] = ()
+    start: int | None = field(default=None, kw_only=True)
 
 
 _NONE = np.zeros(0, np.int32)
@@ -160,6 +162,7 @@ class ClassRules(Sequence[ClassRule]):
         vote_weights: float64 `[n_votes]`: what it adds.
         covered, correct: int32 `[n_rules]`, -1 where not known; see `Rule`.
         weights, bounds: of bodies, int32; see `RuleArrays`.
+        starts: int32 `[n_rules]`: `ClassRule.start`, -1 for every start; empty if each rule is for every start.
 
     Raises:
         ProgramError: arrays that don't belong together.
@@ -174,6 +177,7 @@ class ClassRules(Sequence[ClassRule]):
     correct: NDArray[np.int32]
     weights: NDArray[np.int32] = field(default_factory=lambda: _NONE)
     bounds: NDArray[np.int32] = field(default_factory=lambda: _NONE)
+    starts: NDArray[np.int32] = field(default_factory=lambda: _NONE)
 
     @classmethod
     def from_rules(cls, rules: Iterable[ClassRule]) -> "ClassRules":
@@ -190,6 +194,7 @@ class ClassRules(Sequence[ClassRule]):
         votes = [((rule.head, rule.weight), *rule.also) for rule in rules]
         supports = [(-1 if r.covered is None else r.covered, -1 if r.correct is None else r.correct) for r in rules]
         covered, correct = np.array(supports, np.int32).reshape(-1, 2).T
+        starts = [-1 if rule.start is None else rule.start for rule in rules]
         return cls(
             bodies.literals,
             bodies.offsets,
@@ -200,6 +205,7 @@ class ClassRules(Sequence[ClassRule]):
             correct,
             bodies.weights,
             bodies.bounds,
+            np.array(starts, np.int32) if any(start >= 0 for start in starts) else _NONE,
         )
 
     def __post_init__(self) -> None:
@@ -214,6 +220,7 @@ class ClassRules(Sequence[ClassRule]):
             ("correct", np.int32),
             ("weights", np.int32),
             ("bounds", np.int32),
+            ("starts", np.int32),
         ):
             array = getattr(self, name)
             if array.dtype != dtype or array.ndim != 1:
@@ -231,6 +238,8 @@ class ClassRules(Sequence[ClassRule]):
                 raise ProgramError("the offsets of rules must be ascending, and each rule needs a vote")
         if len(self.vote_weights) != len(self.vote_classes) or not len(self.covered) == len(self.correct) == n_rules:
             raise ProgramError("the arrays of rules have different lengths")
+        if len(self.starts) not in (0, n_rules):
+            raise ProgramError("the starts of rules must be one for each rule, or none at all")
         if len(self.bounds) not in (0, n_rules) or len(self.weights) != (len(self.literals) if len(self.bounds) else 0):
             raise ProgramError("the weights and bounds of rules must be one for each literal and rule, or none at all")
 
@@ -272,6 +281,7 @@ class ClassRules(Sequence[ClassRule]):
             tuple(also),
             weights=tuple(self.weights[body].tolist()) if bound else (),
             bound=bound,
+            start=int(self.starts[i]) if len(self.starts) and self.starts[i] >= 0 else None,
         )
 
     def __iter__(self) -> Iterator[ClassRule]:

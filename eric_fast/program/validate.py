@@ -32,6 +32,7 @@ def validate_program(program: ProgramData) -> None:
     _check_weight_bodies(program)
     _check_support(program)
     _check_weights(program)
+    _check_starts(program)
     _check_negated(program, n_inputs)
     _ = program.strata  # of rules that build on themselves there are none
     for head in program.rules_of_atom:
@@ -167,8 +168,31 @@ def _check_weights(program: ProgramData) -> None:
     if odd.any():
         number = rule_of_vote[odd.argmax()] + 1
         raise ProgramError(f"class rule {number}: 'also' must list other classes once, ascending, without zeros")
-    if not (np.isfinite(votes.vote_weights).all() and np.isfinite(program.base).all()):
+    if not (np.isfinite(votes.vote_weights).all() and np.isfinite([*program.base, *chain(*program.start_bases)]).all()):
         raise ProgramError("weights must be finite numbers")
+
+
+def _check_starts(program: ProgramData) -> None:
+    """Starts of their own need layers that there are, the lowest among them, and bases that fit."""
+    n_starts, layers = len(program.starts), program.layers if not isinstance(program.quantiser, TableQuantiser) else ()
+    of_rules = program.class_arrays.starts
+    strange = np.flatnonzero((of_rules < -1) | (of_rules >= n_starts))
+    if len(strange):
+        number = int(strange[0]) + 1
+        raise ProgramError(f"class rule {number} is for start {of_rules[strange[0]]}, but the program has {n_starts}")
+    for start in program.starts:
+        if len(start) != 1 or start[0] not in layers:  # several layers make a cut only once layers are a graph
+            raise ProgramError(f"a start must be one layer of the program, not {', '.join(map(repr, start)) or 'none'}")
+    if len(set(program.starts)) != n_starts:
+        raise ProgramError("a start stands twice; give its class rules one number")
+    if n_starts and (layers[0],) not in program.starts:
+        raise ProgramError(f"a program with starts needs one at its lowest layer, '{layers[0]}'")
+    if not program.start_bases:
+        return
+    if len(program.start_bases) != n_starts or program.base or not program.decision.adds_weights:
+        raise ProgramError("start bases need decision 'vote' or 'sum', one for each start, and no other base")
+    if any(len(base) != len(program.classes) for base in program.start_bases):
+        raise ProgramError(f"start bases need one number for each of the {len(program.classes)} classes")
 
 
 def _check_names(kind: str, names: Sequence[str]) -> None:

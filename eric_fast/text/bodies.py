@@ -5,15 +5,16 @@ from typing import NamedTuple
 from eric_fast.errors import suggest_nearest
 from eric_fast.program.printers.names import NEGATED, close_negated
 from eric_fast.program.rules import INT32_MAX
-from eric_fast.text.statements import BOUND, TERMS, Body, Statements, find_literals
+from eric_fast.text.statements import BOUND, STARTS, TERMS, Body, Statements, find_literals
 
 
 class RuleBody(NamedTuple):
-    """See `Rule`."""
+    """See `ClassRule`."""
 
     literals: tuple[int, ...]
     weights: tuple[int, ...] = ()
     bound: int = 0
+    start: int | None = None
 
 
 class Bodies:
@@ -26,18 +27,33 @@ class Bodies:
         self.literal_of = {f"{predicate}(X)": atom for predicate, atom in atom_of_predicate.items()}
         self.literal_of |= {f"not {predicate}(X)": ~atom for predicate, atom in atom_of_predicate.items()}
 
-    def build(self, body: Body) -> RuleBody:
+    def build(self, body: Body, n_starts: int = 0) -> RuleBody:
+        """Build a body; that of a class rule may be for one of `n_starts` starts."""
         start, end = body
         text = self.said.text
-        if text.find("#", start, end) >= 0:
-            return self._build_sum(body)
+        has_sum = text.find("#", start, end) >= 0
+        built = self._build_sum(body) if has_sum else RuleBody(self._build_conjunction(body))
+        if text.find("start", start, end) < 0:
+            return built
+        for number, match in enumerate(STARTS.finditer(text, start, end)):
+            if number or not n_starts:
+                what = "a body has one start at most" if number else "there is no fact starts(NUMBER,LAYER)"
+                raise self.said.error(match.start(), f"'{match[0]}': {what}, and only class rules are for one start")
+            if not 0 <= int(match[1][:9]) < n_starts:
+                raise self.said.error(match.start(), f"'{match[0]}': starts are numbered from 0 to {n_starts - 1}")
+            built = built._replace(start=int(match[1]))
+        return built
+
+    def _build_conjunction(self, body: Body) -> tuple[int, ...]:
+        start, end = body
+        text = self.said.text
         parts = text[start:end].split(", ")
         try:
             if parts[0] == "image(X)":
-                return RuleBody(tuple(map(self.literal_of.__getitem__, parts[1:])))
+                return tuple(map(self.literal_of.__getitem__, parts[1:]))
         except KeyError:  # spelled otherwise, or wrong
             pass
-        return RuleBody(tuple(self._build_literal(*literal) for literal in find_literals(self.said, body)))
+        return tuple(self._build_literal(*literal) for literal in find_literals(self.said, body))
 
     def _build_sum(self, body: Body) -> RuleBody:
         """A weight body: each weight from 1, and each literal and each index once."""

@@ -48,11 +48,12 @@ def parse_program(text: str, source: str = "program") -> Program:
     base = [0.0] * len(classes)
     for name, weight, at in said.facts["base"].values():
         base[_class_named(said, at, name, class_of_name)] = weight
+    starts = _build_starts(said)
     with _locate_errors(said, atom_of_predicate):
         program = Program(
             quantiser=quantiser,
             classes=classes,
-            class_rules=_build_class_rules(said, class_of_name, bodies),
+            class_rules=_build_class_rules(said, class_of_name, bodies, len(starts)),
             kernel_rules=kernel_rules,
             negated=negated,
             decision=_only(said, "decision", "first"),
@@ -64,6 +65,8 @@ def parse_program(text: str, source: str = "program") -> Program:
             settings=tuple(fact[:2] for fact in said.facts["setting"].values()),
             derived=tuple(name for _, name, _ in derived),
             outputs=_build_outputs(said, atom_of_predicate),
+            starts=starts,
+            start_bases=_build_start_bases(said, class_of_name, len(starts)),
         )
     _check_decision_rules(said, program)
     return program
@@ -133,7 +136,34 @@ def _build_outputs(said: Statements, atom_of_predicate: dict[str, int]) -> tuple
     )
 
 
-def _build_class_rules(said: Statements, class_of_name: dict[str, int], bodies: Bodies) -> tuple[ClassRule, ...]:
+def _build_starts(said: Statements) -> tuple[tuple[str, ...], ...]:
+    """The layers of each start; the fact `start(NUMBER)` is for clingo, and names the lowest."""
+    starts: dict[int, list[str]] = {}
+    for number, layer, at in said.facts["starts"].values():
+        if not 0 <= number < len(said.facts["starts"]):
+            raise said.error(at, f"starts must be numbered from 0 without gaps, and {number} is not among them")
+        starts.setdefault(number, []).append(layer)
+    if sorted(starts) != list(range(len(starts))):
+        raise ProgramError(f"{said.source}: starts must be numbered from 0 without gaps")
+    chosen = _only_fact(said, "start")
+    if chosen is not None and chosen[0] not in starts:
+        raise said.error(chosen[1], f"there is no fact starts({chosen[0]},LAYER)")
+    return tuple(tuple(starts[number]) for number in range(len(starts)))
+
+
+def _build_start_bases(said: Statements, class_of_name: dict[str, int], n_starts: int) -> tuple[tuple[float, ...], ...]:
+    facts = said.facts["start_base"].values()
+    bases = [[0.0] * len(class_of_name) for _ in range(n_starts if facts else 0)]
+    for number, name, weight, at in facts:
+        if not 0 <= number < n_starts:
+            raise said.error(at, f"there is no fact starts({number},LAYER)")
+        bases[number][_class_named(said, at, name, class_of_name)] = weight
+    return tuple(map(tuple, bases))
+
+
+def _build_class_rules(
+    said: Statements, class_of_name: dict[str, int], bodies: Bodies, n_starts: int
+) -> tuple[ClassRule, ...]:
     facts, supports = said.facts["rule"], said.facts["support"]
     for number in range(1, len(facts) + 1):
         if (number,) not in facts:
@@ -160,8 +190,10 @@ def _build_class_rules(said: Statements, class_of_name: dict[str, int], bodies: 
             raise said.error(at, f"rule {number} has no body: expected 'fires(X,{number}) :- image(X), ...'")
         _, covered, correct, _ = supports.get((number,), _NO_SUPPORT)
         votes = tuple(sorted(also[number])) if number in also else ()
-        literals, weights, bound = bodies.build(body)
-        rules.append(ClassRule(head, literals, covered, correct, weight, votes, weights=weights, bound=bound))
+        literals, weights, bound, only = bodies.build(body, n_starts)
+        rules.append(
+            ClassRule(head, literals, covered, correct, weight, votes, weights=weights, bound=bound, start=only)
+        )
     return tuple(rules)
 
 
@@ -190,7 +222,7 @@ def _build_kernel_rules(
             place_of_head[written] = at
         counts[predicate] = number = counts.get(predicate, 0) + 1
         *_, covered, correct, _ = supports.get((predicate, number), _NO_SUPPORT)
-        literals, weights, bound = bodies.build(body)
+        literals, weights, bound, _ = bodies.build(body)
         rules.append(Rule(head, literals, covered, correct, weights=weights, bound=bound))
     for predicate, number, *_, at in supports.values():
         if not 1 <= number <= counts.get(predicate, 0):

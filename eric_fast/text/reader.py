@@ -32,7 +32,7 @@ _PRINTED_FACTS = "|".join(
 _PRINTED_LITERAL = rf"(?:not[ ])?{NAME}\(X\)"
 _PRINTED_TERM = rf"[0-9]{{1,10}},[0-9]{{1,10}}[ ]:[ ]{_PRINTED_LITERAL}"
 _PRINTED_SUM = rf"[0-9]{{1,10}}[ ]<=[ ]\#sum[ ]\{{[ ]{_PRINTED_TERM}(?:;[ ]{_PRINTED_TERM})*+[ ]\}}"  # bound, weights
-_PRINTED_BODY = rf"image\(X\)(?:,[ ]{_PRINTED_SUM}|(?:,[ ]{_PRINTED_LITERAL})*+)"
+_PRINTED_BODY = rf"image\(X\)(?:,[ ]start\({_PRINTED_NUMBER}\))?(?:,[ ]{_PRINTED_SUM}|(?:,[ ]{_PRINTED_LITERAL})*+)"
 # One statement, read at the speed of this expression where it is spelled as the printer does: rules first, of which
 # large programs have the most. Any other is `unusual`: all up to its full stop, to a quote that starts no string, or to
 # the end of the text.

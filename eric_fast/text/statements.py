@@ -13,6 +13,7 @@ NUMBER = r"-?(?:0|[1-9][0-9]*)(?![0-9])"
 NAME = r"[a-z][A-Za-z0-9_]*"
 ARGUMENT = rf"(?:{STRING}|{NUMBER}|{NAME})"
 LITERAL = rf"(?:not{SPACE}+)?{NAME}{SPACE}*\({SPACE}*X{SPACE}*\)"
+START = rf"start{SPACE}*\({SPACE}*{NUMBER}{SPACE}*\)"
 COMMA = rf"{SPACE}*,{SPACE}*"
 TERM = rf"{NUMBER}{COMMA}{NUMBER}{SPACE}*:{SPACE}*{LITERAL}"  # weight, index, literal
 SUM = rf"{NUMBER}{SPACE}*<={SPACE}*\#sum{SPACE}*\{{{SPACE}*{TERM}(?:{SPACE}*;{SPACE}*{TERM})*{SPACE}*\}}"
@@ -21,6 +22,7 @@ TERMS = re.compile(
     rf"({NUMBER}){COMMA}({NUMBER}){SPACE}*:{SPACE}*(?P<not>not{SPACE}+)?(?P<name>{NAME}){SPACE}*\({SPACE}*X{SPACE}*\)"
 )
 BOUND = re.compile(rf"({NUMBER}){SPACE}*<={SPACE}*\#sum")
+STARTS = re.compile(rf"(?<![A-Za-z0-9_])start{SPACE}*\({SPACE}*({NUMBER}){SPACE}*\)")
 FLOAT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 REAL = re.compile(rf"{FLOAT.pattern}|[+-]?inf")
 
@@ -48,6 +50,9 @@ FACTS: dict[str, tuple[tuple[str, ...], int]] = {
     "decision": (("string",), 0),
     "default": (("string",), 0),
     "base": (("string", "weight"), 1),
+    "starts": (("number", "string"), 2),
+    "start": (("number",), 0),
+    "start_base": (("number", "string", "weight"), 2),
 }
 
 # What a large program has many of are plain tuples: those of numbers and strings are nothing to the garbage collector.

@@ -18,6 +18,7 @@ from eric_fast.text.statements import (
     NUMBER,
     REAL,
     SPACE,
+    START,
     STRING,
     SUM,
     Statements,
@@ -27,7 +28,7 @@ from eric_fast.text.statements import (
 _TOKEN = re.compile(
     rf"""(?P<space>{SPACE}+)
       |(?P<sum>{SUM})
-      |(?P<literals>{LITERAL}(?:{COMMA}{LITERAL})*)
+      |(?P<literals>{LITERAL}(?:{COMMA}(?:{LITERAL}|{START}))*)
       |(?P<fires>fires{SPACE}*\({SPACE}*X{COMMA}{NUMBER}{SPACE}*\))
       |(?P<fact>{NAME}{SPACE}*\({SPACE}*{ARGUMENT}(?:{COMMA}{ARGUMENT})*{SPACE}*\))
       |(?P<string>{STRING})
@@ -38,6 +39,7 @@ _TOKEN = re.compile(
       |(?P<mark>:-|[.,;:(){{}}=<>+/-])""",
     re.VERBOSE,
 )
+RULED = ("base",)  # facts that may be derived by a rule, too
 _ARGUMENTS = re.compile(ARGUMENT)
 
 
@@ -63,7 +65,7 @@ def read_unusual(said: Statements, at: int, end: int) -> None:
         _read_rule(said, statement)
     elif first.kind == "directive":
         _check_directive(said, statement)
-    elif any(token.text == ":-" for token in statement) and first.text not in FACTS:
+    elif any(token.text == ":-" for token in statement) and (first.text not in FACTS or first.text in RULED):
         written = re.sub(SPACE, "", said.text[first.at : statement[-1].at + 1])
         if written in said.other_rules:
             raise said.error(first.at, "this rule is already given above; remove one")

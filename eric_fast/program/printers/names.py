@@ -8,7 +8,7 @@ from eric_fast.program.data import ProgramData, plain_identifier
 from eric_fast.program.decision import Decision
 from eric_fast.program.table_atoms import TableQuantiser
 
-FORMATS = (1, 2)  # 2 where the program has something that 1 lacks: weight bodies
+FORMATS = (1, 2)  # 2 where the program has something that 1 lacks: weight bodies, class rules for one start
 NEGATED = "n_"  # before a kernel's predicate: true where the kernel is false, by rules of its own
 
 # What clingo needs to answer as `Program` says it should; the facts differ, these rules never do.
@@ -25,6 +25,7 @@ DECIDE_VOTE = (
     "beaten(X,I) :- score(X,I,S), score(X,J,S), J < I.",
     "class(X,C) :- fires(X,_), classes(I,C), score(X,I,_), not beaten(X,I).",
 )
+DECIDE_BASE = ("base(C,B) :- start(S), start_base(S,C,B).",)
 DECIDE_DEFAULT = ("class(X,C) :- image(X), default(C), not fires(X,_).",)
 DECIDE = {
     Decision.FIRST: DECIDE_FIRST + DECIDE_DEFAULT,
@@ -36,12 +37,14 @@ DECIDE = {
 
 def find_format(program: ProgramData) -> int:
     """The lowest text format that holds everything that the program has."""
-    return 2 if program.has_weight_bodies else 1
+    return 2 if program.has_weight_bodies or program.starts else 1
 
 
 def decision_rules(program: ProgramData) -> tuple[str, ...]:
     """The fixed rules of a program's text. clingo can't add reals, so a program that adds them up has none."""
-    return () if program.decision.adds_weights and not program.has_integer_weights else DECIDE[program.decision]
+    if program.decision.adds_weights and not program.has_integer_weights:
+        return ()
+    return (DECIDE_BASE if program.start_bases else ()) + DECIDE[program.decision]
 
 
 def name_predicates(program: ProgramData) -> tuple[str, ...]:

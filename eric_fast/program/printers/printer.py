@@ -24,6 +24,7 @@ def print_program(program: ProgramData) -> str:
     predicates = name_predicates(program)
     sections = (
         ("Where this program comes from.", _print_origin(program)),
+        ("Where it starts: starts(NUMBER,LAYER); what it answers with: start(NUMBER).", _print_starts(program)),
         ("Classes.", (f"classes({i},{quote(name)})." for i, name in enumerate(program.classes))),
         (
             "Class rules: rule(NUMBER,CLASS,WEIGHT), support(NUMBER,IMAGES COVERED,OF THOSE CORRECT), the rule itself.",
@@ -56,9 +57,17 @@ def _print_origin(program: ProgramData) -> Iterator[str]:
         yield f"setting({quote(key)},{quote(value)})."
 
 
+def _print_starts(program: ProgramData) -> Iterator[str]:
+    for number, start in enumerate(program.starts):
+        yield from (f"starts({number},{quote(layer)})." for layer in start)
+    if program.starts:
+        yield f"start({program.starts.index(program.layers[:1])})."
+
+
 def _print_defined(program: ProgramData, predicates: Sequence[str]) -> Iterator[str]:
     helpers = ["image/1", "fires/2", "rule/3", "classes/2", "default/1"]
     helpers += ["also/3", "base/2"] if program.decision.adds_weights else []
+    helpers += ["start_base/3"] if program.start_bases else []
     negated = set(program.negated)
     given = [
         f"{NEGATED if atom in negated else ''}{name}/1"
@@ -115,7 +124,7 @@ def _print_class_rule(
     facts += [f"also({number},{quote(classes[c])},{_format_weight(weight, integers)})." for c, weight in rule.also]
     if rule.covered is not None:
         facts.append(f"support({number},{rule.covered},{rule.correct}).")
-    return " ".join([*facts, f"fires(X,{number}) :- {_print_body(rule, predicates)}."])
+    return " ".join([*facts, f"fires(X,{number}) :- {_print_body(rule, predicates, rule.start)}."])
 
 
 def _print_kernel_rules(program: ProgramData, predicates: Sequence[str]) -> Iterator[str]:
@@ -130,7 +139,7 @@ def _print_kernel_rules(program: ProgramData, predicates: Sequence[str]) -> Iter
         yield line
 
 
-def _print_body(rule: Rule, predicates: Sequence[str]) -> str:
+def _print_body(rule: Rule, predicates: Sequence[str], start: int | None = None) -> str:
     literals = [f"{predicates[lit]}(X)" if lit >= 0 else f"not {predicates[~lit]}(X)" for lit in rule.body]
     if rule.bound:
         terms = [
@@ -138,7 +147,8 @@ def _print_body(rule: Rule, predicates: Sequence[str]) -> str:
             for number, (weight, literal) in enumerate(zip(rule.weights, literals, strict=True), 1)
         ]
         literals = [f"{rule.bound} <= #sum {{ {'; '.join(terms)} }}"]
-    return ", ".join(["image(X)", *literals])
+    given = ["image(X)"] if start is None else ["image(X)", f"start({start})"]
+    return ", ".join([*given, *literals])
 
 
 def _print_decision(program: ProgramData) -> Iterator[str]:
@@ -147,6 +157,10 @@ def _print_decision(program: ProgramData) -> Iterator[str]:
     if program.default is not None:
         yield f"default({quote(program.classes[program.default])})."
     if program.decision.adds_weights:
+        for number, base in enumerate(program.start_bases):
+            for name, weight in zip(program.classes, base, strict=True):
+                yield f"start_base({number},{quote(name)},{_format_weight(weight, integers)})."
+    if program.decision.adds_weights and not program.start_bases:
         for name, weight in zip(program.classes, program.base or [0.0] * len(program.classes), strict=True):
             yield f"base({quote(name)},{_format_weight(weight, integers)})."
     yield from decision_rules(program)
