@@ -22,6 +22,7 @@ from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.program.weight_bodies import simplify_weight_body
 from tests.activations import make_activations
 from tests.engines import DEVICE, needs_triton
+from tests.together import run_together
 
 
 def tally_plainly(bits, goals, signed):
@@ -156,34 +157,10 @@ def test_parts_of_the_images_give_the_heads_of_all():
     rng = np.random.default_rng(4)
     bits = rng.random((1000, 20)) < rng.random(20)
     goals = np.stack([bits[:, :5].sum(1) > 2, bits[:, 3] | bits[:, 9], rng.random(1000) < 0.3], axis=1)
-    whole, told = learn(bits, goals, WeightOptions(6)), []
-    learn_part = {"options": WeightOptions(6)}
-    waiting: list = []
-
-    def answer(rows, n_told):
-        """What a process sends until it has had this many answers."""
-        sent = []
-
-        def combine(numbers):
-            sent.append(numbers)
-            if len(sent) <= len(waiting):
-                return numbers + waiting[len(sent) - 1]
-            raise StopIteration
-
-        try:
-            return learn(bits[rows], goals[rows], combine=combine, **learn_part), sent
-        except StopIteration:
-            return None, sent
-
-    # Two processes in turn: each gets as far as the other's last message.
-    first, second = slice(0, 333), slice(333, None)
-    for _ in range(4):
-        told = answer(first, len(waiting))[1]
-        waiting = told
-        found, waiting = answer(second, len(waiting))
-        if found is not None:
-            break
-    assert found.rules == whole.rules
+    whole = learn(bits, goals, WeightOptions(6))
+    parts = [slice(0, 333), slice(333, None)]
+    found = run_together(lambda rank, add: learn(bits[parts[rank]], goals[parts[rank]], WeightOptions(6), add), 2)
+    assert [part.rules for part in found] == [whole.rules] * 2
 
 
 @pytest.mark.parametrize(

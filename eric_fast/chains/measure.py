@@ -12,7 +12,7 @@ from torch import Tensor
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.evaluator import Evaluator
-from eric_fast.extract import GROWN_ON, TreeOptions, complete_options, extract_program
+from eric_fast.extract import TreeOptions, complete_options, extract_program
 from eric_fast.match import check_capture
 from eric_fast.program import Program
 from eric_fast.program.atoms import Quantiser
@@ -24,7 +24,7 @@ from eric_fast.score import Score, score_predictions
 from eric_fast.store import Source, read_labels, read_predictions
 from eric_fast.store.activations import share_correct
 
-WAYS = (*GROWN_ON, "direct")
+WAYS = ("true", "predicted", "direct")
 N_ROUNDS = 60  # of gradient boosting, for what the bits allow
 MIN_LEAVES = (0.005, 0.001, 0.002, 0.02)
 

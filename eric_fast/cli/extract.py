@@ -63,7 +63,10 @@ def extract(
     target: Target = "model",
     grown_on: Annotated[
         str,
-        typer.Option(help="What each layer's rules learn from: true bits, or those predicted by the rules below."),
+        typer.Option(
+            help="What each layer's rules learn from: true bits, those predicted by the rules below, or, with weights, "
+            "both."
+        ),
     ] = "true",
     all_kernels: Annotated[
         bool, typer.Option("--all-kernels", help="Rules for kernels that no rule mentions too.")

@@ -40,7 +40,7 @@ def extract_on_true_bits(
         heads = list(rows[layer]) if all_kernels else sorted(mentioned)
         targets = bits.select_atoms([bits.atoms[head] for head in heads])
         inputs = bits.select_atoms(quantiser.names_of_layer[below])
-        part = learn_layer(heads, targets, inputs, rows[below].start, n_atoms + count_heads(exceptions), growth)
+        part = learn_layer(heads, targets, [inputs], rows[below].start, n_atoms + count_heads(exceptions), growth)
         if part is None:
             logger.warning("stopped before all trees of layer '%s' were grown: the program starts at that layer", layer)
             break

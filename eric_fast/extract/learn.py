@@ -25,18 +25,25 @@ def learn_classes(
 
 
 def learn_layer(
-    heads: Sequence[int], targets: BitMatrix, inputs: BitMatrix, first_input: int, first_derived: int, growth: Growth
+    heads: Sequence[int],
+    targets: BitMatrix,
+    inputs: Sequence[BitMatrix],
+    first_input: int,
+    first_derived: int,
+    growth: Growth,
 ) -> GrownLayer | None:
     """Learn rules for each of the atoms `heads`. None if `growth.stop` came before the last of them was learned.
 
     Args:
         targets: the truth of the heads.
-        inputs, first_input, first_derived: see `learn_classes`.
+        inputs: the truth of the atoms from `first_input` on; weight rules may learn from several lots of it.
+        first_derived: see `learn_classes`.
     """
     if growth.options.kernels_by == "weights":
         from eric_fast.extract.heads import learn_heads  # Numba loads when it is needed
 
-        return learn_heads(heads, targets, [inputs], first_input, growth)
+        return None if growth.stop() else learn_heads(heads, targets, inputs, first_input, growth)
+    (own,) = inputs
     if growth.options.kernels_by == "fold":
-        return fold_layer(heads, targets, inputs, first_input, first_derived, growth)
-    return grow_layer(heads, targets, inputs, first_input, growth)
+        return fold_layer(heads, targets, own, first_input, first_derived, growth)
+    return grow_layer(heads, targets, own, first_input, growth)

@@ -17,7 +17,7 @@ from eric_fast.kernels import Limits
 from eric_fast.program.atoms import CRITERIA
 
 TARGETS = ("model", "label")
-GROWN_ON = ("true", "predicted")
+GROWN_ON = ("true", "predicted", "both")
 VOTES = ("rows", "single")
 RULES = ("trees", "weights", "fold")
 _MOST = kernels.NO_LIMIT - 1
@@ -39,7 +39,8 @@ class TreeOptions:
         class_weight: the weight of an image by its class index, a whole number; 1 for classes that are left out.
 
         votes: in place of the class tree, votes that are learned from counts; see `learn_votes`. `rows`: a rule adds a
-            whole number to every class. `single`: to one class. By default `rows` if classes get weights.
+            whole number to every class. `single`: to one class. By default `rows` if classes get weights: a chain then
+            has votes for each layer that it may start from.
         n_votes: the most rules of a vote.
 
         rules: `trees` (each branch becomes a rule), `weights` (a kernel becomes a sum of weighted literals with a
@@ -204,7 +205,8 @@ class ExtractOptions(TreeOptions):
         threshold: see `parse_threshold`.
         target: `model` (fidelity: the class that the model predicts) or `label` (images without one are left out).
         grown_on: `true` (the rules of each layer are grown on the bits that the network gives the layer below) or
-            `predicted` (on those that the rules below give, so that a layer learns to live with their errors).
+            `predicted` (on those that the rules below give, so that a layer learns to live with their errors), or, for
+            weight rules, `both` (on the network's and on those that the rules give from each layer below).
         all_kernels: extract rules for kernels that no rule mentions too.
         simplify: see `extract_program`.
         max_loss: drop rules and literals while the loss on held-back images stays within this share; see
@@ -231,6 +233,10 @@ class ExtractOptions(TreeOptions):
             raise SettingError(f"target '{self.target}' is not one of {', '.join(TARGETS)}")
         if self.grown_on not in GROWN_ON:
             raise SettingError(f"grown on '{self.grown_on}' is not one of {', '.join(GROWN_ON)}")
+        if self.grown_on == "both" and {self.kernels_by, self.classes_by} != {"weights"}:
+            raise SettingError(
+                "grown on 'both' adds up counts, as weight rules take them; give rules 'weights' with it"
+            )
         if isinstance(self.hold_back, bool) or not 0 < self.hold_back < 1:
             raise SettingError(f"hold back must be a share between 0 and 1, not {self.hold_back!r}")
         if self.max_loss is None:

@@ -47,7 +47,7 @@ def extract_on_predicted_bits(
     for below, layer in pairwise(layers):
         targets = bits.select_atoms(quantiser.names_of_layer[layer])
         first_derived = len(program.atoms)
-        part = learn_layer(rows[layer], targets, inputs, rows[below].start, first_derived, growth)
+        part = learn_layer(rows[layer], targets, [inputs], rows[below].start, first_derived, growth)
         if part is None:
             logger.warning("stopped before the trees of layer '%s' were grown: there are class rules alone", layer)
             alone = Quantiser(quantiser.atoms_of_layer(layers[-1]), quantiser.norm)

@@ -9,6 +9,7 @@ from eric_fast.extract.chain import extract_on_true_bits
 from eric_fast.extract.layer import Growth, check_target
 from eric_fast.extract.options import TreeOptions
 from eric_fast.extract.predicted_bits import extract_on_predicted_bits
+from eric_fast.extract.starts import extract_for_starts
 from eric_fast.kernels import MOST_TREES, Stop, never_stop
 from eric_fast.processes import Combine, keep
 from eric_fast.program import Program
@@ -44,8 +45,9 @@ def extract_program(
         target: int64 `[n_images]`, class indices: what the model predicts, or the labels.
         classes: names of all classes, including those that never occur.
         options: options of all trees; class weights are for the class tree only.
-        grown_on: the inputs of the trees: `true` (the network's bits of the layer below) or `predicted` (the bits that
-            the rules below give; see `extract_on_predicted_bits`).
+        grown_on: the inputs of the trees: `true` (the network's bits of the layer below), `predicted` (the bits that
+            the rules below give; see `extract_on_predicted_bits`) or, for weight rules, `both`; see
+            `extract_for_starts`.
         simplify: merge sibling leaves with one answer, and choose the polarity of a kernel that takes fewer literals:
             its rules then say where it is false (`Program.negated`). No answer changes on any input.
         n_trees: see `grow_trees`.
@@ -61,6 +63,18 @@ def extract_program(
     """
     n_images = check_target(bits, quantiser, target, classes, combine)
     growth = Growth(options or TreeOptions(), simplify, n_trees, progress, stop, combine, scores)
+    if growth.options.classes_by == "weights" and len(quantiser.layers) > 1:
+        return extract_for_starts(
+            bits,
+            quantiser,
+            target,
+            classes,
+            n_images,
+            growth,
+            grown_on=grown_on,
+            all_kernels=all_kernels,
+            engine=engine,
+        )
     if grown_on == "predicted":
         return extract_on_predicted_bits(
             bits, quantiser, target, classes, n_images, growth, all_kernels=all_kernels, engine=engine
