@@ -84,7 +84,7 @@ def approximate_model(
     training, n_trees = _fit_training(training, held_back, limit)
     quantiser = find_quantiser(training, wanted, limit=limit, progress=progress)
     bits = quantise_activations(training, quantiser, progress=progress)
-    logits = _find_logits(training, wanted)
+    logits = find_logits(training, wanted)
     program = extract_program(
         bits,
         quantiser,
@@ -110,8 +110,8 @@ def approximate_model(
     return _record_settings(program, source.settings, wanted)
 
 
-def _find_logits(training: Selection, options: ExtractOptions) -> ScaledLogits | None:
-    """What votes are fitted to, if that isn't the target itself."""
+def find_logits(training: Selection, options: ExtractOptions) -> ScaledLogits | None:
+    """What votes are fitted to, if that isn't the target itself; a warning where there are no logits."""
     if options.votes_by is None or options.target != "model":
         return None
     if training.has_logits:

@@ -1,5 +1,6 @@
 """Chains of weight rules with votes for each start: the same for any number of processes, on any processor."""
 
+import json
 import os
 import subprocess
 import sys
@@ -147,6 +148,18 @@ def test_a_chain_from_the_command_line(made, eric, refuse, tmp_path):
     assert eric("evaluate", path, made / "test", "--chains")[0] == 0
     assert "one of trees, weights, fold" in refuse(*arguments, "--force", "--class-rules", "x")
     assert "give rules 'weights'" in refuse(*arguments, "--force", "--class-rules", "trees", "--grown-on", "both")
+
+
+def test_a_study_of_weight_rules_from_the_command_line(made, eric, tmp_path):
+    arguments = ["chain", made / "train", made / "test", "--rules", "weights", "--literals", "4", "--n-votes", "5"]
+    code, out, err = eric(*arguments, "--json", tmp_path / "c.json", "--plot", tmp_path / "c.svg")
+    assert code == 0, err
+    assert "by start layer, weight rules" in out
+    assert "minimum leaf" not in out
+    study = json.loads((tmp_path / "c.json").read_text())
+    assert study["rules"] == "weights"
+    assert len(study["rows"]) == 6  # true bits, predicted bits and no chain, from two layers
+    assert {row["n_rules"] for row in study["rows"] if row["start_layer"] == "3"} == {5}
 
 
 def test_options_that_do_not_go_together_are_refused(train):

@@ -19,7 +19,7 @@ from eric_fast.program.atoms import Quantiser
 from eric_fast.program.simplify import drop_unmentioned
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import quantise_activations
-from eric_fast.runs import find_quantiser, select_training
+from eric_fast.runs import find_logits, find_quantiser, select_training
 from eric_fast.score import Score, score_predictions
 from eric_fast.store import Source, read_labels, read_predictions
 from eric_fast.store.activations import share_correct
@@ -76,6 +76,7 @@ class ChainStudy:
     """Chains from every start layer.
 
     Attributes:
+        rules: of the kernels; see `TreeOptions`.
         layers: the chain's layers, lowest first.
         min_leaves: minimum leaves, in the order given; tables by layer show the first.
         n_training_images: images that programs were extracted from.
@@ -88,6 +89,7 @@ class ChainStudy:
         bounds: lowest layer first; empty if not asked for.
     """
 
+    rules: str
     layers: tuple[str, ...]
     min_leaves: tuple[int | float, ...]
     n_training_images: int
@@ -145,7 +147,7 @@ def measure_chains(
         layers: of the chain, at least two; see `match_layers`.
         threshold: see `approximate_model`.
         target: see `approximate_model`.
-        options: how trees grow; their minimum leaf is replaced by each of `min_leaves`.
+        options: how rules are learned; their minimum leaf is replaced by each of `min_leaves`.
         min_leaves: minimum leaves to try.
         with_bounds: also measure what the bits allow, by scikit-learn's gradient boosting: minutes for 50,000 images.
         engine: see `Evaluator`.
@@ -175,22 +177,24 @@ def measure_chains(
     if not test.n_images:
         raise CaptureError("the test capture has no images to score chains on")
     bits = quantise_activations(training, quantiser)
+    logits = find_logits(training, wanted)
+    scores = None if logits is None else logits.values
     truth = _Truth(quantise_activations(test, quantiser), read_predictions(test), read_labels(test))
 
     rows: list[ChainRow] = []
     n_chains = len(all_options) * len(WAYS) * len(names)
     for grow in all_options:
-        whole = extract_program(bits, quantiser, goal, train.classes, grow, all_kernels=True)
+        whole = extract_program(bits, quantiser, goal, train.classes, grow, all_kernels=True, scores=scores)
         for way in WAYS:
             for start in names:
                 progress("chains", len(rows), n_chains)
                 program = whole.start_at(start)
                 if way == "predicted":
-                    how: dict[str, Any] = {"grown_on": way, "all_kernels": True, "engine": engine}
+                    how: dict[str, Any] = {"grown_on": way, "all_kernels": True, "engine": engine, "scores": scores}
                     program = extract_program(bits, program.network_quantiser, goal, train.classes, grow, **how)
                 elif way == "direct":
                     alone = Quantiser(quantiser.atoms_of_layer(start), quantiser.norm)
-                    program = extract_program(bits, alone, goal, train.classes, grow)
+                    program = extract_program(bits, alone, goal, train.classes, grow, scores=scores)
                 score, right, share = _score_chain(program, truth, engine)
                 rows.append(ChainRow(way, grow.min_leaf, score, right, share))
     progress("chains", n_chains, n_chains)
@@ -198,6 +202,7 @@ def measure_chains(
     n_classes = len(train.classes)
     commonest = torch.bincount(goal, minlength=n_classes).argmax()
     return ChainStudy(
+        rules=options.kernels_by,
         layers=tuple(names),
         min_leaves=tuple(min_leaves),
         n_training_images=training.n_images,
@@ -220,7 +225,7 @@ class _Truth(NamedTuple):
 
 def _score_chain(program: Program, truth: _Truth, engine: str) -> tuple[Score, dict[str, float], float | None]:
     """Its score, and the share of bits right of each layer above its lowest and of all of them."""
-    start = program.layers[0]
+    program, start = program.start_at(), program.layers[0]
     evaluator = Evaluator(program, engine=engine)
     predictions, derived = evaluator.predict(truth.bits), evaluator.truth(truth.bits)
     n_wrong = {
@@ -275,3 +280,8 @@ def _view(bits: BitMatrix) -> NDArray[np.uint32]:
 def name_leaf(min_leaf: int | float) -> str:
     """Write a minimum leaf: `2,500` for images, `0.5 %` for a share of them."""
     return f"{min_leaf:,}" if isinstance(min_leaf, int) else f"{100 * min_leaf:g} %"
+
+
+def name_rules(study: ChainStudy) -> str:
+    """How large the rules are that tables by layer show."""
+    return "weight rules" if study.rules == "weights" else f"minimum leaf {name_leaf(study.min_leaves[0])}"

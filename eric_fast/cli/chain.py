@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 
 from eric_fast.cli.inputs import check_paths, split_commas
-from eric_fast.cli.options import Criterion, Force, Json, Target, Threshold
+from eric_fast.cli.options import (
+    Criterion,
+    Force,
+    Json,
+    Literals,
+    MaxWeight,
+    NVotes,
+    Rules,
+    Target,
+    Threshold,
+    Votes,
+)
 from eric_fast.errors import SettingError
 from eric_fast.output import write_json
 from eric_fast.show.console import show_progress, stdout
@@ -23,11 +34,16 @@ def chain(
         list[str] | None,
         typer.Option(
             help="Images a rule covers at least, several with commas: numbers, or shares of all. The first is the one "
-            "that the tables by layer show. By default 0.005,0.001,0.002,0.02."
+            "that the tables by layer show. By default 0.005,0.001,0.002,0.02. Weight rules have none."
         ),
     ] = None,
     threshold: Threshold = "mean",
     criterion: Criterion = "entropy",
+    rules: Rules = "trees",
+    literals: Literals = 16,
+    max_weight: MaxWeight = 7,
+    votes: Votes = None,
+    n_votes: NVotes = 100,
     target: Target = "model",
     bound: Annotated[
         bool,
@@ -42,13 +58,14 @@ def chain(
     """Extract a chain from each layer up, on true and on predicted bits, and show what each further layer costs.
 
     Grown on true bits, every layer's rules learn from what the network gives the layer below; on predicted bits, from
-    what the rules below answer, errors included. Without a chain, class rules stand over the start layer alone.
+    what the rules below answer, errors included. Without a chain, class rules stand over the start layer alone. Weight
+    rules have votes for each start.
     """
     check_paths([json, plot], [train, test], force=force)
     if train.resolve() == test.resolve():
         raise SettingError(f"{train} is given twice: score programs on images that they weren't extracted from")
     from eric_fast.chains import MIN_LEAVES, measure_chains
-    from eric_fast.extract import TreeOptions, parse_count
+    from eric_fast.extract import TreeOptions, WeightOptions, parse_count
     from eric_fast.show.chain_plot import save_plot
     from eric_fast.show.chains import list_tables
     from eric_fast.show.style import check_plot
@@ -56,10 +73,11 @@ def chain(
 
     if plot is not None:
         check_plot(plot)
-    options = TreeOptions(criterion)
-    min_leaves = (
-        MIN_LEAVES if min_leaf is None else [parse_count("min leaf", text) for text in split_commas(min_leaf) or []]
+    options = TreeOptions(
+        criterion, rules=rules, weight_options=WeightOptions(literals, max_weight), votes=votes, n_votes=n_votes
     )
+    usual = [options.min_leaf] if rules == "weights" else MIN_LEAVES  # which trees and default rules alone have
+    min_leaves = usual if min_leaf is None else [parse_count("min leaf", text) for text in split_commas(min_leaf) or []]
 
     with show_progress() as progress:
         study = measure_chains(

@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from eric_fast.cli.inputs import check_paths, describe_memory, limit_memory, own_name, split_commas
-from eric_fast.cli.options import Criterion, Force, Json, Memory, Target, Threshold
+from eric_fast.cli.options import (
+    Criterion,
+    Force,
+    Json,
+    Literals,
+    MaxWeight,
+    Memory,
+    NVotes,
+    Rules,
+    Target,
+    Threshold,
+    Votes,
+)
 from eric_fast.cli.stopping import stop_gently
 from eric_fast.errors import say_count
 from eric_fast.output import write_json
@@ -34,32 +46,19 @@ def extract(
         str, typer.Option(help="Images in a node that is split at least: a number, or a share.")
     ] = "2",
     min_gain: Annotated[float, typer.Option(help="What a split must lower the impurity by at least.")] = 0.0,
-    rules: Annotated[
-        str,
-        typer.Option(
-            help="trees: each branch becomes a rule. weights: a kernel becomes a sum of weighted literals with a "
-            "bound, and classes become votes. fold: default rules with exceptions, as FOLD-RM learns them; "
-            "--min-leaf is then the fewest images that a rule must be right on."
-        ),
-    ] = "trees",
+    rules: Rules = "trees",
     kernel_rules: Annotated[str | None, typer.Option(help="In place of --rules, for kernels.")] = None,
     class_rules: Annotated[str | None, typer.Option(help="In place of --rules, for classes.")] = None,
-    literals: Annotated[int, typer.Option(metavar="K", help="With weights: literals of a kernel's rule.")] = 16,
-    max_weight: Annotated[int, typer.Option(help="With weights: the largest weight of a kernel's rule.")] = 7,
+    literals: Literals = 16,
+    max_weight: MaxWeight = 7,
     ratio: Annotated[
         float, typer.Option(help="With --rules fold: wrong images for each right one, before exceptions are sought.")
     ] = 0.5,
     confidence: Annotated[
         float, typer.Option(help="With --rules fold: what the lower bound of a rule's confidence must reach.")
     ] = 0.0,
-    votes: Annotated[
-        str | None,
-        typer.Option(
-            help="Class rules of one literal each, learned from counts: rows (each adds a whole number to every "
-            "class) or single (to one class); rows if classes get weights."
-        ),
-    ] = None,
-    n_votes: Annotated[int, typer.Option(help="With --votes: class rules at most.")] = 100,
+    votes: Votes = None,
+    n_votes: NVotes = 100,
     target: Target = "model",
     grown_on: Annotated[
         str,

@@ -51,3 +51,21 @@ Threshold = Annotated[
 ]
 Criterion = Annotated[str, typer.Option(help="entropy or gini.")]
 Target = Annotated[str, typer.Option(help="model (what it predicts: fidelity) or label.")]
+Rules = Annotated[
+    str,
+    typer.Option(
+        help="trees: each branch becomes a rule. weights: a kernel becomes a sum of weighted literals with a bound, "
+        "and classes become votes. fold: default rules with exceptions, as FOLD-RM learns them; --min-leaf is then the "
+        "fewest images that a rule must be right on."
+    ),
+]
+Literals = Annotated[int, typer.Option(metavar="K", help="With weights: literals of a kernel's rule.")]
+MaxWeight = Annotated[int, typer.Option(help="With weights: the largest weight of a kernel's rule.")]
+Votes = Annotated[
+    str | None,
+    typer.Option(
+        help="Class rules of one literal each, learned from counts: rows (each adds a whole number to every class) or "
+        "single (to one class); rows if classes get weights."
+    ),
+]
+NVotes = Annotated[int, typer.Option(help="With votes: class rules at most; in a chain, of each start.")]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eric_fast.chains.measure import ChainStudy, name_leaf
+from eric_fast.chains.measure import ChainStudy, name_leaf, name_rules
 from eric_fast.show.style import BLUE, GREEN, GREY, ORANGE, PURPLE, STYLE, check_plot, save_figure
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _draw_layers(axes: "Axes", study: ChainStudy) -> None:
     axes.set_ylim(0, 1)
     axes.set_xlabel("start layer, whose bits are given")
     axes.set_ylabel(f"fidelity (share of {study.n_images:,} images)")
-    axes.set_title(f"minimum leaf {name_leaf(study.min_leaves[0])}")
+    axes.set_title(name_rules(study))
 
 
 def _draw_sizes(axes: "Axes", study: ChainStudy) -> None:
@@ -77,7 +77,8 @@ def _draw_sizes(axes: "Axes", study: ChainStudy) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("literals in the program")
     largest, *_, smallest = [*study.order_leaves(), study.order_leaves()[-1]]
-    axes.set_title(f"minimum leaf {name_leaf(largest)} (left end) to {name_leaf(smallest)} (right end)")
+    leaves = f"minimum leaf {name_leaf(largest)} (left end) to {name_leaf(smallest)} (right end)"
+    axes.set_title(leaves if len(study.min_leaves) > 1 else name_rules(study))
     axes.legend(title="start layer", loc="center left", bbox_to_anchor=(1, 0.5), reverse=True)
 
 

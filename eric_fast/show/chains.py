@@ -3,7 +3,7 @@
 from rich.table import Table
 from rich.text import Text
 
-from eric_fast.chains.measure import ChainStudy, name_leaf
+from eric_fast.chains.measure import ChainStudy, name_leaf, name_rules
 from eric_fast.show.scores import format_share
 
 NONE = "-"
@@ -11,7 +11,10 @@ NONE = "-"
 
 def list_tables(study: ChainStudy) -> list[Table]:
     """All of them, in the order in which they are read."""
-    return [tabulate(study) for tabulate in (tabulate_fidelity, tabulate_sizes, tabulate_kernels, tabulate_sweep)]
+    tabulates = [tabulate_fidelity, tabulate_sizes, tabulate_kernels]
+    if len(study.min_leaves) > 1 or study.rules != "weights":
+        tabulates.append(tabulate_sweep)
+    return [tabulate(study) for tabulate in tabulates]
 
 
 def tabulate_fidelity(study: ChainStudy) -> Table:
@@ -24,7 +27,7 @@ def tabulate_fidelity(study: ChainStudy) -> Table:
         *_both("accuracy"),
         "coverage",
     ]
-    title = f"by start layer, minimum leaf {name_leaf(study.min_leaves[0])}"
+    title = f"by start layer, {name_rules(study)}"
     table = _start_table(f"{title}; always the commonest class: fidelity {study.commonest_class:.3f}", columns)
     for layer in study.layers:
         true, predicted, direct = (study.find_row(way, layer).score for way in ("true", "predicted", "direct"))
@@ -47,7 +50,7 @@ def tabulate_kernels(study: ChainStudy) -> Table:
     """A row for each layer above the lowest: the share of its bits right, from the one below and from the lowest."""
     lowest = study.layers[0]
     columns = ["commoner\nvalue", "from the layer\nbelow, true bits", *(f"from {lowest},\n{way}" for way in _WAYS)]
-    table = _start_table(f"kernel bits right, minimum leaf {name_leaf(study.min_leaves[0])}", columns, "layer")
+    table = _start_table(f"kernel bits right, {name_rules(study)}", columns, "layer")
     for below, layer in zip(study.layers, study.layers[1:], strict=False):
         shares = [
             study.commoner_value[layer],
@@ -61,7 +64,7 @@ def tabulate_kernels(study: ChainStudy) -> Table:
 def tabulate_sizes(study: ChainStudy) -> Table:
     """A row for each start layer: all kernel bits right above it, rules and literals, at the first minimum leaf."""
     columns = [*_both("bits right"), *_both("rules"), *_both("literals")]
-    table = _start_table(f"by start layer, minimum leaf {name_leaf(study.min_leaves[0])}", columns)
+    table = _start_table(f"by start layer, {name_rules(study)}", columns)
     for layer in study.layers:
         rows = [study.find_row(way, layer) for way in ("true", "predicted")]
         table.add_row(
