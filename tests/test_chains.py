@@ -149,8 +149,8 @@ def test_stopped_growth_leaves_class_rules_on_true_bits(caplog):
 
 def test_settings_that_mean_nothing_are_refused():
     activations = make_activations()
-    with pytest.raises(SettingError, match="grown on 'both' is not one of true, predicted"):
-        approximate_model(activations, grown_on="both")
+    with pytest.raises(SettingError, match="grown on 'neither' is not one of true, predicted, both"):
+        approximate_model(activations, grown_on="neither")
     with pytest.raises(SettingError, match="max loss is measured on true bits"):
         approximate_model(activations, grown_on="predicted", max_loss=0.01)
     for wrong in ([], [10, 10]):
