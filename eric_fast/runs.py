@@ -30,6 +30,7 @@ from eric_fast.quantise import (
     ScaledLogits,
     fit_quantiser,
     pack_part,
+    parse_threshold,
     quantise_activations,
     scale_logits,
 )
@@ -151,14 +152,15 @@ def find_quantiser(
     """
     threshold = options.threshold.strip()
     if training.has_norms:
+        kind = parse_threshold(threshold).kind
         n_images = max(1, training.n_images)
         # Sorting the norms of one kernel takes some 64 bytes each, gathering those of a kernel some 32.
         fixed, per_kernel = 64 * n_images, 32 * n_images
         n_values = MOST_VALUES
-        if limit is not None and (threshold == "split" or threshold.startswith("quantile")):
+        if limit is not None and kind != "linear":
             most = max(1, MOST_VALUES // n_images)
             n_values = n_images * count_fitting("fitting thresholds", limit, fixed, per_kernel, 1, most)
-        goal = training.gather_targets() if threshold == "split" else None
+        goal = training.gather_targets() if kind == "split" else None
         return fit_quantiser(
             training, goal, threshold=threshold, criterion=options.criterion, n_values=n_values, progress=progress
         )

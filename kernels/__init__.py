@@ -43,6 +43,7 @@ from eric_fast.kernels.packing import (
 from eric_fast.kernels.tallies import WeightedBodies
 from eric_fast.plan import Plan
 from eric_fast.processes import Combine, keep
+from eric_fast.program.atoms import PIXEL_NORMS
 
 __all__ = [
     "ENGINES",
@@ -240,6 +241,7 @@ def pack_comparisons(
 
 def pack_maps(maps: Tensor, constants: Tensor, operators: Tensor, *, engine: str = "auto", **wanted: Any) -> Packed:
     """Reduce feature maps to norms, compare these with constants and pack the bits; see `reference.pack_maps`."""
-    pack = find_operation(choose_engine(engine, maps.device.type), "pack_maps")
+    engine = choose_engine(engine, maps.device.type)
+    pack = find_operation(engine if wanted.get("norm", "l1") in PIXEL_NORMS else "reference", "pack_maps")
     packed: Packed = pack(maps, constants, operators, **wanted)
     return packed

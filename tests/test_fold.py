@@ -14,7 +14,7 @@ from eric_fast.bits import BitMatrix, pack_bits
 from eric_fast.compile.program import compile_program
 from eric_fast.errors import SettingError
 from eric_fast.evaluator import Evaluator
-from eric_fast.extract import ExtractOptions, TreeOptions, extract_program
+from eric_fast.extract import ExtractOptions, TreeOptions, apply_preset, extract_program
 from eric_fast.extract.fold import FoldLimits, learn_decision_list, learn_default_rules
 from eric_fast.program import Rule
 from eric_fast.program.confidence import find_interval
@@ -179,6 +179,20 @@ def test_exceptions_go_with_the_rules_that_mention_them():
     assert "spare" in kept.start_at(quantiser.layers[-1]).derived
     low = replace(unused, kernel_rules=(*unused.kernel_rules, Rule(spare, (0,))))
     assert "spare" not in low.start_at(quantiser.layers[-1]).derived
+
+
+def test_nesyfolds_pipeline_is_a_preset():
+    settings = replace(make_activations().settings, norm="spectral")
+    activations = make_activations(settings=settings)
+    options = apply_preset("nesyfold", ExtractOptions(rules="fold", confidence=0.1), activations.settings.norm)
+    assert (options.rules, options.ratio, options.min_leaf, options.confidence) == ("fold", 0.8, 0.005, 0.1)
+    program = approximate_model(activations, options)
+    assert program.layers == ("f2",)
+    assert parse_program(print_program(program)).network_quantiser.norm == "spectral"
+    with pytest.raises(SettingError, match="capture the images with --norm spectral.*threshold >=0.6"):
+        apply_preset("nesyfold", ExtractOptions(), "l1")
+    with pytest.raises(SettingError, match="'nesifold' is not a preset; did you mean 'nesyfold'"):
+        apply_preset("nesifold", ExtractOptions(), "l1")
 
 
 @pytest.mark.parametrize(

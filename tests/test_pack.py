@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from eric_fast import kernels
 from eric_fast.bits import count_words, mask_tail, unpack_words
+from eric_fast.capture import reduce_norm
 from eric_fast.errors import EricError, SettingError
 from eric_fast.kernels import packing
 from eric_fast.kernels.cpu import bins, pack_bins, threads
@@ -25,7 +26,7 @@ from eric_fast.kernels.gpu import pack_columns as gpu_columns
 from eric_fast.kernels.gpu import pack_maps as gpu_maps
 from eric_fast.kernels.reference import pack_columns as reference_columns
 from eric_fast.kernels.reference import pack_maps as reference_maps
-from eric_fast.program.atoms import NORMS
+from eric_fast.program.atoms import PIXEL_NORMS
 from tests.engines import DEVICE, POISON, needs_triton
 
 SIZES = (0, 1, 31, 32, 33, 63, 1000)
@@ -94,7 +95,7 @@ shapes = st.tuples(
 
 @pytest.mark.slow
 @hypothesis_settings(max_examples=150)
-@given(shapes, st.sampled_from(DTYPES), st.sampled_from(LAYOUTS), st.sampled_from(NORMS), st.integers(0, 99))
+@given(shapes, st.sampled_from(DTYPES), st.sampled_from(LAYOUTS), st.sampled_from(PIXEL_NORMS), st.integers(0, 99))
 def test_cpu_packs_maps_as_the_reference(shape, dtype, layout, norm, seed):
     maps, constants, operators = make_case(shape, dtype, layout, norm, seed)
     scale = 0.75 if dtype == torch.int8 else None
@@ -105,7 +106,7 @@ def test_cpu_packs_maps_as_the_reference(shape, dtype, layout, norm, seed):
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels-last", "stepped"])
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", PIXEL_NORMS)
 @pytest.mark.parametrize("shape", [(1000, 5, 7, 7), (3, 530, 6, 5), (2, 3, 70, 61), (33, 20, 40, 7)])
 def test_cpu_packs_large_maps_as_the_reference(shape, norm, layout):
     """More than a block of pixels, of kernels, of images, and threads."""
@@ -122,7 +123,7 @@ def test_cpu_packs_large_maps_as_the_reference(shape, norm, layout):
     st.tuples(st.sampled_from((0, 1, 3, 33)), st.sampled_from((1, 3, 16, 40)), *[st.sampled_from((1, 3, 7, 8))] * 2),
     st.sampled_from(DTYPES),
     st.sampled_from(LAYOUTS),
-    st.sampled_from(NORMS),
+    st.sampled_from(PIXEL_NORMS),
     st.integers(0, 99),
 )
 def test_gpu_packs_maps_as_the_reference(shape, dtype, layout, norm, seed):
@@ -216,7 +217,7 @@ def test_every_word_is_written_and_what_pads_is_zero(n_images, engine, monkeypat
 
 @pytest.mark.parametrize("engine", ["reference", "cpu", pytest.param("gpu", marks=needs_triton)])
 @pytest.mark.parametrize("layout", ["contiguous", "channels-last"])
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", PIXEL_NORMS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_norm_that_equals_its_constant_is_a_tie(engine, layout, norm, dtype):
     """Maps of one value have exactly that norm; 49 values of 1/2, 3 and 100 add up to what every dtype holds."""
@@ -237,7 +238,7 @@ def test_a_norm_that_equals_its_constant_is_a_tie(engine, layout, norm, dtype):
 @pytest.mark.parametrize("engine", ["reference", "cpu", pytest.param("gpu", marks=needs_triton)])
 @pytest.mark.parametrize("layout", ["contiguous", "channels-last"])
 @pytest.mark.parametrize("dtype", DTYPES[:3])
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", PIXEL_NORMS)
 def test_what_is_not_finite_is_seen(engine, layout, dtype, norm):
     bad = [torch.nan, torch.inf, -torch.inf]
     maps = torch.ones(4, 3, 5, 5, dtype=dtype)
@@ -631,3 +632,24 @@ def test_kernels_for_hopper_leave_memory_the_limit(readings):
     for row in readings:
         per_clock = row["bytes_per_issue"] * 32 * 4
         assert per_clock > 16.5, f"{row['name']}: {per_clock:.1f} bytes a clock can be asked for, memory gives 16.5"
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(3, 5, 7, 7), (2, 3, 4, 9), (2, 3, 9, 4), (4, 2, 1, 1), (0, 2, 3, 3)])
+def test_a_spectral_norm_is_numpys(engine, dtype, shape):
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 20
+    maps, scale = values.to(dtype), 0.5 if dtype == torch.int8 else None
+    expected = np.linalg.norm(maps.double().numpy(), 2, (2, 3)) / math.sqrt(shape[2] * shape[3]) * (scale or 1)
+    operators = torch.full(shape[1:2], kernels.GREATER, dtype=torch.int8)
+    wanted = {"norm": "spectral", "scale": scale, "with_norms": True, "engine": engine}
+    packed = kernels.pack_maps(maps, torch.full(shape[1:2], 10.0), operators, **wanted)
+    torch.testing.assert_close(packed.norms, torch.from_numpy(expected).float())
+    assert torch.equal(unpack_words(packed.words, shape[0]), packed.norms > 10)
+    torch.testing.assert_close(reduce_norm(values, "spectral"), reference_maps.reduce_maps(values, "spectral"))
+
+
+def test_a_spectral_norm_of_what_is_not_finite_is_neither():
+    maps = torch.ones(1, 3, 4, 5)
+    maps[0, 0, 1, 2], maps[0, 1, 0, 0] = torch.nan, -torch.inf
+    assert str(reference_maps.reduce_maps(maps, "spectral").tolist()) == "[[nan, inf, 1.0]]"

@@ -36,13 +36,17 @@ from tests.activations import make_activations
         ("1e+2*mean", Threshold("linear", mean_factor=100)),
         ("quantile:0.75", Threshold("quantile", quantile=0.75)),
         ("split", Threshold("split")),
+        (">= 0.6*mean+0.7*std", Threshold("linear", mean_factor=0.6, std_factor=0.7, or_equal=True)),
+        (">=split", Threshold("split", or_equal=True)),
     ],
 )
 def test_thresholds_are_read(text, threshold):
     assert parse_threshold(text) == threshold
 
 
-@pytest.mark.parametrize("text", ["", "median", "2mean", "mean*2", "mean+", "+", "nan", "inf*std", "mean std", "1e999"])
+@pytest.mark.parametrize(
+    "text", ["", ">=", "median", "2mean", "mean*2", "mean+", "+", "nan", "inf*std", "mean std", "1e999"]
+)
 def test_what_is_no_threshold_is_refused(text):
     with pytest.raises(SettingError, match="is not mean, split, quantile:0.75"):
         parse_threshold(text)
@@ -169,6 +173,25 @@ def test_captures_that_do_not_fit_are_refused():
     other = CaptureSettings(model="made", fingerprint="5eed", data="up", norm="max")
     with pytest.raises(CaptureError, match="needs norm 'l1', but the capture has 'max'.*--norm l1"):
         quantise_activations(make_activations(settings=other), quantiser)
+
+
+@pytest.mark.parametrize("value", [0.25, 0.1, -3.0, 1e-30, 3e38])
+def test_a_bit_may_be_true_at_its_threshold(value):
+    exact = np.float32(value)
+    norms = torch.tensor([np.nextafter(exact, -np.inf), exact, np.nextafter(exact, np.inf)])[:, None]
+    activations = make_activations(3, norms={"f0": norms})
+    bits = quantise_activations(activations, fit_quantiser(activations, threshold=f">={value!r}")).to_bools()
+    assert bits[:, 0].tolist() == [False, True, True]
+    above = quantise_activations(activations, fit_quantiser(activations, threshold=repr(value))).to_bools()
+    assert above[:, 0].tolist() == [False, False, True]
+
+
+def test_dead_kernels_reach_their_threshold():
+    """Their norms, mean and deviation are 0; so NeSyFOLD's `>=` makes their bits true."""
+    activations = make_activations(4, norms={"f0": torch.zeros(4, 1)})
+    quantiser = fit_quantiser(activations, threshold=">=0.6*mean+0.7*std")
+    assert quantise_activations(activations, quantiser).to_bools().all()
+    assert -2e-38 < quantiser.atoms[0].constant < -1e-38
 
 
 def test_every_operator_compares_in_float32():

@@ -20,9 +20,9 @@ DIMMED = 0.8  # the grey image, so that a white line shows on white
 
 
 def find_strength(activation: Any, norm: str) -> NDArray[np.float32]:
-    """What counts of a feature map `[height, width]` for its norm, float32: `|x|` for `l1` and `l2`, else `x`."""
+    """What counts of a feature map `[height, width]` for its norm, float32: `x` for `max` and `mean`, else `|x|`."""
     values = np.asarray(activation, np.float32)
-    return np.abs(values) if norm in ("l1", "l2") else values
+    return values if norm in ("max", "mean") else np.abs(values)
 
 
 def find_active_area(activation: Any, threshold: float, norm: str) -> NDArray[np.bool_]:

@@ -19,7 +19,8 @@ def reduce_norm(maps: Tensor, norm: str) -> Tensor:
     Args:
         maps: any float dtype, `[n_images, n_kernels, height, width]`; `n_images` may be 0.
         norm: `l1`: the mean of |x| over the map; `l2`: the root of the mean of x squared; `max`: the maximum of x;
-            `mean`: the mean of x. The L1 and L2 norms of the paper differ from these by a constant factor per layer, so
+            `mean`: the mean of x; `spectral`: the map's largest singular value, over the root of its number of pixels
+            (NeSyFOLD's). The norms of the papers differ from these by a constant factor per layer, so
             bits are the same; a mean doesn't overflow.
 
     Returns:

@@ -45,7 +45,7 @@ def capture(
     output: Output,
     weights: Weights = None,
     layers: Layers = None,
-    norm: Annotated[str, typer.Option(help="How a map becomes one number: l1, l2, max, mean.")] = "l1",
+    norm: Annotated[str, typer.Option(help="How a map becomes one number: l1, l2, max, mean, spectral.")] = "l1",
     dtype: Dtype = "float32",
     device: Device = "auto",
     memory_format: MemoryFormat = "contiguous",
@@ -191,7 +191,7 @@ def pack(
     check_folder(output, force=True, marker="manifest.json")
     if thresholds is not None and threshold is not None:
         raise SettingError("--thresholds and --threshold can't both be given")
-    from eric_fast.quantise import fit_quantiser
+    from eric_fast.quantise import fit_quantiser, parse_threshold
     from eric_fast.quantise.repack import open_packing_job
     from eric_fast.store import Thresholds, open_capture
     from eric_fast.store.job import describe_job
@@ -203,7 +203,7 @@ def pack(
             found = _load_thresholds(thresholds)
         else:
             spec = threshold or "mean"
-            target = norms.predictions if spec == "split" else None
+            target = norms.predictions if parse_threshold(spec).kind == "split" else None
             quantiser = fit_quantiser(norms, target, threshold=spec, progress=progress)
             found = Thresholds(quantiser, f"{spec} of all {norms.n_images:,} images")
         with open_packing_job(norms, output, found, force=force, progress=progress) as job:

@@ -46,6 +46,13 @@ def extract(
         str, typer.Option(help="Images in a node that is split at least: a number, or a share.")
     ] = "2",
     min_gain: Annotated[float, typer.Option(help="What a split must lower the impurity by at least.")] = 0.0,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="nesyfold: what NeSyFOLD does, on a capture made with --norm spectral; sets --threshold, --rules, "
+            "--ratio and --min-leaf."
+        ),
+    ] = None,
     rules: Rules = "trees",
     kernel_rules: Annotated[str | None, typer.Option(help="In place of --rules, for kernels.")] = None,
     class_rules: Annotated[str | None, typer.Option(help="In place of --rules, for classes.")] = None,
@@ -94,7 +101,7 @@ def extract(
     Ctrl-C keeps the layers that are finished, from the classes down; a second one ends at once.
     """
     check_paths([output, json], [capture], force=force)
-    from eric_fast.extract import GROWN_LITERALS, GROWN_RULES, ExtractOptions, WeightOptions, parse_count
+    from eric_fast.extract import GROWN_LITERALS, GROWN_RULES, ExtractOptions, WeightOptions, apply_preset, parse_count
     from eric_fast.memory import find_peak_memory
     from eric_fast.program.words import describe_weights
     from eric_fast.runs import approximate_model
@@ -129,6 +136,8 @@ def extract(
     limit = limit_memory(memory)
     processes = join_processes()
     opened = open_capture(capture)
+    if preset is not None:
+        options = apply_preset(preset, options, opened.settings.norm)
     with stop_gently(time_limit) as stop, show_progress() as progress:
         start = time.perf_counter()
         program = approximate_model(opened, options, processes=processes, memory=limit, progress=progress, stop=stop)

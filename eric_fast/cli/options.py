@@ -47,7 +47,11 @@ Engine = Annotated[str, typer.Option(help="reference, cpu, gpu, or auto (where t
 Start = Annotated[str | None, typer.Option(help="The layer whose bits are given; the program's lowest by default.")]
 ProgramFile = Annotated[Path, typer.Argument(metavar="PROGRAM", help="A program's text file, from extract.")]
 Threshold = Annotated[
-    str, typer.Option(help="mean, '0.6*mean+0.7*std', quantile:0.75, a number, or split (tells classes apart).")
+    str,
+    typer.Option(
+        help="mean, '0.6*mean+0.7*std', quantile:0.75, a number, or split (tells classes apart); bits are true "
+        "above it, or, after '>=', from it on."
+    ),
 ]
 Criterion = Annotated[str, typer.Option(help="entropy or gini.")]
 Target = Annotated[str, typer.Option(help="model (what it predicts: fidelity) or label.")]

@@ -4,6 +4,7 @@ from eric_fast.extract.fold import FoldLimits, learn_decision_list
 from eric_fast.extract.fold_rules import flatten_list, name_exceptions
 from eric_fast.extract.layer import GROWN_LITERALS, GROWN_RULES
 from eric_fast.extract.options import GROWN_ON, ExtractOptions, TreeOptions, complete_options, parse_count
+from eric_fast.extract.presets import PRESETS, apply_preset
 from eric_fast.extract.program import extract_program
 from eric_fast.extract.tree import Leaf, find_ends, grow_trees, list_leaves
 from eric_fast.extract.weight_options import WeightOptions
@@ -12,11 +13,13 @@ __all__ = [
     "GROWN_LITERALS",
     "GROWN_ON",
     "GROWN_RULES",
+    "PRESETS",
     "ExtractOptions",
     "FoldLimits",
     "Leaf",
     "TreeOptions",
     "WeightOptions",
+    "apply_preset",
     "complete_options",
     "extract_program",
     "find_ends",

@@ -10,7 +10,8 @@ import numpy as np
 
 from eric_fast.errors import ProgramError
 
-NORMS = ("l1", "l2", "max", "mean")
+PIXEL_NORMS = ("l1", "l2", "max", "mean")  # for which the order of a map's pixels doesn't matter
+NORMS = (*PIXEL_NORMS, "spectral")
 CRITERIA = ("entropy", "gini")  # what splits are chosen by, of norms and of bits
 OPERATORS = (">", "<=", "==")
 

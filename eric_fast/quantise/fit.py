@@ -59,9 +59,20 @@ def fit_quantiser(
     for i, layer in enumerate(source.layers):
         progress("thresholds", i, len(source.layers))
         values = _fit_layer(selection, layer, how, target, criterion, n_values)
+        values = _step_down(values) if how.or_equal else values
         atoms += [InputAtom(layer, k, ">", value) for k, value in enumerate(values.tolist())]
     progress("thresholds", len(source.layers), len(source.layers))
     return Quantiser(tuple(atoms), source.settings.norm)
+
+
+def _step_down(values: Tensor) -> Tensor:
+    """float32 `[n_kernels]`: the numbers below these: what is above them is one of these, or more.
+
+    Below 0 the next number is too small for some hardware, which takes it for 0; the first that none does is taken.
+    """
+    lower = torch.nextafter(values.float(), torch.tensor(-torch.inf))
+    smallest = torch.finfo(torch.float32).tiny
+    return torch.where((lower < 0) & (lower > -smallest), -smallest, lower)
 
 
 def _fit_layer(

@@ -1,7 +1,7 @@
 """Parse the user's specification of thresholds."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ class Threshold:
     Attributes:
         kind: `linear` (constant + mean_factor * mean + std_factor * std, population std), `quantile`, or `split`
             (the value that splits the target best).
+        or_equal: whether a norm that equals the threshold makes the bit true.
     """
 
     kind: str
@@ -22,15 +23,18 @@ class Threshold:
     std_factor: float = 0.0
     constant: float = 0.0
     quantile: float = 0.0
+    or_equal: bool = False
 
 
 def parse_threshold(spec: str) -> Threshold:
-    """Parse `mean`, `0.6*mean+0.7*std`, `1.5`, `quantile:0.75` or `split`.
+    """Parse `mean`, `0.6*mean+0.7*std`, `1.5`, `quantile:0.75` or `split`, and any of these after `>=`.
 
     Raises:
         SettingError: anything else.
     """
     text = "".join(spec.split())
+    if text.startswith(">="):
+        return replace(parse_threshold(text.removeprefix(">=")), or_equal=True)
     if text == "split":
         return Threshold("split")
     if text.startswith("quantile:"):

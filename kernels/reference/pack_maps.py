@@ -48,7 +48,8 @@ def pack_maps(
 def reduce_maps(maps: Tensor, norm: str) -> Tensor:
     """Float `[n_images, n_kernels, height, width]` -> float32 `[n_images, n_kernels]`, summed in float32.
 
-    `l1`: the mean of |x| over the map; `l2`: the root of the mean of x squared; `max`: the largest x; `mean`.
+    `l1`: the mean of |x| over the map; `l2`: the root of the mean of x squared; `max`: the largest x; `mean`;
+    `spectral`: the map's largest singular value as a matrix, over the root of its number of pixels; in float64.
     """
     match norm:
         case "l1" if maps.is_cuda:  # one pass, where abs() writes a second set of maps
@@ -65,4 +66,16 @@ def reduce_maps(maps: Tensor, norm: str) -> Tensor:
             return maps.amax((2, 3)).to(torch.float32)
         case "mean":
             return maps.mean((2, 3), dtype=torch.float32)
+        case "spectral":
+            return _find_singular_values(maps).to(torch.float32)
     raise unknown_norm(norm)
+
+
+def _find_singular_values(maps: Tensor) -> Tensor:
+    """float64 `[n_images, n_kernels]`: see `reduce_maps`. Infinite or NaN where a pixel is."""
+    values = maps.to(torch.float64) / math.sqrt(maps.shape[2] * maps.shape[3])
+    values = values if maps.shape[2] <= maps.shape[3] else values.transpose(2, 3)
+    largest = values.abs().amax((2, 3))
+    known = torch.where(largest.isfinite()[:, :, None, None], values, 0.0)
+    squares = torch.linalg.eigvalsh(known @ known.transpose(2, 3))[:, :, -1]
+    return torch.where(largest.isfinite(), squares.clamp(min=0).sqrt(), largest)
