@@ -36,14 +36,16 @@ def move(*thresholds):
 
 
 @settings(max_examples=60)
-@given(programs())
+@given(programs(with_sums=True))
 def test_a_program_is_the_same_as_itself(program):
     changes = compare_rules(program, program)
     assert len(changes.same) == len(program.class_rules) + len(program.kernel_rules)
     assert (changes.changed, changes.gone, changes.new) == ((), (), ())
     shuffled = replace(
         program,
-        class_rules=tuple(replace(rule, body=rule.body[::-1]) for rule in program.class_rules),
+        class_rules=tuple(
+            replace(rule, body=rule.body[::-1], weights=rule.weights[::-1]) for rule in program.class_rules
+        ),
         kernel_rules=program.kernel_rules[::-1],
     )
     again = compare_rules(program, shuffled)
@@ -72,6 +74,24 @@ def test_rules_for_kernels_change_with_their_own_threshold():
     changes = compare_rules(first, negated)
     assert [rule.head for rule in changes.gone] == ["g:0"]
     assert [rule.head for rule in changes.new] == ["not g:0"]
+
+
+def test_weight_rules_are_the_same_with_the_same_weights_and_bound_alone():
+    rule = ClassRule(0, (0, ~1, 2), weights=(3, 1, 1), bound=4)
+    first = make_program([rule])
+    for other in (
+        replace(rule, weights=(1, 3, 1)),
+        replace(rule, bound=3),
+        replace(rule, weights=(), bound=0),
+        replace(rule, body=(0, 1, 2)),
+    ):
+        changes = compare_rules(first, make_program([other]))
+        assert (len(changes.gone), len(changes.new)) == (1, 1)
+    turned = replace(rule, body=rule.body[::-1], weights=rule.weights[::-1])
+    assert len(compare_rules(first, make_program([turned])).same) == 1
+    (changed,) = compare_rules(first, make_program([rule], move(None, 1.75, None, None))).changed
+    assert changed.thresholds == (("f:1", 1.5, 1.75),)
+    assert changed.first.text == "3 * f:0 + not f:1 + f:2 >= 4"
 
 
 def test_rules_of_one_alone_stand_by_what_they_cover():

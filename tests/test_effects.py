@@ -160,9 +160,10 @@ def test_what_has_no_effect_is_refused_or_nothing():
 
 
 @settings(max_examples=50)
-@given(programs_with_bits(sizes=(0, 9)))
+@given(programs_with_bits(sizes=(0, 9), with_sums=True))
 def test_fires_and_links_are_those_of_the_interpreter(drawn):
     program, bits = drawn
+    program = program.select_start()
     packed = name_bits(program, bits)
     answers = [interpret(program, given) for given in list_samples(bits)]
     rules = range(len(program.class_rules))[::-1]
@@ -172,16 +173,25 @@ def test_fires_and_links_are_those_of_the_interpreter(drawn):
     if program.decision not in ("first", "vote"):
         return
     links = list_links(program, packed, engine="reference")
-    found = zip(links.heads, links.atoms, links.n_positive, links.n_negative, links.fires, strict=True)
+    columns = (links.heads, links.atoms, links.n_positive, links.n_negative, links.weights, links.fires)
     expected_links = {}
     heads = [rule.head for rule in program.kernel_rules] + [len(program.atoms) + r.head for r in program.class_rules]
+
+    def count_fires(rule, left_out=None):
+        n = 0
+        for *_, true in answers:
+            holds = [a != left_out and ((a if a >= 0 else ~a) in true) == (a >= 0) for a in rule.body]
+            weights = rule.weights or [1] * len(holds)
+            n += sum(w for w, hold in zip(weights, holds, strict=True) if hold) >= (rule.bound or len(holds))
+        return n
+
     for head, rule in zip(heads, (*program.kernel_rules, *program.class_rules), strict=True):
-        n = sum(all(((a if a >= 0 else ~a) in true) == (a >= 0) for a in rule.body) for *_, true in answers)
-        for literal in set(rule.body):
-            link = expected_links.setdefault((head, max(literal, ~literal)), [0, 0, 0])
+        for literal, weight in dict(zip(rule.body, rule.weights or [1] * len(rule.body), strict=True)).items():
+            link = expected_links.setdefault((head, max(literal, ~literal)), [0, 0, 0, 0])
             link[literal < 0] += 1
-            link[2] += n
-    assert {(h, a): [p, m, f] for h, a, p, m, f in found} == expected_links
+            link[2] += weight
+            link[3] += count_fires(rule) - count_fires(rule, literal)  # where the literal is pivotal
+    assert {(h, a): figures for h, a, *figures in zip(*(c.tolist() for c in columns), strict=True)} == expected_links
 
 
 def test_links_lead_up_and_down():

@@ -54,7 +54,9 @@ def test_an_explanation_is_of_what_the_program_predicts(made, eric, tmp_path, pr
         assert step["norm"] == pytest.approx(norm, rel=1e-5)
         assert (step["because"] == "given") == (layer == start)
         assert step["model"] == (norm > step["threshold"])
-    assert all(steps[one["atom"]]["true"] == one["negated"] for one in content["blocked"])
+    failing = [name for one in content["blocked"] for name in one["literals"]]
+    assert len(failing) == len(content["blocked"])
+    assert all(steps[name["atom"]]["true"] == name["negated"] for name in failing)
     with Image.open(tmp_path / "e.png") as picture:
         assert picture.format == "PNG"
         assert picture.width > 1000
@@ -74,7 +76,7 @@ def test_what_is_printed_follows_its_options(made, eric):
     assert lengths[0] < lengths[1] == lengths[2]
     short, long = (eric(*arguments, *more)[1] for more in ([], ["--earlier"]))
     assert "--earlier shows why" in short or "earlier rule" not in long
-    assert "with a literal that fails" in long
+    assert "with the literals that fail" in long
     assert "--earlier shows why" not in long
 
 

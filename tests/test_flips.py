@@ -1,5 +1,6 @@
 """Counterfactuals against trying every set of bits."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -26,9 +27,14 @@ def flat_programs(draw, decisions=("first", "vote")):
     n_classes = pick(2, 4)
     rules = []
     for _ in range(pick(0, 9)):
-        atoms = [pick(0, N_ATOMS - 1) for _ in range(pick(0, 4))]
+        atoms = [pick(0, N_ATOMS - 1) for _ in range(pick(0, 5))]
         body = tuple(atom if pick(0, 1) else ~atom for atom in atoms)
-        rules.append(ClassRule(pick(0, n_classes - 1), body, weight=pick(1, 3) if decision == "vote" else 1))
+        rule = ClassRule(pick(0, n_classes - 1), body, weight=pick(1, 3) if decision == "vote" else 1)
+        if body and pick(0, 1):  # a weight body, perhaps with a literal and its negation
+            body = tuple(dict.fromkeys(body))
+            weights = tuple(pick(1, 4) for _ in body)
+            rule = replace(rule, body=body, weights=weights, bound=pick(1, sum(weights)))
+        rules.append(rule)
     default = draw(st.sampled_from([None, 0, 1]))
     program = Program(Quantiser(ATOMS), tuple("abcd"[:n_classes]), tuple(rules), decision=decision, default=default)
     return program, {atom: bool(pick(0, 1)) for atom in range(N_ATOMS)}
@@ -80,6 +86,18 @@ def test_a_search_that_reaches_its_bound_says_so(case, most_nodes):
             assert (None if found.atoms is None else len(found.atoms)) == expected.get(target)
         elif found.atoms is not None:
             assert len(found.atoms) >= expected[target]
+
+
+def test_a_sum_is_reached_by_its_largest_weights():
+    rule = ClassRule(1, (0, 1, 2, 3, 4), weights=(1, 2, 5, 1, 4), bound=9)
+    rival = ClassRule(0, (2, 5, ~1), weights=(3, 1, 1), bound=4)
+    program = Program(Quantiser(ATOMS), ("a", "b"), (rival, rule), default=0)
+    truth = dict.fromkeys(range(N_ATOMS), False)
+    found = find_fewest_flips(program, truth, 1)
+    assert (found.is_least, len(found.atoms)) == (True, 3)  # 2 and 4 make the rival true, unless 1 or another joins
+    assert find_fewest_flips(program, {**truth, 5: True}, 0).atoms == ()
+    alone = replace(program, class_rules=(rule,))
+    assert find_fewest_flips(alone, truth, 1).atoms == (2, 4)
 
 
 def test_sets_are_tried_smallest_first_within_their_bound():

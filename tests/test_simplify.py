@@ -58,7 +58,7 @@ def assert_same_answers(program, other):
 
 
 @hypothesis_settings(max_examples=150)
-@given(programs())
+@given(programs(with_sums=True))
 def test_any_program_answers_as_before(program):
     if program.layers:
         simple = simplify_program(program)
@@ -88,6 +88,44 @@ def test_a_kernel_keeps_its_weakest_rules_in_any_order():
     rules = tuple(Rule(4, body) for body in ((0, 1), (2, 3, 0), (0,), (2, 3), (3, 2), (1, ~1)))
     simple = simplify_program(Program(quantiser, (), (), rules))
     assert [rule.body for rule in simple.kernel_rules] == [(0,), (2, 3)]
+
+
+def simplify_sum(weights, bound, decision="first", body=(0, 1, 2, 3)):
+    """What becomes of a class rule with this weight body: body, weights and bound of each rule."""
+    rule = ClassRule(0, body[: len(weights)], 5, 4, weights=weights, bound=bound)
+    simple = simplify_program(Program(ATOMS, ("a",), (rule,), decision=decision))
+    return [(rule.body, rule.weights, rule.bound) for rule in simple.class_rules]
+
+
+@pytest.mark.parametrize("decision", ["first", "vote"])
+def test_weight_bodies_get_the_smallest_numbers(decision):
+    simplify = partial(simplify_sum, decision=decision)
+    assert simplify((4, 2, 2, 2), 5) == [((0, 1, 2, 3), (2, 1, 1, 1), 3)]  # all even, so the bound is 6
+    assert simplify((3, 3, 3, 2), 5) == [((0, 1, 2, 3), (1, 1, 1, 1), 2)]
+    assert simplify((5, 5, 5, 1), 7) == [((0, 1, 2), (1, 1, 1), 2)]  # the last never matters
+    assert simplify((2, 3), 5) == [((0, 1), (), 0)]
+    assert simplify((4, 4, 1), 8) == [((0, 1), (), 0)]
+    assert simplify((5, 2, 2), 6) == [((0, 1, 2), (2, 1, 1), 3)]
+    assert simplify((3, 2, 2), 5, body=(0, ~0, 1)) == [((0, 1), (), 0)]  # 2 are certain: the others need 1 + 2
+    assert simplify((3, 2), 2, body=(0, ~0)) == [((), (), 0)]
+    assert simplify((3, 2), 4, body=(0, ~0)) == []
+
+
+def test_literals_that_reach_the_bound_alone_become_rules_of_their_own():
+    assert simplify_sum((9, 1, 1, 1), 2) == [((0,), (), 0), ((1, 2, 3), (1, 1, 1), 2)]
+    assert simplify_sum((9, 1, 1), 2) == [((0,), (), 0), ((1, 2), (), 0)]
+    assert simplify_sum((5, 7), 3) == [((0,), (), 0), ((1,), (), 0)]
+    assert simplify_sum((9, 1, 1, 1), 2, decision="vote") == [((0, 1, 2, 3), (2, 1, 1, 1), 2)]  # it votes once
+    rule = ClassRule(0, (0, 1), 5, 4, weights=(2, 2), bound=4)
+    simple = simplify_program(Program(ATOMS, ("a",), (rule, replace(rule, bound=2))))
+    assert [(rule.covered, rule.correct) for rule in simple.class_rules] == [(5, 4), (None, None), (None, None)]
+
+
+def test_sums_are_not_compared_as_conjunctions():
+    rules = [ClassRule(0, (0, 1, 2), weights=(1, 1, 1), bound=2), ClassRule(1, (0, 1, 2, 3))]
+    rules += [ClassRule(1, (2, 1, 0), weights=(2, 2, 2), bound=3), ClassRule(1, (0, 1, 2), weights=(1, 1, 2), bound=3)]
+    simple = simplify_program(Program(ATOMS, ("a", "b"), tuple(rules)))
+    assert [rule.bound for rule in simple.class_rules] == [2, 0, 3]
 
 
 @given(st.integers(0, 10_000), st.sampled_from(("entropy", "gini")), st.sampled_from((1, 3, 10)))
@@ -176,6 +214,25 @@ def test_nothing_is_dropped_that_costs_more():
     assert [(rule.head, rule.body) for rule in pruned.class_rules] == [(0, (0, 1))]
     assert pruned.default == 1
     assert prune_program(program, bits, target, 0.25).class_rules == ()
+
+
+def test_literals_leave_sums_as_if_false_or_as_if_true():
+    rule = ClassRule(0, (0, 1, 2), 8, 8, weights=(2, 1, 1), bound=2)
+    program = Program(ATOMS, ("a", "b"), (rule,), default=1)
+    inputs = torch.tensor(list(product((False, True), repeat=4)))
+    bits = BitMatrix.from_bools(inputs, [atom.name for atom in ATOMS.atoms])
+
+    def prune(target, max_loss=0.0):
+        return prune_program(program, bits, torch.where(target, 0, 1), max_loss).class_rules
+
+    whole = inputs[:, 0] | (inputs[:, 1] & inputs[:, 2])
+    assert prune(whole) == (rule,)
+    (false,) = prune(inputs[:, 0])  # better without the others
+    assert (false.body, false.weights, false.bound, false.covered) == ((0,), (2,), 2, None)
+    (true,) = prune(inputs[:, 0] | inputs[:, 1])
+    assert (true.body, true.weights, true.bound) == ((0, 1), (2, 1), 1)
+    (half,) = prune(whole, 0.13)  # of 16 images 2 may be wrong
+    assert (half.body, half.weights, half.bound) == ((0,), (2,), 2)
 
 
 def test_what_makes_no_sense_is_refused():

@@ -113,3 +113,13 @@ def test_what_is_not_walked():
     refusing = RuleModel(model.program, values="finite")
     with pytest.raises(DataError, match="row 0, column 'b': the value is missing"):
         refusing.predict(np.array([[0.0, np.nan]]))
+
+
+def test_weight_bodies_are_no_trees():
+    columns = (Column("a", "float64"), Column("b", "float64"))
+    atoms = tuple(TableAtom(i, column.name, ">", 0.5, False) for i, column in enumerate(columns))
+    rules = (ClassRule(0, (0, 1), weights=(1, 1), bound=1), ClassRule(1, (~0, ~1), weights=(1, 1), bound=2))
+    model = RuleModel(Program(TableQuantiser(atoms, columns), ("x", "y"), rules, decision="vote"), "test")
+    assert model.walker is None
+    rows = np.array([[0, 0], [0, 1], [1, 0], [1, 1.0]])
+    assert model.predict(rows).tolist() == ["y", "x", "x", "x"]

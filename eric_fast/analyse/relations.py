@@ -13,7 +13,7 @@ from eric_fast.analyse.sets import count_true
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import EricError, SettingError
 from eric_fast.evaluator import Evaluator
-from eric_fast.program import Program
+from eric_fast.program import ClassRule, Program
 
 Counts = NDArray[np.int64]
 
@@ -32,7 +32,9 @@ class Links:
         n_positive: int64 `[n]`: rules of the head that need the atom true. The rules of a head in `program.negated` say
             where it is false.
         n_negative: int64 `[n]`: rules of the head that need the atom false.
-        fires: int64 `[n]`: images on which those rules fire, summed over the rules.
+        weights: int64 `[n]`: weights of the atom's literals, summed over the rules; 1 in a conjunction.
+        fires: int64 `[n]`: images on which those rules fire because of the atom, summed over the rules: its literal is
+            pivotal, as the rule would not fire without it. A conjunction needs each of its literals wherever it fires.
     """
 
     program: Program
@@ -41,6 +43,7 @@ class Links:
     atoms: Counts
     n_positive: Counts
     n_negative: Counts
+    weights: Counts
     fires: Counts
 
     @property
@@ -50,7 +53,8 @@ class Links:
     def use_in_classes(self) -> NDArray[np.float64]:
         """How much the rules of each class use each atom: float64 `[n_atoms, n_classes]`.
 
-        For each rule that mentions the atom, the share of images on which it fires, summed over the rules of the class.
+        For each rule that mentions the atom, the share of images on which it fires because of it, summed over the rules
+        of the class; see `fires`.
         If at most one class rule fires on an image, as with the leaves of a tree, the sum over classes is the share of
         images that a rule with this atom decides.
         """
@@ -108,9 +112,15 @@ def list_links(program: Program, bits: BitMatrix, *, start: str | None = None, e
     lengths, heads = np.diff(all_rules.offsets), all_rules.heads.astype(np.int64)
     # A literal that stands twice in a rule counts once
     rules = np.repeat(np.arange(len(lengths)), lengths)
-    rules, literals = np.unique(np.stack([rules, all_rules.literals]), axis=1)
+    (rules, literals), places = np.unique(np.stack([rules, all_rules.literals]), axis=1, return_index=True)
     atoms, holds = np.where(literals >= 0, literals, ~literals), literals >= 0
-    fires = Evaluator(part, engine=engine).counts(bits).numpy()[rules]
+    evaluator = Evaluator(part, engine=engine)
+    fires = evaluator.counts(bits).numpy()[rules]
+    weights = np.ones(len(rules), np.int64)
+    if part.has_weight_bodies:
+        weights = np.maximum(all_rules.weights[places], 1).astype(np.int64)
+        of_sums = np.flatnonzero(all_rules.bounds[rules] > 0)
+        fires[of_sums] -= _count_without(part, rules[of_sums], literals[of_sums], evaluator.truth(bits), engine)
     pairs, place = np.unique(heads[rules] * (n_atoms + 1) + atoms, return_inverse=True)
     n = len(pairs)
     return Links(
@@ -120,8 +130,27 @@ def list_links(program: Program, bits: BitMatrix, *, start: str | None = None, e
         pairs % (n_atoms + 1) + n_below,
         np.bincount(place, holds, n).astype(np.int64),
         np.bincount(place, ~holds, n).astype(np.int64),
+        np.bincount(place, weights, n).astype(np.int64),
         np.bincount(place, fires, n).astype(np.int64),
     )
+
+
+def _count_without(program: Program, rules: Counts, literals: Counts, truth: BitMatrix, engine: str) -> Counts:
+    """Count the images on which each of these weight rules fires without its literal: int64 `[n]`."""
+    all_rules = (*program.kernel_rules, *program.class_rules)
+    n_without = np.zeros(len(rules), np.int64)
+    places, shorter = [], []
+    for place, (number, literal) in enumerate(zip(rules.tolist(), literals.tolist(), strict=True)):
+        rule = all_rules[number]
+        rest = [(other, weight) for other, weight in zip(rule.body, rule.weights, strict=True) if other != literal]
+        if sum(weight for _, weight in rest) >= rule.bound:
+            body, weights = zip(*rest, strict=True)
+            places.append(place)
+            shorter.append(ClassRule(0, body, weights=weights, bound=rule.bound))
+    asked = replace(program, classes=("fires",), class_rules=tuple(shorter), kernel_rules=(), default=None, base=())
+    evaluator = Evaluator(asked, given=truth.atoms, engine=engine)
+    n_without[places] = evaluator.counts(truth).numpy()
+    return n_without
 
 
 @dataclass(frozen=True)

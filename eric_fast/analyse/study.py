@@ -30,7 +30,7 @@ class Analysis:
     """An analysis of a program and its kernels on a set of images.
 
     Attributes:
-        program: the whole program; indices of atoms are its own.
+        program: the whole program, of its class rules those for `start_layer`; indices are its own.
         start_layer: the layer whose bits are given.
         n_images: images that everything was counted on.
         effects: effects of forcing each bit, from the start layer up.
@@ -106,16 +106,17 @@ class Analysis:
 
     def _list_links(self) -> list[dict[str, Any]]:
         links, n_atoms = self.links, self.links.n_atoms
-        columns = (links.heads, links.atoms, links.n_positive, links.n_negative, links.fires)
+        columns = (links.heads, links.atoms, links.n_positive, links.n_negative, links.weights, links.fires)
         return [
             {
                 **({"class": self.program.classes[h - n_atoms]} if h >= n_atoms else {"head": self._name(h)}),
                 "kernel": self._name(atom),
                 "n_positive": positive,
                 "n_negative": negative,
+                "weight": weight,
                 "fires": fires,
             }
-            for h, atom, positive, negative, fires in zip(*(column.tolist() for column in columns), strict=True)
+            for h, atom, positive, negative, weight, fires in zip(*(column.tolist() for column in columns), strict=True)
         ]
 
     def _name(self, atom: int) -> str:
@@ -183,6 +184,7 @@ def analyse_bits(
     if bits.n_samples == 0:
         raise CaptureError("there are no images to analyse the program on")
     first = program.layer_to_start(start)
+    program = program.select_start(first)
     layers = program.layers[program.layers.index(first) :]
     own = {layer: bits.select_atoms(program.quantiser.names_of_layer[layer]) for layer in layers}
     classes = pack_classes(model_predictions.to(bits.words.device), program.classes)

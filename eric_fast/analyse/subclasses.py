@@ -179,6 +179,7 @@ def measure_subclasses(
             raise SettingError(f"the number of {name} must be at least {least}, not {value}")
     if bits.n_samples == 0:
         raise CaptureError("there are no images, and sub-classes are sets of images")
+    program = program.select_start(start)
     evaluator, heads = Evaluator(take_part(program, start), engine=engine), program.class_arrays.heads
     fires = evaluator.counts(bits)[len(evaluator.program.kernel_rules) :].numpy()
     order = np.lexsort((-fires, heads))

@@ -32,6 +32,8 @@ class NamedRule:
 class ChangedRule:
     """A rule of both programs that compares the same kernels in the same way, but with other thresholds.
 
+    Weights and bounds of bodies are the same.
+
     Attributes:
         first: the rule in the first program.
         second: the rule in the second program.
@@ -48,7 +50,8 @@ class RuleChanges:
     """How the rules of one program differ from those of another.
 
     Attributes:
-        same: rules of both programs with the same head and the same literals, in any order.
+        same: rules of both programs with the same head and the same literals, in any order, with the same weights and
+            bound if their bodies are weight bodies.
         changed: rules of both programs with other thresholds.
         gone: rules of the first program only, those that cover most first.
         new: rules of the second program only, those that cover most first.
@@ -122,13 +125,15 @@ def _key_rule(
 ) -> _Keyed:
     exact, loose = set(), []
     found = dict(constants)
-    for literal in dict.fromkeys(rule.body):
+    weights = rule.weights or [0] * len(rule.body)
+    for literal, weight in dict(zip(rule.body, weights, strict=True)).items():
         name, operator, constant = _describe_atom(program, atom_of(literal))
-        exact.add((name, operator, constant, literal < 0))
-        loose.append((name, operator, literal < 0))
+        exact.add((name, operator, constant, literal < 0, weight))
+        loose.append((name, operator, literal < 0, weight))
         found[f"{name} {operator}" if name in found else name] = constant
     named = NamedRule(head, number, describe_body(program, rule), rule.covered)
-    return _Keyed(named, (key, *constants.values(), frozenset(exact)), (key, tuple(sorted(loose))), found)
+    loose_key = (key, tuple(sorted(loose)), rule.bound)
+    return _Keyed(named, (key, *constants.values(), frozenset(exact), rule.bound), loose_key, found)
 
 
 def _match(

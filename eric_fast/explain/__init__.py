@@ -4,9 +4,10 @@ from eric_fast.explain.check import ProofError, check_proof, find_fault
 from eric_fast.explain.content import to_dict
 from eric_fast.explain.counterfactual import Counterfactual, find_counterfactuals
 from eric_fast.explain.explanation import Explanation, explain_image
-from eric_fast.explain.proof import Proof, Step, prove_answers
+from eric_fast.explain.proof import Blocked, Proof, Step, prove_answers
 
 __all__ = [
+    "Blocked",
     "Counterfactual",
     "Explanation",
     "Proof",

@@ -31,12 +31,15 @@ def find_fault(program: Program, true_bits: Collection[int], proof: Proof) -> st
     """Find what is wrong with a proof; None if it shows that the program answers `proof.answer`.
 
     Args:
-        program: the program that the proof is about.
+        program: the program that the proof is about; of its class rules those for start `proof.start` are numbered.
         true_bits: the atoms of layer `proof.start` that are true.
         proof: see `Proof`.
     """
     if proof.start not in program.layers:
         return f"the program has no layer '{proof.start}'"
+    if program.starts and (proof.start,) not in program.starts:
+        return f"the program has no class rules for start '{proof.start}'"
+    program = program.select_start(proof.start)
     given = program.quantiser.rows_of_layer[proof.start]
     needed: set[int] = set()
     for atom, step in proof.steps.items():
@@ -62,6 +65,8 @@ def _check_step(program: Program, atom: int, step: Step, steps: Mapping[int, Ste
     if step.is_true != (some_rule_fires != (atom in program.negated)):
         return "its truth contradicts its rules"
     if step.rule is None:
+        if step.literals:
+            return "it names literals of a rule, but no rule"
         own = [number for number, rule in enumerate(program.kernel_rules) if rule.head == atom]
         if [number for number, _ in step.blocked] != own:
             return "not all of its rules are shown to fail"
@@ -70,34 +75,59 @@ def _check_step(program: Program, atom: int, step: Step, steps: Mapping[int, Ste
         return "the program doesn't have its rule"
     if program.kernel_rules[step.rule].head != atom:
         return "its rule is for another kernel"
-    return _check_fires(program.kernel_rules[step.rule], steps, needed)
+    return _check_fires(program.kernel_rules[step.rule], step.literals, steps, needed)
 
 
-def _check_fires(rule: Rule, steps: Mapping[int, Step], needed: set[int]) -> str | None:
-    for literal in rule.body:
+def _check_fires(rule: Rule, literals: Sequence[int], steps: Mapping[int, Step], needed: set[int]) -> str | None:
+    weights = _weigh(rule)
+    if len(set(literals)) != len(literals) or not weights.keys() >= set(literals):
+        return "a rule that fires doesn't have the literals by which it does"
+    for literal in literals:
         atom = literal if literal >= 0 else -1 - literal
         if atom not in steps or steps[atom].is_true != (literal >= 0):
             return "a literal of a rule that fires is not shown to be true"
         needed.add(atom)
-    return None
+    shown, bound = [weights[literal] for literal in literals], rule.bound or len(weights)
+    if sum(shown) < bound:
+        return "the literals of a rule that fires don't reach its bound"
+    return (
+        "a rule that fires has literals that it doesn't need"
+        if sum(shown) - min(shown, default=0) >= bound > 0
+        else None
+    )
 
 
 def _check_blocked(
     rules: Sequence[Rule], blocked: Sequence[Blocked], steps: Mapping[int, Step], needed: set[int]
 ) -> str | None:
-    for number, literal in blocked:
-        atom = literal if literal >= 0 else -1 - literal
-        if literal not in rules[number].body:
-            return "a rule doesn't have the literal by which it fails"
-        if atom not in steps or steps[atom].is_true != (literal < 0):
-            return "the literal by which a rule fails is not shown to be false"
-        needed.add(atom)
+    for number, literals in blocked:
+        weights = _weigh(rules[number])
+        if len(set(literals)) != len(literals) or not weights.keys() >= set(literals):
+            return "a rule doesn't have the literals by which it fails"
+        for literal in literals:
+            atom = literal if literal >= 0 else -1 - literal
+            if atom not in steps or steps[atom].is_true != (literal < 0):
+                return "a literal by which a rule fails is not shown to be false"
+            needed.add(atom)
+        shown, bound = [weights[literal] for literal in literals], rules[number].bound or len(weights)
+        most = sum(weights.values()) - sum(shown)
+        if most >= bound:
+            return "the literals by which a rule fails don't keep it from its bound"
+        if most + min(shown) < bound:
+            return "a rule that fails has literals that it doesn't need"
     return None
+
+
+def _weigh(rule: Rule) -> dict[int, int]:
+    """The literals' weights; in a conjunction, which needs all, each weighs 1."""
+    return dict(zip(rule.body, rule.weights or [1] * len(rule.body), strict=True))
 
 
 def _check_classes(program: Program, proof: Proof, needed: set[int]) -> str | None:
     rules, fired = program.class_rules, proof.fired
     numbers = [number for number, _ in proof.blocked]
+    if len(proof.literals) != len(fired):
+        return "not every class rule that fires has the literals by which it does"
     if program.decision.takes_first:
         if len(fired) > 1:
             return "more than one class rule decides"
@@ -107,8 +137,8 @@ def _check_classes(program: Program, proof: Proof, needed: set[int]) -> str | No
             return "not all earlier class rules are shown to fail"
     elif sorted([*fired, *numbers]) != list(range(len(rules))):
         return "not every class rule is shown either to fire or to fail, once"
-    for number in fired:
-        fault = _check_fires(rules[number], proof.steps, needed)
+    for number, literals in zip(fired, proof.literals, strict=True):
+        fault = _check_fires(rules[number], literals, proof.steps, needed)
         if fault is not None:
             return f"class rule {number + 1}: {fault}"
     fault = _check_blocked(rules, proof.blocked, proof.steps, needed)

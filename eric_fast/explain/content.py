@@ -1,5 +1,6 @@
 """An explanation as plain values, for JSON."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from eric_fast.evaluator import NO_RULE
@@ -24,10 +25,17 @@ def to_dict(explanation: Explanation) -> dict[str, Any]:
         "decision": program.decision,
         "start_layer": proof.start,
         "norm": program.network_quantiser.norm,
-        "fired": [_describe_class_rule(program, number) for number in proof.fired],
+        "fired": [
+            {**_describe_class_rule(program, number), "literals": _name_all(program, literals)}
+            for number, literals in zip(proof.fired, proof.literals, strict=True)
+        ],
         "blocked": [
-            {"rule": number + 1, "class": program.classes[program.class_rules[number].head], **_name(program, literal)}
-            for number, literal in proof.blocked
+            {
+                "rule": number + 1,
+                "class": program.classes[program.class_rules[number].head],
+                "literals": _name_all(program, literals),
+            }
+            for number, literals in proof.blocked
         ],
         "steps": [_describe_step(explanation, atom, step) for atom, step in proof.steps.items()],
         "flip_layer": explanation.flip_layer,
@@ -54,9 +62,17 @@ def _name(program: Program, literal: int) -> dict[str, Any]:
     return {"atom": program.atoms[atom_of(literal)].name, "negated": literal < 0}
 
 
+def _name_all(program: Program, literals: Sequence[int]) -> list[dict[str, Any]]:
+    return [_name(program, literal) for literal in literals]
+
+
 def _describe_rule(program: Program, rule: Rule) -> dict[str, Any]:
-    body = [_name(program, literal) for literal in rule.body]
-    return {"body": body, "covered": rule.covered, "correct": rule.correct, "confidence": rule.confidence}
+    body = _name_all(program, rule.body)
+    content: dict[str, Any] = {"body": body}
+    if rule.bound:
+        content["body"] = [{**name, "weight": weight} for name, weight in zip(body, rule.weights, strict=True)]
+        content["bound"] = rule.bound
+    return {**content, "covered": rule.covered, "correct": rule.correct, "confidence": rule.confidence}
 
 
 def _describe_class_rule(program: Program, number: int) -> dict[str, Any]:
@@ -75,8 +91,11 @@ def _describe_step(explanation: Explanation, atom: int, step: Step) -> dict[str,
     if atom in program.quantiser.rows_of_layer[explanation.proof.start]:
         return {**content, "because": "given"}
     if step.rule is not None:
-        return {**content, "because": "rule", "rule": _describe_rule(program, rules[step.rule])}
-    failing = [{**_describe_rule(program, rules[n]), "fails": _name(program, literal)} for n, literal in step.blocked]
+        reached = {"literals": _name_all(program, step.literals)}
+        return {**content, "because": "rule", "rule": {**_describe_rule(program, rules[step.rule]), **reached}}
+    failing = [
+        {**_describe_rule(program, rules[n]), "fails": _name_all(program, literals)} for n, literals in step.blocked
+    ]
     return {**content, "because": "no rule", "rules": failing}
 
 

@@ -146,7 +146,7 @@ def explain_image(
 
 def list_drawn(explanation: Explanation) -> list[InputAtom]:
     """List the kernels to draw: the first ones of `Proof.list_reasons`, up to `MOST_MAPS`."""
-    atoms = (explanation.program.atoms[atom] for atom in explanation.proof.list_reasons(explanation.program))
+    atoms = (explanation.program.atoms[atom] for atom in explanation.proof.list_reasons())
     return [atom for atom in atoms if isinstance(atom, InputAtom)][:MOST_MAPS]
 
 

@@ -4,8 +4,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
+from typing import NamedTuple
 
+from eric_fast.explain.reasons import holds, pick_fewest
 from eric_fast.program import Program, atom_of
+from eric_fast.program.weight_bodies import LiteralSum, weigh_body
 
 MOST_NODES = 20_000  # in the search for one class; from there on, the best set found is an upper bound
 
@@ -29,10 +32,12 @@ def find_fewest_flips(
 ) -> FlipSet:
     """Find the fewest atoms to flip so that a rule for `target` fires and no earlier rule for another class does.
 
-    For each rule of the class, the literals that fail must be flipped. Then, as long as an earlier rule of another
-    class fires, one of its literals must be flipped that isn't settled yet. The search branches over these literals;
-    each branch settles the literals of the branches before it as unflipped. It turns back where a set is as large as
-    the smallest one known. If `target` is the default class, it is also enough that no rule of another class fires.
+    For each rule of the class: where its literals don't reach its bound, one that is false must be flipped; where an
+    earlier rule of another class fires, one of its literals that are true. The search branches over these literals, as
+    long as they aren't settled yet; each branch settles the literals of the branches before it as unflipped. It turns
+    back where a set is as large as the smallest one known, counting the flips that rules which share no literals need
+    each: of the largest weights, until its bound is passed. If `target` is the default class, it is also enough that no
+    rule of another class fires.
 
     Args:
         program: a program under `first`; the atoms that its class rules mention can be flipped independently.
@@ -41,72 +46,102 @@ def find_fewest_flips(
         most_nodes: sets that the search looks at, at most.
     """
     search = _Search(program, truth, target, most_nodes)
-    for body, n_earlier in search.list_goals():
-        search.try_goal(body, n_earlier)
+    for goal, n_earlier in search.list_goals():
+        search.try_goal(goal, n_earlier)
     found = None if search.best is None else tuple(sorted(search.best))
     return FlipSet(found, is_least=search.n_nodes <= most_nodes)
 
 
 class _Search:
     def __init__(self, program: Program, truth: Mapping[int, bool], target: int, most_nodes: int) -> None:
-        self._rules = [(rule.head == target, rule.body) for rule in program.class_rules]
+        self._rules = [(rule.head == target, weigh_body(rule).merge_negations()) for rule in program.class_rules]
         self._truth = truth
         self._by_default = program.default == target
         self._most_nodes = most_nodes
         self.n_nodes = 0
         self.best: Collection[int] | None = None
 
-    def list_goals(self) -> list[tuple[tuple[int, ...], int]]:
+    def list_goals(self) -> list[tuple[LiteralSum, int]]:
         """List pairs (body to make true, number of rules before it), those with the fewest flips first."""
-        goals = [(body, i) for i, (is_own, body) in enumerate(self._rules) if is_own and not _contradicts(body)]
+        goals = [(body, i) for i, (is_own, body) in enumerate(self._rules) if is_own and body.most >= body.bound]
         if self._by_default:
-            goals.append(((), len(self._rules)))
-        return sorted(goals, key=lambda goal: (len(self._find_failing(goal[0])), goal[1]))
+            goals.append((LiteralSum({}, 0), len(self._rules)))
+        nothing: frozenset[int] = frozenset()
 
-    def try_goal(self, body: Sequence[int], n_earlier: int) -> None:
+        def count_flips(goal: LiteralSum) -> int:
+            wrong = self._find_wrong(goal, True, nothing, nothing)
+            return 0 if wrong is None else wrong.n_least
+
+        return sorted(goals, key=lambda goal: (count_flips(goal[0]), goal[1]))
+
+    def try_goal(self, goal: LiteralSum, n_earlier: int) -> None:
         rivals = [rule for is_own, rule in self._rules[:n_earlier] if not is_own]
-        flips = frozenset(self._find_failing(body))
-        self._branch(flips, flips | {atom_of(literal) for literal in body}, rivals)
+        needed = [literal for literal, weight in goal.weights.items() if goal.most - weight < goal.bound]
+        flips = frozenset(atom_of(literal) for literal in needed if not holds(literal, self._truth))
+        self._branch(flips, frozenset(map(atom_of, needed)), goal, rivals)
 
-    def _branch(self, flips: frozenset[int], settled: frozenset[int], rivals: Sequence[tuple[int, ...]]) -> None:
-        """Try `flips` and, where rivals still fire, larger sets; this branch changes no atom in `settled`."""
+    def _branch(
+        self, flips: frozenset[int], settled: frozenset[int], goal: LiteralSum, rivals: Sequence[LiteralSum]
+    ) -> None:
+        """Try `flips` and, where they aren't enough, larger sets; this branch changes no atom in `settled`."""
         self.n_nodes += 1
         if self.n_nodes > self._most_nodes or self._is_no_better(len(flips)):
             return
-        firing = [body for body in rivals if all(self._holds(literal, flips) for literal in body)]
-        if not firing:
+        found = [self._find_wrong(goal, True, flips, settled)]
+        found += [self._find_wrong(rival, False, flips, settled) for rival in rivals]
+        wrong = [one for one in found if one is not None]
+        if not wrong:
             self.best = flips
             return
-        open_atoms = [[atom for atom in dict.fromkeys(map(atom_of, body)) if atom not in settled] for body in firing]
-        if self._is_no_better(len(flips) + _count_disjoint(open_atoms)):
+        if self._is_no_better(len(flips) + _count_disjoint(wrong)):
             return
-        for atom in min(open_atoms, key=len):  # if there is none, nothing can keep this rule from firing
-            self._branch(flips | {atom}, settled | {atom}, rivals)
+        for atom in min(wrong, key=lambda one: len(one.atoms)).atoms:
+            self._branch(flips | {atom}, settled | {atom}, goal, rivals)
             settled |= {atom}
 
     def _is_no_better(self, n_flips: int) -> bool:
         return self.best is not None and n_flips >= len(self.best)
 
-    def _holds(self, literal: int, flips: frozenset[int]) -> bool:
-        atom = atom_of(literal)
-        return (self._truth[atom] != (atom in flips)) == (literal >= 0)
+    def _find_wrong(
+        self, body: LiteralSum, is_wanted: bool, flips: frozenset[int], settled: frozenset[int]
+    ) -> "_Wrong | None":
+        """What can be flipped so that the body becomes true, or false if that is wanted; None if it is already."""
+        missing = body.bound if is_wanted else 1 - body.bound
+        open_weights = []
+        for literal, weight in body.weights.items():
+            atom = atom_of(literal)
+            is_true = holds(literal, self._truth) != (atom in flips)
+            missing -= (weight if is_wanted else -weight) if is_true else 0
+            if is_true != is_wanted and atom not in settled:
+                open_weights.append((atom, weight))
+        if missing <= 0:
+            return None
+        open_weights.sort(key=lambda item: -item[1])  # stable
+        if sum(weight for _, weight in open_weights) < missing:
+            return _Wrong([], 1)
+        return _Wrong([atom for atom, _ in open_weights], len(pick_fewest(open_weights, missing)))
 
-    def _find_failing(self, body: Sequence[int]) -> list[int]:
-        return [atom for atom in dict.fromkeys(map(atom_of, body)) if self._truth[atom] != (atom in body)]
+
+class _Wrong(NamedTuple):
+    """A body that isn't as it should be.
+
+    Attributes:
+        atoms: those whose flips help, the largest weights first; empty if even all of them aren't enough.
+        n_least: how many of them must be flipped at least.
+    """
+
+    atoms: list[int]
+    n_least: int
 
 
-def _contradicts(body: Sequence[int]) -> bool:
-    return any(~literal in body for literal in body)
-
-
-def _count_disjoint(sets: Sequence[Sequence[int]]) -> int:
-    """Count sets that share nothing, taken greedily: each needs a flip of its own."""
+def _count_disjoint(wrong: Sequence[_Wrong]) -> int:
+    """Count the flips that bodies need which share nothing, taken greedily: each needs flips of its own."""
     taken: set[int] = set()
     n = 0
-    for atoms in sorted(sets, key=len):
-        if taken.isdisjoint(atoms):
-            taken.update(atoms)
-            n += 1
+    for one in sorted(wrong, key=lambda one: len(one.atoms)):
+        if taken.isdisjoint(one.atoms):
+            taken.update(one.atoms)
+            n += one.n_least
     return n
 
 

@@ -3,14 +3,25 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from eric_fast.bits import BitMatrix
 from eric_fast.evaluator import NO_RULE, Evaluator
+from eric_fast.explain.reasons import fires, pick_failing, pick_holding
 from eric_fast.program import Program, atom_of
-from eric_fast.program.rules import Rule
 
-# A rule that doesn't fire: its index among the program's rules, and a literal of its body that is false.
-Blocked = tuple[int, int]
+
+class Blocked(NamedTuple):
+    """A rule that doesn't fire.
+
+    Attributes:
+        rule: its index among the program's rules.
+        literals: the fewest false literals that keep it from firing, those of the largest weights first; of a
+            conjunction one.
+    """
+
+    rule: int
+    literals: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +32,20 @@ class Step:
         is_true: the atom's truth.
         rule: the kernel rule (an index into `Program.kernel_rules`) that fires, and so makes the atom true, or false if
             the atom is negated; None for a given bit, and if no rule fires.
-        blocked: if no rule fires, every rule of the atom with a literal that fails; else empty.
+        blocked: if no rule fires, every rule of the atom with what keeps it from firing; else empty.
+        literals: the literals by which `rule` fires: all of a conjunction's, of a weight body the fewest true ones that
+            reach its bound, those of the largest weights first.
     """
 
     is_true: bool
     rule: int | None = None
     blocked: tuple[Blocked, ...] = ()
+    literals: tuple[int, ...] = ()
+
+    def list_needs(self) -> list[int]:
+        """List the atoms that the step rests on directly."""
+        literals = [*self.literals, *(literal for one in self.blocked for literal in one.literals)]
+        return list(dict.fromkeys(map(atom_of, literals)))
 
 
 @dataclass(frozen=True)
@@ -36,10 +55,11 @@ class Proof:
     Attributes:
         start: the layer whose bits are given.
         answer: a class, or `NO_RULE`.
-        fired: the class rules (indices into `Program.class_rules`) that fire: under `first` only the first one, under
-            `vote` all, those that add most to the answer first.
+        fired: the class rules that fire, indices into `Program.class_rules` (after `Program.select_start(start)`):
+            under `first` only the first one, under `vote` all, those that add most to the answer first.
         blocked: the class rules that must not fire: under `first` those before the one that fires (all if none does),
             under `vote` all others.
+        literals: for each rule of `fired`, the literals by which it fires, as in `Step`.
         steps: atom -> why it is true or false, for exactly the atoms that the rules in this proof need.
     """
 
@@ -47,34 +67,28 @@ class Proof:
     answer: int
     fired: tuple[int, ...]
     blocked: tuple[Blocked, ...]
+    literals: tuple[tuple[int, ...], ...]
     steps: Mapping[int, Step]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", MappingProxyType(dict(self.steps)))
 
-    def list_reasons(self, program: Program) -> list[int]:
+    def list_reasons(self) -> list[int]:
         """List the atoms that the rules that fired rest on: those of class rules first, then those below."""
         found: dict[int, None] = {}
-        waiting = [atom_of(literal) for rule in self.fired for literal in program.class_rules[rule].body]
+        waiting = [atom_of(literal) for literals in self.literals for literal in literals]
         for atom in waiting:  # grows while it is read: breadth-first
             if atom not in found:
                 found[atom] = None
-                waiting += list_needs(program, atom, self.steps[atom])
+                waiting += self.steps[atom].list_needs()
         return list(found)
-
-
-def list_needs(program: Program, atom: int, step: Step) -> list[int]:
-    """List the atoms that a step rests on directly."""
-    if step.rule is not None:
-        return [atom_of(literal) for literal in program.kernel_rules[step.rule].body]
-    return list(dict.fromkeys(atom_of(literal) for _, literal in step.blocked))
 
 
 def prove_answers(program: Program, bits: BitMatrix, start: str | None = None) -> list[Proof]:
     """Prove the program's answer on each sample; the proofs aren't checked yet.
 
     If several rules fire for an atom, the proof names the one that covers most. If several literals of a rule fail, it
-    names one that it needs anyway, if possible.
+    names those that it needs anyway, if possible.
 
     Args:
         program: a program that answers with a class.
@@ -105,7 +119,7 @@ class _Prover:
 
     def prove(self, truth: Mapping[int, bool], answer: int) -> Proof:
         """Prove an answer from the truth of every atom from the start layer up."""
-        fired = [number for number, rule in enumerate(self._class_rules) if _fires(rule, truth)]
+        fired = [number for number, rule in enumerate(self._class_rules) if fires(rule, truth)]
         if self._program.decision.takes_first:
             fired = fired[:1]
             others: Iterable[int] = range(fired[0] if fired else len(self._class_rules))
@@ -113,11 +127,11 @@ class _Prover:
             others = [number for number in range(len(self._class_rules)) if number not in set(fired)]
             fired.sort(key=lambda number: (-self._weigh(number, answer), number))
         steps: dict[int, Step] = {}
-        waiting = [atom_of(literal) for number in fired for literal in self._class_rules[number].body]
-        self._explain(waiting, truth, steps)
-        blocked = [(number, _pick_failing(self._class_rules[number], truth, steps)) for number in others]
-        self._explain([atom_of(literal) for _, literal in blocked], truth, steps)
-        return Proof(self._start, answer, tuple(fired), tuple(blocked), steps)
+        literals = tuple(pick_holding(self._class_rules[number], truth) for number in fired)
+        self._explain([atom_of(literal) for each in literals for literal in each], truth, steps)
+        blocked = tuple(Blocked(n, pick_failing(self._class_rules[n], truth, steps)) for n in others)
+        self._explain([atom_of(literal) for one in blocked for literal in one.literals], truth, steps)
+        return Proof(self._start, answer, tuple(fired), blocked, literals, steps)
 
     def _weigh(self, number: int, answer: int) -> float:
         """Find what a class rule adds to the answer's sum."""
@@ -130,23 +144,14 @@ class _Prover:
         for atom in waiting:
             if atom not in steps:
                 steps[atom] = self._make_step(atom, truth, steps)
-                waiting += list_needs(self._program, atom, steps[atom])
+                waiting += steps[atom].list_needs()
 
     def _make_step(self, atom: int, truth: Mapping[int, bool], known: Collection[int]) -> Step:
         if atom in self._given:
             return Step(truth[atom])
         rules, numbers = self._program.kernel_rules, self._rules_of_atom.get(atom, ())
-        firing = [number for number in numbers if _fires(rules[number], truth)]
+        firing = [number for number in numbers if fires(rules[number], truth)]
         if firing:
-            return Step(truth[atom], max(firing, key=lambda number: (rules[number].covered or 0, -number)))
-        return Step(truth[atom], None, tuple((n, _pick_failing(rules[n], truth, known)) for n in numbers))
-
-
-def _fires(rule: Rule, truth: Mapping[int, bool]) -> bool:
-    return all(truth[literal] if literal >= 0 else not truth[~literal] for literal in rule.body)
-
-
-def _pick_failing(rule: Rule, truth: Mapping[int, bool], known: Collection[int]) -> int:
-    """Pick a literal of the rule that is false, preferably about a known atom."""
-    failing = [literal for literal in rule.body if truth[atom_of(literal)] != (literal >= 0)]
-    return next((literal for literal in failing if atom_of(literal) in known), failing[0])
+            chosen = max(firing, key=lambda number: (rules[number].covered or 0, -number))
+            return Step(truth[atom], chosen, literals=pick_holding(rules[chosen], truth))
+        return Step(truth[atom], None, tuple(Blocked(n, pick_failing(rules[n], truth, known)) for n in numbers))

@@ -31,6 +31,7 @@ def prune_program(
     The class rules by the share of images on which they give `target` from the bits of the layers they mention; the
     rules of each kernel by the share on which they give its bit from those below, all of them true bits. Neither falls
     more than `max_loss` below what it was as extracted. Rules that cover least go first, of a rule its last literals.
+    A literal leaves a weight body as if it were never true or, where that costs too much, as if it always were.
     Kernels that no rule mentions any more, and did, lose their rules. A rule that lost a literal has no support.
 
     Under `first` without a default class the most frequent target becomes it: what is dropped must go somewhere.
@@ -102,13 +103,7 @@ def _drop(
 ) -> list[AnyRule]:
     """What is left of these rules."""
 
-    def fire(body: Sequence[int]) -> Words:
-        fired = valid.copy()
-        for literal in body:
-            fired &= rows[literal] if literal >= 0 else ~rows[~literal]
-        return fired
-
-    kept, fires = list(rules), [fire(rule.body) for rule in rules]
+    kept, fires = list(rules), [_fire(rule, rows, valid) for rule in rules]
     floor = count_hits(kept, fires) - allowed
     for i in sorted(range(len(kept)), key=lambda i: (_count(fires[i]), i)):
         place = next(j for j, rule in enumerate(kept) if rule is rules[i])
@@ -117,12 +112,40 @@ def _drop(
             kept, fires = fewer, fewer_fires
     for place in range(len(kept)):
         for literal in reversed(kept[place].body):
-            body = tuple(other for other in kept[place].body if other != literal)
-            wider = [*fires[:place], fire(body), *fires[place + 1 :]]
-            if count_hits(kept, wider) >= floor:
-                fires = wider
-                kept[place] = replace(kept[place], body=body, covered=None, correct=None)
+            for fewer_literals in _list_without(kept[place], literal):
+                wider = [*fires[:place], _fire(fewer_literals, rows, valid), *fires[place + 1 :]]
+                if count_hits(kept, wider) >= floor:
+                    fires = wider
+                    kept[place] = replace(fewer_literals, covered=None, correct=None)
+                    break
     return kept
+
+
+def _fire(rule: Rule, rows: Words, valid: Words) -> Words:
+    """Where the body is true."""
+    literals = [rows[literal] if literal >= 0 else ~rows[~literal] for literal in rule.body]
+    if not rule.bound:
+        everywhere: Words = np.bitwise_and.reduce([valid, *literals])
+        return everywhere
+    sums = np.zeros(valid.size * 32, np.int64)
+    for words, weight in zip(literals, rule.weights, strict=True):
+        sums += weight * np.unpackbits(words.view(np.uint8), bitorder="little").astype(np.int64)
+    fired: Words = np.packbits(sums >= rule.bound, bitorder="little").view(np.uint32)
+    return fired & valid
+
+
+def _list_without(rule: AnyRule, literal: int) -> list[AnyRule]:
+    """The rule without a literal: of a weight body as if it were false, and as if it were true."""
+    kept = [other for other in rule.body if other != literal]
+    if not rule.bound:
+        return [replace(rule, body=tuple(kept))]
+    weight_of = dict(zip(rule.body, rule.weights, strict=True))
+    weights = tuple(weight_of[other] for other in kept)
+    return [
+        replace(rule, body=tuple(kept), weights=weights, bound=bound)
+        for bound in (rule.bound, rule.bound - weight_of[literal])
+        if 0 < bound <= sum(weights)
+    ]
 
 
 def _mention(rules: Sequence[Rule]) -> set[int]:

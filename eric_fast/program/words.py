@@ -10,10 +10,23 @@ def name_atom(program: Program, atom: int) -> str:
     return f"{program.atoms[atom].name}" + (f" ({label})" if label else "")
 
 
+def name_literal(program: Program, literal: int) -> str:
+    """`not features.19:3`."""
+    return ("" if literal >= 0 else "not ") + name_atom(program, atom_of(literal))
+
+
 def describe_body(program: Program, rule: Rule) -> str:
-    """`features.19:17 and not features.19:3`."""
-    words = [("" if lit >= 0 else "not ") + name_atom(program, atom_of(lit)) for lit in rule.body]
-    return " and ".join(words) or "always"
+    """`features.19:17 and not features.19:3`; of a weight body `3 * features.19:17 + not features.19:3 >= 4`.
+
+    Where all weights are 1: `at least 2 of features.19:17, not features.19:3, features.19:5`.
+    """
+    words = [name_literal(program, literal) for literal in rule.body]
+    if not rule.bound:
+        return " and ".join(words) or "always"
+    if set(rule.weights) == {1}:
+        return f"at least {rule.bound:,} of {', '.join(words)}"
+    terms = [f"{weight:,} * {word}" if weight > 1 else word for weight, word in zip(rule.weights, words, strict=True)]
+    return f"{' + '.join(terms)} >= {rule.bound:,}"
 
 
 def describe_support(program: Program, rule: Rule) -> str:

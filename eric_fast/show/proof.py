@@ -1,5 +1,6 @@
 """An explanation as text for the terminal."""
 
+from collections.abc import Sequence
 from itertools import islice
 
 from rich.console import Group, RenderableType
@@ -13,7 +14,7 @@ from eric_fast.explain.explanation import Explanation
 from eric_fast.program import atom_of
 from eric_fast.program.atoms import InputAtom
 from eric_fast.program.rules import Rule
-from eric_fast.program.words import describe_support, name_atom
+from eric_fast.program.words import describe_support, name_atom, name_literal
 
 MOST_RULES = 20  # class rules under `vote`, and earlier ones, that are shown
 
@@ -23,7 +24,7 @@ def render_explanation(explanation: Explanation, *, depth: int | None = None, ea
 
     Args:
         depth: layers of the proof that are unfolded, from the class rules down; None: all.
-        earlier: show why the class rules that don't fire don't: one literal each.
+        earlier: show why the class rules that don't fire don't: the fewest literals that keep them from it.
     """
     return Group(
         _render_answers(explanation), "", _Proof(explanation, depth).render(earlier), "", _render_flips(explanation)
@@ -65,12 +66,12 @@ class _Proof:
             tree = Tree(Text(f"{answer}, the default: no class rule fires" if answer else "no class rule fires"))
         elif program.decision.takes_first:
             tree = Tree(Text(f"{answer}, because {self._name_class_rule(proof.fired[0])} fires"))
-            self._add_body(tree, program.class_rules[proof.fired[0]], 1)
+            self._add_body(tree, program.class_rules[proof.fired[0]], proof.literals[0], 1)
         else:
             tree = Tree(Text(f"{answer}, because it has the most votes of {say_count(len(proof.fired), 'rule')}"))
-            for number in islice(proof.fired, MOST_RULES):
+            for number, literals in islice(zip(proof.fired, proof.literals, strict=True), MOST_RULES):
                 branch = tree.add(Text(f"{self._name_class_rule(number)} fires: {self._describe_votes(number)}"))
-                self._add_body(branch, program.class_rules[number], 1)
+                self._add_body(branch, program.class_rules[number], literals, 1)
             _add_rest(tree, len(proof.fired) - MOST_RULES, "rule that fires")
         if not proof.blocked:
             return tree
@@ -81,11 +82,19 @@ class _Proof:
         return Group(tree, self._render_blocked(what))
 
     def _render_blocked(self, what: str) -> Tree:
-        tree = Tree(Text(f"{say_count(len(self._proof.blocked), what)} not firing, with a literal that fails"))
-        for number, literal in islice(self._proof.blocked, MOST_RULES):
-            head = self._program.classes[self._program.class_rules[number].head]
-            branch = tree.add(Text(f"rule {number + 1} for {head} needs {self._name_literal(literal)}"))
-            self._add_atom(branch, atom_of(literal), 1)
+        tree = Tree(Text(f"{say_count(len(self._proof.blocked), what)} not firing, with the literals that fail"))
+        for number, literals in islice(self._proof.blocked, MOST_RULES):
+            rule = self._program.class_rules[number]
+            needs = " or ".join(name_literal(self._program, literal) for literal in literals)
+            line = f"rule {number + 1} for {self._program.classes[rule.head]} needs {needs}"
+            if rule.bound:
+                points = sum(rule.weights) - _sum_points(rule, literals)
+                line += (
+                    f": without {'it' if len(literals) == 1 else 'these'} {points:,} of {rule.bound:,} points at most"
+                )
+            branch = tree.add(Text(line))
+            for literal in literals:
+                self._add_atom(branch, atom_of(literal), 1)
         _add_rest(tree, len(self._proof.blocked) - MOST_RULES, what)
         return tree
 
@@ -98,15 +107,22 @@ class _Proof:
         votes = ((rule.head, rule.weight), *rule.also)
         return ", ".join(f"{weight:+g} {self._program.classes[output]}" for output, weight in votes)
 
-    def _add_body(self, tree: Tree, rule: Rule, level: int) -> None:
+    def _add_body(self, tree: Tree, rule: Rule, literals: Sequence[int], level: int) -> None:
+        """Add the literals by which the rule fires; of a weight body with their points."""
         if not rule.body:
             tree.add(Text("its body is empty: it always fires"))
-        for literal in rule.body:
-            self._add_atom(tree, atom_of(literal), level)
+        if rule.bound:
+            points, rest = _sum_points(rule, literals), len(rule.body) - len(literals)
+            others = f"; it doesn't matter what the other {say_count(rest, 'literal')} say" if rest else ""
+            tree.add(Text(f"{points:,} points, of which it needs {rule.bound:,}{others}"))
+        weights = dict(zip(rule.body, rule.weights, strict=False))
+        for literal in literals:
+            points_of = f"{weights[literal]:+,}  " if rule.bound else ""
+            self._add_atom(tree, atom_of(literal), level, points_of)
 
-    def _add_atom(self, tree: Tree, atom: int, level: int) -> None:
+    def _add_atom(self, tree: Tree, atom: int, level: int, points: str = "") -> None:
         step = self._proof.steps[atom]
-        line = f"{self._name_literal(atom if step.is_true else ~atom)}{self._compare(atom)}"
+        line = f"{points}{name_literal(self._program, atom if step.is_true else ~atom)}{self._compare(atom)}"
         if atom in self._given:
             tree.add(Text(line))
             return
@@ -121,10 +137,10 @@ class _Proof:
             rule = self._program.kernel_rules[step.rule]
             support = describe_support(self._program, rule)
             branch = tree.add(Text(f"{line}; a rule for it fires" + (f" ({support})" if support else "")))
-            self._add_body(branch, rule, level + 1)
+            self._add_body(branch, rule, step.literals, level + 1)
             return
         branch = tree.add(Text(f"{line}; {self._count(atom, len(step.blocked))}"))
-        for blocking in dict.fromkeys(literal for _, literal in step.blocked):
+        for blocking in dict.fromkeys(literal for one in step.blocked for literal in one.literals):
             self._add_atom(branch, atom_of(blocking), level + 1)
 
     def _count(self, atom: int, n_blocked: int) -> str:
@@ -132,9 +148,6 @@ class _Proof:
         if not n_blocked:
             return f"no rule makes it {makes}"
         return f"of {say_count(n_blocked, 'rule')} that would make it {makes} none fires, because of"
-
-    def _name_literal(self, literal: int) -> str:
-        return ("" if literal >= 0 else "not ") + name_atom(self._program, atom_of(literal))
 
     def _compare(self, atom: int) -> str:
         """`: norm 0.41 > 0.2`, the threshold, and where the program's bit is not the network's."""
@@ -175,6 +188,11 @@ def _describe_flips(explanation: Explanation, one: Counterfactual) -> str:
 def _describe_flip(explanation: Explanation, atom: int) -> str:
     becomes = "false" if explanation.top_bits[atom] else "true"
     return f"{name_atom(explanation.program, atom)} to {becomes}"
+
+
+def _sum_points(rule: Rule, literals: Sequence[int]) -> int:
+    weights = dict(zip(rule.body, rule.weights, strict=True))
+    return sum(weights[literal] for literal in literals)
 
 
 def _add_rest(tree: Tree, n_more: int, what: str) -> None:

@@ -68,7 +68,7 @@ def _write_title(explanation: Explanation, n_drawn: int) -> str:
     model = program.classes[explanation.model_class]
     text = f"{_shorten(explanation.image, 60)}, label {_shorten(label)}: the model says {_shorten(model)}, "
     text += f"the program {_shorten(said)}"
-    n_kernels = sum(isinstance(program.atoms[atom], InputAtom) for atom in explanation.proof.list_reasons(program))
+    n_kernels = sum(isinstance(program.atoms[atom], InputAtom) for atom in explanation.proof.list_reasons())
     of_all = f"the first {n_drawn} of {n_kernels} kernels" if n_kernels > n_drawn else "the kernels"
     return f"{text}\n{of_all} in the proof; white line: activation above the threshold of the norm"
 

@@ -86,7 +86,7 @@ def make_walker(program: Program, plan: Plan, values: str) -> Walker | None:
     kind = _find_kind(columns)
     if not plan.votes or not plan.n_class_rules or plan.n_rows > plan.n_inputs or values == "binary":
         return None
-    if kind is None:
+    if kind is None or program.has_weight_bodies:  # a sum is no path of a tree
         return None
     comparisons = list_number_tests(program.table_quantiser.atoms)
     if len(comparisons.rows) < len(program.quantiser.atoms):  # some are sets

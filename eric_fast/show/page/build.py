@@ -205,6 +205,8 @@ def _check_kind(program: Program) -> None:
     if isinstance(program.quantiser, TableQuantiser) or not program.layers:
         raise ProgramError("a report is about a program over a network's kernels, and this one is over a table")
     program.expect_class("a report")
+    if program.has_weight_bodies:
+        raise ProgramError("a report can't show weight bodies yet; use 'show', 'explain' and 'analyse'")
 
 
 def _list_norms(program: Program, activations: Activations) -> dict[str, Tensor]:
