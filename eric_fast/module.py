@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from eric_fast import kernels
 from eric_fast.bits import BitMatrix, pack_bits
-from eric_fast.capture import fingerprint_model, reduce_norm, trace_norms
+from eric_fast.capture import Reduction, fingerprint_model, reduce_regions, trace_norms
 from eric_fast.errors import EricError, ModelError
 from eric_fast.evaluator import NO_RULE, Evaluator
 from eric_fast.program import Program
+from eric_fast.program.atoms import count_regions
 from eric_fast.quantise import list_comparisons, pack_layer
 from eric_fast.store.activations import check_finite
 
@@ -23,7 +24,8 @@ class RuleModule(nn.Module):
 
     With a backbone, `forward` takes the backbone's images, float `[n, channels, height, width]`. Without one, it takes
     one of these for the start layer: feature maps, float `[n, n_kernels, height, width]`; norms, float
-    `[n, n_kernels]`, of the program's kind; or bits, bool `[n, n_atoms]`, in the order of the program's atoms.
+    `[n, n_kernels]`, of the program's kind, or `[n, n_kernels * n_regions]` if it compares quarters of maps, as
+    `reduce_regions` gives them; or bits, bool `[n, n_atoms]`, in the order of the program's atoms.
 
     It returns float32 `[n, n_classes]` on the input's device: under `vote` the summed weights, under `first` one-hot
     rows. A row is zero if no rule fires and there is no default class. The module has no parameters of its own and
@@ -92,33 +94,39 @@ class RuleModule(nn.Module):
             if self._traced is None or self._traced[0] != modules:
                 if self.program.fingerprint not in ("", fingerprint_model(self.backbone)):
                     logger.warning("the backbone is not the model of the program, or only a part of it")
-                norm = self.program.network_quantiser.norm
-                tracer = trace_norms(self.backbone, x[:1], [self.start], norm, with_head=False)
+                quantiser = self.program.network_quantiser
+                tracer = trace_norms(
+                    self.backbone, x[:1], [self.start], quantiser.norm, grid=quantiser.grid, with_head=False
+                )
                 self._traced = (modules, tracer)
             _, norms = self._traced[1](x)
             return self._pack_norms(norms[self.start])
         if x.dtype == torch.bool and x.shape[1:] == (len(atoms),):
             return pack_bits(x)
+        grid = self.program.network_quantiser.grid
         n_kernels = 1 + max(atom.column for atom in atoms)
-        if x.is_floating_point() and x.ndim in (2, 4) and x.shape[1] >= n_kernels:
+        n_norms = n_kernels * count_regions(grid)
+        if x.is_floating_point() and x.ndim in (2, 4) and x.shape[1] >= (n_norms if x.ndim == 2 else n_kernels):
             if x.ndim == 2:
                 return self._pack_norms(x.float())
-            if x.dtype == torch.float64 or [atom.column for atom in atoms] != list(range(x.shape[1])):
-                return self._pack_norms(reduce_norm(x, self.program.network_quantiser.norm))
+            if x.dtype == torch.float64 or [atom.find_place(grid) for atom in atoms] != list(range(x.shape[1])):
+                return self._pack_norms(reduce_regions(x, Reduction(self.program.network_quantiser.norm, grid)))
             comparisons = list_comparisons(atoms, x.device)
             norm = self.program.network_quantiser.norm
             packed = kernels.pack_maps(x, *comparisons, norm=norm, with_norms=True, engine=self.evaluator.engine)
             self._check_finite(packed.norms)
             return packed.words
         raise EricError(
-            f"for layer '{self.start}' the input must be maps [n, {n_kernels}, height, width], norms [n, {n_kernels}] "
+            f"for layer '{self.start}' the input must be maps [n, {n_kernels}, height, width], norms [n, {n_norms}] "
             f"or bits, bool [n, {len(atoms)}], not {str(x.dtype).removeprefix('torch.')} {list(x.shape)}"
         )
 
     def _pack_norms(self, norms: Tensor) -> Tensor:
         """Pack norms, float32 `[n, n_kernels]`."""
         self._check_finite(norms)
-        return pack_layer(norms, self.program.network_quantiser.atoms_of_layer(self.start), self.evaluator.engine)
+        quantiser = self.program.network_quantiser
+        atoms = quantiser.atoms_of_layer(self.start)
+        return pack_layer(norms, atoms, self.evaluator.engine, grid=quantiser.grid)
 
     def _check_finite(self, norms: Tensor | None) -> None:
         """Raise CaptureError if a norm, float32 `[n, n_kernels]`, is NaN or infinite."""

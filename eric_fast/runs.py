@@ -162,7 +162,13 @@ def find_quantiser(
             n_values = n_images * count_fitting("fitting thresholds", limit, fixed, per_kernel, 1, most)
         goal = training.gather_targets() if kind == "split" else None
         return fit_quantiser(
-            training, goal, threshold=threshold, criterion=options.criterion, n_values=n_values, progress=progress
+            training,
+            goal,
+            threshold=threshold,
+            criterion=options.criterion,
+            n_values=n_values,
+            grid=options.grid,
+            progress=progress,
         )
     if threshold != "mean":
         raise SettingError(
@@ -170,7 +176,14 @@ def find_quantiser(
             "capture norms"
         )
     assert training.quantiser is not None
-    atoms = tuple(atom for layer in training.layers for atom in training.quantiser.atoms_of_layer(layer))
+    if options.grid > training.quantiser.grid:
+        raise CaptureError(f"{training.name} has the bits of whole maps alone; capture again with --grid 2")
+    atoms = tuple(
+        atom
+        for layer in training.layers
+        for atom in training.quantiser.atoms_of_layer(layer)
+        if options.grid == 2 or not atom.region
+    )
     return Quantiser(atoms, training.quantiser.norm)
 
 
@@ -351,6 +364,8 @@ def _record_settings(program: Program, capture: CaptureSettings, options: Extrac
         "max_rules": str(options.max_rules or "none"),
         **{name: str(value) for name, value in options.list_extras()},
     }
+    if options.grid != 1:
+        settings["grid"] = str(options.grid)
     if options.grown_on != "true":
         settings["grown_on"] = options.grown_on
     if options.max_loss is not None:

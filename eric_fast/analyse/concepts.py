@@ -99,15 +99,15 @@ def measure_concepts(
         return []
     layers = [layer for layer in program.layers if any(atoms[atom].layer == layer for atom in mentioned)]
     part = DataPart(data, masked)
-    norm = program.network_quantiser.norm
-    activations = capture_activations(model, part, layers=layers, norm=norm, progress=progress, **settings)
+    norm, grid = program.network_quantiser.norm, program.network_quantiser.grid
+    activations = capture_activations(model, part, layers=layers, norm=norm, grid=grid, progress=progress, **settings)
     place = {image: i for i, image in enumerate(part.ids)}
     strongest: dict[int, list[int]] = defaultdict(list)  # image -> atoms that it is among the strongest of
     for layer in layers:
         images = find_strongest(activations.norms[layer], n_strongest).tolist()
         for atom in mentioned:
             if atoms[atom].layer == layer:
-                for image in images[atoms[atom].column]:
+                for image in images[atoms[atom].find_place(grid)]:
                     strongest[place[activations.ids[image]]].append(atom)
     wanted = {
         layer: sorted({atoms[atom].column for atom in mentioned if atoms[atom].layer == layer}) for layer in layers

@@ -52,7 +52,8 @@ class Space:
         else:
             values = norms.cpu()
             of_atoms = [(atom, program.atoms[atom]) for atom in atoms]
-            columns = {atom: source.column for atom, source in of_atoms if isinstance(source, InputAtom)}
+            whole = [(atom, source) for atom, source in of_atoms if isinstance(source, InputAtom) and not source.region]
+            columns = {atom: source.column for atom, source in whole}
             if norms.ndim != 2 or len(norms) != bits.n_samples or norms.shape[1] <= max(columns.values(), default=-1):
                 raise CaptureError(
                     f"the norms of '{top}' must be [n_images, n_kernels] for {bits.n_samples} images and "

@@ -17,6 +17,7 @@ from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError
 from eric_fast.match import check_capture
 from eric_fast.program import Program
+from eric_fast.program.atoms import count_regions
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import quantise_activations
 from eric_fast.store import Source, read_labels, read_layer, read_predictions
@@ -138,12 +139,13 @@ def analyse_program(program: Program, source: Source, *, start: str | None = Non
     first = program.layer_to_start(start)
     layers = program.layers[program.layers.index(first) :]
     check_capture(program, source, layers)
+    n_regions = count_regions(source.settings.grid)  # distances and images are of whole maps
     return analyse_bits(
         program,
         quantise_activations(source, program.network_quantiser, layers),
         read_predictions(source),
         read_labels(source),
-        {layer: read_layer(source, layer) for layer in layers} if source.has_norms else None,
+        {layer: read_layer(source, layer)[:, ::n_regions] for layer in layers} if source.has_norms else None,
         start=first,
         **settings,
     )

@@ -5,7 +5,7 @@ from eric_fast.capture.layers import NormTracer, trace_norms
 from eric_fast.capture.listing import hash_listing
 from eric_fast.capture.load import load_model
 from eric_fast.capture.models import LoadedModel, fingerprint_model, wrap_model
-from eric_fast.capture.norms import reduce_norm
+from eric_fast.capture.norms import Reduction, reduce_norm, reduce_regions
 from eric_fast.capture.ranges import NetworkRun
 from eric_fast.capture.run import capture_activations, prepare_run
 from eric_fast.capture.sources import open_data
@@ -15,6 +15,7 @@ __all__ = [
     "LoadedModel",
     "NetworkRun",
     "NormTracer",
+    "Reduction",
     "Sample",
     "capture_activations",
     "fingerprint_model",
@@ -23,6 +24,7 @@ __all__ = [
     "open_data",
     "prepare_run",
     "reduce_norm",
+    "reduce_regions",
     "trace_norms",
     "wrap_model",
 ]

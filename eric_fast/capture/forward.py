@@ -53,7 +53,7 @@ class NetworkRunner:
 
     Args:
         model: not changed; it is copied for another dtype, device or memory format.
-        layers, norm: see `trace_norms`.
+        layers, norm, grid: see `trace_norms`.
         device: `cpu` or `cuda`.
         dtype: one of `DTYPES`: the dtype of weights and maps; with `autocast-` weights stay float32, and
             torch.autocast chooses a dtype for each operation.
@@ -68,6 +68,7 @@ class NetworkRunner:
         layers: Sequence[str] | None,
         norm: str,
         *,
+        grid: int = 1,
         device: str,
         dtype: str = "float32",
         memory_format: str = "contiguous",
@@ -77,6 +78,7 @@ class NetworkRunner:
         self._model = model
         self._layers = layers
         self._norm = norm
+        self._grid = grid
         self._device = torch.device(device)
         self._dtype = dtype
         self._memory_format = MEMORY_FORMATS[memory_format]
@@ -143,7 +145,7 @@ class NetworkRunner:
 
     def _trace(self, example: Tensor) -> nn.Module:
         module = place_network(self._model.module, self._device, self._dtype, self._memory_format)
-        tracer = trace_norms(module, example, self._layers, self._norm)
+        tracer = trace_norms(module, example, self._layers, self._norm, grid=self._grid)
         if self._compile:
             if not tracer.is_traced:
                 raise ModelError("the model can't be compiled, as it can't be traced; leave --compile out")

@@ -138,7 +138,9 @@ def _store_norms(activations: Activations, manifest: Manifest) -> Samples:
     if activations.n_images and activations.layers != tuple(manifest.layers):
         activations = activations.select_layers(tuple(manifest.layers))
     norms = {layer: activations.norms.get(layer, torch.empty(0, n)) for layer, n in manifest.layers.items()}
-    words = {} if manifest.thresholds is None else pack_norms(norms, manifest.thresholds.quantiser)
+    words = {}
+    if manifest.thresholds is not None:
+        words = pack_norms(norms, manifest.thresholds.quantiser, manifest.settings.grid)
     stored = {} if manifest.store == "bits" else norms
     if manifest.norm_dtype == "float16":
         stored = {layer: _round_to_half(layer, values, activations.ids) for layer, values in stored.items()}

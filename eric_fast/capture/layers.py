@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from eric_fast.capture.graph import ArgumentOf, drop_head, insert_reads, trace_network
 from eric_fast.capture.hooks import HookedNetwork, observe_network
-from eric_fast.capture.norms import reduce_norm, unknown_norm
-from eric_fast.errors import EricError, ModelError, suggest_nearest
-from eric_fast.program.atoms import NORMS
+from eric_fast.capture.norms import Reduction, reduce_norm, reduce_regions, unknown_norm
+from eric_fast.errors import EricError, ModelError, SettingError, suggest_nearest
+from eric_fast.program.atoms import GRIDS, NORMS
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ def trace_norms(
     layers: Sequence[str] | None = None,
     norm: str = "l1",
     *,
+    grid: int = 1,
     with_head: bool = True,
 ) -> NormTracer:
     """Choose the layers of a network, and build a module that computes their norms.
@@ -81,21 +82,34 @@ def trace_norms(
         layers: names of layers (of any operation with a 4-D result) and shell patterns (over the default layers);
             `all` means the default layers, unless a layer has that name.
         norm: see `reduce_norm`.
+        grid: 1, or 2 for the norms of quarters too; see `reduce_regions`.
         with_head: whether to compute logits. If not, the output may be anything, and operations after the last layer
             don't run (unless the network is observed with hooks).
 
     Raises:
         ModelError: no convolutions; an unknown layer; a network in training mode, one that fails on `example`, or one
             whose output is not, and doesn't begin with, logits `[n_images, n_classes]`.
-        SettingError: an unknown norm.
+        SettingError: an unknown norm or grid.
     """
     if norm not in NORMS:
         raise unknown_norm(norm)
+    check_grid(grid)
 
     def choose_norm(layer: str, is_never_negative: bool) -> str:
         return "mean" if norm == "l1" and is_never_negative else norm  # the same value, without a pass for |x|
 
-    return trace_layers(module, example, layers, reduce_norm, choose_norm, with_head=with_head)
+    def choose_reduction(layer: str, is_never_negative: bool) -> Reduction:
+        return Reduction(choose_norm(layer, is_never_negative), grid)
+
+    if grid == 1:
+        return trace_layers(module, example, layers, reduce_norm, choose_norm, with_head=with_head)
+    return trace_layers(module, example, layers, reduce_regions, choose_reduction, with_head=with_head)
+
+
+def check_grid(grid: int) -> None:
+    """Raise SettingError unless the grid is one of `GRIDS`."""
+    if grid not in GRIDS:
+        raise SettingError(f"--grid {grid} is not one of {', '.join(map(str, GRIDS))}")
 
 
 def trace_layers(

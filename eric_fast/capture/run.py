@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from eric_fast.capture.forward import DTYPES, MEMORY_FORMATS, NetworkRunner
+from eric_fast.capture.layers import check_grid
 from eric_fast.capture.models import LoadedModel
 from eric_fast.capture.norms import unknown_norm
 from eric_fast.capture.ranges import NetworkRun, select_images
@@ -27,6 +28,7 @@ def capture_activations(
     *,
     layers: Sequence[str] | None = None,
     norm: str = "l1",
+    grid: int = 1,
     dtype: str = "float32",
     device: str = "auto",
     memory_format: str = "contiguous",
@@ -45,6 +47,8 @@ def capture_activations(
         data: from `open_data`, or any argument of it.
         layers: see `trace_norms`.
         norm: see `reduce_norm`.
+        grid: 1, or 2 to keep the norms of the quarters of maps too, for atoms such as `features.19:207@upper-left`; see
+            `reduce_regions`.
         dtype: what the network computes in: `float32`, `bfloat16`, `float16`; or float32 weights under torch.autocast,
             `autocast-bfloat16`, `autocast-float16`. Norms are always float32.
         device: `cpu`, `cuda`, or `auto`: the GPU if there is one.
@@ -75,6 +79,7 @@ def capture_activations(
         data,
         layers=layers,
         norm=norm,
+        grid=grid,
         dtype=dtype,
         device=device,
         memory_format=memory_format,
@@ -98,6 +103,7 @@ def prepare_run(
     *,
     layers: Sequence[str] | None = None,
     norm: str = "l1",
+    grid: int = 1,
     dtype: str = "float32",
     device: str = "auto",
     memory_format: str = "contiguous",
@@ -112,6 +118,7 @@ def prepare_run(
     Args and Raises: see `capture_activations`.
     """
     kind = check_settings(norm, dtype, device, memory_format, batch_size, workers, limit)
+    check_grid(grid)
     data = open_data(data)
     indices = select_images(len(data), limit)
     if not len(indices):
@@ -121,6 +128,7 @@ def prepare_run(
         fingerprint=model.fingerprint,
         data=data.name,
         norm=norm,
+        grid=grid,
         dtype=f"{dtype} compiled" if compile else dtype,
         device=kind,
         batch_size=batch_size,
@@ -131,6 +139,7 @@ def prepare_run(
         model,
         layers,
         norm,
+        grid=grid,
         device=kind,
         dtype=dtype,
         memory_format=memory_format,

@@ -25,6 +25,7 @@ from eric_fast.cli.options import (
 from eric_fast.errors import SettingError, say_count
 from eric_fast.output import check_folder, write_json
 from eric_fast.processes import join_processes
+from eric_fast.program.atoms import count_regions
 from eric_fast.show.console import show_progress, stdout
 
 if TYPE_CHECKING:
@@ -46,6 +47,12 @@ def capture(
     weights: Weights = None,
     layers: Layers = None,
     norm: Annotated[str, typer.Option(help="How a map becomes one number: l1, l2, max, mean, spectral.")] = "l1",
+    grid: Annotated[
+        int,
+        typer.Option(
+            metavar="1|2", help="2: also the norms of the quarters of maps, so that rules can say where something is."
+        ),
+    ] = 1,
     dtype: Dtype = "float32",
     device: Device = "auto",
     memory_format: MemoryFormat = "contiguous",
@@ -108,6 +115,7 @@ def capture(
             open_data(data),
             layers=split_commas(layers),
             norm=norm,
+            grid=grid,
             dtype=dtype,
             device=device,
             memory_format=memory_format,
@@ -138,7 +146,7 @@ def capture(
             seconds = time.perf_counter() - start
     if not processes.is_first:
         return
-    n_kernels = dict(capture.n_kernels)
+    n_kernels = {layer: n // count_regions(grid) for layer, n in capture.n_kernels.items()}
     figures = {
         "n_images": capture.n_images,
         "n_new_images": n_new,

@@ -38,6 +38,9 @@ def extract(
         ),
     ] = None,
     threshold: Threshold = "mean",
+    grid: Annotated[
+        int, typer.Option(metavar="1|2", help="2: atoms of the quarters of maps too, of a capture with --grid 2.")
+    ] = 1,
     criterion: Criterion = "entropy",
     max_depth: Annotated[int | None, typer.Option(help="Literals in a rule at most.")] = None,
     min_leaf: Annotated[str, typer.Option(help="Images a rule covers at least: a number, or a share of all.")] = "0.01",
@@ -126,6 +129,7 @@ def extract(
         n_votes=n_votes,
         layers=split_commas(layers),
         threshold=threshold,
+        grid=grid,
         target=target,
         grown_on=grown_on,
         all_kernels=all_kernels,

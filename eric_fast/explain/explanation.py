@@ -112,7 +112,8 @@ def explain_image(
     check_fingerprint(program, model.fingerprint)
     layers = list(program.layers[program.layers.index(start) :])
     image = DataPart(data, [index], with_labels=False)
-    activations = capture_activations(model, image, layers=layers, norm=program.network_quantiser.norm, **settings)
+    quantiser = program.network_quantiser
+    activations = capture_activations(model, image, layers=layers, norm=quantiser.norm, grid=quantiser.grid, **settings)
     check_capture(program, activations, layers)
     bits = quantise_activations(activations, program.network_quantiser, layers)
     (proof,) = prove_answers(program, bits, start)
@@ -166,7 +167,7 @@ def _list_norms(program: Program, activations: Activations, atoms: Mapping[int, 
     for number in atoms:
         atom = program.atoms[number]
         assert isinstance(atom, InputAtom)
-        norms[number] = float(activations.norms[atom.layer][0, atom.column])
+        norms[number] = float(activations.norms[atom.layer][0, atom.find_place(activations.settings.grid)])
     return norms
 
 

@@ -14,7 +14,7 @@ from eric_fast.errors import SettingError
 from eric_fast.extract.fold import FoldLimits
 from eric_fast.extract.weight_options import WeightOptions
 from eric_fast.kernels import Limits
-from eric_fast.program.atoms import CRITERIA
+from eric_fast.program.atoms import CRITERIA, GRIDS
 
 TARGETS = ("model", "label")
 GROWN_ON = ("true", "predicted", "both")
@@ -203,6 +203,8 @@ class ExtractOptions(TreeOptions):
     Attributes:
         layers: names or shell patterns of the layers of the chain, or `all`; the last layer of the source by default.
         threshold: see `parse_threshold`.
+        grid: 1 for atoms of whole maps alone, 2 for those of quarters too, such as `features.19:207@upper-left`, which
+            must have been captured.
         target: `model` (fidelity: the class that the model predicts) or `label` (images without one are left out).
         grown_on: `true` (the rules of each layer are grown on the bits that the network gives the layer below) or
             `predicted` (on those that the rules below give, so that a layer learns to live with their errors), or, for
@@ -220,6 +222,7 @@ class ExtractOptions(TreeOptions):
 
     layers: str | Sequence[str] | None = None
     threshold: str = "mean"
+    grid: int = 1
     target: str = "model"
     grown_on: str = "true"
     all_kernels: bool = False
@@ -229,6 +232,8 @@ class ExtractOptions(TreeOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.grid not in GRIDS:
+            raise SettingError(f"grid {self.grid!r} is not one of {', '.join(map(str, GRIDS))}")
         if self.target not in TARGETS:
             raise SettingError(f"target '{self.target}' is not one of {', '.join(TARGETS)}")
         if self.grown_on not in GROWN_ON:

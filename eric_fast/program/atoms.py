@@ -14,19 +14,23 @@ PIXEL_NORMS = ("l1", "l2", "max", "mean")  # for which the order of a map's pixe
 NORMS = (*PIXEL_NORMS, "spectral")
 CRITERIA = ("entropy", "gini")  # what splits are chosen by, of norms and of bits
 OPERATORS = (">", "<=", "==")
+REGIONS = ("", "upper-left", "upper-right", "lower-left", "lower-right")  # of a map; the first is the whole
+GRIDS = (1, 2)  # norms of whole maps alone, or also of their quarters, for each kernel in the order of `REGIONS`
 
 
 @dataclass(frozen=True, slots=True)
 class InputAtom:
     """One comparison: `norm of kernel `column` of `layer`` `operator` `constant`, in float32.
 
-    False where the norm is missing (NaN). `constant` is rounded to float32 when the atom is made.
+    False where the norm is missing (NaN). `constant` is rounded to float32 when the atom is made. The norm is that of
+    the whole map, or of a quarter of it: the `region`, one of `REGIONS`.
     """
 
     layer: str
     column: int
     operator: str
     constant: float
+    region: str = ""
 
     def __post_init__(self) -> None:
         with np.errstate(over="ignore"):  # past the largest float32 it becomes infinite, and is refused
@@ -34,8 +38,23 @@ class InputAtom:
 
     @property
     def name(self) -> str:
-        """How people and a `BitMatrix` call it: `features.19:17`."""
-        return f"{self.layer}:{self.column}"
+        """How people and a `BitMatrix` call it: `features.19:17`, `features.19:17@upper-left`."""
+        return f"{self.layer}:{self.column}" + (f"@{self.region}" if self.region else "")
+
+    def find_place(self, grid: int) -> int:
+        """Where its norm stands among those of its layer, captured with this grid, one of `GRIDS`.
+
+        Raises:
+            ProgramError: a quarter, of a capture of whole maps.
+        """
+        if grid == 1 and self.region:
+            raise ProgramError(f"{self.name} is a quarter of a map, and only whole maps were captured; use --grid 2")
+        return self.column * count_regions(grid) + REGIONS.index(self.region)
+
+
+def count_regions(grid: int) -> int:
+    """How many norms each kernel has."""
+    return 1 if grid == 1 else len(REGIONS)
 
 
 @dataclass(frozen=True)
@@ -60,6 +79,16 @@ class Quantiser:
         if self.norm not in NORMS:
             raise ProgramError(f"norm '{self.norm}' is not one of {', '.join(NORMS)}")
         _check_atoms(self.atoms)
+
+    @property
+    def grid(self) -> int:
+        """The least grid, one of `GRIDS`, that captures need for these atoms."""
+        return 2 if self.has_regions else 1
+
+    @cached_property
+    def has_regions(self) -> bool:
+        """Whether some atom compares the norm of a quarter."""
+        return any(atom.region for atom in self.atoms)
 
     @cached_property
     def layers(self) -> tuple[str, ...]:
@@ -92,7 +121,7 @@ def _check_atoms(atoms: Sequence[InputAtom]) -> None:
     last_layer, layers = None, set()
     for atom in atoms:
         if atom.name in seen:
-            raise ProgramError(f"kernel {atom.column} of layer '{atom.layer}' occurs twice")
+            raise ProgramError(f"kernel {atom.name.removeprefix(atom.layer)[1:]} of layer '{atom.layer}' occurs twice")
         seen.add(atom.name)
         if atom.layer != last_layer:
             if atom.layer in layers:
@@ -101,6 +130,8 @@ def _check_atoms(atoms: Sequence[InputAtom]) -> None:
             layers.add(atom.layer)
         if atom.operator not in OPERATORS:
             raise ProgramError(f"{atom.name}: operator '{atom.operator}' is not one of {', '.join(OPERATORS)}")
+        if atom.region not in REGIONS:
+            raise ProgramError(f"{atom.name}: region '{atom.region}' is not one of {', '.join(REGIONS[1:])}")
         if not isinstance(atom.column, int) or not 0 <= atom.column < 2**31:
             raise ProgramError(f"layer '{atom.layer}': {atom.column} is not a kernel number")
         if not np.isfinite(atom.constant):

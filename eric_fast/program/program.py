@@ -71,8 +71,7 @@ class Program(ProgramData):
         found = [atom for atom, label in self.labels if label == name] or [
             i
             for i, atom in enumerate(self.atoms)
-            if name == atom.name
-            or (isinstance(atom, InputAtom) and spelling == plain_identifier(f"{atom.layer}_{atom.column}"))
+            if name == atom.name or (isinstance(atom, InputAtom) and spelling == plain_identifier(atom.name))
         ]
         if len(found) == 1:
             return found[0]

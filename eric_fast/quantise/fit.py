@@ -8,7 +8,7 @@ from torch import Tensor
 
 from eric_fast.errors import CaptureError, SettingError, say_count
 from eric_fast.processes import Processes
-from eric_fast.program.atoms import CRITERIA, InputAtom, Quantiser
+from eric_fast.program.atoms import CRITERIA, REGIONS, InputAtom, Quantiser, count_regions
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise.spec import Threshold, parse_threshold
 from eric_fast.quantise.splits import find_best_splits
@@ -27,6 +27,7 @@ def fit_quantiser(
     threshold: str = "mean",
     criterion: str = "entropy",
     n_values: int = MOST_VALUES,
+    grid: int | None = None,
     progress: Progress = ignore_progress,
 ) -> Quantiser:
     """Fit one atom per kernel of every layer, `norm > threshold`, on these images alone.
@@ -41,11 +42,12 @@ def fit_quantiser(
         target: int64 `[n_images]`, what `split` splits; needed for it alone.
         threshold: see `parse_threshold`.
         criterion: `entropy` or `gini`: `split` maximises the gain by it.
+        grid: 1 for whole maps alone, 2 for their quarters too; by default what was captured.
         n_values: norms that quantiles and splits gather at a time, at most.
 
     Raises:
         SettingError: an unknown threshold or criterion. CaptureError: no images; a capture that is damaged or has no
-            norms.
+            norms, or has none of quarters and they are wanted.
     """
     how = parse_threshold(threshold)
     if criterion not in CRITERIA:
@@ -55,12 +57,18 @@ def fit_quantiser(
     if how.kind == "split" and target is None:
         raise SettingError("threshold 'split' needs a target to split")
     selection = source if isinstance(source, Selection) else select_images(source, source.layers, "model")
+    n_regions = count_regions(source.settings.grid)
+    if grid == 2 and n_regions == 1:
+        raise CaptureError(f"{source.name} has the norms of whole maps alone; capture again with --grid 2")
     atoms = []
     for i, layer in enumerate(source.layers):
         progress("thresholds", i, len(source.layers))
         values = _fit_layer(selection, layer, how, target, criterion, n_values)
         values = _step_down(values) if how.or_equal else values
-        atoms += [InputAtom(layer, k, ">", value) for k, value in enumerate(values.tolist())]
+        for place, value in enumerate(values.tolist()):
+            kernel, region = divmod(place, n_regions)
+            if region == 0 or grid != 1:
+                atoms.append(InputAtom(layer, kernel, ">", value, REGIONS[region]))
     progress("thresholds", len(source.layers), len(source.layers))
     return Quantiser(tuple(atoms), source.settings.norm)
 

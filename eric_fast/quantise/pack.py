@@ -8,7 +8,7 @@ from torch import Tensor
 from eric_fast import kernels
 from eric_fast.bits import BitMatrix, count_words
 from eric_fast.errors import CaptureError, suggest_nearest
-from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.program.atoms import InputAtom, Quantiser, count_regions
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.store import Part, Source, join_parts
 
@@ -50,7 +50,7 @@ def quantise_activations(
 def pack_part(source: Source, part: Part, atoms: Sequence[InputAtom]) -> Tensor:
     """int32 words `[n_atoms, count_words(n_images)]` of atoms of one layer, on the images of a part."""
     if source.has_norms:
-        return pack_layer(part.read_norms(atoms[0].layer).float(), atoms)
+        return pack_layer(part.read_norms(atoms[0].layer).float(), atoms, grid=source.settings.grid)
     assert source.quantiser is not None
     row_of_name = {name: row for row, name in enumerate(source.quantiser.names_of_layer[atoms[0].layer])}
     rows = [row_of_name[atom.name] for atom in atoms]
@@ -58,9 +58,12 @@ def pack_part(source: Source, part: Part, atoms: Sequence[InputAtom]) -> Tensor:
     return words if rows == list(range(len(words))) else words[rows]
 
 
-def pack_layer(norms: Tensor, atoms: Sequence[InputAtom], engine: str = "auto") -> Tensor:
-    """Pack norms of one layer, float32 `[n, n_kernels]` on any device, to int32 words `[n_atoms, n_words]` there."""
-    columns = torch.tensor([atom.column for atom in atoms], dtype=torch.int64, device=norms.device)
+def pack_layer(norms: Tensor, atoms: Sequence[InputAtom], engine: str = "auto", *, grid: int = 1) -> Tensor:
+    """Pack norms of one layer, float32 `[n, n_kernels]` on any device, to int32 words `[n_atoms, n_words]` there.
+
+    grid: one of `GRIDS`; with 2 the norms are `[n, n_kernels * n_regions]`, as `reduce_regions` gives them.
+    """
+    columns = torch.tensor([atom.find_place(grid) for atom in atoms], dtype=torch.int64, device=norms.device)
     return kernels.pack_columns(norms, columns, *list_comparisons(atoms, norms.device), engine=engine)
 
 
@@ -90,11 +93,17 @@ def check_fits(source: Source, quantiser: Quantiser, layers: Sequence[str] | Non
             raise CaptureError(
                 f"the capture lacks layer '{layer}' of the program{suggest_nearest(layer, source.layers)}"
             )
+        quarter = next((atom for atom in atoms if atom.region), None)
+        if quarter is not None and source.settings.grid == 1:
+            raise CaptureError(
+                f"the program needs the quarters of maps ({quarter.name}), and {source.name} has whole maps alone; "
+                "capture again with --grid 2"
+            )
         highest = max(atom.column for atom in atoms)
-        if highest >= n_kernels[layer]:
+        if highest * count_regions(source.settings.grid) >= n_kernels[layer]:
             raise CaptureError(
                 f"the program needs kernel {highest} of layer '{layer}', but in the capture the layer has only "
-                f"{n_kernels[layer]} kernels; is it a capture of another model?"
+                f"{n_kernels[layer] // count_regions(source.settings.grid)} kernels; is it a capture of another model?"
             )
         differs = next((atom for atom in atoms if stored is not None and atom not in stored), None)
         if differs is not None:

@@ -54,7 +54,7 @@ def open_packing_job(
         for number in numbers:
             shard = capture.shards[number]
             norms = {layer: shard.read_norms(layer).float() for layer in layers}
-            words = pack_norms(norms, thresholds.quantiser)
+            words = pack_norms(norms, thresholds.quantiser, before.settings.grid)
             logits = shard.read_logits() if before.has_logits else None
             yield Samples(shard.read_ids(), shard.read_labels(), shard.read_predictions(), words=words, logits=logits)
             n_done += shard.entry.images[1] - shard.entry.images[0]
@@ -65,6 +65,9 @@ def open_packing_job(
         yield job
 
 
-def pack_norms(norms: Mapping[str, Tensor], quantiser: Quantiser) -> dict[str, Tensor]:
-    """Pack float32 norms `[n, n_kernels]` of each layer; returns layer -> int32 words `[n_atoms, n_words]`."""
-    return {layer: pack_layer(norms[layer], quantiser.atoms_of_layer(layer)) for layer in quantiser.layers}
+def pack_norms(norms: Mapping[str, Tensor], quantiser: Quantiser, grid: int) -> dict[str, Tensor]:
+    """Pack float32 norms `[n, n_kernels]` of each layer; returns layer -> int32 words `[n_atoms, n_words]`.
+
+    grid: see `pack_layer`.
+    """
+    return {layer: pack_layer(norms[layer], quantiser.atoms_of_layer(layer), grid=grid) for layer in quantiser.layers}

@@ -20,7 +20,8 @@ class CaptureSettings:
     """How the norms were made: everything that could change one of their digits.
 
     `fingerprint` is the SHA-256 of the model's architecture and weights: a program is evaluated only on
-    captures of the model that it was extracted from. `dtype` ends in ` compiled` if torch.compile fused the network.
+    captures of the model that it was extracted from. `grid` is one of `GRIDS`. `dtype` ends in ` compiled` if
+    torch.compile fused the network.
     """
 
     model: str
@@ -33,6 +34,7 @@ class CaptureSettings:
     memory_format: str = "contiguous"
     preprocessing: str = ""
     n_bad_images: int = 0
+    grid: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,8 @@ class Activations:
     """Norms of feature maps, layer by layer, with labels and the network's own answers.
 
     Attributes:
-        norms: layer name -> float32 `[n_images, n_kernels]`, finite, in execution order.
+        norms: layer name -> float32 `[n_images, n_kernels]`, finite, in execution order; with `settings.grid` 2,
+            `[n_images, n_kernels * n_regions]`, for each kernel the norms in the order of `REGIONS`.
         ids: one name per image, `n_images` of them (for an image folder: the path inside it).
         labels: int64 `[n_images]`, an index into `classes`, or `UNKNOWN`.
         predictions: int64 `[n_images]`, the network's answer as an index into `classes`.

@@ -140,7 +140,7 @@ def _check_quantiser(quantiser: Quantiser, manifest: Manifest) -> None:
     if manifest.store == "bits" and len(quantiser.layers) < len(manifest.layers):
         raise CaptureError("a capture of bits must have thresholds for every layer")
     for atom in quantiser.atoms:
-        if atom.column >= manifest.layers[atom.layer]:
+        if atom.find_place(manifest.settings.grid) >= manifest.layers[atom.layer]:
             raise CaptureError(
                 f"there is a threshold for kernel {atom.column} of layer '{atom.layer}', which has only "
                 f"{manifest.layers[atom.layer]} kernels"

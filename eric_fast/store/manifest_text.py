@@ -22,7 +22,7 @@ def print_manifest(manifest: Manifest) -> str:
         "n_images": manifest.starts[-1],
         "n_listed": manifest.n_listed,
         "shard_size": manifest.shard_size,
-        "settings": asdict(manifest.settings),
+        "settings": {name: value for name, value in asdict(manifest.settings).items() if (name, value) != ("grid", 1)},
         "listing": manifest.listing,
         "layers": [[layer, n] for layer, n in manifest.layers.items()],
         "classes": list(manifest.classes),
@@ -50,7 +50,10 @@ def _list_thresholds(thresholds: Thresholds) -> dict[str, Any]:
     atoms = thresholds.quantiser.atoms
     return {
         "origin": thresholds.origin,
-        "atoms": [[atom.layer, atom.column, atom.operator, atom.constant] for atom in atoms],
+        "atoms": [
+            [atom.layer, atom.column, atom.operator, atom.constant, *([atom.region] if atom.region else [])]
+            for atom in atoms
+        ],
     }
 
 
@@ -106,10 +109,12 @@ def _read_thresholds(expect: "Expected", norm: str) -> Thresholds | None:
     atoms = []
     for item in inner.take_list("atoms"):
         match item:
-            case [str(layer), int(column), str(operator), int(constant) | float(constant)] if is_count(column):
+            case [str(layer), int(column), str(operator), int(constant) | float(constant), *region] if (
+                is_count(column) and len(region) < 2
+            ):
                 if isinstance(constant, bool) or abs(constant) > 2.0**1023:
                     inner.refuse("atoms")
-                atoms.append(InputAtom(layer, column, operator, float(constant)))
+                atoms.append(InputAtom(layer, column, operator, float(constant), *region))
             case _:
                 inner.refuse("atoms")
     return Thresholds(Quantiser(tuple(atoms), norm), inner.take_text("origin"))

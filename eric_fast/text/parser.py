@@ -113,6 +113,9 @@ def _build_quantiser(said: Statements) -> tuple[Quantiser | TableQuantiser, dict
 def _build_atoms(said: Statements) -> tuple[tuple[InputAtom, ...], dict[str, int]]:
     """The atoms, layer by layer in the order in which layers first occur, and the index of each predicate."""
     facts = said.facts["kernel"].values()
+    for predicate, _, at in said.facts["region"].values():
+        if (predicate,) not in said.facts["kernel"]:
+            raise said.error(at, f"there is no fact kernel({predicate},...)")
     place_of_layer: dict[str, int] = {}
     for fact in facts:
         place_of_layer.setdefault(fact[1], len(place_of_layer))
@@ -121,7 +124,9 @@ def _build_atoms(said: Statements) -> tuple[tuple[InputAtom, ...], dict[str, int
     for predicate, *values, at in in_order:
         if not predicate.startswith("k_"):
             raise said.error(at, f"the predicate of a kernel must start with 'k_', unlike '{predicate}'")
-        atoms.append(InputAtom(*values))
+        region = said.facts["region"].get((predicate,))
+        layer, column, operator, constant = values
+        atoms.append(InputAtom(layer, column, operator, constant, "" if region is None else region[1]))
         if not math.isfinite(atoms[-1].constant):
             raise said.error(
                 at, f"the threshold {values[-1]!r} of {predicate} is larger than the largest float32 number"

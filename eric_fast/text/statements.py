@@ -34,6 +34,7 @@ FACTS: dict[str, tuple[tuple[str, ...], int]] = {
     "setting": (("string", "string"), 1),
     "norm": (("string",), 0),
     "kernel": (("name", "string", "number", "string", "float"), 1),
+    "region": (("name", "string"), 1),
     "column": (("number", "string", "string"), 1),
     "compare": (("name", "number", "string", "real"), 1),
     "among": (("name", "number"), 1),

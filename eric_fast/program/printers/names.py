@@ -4,11 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from eric_fast.program.atoms import InputAtom
 from eric_fast.program.data import ProgramData, plain_identifier
 from eric_fast.program.decision import Decision
 from eric_fast.program.table_atoms import TableQuantiser
 
-FORMATS = (1, 2)  # 2 where the program has something that 1 lacks: weight bodies, class rules for one start
+FORMATS = (
+    1,
+    2,
+)  # 2 where the program has something that 1 lacks: weight bodies, class rules for one start, quarters of maps
 NEGATED = "n_"  # before a kernel's predicate: true where the kernel is false, by rules of its own
 
 # What clingo needs to answer as `Program` says it should; the facts differ, these rules never do.
@@ -37,7 +41,8 @@ DECIDE = {
 
 def find_format(program: ProgramData) -> int:
     """The lowest text format that holds everything that the program has."""
-    return 2 if program.has_weight_bodies or program.starts else 1
+    has_regions = not isinstance(program.quantiser, TableQuantiser) and program.quantiser.has_regions
+    return 2 if program.has_weight_bodies or program.starts or has_regions else 1
 
 
 def decision_rules(program: ProgramData) -> tuple[str, ...]:
@@ -56,7 +61,7 @@ def name_predicates(program: ProgramData) -> tuple[str, ...]:
     derived = [f"d_{spelling}" for spelling in spell_apart(program.derived)]
     if not isinstance(quantiser, TableQuantiser):
         layers = dict(zip(program.layers, spell_apart(program.layers), strict=True))
-        return (*(f"k_{layers[atom.layer]}_{atom.column}" for atom in quantiser.atoms), *derived)
+        return (*(f"k_{layers[atom.layer]}_{_spell_kernel(atom)}" for atom in quantiser.atoms), *derived)
     columns = spell_apart([column.name for column in quantiser.columns])
     counts = [0] * len(columns)
     compared = []
@@ -64,6 +69,10 @@ def name_predicates(program: ProgramData) -> tuple[str, ...]:
         counts[atom.column] += 1
         compared.append(f"c_{columns[atom.column]}_{counts[atom.column]}")
     return (*compared, *derived)
+
+
+def _spell_kernel(atom: InputAtom) -> str:
+    return f"{atom.column}_{plain_identifier(atom.region)}" if atom.region else str(atom.column)
 
 
 def spell_apart(names: Sequence[str]) -> list[str]:

@@ -89,7 +89,8 @@ def _print_quantiser(program: ProgramData, predicates: Sequence[str]) -> Iterato
         yield f"norm({quote(quantiser.norm)})."
         for atom, predicate in zip(quantiser.atoms, predicates, strict=False):
             constant = quote(format_float(atom.constant))
-            yield f"kernel({predicate},{quote(atom.layer)},{atom.column},{quote(atom.operator)},{constant})."
+            region = f" region({predicate},{quote(atom.region)})." if atom.region else ""
+            yield f"kernel({predicate},{quote(atom.layer)},{atom.column},{quote(atom.operator)},{constant}).{region}"
     for name, predicate in zip(program.derived, predicates[len(quantiser.atoms) :], strict=True):
         yield f"derived({predicate},{quote(name)})."
     for index, label in program.labels:

@@ -211,10 +211,12 @@ def _check_kind(program: Program) -> None:
 
 def _list_norms(program: Program, activations: Activations) -> dict[str, Tensor]:
     """Layer -> float32 `[n_images, n_atoms]`: the norm that each of its atoms compares."""
-    return {
-        layer: activations.norms[layer][:, [atom.column for atom in program.network_quantiser.atoms_of_layer(layer)]]
+    grid = activations.settings.grid
+    places = {
+        layer: [atom.find_place(grid) for atom in program.network_quantiser.atoms_of_layer(layer)]
         for layer in program.layers
     }
+    return {layer: activations.norms[layer][:, of_layer] for layer, of_layer in places.items()}
 
 
 def _describe_choice(n_differing: int, n_embedded: int, n_all: int, start: str) -> str:
