@@ -32,6 +32,7 @@ from eric_fast.text import load_program, save_program
 N_EPOCHS = 12
 BATCH_SIZE = 32
 METRICS = "metrics.json"
+WEIGHTS = "weights.lp"
 REPORT = "report"
 
 
@@ -40,22 +41,25 @@ class DemoResult:
     """Results of the demo.
 
     Attributes:
-        program: the extracted program, a chain from the first convolution to the classes.
+        program: the extracted program, a chain of trees from the first convolution to the classes.
         scores: on the test images, one for each start layer, lowest first.
+        weight_scores: the same of a program of weight rules.
         images_per_s: test images evaluated per second from the bits of the highest layer, without packing.
         seconds: wall time of each stage, in seconds.
     """
 
     program: Program
     scores: list[Score]
+    weight_scores: list[Score]
     images_per_s: float
     seconds: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """Build what `metrics.json` holds: the score from the highest layer, and all scores under `chains`."""
+        """Build what `metrics.json` holds: the score of trees from the highest layer, and all scores under `chains`."""
         return {
             **self.scores[-1].to_dict(),
             "chains": [score.to_dict(with_confusion=False) for score in self.scores],
+            "weight_chains": [score.to_dict(with_confusion=False) for score in self.weight_scores],
             "images_per_s": self.images_per_s,
             "seconds": self.seconds,
         }
@@ -64,8 +68,8 @@ class DemoResult:
 def run_demo(folder: Path, *, force: bool = False, progress: Progress = ignore_progress) -> DemoResult:
     """Train a CNN on three quarters of the digits, approximate it, and score that on the rest.
 
-    Leaves in `folder`: the network (`digits_cnn.py`, `.safetensors`), both captures (`train/`, `test/`),
-    `program.lp`, `metrics.json`, and `report/`, the page to look at.
+    Leaves in `folder`: the network (`digits_cnn.py`, `.safetensors`), both captures (`train/`, `test/`), a program of
+    trees (`program.lp`) and one of weight rules (`weights.lp`), `metrics.json`, and `report/`, the page to look at.
 
     Raises:
         OutputError: `folder` exists and `force` is false, or can't be written.
@@ -87,19 +91,20 @@ def run_demo(folder: Path, *, force: bool = False, progress: Progress = ignore_p
             activations = capture_activations(model, open_data(f"digits/{split}"), progress=progress)
             save_activations(activations, new / split)
         lap("capture")
-        program = approximate_model(
-            load_activations(new / "train"), layers=["all"], options=TreeOptions(min_leaf=10), progress=progress
-        )
+        training = load_activations(new / "train")
+        program = approximate_model(training, layers=["all"], options=TreeOptions(min_leaf=10), progress=progress)
         save_program(program, new / "program.lp")
+        save_program(approximate_model(training, layers=["all"], rules="weights", progress=progress), new / WEIGHTS)
         lap("extract")
         program, test = load_program(new / "program.lp"), load_activations(new / "test")
         scores = evaluate_chains(program, test, progress=progress)
+        weight_scores = evaluate_chains(load_program(new / WEIGHTS), test, progress=progress)
         images_per_s = measure_speed(program, quantise_activations(test, program.network_quantiser))
         lap("evaluate")
         data = open_data("digits/test")
         save_report(build_report(program, test, data=data, model=model, progress=progress), new / REPORT)
         lap("report")
-        result = DemoResult(program, scores, images_per_s, seconds)
+        result = DemoResult(program, scores, weight_scores, images_per_s, seconds)
         write_json(result.to_dict(), new / METRICS, force=False)
     return result
 

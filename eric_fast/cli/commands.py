@@ -65,7 +65,7 @@ def demo(
     check_folder(output, force=force, marker="metrics.json")
     with show_progress() as progress:
         progress("load torch", 0, 1)
-        from eric_fast.demo import METRICS, REPORT, run_demo
+        from eric_fast.demo import METRICS, REPORT, WEIGHTS, run_demo
         from eric_fast.program.words import describe_class_rule, pick_covering_rules
         from eric_fast.show.scores import tabulate_scores
 
@@ -75,8 +75,11 @@ def demo(
     if json is not None:
         write_json(result.to_dict(), json, force=force)
     stdout.print(f"\nA CNN for 8x8 digits: accuracy {top.model_accuracy:.4f} on {top.n_images} test images.")
-    stdout.print("Its program, on the same images, given the bits of one layer and chained from there to the class:\n")
+    stdout.print("Its program, on the same images, given the bits of one layer and chained from there to the class.\n")
+    stdout.print("Rules from trees:")
     stdout.print(tabulate_scores(result.scores))
+    stdout.print("Weight rules, and votes for the classes from each start:")
+    stdout.print(tabulate_scores(result.weight_scores))
     stdout.print(
         f"evaluated at {result.images_per_s:,.0f} images a second from the packed bits of {top.start_layer}, "
         f"{top.n_images} at a time\n"
@@ -84,7 +87,7 @@ def demo(
     for number in pick_covering_rules(result.program, 3):
         stdout.print(describe_class_rule(result.program, number), markup=False)
     stdout.print(
-        f"\nwrote {output / 'program.lp'}, {output / METRICS}, and the network and its captures beside them\n"
+        f"\nwrote {output / 'program.lp'}, {output / WEIGHTS}, {output / METRICS}, and the network and its captures\n"
         f"to look at: {output / REPORT / 'index.html'}, which opens in any browser\n"
         "next:\n"
         f"  {own_name()} show {output}/program.lp --class 8\n"
