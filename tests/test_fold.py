@@ -1,6 +1,7 @@
 """Default rules with exceptions: against FOLD-RM in plain Python, as programs, over processes, at the edges."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -9,11 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eric_fast import approximate_model, parse_program, print_program
+from eric_fast import analyse_bits, approximate_model, parse_program, print_program
+from eric_fast.analyse import list_links, measure_effects
 from eric_fast.bits import BitMatrix, pack_bits
 from eric_fast.compile.program import compile_program
 from eric_fast.errors import SettingError
 from eric_fast.evaluator import Evaluator
+from eric_fast.explain.check import check_proof
+from eric_fast.explain.counterfactual import find_counterfactuals
+from eric_fast.explain.proof import prove_answers
 from eric_fast.extract import ExtractOptions, TreeOptions, apply_preset, extract_program
 from eric_fast.extract.fold import FoldLimits, learn_decision_list, learn_default_rules
 from eric_fast.program import Rule
@@ -219,3 +224,45 @@ def test_the_interval_is_wilsons(correct, covered):
 
 def test_nothing_is_known_of_a_rule_without_images():
     assert find_interval(0, 0) == (0, 1)
+
+
+def test_what_is_asked_of_a_chain_is_answered_from_every_start():
+    activations = make_activations()
+    program = approximate_model(activations, layers="all", rules="fold", min_leaf=2)
+    bits = quantise_activations(activations, program.network_quantiser)
+    for layer in program.layers:
+        alone = program.start_at(layer)
+        proofs = prove_answers(program, bits, layer)
+        rows = program.quantiser.rows_of_layer[layer]
+        for sample, (proof, row) in enumerate(zip(proofs[:20], bits.to_bools().numpy(), strict=False)):
+            check_proof(program, {rows.start + place for place in np.flatnonzero(row[rows.start : rows.stop])}, proof)
+            assert proof.answer == Evaluator(alone).predict(bits).classes[sample]
+        whole, part = (measure_effects(each, bits, activations.predictions, start=layer) for each in (program, alone))
+        names = [[each.atoms[atom].name for atom in of.atoms] for each, of in ((program, whole), (alone, part))]
+        assert names[0] == names[1]
+        assert (whole.changed == part.changed).all()
+        whole, part = (list_links(each, bits, start=layer) for each in (program, alone))
+        heads = [
+            [each.atoms[node].name if node < len(each.atoms) else node - len(each.atoms) for node in of.heads.tolist()]
+            for each, of in ((program, whole), (alone, part))
+        ]
+        assert heads[0] == heads[1]
+        assert analyse_bits(program, bits, activations.predictions, start=layer).to_dict()
+
+
+def test_counterfactuals_look_into_exceptions():
+    activations = make_activations(n_kernels=(5,), n_images=400)
+    program = approximate_model(activations, rules="fold", min_leaf=1)
+    assert program.derived
+    bits = quantise_activations(activations, program.network_quantiser)
+    every = BitMatrix.from_bools(torch.tensor(list(product([False, True], repeat=5))), bits.atoms)
+    answers = Evaluator(program).predict(every).classes.tolist()
+    for row, answer in list(zip(every.to_bools().tolist(), answers, strict=True))[::7]:
+        for one in find_counterfactuals(program, dict(enumerate(row)), answer):
+            distances = [
+                sum(a != b for a, b in zip(row, other, strict=True))
+                for other, found in zip(every.to_bools().tolist(), answers, strict=True)
+                if found == one.target
+            ]
+            assert one.is_least
+            assert (None if one.flips is None else len(one.flips)) == min(distances, default=None)

@@ -21,6 +21,12 @@ def take_part(program: Program, start: str | None) -> Program:
     return program.start_at(start) if program.layers else program
 
 
+def list_part(program: Program, start: str | None) -> NDArray[np.int64]:
+    """The atoms of `take_part(program, start)`, in its order, by their indices in `program`: int64 `[n]`."""
+    given = program.quantiser.rows_of_layer[program.layer_to_start(start)] if program.layers else range(0)
+    return np.array([*given, *program.list_derivable(start)], np.int64)
+
+
 @dataclass(frozen=True, eq=False)
 class Cut:
     """The part of a program above one of its levels.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom, false_discovery_control
 from torch import Tensor
 
-from eric_fast.analyse.cut import Cut, list_cuts, take_part
+from eric_fast.analyse.cut import Cut, list_cuts, list_part, take_part
 from eric_fast.analyse.sets import count_true
 from eric_fast.bits import BitMatrix, mask_tail, read_bits
 from eric_fast.errors import CaptureError, ProgramError
@@ -207,7 +207,8 @@ def measure_effects(
             progress("forced bits", done, total)
     if done < total:  # no class rule builds on the other atoms
         progress("forced bits", total, total)
-    return counts.finish(program, program.layer_to_start(start) if program.layers else "")
+    first = program.layer_to_start(start) if program.layers else ""
+    return counts.finish(program, first, list_part(program, start))
 
 
 def _flip_atoms(cut: Cut, truth: BitMatrix) -> Iterator[tuple[int, Tensor]]:
@@ -262,7 +263,7 @@ class _Counts:
         self._changed[atom] = _count_forced(forced, before, self._n_classes + 1)
         self._forced["answers"][atom] += _count_forced(forced, after, self._n_classes + 1) - self._changed[atom]
 
-    def finish(self, program: Program, start_layer: str) -> Effects:
+    def finish(self, program: Program, start_layer: str, atoms: NDArray[np.int64]) -> Effects:
         truth, n_classes = self._truth, self._n_classes
         trials = self._n_lost + self._n_gained
         p_values = np.where(trials > 0, binom.sf(self._n_lost - 1, trials, 0.5), 1.0)  # this many lost or more
@@ -272,7 +273,7 @@ class _Counts:
             start_layer=start_layer,
             n_images=truth.n_samples,
             n_labelled=int((labels != UNKNOWN).sum()),
-            atoms=np.arange(len(program.atoms) - self._n_atoms, len(program.atoms)),
+            atoms=atoms,
             n_true=count_true(truth.words, truth.n_samples),
             changed=self._changed,
             n_lost=self._n_lost,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast import kernels
-from eric_fast.analyse.cut import take_part
+from eric_fast.analyse.cut import list_part, take_part
 from eric_fast.analyse.sets import count_true
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import EricError, SettingError
@@ -107,7 +107,8 @@ def list_links(program: Program, bits: BitMatrix, *, start: str | None = None, e
         ProgramError: see `take_part`.
     """
     part = take_part(program, start)
-    n_atoms, n_below = len(part.atoms), len(program.atoms) - len(part.atoms)
+    n_atoms, n_classes = len(part.atoms), len(program.classes)
+    node_of = np.concatenate([list_part(program, start), len(program.atoms) + np.arange(n_classes)])
     all_rules = part.kernel_arrays.append(part.class_arrays, n_atoms + part.class_arrays.heads)
     lengths, heads = np.diff(all_rules.offsets), all_rules.heads.astype(np.int64)
     # A literal that stands twice in a rule counts once
@@ -126,8 +127,8 @@ def list_links(program: Program, bits: BitMatrix, *, start: str | None = None, e
     return Links(
         program,
         bits.n_samples,
-        pairs // (n_atoms + 1) + n_below,
-        pairs % (n_atoms + 1) + n_below,
+        node_of[pairs // (n_atoms + 1)],
+        node_of[pairs % (n_atoms + 1)],
         np.bincount(place, holds, n).astype(np.int64),
         np.bincount(place, ~holds, n).astype(np.int64),
         np.bincount(place, weights, n).astype(np.int64),

@@ -4,9 +4,9 @@ The bits are those of the highest layer, which class rules are made of. In a pro
 In a chain they are derived from the layers below, and flipping them shows what the last step depends on. (Flips at the
 bottom of a chain would be of hundreds of bits, too many to read.)
 
-Under `first` the search is exact up to a limit on its steps (`find_fewest_flips`). Under `vote` all sets of one bit, of
-two bits and so on are evaluated while there are at most `MOST_SETS` of them: a set that is found is a smallest one, and
-a class without one needs more bits.
+Under `first` the search is exact up to a limit on its steps (`find_fewest_flips`). Under `vote`, and where rules have
+exceptions, all sets of one bit, of two bits and so on are evaluated while there are at most `MOST_SETS` of them: a set
+that is found is a smallest one, and a class without one needs more bits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,8 @@ from eric_fast.errors import ProgramError
 from eric_fast.evaluator import Evaluator, Predictions
 from eric_fast.explain.check import ProofError
 from eric_fast.explain.flips import MOST_NODES, find_fewest_flips, iterate_flip_sets
-from eric_fast.program import Program, atom_of
+from eric_fast.program import Program
+from eric_fast.program.simplify import find_mentioned
 
 MOST_SETS = 200_000
 BATCH_SETS = 2**16  # evaluated at a time
@@ -35,7 +36,7 @@ class Counterfactual:
         is_least: whether no smaller set leads to the class or, if `flips` is None, no set at all. If it is false,
             `flips` is an upper bound, and None means that more than `n_tried` bits are needed.
         rule: the class rule that then decides; None for the default class, or without flips.
-        n_tried: all sets of up to so many bits were tried; 0 under `first`, which searches differently.
+        n_tried: all sets of up to so many bits were tried; 0 where the search is another.
     """
 
     target: int
@@ -62,7 +63,8 @@ def find_counterfactuals(
     """
     top = program.layers[-1]
     atoms = program.quantiser.rows_of_layer[top]
-    mentioned = sorted({atom_of(literal) for rule in program.class_rules for literal in rule.body})
+    built_on = find_mentioned(program, set(atoms))
+    mentioned = sorted(atom for atom in built_on if atom < len(program.quantiser.atoms))
     strange = next((atom for atom in mentioned if atom not in atoms), None)
     if strange is not None:
         raise ProgramError(
@@ -71,7 +73,7 @@ def find_counterfactuals(
         )
     targets = [target for target in range(len(program.classes)) if target != answer]
     evaluator = Evaluator(program, top)
-    if program.decision.takes_first:
+    if program.decision.takes_first and len(mentioned) == len(built_on):
         sets = [find_fewest_flips(program, truth, target, most_nodes) for target in targets]
         found = [Counterfactual(t, s.atoms, s.is_least, None) for t, s in zip(targets, sets, strict=True)]
     else:

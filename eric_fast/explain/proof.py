@@ -102,7 +102,7 @@ def prove_answers(program: Program, bits: BitMatrix, start: str | None = None) -
     start = program.layer_to_start(start)
     program = program.select_start(start)
     evaluator, prover = Evaluator(program, start), _Prover(program, start)
-    atoms = range(program.quantiser.rows_of_layer[start].start, len(program.atoms))
+    atoms = [*program.quantiser.rows_of_layer[start], *program.list_derivable(start)]
     rows, answers = evaluator.truth(bits).to_bools().tolist(), evaluator.classes(bits).tolist()
     return [prover.prove(dict(zip(atoms, row, strict=True)), answer) for row, answer in zip(rows, answers, strict=True)]
 
