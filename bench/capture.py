@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from bench.child import call_in_child, read_status
 from bench.harness import SHARED, describe_machine, run_tests_first, unpack_shared
 from eric_fast.capture import LoadedModel, load_model, open_data
-from eric_fast.capture.batches import Batch, cut_batches, iterate_batches
+from eric_fast.capture.batches import ImageBatch, cut_batches, iterate_batches
 from eric_fast.capture.forward import MEMORY_FORMATS, Answer, NetworkRunner, cast_as, place_network, plain_dtype
 from eric_fast.show.console import show_notes, stdout
 from eric_fast.store.activations import check_finite
@@ -57,7 +57,7 @@ class Case:
             batch_size=self.batch_size,
         )
 
-    def load_batches(self, model: LoadedModel) -> Iterator[Batch]:
+    def load_batches(self, model: LoadedModel) -> Iterator[ImageBatch]:
         """The images in batches, decoded in this process."""
         if self.data:
             data = open_data(self.data)
@@ -67,7 +67,7 @@ class Case:
             return
         numbers = list(range(self.batch_size))
         images = torch.randn(self.batch_size, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-        batch = Batch(images, numbers, [0] * len(numbers), [], len(numbers))
+        batch = ImageBatch(images, numbers, [0] * len(numbers), [], len(numbers))
         for _ in range(self.n_images // self.batch_size):
             yield batch.pin_memory() if self.device == "cuda" else batch
 
@@ -143,20 +143,20 @@ def measure_case(case: Case) -> dict[str, Any]:
     }
 
 
-def _find_layers(case: Case, model: LoadedModel, batch: Batch) -> list[str] | None:
+def _find_layers(case: Case, model: LoadedModel, batch: ImageBatch) -> list[str] | None:
     if case.n_layers is None:
         return None
-    one = Batch(batch.images[:1], batch.indices[:1], batch.labels[:1], [], 1)
+    one = ImageBatch(batch.images[:1], batch.indices[:1], batch.labels[:1], [], 1)
     answer = next(case.make_runner(model, None).run([one], [str(i) for i in range(case.batch_size)]))
     return list(answer.norms)[-case.n_layers :]
 
 
-def _make_bare(case: Case, model: LoadedModel) -> Callable[[Sequence[Batch]], None]:
+def _make_bare(case: Case, model: LoadedModel) -> Callable[[Sequence[ImageBatch]], None]:
     """The network alone, in the same dtype and layout: images to the device, and the answers' largest back."""
     device = torch.device(case.device)
     network: nn.Module = place_network(model.module, device, case.dtype, MEMORY_FORMATS[case.memory_format])
 
-    def run(batches: Sequence[Batch]) -> None:
+    def run(batches: Sequence[ImageBatch]) -> None:
         answers: list[Tensor] = []
         with torch.inference_mode(), cast_as(device, case.dtype), _exact():
             for batch in batches:
@@ -171,12 +171,12 @@ def _make_bare(case: Case, model: LoadedModel) -> Callable[[Sequence[Batch]], No
 
 def _make_capture(
     case: Case, model: LoadedModel, layers: Sequence[str] | None
-) -> Callable[[Sequence[Batch]], list[Answer]]:
+) -> Callable[[Sequence[ImageBatch]], list[Answer]]:
     """What `capture_activations` does with batches; the network is traced in the first call."""
     runner = case.make_runner(model, layers)
     ids = [str(i) for i in range(len(open_data(case.data)) if case.data else case.batch_size)]
 
-    def run(batches: Sequence[Batch]) -> list[Answer]:
+    def run(batches: Sequence[ImageBatch]) -> list[Answer]:
         answers = []
         with torch.inference_mode(), _exact():
             for answer in runner.run(batches, ids):
@@ -194,7 +194,7 @@ def _exact() -> Any:
     return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
 
-def _time(run: Callable[[Sequence[Batch]], object], batches: Sequence[Batch]) -> float:
+def _time(run: Callable[[Sequence[ImageBatch]], object], batches: Sequence[ImageBatch]) -> float:
     started = time.perf_counter()
     run(batches)
     return time.perf_counter() - started
@@ -204,7 +204,7 @@ def _measure_peak(case: Case, layers: Sequence[str] | None, with_capture: bool) 
     """Bytes by which this process, or its share of the GPU, grows over having the network and the images."""
     model = case.load()
     batches = list(islice(case.load_batches(model), MEMORY_BATCHES))
-    run: Callable[[Sequence[Batch]], object]
+    run: Callable[[Sequence[ImageBatch]], object]
     run = _make_capture(case, model, layers) if with_capture else _make_bare(case, model)
     if case.device == "cuda":
         run(batches)

@@ -12,7 +12,7 @@ from bench.harness import ROOT, describe_machine
 from bench.tables import CHAIN, capture_cifar
 from eric_fast.chains import ChainStudy, measure_chains
 from eric_fast.show.chain_plot import save_plot
-from eric_fast.show.chains import list_tables
+from eric_fast.show.chains import tabulate_chains
 from eric_fast.show.console import show_notes, show_progress, stdout
 
 PLOT = ROOT / "bench" / "results" / "chain.png"
@@ -43,7 +43,7 @@ def run_case(full: bool = False) -> dict[str, Any]:
     with show_progress() as progress:
         train, test = (capture_cifar(split, progress) for split in ("train", "test"))
         study = measure_chains(train, test, min_leaves=MIN_LEAVES, with_bounds=True, progress=progress)
-    for table in list_tables(study):
+    for table in tabulate_chains(study):
         stdout.print(table)
     reference = list(_compare_reference(study))
     _print_reference(reference)

@@ -51,3 +51,8 @@ def suggest_nearest(name: str, known: Iterable[str]) -> str:
         return ""
     shown = ", ".join(f"'{n}'" for n in names[:8])
     return f"; there are {shown}" + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, or its type's name where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

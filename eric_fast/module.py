@@ -13,7 +13,7 @@ from eric_fast.errors import EricError, ModelError
 from eric_fast.evaluator import NO_RULE, Evaluator
 from eric_fast.program import Program
 from eric_fast.program.atoms import count_regions
-from eric_fast.quantise import list_comparisons, pack_layer
+from eric_fast.quantise import list_norm_comparisons, pack_layer
 from eric_fast.store.activations import check_finite
 
 logger = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class RuleModule(nn.Module):
                 return self._pack_norms(x.float())
             if x.dtype == torch.float64 or [atom.find_place(grid) for atom in atoms] != list(range(x.shape[1])):
                 return self._pack_norms(reduce_regions(x, Reduction(self.program.network_quantiser.norm, grid)))
-            comparisons = list_comparisons(atoms, x.device)
+            comparisons = list_norm_comparisons(atoms, x.device)
             norm = self.program.network_quantiser.norm
             packed = kernels.pack_maps(x, *comparisons, norm=norm, with_norms=True, engine=self.evaluator.engine)
             self._check_finite(packed.norms)

@@ -14,7 +14,7 @@ from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from eric_fast.errors import EricError, SettingError
+from eric_fast.errors import EricError, SettingError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -162,8 +162,7 @@ def join_processes() -> Processes:
         # A process that is done waits for the others, however long; a broken connection tells that one has died.
         dist.init_process_group(backend, timeout=timedelta(days=7))
     except (RuntimeError, ValueError) as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise LostProcessError(f"the processes of this run can't connect to each other: {first_line}") from error
+        raise LostProcessError(f"the processes of this run can't connect to each other: {first_line(error)}") from error
     return Processes(dist.get_rank(), dist.get_world_size())
 
 

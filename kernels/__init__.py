@@ -71,7 +71,7 @@ __all__ = [
     "WeightedBodies",
     "choose_engine",
     "count",
-    "count_bytes",
+    "count_sample_bytes",
     "evaluate",
     "evaluate_chunks",
     "evaluate_packed",
@@ -123,7 +123,7 @@ def _evaluate(engine: str, plan: Plan, words: Tensor, n_samples: int, request: R
 def evaluate_packed(
     plan: Plan, pack: Pack, n_samples: int, *, device: str = "cpu", engine: str = "auto", **wanted: Any
 ) -> Outcome:
-    """As `evaluate`, on words that `pack` makes: a block at a time where the CPU has many inputs, see `count_bytes`.
+    """As `evaluate`, on words that `pack` makes: a block at a time where the CPU has many inputs.
 
     Args:
         pack: makes the words of some samples; see `Pack`.
@@ -138,7 +138,7 @@ def evaluate_packed(
     return _evaluate(engine, plan, pack(0, n_samples), n_samples, request)
 
 
-def count_bytes(plan: Plan, engine: str) -> int:
+def count_sample_bytes(plan: Plan, engine: str) -> int:
     """Return how many bytes `evaluate_packed` needs for each sample, its results aside."""
     return 0 if engine == "cpu" and plan.n_inputs >= FUSED_INPUTS else -(-plan.n_inputs // 8)
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 SCALE_BITS = 30
 # The most that the images of a tree may weigh: counts then fit in 32 bits, squares of counts in 64.
 MAX_WEIGHT = 2**27
-CHUNK = 2**11
+_CHUNK = 2**11
 TWO_BY_LN2 = 2.8853900817779268
 
 
@@ -18,8 +18,8 @@ def make_entropy_table(most: int) -> NDArray[np.int64]:
     may differ between machines in the last bit.
     """
     table = np.empty(most + 1, np.int64)
-    for first in range(0, len(table), CHUNK):  # intermediate arrays are many times as large as the table
-        n = np.arange(first, min(first + CHUNK, len(table)), dtype=np.float64)
+    for first in range(0, len(table), _CHUNK):  # intermediate arrays are many times as large as the table
+        n = np.arange(first, min(first + _CHUNK, len(table)), dtype=np.float64)
         fraction, exponent = np.frexp(np.maximum(n, 1))  # n = fraction * 2**exponent, fraction in [0.5, 1)
         small = fraction < np.sqrt(0.5)
         fraction = np.where(small, fraction * 2, fraction)  # in [0.707, 1.414): the series converges fast
@@ -29,5 +29,5 @@ def make_entropy_table(most: int) -> NDArray[np.int64]:
         for power in range(25, 0, -2):
             series = series * square + 1 / power
         log2 = (exponent - small) + series * x * TWO_BY_LN2
-        table[first : first + CHUNK] = np.rint(n * log2 * 2.0**SCALE_BITS)
+        table[first : first + _CHUNK] = np.rint(n * log2 * 2.0**SCALE_BITS)
     return table

@@ -88,7 +88,7 @@ class GrowControl(NamedTuple):
     combine: Combine = keep
 
 
-class Samples(NamedTuple):
+class GrownSamples(NamedTuple):
     """What trees are grown on, checked.
 
     Attributes:
@@ -128,7 +128,7 @@ def check_samples(
     weights: Tensor | None,
     value_weights: Tensor | None,
     combine: Combine = keep,
-) -> Samples:
+) -> GrownSamples:
     """Check the arguments of `kernels.grow`, and fill in defaults.
 
     Raises:
@@ -177,10 +177,10 @@ def check_samples(
     if limits.criterion not in (ENTROPY, GINI) or min(limits[1:5]) < 1:
         raise SettingError(f"the criterion must be ENTROPY or GINI and other limits at least 1, not {limits}")
     weights = None if weights is None else weights.int()
-    return Samples(words, n_samples, targets, n_values, weights, value_weights.int(), heaviest)
+    return GrownSamples(words, n_samples, targets, n_values, weights, value_weights.int(), heaviest)
 
 
-def join_trees(trees: dict[int, GrownTree], n_values: int) -> Forest:
+def join_grown_trees(trees: dict[int, GrownTree], n_values: int) -> Forest:
     """Join trees, by the numbers of their targets, to one forest."""
     grown = sorted(trees)
     empty = torch.zeros(0, dtype=torch.int32)

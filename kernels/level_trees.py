@@ -18,10 +18,10 @@ from eric_fast.kernels.growth import (
     NO_LIMIT,
     Forest,
     GrowControl,
+    GrownSamples,
     GrownTree,
     Limits,
-    Samples,
-    join_trees,
+    join_grown_trees,
 )
 from eric_fast.processes import Combine
 
@@ -45,7 +45,7 @@ class _Node:
     children: tuple["_Node", "_Node"] | None = None
 
 
-def grow_by_level(samples: Samples, limits: Limits, control: GrowControl, count: Count) -> Forest:
+def grow_by_level(samples: GrownSamples, limits: Limits, control: GrowControl, count: Count) -> Forest:
     """Grow a tree for every target; see `kernels.grow`. `control.stop` is asked between batches of targets.
 
     Every decision depends on counts alone, so samples may be spread over processes: `control.combine` adds them up.
@@ -60,13 +60,13 @@ def grow_by_level(samples: Samples, limits: Limits, control: GrowControl, count:
         for number, root in zip(numbers, grower.grow_batch(numbers), strict=True):
             trees[number] = _flatten(root)
             control.progress(len(trees))
-    return join_trees(trees, samples.n_values)
+    return join_grown_trees(trees, samples.n_values)
 
 
 class _Grower:
     """What all batches share."""
 
-    def __init__(self, samples: Samples, limits: Limits, count: Count, table: Tensor, combine: Combine) -> None:
+    def __init__(self, samples: GrownSamples, limits: Limits, count: Count, table: Tensor, combine: Combine) -> None:
         self.samples, self.limits, self.table = samples, limits, table
         self.count: Count = lambda atoms, masks: combine(count(atoms, masks))
         self.device = samples.words.device
@@ -124,7 +124,7 @@ class _Grower:
         return masks & self.weighty * (self.value_weights > 0).int()[:, None]
 
     def _count_masks(self, atoms: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """Samples, and what they weigh: int64 `[n_masks, n_atoms]`; masks of one target value after the other."""
+        """GrownSamples, and what they weigh: int64 `[n_masks, n_atoms]`; masks of one target value after the other."""
         counts = self.count(atoms, masks).long()
         weights = counts
         if self.weighted:

@@ -22,7 +22,7 @@ if not torch.cuda.is_available():
 from hypothesis import settings
 
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
-settings.register_profile("quick", settings.get_profile("fixed"), max_examples=20)
+settings.register_profile("quick", settings.get_profile("fixed"), max_examples=10)
 settings.load_profile("fixed")
 
 pytest_plugins = ["tests.command_fixtures"]
@@ -40,15 +40,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+        if {"shared", "cifar"} & fixtures:
+            item.add_marker("shared")
+        if "cifar" in fixtures:  # which takes 40 s to make
+            item.add_marker("slow")
     if config.getoption("--quick"):
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
-    for item in items:
-        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
-            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
-        if {"shared", "cifar"} & set(getattr(item, "fixturenames", ())):
-            item.add_marker("shared")
 
 
 @pytest.fixture(scope="session")

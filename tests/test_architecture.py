@@ -81,12 +81,24 @@ def test_the_reading_of_imports_sees_what_it_should(tmp_path):
     assert structure.find_circles({(i.module, i.imported) for i in found}) == [["eric_fast.a", "eric_fast.b"]]
 
 
-def test_every_public_name_is_defined_once(modules):
-    import eric_fast
+def test_every_name_is_defined_once(modules):
+    """Engines define the same operations, and share other words; `evaluate` is a command, too."""
 
-    found = structure.list_public_names({name: path for name, path in modules.items() if name.startswith("eric_fast.")})
-    names = [name for name in eric_fast.__all__ if name[0].isupper() or "_" in name]  # a kernel may be called `load`
-    assert {name: found[name] for name in names if len(found[name]) > 1} == {}
+    def place_of(module):
+        match module.removeprefix("eric_fast.").split("."):
+            case ["kernels", *folders]:
+                return f"kernels.{folders[0]}" if folders and folders[0] in ("cpu", "gpu", "reference") else "kernels"
+        return module
+
+    found = structure.list_public_names({name: path for name, path in modules.items() if name.startswith("eric_fast")})
+    usual = {"logger", "main", "evaluate", "load"}
+    twice = {name: where for name, where in found.items() if len(where) > 1 and name not in usual}
+    engines = {name: {place_of(module) for module in where} for name, where in twice.items()}
+    assert {name: places for name, places in engines.items() if not all("kernels" in place for place in places)} == {}
+    for name, where in twice.items():
+        modules_of_gpu = [module for module in where if module.startswith("eric_fast.kernels.gpu")]
+        n_wrapped = len(modules_of_gpu) - 1 if "eric_fast.kernels.gpu.lines" in modules_of_gpu else 0  # for Triton
+        assert len(where) - n_wrapped == len(engines[name]), (name, where)
 
 
 def test_the_architecture_page_names_what_is_there():

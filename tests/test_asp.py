@@ -6,7 +6,7 @@ import time
 import clingo
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.foldrm import NAMES
@@ -15,6 +15,7 @@ from eric_fast.errors import ProgramError
 from eric_fast.frontends.rules.asp_reader import MOST_ERRORS, Reader
 from eric_fast.table import read_table
 from eric_fast.text import parse_program, print_program
+from tests.examples import try_examples
 from tests.fuzz import check_format, damage
 from tests.make_rules_text import DIALECTS, make_rows, make_rules, write_facts, write_rules
 
@@ -35,7 +36,7 @@ def test_fixtures_answer_as_foldrms_own_evaluator(shared, name, form):
     assert parse_program(print_program(model.program)) == model.program
 
 
-@settings(max_examples=60)
+@try_examples(60)
 @given(st.integers(0, 2**32))
 def test_every_dialect_answers_as_clingo(seed):
     rng = random.Random(seed)

@@ -96,13 +96,23 @@ def make(cls, *args):
 @pytest.mark.parametrize(
     ("name", "n_layers", "some"),
     [
-        ("vgg16", 13, ["features.1", "features.29"]),
+        pytest.param("vgg16", 13, ["features.1", "features.29"], marks=pytest.mark.slow),
         ("resnet18", 17, ["relu", "layer1.0.relu", "layer1.0.relu_1", "layer4.1.relu_1"]),
         ("mobilenet_v3_small", 23, ["features.0.2", "features.4.block.1.2", "features.12.2"]),
-        ("googlenet", 57, ["conv1.relu", "inception3a.branch1.relu", "inception5b.branch4.1.relu"]),
-        ("densenet121", 117, ["features.relu0", "features.denseblock1.denselayer2.relu1", "relu"]),
+        pytest.param(
+            "googlenet",
+            57,
+            ["conv1.relu", "inception3a.branch1.relu", "inception5b.branch4.1.relu"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "densenet121",
+            117,
+            ["features.relu0", "features.denseblock1.denselayer2.relu1", "relu"],
+            marks=pytest.mark.slow,
+        ),
         ("squeezenet1_0", 26, ["features.3.expand1x1_activation", "classifier.2"]),
-        ("efficientnet_b0", 33, ["features.8.2"]),
+        pytest.param("efficientnet_b0", 33, ["features.8.2"], marks=pytest.mark.slow),
     ],
 )
 def test_torchvision_models(name, n_layers, some):

@@ -18,7 +18,7 @@ from eric_fast.program.simplify import drop_unmentioned, find_mentioned
 from eric_fast.quantise import fit_quantiser, quantise_activations
 from eric_fast.runs import approximate_model, evaluate_chains, evaluate_program, predict_bits
 from eric_fast.show.chain_plot import draw_chains, save_plot
-from eric_fast.show.chains import list_tables
+from eric_fast.show.chains import tabulate_chains
 from eric_fast.text import load_program, parse_program, print_program
 from tests.activations import make_activations
 
@@ -257,7 +257,7 @@ def test_growing_on_predicted_bits_regains_fidelity():
 
 
 def test_tables_have_a_cell_for_each_column_and_fit(study):
-    for table in list_tables(study):
+    for table in tabulate_chains(study):
         assert all(str(column.header) for column in table.columns)
         assert len({len(list(column.cells)) for column in table.columns}) == 1
         console = Console(width=200, record=True, file=io.StringIO())
@@ -270,7 +270,7 @@ def test_unknown_labels_leave_accuracy_out():
     study = measure_chains(train, replace(test, labels=torch.full((200,), -1)), min_leaves=[20])
     assert study.model_accuracy is None
     assert study.rows[0].score.accuracy is None
-    assert "unknown" in str([list(column.cells) for column in list_tables(study)[0].columns])
+    assert "unknown" in str([list(column.cells) for column in tabulate_chains(study)[0].columns])
 
 
 def test_the_picture_shows_every_line(study):

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 
 from eric_fast import kernels
 from eric_fast.bits import count_words, pack_bits, unpack_words
@@ -21,6 +21,7 @@ from eric_fast.program import Program
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.table.model import RuleModel
 from tests.engines import ask_everything, assert_equal_outcomes, check_program
+from tests.examples import count_examples, try_examples
 from tests.make_programs import count_inputs, make_bits, programs_with_bits
 from tests.make_rules import make_shared_program
 
@@ -65,14 +66,14 @@ def evaluate_fused(plan, words, n_samples, request):
     return cpu.evaluate_packed(plan, pack_from(unpack_words(words, n_samples)), n_samples, request)
 
 
-@settings(max_examples=60)
+@try_examples(60)
 @given(programs_with_bits(sizes=(0, 1, 33, 1000)))
 def test_words_are_evaluated_where_they_are_packed(case):
     program, bits = case
     check_program(evaluate_fused, program, bits)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(count_examples(20)))
 def test_blocks_are_packed_on_threads(seed):
     program = make_shared_program(seed)
     rng = random.Random(seed)
@@ -151,7 +152,7 @@ def test_memory_beside_data_and_results_is_bounded(fused, monkeypatch):
     model, table = make_model(), make_table(300_000)
     monkeypatch.setattr(kernels, "FUSED_INPUTS", 1 if fused else 10**9)
     monkeypatch.setitem(chunks.CHUNK_BYTES, "cpu", 2**20)
-    most = 2**20 // (kernels.count_bytes(model.evaluator.plan, "cpu") + 16 * 3)
+    most = 2**20 // (kernels.count_sample_bytes(model.evaluator.plan, "cpu") + 16 * 3)
     packed, read = [], []
     plain_pack, plain_read = kernels.pack_comparisons, model.packer.read
     monkeypatch.setattr(

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 
 from eric_fast.compare import compare_programs, compare_rules
 from eric_fast.errors import CaptureError
@@ -16,6 +16,7 @@ from eric_fast.runs import approximate_model, predict_activations
 from eric_fast.store import load_activations
 from tests.activations import make_activations
 from tests.command_fixtures import NETWORK
+from tests.examples import try_examples
 from tests.make_programs import programs
 
 ATOMS = (
@@ -35,7 +36,7 @@ def move(*thresholds):
     return tuple(replace(atom, constant=new or atom.constant) for atom, new in zip(ATOMS, thresholds, strict=True))
 
 
-@settings(max_examples=60)
+@try_examples(60)
 @given(programs(with_sums=True))
 def test_a_program_is_the_same_as_itself(program):
     changes = compare_rules(program, program)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from eric_fast import kernels
@@ -19,6 +18,7 @@ from eric_fast.kernels.gpu import count as gpu_count
 from eric_fast.kernels.gpu import grow as gpu_grow
 from eric_fast.kernels.growth import GrowControl, check_samples
 from tests.engines import DEVICE, POISON, needs_triton
+from tests.examples import try_examples
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def count_plainly(atoms, masks):
     return (masks.T[:, None, :] & atoms.T[None, :, :]).sum(dim=2, dtype=torch.int32)
 
 
-@hypothesis_settings(max_examples=60)
+@try_examples(60)
 @given(
     st.integers(0, 2**31),
     st.sampled_from([0, 1, 31, 32, 33, 63, 1000, 10_000]),

@@ -6,7 +6,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from eric_fast.analyse import list_links, measure_effects
@@ -15,6 +15,7 @@ from eric_fast.errors import CaptureError, ProgramError
 from eric_fast.evaluator import Evaluator
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
+from tests.examples import try_examples
 from tests.make_programs import count_inputs, programs_with_bits
 from tests.oracles import interpret
 
@@ -50,7 +51,7 @@ def count(classes, n):
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
+@try_examples(60)
 @given(programs_with_bits(sizes=(1, 9)), st.data())
 def test_forced_bits_are_those_of_the_interpreter(drawn, data):
     program, bits = drawn
@@ -159,7 +160,7 @@ def test_what_has_no_effect_is_refused_or_nothing():
     assert effects.row(4).to_dict()["when_true"] == {"fidelity": 1.0, "accuracy": None, "changed": 0.0}
 
 
-@settings(max_examples=50)
+@try_examples(50)
 @given(programs_with_bits(sizes=(0, 9), with_sums=True))
 def test_fires_and_links_are_those_of_the_interpreter(drawn):
     program, bits = drawn

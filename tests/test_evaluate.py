@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, EricError
@@ -15,6 +14,7 @@ from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.runs import predict_bits
 from eric_fast.score import score_predictions
 from tests.check_programs import check_program
+from tests.examples import try_examples
 from tests.make_programs import programs, programs_with_bits
 
 CHAIN = Program(  # f -> g -> classes
@@ -31,7 +31,7 @@ def give_bits(program, n_samples=200, seed=0, start=None):
     return BitMatrix.from_bools(bits, [atom.name for atom in atoms])
 
 
-@hypothesis_settings(max_examples=120)
+@try_examples(120)
 @given(programs_with_bits(with_sums=True))
 def test_engines_agree_with_clingo_and_the_interpreter(case):
     check_program(*case)
@@ -68,7 +68,7 @@ def test_permuted_samples_give_permuted_predictions(engine):
 
 
 @given(programs())
-@hypothesis_settings(max_examples=50)
+@try_examples(50)
 def test_under_first_a_duplicated_rule_changes_nothing(program):
     program = replace(program, decision="first", base=(), outputs=())
     if not program.layers or not program.class_rules:
@@ -79,7 +79,7 @@ def test_under_first_a_duplicated_rule_changes_nothing(program):
 
 
 @given(programs())
-@hypothesis_settings(max_examples=50)
+@try_examples(50)
 def test_one_more_layer_equals_two_programs_in_turn(program):
     for below, above in zip(program.layers, program.layers[1:], strict=False):
         bits = give_bits(program, start=below)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from eric_fast.errors import ProgramError
@@ -12,6 +12,7 @@ from eric_fast.explain import find_counterfactuals
 from eric_fast.explain.flips import find_fewest_flips, iterate_flip_sets
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
+from tests.examples import try_examples
 from tests.oracles import interpret
 
 N_ATOMS = 6
@@ -50,7 +51,7 @@ def try_all(program, truth):
     return fewest
 
 
-@settings(max_examples=80)
+@try_examples(80)
 @given(flat_programs())
 def test_the_fewest_flips_are_found_and_do_what_they_say(case):
     program, truth = case
@@ -72,7 +73,7 @@ def test_the_fewest_flips_are_found_and_do_what_they_say(case):
             assert one.rule == (fired[0] - 1 if fired else None)
 
 
-@settings(max_examples=60)
+@try_examples(60)
 @given(flat_programs(decisions=("first",)), st.integers(0, 12))
 def test_a_search_that_reaches_its_bound_says_so(case, most_nodes):
     program, truth = case

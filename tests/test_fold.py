@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from eric_fast import analyse_bits, approximate_model, parse_program, print_program
@@ -26,6 +26,7 @@ from eric_fast.program.confidence import find_interval
 from eric_fast.program.simplify import drop_unmentioned
 from eric_fast.quantise import fit_quantiser, quantise_activations
 from tests.activations import make_activations
+from tests.examples import try_examples
 from tests.foldrm import fold, fold_list
 from tests.oracles import interpret, run_clingo
 from tests.ranks import run_ranks
@@ -48,7 +49,7 @@ def to_matrix(bits):
     return BitMatrix.from_bools(torch.from_numpy(bits), [f"a{i}" for i in range(bits.shape[1])])
 
 
-@settings(max_examples=60)
+@try_examples(60)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 70),

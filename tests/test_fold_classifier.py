@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
@@ -12,6 +12,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from eric_fast import FoldClassifier, load, parse_program, print_program, save_program
 from eric_fast.errors import EricError
+from tests.examples import try_examples
 from tests.foldrm import fires, fold_list
 
 
@@ -44,7 +45,7 @@ def to_plain(program, rule):
     return tuple(literals), exceptions
 
 
-@settings(max_examples=25)
+@try_examples(25)
 @given(st.integers(0, 2**32 - 1), st.integers(3, 60), st.sampled_from([0.2, 0.5, 1]))
 def test_rules_on_tables_are_those_of_the_published_algorithm(seed, n, ratio):
     columns, labels = make_table(seed, n)

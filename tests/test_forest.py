@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from eric_fast import kernels
@@ -12,6 +12,7 @@ from eric_fast.errors import ProgramError
 from eric_fast.frontends.trees.forest import FlatForest, make_leaf_rules, make_program, merge_comparisons
 from eric_fast.program.table_atoms import TABLE_OPERATORS, Column, TableAtom, TableAtoms, TableQuantiser
 from eric_fast.table import TablePacker
+from tests.examples import try_examples
 
 COLUMNS = (Column("a", "float32"), Column("b", "float64"), Column("c", "float64"))
 COMPARE = {
@@ -77,7 +78,7 @@ def walk(forest, tests, table, n_outputs):
     return sums
 
 
-@settings(max_examples=40)
+@try_examples(40)
 @given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 4), st.booleans())
 def test_rules_add_up_what_the_trees_say(seed, n_trees, n_outputs, one_output):
     rng = np.random.default_rng(seed)

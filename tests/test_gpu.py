@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
 
 from eric_fast import kernels
 from eric_fast.bits import WORD_BITS, count_words, pack_bits
@@ -50,6 +49,7 @@ from tests.engines import (
     make_plan,
     needs_triton,
 )
+from tests.examples import count_examples, try_examples
 from tests.make_forests import make_forest_program
 from tests.make_programs import count_inputs, make_bits, programs_with_bits
 from tests.make_rules import draw_bodies, make_shared_program
@@ -120,14 +120,14 @@ def make_flat_program(seed, n_rules, *, n_inputs=12, n_heads=3, n_class_rules=0,
 
 # Eight workers for every example: nothing that one of them changes is left for the next.
 @pytest.mark.usefixtures("few_workers")
-@hypothesis_settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@try_examples(30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(programs_with_bits(sizes=(0, 1, 31, 32, 33, 63), with_sums=True))
 def test_any_program(case):
     check(*case)
 
 
 @pytest.mark.usefixtures("few_workers")
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(count_examples(12)))
 def test_rules_that_share(seed):
     program = make_shared_program(seed)
     check(program, draw_bits(seed, program, SIZES[seed % len(SIZES)]))
@@ -412,10 +412,10 @@ def evaluate_in_chunks(plan, words, n_samples, request):
 
 
 @pytest.mark.usefixtures("few_workers", "poisoned")
-@pytest.mark.parametrize("n_samples", [0, 1, 1024, 1025, 5000])
+@pytest.mark.parametrize("n_samples", [0, 1, 1024, 1025, pytest.param(5000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("decision", ["first", "vote"])
 def test_chunks_join(n_samples, decision, launches, monkeypatch):
-    monkeypatch.setattr(chunked, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(chunked, "COPIED_BYTES", 1)
     plan = make_plan([(0, ~1), (2,), (~2,)], decision=decision)
     words = pack_bits(torch.rand(n_samples, 3, generator=torch.Generator().manual_seed(0)) < 0.5)
     check_plan(evaluate_in_chunks, plan, words, n_samples)
@@ -428,7 +428,7 @@ def test_chunks_hold_about_as_many_bytes(monkeypatch):
         (Request(), 4 * 3 + 8 * 32),
         (Request(scores=True, rows=range(2)), 4 * 5 + 32 * (8 + 16)),
     ):
-        monkeypatch.setattr(chunked, "CHUNK_BYTES", 96 * n_words + 5)
+        monkeypatch.setattr(chunked, "COPIED_BYTES", 96 * n_words + 5)
         assert list(chunked.split_words(plan, 200, wanted)) == [(0, 96), (96, 192), (192, 200)]
 
 
@@ -498,7 +498,7 @@ def test_kernels_of_a_program_in_parts(n_samples, launches, monkeypatch):
 
 @pytest.mark.gpu
 def test_kernels_take_chunks_from_the_cpu(monkeypatch):
-    monkeypatch.setattr(chunked, "CHUNK_BYTES", 2**20)
+    monkeypatch.setattr(chunked, "COPIED_BYTES", 2**20)
     program = make_shared_program(7)
     plan, words = compile_program(program), pack_bits(draw_bits(7, program, 300_000))
     check_plan(lambda *arguments: evaluate_in_chunks(*arguments), plan, words, 300_000)

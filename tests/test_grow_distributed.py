@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from eric_fast import kernels
@@ -12,6 +11,7 @@ from eric_fast.bits import pack_bits
 from eric_fast.errors import EricError
 from eric_fast.extract import TreeOptions
 from eric_fast.kernels import MOST_TREES
+from tests.examples import try_examples
 from tests.ranks import run_ranks
 from tests.test_trees import assert_equal_forests, make_case, options_and_weights
 
@@ -34,7 +34,7 @@ def grow_part(bits, targets, options, part, **settings):
     )
 
 
-@hypothesis_settings(max_examples=60)
+@try_examples(60)
 @given(st.data())
 def test_processes_with_parts_of_the_samples_grow_the_trees_of_one_with_all(data):
     n_values = data.draw(st.sampled_from([2, 2, 3, 7]))

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from eric_fast.errors import EricError, ModelError
@@ -13,6 +13,7 @@ from eric_fast.frontends.rules.imodels import IMODELS, from_imodels
 from eric_fast.table.model import RuleModel
 from eric_fast.text import parse_program, print_program
 from tests.boosters import add_edges, check_close, load_data
+from tests.examples import try_examples
 from tests.optional import import_optional
 
 imodels = import_optional("imodels")
@@ -70,7 +71,7 @@ def check_classifier(source, features):
 
 
 @pytest.mark.parametrize("data", ["digits", "cancer", "diabetes"])
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", [pytest.param("RuleFitClassifier", marks=pytest.mark.slow), *list(CLASSIFIERS)[1:]])
 def test_classifiers(name, data):
     features, target = load_classes(data)
     n_fitted = 150 if name == "SlipperClassifier" else len(target)  # which takes minutes for more
@@ -80,7 +81,7 @@ def test_classifiers(name, data):
 
 
 @pytest.mark.parametrize("data", ["digits", "cancer", "diabetes"])
-@pytest.mark.parametrize("name", REGRESSORS)
+@pytest.mark.parametrize("name", [pytest.param("RuleFitRegressor", marks=pytest.mark.slow), "FIGSRegressor"])
 def test_regressors(name, data):
     features, target = load_data(data)
     source = fit(name, features, target.astype(float), **REGRESSORS[name])
@@ -108,7 +109,7 @@ def test_labels_and_names():
     assert load(source).program == model.program
 
 
-@settings(max_examples=25)
+@try_examples(25)
 @given(
     st.sampled_from(["FIGSClassifier", "GreedyRuleListClassifier", "SlipperClassifier", "SkopeRulesClassifier"]),
     st.integers(0, 2**31),

@@ -10,7 +10,6 @@ from dataclasses import replace
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 
 from eric_fast import kernels
 from eric_fast.bits import pack_bits
@@ -24,18 +23,19 @@ from eric_fast.kernels.engines import find_operation
 from eric_fast.kernels.reference import evaluate as reference
 from tests.check_large import check_large
 from tests.engines import assert_equal_outcomes, check_program, make_plan
+from tests.examples import count_examples, try_examples
 from tests.make_programs import count_inputs, make_bits, programs_with_bits
 from tests.make_rules import make_shared_program
 
 
-@hypothesis_settings(max_examples=150)
+@try_examples(150)
 @given(programs_with_bits(sizes=(0, 1, 31, 32, 33, 63, 1000), with_sums=True))
 def test_cpu_equals_the_reference(case):
     program, bits = case
     check_program(cpu.evaluate, program, bits)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(count_examples(60)))
 def test_cpu_equals_the_reference_on_rules_that_share(seed):
     program = make_shared_program(seed)
     rng = random.Random(seed)
@@ -67,6 +67,7 @@ def test_all_zero_and_all_one_bits(engine, value):
     assert outcome.rules.tolist() == [0 if value else 1] * 70
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["reference", "cpu"])
 def test_more_rules_and_samples_than_one_chunk(engine, monkeypatch):
     generator = torch.Generator().manual_seed(0)

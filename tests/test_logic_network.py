@@ -86,6 +86,7 @@ def test_a_trained_dense_network():
     assert np.array_equal(again.predict(BITS), found.predict(BITS))
 
 
+@pytest.mark.slow
 def test_a_trained_convolutional_network():
     torch.manual_seed(1)
     images = BITS.reshape(-1, 1, 8, 8)
@@ -103,6 +104,7 @@ def test_a_trained_convolutional_network():
     assert len(found.program.derived) > 100
 
 
+@pytest.mark.slow
 def test_a_trained_network_of_binarised_levels():
     torch.manual_seed(1)
     thresholds = torch.tensor([0.2, 0.5, 0.8])

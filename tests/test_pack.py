@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from eric_fast import kernels
@@ -28,6 +27,7 @@ from eric_fast.kernels.reference import pack_columns as reference_columns
 from eric_fast.kernels.reference import pack_maps as reference_maps
 from eric_fast.program.atoms import PIXEL_NORMS
 from tests.engines import DEVICE, POISON, needs_triton
+from tests.examples import try_examples
 
 SIZES = (0, 1, 31, 32, 33, 63, 1000)
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.int8)
@@ -94,7 +94,7 @@ shapes = st.tuples(
 
 
 @pytest.mark.slow
-@hypothesis_settings(max_examples=150)
+@try_examples(150)
 @given(shapes, st.sampled_from(DTYPES), st.sampled_from(LAYOUTS), st.sampled_from(PIXEL_NORMS), st.integers(0, 99))
 def test_cpu_packs_maps_as_the_reference(shape, dtype, layout, norm, seed):
     maps, constants, operators = make_case(shape, dtype, layout, norm, seed)
@@ -118,7 +118,7 @@ def test_cpu_packs_large_maps_as_the_reference(shape, norm, layout):
 
 @pytest.mark.slow
 @needs_triton
-@hypothesis_settings(max_examples=25)
+@try_examples(25)
 @given(
     st.tuples(st.sampled_from((0, 1, 3, 33)), st.sampled_from((1, 3, 16, 40)), *[st.sampled_from((1, 3, 7, 8))] * 2),
     st.sampled_from(DTYPES),
@@ -366,7 +366,7 @@ def columns_with_atoms(draw):
     return columns, column_of_atom, constants, operators
 
 
-@hypothesis_settings(max_examples=200)
+@try_examples(200)
 @given(columns_with_atoms())
 def test_cpu_packs_columns_as_the_reference(case):
     assert torch.equal(cpu_columns.pack_columns(*case), reference_columns.pack_columns(*case))
@@ -393,7 +393,7 @@ def make_ranked_case(n, n_atoms, dtype, layout, seed, *, operators=None):
     return columns, column_of_atom, torch.from_numpy(constants), operators
 
 
-@hypothesis_settings(max_examples=60)
+@try_examples(60)
 @given(
     st.sampled_from((*SIZES, 1023, 1024, 1025, 2500)),
     st.sampled_from((60, 90, 200, 1500)),
@@ -456,7 +456,7 @@ def test_words_go_to_the_rows_meant(engine):
 
 @pytest.mark.slow
 @needs_triton
-@hypothesis_settings(max_examples=25)
+@try_examples(25)
 @given(columns_with_atoms())
 def test_gpu_packs_columns_as_the_reference(case):
     there = [None if tensor is None else tensor.to(DEVICE) for tensor in case]
@@ -480,7 +480,7 @@ def test_gpu_launches_for_columns_and_writes_every_word(turned, monkeypatch):
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("n_columns", [17, 600])
 def test_many_columns_and_samples_on_threads(n_columns, turned, monkeypatch):
-    monkeypatch.setattr(threads, "SMALL_BYTES", 1)
+    monkeypatch.setattr(threads, "THREAD_BYTES", 1)
     columns = torch.randn(5000, n_columns, generator=torch.Generator().manual_seed(0))
     columns = columns.T.contiguous().T if turned else columns
     order = torch.arange(n_columns - 1, -1, -1)
@@ -628,6 +628,7 @@ def test_kernels_for_hopper_load_wide_and_spill_nothing(readings):
             assert widths == {"LDG.E.128"}, row
 
 
+@pytest.mark.slow
 def test_kernels_for_hopper_leave_memory_the_limit(readings):
     for row in readings:
         per_clock = row["bytes_per_issue"] * 32 * 4

@@ -24,7 +24,7 @@ from eric_fast.runs import approximate_model, evaluate_chains
 from eric_fast.show.page import build_report, draw_chain, draw_confusion, draw_kernels
 from eric_fast.show.page.document import list_starts
 from eric_fast.show.page.render import SCRIPTS, escape_json, join_scripts
-from eric_fast.show.page.select import select_images, spread_evenly
+from eric_fast.show.page.select import choose_images, spread_evenly
 from eric_fast.show.page.thumbnails import make_thumbnails, to_picture
 from eric_fast.show.style import save_figure
 from tests.activations import make_activations
@@ -34,7 +34,7 @@ from tests.activations import make_activations
 def test_disagreements_come_first_and_then_preferred_images(disagrees, random, most):
     disagrees = np.array(disagrees, np.bool_)
     preferred = random.sample(range(len(disagrees)), len(disagrees) // 3)
-    chosen = select_images(disagrees, preferred, most).tolist()
+    chosen = choose_images(disagrees, preferred, most).tolist()
     assert chosen == sorted(set(chosen))
     assert len(chosen) == min(most, len(disagrees))
     n_differing = int(disagrees.sum())

@@ -164,6 +164,7 @@ CRAWL = """async () => {
 }"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", [0, 1])
 def test_every_link_leads_somewhere_and_every_image_has_pythons_answer(window, capture, program, layer):
     start = program.layers[layer]
@@ -347,6 +348,7 @@ def make_rules(n_rules, n_atoms, decision, seed=0):
     return LogicProgram(Quantiser(atoms), CLASSES, rules, decision=decision, base=base)
 
 
+@pytest.mark.slow
 def test_graph_of_a_thousand_rules_stays_readable(open_report, capture):
     norms = torch.rand(N_IMAGES, 60, generator=torch.Generator().manual_seed(1))
     page = open_report(build_report(make_rules(1000, 60, "first"), replace(capture, norms={"f": norms})))

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from eric_fast.compile.program import compile_program
@@ -26,6 +25,7 @@ from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.text import save_program
 from tests.engines import check_steps_mean_rules
+from tests.examples import count_examples, try_examples
 from tests.make_forests import make_forest_program, make_program
 from tests.make_programs import count_inputs, make_bits, programs_with_bits
 from tests.make_rules import make_shared_program
@@ -37,20 +37,20 @@ def draw_bits(seed, program, n_samples):
     return make_bits(random.Random(seed).randint, n_samples, count_inputs(program))
 
 
-@hypothesis_settings(max_examples=100)
+@try_examples(100)
 @given(st.integers(0, 2**32), st.sampled_from(SIZES))
 def test_steps_of_forests_mean_what_the_rules_do(seed, n_samples):
     program = make_forest_program(seed)
     check_steps_mean_rules(program, draw_bits(seed, program, n_samples))
 
 
-@hypothesis_settings(max_examples=50)
+@try_examples(50)
 @given(programs_with_bits(with_sums=True))
 def test_steps_of_any_program_mean_what_its_rules_do(case):
     check_steps_mean_rules(*case)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(count_examples(40)))
 def test_steps_of_rules_that_share_mean_what_they_do(seed):
     program = make_shared_program(seed)
     check_steps_mean_rules(program, draw_bits(seed, program, 200))

@@ -5,7 +5,7 @@ from itertools import permutations
 
 import pytest
 import torch
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given
 from hypothesis import strategies as st
 
 from eric_fast.bits import BitMatrix
@@ -17,6 +17,7 @@ from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.quantise import quantise_activations
 from eric_fast.runs import approximate_model, predict_bits
 from tests.activations import make_activations
+from tests.examples import try_examples
 from tests.make_programs import count_inputs, programs_with_bits
 from tests.oracles import interpret
 
@@ -34,7 +35,7 @@ def can_be_proved(program):
     return bool(program.layers) and bool(program.classes) and program.decision in ("first", "vote")
 
 
-@settings(max_examples=80, suppress_health_check=SLOW)
+@try_examples(80, suppress_health_check=SLOW)
 @given(programs_with_bits(sizes=(1, 5), with_sums=True))
 def test_proofs_hold_and_show_what_the_interpreter_says(case):
     program, bits = case
@@ -131,7 +132,7 @@ def mutate_blocked(blocked, rules, proof):
                 yield (*blocked[:place], Blocked(number, (other,)), *blocked[place + 1 :])
 
 
-@settings(max_examples=70, suppress_health_check=SLOW)
+@try_examples(70, suppress_health_check=SLOW)
 @given(programs_with_bits(sizes=(2,), with_sums=True), st.data())
 def test_proofs_that_were_tampered_with_are_refused(case, data):
     program, bits = case

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sklearn.tree import DecisionTreeClassifier
 
@@ -23,6 +22,7 @@ from eric_fast.quantise import (
 from eric_fast.store import open_capture, save_activations
 from eric_fast.store.activations import CaptureSettings
 from tests.activations import make_activations
+from tests.examples import try_examples
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_the_order_of_images_changes_no_threshold(threshold):
 
 @pytest.mark.parametrize("criterion", ["entropy", "gini"])
 @given(seed=st.integers(0, 10**6), n=st.integers(2, 60), n_values=st.integers(1, 20), n_classes=st.integers(2, 5))
-@hypothesis_settings(max_examples=100)
+@try_examples(100)
 def test_splits_are_as_good_as_scikit_learns(criterion, seed, n, n_values, n_classes):
     rng = np.random.default_rng(seed)
     norms = rng.integers(0, n_values, (n, 1)).astype(np.float32) / 7

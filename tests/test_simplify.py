@@ -10,7 +10,6 @@ from itertools import product
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sklearn.tree import DecisionTreeClassifier
 
@@ -34,6 +33,7 @@ from eric_fast.quantise import quantise_activations
 from eric_fast.runs import approximate_model, evaluate_program, predict_bits
 from eric_fast.text import load_program
 from tests.activations import make_activations
+from tests.examples import count_examples, try_examples
 from tests.make_programs import programs
 from tests.make_rules import make_shared_program
 
@@ -57,7 +57,7 @@ def assert_same_answers(program, other):
         assert torch.equal(mine, theirs)
 
 
-@hypothesis_settings(max_examples=150)
+@try_examples(150)
 @given(programs(with_sums=True))
 def test_any_program_answers_as_before(program):
     if program.layers:
@@ -67,7 +67,7 @@ def test_any_program_answers_as_before(program):
         assert simplify_program(simple) == simple
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(count_examples(30)))
 def test_programs_of_many_rules_answer_as_before(seed):
     program = make_shared_program(seed)
     assert_same_answers(simplify_program(program), program)
@@ -129,7 +129,7 @@ def test_sums_are_not_compared_as_conjunctions():
 
 
 @given(st.integers(0, 10_000), st.sampled_from(("entropy", "gini")), st.sampled_from((1, 3, 10)))
-@hypothesis_settings(max_examples=40)
+@try_examples(40)
 def test_extracted_programs_answer_the_same_simplified(seed, criterion, min_leaf):
     activations = make_activations(n_images=120, n_kernels=(5, 4), seed=seed)
     options = TreeOptions(criterion=criterion, min_leaf=min_leaf)

@@ -7,7 +7,7 @@ import platform
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
 from sklearn.dummy import DummyClassifier
@@ -39,6 +39,7 @@ from eric_fast.frontends.trees.scikit_learn import round_down
 from eric_fast.program import Program
 from eric_fast.table.model import RuleModel
 from eric_fast.text import parse_program, print_program
+from tests.examples import try_examples
 
 N_PERTURBED = 10_000
 LARGEST = float(np.finfo(np.float32).max)
@@ -325,7 +326,7 @@ def test_equal_sums_go_to_the_first_class():
     assert (source.predict(table) == 1).all()
 
 
-@settings(max_examples=100)
+@try_examples(100)
 @given(st.floats(allow_nan=False), st.floats(width=32, allow_nan=False))
 def test_a_threshold_rounded_down_parts_the_same_float32(threshold, value):
     rounded = round_down(np.array([threshold]))
@@ -338,7 +339,7 @@ def test_a_threshold_rounded_down_parts_the_same_float32(threshold, value):
             assert (x <= rounded[0]) == (np.float64(x) <= threshold)
 
 
-@settings(max_examples=60)
+@try_examples(60)
 @given(st.data())
 def test_small_models_answer_the_same(data):
     """Few values in few columns, so that thresholds fall on values and trees end early; every row there can be."""

@@ -97,7 +97,7 @@ def test_programs_are_those_of_memory_to_the_letter(stored, settings, count):
             assert print_program(program) == expected
 
 
-@pytest.mark.parametrize("count", [1, 3, 7])
+@pytest.mark.parametrize("count", [3, *(pytest.param(count, marks=pytest.mark.slow) for count in (1, 7))])
 @pytest.mark.parametrize("settings", [{}, {"grown_on": "predicted"}, {"target": "label"}, {"max_loss": 0.02}])
 def test_programs_come_of_stored_bits_too(stored, count, settings):
     capture = open_capture(stored.bits)

@@ -7,7 +7,6 @@ from dataclasses import replace
 import clingo
 import pytest
 from hypothesis import assume, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from eric_fast.errors import ProgramError
@@ -15,6 +14,7 @@ from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.program.printers.names import DECIDE, DECIDE_BASE, name_predicates, quote, unquote
 from eric_fast.text import load_program, parse_program, print_program, reader, save_program
+from tests.examples import try_examples
 from tests.make_programs import programs, programs_with_bits
 from tests.oracles import interpret, run_clingo
 
@@ -153,7 +153,7 @@ def test_errors_about_negated_kernels_say_what_to_write(old, new, message):
         parse_program(text.replace(old, new), "p.lp")
 
 
-@hypothesis_settings(max_examples=100)
+@try_examples(100)
 @given(programs_with_bits(sizes=(1, 3), with_sums=True))
 def test_clingo_answers_as_the_interpreter(case):
     program, bits = case
@@ -162,7 +162,7 @@ def test_clingo_answers_as_the_interpreter(case):
         assert interpret(program, given_atoms)[1:] == (fired, true)
 
 
-@hypothesis_settings(max_examples=200)
+@try_examples(200)
 @given(programs(with_sums=True))
 def test_round_trip_is_exact(program):
     text = print_program(program)
@@ -171,7 +171,7 @@ def test_round_trip_is_exact(program):
 
 
 @given(programs(with_sums=True), st.randoms(use_true_random=False))
-@hypothesis_settings(max_examples=50)
+@try_examples(50)
 def test_statements_may_stand_in_any_order(program, random):
     kernels, *rest = re.split(r"(?<=\.)\n+", print_program(program).strip())
     # Among themselves these do say an order.
@@ -216,6 +216,7 @@ def change_sum(old, new):
     return WITH_SUM.replace(old, new)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -280,7 +281,7 @@ def test_what_the_printer_writes_is_read_in_one_step(program):
 @given(
     st.integers(0, len(TEXT) - 1), st.sampled_from(['"', "(", ")", ".", ",", "X", "0", "-", " ", "%", ":-", "\n", ""])
 )
-@hypothesis_settings(max_examples=500)
+@try_examples(500)
 def test_other_spellings_mean_the_same_and_are_refused_alike(at, replacement):
     """A space before each full stop sends a statement through the tokens."""
 
@@ -307,6 +308,7 @@ def test_reading_leaves_the_garbage_collector_as_it_was(text, is_on):
         (gc.enable if was_on else gc.disable)()
 
 
+@pytest.mark.slow
 def test_memory_is_in_proportion():
     def peak_of(n_rules):
         rules = tuple(ClassRule(number % 2, (0, ~1, 3) * 2, number, number) for number in range(n_rules))
@@ -467,7 +469,7 @@ def test_errors_say_where_and_what(text, message):
 @given(
     st.integers(0, len(TEXT) - 1), st.sampled_from(['"', "(", ")", ".", ",", "X", "0", "-", " ", "%", ":-", "\n", ""])
 )
-@hypothesis_settings(max_examples=500)
+@try_examples(500)
 def test_a_damaged_text_is_a_program_or_a_program_error(at, replacement):
     try:
         program = parse_program(TEXT[:at] + replacement + TEXT[at + 1 :])

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sklearn.tree import DecisionTreeClassifier
 
@@ -19,6 +18,7 @@ from eric_fast.extract import TreeOptions, grow_trees, list_leaves
 from eric_fast.kernels import Limits, fixed_point
 from eric_fast.kernels.cpu import find_split, sort_samples
 from eric_fast.program import atom_of
+from tests.examples import try_examples
 from tests.grow_oracle import impurity, list_gains, list_trees, nest_sklearn, walk_nodes
 
 SIZES = (0, 1, 2, 31, 32, 33, 64, 150, 300)
@@ -61,7 +61,7 @@ def options_and_weights(draw, n, n_values):
 
 
 @pytest.mark.slow
-@hypothesis_settings(max_examples=120)
+@try_examples(120)
 @given(st.data())
 def test_every_engine_grows_the_same_trees(data):
     n, n_atoms = data.draw(st.sampled_from(SIZES)), data.draw(st.sampled_from([0, 1, 5, 64, 65, 130]))
@@ -118,7 +118,7 @@ def find_by_table(bits, target, weights, n_values, atoms):
     return min(atoms, key=lambda atom: (cost(atom), atom))
 
 
-@hypothesis_settings(max_examples=300)
+@try_examples(300)
 @given(st.data())
 def test_trees_are_scikit_learns_where_best_splits_are_unique(data):
     n, n_values = data.draw(st.sampled_from([33, 150, 400])), data.draw(st.sampled_from([2, 2, 3, 5]))

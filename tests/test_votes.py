@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from eric_fast import kernels
@@ -19,6 +18,7 @@ from eric_fast.kernels.cpu import evaluate as cpu
 from eric_fast.kernels.reference import evaluate as reference
 from eric_fast.program import ClassRule
 from tests.engines import assert_equal_outcomes, check_plan, check_program, check_steps_mean_rules
+from tests.examples import try_examples
 from tests.make_forests import KINDS, grow_paths, make_forest_program, make_program, real_weight
 from tests.make_programs import count_inputs, make_bits
 
@@ -29,7 +29,7 @@ def draw_bits(seed, program, n_samples):
     return make_bits(random.Random(seed).randint, n_samples, count_inputs(program))
 
 
-@hypothesis_settings(max_examples=100)
+@try_examples(100)
 @given(st.integers(0, 2**32), st.sampled_from(SIZES))
 def test_cpu_equals_the_reference_on_forests(seed, n_samples):
     program = make_forest_program(seed)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from eric_fast import approximate_model, evaluate_chains, kernels
@@ -22,6 +21,7 @@ from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.program.weight_bodies import simplify_weight_body
 from tests.activations import make_activations
 from tests.engines import DEVICE, needs_triton
+from tests.examples import try_examples
 from tests.together import run_together
 
 
@@ -35,7 +35,7 @@ def tally_plainly(bits, goals, signed):
     return out
 
 
-@hypothesis_settings(max_examples=25)
+@try_examples(25)
 @given(
     st.integers(0, 2**31),
     st.sampled_from([0, 1, 31, 33, 63, 1000, 2049]),

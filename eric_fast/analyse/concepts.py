@@ -21,7 +21,7 @@ from eric_fast.program.atoms import InputAtom
 from eric_fast.program.simplify import find_mentioned
 from eric_fast.progress import Progress, ignore_progress
 
-N_STRONGEST = 10
+_N_STRONGEST = 10
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def measure_concepts(
     data: ImageData,
     masks: MaskFolder,
     *,
-    n_strongest: int = N_STRONGEST,
+    n_strongest: int = _N_STRONGEST,
     progress: Progress = ignore_progress,
     **settings: Any,
 ) -> list[ConceptShares]:

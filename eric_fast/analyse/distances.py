@@ -15,7 +15,7 @@ from eric_fast.program.atoms import InputAtom
 
 Floats = NDArray[np.float64]
 BLOCK = 64  # columns that are copied to float64 at a time
-SLACK = 1e-9  # how far equal figures may differ by rounding, relative to the distance of a pair
+_SLACK = 1e-9  # how far equal figures may differ by rounding, relative to the distance of a pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +114,7 @@ class RandomSets:
         if whole <= 0:  # all images are alike
             return Chance()
         apart = ((sums / size - (points.sum(axis=0) - sums) / (n - size)) ** 2).sum(axis=1)
-        slack = SLACK * whole
+        slack = _SLACK * whole
         return Chance(
             cohesion=float(1 - near[0] / whole),
             distinctness=float(apart[0] / whole),

@@ -19,7 +19,7 @@ from eric_fast.program import Program
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.store.activations import UNKNOWN
 
-Counts = NDArray[np.int64]
+_Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -98,20 +98,20 @@ class Effects:
     start_layer: str
     n_images: int
     n_labelled: int
-    atoms: Counts
-    n_true: Counts
-    agrees: Counts
-    correct: Counts
-    answers: Counts
-    changed: Counts
-    n_lost: Counts
-    n_gained: Counts
+    atoms: _Integers
+    n_true: _Integers
+    agrees: _Integers
+    correct: _Integers
+    answers: _Integers
+    changed: _Integers
+    n_lost: _Integers
+    n_gained: _Integers
     p_values: NDArray[np.float64]
-    of_model: Counts
-    of_label: Counts
-    agrees_now: Counts
-    correct_now: Counts
-    answers_now: Counts
+    of_model: _Integers
+    of_label: _Integers
+    agrees_now: _Integers
+    correct_now: _Integers
+    answers_now: _Integers
 
     @property
     def now(self) -> Answers:
@@ -288,11 +288,11 @@ class _Counts:
         )
 
 
-def _count_forced(forced: NDArray[np.bool_], classes: NDArray[Any], n: int) -> Counts:
+def _count_forced(forced: NDArray[np.bool_], classes: NDArray[Any], n: int) -> _Integers:
     """Count images by forced value and by class, `NO_RULE` last: int64 `[2, n]`."""
     return _count_classes(forced * n + np.where(classes == NO_RULE, n - 1, classes), 2 * n).reshape(2, n)
 
 
-def _count_classes(classes: NDArray[Any], n: int) -> Counts:
+def _count_classes(classes: NDArray[Any], n: int) -> _Integers:
     """Count images by class, `NO_RULE` last: int64 `[n]`."""
     return np.bincount(np.where(classes == NO_RULE, n - 1, classes), minlength=n)

@@ -15,7 +15,7 @@ from eric_fast.errors import EricError, SettingError
 from eric_fast.evaluator import Evaluator
 from eric_fast.program import ClassRule, Program
 
-Counts = NDArray[np.int64]
+_Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +39,12 @@ class Links:
 
     program: Program
     n_images: int
-    heads: Counts
-    atoms: Counts
-    n_positive: Counts
-    n_negative: Counts
-    weights: Counts
-    fires: Counts
+    heads: _Counts
+    atoms: _Counts
+    n_positive: _Counts
+    n_negative: _Counts
+    weights: _Counts
+    fires: _Counts
 
     @property
     def n_atoms(self) -> int:
@@ -76,7 +76,7 @@ class Links:
         """Find what builds on these atoms, directly or through others: layer -> atoms, and `class` -> class indices."""
         return self._walk(atoms, self.atoms, self.heads)
 
-    def _walk(self, seeds: Iterable[int], sources: Counts, ends: Counts) -> dict[str, list[int]]:
+    def _walk(self, seeds: Iterable[int], sources: _Counts, ends: _Counts) -> dict[str, list[int]]:
         found = np.zeros(self.n_atoms + len(self.program.classes), np.bool_)
         fresh = np.zeros_like(found)
         fresh[list(seeds)] = True
@@ -136,7 +136,7 @@ def list_links(program: Program, bits: BitMatrix, *, start: str | None = None, e
     )
 
 
-def _count_without(program: Program, rules: Counts, literals: Counts, truth: BitMatrix, engine: str) -> Counts:
+def _count_without(program: Program, rules: _Counts, literals: _Counts, truth: BitMatrix, engine: str) -> _Counts:
     """Count the images on which each of these weight rules fires without its literal: int64 `[n]`."""
     all_rules = (*program.kernel_rules, *program.class_rules)
     n_without = np.zeros(len(rules), np.int64)
@@ -191,9 +191,9 @@ class Coactivation:
     n_images: int
     rows: tuple[str, ...]
     columns: tuple[str, ...]
-    together: Counts
-    n_rows_true: Counts
-    n_columns_true: Counts
+    together: _Counts
+    n_rows_true: _Counts
+    n_columns_true: _Counts
 
     def select_columns(self, columns: Iterable[str]) -> "Coactivation":
         """Keep these columns only."""
@@ -223,7 +223,7 @@ class Coactivation:
             lift: NDArray[np.float64] = self.n_images * self.together / expected
         return np.where(expected > 0, lift, np.nan)
 
-    def differing(self) -> Counts:
+    def differing(self) -> _Counts:
         """Images on which exactly one of the two is true: int64 `[n_rows, n_columns]`."""
         return self.n_rows_true[:, None] + self.n_columns_true[None] - 2 * self.together
 

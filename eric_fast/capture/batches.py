@@ -28,7 +28,7 @@ class BadImage:
 
 
 @dataclass(frozen=True)
-class Batch:
+class ImageBatch:
     """The images of one slice of the data.
 
     Attributes:
@@ -45,7 +45,7 @@ class Batch:
     bad: list[BadImage] = field(default_factory=list)
     n_seen: int = 0
 
-    def pin_memory(self) -> "Batch":
+    def pin_memory(self) -> "ImageBatch":
         """Copy the images to pinned memory; called by torch's loader."""
         return replace(self, images=self.images.pin_memory())
 
@@ -62,7 +62,7 @@ def iterate_batches(
     *,
     workers: int,
     pin_memory: bool = False,
-) -> Generator[Batch, None, None]:
+) -> Generator[ImageBatch, None, None]:
     """Load one batch for each list of indices in `plan`. A bad image is left out of its batch.
 
     Args:
@@ -83,7 +83,7 @@ def iterate_batches(
         worker_init_fn=_ignore_interrupts,
         multiprocessing_context="fork" if workers else None,
     )
-    batches: Iterator[Batch | DataError] = iter(())
+    batches: Iterator[ImageBatch | DataError] = iter(())
     first: tuple[int, torch.Size] | None = None
     try:
         with warnings.catch_warnings():
@@ -153,7 +153,7 @@ class _Images(Dataset[_Loaded]):
             return BadImage(f"{place}: {what}, not {shown}", is_fatal=True)
         return _Tensor(tensor, label)
 
-    def collate(self, samples: list[_Loaded]) -> Batch | DataError:
+    def collate(self, samples: list[_Loaded]) -> ImageBatch | DataError:
         good: list[tuple[int, _Tensor]] = []
         bad: list[BadImage] = []
         for index, sample in samples:
@@ -167,7 +167,7 @@ class _Images(Dataset[_Loaded]):
                 return _differing_shapes(self._data, good[0][0], good[0][1].values.shape, index, sample.values.shape)
         images = torch.stack([sample.values for _, sample in good]) if good else torch.empty(0)
         indices, labels = [index for index, _ in good], [sample.label for _, sample in good]
-        return Batch(images, indices, labels, bad, len(samples))
+        return ImageBatch(images, indices, labels, bad, len(samples))
 
 
 def _differing_shapes(data: ImageData, a: int, shape_a: torch.Size, b: int, shape_b: torch.Size) -> DataError:

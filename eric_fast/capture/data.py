@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from eric_fast.capture.paths import make_encodable
-from eric_fast.errors import DataError
+from eric_fast.errors import DataError, first_line
 from eric_fast.store.activations import UNKNOWN
 
 __all__ = [
@@ -119,11 +119,6 @@ def decode_image(source: Path | bytes, place: str) -> Image.Image:
 def number_items(n: int) -> tuple[str, ...]:
     """Name items by their numbers, padded to one length."""
     return tuple(f"{item:0{len(str(max(n - 1, 0)))}d}" for item in range(n))
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def convert_to_rgb(image: Image.Image) -> Image.Image:

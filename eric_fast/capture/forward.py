@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from eric_fast.capture.batches import Batch
+from eric_fast.capture.batches import ImageBatch
 from eric_fast.capture.layers import describe_error, trace_norms
 from eric_fast.capture.models import LoadedModel, copy_model
 from eric_fast.errors import EricError, ModelError
 
 _PLAIN = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _AUTOCAST = {f"autocast-{name}": dtype for name, dtype in _PLAIN.items() if name != "float32"}
-DTYPES = (*_PLAIN, *_AUTOCAST)
+NETWORK_DTYPES = (*_PLAIN, *_AUTOCAST)
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 
 
@@ -30,7 +30,7 @@ class Answer:
         norms: layer -> float32 `[n_images, n_kernels]`.
     """
 
-    batch: Batch
+    batch: ImageBatch
     logits: Tensor | None
     norms: dict[str, Tensor]
 
@@ -39,7 +39,7 @@ class Answer:
 class _Pending:
     """The results of a batch that are being copied to the CPU, in one tensor `[n, n_classes + n_kernels]`."""
 
-    batch: Batch
+    batch: ImageBatch
     layers: tuple[str, ...]
     widths: list[int]
     results: Tensor
@@ -55,7 +55,7 @@ class NetworkRunner:
         model: not changed; it is copied for another dtype, device or memory format.
         layers, norm, grid: see `trace_norms`.
         device: `cpu` or `cuda`.
-        dtype: one of `DTYPES`: the dtype of weights and maps; with `autocast-` weights stay float32, and
+        dtype: one of `NETWORK_DTYPES`: the dtype of weights and maps; with `autocast-` weights stay float32, and
             torch.autocast chooses a dtype for each operation.
         memory_format: one of `MEMORY_FORMATS`.
         compile: fuse the network with torch.compile.
@@ -88,7 +88,7 @@ class NetworkRunner:
         self._copies = torch.cuda.Stream() if device == "cuda" else None
         self._n_ahead = 1 if device == "cuda" else 0
 
-    def run(self, batches: Iterable[Batch], ids: Sequence[str]) -> Iterator[Answer]:
+    def run(self, batches: Iterable[ImageBatch], ids: Sequence[str]) -> Iterator[Answer]:
         """One answer for each batch, in order. `ids` name the images of the data.
 
         Raises:
@@ -103,7 +103,7 @@ class NetworkRunner:
         while launched:
             yield self._fetch(launched.popleft(), ids)
 
-    def _launch(self, batch: Batch) -> Answer | _Pending:
+    def _launch(self, batch: ImageBatch) -> Answer | _Pending:
         bare = replace(batch, images=torch.empty(0))
         if not batch.indices:
             return Answer(bare, None, {})
@@ -154,17 +154,17 @@ class NetworkRunner:
 
 
 def plain_dtype(dtype: str) -> torch.dtype:
-    """The dtype of weights and images for one of `DTYPES`."""
+    """The dtype of weights and images for one of `NETWORK_DTYPES`."""
     return _PLAIN.get(dtype, torch.float32)
 
 
 def cast_as(device: torch.device, dtype: str) -> AbstractContextManager[object]:
-    """The context of torch.autocast, if one of `DTYPES` asks for it."""
+    """The context of torch.autocast, if one of `NETWORK_DTYPES` asks for it."""
     return torch.autocast(device.type, _AUTOCAST[dtype]) if dtype in _AUTOCAST else nullcontext()
 
 
 def place_network(module: nn.Module, device: torch.device, dtype: str, memory_format: torch.memory_format) -> nn.Module:
-    """Move a copy of the network to a device and one of `DTYPES`; return the network itself if it is there already."""
+    """Return a copy of the network on a device in one of `NETWORK_DTYPES`, or the network itself if it is there."""
     tensors = [*module.parameters(), *module.buffers()]
     is_ready = memory_format == torch.contiguous_format and all(
         t.device.type == device.type and (not t.is_floating_point() or t.dtype == plain_dtype(dtype)) for t in tensors
@@ -175,7 +175,7 @@ def place_network(module: nn.Module, device: torch.device, dtype: str, memory_fo
 
 
 @contextmanager
-def name_failure(batch: Batch, ids: Sequence[str]) -> Iterator[None]:
+def name_failure(batch: ImageBatch, ids: Sequence[str]) -> Iterator[None]:
     """Report an error of the network's code as a ModelError with the first and last image of the batch."""
     try:
         yield

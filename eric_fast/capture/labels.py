@@ -14,7 +14,7 @@ from eric_fast.store.activations import UNKNOWN
 _log = logging.getLogger(__name__)
 
 
-def name_classes(model: LoadedModel, data: ImageData, n_outputs: int) -> tuple[str, ...]:
+def name_outputs(model: LoadedModel, data: ImageData, n_outputs: int) -> tuple[str, ...]:
     """Name the outputs: by the model, or else by the folders, or else by number. Raises ModelError."""
     if model.classes is not None:
         if len(model.classes) != n_outputs:

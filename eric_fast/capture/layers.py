@@ -54,7 +54,7 @@ class NormTracer(nn.Module):
             ModelError: an output without logits; a layer that didn't run.
         """
         output, norms = self.network(images)
-        logits = find_logits(output, len(images)) if self.with_head else None
+        logits = pick_logits(output, len(images)) if self.with_head else None
         return logits, dict(zip(self.layers, norms, strict=True))
 
 
@@ -133,7 +133,7 @@ def trace_layers(
         with report_failure(f"the model fails on an image of shape {list(example.shape[1:])}", "check its transform"):
             output = module(example)
         if with_head:
-            find_logits(output, len(example))
+            pick_logits(output, len(example))
         try:
             return _trace_graph(module, example, layers, read, argument_of, output, with_head)
         except EricError:
@@ -186,7 +186,7 @@ def unwrap_network(module: nn.Module) -> nn.Module:
     return unwrap_network(inner) if isinstance(inner, nn.Module) else module
 
 
-def find_logits(output: Any, n_images: int) -> Tensor:
+def pick_logits(output: Any, n_images: int) -> Tensor:
     """Find the first tensor of a network's output (a tensor, or tuples, lists and dicts of them).
 
     Raises:

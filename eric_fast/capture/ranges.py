@@ -12,7 +12,7 @@ from torch import Tensor
 from eric_fast.capture.batches import cut_batches, iterate_batches
 from eric_fast.capture.data import ImageData
 from eric_fast.capture.forward import Answer, NetworkRunner
-from eric_fast.capture.labels import match_labels, name_classes
+from eric_fast.capture.labels import match_labels, name_outputs
 from eric_fast.capture.models import LoadedModel
 from eric_fast.errors import DataError
 from eric_fast.store.activations import Activations, CaptureSettings, check_finite, check_logits
@@ -62,11 +62,11 @@ class NetworkRun:
     def classes(self) -> tuple[str, ...]:
         """Names of the network's outputs. Runs the network on one image."""
         assert self.answer.logits is not None
-        return name_classes(self.model, self.data, self.answer.logits.shape[1])
+        return name_outputs(self.model, self.data, self.answer.logits.shape[1])
 
     def take(self, n_images: int) -> "NetworkRun":
         """Take `n_images` of the images, evenly spread."""
-        places = select_images(self.n_images, n_images)
+        places = spread_images(self.n_images, n_images)
         return replace(self, indices=[self.indices[place] for place in places])
 
     def capture_ranges(
@@ -151,7 +151,7 @@ class _Recorder:
                 self._norms[layer] = torch.empty(self._n_images, found.shape[1])
             self._norms[layer][rows] = found
         check_logits(logits, ids, self._remedy)
-        self._classes = self._classes or name_classes(self._run.model, data, logits.shape[1])
+        self._classes = self._classes or name_outputs(self._run.model, data, logits.shape[1])
         self._predictions[rows] = logits.argmax(dim=1)
         if self._run.keeps_logits:
             half = logits.half()
@@ -176,7 +176,7 @@ class _Recorder:
         )
 
 
-def select_images(n_images: int, limit: int | None) -> Sequence[int]:
+def spread_images(n_images: int, limit: int | None) -> Sequence[int]:
     """Choose up to `limit` images, evenly spread; all by default."""
     n_taken = n_images if limit is None else min(limit, n_images)
     if n_taken == n_images:

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from eric_fast.capture.forward import DTYPES, MEMORY_FORMATS, NetworkRunner
+from eric_fast.capture.forward import MEMORY_FORMATS, NETWORK_DTYPES, NetworkRunner
 from eric_fast.capture.layers import check_grid
 from eric_fast.capture.models import LoadedModel
 from eric_fast.capture.norms import unknown_norm
-from eric_fast.capture.ranges import NetworkRun, select_images
+from eric_fast.capture.ranges import NetworkRun, spread_images
 from eric_fast.capture.sources import open_data
 from eric_fast.errors import DataError, SettingError
 from eric_fast.program.atoms import NORMS
@@ -120,7 +120,7 @@ def prepare_run(
     kind = check_settings(norm, dtype, device, memory_format, batch_size, workers, limit)
     check_grid(grid)
     data = open_data(data)
-    indices = select_images(len(data), limit)
+    indices = spread_images(len(data), limit)
     if not len(indices):
         raise DataError(f"{data.name} has no images")
     settings = CaptureSettings(
@@ -161,7 +161,7 @@ def check_settings(
     if norm not in NORMS:
         raise unknown_norm(norm)
     for name, value, choices in (
-        ("dtype", dtype, DTYPES),
+        ("dtype", dtype, NETWORK_DTYPES),
         ("device", device, DEVICES),
         ("memory-format", memory_format, tuple(MEMORY_FORMATS)),
     ):

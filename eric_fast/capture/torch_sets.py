@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, default_collate
 
-from eric_fast.capture.data import UNKNOWN, BrokenDataError, ImageData, Sample, convert_to_rgb, first_line, number_items
+from eric_fast.capture.data import UNKNOWN, BrokenDataError, ImageData, Sample, convert_to_rgb, number_items
 from eric_fast.capture.models import make_unique
 from eric_fast.capture.paths import make_encodable
-from eric_fast.errors import DataError
+from eric_fast.errors import DataError, first_line
 
 _log = logging.getLogger(__name__)
 _LABELS = ("label", "labels", "cls", "target", "targets", "class", "fine_label", "y")

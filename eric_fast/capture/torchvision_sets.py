@@ -4,9 +4,8 @@ from typing import Any
 
 from torchvision import datasets
 
-from eric_fast.capture.data import first_line
 from eric_fast.capture.torch_sets import TorchImages
-from eric_fast.errors import DataError, suggest_nearest
+from eric_fast.errors import DataError, first_line, suggest_nearest
 
 # name on the command line -> class, and names of splits
 SETS: dict[str, tuple[type[Any], tuple[str, ...]]] = {

@@ -46,7 +46,7 @@ def analyse(
         raise SettingError(f"--limit must be 0 (all) or more, not {limit}")
     from eric_fast.analyse import analyse_program
     from eric_fast.match import check_engine
-    from eric_fast.show.analysis import describe_idle, describe_now, list_tables
+    from eric_fast.show.analysis import describe_idle, describe_now, tabulate_analysis
     from eric_fast.store import open_capture
     from eric_fast.text import load_program
 
@@ -70,5 +70,5 @@ def analyse(
         f"{describe_idle(analysis)}",
         markup=False,
     )
-    for table in list_tables(analysis, limit):
+    for table in tabulate_analysis(analysis, limit):
         stdout.print(table)

@@ -15,8 +15,8 @@ from eric_fast.cli.options import (
     NVotes,
     Rules,
     Target,
-    Threshold,
-    Votes,
+    ThresholdText,
+    VotesText,
 )
 from eric_fast.errors import SettingError
 from eric_fast.output import write_json
@@ -37,12 +37,12 @@ def chain(
             "that the tables by layer show. By default 0.005,0.001,0.002,0.02. Weight rules have none."
         ),
     ] = None,
-    threshold: Threshold = "mean",
+    threshold: ThresholdText = "mean",
     criterion: Criterion = "entropy",
     rules: Rules = "trees",
     literals: Literals = 16,
     max_weight: MaxWeight = 7,
-    votes: Votes = None,
+    votes: VotesText = None,
     n_votes: NVotes = 100,
     target: Target = "model",
     bound: Annotated[
@@ -67,7 +67,7 @@ def chain(
     from eric_fast.chains import MIN_LEAVES, measure_chains
     from eric_fast.extract import TreeOptions, WeightOptions, parse_count
     from eric_fast.show.chain_plot import save_plot
-    from eric_fast.show.chains import list_tables
+    from eric_fast.show.chains import tabulate_chains
     from eric_fast.show.style import check_plot
     from eric_fast.store import open_capture
 
@@ -99,7 +99,7 @@ def chain(
     stdout.print(
         f"{study.n_images:,} images, programs from {study.n_training_images:,} others; model accuracy {accuracy}"
     )
-    for table in list_tables(study):
+    for table in tabulate_chains(study):
         stdout.print(table)
     if plot is not None:
         stdout.print(f"wrote {plot}", markup=False)

@@ -48,7 +48,7 @@ def compare(
     check_paths([json], others, force=force)
     from eric_fast.compare import compare_programs
     from eric_fast.match import check_engine
-    from eric_fast.show.comparison import list_tables
+    from eric_fast.show.comparison import tabulate_comparison
     from eric_fast.store import is_capture
     from eric_fast.text import load_program
 
@@ -78,5 +78,5 @@ def compare(
     if json is not None:
         write_json(comparison.to_dict(), json, force=force)
     stdout.print(f"first: {first_file}\nsecond: {second_file}", markup=False)
-    for table in list_tables(comparison, show):
+    for table in tabulate_comparison(comparison, show):
         stdout.print(table)

@@ -35,7 +35,8 @@ def evaluate(
     check_paths([json], [program_file, source], force=force)
     from eric_fast.match import check_engine
     from eric_fast.runs import evaluate_program
-    from eric_fast.show.scores import describe_disagreements, fits_terminal, tabulate_confusion, tabulate_scores
+    from eric_fast.show.grid import fits_terminal
+    from eric_fast.show.scores import describe_disagreements, tabulate_confusion, tabulate_scores
     from eric_fast.store import is_capture
     from eric_fast.text import load_program
 
@@ -71,7 +72,7 @@ def evaluate(
     accuracy = "unknown, as labels are" if score.model_accuracy is None else f"{score.model_accuracy:.4f}"
     stdout.print(f"{score.n_images:,} images; model accuracy {accuracy}")
     stdout.print(tabulate_scores(rows or [score]))
-    if fits_terminal(program):
+    if fits_terminal(program.classes):
         stdout.print(tabulate_confusion(program, score))
     else:
         for line in describe_disagreements(program, score):

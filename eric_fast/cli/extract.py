@@ -17,8 +17,8 @@ from eric_fast.cli.options import (
     NVotes,
     Rules,
     Target,
-    Threshold,
-    Votes,
+    ThresholdText,
+    VotesText,
 )
 from eric_fast.cli.stopping import stop_gently
 from eric_fast.errors import say_count
@@ -37,7 +37,7 @@ def extract(
             "rules alone."
         ),
     ] = None,
-    threshold: Threshold = "mean",
+    threshold: ThresholdText = "mean",
     grid: Annotated[
         int, typer.Option(metavar="1|2", help="2: atoms of the quarters of maps too, of a capture with --grid 2.")
     ] = 1,
@@ -67,7 +67,7 @@ def extract(
     confidence: Annotated[
         float, typer.Option(help="With --rules fold: what the lower bound of a rule's confidence must reach.")
     ] = 0.0,
-    votes: Votes = None,
+    votes: VotesText = None,
     n_votes: NVotes = 100,
     target: Target = "model",
     grown_on: Annotated[

@@ -46,7 +46,7 @@ Memory = Annotated[
 Engine = Annotated[str, typer.Option(help="reference, cpu, gpu, or auto (where the bits are).")]
 Start = Annotated[str | None, typer.Option(help="The layer whose bits are given; the program's lowest by default.")]
 ProgramFile = Annotated[Path, typer.Argument(metavar="PROGRAM", help="A program's text file, from extract.")]
-Threshold = Annotated[
+ThresholdText = Annotated[
     str,
     typer.Option(
         help="mean, '0.6*mean+0.7*std', quantile:0.75, a number, or split (tells classes apart); bits are true "
@@ -65,7 +65,7 @@ Rules = Annotated[
 ]
 Literals = Annotated[int, typer.Option(metavar="K", help="With weights: literals of a kernel's rule.")]
 MaxWeight = Annotated[int, typer.Option(help="With weights: the largest weight of a kernel's rule.")]
-Votes = Annotated[
+VotesText = Annotated[
     str | None,
     typer.Option(
         help="Class rules of one literal each, learned from counts: rows (each adds a whole number to every class) or "

@@ -17,20 +17,22 @@ if TYPE_CHECKING:
     from eric_fast.table import Table
     from eric_fast.table.model import RuleModel
 
-FORMATS = ("asp", "prolog", "python", "c")  # for each a method of Program: to_asp, to_prolog, ...
+_LANGUAGES = ("asp", "prolog", "python", "c")  # for each a method of Program: to_asp, to_prolog, ...
 SOURCE_HELP = "A program or a model: a file of any kind that eric_fast.load takes."
 
 
 def convert(
     source: Annotated[str, typer.Argument(metavar="MODEL", help=SOURCE_HELP)],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The program to write.")],
-    format: Annotated[str, typer.Option("--format", help=f"What to write: {', '.join(FORMATS)}.")] = "asp",
+    format: Annotated[str, typer.Option("--format", help=f"What to write: {', '.join(_LANGUAGES)}.")] = "asp",
     force: Force = False,
 ) -> None:
     """Write what another tool learned as a program: answer set program text of our own, or another language."""
     check_paths([output], [source], force=force)
-    if format not in FORMATS:
-        raise SettingError(f"--format '{format}' is not a language that is written{suggest_nearest(format, FORMATS)}")
+    if format not in _LANGUAGES:
+        raise SettingError(
+            f"--format '{format}' is not a language that is written{suggest_nearest(format, _LANGUAGES)}"
+        )
     model = load_any(source)
     text: str = getattr(model.program, f"to_{format}")()
     with replace_file(output, force=force) as part:

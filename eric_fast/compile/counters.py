@@ -62,7 +62,7 @@ def find_counted(decision: DecisionArrays, is_free: NDArray[np.bool_]) -> Counte
     n_votes = np.bincount(outputs, minlength=n_classes)
     is_small = sums <= MOST_SUM
     whole = np.rint(np.where(is_small[outputs], weights, 0) / units[outputs]).astype(np.int64)
-    n_ones = np.bincount(outputs, count_ones(whole), n_classes)
+    n_ones = np.bincount(outputs, count_set_bits(whole), n_classes)
     is_exact = is_small & (n_ones <= MOST_ONES * n_votes)
     rules = np.repeat(np.arange(n_rules), np.diff(decision.vote_offsets))
     is_counted = is_free & decision.votes
@@ -72,7 +72,7 @@ def find_counted(decision: DecisionArrays, is_free: NDArray[np.bool_]) -> Counte
     return Counted(is_counted, whole, units, is_positive)
 
 
-def count_ones(weights: NDArray[np.int64]) -> NDArray[np.uint8]:
+def count_set_bits(weights: NDArray[np.int64]) -> NDArray[np.uint8]:
     """How many binary ones each has, whatever its sign."""
     return np.bitwise_count(np.abs(weights))
 

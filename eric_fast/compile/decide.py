@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.compile.counters import DecisionArrays, count_ones, count_rules, find_counted
+from eric_fast.compile.counters import DecisionArrays, count_rules, count_set_bits, find_counted
 from eric_fast.compile.indexes import (
     N_LEVELS,
     Items,
@@ -161,7 +161,7 @@ class VoteDecider(Decider):
         if not counted.any():
             return
         votes = slice(*self.decision.vote_offsets[[first, last]].tolist())
-        n_bits = int(count_ones(self.counted.weights[votes]).sum())
+        n_bits = int(count_set_bits(self.counted.weights[votes]).sum())
         self.reserve(6 * n_bits + 5 * MOST_PLANES * min(self.decision.n_classes, n_bits))
         count_rules(first, last, self.fires, self.decision, self.counted, self.sums, self.offsets, self.diagram)
         heads = self.decision.vote_classes[self.decision.vote_offsets[first:last]]

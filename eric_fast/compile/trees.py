@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from eric_fast.plan.jitted import negate, strip_negation
 
 MISSING = -(2**30)  # a child where no rule is
-MIN_LEAVES = 8  # of a tree with leaves missing: two rules can look like one by chance
+_MIN_LEAVES = 8  # of a tree with leaves missing: two rules can look like one by chance
 MOST_READS = 16  # of each literal, in search of trees in another order
 LONGEST = 40  # literals of a body of such a tree
 TREE_START, TREE_STOP, TREE_MISSING = range(3)  # columns of `find_trees`
@@ -140,7 +140,7 @@ def find_trees(first: int, literals: NDArray[np.int32], offsets: NDArray[np.int6
                     sorted_literals[offsets[rule] : offsets[end]] = bodies
                     order[rule:end] = sorted_rules
                     is_tree, last, n_missing = True, end, 0
-        if is_tree or (last - rule >= MIN_LEAVES and n_missing <= last - rule):
+        if is_tree or (last - rule >= _MIN_LEAVES and n_missing <= last - rule):
             trees[n_trees, TREE_START], trees[n_trees, TREE_STOP], trees[n_trees, TREE_MISSING] = rule, last, n_missing
             n_trees += 1
             rule = last

@@ -19,7 +19,7 @@ from eric_fast.program.atoms import CRITERIA, GRIDS
 TARGETS = ("model", "label")
 GROWN_ON = ("true", "predicted", "both")
 VOTES = ("rows", "single")
-RULES = ("trees", "weights", "fold")
+_RULES = ("trees", "weights", "fold")
 _MOST = kernels.NO_LIMIT - 1
 _CRITERION = {"entropy": kernels.ENTROPY, "gini": kernels.GINI}
 
@@ -99,12 +99,12 @@ class TreeOptions:
 
     @property
     def kernels_by(self) -> str:
-        """Which rules kernels get: one of `RULES`."""
+        """Which rules kernels get: one of `_RULES`."""
         return self.kernel_rules or self.rules
 
     @property
     def classes_by(self) -> str:
-        """Which rules classes get: one of `RULES`."""
+        """Which rules classes get: one of `_RULES`."""
         return self.class_rules or self.rules
 
     @property
@@ -114,8 +114,8 @@ class TreeOptions:
 
     def _check_rules(self) -> None:
         for name, kind in (("rules", self.rules), ("kernel rules", self.kernels_by), ("class rules", self.classes_by)):
-            if kind not in RULES:
-                raise SettingError(f"{name} '{kind}' is not one of {', '.join(RULES)}")
+            if kind not in _RULES:
+                raise SettingError(f"{name} '{kind}' is not one of {', '.join(_RULES)}")
         if self.votes and self.class_rules not in (None, "weights"):
             raise SettingError(
                 f"votes are class rules by weights; leave out class rules '{self.class_rules}', or votes"
@@ -136,7 +136,7 @@ class TreeOptions:
                 )
 
     def list_kinds(self) -> set[str]:
-        """Which of `RULES` there will be."""
+        """Which of `_RULES` there will be."""
         return {self.kernels_by, "weights" if self.votes_by else self.classes_by}
 
     def to_fold_limits(self, n_images: int) -> FoldLimits:

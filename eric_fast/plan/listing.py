@@ -17,7 +17,7 @@ from eric_fast.plan.steps import (
     Segment,
 )
 
-WIDTH = 120
+_WIDTH = 120
 
 
 def print_plan(plan: Plan, names: Sequence[str] | None = None) -> str:
@@ -34,9 +34,9 @@ def print_plan(plan: Plan, names: Sequence[str] | None = None) -> str:
 
 
 def _wrap(line: str) -> list[str]:
-    """Lines of at most `WIDTH`, if no word is longer; the further ones are indented more."""
+    """Lines of at most `_WIDTH`, if no word is longer; the further ones are indented more."""
     indent = " " * (4 + len(line) - len(line.lstrip()))
-    return wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return wrap(line, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 class _Lister:

@@ -14,7 +14,7 @@ from eric_fast.errors import SettingError
 from eric_fast.program import Program, Rule, atom_of
 from eric_fast.progress import Progress, ignore_progress
 
-AnyRule = TypeVar("AnyRule", bound=Rule)
+_AnyRule = TypeVar("_AnyRule", bound=Rule)
 Words = NDArray[np.uint32]
 
 
@@ -95,12 +95,12 @@ def prune_program(
 
 
 def _drop(
-    rules: Sequence[AnyRule],
+    rules: Sequence[_AnyRule],
     rows: Words,
     valid: Words,
     count_hits: Callable[[Sequence[Rule], Sequence[Words]], int],
     allowed: int,
-) -> list[AnyRule]:
+) -> list[_AnyRule]:
     """What is left of these rules."""
 
     kept, fires = list(rules), [_fire(rule, rows, valid) for rule in rules]
@@ -134,7 +134,7 @@ def _fire(rule: Rule, rows: Words, valid: Words) -> Words:
     return fired & valid
 
 
-def _list_without(rule: AnyRule, literal: int) -> list[AnyRule]:
+def _list_without(rule: _AnyRule, literal: int) -> list[_AnyRule]:
     """The rule without a literal: of a weight body as if it were false, and as if it were true."""
     kept = [other for other in rule.body if other != literal]
     if not rule.bound:

@@ -15,7 +15,7 @@ import numpy as np
 from eric_fast.program import ClassRule, Program, Rule, atom_of
 from eric_fast.program.weight_bodies import LiteralSum, WeightBody, weigh_body
 
-AnyRule = TypeVar("AnyRule", bound=Rule)
+_AnyRule = TypeVar("_AnyRule", bound=Rule)
 _OTHERS = 2**31  # weight bodies and starts are numbered from here, past all literals
 
 
@@ -48,7 +48,7 @@ def drop_unmentioned(program: Program) -> Program:
     kept = [atom for atom in range(len(program.atoms)) if atom < n_compared or atom in mentioned]
     place_of = {atom: place for place, atom in enumerate(kept)}
 
-    def move(rule: AnyRule) -> AnyRule:
+    def move(rule: _AnyRule) -> _AnyRule:
         return replace(rule, body=tuple(place_of[lit] if lit >= 0 else ~place_of[~lit] for lit in rule.body))
 
     return replace(
@@ -78,12 +78,12 @@ def find_mentioned(program: Program, given: Set[int] = frozenset()) -> set[int]:
     return mentioned
 
 
-def _clean(rules: Sequence[AnyRule], *, split: bool) -> list[AnyRule]:
+def _clean(rules: Sequence[_AnyRule], *, split: bool) -> list[_AnyRule]:
     """Each literal once, no contradiction, and weight bodies as plain as they can be.
 
     split: whether one rule may become several, any of which fires where it does.
     """
-    cleaned: list[AnyRule] = []
+    cleaned: list[_AnyRule] = []
     for rule in rules:
         if rule.bound:
             cleaned += _clean_sum(rule, split)
@@ -94,7 +94,7 @@ def _clean(rules: Sequence[AnyRule], *, split: bool) -> list[AnyRule]:
     return cleaned
 
 
-def _clean_sum(rule: AnyRule, split: bool) -> list[AnyRule]:
+def _clean_sum(rule: _AnyRule, split: bool) -> list[_AnyRule]:
     """What a rule with a weight body becomes; nothing where it never fires."""
     weights, bound = weigh_body(rule).merge_negations().reduce()
     alone = [literal for literal, weight in weights.items() if weight >= bound > 0] if split else []
@@ -105,7 +105,7 @@ def _clean_sum(rule: AnyRule, split: bool) -> list[AnyRule]:
     return [replace(rule, body=body.literals, weights=body.weights, bound=body.bound) for body in bodies]
 
 
-def _drop_subsumed(rules: Sequence[AnyRule], *, ordered: bool) -> list[AnyRule]:
+def _drop_subsumed(rules: Sequence[_AnyRule], *, ordered: bool) -> list[_AnyRule]:
     """Without rules whose body holds all literals of another's (of an earlier one's, where `ordered`).
 
     A weight body counts as one literal, the same for equal bodies alone, and so does the start of a class rule. Each is

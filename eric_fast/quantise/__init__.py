@@ -2,7 +2,7 @@
 
 from eric_fast.quantise.fit import MOST_VALUES, fit_quantiser
 from eric_fast.quantise.logits import ScaledLogits, scale_logits
-from eric_fast.quantise.pack import check_fits, list_comparisons, pack_layer, pack_part, quantise_activations
+from eric_fast.quantise.pack import check_fits, list_norm_comparisons, pack_layer, pack_part, quantise_activations
 from eric_fast.quantise.spec import Threshold, parse_threshold
 from eric_fast.quantise.splits import find_best_splits
 from eric_fast.quantise.sums import ColumnSums
@@ -15,7 +15,7 @@ __all__ = [
     "check_fits",
     "find_best_splits",
     "fit_quantiser",
-    "list_comparisons",
+    "list_norm_comparisons",
     "pack_layer",
     "pack_part",
     "parse_threshold",

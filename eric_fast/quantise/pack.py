@@ -64,10 +64,10 @@ def pack_layer(norms: Tensor, atoms: Sequence[InputAtom], engine: str = "auto", 
     grid: one of `GRIDS`; with 2 the norms are `[n, n_kernels * n_regions]`, as `reduce_regions` gives them.
     """
     columns = torch.tensor([atom.find_place(grid) for atom in atoms], dtype=torch.int64, device=norms.device)
-    return kernels.pack_columns(norms, columns, *list_comparisons(atoms, norms.device), engine=engine)
+    return kernels.pack_columns(norms, columns, *list_norm_comparisons(atoms, norms.device), engine=engine)
 
 
-def list_comparisons(atoms: Sequence[InputAtom], device: torch.device) -> tuple[Tensor, Tensor]:
+def list_norm_comparisons(atoms: Sequence[InputAtom], device: torch.device) -> tuple[Tensor, Tensor]:
     """The constants, float32 `[n_atoms]`, and operators, int8 `[n_atoms]`, of atoms, as kernels take them."""
     constants = torch.tensor([atom.constant for atom in atoms], dtype=torch.float32, device=device)
     operators = torch.tensor([_OPERATORS[atom.operator] for atom in atoms], dtype=torch.int8, device=device)

@@ -12,12 +12,12 @@ from eric_fast.analyse.symbolic import Symbol
 from eric_fast.errors import say_count
 from eric_fast.program import Program
 from eric_fast.program.words import name_atom
+from eric_fast.show.grid import NO_FIGURE, make_table
 
-NONE = "-"
 LEAST_P = 1e-300  # below it, float64 says 0
 
 
-def list_tables(analysis: Analysis, limit: int = 10) -> list[Table]:
+def tabulate_analysis(analysis: Analysis, limit: int = 10) -> list[Table]:
     """All of them, in the order in which they are read, each with `limit` rows at most (0: all)."""
     tables = [tabulate_effects(analysis, limit), tabulate_subclasses(analysis, limit)]
     symbols = (("class", analysis.list_class_symbols()), ("sub-class", analysis.list_rule_symbols()))
@@ -45,7 +45,7 @@ def tabulate_effects(analysis: Analysis, limit: int = 10) -> Table:
         "\nswapped",
         "p",
     ]
-    table = _start_table(title + _say_left_out(len(rows), limit), ["kernel"], columns)
+    table = make_table(title + _say_left_out(len(rows), limit), ["kernel"], columns)
     use = analysis.links.use_in_classes().sum(axis=1)
     for row in rows[: limit or None]:
         forced = (row.when_false, row.when_true, row.when_swapped)
@@ -66,16 +66,16 @@ def tabulate_subclasses(analysis: Analysis, limit: int = 10) -> Table:
     rows = sorted(subclasses.rows, key=lambda row: (row not in found, -row.n_covered))
     title = f"sub-classes: {len(found):,} of {say_count(len(rows), 'rule')} cover one (p < 0.05), in {subclasses.space}"
     columns = ["images", "pure", "of class", "cohesion", "distinct", "p"]
-    table = _start_table(title + _say_left_out(len(rows), limit), ["rule", "class"], columns)
+    table = make_table(title + _say_left_out(len(rows), limit), ["rule", "class"], columns)
     for row in rows[: limit or None]:
         table.add_row(
             str(row.rule + 1),
             Text(analysis.program.classes[row.class_index]),
             f"{row.n_covered:,}",
-            _percent(row.purity) if row.n_covered else NONE,
+            _percent(row.purity) if row.n_covered else NO_FIGURE,
             _percent(row.share_of_class),
-            NONE if row.cohesion is None else f"{row.cohesion:.3f}",
-            NONE if row.distinctness is None else f"{row.distinctness:.3f}",
+            NO_FIGURE if row.cohesion is None else f"{row.cohesion:.3f}",
+            NO_FIGURE if row.distinctness is None else f"{row.distinctness:.3f}",
             _write_p(row.p_value),
         )
     return table
@@ -84,7 +84,7 @@ def tabulate_subclasses(analysis: Analysis, limit: int = 10) -> Table:
 def tabulate_symbols(program: Program, title: str, symbols: Sequence[Symbol], limit: int = 10) -> Table:
     """A row for each kernel that stands for something, the best first."""
     columns = ["phi", "precision", "recall", "lift"]
-    table = _start_table(title + _say_left_out(len(symbols), limit), ["kernel", "stands for"], columns)
+    table = make_table(title + _say_left_out(len(symbols), limit), ["kernel", "stands for"], columns)
     for symbol in symbols[: limit or None]:
         figures = (f"{value:.3f}" for value in (symbol.phi, symbol.precision, symbol.recall))
         table.add_row(_name(program, symbol.atom), Text(symbol.stands_for), *figures, f"{symbol.lift:.2f}")
@@ -93,7 +93,7 @@ def tabulate_symbols(program: Program, title: str, symbols: Sequence[Symbol], li
 
 def tabulate_pairs(program: Program, title: str, pairs: Sequence[Pair], limit: int = 10) -> Table:
     """A row for each pair, the closest first."""
-    table = _start_table(title + _say_left_out(len(pairs), limit), ["kernel", "and"], ["phi", "images that differ"])
+    table = make_table(title + _say_left_out(len(pairs), limit), ["kernel", "and"], ["phi", "images that differ"])
     for pair in pairs[: limit or None]:
         names = (_name(program, name) for name in (pair.first, pair.second))
         table.add_row(*names, f"{pair.phi:.3f}", f"{pair.differing:,}")
@@ -105,15 +105,6 @@ def describe_idle(analysis: Analysis) -> str:
     never = sum(len(layer.list_never_true()) for layer in analysis.coactivation.values())
     always = sum(len(layer.list_always_true()) for layer in analysis.coactivation.values())
     return f"{say_count(never, 'kernel')} never true, {always:,} always"
-
-
-def _start_table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for name in left:
-        table.add_column(name)
-    for name in right:
-        table.add_column(name, justify="right")
-    return table
 
 
 def _name(program: Program, name: str) -> Text:

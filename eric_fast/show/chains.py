@@ -4,12 +4,11 @@ from rich.table import Table
 from rich.text import Text
 
 from eric_fast.chains.measure import ChainStudy, name_leaf, name_rules
+from eric_fast.show.grid import NO_FIGURE, make_table
 from eric_fast.show.scores import format_share
 
-NONE = "-"
 
-
-def list_tables(study: ChainStudy) -> list[Table]:
+def tabulate_chains(study: ChainStudy) -> list[Table]:
     """All of them, in the order in which they are read."""
     tabulates = [tabulate_fidelity, tabulate_sizes, tabulate_kernels]
     if len(study.min_leaves) > 1 or study.rules != "weights":
@@ -27,8 +26,8 @@ def tabulate_fidelity(study: ChainStudy) -> Table:
         *_both("accuracy"),
         "coverage",
     ]
-    title = f"by start layer, {name_rules(study)}"
-    table = _start_table(f"{title}; always the commonest class: fidelity {study.commonest_class:.3f}", columns)
+    title = f"by start layer, {name_rules(study)}; always the commonest class: fidelity {study.commonest_class:.3f}"
+    table = make_table(title, ["start layer"], columns)
     for layer in study.layers:
         true, predicted, direct = (study.find_row(way, layer).score for way in ("true", "predicted", "direct"))
         bound = study.find_bound(layer)
@@ -36,7 +35,7 @@ def tabulate_fidelity(study: ChainStudy) -> Table:
             Text(layer),
             f"{true.fidelity:.3f}",
             f"{predicted.fidelity:.3f}",
-            f"{predicted.fidelity - true.fidelity:+.3f}" if layer != study.layers[-1] else NONE,
+            f"{predicted.fidelity - true.fidelity:+.3f}" if layer != study.layers[-1] else NO_FIGURE,
             f"{direct.fidelity:.3f}",
             *([f"{bound.fidelity:.3f}"] if bound else []),
             _short(true.accuracy),
@@ -50,7 +49,7 @@ def tabulate_kernels(study: ChainStudy) -> Table:
     """A row for each layer above the lowest: the share of its bits right, from the one below and from the lowest."""
     lowest = study.layers[0]
     columns = ["commoner\nvalue", "from the layer\nbelow, true bits", *(f"from {lowest},\n{way}" for way in _WAYS)]
-    table = _start_table(f"kernel bits right, {name_rules(study)}", columns, "layer")
+    table = make_table(f"kernel bits right, {name_rules(study)}", ["layer"], columns)
     for below, layer in zip(study.layers, study.layers[1:], strict=False):
         shares = [
             study.commoner_value[layer],
@@ -64,12 +63,12 @@ def tabulate_kernels(study: ChainStudy) -> Table:
 def tabulate_sizes(study: ChainStudy) -> Table:
     """A row for each start layer: all kernel bits right above it, rules and literals, at the first minimum leaf."""
     columns = [*_both("bits right"), *_both("rules"), *_both("literals")]
-    table = _start_table(f"by start layer, {name_rules(study)}", columns)
+    table = make_table(f"by start layer, {name_rules(study)}", ["start layer"], columns)
     for layer in study.layers:
         rows = [study.find_row(way, layer) for way in ("true", "predicted")]
         table.add_row(
             Text(layer),
-            *(NONE if row.share_right is None else f"{row.share_right:.3f}" for row in rows),
+            *(NO_FIGURE if row.share_right is None else f"{row.share_right:.3f}" for row in rows),
             *(f"{row.score.n_rules:,}" for row in rows),
             *(f"{row.score.n_literals:,}" for row in rows),
         )
@@ -79,7 +78,7 @@ def tabulate_sizes(study: ChainStudy) -> Table:
 def tabulate_sweep(study: ChainStudy) -> Table:
     """A row for each start layer and minimum leaf, largest leaf first: fidelity against size."""
     columns = ["minimum\nleaf", *_both("fidelity"), *_both("bits right"), *_both("literals")]
-    table = _start_table("fidelity against size", columns)
+    table = make_table("fidelity against size", ["start layer"], columns)
     in_order = study.order_leaves()
     for layer in study.layers:
         for number, min_leaf in enumerate(in_order, 1):
@@ -88,7 +87,7 @@ def tabulate_sweep(study: ChainStudy) -> Table:
                 Text(layer if number == 1 else ""),
                 name_leaf(min_leaf),
                 *(f"{row.score.fidelity:.3f}" for row in rows),
-                *(NONE if row.share_right is None else f"{row.share_right:.3f}" for row in rows),
+                *(NO_FIGURE if row.share_right is None else f"{row.share_right:.3f}" for row in rows),
                 *(f"{row.score.n_literals:,}" for row in rows),
                 end_section=number == len(in_order),
             )
@@ -100,14 +99,6 @@ _WAYS = ("true bits", "predicted")
 
 def _both(name: str) -> list[str]:
     return [f"{name}\n{way}" for way in _WAYS]
-
-
-def _start_table(title: str, columns: list[str], first: str = "start layer") -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column(first)
-    for name in columns:
-        table.add_column(Text(name), justify="right")
-    return table
 
 
 def _short(share: float | None) -> str:

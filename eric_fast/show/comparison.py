@@ -9,12 +9,13 @@ from rich.text import Text
 from eric_fast.compare.programs import Comparison
 from eric_fast.compare.rules import ChangedRule, NamedRule
 from eric_fast.errors import say_count
-from eric_fast.show.scores import WIDEST, format_share
+from eric_fast.show.grid import fits_terminal, make_table, tabulate_counts
+from eric_fast.show.scores import format_share
 
 MOST_PAIRS = 10  # of classes that a confusion which is too wide is shown by
 
 
-def list_tables(comparison: Comparison, limit: int) -> Iterator[RenderableType]:
+def tabulate_comparison(comparison: Comparison, limit: int) -> Iterator[RenderableType]:
     """What people read. `limit`: rules and images shown of each kind at most; 0: all."""
     yield _tabulate_scores(comparison)
     yield from _describe_agreement(comparison)
@@ -28,11 +29,8 @@ def list_tables(comparison: Comparison, limit: int) -> Iterator[RenderableType]:
 
 
 def _tabulate_scores(comparison: Comparison) -> Table:
-    table = Table()
-    table.add_column("program")
-    table.add_column("start layer")
-    for name in ("fidelity", "accuracy", "coverage", "class rules", "kernel rules", "literals"):
-        table.add_column(name, justify="right")
+    figures = ("fidelity", "accuracy", "coverage", "class rules", "kernel rules", "literals")
+    table = make_table(None, ["program", "start layer"], figures)
     rows = zip(("first", "second"), comparison.scores, comparison.n_rules, strict=True)
     for name, score, (n_class_rules, n_kernel_rules) in rows:
         table.add_row(
@@ -64,16 +62,10 @@ def _describe_agreement(comparison: Comparison) -> Iterator[Text]:
 
 def _tabulate_confusion(comparison: Comparison) -> Table:
     names = (*comparison.classes, "none")
-    title = "images by the first program (row) and the second (column)"
-    if sum(max(len(name), 3) + 3 for name in names) > WIDEST:
+    if not fits_terminal(names):
         return _tabulate_pairs(comparison, names)
-    table = Table(title=title, title_justify="left")
-    table.add_column("first")
-    for name in names:
-        table.add_column(Text(name), justify="right")
-    for name, counts in zip(names, comparison.confusion.tolist(), strict=True):
-        table.add_row(Text(name), *(str(count) if count else "." for count in counts))
-    return table
+    title = "images by the first program (row) and the second (column)"
+    return tabulate_counts(title, "first", names, zip(names, comparison.confusion.tolist(), strict=True))
 
 
 def _tabulate_pairs(comparison: Comparison, names: Sequence[str]) -> Table:
@@ -84,10 +76,7 @@ def _tabulate_pairs(comparison: Comparison, names: Sequence[str]) -> Table:
         for j, count in enumerate(row)
         if count and i != j
     ]
-    table = Table(title="commonest differences", title_justify="left")
-    for name in ("first", "second"):
-        table.add_column(name)
-    table.add_column("images", justify="right")
+    table = make_table("commonest differences", ["first", "second"], ["images"])
     for count, i, j in sorted(pairs, key=lambda pair: (-pair[0], pair[1:]))[:MOST_PAIRS]:
         table.add_row(Text(names[i]), Text(names[j]), f"{count:,}")
     return table
@@ -95,10 +84,7 @@ def _tabulate_pairs(comparison: Comparison, names: Sequence[str]) -> Table:
 
 def _tabulate_classes(comparison: Comparison) -> Table:
     """By class: how many images each program gives it, and how many both do."""
-    table = Table(title="images by class", title_justify="left")
-    table.add_column("class")
-    for name in ("first", "second", "both"):
-        table.add_column(name, justify="right")
+    table = make_table("images by class", ["class"], ["first", "second", "both"])
     confusion = comparison.confusion
     for i, name in enumerate((*comparison.classes, "none")):
         counts = int(confusion[i].sum()), int(confusion[:, i].sum()), int(confusion[i, i])

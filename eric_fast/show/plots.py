@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 MOST_NUMBERS = 20  # classes whose cells have room for a number
 MOST_NAMES = 60  # classes whose names have room on an axis
-MOST_KERNELS = 25  # bars in a plot
+_MOST_KERNELS = 25  # bars in a plot
 
 
 def draw_confusion(score: Score, classes: Sequence[str]) -> "Figure":
@@ -82,7 +82,7 @@ def draw_kernels(effects: Effects) -> "Figure":
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    rows = effects.rank()[:MOST_KERNELS]
+    rows = effects.rank()[:_MOST_KERNELS]
     now, labels = effects.now.fidelity, effects.program.label_of_atom
     places = range(len(rows))
     with rc_context(STYLE):

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-N_COLUMNS = 4
+_N_COLUMNS = 4
 SMALL: dict[Any, Any] = {**STYLE, "font.size": 8, "axes.titlesize": 8, "axes.grid": False}
-LONGEST = 34  # characters of a name in a title
+_LONGEST = 34  # characters of a name in a title
 
 
 def save_explanation(explanation: Explanation, path: Path, *, force: bool = False) -> None:
@@ -42,11 +42,11 @@ def draw_explanation(explanation: Explanation) -> "Figure":
 
     assert explanation.maps is not None
     atoms = list_drawn(explanation)
-    n_rows = -(-(1 + len(atoms)) // N_COLUMNS)
-    figure = Figure(figsize=(2.1 * N_COLUMNS + 3.6, max(3.2, 2.35 * n_rows + 0.7)), layout="constrained")
-    parts: Any = figure.subfigures(1, 2, width_ratios=(2.1 * N_COLUMNS, 3.6))
+    n_rows = -(-(1 + len(atoms)) // _N_COLUMNS)
+    figure = Figure(figsize=(2.1 * _N_COLUMNS + 3.6, max(3.2, 2.35 * n_rows + 0.7)), layout="constrained")
+    parts: Any = figure.subfigures(1, 2, width_ratios=(2.1 * _N_COLUMNS, 3.6))
     pictures, bars = parts
-    panels = pictures.subplots(n_rows, N_COLUMNS, squeeze=False).ravel()
+    panels = pictures.subplots(n_rows, _N_COLUMNS, squeeze=False).ravel()
     for panel in panels:
         panel.set_axis_off()
     panels[0].imshow(explanation.maps.images[0].numpy(), interpolation="nearest")
@@ -54,7 +54,7 @@ def draw_explanation(explanation: Explanation) -> "Figure":
     for panel, atom in zip(panels[1:], atoms, strict=False):
         _draw_kernel(panel, explanation, atom)
     if atoms:
-        scale = pictures.colorbar(ScalarMappable(cmap=COLOURS), ax=panels[:N_COLUMNS].tolist(), shrink=0.9, pad=0.01)
+        scale = pictures.colorbar(ScalarMappable(cmap=COLOURS), ax=panels[:_N_COLUMNS].tolist(), shrink=0.9, pad=0.01)
         scale.set_label("activation (1: the map's highest,\nor its threshold if that is higher)")
     _draw_norms(bars, explanation, atoms)
     figure.suptitle(_write_title(explanation, len(atoms)), fontsize=9)
@@ -116,6 +116,6 @@ def _draw_norms(figure: Any, explanation: Explanation, atoms: list[InputAtom]) -
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
 
 
-def _shorten(text: str, most: int = LONGEST) -> str:
+def _shorten(text: str, most: int = _LONGEST) -> str:
     text = " ".join(text.split()).replace("$", r"\$")  # a dollar would begin a formula
     return text if len(text) <= most else f"{text[: most - 3]}..."

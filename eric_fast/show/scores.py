@@ -7,16 +7,12 @@ from rich.text import Text
 
 from eric_fast.program import Program
 from eric_fast.score import Score
-
-WIDEST = 100  # characters of class names that a confusion matrix in a terminal has room for
+from eric_fast.show.grid import make_table, tabulate_counts
 
 
 def tabulate_scores(scores: Sequence[Score]) -> Table:
     """One row for each start layer."""
-    table = Table()
-    table.add_column("start layer")
-    for name in ("fidelity", "accuracy", "coverage", "rules", "literals"):
-        table.add_column(name, justify="right")
+    table = make_table(None, ["start layer"], ["fidelity", "accuracy", "coverage", "rules", "literals"])
     for score in scores:
         table.add_row(
             Text(score.start_layer),
@@ -31,18 +27,8 @@ def tabulate_scores(scores: Sequence[Score]) -> Table:
 
 def tabulate_confusion(program: Program, score: Score) -> Table:
     """Images by what the model says (rows) and what the program says (columns)."""
-    table = Table(title="images by model (row) and program (column)", title_justify="left")
-    table.add_column("model")
-    for name in (*program.classes, "none"):
-        table.add_column(Text(name), justify="right")
-    for name, counts in zip(program.classes, score.confusion.tolist(), strict=True):
-        table.add_row(Text(name), *(str(count) if count else "." for count in counts))
-    return table
-
-
-def fits_terminal(program: Program) -> bool:
-    """Whether a confusion matrix of these classes can be read in a terminal."""
-    return sum(max(len(name), 3) + 3 for name in program.classes) <= WIDEST
+    rows = zip(program.classes, score.confusion.tolist(), strict=True)
+    return tabulate_counts("images by model (row) and program (column)", "model", (*program.classes, "none"), rows)
 
 
 def describe_disagreements(program: Program, score: Score, n_pairs: int = 5) -> Iterator[str]:

@@ -18,7 +18,7 @@ def count_id_bytes(ids: Sequence[str]) -> float:
     return sum(len(name.encode(errors="surrogatepass")) for name in ids) / max(1, len(ids))
 
 
-def count_bytes(manifest: Manifest, numbers: Sequence[int], id_bytes: float) -> int:
+def count_shard_bytes(manifest: Manifest, numbers: Sequence[int], id_bytes: float) -> int:
     """Bytes on disk of these shards, without their headers of some kilobytes."""
     n_bytes = 0.0
     n_kernels = 0 if manifest.store == "bits" else sum(manifest.layers.values())

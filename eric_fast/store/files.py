@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eric_fast.errors import CaptureError, OutputError
+from eric_fast.errors import CaptureError, OutputError, first_line
 
 HASH = re.compile("[0-9a-f]{64}")  # a SHA-256 in hex
 
@@ -52,11 +52,6 @@ def read_json(path: Path) -> Any:
         raise CaptureError(f"{path} can't be read ({error.strerror}); give a capture that can") from error
     except (ValueError, RecursionError) as error:
         raise CaptureError(f"{path} is damaged ({first_line(error)}); capture again") from error
-
-
-def first_line(error: BaseException) -> str:
-    """An exception in one line: the first one of its message, or its kind."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager

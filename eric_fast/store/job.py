@@ -24,7 +24,7 @@ from eric_fast.store import (
     read_manifest,
     write_capture,
 )
-from eric_fast.store.disk_space import check_disk_space, count_bytes
+from eric_fast.store.disk_space import check_disk_space, count_shard_bytes
 
 logger = logging.getLogger(__name__)
 Produce = Callable[[Sequence[int], Callable[[int], None]], Iterator[Samples]]
@@ -151,19 +151,19 @@ def begin_job(
     processes = processes or Processes()
     if not processes.is_first:
         missing = json.loads(processes.share_text(None))
-        n_bytes = count_bytes(manifest, missing, id_bytes)
+        n_bytes = count_shard_bytes(manifest, missing, id_bytes)
         yield CaptureJob(CaptureWriter(path, manifest), missing, n_bytes, stage, produce, processes)
         return
     if not force and is_capture(path):
         check_same(path, read_manifest(path), manifest)
-    check_disk_space(path, 0 if is_capture(path) else count_bytes(manifest, range(manifest.n_shards), id_bytes))
+    check_disk_space(path, 0 if is_capture(path) else count_shard_bytes(manifest, range(manifest.n_shards), id_bytes))
     with write_capture(path, manifest, force=force, has_others=processes.count > 1) as writer:
         wrong = writer.check_shards(progress if writer.has_shards() else ignore_progress)
         for number, reason in wrong.items():
             if reason != NOT_WRITTEN:
                 logger.warning("shard %d of %s %s; it is written again", number, path, reason)
         missing = sorted(wrong)
-        n_bytes = count_bytes(manifest, missing, id_bytes)
+        n_bytes = count_shard_bytes(manifest, missing, id_bytes)
         check_disk_space(path, n_bytes)
         processes.share_text(json.dumps(missing))
         yield CaptureJob(writer, missing, n_bytes, stage, produce, processes)

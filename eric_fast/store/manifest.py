@@ -16,7 +16,7 @@ from eric_fast.program.atoms import Quantiser
 from eric_fast.store.activations import CaptureSettings
 
 MANIFEST = "manifest.json"
-FORMAT = 2
+CAPTURE_FORMAT = 2
 STORES = ("norms", "bits", "both")
 NORM_DTYPES = ("float32", "float16")
 SHARD_UNIT = ROW_WORDS * WORD_BITS  # images in a whole padded row of words, so that rows of shards join without a shift

@@ -9,13 +9,13 @@ from eric_fast.errors import CaptureError, EricError
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.store.activations import CaptureSettings
 from eric_fast.store.files import HASH
-from eric_fast.store.manifest import FORMAT, Manifest, ShardEntry, Thresholds
+from eric_fast.store.manifest import CAPTURE_FORMAT, Manifest, ShardEntry, Thresholds
 
 
 def print_manifest(manifest: Manifest) -> str:
     """Print a manifest as JSON, with one line per list item. `parse_manifest` reads it."""
     content: dict[str, Any] = {
-        "format": FORMAT,
+        "format": CAPTURE_FORMAT,
         "store": manifest.store,
         "norm_dtype": manifest.norm_dtype,
         **({"logits": True} if manifest.has_logits else {}),

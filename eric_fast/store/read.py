@@ -14,7 +14,7 @@ from eric_fast.errors import CaptureError, EricError, suggest_nearest
 from eric_fast.program.atoms import Quantiser
 from eric_fast.store.activations import Activations, CaptureSettings, check_ids
 from eric_fast.store.files import is_file, read_json
-from eric_fast.store.manifest import FORMAT, MANIFEST, Manifest
+from eric_fast.store.manifest import CAPTURE_FORMAT, MANIFEST, Manifest
 from eric_fast.store.manifest_text import is_count, parse_manifest
 from eric_fast.store.shard import Shard
 from eric_fast.store.source import read_labels, read_layer, read_logits, read_predictions, read_words
@@ -185,9 +185,11 @@ def read_manifest(root: Path) -> Manifest:
         raise CaptureError(f"{root} is not a capture: it has no {MANIFEST}; make one with 'eric-fast capture'")
     raw = read_json(place)
     found = raw.get("format") if isinstance(raw, dict) else None
-    if is_count(found) and found == FORMAT:
+    if is_count(found) and found == CAPTURE_FORMAT:
         return parse_manifest(raw, place)
-    raise CaptureError(f"{place}: format {found!r} can't be read, only {FORMAT}; capture again with this version")
+    raise CaptureError(
+        f"{place}: format {found!r} can't be read, only {CAPTURE_FORMAT}; capture again with this version"
+    )
 
 
 def is_capture(path: str | Path) -> bool:

@@ -21,12 +21,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from eric_fast.bits import count_words
-from eric_fast.errors import CaptureError, suggest_nearest
+from eric_fast.errors import CaptureError, first_line, suggest_nearest
 from eric_fast.store.activations import UNKNOWN, check_finite, check_logits
-from eric_fast.store.files import first_line, hash_file, is_file
+from eric_fast.store.files import hash_file, is_file
 from eric_fast.store.manifest import Manifest, ShardEntry
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16}
+_DTYPES = {"float32": torch.float32, "float16": torch.float16}
 _LENGTH_BYTES = 8  # of a file of safetensors: the length of its header
 _BLOCK_BYTES = 2**20
 _NUMPY_DTYPES = {torch.float32: np.float32, torch.float16: np.float16}
@@ -69,7 +69,7 @@ def write_shard_file(samples: Samples, path: Path) -> tuple[str, str]:
     return hash_file(path), hashlib.sha256(_read_header(path, path.stat().st_size)).hexdigest()
 
 
-def check_file(path: Path, entry: ShardEntry) -> str | None:
+def check_shard_file(path: Path, entry: ShardEntry) -> str | None:
     """Compare a shard's file with its hash; returns in words what is wrong, or None."""
     if not is_file(path) or path.is_symlink():
         return "is missing"
@@ -122,7 +122,7 @@ class Shard:
         if self.manifest.store == "bits":
             raise CaptureError(f"{self.path.parent} contains bits but no norms; capture with --store norms or both")
         shape = [self.n_images, self.manifest.layers[layer]]
-        (norms,) = self._read({f"norms.{layer}": (DTYPES[self.manifest.norm_dtype], shape)})
+        (norms,) = self._read({f"norms.{layer}": (_DTYPES[self.manifest.norm_dtype], shape)})
         if f"norms.{layer}" in self._not_finite:
             check_finite(layer, norms, self.read_ids())
         return norms

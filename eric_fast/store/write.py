@@ -23,7 +23,7 @@ from eric_fast.store.manifest import (
 )
 from eric_fast.store.manifest_text import parse_entry, print_entry, print_manifest
 from eric_fast.store.read import Capture, is_capture, open_capture, read_manifest
-from eric_fast.store.shard import Samples, check_file, write_shard_file
+from eric_fast.store.shard import Samples, check_shard_file, write_shard_file
 
 _LOCK = f"{BESIDE}lock"
 NOT_WRITTEN = "was not written yet"
@@ -70,7 +70,7 @@ class CaptureWriter:
             except CaptureError as error:
                 wrong[number] = f"can't be checked, as its entry is damaged ({error})"
                 continue
-            reason = NOT_WRITTEN if entry is None else check_file(self.path / entry.file, entry)
+            reason = NOT_WRITTEN if entry is None else check_shard_file(self.path / entry.file, entry)
             if reason is not None:
                 wrong[number] = reason
         progress("verify", n_shards, n_shards)

@@ -262,7 +262,8 @@ class RuleModel:
             )
 
         engine = kernels.choose_engine(self.engine, table.device.type, in_chunks=True)
-        sample_bytes = kernels.count_bytes(plan, engine) + 16 * self.n_features_in_  # numbers as given, and as compared
+        # Of a sample: its bits, and its numbers as given and as compared
+        sample_bytes = kernels.count_sample_bytes(plan, engine) + 16 * self.n_features_in_
         return kernels.evaluate_chunks(run, table.n_rows, sample_bytes, engine)
 
     def _check_probabilities(self) -> None:

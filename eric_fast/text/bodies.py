@@ -17,7 +17,7 @@ class RuleBody(NamedTuple):
     start: int | None = None
 
 
-class Bodies:
+class BodyReader:
     """From the text of a body to its literals."""
 
     def __init__(self, said: Statements, atom_of_predicate: dict[str, int]) -> None:

@@ -9,7 +9,7 @@ from eric_fast.errors import ProgramError, say_count, suggest_nearest
 from eric_fast.memory import pause_collector
 from eric_fast.program import ClassRule, InputAtom, Program, Quantiser, Rule, TableQuantiser
 from eric_fast.program.printers.names import FORMATS, NEGATED, close_negated, decision_rules
-from eric_fast.text.bodies import Bodies, atom_named, split_negated
+from eric_fast.text.bodies import BodyReader, atom_named, split_negated
 from eric_fast.text.columns import build_table
 from eric_fast.text.reader import read_statements
 from eric_fast.text.statements import Fact, Statements, shorten_message
@@ -42,7 +42,7 @@ def parse_program(text: str, source: str = "program") -> Program:
             raise said.error(at, f"'{predicate}' is given for two atoms; rename one")
     classes = tuple(name for _, name, _ in said.list_numbered("classes", "classes"))
     class_of_name = {name: index for index, name in enumerate(classes)}
-    bodies = Bodies(said, atom_of_predicate)
+    bodies = BodyReader(said, atom_of_predicate)
     kernel_rules, negated = _build_kernel_rules(said, atom_of_predicate, bodies)
     default = _only_fact(said, "default")
     base = [0.0] * len(classes)
@@ -167,7 +167,7 @@ def _build_start_bases(said: Statements, class_of_name: dict[str, int], n_starts
 
 
 def _build_class_rules(
-    said: Statements, class_of_name: dict[str, int], bodies: Bodies, n_starts: int
+    said: Statements, class_of_name: dict[str, int], bodies: BodyReader, n_starts: int
 ) -> tuple[ClassRule, ...]:
     facts, supports = said.facts["rule"], said.facts["support"]
     for number in range(1, len(facts) + 1):
@@ -203,7 +203,7 @@ def _build_class_rules(
 
 
 def _build_kernel_rules(
-    said: Statements, atom_of_predicate: dict[str, int], bodies: Bodies
+    said: Statements, atom_of_predicate: dict[str, int], bodies: BodyReader
 ) -> tuple[tuple[Rule, ...], tuple[int, ...]]:
     """The rules for kernels as they stand, and the atoms whose rules say where they are false."""
     supports = said.facts["kernel_support"]

@@ -11,11 +11,11 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast.kernels.cpu.count_rows import count_ones
+from eric_fast.kernels.cpu.simd_words import count_ones
 from eric_fast.kernels.cpu.threads import run_parts
 from eric_fast.kernels.growth import check_count
 
-TILE = 16  # rows of either side that meet while their words are in the cache
+TILE_ROWS = 16  # rows of either side that meet while their words are in the cache
 CUT = 1024  # words of a row at a time
 _WIDTH = 8 if binding.get_host_cpu_features().get("avx512f") else 4  # 64-bit words of a register
 _STEP = 16  # registers that go through a tree of adders at a time
@@ -29,7 +29,7 @@ def count(words: Tensor, masks: Tensor) -> Tensor:
     columns, rows = view_words(words), view_words(masks)
     out = np.zeros((len(rows), len(columns)), np.int32)
     is_symmetric = words.data_ptr() == masks.data_ptr() and words.shape == masks.shape
-    firsts = [range(0, len(side), TILE) for side in (rows, columns)]
+    firsts = [range(0, len(side), TILE_ROWS) for side in (rows, columns)]
     tiles = [(i, j) for i in firsts[0] for j in firsts[1] if not is_symmetric or j >= i]
     if tiles and rows.shape[1]:
         corners = np.array(tiles, np.int64)
@@ -37,7 +37,7 @@ def count(words: Tensor, masks: Tensor) -> Tensor:
         def run(first: int, last: int) -> None:
             _count_tiles(columns, rows, corners[first:last], is_symmetric, out)
 
-        run_parts(run, len(tiles), len(tiles) * 8 * TILE * rows.shape[1])
+        run_parts(run, len(tiles), len(tiles) * 8 * TILE_ROWS * rows.shape[1])
     return torch.from_numpy(out)
 
 
@@ -106,14 +106,14 @@ def _count_tiles(columns: Any, masks: Any, corners: Any, is_symmetric: Any, out:
             stop = min(start + CUT, n_words)
             n_blocks = (stop - start) // _BLOCK
             rest = start + n_blocks * _BLOCK
-            for m in range(first, min(first + TILE, len(masks))):
+            for m in range(first, min(first + TILE_ROWS, len(masks))):
                 mask = bases[0] + np.uint64(8 * (m * n_words + start))
-                for a in range(max(m, least) if is_symmetric else least, min(least + TILE, len(columns))):
+                for a in range(max(m, least) if is_symmetric else least, min(least + TILE_ROWS, len(columns))):
                     n = _count_both(mask, bases[1] + np.uint64(8 * (a * n_words + start)), n_blocks)
                     for w in range(rest, stop):
                         n += np.int64(count_ones(masks[m, w] & columns[a, w]))
                     out[m, a] += n
         if is_symmetric:
-            for m in range(first, min(first + TILE, len(masks))):
-                for a in range(max(m, least), min(least + TILE, len(columns))):
+            for m in range(first, min(first + TILE_ROWS, len(masks))):
+                for a in range(max(m, least), min(least + TILE_ROWS, len(columns))):
                     out[a, m] = out[m, a]

@@ -18,16 +18,6 @@ _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _MOST_BLOCKS = 255  # a counter of 8 bits holds no more
 
 
-@intrinsic
-def count_ones(typing: Any, word: Any) -> Any:
-    """The bits that are 1 in a uint64."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.call(builder.module.declare_intrinsic("llvm.ctpop", [ir.IntType(64)]), arguments)
-
-    return types.uint64(types.uint64), generate
-
-
 def count_row_words(n_atoms: int) -> int:
     """64-bit words in a sample's row of this many atoms."""
     words = max(1, -(-n_atoms // 64))

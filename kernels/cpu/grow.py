@@ -10,30 +10,30 @@ import torch
 from eric_fast.kernels.cpu.count import count, view_words
 from eric_fast.kernels.cpu.count_rows import compile_adder, count_row_words, transpose_words
 from eric_fast.kernels.cpu.grow_distributed import grow_distributed
-from eric_fast.kernels.cpu.grow_nodes import DONE, grow_trees
+from eric_fast.kernels.cpu.grow_nodes import DONE, grow_all
 from eric_fast.kernels.cpu.grow_task import GrowTask, allocate_scratch, allocate_trees, begin_tree, double_nodes
 from eric_fast.kernels.cpu.sort_samples import sort_by_bit, sort_by_value
 from eric_fast.kernels.cpu.threads import count_cores
-from eric_fast.kernels.cpu.tree import N_NODES, STEP, Bits, Tree, Weighting, number_nodes
+from eric_fast.kernels.cpu.tree import N_NODES, STEP, Bits, GrowingTree, Weighting, number_nodes
 from eric_fast.kernels.fixed_point import make_entropy_table
 from eric_fast.kernels.growth import (
     ENTROPY,
     Forest,
     GrowControl,
+    GrownSamples,
     GrownTree,
     Limits,
-    Samples,
     Stop,
-    join_trees,
+    join_grown_trees,
 )
 from eric_fast.processes import keep
 
 
-def grow(samples: Samples, limits: Limits, control: GrowControl) -> Forest:
+def grow(samples: GrownSamples, limits: Limits, control: GrowControl) -> Forest:
     """As `reference.grow`, to the node; processes that share the samples grow many trees side by side."""
     task = _prepare(samples, limits)
     if control.combine is not keep:
-        return join_trees(grow_distributed(task, control), samples.n_values)
+        return join_grown_trees(grow_distributed(task, control), samples.n_values)
     trees: dict[int, GrownTree] = {}
     lock = Lock()
     alone = np.zeros((1, 0, 0, 0, 0), np.int32)
@@ -41,9 +41,9 @@ def grow(samples: Samples, limits: Limits, control: GrowControl) -> Forest:
     def grow_some(targets: Iterator[int]) -> None:
         group, scratch = allocate_trees(task, 1, distributed=False), allocate_scratch(task, distributed=False)
         for target in targets:
-            begin_tree(task, target, Tree(*(array[0] for array in group)), alone[0])
+            begin_tree(task, target, GrowingTree(*(array[0] for array in group)), alone[0])
             while True:
-                grow_trees(task.bits, task.weighting, limits, task.table, scratch, group, alone, 0, 1)
+                grow_all(task.bits, task.weighting, limits, task.table, scratch, group, alone, 0, 1)
                 if group.state[0, STEP] == DONE:
                     break
                 group = double_nodes(group)
@@ -54,10 +54,10 @@ def grow(samples: Samples, limits: Limits, control: GrowControl) -> Forest:
 
     n_threads = min(control.n_trees, control.n_threads or count_cores())
     _share_targets(grow_some, len(task.values), control.stop, n_threads)
-    return join_trees(trees, samples.n_values)
+    return join_grown_trees(trees, samples.n_values)
 
 
-def _prepare(samples: Samples, limits: Limits) -> GrowTask:
+def _prepare(samples: GrownSamples, limits: Limits) -> GrowTask:
     n_samples, targets, weights = samples.n_samples, samples.targets, samples.weights
     columns = view_words(samples.words)
     rows = np.zeros((n_samples + 1, count_row_words(len(columns))), np.uint64)

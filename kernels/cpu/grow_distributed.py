@@ -12,10 +12,10 @@ from math import prod
 import numpy as np
 import torch
 
-from eric_fast.kernels.cpu.grow_nodes import DONE, GROW, OPEN, grow_trees
+from eric_fast.kernels.cpu.grow_nodes import DONE, GROW, OPEN, grow_all
 from eric_fast.kernels.cpu.grow_task import GrowTask, allocate_scratch, allocate_trees, begin_tree, double_nodes
 from eric_fast.kernels.cpu.threads import count_cores, run_workers
-from eric_fast.kernels.cpu.tree import N_NODES, STEP, Tree, number_nodes
+from eric_fast.kernels.cpu.tree import N_NODES, STEP, GrowingTree, number_nodes
 from eric_fast.kernels.growth import NO_LIMIT, GrowControl, GrownTree
 from eric_fast.processes import Combine
 
@@ -55,8 +55,8 @@ class _Half:
     """Trees that grow at the same time, each in its place.
 
     Attributes:
-        trees: `Tree`, its arrays one above the other.
-        exchanged: see `grow_trees`.
+        trees: `GrowingTree`, its arrays one above the other.
+        exchanged: see `grow_all`.
         target_at: the target of each place that has a tree.
     """
 
@@ -77,7 +77,8 @@ class _Half:
 
         def work(thread: int) -> None:
             for place, target in begun[thread :: self.n_threads]:
-                begin_tree(self.task, target, Tree(*(array[place] for array in self.trees)), self.exchanged[place])
+                tree = GrowingTree(*(array[place] for array in self.trees))
+                begin_tree(self.task, target, tree, self.exchanged[place])
 
         run_workers(work, self.n_threads)
 
@@ -100,7 +101,7 @@ class _Half:
 
         def work(thread: int) -> None:
             scratch, stride = self.scratches[thread], self.n_threads
-            grow_trees(
+            grow_all(
                 task.bits, task.weighting, task.limits, task.table, scratch, self.trees, self.exchanged, thread, stride
             )
 

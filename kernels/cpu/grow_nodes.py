@@ -1,8 +1,8 @@
 """Grow a tree on the CPU node by node, over lists of samples; `count_rows` counts.
 
 A tree grows in steps, so that its samples may be distributed over processes: nodes are counted; those that have a split
-are opened; the next open node is split. Counts lie in `Tree.local`. Several processes also put them into `exchanged`,
-which is added up over the processes before the next step, so that all of them decide alike.
+are opened; the next open node is split. Counts lie in `GrowingTree.local`. Several processes also put them into
+`exchanged`, which is added up over the processes before the next step, so that all of them decide alike.
 
 Numba compiles a function again for each function that calls it, and again for each that calls that one. So most
 functions here have one caller, and the larger ones are inlined into it (`inline="always"`).
@@ -41,7 +41,7 @@ from eric_fast.kernels.cpu.tree import (
     TRUE_SAMPLES,
     TRUE_WEIGHT,
     WEIGHT,
-    Tree,
+    GrowingTree,
     pop_node,
     push_node,
 )
@@ -54,7 +54,7 @@ COUNT, OPEN, SPLIT, GROW, DONE = range(5)
 
 
 @njit(nogil=True, cache=True)
-def grow_trees(
+def grow_all(
     bits: Any,
     weighting: Any,
     limits: Any,
@@ -65,18 +65,18 @@ def grow_trees(
     first: Any,
     stride: Any,
 ) -> None:
-    """Grow every `stride`-th tree from `first` on, until it must wait: its next step is then in `Tree.state[STEP]`.
+    """Grow every `stride`-th tree from `first` on, until it must wait: its next step is then `state[STEP]`.
 
     Args:
         bits, weighting, limits, scratch: `Bits`, `Weighting`, `Limits` and `Scratch`.
         table: int64: `fixed_point.make_entropy_table`, up to what all samples weigh.
-        trees: `Tree`, its arrays one above the other, as `begin_tree` or this function left them.
+        trees: `GrowingTree`, its arrays one above the other, as `begin_tree` or this function left them.
         exchanged: int32 `[n_trees, n_children, n_kinds, n_values, 64 * row_words + 1]`: what processes add up. For each
             child that is counted (one depth first, two best first): samples and, where weights matter, weights, by
             value and atom; the last column is for all samples. `n_children` is 0 in a single process.
     """
     for i in range(first, len(trees.state), stride):
-        tree = Tree(
+        tree = GrowingTree(
             trees.order[i],
             trees.nodes[i],
             trees.tallies[i],

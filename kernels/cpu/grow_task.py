@@ -24,8 +24,8 @@ from eric_fast.kernels.cpu.tree import (
     STEP,
     WEIGHT,
     Bits,
+    GrowingTree,
     Scratch,
-    Tree,
     Weighting,
 )
 from eric_fast.kernels.fixed_point import MAX_WEIGHT
@@ -57,14 +57,14 @@ class GrowTask(NamedTuple):
         return self.roots[[-1, target]] if len(self.roots) else self.roots
 
 
-def allocate_trees(task: GrowTask, n_trees: int, *, distributed: bool) -> Tree:
-    """A `Tree` whose arrays hold `n_trees` trees, one above the other; `begin_tree` begins each."""
+def allocate_trees(task: GrowTask, n_trees: int, *, distributed: bool) -> GrowingTree:
+    """A `GrowingTree` whose arrays hold `n_trees` trees, one above the other; `begin_tree` begins each."""
     n_samples, n_values, n_counters = task.bits.n_samples, task.n_values, 64 * task.bits.rows.shape[1]
     # Depth first, a node's counts are kept while its smaller side grows, which is at most half of it.
     most = MAX_WEIGHT if distributed else n_samples
     n_slots = most.bit_length() + 2 if task.limits.max_leaves == NO_LIMIT else 2
     counts = np.empty((n_trees, n_slots, n_values, n_counters), np.int32)
-    return Tree(
+    return GrowingTree(
         order=np.empty((n_trees, n_samples + SLACK), np.uint32),
         nodes=np.empty((n_trees, 64, 5), np.int64),
         tallies=np.empty((n_trees, 64, 6, n_values), np.int32),
@@ -83,12 +83,12 @@ def allocate_scratch(task: GrowTask, *, distributed: bool) -> Scratch:
     return Scratch(np.empty(n_moved + SLACK, np.uint32), np.empty((3, len(task.bits.columns))))
 
 
-def begin_tree(task: GrowTask, target: int, tree: Tree, exchanged: NDArray[np.int32]) -> None:
+def begin_tree(task: GrowTask, target: int, tree: GrowingTree, exchanged: NDArray[np.int32]) -> None:
     """List a tree's samples; next its root is counted, or opened where its counts are known.
 
     Args:
         target: the number of its target.
-        tree, exchanged: one of the trees of `grow_trees`, and its part of `exchanged`.
+        tree, exchanged: one of the trees of `grow_all`, and its part of `exchanged`.
     """
     local_counts = np.empty(task.n_values, np.int32)
     task.sort(task.values[target], task.bits.n_samples, task.weighting, tree.order, local_counts)
@@ -116,7 +116,7 @@ def begin_tree(task: GrowTask, target: int, tree: Tree, exchanged: NDArray[np.in
         state[STEP] = OPEN
 
 
-def double_nodes(trees: Tree) -> Tree:
+def double_nodes(trees: GrowingTree) -> GrowingTree:
     """Move trees to arrays for twice as many nodes."""
 
     def double(array: NDArray[Any]) -> NDArray[Any]:

@@ -26,7 +26,7 @@ from eric_fast.kernels.cpu.simd_words import (
 from eric_fast.kernels.cpu.transpose import transpose_columns
 from eric_fast.kernels.memory import ALIGNMENT
 
-CHUNK = 64  # columns that are transposed at a time: 256 KB of float32
+COLUMNS_AT_A_TIME = 64  # columns that are transposed at a time: 256 KB of float32
 ROW = BLOCK_SAMPLES + LANES  # from one transposed column to the next; powers of two would share cache sets
 
 
@@ -75,7 +75,7 @@ def pack_bins(
         words: uint64 `[n_rows, n_words]`, written.
     """
     used, starts, segments, keys, rows, places, flips, missing = tables
-    transposed = np.zeros((min(CHUNK, len(used)) + LANES) * ROW if sample_stride != 1 else 0, flat.dtype)
+    transposed = np.zeros((min(COLUMNS_AT_A_TIME, len(used)) + LANES) * ROW if sample_stride != 1 else 0, flat.dtype)
     floats = np.empty(BLOCK_SAMPLES, flat.dtype)
     values = floats.view(keys.dtype)
     highs, lows = np.zeros(BLOCK_SAMPLES, np.uint8), np.zeros(BLOCK_SAMPLES, np.uint8)
@@ -91,8 +91,8 @@ def pack_bins(
         mark_valid(valid, n)
         base = block * BLOCK_SAMPLES * sample_stride
         target = words.ctypes.data + block * VECTOR_BYTES
-        for u0 in range(0, len(used), CHUNK):
-            chunk = used[u0 : u0 + CHUNK]
+        for u0 in range(0, len(used), COLUMNS_AT_A_TIME):
+            chunk = used[u0 : u0 + COLUMNS_AT_A_TIME]
             if sample_stride != 1:
                 transpose_columns(flat, base, sample_stride, column_stride, n, chunk, transposed, ROW)
             for u in range(len(chunk)):

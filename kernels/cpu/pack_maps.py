@@ -22,14 +22,14 @@ from eric_fast.kernels.cpu.reduce_maps import (
     find_largest,
     reduce_pixels,
 )
-from eric_fast.kernels.cpu.simd_floats import LANES, compare_word, store, sum_rows
+from eric_fast.kernels.cpu.simd_floats import LANES, compare_word, store_lanes, sum_rows
 from eric_fast.kernels.cpu.threads import run_parts
 from eric_fast.kernels.cpu.transpose import transpose_columns, view_flat
 from eric_fast.kernels.packing import Packed, check_maps, merge_pixels, spread_scale
 
 BLOCK_KERNELS = 512  # whose sums and norms of a word's images stay in a core's own cache: 72 KB
 ROW, VALUES = WORD_BITS + LANES, BLOCK_KERNELS + LANES  # elements from one kernel, and one image, to the next
-# How `add_term` makes a norm's terms: masks of the value, of its second factor, and that factor's bits
+# How `add_norm_term` makes a norm's terms: masks of the value, of its second factor, and that factor's bits
 _MASKS = {"l1": (0x7FFFFFFF, 0, 0x3F800000), "mean": (0xFFFFFFFF, 0, 0x3F800000), "l2": (0xFFFFFFFF, 0xFFFFFFFF, 0)}
 
 
@@ -100,7 +100,7 @@ def _pack_units(
         flat: 1-D: `view_flat` of the maps, see `simd_floats`; strides are in elements.
         n_runs, run_stride, n, stride: the pixels of a map, see `packing.Pixels`.
         kind: `SUM`, `ROOT` or `LARGEST`.
-        kept, squared, one: uint32, see `add_term`.
+        kept, squared, one: uint32, see `add_norm_term`.
         scale, constants, operators: float32, float32 and int8 `[n_kernels]`.
         words: uint32 `[n_kernels, n_words]`, written.
         norms: float32 `[n_images, n_kernels]`, written, or `[0, 0]`.
@@ -128,8 +128,8 @@ def _pack_units(
                     for k in range(first_k, min(first_k + LANES, n_columns)):
                         place = base + k * kernel_stride
                         block = add_block(flat, place, n, stride, kept, squared, one)
-                        store(partial, (k - first_k) * LANES, block)
-                    store(lanes, first_k, sum_rows(partial, 0))
+                        store_lanes(partial, (k - first_k) * LANES, block)
+                    store_lanes(lanes, first_k, sum_rows(partial, 0))
                 for k in range(n_columns):
                     sums[k] = lanes[k]
             else:

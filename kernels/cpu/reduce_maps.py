@@ -1,7 +1,7 @@
 """Reduce feature maps to sums or largest values in Numba, sixteen lanes at a time; see `pack_maps`.
 
 Arguments that functions share: `flat` is 1-D, see `simd_floats`, and strides are in elements; `n_runs`, `run_stride`,
-`n` and `stride` are a map's `packing.Pixels`; `kept`, `squared` and `one` are the uint32 masks of `add_term`.
+`n` and `stride` are a map's `packing.Pixels`; `kept`, `squared` and `one` are the uint32 masks of `add_norm_term`.
 """
 
 from typing import Any
@@ -12,14 +12,14 @@ from numba import njit
 from eric_fast.kernels.cpu.simd_floats import (
     LANES,
     add,
-    add_term,
-    fill,
+    add_norm_term,
+    fill_lanes,
     gather,
-    keep,
+    keep_lanes,
     larger,
     largest_lane,
-    load,
-    store,
+    load_lanes,
+    store_lanes,
     sum_lanes,
 )
 
@@ -33,7 +33,7 @@ def add_terms(
 ) -> Any:
     """The sum, float64, of the terms of the map that starts at `base`."""
     total = 0.0
-    lanes = fill(np.float32(0))
+    lanes = fill_lanes(np.float32(0))
     n_added = 0
     for run in range(n_runs):
         for first in range(0, n, BLOCK_PIXELS):
@@ -43,7 +43,7 @@ def add_terms(
             n_added += n_block
             if n_added >= BLOCK_PIXELS:
                 total += sum_lanes(lanes)
-                lanes = fill(np.float32(0))
+                lanes = fill_lanes(np.float32(0))
                 n_added = 0
     return total + sum_lanes(lanes)
 
@@ -51,30 +51,30 @@ def add_terms(
 @njit(nogil=True, cache=True)
 def add_block(flat: Any, start: Any, n: Any, stride: Any, kept: Any, squared: Any, one: Any) -> Any:
     """The sums, in lanes, of the terms of `n` pixels of a run, at most `BLOCK_PIXELS`, from `start` on."""
-    zero = fill(np.float32(0))
+    zero = fill_lanes(np.float32(0))
     a, b, c, d = zero, zero, zero, zero
     j = 0
     if stride == 1:
         while j + 4 * LANES <= n:
-            a = add_term(a, load(flat, start + j), kept, squared, one)
-            b = add_term(b, load(flat, start + j + LANES), kept, squared, one)
-            c = add_term(c, load(flat, start + j + 2 * LANES), kept, squared, one)
-            d = add_term(d, load(flat, start + j + 3 * LANES), kept, squared, one)
+            a = add_norm_term(a, load_lanes(flat, start + j), kept, squared, one)
+            b = add_norm_term(b, load_lanes(flat, start + j + LANES), kept, squared, one)
+            c = add_norm_term(c, load_lanes(flat, start + j + 2 * LANES), kept, squared, one)
+            d = add_norm_term(d, load_lanes(flat, start + j + 3 * LANES), kept, squared, one)
             j += 4 * LANES
         if j + 2 * LANES <= n:
-            a = add_term(a, load(flat, start + j), kept, squared, one)
-            b = add_term(b, load(flat, start + j + LANES), kept, squared, one)
+            a = add_norm_term(a, load_lanes(flat, start + j), kept, squared, one)
+            b = add_norm_term(b, load_lanes(flat, start + j + LANES), kept, squared, one)
             j += 2 * LANES
         if j + LANES <= n:
-            c = add_term(c, load(flat, start + j), kept, squared, one)
+            c = add_norm_term(c, load_lanes(flat, start + j), kept, squared, one)
             j += LANES
         if j < n and start + j + LANES <= len(flat):  # what follows the run is read, but not added
-            rest = keep(load(flat, start + j), n - j, np.float32(0))
-            d = add_term(d, rest, kept, squared, one)
+            rest = keep_lanes(load_lanes(flat, start + j), n - j, np.float32(0))
+            d = add_norm_term(d, rest, kept, squared, one)
             j = n
     while j < n:  # in the same lanes: a map's sum mustn't depend on what follows it in memory
-        rest = keep(gather(flat, start + j * stride, stride, n - j), n - j, np.float32(0))
-        d = add_term(d, rest, kept, squared, one)
+        rest = keep_lanes(gather(flat, start + j * stride, stride, n - j), n - j, np.float32(0))
+        d = add_norm_term(d, rest, kept, squared, one)
         j += LANES
     return add(add(a, b), add(c, d))
 
@@ -82,25 +82,25 @@ def add_block(flat: Any, start: Any, n: Any, stride: Any, kept: Any, squared: An
 @njit(nogil=True, cache=True)
 def find_largest(flat: Any, base: Any, n_runs: Any, run_stride: Any, n: Any, stride: Any) -> Any:
     """The largest value, float32, of the map that starts at `base`; NaN if there is one."""
-    a = fill(np.float32(-np.inf))
+    a = fill_lanes(np.float32(-np.inf))
     b = a
     for run in range(n_runs):
         start = base + run * run_stride
         j = 0
         if stride == 1:
             while j + 2 * LANES <= n:
-                a = larger(load(flat, start + j), a)
-                b = larger(load(flat, start + j + LANES), b)
+                a = larger(load_lanes(flat, start + j), a)
+                b = larger(load_lanes(flat, start + j + LANES), b)
                 j += 2 * LANES
             if j + LANES <= n:
-                a = larger(load(flat, start + j), a)
+                a = larger(load_lanes(flat, start + j), a)
                 j += LANES
             if j < n and start + j + LANES <= len(flat):
-                b = larger(keep(load(flat, start + j), n - j, np.float32(-np.inf)), b)
+                b = larger(keep_lanes(load_lanes(flat, start + j), n - j, np.float32(-np.inf)), b)
                 j = n
         while j < n:
             rest = gather(flat, start + j * stride, stride, n - j)
-            a = larger(keep(rest, n - j, np.float32(-np.inf)), a)
+            a = larger(keep_lanes(rest, n - j, np.float32(-np.inf)), a)
             j += LANES
     return largest_lane(larger(a, b))
 
@@ -109,7 +109,7 @@ def find_largest(flat: Any, base: Any, n_runs: Any, run_stride: Any, n: Any, str
 def _load_near_end(flat: Any, place: Any, count: Any) -> Any:
     """Load sixteen neighbours, or `count` of them where the array ends sooner."""
     if place + LANES <= len(flat):
-        return load(flat, place)
+        return load_lanes(flat, place)
     return gather(flat, place, 1, count)
 
 
@@ -134,11 +134,11 @@ def reduce_pixels(
     lanes, sums: float32 and float64 `[n_kernels + LANES or more]`, written; past the last kernel they hold anything.
     """
     start = np.float32(-np.inf if kind == LARGEST else 0)
-    zero = fill(np.float32(0))
+    zero = fill_lanes(np.float32(0))
     for k in range(n_kernels):
         sums[k] = 0
     for k in range(0, n_kernels, LANES):
-        store(lanes, k, fill(start))
+        store_lanes(lanes, k, fill_lanes(start))
     n_added = 0
     for run in range(n_runs):
         for j in range(0, n, 4):
@@ -146,31 +146,31 @@ def reduce_pixels(
             count = min(4, n - j)
             if count < 4 or place + 3 * stride + n_kernels + LANES > len(flat):
                 for k in range(0, n_kernels, LANES):  # in the same order: a sum mustn't depend on what follows
-                    x, y = fill(start), fill(start)
+                    x, y = fill_lanes(start), fill_lanes(start)
                     for i in range(count):
                         value = _load_near_end(flat, place + i * stride + k, n_kernels - k)
                         if kind == LARGEST:
                             x = larger(value, x)
                         elif i % 2:
-                            y = add_term(y, value, kept, squared, one)
+                            y = add_norm_term(y, value, kept, squared, one)
                         else:
-                            x = add_term(x, value, kept, squared, one)
+                            x = add_norm_term(x, value, kept, squared, one)
                     if kind == LARGEST:
-                        store(lanes, k, larger(x, load(lanes, k)))
+                        store_lanes(lanes, k, larger(x, load_lanes(lanes, k)))
                     else:
-                        store(lanes, k, add(load(lanes, k), add(x, y)))
+                        store_lanes(lanes, k, add(load_lanes(lanes, k), add(x, y)))
             elif kind == LARGEST:
                 for k in range(0, n_kernels, LANES):
-                    x = larger(load(flat, place + k), load(lanes, k))
-                    y = larger(load(flat, place + stride + k), load(flat, place + 2 * stride + k))
-                    store(lanes, k, larger(larger(load(flat, place + 3 * stride + k), x), y))
+                    x = larger(load_lanes(flat, place + k), load_lanes(lanes, k))
+                    y = larger(load_lanes(flat, place + stride + k), load_lanes(flat, place + 2 * stride + k))
+                    store_lanes(lanes, k, larger(larger(load_lanes(flat, place + 3 * stride + k), x), y))
             else:
                 for k in range(0, n_kernels, LANES):
-                    x = add_term(zero, load(flat, place + k), kept, squared, one)
-                    y = add_term(zero, load(flat, place + stride + k), kept, squared, one)
-                    x = add_term(x, load(flat, place + 2 * stride + k), kept, squared, one)
-                    y = add_term(y, load(flat, place + 3 * stride + k), kept, squared, one)
-                    store(lanes, k, add(load(lanes, k), add(x, y)))
+                    x = add_norm_term(zero, load_lanes(flat, place + k), kept, squared, one)
+                    y = add_norm_term(zero, load_lanes(flat, place + stride + k), kept, squared, one)
+                    x = add_norm_term(x, load_lanes(flat, place + 2 * stride + k), kept, squared, one)
+                    y = add_norm_term(y, load_lanes(flat, place + 3 * stride + k), kept, squared, one)
+                    store_lanes(lanes, k, add(load_lanes(lanes, k), add(x, y)))
             n_added += count
             if kind != LARGEST and n_added >= BLOCK_PIXELS // 4:
                 for k in range(n_kernels):

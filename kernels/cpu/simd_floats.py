@@ -73,7 +73,7 @@ def _widen(builder: Any, raw: Any, dtype: Any) -> Any:
 
 
 @intrinsic
-def load(_: Any, array: Any, index: Any) -> Any:
+def load_lanes(_: Any, array: Any, index: Any) -> Any:
     """array[index : index + 16]"""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -107,7 +107,7 @@ def gather(_: Any, array: Any, index: Any, step: Any, count: Any) -> Any:
 
 
 @intrinsic
-def store(_: Any, array: Any, index: Any, lanes: Any) -> Any:
+def store_lanes(_: Any, array: Any, index: Any, lanes: Any) -> Any:
     """array[index : index + 16] = lanes"""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -118,13 +118,13 @@ def store(_: Any, array: Any, index: Any, lanes: Any) -> Any:
 
 
 @intrinsic
-def fill(_: Any, value: Any) -> Any:
+def fill_lanes(_: Any, value: Any) -> Any:
     """The same number in every lane."""
     return LanesOf(types.float32), lambda context, builder, signature, args: spread(builder, args[0])
 
 
 @intrinsic
-def keep(_: Any, lanes: Any, count: Any, other: Any) -> Any:
+def keep_lanes(_: Any, lanes: Any, count: Any, other: Any) -> Any:
     """The first `count` lanes, and `other` in the rest."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -141,7 +141,7 @@ def add(_: Any, x: Any, y: Any) -> Any:
 
 
 @intrinsic
-def add_term(_: Any, total: Any, x: Any, kept: Any, squared: Any, one: Any) -> Any:
+def add_norm_term(_: Any, total: Any, x: Any, kept: Any, squared: Any, one: Any) -> Any:
     """total + a * (a & squared | one), where a = x & kept: adds |x|, x * x or x, depending on the masks (uint32)."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -11,7 +11,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from eric_fast.kernels.cpu.count_rows import count_ones
+from eric_fast.kernels.cpu.simd_words import count_ones
 
 SLACK = 32
 # With AVX-512 sixteen samples are partitioned in a few instructions; without, one at a time.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
-SMALL_BYTES = 2**19  # less isn't worth a second thread: starting one takes as long as reading this
+THREAD_BYTES = 2**19  # less isn't worth a second thread: starting one takes as long as reading this
 PARTS = 8  # of each thread's work: whoever is slowed down, by threads of others that still spin, takes fewer
 
 _worker = threading.local()  # what a worker runs has one core
@@ -19,8 +19,8 @@ def count_cores() -> int:
 
 def run_parts(run: Callable[[int, int], None], n_units: int, n_bytes: int) -> None:
     """`run(first, last)` over `n_units` units that read `n_bytes` in all; each core takes parts while there are any."""
-    n_threads = max(1, min(count_cores(), n_units, n_bytes // SMALL_BYTES))
-    n_parts = 1 if n_threads == 1 else min(n_units, n_threads * PARTS, -(-2 * n_bytes // SMALL_BYTES))
+    n_threads = max(1, min(count_cores(), n_units, n_bytes // THREAD_BYTES))
+    n_parts = 1 if n_threads == 1 else min(n_units, n_threads * PARTS, -(-2 * n_bytes // THREAD_BYTES))
     parts = count()
 
     def work(_thread: int) -> None:

@@ -47,7 +47,7 @@ class Scratch(NamedTuple):
     scores: Any
 
 
-class Tree(NamedTuple):
+class GrowingTree(NamedTuple):
     """A tree that grows. Where samples are distributed over processes, counts are of all of them unless `local`.
 
     Attributes:
@@ -90,7 +90,7 @@ OPENED_KEY, OPENED_NODE = range(2)
 
 @njit(nogil=True, cache=True)
 def push_node(opened: Any, n: Any, key: Any, node: Any) -> None:
-    """Add a node to a heap of `n`, `Tree.opened`: the least key comes first, the lowest node of equals."""
+    """Add a node to a heap of `n`, `GrowingTree.opened`: the least key comes first, the lowest node of equals."""
     place = n
     while place:
         parent = (place - 1) // 2
@@ -103,7 +103,7 @@ def push_node(opened: Any, n: Any, key: Any, node: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def pop_node(opened: Any, n: Any) -> Any:
-    """Take the first node from a heap of `n`, `Tree.opened`."""
+    """Take the first node from a heap of `n`, `GrowingTree.opened`."""
     first = opened[0, OPENED_NODE]
     key, node = opened[n - 1, OPENED_KEY], opened[n - 1, OPENED_NODE]
     place, child = 0, 1
@@ -135,7 +135,7 @@ def number_nodes(nodes: Any, tallies: Any, n_nodes: Any) -> Any:
     """The fields of a `GrownTree`: nodes in the order of `Forest`, whatever order they were made in.
 
     Args:
-        nodes, tallies: as in `Tree`.
+        nodes, tallies: as in `GrowingTree`.
     """
     n_values = tallies.shape[2]
     feature, left, right = np.empty(n_nodes, np.int32), np.empty(n_nodes, np.int32), np.empty(n_nodes, np.int32)

@@ -11,10 +11,10 @@ from eric_fast.bits import ROW_WORDS, WORD_BITS
 from eric_fast.kernels.chunks import SUMS, JoinedOutcome
 from eric_fast.kernels.gpu.evaluate import evaluate
 from eric_fast.kernels.outcome import Outcome, Request, check_request, expect
-from eric_fast.kernels.reference.evaluate import count_pairs
+from eric_fast.kernels.reference.evaluate import count_confusion
 from eric_fast.plan import Plan
 
-CHUNK_BYTES = 2**28  # of one chunk and its results, about; two are on the device at a time
+COPIED_BYTES = 2**28  # of one chunk and its results, about; two are on the device at a time
 
 
 def evaluate_from_cpu(plan: Plan, words: Tensor, n_samples: int, request: Request, device: torch.device) -> Outcome:
@@ -36,7 +36,7 @@ def evaluate_from_cpu(plan: Plan, words: Tensor, n_samples: int, request: Reques
     outcome = joined.to_outcome()
     if request.truths is None:
         return outcome
-    confusion = count_pairs(plan, request.truths, expect(outcome.classes))
+    confusion = count_confusion(plan, request.truths, expect(outcome.classes))
     return outcome._replace(classes=outcome.classes if request.classes else None, confusion=confusion)
 
 
@@ -45,7 +45,7 @@ def split_words(plan: Plan, n_words: int, request: Request) -> Iterator[tuple[in
     bytes_per_sample = 8 + (8 * plan.n_classes if request.scores else 0)
     bytes_per_sample += 4 * len(plan.trees) if request.leaves else 0
     bytes_per_word = 4 * (plan.n_inputs + len(request.rows or ())) + WORD_BITS * bytes_per_sample
-    step = max(1, CHUNK_BYTES // (bytes_per_word * ROW_WORDS)) * ROW_WORDS
+    step = max(1, COPIED_BYTES // (bytes_per_word * ROW_WORDS)) * ROW_WORDS
     for first in range(0, max(1, n_words), step):
         yield first, min(first + step, n_words)
 

@@ -199,7 +199,7 @@ def find_highest(
 
 
 @triton.jit
-def find_rules(
+def find_deciding_rules(
     p_rows, p_indexes, p_plane_slots, p_codes, p_tree_weights, p_tree_starts, n_trees, n_classes, n_columns, b_classes,
     b_most, b_rules, BLOCK: tl.constexpr, BY_SAMPLE: tl.constexpr,
 ):  # fmt: skip

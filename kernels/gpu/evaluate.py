@@ -17,7 +17,7 @@ from eric_fast.kernels.gpu.run import evaluate_kernel
 from eric_fast.kernels.gpu.vote_tables import GROUP_TREES
 from eric_fast.kernels.liveness import ResultKinds, find_result_kinds
 from eric_fast.kernels.outcome import Outcome, Request, check_request
-from eric_fast.kernels.reference.evaluate import count_pairs
+from eric_fast.kernels.reference.evaluate import count_confusion
 from eric_fast.plan import Plan
 
 GROUP_SAMPLES = ROW_WORDS * WORD_BITS  # what a block has at a time
@@ -56,7 +56,7 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
         scores=scores if request.scores else None,
         counts=outputs.counts if request.counts else None,
         rows=outputs.truth if request.rows is not None else None,
-        confusion=None if request.truths is None else count_pairs(plan, request.truths, classes),
+        confusion=None if request.truths is None else count_confusion(plan, request.truths, classes),
         leaves=outputs.leaves if request.leaves else None,
     )
 

@@ -45,7 +45,7 @@ def choose_shape(columns: Tensor) -> dict[str, Any]:
 
 
 @triton.jit
-def compare(b_values, b_constants, b_operators):
+def compare_to(b_values, b_constants, b_operators):
     """int32, 1 where `value operator constant`, else 0. b_operators: int32; see `packing`."""
     b_outcome = tl.where(b_values > b_constants, GREATER, tl.where(b_values < b_constants, LESS, MISSING))
     b_outcome = tl.where(b_values == b_constants, EQUAL, b_outcome)
@@ -92,7 +92,7 @@ def pack_columns_kernel(
             m_samples = o_samples < n_samples
             p_values = p_columns + o_columns[:, None] + o_samples[None, :] * sample_stride
             b_values = tl.load(p_values, mask=m_atoms[:, None] & m_samples[None, :], other=0)  # [ATOMS, 32]
-            b_bits = compare(b_values, b_constants[:, None], b_operators[:, None]) & m_samples[None, :].to(tl.int32)
+            b_bits = compare_to(b_values, b_constants[:, None], b_operators[:, None]) & m_samples[None, :].to(tl.int32)
             b_word = tl.sum(b_bits << i_bits[None, :], axis=1)  # no bit is set twice
             p_word = p_words + o_atoms.to(tl.int64) * n_words + tl.program_id(0).to(tl.int64) * WORDS + i
             tl.store(p_word, b_word, mask=m_atoms)
@@ -103,6 +103,6 @@ def pack_columns_kernel(
             m_samples = o_samples < n_samples
             p_values = p_columns + o_samples[:, None] * sample_stride + o_columns[None, :]
             b_values = tl.load(p_values, mask=m_samples[:, None] & m_atoms[None, :], other=0)  # [WORDS, ATOMS]
-            b_bits = compare(b_values, b_constants[None, :], b_operators[None, :]) & m_samples[:, None].to(tl.int32)
+            b_bits = compare_to(b_values, b_constants[None, :], b_operators[None, :]) & m_samples[:, None].to(tl.int32)
             b_words |= b_bits << i
         tl.store(p_targets, b_words, mask=m_atoms[None, :])

@@ -24,12 +24,12 @@ from torch import Tensor
 
 from eric_fast.bits import WORD_BITS, count_words
 from eric_fast.kernels.gpu.devices import launch_on
-from eric_fast.kernels.gpu.pack_columns import compare
+from eric_fast.kernels.gpu.pack_columns import compare_to
 from eric_fast.kernels.packing import Packed, check_maps, merge_pixels, spread_scale
 
 SHORT, FLAT = 256, 4096  # pixels of the largest map that is transposed on the chip; elements transposed together
 SHORT_WARPS = 2  # one warp alone transposes through shuffles, with eight times the instructions
-TILE = 1024  # elements that a warp holds of one image
+_TILE = 1024  # elements that a warp holds of one image
 
 
 class Launch(NamedTuple):
@@ -94,8 +94,8 @@ def choose_launch(maps: Tensor, norm: str) -> Launch:
             width //= 2
         settings |= {"KERNELS": width, "EVEN": n_kernels % width == 0, "num_warps": SHORT_WARPS}
         return Launch(pack_short, width, (image_stride,), settings)
-    pixels = min(TILE, triton.next_power_of_2(n))
-    width = TILE // pixels
+    pixels = min(_TILE, triton.next_power_of_2(n))
+    width = _TILE // pixels
     settings |= {"PIXELS": pixels, "KERNELS": width, "EVEN": n_kernels % width == 0, "PACKED": packed, "num_warps": 1}
     return Launch(pack_runs, width, (image_stride, kernel_stride, n_runs, run_stride, stride), settings)
 
@@ -191,7 +191,7 @@ def pack_runs(
                 b_raw = tl.load(p_tile + tl.cast(N - REST, tl.int64) * stride, mask=m_rest, other=0)
                 b_totals = tl.where((o_pixels < REST)[None, :], _add_values(b_totals, b_raw, NORM), b_totals)
         b_norms = _finish_norm(_fold_lanes(b_totals, 1, NORM), n_runs * N, b_scale, NORM)
-        b_word |= compare(b_norms, b_constants, b_operators) << i
+        b_word |= compare_to(b_norms, b_constants, b_operators) << i
         if p_norms is not None:
             tl.store(p_norms + (i_word * 32 + i) * n_kernels + o_kernels, b_norms, mask=m_kernels)
     tl.store(p_words + o_kernels.to(tl.int64) * n_words + i_word, b_word, mask=m_kernels)
@@ -241,7 +241,7 @@ def pack_short(
         b_totals = _add_values(tl.full([PIXELS, KERNELS], other, tl.float32), b_raw, NORM)
         b_totals = tl.where((o_pixels < N)[:, None], b_totals, other)
         b_norms = _finish_norm(_fold_lanes(b_totals, 0, NORM), N, b_scale, NORM)
-        b_word |= compare(b_norms, b_constants, b_operators) << i
+        b_word |= compare_to(b_norms, b_constants, b_operators) << i
         if p_norms is not None:
             tl.store(p_norms + (i_word * 32 + i) * n_kernels + o_kernels, b_norms, mask=m_kernels)
     tl.store(p_words + o_kernels.to(tl.int64) * n_words + i_word, b_word, mask=m_kernels)
@@ -295,7 +295,7 @@ def pack_pixels(
             else:
                 b_norms += b_totals
     b_norms = _finish_norm(b_norms, n_runs * N, b_scale, NORM)
-    b_bits = compare(b_norms, b_constants[None, :], b_operators[None, :]) & m_images[:, None].to(tl.int32)
+    b_bits = compare_to(b_norms, b_constants[None, :], b_operators[None, :]) & m_images[:, None].to(tl.int32)
     b_words = tl.sum(b_bits << i_rows[:, None], axis=0)  # no bit is set twice
     tl.store(p_words + o_kernels.to(tl.int64) * n_words + i_word, b_words, mask=m_kernels)
     if p_norms is not None:

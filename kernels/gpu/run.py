@@ -22,8 +22,8 @@ from eric_fast.kernels.gpu.decide import (
     decode,
     decode_answers,
     find_code,
+    find_deciding_rules,
     find_highest,
-    find_rules,
     load_range,
 )
 from eric_fast.kernels.gpu.words import count_ones
@@ -264,7 +264,7 @@ def evaluate_kernel(
                 DECISION,
             )  # fmt: skip
             if DECISION == VOTE_RULES:
-                b_deciding = find_rules(
+                b_deciding = find_deciding_rules(
                     p_rows, p_indexes, p_plane_slots, p_codes, p_tree_weights, p_tree_starts, n_indexes, n_classes,
                     n_columns, b_classes, b_most, b_deciding, BLOCK, BY_SAMPLE,
                 )  # fmt: skip

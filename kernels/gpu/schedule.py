@@ -75,7 +75,7 @@ from eric_fast.plan.steps import (
     SECTION_RULE_STOP,
 )
 
-NONE = -1  # which side of a node is in acc: `NODE_HIGH`, `NODE_LOW`, or none, where both are in memory
+NO_SIDE = -1  # which side of a node is in acc: `NODE_HIGH`, `NODE_LOW`, or none, where both are in memory
 
 
 class Schedule(NamedTuple):
@@ -209,7 +209,7 @@ def _write_tree(
         value = path[depth]
         select, high, low = nodes[value - first_node]
         if is_root[high] and is_root[low]:
-            acc = NONE
+            acc = NO_SIDE
         elif is_root[low] or (not is_root[high] and size[high] >= size[low]):
             acc = NODE_HIGH
         else:
@@ -217,7 +217,7 @@ def _write_tree(
         if next_operand[depth] < 4:
             k = next_operand[depth]  # the three operands, then the one that stays in acc
             next_operand[depth] += 1
-            if k == 3 and acc == NONE:
+            if k == 3 and acc == NO_SIDE:
                 continue
             operand = nodes[value - first_node, k if k < 3 else acc]
             if is_root[operand] or k == acc:
@@ -234,7 +234,7 @@ def _write_tree(
         line = fields[n_written]
         line[SELECT] = set_flag(slots[select]) if acc == NODE_LOW else slots[select]
         line[OTHER] = slots[high] if acc == NODE_LOW else slots[low]
-        if acc == NONE:
+        if acc == NO_SIDE:
             line[ACC_START] = set_flag(slots[high])
         if slots[value] >= 0:
             line[TARGET] = set_flag(slots[value])

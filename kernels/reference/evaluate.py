@@ -40,7 +40,7 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
         scores=scores if request.scores else None,
         counts=counts if request.counts else None,
         rows=pack_bits(torch.cat(truths)) if request.rows is not None else None,
-        confusion=None if request.truths is None else count_pairs(plan, request.truths, classes),
+        confusion=None if request.truths is None else count_confusion(plan, request.truths, classes),
         leaves=torch.cat(leaves) if request.leaves else None,
     )
 
@@ -54,7 +54,7 @@ def find_leaves(plan: Plan, fires: Tensor) -> Tensor:
     return leaves
 
 
-def count_pairs(plan: Plan, truths: Tensor, classes: Tensor) -> Tensor:
+def count_confusion(plan: Plan, truths: Tensor, classes: Tensor) -> Tensor:
     """int64 `[n_truths, n_classes, n_classes + 1]`: how often each true class meets each answer, the last for none."""
     n = plan.n_classes
     answers = torch.where(classes < 0, n, classes)

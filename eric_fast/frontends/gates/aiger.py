@@ -6,7 +6,7 @@ from typing import NamedTuple
 from eric_fast.errors import ProgramError
 from eric_fast.frontends.gates.circuit_types import Circuit, Gate, check_name, name_all, shorten
 
-FIELDS = ("M", "I", "L", "O", "A", "B", "C", "J", "F")
+_FIELDS = ("M", "I", "L", "O", "A", "B", "C", "J", "F")
 PROPERTIES = {"L": "latches", "B": "bad states", "C": "constraints", "J": "justice", "F": "fairness"}
 SPARE_INPUTS = 2**16  # inputs that a binary file, whose inputs take no space, may have whatever its size
 _NUMBER = re.compile(rb"[0-9]{1,10}")
@@ -20,7 +20,7 @@ class AigerHeader(NamedTuple):
     n_gates: int
 
 
-class Lines:
+class _Lines:
     """The lines of a file, in turn, each with its number."""
 
     def __init__(self, content: bytes, source: str) -> None:
@@ -68,7 +68,7 @@ def read_aiger(content: bytes, source: str) -> Circuit:
     Raises:
         ProgramError: latches or properties to check, or an invalid file: `source:line: what`.
     """
-    lines = Lines(content, source)
+    lines = _Lines(content, source)
     binary, header = _read_header(lines)
     inputs, outputs, gates = (_read_binary if binary else _read_ascii)(lines, header)
     given = _read_symbols(lines, header)
@@ -82,13 +82,13 @@ def read_aiger(content: bytes, source: str) -> Circuit:
     )
 
 
-def _read_header(lines: Lines) -> tuple[bool, AigerHeader]:
+def _read_header(lines: _Lines) -> tuple[bool, AigerHeader]:
     kind, *words = lines.read("the header").split()
     if kind not in (b"aag", b"aig"):
         raise lines.fail(f"expected 'aag' or 'aig', got {shorten(kind)}")
     if not 5 <= len(words) <= 9 or not all(map(_NUMBER.fullmatch, words)):
         raise lines.fail(f"expected the header '{kind.decode()} M I L O A', all numbers, then at most B C J F")
-    counts = dict(zip(FIELDS, map(int, words), strict=False))
+    counts = dict(zip(_FIELDS, map(int, words), strict=False))
     for field, what in PROPERTIES.items():
         if counts.get(field):
             raise lines.fail(f"{field} is {counts[field]}: the circuit has {what}, but only gates can be converted")
@@ -107,7 +107,7 @@ def _read_header(lines: Lines) -> tuple[bool, AigerHeader]:
 _Body = tuple[list[int], list[tuple[int, str]], list[Gate]]  # signals of inputs, signals and places of outputs, gates
 
 
-def _read_ascii(lines: Lines, header: AigerHeader) -> _Body:
+def _read_ascii(lines: _Lines, header: AigerHeader) -> _Body:
     defined: set[int] = set()
 
     def define(literal: int) -> int:
@@ -127,7 +127,7 @@ def _read_ascii(lines: Lines, header: AigerHeader) -> _Body:
     return inputs, outputs, gates
 
 
-def _read_binary(lines: Lines, header: AigerHeader) -> _Body:
+def _read_binary(lines: _Lines, header: AigerHeader) -> _Body:
     outputs = _read_outputs(lines, header)
     content, at = lines.content, lines.start
     gates = []
@@ -161,7 +161,7 @@ def _read_delta(content: bytes, at: int, place: str) -> tuple[int, int]:
     raise ProgramError(f"{place}: a number of more than 5 bytes")
 
 
-def _read_outputs(lines: Lines, header: AigerHeader) -> list[tuple[int, str]]:
+def _read_outputs(lines: _Lines, header: AigerHeader) -> list[tuple[int, str]]:
     return [
         (_to_signal(*lines.read_numbers(1, "an output", header.most)), lines.place) for _ in range(header.n_outputs)
     ]
@@ -175,7 +175,7 @@ def _make_gate(signal: int, right: list[int], place: str) -> Gate:
     return Gate(signal, (tuple(map(_to_signal, right)),), False, f"n{signal}", place)
 
 
-def _read_symbols(lines: Lines, header: AigerHeader) -> dict[str, dict[int, str]]:
+def _read_symbols(lines: _Lines, header: AigerHeader) -> dict[str, dict[int, str]]:
     """The names of inputs (`i`) and outputs (`o`), up to the comments."""
     given: dict[str, dict[int, str]] = {"i": {}, "o": {}}
     counts = {"i": header.n_inputs, "o": header.n_outputs}

@@ -11,12 +11,12 @@ QUOTED = r"""(?:'(?:[^'\\\n]++|\\.|''|'(?=\w))*+'|"(?:[^"\\\n]++|\\.)*+")"""
 CONSTANT = r"(?![A-Z_])\w+"
 _REST = r"""[^\s()'",;:{}|%]*"""  # FOLD-RM keeps column names as they are: capital.gain(X,N0), width_(cm)(X,N1)
 PREDICATE = rf"""(?:(?![A-Z_])\w{_REST}(?:\([^()\s'"]*\){_REST})*(?=\()|{QUOTED}(?=\())"""
-TERM = rf"(?:{_NUMBER}|{VARIABLE}|{QUOTED}|{CONSTANT})"
+_TERM = rf"(?:{_NUMBER}|{VARIABLE}|{QUOTED}|{CONSTANT})"
 OPERATOR = r"(?:=:=|=\\=|\\==|\\=|==|=<|>=|<=|!=|<>|\#=<|\#>=|\#<>|\#=|\#<|\#>|<|>|=)"
 LITERAL_PATTERN = re.compile(
     rf"""(?P<negation>not{BLANK}+|\\\+{BLANK}*)?
-    (?:(?P<name>{PREDICATE})\({BLANK}*(?P<sample>{TERM}){BLANK}*(?:,{BLANK}*(?P<value>{TERM}){BLANK}*)?\)
-      |(?P<left>{TERM}){BLANK}*(?P<operator>{OPERATOR}){BLANK}*(?P<right>{TERM}))""",
+    (?:(?P<name>{PREDICATE})\({BLANK}*(?P<sample>{_TERM}){BLANK}*(?:,{BLANK}*(?P<value>{_TERM}){BLANK}*)?\)
+      |(?P<left>{_TERM}){BLANK}*(?P<operator>{OPERATOR}){BLANK}*(?P<right>{_TERM}))""",
     re.VERBOSE,
 )
 _OPERATORS = {

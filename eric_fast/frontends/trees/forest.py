@@ -140,16 +140,16 @@ def make_leaf_rules(forest: FlatForest) -> ClassRules:
     return ClassRules(literals, offsets, *votes, unknown, unknown)
 
 
-Votes = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]  # offsets, classes, weights of `ClassRules`
+_Votes = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]  # offsets, classes, weights of `ClassRules`
 
 
-def _assign_values(values: NDArray[np.float64], forest: FlatForest, leaves: NDArray[np.int64]) -> Votes:
+def _assign_values(values: NDArray[np.float64], forest: FlatForest, leaves: NDArray[np.int64]) -> _Votes:
     assert forest.outputs is not None
     outputs = forest.outputs[forest.find_trees(leaves)]
     return np.arange(len(leaves) + 1), outputs, np.ascontiguousarray(values[:, 0])
 
 
-def _spread_values(values: NDArray[np.float64]) -> Votes:
+def _spread_values(values: NDArray[np.float64]) -> _Votes:
     """Votes of float64 `[n_leaves, n_outputs]`, without zeros: the largest first, the others by output."""
     n_leaves, n_outputs = values.shape
     heads = values.argmax(axis=1)

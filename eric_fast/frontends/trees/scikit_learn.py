@@ -52,7 +52,7 @@ def _say_remedy(source: Any) -> str:
     return f"; supported are {', '.join(sorted(_KINDS))}"
 
 
-def list_columns(source: Any, kind: str) -> tuple[Column, ...]:
+def _list_columns(source: Any, kind: str) -> tuple[Column, ...]:
     """The source's features by name, or `x0`, `x1` and so on if they have none."""
     names = getattr(source, "feature_names_in_", None)
     names = [f"x{i}" for i in range(source.n_features_in_)] if names is None else names.tolist()
@@ -93,7 +93,7 @@ def _make_model(source: Any, trees: Sequence[StoredTree], *, missing: bool = Fal
     n_outputs = settings.pop("n_outputs", 1 if values.ndim == 1 else values.shape[1])
     return make_tree_model(
         f"scikit-learn {type(source).__name__}",
-        list_columns(source, "float32"),
+        _list_columns(source, "float32"),
         trees,
         type(source).__name__,
         n_outputs=n_outputs,
@@ -199,7 +199,7 @@ def _read_base(source: Any, n_outputs: int) -> tuple[float, ...]:
 
 
 def _load_hist_boosting(source: Any) -> RuleModel:
-    return load_hist_boosting(source, list_columns(source, "float64"))
+    return load_hist_boosting(source, _list_columns(source, "float64"))
 
 
 _KINDS: dict[str, Callable[[Any], RuleModel]] = {

@@ -115,7 +115,7 @@ def _write_among(name: str, constant: Sequence[float | str], is_text: bool) -> s
     return f"({' || '.join(tests)})"
 
 
-SYNTAX = Syntax(
+_SYNTAX = Syntax(
     conjunction=" && ",
     disjunction=" || ",
     negation="!{}",
@@ -138,7 +138,7 @@ def print_c(program: ProgramData) -> str:
     Raises:
         ProgramError: a column of kind `loose` that is compared with texts past ASCII, whose small letters C can't find.
     """
-    code = Code(program, SYNTAX)
+    code = Code(program, _SYNTAX)
     for value in code.values:
         if value.kind == "loose" and not "".join(value.texts).isascii():
             raise ProgramError(

@@ -9,7 +9,7 @@ from eric_fast.program.printers.names import name_predicates, spell_apart
 from eric_fast.program.rules import Rule
 from eric_fast.program.table_atoms import TEXT_KINDS, Column, TableAtom, TableQuantiser
 
-WIDTH = 100  # characters of a condition, from which on it is broken
+_WIDTH = 100  # characters of a condition, from which on it is broken
 OPPOSITE = {">": "<=", "<=": ">", "<": ">=", ">=": "<", "==": "!=", "!=": "=="}
 
 
@@ -186,7 +186,7 @@ class Code:
 
     def _join(self, parts: Sequence[str], operator: str, indent: str) -> str:
         joined = operator.join(parts)
-        if len(parts) < 2 or (len(joined) <= WIDTH and "\n" not in joined):
+        if len(parts) < 2 or (len(joined) <= _WIDTH and "\n" not in joined):
             return joined
         lines = f"\n{indent}    {operator.strip()} ".join(parts)
         return f"(\n{indent}    {lines}\n{indent})"

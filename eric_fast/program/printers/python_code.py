@@ -79,7 +79,7 @@ def _write_set(constant: Sequence[float | str]) -> str:
     return f"({', '.join(items)}{',' * (len(items) == 1)})"
 
 
-SYNTAX = Syntax(
+_SYNTAX = Syntax(
     conjunction=" and ",
     disjunction=" or ",
     negation="not {}",
@@ -98,7 +98,7 @@ def print_python(program: ProgramData) -> str:
     kernels of the lowest layer. The answer is the program's: the name of a class or None, a list of sums, or a list of
     bools. What a `RuleModel` makes of sums, probabilities or an average, isn't among it.
     """
-    code = Code(program, SYNTAX)
+    code = Code(program, _SYNTAX)
     kinds = {_choose_helper(value) for value in code.values}
     kinds -= {"text"} if "wording" in kinds else set()
     imports = {"import math"} if kinds & {"float64", "float32", "spelled"} else set()

@@ -24,16 +24,16 @@ from eric_fast.score import Score, score_predictions
 from eric_fast.show.page.document import (
     describe_images,
     describe_origin,
-    describe_program,
     describe_start,
     list_starts,
+    make_program_document,
     pack_floats,
     pack_ints,
 )
 from eric_fast.show.page.findings import describe_effects, describe_subclasses, describe_symbols
 from eric_fast.show.page.heat import draw_maps
 from eric_fast.show.page.render import render_page
-from eric_fast.show.page.select import select_images
+from eric_fast.show.page.select import choose_images
 from eric_fast.show.page.thumbnails import find_images, make_thumbnails, view_images
 from eric_fast.show.plots import draw_chain, draw_confusion, draw_kernels
 from eric_fast.show.style import save_figure
@@ -41,8 +41,8 @@ from eric_fast.store.activations import Activations
 
 PAGE, FIGURES = "index.html", "report.json"
 MOST_IMAGES = 5000
-N_STRONGEST = 12  # images that a kernel's page shows
-MOST_BYTES = 20_000_000  # of the whole page
+_N_STRONGEST = 12  # images that a kernel's page shows
+_MOST_BYTES = 20_000_000  # of the whole page
 _SPARE_BYTES = 400_000  # the page's own text, and what isn't counted
 
 
@@ -140,11 +140,11 @@ def build_report(
 
     columns = torch.cat(list(norms.values()), dim=1)  # [n_images, n_atoms]
     disagrees = (answers[opening][1].classes != activations.predictions).numpy()
-    preferred = find_strongest(columns, N_STRONGEST).T.flatten().tolist()
-    embedded = torch.from_numpy(select_images(disagrees, preferred, most_images))
-    strongest = find_strongest(columns[embedded], N_STRONGEST)  # [n_atoms, n]
+    preferred = find_strongest(columns, _N_STRONGEST).T.flatten().tolist()
+    embedded = torch.from_numpy(choose_images(disagrees, preferred, most_images))
+    strongest = find_strongest(columns[embedded], _N_STRONGEST)  # [n_atoms, n]
     document: dict[str, Any] = {
-        "program": describe_program(program, file),
+        "program": make_program_document(program, file),
         "origin": describe_origin(activations),
         "images": describe_images(activations, embedded, bits),
         "starts": [describe_start(*answers[layer], activations, embedded) for layer in layers],
@@ -167,7 +167,7 @@ def build_report(
         document["heat"] = draw_maps(program, key, strongest, model, data, indices, progress)
     summary = _summarise(program, activations, answers[opening][0], file)
     document["summary"] = summary
-    room = MOST_BYTES - _SPARE_BYTES - _measure(document)
+    room = _MOST_BYTES - _SPARE_BYTES - _measure(document)
     thumbnails: Sequence[str] = ()
     if data is not None:
         if room <= 0:

@@ -23,7 +23,7 @@ from eric_fast.program.rules import count_offsets
 from eric_fast.score import Score
 from eric_fast.store.activations import UNKNOWN, Activations
 
-FORMAT = 1
+_FORMAT = 1
 
 
 def list_starts(program: Program) -> list[str]:
@@ -38,7 +38,7 @@ def list_starts(program: Program) -> list[str]:
     return starts
 
 
-def describe_program(program: Program, file: str) -> dict[str, Any]:
+def make_program_document(program: Program, file: str) -> dict[str, Any]:
     """The program as the page evaluates and shows it; kernel rules come in an order in which they can be evaluated."""
     order = {head: i for i, head in enumerate(chain.from_iterable(program.strata))}
     kernel_rules = sorted(program.kernel_rules, key=lambda rule: order[rule.head])

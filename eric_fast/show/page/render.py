@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-STYLE = "style.css"
+_STYLE = "style.css"
 # In this order they are one script
 SCRIPTS = (
     "data.js",
@@ -43,7 +43,7 @@ def render_page(document: Mapping[str, Any], thumbnails: Sequence[str], summary:
         summary: what the template shows before any script runs.
     """
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    style, script = read_client(STYLE), join_scripts()
+    style, script = read_client(_STYLE), join_scripts()
     page: str = environment.from_string(read_client("page.html.jinja")).render(
         summary=summary,
         style=Markup(style),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Indices = NDArray[np.int64]
 
 
-def select_images(disagrees: NDArray[np.bool_], preferred: Iterable[int], most: int) -> Indices:
+def choose_images(disagrees: NDArray[np.bool_], preferred: Iterable[int], most: int) -> Indices:
     """At most `most` image indices, ascending: disagreements first, then the preferred ones, then others.
 
     Where a group doesn't fit, images are taken evenly over it, so that every part of the data is seen.
