@@ -11,7 +11,7 @@ from torch import nn
 
 from eric_fast.capture import ImageData, Sample, capture_activations, prepare_run, wrap_model
 from eric_fast.capture.job import open_capture_job
-from eric_fast.capture.run import choose_logits
+from eric_fast.capture.ranges import choose_logits
 from eric_fast.errors import CaptureError, DataError, OutputError, SettingError
 from eric_fast.memory import format_bytes
 from eric_fast.program.atoms import Quantiser
@@ -296,7 +296,9 @@ def test_one_process_writes_at_a_time(tmp_path):
 def test_a_disk_without_room_is_refused_first(tmp_path, monkeypatch):
     run = prepare_run(MODEL, Tensors(), **SETTINGS)
     with open_capture_job(run, tmp_path / "a", shard_size=1024) as job:
-        assert describe_job(job) == f"norms of 2,500 images in 3 shards; {format_bytes(job.n_bytes)} to write"
+        assert (
+            describe_job(job) == f"norms and logits of 2,500 images in 3 shards; {format_bytes(job.n_bytes)} to write"
+        )
         n_bytes = job.n_bytes
         written = sum(shard.entry.n_bytes for shard in job.run().shards)
     assert n_bytes <= written <= n_bytes + 3 * 2048  # headers

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.capture import NetworkRun, hash_listing
-from eric_fast.capture.run import choose_logits
+from eric_fast.capture.ranges import choose_logits
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.output import check_folder
 from eric_fast.processes import Processes

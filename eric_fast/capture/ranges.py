@@ -15,7 +15,7 @@ from eric_fast.capture.forward import Answer, NetworkRunner
 from eric_fast.capture.labels import match_labels, name_outputs
 from eric_fast.capture.models import LoadedModel
 from eric_fast.errors import DataError
-from eric_fast.store.activations import Activations, CaptureSettings, check_finite, check_logits
+from eric_fast.store.activations import MOST_CLASSES, Activations, CaptureSettings, check_finite, check_logits
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class NetworkRun:
     Attributes:
         settings: settings of the capture, without the number of bad images, which isn't known yet.
         indices: indices of the images in the data.
-        keeps_logits: whether the network's outputs are kept.
+        keeps_logits: whether the network's outputs are kept; see `choose_logits`.
     """
 
     model: LoadedModel
@@ -37,7 +37,7 @@ class NetworkRun:
     runner: NetworkRunner
     workers: int
     skip_bad_images: bool
-    keeps_logits: bool = False
+    keeps_logits: bool | None = False
 
     @property
     def n_images(self) -> int:
@@ -153,7 +153,7 @@ class _Recorder:
         check_logits(logits, ids, self._remedy)
         self._classes = self._classes or name_outputs(self._run.model, data, logits.shape[1])
         self._predictions[rows] = logits.argmax(dim=1)
-        if self._run.keeps_logits:
+        if choose_logits(self._run.keeps_logits, logits.shape[1]):
             half = logits.half()
             check_logits(half, ids, "it is past 65,504, the largest float16; capture with --no-logits")
             if self._logits is None:
@@ -182,3 +182,8 @@ def spread_images(n_images: int, limit: int | None) -> Sequence[int]:
     if n_taken == n_images:
         return range(n_images)
     return [i * n_images // n_taken for i in range(n_taken)]
+
+
+def choose_logits(logits: bool | None, n_classes: int) -> bool:
+    """Whether to keep the outputs of a network of so many classes; `None`: if they are few."""
+    return n_classes <= MOST_CLASSES if logits is None else logits

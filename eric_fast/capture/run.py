@@ -15,7 +15,7 @@ from eric_fast.capture.sources import open_data
 from eric_fast.errors import DataError, SettingError
 from eric_fast.program.atoms import NORMS
 from eric_fast.progress import Progress, ignore_progress
-from eric_fast.store.activations import MOST_CLASSES, Activations, CaptureSettings
+from eric_fast.store.activations import Activations, CaptureSettings
 
 DEVICES = ("auto", "cpu", "cuda")
 MOST_IMAGES_IN_A_BATCH = 2**20
@@ -89,7 +89,7 @@ def capture_activations(
         limit=limit,
         skip_bad_images=skip_bad_images,
     )
-    run = replace(run, keeps_logits=choose_logits(logits, len(run.classes)))
+    run = replace(run, keeps_logits=logits)
     progress("capture", 0, run.n_images)
     (whole,) = run.capture_ranges([(0, run.n_images)], lambda n_done: progress("capture", n_done, run.n_images))
     if not whole.n_images:
@@ -147,11 +147,6 @@ def prepare_run(
         batch_size=batch_size,
     )
     return NetworkRun(model, data, settings, indices, runner, workers, skip_bad_images)
-
-
-def choose_logits(logits: bool | None, n_classes: int) -> bool:
-    """Whether to keep the outputs of a network of so many classes; `None`: if they are few."""
-    return n_classes <= MOST_CLASSES if logits is None else logits
 
 
 def check_settings(
