@@ -103,7 +103,7 @@ def learn_decision_list(
     of_value = pack_bits(target[:, None] == torch.arange(n_values))
     left = reduce(torch.bitwise_or, of_value)
     totals = sizes = _count_both(left, of_value, combine)
-    learner = _Learner(len(inputs.atoms), sum(sizes), limits, combine)
+    learner = _Learner(sum(sizes), limits, combine)
     rules: list[DefaultRule] = []
     answers: list[int] = []
     failed: set[int] = set()
@@ -114,7 +114,7 @@ def learn_decision_list(
         value = max(values, key=sizes.__getitem__)  # the lowest of equals
         masks = torch.stack([left & of_value[value], left & ~of_value[value]])
         examples = _Examples(inputs.words, masks, sizes[value], sum(sizes) - sizes[value])
-        found = learner.learn_rules(examples, np.zeros(len(inputs.atoms), np.bool_), most=1)
+        found = learner.learn_rules(examples, most=1)
         if not found:
             failed.add(value)
             continue
@@ -140,9 +140,9 @@ def learn_default_rules(
         combine: sums integers over the processes that share the samples.
     """
     n_positive, n_negative = _count_both(masks[0] | masks[1], masks, combine)
-    learner = _Learner(len(inputs.atoms), n_positive + n_negative, limits, combine)
+    learner = _Learner(n_positive + n_negative, limits, combine)
     examples = _Examples(inputs.words, masks, n_positive, n_negative)
-    return learner.learn_rules(examples, np.zeros(len(inputs.atoms), np.bool_), most=limits.max_rules)
+    return learner.learn_rules(examples, most=limits.max_rules)
 
 
 class _Examples(NamedTuple):
@@ -177,21 +177,16 @@ class _Examples(NamedTuple):
 class _Learner:
     """What does not change while rules are learned."""
 
-    def __init__(self, n_atoms: int, n_samples: int, limits: FoldLimits, combine: Combine) -> None:
+    def __init__(self, n_samples: int, limits: FoldLimits, combine: Combine) -> None:
         self.limits = limits
         self.combine = combine
         self.table = make_entropy_table(n_samples)
 
-    def learn_rules(self, examples: _Examples, used: NDArray[np.bool_], most: int | None = None) -> list[DefaultRule]:
-        """Rules for the positive examples, one after another, until one is dropped or none is left (`fold`).
-
-        Args:
-            used: bool `[n_atoms]`: atoms that no rule may mention.
-            most: the most rules.
-        """
+    def learn_rules(self, examples: _Examples, most: int | None = None) -> list[DefaultRule]:
+        """At most so many rules for the positive examples, until one is dropped or none is left (`fold`)."""
         rules: list[DefaultRule] = []
         while examples.n_positive and (most is None or len(rules) < most):
-            rule = self._learn_rule(examples, used)
+            rule = self._learn_rule(examples)
             if rule is None:
                 break
             fires = _fire(rule, examples.words, examples.masks[0] | examples.masks[1])
@@ -203,32 +198,30 @@ class _Learner:
             examples = examples._replace(masks=masks, n_positive=examples.n_positive - correct)
         return rules
 
-    def _learn_rule(self, examples: _Examples, used: NDArray[np.bool_]) -> DefaultRule | None:
+    def _learn_rule(self, examples: _Examples) -> DefaultRule | None:
         """One rule, or None if it can't be right on enough examples (`learn_rule`).
 
         If no literal tells the examples apart, the rule ends there, without exceptions, unless most are negative.
         """
         body: list[int] = []
-        used = used.copy()
         while True:
             if examples.n_positive < self.limits.min_correct:
                 return None
             if not examples.n_negative:
                 return DefaultRule(tuple(body))
             counts = self.combine(kernels.count(examples.words, examples.masks).long()).numpy()
-            literal = _find_literal(counts, examples.n_positive, examples.n_negative, used, self.table)
+            literal = _find_literal(counts, examples.n_positive, examples.n_negative, self.table)
             if literal is None:
                 return DefaultRule(tuple(body)) if examples.n_negative <= examples.n_positive else None
             atom = literal if literal >= 0 else ~literal
             body.append(literal)
-            used[atom] = True
             sizes = counts[:, atom].tolist()
             if literal < 0:
                 sizes = [examples.n_positive - sizes[0], examples.n_negative - sizes[1]]
             examples = examples.keep(literal, *sizes)
             if examples.n_negative <= examples.n_positive * self.limits.ratio:
                 break
-        exceptions = self.learn_rules(examples.swap(), used)
+        exceptions = self.learn_rules(examples.swap())
         return DefaultRule(tuple(body), tuple(self._drop_useless(exceptions, examples)))
 
     def _is_sure(self, correct: int, covered: int) -> bool:
@@ -248,13 +241,11 @@ class _Learner:
         return kept
 
 
-def _find_literal(
-    counts: NDArray[np.int64], n_positive: int, n_negative: int, used: NDArray[np.bool_], table: NDArray[np.int64]
-) -> int | None:
+def _find_literal(counts: NDArray[np.int64], n_positive: int, n_negative: int, table: NDArray[np.int64]) -> int | None:
     """The literal of the highest information gain: of equals, that of the lowest atom, true before false.
 
     It is a literal that at least half of the examples speak for: positive ones on which it holds, negative ones on
-    which it doesn't. None if every atom that may be used has one value on all examples.
+    which it doesn't. None if every atom has one value on all examples, as those have that the rule mentions already.
 
     Args:
         counts: int64 `[2, n_atoms]`: on how many positive and negative examples each atom is true.
@@ -265,7 +256,7 @@ def _find_literal(
     holds, fails = true_positive + false_positive, false_negative + true_negative
     gains = table[true_positive] + table[false_positive] + table[false_negative] + table[true_negative]
     gains -= table[holds] + table[fails]  # the conditional entropy, times -n: the entropy before is the same for all
-    gains[used | (holds == 0) | (fails == 0)] = np.iinfo(np.int64).min
+    gains[(holds == 0) | (fails == 0)] = np.iinfo(np.int64).min
     atom = int(gains.argmax()) if len(gains) else -1  # the first of equals
     if atom < 0 or gains[atom] == np.iinfo(np.int64).min:
         return None
