@@ -1,4 +1,4 @@
-"""Rules as dense masks in plain PyTorch: what a user writes who thinks in matrix products."""
+"""Rules as dense matrices in plain PyTorch: what a user writes who thinks in matrix products."""
 
 from itertools import pairwise
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.plan import Plan
+from eric_fast.program import Program
 
 CHUNK_SAMPLES = 2048
 
@@ -54,3 +55,29 @@ class DenseMasks:
     def _fire(truth: Tensor, mentioned: Tensor, weights: Tensor, n_positive: Tensor) -> Tensor:
         """Where no literal is violated: those that are, counted, are `n_positive - positives true + negatives true`."""
         return truth[:, mentioned] @ weights + n_positive == 0
+
+
+class DenseWeights:
+    """Weight rules in layers and votes of one literal each as float32 matrices: a network of steps."""
+
+    def __init__(self, program: Program) -> None:
+        self.layers = []
+        starts = [rows.start for rows in program.quantiser.rows_of_layer.values()]
+        for below, first, stop in zip(starts, starts[1:], [*starts[2:], len(program.atoms)], strict=False):
+            weights, bounds = torch.zeros(first - below, stop - first), torch.zeros(stop - first)
+            for rule in (rule for rule in program.kernel_rules if first <= rule.head < stop):
+                bounds[rule.head - first] = rule.bound
+                for literal, weight in zip(rule.body, rule.weights, strict=True):
+                    weights[max(literal, ~literal) - below, rule.head - first] = weight if literal >= 0 else -weight
+                    bounds[rule.head - first] -= 0 if literal >= 0 else weight
+            self.layers.append((weights, bounds))
+        self.votes = torch.zeros(len(program.atoms) - starts[-1], len(program.classes))
+        for vote in program.class_rules:
+            self.votes[vote.body[0] - starts[-1], vote.head] = vote.weight
+
+    def evaluate(self, bits: Tensor) -> Tensor:
+        """float32 `[n, n_inputs]` -> int32 `[n]`: the class, where a vote is cast."""
+        for weights, bounds in self.layers:
+            bits = (bits @ weights >= bounds).float()
+        scores = bits @ self.votes
+        return torch.where(bits.any(dim=1), scores.argmax(dim=1), -1).int()

@@ -2,7 +2,7 @@
 
 The bits are packed beforehand (packing is timed apart); whatever an engine does to them from there counts. Rivals get
 their input in their own format, ready. A literal evaluation is a literal of the program as written on one sample,
-whatever a plan shares.
+whatever a plan shares. Of weight rules, the share of the limit counts the full adders that are left of them.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,14 @@ import torch
 from bench.child import measure_memory, time_without_avx512
 from bench.growth import measure_growth
 from bench.harness import Timing, describe_machine, run_tests_first, time_runs
-from bench.limits import describe_limit, describe_vectors, find_limit, has_avx512, measure_loads
+from bench.limits import (
+    describe_limit,
+    describe_vectors,
+    find_adder_limit,
+    find_limit,
+    has_avx512,
+    measure_loads,
+)
 from bench.programs import Case, make_cases
 from bench.ready import measure_ready
 from bench.report import print_growth, print_memory, print_packing, print_ready, print_speed
@@ -84,7 +91,7 @@ def _time_case(case: Case, full: bool) -> list[Row]:
         loads = (loads + measure_loads()) / 2
         row = _make_row(case, "eric-fast", n, timing)
         ours.append({**row, "share_of_loads": row["literal_evaluations_per_s"] / loads})
-        if n == IMAGENET and has_avx512() and case.name in ("a", "b"):
+        if n == IMAGENET and has_avx512() and case.name in ("a", "b", "w"):
             ours.append(_make_row(case, "eric-fast, AVX2 alone", n, time_without_avx512(case, n, n_runs)))
         if torch.cuda.is_available():
             ours += _time_on_gpu(case, words, n, n_runs)
@@ -150,6 +157,9 @@ def _time_rival(case: Case, rival: Rival) -> Row:
 
 def _make_row(case: Case, who: str, n_samples: int, timing: Timing, *, factor: float = 1.0) -> Row:
     rate = case.n_literals * n_samples / timing.median_s * factor
+    share = rate / find_limit()
+    if case.n_adders:
+        share = case.n_adders * n_samples / timing.median_s / find_adder_limit()
     return {
         "case": case.name,
         "who": who,
@@ -160,7 +170,7 @@ def _make_row(case: Case, who: str, n_samples: int, timing: Timing, *, factor: f
         "n_runs": timing.n_runs,
         "n_literals": case.n_literals,
         "literal_evaluations_per_s": rate,
-        "share_of_limit": rate / find_limit() if who.startswith("eric-fast") and "GPU" not in who else None,
+        "share_of_limit": share if who.startswith("eric-fast") and "GPU" not in who else None,
     }
 
 

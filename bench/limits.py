@@ -28,6 +28,11 @@ def find_limit() -> float:
     return 2 * _count_bits() * measure_clock() * _count_cores()
 
 
+def find_adder_limit() -> float:
+    """Full adders times samples a second: two logic operations each with AVX-512, five with AVX2."""
+    return find_limit() / (2 if has_avx512() else 5)
+
+
 def describe_vectors() -> str:
     return "AVX-512" if has_avx512() else "AVX2"
 

@@ -18,6 +18,7 @@ from eric_fast.bits import count_words, mask_tail, unpack_words
 from eric_fast.compile.program import compile_program
 from eric_fast.extract import TreeOptions, grow_trees
 from eric_fast.plan import Plan
+from eric_fast.plan.steps import KIND_CARRY
 from eric_fast.program import ClassRule, Decision, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.progress import Progress
@@ -26,6 +27,7 @@ from eric_fast.runs import approximate_model
 from eric_fast.store.activations import Activations
 from eric_fast.text import load_program, save_program
 
+WIDTHS, N_CLASSES = (64, 64, 128, 128, 256, 256), 10  # of `cifar10_vgg`
 FOREST_TREES, FOREST_MIN_LEAF = 100, 25
 CIFAR_OPTIONS = TreeOptions(min_leaf=250)
 
@@ -63,6 +65,11 @@ class Case:
     def n_literals(self) -> int:
         return self.program.n_literals
 
+    @property
+    def n_adders(self) -> int:
+        """Full adders of the plan, where it is weight rules."""
+        return int((self.plan.steps.kinds == KIND_CARRY).sum()) if len(self.plan.sums.bounds) else 0
+
 
 CLASSES_ONLY = {"rules": False}
 
@@ -76,6 +83,34 @@ def make_random_case(n_rules: int = 15_000, n_literals: int = 6, n_atoms: int = 
         program,
         lambda n_samples: make_random_words(n_atoms, n_samples),
         {"classes": False, "rules": False, "rows": range(n_atoms, n_atoms + n_heads)},
+    )
+
+
+def make_weights_case(widths: Sequence[int] = WIDTHS, n_literals: int = 16, most: int = 7) -> Case:
+    """(w): a weight rule for each kernel of layers as wide as those of `cifar10_vgg`, and a vote for each of the last.
+
+    Literals, weights from 1 to `most` and bounds are by lot, the bounds near half of all weights.
+    """
+    lot = np.random.default_rng(0)
+    atoms = [InputAtom(f"layer {layer}", k, ">", 0.0) for layer, width in enumerate(widths) for k in range(width)]
+    rules, below = [], range(widths[0])
+    for width in widths[1:]:
+        for head in range(below.stop, below.stop + width):
+            drawn = lot.choice(below, n_literals, replace=False)
+            body = np.where(lot.random(n_literals) < 0.5, drawn, ~drawn).tolist()
+            weights = lot.integers(1, most + 1, n_literals)
+            bound = int(weights.sum() // 2 + lot.integers(-most, most + 1))
+            rules.append(Rule(head, tuple(body), weights=tuple(weights.tolist()), bound=bound))
+        below = range(below.stop, below.stop + width)
+    votes = [ClassRule(int(lot.integers(N_CLASSES)), (atom,), weight=int(lot.integers(1, 64))) for atom in below]
+    names = tuple(map(str, range(N_CLASSES)))
+    program = Program(Quantiser(tuple(atoms)), names, tuple(votes), tuple(rules), decision=Decision.VOTE)
+    return Case(
+        "w",
+        f"weights: {len(rules)} rules of {n_literals} literals in {len(widths) - 1} layers, {len(votes)} votes",
+        program,
+        lambda n_samples: make_random_words(widths[0], n_samples),
+        CLASSES_ONLY,
     )
 
 
@@ -219,6 +254,7 @@ def make_cases(progress: Progress) -> Iterator[Case]:
     yield make_random_case()
     train = capture_cifar("train", progress)
     yield make_cifar_case(train, progress)
+    yield make_weights_case()
     yield make_forest_case(train)
     for name in foldrm.NAMES:
         yield make_foldrm_case(name)

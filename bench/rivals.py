@@ -56,6 +56,9 @@ def list_rivals(case: Case, full: bool, device: str = "cpu") -> Iterator[Rival]:
     if case.forest:
         yield from _list_forest_rivals(case, full, device)
         return
+    if len(case.plan.sums.bounds):
+        yield from _list_weight_rivals(case)
+        return
     yield from _list_bit_rivals(case, full, device)
     if case.program.classes:
         yield from _list_chain_rivals(case, full, device)
@@ -103,6 +106,20 @@ def _list_bit_rivals(case: Case, full: bool, device: str) -> Iterator[Rival]:
             truth.numpy(),
             note="the same packed words, cut among threads",
         )
+
+
+def _list_weight_rivals(case: Case) -> Iterator[Rival]:
+    n = DENSE_ROWS
+    words = case.make_words(n)
+    network, bits = dense.DenseWeights(case.program), unpack_words(words, n).float()
+    yield Rival(
+        "PyTorch, dense weights",
+        n,
+        lambda: network.evaluate(bits),
+        lambda got: got.numpy(),
+        kernels.expect(kernels.evaluate(case.plan, words, n, **case.wanted).classes).numpy(),
+        note="one float32 matrix product per layer, compared with the bounds",
+    )
 
 
 class Chained(NamedTuple):

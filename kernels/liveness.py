@@ -19,20 +19,31 @@ class ResultKinds:
     Attributes:
         rows: the truth of rows, at the end.
         decision: what the class rules decide.
+        sums: under `vote`, the sums of the outputs: scores, and what decides where the plan has no `answers`.
         rules: the rule that decides.
         leaves: the leaf of each tree.
     """
 
     rows: bool
     decision: bool
+    sums: bool
     rules: bool
     leaves: bool
 
 
 def find_result_kinds(plan: Plan, request: Request) -> ResultKinds:
-    """The kinds that a request needs. Under `first`, classes need rules where the plan has no `answers`."""
-    rules = request.rules or (not plan.votes and request.decides and not len(plan.steps.answers))
-    return ResultKinds(bool(request.rows) or request.counts, request.decides, rules, request.leaves)
+    """The kinds that a request needs.
+
+    Where the plan has no `answers`, classes need rules under `first` and sums under `vote`. Rules under `vote` do, too.
+    """
+    without_answers = request.decides and not len(plan.steps.answers)
+    return ResultKinds(
+        rows=bool(request.rows) or request.counts,
+        decision=request.decides,
+        sums=plan.votes and (without_answers or request.rules or request.scores),
+        rules=request.rules or (not plan.votes and without_answers),
+        leaves=request.leaves,
+    )
 
 
 class StepArrays(NamedTuple):
@@ -83,18 +94,19 @@ def list_reads(
         sections.append(np.full(len(of), section))
 
     planes = steps.planes.numpy()
-    with_trees = kinds.leaves or (kinds.decision and plan.votes)
+    with_sums = plan.votes and kinds.sums
+    with_trees = kinds.leaves or with_sums
     is_lone, fires = find_lone_rules(plan, kinds), steps.fires.numpy()
     indexes = [Index(*index) for index in steps.indexes.tolist()]
     for number, section in enumerate(Section(*section) for section in steps.sections.tolist()):
         if with_trees and section.index_start < section.index_stop:
             start, stop = indexes[section.index_start].plane_start, indexes[section.index_stop - 1].plane_stop
-            again = kinds.decision and plan.votes and kinds.rules  # to see which tree added most
+            again = with_sums and kinds.rules  # to see which tree added most
             read(planes[start:stop], n_sections if again else number)
         if kinds.decision:
             rules = slice(section.rule_start, section.rule_stop)
             read(fires[rules][is_lone[rules]], number)
-    if kinds.decision and plan.votes:
+    if with_sums:
         read(np.array([steps.covered], np.int32), n_sections)
         if not kinds.rules:
             for counter in (Counter(*counter) for counter in steps.counters.tolist()):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench import capture, foldrm, numpy_bits
-from bench.dense import DenseMasks
+from bench.dense import DenseMasks, DenseWeights
 from bench.programs import (
     forest_to_program,
     grow_forest,
@@ -16,6 +16,7 @@ from bench.programs import (
     make_random_case,
     make_random_program,
     make_random_words,
+    make_weights_case,
     order_replicas,
     repeat_samples,
 )
@@ -164,6 +165,14 @@ def test_plain_rivals_decide_as_we_do():
         assert torch.equal(dense, expected), seed
         n_tried += 1
     assert n_tried > 50
+
+
+def test_dense_weights_decide_as_we_do():
+    case = make_weights_case((10, 12, 8, 9), n_literals=6)
+    words = case.make_words(700)
+    expected = kernels.evaluate(case.plan, words, 700, engine="reference").classes
+    assert torch.equal(DenseWeights(case.program).evaluate(unpack_words(words, 700).float()), expected)
+    assert len(expected.unique()) >= 3
 
 
 @pytest.mark.parametrize("name", foldrm.NAMES)

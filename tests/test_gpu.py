@@ -55,7 +55,7 @@ from tests.make_programs import count_inputs, make_bits, programs_with_bits
 from tests.make_rules import draw_bodies, make_shared_program
 
 FEW_WORKERS = 8
-EVERYTHING = ResultKinds(rows=True, decision=True, rules=True, leaves=True)
+EVERYTHING = ResultKinds(rows=True, decision=True, sums=True, rules=True, leaves=True)
 SIZES = (0, 1, 31, 32, 33, 63, 1000, 1025, 2049)
 pytestmark = needs_triton
 
@@ -273,7 +273,7 @@ def test_every_part_makes_its_own_rows():
     """In about equal shares."""
     program, _ = make_one_stratum(3, 2000, n_inputs=40, n_heads=64)
     plan = compile_program(program)
-    kinds = ResultKinds(rows=True, decision=False, rules=False, leaves=False)
+    kinds = ResultKinds(rows=True, decision=False, sums=False, rules=False, leaves=False)
     codes = [gpu_lower.lower_plan(plan, torch.device("cpu"), kinds, counts=False, n_parts=n) for n in (1, 4)]
     assert [code.n_parts for code in codes] == [1, 4]
     spans = [[code.rules.phases[a:b] for a, b in pairwise(code.rules.part_phases.tolist())] for code in codes]
@@ -288,7 +288,7 @@ def test_every_part_makes_its_own_rows():
 def test_parts_are_so_many_that_no_multiprocessor_is_idle(n_groups, n_parts, monkeypatch):
     monkeypatch.setattr(gpu_lower, "PART_LITERALS", 100)
     plan = compile_program(make_flat_program(0, 200, n_heads=9))
-    kinds = ResultKinds(rows=True, decision=False, rules=False, leaves=False)
+    kinds = ResultKinds(rows=True, decision=False, sums=False, rules=False, leaves=False)
     assert 800 <= len(plan.literals) < 1600
     assert gpu_lower.count_parts(plan, kinds, n_groups, 132, counts=False) == n_parts
     for also in ("decision", "leaves"):
@@ -391,7 +391,7 @@ def test_offsets_past_31_bits(tmp_path):
         classes, rules = (make_tensor(name, n_words * WORD_BITS) for name in ("classes", "rules"))
     bits = torch.rand(2048 - 7, n_rows, generator=torch.Generator().manual_seed(0)) < 0.3
     words[:, -64:] = pack_bits(bits).to(DEVICE)
-    kinds = ResultKinds(rows=True, decision=True, rules=True, leaves=False)
+    kinds = ResultKinds(rows=True, decision=True, sums=True, rules=True, leaves=False)
     code = gpu_lower.lower_plan(plan, torch.device(DEVICE), kinds, counts=False)
     wanted = code.list_wanted(list(range(n_rows)))
     scores, counts = (torch.empty(0, dtype=dtype, device=DEVICE) for dtype in (torch.float64, torch.int64))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.compile.counters import DecisionArrays, count_rules, count_set_bits, find_counted
+from eric_fast.compile.highest import align_counts, choose_highest
 from eric_fast.compile.indexes import (
     N_LEVELS,
     Items,
@@ -18,7 +19,17 @@ from eric_fast.compile.indexes import (
     start_items,
     start_numbers,
 )
-from eric_fast.compile.nodes import FAULT, FULL, N_NODES, TOO_WIDE, Diagram, forget_nodes, make_union, reserve_nodes
+from eric_fast.compile.nodes import (
+    FAULT,
+    FULL,
+    N_NODES,
+    TOO_WIDE,
+    Diagram,
+    forget_nodes,
+    make_node,
+    make_union,
+    reserve_nodes,
+)
 from eric_fast.compile.tree_indexes import index_trees
 from eric_fast.compile.trees import TREE_MISSING, TREE_START, TREE_STOP, Paths, Tree
 from eric_fast.errors import EricError
@@ -135,7 +146,10 @@ class Decider(ABC):
 
 
 class VoteDecider(Decider):
-    """Trees add one leaf's weights; what has whole weights is counted; other rules add one by one."""
+    """Trees add one leaf's weights; what has whole weights is counted; other rules add one by one.
+
+    Where all are counted, the counters also give the class.
+    """
 
     def __init__(
         self, decision: DecisionArrays, classes: NDArray[np.int64], trees: NDArray[np.int64], *rest: Any
@@ -145,9 +159,14 @@ class VoteDecider(Decider):
         for first, last, _ in self.place_trees(0, len(trees)):
             is_free[first:last] = False
         self.counted = find_counted(decision, is_free)
+        aligned = align_counts(decision, self.counted)
+        self.is_aligned = aligned is not None
         self.is_counted = self.counted.is_counted
         self.sums = np.full((decision.n_classes, MOST_PLANES + 1), self.false)
         self.offsets = np.zeros(decision.n_classes, np.int64)
+        if aligned is not None:
+            self.counted, self.offsets = aligned.counted, -aligned.starts
+            self.sums += (aligned.starts[:, None] >> np.arange(MOST_PLANES + 1)) & 1
         if (trees[:, TREE_MISSING] == 0).any():
             self.covered = self.false + 1
 
@@ -176,6 +195,26 @@ class VoteDecider(Decider):
             self.planes += planes.tolist()
             if self.counted.is_positive[output]:
                 self._cover(planes)
+        if self.is_aligned:
+            self._answer()
+
+    def _answer(self) -> None:
+        """Write the class with the highest counter, or the default where no rule fires."""
+        n_planes = int(np.flatnonzero((self.sums != self.false).any(axis=0)).max(initial=-1)) + 1
+        n_classes, default, false = self.decision.n_classes, self.decision.default, self.false
+        n_digits = (n_classes - 1).bit_length()
+        self.reserve(n_classes * (4 * n_planes + n_digits) + n_digits + 1)
+        digits = choose_highest(np.ascontiguousarray(self.sums[:, :n_planes]), n_digits, self.diagram).tolist()
+        none = false
+        if default < 0:
+            none = int(make_node(self.diagram, self.covered, false, false + 1))
+        else:
+            is_one = [default >> j & 1 for j in range(n_digits)]
+            digits = [
+                int(make_node(self.diagram, self.covered, digit, false + one))
+                for digit, one in zip(digits, is_one, strict=True)
+            ]
+        self.answers = [*digits, none]
 
     def _cover(self, values: NDArray[Any]) -> None:
         """Samples where one of these values is true have had a rule that fires."""

@@ -79,8 +79,10 @@ def share_sums(
 ) -> Any:
     """Write the values of the sums `first:last`, whose rows are `first_row + first` and so on.
 
-    A counter for many samples at once: column `k` holds the literals whose weight has binary digit `k`, and the digits
-    of `2**n_planes - bound`; so the sum reaches the bound where a one is carried out of the highest column.
+    A counter for many samples at once: column `k` holds the literals whose weight has binary digit `k`, and that digit
+    of `2**n_planes - bound`; so the sum reaches the bound where there is a one above these columns. As what they hold
+    is less than `2**(n_planes + 1)`, there is one at most. A bound that any literal reaches, or only all of them, takes
+    no counter.
 
     literals, weights, offsets, bounds: see `Sums`. values: int32 `[n_rows]`: the value of each row.
 
@@ -94,31 +96,38 @@ def share_sums(
         for i in range(start, stop):
             total += weights[i]
             n_digits += _count_digits(weights[i])
-        n_planes = 0
-        while (np.int64(1) << n_planes) <= total:
+        bound, n_planes = np.int64(bounds[number]), 0
+        while (np.int64(1) << n_planes) < max(bound, total - bound + 1):
             n_planes += 1
-        fill = (np.int64(1) << n_planes) - bounds[number]
+        fill = (np.int64(1) << n_planes) - bound
         n_digits += _count_digits(fill)
-        diagram = reserve_nodes(diagram, stop - start + NODES_PER_ADDER * (n_digits + n_planes + 1))
+        diagram = reserve_nodes(diagram, 2 * (stop - start) + NODES_PER_ADDER * (n_digits + n_planes + 1))
         queues = np.empty((n_planes + 2, 3 * n_digits + 8), np.int64)
         ends = np.zeros(n_planes + 2, np.int64)
+        for j in range(n_planes):
+            if (fill >> j) & 1:  # first: a value that a chain starts with may be a constant
+                queues[j, 0] = false + 1
+                ends[j] = 1
+        needs_all = 1 < bound == total
+        reached = np.int64(false + needs_all)
         for i in range(start, stop):
             literal = negate_like(values[strip_negation(literals[i])], literals[i])
             value = np.int64(strip_negation(literal))
             if is_negated(literal):
                 value = make_node(diagram, value, false, false + 1)
-            for j in range(n_planes):
+            if bound == 1:
+                reached = make_node(diagram, value, false + 1, reached)
+            elif needs_all:
+                reached = make_node(diagram, value, reached, false)
+            for j in range(n_planes + 1):
                 if (weights[i] >> j) & 1:
                     queues[j, ends[j]] = value
                     ends[j] += 1
-        for j in range(n_planes):
-            if (fill >> j) & 1:
-                queues[j, ends[j]] = false + 1
-                ends[j] += 1
-            add_plane(queues, ends, j, diagram)
-        reached = np.int64(false)
-        for k in range(ends[n_planes]):  # the whole is less than twice the highest power: one of them is true at most
-            reached = make_node(diagram, queues[n_planes, k], false + 1, reached)
+        if 1 < bound < total:
+            for j in range(n_planes):
+                add_plane(queues, ends, j, diagram)
+            for k in range(ends[n_planes]):
+                reached = make_node(diagram, queues[n_planes, k], false + 1, reached)
         values[first_row + number] = reached
     return diagram
 

@@ -107,8 +107,8 @@ class Steps:
             one more, the last: which of all class rules fires first.
         planes: int32 `[n_planes]`: the values of numbers' digits, the lowest first.
         codes: int32 `[n_codes]`: the class rule that each number stands for, or -1: none fires.
-        answers: int32 `[n_answers]`: under `first`, where that is less work than the last index, the digits of the
-            class (or of the default), and last where there is neither. Else empty.
+        answers: int32 `[n_answers]`: the digits of the class (or of the default), and last where there is neither.
+            Empty unless that is less work than the last index (`first`), or all class rules are counted (`vote`).
         counters: int64 `[n_counters, 4]`: see `Counter`. Under `vote`, sums of whole numbers that float64 holds
             exactly, so that they may be added last.
         units: float64 `[n_counters]`: the power of two that a counter's sum is to be multiplied with.

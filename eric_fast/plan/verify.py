@@ -202,13 +202,11 @@ def _check_class_rules(plan: Plan, tables: Any, ready: NDArray[np.int32]) -> Non
 
 
 def _check_answers(plan: Plan, tables: Any) -> None:
-    """What decides after the last section: answers under `first`, counters under `vote`."""
+    """What decides after the last section: answers, and counters under `vote`."""
     counters, answers, n_values = tables.counters, tables.answers, plan.n_inputs + 2 + len(tables.nodes)
     n_digits = max(plan.n_classes - 1, 0).bit_length()
-    if len(answers) not in ((0,) if plan.votes else (0, n_digits + 1)):
-        raise EricError(
-            f"a plan's steps.answers must have no entries or, under 'first', {n_digits + 1}, not {len(answers)}"
-        )
+    if len(answers) not in (0, n_digits + 1):
+        raise EricError(f"a plan's steps.answers must have no entries or {n_digits + 1}, not {len(answers)}")
     _check_values("answers", answers, n_values)
     _check_values("covered", np.array([plan.steps.covered]), n_values if plan.votes else plan.n_inputs + 1)
     if not plan.votes and len(counters):

@@ -172,7 +172,7 @@ def choose_kind(plan: Plan, kinds: ResultKinds) -> int:
     """What the class rules are to decide: `NOTHING`, or a class, with the rule that decided or without."""
     if not kinds.decision:
         return NOTHING
-    if plan.votes:
+    if plan.votes and kinds.sums:
         return VOTE_RULES if kinds.rules else VOTE
     return FIRST_RULES if kinds.rules else FIRST_ANSWERS
 

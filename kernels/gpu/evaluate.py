@@ -127,7 +127,7 @@ def pick_decision(plan: Plan, kinds: ResultKinds) -> int:
     """Return what the kernel decides, see `decide`; 0 for nothing."""
     if not kinds.decision:
         return 0
-    answers, rules = (VOTE, VOTE_RULES) if plan.votes else (FIRST_ANSWERS, FIRST_RULES)
+    answers, rules = (VOTE, VOTE_RULES) if plan.votes and kinds.sums else (FIRST_ANSWERS, FIRST_RULES)
     return int((rules if kinds.rules else answers).value)
 
 
