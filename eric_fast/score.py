@@ -28,6 +28,7 @@ class Score:
         model_accuracy: as `accuracy`, of the model.
         n_rules: class rules, and rules for kernels above the start layer.
         n_literals: literals in their bodies.
+        n_integers: weights and bounds other than 1, of bodies and of votes.
         confusion: integers `[n_classes, n_classes + 1]`: images by answer of the model (row) and of the program
             (column; the last: no answer).
         label_confusion: the same with the label as the row; None if no label is known.
@@ -41,6 +42,7 @@ class Score:
     model_accuracy: float | None
     n_rules: int
     n_literals: int
+    n_integers: int
     confusion: NDArray[np.integer[Any]]
     label_confusion: NDArray[np.integer[Any]] | None
 
@@ -113,6 +115,7 @@ def score_tally(program: Program, start: str | None, tally: Tally) -> Score:
         model_accuracy=n_right / n_known if n_known else None,
         n_rules=len(part.class_rules) + len(part.kernel_rules),
         n_literals=part.n_literals,
+        n_integers=part.n_integers,
         confusion=confusion.numpy(),
         label_confusion=label_confusion.numpy() if n_known else None,
     )

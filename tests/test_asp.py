@@ -2,6 +2,7 @@
 
 import random
 import time
+from itertools import product
 
 import clingo
 import numpy as np
@@ -111,6 +112,63 @@ def test_literals(body, expected):
     assert got == expected.replace(".", "")
 
 
+@pytest.mark.parametrize(
+    ("body", "weights", "bound"),
+    [
+        ("4 <= #sum { 3,1 : p(X); 2,2 : not q(X) }", (3, 2), 4),
+        ("#sum { 3,1 : p(X); 2,2 : not q(X) } > 3", (3, 2), 4),
+        ("#sum{-3,1:p(X);2,2:q(X)} >= -1", (3, 2), 2),
+        ("#sum { 3,1 : p(X); 2,2 : q(X) } < 3", (3, 2), 3),
+        ("2 { p(X); not q(X,';}'); r(X) }", (1, 1, 1), 2),
+        ("{ p(X); q(X); r(X) } 1", (1, 1, 1), 2),
+        ("#count { 1 : p(X); 2 : q(X); a,X : r(X) } >= 2", (1, 1, 1), 2),
+        ("1 <= #sum { 2,1 : p(X); 3,2 : p(X); 0 : q(X) }", (5,), 1),
+    ],
+)
+def test_sums_become_weight_bodies(body, weights, bound):
+    (rule,) = from_asp(f"class(X,'a') :- {body}.").program.class_rules
+    assert (rule.weights, rule.bound) == (weights, bound)
+
+
+def make_sum(rng):
+    """The text of a sum or count that is neither always true nor never, and that clingo takes."""
+    literals = [f"{rng.choice(('', 'not '))}{rng.choice(('p', 'q', 'r', 's'))}(X)" for _ in range(rng.randint(1, 5))]
+    kind = rng.choice(("#sum", "#sum", "#count", ""))
+    weights = [rng.choice((-7, -2, -1, 0, 1, 2, 3, 3, 9)) if kind == "#sum" else 1 for _ in literals]
+    if not kind:
+        literals = list(dict.fromkeys(literals))
+    terms = (f"{w},{i} : {literal}" for i, (w, literal) in enumerate(zip(weights, literals, strict=False)))
+    text = f"{kind} {{ {'; '.join(terms if kind else literals)} }}"
+    least, most = sum(w for w in weights if w < 0), sum(w for w in weights[: len(literals)] if w > 0)
+    bound, other = sorted(rng.randint(least - 1, most + 1) for _ in range(2))
+    turned = rng.choice((f"{bound} <= {text}", f"{text} >= {bound}", f"{bound} < {text}", f"{text} > {bound}"))
+    turned = rng.choice((turned, f"{text} < {bound}", f"{other} >= {text}", f"{text} = {bound}", f"{bound} != {text}"))
+    turned = rng.choice((turned, f"{bound} <= {text} <= {other}", f"{bound} < {text} {other}"))
+    return rng.choice(("", "", "not ")) + turned
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_sums_answer_as_clingo_does(seed):
+    rng = random.Random(seed)
+    rows = list(product((0, 1), repeat=4))
+    true = [(name, i) for i, row in enumerate(rows) for name, value in zip("pqrs", row, strict=True) if value]
+    facts = "".join(f"row({i}). " for i in range(len(rows))) + "".join(f"{name}({i}). " for name, i in true)
+    facts += " ".join(f"#defined {name}/1." for name in "pqrs") + "#show class/2."
+    n_read = 0
+    while n_read < 3:
+        first, second, third = (make_sum(rng) for _ in range(3))
+        text = f"ab1(X) :- row(X), {first}.\n"
+        text += f'class(X,"yes") :- row(X), {second}, {rng.choice(("ab1(X)", "not ab1(X)", third))}.\n'
+        try:
+            model = from_asp(text, columns=list("pqrs"), class_predicate="class")
+        except ProgramError as error:
+            if "always true" in str(error) or "never true" in str(error):
+                continue
+            raise
+        n_read += 1
+        assert model.predict(np.array(rows)).tolist() == run_clingo(text + facts, len(rows)), text
+
+
 def test_texts_match_exactly_before_they_match_loosely():
     model = from_asp("c(X,'upper') :- v(X,'A'). c(X,'lower') :- v(X,'a'). c(X,'one') :- v(X,'b c'). c(X,none).")
     answers = model.predict({"v": ["A", "a", "B_c", "b c", "B C", None, "Å"]}).tolist()
@@ -184,8 +242,8 @@ class(X,'e') :- p(X,'unclosed).
         "rules.lp:2:26: expected ',' or '.' after a literal, got 'q'; 'q' takes a variable for the sample and one "
         "value at most, as in f(X,'a')",
         "rules.lp:3:25: expected a number after '>', not the text 'x'",
-        "rules.lp:4:1: expected a rule such as class(X,'a') :- not ab1(X)., got '{'; choices and aggregates are not "
-        "supported",
+        "rules.lp:4:1: expected a rule such as class(X,'a') :- not ab1(X)., got '{'; only #sum, #count and { } "
+        "with a bound are supported",
         "rules.lp:6:1: expected a rule, got ':-', a constraint: it rules answers out, which is not supported",
         "rules.lp:8:17: expected a literal such as not ab1(X), age(X,N0) or N0>3.5, got 'p'; a quote has "
         "no end on this line",
@@ -214,8 +272,23 @@ class(X,'e') :- p(X,'unclosed).
         ("class(X,'a') :- p('X','1').", "1:17: expected 'X', as in the head"),
         ("class(X,'a') :- p(X,f(3)).", "'p' takes a variable for the sample and one value at most"),
         ("class(X,'a') :- p(X,1,2).", "'p' takes a variable for the sample and one value at most"),
-        ("class(X,'a') :- 2 { p(X) }.", "choices and aggregates"),
-        ("class(X,'a') :- #count { Y : p(X,Y) } > 2.", "choices and aggregates"),
+        ("class(X,'a') :- 2 { p(X) }.", "1:17: this sum, whose weights add up to 1, must reach 2, so it is never true"),
+        ("class(X,'a') :- { p(X) } 1.", "so it is always true: remove it"),
+        ("class(X,'a') :- q(X), 0 <= #sum { 2 : p(X) }.", "1:23: this sum, whose weights add up to 2, must reach 0"),
+        ("class(X,'a') :- #count { Y : p(X,Y) } > 2.", "expected numbers before ':', got the variable 'Y'"),
+        ("class(X,'a') :- #sum { W,1 : p(X) } > 2.", "expected numbers before ':', got the variable 'W'"),
+        ("class(X,'a') :- 2.5 <= #sum { 3 : p(X) }.", "expected a whole number as the bound of a sum, got '2.5'"),
+        ("class(X,'a') :- 2 <= #sum { 2.5 : p(X) }.", "expected a whole number as the weight of a sum, got '2.5'"),
+        ("class(X,'a') :- N = #sum { 2 : p(X) }.", "expected a whole number as the bound of a sum, got 'N'"),
+        ("class(X,'a') :- #sum { 2 : p(X) }.", "expected a bound beside the sum, such as 3 <= #sum"),
+        ("class(X,'a') :- 2 <= #sum { 3 : p(X); 3 : q(X) }.", "two terms are '3', which clingo takes for one; number"),
+        ("class(X,'a') :- 2 <= #sum { 3,1 : p(X), q(X) }.", "expected one literal such as p(X) or not p(X,'a'), got"),
+        ("class(X,'a') :- 2 <= #sum { 3 }.", "expected a literal for each weight, such as 3 <= #sum"),
+        ("class(X,'a') :- 2 <= #sum { 3 : p(Y) }.", "expected 'X', as in the head, got 'Y'"),
+        ("class(X,'a') :- 2 <= #sum { 3 : p(X) } >= 1.", "expected one lower and one upper bound"),
+        ("class(X,'a') :- 1 <= #sum { 2147483647 : p(X); 1 : q(X) }.", "add up to 2147483648; clingo wraps"),
+        ("class(X,'a') :- 1 <= #sum { 2147483648 : p(X) }.", "the weight 2147483648 is past 2^31 - 1"),
+        ("class(X,'a') :- ab1(X). ab1(X) :- 1 <= #sum { 2,1 : ab1(X); 2,2 : p(X) }.", "recursion"),
         ("class(X,'a') :- p", "got 'p'"),
         ("class(X,'a') :- p(X)", "expected ',' or '.' after a literal, got the end of the text"),
         ("class(X,'a')", "expected ':-' or '.' after the head of a rule, got the end of the text"),

@@ -124,7 +124,7 @@ def test_extract_from_the_command_line(made, eric, refuse, tmp_path):
         code, out, err = eric(*arguments, "--votes", votes, "--n-votes", "12", "-o", path)
         assert code == 0, err
         assert " literals, " in out
-        assert " weights, from 600 images" in out
+        assert " integers, from 600 images" in out
         program = load_program(path)
         assert program.decision == "vote"
         assert dict(program.settings)["votes"] == votes

@@ -166,7 +166,7 @@ def test_convert_writes_programs(eric, files):
     for name, form in (("p.lp", "asp"), ("p.pl", "prolog")):
         code, out, err = eric("convert", files / "rules.pl", "-o", files / name, "--format", form)
         assert (code, err) == (0, f"{files}/rules.pl: answer set program\n")
-        assert out == f"wrote {files}/{name}: 2 class rules and 0 other rules, 3 literals\n"
+        assert out == f"wrote {files}/{name}: 2 class rules and 0 other rules, 3 literals, 0 integers\n"
     assert load_program(files / "p.lp") == load(RULES).program
     assert (files / "p.pl").read_text() == load(RULES).program.to_prolog()
     assert eric("convert", files / "p.lp", "-o", files / "again.lp")[0] == 0

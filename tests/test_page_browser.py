@@ -6,6 +6,7 @@ import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from eric_fast.extract import TreeOptions
-from eric_fast.program import ClassRule
+from eric_fast.program import ClassRule, Rule
 from eric_fast.program import Program as LogicProgram
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.runs import approximate_model, predict_activations
@@ -385,3 +386,46 @@ def test_report_is_one_file_that_allows_itself_nothing(window):
     assert (
         window.evaluate("performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:')).length") == 0
     )
+
+
+def make_weight_rules(decision):
+    """Weight rules for the bits of `top&` and for classes, beside conjunctions."""
+    atoms = tuple(InputAtom("low<b>", i, ">", 0.5) for i in range(5)) + tuple(
+        InputAtom("top&", i, ">", 0.5) for i in range(4)
+    )
+    kernel_rules = tuple(
+        Rule(5 + i, (i, ~((i + 1) % 5), (i + 2) % 5), 9, 7, weights=(3, 1, 2), bound=3 + i % 2) for i in range(4)
+    )
+    class_rules = tuple(
+        ClassRule(
+            c, (5 + c, ~(5 + (c + 1) % 4), c), weights=(2, 1, 5), bound=3, weight=c + 1 if decision == "vote" else 1
+        )
+        for c in range(4)
+    )
+    class_rules += (ClassRule(3, (~5,)), ClassRule(0, (6, 7), weights=(1, 1), bound=1))
+    return LogicProgram(
+        Quantiser(atoms), CLASSES, class_rules, kernel_rules, decision=decision, negated=(6,), default=1, n_images=70
+    )
+
+
+@pytest.mark.parametrize("decision", ["first", "vote"])
+def test_weight_rules_are_cards_of_points(open_report, capture, decision):
+    program = make_weight_rules(decision)
+    page = open_report(build_report(program, capture, start="low<b>"))
+    page.wait_for_selector("#check[data-differences='0']")
+    assert f"and {program.n_integers} integers" in page.text_content("main .lead")
+    go(page, "#/rule/1")
+    assert "if at least 3 of 8 points" in page.text_content("main .sentence")
+    assert page.locator(".card-of-points li").count() == 3
+    assert page.locator(".card-of-points li .num").all_text_contents() == ["5", "2", "1"]
+    go(page, "#/kernel/top%26%3A0")
+    assert "at least 3 of 6 points" in page.text_content("main")
+    rules = predict_activations(program, capture, start="low<b>").rules
+    image = int((rules == 0).nonzero()[0])
+    go(page, f"#/image/{quote(capture.ids[image], safe='')}")
+    assert "What settles it:" in page.text_content("main")
+    assert (page.locator(".rivalry").count() == 1) == (decision == "vote")
+    if folder := os.environ.get("SCREENSHOTS"):
+        for name, address in (("rule", "#/rule/1"), ("image", f"#/image/{quote(capture.ids[image], safe='')}")):
+            go(page, address)
+            page.screenshot(path=f"{folder}/{decision}-{name}.png", full_page=True)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import ProgramError
 from eric_fast.explain import Blocked, ProofError, Step, check_proof, find_fault, prove_answers
+from eric_fast.explain.votes import find_rivalry
 from eric_fast.extract import TreeOptions
 from eric_fast.program import ClassRule, Program, Rule, atom_of
 from eric_fast.program.atoms import InputAtom, Quantiser
@@ -189,3 +190,36 @@ def test_programs_without_classes_have_nothing_to_prove(decision):
     program = Program(Quantiser(ATOMS), ("a",) if decision == "sum" else (), (), decision=decision)
     with pytest.raises(ProgramError, match=f"a proof needs .* decision is '{decision}'"):
         prove_answers(program, BitMatrix.from_bools(torch.zeros(1, 4, dtype=bool), ["f:0", "f:1", "f:2", "f:3"]))
+
+
+@try_examples(40, suppress_health_check=SLOW)
+@given(programs_with_bits(sizes=(3,), with_sums=True))
+def test_a_vote_is_won_by_what_its_kernels_give_to_the_winner(case):
+    program, bits = case
+    assume(can_be_proved(program) and program.decision == "vote" and len(program.classes) > 1)
+    program = program.select_start()
+    for proof, true_bits in zip(*prove(program, bits), strict=True):
+        found = find_rivalry(program, proof)
+        assert (found is None) == (not proof.fired)
+        if found is None:
+            continue
+        sums = dict(enumerate(program.base or [0] * len(program.classes)))
+        for number in interpret(program, true_bits)[1]:
+            rule = program.class_rules[number - 1]
+            for output, weight in ((rule.head, rule.weight), *rule.also):
+                sums[output] += weight
+        assert found.winner == proof.answer
+        assert found.points == (sums[found.winner], sums[found.rival])
+        assert all(sums[c] <= sums[found.rival] for c in sums if c != found.winner)
+        assert found.start + sum(lead for _, lead in found.leads) == found.points[0] - found.points[1]
+
+
+def test_the_points_of_a_kernel_are_those_of_all_its_rules():
+    rules = (ClassRule(0, (0,), weight=3, also=((1, -2),)), ClassRule(1, (~1,), weight=4), ClassRule(0, (0,), weight=1))
+    rules += (ClassRule(1, (0, 2), weight=1), ClassRule(2, (3,), weight=9))
+    program = Program(Quantiser(ATOMS), ("a", "b", "c"), rules, decision="vote", base=(0.0, 1.0, 0.0))
+    bits = BitMatrix.from_bools(torch.tensor([[True, False, True, False]]), ["f:0", "f:1", "f:2", "f:3"])
+    (proof,) = prove_answers(program, bits)
+    found = find_rivalry(program, proof)
+    assert (found.winner, found.rival, found.points, found.start) == (0, 1, (4.0, 4.0), -1.0)
+    assert found.leads == ((0, 6.0), (1, -4.0), (None, -1.0))

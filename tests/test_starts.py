@@ -140,7 +140,7 @@ def test_a_chain_from_the_command_line(made, eric, refuse, tmp_path):
     arguments = ["extract", made / "train", "--layers", "all", "--rules", "weights", "--literals", "4", "-o", path]
     code, out, err = eric(*arguments, "--grown-on", "both", "--n-votes", "5")
     assert code == 0, err
-    assert "weights, from 600 images" in out
+    assert "integers, from 600 images" in out
     program = load_program(path)
     assert dict(program.settings)["grown_on"] == "both"
     assert dict(program.settings)["literals"] == "4"

@@ -1,6 +1,12 @@
+import io
+from dataclasses import replace
+
+from rich.console import Console
+
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
-from eric_fast.program.words import describe_body, select_rules
+from eric_fast.program.words import describe_body, describe_class_rule, describe_program, select_rules
+from eric_fast.show.sheet import list_sheets
 
 
 def test_rules_of_a_negated_kernel_say_when_it_is_not():
@@ -21,4 +27,46 @@ def test_weight_rules_are_sums():
     assert [describe_body(program, rule) for rule in rules] == [
         "3 * f:0 + 2 * not f:1 + f:2 (fur) >= 4",
         "at least 2 of f:0, not f:1, f:2 (fur)",
+    ]
+    assert describe_class_rule(program, 1) == (
+        "a  if at least 4 of 6 points:\n    3  f:0\n    2  not f:1\n    1  f:2 (fur)\n    rule 1: support unknown"
+    )
+    assert describe_program(program).startswith("2 class rules and 0 kernel rules with 6 literals, 4 integers;")
+
+
+def make_votes(**changes):
+    atoms = tuple(InputAtom(layer, k, ">", 1.0) for layer in "fg" for k in range(2))
+    rules = (ClassRule(0, (2,), weight=3, also=((1, -2),)), ClassRule(1, (~3,), weight=7), ClassRule(0, (2,), weight=1))
+    return Program(Quantiser(atoms), ("cat", "dog"), rules, decision="vote", **changes)
+
+
+def print_sheets(program, limit=0):
+    console = Console(width=100, record=True, file=io.StringIO())
+    for sheet in list_sheets(program, limit):
+        console.print(sheet)
+    return [" ".join(line.replace("│", " ").split()) for line in console.export_text().splitlines()]
+
+
+def test_votes_are_a_sheet_of_literals_by_classes():
+    lines = print_sheets(make_votes(base=(0.5, 0.0)))
+    assert lines[0] == "votes"
+    assert [line for line in lines if "g:" in line or "always" in line] == [
+        "always, before any rule +0.5 .",
+        "not g:1 . +7",
+        "g:0 +4 -2",
+    ]
+    assert any("and 1 more rows" in line for line in print_sheets(make_votes(), 1))
+    assert describe_class_rule(make_votes(), 1).endswith("adds +3 cat, -2 dog")
+    several = ClassRule(0, (0, 1))
+    assert print_sheets(replace(make_votes(), class_rules=(several,))) == []
+    assert print_sheets(replace(make_votes(), decision="first", class_rules=(ClassRule(0, (0,)),))) == []
+
+
+def test_each_start_has_a_sheet_of_its_own():
+    rules = (ClassRule(0, (0,), weight=3, start=0), ClassRule(1, (2,), weight=5, start=1), ClassRule(1, (3,), weight=2))
+    program = make_votes(starts=(("f",), ("g",)))
+    lines = print_sheets(replace(program, class_rules=rules))
+    assert [line for line in lines if ":" in line or "votes" in line] == [
+        *("votes from f", "f:0 +3 .", "g:1 . +2"),
+        *("votes from g", "g:0 . +5", "g:1 . +2"),
     ]

@@ -140,14 +140,20 @@ def show(
     ] = None,
     limit: Annotated[int, typer.Option(help="Rules at most, the most covering first; 0: all.")] = 10,
 ) -> None:
-    """Show rules in words, with their support, coverage and confidence on the training images."""
+    """Show rules in words, with their support, coverage and confidence on the training images; votes as a sheet."""
     from eric_fast.program.words import describe_program, select_rules
+    from eric_fast.show.sheet import list_sheets
     from eric_fast.text import load_program
 
     program = load_program(program_file)
     if limit < 0:
         raise SettingError(f"--limit must be 0 (all) or more, not {limit}")
     stdout.print(describe_program(program), markup=False)
+    sheets = [] if class_name or kernel else list(list_sheets(program, limit))
+    for sheet in sheets:
+        stdout.print(sheet)
+    if sheets:
+        return
     texts = select_rules(program, class_name, kernel)
     for text in texts[: limit or None]:
         stdout.print(text, markup=False)

@@ -155,6 +155,7 @@ def extract(
         "n_class_rules": len(program.class_rules),
         "n_kernel_rules": len(program.kernel_rules),
         "n_literals": program.n_literals,
+        "n_integers": program.n_integers,
         **{key: int(dict(program.settings)[key]) for key in (GROWN_RULES, GROWN_LITERALS)},
         "stopped": stop(),
         "seconds": seconds,

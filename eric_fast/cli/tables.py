@@ -33,6 +33,8 @@ def convert(
         raise SettingError(
             f"--format '{format}' is not a language that is written{suggest_nearest(format, _LANGUAGES)}"
         )
+    from eric_fast.program.words import describe_weights
+
     model = load_any(source)
     text: str = getattr(model.program, f"to_{format}")()
     with replace_file(output, force=force) as part:
@@ -40,7 +42,7 @@ def convert(
     stdout.print(
         f"wrote {output}: {say_count(len(model.program.class_rules), 'class rule')} and "
         f"{say_count(len(model.program.kernel_rules), 'other rule')}, "
-        f"{say_count(model.program.n_literals, 'literal')}",
+        f"{say_count(model.program.n_literals, 'literal')}{describe_weights(model.program)}",
         markup=False,
     )
 

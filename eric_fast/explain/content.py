@@ -7,6 +7,7 @@ from eric_fast.evaluator import NO_RULE
 from eric_fast.explain.counterfactual import Counterfactual
 from eric_fast.explain.explanation import Explanation
 from eric_fast.explain.proof import Step
+from eric_fast.explain.votes import Rivalry, find_rivalry
 from eric_fast.program import Program, atom_of
 from eric_fast.program.atoms import InputAtom
 from eric_fast.program.rules import Rule
@@ -37,6 +38,7 @@ def to_dict(explanation: Explanation) -> dict[str, Any]:
             }
             for number, literals in proof.blocked
         ],
+        "votes": _describe_rivalry(find_rivalry(program, proof), program),
         "steps": [_describe_step(explanation, atom, step) for atom, step in proof.steps.items()],
         "flip_layer": explanation.flip_layer,
         "counterfactuals": [_describe_flips(explanation, one) for one in explanation.counterfactuals],
@@ -81,6 +83,14 @@ def _describe_class_rule(program: Program, number: int) -> dict[str, Any]:
     if program.decision.adds_weights:
         content["adds"] = {program.classes[c]: weight for c, weight in ((rule.head, rule.weight), *rule.also)}
     return content
+
+
+def _describe_rivalry(rivalry: Rivalry | None, program: Program) -> dict[str, Any] | None:
+    if rivalry is None:
+        return None
+    points = dict(zip((program.classes[c] for c in (rivalry.winner, rivalry.rival)), rivalry.points, strict=True))
+    leads = [{"atom": None if atom is None else program.atoms[atom].name, "lead": lead} for atom, lead in rivalry.leads]
+    return {"points": points, "start": rivalry.start, "leads": leads}
 
 
 def _describe_step(explanation: Explanation, atom: int, step: Step) -> dict[str, Any]:

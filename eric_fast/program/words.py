@@ -1,6 +1,6 @@
 """Rules in words."""
 
-from eric_fast.errors import ProgramError, suggest_nearest
+from eric_fast.errors import ProgramError, say_count, suggest_nearest
 from eric_fast.program import Decision, Program, Rule, atom_of
 
 
@@ -57,25 +57,41 @@ def describe_exceptions(program: Program, rule: Rule, depth: int = 1) -> list[st
 
 
 def describe_class_rule(program: Program, number: int) -> str:
-    """Class rule `number` (from 1, as in the text) in two lines, with a line more for each exception."""
+    """Class rule `number` (from 1, as in the text) in two lines, with one more for each exception or term of a sum."""
     rule = program.class_rules[number - 1]
     votes = f", weight {rule.weight:g}" if program.decision is Decision.VOTE else ""
-    head = f"{program.classes[rule.head]}  if  {describe_body(program, rule)}"
+    if rule.also and votes:
+        votes = ", adds " + ", ".join(
+            f"{weight:+g} {program.classes[c]}" for c, weight in ((rule.head, rule.weight), *rule.also)
+        )
     support = f"    rule {number}: {describe_support(program, rule) or 'support unknown'}{votes}"
-    return "\n".join([head, *describe_exceptions(program, rule), support])
+    return "\n".join([*_describe_rule(program, program.classes[rule.head], rule), support])
 
 
 def describe_kernel_rule(program: Program, rule: Rule) -> str:
     """A rule for a kernel: when it is true, or when it is not; a line for each exception; its support if known."""
     prefix = "not " if rule.head in program.negated else ""
-    head = f"{prefix}{name_atom(program, rule.head)}  if  {describe_body(program, rule)}"
     support = describe_support(program, rule)
-    return "\n".join([head, *describe_exceptions(program, rule), *([f"    {support}"] if support else [])])
+    lines = _describe_rule(program, f"{prefix}{name_atom(program, rule.head)}", rule)
+    return "\n".join([*lines, *([f"    {support}"] if support else [])])
+
+
+def _describe_rule(program: Program, head: str, rule: Rule) -> list[str]:
+    """A conjunction in a line, with its exceptions; a weight body as a score card, the most points first."""
+    if not rule.bound:
+        return [f"{head}  if  {describe_body(program, rule)}", *describe_exceptions(program, rule)]
+    width = len(f"{max(rule.weights):,}")
+    terms = sorted(zip(rule.weights, rule.body, strict=True), key=lambda term: -term[0])
+    return [
+        f"{head}  if at least {rule.bound:,} of {sum(rule.weights):,} points:",
+        *(f"    {weight:>{width},}  {name_literal(program, literal)}" for weight, literal in terms),
+        *describe_exceptions(program, rule),
+    ]
 
 
 def describe_weights(program: Program) -> str:
-    """`, 218 weights` for a program that adds up weights other than 1, so that nobody reads its rules as leaves."""
-    return f", {program.n_integers:,} weights" if program.n_integers else ""
+    """`, 218 integers`: weights and bounds other than 1, so that nobody reads the rules that have them as leaves."""
+    return f", {say_count(program.n_integers, 'integer')}"
 
 
 def describe_program(program: Program) -> str:

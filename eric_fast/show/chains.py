@@ -61,8 +61,8 @@ def tabulate_kernels(study: ChainStudy) -> Table:
 
 
 def tabulate_sizes(study: ChainStudy) -> Table:
-    """A row for each start layer: all kernel bits right above it, rules and literals, at the first minimum leaf."""
-    columns = [*_both("bits right"), *_both("rules"), *_both("literals")]
+    """A row for each start layer: all kernel bits right above it, and the three sizes, at the first minimum leaf."""
+    columns = [*_both("bits right"), *_both("rules"), *_both("literals"), *_both("integers")]
     table = make_table(f"by start layer, {name_rules(study)}", ["start layer"], columns)
     for layer in study.layers:
         rows = [study.find_row(way, layer) for way in ("true", "predicted")]
@@ -71,6 +71,7 @@ def tabulate_sizes(study: ChainStudy) -> Table:
             *(NO_FIGURE if row.share_right is None else f"{row.share_right:.3f}" for row in rows),
             *(f"{row.score.n_rules:,}" for row in rows),
             *(f"{row.score.n_literals:,}" for row in rows),
+            *(f"{row.score.n_integers:,}" for row in rows),
         )
     return table
 

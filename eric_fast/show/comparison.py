@@ -29,7 +29,7 @@ def tabulate_comparison(comparison: Comparison, limit: int) -> Iterator[Renderab
 
 
 def _tabulate_scores(comparison: Comparison) -> Table:
-    figures = ("fidelity", "accuracy", "coverage", "class rules", "kernel rules", "literals")
+    figures = ("fidelity", "accuracy", "coverage", "class rules", "kernel rules", "literals", "integers")
     table = make_table(None, ["program", "start layer"], figures)
     rows = zip(("first", "second"), comparison.scores, comparison.n_rules, strict=True)
     for name, score, (n_class_rules, n_kernel_rules) in rows:
@@ -42,6 +42,7 @@ def _tabulate_scores(comparison: Comparison) -> Table:
             f"{n_class_rules:,}",
             f"{n_kernel_rules:,}",
             f"{score.n_literals:,}",
+            f"{score.n_integers:,}",
         )
     return table
 

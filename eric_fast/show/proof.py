@@ -11,6 +11,7 @@ from eric_fast.errors import say_count
 from eric_fast.explain.content import name_class
 from eric_fast.explain.counterfactual import Counterfactual
 from eric_fast.explain.explanation import Explanation
+from eric_fast.explain.votes import find_rivalry
 from eric_fast.program import atom_of
 from eric_fast.program.atoms import InputAtom
 from eric_fast.program.rules import Rule
@@ -69,6 +70,7 @@ class _Proof:
             self._add_body(tree, program.class_rules[proof.fired[0]], proof.literals[0], 1)
         else:
             tree = Tree(Text(f"{answer}, because it has the most votes of {say_count(len(proof.fired), 'rule')}"))
+            self._add_rivalry(tree)
             for number, literals in islice(zip(proof.fired, proof.literals, strict=True), MOST_RULES):
                 branch = tree.add(Text(f"{self._name_class_rule(number)} fires: {self._describe_votes(number)}"))
                 self._add_body(branch, program.class_rules[number], literals, 1)
@@ -98,6 +100,25 @@ class _Proof:
         _add_rest(tree, len(self._proof.blocked) - MOST_RULES, what)
         return tree
 
+    def _add_rivalry(self, tree: Tree) -> None:
+        """Add what each kernel gives to the winner rather than to the runner-up."""
+        program, rivalry = self._program, find_rivalry(self._program, self._proof)
+        if rivalry is None:
+            return
+        (mine, theirs), rival = rivalry.points, program.classes[rivalry.rival]
+        branch = tree.add(
+            Text(f"{mine:g} points against {theirs:g} for {rival}, the runner-up; the difference comes from")
+        )
+        if rivalry.start:
+            branch.add(Text(f"{rivalry.start:+g}  before any rule fires"))
+        for atom, lead in rivalry.leads[:MOST_RULES]:
+            what = "rules of several literals" if atom is None else self._name_truth(atom)
+            branch.add(Text(f"{lead:+g}  {what}"))
+        _add_rest(branch, len(rivalry.leads) - MOST_RULES, "kernels")
+
+    def _name_truth(self, atom: int) -> str:
+        return name_literal(self._program, atom if self._proof.steps[atom].is_true else ~atom)
+
     def _name_class_rule(self, number: int) -> str:
         support = describe_support(self._program, self._program.class_rules[number])
         return f"class rule {number + 1}" + (f" ({support})" if support else "")
@@ -122,7 +143,7 @@ class _Proof:
 
     def _add_atom(self, tree: Tree, atom: int, level: int, points: str = "") -> None:
         step = self._proof.steps[atom]
-        line = f"{points}{name_literal(self._program, atom if step.is_true else ~atom)}{self._compare(atom)}"
+        line = f"{points}{self._name_truth(atom)}{self._compare(atom)}"
         if atom in self._given:
             tree.add(Text(line))
             return

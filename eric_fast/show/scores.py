@@ -12,7 +12,7 @@ from eric_fast.show.grid import make_table, tabulate_counts
 
 def tabulate_scores(scores: Sequence[Score]) -> Table:
     """One row for each start layer."""
-    table = make_table(None, ["start layer"], ["fidelity", "accuracy", "coverage", "rules", "literals"])
+    table = make_table(None, ["start layer"], ["fidelity", "accuracy", "coverage", "rules", "literals", "integers"])
     for score in scores:
         table.add_row(
             Text(score.start_layer),
@@ -21,6 +21,7 @@ def tabulate_scores(scores: Sequence[Score]) -> Table:
             f"{score.coverage:.4f}",
             f"{score.n_rules:,}",
             f"{score.n_literals:,}",
+            f"{score.n_integers:,}",
         )
     return table
 

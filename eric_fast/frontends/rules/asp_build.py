@@ -5,18 +5,23 @@ import re
 from collections.abc import Sequence
 
 from eric_fast.errors import EricError, ProgramError, suggest_nearest
+from eric_fast.frontends.rules.asp_class import choose_class
 from eric_fast.frontends.rules.asp_reader import Reader
+from eric_fast.frontends.rules.asp_sums import Clause, Sum, check_half
 from eric_fast.frontends.rules.asp_terms import (
     Bare,
-    Clause,
+    Head,
     Number,
     Predicate,
     Term,
     Variable,
     VariableTest,
+    key_predicate,
+    spell_term,
 )
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
+from eric_fast.program.weight_bodies import WeightBody
 from eric_fast.table import match_name
 
 HOLDS = ("1", "1.0", "true")  # what a column holds where `name(X)` is true
@@ -26,8 +31,6 @@ _AUXILIARY = re.compile(r"(?:ab|rule)\d+")  # names that these tools give to der
 _DERIVED = 2**40  # before atoms are numbered: input atoms count from 0, derived ones from here
 
 logger = logging.getLogger(__name__)
-
-Head = tuple[str, str | None]  # name, and the value where there is one
 
 
 def build_program(reader: Reader, columns: Sequence[str] | None, class_predicate: str | None) -> Program:
@@ -40,31 +43,13 @@ def build_program(reader: Reader, columns: Sequence[str] | None, class_predicate
     builder = _Builder(reader, columns)
     builder.collect_heads()
     reader.raise_errors()
-    chosen = _choose_class(reader.source, builder, class_predicate)
+    chosen = choose_class(reader.source, builder.heads, builder.mentioned, class_predicate)
     try:
         return builder.build(chosen)
     except ProgramError as error:
         if str(error).startswith(f"{reader.source}:"):
             raise
         raise ProgramError(f"{reader.source}: {error}") from error
-
-
-def _choose_class(source: str, builder: "_Builder", name: str | None) -> tuple[str, bool]:
-    """The predicate of the class, and whether it has a value."""
-    valued = list(dict.fromkeys(head for head, value in builder.heads if value is not None))
-    plain = [head for head, value in builder.heads if value is None]
-    if name is not None:
-        if name not in valued and name not in plain:
-            raise ProgramError(f"{source}: no rule defines '{name}'{suggest_nearest(name, [*valued, *plain])}")
-        return name, name in valued
-    candidates = [head for head in valued if head not in builder.mentioned]
-    candidates = candidates or [head for head in plain if head not in builder.mentioned] or valued or plain
-    if len(candidates) == 1:
-        return candidates[0], candidates[0] in valued
-    if candidates:
-        shown = ", ".join(f"'{head}'" for head in candidates[:8])
-        raise ProgramError(f"{source}: which predicate is the class? Name one of {shown}")
-    raise ProgramError(f"{source}: no rule; expected rules such as class(X,'a') :- not ab1(X).")
 
 
 class _Builder:
@@ -82,6 +67,7 @@ class _Builder:
         self.unknown: set[str] = set()  # derived predicates without a rule
         self.texts: set[int] = set()  # columns that are compared with texts
         self.atoms: dict[TableAtom, int] = {}
+        self.sums: dict[WeightBody, tuple[Head, WeightBody]] = {}  # those with an atom of their own
         # Literal -> its sample and atoms, for those that depend on no other; equal literals are one object.
         self.stated: dict[int, tuple[Term, tuple[int, ...]]] = {}
 
@@ -89,12 +75,12 @@ class _Builder:
         """Find the predicates that rules define and that bodies mention; adds the errors of heads."""
         for head, at, *_ in self.reader.clauses:
             if not isinstance(head.sample, Variable) or head.sample == "_":
-                found = _spell(head.sample)
+                found = spell_term(head.sample)
                 self.reader.add_error(at, f"expected a variable for the sample in '{head.name}', got '{found}'")
             elif isinstance(head.value, Variable):
                 self.reader.add_error(at, f"expected a constant as the value of '{head.name}', got '{head.value}'")
             else:
-                self.heads.setdefault(_key(head), len(self.heads))
+                self.heads.setdefault(key_predicate(head), len(self.heads))
         self.valued = {name for name, value in self.heads if value is not None}
         negated: set[str] = set()
         undefined: set[str] = set()
@@ -117,21 +103,24 @@ class _Builder:
     def build(self, chosen: tuple[str, bool]) -> Program:
         name, has_value = chosen
         classes: dict[str, int] = {}
-        class_bodies: list[tuple[int, tuple[int, ...]]] = []
-        bodies: list[tuple[Head, tuple[int, ...]]] = []
+        class_bodies: list[tuple[int, WeightBody]] = []
+        bodies: list[tuple[Head, WeightBody]] = []
         settled: set[int] = set()  # literals that are false if no class rule so far fired
         is_read = name in self.mentioned
         for clause in self.reader.clauses:
             body = self._read_body(clause)
             is_class = clause.head.name == name and (clause.head.value is not None) == has_value
             if not is_class or is_read:
-                bodies.append((_key(clause.head), body))
+                bodies.append((key_predicate(clause.head), body))
             if is_class:
-                text = clause.head.name if clause.head.value is None else _spell(clause.head.value)
-                kept = tuple(literal for literal in body if not (~literal in settled and literal <= ~_DERIVED))
-                settled.update(kept if len(kept) == 1 else ())
-                class_bodies.append((classes.setdefault(text, len(classes)), kept))
+                text = clause.head.name if clause.head.value is None else spell_term(clause.head.value)
+                if not body.bound:
+                    kept = tuple(lit for lit in body.literals if not (~lit in settled and lit <= ~_DERIVED))
+                    settled.update(kept if len(kept) == 1 else ())
+                    body = WeightBody(kept)
+                class_bodies.append((classes.setdefault(text, len(classes)), body))
         self.reader.raise_errors()
+        bodies += self.sums.values()
         defined = dict.fromkeys(head for head, _ in bodies)
         place_of = {self.heads[head]: place for place, head in enumerate(defined)}
         n_inputs = len(self.atoms)
@@ -150,13 +139,19 @@ class _Builder:
         return Program(
             TableQuantiser(tuple(self.atoms), tuple(columns)),
             tuple(classes),
-            tuple(ClassRule(head, number(body)) for head, body in class_bodies),
-            tuple(Rule(n_inputs + place_of[self.heads[head]], number(body)) for head, body in bodies),
+            tuple(
+                ClassRule(head, number(body.literals), weights=body.weights, bound=body.bound)
+                for head, body in class_bodies
+            ),
+            tuple(
+                Rule(n_inputs + place_of[self.heads[head]], number(b.literals), weights=b.weights, bound=b.bound)
+                for head, b in bodies
+            ),
             derived=tuple(name if value is None else f"{name}({value})" for name, value in defined),
         )
 
-    def _read_body(self, clause: Clause) -> tuple[int, ...]:
-        """Its literals, in order, each once; adds the errors of the body."""
+    def _read_body(self, clause: Clause) -> WeightBody:
+        """Its literals, in order, each once, or the sum that it is; adds the errors of the body."""
         sample = clause.head.sample
         bound = compared = None
         body: list[int] = []
@@ -168,10 +163,15 @@ class _Builder:
             if bound is None or compared is None:
                 bound, compared = self._bind(clause)
             try:
-                if isinstance(literal, VariableTest):
+                if isinstance(literal, Sum):
+                    halves = self._weigh(literal, sample)
+                    if len(clause.body) == len(halves) == 1 and not literal.negated:
+                        return halves[0]
+                    body += self._derive_sums(halves, literal.negated)
+                elif isinstance(literal, VariableTest):
                     body += self._compare(literal, bound.get(literal.variable))
                 elif not isinstance(literal.sample, Variable) or literal.sample != sample:
-                    raise ProgramError(f"expected '{sample}', as in the head, got '{_spell(literal.sample)}'")
+                    raise ProgramError(f"expected '{sample}', as in the head, got '{spell_term(literal.sample)}'")
                 elif not self._only_binds(literal, compared):
                     found = self._state(literal)
                     body += found
@@ -179,7 +179,35 @@ class _Builder:
                         self.stated[id(literal)] = (sample, found)
             except EricError as error:
                 self.reader.add_error(self.reader.find_literal(clause, number), str(error))
-        return tuple(dict.fromkeys(body))
+        return WeightBody(tuple(dict.fromkeys(body)))
+
+    def _weigh(self, found: Sum, sample: Term) -> list[WeightBody]:
+        """The bounds of a sum, one or two; a literal that stands several times weighs the sum of its weights."""
+        halves = []
+        for terms, bound in found.list_halves():
+            weights: dict[int, int] = {}
+            for weight, fact in terms:
+                if fact.sample != sample:
+                    raise ProgramError(f"expected '{sample}', as in the head, got '{spell_term(fact.sample)}'")
+                for literal in self._state(fact):
+                    weights[literal] = weights.get(literal, 0) + weight
+            halves.append(WeightBody(tuple(weights), tuple(weights.values()), bound))
+        kept = [half for half in halves if half.bound >= 1] or halves  # of two one may be true always
+        for half in kept:
+            check_half(half)
+        return kept
+
+    def _derive_sums(self, halves: list[WeightBody], negated: bool) -> tuple[int, ...]:
+        """The literals that these sums reach their bounds or, if negated, that one of them doesn't."""
+        atoms = tuple(self._derive_body(half) for half in halves)
+        if not negated:
+            return atoms
+        return (~(atoms[0] if len(atoms) == 1 else self._derive_body(WeightBody(atoms))),)
+
+    def _derive_body(self, body: WeightBody) -> int:
+        """An atom that is true where this body is."""
+        head = self.sums.setdefault(body, ((f"sum {len(self.sums) + 1}", None), body))[0]
+        return self.heads.setdefault(head, len(self.heads)) + _DERIVED
 
     def _only_binds(self, fact: Predicate, compared: set[Variable]) -> bool:
         """Whether it only binds a variable that this body compares."""
@@ -193,6 +221,8 @@ class _Builder:
         for number, literal in enumerate(clause.body):
             if isinstance(literal, VariableTest):
                 compared.add(literal.variable)
+            elif isinstance(literal, Sum):
+                continue
             elif isinstance(literal.value, Variable) and literal.value != "_" and not literal.negated:
                 other = bound.setdefault(literal.value, literal.name)
                 if other != literal.name:
@@ -238,7 +268,7 @@ class _Builder:
         return (*self._add(True, name, (), missing=True), *found) if negated else found
 
     def _derive(self, fact: Predicate) -> tuple[int, ...]:
-        head = _key(fact)
+        head = key_predicate(fact)
         if head not in self.heads:
             known = [f"{name}(X,'{value}')" for name, value in self.heads if name == fact.name]
             raise ProgramError(f"expected a rule for {head[0]}(X,'{head[1]}'), got none{suggest_nearest('', known)}")
@@ -267,11 +297,3 @@ class _Builder:
             else:
                 self.column_of[name] = match_name(name, self.given)
         return self.column_of[name]
-
-
-def _key(fact: Predicate) -> Head:
-    return fact.name, None if fact.value is None else _spell(fact.value)
-
-
-def _spell(value: Term) -> str:
-    return value.text if isinstance(value, Number) else str(value)

@@ -6,13 +6,13 @@ from collections import Counter
 from typing import cast
 
 from eric_fast.errors import ProgramError
+from eric_fast.frontends.rules.asp_sums import SUM_PATTERN, Clause, Sum, read_sum
 from eric_fast.frontends.rules.asp_terms import (
     BLANK,
     CONSTANT,
     LITERAL_PATTERN,
     PREDICATE,
     QUOTED,
-    Clause,
     Literal,
     Predicate,
     Variable,
@@ -42,7 +42,10 @@ _HARMLESS = re.compile(
 )
 _HINTS = (  # how unsupported syntax starts, and what to do
     (r"-\s*[a-z]", "classical negation is not supported; use a separate predicate"),
-    (r"\{|#(?:count|sum|min|max)|\d+\s*\{", "choices and aggregates are not supported"),
+    (
+        r"\{|#(?:count|sum|min|max)|\d+\s*\{",
+        "only #sum, #count and { } with a bound are supported",
+    ),
     (r"(?:not|\\\+)\s*\(", "write 'not name(X)'"),
     (r"!", "cuts are not supported; class rules are tried in order anyway"),
     (r"[;|]", "';' means 'and' to clingo and 'or' to Prolog: write ',', or several rules"),
@@ -146,13 +149,13 @@ class Reader:
         if None not in literals and self.text[end - 1] == ".":
             self._add_clause(Clause(head, start, cast(tuple[Literal, ...], literals), body_at))
             return end
-        body = []
+        body: list[Literal | Sum] = []
         at = body_at
         while True:
-            match = LITERAL_PATTERN.match(self.text, at)
+            match = LITERAL_PATTERN.match(self.text, at) or SUM_PATTERN.match(self.text, at)
             if not match:
                 return self._fail(start, at, "a literal such as not ab1(X), age(X,N0) or N0>3.5")
-            literal = self._build(match)
+            literal = self._build(match) if match.re is LITERAL_PATTERN else self._build_sum(match)
             if literal is not None:
                 body.append(literal)
             stop = _STOP.match(self.text, match.end())
@@ -167,7 +170,7 @@ class Reader:
         """The offset of a literal in a clause."""
         at = clause.body_at
         for _ in range(number):
-            literal = LITERAL_PATTERN.match(self.text, at)
+            literal = LITERAL_PATTERN.match(self.text, at) or SUM_PATTERN.match(self.text, at)
             stop = _STOP.match(self.text, literal.end()) if literal else None
             at = self._skip(stop.end()) if stop else at
         return at
@@ -187,6 +190,17 @@ class Reader:
             self.add_error(match.start(), literal)
             return None
         return self.literals.setdefault(match[0], literal)
+
+    def _build_sum(self, match: re.Match[str]) -> Sum | None:
+        """The sum; None if it can't be taken, which adds an error."""
+        try:
+            found = read_sum(match)
+        except ProgramError as error:
+            self.add_error(match.start(), str(error))
+            return None
+        for _, literal in found.terms:
+            self.literals.setdefault(f"{'not ' if literal.negated else ''}{literal[1:]}", literal)
+        return found
 
     def _add_clause(self, clause: Clause) -> None:
         if clause.body or isinstance(clause.head.sample, Variable):

@@ -75,13 +75,15 @@ class VariableTest(NamedTuple):
 Literal = Predicate | VariableTest
 
 
-class Clause(NamedTuple):
-    """`head :- body.`, with the offsets of the head and of the body."""
+Head = tuple[str, str | None]  # name, and the value where there is one
 
-    head: Predicate
-    at: int
-    body: tuple[Literal, ...]
-    body_at: int
+
+def key_predicate(fact: Predicate) -> Head:
+    return fact.name, None if fact.value is None else spell_term(fact.value)
+
+
+def spell_term(value: Term) -> str:
+    return value.text if isinstance(value, Number) else str(value)
 
 
 def build_literal(match: re.Match[str]) -> Literal | str:

@@ -108,6 +108,9 @@ def build_report(
         raise SettingError("a model is of use where its images are given, too; give the data")
     if start is not None:
         program = program.start_at(start)
+    elif program.starts:
+        names = " or ".join(f"'{name}'" for given in program.starts for name in given)
+        raise ProgramError(f"this program has votes for each start; give the start to report on: {names}")
     check_capture(program, activations, program.layers)
     if not activations.n_images:
         raise CaptureError("the capture has no images to report on")
@@ -205,8 +208,6 @@ def _check_kind(program: Program) -> None:
     if isinstance(program.quantiser, TableQuantiser) or not program.layers:
         raise ProgramError("a report is about a program over a network's kernels, and this one is over a table")
     program.expect_class("a report")
-    if program.has_weight_bodies:
-        raise ProgramError("a report can't show weight bodies yet; use 'show', 'explain' and 'analyse'")
 
 
 def _list_norms(program: Program, activations: Activations) -> dict[str, Tensor]:

@@ -77,9 +77,18 @@ def _describe_rules(rules: Sequence[Rule]) -> dict[str, str]:
         "heads": pack_ints([rule.head for rule in rules]),
         "offsets": pack_ints(count_offsets([len(rule.body) for rule in rules])),
         "literals": pack_ints(list(chain.from_iterable(rule.body for rule in rules))),
+        **_describe_sums(rules),
         "covered": pack_ints([-1 if rule.covered is None else rule.covered for rule in rules]),
         "correct": pack_ints([-1 if rule.correct is None else rule.correct for rule in rules]),
     }
+
+
+def _describe_sums(rules: Sequence[Rule]) -> dict[str, str]:
+    """Weights of literals and bounds of rules, 0 in conjunctions; empty if there are no others."""
+    if not any(rule.bound for rule in rules):
+        return {"weights": "", "bounds": ""}
+    weights = (weight for rule in rules for weight in rule.weights or [0] * len(rule.body))
+    return {"weights": pack_ints(weights), "bounds": pack_ints([rule.bound for rule in rules])}
 
 
 def describe_start(

@@ -116,9 +116,13 @@ function narrowing(rule) {
     h("li", {}, h("span", { class: "what" }, words), h("span", { class: "left" }, count(n, "image")), bar(share(inClass, n)), h("span", { class: "share" }, percent(share(inClass, n), 0)));
   const both = () => countBits(left.map((word, w) => word & isClass[w]));
   const items = [row("all", images.n, both())];
-  for (const literal of bodyOf(classRules, rule)) {
+  for (const literal of boundOf(classRules, rule) ? [] : bodyOf(classRules, rule)) {
     meet([literal], truth, left);
     items.push(row(kernelChip(atomOf(literal), literal < 0), countBits(left), both()));
+  }
+  if (boundOf(classRules, rule)) {
+    fire(classRules, rule, truth, left);
+    items.push(row(`at least ${format(boundOf(classRules, rule))} points`, countBits(left), both()));
   }
   return h("ol", { class: "narrowing" }, items);
 }

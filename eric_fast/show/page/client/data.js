@@ -31,6 +31,9 @@ function decodeRules(rules) {
 const classRules = decodeRules(program.classRules);
 const kernelRules = decodeRules(program.kernelRules);
 const bodyOf = (rules, i) => rules.literals.subarray(rules.offsets[i], rules.offsets[i + 1]);
+// Of a weight body, which is true where the weights of its true literals reach the bound; a conjunction has the bound 0
+const boundOf = (rules, i) => (rules.bounds.length ? rules.bounds[i] : 0);
+const weightsOf = (rules, i) => rules.weights.subarray(rules.offsets[i], rules.offsets[i + 1]);
 const atomOf = (literal) => (literal < 0 ? ~literal : literal);
 const nAtoms = program.atoms.length;
 const isNegated = new Uint8Array(nAtoms);

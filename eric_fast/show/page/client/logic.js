@@ -19,6 +19,22 @@ function meet(body, truth, row = allTrue()) {
   return row;
 }
 
+// Where a rule fires; into `row`, which is true everywhere
+function fire(rules, rule, truth, row = allTrue()) {
+  const bound = boundOf(rules, rule);
+  if (!bound) return meet(bodyOf(rules, rule), truth, row);
+  const sums = new Int32Array(images.n);
+  const weights = weightsOf(rules, rule);
+  const one = new Uint32Array(N_WORDS);
+  bodyOf(rules, rule).forEach((literal, i) => {
+    one.fill(0xffffffff);
+    if (N_WORDS) one[N_WORDS - 1] &= tailMask;
+    for (const image of listBits(meet([literal], truth, one))) sums[image] += weights[i];
+  });
+  for (let image = 0; image < images.n; image++) if (sums[image] < bound) row[image >>> 5] &= ~(1 << (image & 31));
+  return row;
+}
+
 function countBits(row) {
   let count = 0;
   for (let word of row) {
@@ -48,12 +64,12 @@ function runProgram(start) {
     const head = kernelRules.heads[i];
     if (head < last) continue;
     row.set(full);
-    meet(bodyOf(kernelRules, i), truth, row);
+    fire(kernelRules, i, truth, row);
     const target = truth[head];
     if (isNegated[head]) for (let w = 0; w < N_WORDS; w++) target[w] &= ~row[w];
     else for (let w = 0; w < N_WORDS; w++) target[w] |= row[w];
   }
-  const fires = Array.from({ length: classRules.n }, (_, i) => meet(bodyOf(classRules, i), truth));
+  const fires = Array.from({ length: classRules.n }, (_, i) => fire(classRules, i, truth));
   return { start, first, last, truth, fires, ...decide(fires) };
 }
 

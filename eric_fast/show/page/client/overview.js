@@ -11,7 +11,7 @@ function overviewPage() {
       h(
         "p",
         { class: "lead" },
-        `On ${format(start.n_images)} images, ${count(start.n_rules, "rule")} with ${count(start.n_literals, "literal")} over the bits of `,
+        `On ${format(start.n_images)} images, ${count(start.n_rules, "rule")} with ${count(start.n_literals, "literal")} and ${count(start.n_integers, "integer")} over the bits of `,
         h("code", {}, start.start_layer),
         ` answer as the network does `,
         h("b", {}, `${percent(start.fidelity)} of the time`),
@@ -25,6 +25,7 @@ function overviewPage() {
         fact(percent(start.coverage), "coverage", "some class rule fires"),
         fact(format(start.n_rules), "rules", `${format(classRules.n)} for classes`),
         fact(format(start.n_literals), "literals", `${(start.n_literals / Math.max(1, start.n_rules)).toFixed(1)} in a rule`),
+        fact(format(start.n_integers), "integers", "weights and bounds other than 1"),
       ),
       h(
         "div",

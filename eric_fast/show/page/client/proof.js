@@ -1,7 +1,10 @@
 // Why the program answers as it does on one image: the rule that decided, and below each kernel the rules that made it.
 
 const holds = (literal, image) => hasBit(currentRun().truth[atomOf(literal)], image) === literal >= 0;
-const firesOn = (rules, rule, image) => bodyOf(rules, rule).every((literal) => holds(literal, image));
+const firesOn = (rules, rule, image) => pointsOn(rules, rule, image) >= neededBy(rules, rule);
+const pointOf = (rules, rule, i) => (boundOf(rules, rule) ? weightsOf(rules, rule)[i] : 1); // all of a conjunction's are needed
+const neededBy = (rules, rule) => boundOf(rules, rule) || bodyOf(rules, rule).length;
+const pointsOn = (rules, rule, image) => bodyOf(rules, rule).reduce((sum, literal, i) => sum + (holds(literal, image) ? pointOf(rules, rule, i) : 0), 0);
 
 function proofOf(image) {
   const run = currentRun();
@@ -12,18 +15,20 @@ function proofOf(image) {
   const earlier = program.decision === "first" ? "" : ` It adds most to ${nameOfClass(run.answers[image])}.`;
   return [
     h("p", {}, h("a", { href: ruleLink(rule) }, `Rule ${format(rule + 1)}`), " decided: ", classChip(run.answers[image]), " because", earlier),
-    h("ul", { class: "proof" }, Array.from(bodyOf(classRules, rule), (literal) => step(literal, image))),
+    reasons(classRules, rule, image),
+    program.decision === "vote" ? rivalry(image) : null,
     nearMisses(image),
   ];
 }
 
 // One literal of a body, true or not, and what lies below it
-function step(literal, image) {
+function step(literal, image, weight = 0) {
   const atom = atomOf(literal), run = currentRun();
   const isTrue = hasBit(run.truth[atom], image);
   const fits = isTrue === literal >= 0;
   const own = hasBit(givenBits(atom), image);
   const line = [
+    weight ? h("b", { class: "points" }, `${format(weight)} `) : null,
     h("span", { class: fits ? "yes" : "no", "aria-hidden": "true" }, fits ? "✓" : "✗"),
     kernelChip(atom, false, literal < 0 ? "not" : ""),
     ` is ${isTrue ? "true" : "false"}`,
@@ -39,7 +44,7 @@ function step(literal, image) {
 function because(atom, image, isTrue) {
   const rules = definingRules[atom];
   const fired = rules.filter((rule) => firesOn(kernelRules, rule, image));
-  const says = (rule) => h("li", {}, kernelSentence(rule), h("ul", { class: "proof" }, Array.from(bodyOf(kernelRules, rule), (literal) => step(literal, image))));
+  const says = (rule) => h("li", {}, boundOf(kernelRules, rule) ? null : kernelSentence(rule), reasons(kernelRules, rule, image));
   if (fired.length) {
     const words = isNegated[atom] ? "false, as this rule fires:" : "true, as this rule fires:";
     return [note(words), h("ul", { class: "proof" }, fired.slice(0, 1).map(says)), fired.length > 1 ? note(`${count(fired.length - 1, "other rule")} of it would do, too.`) : null].filter(Boolean);
@@ -48,7 +53,65 @@ function because(atom, image, isTrue) {
   return [note(rules.length ? `${isTrue ? "true" : "false"}, as none of its ${count(rules.length, "rule")} fires. The nearest lacks ${count(unmet(kernelRules, closest[0], image).length, "condition")}:` : `it has no rule, so it is always ${isTrue ? "true" : "false"}.`), h("ul", { class: "proof" }, closest.map(says))];
 }
 
-const unmet = (rules, rule, image) => bodyOf(rules, rule).filter((literal) => !holds(literal, image));
+// What settles a rule on an image: all literals of a conjunction; of a weight body the fewest, largest first, that reach
+// its bound, or without which it can't be reached
+function reasons(rules, rule, image) {
+  const all = Array.from(bodyOf(rules, rule));
+  if (!boundOf(rules, rule)) return h("ul", { class: "proof" }, all.map((literal) => step(literal, image)));
+  const has = pointsOn(rules, rule, image);
+  const settling = fewest(rules, rule, image, has >= neededBy(rules, rule));
+  const steps = settling.map(([literal, weight]) => step(literal, image, weight));
+  return h("div", {}, h("p", { class: "small" }, `It has ${count(has, "point")} and needs ${format(neededBy(rules, rule))}. What settles it:`), h("ul", { class: "proof" }, steps), h("details", {}, h("summary", {}, `all ${count(all.length, "literal")}`), scoreCard(rules, rule, image)));
+}
+
+function fewest(rules, rule, image, isTrue) {
+  const pairs = Array.from(bodyOf(rules, rule), (literal, i) => [literal, pointOf(rules, rule, i)]);
+  const total = pairs.reduce((sum, [, weight]) => sum + weight, 0);
+  let missing = isTrue ? neededBy(rules, rule) : total - neededBy(rules, rule) + 1;
+  const able = pairs.filter(([literal]) => holds(literal, image) === isTrue).sort((a, b) => b[1] - a[1]);
+  return able.filter(([, weight]) => {
+    const isNeeded = missing > 0;
+    missing -= weight;
+    return isNeeded;
+  });
+}
+
+// The literals that a rule lacks: of a weight body the fewest that would reach its bound
+function unmet(rules, rule, image) {
+  let missing = neededBy(rules, rule) - pointsOn(rules, rule, image);
+  const failing = Array.from(bodyOf(rules, rule), (literal, i) => [literal, pointOf(rules, rule, i)]).filter(([literal]) => !holds(literal, image));
+  const lacking = failing.sort((a, b) => b[1] - a[1]).filter(([, weight]) => {
+    const isNeeded = missing > 0;
+    missing -= weight;
+    return isNeeded;
+  });
+  return lacking.map(([literal]) => literal);
+}
+
+// Under `vote`: the rules that fire, by what they add to the answer against the class with the next most points
+function rivalry(image) {
+  const run = currentRun();
+  const answer = run.answers[image];
+  const fired = [...Array(classRules.n).keys()].filter((rule) => hasBit(run.fires[rule], image));
+  const sums = classes.map((_, index) => program.base[index] + fired.reduce((sum, rule) => sum + weightFor(rule, index), 0));
+  const others = [...classes.keys()].filter((index) => index !== answer).sort((a, b) => sums[b] - sums[a] || a - b);
+  if (!others.length) return null;
+  const rival = others[0];
+  const rows = fired.map((rule) => [rule, weightFor(rule, answer) - weightFor(rule, rival)]).filter(([, lead]) => lead !== 0);
+  rows.sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]) || a[0] - b[0]);
+  const most = Math.max(...rows.map(([, lead]) => Math.abs(lead)));
+  const signed = (value) => (value < 0 ? "−" : "+") + format(Math.abs(value));
+  const row = ([rule, lead]) => h("li", {}, h("a", { href: ruleLink(rule) }, `rule ${rule + 1}: `, bodyOf(classRules, rule).length === 1 ? nameOfLiteral(bodyOf(classRules, rule)[0]) : count(bodyOf(classRules, rule).length, "literal")), bar(Math.abs(lead) / most, lead < 0 ? "warm" : ""), h("span", { class: "num" }, signed(lead)));
+  const start = program.base[answer] - program.base[rival];
+  return h(
+    "div",
+    { class: "near rivalry" },
+    h("h3", {}, "Points for it against the runner-up"),
+    h("p", { class: "small" }, classChip(answer), ` ${format(sums[answer])}, `, classChip(rival), ` ${format(sums[rival])}: ahead by ${format(sums[answer] - sums[rival])}`, start ? `, ${signed(start)} of it before any rule fires` : ""),
+    ...growing(h("ul", { class: "bars" }), rows, 12, row),
+  );
+}
+const nameOfLiteral = (literal) => (literal < 0 ? "not " : "") + nameOfAtom(atomOf(literal));
 
 // For other classes, the rule that lacks least
 function nearMisses(image) {

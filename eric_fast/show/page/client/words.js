@@ -25,28 +25,40 @@ function kernelChip(atom, isNot = false, extra = "") {
 const classChip = (index) =>
   index < 0 ? h("span", { class: "klass none" }, "nothing") : h("a", { class: "klass", href: classLink(index) }, classes[index]);
 
-// `truck if features.19:207 and not features.19:50`
-function ruleSentence(rule, { withHead = true } = {}) {
-  const body = Array.from(bodyOf(classRules, rule));
-  const parts = body.flatMap((literal, i) => [i ? h("span", { class: "and" }, " and ") : null, kernelChip(atomOf(literal), literal < 0)]);
-  return h(
-    "p",
-    { class: "sentence" },
-    withHead ? [classChip(classRules.heads[rule]), h("span", { class: "and" }, body.length ? " if " : " always")] : null,
-    parts,
-  );
-}
-
+// `truck if features.19:207 and not features.19:50`, or `truck if 7 of 12 points:` and a card of them
+const ruleSentence = (rule) => sentence(classRules, rule, classChip(classRules.heads[rule]));
 function kernelSentence(rule) {
   const head = kernelRules.heads[rule];
-  const body = Array.from(bodyOf(kernelRules, rule));
-  return h(
-    "p",
-    { class: "sentence" },
-    kernelChip(head, isNegated[head] === 1),
-    h("span", { class: "and" }, body.length ? " if " : " always"),
-    body.flatMap((literal, i) => [i ? h("span", { class: "and" }, " and ") : null, kernelChip(atomOf(literal), literal < 0)]),
-  );
+  return sentence(kernelRules, rule, kernelChip(head, isNegated[head] === 1));
+}
+function sentence(rules, rule, head) {
+  const body = Array.from(bodyOf(rules, rule));
+  const said = (...words) => h("p", { class: "sentence" }, head, words);
+  if (!boundOf(rules, rule)) {
+    return said(
+      h("span", { class: "and" }, body.length ? " if " : " always"),
+      body.flatMap((literal, i) => [i ? h("span", { class: "and" }, " and ") : null, kernelChip(atomOf(literal), literal < 0)]),
+    );
+  }
+  const all = weightsOf(rules, rule).reduce((sum, weight) => sum + weight, 0);
+  return h("div", {}, said(h("span", { class: "and" }, ` if at least ${format(boundOf(rules, rule))} of ${count(all, "point")}: `)), scoreCard(rules, rule));
+}
+
+// A row for each literal, the most points first: a bar, its points, and on one image whether it has them
+function scoreCard(rules, rule, image = null) {
+  const body = bodyOf(rules, rule);
+  const weights = weightsOf(rules, rule);
+  const most = Math.max(...weights);
+  const order = [...body.keys()].sort((a, b) => weights[b] - weights[a] || a - b);
+  const row = (i) =>
+    h(
+      "li",
+      { class: image !== null && !holds(body[i], image) ? "lacks" : "" },
+      kernelChip(atomOf(body[i]), body[i] < 0),
+      bar(weights[i] / most),
+      h("span", { class: "num" }, format(weights[i])),
+    );
+  return h("ul", { class: "bars card-of-points" }, order.map(row));
 }
 
 // What training said of a rule
