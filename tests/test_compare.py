@@ -95,6 +95,17 @@ def test_weight_rules_are_the_same_with_the_same_weights_and_bound_alone():
     assert changed.first.text == "3 * f:0 + not f:1 + f:2 >= 4"
 
 
+def test_class_rules_are_the_same_with_the_same_votes_for_the_same_start_alone():
+    rule = ClassRule(0, (3,), weight=2, also=((1, -1),))
+    settings = {"decision": "vote", "starts": (("f",), ("g",))}
+    first = make_program([rule], **settings)
+    for other in (replace(rule, weight=3), replace(rule, also=()), replace(rule, start=1)):
+        changes = compare_rules(first, make_program([other], **settings))
+        assert (len(changes.same), len(changes.gone), len(changes.new)) == (0, 1, 1)
+    assert changes.gone[0].text == "g:0  (+2 a, -1 b)"
+    assert len(compare_rules(first, first).same) == 1
+
+
 def test_rules_of_one_alone_stand_by_what_they_cover():
     shared = ClassRule(0, (0,))
     first = make_program([shared, ClassRule(1, (1,), 3, 3), ClassRule(1, (~1,), 9, 9)])

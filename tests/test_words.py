@@ -64,8 +64,9 @@ def test_votes_are_a_sheet_of_literals_by_classes():
 
 def test_each_start_has_a_sheet_of_its_own():
     rules = (ClassRule(0, (0,), weight=3, start=0), ClassRule(1, (2,), weight=5, start=1), ClassRule(1, (3,), weight=2))
-    program = make_votes(starts=(("f",), ("g",)))
-    lines = print_sheets(replace(program, class_rules=rules))
+    program = replace(make_votes(starts=(("f",), ("g",))), class_rules=rules)
+    assert describe_class_rule(program, 2).endswith("weight 5, from g alone")
+    lines = print_sheets(program)
     assert [line for line in lines if ":" in line or "votes" in line] == [
         *("votes from f", "f:0 +3 .", "g:1 . +2"),
         *("votes from g", "g:0 . +5", "g:1 . +2"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from eric_fast.program import InputAtom, Program, TableAtom, atom_of
 from eric_fast.program.rules import Rule
-from eric_fast.program.words import describe_body
+from eric_fast.program.words import describe_body, describe_votes
 
 Constant = float | tuple[float | str, ...]
 
@@ -51,7 +51,7 @@ class RuleChanges:
 
     Attributes:
         same: rules of both programs with the same head and the same literals, in any order, with the same weights and
-            bound if their bodies are weight bodies.
+            bound if their bodies are weight bodies; of class rules also with the same votes, for the same start.
         changed: rules of both programs with other thresholds.
         gone: rules of the first program only, those that cover most first.
         new: rules of the second program only, those that cover most first.
@@ -111,7 +111,9 @@ def _describe_atom(program: Program, atom: int) -> tuple[str, str, Constant]:
 def _list_keyed(program: Program) -> Iterator[_Keyed]:
     for number, rule in enumerate(program.class_rules, 1):
         head = program.classes[rule.head]
-        yield _key_rule(program, rule, ("class", head), head, number, {})
+        start = () if rule.start is None else program.starts[rule.start]
+        votes = describe_votes(program, rule) if program.decision.adds_weights else ""
+        yield _key_rule(program, rule, ("class", head, start, votes), head, number, {}, f"  ({votes})" if votes else "")
     for kernel_rule in program.kernel_rules:
         name, operator, constant = _describe_atom(program, kernel_rule.head)
         is_negated = kernel_rule.head in program.negated
@@ -121,7 +123,13 @@ def _list_keyed(program: Program) -> Iterator[_Keyed]:
 
 
 def _key_rule(
-    program: Program, rule: Rule, key: Hashable, head: str, number: int | None, constants: dict[str, Constant]
+    program: Program,
+    rule: Rule,
+    key: Hashable,
+    head: str,
+    number: int | None,
+    constants: dict[str, Constant],
+    votes: str = "",
 ) -> _Keyed:
     exact, loose = set(), []
     found = dict(constants)
@@ -131,7 +139,7 @@ def _key_rule(
         exact.add((name, operator, constant, literal < 0, weight))
         loose.append((name, operator, literal < 0, weight))
         found[f"{name} {operator}" if name in found else name] = constant
-    named = NamedRule(head, number, describe_body(program, rule), rule.covered)
+    named = NamedRule(head, number, describe_body(program, rule) + votes, rule.covered)
     loose_key = (key, tuple(sorted(loose)), rule.bound)
     return _Keyed(named, (key, *constants.values(), frozenset(exact), rule.bound), loose_key, found)
 

@@ -1,7 +1,7 @@
 """Rules in words."""
 
 from eric_fast.errors import ProgramError, say_count, suggest_nearest
-from eric_fast.program import Decision, Program, Rule, atom_of
+from eric_fast.program import ClassRule, Decision, Program, Rule, atom_of
 
 
 def name_atom(program: Program, atom: int) -> str:
@@ -56,15 +56,19 @@ def describe_exceptions(program: Program, rule: Rule, depth: int = 1) -> list[st
     return lines
 
 
+def describe_votes(program: Program, rule: ClassRule) -> str:
+    """`+3 truck, -1 ship`."""
+    return ", ".join(f"{weight:+g} {program.classes[c]}" for c, weight in ((rule.head, rule.weight), *rule.also))
+
+
 def describe_class_rule(program: Program, number: int) -> str:
     """Class rule `number` (from 1, as in the text) in two lines, with one more for each exception or term of a sum."""
     rule = program.class_rules[number - 1]
     votes = f", weight {rule.weight:g}" if program.decision is Decision.VOTE else ""
     if rule.also and votes:
-        votes = ", adds " + ", ".join(
-            f"{weight:+g} {program.classes[c]}" for c, weight in ((rule.head, rule.weight), *rule.also)
-        )
-    support = f"    rule {number}: {describe_support(program, rule) or 'support unknown'}{votes}"
+        votes = f", adds {describe_votes(program, rule)}"
+    start = "" if rule.start is None else f", from {' and '.join(program.starts[rule.start])} alone"
+    support = f"    rule {number}: {describe_support(program, rule) or 'support unknown'}{votes}{start}"
     return "\n".join([*_describe_rule(program, program.classes[rule.head], rule), support])
 
 

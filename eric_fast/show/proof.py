@@ -15,7 +15,7 @@ from eric_fast.explain.votes import find_rivalry
 from eric_fast.program import atom_of
 from eric_fast.program.atoms import InputAtom
 from eric_fast.program.rules import Rule
-from eric_fast.program.words import describe_support, name_atom, name_literal
+from eric_fast.program.words import describe_support, describe_votes, name_atom, name_literal
 
 MOST_RULES = 20  # class rules under `vote`, and earlier ones, that are shown
 
@@ -72,7 +72,11 @@ class _Proof:
             tree = Tree(Text(f"{answer}, because it has the most votes of {say_count(len(proof.fired), 'rule')}"))
             self._add_rivalry(tree)
             for number, literals in islice(zip(proof.fired, proof.literals, strict=True), MOST_RULES):
-                branch = tree.add(Text(f"{self._name_class_rule(number)} fires: {self._describe_votes(number)}"))
+                branch = tree.add(
+                    Text(
+                        f"{self._name_class_rule(number)} fires: {describe_votes(program, program.class_rules[number])}"
+                    )
+                )
                 self._add_body(branch, program.class_rules[number], literals, 1)
             _add_rest(tree, len(proof.fired) - MOST_RULES, "rule that fires")
         if not proof.blocked:
@@ -122,11 +126,6 @@ class _Proof:
     def _name_class_rule(self, number: int) -> str:
         support = describe_support(self._program, self._program.class_rules[number])
         return f"class rule {number + 1}" + (f" ({support})" if support else "")
-
-    def _describe_votes(self, number: int) -> str:
-        rule = self._program.class_rules[number]
-        votes = ((rule.head, rule.weight), *rule.also)
-        return ", ".join(f"{weight:+g} {self._program.classes[output]}" for output, weight in votes)
 
     def _add_body(self, tree: Tree, rule: Rule, literals: Sequence[int], level: int) -> None:
         """Add the literals by which the rule fires; of a weight body with their points."""
