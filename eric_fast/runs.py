@@ -82,7 +82,7 @@ def approximate_model(
             raise CaptureError(
                 f"holding back {wanted.hold_back} of {n_images} images leaves one side empty; give another share"
             )
-    training, n_trees = _fit_training(training, held_back, limit)
+    training, n_trees = _fit_training(training, held_back, wanted, limit)
     quantiser = find_quantiser(training, wanted, limit=limit, progress=progress)
     bits = quantise_activations(training, quantiser, progress=progress)
     logits = find_logits(training, wanted)
@@ -316,12 +316,17 @@ def _prepare_answers(
     return cut_parts(source.parts, n_images), predict
 
 
-def _fit_training(training: Selection, held_back: Selection | None, limit: int) -> tuple[Selection, int]:
+def _fit_training(
+    training: Selection, held_back: Selection | None, options: ExtractOptions, limit: int
+) -> tuple[Selection, int]:
     """Cut the parts of a selection so that extracting fits into memory, and say how many trees fit at a time."""
     what = "extracting from this capture"
     widths = [training.n_kernels[layer] for layer in training.layers]
     n_own, widest = len(training.targets), max(widths)
-    words = 4 * count_words(n_own) * (sum(widths) + 2 * widest)  # all layers, and two that are being put together
+    n_rows = sum(widths) + 2 * widest  # all layers, and two that are being put together
+    if options.classes_by == "weights":  # what the rules predict from each start, of two layers; classes and digits
+        n_rows += 2 * len(widths) * widest + 9 * len(training.classes)
+    words = 4 * count_words(n_own) * n_rows
     if held_back is not None:
         words += 4 * count_words(held_back.n_images) * sum(widths)
     rows = n_own * 8 * -(-widest // 512) * 64 // 8

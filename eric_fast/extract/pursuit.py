@@ -177,10 +177,12 @@ def _pursue(gram: Any, products: Any, n_steps: Any) -> Any:
                 of_chosen[j, t] = value / lower[j, j]
         for i in range(n_inputs):
             for t in range(n_targets):
-                value = products[i, t]
-                for j in range(n):
-                    value -= gram[i, chosen[j]] * of_chosen[j, t]
-                residual[i, t] = value
+                residual[i, t] = products[i, t]
+        for j in range(n):  # row by row of the symmetric covariances, as they lie in memory
+            row = gram[chosen[j]]
+            for i in range(n_inputs):
+                for t in range(n_targets):
+                    residual[i, t] -= row[i] * of_chosen[j, t]
     weights = np.zeros((n_inputs, n_targets))
     for j in range(n):
         weights[chosen[j]] = of_chosen[j]
