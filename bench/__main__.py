@@ -5,7 +5,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import analyse, capture, chain, count, evaluate, extract, frontends, pack, page, sass, scale, tables
+from bench import (
+    analyse,
+    capture,
+    chain,
+    count,
+    evaluate,
+    extract,
+    faithfulness,
+    frontends,
+    pack,
+    page,
+    sass,
+    scale,
+    tables,
+)
 from bench.growth import draw_growth
 from bench.harness import write_rows
 
@@ -17,6 +31,7 @@ CASES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "count": count.run_case,
     "evaluate": evaluate.run_case,
     "extract": extract.run_case,
+    "faithfulness": faithfulness.run_case,
     "frontends": frontends.run_case,
     "pack": pack.run_case,
     "report": page.run_case,
