@@ -122,8 +122,8 @@ def test_a_skipped_image_leaves_a_gap_in_its_batch(model, tmp_path):
 
     original = forward.trace_norms
 
-    def spy(*args):
-        tracer = original(*args)
+    def spy(*args, **settings):
+        tracer = original(*args, **settings)
         tracer.register_forward_hook(lambda module, inputs, outputs: sizes.append(len(inputs[0])))
         return tracer
 

@@ -52,7 +52,7 @@ def test_rules_and_programs_are_told_apart_by_what_they_hold(files):
 
 def test_errors_name_the_file(files):
     (files / "rules.pl").write_text(RULES + "class(X,'a') :- { p(X) }.\n")
-    with pytest.raises(ProgramError, match=r"rules.pl:3:17: expected a literal"):
+    with pytest.raises(ProgramError, match=r"rules.pl:3:17: expected a bound beside the sum"):
         load(files / "rules.pl")
     (files / "latin.lp").write_bytes("class(X,'é') :- p(X).\n".encode("latin-1"))
     with pytest.raises(ProgramError, match=r"latin.lp:1:10: expected UTF-8, got byte 0xe9"):

@@ -181,7 +181,7 @@ def test_options_of_trees_and_of_runs_are_given_in_either_way():
     ("options", "message"),
     [
         ({"target": "truth"}, "target 'truth' is not one of model, label"),
-        ({"grown_on": "both"}, "grown on 'both' is not one of true, predicted"),
+        ({"grown_on": "neither"}, "grown on 'neither' is not one of true, predicted, both"),
         ({"grown_on": "predicted", "max_loss": 0.01}, "max loss is measured on true bits"),
         ({"max_loss": 1.0}, "max loss must be a share from 0 to below 1"),
         ({"max_loss": 0.1, "hold_back": 1.5}, "hold back must be a share between 0 and 1"),

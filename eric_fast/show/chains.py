@@ -62,16 +62,14 @@ def tabulate_kernels(study: ChainStudy) -> Table:
 
 def tabulate_sizes(study: ChainStudy) -> Table:
     """A row for each start layer: all kernel bits right above it, and the three sizes, at the first minimum leaf."""
-    columns = [*_both("bits right"), *_both("rules"), *_both("literals"), *_both("integers")]
+    columns = [*_both("bits right"), *(f"rules / literals /\nintegers, {way}" for way in _WAYS)]
     table = make_table(f"by start layer, {name_rules(study)}", ["start layer"], columns)
     for layer in study.layers:
         rows = [study.find_row(way, layer) for way in ("true", "predicted")]
         table.add_row(
             Text(layer),
             *(NO_FIGURE if row.share_right is None else f"{row.share_right:.3f}" for row in rows),
-            *(f"{row.score.n_rules:,}" for row in rows),
-            *(f"{row.score.n_literals:,}" for row in rows),
-            *(f"{row.score.n_integers:,}" for row in rows),
+            *(f"{row.score.n_rules:,} / {row.score.n_literals:,} / {row.score.n_integers:,}" for row in rows),
         )
     return table
 
