@@ -1,12 +1,14 @@
 """Rules of a layer's kernels, and of the classes, by the learner that the options name."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
 from eric_fast.bits import BitMatrix
-from eric_fast.extract.fold_rules import fold_classes, fold_layer
+from eric_fast.extract.fold_rules import count_heads, fold_classes, fold_layer, name_exceptions
 from eric_fast.extract.layer import GrownClasses, GrownLayer, Growth, grow_classes, grow_layer
+from eric_fast.program import Program
 
 
 def learn_classes(
@@ -47,3 +49,13 @@ def learn_layer(
     if growth.options.kernels_by == "fold":
         return fold_layer(heads, targets, own, first_input, first_derived, growth)
     return grow_layer(heads, targets, own, first_input, growth)
+
+
+def add_layer(program: Program, part: GrownLayer) -> Program:
+    """The program with the rules of one more layer, and its exceptions as derived atoms after those that it has."""
+    return replace(
+        program,
+        kernel_rules=(*program.kernel_rules, *part.rules, *part.exceptions),
+        negated=(*program.negated, *part.negated),
+        derived=name_exceptions(len(program.derived) + count_heads(part.exceptions)),
+    )

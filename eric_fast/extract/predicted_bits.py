@@ -12,7 +12,7 @@ from eric_fast.evaluator import Evaluator
 from eric_fast.extract.chain import extract_on_true_bits
 from eric_fast.extract.fold_rules import count_heads, name_exceptions
 from eric_fast.extract.layer import Growth, list_sizes_grown
-from eric_fast.extract.learn import learn_classes, learn_layer
+from eric_fast.extract.learn import add_layer, learn_classes, learn_layer
 from eric_fast.program import Program
 from eric_fast.program.atoms import Quantiser
 from eric_fast.program.simplify import drop_unmentioned, find_mentioned
@@ -52,12 +52,7 @@ def extract_on_predicted_bits(
             logger.warning("stopped before the trees of layer '%s' were grown: there are class rules alone", layer)
             alone = Quantiser(quantiser.atoms_of_layer(layers[-1]), quantiser.norm)
             return extract_on_true_bits(bits, alone, target, classes, n_images, growth)
-        program = replace(
-            program,
-            kernel_rules=(*program.kernel_rules, *part.rules, *part.exceptions),
-            negated=(*program.negated, *part.negated),
-            derived=name_exceptions(len(program.derived) + count_heads(part.exceptions)),
-        )
+        program = add_layer(program, part)
         sizes_grown |= zip(rows[layer], part.sizes_grown, strict=True)
         inputs = Evaluator(program, below, engine=engine).truth(inputs, targets.atoms)
     of_classes = learn_classes(target, len(classes), inputs, rows[layers[-1]].start, len(program.atoms), growth)

@@ -11,9 +11,8 @@ from torch import Tensor
 from eric_fast.bits import BitMatrix
 from eric_fast.evaluator import Evaluator
 from eric_fast.extract.chain import extract_on_true_bits
-from eric_fast.extract.fold_rules import count_heads, name_exceptions
 from eric_fast.extract.layer import GrownClasses, Growth, Size, list_sizes_grown
-from eric_fast.extract.learn import learn_classes, learn_layer
+from eric_fast.extract.learn import add_layer, learn_classes, learn_layer
 from eric_fast.program import Program
 from eric_fast.program.atoms import Quantiser
 from eric_fast.program.simplify import drop_unmentioned, find_mentioned
@@ -95,12 +94,7 @@ def learn_chain(
         part = learn_layer(rows[layer], targets, inputs, rows[below].start, len(program.atoms), growth)
         if part is None:
             return None
-        program = replace(
-            program,
-            kernel_rules=(*program.kernel_rules, *part.rules, *part.exceptions),
-            negated=(*program.negated, *part.negated),
-            derived=name_exceptions(len(program.derived) + count_heads(part.exceptions)),
-        )
+        program = add_layer(program, part)
         sizes_grown |= zip(rows[layer], part.sizes_grown, strict=True)
         evaluator = Evaluator(program, below, engine=engine)
         found = {start: evaluator.truth(own, targets.atoms) for start, own in found.items()}
