@@ -35,14 +35,16 @@ def convert(
         )
     from eric_fast.program.words import describe_weights
 
-    model = load_any(source)
-    text: str = getattr(model.program, f"to_{format}")()
+    program = load_any(source).program
+    if format != "asp":
+        program = program.select_start()  # as code, it starts from its lowest layer
+    text: str = getattr(program, f"to_{format}")()
     with replace_file(output, force=force) as part:
         part.write_text(text, encoding="utf-8")
     stdout.print(
-        f"wrote {output}: {say_count(len(model.program.class_rules), 'class rule')} and "
-        f"{say_count(len(model.program.kernel_rules), 'other rule')}, "
-        f"{say_count(model.program.n_literals, 'literal')}{describe_weights(model.program)}",
+        f"wrote {output}: {say_count(len(program.class_rules), 'class rule')} and "
+        f"{say_count(len(program.kernel_rules), 'other rule')}, "
+        f"{say_count(program.n_literals, 'literal')}{describe_weights(program)}",
         markup=False,
     )
 
