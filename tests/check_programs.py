@@ -1,13 +1,18 @@
-"""`python -m tests.check_programs N [SEED]`: N random programs, every engine against clingo and the interpreter."""
+"""`python -m tests.check_programs N [SEED [FIRST]]`: random programs, every engine against clingo and the interpreter.
+
+Programs are numbered from 0, and each follows from its number and the seed alone: FIRST goes on where a run ended.
+"""
 
 import random
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from eric_fast.bits import BitMatrix
+from eric_fast.errors import ProgramError
 from eric_fast.program import Program
 from eric_fast.runs import predict_bits
 from eric_fast.text import parse_program, print_program
@@ -52,21 +57,41 @@ def pick_deciding_rule(program: Program, answer: int, fired: list[int]) -> int:
     return max(fired, key=lambda number: (adds[number], -number)) - 1
 
 
-def main() -> None:
-    n_programs = int(sys.argv[1])
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    torch.set_num_threads(1)
-    for i in range(n_programs):
-        rng = random.Random(f"{seed}/{i}")
-        program = make_program(rng.randint)
-        bits = make_bits(rng.randint, rng.choice(SIZES), count_inputs(program))
+def iterate_starts(program: Program) -> Iterator[Program]:
+    """The program from each of its starts above the lowest, where the rules that stay allow it."""
+    for (layer,) in program.starts[1:]:
         try:
-            check_program(program, bits)
+            yield program.start_at(layer)
+        except ProgramError:  # a rule mentions a lower layer
+            continue
+
+
+def check_number(seed: int, number: int) -> list[str]:
+    """Check a program from each of its starts; say what it has."""
+    rng = random.Random(f"{seed}/{number}")
+    program = make_program(rng.randint, with_sums=True)
+    n_samples = rng.choice(SIZES)
+    parts = [program, *iterate_starts(program)]
+    for part in parts:
+        bits = make_bits(rng.randint, n_samples, count_inputs(part))
+        try:
+            check_program(part, bits)
         except BaseException:
-            print(f"program {i} of seed {seed}:\n{print_program(program)}\nbits: {bits.int().tolist()}")
+            print(f"program {number} of seed {seed}:\n{print_program(part)}\nbits: {bits.int().tolist()}")
             raise
-        if (i + 1) % 10_000 == 0 or i + 1 == n_programs:
-            print(f"{i + 1:,} programs agree with clingo and the interpreter", flush=True)
+    found = ["weight bodies"] * program.has_weight_bodies + ["class rules for starts"] * bool(program.starts)
+    return [*found, *["another start"] * (len(parts) - 1)]
+
+
+def main() -> None:
+    n_programs, seed, first = (*map(int, sys.argv[1:]), *(0, 0)[len(sys.argv) - 2 :])
+    torch.set_num_threads(1)
+    tally: Counter[str] = Counter()
+    for number in range(first, n_programs):
+        tally.update(check_number(seed, number))
+        if (number + 1) % 10_000 == 0 or number + 1 == n_programs:
+            counts = ", ".join(f"{count:,} with {what}" for what, count in sorted(tally.items()))
+            print(f"programs {first:,} to {number:,} agree with clingo and the interpreter: {counts}", flush=True)
 
 
 if __name__ == "__main__":
