@@ -16,11 +16,11 @@ from PIL import Image
 from eric_fast.analyse import measure_effects
 from eric_fast.bits import encode_rows, pack_bits
 from eric_fast.errors import CaptureError, DataError, ProgramError, SettingError
-from eric_fast.extract import TreeOptions
+from eric_fast.extract import ExtractOptions, TreeOptions
 from eric_fast.program import Program
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.quantise import quantise_activations
-from eric_fast.runs import approximate_model, evaluate_chains
+from eric_fast.runs import approximate_model, evaluate_chains, evaluate_program
 from eric_fast.show.page import build_report, draw_chain, draw_confusion, draw_kernels
 from eric_fast.show.page.document import list_starts
 from eric_fast.show.page.render import SCRIPTS, escape_json, join_scripts
@@ -120,6 +120,17 @@ def test_report_has_the_scores_of_every_start(program, activations):
     lower = build_report(program, activations, start="f1", most_images=50)
     assert lower.start == "f1"
     assert [score.start_layer for score in lower.scores] == ["f1", "f2"] == list_starts(lower.program)
+
+
+def test_report_of_votes_for_each_start_is_about_the_highest(activations):
+    options = ExtractOptions(rules="weights", n_votes=4)
+    program = approximate_model(activations, layers="all", options=options)
+    assert program.starts == (("f0",), ("f1",), ("f2",))
+    report = build_report(program, activations, most_images=50)
+    assert [score.start_layer for score in report.scores] == ["f2"]
+    assert report.scores[0] == evaluate_program(program, activations, start="f2")
+    lower = build_report(program, activations, start="f1", most_images=50)
+    assert list(lower.scores) == [evaluate_program(program, activations, start="f1")]  # from f2, its votes are others
 
 
 def test_report_refuses_what_it_cannot_show(program, activations):

@@ -378,6 +378,42 @@ def test_votes_are_counted_as_python_counts_them(open_report, capture):
     assert page.locator(".shot .blank").count() == N_IMAGES  # no data was given, so names stand for pictures
 
 
+def test_votes_are_a_sheet_with_a_row_for_each_literal(open_report, capture):
+    atoms = tuple(InputAtom("top&", i, ">", 0.5) for i in range(4))
+    rules = [
+        ClassRule(0, (0,), weight=3, also=((1, -2.0), (3, 1.0))),
+        ClassRule(1, (~1,), weight=5),
+        ClassRule(2, (~1,), weight=-4),
+        ClassRule(2, (2, 3), weight=2),
+    ]
+    program = LogicProgram(Quantiser(atoms), CLASSES, rules, decision="vote", base=(0.0, 7.0, 0.0, 0.0))
+    page = open_report(build_report(program, capture), width=390)
+    page.click("#tabs a[data-tab=votes]")
+    page.wait_for_selector(".sheet")
+    rows = page.evaluate(
+        "Array.from(document.querySelectorAll('.sheet tbody tr'), r => Array.from(r.cells, c => c.innerText))"
+    )
+    assert rows == [
+        ["before any", "0", "7", "0", "0"],
+        ["not top&:1", "·", "+5", "−4", "·"],
+        ["top&:0", "+3", "−2", "·", "+1"],
+        ["rule 4", "·", "·", "+2", "·"],
+    ]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    go(page, f"#/class/{quote(CLASSES[1], safe='')}")
+    assert page.locator("section .bars li").all_inner_texts() == ["not top&:1\n+5", "top&:0\n−2"]
+    go(page, "#/rule/1")
+    assert page.text_content(".sentence").startswith(f"+3 for {CLASSES[0]}, −2 for {CLASSES[1]}")
+    norms = capture.norms["top&"]
+    image = int(((norms[:, 0] > 0.5) & (norms[:, 1] > 0.5) & (norms[:, 2] <= 0.5)).nonzero()[0])
+    go(page, f"#/image/{quote(capture.ids[image], safe='')}")  # 3 points against 5, which lead by what they began with
+    assert page.locator(".rivalry .bars li").all_inner_texts() == ["top&:0\n−5"]
+    page.click(".rivalry a[href*=votes]")
+    page.wait_for_selector(".sheet")
+    assert page.locator(".sheet tbody tr").count() == 2
+    assert page.faults == []
+
+
 def test_report_is_one_file_that_allows_itself_nothing(window):
     text = Path(window.path).read_text(encoding="utf-8")
     assert "default-src 'none'" in text

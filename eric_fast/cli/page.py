@@ -31,7 +31,8 @@ def report(
         str | None,
         typer.Option(
             help="The lowest layer that is shown, and the one that the page opens with; by default all are shown, and "
-            "it opens with the one from which the program agrees best with the model."
+            "it opens with the one from which the program agrees best with the model; of a program with class rules "
+            "for each start, the highest start."
         ),
     ] = None,
     images: Annotated[
@@ -46,6 +47,7 @@ def report(
     """
     check_paths([json], [output, capture, program], force=force)
     from eric_fast.show.page.build import FIGURES, PAGE, build_report, save_report
+    from eric_fast.show.page.document import pick_start
 
     check_folder(output, force=force, marker=FIGURES)
     if model is not None and data is None:
@@ -54,12 +56,13 @@ def report(
     from eric_fast.text import load_program
 
     loaded = load_program(program)
-    layers = loaded.layers[loaded.layers.index(loaded.layer_to_start(start)) :] if loaded.layers else ()
+    lowest = start or pick_start(loaded)
+    layers = loaded.layers[loaded.layers.index(loaded.layer_to_start(lowest)) :] if loaded.layers else ()
     with show_progress() as progress:
         built = build_report(
             loaded,
             load_layers(loaded, str(capture), layers),
-            start=start,
+            start=lowest,
             data=None if data is None else open_data(data),
             model=None if model is None else load_model(model, weights),
             most_images=images,
@@ -76,5 +79,7 @@ def report(
         "browser",
         markup=False,
     )
+    if start is None and lowest is not None:
+        stdout.print(f"class rules are those for start '{lowest}', the highest; --start names another", markup=False)
     if data is None:
         stdout.print(f"its images have no pictures; next: {own_name()} report ... --data DATA", markup=False)

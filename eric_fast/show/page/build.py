@@ -29,6 +29,7 @@ from eric_fast.show.page.document import (
     make_program_document,
     pack_floats,
     pack_ints,
+    pick_start,
 )
 from eric_fast.show.page.findings import describe_effects, describe_subclasses, describe_symbols
 from eric_fast.show.page.heat import draw_maps
@@ -91,7 +92,8 @@ def build_report(
         program: over the kernels of a network, with classes.
         activations: of all layers of the program from `start` up; another capture than the training images'.
         start: the lowest layer that is shown, and the one that the page opens with. By default all are shown, and it
-            opens with the one from which the program agrees best with the model.
+            opens with the one from which the program agrees best with the model; of a program with class rules for each
+            start, the highest start alone is shown.
         data: where the captured images are; without it they are shown by name.
         model: the captured network, to show what it sees, and where its kernels are active; needs `data`.
         most_images: how many are embedded at most, disagreements first.
@@ -106,11 +108,9 @@ def build_report(
         raise SettingError(f"a report needs room for one image at least, not {most_images}")
     if model is not None and data is None:
         raise SettingError("a model is of use where its images are given, too; give the data")
+    start, has_own_votes = start or pick_start(program), bool(program.starts)
     if start is not None:
         program = program.start_at(start)
-    elif program.starts:
-        names = " or ".join(f"'{name}'" for given in program.starts for name in given)
-        raise ProgramError(f"this program has votes for each start; give the start to report on: {names}")
     check_capture(program, activations, program.layers)
     if not activations.n_images:
         raise CaptureError("the capture has no images to report on")
@@ -120,7 +120,7 @@ def build_report(
 
     bits = quantise_activations(activations, program.network_quantiser)
     answers: dict[str, tuple[Score, Predictions]] = {}
-    layers = list_starts(program)
+    layers = [program.layers[0]] if has_own_votes else list_starts(program)
     for done, layer in enumerate(layers):
         progress("evaluate", done, len(layers))
         predictions = predict_bits(program, bits, start=layer)

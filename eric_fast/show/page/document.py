@@ -38,6 +38,11 @@ def list_starts(program: Program) -> list[str]:
     return starts
 
 
+def pick_start(program: Program) -> str | None:
+    """The start that a report is about if none is asked for: the highest with class rules of its own, or else None."""
+    return max((given[-1] for given in program.starts), key=program.layers.index, default=None)
+
+
 def make_program_document(program: Program, file: str) -> dict[str, Any]:
     """The program as the page evaluates and shows it; kernel rules come in an order in which they can be evaluated."""
     order = {head: i for i, head in enumerate(chain.from_iterable(program.strata))}

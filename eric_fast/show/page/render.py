@@ -22,6 +22,7 @@ SCRIPTS = (
     "logic.js",
     "dom.js",
     "words.js",
+    "votes.js",
     "pictures.js",
     "overview.js",
     "classes.js",

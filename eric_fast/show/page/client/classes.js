@@ -52,13 +52,14 @@ function classPage(name) {
       h(
         "div",
         { class: "facts" },
-        fact(format(rules.length), rules.length === 1 ? "rule" : "rules"),
+        fact(format(rules.length), rules.length === 1 ? "rule" : "rules", isVote ? "that add most to it" : null),
         fact(format(figures.byModel), "images by the model"),
         fact(percent(share(figures.both, figures.byModel)), "of them found", "fidelity within the class"),
         fact(percent(share(figures.both, figures.byProgram)), "of its answers agree", `${format(figures.byProgram)} images by the program`),
       ),
       subclassNote(index),
       h("p", { class: "actions" }, h("a", { href: linkTo("images", { model: name }) }, "Images that the model says are " + name), h("a", { href: linkTo("program", { class: name }) }, "Its part of the program")),
+      isVote ? section("Points for it and against it", classVotes(index)) : null,
       rules.length ? growing(h("div", { class: "rules" }), rules, N_RULES, (rule) => ruleCard(rule)) : note("No rule is for this class: the program never says it" + (program.default === index ? ", except where no rule fires." : ".")),
     ],
   };
@@ -71,7 +72,6 @@ function ruleFacts(rule) {
     { class: "small" },
     h("span", { title: "on the training images" }, `training: ${trainingWords(classRules, rule)}`),
     h("span", {}, ` · here: decides ${count(decided, "image")} of ${format(images.nAll)}`, decided ? [", agrees with the model on ", h("b", {}, percent(share(agrees, decided)))] : null, decided && known().accuracy !== null ? `, with the label on ${percent(share(correct, decided))}` : null),
-    program.decision === "vote" ? h("span", {}, ` · weight ${weightFor(rule, classRules.heads[rule])}`) : null,
   );
 }
 
@@ -99,6 +99,7 @@ function rulePage(text) {
       h("p", { class: "crumb" }, h("a", { href: "#/classes" }, "Classes"), " › ", h("a", { href: classLink(index) }, classes[index])),
       h("h1", {}, `Rule ${format(rule + 1)}`),
       section(null, ruleSentence(rule), ruleFacts(rule), subclassFigures(rule)),
+      isVote ? section("What it adds", ruleVotes(rule)) : null,
       section("How its conditions narrow it down", note("On the embedded images, condition by condition: how many are left, and how many of those the model gives to this class."), narrowing(rule)),
       section("Images that it covers", coveredImages(rule, 40)),
     ],

@@ -1,6 +1,6 @@
 // The frame: addresses, tabs, the start layer, the theme, keys.
 
-const TABS = [["", "Overview"], ["classes", "Classes"], ["kernels", "Kernels"], ["program", "Program"], ["images", "Images"]];
+const TABS = [["", "Overview"], ["classes", "Classes"], ["kernels", "Kernels"], ["program", "Program"], ["images", "Images"], ...(isVote ? [["votes", "Votes"]] : [])];
 const PAGES = {
   "": () => overviewPage(),
   classes: () => classesPage(),
@@ -9,6 +9,7 @@ const PAGES = {
   kernels: (_, query) => kernelsPage(query),
   kernel: ([name]) => kernelPage(name),
   program: (_, query) => programPage(query),
+  votes: (_, query) => (isVote ? votesPage(query) : missing("This program has no votes.")),
   images: (_, query) => imagesPage(query),
   image: ([id]) => imagePage(id),
   help: () => helpPage(),
@@ -62,7 +63,7 @@ function themeButton() {
   return button;
 }
 
-const KEYS = [["1 to 5", "the parts of the report"], ["/", "search"], ["← →", "previous and next image"], ["?", "this page"]];
+const KEYS = [[`1 to ${TABS.length}`, "the parts of the report"], ["/", "search"], ["← →", "previous and next image"], ["?", "this page"]];
 function helpPage() {
   return {
     title: "Help",
@@ -90,7 +91,7 @@ function helpPage() {
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
-  if (/^[1-5]$/.test(event.key)) location.hash = "#/" + TABS[Number(event.key) - 1][0];
+  if (TABS[Number(event.key) - 1]) location.hash = "#/" + TABS[Number(event.key) - 1][0];
   else if (event.key === "?") location.hash = "#/help";
   else if (event.key === "/") {
     event.preventDefault();

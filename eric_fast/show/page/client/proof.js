@@ -12,13 +12,11 @@ function proofOf(image) {
   if (rule === NO_RULE) {
     return [note(program.default < 0 ? "No class rule fires, so the program answers nothing." : `No class rule fires, so the program answers its default, ${classes[program.default]}.`), nearMisses(image)];
   }
-  const earlier = program.decision === "first" ? "" : ` It adds most to ${nameOfClass(run.answers[image])}.`;
-  return [
-    h("p", {}, h("a", { href: ruleLink(rule) }, `Rule ${format(rule + 1)}`), " decided: ", classChip(run.answers[image]), " because", earlier),
-    reasons(classRules, rule, image),
-    program.decision === "vote" ? rivalry(image) : null,
-    nearMisses(image),
-  ];
+  const decider = h("a", { href: ruleLink(rule) }, `Rule ${format(rule + 1)}`);
+  if (isVote) {
+    return [h("p", {}, classChip(run.answers[image]), " has the most points."), ...rivalry(image), h("p", {}, decider, " adds most to it, because"), reasons(classRules, rule, image)];
+  }
+  return [h("p", {}, decider, " decided: ", classChip(run.answers[image]), " because"), reasons(classRules, rule, image), nearMisses(image)];
 }
 
 // One literal of a body, true or not, and what lies below it
@@ -88,30 +86,32 @@ function unmet(rules, rule, image) {
   return lacking.map(([literal]) => literal);
 }
 
-// Under `vote`: the rules that fire, by what they add to the answer against the class with the next most points
+// Under `vote`: the rows that count, by what they add to the answer against the class with the next most points; then
+// the points of every class
 function rivalry(image) {
   const run = currentRun();
   const answer = run.answers[image];
-  const fired = [...Array(classRules.n).keys()].filter((rule) => hasBit(run.fires[rule], image));
-  const sums = classes.map((_, index) => program.base[index] + fired.reduce((sum, rule) => sum + weightFor(rule, index), 0));
-  const others = [...classes.keys()].filter((index) => index !== answer).sort((a, b) => sums[b] - sums[a] || a - b);
-  if (!others.length) return null;
-  const rival = others[0];
-  const rows = fired.map((rule) => [rule, weightFor(rule, answer) - weightFor(rule, rival)]).filter(([, lead]) => lead !== 0);
-  rows.sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]) || a[0] - b[0]);
+  const fired = listVotes().filter(({ rules }) => hasBit(run.fires[rules[0]], image));
+  const sums = classes.map((_, index) => program.base[index] + fired.reduce((sum, { points }) => sum + points[index], 0));
+  const order = [...classes.keys()].sort((a, b) => sums[b] - sums[a] || a - b);
+  const rival = order.find((index) => index !== answer);
+  if (rival === undefined) return [];
+  const rows = fired.map((row) => [row, row.points[answer] - row.points[rival]]).filter(([, lead]) => lead !== 0);
+  rows.sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]) || a[0].rules[0] - b[0].rules[0]);
   const most = Math.max(...rows.map(([, lead]) => Math.abs(lead)));
-  const signed = (value) => (value < 0 ? "−" : "+") + format(Math.abs(value));
-  const row = ([rule, lead]) => h("li", {}, h("a", { href: ruleLink(rule) }, `rule ${rule + 1}: `, bodyOf(classRules, rule).length === 1 ? nameOfLiteral(bodyOf(classRules, rule)[0]) : count(bodyOf(classRules, rule).length, "literal")), bar(Math.abs(lead) / most, lead < 0 ? "warm" : ""), h("span", { class: "num" }, signed(lead)));
   const start = program.base[answer] - program.base[rival];
-  return h(
-    "div",
-    { class: "near rivalry" },
-    h("h3", {}, "Points for it against the runner-up"),
-    h("p", { class: "small" }, classChip(answer), ` ${format(sums[answer])}, `, classChip(rival), ` ${format(sums[rival])}: ahead by ${format(sums[answer] - sums[rival])}`, start ? `, ${signed(start)} of it before any rule fires` : ""),
-    ...growing(h("ul", { class: "bars" }), rows, 12, row),
-  );
+  const top = Math.max(...sums.map(Math.abs));
+  return [
+    h(
+      "div",
+      { class: "near rivalry" },
+      h("h3", {}, "Points for it against the runner-up"),
+      h("p", { class: "small" }, classChip(answer), ` ${format(sums[answer])}, `, classChip(rival), ` ${format(sums[rival])}: ahead by ${format(sums[answer] - sums[rival])}`, start ? `, ${signed(start)} of it before any rule fires` : "", " · ", h("a", { href: linkTo("votes", { image: images.ids[image] }) }, "every row that counts here")),
+      ...growing(h("ul", { class: "bars" }), rows, 12, ([row, lead]) => pointBar(nameVote(row), lead, most)),
+    ),
+    h("div", { class: "near" }, h("h3", {}, "Points of each class"), ...growing(h("ul", { class: "bars" }), order, 10, (index) => pointBar(classChip(index), sums[index], top))),
+  ];
 }
-const nameOfLiteral = (literal) => (literal < 0 ? "not " : "") + nameOfAtom(atomOf(literal));
 
 // For other classes, the rule that lacks least
 function nearMisses(image) {

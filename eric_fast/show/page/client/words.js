@@ -26,7 +26,7 @@ const classChip = (index) =>
   index < 0 ? h("span", { class: "klass none" }, "nothing") : h("a", { class: "klass", href: classLink(index) }, classes[index]);
 
 // `truck if features.19:207 and not features.19:50`, or `truck if 7 of 12 points:` and a card of them
-const ruleSentence = (rule) => sentence(classRules, rule, classChip(classRules.heads[rule]));
+const ruleSentence = (rule) => sentence(classRules, rule, isVote ? addsWords(rule) : classChip(classRules.heads[rule]));
 function kernelSentence(rule) {
   const head = kernelRules.heads[rule];
   return sentence(kernelRules, rule, kernelChip(head, isNegated[head] === 1));
