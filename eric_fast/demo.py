@@ -19,7 +19,7 @@ from eric_fast.capture import capture_activations, load_model, open_data
 from eric_fast.capture.digits import Digits
 from eric_fast.evaluator import Evaluator
 from eric_fast.extract import TreeOptions
-from eric_fast.output import replace_folder, write_json
+from eric_fast.output import DEMO, replace_folder, write_marker
 from eric_fast.program import Program
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import quantise_activations
@@ -31,9 +31,8 @@ from eric_fast.text import load_program, save_program
 
 N_EPOCHS = 12
 BATCH_SIZE = 32
-METRICS = "metrics.json"
 WEIGHTS = "weights.lp"
-REPORT = "report"
+PAGE_FOLDER = "report"
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def run_demo(folder: Path, *, force: bool = False, progress: Progress = ignore_p
         seconds[stage] = round(now - started, 3)
         started = now
 
-    with replace_folder(folder, force=force, marker=METRICS) as new:
+    with replace_folder(folder, force=force, kind=DEMO) as new:
         train_digits(new / "digits_cnn.py", progress=progress)
         lap("train")
         model = replace(load_model(f"{new / 'digits_cnn.py'}:build"), name=f"{folder / 'digits_cnn.py'}:build")
@@ -102,10 +101,10 @@ def run_demo(folder: Path, *, force: bool = False, progress: Progress = ignore_p
         images_per_s = measure_speed(program, quantise_activations(test, program.network_quantiser))
         lap("evaluate")
         data = open_data("digits/test")
-        save_report(build_report(program, test, data=data, model=model, progress=progress), new / REPORT)
+        save_report(build_report(program, test, data=data, model=model, progress=progress), new / PAGE_FOLDER)
         lap("report")
         result = DemoResult(program, scores, weight_scores, images_per_s, seconds)
-        write_json(result.to_dict(), new / METRICS, force=False)
+        write_marker(result.to_dict(), new, DEMO)
     return result
 
 

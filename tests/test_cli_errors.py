@@ -140,7 +140,7 @@ def test_outputs_are_checked_before_the_work(made, refuse, tmp_path, monkeypatch
     (tmp_path / "photos" / "x.jpg").write_text("x")
     monkeypatch.setattr("eric_fast.capture.load_model", lambda *_: pytest.fail("work began"))
     capture = ["capture", f"{made / 'net.py'}:build", "digits", "--force", "-o"]
-    assert "not a folder with a manifest.json" in refuse(*capture, tmp_path / "photos")
+    assert "is not a capture of eric_fast" in refuse(*capture, tmp_path / "photos")
     assert "is a folder" in refuse(*capture, tmp_path / "c", "--json", tmp_path / "photos")
     assert "'.' has no file name" in refuse(*capture, "")
     assert (tmp_path / "photos" / "x.jpg").exists()

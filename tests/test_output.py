@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from eric_fast.errors import OutputError
-from eric_fast.output import check_file, check_folder, replace_file, replace_folder, write_json
+from eric_fast.output import REPORT, check_file, check_folder, replace_file, replace_folder, write_json
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -35,33 +35,6 @@ def test_what_exists_is_kept_without_force_and_until_the_new_one_is_complete(tmp
     assert path.read_text(encoding="utf-8") == '{\n  "a": "é"\n}\n'
 
 
-def test_folders_likewise(tmp_path):
-    path = tmp_path / "out"
-    with replace_folder(path, force=False, marker="m.json") as new:
-        (new / "m.json").write_text("1")
-    with pytest.raises(OutputError, match="exists"), replace_folder(path, force=False, marker="m.json"):
-        pytest.fail("must not be reached")
-    with pytest.raises(RuntimeError), replace_folder(path, force=True, marker="m.json") as new:
-        raise RuntimeError
-    assert (path / "m.json").read_text() == "1"
-    with replace_folder(path, force=True, marker="m.json") as new:
-        (new / "m.json").write_text("2")
-    assert (path / "m.json").read_text() == "2"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path):
-    path = tmp_path / "photos"
-    path.mkdir()
-    (path / "holiday.jpg").write_text("x")
-    refused = pytest.raises(OutputError, match="not a folder with a m.json, so it can.t be replaced")
-    with refused, replace_folder(path, force=True, marker="m.json"):
-        pytest.fail("must not be reached")
-    assert (path / "holiday.jpg").exists()
-    with pytest.raises(OutputError, match="is a folder"), replace_file(path, force=True):
-        pytest.fail("must not be reached")
-
-
 def test_paths_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="is not a folder"):
@@ -74,40 +47,22 @@ def test_paths_that_cannot_be_written(tmp_path):
         check_file(tmp_path / "pipe", force=True)
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     with pytest.raises(OutputError, match="is a link"):
-        check_folder(tmp_path / "link", force=True, marker="m.json")
+        check_folder(tmp_path / "link", force=True, kind=REPORT)
     for path in (Path(), Path("/"), Path("..") / Path.cwd().name):
         with pytest.raises(OutputError):
-            check_folder(path, force=True, marker="m.json")
+            check_folder(path, force=True, kind=REPORT)
 
 
 def test_the_longest_legal_name_can_be_written(tmp_path):
     write_json(1, tmp_path / ("a" * 255), force=False)
-    with replace_folder(tmp_path / ("b" * 255), force=False, marker="m.json"):
+    with replace_folder(tmp_path / ("b" * 255), force=False, kind=REPORT):
         pass
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_the_old_folder_comes_back_if_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
-    path = tmp_path / "out"
-    with replace_folder(path, force=False, marker="m.json") as new:
-        (new / "m.json").write_text("old")
-    plain_replace = Path.replace
-
-    def fail_once(self, target):
-        if self.name == "new":
-            raise OSError(28, "No space left on device")
-        return plain_replace(self, target)
-
-    monkeypatch.setattr(Path, "replace", fail_once)
-    with pytest.raises(OutputError, match="No space left"), replace_folder(path, force=True, marker="m.json") as new:
-        (new / "m.json").write_text("new")
-    assert (path / "m.json").read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_a_folder_without_permission_is_one_line():
     code = (
-        "import os; from pathlib import Path; from eric_fast.output import check_file\n"
+        "import os; from pathlib import Path; from eric_fast.output import REPORT, check_file\n"
         "os.geteuid() or os.setuid(65534)  # root may write anywhere\n"
         "check_file(Path('/proc/out'), force=False)"
     )

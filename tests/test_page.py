@@ -180,11 +180,13 @@ def test_report_command(made, eric, refuse, tmp_path):
     text = (tmp_path / "r" / "index.html").read_text(encoding="utf-8")
     assert len(text) < 20_000_000
     figures = json.loads((tmp_path / "r" / "report.json").read_text())
+    assert figures.pop("made_by") == "eric_fast report"
+    assert set(figures.pop("files")) == {path.name for path in (tmp_path / "r").iterdir()}
     assert figures == json.loads((tmp_path / "f.json").read_text())
     assert '"heat":[{' in text
     assert "exists; give --force" in refuse(*common)
     (tmp_path / "r" / "report.json").unlink()
-    assert "is not a folder with a report.json" in refuse(*common, "--force")
+    assert "is not a report of eric_fast" in refuse(*common, "--force")
     common[-1] = tmp_path / "s"
     assert "--model needs --data" in refuse(*common, "--model", network)
     assert "has no layer 'x'" in refuse(*common, "--start", "x")

@@ -12,7 +12,7 @@ from torch import Tensor
 from eric_fast.capture import NetworkRun, hash_listing
 from eric_fast.capture.ranges import choose_logits
 from eric_fast.errors import CaptureError, SettingError
-from eric_fast.output import check_folder
+from eric_fast.output import CAPTURE, check_folder
 from eric_fast.processes import Processes
 from eric_fast.program.atoms import Quantiser
 from eric_fast.progress import Progress, ignore_progress
@@ -76,7 +76,7 @@ def open_capture_job(
         SettingError: an invalid setting. DataError, ModelError: see `capture_activations`.
     """
     path = Path(path)
-    check_folder(path, force=True, marker=MANIFEST)
+    check_folder(path, force=True, kind=CAPTURE, keeps_others=not force)
     if (store == "norms") != (thresholds is None and threshold is None):
         what = (
             "takes no thresholds; leave them out, or choose --store bits or both"

@@ -23,7 +23,7 @@ from eric_fast.cli.options import (
     Workers,
 )
 from eric_fast.errors import SettingError, say_count
-from eric_fast.output import check_folder, write_json
+from eric_fast.output import CAPTURE, check_folder, write_json
 from eric_fast.processes import join_processes
 from eric_fast.program.atoms import count_regions
 from eric_fast.show.console import show_progress, stdout
@@ -94,7 +94,7 @@ def capture(
     Bits take a 32nd of the disk; to choose thresholds from all images first, keep norms, and make bits with `pack`.
     """
     check_paths([json], [output, data], force=force)
-    check_folder(output, force=True, marker="manifest.json")
+    check_folder(output, force=True, kind=CAPTURE, keeps_others=not force)
     if thresholds is not None and threshold is not None:
         raise SettingError("--thresholds and --threshold can't both be given")
     if statistics is not None and threshold is None:
@@ -196,7 +196,7 @@ def pack(
     the training capture, once it is packed, or the program with --thresholds.
     """
     check_paths([json], [output, source], force=force)
-    check_folder(output, force=True, marker="manifest.json")
+    check_folder(output, force=True, kind=CAPTURE, keeps_others=not force)
     if thresholds is not None and threshold is not None:
         raise SettingError("--thresholds and --threshold can't both be given")
     from eric_fast.quantise import fit_quantiser, parse_threshold

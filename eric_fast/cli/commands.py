@@ -19,7 +19,7 @@ from eric_fast.cli.options import Force, Json, ProgramFile
 from eric_fast.cli.page import report
 from eric_fast.cli.tables import convert
 from eric_fast.errors import SettingError
-from eric_fast.output import check_folder, write_json
+from eric_fast.output import DEMO, check_folder, write_json
 from eric_fast.processes import is_one_of_many
 from eric_fast.show.console import show_notes, show_progress, stdout
 
@@ -62,10 +62,10 @@ def demo(
 ) -> None:
     """Train a small CNN on handwritten digits, extract its program, and score it: seconds, nothing to download."""
     check_paths([json], [], force=force)
-    check_folder(output, force=force, marker="metrics.json")
+    check_folder(output, force=force, kind=DEMO)
     with show_progress() as progress:
         progress("load torch", 0, 1)
-        from eric_fast.demo import METRICS, REPORT, WEIGHTS, run_demo
+        from eric_fast.demo import PAGE_FOLDER, WEIGHTS, run_demo
         from eric_fast.program.words import describe_class_rule, pick_covering_rules
         from eric_fast.show.scores import tabulate_scores
 
@@ -87,8 +87,8 @@ def demo(
     for number in pick_covering_rules(result.program, 3):
         stdout.print(describe_class_rule(result.program, number), markup=False)
     stdout.print(
-        f"\nwrote {output / 'program.lp'}, {output / WEIGHTS}, {output / METRICS}, and the network and its captures\n"
-        f"to look at: {output / REPORT / 'index.html'}, which opens in any browser\n"
+        f"\nwrote {output / 'program.lp'}, {output / WEIGHTS}, {output / DEMO.marker}, and the network and its "
+        f"captures\nto look at: {output / PAGE_FOLDER / 'index.html'}, which opens in any browser\n"
         "next:\n"
         f"  {own_name()} show {output}/program.lp --class 8\n"
         f"  {own_name()} evaluate {output}/program.lp {output}/test --start conv3.2\n"

@@ -1,5 +1,6 @@
 """`eric-fast label`: names for kernels, kept in the program's file."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,10 +9,12 @@ import typer
 from eric_fast.cli.inputs import check_paths, refuse_useless
 from eric_fast.cli.options import DATA_HELP, MODEL_HELP, BatchSize, Device, Dtype, Force, Json, ProgramFile, Weights
 from eric_fast.errors import SettingError, say_count
-from eric_fast.output import write_json
+from eric_fast.output import lock_file, write_json
 from eric_fast.show.console import show_progress, stdout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from eric_fast.analyse import ConceptShares
     from eric_fast.program import Program
 
@@ -75,32 +78,28 @@ def label(
     {"12": "wheel"}, or DIR/concepts.txt, a name a line from number 0, names them; 0 and 255 may be nothing.
     """
     check_paths([output, json], [program_file], force=force)
-    from eric_fast.program.labels import label_atoms, parse_labels
-    from eric_fast.text import load_program, print_program, save_program
-
     if masks is None:
         refuse_useless(context, MASK_DEFAULTS, "there are no --masks")
     elif model is None or data is None:
         raise SettingError("--masks needs the network, --model, and its images, --data")
     if not 0 < least <= 1:
         raise SettingError(f"--least must lie above 0 and at most at 1, not {least}")
-    program = load_program(program_file)
-    given = parse_labels(program, labels or [])
     found: list[ConceptShares] = []
-    if masks is not None and model is not None and data is not None:
-        network = {"dtype": dtype, "device": device, "batch_size": batch_size}
-        found = _measure(program, masks, model, data, weights, strongest, network)
-        of_masks = {row.atom: row.choose_label(least) for row in found}
-        kept = set(given) if relabel else {*given, *program.label_of_atom}
-        given |= {atom: text for atom, text in of_masks.items() if text is not None and atom not in kept}
-    labelled = label_atoms(program, given)
-    if given or output is not None:
-        if output is None and not force and program_file.read_text(encoding="utf-8") != print_program(program):
-            raise SettingError(
-                f"{program_file} is not as eric-fast writes it, and its comments and layout would be lost; "
-                "give -o for another file, or --force"
-            )
-        save_program(labelled, output or program_file, force=force or output is None)
+
+    def choose(program: "Program") -> dict[int, str]:
+        given = parse_labels(program, labels or [])
+        if masks is not None and model is not None and data is not None:
+            network = {"dtype": dtype, "device": device, "batch_size": batch_size}
+            found.extend(_measure(program, masks, model, data, weights, strongest, network))
+            of_masks = {row.atom: row.choose_label(least) for row in found}
+            kept = set(given) if relabel else {*given, *program.label_of_atom}
+            given |= {atom: text for atom, text in of_masks.items() if text is not None and atom not in kept}
+        return given
+
+    from eric_fast.program.labels import parse_labels
+
+    is_rewrite = output is None and (masks is not None or bool(labels))
+    labelled = _relabel(program_file, choose, output, is_rewrite=is_rewrite, force=force)
     names = {labelled.atoms[atom].name: text for atom, text in labelled.labels}
     if json is not None:
         write_json({"labels": names, "concepts": [row.to_dict() for row in found]}, json, force=force)
@@ -110,6 +109,31 @@ def label(
         n_clear = sum(row.choose_label(least) is not None for row in found)
         stdout.print(f"{n_clear:,} of {say_count(len(found), 'kernel')} cover one concept by {100 * least:g} % or more")
     stdout.print(f"{say_count(len(names), 'label')} in {output or program_file}", markup=False)
+
+
+def _relabel(
+    path: Path, choose: "Callable[[Program], dict[int, str]]", output: Path | None, *, is_rewrite: bool, force: bool
+) -> "Program":
+    """Read the program once, choose labels, and write it; in its own place, nobody else may change it meanwhile."""
+    from eric_fast.program.labels import label_atoms
+    from eric_fast.text import parse_program, print_program, save_program
+    from eric_fast.text.files import decode_text, read_file
+
+    with lock_file(path) if is_rewrite else nullcontext(read_file(path)) as content:
+        text = decode_text(content, str(path))
+        program = parse_program(text, str(path))
+        given = choose(program)
+        labelled = label_atoms(program, given)
+        if output is not None:
+            save_program(labelled, output, force=force)
+        elif given:
+            if not force and text != print_program(program):
+                raise SettingError(
+                    f"{path} is not as eric-fast writes it, and its comments and layout would be lost; "
+                    "give -o for another file, or --force"
+                )
+            save_program(labelled, path, force=True, expected=content)
+    return labelled
 
 
 def _measure(

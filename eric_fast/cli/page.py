@@ -8,7 +8,7 @@ import typer
 from eric_fast.cli.inputs import check_paths, load_layers, own_name
 from eric_fast.cli.options import DATA_HELP, MODEL_HELP, Force, Json, Weights
 from eric_fast.errors import SettingError
-from eric_fast.output import check_folder, write_json
+from eric_fast.output import REPORT, check_folder, write_json
 from eric_fast.show.console import show_progress, stdout
 
 
@@ -46,10 +46,10 @@ def report(
     DIR/index.html is one file that loads nothing. Beside it lie report.json (the figures) and the plots.
     """
     check_paths([json], [output, capture, program], force=force)
-    from eric_fast.show.page.build import FIGURES, PAGE, build_report, save_report
+    from eric_fast.show.page.build import PAGE, build_report, save_report
     from eric_fast.show.page.document import pick_start
 
-    check_folder(output, force=force, marker=FIGURES)
+    check_folder(output, force=force, kind=REPORT)
     if model is not None and data is None:
         raise SettingError("--model needs --data, the images that were captured with it")
     from eric_fast.capture import load_model, open_data

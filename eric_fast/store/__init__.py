@@ -1,7 +1,7 @@
 """Captures on disk: a folder with a manifest (JSON) and shards (safetensors), written so that they survive."""
 
+from eric_fast.output.kinds import MANIFEST
 from eric_fast.store.manifest import (
-    MANIFEST,
     NORM_DTYPES,
     SHARD_SIZE,
     SHARD_UNIT,

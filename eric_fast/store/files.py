@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eric_fast.errors import CaptureError, OutputError, first_line
+from eric_fast.output.disk import flush_to_disk
 
 HASH = re.compile("[0-9a-f]{64}")  # a SHA-256 in hex
 
@@ -26,15 +26,6 @@ def hash_file(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hex. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def flush_to_disk(path: Path) -> None:
-    """Wait until a file, or the names in a folder, would survive a loss of power."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def put_in_place(part: Path, path: Path) -> None:

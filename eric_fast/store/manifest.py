@@ -12,10 +12,10 @@ from types import MappingProxyType
 
 from eric_fast.bits import ROW_WORDS, WORD_BITS
 from eric_fast.errors import CaptureError, SettingError
+from eric_fast.output.kinds import name_shard
 from eric_fast.program.atoms import Quantiser
 from eric_fast.store.activations import CaptureSettings
 
-MANIFEST = "manifest.json"
 CAPTURE_FORMAT = 2
 STORES = ("norms", "bits", "both")
 NORM_DTYPES = ("float32", "float16")
@@ -123,11 +123,6 @@ class Manifest:
             _check_quantiser(self.thresholds.quantiser, self)
         if self.shards:
             _check_shards(self)
-
-
-def name_shard(number: int) -> str:
-    """The file of a shard."""
-    return f"shard-{number:05d}.safetensors"
 
 
 def _check_quantiser(quantiser: Quantiser, manifest: Manifest) -> None:

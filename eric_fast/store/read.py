@@ -11,10 +11,11 @@ from torch import Tensor
 
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, EricError, suggest_nearest
+from eric_fast.output.kinds import MANIFEST
 from eric_fast.program.atoms import Quantiser
 from eric_fast.store.activations import Activations, CaptureSettings, check_ids
 from eric_fast.store.files import is_file, read_json
-from eric_fast.store.manifest import CAPTURE_FORMAT, MANIFEST, Manifest
+from eric_fast.store.manifest import CAPTURE_FORMAT, Manifest
 from eric_fast.store.manifest_text import is_count, parse_manifest
 from eric_fast.store.shard import Shard
 from eric_fast.store.source import read_labels, read_layer, read_logits, read_predictions, read_words

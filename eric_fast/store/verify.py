@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from eric_fast.output.kinds import name_shard
 from eric_fast.progress import Progress, ignore_progress
-from eric_fast.store.manifest import name_shard
 from eric_fast.store.read import read_manifest
 from eric_fast.store.write import CaptureWriter
 

@@ -9,17 +9,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from eric_fast.errors import CaptureError, OutputError
-from eric_fast.output import BESIDE, check_folder, replace_folder
+from eric_fast.output import CAPTURE, check_folder, replace_folder
+from eric_fast.output.disk import flush_to_disk
+from eric_fast.output.kinds import MANIFEST, name_shard
+from eric_fast.output.leftovers import BESIDE
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.store.activations import Activations, check_ids
-from eric_fast.store.files import flush_to_disk, put_in_place, read_json, report_failed_write
+from eric_fast.store.files import put_in_place, read_json, report_failed_write
 from eric_fast.store.manifest import (
-    MANIFEST,
     SHARD_SIZE,
     Manifest,
     ShardEntry,
     check_entry,
-    name_shard,
 )
 from eric_fast.store.manifest_text import parse_entry, print_entry, print_manifest
 from eric_fast.store.read import Capture, is_capture, open_capture, read_manifest
@@ -160,7 +161,7 @@ def write_capture(
         CaptureError: `path` contains another capture; the message says what differs.
     """
     path = Path(path)
-    check_folder(path, force=True, marker=MANIFEST)
+    check_folder(path, force=True, kind=CAPTURE, keeps_others=not force)
     with report_failed_write(path):
         path.mkdir(parents=True, exist_ok=True)
     with _lock_folder(path):
@@ -202,7 +203,7 @@ def save_activations(
         n_listed=activations.n_images + activations.settings.n_bad_images,
         has_logits=activations.has_logits,
     )
-    with replace_folder(path, force=force, marker=MANIFEST) as folder:
+    with replace_folder(path, force=force, kind=CAPTURE) as folder:
         writer = CaptureWriter(folder, manifest)
         writer.begin()
         for number in range(manifest.n_shards):

@@ -23,11 +23,17 @@ def load_program(path: str | Path) -> Program:
     return parse_program(decode_text(read_file(path), str(path)), str(path))
 
 
-def save_program(program: Program, path: str | Path, *, force: bool = False) -> None:
+def save_program(program: Program, path: str | Path, *, force: bool = False, expected: bytes | None = None) -> None:
     """Write a program's file, whole or not at all.
 
+    Args:
+        program: any program.
+        path: the file.
+        force: replace a file that is there.
+        expected: what such a file must still hold: nobody else's change is lost. See `lock_file`.
+
     Raises:
-        OutputError: `path` exists and `force` is false, or it can't be written.
+        OutputError: `path` exists and `force` is false, it can't be written, or it was changed.
     """
-    with replace_file(Path(path), force=force) as part:
+    with replace_file(Path(path), force=force, expected=expected) as part:
         part.write_text(print_program(program), encoding="utf-8")

@@ -14,7 +14,7 @@ from eric_fast.capture import ImageData, LoadedModel
 from eric_fast.errors import CaptureError, ProgramError, SettingError
 from eric_fast.evaluator import Predictions
 from eric_fast.match import check_capture, check_fingerprint
-from eric_fast.output import replace_folder, write_json
+from eric_fast.output import REPORT, replace_folder, write_marker
 from eric_fast.program import Program, TableQuantiser
 from eric_fast.program.simplify import find_mentioned
 from eric_fast.progress import Progress, ignore_progress
@@ -40,7 +40,7 @@ from eric_fast.show.plots import draw_chain, draw_confusion, draw_kernels
 from eric_fast.show.style import save_figure
 from eric_fast.store.activations import Activations
 
-PAGE, FIGURES = "index.html", "report.json"
+PAGE = "index.html"
 MOST_IMAGES = 5000
 _N_STRONGEST = 12  # images that a kernel's page shows
 _MOST_BYTES = 20_000_000  # of the whole page
@@ -188,9 +188,8 @@ def save_report(report: Report, folder: Path, *, force: bool = False, progress: 
     Raises:
         OutputError: `folder` exists and `force` is false, is no report, or it can't be written.
     """
-    with replace_folder(folder, force=force, marker=FIGURES) as new:
+    with replace_folder(folder, force=force, kind=REPORT) as new:
         (new / PAGE).write_text(report.page, encoding="utf-8")
-        write_json(report.to_dict(), new / FIGURES, force=False)
         score = next(score for score in report.scores if score.start_layer == report.start)
         figures = {
             "confusion": draw_confusion(score, report.program.classes),
@@ -201,6 +200,7 @@ def save_report(report: Report, folder: Path, *, force: bool = False, progress: 
             progress("plots", done, len(figures))
             for ending in ("png", "svg"):
                 save_figure(figure, new / f"{name}.{ending}")
+        write_marker(report.to_dict(), new, REPORT)
         progress("plots", len(figures), len(figures))
 
 
