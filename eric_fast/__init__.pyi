@@ -5,6 +5,7 @@ __all__ = [
     "Analysis",
     "BitMatrix",
     "Capture",
+    "CaptureOptions",
     "CaptureSettings",
     "ChainStudy",
     "ClassRule",
@@ -73,7 +74,7 @@ __all__ = [
 
 from .analyse import Analysis, analyse_bits, analyse_program
 from .bits import BitMatrix
-from .capture import capture_activations, load_model, open_data, wrap_model
+from .capture import CaptureOptions, capture_activations, load_model, open_data, wrap_model
 from .chains import ChainStudy, measure_chains
 from .compile.program import compile_program
 from .errors import EricError

@@ -57,6 +57,11 @@ def check_capture(program: Program, source: Source, layers: Sequence[str]) -> No
         ours = getattr(source.settings, key)
         if settings.get(key, ours) != ours:
             logger.warning("the program's training images had %s %s, these have %s", key, settings[key], ours)
+    if program.fingerprint and settings.get("output", "") != source.settings.output:
+        raise CaptureError(
+            f"the program answers as {settings.get('output') or 'the network on its own'}, but the capture has "
+            f"{source.settings.output or 'nothing named as output'}; give the same --model-output and --task for both"
+        )
     check_fits(source, program.network_quantiser, layers)
 
 

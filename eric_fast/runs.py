@@ -374,6 +374,8 @@ def _record_settings(program: Program, capture: CaptureSettings, options: Extrac
     }
     if options.grid != 1:
         settings["grid"] = str(options.grid)
+    if capture.output:
+        settings["output"] = capture.output
     if options.grown_on != "true":
         settings["grown_on"] = options.grown_on
     if options.max_loss is not None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from eric_fast.analyse.masks import LAYOUT, MaskFolder, find_size, view_mask
 from eric_fast.analyse.symbolic import find_strongest
-from eric_fast.capture import ImageData, LoadedModel, capture_activations
+from eric_fast.capture import ImageData, LoadedModel, capture_activations, take_model
 from eric_fast.capture.data import DataPart
 from eric_fast.capture.heat import find_strength, upsample_map
 from eric_fast.capture.maps import iterate_maps
@@ -52,7 +53,7 @@ class ConceptShares:
 
 def measure_concepts(
     program: Program,
-    model: LoadedModel,
+    model: LoadedModel | nn.Module,
     data: ImageData,
     masks: MaskFolder,
     *,
@@ -69,7 +70,7 @@ def measure_concepts(
 
     Args:
         program: over the kernels of `model`.
-        model: from `load_model` or `wrap_model`.
+        model: as of `capture_activations`.
         data: a folder of images, or another data set that gives single images.
         masks: of some of the images at least.
         n_strongest: images for each kernel.
@@ -87,7 +88,7 @@ def measure_concepts(
     """
     if n_strongest < 1:
         raise SettingError(f"n_strongest is {n_strongest}; concepts need at least one image for each kernel")
-    atoms = program.network_quantiser.atoms
+    model, atoms = take_model(model), program.network_quantiser.atoms
     check_fingerprint(program, model.fingerprint)
     mentioned = sorted(atom for atom in find_mentioned(program) if atom < len(atoms))
     if data.is_stream:

@@ -4,13 +4,15 @@ from eric_fast.capture.data import ImageData, Sample
 from eric_fast.capture.layers import NormTracer, trace_norms
 from eric_fast.capture.listing import hash_listing
 from eric_fast.capture.load import load_model
-from eric_fast.capture.models import LoadedModel, fingerprint_model, wrap_model
+from eric_fast.capture.models import LoadedModel, fingerprint_model, take_model, wrap_model
 from eric_fast.capture.norms import Reduction, reduce_norm, reduce_regions
+from eric_fast.capture.options import CaptureOptions
 from eric_fast.capture.ranges import NetworkRun
 from eric_fast.capture.run import capture_activations, prepare_run
 from eric_fast.capture.sources import open_data
 
 __all__ = [
+    "CaptureOptions",
     "ImageData",
     "LoadedModel",
     "NetworkRun",
@@ -25,6 +27,7 @@ __all__ = [
     "prepare_run",
     "reduce_norm",
     "reduce_regions",
+    "take_model",
     "trace_norms",
     "wrap_model",
 ]

@@ -12,6 +12,7 @@ from torch.nn import functional
 from eric_fast.capture.batches import ImageBatch
 from eric_fast.capture.layers import describe_error, trace_norms
 from eric_fast.capture.models import LoadedModel, copy_model
+from eric_fast.capture.outputs import NetworkHead
 from eric_fast.errors import EricError, ModelError
 
 _PLAIN = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -85,8 +86,14 @@ class NetworkRunner:
         self._compile = compile
         self._batch_size = batch_size
         self._tracer: nn.Module | None = None
+        self._head: NetworkHead | None = None
         self._copies = torch.cuda.Stream() if device == "cuda" else None
         self._n_ahead = 1 if device == "cuda" else 0
+
+    @property
+    def head(self) -> NetworkHead | None:
+        """Where the network's logits are, and what they mean; None before the first image."""
+        return self._head
 
     def run(self, batches: Iterable[ImageBatch], ids: Sequence[str]) -> Iterator[Answer]:
         """One answer for each batch, in order. `ids` name the images of the data.
@@ -145,7 +152,8 @@ class NetworkRunner:
 
     def _trace(self, example: Tensor) -> nn.Module:
         module = place_network(self._model.module, self._device, self._dtype, self._memory_format)
-        tracer = trace_norms(module, example, self._layers, self._norm, grid=self._grid)
+        tracer = trace_norms(module, example, self._layers, self._norm, grid=self._grid, choice=self._model.choice)
+        self._head = tracer.head
         if self._compile:
             if not tracer.is_traced:
                 raise ModelError("the model can't be compiled, as it can't be traced; leave --compile out")

@@ -9,6 +9,8 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 from torchvision.models.feature_extraction import NodePathTracer
 
+from eric_fast.capture.exported import name_exported
+
 # Targets by lower-case name, without the underscore of an in-place variant: `nn.ReLU`, `F.relu`, `torch.relu_`
 # and `x.relu()` are all `relu`.
 ACTIVATIONS = frozenset(
@@ -81,7 +83,7 @@ def trace_network(network: nn.Module, example: Tensor) -> TracedNetwork:
     shapes = _Shapes(module)
     output = shapes.run(example)
     kinds = {node: _find_kind(node, module) for node in graph.nodes}
-    names = _name_nodes(graph, tracer.node_to_qualname)
+    names = _name_nodes(graph, tracer.node_to_qualname) | name_exported(network, graph)
     nodes = {names[node]: node for node in graph.nodes if node in shapes.maps and node in names}
     # In execution order: does the result of a convolution arrive here without an activation on the way?
     arrives: dict[fx.Node, bool] = {}
@@ -189,7 +191,7 @@ def _find_kind(node: fx.Node, module: fx.GraphModule) -> str:
             name = str(getattr(node.target, "__name__", ""))
         case _:
             return ""
-    return name.lower().strip("_")
+    return name.partition(".")[0].lower().strip("_")  # `relu_.default` is an exported `relu`
 
 
 def _name_nodes(graph: fx.Graph, qualified: Mapping[fx.Node, str]) -> dict[fx.Node, str]:

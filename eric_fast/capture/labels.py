@@ -8,14 +8,19 @@ from torch import Tensor
 
 from eric_fast.capture.data import ImageData
 from eric_fast.capture.models import LoadedModel
+from eric_fast.capture.outputs import NetworkHead
 from eric_fast.errors import ModelError
 from eric_fast.store.activations import UNKNOWN
 
 _log = logging.getLogger(__name__)
 
 
-def name_outputs(model: LoadedModel, data: ImageData, n_outputs: int) -> tuple[str, ...]:
+def name_outputs(
+    model: LoadedModel, data: ImageData, n_outputs: int, head: NetworkHead | None = None
+) -> tuple[str, ...]:
     """Name the outputs: by the model, or else by the folders, or else by number. Raises ModelError."""
+    if model.classes is not None and len(model.classes) == 1 and head is not None and head.task == "binary":
+        return (f"not {model.classes[0]}", model.classes[0])
     if model.classes is not None:
         if len(model.classes) != n_outputs:
             raise ModelError(
@@ -28,9 +33,21 @@ def name_outputs(model: LoadedModel, data: ImageData, n_outputs: int) -> tuple[s
     return tuple(map(str, range(n_outputs)))
 
 
-def match_labels(labels: Sequence[int], folders: Sequence[str], classes: Sequence[str]) -> Tensor:
-    """Convert labels of the data to class indices: int64 `[n]`."""
+def match_labels(
+    labels: Sequence[int], folders: Sequence[str], classes: Sequence[str], head: NetworkHead | None = None
+) -> Tensor:
+    """Convert labels of the data to class indices: int64 `[n]`.
+
+    Raises:
+        ModelError: labels of more than two classes, where one output was taken to tell two classes apart.
+    """
     known = torch.tensor(labels, dtype=torch.int64)
+    n_named = len(folders) or (int(known.max()) + 1 if len(known) else 0)
+    if head is not None and head.task == "binary" and not head.is_given and n_named > 2:
+        raise ModelError(
+            f"the model has one output, but the data have {n_named} classes: it is a regression, whose numbers are no "
+            "classes, or a head for one of them; give a classifier, or --task binary if it does tell two classes apart"
+        )
     if folders:
         return torch.tensor([*_match_folders(folders, classes), UNKNOWN])[known]  # the last is for unknown labels
     n_past = int((known >= len(classes)).sum())

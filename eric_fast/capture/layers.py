@@ -1,7 +1,7 @@
 """Choose the layers of a network to capture, and build a module that computes their norms."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any, Self
@@ -12,6 +12,15 @@ from torch import Tensor, nn
 from eric_fast.capture.graph import ArgumentOf, drop_head, insert_reads, trace_network
 from eric_fast.capture.hooks import HookedNetwork, observe_network
 from eric_fast.capture.norms import Reduction, reduce_norm, reduce_regions, unknown_norm
+from eric_fast.capture.outputs import (
+    OWN_CHOICE,
+    NetworkHead,
+    OutputChoice,
+    SigmoidWatch,
+    find_head,
+    find_tensor,
+    take_logits,
+)
 from eric_fast.errors import EricError, ModelError, SettingError, suggest_nearest
 from eric_fast.program.atoms import GRIDS, NORMS
 
@@ -26,14 +35,17 @@ class NormTracer(nn.Module):
     Attributes:
         layers: names of the layers, in execution order.
         is_traced: false if the network couldn't be traced, and is observed with module hooks.
+        head: where the logits are, and what they mean; None if they are not computed.
     """
 
-    def __init__(self, network: nn.Module, layers: tuple[str, ...], *, is_traced: bool, with_head: bool) -> None:
+    def __init__(
+        self, network: nn.Module, layers: tuple[str, ...], *, is_traced: bool, head: NetworkHead | None
+    ) -> None:
         super().__init__()
         self.network = network  # images -> (output of the network, [result of `read` for each layer])
         self.layers = layers
         self.is_traced = is_traced
-        self.with_head = with_head
+        self.head = head
         self.eval()
 
     def train(self, mode: bool = True) -> Self:
@@ -54,7 +66,7 @@ class NormTracer(nn.Module):
             ModelError: an output without logits; a layer that didn't run.
         """
         output, norms = self.network(images)
-        logits = pick_logits(output, len(images)) if self.with_head else None
+        logits = None if self.head is None else take_logits(output, len(images), self.head)
         return logits, dict(zip(self.layers, norms, strict=True))
 
 
@@ -66,6 +78,7 @@ def trace_norms(
     *,
     grid: int = 1,
     with_head: bool = True,
+    choice: OutputChoice = OWN_CHOICE,
 ) -> NormTracer:
     """Choose the layers of a network, and build a module that computes their norms.
 
@@ -85,10 +98,11 @@ def trace_norms(
         grid: 1, or 2 for the norms of quarters too; see `reduce_regions`.
         with_head: whether to compute logits. If not, the output may be anything, and operations after the last layer
             don't run (unless the network is observed with hooks).
+        choice: which of the network's outputs are its logits.
 
     Raises:
-        ModelError: no convolutions; an unknown layer; a network in training mode, one that fails on `example`, or one
-            whose output is not, and doesn't begin with, logits `[n_images, n_classes]`.
+        ModelError: no convolutions; an unknown layer; a network in training mode, or one that fails on `example`; for
+            outputs see `find_head`.
         SettingError: an unknown norm or grid.
     """
     if norm not in NORMS:
@@ -102,8 +116,8 @@ def trace_norms(
         return Reduction(choose_norm(layer, is_never_negative), grid)
 
     if grid == 1:
-        return trace_layers(module, example, layers, reduce_norm, choose_norm, with_head=with_head)
-    return trace_layers(module, example, layers, reduce_regions, choose_reduction, with_head=with_head)
+        return trace_layers(module, example, layers, reduce_norm, choose_norm, with_head=with_head, choice=choice)
+    return trace_layers(module, example, layers, reduce_regions, choose_reduction, with_head=with_head, choice=choice)
 
 
 def check_grid(grid: int) -> None:
@@ -120,6 +134,7 @@ def trace_layers(
     argument_of: ArgumentOf,
     *,
     with_head: bool,
+    choice: OutputChoice = OWN_CHOICE,
 ) -> NormTracer:
     """As `trace_norms`, for any function `read` of a layer's maps; for it and `argument_of` see `insert_reads`.
 
@@ -130,12 +145,12 @@ def trace_layers(
     if any(part.training for part in module.modules()):
         raise ModelError("the model is in training mode; call its eval() first")
     with torch.no_grad():  # inference_mode would mark constants of the trace
-        with report_failure(f"the model fails on an image of shape {list(example.shape[1:])}", "check its transform"):
+        what = f"the model fails on an image of shape {list(example.shape[1:])}"
+        with report_failure(what, "check its transform"), SigmoidWatch() as watch:
             output = module(example)
-        if with_head:
-            pick_logits(output, len(example))
+        head = find_head(output, len(example), choice, watch) if with_head else None
         try:
-            return _trace_graph(module, example, layers, read, argument_of, output, with_head)
+            return _trace_graph(module, example, layers, read, argument_of, output, head)
         except EricError:
             raise
         except (Exception, SystemExit) as error:  # any error of the network's own code
@@ -148,7 +163,7 @@ def trace_layers(
         observed = observe_network(module, example)
         chosen = _choose_layers(observed.calls, observed.defaults, observed.convolutions, layers)
     network = HookedNetwork(observed, chosen, read, argument_of)
-    return NormTracer(network, chosen, is_traced=False, with_head=with_head)
+    return NormTracer(network, chosen, is_traced=False, head=head)
 
 
 def _trace_graph(
@@ -158,18 +173,18 @@ def _trace_graph(
     read: Callable[[Tensor, Any], Tensor],
     argument_of: ArgumentOf,
     output: Any,
-    with_head: bool,
+    head: NetworkHead | None,
 ) -> NormTracer:
     traced = trace_network(module, example)
     # A trace takes one path through the code (`isinstance(x, Tensor)` is false in it): check that it is the right one.
-    found, expected = _first_item(traced.output), _first_item(output)
+    found, expected = find_tensor(traced.output, head), find_tensor(output, head)
     if not (isinstance(found, Tensor) and isinstance(expected, Tensor) and _is_near(found, expected)):
         raise RuntimeError("the trace gives other results than the model")
     chosen = _choose_layers(traced.nodes, traced.defaults, traced.convolutions, layers)
     network = insert_reads(traced, chosen, read, argument_of)
-    if not with_head:
+    if head is None:
         network = drop_head(network)
-    return NormTracer(network, chosen, is_traced=True, with_head=with_head)
+    return NormTracer(network, chosen, is_traced=True, head=head)
 
 
 def _is_near(found: Tensor, expected: Tensor) -> bool:
@@ -184,33 +199,6 @@ def unwrap_network(module: nn.Module) -> nn.Module:
     if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
         inner = module.module
     return unwrap_network(inner) if isinstance(inner, nn.Module) else module
-
-
-def pick_logits(output: Any, n_images: int) -> Tensor:
-    """Find the first tensor of a network's output (a tensor, or tuples, lists and dicts of them).
-
-    Raises:
-        ModelError: there is none, or it is not float `[n_images, n_classes]`.
-    """
-    value = _first_item(output)
-    if (
-        isinstance(value, Tensor)
-        and value.is_floating_point()
-        and value.ndim == 2
-        and len(value) == n_images
-        and value.shape[1] > 0
-    ):
-        return value
-    shown = f"{list(value.shape)} {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
-    raise ModelError(f"the model's output must be (or begin with) logits [{n_images}, n_classes], not {shown}")
-
-
-def _first_item(output: Any) -> Any:
-    """The first item of the first item of ... of nested tuples, lists and dicts."""
-    # The first item of a string is a string.
-    while isinstance(output, Mapping | Sequence) and not isinstance(output, Tensor | str) and len(output):
-        output = next(iter(output.values())) if isinstance(output, Mapping) else output[0]
-    return output
 
 
 def describe_error(error: BaseException) -> str:

@@ -1,12 +1,17 @@
 """Load a model by name."""
 
+from dataclasses import replace
+
 from eric_fast.capture.models import LoadedModel
+from eric_fast.capture.outputs import OutputChoice, check_task
 from eric_fast.capture.torchvision_models import load_named_model
 from eric_fast.capture.user_models import load_user_model
 from eric_fast.errors import ModelError
 
 
-def load_model(name: str, weights: str | None = None) -> LoadedModel:
+def load_model(
+    name: str, weights: str | None = None, *, output: str | int | None = None, task: str | None = None
+) -> LoadedModel:
     """Load a torchvision classifier (`vgg16`), or what a function of a Python file returns (`model.py:build`).
 
     Args:
@@ -15,11 +20,15 @@ def load_model(name: str, weights: str | None = None) -> LoadedModel:
         weights: needed for torchvision: `DEFAULT` (downloaded), `none` (random, and the same each time), or a path to a
             .safetensors or .pth file. For a Python file: a path, or None for the model as it is returned. Weights are
             never unpickled.
+        output, task: which of the network's outputs are its logits, and what they mean; see `wrap_model`.
 
     Raises:
         ModelError: an unknown name; weights that are missing, damaged or of another model; a file that fails.
+        SettingError: an unknown task.
     """
     if weights == "":
         raise ModelError("--weights is empty: give DEFAULT, none, or a path to a .safetensors or .pth file")
+    check_task(task)
     is_file = ":" in name or name.endswith(".py") or "/" in name
-    return load_user_model(name, weights) if is_file else load_named_model(name, weights)
+    model = load_user_model(name, weights) if is_file else load_named_model(name, weights)
+    return replace(model, choice=OutputChoice(output, task or model.choice.task))

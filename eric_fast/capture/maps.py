@@ -14,8 +14,8 @@ from eric_fast.capture.batches import cut_batches, iterate_batches
 from eric_fast.capture.data import ImageData
 from eric_fast.capture.forward import MEMORY_FORMATS, cast_as, name_failure, place_network, plain_dtype
 from eric_fast.capture.layers import NormTracer, report_failure, trace_layers
-from eric_fast.capture.models import LoadedModel, Transform
-from eric_fast.capture.run import check_settings
+from eric_fast.capture.models import LoadedModel, Transform, take_model
+from eric_fast.capture.options import CaptureOptions
 from eric_fast.errors import DataError, ModelError
 
 
@@ -55,7 +55,11 @@ class FeatureMaps:
 
 
 def capture_maps(
-    model: LoadedModel, data: ImageData, indices: Sequence[int], kernels: Mapping[str, Sequence[int]], **settings: Any
+    model: LoadedModel | torch.nn.Module,
+    data: ImageData,
+    indices: Sequence[int],
+    kernels: Mapping[str, Sequence[int]],
+    **settings: Any,
 ) -> FeatureMaps:
     """Capture the feature maps of these kernels on the images at `indices` of `data`, all in memory.
 
@@ -73,7 +77,7 @@ def capture_maps(
 
 
 def iterate_maps(
-    model: LoadedModel,
+    model: LoadedModel | torch.nn.Module,
     data: ImageData,
     indices: Sequence[int],
     kernels: Mapping[str, Sequence[int]],
@@ -92,7 +96,7 @@ def iterate_maps(
     batch.
 
     Args:
-        model: from `load_model` or `wrap_model`; it is not changed.
+        model: as of `capture_activations`; it is not changed.
         data: from `open_data`.
         indices: indices of images, in any order.
         kernels: name of a layer (no pattern) -> indices of its kernels; may be empty, for the images alone.
@@ -103,7 +107,11 @@ def iterate_maps(
         DataError: an image that doesn't exist or can't be read; images of different shapes.
         SettingError: an invalid setting.
     """
-    kind = torch.device(check_settings("l1", dtype, device, memory_format, batch_size, workers, None))
+    model = take_model(model)
+    options = CaptureOptions(
+        dtype=dtype, device=device, memory_format=memory_format, batch_size=batch_size, workers=workers
+    )
+    kind = torch.device(options.device_kind)
     layout = MEMORY_FORMATS[memory_format]
     wanted = {layer: tuple(numbers) for layer, numbers in kernels.items() if len(numbers)}
     for index in indices:

@@ -10,12 +10,16 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 from torchvision.transforms import v2 as transforms
 
+from eric_fast.capture.exported import open_exported
 from eric_fast.capture.layers import describe_error, report_failure, unwrap_network
+from eric_fast.capture.outputs import OWN_CHOICE, OutputChoice, check_task
 from eric_fast.capture.paths import make_encodable
 from eric_fast.errors import ModelError
 
+_TASK_OF_CONFIG = {"regression": "regression", "multi_label_classification": "multilabel"}
 Transform = Callable[[Image.Image], Tensor]
 
 
@@ -30,6 +34,8 @@ class LoadedModel:
         classes: names of the network's outputs, all different; None if unknown.
         name: the name that the user gave the model.
         fingerprint: see `fingerprint_model`.
+        choice: which of the network's outputs are its logits, and what they mean.
+        has_transform: whether the transform is the model's own, not the default one.
     """
 
     module: nn.Module
@@ -38,30 +44,51 @@ class LoadedModel:
     classes: tuple[str, ...] | None
     name: str
     fingerprint: str
+    choice: OutputChoice = OWN_CHOICE
+    has_transform: bool = True
 
 
 def wrap_model(
-    module: nn.Module, transform: Transform | None = None, classes: Sequence[str] | None = None, name: str = ""
+    module: nn.Module | ExportedProgram,
+    transform: Transform | None = None,
+    classes: Sequence[str] | None = None,
+    name: str = "",
+    *,
+    output: str | int | None = None,
+    task: str | None = None,
 ) -> LoadedModel:
     """Wrap a network that is in memory.
 
     Args:
-        module: the network; if a part of it is in training mode, a copy in evaluation mode is used.
+        module: the network; if a part of it is in training mode, a copy in evaluation mode is used. Also what
+            `torch.export.export` returns, exported in evaluation mode and for any number of images.
         transform: PIL image -> float `[channels, height, width]`; by default values are from 0 to 1, not normalised.
-        classes: names of the outputs; equal names are numbered.
+        classes: names of the outputs, or of the two classes that one output tells apart; equal names are numbered. By
+            default those of `module.config.id2label`, as Hugging Face's models have it.
         name: name of the model in reports; by default the name of its class.
+        output: the key, field or index of the logits in what the network returns; by default `logits`, or the only
+            tensor that can be logits.
+        task: `multiclass` (the highest output is the class) or `binary` (one output: the second class where it is
+            above 0, or above 0.5 if a sigmoid made it). By default one output is `binary`. `multilabel` and
+            `regression` are refused, as programs answer with one class.
 
     Raises:
-        ModelError: not a module, or one that can't be copied, printed or hashed.
+        ModelError: not a module; one whose layers can't be read, as of TorchScript; one that can't be copied, printed
+            or hashed.
+        SettingError: an unknown task.
     """
-    if not isinstance(module, nn.Module):
-        raise ModelError(f"a model must be a torch.nn.Module, not {type(module).__name__}")
-    module = unwrap_network(module)
+    check_task(task)
+    module = _open_module(module)
     if any(part.training for part in module.modules()):
         module = copy_model(module)
         with report_failure("the model can't be put in evaluation mode", "fix its eval()"):
             module.eval()
+    has_transform = transform is not None
     transform = transform or default_transform()
+    config = getattr(module, "config", None)
+    if classes is None:
+        classes = _find_names(config)
+    task = task or _TASK_OF_CONFIG.get(str(getattr(config, "problem_type", None)))
     with report_failure("the model's transform can't be printed", "fix its __repr__"):
         transform_name = make_encodable(" ".join(_drop_addresses(repr(transform)).split()))
     return LoadedModel(
@@ -71,7 +98,47 @@ def wrap_model(
         classes=None if classes is None else make_unique(classes),
         name=make_encodable(name or type(module).__name__),
         fingerprint=fingerprint_model(module),
+        choice=OutputChoice(output, task),
+        has_transform=has_transform,
     )
+
+
+def take_model(model: LoadedModel | nn.Module | ExportedProgram) -> LoadedModel:
+    """Return a loaded model as it is, and wrap any other network as `wrap_model` does.
+
+    Raises:
+        ModelError: see `wrap_model`.
+    """
+    return model if isinstance(model, LoadedModel) else wrap_model(model)
+
+
+def _open_module(module: Any) -> nn.Module:
+    """Unwrap a network. Raises ModelError for what is none, and for one whose layers can't be read."""
+    if isinstance(module, ExportedProgram):
+        return open_exported(module)
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ModelError(
+            "the model is a TorchScript module, whose layers can't be read; give the torch.nn.Module that it was made "
+            "from, or a program of torch.export"
+        )
+    if not isinstance(module, nn.Module):
+        what = f"'{module}' is a text; load_model" if isinstance(module, str) else "load_model"
+        raise ModelError(
+            f"a model must be a torch.nn.Module, not {type(module).__name__}: {what} takes the names of models"
+        )
+    return unwrap_network(module)
+
+
+def _find_names(config: Any) -> list[str] | None:
+    """The class names of a Hugging Face config; None if it has none, or only numbers (`LABEL_0`)."""
+    named = getattr(config, "id2label", None)
+    if not isinstance(named, dict) or not named or any(not str(number).isdecimal() for number in named):
+        return None
+    by_number = {int(number): str(name) for number, name in named.items()}
+    names = [by_number.get(number) for number in range(len(by_number))]
+    if None in names or all(name == f"LABEL_{number}" for number, name in enumerate(names)):
+        return None
+    return [str(name) for name in names]
 
 
 def fingerprint_model(module: nn.Module) -> str:

@@ -37,7 +37,7 @@ class NetworkRun:
     runner: NetworkRunner
     workers: int
     skip_bad_images: bool
-    keeps_logits: bool | None = False
+    keeps_logits: bool | None = None
 
     @property
     def n_images(self) -> int:
@@ -62,7 +62,7 @@ class NetworkRun:
     def classes(self) -> tuple[str, ...]:
         """Names of the network's outputs. Runs the network on one image."""
         assert self.answer.logits is not None
-        return name_outputs(self.model, self.data, self.answer.logits.shape[1])
+        return name_outputs(self.model, self.data, self.answer.logits.shape[1], self.runner.head)
 
     def take(self, n_images: int) -> "NetworkRun":
         """Take `n_images` of the images, evenly spread."""
@@ -151,7 +151,7 @@ class _Recorder:
                 self._norms[layer] = torch.empty(self._n_images, found.shape[1])
             self._norms[layer][rows] = found
         check_logits(logits, ids, self._remedy)
-        self._classes = self._classes or name_outputs(self._run.model, data, logits.shape[1])
+        self._classes = self._classes or name_outputs(self._run.model, data, logits.shape[1], self._run.runner.head)
         self._predictions[rows] = logits.argmax(dim=1)
         if choose_logits(self._run.keeps_logits, logits.shape[1]):
             half = logits.half()
@@ -168,7 +168,7 @@ class _Recorder:
         return Activations(
             norms={layer: norms[:n_kept] for layer, norms in self._norms.items()},
             ids=[data.ids[i] for i in self._kept],
-            labels=match_labels(self._labels, data.folders, self._classes),
+            labels=match_labels(self._labels, data.folders, self._classes, self._run.runner.head),
             predictions=self._predictions[:n_kept],
             classes=self._classes,
             settings=replace(self._run.settings, n_bad_images=self._n_images - n_kept),

@@ -1,67 +1,42 @@
 """Capture: run a network over images, and keep one norm per image and kernel."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import logging
 from typing import Any
 
-import torch
+from torch import nn
+from torch.export import ExportedProgram
 
-from eric_fast.capture.forward import MEMORY_FORMATS, NETWORK_DTYPES, NetworkRunner
-from eric_fast.capture.layers import check_grid
-from eric_fast.capture.models import LoadedModel
-from eric_fast.capture.norms import unknown_norm
+from eric_fast.capture.data import ImageData
+from eric_fast.capture.forward import NetworkRunner
+from eric_fast.capture.models import LoadedModel, take_model
+from eric_fast.capture.options import CaptureOptions, complete_capture
 from eric_fast.capture.ranges import NetworkRun, spread_images
 from eric_fast.capture.sources import open_data
-from eric_fast.errors import DataError, SettingError
-from eric_fast.program.atoms import NORMS
+from eric_fast.errors import DataError
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.store.activations import Activations, CaptureSettings
 
-DEVICES = ("auto", "cpu", "cuda")
-MOST_IMAGES_IN_A_BATCH = 2**20
-MOST_WORKERS = 1024
+_log = logging.getLogger(__name__)
 
 
 def capture_activations(
-    model: LoadedModel,
+    model: LoadedModel | nn.Module | ExportedProgram,
     data: Any,
+    options: CaptureOptions | None = None,
     *,
-    layers: Sequence[str] | None = None,
-    norm: str = "l1",
-    grid: int = 1,
-    dtype: str = "float32",
-    device: str = "auto",
-    memory_format: str = "contiguous",
-    compile: bool = False,
-    batch_size: int = 64,
-    workers: int = 0,
-    limit: int | None = None,
-    skip_bad_images: bool = False,
-    logits: bool | None = None,
     progress: Progress = ignore_progress,
+    **changes: Any,
 ) -> Activations:
     """Run a network over images, and keep one norm per image and kernel.
 
+        capture_activations(model, "photos/train", layers=["features.*"], batch_size=128)
+
     Args:
-        model: from `load_model` or `wrap_model`; it is not changed.
+        model: from `load_model` or `wrap_model`, or any network that `wrap_model` takes; it is not changed.
         data: from `open_data`, or any argument of it.
-        layers: see `trace_norms`.
-        norm: see `reduce_norm`.
-        grid: 1, or 2 to keep the norms of the quarters of maps too, for atoms such as `features.19:207@upper-left`; see
-            `reduce_regions`.
-        dtype: what the network computes in: `float32`, `bfloat16`, `float16`; or float32 weights under torch.autocast,
-            `autocast-bfloat16`, `autocast-float16`. Norms are always float32.
-        device: `cpu`, `cuda`, or `auto`: the GPU if there is one.
-        memory_format: `contiguous` or `channels-last`, of images and maps.
-        compile: fuse the network with torch.compile first. This takes a minute, and pays off on a GPU with many images.
-        batch_size: images in a batch. Batches are cut at fixed images, as the last digits may depend on them.
-        workers: processes that decode images; 0 for this process.
-        limit: take this many images, evenly spread over the data (image `i * n // limit` for each `i`): the first
-            images of a folder would all be of one class.
-        skip_bad_images: leave out images that can't be read. They are logged, and counted in the settings.
-        logits: whether the network's outputs are kept, as float16: votes are fitted to them. By default those of at
-            most 100 classes.
+        options: see `CaptureOptions`.
         progress: called with `"capture"`, the number of images done, and of all images.
+        changes: fields of `CaptureOptions` by name, in place of those in `options`.
 
     Returns:
         Norms by layer, the model's predictions, and labels. A folder is the class of the same name. If no names agree
@@ -74,22 +49,7 @@ def capture_activations(
         DataError: an image that can't be read; images of different shapes; no images left.
         CaptureError: a norm or an output that is NaN or infinite.
     """
-    run = prepare_run(
-        model,
-        data,
-        layers=layers,
-        norm=norm,
-        grid=grid,
-        dtype=dtype,
-        device=device,
-        memory_format=memory_format,
-        compile=compile,
-        batch_size=batch_size,
-        workers=workers,
-        limit=limit,
-        skip_bad_images=skip_bad_images,
-    )
-    run = replace(run, keeps_logits=logits)
+    run = prepare_run(model, data, options, **changes)
     progress("capture", 0, run.n_images)
     (whole,) = run.capture_ranges([(0, run.n_images)], lambda n_done: progress("capture", n_done, run.n_images))
     if not whole.n_images:
@@ -98,80 +58,60 @@ def capture_activations(
 
 
 def prepare_run(
-    model: LoadedModel,
-    data: Any,
-    *,
-    layers: Sequence[str] | None = None,
-    norm: str = "l1",
-    grid: int = 1,
-    dtype: str = "float32",
-    device: str = "auto",
-    memory_format: str = "contiguous",
-    compile: bool = False,
-    batch_size: int = 64,
-    workers: int = 0,
-    limit: int | None = None,
-    skip_bad_images: bool = False,
+    model: LoadedModel | nn.Module | ExportedProgram, data: Any, options: CaptureOptions | None = None, **changes: Any
 ) -> NetworkRun:
     """Check the arguments of `capture_activations`, and prepare a run over ranges of images.
 
     Args and Raises: see `capture_activations`.
     """
-    kind = check_settings(norm, dtype, device, memory_format, batch_size, workers, limit)
-    check_grid(grid)
-    data = open_data(data)
-    indices = spread_images(len(data), limit)
+    wanted = complete_capture(options, changes)
+    model, data = take_model(model), open_data(data)
+    indices = spread_images(len(data), wanted.limit)
     if not len(indices):
         raise DataError(f"{data.name} has no images")
+    _compare_preprocessing(model, data)
     settings = CaptureSettings(
         model=model.name,
         fingerprint=model.fingerprint,
         data=data.name,
-        norm=norm,
-        grid=grid,
-        dtype=f"{dtype} compiled" if compile else dtype,
-        device=kind,
-        batch_size=batch_size,
-        memory_format=memory_format,
+        norm=wanted.norm,
+        grid=wanted.grid,
+        dtype=f"{wanted.dtype} compiled" if wanted.compile else wanted.dtype,
+        device=wanted.device_kind,
+        batch_size=wanted.batch_size,
+        memory_format=wanted.memory_format,
         preprocessing=data.preprocessing or model.transform_name,
+        output=model.choice.describe(),
     )
     runner = NetworkRunner(
         model,
-        layers,
-        norm,
-        grid=grid,
-        device=kind,
-        dtype=dtype,
-        memory_format=memory_format,
-        compile=compile,
-        batch_size=batch_size,
+        wanted.layers,
+        wanted.norm,
+        grid=wanted.grid,
+        device=wanted.device_kind,
+        dtype=wanted.dtype,
+        memory_format=wanted.memory_format,
+        compile=wanted.compile,
+        batch_size=wanted.batch_size,
     )
-    return NetworkRun(model, data, settings, indices, runner, workers, skip_bad_images)
+    return NetworkRun(model, data, settings, indices, runner, wanted.workers, wanted.skip_bad_images, wanted.logits)
 
 
-def check_settings(
-    norm: str, dtype: str, device: str, memory_format: str, batch_size: int, workers: int, limit: int | None
-) -> str:
-    """Check the settings of a capture; returns `cpu` or `cuda`. Raises SettingError."""
-    if norm not in NORMS:
-        raise unknown_norm(norm)
-    for name, value, choices in (
-        ("dtype", dtype, NETWORK_DTYPES),
-        ("device", device, DEVICES),
-        ("memory-format", memory_format, tuple(MEMORY_FORMATS)),
-    ):
-        if value not in choices:
-            raise SettingError(f"--{name} '{value}' is not one of {', '.join(choices)}")
-    for name, number, lowest, highest in (
-        ("batch-size", batch_size, 1, MOST_IMAGES_IN_A_BATCH),
-        ("workers", workers, 0, MOST_WORKERS),
-        ("limit", limit, 1, None),
-    ):
-        if number is not None and number < lowest:
-            raise SettingError(f"--{name} must be at least {lowest}, not {number}")
-        if number is not None and highest is not None and number > highest:
-            raise SettingError(f"--{name} must be at most {highest}, not {number}")
-    has_gpu = device != "cpu" and torch.cuda.is_available()
-    if device == "cuda" and not has_gpu:
-        raise SettingError("--device cuda: there is no CUDA device here; use --device cpu")
-    return "cuda" if has_gpu else "cpu"
+def _compare_preprocessing(model: LoadedModel, data: ImageData) -> None:
+    """Log where images reach the network without the model's own transform, or without any."""
+    if data.preprocessing is None and not model.has_transform:
+        _log.warning(
+            "model '%s' has no transform, so images are scaled to 0..1, not resized or normalised; give "
+            "wrap_model(module, transform) that of its training",
+            model.name,
+        )
+    elif data.preprocessing is not None and model.has_transform:
+        own = f"of the data: {model.transform_name}"
+        if data.preprocessing != own:
+            _log.warning(
+                "%s gives tensors, which reach the network as they are: the model's transform, %s, is not applied; the "
+                "data's is %s. Give a data set of pictures, without a transform, for the model's",
+                data.name,
+                model.transform_name,
+                data.preprocessing.removeprefix("of the data: "),
+            )

@@ -86,5 +86,9 @@ def _count_outputs(module: nn.Module, weights: dict[str, Tensor] | None = None) 
     """Count the classes: the length of the last bias, in `weights` if given, else in the module."""
     own = module.state_dict()
     last = next((name for name in reversed(own) if name.endswith(".bias")), "")
-    bias = (own if weights is None else weights).get(last)
+    bias = (
+        own.get(last)
+        if weights is None
+        else next((weights[name] for name in weights if f".{name}".endswith(f".{last}")), None)
+    )
     return None if bias is None or bias.ndim != 1 else len(bias)

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from torch import nn
+from torch.export import ExportedProgram
 
 from eric_fast.capture.layers import describe_error
 from eric_fast.capture.models import LoadedModel, Transform, wrap_model
@@ -39,11 +40,14 @@ def load_user_model(name: str, weights: str | None) -> LoadedModel:
         functions = [key for key, value in vars(source).items() if callable(value) and not key.startswith("_")]
         raise ModelError(f"{path} has no callable '{function}'{suggest_nearest(function, functions)}")
     module = _call(build, path, function)
-    if not isinstance(module, nn.Module):
+    if not isinstance(module, nn.Module | ExportedProgram):
         raise ModelError(f"{path}:{function} must return a torch.nn.Module, not {type(module).__name__}")
     if weights not in (None, "none"):
+        if isinstance(module, ExportedProgram):
+            raise ModelError(f"{path}:{function} returns a program of torch.export with its weights; leave them out")
         fill_weights(module, read_weights(Path(str(weights))), Path(str(weights)), name)
-    _call(module.eval, path, "eval()")
+    if isinstance(module, nn.Module):
+        _call(module.eval, path, "eval()")
     return wrap_model(module, _find_transform(source, path), _find_classes(source, path), name)
 
 

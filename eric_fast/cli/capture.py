@@ -18,7 +18,9 @@ from eric_fast.cli.options import (
     Layers,
     Limit,
     MemoryFormat,
+    ModelOutput,
     SkipBad,
+    Task,
     Weights,
     Workers,
 )
@@ -45,6 +47,8 @@ def capture(
     data: Annotated[str, typer.Argument(help=DATA_HELP)],
     output: Output,
     weights: Weights = None,
+    model_output: ModelOutput = None,
+    task: Task = None,
     layers: Layers = None,
     norm: Annotated[str, typer.Option(help="How a map becomes one number: l1, l2, max, mean, spectral.")] = "l1",
     grid: Annotated[
@@ -111,7 +115,7 @@ def capture(
     processes = join_processes()
     with show_progress() as progress:
         run = prepare_run(
-            load_model(model, weights),
+            load_model(model, weights, output=model_output, task=task),
             open_data(data),
             layers=split_commas(layers),
             norm=norm,

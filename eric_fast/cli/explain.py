@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 
 from eric_fast.cli.inputs import check_paths
-from eric_fast.cli.options import MODEL_HELP, Device, Dtype, Force, Json, MemoryFormat, Start, Weights
+from eric_fast.cli.options import (
+    MODEL_HELP,
+    Device,
+    Dtype,
+    Force,
+    Json,
+    MemoryFormat,
+    ModelOutput,
+    Start,
+    Task,
+    Weights,
+)
 from eric_fast.errors import SettingError
 from eric_fast.output import write_json
 from eric_fast.show.console import show_progress, stdout
@@ -21,6 +32,8 @@ def explain(
     ],
     model: Annotated[str, typer.Option("--model", help="The network of the program. " + MODEL_HELP)],
     weights: Weights = None,
+    model_output: ModelOutput = None,
+    task: Task = None,
     start: Start = None,
     depth: Annotated[
         int, typer.Option(help="Layers of the proof to print, from the class rules down; 0: all, however long.")
@@ -62,7 +75,7 @@ def explain(
         data, index = pick_image(image)
         explanation = explain_image(
             program,
-            load_model(model, weights),
+            load_model(model, weights, output=model_output, task=task),
             data,
             index,
             start=start,

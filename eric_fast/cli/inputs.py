@@ -43,12 +43,15 @@ def find_source(
         return open_stored(program, source, layers)
     images = open_data(source)
     model, weights = given.pop("model"), given.pop("weights")
+    output, task = given.pop("model_output", None), given.pop("task", None)
     if model is None:
         raise SettingError(f"{source} is not a capture but {len(images):,} images; name the network too, with --model")
-    network = load_model(model, weights)
+    network = load_model(model, weights, output=output, task=task)
     check_fingerprint(program, network.fingerprint)
-    norm = program.network_quantiser.norm
-    return capture_activations(network, images, layers=layers, norm=norm, progress=progress, **given)
+    quantiser = program.network_quantiser
+    return capture_activations(
+        network, images, layers=layers, norm=quantiser.norm, grid=quantiser.grid, progress=progress, **given
+    )
 
 
 def find_activations(

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eric_fast.cli.inputs import check_paths, refuse_useless
-from eric_fast.cli.options import DATA_HELP, MODEL_HELP, BatchSize, Device, Dtype, Force, Json, ProgramFile, Weights
+from eric_fast.cli.options import (
+    DATA_HELP,
+    MODEL_HELP,
+    BatchSize,
+    Device,
+    Dtype,
+    Force,
+    Json,
+    ModelOutput,
+    ProgramFile,
+    Task,
+    Weights,
+)
 from eric_fast.errors import SettingError, say_count
 from eric_fast.output import lock_file, write_json
 from eric_fast.show.console import show_progress, stdout
@@ -23,6 +35,8 @@ MASK_DEFAULTS: dict[str, Any] = {
     "model": None,
     "data": None,
     "weights": None,
+    "model_output": None,
+    "task": None,
     "strongest": 10,
     "least": 0.5,
     "relabel": False,
@@ -55,6 +69,8 @@ def label(
     model: Annotated[str | None, typer.Option(help="With --masks: " + MODEL_HELP)] = None,
     data: Annotated[str | None, typer.Option(help="With --masks, the images: " + DATA_HELP)] = None,
     weights: Weights = None,
+    model_output: ModelOutput = None,
+    task: Task = None,
     strongest: Annotated[int, typer.Option(help="With --masks: images for each kernel, those of highest norm.")] = 10,
     least: Annotated[
         float,
@@ -89,8 +105,9 @@ def label(
     def choose(program: "Program") -> dict[int, str]:
         given = parse_labels(program, labels or [])
         if masks is not None and model is not None and data is not None:
+            choice = {"output": model_output, "task": task}
             network = {"dtype": dtype, "device": device, "batch_size": batch_size}
-            found.extend(_measure(program, masks, model, data, weights, strongest, network))
+            found.extend(_measure(program, masks, model, data, weights, choice, strongest, network))
             of_masks = {row.atom: row.choose_label(least) for row in found}
             kept = set(given) if relabel else {*given, *program.label_of_atom}
             given |= {atom: text for atom, text in of_masks.items() if text is not None and atom not in kept}
@@ -142,6 +159,7 @@ def _measure(
     model: str,
     data: str,
     weights: str | None,
+    choice: dict[str, str | None],
     strongest: int,
     network: dict[str, Any],
 ) -> "list[ConceptShares]":
@@ -151,5 +169,11 @@ def _measure(
     folder, images = MaskFolder(masks), open_data(data)
     with show_progress() as progress:
         return measure_concepts(
-            program, load_model(model, weights), images, folder, n_strongest=strongest, progress=progress, **network
+            program,
+            load_model(model, weights, **choice),
+            images,
+            folder,
+            n_strongest=strongest,
+            progress=progress,
+            **network,
         )

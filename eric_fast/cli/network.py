@@ -15,7 +15,9 @@ from eric_fast.cli.options import (
     Limit,
     MemoryFormat,
     Model,
+    ModelOutput,
     SkipBad,
+    Task,
     Weights,
     Workers,
 )
@@ -23,6 +25,8 @@ from eric_fast.cli.options import (
 _OPTIONS: dict[str, tuple[Any, Any]] = {  # name -> how the command line takes it, and what it is where nobody gives it
     "model": (Model, None),
     "weights": (Weights, None),
+    "model_output": (ModelOutput, None),
+    "task": (Task, None),
     "dtype": (Dtype, "float32"),
     "device": (Device, "auto"),
     "memory_format": (MemoryFormat, "contiguous"),

@@ -17,6 +17,21 @@ Weights = Annotated[
     str | None,
     typer.Option(help="DEFAULT, none (random, seeded), or a .safetensors or .pth file. Needed by torchvision names."),
 ]
+ModelOutput = Annotated[
+    str | None,
+    typer.Option(
+        "--model-output",
+        metavar="NAME|INDEX",
+        help="Where the network's logits are in what it returns; by default 'logits', or the only tensor that fits.",
+    ),
+]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        help="What the outputs mean: multiclass (the highest is the class), or binary (one output: the second class "
+        "where it is above 0). By default one output is binary."
+    ),
+]
 Layers = Annotated[
     list[str] | None,
     typer.Option(help="Names or shell patterns such as 'features.*', several with commas; by default all activations."),

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from torch import nn
+
 from eric_fast.bits import BitMatrix
-from eric_fast.capture import ImageData, LoadedModel, capture_activations
+from eric_fast.capture import ImageData, LoadedModel, capture_activations, take_model
 from eric_fast.capture.data import DataPart
 from eric_fast.capture.maps import FeatureMaps, capture_maps
 from eric_fast.errors import ProgramError
@@ -78,7 +80,7 @@ class Explanation:
 
 def explain_image(
     program: Program,
-    model: LoadedModel,
+    model: LoadedModel | nn.Module,
     data: ImageData,
     index: int,
     *,
@@ -93,7 +95,7 @@ def explain_image(
 
     Args:
         program: a program over the kernels of `model` that answers with a class.
-        model: from `load_model` or `wrap_model`.
+        model: as of `capture_activations`.
         data: from `open_data` or `pick_image`.
         index: place of the image in `data`.
         start: the layer whose bits are given; the lowest by default.
@@ -106,7 +108,7 @@ def explain_image(
         ModelError: see `capture_activations`.
         DataError: see `capture_activations`.
     """
-    start = program.layer_to_start(start)
+    model, start = take_model(model), program.layer_to_start(start)
     program.network_quantiser.atoms_of_layer(start)  # refuses a table's
     program = program.select_start(start)
     check_fingerprint(program, model.fingerprint)

@@ -21,7 +21,8 @@ class CaptureSettings:
 
     `fingerprint` is the SHA-256 of the model's architecture and weights: a program is evaluated only on
     captures of the model that it was extracted from. `grid` is one of `GRIDS`. `dtype` ends in ` compiled` if
-    torch.compile fused the network.
+    torch.compile fused the network. `output` says which of the network's outputs were named as its logits, and as
+    what; it is empty where nothing was named.
     """
 
     model: str
@@ -35,6 +36,7 @@ class CaptureSettings:
     preprocessing: str = ""
     n_bad_images: int = 0
     grid: int = 1
+    output: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,8 @@ from eric_fast.store.activations import CaptureSettings
 from eric_fast.store.files import HASH
 from eric_fast.store.manifest import CAPTURE_FORMAT, Manifest, ShardEntry, Thresholds
 
+_UNSAID = (("grid", 1), ("output", ""))  # settings that manifests had before these were known
+
 
 def print_manifest(manifest: Manifest) -> str:
     """Print a manifest as JSON, with one line per list item. `parse_manifest` reads it."""
@@ -22,7 +24,7 @@ def print_manifest(manifest: Manifest) -> str:
         "n_images": manifest.starts[-1],
         "n_listed": manifest.n_listed,
         "shard_size": manifest.shard_size,
-        "settings": {name: value for name, value in asdict(manifest.settings).items() if (name, value) != ("grid", 1)},
+        "settings": {name: value for name, value in asdict(manifest.settings).items() if (name, value) not in _UNSAID},
         "listing": manifest.listing,
         "layers": [[layer, n] for layer, n in manifest.layers.items()],
         "classes": list(manifest.classes),

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eric_fast.analyse import Analysis, analyse_bits, find_strongest, measure_effects
-from eric_fast.capture import ImageData, LoadedModel
+from eric_fast.capture import ImageData, LoadedModel, take_model
 from eric_fast.errors import CaptureError, ProgramError, SettingError
 from eric_fast.evaluator import Predictions
 from eric_fast.match import check_capture, check_fingerprint
@@ -81,7 +81,7 @@ def build_report(
     *,
     start: str | None = None,
     data: ImageData | None = None,
-    model: LoadedModel | None = None,
+    model: LoadedModel | nn.Module | None = None,
     most_images: int = MOST_IMAGES,
     file: str = "program.lp",
     progress: Progress = ignore_progress,
@@ -115,6 +115,7 @@ def build_report(
     if not activations.n_images:
         raise CaptureError("the capture has no images to report on")
     if model is not None:
+        model = take_model(model)
         check_fingerprint(program, model.fingerprint)
     places = None if data is None else find_images(activations, data)
 
