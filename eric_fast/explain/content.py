@@ -122,6 +122,6 @@ def _describe_flips(explanation: Explanation, one: Counterfactual) -> dict[str, 
         "n_flips": None if one.flips is None else len(one.flips),
         "flips": flips,
         "is_least": one.is_least,
-        "n_tried": one.n_tried,
+        "n_least": one.n_least,
         "rule": None if one.rule is None else one.rule + 1,
     }

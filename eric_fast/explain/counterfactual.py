@@ -4,13 +4,16 @@ The bits are those of the highest layer, which class rules are made of. In a pro
 In a chain they are derived from the layers below, and flipping them shows what the last step depends on. (Flips at the
 bottom of a chain would be of hundreds of bits, too many to read.)
 
-Under `first` the search is exact up to a limit on its steps (`find_fewest_flips`). Under `vote`, and where rules have
-exceptions, all sets of one bit, of two bits and so on are evaluated while there are at most `MOST_SETS` of them: a set
-that is found is a smallest one, and a class without one needs more bits.
+Under `first`, and under `vote` where class rules have one literal each, the search is exact up to a limit on its steps
+(`find_fewest_flips`, `find_fewest_vote_flips`); then it says how many flips are needed at least and at most. For other
+votes, and where rules have exceptions, all sets of one bit, of two bits and so on are evaluated while there are at most
+`MOST_SETS` of them: a set that is found is a smallest one, and a class without one needs more bits. How many are enough
+for a vote is then found by climbing: one bit after another, each time the one that brings the class nearest.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 
 import torch
 
@@ -19,6 +22,8 @@ from eric_fast.errors import ProgramError
 from eric_fast.evaluator import Evaluator, Predictions
 from eric_fast.explain.check import ProofError
 from eric_fast.explain.flips import MOST_NODES, find_fewest_flips, iterate_flip_sets
+from eric_fast.explain.vote_flips import find_fewest_vote_flips, has_single_votes
+from eric_fast.kernels.outcome import expect
 from eric_fast.program import Program
 from eric_fast.program.simplify import find_mentioned
 
@@ -34,16 +39,16 @@ class Counterfactual:
         target: the class.
         flips: the atoms whose bits would have to flip, ascending; None if no such set was found.
         is_least: whether no smaller set leads to the class or, if `flips` is None, no set at all. If it is false,
-            `flips` is an upper bound, and None means that more than `n_tried` bits are needed.
+            `flips` is an upper bound.
         rule: the class rule that then decides; None for the default class, or without flips.
-        n_tried: all sets of up to so many bits were tried; 0 where the search is another.
+        n_least: so many bits at least must flip.
     """
 
     target: int
     flips: tuple[int, ...] | None
     is_least: bool
     rule: int | None
-    n_tried: int = 0
+    n_least: int = 0
 
 
 def find_counterfactuals(
@@ -55,7 +60,7 @@ def find_counterfactuals(
         program: a program that answers with a class.
         truth: the truth of the atoms of the highest layer (`program.layers[-1]`).
         answer: the program's class, or `NO_RULE`.
-        most_nodes: see `find_fewest_flips`.
+        most_nodes: see `find_fewest_flips` and `find_fewest_vote_flips`.
 
     Raises:
         ProgramError: class rules mention atoms of other layers, which can't be flipped independently.
@@ -73,11 +78,15 @@ def find_counterfactuals(
         )
     targets = [target for target in range(len(program.classes)) if target != answer]
     evaluator = Evaluator(program, top)
-    if program.decision.takes_first and len(mentioned) == len(built_on):
-        sets = [find_fewest_flips(program, truth, target, most_nodes) for target in targets]
-        found = [Counterfactual(t, s.atoms, s.is_least, None) for t, s in zip(targets, sets, strict=True)]
+    is_flat = len(mentioned) == len(built_on)  # class rules mention no exceptions
+    if is_flat and (program.decision.takes_first or has_single_votes(program)):
+        find = find_fewest_flips if program.decision.takes_first else find_fewest_vote_flips
+        sets = [find(program, truth, target, most_nodes) for target in targets]
+        found = [Counterfactual(t, s.atoms, s.is_least, None, s.n_least) for t, s in zip(targets, sets, strict=True)]
     else:
         found = _try_all(evaluator, truth, mentioned, targets)
+        if program.decision.adds_weights:
+            found = [one if one.is_least else _climb(evaluator, truth, mentioned, one) for one in found]
     return _check(evaluator, truth, found)
 
 
@@ -98,7 +107,37 @@ def _try_all(
         if len(fewest) == len(targets):
             break
     is_all = n_tried == len(mentioned)
-    return [Counterfactual(t, fewest.get(t), t in fewest or is_all, None, n_tried) for t in targets]
+    n_least = {target: len(fewest[target]) if target in fewest else n_tried + 1 for target in targets}
+    return [Counterfactual(t, fewest.get(t), t in fewest or is_all, None, n_least[t]) for t in targets]
+
+
+def _climb(
+    evaluator: Evaluator, truth: Mapping[int, bool], mentioned: Sequence[int], one: Counterfactual
+) -> Counterfactual:
+    """Flip one bit after another, each time the one by which the class comes nearest, as long as it does.
+
+    One that a flip before it or after it makes useless stays out.
+    """
+    flips: tuple[int, ...] = ()
+    nearest = -inf
+    while True:
+        sets = [(*flips, atom) for atom in mentioned if atom not in flips]
+        predictions = _evaluate_flips(evaluator, truth, sets, with_scores=True)
+        if bool((predictions.classes == one.target).any()):
+            flips = sets[int((predictions.classes == one.target).nonzero()[0])]
+            break
+        scores = expect(predictions.scores).double()
+        others = scores.clone()
+        others[:, one.target] = -inf
+        leads = scores[:, one.target] - others.max(dim=1).values
+        if not sets or float(leads.max()) <= nearest:
+            return one
+        nearest, flips = float(leads.max()), sets[int(leads.argmax())]
+    for atom in flips:
+        fewer = tuple(other for other in flips if other != atom)
+        if int(_evaluate_flips(evaluator, truth, [fewer]).classes[0]) == one.target:
+            flips = fewer
+    return replace(one, flips=tuple(sorted(flips)))
 
 
 def _check(
@@ -118,15 +157,13 @@ def _check(
                 raise ProofError(
                     f"the counterfactual for class '{name}' doesn't lead to it; please report this, with the program"
                 )
-        checked.append(
-            Counterfactual(
-                one.target, one.flips, one.is_least, rule if rule is not None and rule >= 0 else None, one.n_tried
-            )
-        )
+        checked.append(replace(one, rule=rule if rule is not None and rule >= 0 else None))
     return tuple(sorted(checked, key=lambda one: (one.flips is None, len(one.flips or ()), one.target)))
 
 
-def _evaluate_flips(evaluator: Evaluator, truth: Mapping[int, bool], sets: Sequence[tuple[int, ...]]) -> Predictions:
+def _evaluate_flips(
+    evaluator: Evaluator, truth: Mapping[int, bool], sets: Sequence[tuple[int, ...]], *, with_scores: bool = False
+) -> Predictions:
     """Evaluate the program from its highest layer, with each of these sets of bits flipped."""
     quantiser = evaluator.program.quantiser
     atoms = quantiser.rows_of_layer[quantiser.layers[-1]]
@@ -134,4 +171,4 @@ def _evaluate_flips(evaluator: Evaluator, truth: Mapping[int, bool], sets: Seque
     rows = torch.tensor([i for i, flips in enumerate(sets) for _ in flips], dtype=torch.int64)
     columns = torch.tensor([atom - atoms.start for flips in sets for atom in flips], dtype=torch.int64)
     bits[rows, columns] ^= True
-    return evaluator.predict(BitMatrix.from_bools(bits, evaluator.inputs))
+    return evaluator.predict(BitMatrix.from_bools(bits, evaluator.inputs), with_scores=with_scores)

@@ -21,10 +21,12 @@ class FlipSet:
         atoms: their atoms, ascending; None if no set was found.
         is_least: whether no smaller set leads to the class (or, for None, no set at all); false if the search reached
             its limit.
+        n_least: no set of fewer flips leads to the class.
     """
 
     atoms: tuple[int, ...] | None
     is_least: bool
+    n_least: int
 
 
 def find_fewest_flips(
@@ -49,7 +51,8 @@ def find_fewest_flips(
     for goal, n_earlier in search.list_goals():
         search.try_goal(goal, n_earlier)
     found = None if search.best is None else tuple(sorted(search.best))
-    return FlipSet(found, is_least=search.n_nodes <= most_nodes)
+    is_least = search.n_nodes <= most_nodes
+    return FlipSet(found, is_least, len(found or ()) if is_least else max(1, search.n_least))
 
 
 class _Search:
@@ -59,6 +62,7 @@ class _Search:
         self._by_default = program.default == target
         self._most_nodes = most_nodes
         self.n_nodes = 0
+        self.n_least = 0
         self.best: Collection[int] | None = None
 
     def list_goals(self) -> list[tuple[LiteralSum, int]]:
@@ -72,6 +76,7 @@ class _Search:
             wrong = self._find_wrong(goal, True, nothing, nothing)
             return 0 if wrong is None else wrong.n_least
 
+        self.n_least = min((count_flips(body) for body, _ in goals), default=0)
         return sorted(goals, key=lambda goal: (count_flips(goal[0]), goal[1]))
 
     def try_goal(self, goal: LiteralSum, n_earlier: int) -> None:

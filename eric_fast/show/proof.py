@@ -196,13 +196,11 @@ def _describe_flips(explanation: Explanation, one: Counterfactual) -> str:
     if one.flips is None:
         if one.is_least:
             return f"{name}: no bits give it"
-        return (
-            f"{name}: more than {one.n_tried} bits" if one.n_tried else f"{name}: none found within the search's bound"
-        )
+        return f"{name}: at least {say_count(one.n_least, 'bit')}; none found within the search's bound"
     flips = ", ".join(_describe_flip(explanation, atom) for atom in one.flips)
-    bound = "" if one.is_least else " at most"
-    by = "by default" if one.rule is None else f"by rule {one.rule + 1}"
-    return f"{name}: {len(one.flips)}{bound}, {by}: {flips}"
+    bound = "" if one.is_least else f" at most, {one.n_least} at least"
+    by = ", by default" if one.rule is None else f", by rule {one.rule + 1}" if program.decision.takes_first else ""
+    return f"{name}: {len(one.flips)}{bound}{by}: {flips}"
 
 
 def _describe_flip(explanation: Explanation, atom: int) -> str:
