@@ -13,35 +13,24 @@ from typing import Any
 import torch
 
 from eric_fast.bits import BitMatrix, count_words
-from eric_fast.errors import CaptureError, SettingError
+from eric_fast.errors import CaptureError
 from eric_fast.evaluator import Evaluator, Predictions
 from eric_fast.extract import ExtractOptions, TreeOptions, complete_options, extract_program
 from eric_fast.kernels import MOST_TREES, Stop, never_stop
-from eric_fast.match import check_capture, match_layers
+from eric_fast.match import check_capture
 from eric_fast.memory import count_fitting, find_free_memory, find_used_memory
 from eric_fast.processes import Processes
 from eric_fast.program import Program
-from eric_fast.program.atoms import Quantiser
 from eric_fast.program.prune import choose_held_back, prune_program
 from eric_fast.program.simplify import simplify_program
 from eric_fast.progress import Progress, ignore_progress
-from eric_fast.quantise import (
-    MOST_VALUES,
-    ScaledLogits,
-    fit_quantiser,
-    pack_part,
-    parse_threshold,
-    quantise_activations,
-    scale_logits,
-)
+from eric_fast.quantise import pack_part, quantise_activations
 from eric_fast.score import Score, score_tally, start_tally
-from eric_fast.store import SHARD_SIZE, SHARD_UNIT, Part, Selection, Source, cut_parts, select_images, split_selection
+from eric_fast.store import SHARD_SIZE, SHARD_UNIT, Part, Selection, Source, cut_parts, split_selection
 from eric_fast.store.activations import CaptureSettings
+from eric_fast.training import choose_options, find_logits, find_quantiser, say_grid, select_training
 
 logger = logging.getLogger(__name__)
-# So few votes keep more if logits that are far away don't count: 30 row votes 0.896 of held-back training images of
-# cifar10_vgg instead of 0.890; 100 votes 0.941 instead of 0.945.
-FEW_VOTES, TAIL = 50, 200
 
 
 def approximate_model(
@@ -85,6 +74,7 @@ def approximate_model(
             raise CaptureError(
                 f"holding back {wanted.hold_back} of {n_images} images leaves one side empty; give another share"
             )
+    wanted = choose_options(training, wanted, progress=progress).options
     training, n_trees = _fit_training(training, held_back, wanted, limit)
     quantiser = find_quantiser(training, wanted, limit=limit, progress=progress)
     bits = quantise_activations(training, quantiser, progress=progress)
@@ -112,82 +102,6 @@ def approximate_model(
     if logits is not None:
         program = program.with_settings([*program.settings, ("logits", f"{logits.lowest:.9g} to {logits.highest:.9g}")])
     return _record_settings(program, source.settings, wanted)
-
-
-def find_logits(training: Selection, options: ExtractOptions) -> ScaledLogits | None:
-    """What votes are fitted to, if that isn't the target itself; a warning where there are no logits."""
-    if options.votes_by is None or options.target != "model":
-        return None
-    if training.has_logits:
-        return scale_logits(training, TAIL if options.n_votes <= FEW_VOTES else None)
-    if training.processes.is_first:
-        logger.warning(
-            "%s has no logits, so votes are fitted to its predictions alone, which costs fidelity (0.906 for 0.932 on "
-            "cifar10_vgg); capture again with --logits",
-            training.name,
-        )
-    return None
-
-
-def select_training(source: Source, options: ExtractOptions, processes: Processes | None = None) -> Selection:
-    """Select the layers that `options` names, and the images whose target is known.
-
-    Raises:
-        CaptureError: a layer that doesn't exist; no image, or none with a label.
-    """
-    training = select_images(source, match_layers(options.layers, source.layers), options.target, processes)
-    if not training.n_images:
-        raise CaptureError(
-            "the capture has no labels; use --target model, or name the image folders like the classes"
-            if source.n_images
-            else f"{source.name} has no images"
-        )
-    return training
-
-
-def find_quantiser(
-    training: Selection, options: ExtractOptions, *, limit: int | None = None, progress: Progress = ignore_progress
-) -> Quantiser:
-    """Fit thresholds, or take those of the stored bits of a source without norms.
-
-    Raises:
-        SettingError: another threshold for stored bits; see also `fit_quantiser`.
-    """
-    threshold = options.threshold.strip()
-    if training.has_norms:
-        kind = parse_threshold(threshold).kind
-        n_images = max(1, training.n_images)
-        # Sorting the norms of one kernel takes some 64 bytes each, gathering those of a kernel some 32.
-        fixed, per_kernel = 64 * n_images, 32 * n_images
-        n_values = MOST_VALUES
-        if limit is not None and kind != "linear":
-            most = max(1, MOST_VALUES // n_images)
-            n_values = n_images * count_fitting("fitting thresholds", limit, fixed, per_kernel, 1, most)
-        goal = training.gather_targets() if kind == "split" else None
-        return fit_quantiser(
-            training,
-            goal,
-            threshold=threshold,
-            criterion=options.criterion,
-            n_values=n_values,
-            grid=options.grid,
-            progress=progress,
-        )
-    if threshold != "mean":
-        raise SettingError(
-            f"{training.name} contains bits but no norms, so its thresholds are fixed; leave --threshold out, or "
-            "capture norms"
-        )
-    assert training.quantiser is not None
-    if options.grid > training.quantiser.grid:
-        raise CaptureError(f"{training.name} has the bits of whole maps alone; capture again with --grid 2")
-    atoms = tuple(
-        atom
-        for layer in training.layers
-        for atom in training.quantiser.atoms_of_layer(layer)
-        if options.grid == 2 or not atom.region
-    )
-    return Quantiser(atoms, training.quantiser.norm)
 
 
 def evaluate_program(
@@ -373,7 +287,7 @@ def _record_settings(program: Program, capture: CaptureSettings, options: Extrac
         **{name: str(value) for name, value in options.list_extras()},
     }
     if options.grid != 1:
-        settings["grid"] = str(options.grid)
+        settings["grid"] = say_grid(options.grid)
     if capture.output:
         settings["output"] = capture.output
     if options.grown_on != "true":

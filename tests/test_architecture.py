@@ -20,6 +20,7 @@ FLOORS = (
     ("match",),
     ("evaluator",),
     ("capture", "extract", "score"),
+    ("training",),
     ("analyse", "explain", "module", "runs"),
     ("chains", "compare", "table"),
     ("frontends", "show"),

@@ -19,10 +19,10 @@ from eric_fast.program.atoms import Quantiser
 from eric_fast.program.simplify import drop_unmentioned
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import quantise_activations
-from eric_fast.runs import find_logits, find_quantiser, select_training
 from eric_fast.score import Score, score_predictions
 from eric_fast.store import Source, read_labels, read_predictions
 from eric_fast.store.activations import share_correct
+from eric_fast.training import find_logits, find_quantiser, select_training
 
 WAYS = ("true", "predicted", "direct")
 N_ROUNDS = 60  # of gradient boosting, for what the bits allow

@@ -1,8 +1,9 @@
 """`eric-fast extract`: a program from the capture of the training images."""
 
+import shlex
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,8 +11,9 @@ from eric_fast.cli.inputs import check_paths, describe_memory, limit_memory, own
 from eric_fast.cli.options import (
     Criterion,
     Force,
+    GridText,
     Json,
-    Literals,
+    LiteralsText,
     MaxWeight,
     Memory,
     NVotes,
@@ -26,6 +28,9 @@ from eric_fast.output import write_json
 from eric_fast.processes import join_processes
 from eric_fast.show.console import show_progress, stdout
 
+if TYPE_CHECKING:
+    from eric_fast.training import Alternative
+
 
 def extract(
     capture: Annotated[Path, typer.Argument(metavar="DIR", help="The capture of the training images.")],
@@ -38,9 +43,7 @@ def extract(
         ),
     ] = None,
     threshold: ThresholdText = "mean",
-    grid: Annotated[
-        int, typer.Option(metavar="1|2", help="2: atoms of the quarters of maps too, of a capture with --grid 2.")
-    ] = 1,
+    grid: GridText = "1",
     criterion: Criterion = "entropy",
     max_depth: Annotated[int | None, typer.Option(help="Literals in a rule at most.")] = None,
     min_leaf: Annotated[str, typer.Option(help="Images a rule covers at least: a number, or a share of all.")] = "0.01",
@@ -59,7 +62,7 @@ def extract(
     rules: Rules = "trees",
     kernel_rules: Annotated[str | None, typer.Option(help="In place of --rules, for kernels.")] = None,
     class_rules: Annotated[str | None, typer.Option(help="In place of --rules, for classes.")] = None,
-    literals: Literals = 16,
+    literals: LiteralsText = "16",
     max_weight: MaxWeight = 7,
     ratio: Annotated[
         float, typer.Option(help="With --rules fold: wrong images for each right one, before exceptions are sought.")
@@ -110,6 +113,7 @@ def extract(
     from eric_fast.runs import approximate_model
     from eric_fast.store import open_capture
     from eric_fast.text import save_program
+    from eric_fast.training import choose_options, measure_weight_rules, select_training
 
     options = ExtractOptions(
         criterion=criterion,
@@ -122,14 +126,14 @@ def extract(
         rules=rules,
         kernel_rules=kernel_rules,
         class_rules=class_rules,
-        weight_options=WeightOptions(literals, max_weight),
+        weight_options=WeightOptions(_parse_whole(literals), max_weight),
         ratio=ratio,
         confidence=confidence,
         votes=votes,
         n_votes=n_votes,
         layers=split_commas(layers),
         threshold=threshold,
-        grid=grid,
+        grid=_parse_whole(grid),
         target=target,
         grown_on=grown_on,
         all_kernels=all_kernels,
@@ -144,8 +148,12 @@ def extract(
         options = apply_preset(preset, options, opened.settings.norm)
     with stop_gently(time_limit) as stop, show_progress() as progress:
         start = time.perf_counter()
+        training = select_training(opened, options, processes)
+        options, chosen = choose_options(training, options, progress=progress)
         program = approximate_model(opened, options, processes=processes, memory=limit, progress=progress, stop=stop)
         seconds = time.perf_counter() - start
+        suggests = options.list_kinds() == {"trees"} and not stop()
+        other = measure_weight_rules(opened, options, program, processes) if suggests else None
     if not processes.is_first:
         return
     save_program(program, output, force=force)
@@ -157,6 +165,8 @@ def extract(
         "n_literals": program.n_literals,
         "n_integers": program.n_integers,
         **{key: int(dict(program.settings)[key]) for key in (GROWN_RULES, GROWN_LITERALS)},
+        "chosen": list(chosen),
+        "weight_rules": None if other is None else other.to_dict(),
         "stopped": stop(),
         "seconds": seconds,
         "n_processes": processes.count,
@@ -175,5 +185,47 @@ def extract(
         f"wrote {output}; next: {own_name()} evaluate {output} TEST_CAPTURE, {own_name()} show {output}",
         markup=False,
     )
+    for line in chosen:
+        stdout.print(line, markup=False)
+    if other is not None:
+        given = {
+            "--layers": layers,
+            "--threshold": [threshold],
+            "--criterion": [criterion],
+            "--grid": [grid],
+            "--target": [target],
+        }
+        stdout.print(_describe_alternative(other, capture, output, given), markup=False)
     if stop.signal_number is not None:
         raise typer.Exit(128 + stop.signal_number)
+
+
+def _parse_whole(text: str) -> int | str:
+    """A number, or a text that isn't one, which options know or refuse."""
+    return int(text) if text.strip().isdecimal() else text
+
+
+def _describe_alternative(other: "Alternative", capture: Path, output: Path, given: dict[str, list[str] | None]) -> str:
+    """What weight rules keep in place of trees, and the command that learns them."""
+    usual = {
+        "--layers": None,
+        "--threshold": ["mean"],
+        "--criterion": ["entropy"],
+        "--grid": ["1"],
+        "--target": ["model"],
+    }
+    words = ["extract", str(capture), "--votes", "single", "--n-votes", str(other.n_votes)]
+    if other.n_literals is not None:
+        words += ["--rules", "weights", "--literals", str(other.n_literals)]
+    if other.options.grown_on != "true":
+        words += ["--grown-on", other.options.grown_on]
+    words += [
+        word for name, values in given.items() if values != usual[name] for v in values or [] for word in (name, v)
+    ]
+    words += ["-o", str(output.with_name(f"{output.stem}_weights.lp"))]
+    n_rules, n_literals, n_integers = other.size
+    return (
+        f"of {say_count(other.n_images, 'training image')} held back, trees like these keep {other.trees:.3f}, weight "
+        f"rules of that size ({say_count(n_rules, 'rule')}, {say_count(n_literals, 'literal')}, "
+        f"{say_count(n_integers, 'integer')}) {other.weights:.3f}: {own_name()} {shlex.join(words)}"
+    )

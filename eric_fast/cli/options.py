@@ -79,6 +79,18 @@ Rules = Annotated[
     ),
 ]
 Literals = Annotated[int, typer.Option(metavar="K", help="With weights: literals of a kernel's rule.")]
+LiteralsText = Annotated[
+    str,
+    typer.Option(metavar="K", help="With weights: literals of a kernel's rule, or auto: chosen on held-back images."),
+]
+GridText = Annotated[
+    str,
+    typer.Option(
+        metavar="1|2|auto",
+        help="2: atoms of the quarters of maps too, of a capture with --grid 2; auto: in layers where they help on "
+        "held-back images.",
+    ),
+]
 MaxWeight = Annotated[int, typer.Option(help="With weights: the largest weight of a kernel's rule.")]
 VotesText = Annotated[
     str | None,

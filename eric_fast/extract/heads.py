@@ -77,7 +77,7 @@ def learn_bodies(
     counts = lots[0]
     for more in lots[1:]:
         counts = counts + more
-    weights = pursue_each(counts.to_covariances(), options.n_literals)
+    weights = pursue_each(counts.to_covariances(), options.most_literals)
     most = np.abs(weights).max(axis=0, initial=0)
     whole = np.rint(weights * (options.max_weight / np.where(most > 0, most, 1))).astype(np.int64)
     bodies = list_bodies(whole)

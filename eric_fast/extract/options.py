@@ -204,7 +204,7 @@ class ExtractOptions(TreeOptions):
         layers: names or shell patterns of the layers of the chain, or `all`; the last layer of the source by default.
         threshold: see `parse_threshold`.
         grid: 1 for atoms of whole maps alone, 2 for those of quarters too, such as `features.19:207@upper-left`, which
-            must have been captured.
+            must have been captured; a grid for each layer; or `auto`: where quarters help on held-back images.
         target: `model` (fidelity: the class that the model predicts) or `label` (images without one are left out).
         grown_on: `true` (the rules of each layer are grown on the bits that the network gives the layer below) or
             `predicted` (on those that the rules below give, so that a layer learns to live with their errors), or, for
@@ -222,7 +222,7 @@ class ExtractOptions(TreeOptions):
 
     layers: str | Sequence[str] | None = None
     threshold: str = "mean"
-    grid: int = 1
+    grid: int | str | Mapping[str, int] = 1
     target: str = "model"
     grown_on: str = "true"
     all_kernels: bool = False
@@ -232,8 +232,9 @@ class ExtractOptions(TreeOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.grid not in GRIDS:
-            raise SettingError(f"grid {self.grid!r} is not one of {', '.join(map(str, GRIDS))}")
+        for grid in self.grid.values() if isinstance(self.grid, Mapping) else [self.grid]:
+            if grid not in GRIDS and self.grid != "auto":
+                raise SettingError(f"grid {grid!r} is not one of {', '.join(map(str, GRIDS))}, auto")
         if self.target not in TARGETS:
             raise SettingError(f"target '{self.target}' is not one of {', '.join(TARGETS)}")
         if self.grown_on not in GROWN_ON:

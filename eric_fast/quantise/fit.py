@@ -29,6 +29,7 @@ def fit_quantiser(
     n_values: int = MOST_VALUES,
     grid: int | None = None,
     progress: Progress = ignore_progress,
+    warn: bool = True,
 ) -> Quantiser:
     """Fit one atom per kernel of every layer, `norm > threshold`, on these images alone.
 
@@ -44,6 +45,7 @@ def fit_quantiser(
         criterion: `entropy` or `gini`: `split` maximises the gain by it.
         grid: 1 for whole maps alone, 2 for their quarters too; by default what was captured.
         n_values: norms that quantiles and splits gather at a time, at most.
+        warn: whether to log kernels whose norm never changes.
 
     Raises:
         SettingError: an unknown threshold or criterion. CaptureError: no images; a capture that is damaged or has no
@@ -63,7 +65,7 @@ def fit_quantiser(
     atoms = []
     for i, layer in enumerate(source.layers):
         progress("thresholds", i, len(source.layers))
-        values = _fit_layer(selection, layer, how, target, criterion, n_values)
+        values = _fit_layer(selection, layer, how, target, criterion, n_values, warn)
         values = _step_down(values) if how.or_equal else values
         for place, value in enumerate(values.tolist()):
             kernel, region = divmod(place, n_regions)
@@ -84,7 +86,7 @@ def _step_down(values: Tensor) -> Tensor:
 
 
 def _fit_layer(
-    selection: Selection, layer: str, how: Threshold, target: Tensor | None, criterion: str, n_values: int
+    selection: Selection, layer: str, how: Threshold, target: Tensor | None, criterion: str, n_values: int, warn: bool
 ) -> Tensor:
     """Thresholds of a layer's kernels, float64 `[n_kernels]`."""
     own = ColumnSums(selection.n_kernels[layer])
@@ -92,7 +94,7 @@ def _fit_layer(
         if part.n_images:
             own.add(part.read_norms(layer))
     sums = _merge_sums(own, selection.processes)
-    constant = sums.find_constant()
+    constant = sums.find_constant() if warn else []
     if constant:
         shown = ", ".join(map(str, constant[:8])) + (", ..." if len(constant) > 8 else "")
         logger.warning(
