@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.errors import EricError, suggest_nearest
+from eric_fast.forks import prepare_forks
+from eric_fast.pickling import PickledByFields
+
+prepare_forks()  # whoever uses bits uses tensors
 
 WORD_BITS = 32
 ROW_WORDS = 32  # rows are padded to 128 bytes: a GPU warp's load, and whole 64-bit words for a CPU
@@ -89,7 +93,7 @@ def join_words(parts: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class BitMatrix:
+class BitMatrix(PickledByFields):
     """The truth of atoms on samples.
 
     Attributes:

@@ -16,6 +16,7 @@ from eric_fast.compile.program import compile_part, compile_program
 from eric_fast.errors import ProgramError
 from eric_fast.kernels import expect
 from eric_fast.match import check_capture
+from eric_fast.pickling import PickledByFields
 from eric_fast.plan import Plan
 from eric_fast.program import Program
 from eric_fast.program.simplify import find_mentioned
@@ -26,7 +27,7 @@ NO_RULE = -1  # no class rule fired; as a class: and the program has no default 
 
 
 @dataclass(frozen=True, eq=False)
-class Predictions:
+class Predictions(PickledByFields):
     """Answers, one per sample.
 
     Attributes:
@@ -52,7 +53,7 @@ class Predictions:
 
 
 @dataclass(frozen=True, eq=False, init=False)
-class Evaluator:
+class Evaluator(PickledByFields):
     """A program, compiled once, that answers for any number of samples by the program's own names.
 
     Every method takes `data`: a `BitMatrix` that holds the inputs at least, whose rows are found by name; activations;

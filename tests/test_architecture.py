@@ -12,7 +12,7 @@ from tests import structure
 ROOT = Path(__file__).resolve().parents[1]
 # From the bottom up. A room imports only rooms of lower floors; the modules of one room import each other.
 FLOORS = (
-    ("errors", "progress", "digits_cnn"),
+    ("errors", "progress", "pickling", "forks", "digits_cnn"),
     ("bits", "memory", "output", "plan", "processes"),
     ("program",),
     ("compile", "kernels", "store", "text"),

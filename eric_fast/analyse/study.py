@@ -16,6 +16,7 @@ from eric_fast.analyse.symbolic import Symbol, find_strongest, list_symbols
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError
 from eric_fast.match import check_capture
+from eric_fast.pickling import PickledByFields
 from eric_fast.program import Program
 from eric_fast.program.atoms import count_regions
 from eric_fast.progress import Progress, ignore_progress
@@ -27,7 +28,7 @@ LEAST_PHI = 0.9  # from here on, two kernels are called redundant, or complement
 
 
 @dataclass(frozen=True, eq=False)
-class Analysis:
+class Analysis(PickledByFields):
     """An analysis of a program and its kernels on a set of images.
 
     Attributes:

@@ -12,6 +12,7 @@ from torch import Tensor
 from eric_fast.compare.rules import RuleChanges, compare_rules, list_kernels
 from eric_fast.errors import CaptureError
 from eric_fast.evaluator import NO_RULE
+from eric_fast.pickling import PickledByFields
 from eric_fast.program import Program
 from eric_fast.runs import predict_activations
 from eric_fast.score import Score, score_predictions
@@ -19,7 +20,7 @@ from eric_fast.store.activations import UNKNOWN, Activations
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(PickledByFields):
     """Two programs on the same images.
 
     Attributes:

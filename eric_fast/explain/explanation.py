@@ -18,6 +18,7 @@ from eric_fast.explain.check import check_proof
 from eric_fast.explain.counterfactual import Counterfactual, find_counterfactuals
 from eric_fast.explain.proof import Proof, prove_answers
 from eric_fast.match import check_capture, check_fingerprint
+from eric_fast.pickling import PickledByFields
 from eric_fast.program import Program
 from eric_fast.program.atoms import InputAtom
 from eric_fast.quantise import quantise_activations
@@ -28,7 +29,7 @@ MOST_MAPS = 12
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
+class Explanation(PickledByFields):
     """Why a program answers as it does on one image.
 
     Attributes:

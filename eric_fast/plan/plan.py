@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.errors import EricError
+from eric_fast.pickling import PickledByFields
 from eric_fast.plan.steps import INDEX_RULE_START, Steps
 
 
@@ -31,7 +32,7 @@ class Sums(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class Plan(PickledByFields):
     """Rows are truth values over samples: the inputs, then the derived atoms, stratum by stratum, then the sums.
 
     Rules and masks are what a program means; `steps` are how it is run.

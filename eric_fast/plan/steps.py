@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from eric_fast.pickling import PickledByFields
+
 MOST_PLANES = 31  # of an index or a counter
 
 
@@ -82,7 +84,7 @@ COUNTER_OUTPUT, COUNTER_PLANE_START, COUNTER_PLANE_STOP, COUNTER_OFFSET = range(
 
 
 @dataclass(frozen=True, eq=False)
-class Steps:
+class Steps(PickledByFields):
     """How an engine runs a plan's rules: the same truth by less work, as an instruction stream.
 
     A *value* is truth over samples. Values `0 .. n_inputs - 1` are the plan's inputs, `n_inputs` is false,

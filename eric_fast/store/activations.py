@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.errors import CaptureError, suggest_nearest
+from eric_fast.pickling import PickledByFields
 
 UNKNOWN = -1  # a label that isn't known
 MOST_CLASSES = 100  # of networks whose logits are kept where nothing else is said
@@ -40,7 +41,7 @@ class CaptureSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Activations:
+class Activations(PickledByFields):
     """Norms of feature maps, layer by layer, with labels and the network's own answers.
 
     Attributes:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from eric_fast.bits import ROW_WORDS, WORD_BITS
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.output.kinds import name_shard
+from eric_fast.pickling import PickledByFields
 from eric_fast.program.atoms import Quantiser
 from eric_fast.store.activations import CaptureSettings
 
@@ -61,7 +62,7 @@ class Thresholds:
 
 
 @dataclass(frozen=True, eq=False)
-class Manifest:
+class Manifest(PickledByFields):
     """The content of a capture. For other attributes see `Capture`.
 
     Attributes:

@@ -12,6 +12,7 @@ from torch import Tensor
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, EricError, suggest_nearest
 from eric_fast.output.kinds import MANIFEST
+from eric_fast.pickling import PickledByFields
 from eric_fast.program.atoms import Quantiser
 from eric_fast.store.activations import Activations, CaptureSettings, check_ids
 from eric_fast.store.files import is_file, read_json
@@ -22,7 +23,7 @@ from eric_fast.store.source import read_labels, read_layer, read_logits, read_pr
 
 
 @dataclass(frozen=True, eq=False)
-class Capture:
+class Capture(PickledByFields):
     """A finished capture on disk, opened by `open_capture`; a `Source`.
 
     Attributes:

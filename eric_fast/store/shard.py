@@ -22,6 +22,7 @@ from torch import Tensor
 
 from eric_fast.bits import count_words
 from eric_fast.errors import CaptureError, first_line, suggest_nearest
+from eric_fast.pickling import PickledByFields
 from eric_fast.store.activations import UNKNOWN, check_finite, check_logits
 from eric_fast.store.files import hash_file, is_file
 from eric_fast.store.manifest import Manifest, ShardEntry
@@ -34,7 +35,7 @@ _AGAIN = "run the capture again, which writes damaged shards again"
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class Samples(PickledByFields):
     """The content of a shard of `n` images.
 
     Attributes:
@@ -85,7 +86,7 @@ def check_shard_file(path: Path, entry: ShardEntry) -> str | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Shard:
+class Shard(PickledByFields):
     """A shard of a capture, whose tensors are memory maps of its file; a `Part` of the capture.
 
     The size and header of the file are checked, and the SHA-256 of each tensor when it is first read. So damaged data

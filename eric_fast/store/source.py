@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.bits import WORD_BITS, count_words, join_words, pack_bits, unpack_words
+from eric_fast.pickling import PickledByFields
 from eric_fast.program.atoms import Quantiser
 from eric_fast.store.activations import CaptureSettings
 from eric_fast.store.manifest import SHARD_SIZE
@@ -91,7 +92,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class Rows(PickledByFields):
     """Some images of a part: a part as well.
 
     Attributes:

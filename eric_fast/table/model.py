@@ -16,6 +16,7 @@ from eric_fast.bits import BitMatrix, unpack_words
 from eric_fast.errors import ModelError
 from eric_fast.evaluator import NO_RULE, Evaluator
 from eric_fast.kernels import expect
+from eric_fast.pickling import PickledByFields
 from eric_fast.program import Decision, Program
 from eric_fast.table.allowed_values import VALUES, check_values
 from eric_fast.table.leaf_numbers import LeafNumbers
@@ -31,7 +32,7 @@ Ask = Callable[[Any], NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class RuleModel:
+class RuleModel(PickledByFields):
     """A program over a table that answers as the model that it came from.
 
     Answers have the source's own shapes, dtypes and labels, and are NumPy arrays wherever the data are. Call `evaluate`
