@@ -41,7 +41,7 @@ class ImageBatch:
 
     images: Tensor
     indices: list[int]
-    labels: list[int]
+    labels: list[int | str]
     bad: list[BadImage] = field(default_factory=list)
     n_seen: int = 0
 
@@ -120,7 +120,7 @@ _Loaded = tuple[int, "_Tensor | BadImage"]  # the index in the data, and the ima
 
 class _Tensor(NamedTuple):
     values: Tensor
-    label: int
+    label: int | str
 
 
 class _Images(Dataset[_Loaded]):

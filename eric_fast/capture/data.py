@@ -1,8 +1,10 @@
 """`ImageData`: images in a fixed order, by index."""
 
 import io
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,8 +27,9 @@ __all__ = [
     "first_line",
     "number_items",
 ]
+_log = logging.getLogger(__name__)
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff", ".gif"}
+    {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff", ".gif", ".avif"}
 )
 
 
@@ -38,11 +41,11 @@ class Sample(NamedTuple):
     """An image and its label.
 
     image: for the model's transform; or a float tensor `[channels, height, width]`, the input of the network.
-    label: an index into the folders of the data, or UNKNOWN.
+    label: an index into the folders of the data, or UNKNOWN; or the name of a class.
     """
 
     image: Image.Image | Tensor
-    label: int
+    label: int | str
 
 
 class ImageData(ABC):
@@ -112,8 +115,19 @@ def decode_image(source: Path | bytes, place: str) -> Image.Image:
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             return convert_to_rgb(image)
+    except DataError as error:
+        raise DataError(make_encodable(f"{place}: {error}")) from error
     except Exception as error:  # Pillow's decoders raise anything, from OSError to struct.error
         raise DataError(make_encodable(f"{place} can't be read ({first_line(error)})")) from error
+
+
+@cache
+def _warn_of_dark_greys() -> None:
+    """Warn once of what scaling by the range of 16 bits leaves of 12."""
+    _log.warning(
+        "a grey image of 16 bits has no value above 4,095, as if it had 12: at most 16 grey levels are left of it, as "
+        "white is 65,535; scale such images to 8 bits, or give a data set of tensors"
+    )
 
 
 def number_items(n: int) -> tuple[str, ...]:
@@ -122,10 +136,24 @@ def number_items(n: int) -> tuple[str, ...]:
 
 
 def convert_to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to RGB: 16 bits of grey are scaled, transparency is dropped."""
+    """Convert any mode to RGB: 16 bits of grey and floats from 0 to 1 are scaled, transparency is dropped.
+
+    Raises:
+        DataError: floats with other values.
+    """
+    if image.mode == "F":
+        values = np.asarray(image, np.float64)
+        if not (values.size and values.min() >= 0 and values.max() <= 1):  # NaN is refused too
+            raise DataError(
+                f"has float values from {values.min():g} to {values.max():g}, whose black and white are unknown; scale "
+                "them to 0..1, or give a data set of tensors"
+            )
+        return Image.fromarray(np.rint(values * 255).astype(np.uint8)).convert("RGB")
     if image.mode.startswith("I"):  # 16 bits of grey: Pillow would clip at 255 instead of scaling
         grey = np.asarray(image).astype(np.int64).clip(0, 65535)
         is_wide = image.mode != "I" or grey.max() > 255  # `I` has 32 bits, whatever the range
+        if is_wide and 255 < grey.max() < 4096:
+            _warn_of_dark_greys()
         return Image.fromarray((grey >> (8 if is_wide else 0)).astype(np.uint8)).convert("RGB")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # straight to RGB, Pillow warns

@@ -7,17 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from eric_fast.capture.data import IMAGE_SUFFIXES, ImageData, Sample, decode_image
+from eric_fast.capture.data import IMAGE_SUFFIXES, UNKNOWN, ImageData, Sample, decode_image
 from eric_fast.capture.paths import make_encodable
 from eric_fast.errors import DataError
 
 _log = logging.getLogger(__name__)
-REMEDY = "give a folder with one sub-folder of images per class, or 'digits'"
+REMEDY = "give a folder with one sub-folder of images per class, a CSV file of paths and labels, or 'digits'"
 
 
 class ImageFolder(ImageData):
     """An image folder as ImageNet's: one sub-folder per class, with images at any depth.
 
+    Where no sub-folder has images, those of the folder itself are taken, without labels.
     Images are sorted by class, then by path. An id is the path in the folder, with bytes that are not UTF-8 escaped.
     Names that start with a dot are left out. A class folder may be a link to a folder elsewhere, and an image a link
     to a file; other links to folders are not followed, as they may lead to images of another class. Images are RGB;
@@ -27,7 +28,7 @@ class ImageFolder(ImageData):
     def __init__(self, root: Path) -> None:
         self.name = make_encodable(str(root))
         try:
-            found, n_loose = _list_images(root)
+            found, loose = _list_images(root)
         except OSError as error:
             raise DataError(f"{error.filename or root} can't be read ({error.strerror}); {REMEDY}") from error
         self._root = root
@@ -42,10 +43,14 @@ class ImageFolder(ImageData):
             labels += [len(folders)] * len(paths)
             folders.append(make_encodable(folder))
         if not self._paths:
-            what = "has images, but no class sub-folders" if n_loose else "has no sub-folder with images"
-            raise DataError(f"{root} {what}; put the images of each class into a sub-folder of that name")
-        if n_loose:
-            _log.warning("%s: %d images outside of class folders are left out", root, n_loose)
+            if not loose:
+                raise DataError(
+                    f"{root} has no sub-folder with images; put the images of each class into a sub-folder of that name"
+                )
+            _log.warning("%s has no class sub-folders, so the labels of its %d images are unknown", root, len(loose))
+            self._paths, labels = loose, [UNKNOWN] * len(loose)
+        elif loose:
+            _log.warning("%s: %d images outside of class folders are left out", root, len(loose))
         self.ids = tuple(map(make_encodable, self._paths))
         self.folders = tuple(folders)
         self.folder_labels = tuple(labels)
@@ -64,12 +69,26 @@ class ImageFolder(ImageData):
         return Sample(decode_image(path, str(path)), self.folder_labels[index])
 
 
+class PictureFile(ImageData):
+    """One image file. Its class is the name of its folder, if there is such a class."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.name = make_encodable(str(path))
+        self.ids = (self.name,)
+        self.folders = (make_encodable(path.absolute().parent.name),)
+
+    def load_sample(self, index: int) -> Sample:
+        """Raises DataError for a truncated file, or one that is not an image."""
+        return Sample(decode_image(self._path, str(self._path)), 0)
+
+
 def _is_image(path: Path) -> bool:
     return path.name[0] != "." and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
 
 
-def _list_images(root: Path) -> tuple[dict[str, list[str]], int]:
-    """List the images of each class folder, as sorted paths in `root`, and count those outside of class folders.
+def _list_images(root: Path) -> tuple[dict[str, list[str]], list[str]]:
+    """List the images of each class folder, and those outside of class folders, as sorted paths in `root`.
 
     Raises:
         OSError: a folder that can't be listed. DataError: `root` is not a folder.
@@ -86,7 +105,7 @@ def _list_images(root: Path) -> tuple[dict[str, list[str]], int]:
             _log.warning("%s is a link back to %s, so it is not a class", folder, root)
             continue
         found[folder.name] = sorted(path.relative_to(root).as_posix() for path in _walk_images(folder))
-    return found, sum(map(_is_image, entries))
+    return found, [path.name for path in entries if _is_image(path)]
 
 
 def _are_nested(a: Path, b: Path) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor
 from eric_fast.capture.data import ImageData
 from eric_fast.capture.models import LoadedModel
 from eric_fast.capture.outputs import NetworkHead
-from eric_fast.errors import ModelError
+from eric_fast.errors import ModelError, suggest_nearest
 from eric_fast.store.activations import UNKNOWN
 
 _log = logging.getLogger(__name__)
@@ -34,14 +34,14 @@ def name_outputs(
 
 
 def match_labels(
-    labels: Sequence[int], folders: Sequence[str], classes: Sequence[str], head: NetworkHead | None = None
+    labels: Sequence[int | str], folders: Sequence[str], classes: Sequence[str], head: NetworkHead | None = None
 ) -> Tensor:
-    """Convert labels of the data to class indices: int64 `[n]`.
+    """Convert labels of the data to class indices: int64 `[n]`. A name is that of a folder, or else of a class.
 
     Raises:
         ModelError: labels of more than two classes, where one output was taken to tell two classes apart.
     """
-    known = torch.tensor(labels, dtype=torch.int64)
+    known = torch.tensor(_number_names(labels, folders, classes), dtype=torch.int64)
     n_named = len(folders) or (int(known.max()) + 1 if len(known) else 0)
     if head is not None and head.task == "binary" and not head.is_given and n_named > 2:
         raise ModelError(
@@ -86,3 +86,29 @@ def _match_folders(folders: Sequence[str], classes: Sequence[str]) -> list[int]:
         len(classes),
     )
     return matched
+
+
+def find_label(data: ImageData, index: int, classes: Sequence[str]) -> int:
+    """Find the class of one image as a capture does, or UNKNOWN, without a word."""
+    label = data.load_sample(index).label
+    if isinstance(label, str):
+        names = data.folders if label in data.folders else classes
+        label = list(names).index(label) if label in names else UNKNOWN
+    if not data.folders:
+        return label if label < len(classes) else UNKNOWN
+    if label == UNKNOWN or data.folders[label] in classes:
+        return UNKNOWN if label == UNKNOWN else list(classes).index(data.folders[label])
+    in_order = len(data.folders) == len(classes) and not set(data.folders) & set(classes)
+    return label if in_order else UNKNOWN
+
+
+def _number_names(labels: Sequence[int | str], folders: Sequence[str], classes: Sequence[str]) -> list[int]:
+    """Labels as indices of folders, or of classes if there are no folders; names of neither are unknown, and logged."""
+    number_of = {name: number for number, name in enumerate(folders or classes)}
+    unknown = sorted({label for label in labels if isinstance(label, str) and label not in number_of})
+    if unknown:
+        shown = ", ".join(f"'{name}'" for name in unknown[:5])
+        _log.warning(
+            "labels that don't have the name of a class are unknown: %s%s", shown, suggest_nearest("", number_of)
+        )
+    return [number_of.get(label, UNKNOWN) if isinstance(label, str) else label for label in labels]

@@ -3,26 +3,12 @@
 import re
 from pathlib import Path
 
-from eric_fast.capture.data import ImageData, Sample, decode_image
+from eric_fast.capture.data import ImageData
 from eric_fast.capture.digits import DIGITS
-from eric_fast.capture.paths import make_encodable
+from eric_fast.capture.folders import PictureFile
 from eric_fast.capture.sources import open_data
 from eric_fast.errors import DataError, suggest_nearest
 from eric_fast.store.files import is_file
-
-
-class PictureFile(ImageData):
-    """One image file. Its class is the name of its folder, if there is such a class."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.name = make_encodable(str(path))
-        self.ids = (self.name,)
-        self.folders = (make_encodable(path.absolute().parent.name),)
-
-    def load_sample(self, index: int) -> Sample:
-        """Raises DataError for a truncated file, or one that is not an image."""
-        return Sample(decode_image(self._path, str(self._path)), 0)
 
 
 def pick_image(source: str) -> tuple[ImageData, int]:
@@ -34,7 +20,7 @@ def pick_image(source: str) -> tuple[ImageData, int]:
     Raises:
         DataError: no such file, data or image.
     """
-    if source and not source.endswith(".tar") and is_file(Path(source)):
+    if source and not source.endswith((".tar", ".csv")) and is_file(Path(source)):
         return PictureFile(Path(source)), 0
     name, _, number = source.rpartition(":")
     if name and number.isdecimal():
@@ -44,7 +30,12 @@ def pick_image(source: str) -> tuple[ImageData, int]:
         return data, int(number)
     for place in (i for i, sign in enumerate(source) if sign == "#"):  # names may contain the sign
         name, image = source[:place], source[place + 1 :]
-        if name in DIGITS or name.endswith(".tar") or re.match(r"\w+:", name) or (name and Path(name).is_dir()):
+        if (
+            name in DIGITS
+            or name.endswith((".tar", ".csv"))
+            or re.match(r"\w+:", name)
+            or (name and Path(name).is_dir())
+        ):
             data = open_data(name)
             if image not in data.ids:
                 raise DataError(f"{data.name} has no image '{image}'{suggest_nearest(image, data.ids)}")

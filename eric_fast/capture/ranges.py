@@ -134,7 +134,7 @@ class _Recorder:
         self._predictions = torch.empty(n_images, dtype=torch.int64)
         self._logits: Tensor | None = None  # [n_images, n_classes], filled row by row
         self._kept: list[int] = []
-        self._labels: list[int] = []  # of the data
+        self._labels: list[int | str] = []  # of the data
         self._classes: tuple[str, ...] = ()
 
     def add(self, answer: Answer) -> None:

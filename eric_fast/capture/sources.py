@@ -4,13 +4,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from eric_fast.capture.data import ImageData
+from eric_fast.capture.csv_images import CsvImages
+from eric_fast.capture.data import IMAGE_SUFFIXES, ImageData
 from eric_fast.capture.digits import DIGITS, Digits
-from eric_fast.capture.folders import REMEDY, ImageFolder
+from eric_fast.capture.folders import REMEDY, ImageFolder, PictureFile
 from eric_fast.capture.hugging_face import HuggingFaceImages, open_hugging_face
 from eric_fast.capture.tars import TarImages, expand_tars
 from eric_fast.capture.torch_sets import open_torch
 from eric_fast.errors import DataError, suggest_nearest
+from eric_fast.store.files import is_file
 
 _KIND = re.compile(r"([A-Za-z][A-Za-z0-9_]+):(.*)", re.DOTALL)
 
@@ -20,7 +22,9 @@ def open_data(data: Any) -> ImageData:
 
     Names:
 
-    - an image folder with a sub-folder for each class; write `./digits` for one that is called `digits`.
+    - an image folder with a sub-folder for each class, or of images alone, whose labels are unknown; write `./digits`
+      for one that is called `digits`.
+    - one image file, and `photos.csv`: a list of images with their labels, see `CsvImages`.
     - `digits`, `digits/train`, `digits/test`: scikit-learn's 1,797 handwritten digits, and a fixed split of them.
     - `photos.tar`, `shard-{000..009}.tar`, `shards/*.tar`: uncompressed tar files; see `TarImages`.
     - `hf:PATH_OR_NAME` and `hf:PATH_OR_NAME:SPLIT`: Hugging Face's `datasets`, from a folder of `save_to_disk` or
@@ -61,6 +65,10 @@ def _open_name(name: str | Path) -> ImageData:
         return TarImages(expand_tars(text), text)
     if re.search(r"\.(tar\.\w+|tgz)$", text):
         raise DataError(f"{text} is compressed, so its images can't be read by number; give an unpacked folder or .tar")
+    if path.suffix.lower() == ".csv" and is_file(path):
+        return CsvImages(path)
+    if path.suffix.lower() in IMAGE_SUFFIXES and is_file(path):
+        return PictureFile(path)
     named = _KIND.fullmatch(text)
     if is_there or not named:
         if not is_there and (near := _suggest(path)):

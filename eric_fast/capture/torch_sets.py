@@ -2,59 +2,70 @@
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, default_collate
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+    default_collate,
+    default_convert,
+)
 
-from eric_fast.capture.data import UNKNOWN, BrokenDataError, ImageData, Sample, convert_to_rgb, number_items
+from eric_fast.capture.data import BrokenDataError, ImageData, Sample, number_items
+from eric_fast.capture.items import note_parts, read_item, take_apart
 from eric_fast.capture.models import make_unique
 from eric_fast.capture.paths import make_encodable
 from eric_fast.errors import DataError, first_line
 
 _log = logging.getLogger(__name__)
-_LABELS = ("label", "labels", "cls", "target", "targets", "class", "fine_label", "y")
-_GIVES = (
-    "items must be images, (image, label, ...) or mappings with them; images are PIL's, uint8, or float "
-    "[channels, height, width]"
-)
+_FEW, _ASKS = 20, 8  # so few items may come in the same order twice by chance, and are asked for more often
 
 
 class TorchImages(ImageData):
     """A data set with `len()` and items by number.
 
-    An item is an image, `(image, label, ...)`, or a mapping with an image and, under `label`, `labels`, `cls`, `target`
-    or the like, its label. Images of PIL and uint8 arrays and tensors go through the model's transform. A float tensor
-    is the input of the network; `preprocessing` is then the transform of the data set. Names of classes are the
-    `classes` of the data set; without them a label is the index of an output of the network. An id is the number of the
-    item.
+    An item is an image, `(image, label, ...)`, or a mapping with them; see `read_item`. Images of PIL and uint8 arrays
+    and tensors go through the model's transform. A float tensor is the input of the network; `preprocessing` is then
+    the transform of the data set. Names of classes are the `classes` of the data set; without them a label is the index
+    of an output of the network, or its name. An id is the number of the item in the data set.
 
     Args:
         dataset: a data set of `torch.utils.data`, or any object with `__len__` and `__getitem__`.
         name: name of the data in reports; by default the name of its class.
+        order: the items to take, all different; all by default.
 
     Raises:
         DataError: another kind of item.
     """
 
-    def __init__(self, dataset: Any, name: str = "") -> None:
+    def __init__(self, dataset: Any, name: str = "", order: Sequence[int] | None = None) -> None:
         self.name = make_encodable(name or type(dataset).__name__)
         self._dataset = dataset
-        self.ids = number_items(len(dataset))
+        self._order = range(len(dataset)) if order is None else order
+        ids = number_items(len(dataset))
+        self.ids = ids if order is None else tuple(ids[number] for number in order)
         self.folders = _find_classes(dataset)
+        self._is_noted = False
         self.preprocessing = _find_preprocessing(dataset, self._peek())
 
     def load_sample(self, index: int) -> Sample:
         try:
-            item = self._dataset[index]
+            item = self._dataset[self._order[index]]
         except Exception as error:  # the user's code and its decoders
             what = f"{type(error).__name__}: {first_line(error)}"
             raise DataError(f"item {self.ids[index]} of {self.name} can't be read ({what})") from error
-        return read_item(item, f"item {self.ids[index]} of {self.name}")
+        sample = read_item(item, f"item {self.ids[index]} of {self.name}")
+        if not self._is_noted:
+            self._is_noted = True
+            note_parts(item, self.name)
+        return sample
 
     def _peek(self) -> Sample | None:
         """Read the first item that can be read, to see the kind of items."""
@@ -81,23 +92,24 @@ class StreamedImages(ImageData):
 
     is_stream = True
 
-    def __init__(self, source: Iterable[Any], name: str = "") -> None:
+    def __init__(self, source: Iterable[Any], name: str = "", length: int | None = None) -> None:
         self.name = make_encodable(name or type(source).__name__)
         self._source = source
         dataset = source.dataset if isinstance(source, DataLoader) else source
         self._is_batched = isinstance(source, DataLoader) and source.batch_sampler is not None
         self._items: Iterator[Any] = iter(())
         self._next = -1
-        n = _find_length(source)
+        n = _find_length(source) if length is None else length
         if n is None:
             _log.warning("%s has no length, so it is read once to count its items; give it a __len__", self.name)
             n = sum(1 for _ in self._read())
         self.ids = number_items(n)
         self.folders = _find_classes(dataset)
         first = next(self._read(), None)
-        self.preprocessing = _find_preprocessing(
-            dataset, None if first is None else read_item(first, f"item 0 of {self.name}")
-        )
+        sample = None if first is None else read_item(first, f"item 0 of {self.name}")
+        if first is not None:
+            note_parts(first, self.name)
+        self.preprocessing = _find_preprocessing(dataset, sample)
 
     def load_sample(self, index: int) -> Sample:
         if not 0 <= self._next <= index:
@@ -113,7 +125,7 @@ class StreamedImages(ImageData):
         number = 0
         try:
             for found in self._source:
-                for item in _take_apart(found) if self._is_batched else (found,):
+                for item in take_apart(found) if self._is_batched else (found,):
                     yield item
                     number += 1
         except Exception as error:
@@ -134,16 +146,15 @@ def open_torch(source: Any, name: str = "") -> ImageData:
         DataError: another kind of object; a loader that shuffles.
     """
     if isinstance(source, DataLoader):
-        sampler = getattr(source.batch_sampler, "sampler", source.sampler)
-        if isinstance(sampler, RandomSampler):
-            raise DataError("the loader shuffles, so its images have no fixed order; give one with shuffle=False")
         dataset: Any = source.dataset
-        is_plain = isinstance(sampler, SequentialSampler) and source.collate_fn is default_collate
-        if is_plain and not source.drop_last and _has_items(dataset):
-            images = TorchImages(dataset, name)
+        order = _find_order(source)
+        is_plain = source.collate_fn in (default_collate, default_convert) and _has_items(dataset)
+        if is_plain and order is not None and len(set(order)) == len(order):
+            images = TorchImages(dataset, name, order)
             images.workers = source.num_workers
             return images
-        return StreamedImages(source, name or f"DataLoader of {type(dataset).__name__}")
+        length = None if order is None else len(order)
+        return StreamedImages(source, name or f"DataLoader of {type(dataset).__name__}", length)
     if _has_items(source):
         return TorchImages(source, name)
     if isinstance(source, Iterable) and not isinstance(source, Iterator):
@@ -153,68 +164,37 @@ def open_torch(source: Any, name: str = "") -> ImageData:
     )
 
 
+def _find_order(loader: DataLoader[Any]) -> Sequence[int] | None:
+    """The numbers of a loader's items in order; None if its data set has no numbers.
+
+    The order is fixed if asking its sampler again gives the same.
+
+    Raises:
+        DataError: a sampler that shuffles.
+    """
+    sampler: Any = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
+    batches = loader.batch_sampler
+    inner: Any = loader.sampler if batches is None else getattr(batches, "sampler", batches)
+    if isinstance(loader.dataset, IterableDataset):
+        return None
+    is_random = isinstance(inner, RandomSampler | SubsetRandomSampler | WeightedRandomSampler)
+    with torch.random.fork_rng(devices=[]):  # asking takes numbers from the caller's generator
+        orders = [] if is_random else [list(sampler)]
+        n_asks = 0 if is_random or isinstance(inner, SequentialSampler) else 1 if len(orders[0]) > _FEW else _ASKS
+        orders += [list(sampler) for _ in range(n_asks)]
+    if is_random or any(order != orders[0] for order in orders):
+        raise DataError(
+            f"the loader shuffles ({type(inner).__name__}), so its images have no fixed order; give one with "
+            "shuffle=False, or a Subset of the data"
+        )
+    numbers = list(itertools.chain.from_iterable(orders[0])) if loader.batch_sampler is not None else orders[0]
+    return numbers if all(isinstance(number, int) for number in numbers) else None
+
+
 def _has_items(dataset: Any) -> bool:
     """Whether items can be read by number. (torch's IterableDataset has a `__getitem__` that fails.)"""
     is_stream = isinstance(dataset, IterableDataset)
     return not is_stream and hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
-
-
-def read_item(item: Any, place: str) -> Sample:
-    """Find the image and the label in an item of a data set.
-
-    Raises:
-        DataError: there is no image in it.
-    """
-    if isinstance(item, Mapping):
-        image = next((value for value in item.values() if _is_image(value)), None)
-        label = next((item[key] for key in _LABELS if key in item), None)
-    elif isinstance(item, tuple | list):
-        image = item[0] if item else None
-        label = item[1] if len(item) > 1 else None
-    else:
-        image, label = item, None
-    if image is None or not _is_image(image):
-        raise BrokenDataError(f"{place} is not an image but {_describe(item)}; {_GIVES}")
-    if isinstance(image, Image.Image):
-        image = convert_to_rgb(image) if image.mode not in ("L", "RGB") else image
-    elif isinstance(image, np.ndarray) or (isinstance(image, Tensor) and not image.is_floating_point()):
-        image = _to_pil(image, place)
-    return Sample(image, _read_label(label))
-
-
-def _is_image(value: Any) -> bool:
-    if isinstance(value, Tensor):
-        return value.ndim == 3 and (value.is_floating_point() or value.dtype == torch.uint8)
-    return isinstance(value, Image.Image) or (
-        isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3)
-    )
-
-
-def _to_pil(image: Tensor | np.ndarray, place: str) -> Image.Image:
-    """Convert a uint8 tensor `[channels, height, width]`, or array `[height, width]` or `[height, width, channels]`."""
-    pixels = image.permute(1, 2, 0).numpy() if isinstance(image, Tensor) else image
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    if pixels.ndim == 3 and pixels.shape[2] != 3:
-        raise BrokenDataError(f"{place} has {pixels.shape[2]} channels of uint8; an image has 1 or 3")
-    return Image.fromarray(np.ascontiguousarray(pixels))
-
-
-def _read_label(value: Any) -> int:
-    if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0:
-        value = value.item()
-    return value if isinstance(value, int) and value >= 0 else UNKNOWN
-
-
-def _take_apart(batch: Any) -> Iterator[Any]:
-    """Take the batch of a loader apart into items, along the first axis of tensors and lists."""
-    if isinstance(batch, Mapping):
-        for values in zip(*batch.values(), strict=True):
-            yield dict(zip(batch, values, strict=True))
-    elif isinstance(batch, tuple | list):
-        yield from zip(*batch, strict=True)
-    else:
-        yield from batch
 
 
 def _find_length(source: Iterable[Any]) -> int | None:
@@ -248,9 +228,3 @@ def _find_preprocessing(dataset: Any, sample: Sample | None) -> str | None:
         dataset = dataset.dataset
     transform = getattr(dataset, "transform", None)
     return "of the data: " + make_encodable(" ".join(repr(transform).split()) if transform else type(dataset).__name__)
-
-
-def _describe(item: Any) -> str:
-    if isinstance(item, Tensor | np.ndarray):
-        return f"{item.dtype} {list(item.shape)}"
-    return type(item).__name__

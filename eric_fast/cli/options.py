@@ -7,7 +7,8 @@ import typer
 
 MODEL_HELP = "A torchvision name such as vgg16, or path/to/file.py:callable that returns a torch.nn.Module."
 DATA_HELP = (
-    "An image folder, a folder per class; digits, digits/train, digits/test; 'shard-{000..009}.tar', 'shards/*.tar' "
+    "An image folder, a folder per class; a folder of images or one image, without labels; photos.csv, with columns "
+    "path and label; digits, digits/train, digits/test; 'shard-{000..009}.tar', 'shards/*.tar' "
     "(uncompressed tar files: WebDataset's, or image folders); hf:PATH_OR_NAME[:SPLIT] (Hugging Face's datasets); or "
     "mnist:ROOT/test and the like (torchvision's fashionmnist, kmnist, svhn, stl10, gtsrb, flowers102, food101, dtd, "
     "oxfordiiitpet, imagenette, fgvcaircraft). Data sets and loaders of torch.utils.data go to the Python API."

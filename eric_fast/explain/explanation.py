@@ -11,6 +11,7 @@ from torch import nn
 from eric_fast.bits import BitMatrix
 from eric_fast.capture import ImageData, LoadedModel, capture_activations, take_model
 from eric_fast.capture.data import DataPart
+from eric_fast.capture.labels import find_label
 from eric_fast.capture.maps import FeatureMaps, capture_maps
 from eric_fast.errors import ProgramError
 from eric_fast.evaluator import Evaluator
@@ -131,7 +132,7 @@ def explain_image(
     explanation = Explanation(
         program=program,
         image=data.ids[index],
-        label=_find_label(data, index, program.classes),
+        label=find_label(data, index, program.classes),
         model_class=int(activations.predictions[0]),
         proof=proof,
         norms=_list_norms(program, activations, model_bits),
@@ -152,17 +153,6 @@ def list_drawn(explanation: Explanation) -> list[InputAtom]:
     """List the kernels to draw: the first ones of `Proof.list_reasons`, up to `MOST_MAPS`."""
     atoms = (explanation.program.atoms[atom] for atom in explanation.proof.list_reasons())
     return [atom for atom in atoms if isinstance(atom, InputAtom)][:MOST_MAPS]
-
-
-def _find_label(data: ImageData, index: int, classes: tuple[str, ...]) -> int:
-    """Find the class of the image as a capture does."""
-    label = data.load_sample(index).label
-    if not data.folders:
-        return label if label < len(classes) else UNKNOWN
-    if label == UNKNOWN or data.folders[label] in classes:
-        return UNKNOWN if label == UNKNOWN else classes.index(data.folders[label])
-    in_order = len(data.folders) == len(classes) and not set(data.folders) & set(classes)
-    return label if in_order else UNKNOWN
 
 
 def _list_norms(program: Program, activations: Activations, atoms: Mapping[int, bool]) -> dict[int, float]:
