@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from bench.foldrm import NAMES
 from eric_fast import from_asp
-from eric_fast.errors import ProgramError
+from eric_fast.errors import DataError, ProgramError
 from eric_fast.frontends.rules.asp_reader import MOST_ERRORS, Reader
 from eric_fast.table import read_table
+from eric_fast.table.model import RuleModel
 from eric_fast.text import parse_program, print_program
 from tests.examples import try_examples
 from tests.fuzz import check_format, damage
@@ -393,3 +394,39 @@ def test_damaged_fixtures_are_read_or_refused(shared):
             messages.append(str(error))
     assert 50 < len(messages) < 300
     assert all(message.startswith("program:") for message in messages)
+
+
+BIRDS = """flies(X) :- bird(X), not penguin(X), not kind(X,'big').
+bird(X) :- penguin(X). bird(X) :- duck(X). kind(X,'big') :- penguin(X), not ab1(X). ab1(X) :- duck(X).
+"""
+
+
+def test_a_predicate_may_be_a_column_and_a_head():
+    model = from_asp(BIRDS)
+    assert model.feature_names_in_.tolist() == ["penguin", "duck", "bird", "kind"]
+    assert model.optional == ("bird", "kind")
+    rows = [(p, d, b, k) for p in (0, 1) for d in (0, 1) for b in (0, 1) for k in ("big", "small", None)]
+    facts = ""
+    for row, (penguin, duck, bird, kind) in enumerate(rows):
+        facts += f"sample({row})." + f"penguin({row})." * penguin + f"duck({row})." * duck + f"bird({row})." * bird
+        facts += f"kind({row},{kind})." if kind else ""
+    control = clingo.Control(["--warn=none"])
+    control.add("base", [], BIRDS.replace("'big'", "big") + facts)
+    control.ground([("base", [])])
+    with control.solve(yield_=True) as answers:
+        found = {atom.arguments[0].number for atom in answers.model().symbols(atoms=True) if atom.name == "flies"}
+    wanted = ["flies" if row in found else None for row in range(len(rows))]
+    table = dict(zip(("penguin", "duck", "bird", "kind"), map(list, zip(*rows, strict=True)), strict=True))
+    again = RuleModel.from_program(parse_program(print_program(model.program)))
+    for each in (model, again):
+        assert each.predict(table).tolist() == each.predict(rows).tolist() == wanted
+        assert (
+            each.predict({"duck": table["duck"], "Penguin": table["penguin"]}).tolist()
+            == each.predict({**table, "bird": [None] * len(rows), "kind": [None] * len(rows)}).tolist()
+            == each.predict([row[:2] for row in rows]).tolist()
+        )
+    assert from_asp(BIRDS, columns=["duck", "bird", "penguin"]).optional == ()
+    with pytest.raises(DataError, match="expected a table of 4 columns, got 3"):
+        model.predict([row[:3] for row in rows])
+    with pytest.raises(ProgramError, match="setting 'optional'"):
+        RuleModel.from_program(model.program.with_settings((("optional", '["duck"]'),)))

@@ -39,6 +39,17 @@ def test_regressions(loss):
     np.testing.assert_array_equal(model.apply(rows), source.calc_leaf_indexes(rows))
 
 
+@pytest.mark.parametrize("loss", ["Poisson", "Tweedie:variance_power=1.5", "RMSE"])
+def test_a_plain_catboost_answers_raw_values(loss):
+    features, target = load_data("diabetes")
+    source = catboost.CatBoost({**OPTIONS, "loss_function": loss}).fit(features, target)
+    check_close(from_catboost(source).predict(features), source.predict(features), TOLERANCE)
+    wanted = source.predict(features, ntree_end=2)
+    check_close(from_catboost(source, n_rounds=2).predict(features), wanted, TOLERANCE)
+    with pytest.raises(ModelError, match="no best round is known"):
+        from_catboost(source, n_rounds="best")
+
+
 @pytest.mark.parametrize("loss", ["MultiClass", "MultiClassOneVsAll"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_ten_classes(shape, loss):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eric_fast.errors import EricError, ModelError
+from eric_fast.errors import EricError, ModelError, ProgramError
 from eric_fast.frontends.registry import load
 from eric_fast.frontends.trees.lightgbm import LIGHTGBM, from_lightgbm
 from tests.boosters import CODES, add_edges, check_close, list_frames, load_data, make_categories, make_frame
@@ -126,6 +126,25 @@ def test_best_iteration_is_used():
     booster.best_iteration = 3  # as early stopping sets it
     check_close(from_lightgbm(booster).predict_proba(features)[:, 1], booster.predict(features), TOLERANCE)
     assert from_lightgbm(booster).apply(features).shape[1] == 3
+    for asked, n_used in (("best", 3), ("all", 6), (2, 2), (0, 0)):
+        model = from_lightgbm(booster, n_rounds=asked)
+        wanted = booster.predict(features, num_iteration=n_used or 6)
+        check_close(model.predict_proba(features)[:, 1], wanted if n_used else np.full(len(features), 0.5), TOLERANCE)
+
+
+def test_a_file_of_version_2_ends_where_importances_begin(tmp_path):
+    features, target = load_data("cancer")
+    booster = train(features, target, 3, objective="binary")
+    text = booster.model_to_string().replace("version=v4", "version=v2").replace("end of trees\n\n", "")
+    lines = [line for line in text.split("\nparameters:")[0].split("\n") if not line.startswith("tree_sizes=")]
+    for title in ("feature_importances:", "feature importances:"):
+        path = tmp_path / "old.txt"
+        path.write_text("\n".join(lines).replace("feature_importances:", title) + "\n")
+        check_close(load(path).predict_proba(features)[:, 1], booster.predict(features), TOLERANCE)
+    check_close(lightgbm.Booster(model_file=path).predict(features), booster.predict(features), TOLERANCE)
+    path.write_text("\n".join(lines).split("feature_importances:")[0])
+    with pytest.raises(ProgramError, match="cut short"):
+        load(path)
 
 
 def test_a_file_holds_the_same_model(tmp_path):

@@ -9,7 +9,7 @@ import typer
 from eric_fast.cli.inputs import check_paths, find_source, limit_memory, refuse_useless
 from eric_fast.cli.network import NETWORK_DEFAULTS, takes_network
 from eric_fast.cli.options import DATA_HELP, Engine, Force, Json, Memory, ProgramFile, Start
-from eric_fast.cli.tables import SOURCE_HELP, load_any, predict_table
+from eric_fast.cli.tables import SOURCE_HELP, RoundsOption, load_any, predict_table
 from eric_fast.errors import SettingError, say_count
 from eric_fast.output import replace_file, write_json
 from eric_fast.processes import join_processes
@@ -96,6 +96,7 @@ def predict(
     header: Annotated[
         bool, typer.Option("--header/--no-header", help="Whether a CSV table starts with the columns' names.")
     ] = True,
+    rounds: RoundsOption = None,
     start: Start = None,
     engine: Engine = "auto",
     force: Force = False,
@@ -111,7 +112,7 @@ def predict(
     from eric_fast.runs import iterate_predictions
 
     check_engine(engine)
-    loaded = load_any(model_file)
+    loaded = load_any(model_file, rounds)
     program = loaded.program
     if isinstance(program.quantiser, TableQuantiser):
         refuse_useless(context, {**NETWORK_DEFAULTS, "start": None}, f"{model_file} answers about the rows of a table")

@@ -14,17 +14,27 @@ from eric_fast.output import replace_file
 from eric_fast.show.console import stderr, stdout
 
 if TYPE_CHECKING:
+    from eric_fast.frontends.trees.rounds import Rounds
     from eric_fast.table import Table
     from eric_fast.table.model import RuleModel
 
 _LANGUAGES = ("asp", "prolog", "python", "c")  # for each a method of Program: to_asp, to_prolog, ...
 SOURCE_HELP = "A program or a model: a file of any kind that eric_fast.load takes."
+RoundsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--rounds",
+        metavar="N|best|all",
+        help="Of XGBoost, LightGBM and CatBoost: how many boosting rounds to use. By default as the source does.",
+    ),
+]
 
 
 def convert(
     source: Annotated[str, typer.Argument(metavar="MODEL", help=SOURCE_HELP)],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The program to write.")],
     format: Annotated[str, typer.Option("--format", help=f"What to write: {', '.join(_LANGUAGES)}.")] = "asp",
+    rounds: RoundsOption = None,
     force: Force = False,
 ) -> None:
     """Write what another tool learned as a program: answer set program text of our own, or another language."""
@@ -35,7 +45,7 @@ def convert(
         )
     from eric_fast.program.words import describe_weights
 
-    program = load_any(source).program
+    program = load_any(source, rounds).program
     if format != "asp":
         program = program.select_start()  # as code, it starts from its lowest layer
     text: str = getattr(program, f"to_{format}")()
@@ -49,13 +59,23 @@ def convert(
     )
 
 
-def load_any(source: str) -> "RuleModel":
+def load_any(source: str, rounds: str | None = None) -> "RuleModel":
     """What `eric_fast.load` makes of it; stderr says what it was taken for."""
     from eric_fast.frontends.registry import load
 
-    model = load(source)
+    model = load(source, n_rounds=_parse_rounds(rounds))
     stderr.print(f"{source}: {model.source}", markup=False)
     return model
+
+
+def _parse_rounds(text: str | None) -> "Rounds":
+    if text is None:
+        return None
+    if text in ("best", "all"):
+        return "best" if text == "best" else "all"
+    if not text.isdecimal():
+        raise SettingError(f"--rounds '{text}' is neither a number of rounds nor 'best' or 'all'")
+    return int(text)
 
 
 def predict_table(

@@ -13,11 +13,13 @@ class FrontEnd(NamedTuple):
         name: what users call it, such as `XGBoost`.
         matches: whether an object or a path is of this kind; cheap, and imports no optional package.
         load: converts it. Raises EricError if it can't.
+        has_rounds: whether `load` takes `n_rounds`.
     """
 
     name: str
     matches: Callable[[Any], bool]
-    load: Callable[[Any], RuleModel]
+    load: Callable[..., RuleModel]
+    has_rounds: bool = False
 
 
 def is_from(source: Any, package: str) -> bool:

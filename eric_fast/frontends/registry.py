@@ -14,6 +14,7 @@ from eric_fast.frontends.rules.program_text import PROGRAM_TEXT
 from eric_fast.frontends.trees.catboost import CATBOOST
 from eric_fast.frontends.trees.lightgbm import LIGHTGBM
 from eric_fast.frontends.trees.onnx import ONNX
+from eric_fast.frontends.trees.rounds import Rounds
 from eric_fast.frontends.trees.scikit_learn import SCIKIT_LEARN
 from eric_fast.frontends.trees.treelite import TREELITE
 from eric_fast.frontends.trees.xgboost import XGBOOST
@@ -26,16 +27,18 @@ FRONT_ENDS = (
 )
 
 
-def load(source: Any) -> RuleModel:
+def load(source: Any, *, n_rounds: Rounds = None) -> RuleModel:
     """Convert what another tool learned to a `RuleModel`; `RuleModel.source` says what it was taken for.
 
     A file is recognised by its contents; only `.onnx` and `.blif` files are recognised by name. Nothing is unpickled.
 
     Args:
         source: a path, a fitted model of another library, or a text with rules.
+        n_rounds: of XGBoost, LightGBM and CatBoost: how many boosting rounds to use, or `best` or `all`; by default
+            those that the source's own `predict` uses.
 
     Raises:
-        ModelError: an unknown kind of model, or a pickled file.
+        ModelError: an unknown kind of model, or a pickled file; `n_rounds` for a model without rounds.
         ProgramError: an invalid file; the error says where.
     """
     is_path = isinstance(source, str | PathLike) and not is_rule_text(source)
@@ -46,7 +49,11 @@ def load(source: Any) -> RuleModel:
         )
     for kind in FRONT_ENDS:
         if kind.matches(source):
-            return kind.load(source)
+            if n_rounds is None:
+                return kind.load(source)
+            if not kind.has_rounds:
+                raise ModelError(f"a model of {kind.name} has no boosting rounds to choose from: leave n_rounds out")
+            return kind.load(source, n_rounds=n_rounds)
     if is_path and not Path(source).is_file():
         raise ModelError(f"{source} can't be read; give the path of a file")
     what = f"the file {source}" if is_path else f"a {type(source).__module__}.{type(source).__name__}"

@@ -31,22 +31,34 @@ def match_name(name: str, names: Sequence[str]) -> int:
 
 
 def bind_columns(
-    wanted: Iterable[int], program: Sequence[str], table: Sequence[str] | None, n_columns: int
+    wanted: Iterable[int],
+    program: Sequence[str],
+    table: Sequence[str] | None,
+    n_columns: int,
+    n_optional: int = 0,
 ) -> list[int]:
     """The index in the table of each of the program's columns; -1 for those that are missing and not `wanted`.
 
     Columns are matched by name. They are matched by position if the table has no names, or if no name matches and the
-    table's are numbers (0, 1, 2, ... or x0, x1, ...); then it must have as many columns as the program.
+    table's are numbers (0, 1, 2, ... or x0, x1, ...); then it must have as many columns as the program. The table may
+    lack the last `n_optional` columns.
 
     Raises:
         DataError: a column is missing, or its name occurs twice; or the number of columns differs.
     """
     wanted = set(wanted)
-    if table is not None and not _is_nameless(program, table):
+    if table is not None and not is_nameless(program, table):
         found = {name: i for i, name in enumerate(table)}
         if len(found) == len(table) and wanted <= {i for i, name in enumerate(program) if name in found}:
             return [found.get(name, -1) for name in program]
-        return [match_name(name, table) if i in wanted else -1 for i, name in enumerate(program)]
+        first = len(program) - n_optional
+        folded = {fold_text(name) for name in table} if n_optional else set()
+        return [
+            match_name(name, table) if i in wanted and (i < first or fold_text(name) in folded) else -1
+            for i, name in enumerate(program)
+        ]
+    if n_columns == len(program) - n_optional:
+        return [*range(n_columns), *[-1] * n_optional]
     if n_columns != len(program):
         raise DataError(
             f"expected a table of {say_count(len(program), 'column')}, got {n_columns:,}"
@@ -55,8 +67,10 @@ def bind_columns(
     return list(range(n_columns))
 
 
-def _is_nameless(program: Sequence[str], table: Sequence[str]) -> bool:
-    """Whether no name matches, and the table's names only number its columns."""
+def is_nameless(program: Sequence[str], table: Sequence[str] | None) -> bool:
+    """Whether the table has no names, or no name matches, and the table's names only number its columns."""
+    if table is None:
+        return True
     parts = [_NUMBERED.fullmatch(name) for name in table]
     if not parts or parts[0] is None:
         return False

@@ -45,9 +45,21 @@ class KnownTexts:
         code = self.code_of.get(text)
         return code if code is not None else self._folded.get(fold_text(text), OTHER) if self.loose else OTHER
 
+    @property
+    def has_numbers(self) -> bool:
+        """Whether one of the texts spells a number or a truth."""
+        return any(_spells_number(text) for text in self.texts)
+
     def find_number(self, number: Any) -> float:
         """The code of the text that spells a number: its `repr`, or that of the integer that it equals."""
         return next((self.code_of[text] for text in spell_number(number) if text in self.code_of), OTHER)
+
+
+def _spells_number(text: str) -> bool:
+    try:
+        return float(text) == float(text)
+    except ValueError:
+        return any(text in spellings for spellings in _TRUTHS.values())
 
 
 def spell_number(number: Any) -> tuple[str, ...]:
@@ -88,7 +100,7 @@ class NumberColumn:
         targets = torch.tensor([code_of[number] for number in sorted(code_of)], device=numbers.device)
         codes = find_codes(numbers, constants)
         if len(targets):
-            codes = torch.where(codes >= 0, targets[codes.clamp(min=0).long()], codes)
+            codes = torch.where(codes >= 0, targets[codes.nan_to_num(0.0).clamp(min=0).long()], codes)
         return codes if self.missing is None else torch.where(self.missing, torch.nan, codes)
 
 

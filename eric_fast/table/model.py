@@ -49,6 +49,9 @@ class RuleModel(PickledByFields):
         scale: the factor of a score (a divided sum) before the link function.
         values: the numbers that a table may hold, one of `VALUES`; others are refused.
         named: whether the source was given column names; made up ones are not compared with those of a table.
+        categories: column -> the value of each code of its categories, if the source was trained on a data frame and
+            takes their codes, too. In a table without names, such a column holds codes.
+        optional: the names of the last columns that a table may lack; then all of their values are missing.
         leaves: the source's own numbers of leaves, for `apply`.
         engine: see `kernels.choose_engine`.
 
@@ -64,6 +67,8 @@ class RuleModel(PickledByFields):
     scale: float = field(default=1.0, kw_only=True)
     values: str = field(default="any", kw_only=True)
     named: bool = field(default=True, kw_only=True)
+    categories: Mapping[str, tuple[float | str, ...]] = field(default_factory=dict, kw_only=True)
+    optional: tuple[str, ...] = field(default=(), kw_only=True)
     leaves: LeafNumbers | None = field(default=None, kw_only=True)
     engine: str = field(default="auto", kw_only=True)
 
@@ -76,7 +81,14 @@ class RuleModel(PickledByFields):
         if self.labels is not None and spell_labels(self.labels) != list(self.program.classes):
             raise ModelError("the names of the program's classes must spell the labels")
         settings = ModelSettings(
-            self.source, self.link, float(self.divisor), float(self.scale), self.values, self.named
+            self.source,
+            self.link,
+            float(self.divisor),
+            float(self.scale),
+            self.values,
+            self.named,
+            self.categories,
+            self.optional,
         )
         object.__setattr__(self, "program", write_model_settings(self.program, settings, self.labels))
 
@@ -97,7 +109,9 @@ class RuleModel(PickledByFields):
 
     @cached_property
     def packer(self) -> TablePacker:
-        return TablePacker(self.program.table_quantiser, named=self.named)
+        return TablePacker(
+            self.program.table_quantiser, named=self.named, categories=self.categories, optional=self.optional
+        )
 
     @cached_property
     def walker(self) -> "Walker | None":

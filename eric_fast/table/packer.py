@@ -1,6 +1,7 @@
 """`TablePacker`: from tables to the packed bits of a program's comparisons."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +12,9 @@ from torch import Tensor
 from eric_fast import kernels
 from eric_fast.bits import count_words
 from eric_fast.program.table_atoms import TEXT_KINDS, TableAtom, TableAtoms, TableQuantiser
-from eric_fast.table.column_names import bind_columns
-from eric_fast.table.columns import KnownTexts, find_codes
+from eric_fast.table.category_codes import find_value_codes, refuse_numbers
+from eric_fast.table.column_names import bind_columns, is_nameless
+from eric_fast.table.columns import KnownTexts, NumberColumn, find_codes
 from eric_fast.table.number_tests import NumberTests, list_number_tests
 from eric_fast.table.table import Table, as_table
 
@@ -25,10 +27,19 @@ class TablePacker:
     Args:
         quantiser: of a table.
         named: whether columns are matched by name; else by position, since their names are made up.
+        categories, optional: see `RuleModel`.
     """
 
-    def __init__(self, quantiser: TableQuantiser, *, named: bool = True) -> None:
+    def __init__(
+        self,
+        quantiser: TableQuantiser,
+        *,
+        named: bool = True,
+        categories: Mapping[str, Sequence[float | str]] = MappingProxyType({}),
+        optional: Collection[str] = (),
+    ) -> None:
         self.named = named
+        self.categories = categories
         self.quantiser = quantiser
         atoms = quantiser.atoms
         self._sets: dict[int, list[int]] = {}  # column -> its atoms that are sets
@@ -40,6 +51,7 @@ class TablePacker:
         self._groups = [_Group(numbers, np.flatnonzero(kinds == kind), kind) for kind in np.unique(kinds).tolist()]
         self._used = sorted({*self._sets, *np.unique(numbers.columns).tolist()})
         self._names = tuple(column.name for column in quantiser.columns)
+        self._n_optional = len(optional)
 
     def pack(self, data: Any, *, engine: str = "auto") -> tuple[Tensor, int]:
         """The bits of a table: int32 words `[n_atoms, n_words]` on the data's device, and the number of rows.
@@ -48,7 +60,8 @@ class TablePacker:
         comparisons with numbers, values are rounded to nearest in the column's kind, integers above 2^53 too; a text is
         the number that it spells, or missing; a bool is 1 or 0. For comparisons with texts, a number equals the texts
         that spell it: `2.0` and `2` for 2.0, also `0` for -0.0; `True`, `true` and `1` for True. None, NaN, NA and null
-        are missing values.
+        are missing values. Where the model knows the codes of a column's categories, a number in a table without names
+        is such a code; with names it is a value.
 
         Args:
             data: `[n_rows, n_columns]`: a `Table`, a NumPy array (of objects or structured too), a tensor on any
@@ -56,14 +69,16 @@ class TablePacker:
             engine: see `kernels.pack_columns`; for `gpu` the values of columns are moved to the GPU.
 
         Raises:
-            DataError: not a table; a column is missing, or holds neither numbers nor texts.
+            DataError: not a table; a column is missing, or holds neither numbers nor texts; a column of
+                categories holds numbers in place of texts, or a code that isn't whole.
         """
         table = as_table(data)
         return self.read(table, engine=engine).pack(0, table.n_rows), table.n_rows
 
     def read(self, table: Table, *, engine: str = "auto") -> "PackableTable":
         """The columns of a table as they are compared, ready to pack any of its rows; see `pack`."""
-        places = bind_columns(self._used, self._names, table.names if self.named else None, table.n_columns)
+        names = table.names if self.named else None
+        places = bind_columns(self._used, self._names, names, table.n_columns, self._n_optional)
         device = table.device
         if engine == "gpu" and device.type != "cuda" and torch.cuda.is_available():
             device = torch.device("cuda", torch.cuda.current_device())
@@ -83,9 +98,16 @@ class TablePacker:
         self, table: Table, place: int, column: int, atoms: Sequence[TableAtom]
     ) -> tuple[Tensor, list[float | str]]:
         """float32 `[n_rows]`: the index of each value in the sets' values, -1 for others, NaN if missing; and those."""
-        kind = self.quantiser.columns[column].kind
+        name, kind = self.quantiser.columns[column].name, self.quantiser.columns[column].kind
         values = sorted({value for atom in atoms for value in atom.constant})  # type: ignore[union-attr]
+        if place < 0:  # an optional column
+            return torch.full((table.n_rows,), torch.nan), values
         data = table.read(place)
+        if isinstance(data, NumberColumn):
+            if name in self.categories and is_nameless(self._names, table.names):
+                return find_value_codes(data, name, self.categories[name], values), values
+            if kind == "text":
+                refuse_numbers(data, name, [str(value) for value in self.categories.get(name, values)])
         if kind in TEXT_KINDS:
             return data.to_codes(KnownTexts(list(map(str, values)), loose=kind == "loose")), values
         numbers = data.to_numbers(_DTYPES[kind])

@@ -1,6 +1,8 @@
 """What a `RuleModel` knows besides its program, kept in the program's settings so that its text holds all of it."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +25,8 @@ class ModelSettings(NamedTuple):
     scale: float = 1.0
     values: str = "any"
     named: bool = True
+    categories: Mapping[str, tuple[float | str, ...]] = MappingProxyType({})
+    optional: tuple[str, ...] = ()
 
 
 def spell_labels(labels: Labels) -> list[str]:
@@ -57,6 +61,8 @@ def _spell_settings(settings: ModelSettings, labels: Labels | None) -> dict[str,
         "scale": repr(settings.scale),
         "values": settings.values,
         "named": "yes" if settings.named else "no",
+        "categories": json.dumps(dict(settings.categories), ensure_ascii=False) if settings.categories else "",
+        "optional": json.dumps(settings.optional, ensure_ascii=False) if settings.optional else "",
     }
 
 
@@ -79,6 +85,8 @@ def read_model_settings(program: Program) -> tuple[ModelSettings, NDArray[Any] |
         _read_number(texts, "scale"),
         texts.get("values", "any"),
         texts.get("named", "yes") == "yes",
+        _read_categories(texts["categories"]) if "categories" in texts else {},
+        _read_optional(texts["optional"], program) if "optional" in texts else (),
     )
     return settings, labels
 
@@ -88,6 +96,37 @@ def _read_number(texts: dict[str, str], key: str) -> float:
         return float(texts.get(key, "1"))
     except ValueError as error:
         raise ProgramError(f"setting '{key}' is '{texts[key]}', which is not a number") from error
+
+
+def _parse_setting(key: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ProgramError(f"setting '{key}' is not JSON: {error}") from error
+
+
+def _read_optional(text: str, program: Program) -> tuple[str, ...]:
+    """The names of the last columns, from JSON."""
+    found = _parse_setting("optional", text)
+    names = [column.name for column in program.table_quantiser.columns]
+    if not isinstance(found, list) or not found or found != names[-len(found) :]:
+        raise ProgramError("setting 'optional' is not a JSON list of the names of the last columns")
+    return tuple(found)
+
+
+def _read_categories(text: str) -> dict[str, tuple[float | str, ...]]:
+    """Column -> the value of each code, from JSON: all texts or all numbers."""
+    found = _parse_setting("categories", text)
+    if not isinstance(found, dict):
+        raise ProgramError("setting 'categories' is not a JSON object of columns")
+    for column, values in found.items():
+        kinds = {type(value) for value in values} if isinstance(values, list) else {None}
+        if not (kinds <= {str} or kinds <= {int, float}):
+            raise ProgramError(f"setting 'categories': column '{column}' needs a list of texts or of numbers")
+    return {
+        column: tuple(value if isinstance(value, str) else float(value) for value in values)
+        for column, values in found.items()
+    }
 
 
 def _read_labels(classes: Sequence[str], kind: str) -> NDArray[Any]:

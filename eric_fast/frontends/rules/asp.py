@@ -28,6 +28,9 @@ def from_asp(
     - `age(X,_)`: there is a value; `age(X,null)`: it is missing or empty;
     - `54(X)`, if no rule defines it: the column `54` holds 1 or true.
 
+    A predicate that rules define may be a column, too, unless it is the class or is called `ab1` or `rule1`: it is true
+    where a rule makes it so or the column does, as in clingo. Such columns are optional; see `RuleModel`.
+
     `not` and `\\+` are negation as failure. `row(X)` and the like, which clingo needs, are ignored.
 
     The rules for the class are tried in order, and the first whose body holds decides, as in the short form of FOLD-RM.
@@ -35,7 +38,8 @@ def from_asp(
     left out. If no rule holds, there is no class.
 
     Args:
-        columns: names of the table's columns, in order; by default those that the rules mention, as they occur.
+        columns: names of the table's columns, in order; by default those that the rules mention, as they occur, and
+            then the optional ones.
         class_predicate: the predicate of the class; by default the one that no body mentions.
         source: what errors call the text.
 
@@ -43,7 +47,8 @@ def from_asp(
         ProgramError: all errors of the text, each `source:line:column: expected ..., got ...`.
     """
     reader = Reader(text, source)
-    return RuleModel(build_program(reader, columns, class_predicate), "answer set program")
+    built = build_program(reader, columns, class_predicate)
+    return RuleModel(built.program, "answer set program", optional=built.optional)
 
 
 def _matches(source: Any) -> bool:

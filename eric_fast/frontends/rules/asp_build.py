@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from eric_fast.errors import EricError, ProgramError, suggest_nearest
 from eric_fast.frontends.rules.asp_class import choose_class
@@ -33,7 +34,14 @@ _DERIVED = 2**40  # before atoms are numbered: input atoms count from 0, derived
 logger = logging.getLogger(__name__)
 
 
-def build_program(reader: Reader, columns: Sequence[str] | None, class_predicate: str | None) -> Program:
+class Built(NamedTuple):
+    """A program, and the names of its last columns, which rules define too and which a table may lack."""
+
+    program: Program
+    optional: tuple[str, ...]
+
+
+def build_program(reader: Reader, columns: Sequence[str] | None, class_predicate: str | None) -> Built:
     """The program that the clauses make.
 
     Raises:
@@ -100,7 +108,7 @@ class _Builder:
             logger.warning("%s: ignored %s, which only binds X", self.reader.source, shown)
         self.unknown = {name for name in undefined if _AUXILIARY.fullmatch(name)}
 
-    def build(self, chosen: tuple[str, bool]) -> Program:
+    def build(self, chosen: tuple[str, bool]) -> Built:
         name, has_value = chosen
         classes: dict[str, int] = {}
         class_bodies: list[tuple[int, WeightBody]] = []
@@ -120,7 +128,8 @@ class _Builder:
                     body = WeightBody(kept)
                 class_bodies.append((classes.setdefault(text, len(classes)), body))
         self.reader.raise_errors()
-        bodies += self.sums.values()
+        n_columns = len(self.names)
+        bodies += [*self.sums.values(), *self._list_facts(name)]
         defined = dict.fromkeys(head for head, _ in bodies)
         place_of = {self.heads[head]: place for place, head in enumerate(defined)}
         n_inputs = len(self.atoms)
@@ -136,7 +145,7 @@ class _Builder:
             )
 
         columns = [Column(name, "loose" if i in self.texts else "float64") for i, name in enumerate(self.names)]
-        return Program(
+        program = Program(
             TableQuantiser(tuple(self.atoms), tuple(columns)),
             tuple(classes),
             tuple(
@@ -149,6 +158,20 @@ class _Builder:
             ),
             derived=tuple(name if value is None else f"{name}({value})" for name, value in defined),
         )
+        return Built(program, tuple(self.names[n_columns:]))
+
+    def _list_facts(self, class_name: str) -> list[tuple[Head, WeightBody]]:
+        """For each predicate that may be a column as well: it holds where the column says so."""
+        facts = []
+        for head in self.heads:
+            name, value = head
+            is_own = (
+                name == class_name or _AUXILIARY.fullmatch(name) or head in {sum_[0] for sum_ in self.sums.values()}
+            )
+            if is_own or not (self.given is None or name in self.given):
+                continue
+            facts.append((head, WeightBody(self._add(False, name, HOLDS if value is None else (value,)))))
+        return facts
 
     def _read_body(self, clause: Clause) -> WeightBody:
         """Its literals, in order, each once, or the sum that it is; adds the errors of the body."""

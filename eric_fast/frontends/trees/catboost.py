@@ -17,6 +17,7 @@ from eric_fast.frontends.fields import Field, parse_json
 from eric_fast.frontends.files import peek_json_key
 from eric_fast.frontends.front_end import FrontEnd, is_from
 from eric_fast.frontends.trees.catboost_trees import Features, read_nested_tree, read_oblivious_tree
+from eric_fast.frontends.trees.rounds import Rounds, choose_rounds
 from eric_fast.frontends.trees.tree_model import make_tree_model
 from eric_fast.program.table_atoms import Column
 from eric_fast.table.model import RuleModel
@@ -50,23 +51,25 @@ def _matches(source: Any) -> bool:
     return _is_object(source) or peek_json_key(source) in _KEYS
 
 
-def from_catboost(source: Any) -> RuleModel:
+def from_catboost(source: Any, *, n_rounds: Rounds = None) -> RuleModel:
     """A CatBoost model as a program.
 
     For classification losses `predict` gives classes, `[n_rows]` even if CatBoost returns `[n_rows, 1]`, and
-    `decision_function` gives raw values. For other losses `predict` gives what CatBoost's does. `apply` gives the
-    leaves of oblivious trees as `calc_leaf_indexes` does; the export doesn't hold the numbers of other leaves.
+    `decision_function` gives raw values. For other losses `predict` gives what the source's own does; of Poisson and
+    Tweedie a CatBoostRegressor answers exponents, as a file does here, and a plain CatBoost raw values. `apply` gives
+    the leaves of oblivious trees as `calc_leaf_indexes` does; the export doesn't hold the numbers of other leaves.
 
     Args:
         source: a CatBoostClassifier, CatBoostRegressor, CatBoostRanker or CatBoost that is fitted; or the path of a
             model file in JSON.
+        n_rounds: the number of boosting rounds to use, `best` or `all` (by default); see `choose_rounds`.
 
     Raises:
         ModelError: splits on categories, texts or embeddings; an unknown loss.
         ProgramError: an invalid file; the error says where.
     """
     if not _is_object(source):
-        return read_catboost(read_file(source), str(source))
+        return read_catboost(read_file(source), str(source), n_rounds)
     name = type(source).__name__
     if not source.is_fitted():
         raise ModelError(f"the {name} isn't fitted; call its fit first")
@@ -74,19 +77,34 @@ def from_catboost(source: Any) -> RuleModel:
         path = Path(folder) / "model.json"
         source.save_model(str(path), format="json")
         data = path.read_bytes()
-    return _read_model(parse_json(data, name), len(data), f"CatBoost {name}")
+    best = None if source.best_iteration_ is None else source.best_iteration_ + 1
+    return _read_model(parse_json(data, name), len(data), f"CatBoost {name}", n_rounds, best, is_raw=name == "CatBoost")
 
 
-def read_catboost(data: bytes, name: str) -> RuleModel:
+def read_catboost(data: bytes, name: str, n_rounds: Rounds = None) -> RuleModel:
     """The model in a file's bytes; see `from_catboost`. `name` is what errors call the file."""
-    return _read_model(parse_json(data, name), len(data), "CatBoost model file")
+    return _read_model(parse_json(data, name), len(data), "CatBoost model file", n_rounds)
 
 
 def _is_object(source: Any) -> bool:
     return is_from(source, "catboost") and type(source).__name__.startswith("CatBoost")
 
 
-def _read_model(root: Field, size: int, source: str) -> RuleModel:
+def _read_model(
+    root: Field,
+    size: int,
+    source: str,
+    n_rounds: Rounds = None,
+    best: int | None = None,
+    *,
+    is_raw: bool = False,
+) -> RuleModel:
+    """The model in a parsed file of `size` bytes.
+
+    Args:
+        best: the number of rounds up to the best one, if that is known.
+        is_raw: whether a regression answers raw values, whatever its loss.
+    """
     features, columns, named = _read_features(root, size)
     oblivious = root.get("oblivious_trees")
     parts = (oblivious or root["trees"]).items()
@@ -94,7 +112,8 @@ def _read_model(root: Field, size: int, source: str) -> RuleModel:
     loss = _read_loss(info)
     scale, bias = _read_bias(root["scale_and_bias"])
     read = read_oblivious_tree if oblivious else read_nested_tree
-    trees = [read(part, features, len(bias), scale) for part in parts]
+    n_used = choose_rounds(n_rounds, source, len(parts), best=best, stops_at_best=False)
+    trees = [read(part, features, len(bias), scale) for part in parts[:n_used]]
     is_binary = len(bias) == 1 and loss in _CLASS_LINKS
     return make_tree_model(
         source,
@@ -106,7 +125,7 @@ def _read_model(root: Field, size: int, source: str) -> RuleModel:
         base=bias,
         threshold=_read_threshold(info) if is_binary else 0.0,
         leaf_dtype="uint32" if oblivious else None,
-        link=_LINKS[loss],
+        link="identity" if is_raw and loss not in _CLASS_LINKS else _LINKS[loss],
         named=named,
     )
 
@@ -188,4 +207,4 @@ def _read_labels(info: Field, n_classes: int) -> NDArray[Any]:
         raise names.fail(f"a label is too large: {error}") from error
 
 
-CATBOOST = FrontEnd("CatBoost", _matches, from_catboost)
+CATBOOST = FrontEnd("CatBoost", _matches, from_catboost, has_rounds=True)

@@ -29,6 +29,11 @@ class Categories:
         """The columns of these names: `text` if their categories are texts, else of this kind."""
         return [Column(name, "text" if i in self.texts else kind) for i, name in enumerate(names)]
 
+    def list_values(self, names: Sequence[str]) -> dict[str, tuple[float | str, ...]]:
+        """The name of each categorical column -> the value of each of its codes."""
+        known: dict[int, Any] = {**self.texts, **self.numbers}
+        return {names[i]: tuple(known[i]) for i in sorted(known)}
+
     def name_codes(
         self, column: int, codes: Sequence[int], fail: Fail, most: float = np.inf
     ) -> tuple[float | str, ...] | None:

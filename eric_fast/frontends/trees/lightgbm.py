@@ -14,6 +14,7 @@ from eric_fast.frontends.files import peek_file
 from eric_fast.frontends.front_end import FrontEnd, is_from
 from eric_fast.frontends.trees.categories import Categories
 from eric_fast.frontends.trees.lightgbm_trees import Block, read_blocks, read_lightgbm_tree
+from eric_fast.frontends.trees.rounds import Rounds, choose_rounds
 from eric_fast.frontends.trees.tree_model import make_tree_model
 from eric_fast.table.model import RuleModel
 from eric_fast.text.files import decode_text, read_file
@@ -34,7 +35,7 @@ def _matches(source: Any) -> bool:
     return _is_object(source) or peek_file(source, 64).replace(b"\r", b"").startswith(b"tree\nversion=")
 
 
-def from_lightgbm(source: Any) -> RuleModel:
+def from_lightgbm(source: Any, *, n_rounds: Rounds = None) -> RuleModel:
     """A LightGBM model as a program, with the trees that the source's own `predict` uses.
 
     For classification objectives `predict` gives classes: the labels of an `LGBMClassifier`, or 0, 1, ... for a Booster
@@ -43,23 +44,28 @@ def from_lightgbm(source: Any) -> RuleModel:
 
     Args:
         source: a Booster, an LGBMClassifier, LGBMRegressor or LGBMRanker; or the path of a model file in text.
+        n_rounds: the number of boosting rounds to use, `best` or `all`; see `choose_rounds`. By default those that the
+            source's own `predict` uses: up to the best one where the training stopped early. A file holds what was
+            saved, by default up to the best one.
 
     Raises:
         ModelError: linear trees, an unknown objective, categories of a data frame whose columns are unclear.
         ProgramError: an invalid file; the error says where.
     """
     if not _is_object(source):
-        return read_lightgbm(read_file(source), str(source))
+        return read_lightgbm(read_file(source), str(source), n_rounds)
     name = type(source).__name__
     booster = source.booster_ if hasattr(source, "booster_") else source
     classifies = None if booster is source else hasattr(source, "classes_")
     labels = source.classes_ if classifies else None
-    return _read_model(booster.model_to_string(), name, f"LightGBM {name}", classifies, labels)
+    text = booster.model_to_string(num_iteration=-1)
+    best = booster.best_iteration if booster.best_iteration > 0 else None
+    return _read_model(text, name, f"LightGBM {name}", classifies, labels, n_rounds, best)
 
 
-def read_lightgbm(data: bytes, name: str) -> RuleModel:
+def read_lightgbm(data: bytes, name: str, n_rounds: Rounds = None) -> RuleModel:
     """The model in a file's bytes; see `from_lightgbm`. `name` is what errors call the file."""
-    return _read_model(decode_text(data, name), name, "LightGBM model file")
+    return _read_model(decode_text(data, name), name, "LightGBM model file", n_rounds=n_rounds)
 
 
 def _is_object(source: Any) -> bool:
@@ -67,15 +73,29 @@ def _is_object(source: Any) -> bool:
     return is_from(source, "lightgbm") and (name == "Booster" or name.startswith("LGBM"))
 
 
-def _read_model(text: str, name: str, source: str, classifies: bool | None = None, labels: Any = None) -> RuleModel:
-    """The model in a text; `classifies`: whether it predicts classes, if that is known."""
+def _read_model(
+    text: str,
+    name: str,
+    source: str,
+    classifies: bool | None = None,
+    labels: Any = None,
+    n_rounds: Rounds = None,
+    best: int | None = None,
+) -> RuleModel:
+    """The model in a text.
+
+    Args:
+        classifies: whether it predicts classes, if that is known.
+        best: the number of rounds up to the best one, if that is known.
+    """
     header, blocks, tail = read_blocks(text, name)
     n_outputs = header.get_int("num_tree_per_iteration", 1, len(text))
     names = header.get_words("feature_names", header.get_int("max_feature_idx", 0, len(text)) + 1)
     categories = _read_categories(header, tail, names)
-    trees = [read_lightgbm_tree(block, i % n_outputs, categories) for i, block in enumerate(blocks)]
-    if len(trees) % n_outputs:
-        raise header.fail(f"{len(trees)} trees can't be {n_outputs} for each iteration")
+    if len(blocks) % n_outputs:
+        raise header.fail(f"{len(blocks)} trees can't be {n_outputs} for each iteration")
+    n_used = choose_rounds(n_rounds, name, len(blocks) // n_outputs, best=best, stops_at_best=True) * n_outputs
+    trees = [read_lightgbm_tree(block, i % n_outputs, categories) for i, block in enumerate(blocks[:n_used])]
 
     kind, *options = header.get("objective").split() or [""]
     settings = dict(option.partition(":")[::2] for option in options)
@@ -101,6 +121,7 @@ def _read_model(text: str, name: str, source: str, classifies: bool | None = Non
         labels=labels if wants else None,
         leaf_dtype="int32",
         link=link,
+        categories=categories.list_values(names),
         divisor=divisor,
         scale=scale,
         named=any(name != f"Column_{i}" for i, name in enumerate(names)),
@@ -133,4 +154,4 @@ def _read_categories(header: Block, tail: str, names: list[str]) -> Categories:
     return Categories(texts, numbers)
 
 
-LIGHTGBM = FrontEnd("LightGBM", _matches, from_lightgbm)
+LIGHTGBM = FrontEnd("LightGBM", _matches, from_lightgbm, has_rounds=True)

@@ -1,5 +1,6 @@
 """The text that LightGBM writes: blocks of `key=value` lines, a header and then the trees."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,9 +63,13 @@ def read_blocks(text: str, name: str) -> tuple[Block, list[Block], str]:
     """The header, the trees, and the text after them.
 
     Raises:
-        ProgramError: no first line `tree`, no `end of trees`, or a key that occurs twice in a block.
+        ProgramError: no first line `tree`, no `end of trees` from version 2.2 on, or a key twice in a block.
     """
     body, end, tail = text.partition("\nend of trees")
+    if not end and text.startswith(("tree\nversion=v2", "tree\r\nversion=v2")):
+        # LightGBM 2.0 and 2.1 write no such line.
+        body, *rest = re.split(r"\nfeature[ _]importances:", text, maxsplit=1)
+        end = tail = "".join(rest)
     if not end:
         raise ProgramError(f"{name}: 'end of trees' is missing: the file is cut short")
     lines = body.splitlines()

@@ -16,6 +16,7 @@ from eric_fast.frontends.files import peek_file, peek_json_key
 from eric_fast.frontends.front_end import FrontEnd, is_from
 from eric_fast.frontends.trees.categories import Categories
 from eric_fast.frontends.trees.nodes import StoredTree
+from eric_fast.frontends.trees.rounds import Rounds, choose_rounds
 from eric_fast.frontends.trees.tree_model import make_tree_model, name_columns
 from eric_fast.frontends.trees.ubjson import parse_ubjson
 from eric_fast.frontends.trees.xgboost_trees import read_xgboost_categories, read_xgboost_tree
@@ -62,7 +63,7 @@ def _matches(source: Any) -> bool:
     return peek_file(source, 64).startswith(_UBJSON_STARTS)
 
 
-def from_xgboost(source: Any, *, n_rounds: int | None = None) -> RuleModel:
+def from_xgboost(source: Any, *, n_rounds: Rounds = None) -> RuleModel:
     """An XGBoost model as a program.
 
     For classification objectives `predict` gives classes, also for a Booster or a file; `predict_proba` gives what
@@ -72,8 +73,9 @@ def from_xgboost(source: Any, *, n_rounds: int | None = None) -> RuleModel:
     Args:
         source: a Booster, an XGBClassifier, XGBRegressor, XGBRanker or XGBRF of either; or the path of a model file in
             JSON or UBJSON.
-        n_rounds: the number of boosting rounds to use; by default all, or those up to the best one of an estimator that
-            stopped early, as the source's own `predict` does.
+        n_rounds: the number of boosting rounds to use, `best` or `all`; see `choose_rounds`. By default those that the
+            source's own `predict` uses: of an estimator that stopped early, and of a file that it saved, those up to
+            the best one; else all.
 
     Raises:
         ModelError: a linear booster, an unknown objective, a classifier with several targets.
@@ -86,14 +88,12 @@ def from_xgboost(source: Any, *, n_rounds: int | None = None) -> RuleModel:
     booster = source.get_booster() if estimator else source
     if estimator and not (source.missing is None or np.isnan(source.missing)):
         raise ModelError(f"{name}(missing={source.missing}) is not supported; use NaN for missing values")
-    if estimator and n_rounds is None:
-        n_rounds = _best_rounds(booster)
     raw = bytes(booster.save_raw("ubj"))
     wants = {"Classifier": True, "Booster": None}.get(name.removeprefix("XGB").removeprefix("RF"), False)
-    return _read_model(parse_ubjson(raw, name), len(raw), f"XGBoost {name}", n_rounds, wants)
+    return _read_model(parse_ubjson(raw, name), len(raw), f"XGBoost {name}", n_rounds, wants, estimator)
 
 
-def read_xgboost(data: bytes, name: str, n_rounds: int | None = None) -> RuleModel:
+def read_xgboost(data: bytes, name: str, n_rounds: Rounds = None) -> RuleModel:
     """The model in a file's bytes; see `from_xgboost`. `name` is what errors call the file."""
     root = parse_ubjson(data, name) if data[:2] in (b"{L", b"{i") else parse_json(data, name)
     return _read_model(root, len(data), "XGBoost model file", n_rounds)
@@ -103,15 +103,20 @@ def _is_object(source: Any) -> bool:
     return is_from(source, "xgboost") and (hasattr(source, "get_booster") or hasattr(source, "save_raw"))
 
 
-def _best_rounds(booster: Any) -> int | None:
-    best = booster.attr("best_iteration")
-    return None if best is None else int(best) + 1
-
-
 def _read_model(
-    root: Field, size: int, source: str, n_rounds: int | None = None, classifies: bool | None = None
+    root: Field,
+    size: int,
+    source: str,
+    n_rounds: Rounds = None,
+    classifies: bool | None = None,
+    is_estimator: bool = False,
 ) -> RuleModel:
-    """The model in a parsed file of `size` bytes; `classifies`: whether it predicts classes, if that is known."""
+    """The model in a parsed file of `size` bytes.
+
+    Args:
+        classifies: whether it predicts classes, if that is known.
+        is_estimator: whether it is of a scikit-learn wrapper; of a file, the file says so.
+    """
     learner = root["learner"]
     numbers = learner["learner_model_param"]
     objective_name = learner["objective"]["name"].as_text()
@@ -135,7 +140,8 @@ def _read_model(
     n_outputs = max(n_classes, 1) * max(n_targets, 1)
     if n_outputs > size:
         raise ProgramError(f"{numbers.place}: {n_outputs:,} outputs are too many for a file of {size:,} bytes")
-    trees = _read_trees(forest, booster, n_outputs, n_rounds, categories)
+    n_trees = _count_trees(forest, learner, n_rounds, n_outputs, is_estimator)
+    trees = _read_trees(forest, booster, n_outputs, n_trees, categories)
     base = _read_base(numbers["base_score"], objective.base, n_outputs)
 
     wants = objective.classes != 0 if classifies is None else classifies
@@ -152,21 +158,19 @@ def _read_model(
         threshold=0.5 if objective_name == "binary:logitraw" else 0.0,  # so XGBClassifier.predict has it
         leaf_dtype="float32",
         link=objective.link,
+        categories=categories.list_values(columns),
         named=names is not None and len(names.as_texts()) > 0,
     )
 
 
 def _read_trees(
-    forest: Field, booster: Field, n_outputs: int, n_rounds: int | None, categories: Categories
+    forest: Field, booster: Field, n_outputs: int, n_trees: int, categories: Categories
 ) -> list[StoredTree]:
-    """The trees of the first `n_rounds` rounds, their values multiplied by their DART weights."""
+    """The first `n_trees` trees, their values multiplied by their DART weights."""
     parts = forest["trees"].items()
     output_of_tree = forest["tree_info"].as_array(np.int64, len(parts))
     if len(parts) and not 0 <= output_of_tree.min() <= output_of_tree.max() < n_outputs:
         raise ProgramError(f"{forest.place}.tree_info: an output is out of range: there are {n_outputs}")
-    n_trees = len(parts)
-    if n_rounds is not None:
-        n_trees = min(n_trees, _count_trees(forest, n_rounds, n_outputs))
     weights = booster.get("weight_drop")
     weight_of_tree = weights.as_array(np.float32, len(parts)) if weights else np.ones(len(parts), np.float32)
     return [
@@ -175,16 +179,26 @@ def _read_trees(
     ]
 
 
-def _count_trees(forest: Field, n_rounds: int, n_outputs: int) -> int:
-    """The number of trees in the first `n_rounds` rounds."""
-    if n_rounds < 0:
-        raise ModelError(f"n_rounds must be at least 0, not {n_rounds}")
-    ends = forest.get("iteration_indptr")
-    if ends:
-        last = ends.as_array(np.int64)
-        return int(last[min(n_rounds, len(last) - 1)]) if len(last) else 0
-    parallel = forest["gbtree_model_param"]["num_parallel_tree"].as_int(0)
-    return n_rounds * max(parallel, 1) * n_outputs
+def _count_trees(forest: Field, learner: Field, n_rounds: Rounds, n_outputs: int, is_estimator: bool) -> int:
+    """The number of trees in the rounds that are used."""
+    n_trees = len(forest["trees"].items())
+    indptr = forest.get("iteration_indptr")
+    if indptr:
+        ends = indptr.as_array(np.int64)
+    else:
+        parallel = forest["gbtree_model_param"]["num_parallel_tree"].as_int(0)
+        ends = np.arange(0, n_trees + 1, max(parallel, 1) * n_outputs)
+    attributes = learner.get("attributes")
+    best = attributes.get("best_iteration") if attributes else None
+    is_estimator |= attributes is not None and attributes.get("scikit_learn") is not None
+    n_used = choose_rounds(
+        n_rounds,
+        forest.place.partition(":")[0],
+        max(len(ends) - 1, 0),
+        best=None if best is None else best.as_int() + 1,
+        stops_at_best=is_estimator,
+    )
+    return min(n_trees, int(ends[n_used])) if len(ends) else n_trees
 
 
 def _read_base(part: Field, kind: str, n_outputs: int) -> list[float]:
@@ -212,4 +226,4 @@ def _read_base(part: Field, kind: str, n_outputs: int) -> list[float]:
     return [float(score) for score in np.broadcast_to(scores, n_outputs)]
 
 
-XGBOOST = FrontEnd("XGBoost", _matches, from_xgboost)
+XGBOOST = FrontEnd("XGBoost", _matches, from_xgboost, has_rounds=True)
