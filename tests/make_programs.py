@@ -28,7 +28,7 @@ def make_program(pick: Pick, *, with_sums: bool = False) -> Program:
 
     Over kernels or a table, with and without atoms that are only derived, whatever it answers with.
 
-    with_sums: whether some bodies are weight bodies, and some class rules are for one start.
+    with_sums: whether some bodies are weight bodies, and some class rules are for one start or have a confidence.
     """
 
     def choose(pool: Sequence[T]) -> T:
@@ -93,7 +93,9 @@ def make_program(pick: Pick, *, with_sums: bool = False) -> Program:
         also = tuple((c, pick(1, 3) * (-1) ** pick(0, 1) / (4 if real else 1)) for c in others)
         weight = pick(-2, 3) / (4 if real else 1)
         body, support = draw_body(n_atoms), draw_support()
-        class_rules.append(draw_sum(ClassRule(head, body, support[0], support[1], weight, also, start=draw_start())))
+        given = choose((None, None, 0.0, 0.1, 1.0)) if with_sums else None
+        rule = ClassRule(head, body, *support, weight, also, start=draw_start(), given_confidence=given)
+        class_rules.append(draw_sum(rule))
     bases = sums and starts and pick(0, 1)
     return Program(
         quantiser=TableQuantiser(tuple(atoms), columns) if columns else Quantiser(tuple(atoms), choose(NORMS)),

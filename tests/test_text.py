@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from eric_fast.errors import ProgramError
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.program.confidence import find_interval, find_least_confidence
 from eric_fast.program.printers.names import DECIDE, DECIDE_BASE, name_predicates, quote, unquote
+from eric_fast.program.words import describe_support
 from eric_fast.text import load_program, parse_program, print_program, reader, save_program
 from tests.examples import try_examples
 from tests.make_programs import programs, programs_with_bits
@@ -55,6 +57,9 @@ label(k_f_1,"wheels").
 """
 SUM = "image(X), 3 <= #sum { 2,1 : k_f_0(X); 1,2 : not k_f_1(X); 2,3 : k_f_2(X) }"
 WITH_SUM = TEXT.replace("format(1)", "format(2)").replace("image(X), k_f_1(X), not k_f_2(X)", SUM)
+WITH_CONFIDENCE = TEXT.replace("format(1)", "format(2)").replace(
+    "1). fires(X,2)", '1). confidence(2,"0.93"). fires(X,2)'
+)
 PROGRAM = Program(
     quantiser=Quantiser(
         (
@@ -75,6 +80,20 @@ PROGRAM = Program(
 def test_the_format_is_this():
     assert print_program(PROGRAM) == TEXT
     assert parse_program(TEXT) == PROGRAM
+
+
+def test_a_confidence_from_elsewhere_stands_in_the_text():
+    rules = (PROGRAM.class_rules[0], replace(PROGRAM.class_rules[1], given_confidence=0.93))
+    program = replace(PROGRAM, class_rules=rules)
+    assert print_program(program) == WITH_CONFIDENCE
+    assert parse_program(WITH_CONFIDENCE) == program
+    assert [rule.confidence for rule in program.class_rules] == [0.8, 0.93]
+    assert find_least_confidence(rules[0]) == find_interval(4, 5).low
+    assert [describe_support(program, rule) for rule in rules] == [
+        "support 5, confidence 0.80 (0.38 at least)",
+        "confidence 0.93",
+    ]
+    assert rules[1].forget_support() == ClassRule(1, ())
 
 
 def test_support_of_kernel_rules_is_numbered_for_each_kernel():
@@ -396,6 +415,9 @@ def change(old, new):
             change('"f",0,">"', '"f",">"'),
             r"p.lp:25:1: kernel takes 5 arguments \(name, string, number, string, float\), not 4",
         ),
+        (WITH_CONFIDENCE.replace("confidence(2", "confidence(3"), "p.lp:10:16: there are only 2 rules, so no rule 3"),
+        (WITH_CONFIDENCE.replace("0.93", "1.5"), "p.lp: class rule 2: confidence 1.5 is not from 0 to 1"),
+        (WITH_CONFIDENCE.replace('"0.93"', "1"), "p.lp:10:29: expected a float, not 1"),
         (change('norm("l1").', 'norm("l1"). norm("l1").'), "p.lp:24:13: a second fact norm"),
         (change('rule(2,"é",1).', 'rule(1,"é",1).'), r"p.lp:10:1: a second fact rule\(1,...\)"),
         (change("fires(X,2)", "fires(X,1)"), "p.lp:10:16: a second body for class rule 1"),

@@ -109,7 +109,8 @@ def list_links(program: Program, bits: BitMatrix, *, start: str | None = None, e
     part = take_part(program, start)
     n_atoms, n_classes = len(part.atoms), len(program.classes)
     node_of = np.concatenate([list_part(program, start), len(program.atoms) + np.arange(n_classes)])
-    all_rules = part.kernel_arrays.append(part.class_arrays, n_atoms + part.class_arrays.heads)
+    of_classes = part.class_arrays.bodies
+    all_rules = part.kernel_arrays.append(of_classes._replace(heads=n_atoms + of_classes.heads))
     lengths, heads = np.diff(all_rules.offsets), all_rules.heads.astype(np.int64)
     # A literal that stands twice in a rule counts once
     rules = np.repeat(np.arange(len(lengths)), lengths)

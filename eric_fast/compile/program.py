@@ -10,7 +10,8 @@ import torch
 from eric_fast.plan import Plan
 from eric_fast.plan.negation import negate_like, strip_negation
 from eric_fast.program import Program
-from eric_fast.program.rules import ClassRules, count_offsets
+from eric_fast.program.class_rules import ClassRules
+from eric_fast.program.rules import count_offsets
 
 
 def compile_program(program: Program, start: str | None = None) -> Plan:
@@ -49,7 +50,7 @@ def compile_part(program: Program, given: Sequence[int], derived: Collection[int
     strata = [[atom for atom in atoms if atom in derived] for atoms in program.strata]
     if with_fires:
         strata.append(list(range(n_atoms, n_atoms + len(class_rules))))
-        rules = rules.append(class_rules, np.array(strata[-1], np.int32))
+        rules = rules.append(class_rules.bodies._replace(heads=np.array(strata[-1], np.int32)))
         class_rules, n_atoms = ClassRules.from_rules([]), n_atoms + len(class_rules)
     with_rules = list(chain.from_iterable(strata))
     place_of_atom = np.full(n_atoms, -1, np.int64)
@@ -61,7 +62,7 @@ def compile_part(program: Program, given: Sequence[int], derived: Collection[int
     atoms = list(dict.fromkeys([*given, *with_rules, *derived]))
     row_of_atom = np.full(n_atoms, -1, np.int32)
     row_of_atom[atoms] = np.arange(len(atoms))
-    all_rules = kernel_rules.append(class_rules, class_rules.heads)
+    all_rules = kernel_rules.append(class_rules.bodies)
     literals = row_of_atom[strip_negation(all_rules.literals)]
     if (literals < 0).any():
         program.start_at(program.atoms[given[0]].layer)  # names the rule that mentions a kernel below

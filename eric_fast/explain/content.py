@@ -10,6 +10,7 @@ from eric_fast.explain.proof import Step
 from eric_fast.explain.votes import Rivalry, find_rivalry
 from eric_fast.program import Program, atom_of
 from eric_fast.program.atoms import InputAtom
+from eric_fast.program.confidence import find_least_confidence
 from eric_fast.program.rules import Rule
 from eric_fast.store.activations import UNKNOWN
 
@@ -74,7 +75,8 @@ def _describe_rule(program: Program, rule: Rule) -> dict[str, Any]:
     if rule.bound:
         content["body"] = [{**name, "weight": weight} for name, weight in zip(body, rule.weights, strict=True)]
         content["bound"] = rule.bound
-    return {**content, "covered": rule.covered, "correct": rule.correct, "confidence": rule.confidence}
+    sure = {"confidence": rule.confidence, "least_confidence": find_least_confidence(rule)}
+    return {**content, "covered": rule.covered, "correct": rule.correct, **sure}
 
 
 def _describe_class_rule(program: Program, number: int) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""How sure a share is that was counted on few images: Wilson's interval."""
+"""How sure a rule is: its confidence, and Wilson's interval where that was counted on few images."""
 
 from math import sqrt
 from typing import NamedTuple
+
+from eric_fast.program.rules import ClassRule, Rule
 
 Z = 1.959963984540054  # standard errors on either side of 95 % of a normal distribution
 
@@ -27,3 +29,15 @@ def find_interval(correct: int, covered: int, z: float = Z) -> Interval:
     share, width = correct / covered, z * z / covered
     middle, half = share + width / 2, z * sqrt((share * (1 - share) + width / 4) / covered)
     return Interval(max(0.0, (middle - half) / (1 + width)), min(1.0, (middle + half) / (1 + width)))
+
+
+def find_least_confidence(rule: Rule) -> float | None:
+    """What a rule's confidence is at least: the lower bound of its interval, by its support.
+
+    A confidence that another tool states is taken as it is. None where nothing is known.
+    """
+    if isinstance(rule, ClassRule) and rule.given_confidence is not None:
+        return rule.given_confidence
+    if not rule.covered or rule.correct is None:
+        return None
+    return find_interval(rule.correct, rule.covered).low

@@ -9,8 +9,9 @@ import numpy as np
 
 from eric_fast.errors import ProgramError
 from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.program.class_rules import ClassRules
 from eric_fast.program.decision import Decision
-from eric_fast.program.rules import INT32_MAX, ClassRule, ClassRules, Rule, RuleArrays
+from eric_fast.program.rules import INT32_MAX, ClassRule, Rule, RuleArrays
 from eric_fast.program.table_atoms import TableAtom, TableQuantiser
 
 
@@ -116,6 +117,10 @@ class ProgramData:
     @property
     def has_weight_bodies(self) -> bool:
         return bool(len(self.class_arrays.bounds) or len(self.kernel_arrays.bounds))
+
+    @property
+    def has_given_confidences(self) -> bool:
+        return bool(len(self.class_arrays.confidences))
 
     @property
     def n_literals(self) -> int:

@@ -116,7 +116,7 @@ def _drop(
                 wider = [*fires[:place], _fire(fewer_literals, rows, valid), *fires[place + 1 :]]
                 if count_hits(kept, wider) >= floor:
                     fires = wider
-                    kept[place] = replace(fewer_literals, covered=None, correct=None)
+                    kept[place] = fewer_literals.forget_support()
                     break
     return kept
 

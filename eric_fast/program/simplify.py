@@ -99,7 +99,7 @@ def _clean_sum(rule: _AnyRule, split: bool) -> list[_AnyRule]:
     weights, bound = weigh_body(rule).merge_negations().reduce()
     alone = [literal for literal, weight in weights.items() if weight >= bound > 0] if split else []
     if alone and len(weights) > 1:  # of the parts alone the support isn't known
-        rule = replace(rule, covered=None, correct=None)
+        rule = rule.forget_support()
     rest = LiteralSum({literal: weight for literal, weight in weights.items() if literal not in alone}, bound).reduce()
     bodies = [*(WeightBody((literal,)) for literal in alone), *rest.list_bodies()]
     return [replace(rule, body=body.literals, weights=body.weights, bound=body.bound) for body in bodies]

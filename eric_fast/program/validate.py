@@ -7,8 +7,9 @@ from itertools import chain
 import numpy as np
 
 from eric_fast.errors import ProgramError
+from eric_fast.program.class_rules import ClassRules
 from eric_fast.program.data import ProgramData
-from eric_fast.program.rules import INT32_MAX, ClassRules, Rule
+from eric_fast.program.rules import INT32_MAX, Rule
 from eric_fast.program.table_atoms import TableAtoms, TableQuantiser
 
 
@@ -131,6 +132,12 @@ def _check_support(program: ProgramData) -> None:
     else:
         suspects = range(len(program.class_rules))
     first = len(program.kernel_rules)
+    given = program.class_arrays.confidences
+    strange = np.flatnonzero((given < 0) | (given > 1))
+    if len(strange):
+        raise ProgramError(
+            f"{_name_rule(program, first + int(strange[0]))}: confidence {given[strange[0]]} is not from 0 to 1"
+        )
     for index, rule in chain(kernel_rules, ((first + i, program.class_rules[i]) for i in suspects)):
         covered, correct = rule.covered, rule.correct
         if covered is None and correct is None:

@@ -2,6 +2,7 @@
 
 from eric_fast.errors import ProgramError, say_count, suggest_nearest
 from eric_fast.program import ClassRule, Decision, Program, Rule, atom_of
+from eric_fast.program.confidence import find_least_confidence
 
 
 def name_atom(program: Program, atom: int) -> str:
@@ -30,14 +31,19 @@ def describe_body(program: Program, rule: Rule) -> str:
 
 
 def describe_support(program: Program, rule: Rule) -> str:
-    """`support 412, coverage 0.8 %, confidence 0.97`: what training said about a rule; empty where unknown."""
-    if rule.covered is None:
-        return ""
-    parts = [f"support {rule.covered:,}"]
-    if program.n_images:
-        parts.append(f"coverage {100 * rule.covered / program.n_images:.1f} %")
-    if rule.confidence is not None:
-        parts.append(f"confidence {rule.confidence:.2f}")
+    """`support 412, coverage 0.8 %, confidence 0.97 (0.95 at least)`: what is known of a rule; empty if nothing is.
+
+    The confidence has the lower bound of Wilson's interval, at 95 %; one that another tool states stands alone.
+    """
+    parts = []
+    if rule.covered is not None:
+        parts.append(f"support {rule.covered:,}")
+        if program.n_images:
+            parts.append(f"coverage {100 * rule.covered / program.n_images:.1f} %")
+    least = find_least_confidence(rule)
+    if rule.confidence is not None and least is not None:
+        is_given = least == rule.confidence
+        parts.append(f"confidence {rule.confidence:.2f}" + ("" if is_given else f" ({least:.2f} at least)"))
     return ", ".join(parts)
 
 

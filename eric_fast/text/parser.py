@@ -14,6 +14,7 @@ from eric_fast.text.columns import build_table
 from eric_fast.text.reader import read_statements
 from eric_fast.text.statements import Fact, Statements, shorten_message
 
+_NO_CONFIDENCE = (0, None, 0)
 _NO_SUPPORT = (0, None, None, 0)  # of a rule without a fact about it: covered and correct are in the middle
 
 
@@ -176,7 +177,7 @@ def _build_class_rules(
                 f"{said.source}: rules are numbered from 1 without gaps, and rule({number},...) is missing; "
                 f"give that number to another rule, in 'rule' and in 'fires'"
             )
-    for name in ("support", "also"):
+    for name in ("support", "confidence", "also"):
         for number, *_, at in said.facts[name].values():
             if not 1 <= number <= len(facts):
                 raise said.error(at, f"there are only {len(facts)} rules, so no rule {number}")
@@ -194,10 +195,22 @@ def _build_class_rules(
         if body is None:
             raise said.error(at, f"rule {number} has no body: expected 'fires(X,{number}) :- image(X), ...'")
         _, covered, correct, _ = supports.get((number,), _NO_SUPPORT)
+        _, given, _ = said.facts["confidence"].get((number,), _NO_CONFIDENCE)
         votes = tuple(sorted(also[number])) if number in also else ()
         literals, weights, bound, only = bodies.build(body, n_starts)
         rules.append(
-            ClassRule(head, literals, covered, correct, weight, votes, weights=weights, bound=bound, start=only)
+            ClassRule(
+                head,
+                literals,
+                covered,
+                correct,
+                weight,
+                votes,
+                weights=weights,
+                bound=bound,
+                start=only,
+                given_confidence=given,
+            )
         )
     return tuple(rules)
 

@@ -47,6 +47,7 @@ FACTS: dict[str, tuple[tuple[str, ...], int]] = {
     "rule": (("number", "string", "weight"), 1),
     "also": (("number", "string", "weight"), 2),
     "support": (("number", "number", "number"), 1),
+    "confidence": (("number", "float"), 1),
     "kernel_support": (("name", "number", "number", "number"), 2),
     "decision": (("string",), 0),
     "default": (("string",), 0),

@@ -42,7 +42,8 @@ DECIDE = {
 def find_format(program: ProgramData) -> int:
     """The lowest text format that holds everything that the program has."""
     has_regions = not isinstance(program.quantiser, TableQuantiser) and program.quantiser.has_regions
-    return 2 if program.has_weight_bodies or program.starts or has_regions else 1
+    has_more = program.has_weight_bodies or program.starts or program.has_given_confidences
+    return 2 if has_more or has_regions else 1
 
 
 def decision_rules(program: ProgramData) -> tuple[str, ...]:

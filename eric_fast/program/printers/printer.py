@@ -125,6 +125,8 @@ def _print_class_rule(
     facts += [f"also({number},{quote(classes[c])},{_format_weight(weight, integers)})." for c, weight in rule.also]
     if rule.covered is not None:
         facts.append(f"support({number},{rule.covered},{rule.correct}).")
+    if rule.given_confidence is not None:
+        facts.append(f"confidence({number},{quote(repr(rule.given_confidence))}).")
     return " ".join([*facts, f"fires(X,{number}) :- {_print_body(rule, predicates, rule.start)}."])
 
 

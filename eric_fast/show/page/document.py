@@ -19,6 +19,7 @@ from eric_fast.errors import ProgramError
 from eric_fast.evaluator import NO_RULE, Predictions
 from eric_fast.program import Program, Rule
 from eric_fast.program.atoms import InputAtom
+from eric_fast.program.confidence import find_least_confidence
 from eric_fast.program.rules import count_offsets
 from eric_fast.score import Score
 from eric_fast.store.activations import UNKNOWN, Activations
@@ -77,7 +78,7 @@ def make_program_document(program: Program, file: str) -> dict[str, Any]:
     }
 
 
-def _describe_rules(rules: Sequence[Rule]) -> dict[str, str]:
+def _describe_rules(rules: Sequence[Rule]) -> dict[str, Any]:
     return {
         "heads": pack_ints([rule.head for rule in rules]),
         "offsets": pack_ints(count_offsets([len(rule.body) for rule in rules])),
@@ -85,7 +86,13 @@ def _describe_rules(rules: Sequence[Rule]) -> dict[str, str]:
         **_describe_sums(rules),
         "covered": pack_ints([-1 if rule.covered is None else rule.covered for rule in rules]),
         "correct": pack_ints([-1 if rule.correct is None else rule.correct for rule in rules]),
+        "confidence": _list_shares([rule.confidence for rule in rules]),
+        "leastConfidence": _list_shares([find_least_confidence(rule) for rule in rules]),
     }
+
+
+def _list_shares(shares: Iterable[float | None]) -> list[float | None]:
+    return [None if share is None else round(share, 4) for share in shares]
 
 
 def _describe_sums(rules: Sequence[Rule]) -> dict[str, str]:

@@ -79,7 +79,7 @@ function helpPage() {
             ["rule", "A conjunction of kernels that must be true or false. Several rules for one class are alternatives."],
             ["fidelity", "The share of images on which program and model agree."],
             ["accuracy", "The share of images whose label it gives."],
-            ["support", "How many training images a rule covers; confidence: the share of them on which it is right."],
+            ["support", "How many training images a rule covers; confidence: the share of them on which it is right; at least: the lower end of its 95 % interval (Wilson)."],
             ["start layer", "The layer whose bits are given; rules make everything above it."],
           ].map(([word, meaning]) => [h("dt", {}, word), h("dd", {}, meaning)]),
         ),

@@ -64,11 +64,11 @@ function scoreCard(rules, rule, image = null) {
 // What training said of a rule
 function trainingWords(rules, rule) {
   const covered = rules.covered[rule];
-  if (covered < 0) return "support unknown";
-  const parts = [`support ${format(covered)}`];
-  if (program.nTraining) parts.push(`coverage ${percent(covered / program.nTraining)}`);
-  if (covered) parts.push(`confidence ${(rules.correct[rule] / covered).toFixed(2)}`);
-  return parts.join(", ");
+  const parts = covered < 0 ? [] : [`support ${format(covered)}`];
+  if (covered >= 0 && program.nTraining) parts.push(`coverage ${percent(covered / program.nTraining)}`);
+  const confidence = rules.confidence[rule], least = rules.leastConfidence[rule];
+  if (confidence !== null) parts.push(`confidence ${confidence.toFixed(2)}` + (least === confidence ? "" : ` (${least.toFixed(2)} at least)`));
+  return parts.join(", ") || "support unknown";
 }
 
 // Images that a class rule decided, of all that were captured, by Python
