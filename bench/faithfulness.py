@@ -163,7 +163,7 @@ def time_learning(train: Activations) -> Iterator[dict[str, Any]]:
     options = next(learner.options for learner in make_chain_learners() if learner.required)
     quantiser = fit_quantiser(train)
     bits = quantise_activations(train, quantiser)
-    scores = scale_logits(select_images(train, train.layers, "model")).values
+    scores = scale_logits(select_images(train, train.layers, "model"))
 
     def learn() -> None:
         extract_program(bits, quantiser, train.predictions, train.classes, options, all_kernels=True, scores=scores)

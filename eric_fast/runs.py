@@ -92,7 +92,7 @@ def approximate_model(
         progress=progress,
         stop=stop,
         combine=processes.combine,
-        scores=None if logits is None else logits.values,
+        scores=logits,
     )
     if held_back is not None and wanted.max_loss is not None:
         held_bits = held_back.gather_bits(quantise_activations(held_back, program.network_quantiser))

@@ -94,6 +94,7 @@ def test_parts_of_the_images_give_the_votes_of_all(jointly):
     assert all(weight == int(weight) for weight in weights)
 
 
+@pytest.mark.parametrize("by_logistic", [True, False])
 @pytest.mark.parametrize("jointly", [True, False])
 @pytest.mark.parametrize(
     ("bits", "target"),
@@ -106,8 +107,8 @@ def test_parts_of_the_images_give_the_votes_of_all(jointly):
         (np.zeros((40, 0), bool), torch.arange(40) % 2),  # no atom
     ],
 )
-def test_edges_give_a_defined_vote(bits, target, jointly):
-    votes = learn_votes(to_matrix(bits), 0, target, 3, 1000, jointly=jointly)
+def test_edges_give_a_defined_vote(bits, target, jointly, by_logistic):
+    votes = learn_votes(to_matrix(bits), 0, target, 3, 1000, jointly=jointly, by_logistic=by_logistic)
     assert len(votes.base) == 3
     sums = np.tile(np.array(votes.base), (len(bits), 1))
     for rule in votes.rules:

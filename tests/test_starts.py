@@ -118,6 +118,7 @@ inputs, targets = (BitMatrix.from_bools(torch.from_numpy(b), [f"{n}:{i}" for i i
 growth = Growth(ExtractOptions(rules="weights", weight_options=WeightOptions(12)))
 print(learn_heads(range(40, 43), targets, [inputs], 0, growth))
 print(learn_votes(inputs, 0, scores.argmax(1), 3, 20, scores=scores))
+print(learn_votes(inputs, 0, scores.argmax(1), 3, 20, scores=scores, unit=0.02, by_logistic=True))
 """
 
 

@@ -178,23 +178,22 @@ def measure_chains(
         raise CaptureError("the test capture has no images to score chains on")
     bits = quantise_activations(training, quantiser)
     logits = find_logits(training, wanted)
-    scores = None if logits is None else logits.values
     truth = _Truth(quantise_activations(test, quantiser), read_predictions(test), read_labels(test))
 
     rows: list[ChainRow] = []
     n_chains = len(all_options) * len(WAYS) * len(names)
     for grow in all_options:
-        whole = extract_program(bits, quantiser, goal, train.classes, grow, all_kernels=True, scores=scores)
+        whole = extract_program(bits, quantiser, goal, train.classes, grow, all_kernels=True, scores=logits)
         for way in WAYS:
             for start in names:
                 progress("chains", len(rows), n_chains)
                 program = whole.start_at(start)
                 if way == "predicted":
-                    how: dict[str, Any] = {"grown_on": way, "all_kernels": True, "engine": engine, "scores": scores}
+                    how: dict[str, Any] = {"grown_on": way, "all_kernels": True, "engine": engine, "scores": logits}
                     program = extract_program(bits, program.network_quantiser, goal, train.classes, grow, **how)
                 elif way == "direct":
                     alone = Quantiser(quantiser.atoms_of_layer(start), quantiser.norm)
-                    program = extract_program(bits, alone, goal, train.classes, grow, scores=scores)
+                    program = extract_program(bits, alone, goal, train.classes, grow, scores=logits)
                 score, right, share = _score_chain(program, truth, engine)
                 rows.append(ChainRow(way, grow.min_leaf, score, right, share))
     progress("chains", n_chains, n_chains)

@@ -8,6 +8,7 @@ import typer
 from eric_fast.cli.inputs import check_paths, split_commas
 from eric_fast.cli.options import (
     Criterion,
+    Fit,
     Force,
     Json,
     Literals,
@@ -44,6 +45,7 @@ def chain(
     max_weight: MaxWeight = 7,
     votes: VotesText = None,
     n_votes: NVotes = 100,
+    fit: Fit = "counts",
     target: Target = "model",
     bound: Annotated[
         bool,
@@ -74,7 +76,12 @@ def chain(
     if plot is not None:
         check_plot(plot)
     options = TreeOptions(
-        criterion, rules=rules, weight_options=WeightOptions(literals, max_weight), votes=votes, n_votes=n_votes
+        criterion,
+        rules=rules,
+        weight_options=WeightOptions(literals, max_weight),
+        votes=votes,
+        n_votes=n_votes,
+        fit=fit,
     )
     usual = [options.min_leaf] if rules == "weights" else MIN_LEAVES  # which trees and default rules alone have
     min_leaves = usual if min_leaf is None else [parse_count("min leaf", text) for text in split_commas(min_leaf) or []]

@@ -10,6 +10,7 @@ import typer
 from eric_fast.cli.inputs import check_paths, describe_memory, limit_memory, own_name, split_commas
 from eric_fast.cli.options import (
     Criterion,
+    Fit,
     Force,
     GridText,
     Json,
@@ -72,6 +73,7 @@ def extract(
     ] = 0.0,
     votes: VotesText = None,
     n_votes: NVotes = 100,
+    fit: Fit = "counts",
     target: Target = "model",
     grown_on: Annotated[
         str,
@@ -131,6 +133,7 @@ def extract(
         confidence=confidence,
         votes=votes,
         n_votes=n_votes,
+        fit=fit,
         layers=split_commas(layers),
         threshold=threshold,
         grid=_parse_whole(grid),

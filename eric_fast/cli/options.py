@@ -100,4 +100,11 @@ VotesText = Annotated[
         "single (to one class); rows if classes get weights."
     ),
 ]
+Fit = Annotated[
+    str,
+    typer.Option(
+        help="With votes: counts (their numbers by least squares from pair counts), or logistic (fitted on from there, "
+        "over all images again and again)."
+    ),
+]
 NVotes = Annotated[int, typer.Option(help="With votes: class rules at most; in a chain, of each start.")]

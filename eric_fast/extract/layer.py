@@ -18,6 +18,7 @@ from eric_fast.processes import Combine, keep
 from eric_fast.program import ClassRule, Decision, Program, Rule
 from eric_fast.program.atoms import Quantiser
 from eric_fast.progress import Progress, ignore_progress
+from eric_fast.quantise import ScaledLogits
 
 GROWN_RULES, GROWN_LITERALS = "rules_as_grown", "literals_as_grown"  # keys of a program's settings
 Size = tuple[int, int]  # rules, and literals in their bodies
@@ -33,7 +34,7 @@ class Growth:
     progress: Progress = ignore_progress
     stop: Stop = never_stop
     combine: Combine = keep
-    scores: Tensor | None = None
+    scores: ScaledLogits | None = None
 
 
 def check_target(
@@ -103,8 +104,10 @@ def grow_classes(target: Tensor, n_classes: int, inputs: BitMatrix, first_input:
             target,
             n_classes,
             options.n_votes,
-            scores=growth.scores,
+            scores=None if growth.scores is None else growth.scores.values,
+            unit=0.0 if growth.scores is None else growth.scores.unit,
             jointly=options.votes_by == "rows",
+            by_logistic=options.fit == "logistic",
             combine=growth.combine,
         )
         growth.progress("votes", 1, 1)

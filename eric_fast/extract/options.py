@@ -19,6 +19,7 @@ from eric_fast.program.atoms import CRITERIA, GRIDS
 TARGETS = ("model", "label")
 GROWN_ON = ("true", "predicted", "both")
 VOTES = ("rows", "single")
+FITS = ("counts", "logistic")
 _RULES = ("trees", "weights", "fold")
 _MOST = kernels.NO_LIMIT - 1
 _CRITERION = {"entropy": kernels.ENTROPY, "gini": kernels.GINI}
@@ -42,6 +43,8 @@ class TreeOptions:
             whole number to every class. `single`: to one class. By default `rows` if classes get weights: a chain then
             has votes for each layer that it may start from.
         n_votes: the most rules of a vote.
+        fit: how votes get their numbers: by least squares from `counts`, or from these on by a `logistic` fit, which
+            goes over the images many times.
 
         rules: `trees` (each branch becomes a rule), `weights` (a kernel becomes a sum of weighted literals with a
             bound, see `WeightOptions`, and classes become votes) or `fold` (default rules with exceptions; see
@@ -66,6 +69,7 @@ class TreeOptions:
     ccp_alpha: float = 0.0
     votes: str | None = None
     n_votes: int = 100
+    fit: str = "counts"
     rules: str = "trees"
     kernel_rules: str | None = None
     class_rules: str | None = None
@@ -79,6 +83,10 @@ class TreeOptions:
             raise SettingError(f"votes '{self.votes}' is not one of {', '.join(VOTES)}")
         if not (_is_whole(self.n_votes) and 1 <= self.n_votes <= _MOST):
             raise SettingError(f"the number of votes must be a whole number from 1 to {_MOST:,}, not {self.n_votes!r}")
+        if self.fit not in FITS:
+            raise SettingError(f"fit '{self.fit}' is not one of {', '.join(FITS)}")
+        if self.fit != "counts" and self.votes_by is None:
+            raise SettingError(f"fit '{self.fit}' is of votes; give votes 'rows' or 'single' with it")
         if self.criterion not in CRITERIA:
             raise SettingError(f"criterion '{self.criterion}' is not one of {', '.join(CRITERIA)}")
         for name, limit in (("max depth", self.max_depth), ("max rules", self.max_rules)):
@@ -168,6 +176,7 @@ class TreeOptions:
             ("ccp_alpha", self.ccp_alpha, 0),
             ("votes", self.votes_by, None),
             *([("n_votes", self.n_votes, None)] if self.votes_by else []),
+            ("fit", self.fit, "counts"),
             ("rules", self.rules, "trees"),
             ("kernel_rules", self.kernel_rules, None),
             ("class_rules", self.class_rules, None),

@@ -15,6 +15,7 @@ from eric_fast.processes import Combine, keep
 from eric_fast.program import Program
 from eric_fast.program.atoms import Quantiser
 from eric_fast.progress import Progress, ignore_progress
+from eric_fast.quantise import ScaledLogits
 
 
 def extract_program(
@@ -32,7 +33,7 @@ def extract_program(
     progress: Progress = ignore_progress,
     stop: Stop = never_stop,
     combine: Combine = keep,
-    scores: Tensor | None = None,
+    scores: ScaledLogits | None = None,
 ) -> Program:
     """Extract a program from the lowest layer of the quantiser up to the classes (ERIC, arXiv 2010.09452).
 
@@ -56,7 +57,7 @@ def extract_program(
             layer above which all trees are finished (grown on predicted bits: it has class rules alone), and that is
             logged.
         combine: sums integers over the processes that share the images; see `Processes.combine`.
-        scores: uint8 `[n_images, n_classes]`, what votes are fitted to; see `scale_logits`. By default the target.
+        scores: what votes are fitted to; see `scale_logits`. By default the target.
 
     Raises:
         CaptureError: a target that never changes, or not as many targets as images.

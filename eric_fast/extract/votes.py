@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.bits import BitMatrix, pack_bits
-from eric_fast.extract.counts import count_pairs, pack_digits
-from eric_fast.extract.pursuit import Pursuit, pursue_jointly, pursue_singly
+from eric_fast.extract.counts import PairCounts, count_pairs, pack_digits
+from eric_fast.extract.logistic import SHARE_BITS, LogisticFit, fit_logistic, share_scores
+from eric_fast.extract.pursuit import RIDGE, Pursuit, pursue_jointly, pursue_singly
 from eric_fast.processes import Combine, keep
 from eric_fast.program import ClassRule
 
@@ -31,7 +32,9 @@ def learn_votes(
     n_rules: int,
     *,
     scores: Tensor | None = None,
+    unit: float = 0.0,
     jointly: bool = True,
+    by_logistic: bool = False,
     combine: Combine = keep,
 ) -> LearnedVotes:
     """Votes for the classes `target` over atoms `first_input` on: the same for any number of processes.
@@ -44,7 +47,9 @@ def learn_votes(
         target: int64 `[n_images]`, class indices.
         n_rules: at most.
         scores: uint8 `[n_images, n_classes]`; see `scale_logits`.
+        unit: of a logit in a score; for `by_logistic` alone.
         jointly: whether a rule adds a number to every class, or to one.
+        by_logistic: fit the numbers of the rules that counts choose anew, to the classes' shares; see `fit_logistic`.
     """
     targets = pack_bits(target[:, None] == torch.arange(n_classes))
     if scores is not None:
@@ -55,6 +60,9 @@ def learn_votes(
         counts = every.take_targets(n_classes, len(targets)).add_digits(n_classes)
     pursue = pursue_jointly if jointly else pursue_singly
     found = pursue(counts.to_covariances(), n_rules)
+    if by_logistic:
+        shares = share_scores(scores, unit) if scores is not None else _share_target(target, n_classes)
+        found = _refit(found, of_class, inputs.words, shares, unit if scores is not None else 1.0, jointly, combine)
     weights, base = _round_to_whole(found)
     rules: list[ClassRule] = []
     for atom in found.chosen.tolist():
@@ -67,6 +75,47 @@ def learn_votes(
             also = tuple(vote for vote in group if vote[0] != head)
             rules.append(ClassRule(head, (first_input + atom,), *support, weight, also))
     return LearnedVotes(rules, base)
+
+
+def _share_target(target: Tensor, n_classes: int) -> NDArray[np.int32]:
+    """All of an image's shares are its class's: int32 `[n_classes, n_images]`."""
+    shares: NDArray[np.int32] = (target == torch.arange(n_classes)[:, None]).numpy().astype(np.int32) << SHARE_BITS
+    return shares
+
+
+def _refit(
+    found: Pursuit,
+    counts: PairCounts,
+    words: Tensor,
+    shares: NDArray[np.int32],
+    unit: float,
+    jointly: bool,
+    combine: Combine,
+) -> Pursuit:
+    """The same inputs with weights, and intercepts, of a logistic fit.
+
+    Args:
+        unit: of a logit in the weights that were found.
+    """
+    chosen = found.chosen
+    pairs = counts.pairs[np.ix_(chosen, chosen)]
+    gram = np.ones((len(chosen) + 1, len(chosen) + 1))
+    gram[:-1, :-1] = pairs / counts.n_images
+    gram[-1, :-1] = gram[:-1, -1] = pairs.diagonal() / counts.n_images
+    gram += RIDGE * np.eye(len(gram))
+    own = found.weights[chosen]
+    fitted = fit_logistic(
+        words[torch.from_numpy(chosen)],
+        shares,
+        gram,
+        LogisticFit(own * unit, (found.intercepts - found.intercepts.min()) * unit),
+        np.ones_like(own, np.bool_) if jointly else own != 0,
+        counts.n_images,
+        combine,
+    )
+    weights = np.zeros_like(found.weights)
+    weights[chosen] = fitted.weights
+    return Pursuit(chosen, weights, fitted.intercepts)
 
 
 def _round_to_whole(found: Pursuit) -> tuple[NDArray[np.int64], tuple[int, ...]]:

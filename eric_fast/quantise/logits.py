@@ -28,6 +28,11 @@ class ScaledLogits(NamedTuple):
     lowest: float
     highest: float
 
+    @property
+    def unit(self) -> float:
+        """Of a logit, from one value to the next."""
+        return (self.highest - self.lowest) / TOP
+
 
 def scale_logits(selection: Selection, tail: int | None = None) -> ScaledLogits:
     """Put the logits of a selection on the scale from their lowest to their highest, in whole numbers, part by part.

@@ -6,7 +6,6 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from eric_fast.bits import BitMatrix
 from eric_fast.evaluator import Evaluator
@@ -14,7 +13,7 @@ from eric_fast.extract import ExtractOptions, extract_program
 from eric_fast.program import Program
 from eric_fast.program.atoms import Quantiser
 from eric_fast.program.prune import choose_held_back
-from eric_fast.quantise import quantise_activations
+from eric_fast.quantise import ScaledLogits, quantise_activations
 from eric_fast.store import Selection, cut_parts, split_selection
 from eric_fast.training.prepare import find_logits, find_quantiser
 
@@ -31,7 +30,7 @@ class Trial:
         learned, scored: the images; at most `TRIAL_IMAGES` together, of all processes.
         quantiser: the atoms, with thresholds of the images that are learned from.
         bits: of these atoms, on the images that are learned from.
-        scores: what votes are fitted to, if that isn't the target; see `extract_program`.
+        logits: what votes are fitted to, if that isn't the target; see `extract_program`.
         unseen: the bits of the images that are scored.
     """
 
@@ -39,7 +38,7 @@ class Trial:
     scored: Selection
     quantiser: Quantiser
     bits: BitMatrix
-    scores: Tensor | None
+    logits: ScaledLogits | None
     unseen: BitMatrix
 
     def learn(self, options: ExtractOptions, quantiser: Quantiser | None = None) -> Program:
@@ -53,7 +52,7 @@ class Trial:
             options,
             grown_on=options.grown_on,
             combine=self.learned.processes.combine,
-            scores=self.scores if options.votes_by else None,
+            scores=self.logits if options.votes_by else None,
         )
 
     def score(self, program: Program, start: str | None = None) -> float:
@@ -77,13 +76,12 @@ def start_trial(training: Selection, options: ExtractOptions) -> Trial | None:
     if not scored.n_images or int((of_class > 0).sum()) < 2:
         return None
     quantiser = find_quantiser(learned, options, warn=False)
-    logits = find_logits(learned, options, warn=False)
     return Trial(
         learned=learned,
         scored=scored,
         quantiser=quantiser,
         bits=quantise_activations(learned, quantiser),
-        scores=None if logits is None else logits.values,
+        logits=find_logits(learned, options, warn=False),
         unseen=quantise_activations(scored, quantiser),
     )
 
