@@ -203,7 +203,7 @@ def test_a_chain_of_100000_gates(backwards):
         (b"", "circuit: neither AIGER nor BLIF: no '.model' found"),
         (b"hello\n", "circuit:1: expected a statement such as '.names', got 'hello'"),
         (b".inputs a\n", "circuit:1: expected '.model', got '.inputs'"),
-        (b".model m\n.inputs a a\n", "circuit:2: 'a' is defined twice"),
+        (b".model m\n.inputs a a\n", "circuit:2: two inputs are called 'a'"),
         (b".model m\n.inputs a\n.names a\n", "circuit:3: 'a' is defined twice"),
         (b".model m\n.outputs a a\n", "circuit:2: two outputs are called 'a'"),
         (b".model m\n.outputs a\n", "circuit:2: output 'a' is not defined"),
@@ -216,10 +216,19 @@ def test_a_chain_of_100000_gates(backwards):
         (b".model m\n.inputs a\n.names a b\n2 1\n", "circuit:4: expected 1 of"),
         (b".model m\n.inputs a\n.names a b\n1 1\n0 0\n", "circuit:5: the cover of 'b' has lines for both 1 and 0"),
         (b".model m\n.latch a b 0\n", "circuit:2: '.latch': a latch holds state"),
-        (b".model m\n.subckt n x=y\n", "circuit:2: '.subckt': it refers to another model; flatten"),
+        (b".model m\n.subckt n x=y\n", "circuit:2: the file has no model 'n'"),
+        (b".model m\n.subckt\n", "circuit:2: '.subckt' needs the name of a model"),
+        (b".model m\n.subckt n x\n", "circuit:2: expected INPUT=SIGNAL or OUTPUT=SIGNAL, got 'x'"),
+        (b".model m\n.subckt n x=a x=b\n", "circuit:2: 'x' is connected twice"),
+        (b".model m\n.subckt n x=a\n.end\n.model n\n", "circuit:2: 'n' has no input or output 'x'"),
+        (b".model m\n.subckt m\n", "circuit:2: more than 200 levels of models; does one hold itself?"),
+        (b".model m\n.end\n.model m\n", "circuit:3: two models are called 'm'"),
+        (b".model m\n.end\n.names a\n", "circuit:3: '.names' after the end of the model 'm'"),
+        (b".model m\n.blackbox\n", "circuit:2: '.blackbox': the model has no logic"),
         (b".model m\n.gate nand2 a=x\n", "circuit:2: '.gate': it refers to a gate library"),
-        (b".model m\n.end\n.model n\n", "circuit:3: '.model' after the model; flatten the circuit"),
-        (b".model m\n.exdc\n", "circuit:2: '.exdc': statement not supported"),
+        (b".model m\n.exdc\n", "circuit:2: '.exdc': don't-cares of the outputs are not supported"),
+        (b".model m\n.other a\n", "circuit:2: '.other': statement not supported"),
+        (b".model m\n.conn a\n", "circuit:2: '.conn': statement not supported"),
         (
             b".model m\n.names b a\n1 1\n.names a b\n1 1\n",
             "circuit:(2|4): the circuit has a cycle: . <- . <- .$",
@@ -229,6 +238,54 @@ def test_a_chain_of_100000_gates(backwards):
 def test_wrong_files_are_refused_with_the_place(content, message):
     with pytest.raises(ProgramError, match=message):
         from_circuit(content)
+
+
+ADDER = b"""
+.model adder
+.inputs a0 a1 b0 b1
+.outputs s0 s1 carry
+.default_input_arrival 0.00 0.00
+.wire_load_slope 0.00
+.area 3.5
+.names no
+.subckt full x=a0 y=b0 in=no sum=s0 out=c0
+.cname first
+.attr src "adder.v:3"
+.subckt full x=a1 y=b1 in=c0 sum=s1 out=c1
+.conn c1 carry
+.end
+.model full
+.inputs x y in
+.outputs sum out
+.subckt xor p=x q=y r=half
+.subckt xor p=half q=in r=sum
+.names x y half in out
+11-- 1
+--11 1
+.end
+.model xor
+.inputs p q
+.outputs r
+.names p q r
+10 1
+01 1
+"""
+
+
+def test_a_hierarchy_is_flattened():
+    rows = list_rows(4)
+    first, second = rows[:, :2] @ [1, 2], rows[:, 2:] @ [1, 2]
+    model = from_circuit(ADDER)
+    assert np.array_equal(model.predict(rows), to_bits(first + second, 3))
+    assert not any("/" in name for name, _ in model.program.outputs)
+
+
+def test_what_a_short_file_can_grow_to_is_bounded(monkeypatch):
+    monkeypatch.setattr("eric_fast.frontends.gates.blif.MOST_GATES", 1000)
+    n = 40
+    models = [f".model m{i}\n.subckt m{i + 1}\n.subckt m{i + 1}\n.end" for i in range(n)]
+    with pytest.raises(ProgramError, match="flattened, the circuit has more than 1,000 gates or instances"):
+        from_circuit("\n".join([*models, f".model m{n}"]).encode())
 
 
 def test_a_long_cycle_is_told_in_short():

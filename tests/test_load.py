@@ -1,6 +1,7 @@
 """`eric_fast.load` and the commands over it: what a file holds decides, whatever it is called."""
 
 import csv
+import gzip
 import pickle
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
 import eric_fast
-from eric_fast import load, load_program, read_table
+from eric_fast import from_asp, load, load_program, read_table
 from eric_fast.errors import ModelError, ProgramError
 from eric_fast.frontends.registry import FRONT_ENDS
 
@@ -96,15 +97,44 @@ def test_pickled_files_are_refused_and_never_opened(files):
             return (open, (str(ran), "w"))
 
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        path = files / (f"model{protocol}.bin" if protocol > 1 else f"model{protocol}.pkl")
-        path.write_bytes(pickle.dumps(Runs(), protocol))
-        with pytest.raises(ModelError, match="is pickled, and unpickling runs code that is in the file: load it where"):
-            load(path)
+        for number, value in enumerate((Runs(), {"a": [1, 2.5, "b"]})):
+            path = files / f"model{protocol}.{number}"
+            path.write_bytes(pickle.dumps(value, protocol))
+            with pytest.raises(ModelError, match="is pickled, and unpickling runs code that is in the file: load it"):
+                load(path)
     for name in ("model.joblib", "model.pkl.gz"):
         joblib.dump(Runs(), files / name, compress=3 if name.endswith("gz") else 0)
-        with pytest.raises(ModelError, match="is pickled" if name.endswith("joblib") else "is no model or program"):
+        with pytest.raises(ModelError, match="is pickled" if name.endswith("joblib") else "is compressed"):
             load(files / name)
     assert not ran.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (gzip.compress(b"tree"), "is compressed"),
+        (b"PK\x03\x04", "is a zip archive"),
+        ("a(X) :- b(X).".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
+        (b"CBM1^X", "save it by save_model.path, format='json'"),
+        (b"binf\0\0\0\x3f", "is XGBoost's old binary format"),
+        (bytes(136) + b"\x0f\0\0\0\0\0\0\0binary:logistic\x06\0\0\0\0\0\0\0gbtree", "is XGBoost's old binary format"),
+        (b"booster[0]:\n0:[f0<0.5] yes=1,no=2,missing=2\n", "is XGBoost's dump_model"),
+        (b'[\n  { "nodeid": 0, "depth": 0', "is XGBoost's dump_model"),
+        (b'{"name": "tree", "version": "v4"', "is LightGBM's dump_model"),
+        (b'{\n    "threshold_type": "float32"', "is treelite's dump_as_json"),
+        (from_asp("a(X,b) :- c(X,1).").program.to_prolog().encode(), "is Prolog that eric_fast wrote"),
+        (from_asp("a(X,b) :- c(X,1).").program.to_python().encode(), "is code that eric_fast wrote"),
+        (from_asp("a(X,b) :- c(X,1).").program.to_c().encode(), "is code that eric_fast wrote"),
+        (b'\x40\0\0\0\0\0\0\0{"a":', "holds tensors, .* eric-fast capture"),
+        (b"\x93NUMPY\x01", "is a table"),
+    ],
+)
+def test_other_files_are_told_what_they_are(tmp_path, content, message):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=f"file {message}"):
+        load(path)
 
 
 def test_a_model_survives_its_text(tmp_path):

@@ -26,11 +26,3 @@ def peek_json_key(source: Any) -> str:
     """The first key of a JSON file that holds an object; empty for any other source."""
     found = re.match(rb'(?:\xef\xbb\xbf)?\s*\{\s*"(\w+)"\s*:', peek_file(source, 256))
     return found[1].decode("ascii", "replace") if found else ""
-
-
-def is_pickled(path: str | PathLike[str]) -> bool:
-    """Whether a file is a pickle or one of joblib's formats, by its first bytes or its suffix."""
-    head = peek_file(path, 2)
-    is_marked = len(head) == 2 and head[0] == 0x80 and 2 <= head[1] <= 5  # from protocol 2 on
-    has_suffix = Path(path).suffix.lower() in (".pkl", ".pickle", ".joblib")
-    return is_marked or (has_suffix and Path(path).is_file())

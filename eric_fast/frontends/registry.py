@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from eric_fast.errors import ModelError
-from eric_fast.frontends.files import is_pickled, is_rule_text
+from eric_fast.frontends.files import is_rule_text
 from eric_fast.frontends.gates.circuit import CIRCUIT
 from eric_fast.frontends.gates.logic_network import LOGIC_NETWORK
 from eric_fast.frontends.rules.asp import ASP
@@ -18,6 +18,7 @@ from eric_fast.frontends.trees.rounds import Rounds
 from eric_fast.frontends.trees.scikit_learn import SCIKIT_LEARN
 from eric_fast.frontends.trees.treelite import TREELITE
 from eric_fast.frontends.trees.xgboost import XGBOOST
+from eric_fast.frontends.untaken import describe_untaken
 from eric_fast.table.model import RuleModel
 
 # The first that matches is used. The text formats come last because their patterns match most loosely.
@@ -42,11 +43,8 @@ def load(source: Any, *, n_rounds: Rounds = None) -> RuleModel:
         ProgramError: an invalid file; the error says where.
     """
     is_path = isinstance(source, str | PathLike) and not is_rule_text(source)
-    if is_path and is_pickled(source):
-        raise ModelError(
-            f"{source} is pickled, and unpickling runs code that is in the file: load it where you trust it, "
-            "and give the object to eric_fast.load, or save it in its library's own format"
-        )
+    if is_path and (what := describe_untaken(source)) is not None:
+        raise ModelError(f"{source} {what}")
     for kind in FRONT_ENDS:
         if kind.matches(source):
             if n_rounds is None:

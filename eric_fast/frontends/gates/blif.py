@@ -1,28 +1,44 @@
-"""BLIF: one model of logic given by covers, `.names`."""
+"""BLIF: models of logic given by covers, `.names`, and by instances of other models in the file, `.subckt`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from eric_fast.errors import ProgramError
+from eric_fast.errors import ProgramError, suggest_nearest
 from eric_fast.frontends.gates.circuit_types import Circuit, Gate, check_name, shorten
 
-REFUSED = {
+MOST_GATES = 2**21  # of a circuit whose instances are replaced by their gates; a short file could ask for any number
+MOST_LEVELS = 200  # of instances within instances
+_REFUSED = {
     ".latch": "a latch holds state; only combinational circuits can be converted",
     ".mlatch": "a latch holds state; only combinational circuits can be converted",
-    ".subckt": "it refers to another model; flatten the circuit first",
     ".search": "it refers to another file; flatten the circuit first",
     ".gate": "it refers to a gate library; map the circuit to '.names' first",
+    ".blackbox": "the model has no logic",
+    ".exdc": "don't-cares of the outputs are not supported; leave this network out",
 }
+# Statements about time, load, area, or where something comes from, of Berkeley's BLIF and of Yosys.
+_IGNORED = frozenset(
+    (
+        *(".area", ".attr", ".clock", ".cname", ".cycle", ".delay", ".param", ".wire", ".wire_load_slope"),
+        *(".default_input_arrival", ".default_input_drive", ".default_max_input_load", ".default_output_load"),
+        *(".default_output_required", ".input_arrival", ".input_drive", ".max_input_load", ".output_load"),
+        ".output_required",
+    )
+)
+_BUFFERS = (".conn", ".barbuf")  # of Yosys: the second signal is the first
 
 Statement = tuple[str, list[bytes]]  # its place in the file, and its words
 
 
 def read_blif(content: bytes, source: str) -> Circuit:
-    """The circuit in a BLIF file.
+    """The circuit in a BLIF file: its first model.
 
     Raises:
-        ProgramError: latches, a hierarchy, or an invalid file: `source:line: what`.
+        ProgramError: latches, a library's gates, too many gates, or an invalid file: `source:line: what`.
     """
-    reader = _Reader()
+    models: dict[str, _Model] = {}
+    model: _Model | None = None
     cover: list[Statement] = []  # a `.names` and the lines of its cover
     for place, words in _list_statements(content, source):
         if not words[0].startswith(b"."):
@@ -30,59 +46,89 @@ def read_blif(content: bytes, source: str) -> Circuit:
                 raise ProgramError(f"{place}: expected a statement such as '.names', got {shorten(words[0])}")
             cover.append((place, words))
             continue
-        if cover:
-            reader.add_gate(cover)
+        if cover and model:
+            model.add_cover(cover)
         cover = [(place, words)] if words[0] == b".names" else []
-        reader.read_statement(place, words)
-    if cover:
-        reader.add_gate(cover)
-    if reader.model is None:
+        if words[0] == b".model":
+            model = _Model(" ".join(_read_names(words, place)), place)
+            if model.name in models:
+                raise ProgramError(f"{place}: two models are called '{model.name}'")
+            models[model.name] = model
+        elif model is None:
+            raise ProgramError(f"{place}: expected '.model', got {shorten(words[0])}")
+        else:
+            model.read_statement(place, words)
+    if cover and model:
+        model.add_cover(cover)
+    if model is None:
         raise ProgramError(f"{source}: neither AIGER nor BLIF: no '.model' found")
-    return reader.make_circuit()
+    return _Flattener(models).make_circuit(next(iter(models.values())))
 
 
-class _Reader:
-    """The statements read so far."""
+def _read_names(words: Sequence[bytes], place: str) -> list[str]:
+    return [check_name(word.decode("utf-8", "surrogateescape"), place) for word in words[1:]]
 
-    def __init__(self) -> None:
-        self.model: str | None = None
-        self.ended = False
-        self.signals: dict[str, int] = {}
-        self.inputs: dict[str, int] = {}
-        self.outputs: dict[str, str] = {}  # name -> place
-        self.gates: list[Gate] = []
-        self.defined: set[int] = set()
+
+class _Cover(NamedTuple):
+    """A `.names`: the signal is true, or false if `negated`, if all literals `i` or `~i` of a cube are."""
+
+    place: str
+    inputs: list[str]
+    name: str
+    cubes: list[list[int]]
+    negated: bool
+
+
+class _Instance(NamedTuple):
+    """A `.subckt`: a model, and the signal of each of its inputs and outputs."""
+
+    place: str
+    model: str
+    signals: dict[str, str]
+
+
+@dataclass
+class _Model:
+    """The statements of a model."""
+
+    name: str
+    place: str
+    inputs: dict[str, str] = field(default_factory=dict)  # name -> place
+    outputs: dict[str, str] = field(default_factory=dict)
+    covers: list[_Cover] = field(default_factory=list)
+    instances: list[_Instance] = field(default_factory=list)
+    ended: bool = False
 
     def read_statement(self, place: str, words: list[bytes]) -> None:
         """Any statement; the cover of `.names` follows."""
         keyword = words[0].decode("utf-8", "backslashreplace")
-        if self.ended or (keyword == ".model" and self.model is not None):
-            raise ProgramError(f"{place}: '{keyword}' after the model; flatten the circuit to one first")
-        if keyword != ".model" and self.model is None:
-            raise ProgramError(f"{place}: expected '.model', got {shorten(words[0])}")
-        names = [check_name(word.decode("utf-8", "surrogateescape"), place) for word in words[1:]]
-        if keyword == ".model":
-            self.model = " ".join(names)
-        elif keyword == ".inputs":
-            for name in names:
-                self.inputs[name] = self._define(name, place)
-        elif keyword == ".outputs":
-            for name in names:
-                if name in self.outputs:
-                    raise ProgramError(f"{place}: two outputs are called '{name}'")
-                self.outputs[name] = place
-        elif keyword == ".end":
+        if self.ended:
+            raise ProgramError(f"{place}: '{keyword}' after the end of the model '{self.name}'")
+        if keyword == ".end":
             self.ended = True
+            return
+        if keyword in _IGNORED:
+            return
+        names = _read_names(words, place)
+        if keyword in (".inputs", ".outputs"):
+            known = self.inputs if keyword == ".inputs" else self.outputs
+            for name in names:
+                if name in known:
+                    raise ProgramError(f"{place}: two {keyword[1:]} are called '{name}'")
+                known[name] = place
+        elif keyword == ".subckt":
+            self._add_instance(place, names)
+        elif keyword in _BUFFERS and len(names) == 2:
+            self.covers.append(_Cover(place, names[:1], names[1], [[0]], negated=False))
         elif keyword != ".names":
-            raise ProgramError(f"{place}: '{keyword}': {REFUSED.get(keyword, 'statement not supported')}")
+            raise ProgramError(f"{place}: '{keyword}': {_REFUSED.get(keyword, 'statement not supported')}")
 
-    def add_gate(self, cover: Sequence[Statement]) -> None:
+    def add_cover(self, cover: Sequence[Statement]) -> None:
         """Define the signal of a `.names` by the lines after it."""
         (place, words), *lines = cover
         *inputs, name = [word.decode() for word in words[1:]] or [""]
         if not name:
             raise ProgramError(f"{place}: '.names' needs the name of a signal")
-        signals = [self._find_signal(each) for each in inputs]
         cubes, values = [], set()
         for line_place, (*pattern, value) in lines:
             literals = b"".join(pattern)
@@ -94,16 +140,70 @@ class _Reader:
             values.add(value)
             if len(values) > 1:
                 raise ProgramError(f"{line_place}: the cover of '{name}' has lines for both 1 and 0")
-            cubes.append([s if c == 49 else ~s for s, c in zip(signals, literals, strict=True) if c != 45])
-        self.gates.append(Gate(self._define(name, place), cubes, values == {b"0"}, name, place))
+            cubes.append([i if c == 49 else ~i for i, c in enumerate(literals) if c != 45])
+        self.covers.append(_Cover(place, inputs, name, cubes, values == {b"0"}))
 
-    def make_circuit(self) -> Circuit:
-        return Circuit(
-            f"BLIF circuit {self.model}".rstrip(),
-            list(self.inputs.items()),
-            [(name, self._find_signal(name), place) for name, place in self.outputs.items()],
-            self.gates,
-        )
+    def _add_instance(self, place: str, names: list[str]) -> None:
+        signals = {}
+        for pair in names[1:]:
+            formal, equals, actual = pair.partition("=")
+            if not (formal and equals and actual):
+                raise ProgramError(f"{place}: expected INPUT=SIGNAL or OUTPUT=SIGNAL, got '{pair}'")
+            if formal in signals:
+                raise ProgramError(f"{place}: '{formal}' is connected twice")
+            signals[formal] = actual
+        if not names:
+            raise ProgramError(f"{place}: '.subckt' needs the name of a model")
+        self.instances.append(_Instance(place, names[0], signals))
+
+
+class _Flattener:
+    """The gates of a model and of all instances in it, with signals numbered from 1."""
+
+    def __init__(self, models: Mapping[str, _Model]) -> None:
+        self.models = models
+        self.signals: dict[str, int] = {}
+        self.defined: set[int] = set()
+        self.gates: list[Gate] = []
+        self.n_instances = 0
+
+    def make_circuit(self, model: _Model) -> Circuit:
+        inputs = [(name, self._define(name, place)) for name, place in model.inputs.items()]
+        self._add_model(model, {}, "", 0)
+        outputs = [(name, self._find_signal(name), place) for name, place in model.outputs.items()]
+        return Circuit(f"BLIF circuit {model.name}".rstrip(), inputs, outputs, self.gates)
+
+    def _add_model(self, model: _Model, actual: Mapping[str, str], prefix: str, level: int) -> None:
+        """Add the gates of an instance.
+
+        Args:
+            actual: its inputs and outputs -> the names of the signals that they are connected with.
+            prefix: of the names of its other signals.
+        """
+
+        def spell(name: str) -> str:
+            return actual[name] if name in actual else prefix + name
+
+        self.n_instances += 1
+        if level and max(self.n_instances, len(self.gates) + len(model.covers)) > MOST_GATES:
+            raise ProgramError(f"{model.place}: flattened, the circuit has more than {MOST_GATES:,} gates or instances")
+        for cover in model.covers:
+            signals = [self._find_signal(spell(name)) for name in cover.inputs]
+            cubes = [[signals[i] if i >= 0 else ~signals[~i] for i in cube] for cube in cover.cubes]
+            name = spell(cover.name)
+            self.gates.append(Gate(self._define(name, cover.place), cubes, cover.negated, name, cover.place))
+        for number, instance in enumerate(model.instances, 1):
+            inner = self.models.get(instance.model)
+            if inner is None:
+                known = suggest_nearest(instance.model, list(self.models))
+                raise ProgramError(f"{instance.place}: the file has no model '{instance.model}'{known}")
+            if level >= MOST_LEVELS:
+                raise ProgramError(f"{instance.place}: more than {MOST_LEVELS} levels of models; does one hold itself?")
+            for formal in instance.signals:
+                if formal not in inner.inputs and formal not in inner.outputs:
+                    raise ProgramError(f"{instance.place}: '{instance.model}' has no input or output '{formal}'")
+            connected = {formal: spell(name) for formal, name in instance.signals.items()}
+            self._add_model(inner, connected, f"{prefix}{instance.model}.{number}/", level + 1)
 
     def _find_signal(self, name: str) -> int:
         return self.signals.setdefault(name, len(self.signals) + 1)

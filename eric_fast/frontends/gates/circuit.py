@@ -37,14 +37,15 @@ def _has_model(head: bytes) -> bool:
 def from_circuit(source: str | PathLike[str] | bytes) -> RuleModel:
     """A combinational circuit as a model from the bits of its inputs, 0 or 1, to those of its outputs.
 
-    Supported are AIGER, ASCII and binary, versions 1 and 1.9, and BLIF of one model with `.names` only. `predict`
-    answers bool `[n_rows, n_outputs]`. Names are the file's, else `i0`, `i1`, ... and `o0`, `o1`, ...
+    Supported are AIGER, ASCII and binary, versions 1 and 1.9, and BLIF with `.names` and `.subckt`: the first model is
+    taken, with its instances of others replaced by their gates. `predict` answers bool `[n_rows, n_outputs]`. Names are
+    the file's, else `i0`, `i1`, ... and `o0`, `o1`, ...
 
     Args:
         source: a path, or the contents of the file.
 
     Raises:
-        ProgramError: a file that can't be read, or is invalid, and where; latches, a hierarchy, a cycle.
+        ProgramError: a file that can't be read, or is invalid, and where; latches, a cycle.
     """
     name, content = ("circuit", source) if isinstance(source, bytes) else (str(source), read_file(source))
     read = read_aiger if content.startswith((b"aag", b"aig")) else read_blif

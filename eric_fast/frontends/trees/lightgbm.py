@@ -4,6 +4,7 @@ Both sides compute in float64 and add trees up in the same order.
 """
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -28,11 +29,12 @@ _LINKS = {
     **dict.fromkeys(("lambdarank", "rank_xendcg", "custom", ""), "identity"),
 }
 _CLASS_LINKS = {"binary": "sigmoid", "multiclass": "softmax", "multiclassova": "sigmoids"}
+_FIRST_LINES = re.compile(rb"(?:\xef\xbb\xbf)?tree\r?\nversion=")
 
 
 def _matches(source: Any) -> bool:
     """Whether it is a Booster, a wrapper of one, or a text file that LightGBM wrote."""
-    return _is_object(source) or peek_file(source, 64).replace(b"\r", b"").startswith(b"tree\nversion=")
+    return _is_object(source) or _FIRST_LINES.match(peek_file(source, 64)) is not None
 
 
 def from_lightgbm(source: Any, *, n_rounds: Rounds = None) -> RuleModel:
@@ -65,7 +67,7 @@ def from_lightgbm(source: Any, *, n_rounds: Rounds = None) -> RuleModel:
 
 def read_lightgbm(data: bytes, name: str, n_rounds: Rounds = None) -> RuleModel:
     """The model in a file's bytes; see `from_lightgbm`. `name` is what errors call the file."""
-    return _read_model(decode_text(data, name), name, "LightGBM model file", n_rounds=n_rounds)
+    return _read_model(decode_text(data, name).removeprefix("\ufeff"), name, "LightGBM model file", n_rounds=n_rounds)
 
 
 def _is_object(source: Any) -> bool:
