@@ -2,10 +2,19 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
+
+from eric_fast.visible import make_all_visible
 
 
 class EricError(ValueError):
-    """Anything that the caller can mend. The command line prints it as one line and exits with 2."""
+    """Anything that the caller can mend. The command line prints it as one line and exits with 2.
+
+    Control characters in names are shown escaped.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*make_all_visible(arguments))
 
 
 class ModelError(EricError):

@@ -5,13 +5,15 @@ depend on order or grouping, so decisions that are based on them are the same in
 processes.
 """
 
+import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from itertools import count
+from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
 from eric_fast.errors import EricError, SettingError, first_line
@@ -89,6 +91,25 @@ class Processes:
         shared = torch.tensor(octets or [0] * length, dtype=torch.int32)
         return bytes(self.combine(shared).tolist()).decode()
 
+    def check_agreement(self, facts: Mapping[str, str]) -> None:
+        """Check that all processes are to do the same: `facts` are texts by what they are called, such as `options`.
+
+        Raises:
+            SettingError: this process was given something else than process 0; the message says what.
+            LostProcessError: another process was.
+        """
+        first: dict[str, str] = json.loads(self.share_text(json.dumps(dict(facts))))
+        other = [
+            f"{name} ({text}; process 0: {first.get(name)})" for name, text in facts.items() if text != first[name]
+        ]
+        if self.count > 1:
+            import torch
+
+            if bool(self.combine(torch.tensor([len(other)]))) and not other:
+                self.wait_for_all()  # until the process that reports it has ended
+        if other:
+            raise SettingError(f"this process has other {', '.join(other)}; give all processes the same")
+
     def share_out(self, n_items: int) -> range:
         """The consecutive items of this process, out of `n_items`: an equal share, rounded up or down."""
         return range(n_items * self.rank // self.count, n_items * (self.rank + 1) // self.count)
@@ -125,6 +146,13 @@ def is_one_of_many() -> bool:
 def count_local() -> int:
     """The number of processes of this run on this machine. Reads the environment alone."""
     return _read_number("LOCAL_WORLD_SIZE", 1) if is_one_of_many() else 1
+
+
+def name_process() -> str:
+    """Which of many processes this is: `process 1 of 4 on gpu3: `; empty for one alone. Reads the environment alone."""
+    if not is_one_of_many():
+        return ""
+    return f"process {_read_number('RANK', 0)} of {_read_number('WORLD_SIZE', 1)} on {gethostname()}: "
 
 
 def is_first_process() -> bool:

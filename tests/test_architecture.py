@@ -12,6 +12,7 @@ from tests import structure
 ROOT = Path(__file__).resolve().parents[1]
 # From the bottom up. A room imports only rooms of lower floors; the modules of one room import each other.
 FLOORS = (
+    ("visible",),
     ("errors", "progress", "pickling", "forks", "digits_cnn"),
     ("bits", "memory", "output", "plan", "processes"),
     ("program",),

@@ -13,7 +13,7 @@ import torch
 from eric_fast import processes
 from eric_fast.cli import app
 from eric_fast.errors import SettingError
-from eric_fast.processes import Processes, is_first_process, join_processes, keep
+from eric_fast.processes import Processes, is_first_process, join_processes, keep, name_process
 from eric_fast.store import save_activations
 from tests.activations import make_activations
 from tests.command_fixtures import NETWORK
@@ -128,11 +128,66 @@ def test_an_error_of_one_process_ends_all_with_one_line(captures, tmp_path):
     assert str(Path(processes.__file__).parent) not in done.stderr  # no traceback of ours
 
 
+UNLIKE = """
+import os, signal, sys
+from eric_fast import cli, store
+
+rank, what = int(os.environ["RANK"]), sys.argv.pop(1)
+if rank == 1 and what == "options":
+    sys.argv[sys.argv.index("0.02")] = "0.03"
+if rank == 1 and what == "folder":
+    sys.argv[2] += "/nowhere"
+if rank == 1 and what == "killed":
+    store.CaptureWriter.write_shard = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+if rank == 1 and what == "data":
+    plain = store.open_capture
+    store.open_capture = lambda path: plain(str(path).replace("train", "test"))
+cli.main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("options", ["process 1 of 2 on", "this process has other options", "0.03", "process 0: ", "0.02"]),
+        ("data", ["process 1 of 2 on", "this process has other data"]),
+        ("folder", ["process 1 of 2 on", "train/nowhere is not a capture"]),
+        ("killed", []),
+    ],
+)
+def test_a_process_that_differs_or_dies_ends_all_with_one_line(captures, tmp_path, what, said):
+    (tmp_path / "unlike.py").write_text(UNLIKE, encoding="utf-8")
+    (tmp_path / "net.py").write_text(NETWORK, encoding="utf-8")
+    command = ["extract", str(captures / "train"), "-o", str(tmp_path / "p.lp"), "--min-leaf", "0.02"]
+    if what == "killed":
+        command = [
+            "capture",
+            f"{tmp_path / 'net.py'}:build",
+            "digits",
+            "-o",
+            str(tmp_path / "c"),
+            "--shard-size",
+            "1024",
+        ]
+    done = start(2, str(tmp_path / "unlike.py"), what, *command, PYTHONPATH=str(ROOT))
+    assert done.returncode != 0
+    assert not (tmp_path / "p.lp").exists()
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(errors) <= 1 if what == "killed" else len(errors) == 1, (
+        done.stderr
+    )  # torchrun itself names the killed one
+    assert all(words in errors[0] for words in said), errors
+    assert str(Path(processes.__file__).parent) not in done.stderr  # no traceback of ours
+
+
 def test_a_single_process_joins_nobody(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert join_processes() == Processes(0, 1)
     assert Processes().combine is keep
     assert Processes().share_text("alone") == "alone"
+    Processes().check_agreement({"options": "any"})
+    assert name_process() == ""
     assert list(Processes().claim_items(3)) == [0, 1, 2]
     assert is_first_process()
     assert not torch.distributed.is_initialized()

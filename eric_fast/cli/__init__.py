@@ -10,7 +10,7 @@ import typer
 
 from eric_fast.cli.commands import app
 from eric_fast.errors import EricError
-from eric_fast.processes import claim_failure, is_one_of_many, leave_processes
+from eric_fast.processes import claim_failure, is_one_of_many, leave_processes, name_process
 from eric_fast.show.console import prepare_streams, stderr
 
 __all__ = ["app", "main"]
@@ -50,7 +50,7 @@ def main() -> None:
         stderr.print("error: interrupted; what was not complete is not written", markup=False, style="red")
         _end(128 + stop.args[0])
     _end_if_told(2)
-    stderr.print(f"error: {' '.join(message.split())}", markup=False, style="red")
+    stderr.print(f"error: {name_process()}{' '.join(message.split())}", markup=False, style="red")
     _end(2)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eric_fast.cli.inputs import check_paths, own_name, split_commas
+from eric_fast.cli.inputs import check_paths, check_same_task, own_name, split_commas
 from eric_fast.cli.options import (
     DATA_HELP,
     MODEL_HELP,
@@ -103,7 +103,7 @@ def capture(
         raise SettingError("--thresholds and --threshold can't both be given")
     if statistics is not None and threshold is None:
         raise SettingError("--statistics is the size of the sample that --threshold is fitted on; give that too")
-    from eric_fast.capture import load_model, open_data, prepare_run
+    from eric_fast.capture import hash_listing, load_model, open_data, prepare_run
     from eric_fast.capture.job import N_STATISTICS, open_capture_job
     from eric_fast.store import SHARD_SIZE
     from eric_fast.store.activations import share_correct
@@ -129,6 +129,8 @@ def capture(
             limit=limit,
             skip_bad_images=skip_bad_images,
         )
+        if processes.count > 1:
+            check_same_task(processes, data=hash_listing(run.data), model=run.settings.fingerprint)
         with open_capture_job(
             run,
             output,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from eric_fast.cli.inputs import check_paths, find_source, limit_memory, refuse_useless
+from eric_fast.cli.inputs import check_paths, check_same_task, find_source, limit_memory, refuse_useless
 from eric_fast.cli.network import NETWORK_DEFAULTS, takes_network
 from eric_fast.cli.options import DATA_HELP, Engine, Force, Json, Memory, ProgramFile, Start
 from eric_fast.cli.tables import SOURCE_HELP, RoundsOption, load_any, predict_table
@@ -14,6 +14,7 @@ from eric_fast.errors import SettingError, say_count
 from eric_fast.output import replace_file, write_json
 from eric_fast.processes import join_processes
 from eric_fast.show.console import show_progress, stdout
+from eric_fast.visible import make_cell
 
 
 @takes_network
@@ -37,8 +38,8 @@ def evaluate(
     from eric_fast.runs import evaluate_program
     from eric_fast.show.grid import fits_terminal
     from eric_fast.show.scores import describe_disagreements, tabulate_confusion, tabulate_scores
-    from eric_fast.store import is_capture
-    from eric_fast.text import load_program
+    from eric_fast.store import is_capture, open_capture
+    from eric_fast.text import load_program, print_program
 
     program = load_program(program_file)
     layers = list(program.layers) if chains else [program.layer_to_start(start)]
@@ -50,6 +51,8 @@ def evaluate(
         raise SettingError(f"{source} is not a capture: capture its images first, then let processes share it")
     with show_progress() as progress:
         images = find_source(context, program, source, layers, progress)
+        if processes.count > 1:
+            check_same_task(processes, open_capture(source), program=print_program(program))
         scores = [
             evaluate_program(
                 program, images, start=layer, engine=engine, processes=processes, memory=allowed, progress=progress
@@ -120,7 +123,7 @@ def predict(
         return
     refuse_useless(context, {"scores": False, "header": True}, f"{model_file} is over the kernels of a network")
     layer = program.layer_to_start(start)
-    names = [*program.classes, ""]  # -1, nothing, is the last
+    cells = [*map(make_cell, program.classes), ""]  # -1, nothing, is the last
     n_rows = 0
     with (
         show_progress() as progress,
@@ -134,5 +137,5 @@ def predict(
         for ids, found in answers:
             n_rows += len(ids)
             for image, answer, rule in zip(ids, found.classes.tolist(), found.rules.tolist(), strict=True):
-                writer.writerow([image, names[answer], rule + 1 if rule >= 0 else ""])
+                writer.writerow([make_cell(image), cells[answer], rule + 1 if rule >= 0 else ""])
     stdout.print(f"wrote {output}: {n_rows:,} rows", markup=False)

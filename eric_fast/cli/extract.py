@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eric_fast.cli.inputs import check_paths, describe_memory, limit_memory, own_name, split_commas
+from eric_fast.cli.inputs import check_paths, check_same_task, describe_memory, limit_memory, own_name, split_commas
 from eric_fast.cli.options import (
     Criterion,
     Fit,
@@ -147,6 +147,8 @@ def extract(
     limit = limit_memory(memory)
     processes = join_processes()
     opened = open_capture(capture)
+    if processes.count > 1:
+        check_same_task(processes, opened)
     if preset is not None:
         options = apply_preset(preset, options, opened.settings.norm)
     with stop_gently(time_limit) as stop, show_progress() as progress:

@@ -1,7 +1,9 @@
 """What commands do with their arguments before the work."""
 
+import shlex
 import shutil
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from eric_fast.output import check_file
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from eric_fast.processes import Processes
     from eric_fast.program import Program
     from eric_fast.progress import Progress
     from eric_fast.store import Capture
@@ -110,6 +113,16 @@ def refuse_useless(context: typer.Context, defaults: dict[str, Any], why: str) -
     useless = [f"--{name.replace('_', '-')}" for name, value in defaults.items() if context.params[name] != value]
     if useless:
         raise SettingError(f"{why}, where {', '.join(useless)} means nothing; leave it out")
+
+
+def check_same_task(processes: "Processes", capture: "Capture | None" = None, **texts: str) -> None:
+    """Refuse, before the work, processes of one run that were given other options or other data; see the error."""
+    from eric_fast.store import print_manifest
+
+    if capture is not None:
+        texts["data"] = print_manifest(capture.manifest)
+    hashes = {name: sha256(text.encode(errors="surrogateescape")).hexdigest()[:16] for name, text in texts.items()}
+    processes.check_agreement({"options": shlex.join(sys.argv[1:]), **hashes})
 
 
 def own_name() -> str:

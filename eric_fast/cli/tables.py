@@ -12,6 +12,7 @@ from eric_fast.cli.options import Force
 from eric_fast.errors import SettingError, say_count, suggest_nearest
 from eric_fast.output import replace_file
 from eric_fast.show.console import stderr, stdout
+from eric_fast.visible import make_cell
 
 if TYPE_CHECKING:
     from eric_fast.frontends.trees.rounds import Rounds
@@ -88,8 +89,8 @@ def predict_table(
     columns = list_answers(model, read_table(path, header=header), scores=scores)
     with replace_file(output, force=force) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+        writer.writerow(map(make_cell, columns))
+        writer.writerows(map(make_cell, row) for row in zip(*columns.values(), strict=True))
     n_rows = len(next(iter(columns.values()), ()))
     stdout.print(f"wrote {output}: {n_rows:,} rows", markup=False)
 

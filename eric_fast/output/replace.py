@@ -15,6 +15,7 @@ from eric_fast.output.disk import flush_to_disk, report_unwritten
 from eric_fast.output.leftovers import open_beside, write_over
 from eric_fast.output.ownership import FILES, MADE_BY, FolderKind, check_file, check_folder, check_owned
 from eric_fast.output.rename import exchange_paths, rename_to_new
+from eric_fast.visible import escape_json_text
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def write_json(content: object, path: Path, *, force: bool) -> None:
         OutputError: `path` exists and `force` is false, or it can't be written.
     """
     with replace_file(path, force=force) as part:
-        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.write_text(escape_json_text(json.dumps(content, indent=2, ensure_ascii=False)) + "\n", encoding="utf-8")
 
 
 def write_marker(content: dict[str, Any], folder: Path, kind: FolderKind) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from rich.table import Table
-from rich.text import Text
 
 from eric_fast.analyse.effects import Answers
 from eric_fast.analyse.relations import Pair
@@ -13,6 +12,7 @@ from eric_fast.errors import say_count
 from eric_fast.program import Program
 from eric_fast.program.words import name_atom
 from eric_fast.show.grid import NO_FIGURE, make_table
+from eric_fast.show.visible_text import Text
 
 LEAST_P = 1e-300  # below it, float64 says 0
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eric_fast.chains.measure import ChainStudy, name_leaf, name_rules
-from eric_fast.show.style import BLUE, GREEN, GREY, ORANGE, PURPLE, STYLE, check_plot, save_figure
+from eric_fast.show.style import BLUE, GREEN, GREY, ORANGE, PURPLE, STYLE, check_plot, escape_math, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +55,12 @@ def _draw_layers(axes: "Axes", study: ChainStudy) -> None:
         axes.plot(places, fidelity, color=colour, linestyle=style, marker=marker, markersize=5, label=label)
     axes.axhline(study.commonest_class, color=GREY, linewidth=1, label="always the commonest class")
     crowded = sum(map(len, study.layers)) > 48
-    axes.set_xticks(places, study.layers, rotation=35 if crowded else 0, ha="right" if crowded else "center")
+    axes.set_xticks(
+        places,
+        [escape_math(layer) for layer in study.layers],
+        rotation=35 if crowded else 0,
+        ha="right" if crowded else "center",
+    )
     axes.set_ylim(0, 1)
     axes.set_xlabel("start layer, whose bits are given")
     axes.set_ylabel(f"fidelity (share of {study.n_images:,} images)")

@@ -1,11 +1,11 @@
 """The tables of a study of chains; each fits in 100 columns where layers have short names."""
 
 from rich.table import Table
-from rich.text import Text
 
 from eric_fast.chains.measure import ChainStudy, name_leaf, name_rules
 from eric_fast.show.grid import NO_FIGURE, make_table
 from eric_fast.show.scores import format_share
+from eric_fast.show.visible_text import Text
 
 
 def tabulate_chains(study: ChainStudy) -> list[Table]:

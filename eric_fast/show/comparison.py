@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from eric_fast.compare.programs import Comparison
 from eric_fast.compare.rules import ChangedRule, NamedRule
 from eric_fast.errors import say_count
 from eric_fast.show.grid import fits_terminal, make_table, tabulate_counts
 from eric_fast.show.scores import format_share
+from eric_fast.show.visible_text import Text
 
 MOST_PAIRS = 10  # of classes that a confusion which is too wide is shown by
 

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,22 +23,37 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.text import Text
+from rich.segment import Segment
 
 from eric_fast.processes import is_first_process
 from eric_fast.progress import Progress as ProgressCallback
 from eric_fast.progress import ignore_progress
+from eric_fast.show.visible_text import Text
+from eric_fast.visible import make_visible
 
 UNITS = {"capture": " images"}  # of a stage, where it is not plain what is counted
 LINE_EVERY_S = 30.0
 _IS_FIRST = is_first_process()  # of those that torchrun started one prints; errors are printed by the one that fails
-stdout = Console(
+
+
+class _VisibleConsole(Console):
+    """A console on which control characters in texts are shown escaped."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(make_visible(item) if isinstance(item, str) else item for item in objects), **options)
+
+    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=make_visible(segment.text))
+
+
+stdout = _VisibleConsole(
     soft_wrap=True,
     highlight=False,
     width=None if sys.stdout and sys.stdout.isatty() else 120,
     quiet=not _IS_FIRST,
 )
-stderr = Console(stderr=True, soft_wrap=True, highlight=False)
+stderr = _VisibleConsole(stderr=True, soft_wrap=True, highlight=False)
 
 
 def prepare_streams() -> None:
@@ -90,7 +107,7 @@ def show_progress() -> Iterator[ProgressCallback]:
 
         def move_bar(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
+                tasks[stage] = bars.add_task(escape(make_visible(stage)), total=total)
             bars.update(tasks[stage], completed=done, total=total)
 
         yield move_bar

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from rich.table import Table
-from rich.text import Text
+
+from eric_fast.show.visible_text import Text
 
 NO_FIGURE = "-"
 WIDEST = 100  # characters of class names that a confusion matrix in a terminal has room for
@@ -11,7 +12,8 @@ WIDEST = 100  # characters of class names that a confusion matrix in a terminal 
 
 def make_table(title: str | None, names: Sequence[str], figures: Sequence[str]) -> Table:
     """Return a table without rows: columns of names, then columns of figures, which are aligned to the right."""
-    table = Table(title=title, title_justify="left")
+    shown = None if title is None else Text(title, style="table.title")
+    table = Table(title=shown, title_justify="left")
     for name in names:
         table.add_column(Text(name))
     for name in figures:

@@ -7,7 +7,7 @@ import numpy as np
 
 from eric_fast.analyse import Effects
 from eric_fast.score import Score
-from eric_fast.show.style import BLUE, GREY, ORANGE, STYLE
+from eric_fast.show.style import BLUE, GREY, ORANGE, STYLE, escape_math
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,8 +99,3 @@ def draw_kernels(effects: Effects) -> "Figure":
         axes.set_title(f"Key kernels from {escape_math(effects.start_layer)}")
         axes.legend(loc="lower right")
     return figure
-
-
-def escape_math(name: str) -> str:
-    """A name from outside, so that matplotlib takes no `$` in it for mathematics."""
-    return name.replace("$", r"\$")

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import islice
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 from rich.tree import Tree
 
 from eric_fast.errors import say_count
@@ -16,6 +15,7 @@ from eric_fast.program import atom_of
 from eric_fast.program.atoms import InputAtom
 from eric_fast.program.rules import Rule
 from eric_fast.program.words import describe_support, describe_votes, name_atom, name_literal
+from eric_fast.show.visible_text import Text
 
 MOST_RULES = 20  # class rules under `vote`, and earlier ones, that are shown
 

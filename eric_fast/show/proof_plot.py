@@ -11,6 +11,7 @@ from eric_fast.explain.explanation import Explanation, list_drawn
 from eric_fast.program.atoms import InputAtom
 from eric_fast.program.words import name_atom
 from eric_fast.show.style import BLUE, GREY, ORANGE, STYLE, check_plot, save_figure
+from eric_fast.visible import make_visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,5 +118,5 @@ def _draw_norms(figure: Any, explanation: Explanation, atoms: list[InputAtom]) -
 
 
 def _shorten(text: str, most: int = _LONGEST) -> str:
-    text = " ".join(text.split()).replace("$", r"\$")  # a dollar would begin a formula
+    text = make_visible(" ".join(text.split())).replace("$", r"\$")  # a dollar would begin a formula
     return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 from rich.table import Table
-from rich.text import Text
 
 from eric_fast.program import Program
 from eric_fast.score import Score
 from eric_fast.show.grid import make_table, tabulate_counts
+from eric_fast.show.visible_text import Text
 
 
 def tabulate_scores(scores: Sequence[Score]) -> Table:

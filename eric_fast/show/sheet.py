@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from rich.table import Table
-from rich.text import Text
 
 from eric_fast.program import ClassRule, Program
 from eric_fast.program.words import name_literal
 from eric_fast.show.grid import fits_terminal, make_table
+from eric_fast.show.visible_text import Text
 
 
 def list_sheets(program: Program, limit: int = 0) -> Iterator[Table]:

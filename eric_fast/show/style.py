@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from eric_fast.errors import SettingError
 from eric_fast.output import replace_file
+from eric_fast.visible import make_visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,6 +27,11 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "eric_fast",  # the same picture is the same file
 }
+
+
+def escape_math(name: str) -> str:
+    """A name from outside, so that matplotlib takes no `$` in it for mathematics, and draws no control characters."""
+    return make_visible(name).replace("$", r"\$")
 
 
 def check_plot(path: Path) -> None:

@@ -193,7 +193,7 @@ def _print_comparison(atom: TableAtom, name: str, kind: str) -> Iterator[str]:
 def quote_atom(text: str) -> str:
     r"""A quoted atom; every control character is escaped."""
     plain = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
-    return "'" + "".join(c if c >= " " and c != "\x7f" else f"\\x{ord(c):x}\\" for c in plain) + "'"
+    return "'" + "".join(c if c.isprintable() else f"\\x{ord(c):x}\\" for c in plain) + "'"
 
 
 def format_number(number: float) -> str:

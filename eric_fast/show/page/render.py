@@ -15,6 +15,8 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
+from eric_fast.visible import make_all_visible
+
 _STYLE = "style.css"
 # In this order they are one script
 SCRIPTS = (
@@ -46,12 +48,12 @@ def render_page(document: Mapping[str, Any], thumbnails: Sequence[str], summary:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     style, script = read_client(_STYLE), join_scripts()
     page: str = environment.from_string(read_client("page.html.jinja")).render(
-        summary=summary,
+        summary=make_all_visible(summary),
         style=Markup(style),
         script=Markup(script),
         style_hash=hash_source(style),
         script_hash=hash_source(script),
-        document=escape_json(document),
+        document=escape_json(make_all_visible(document)),
         thumbnails=escape_json(thumbnails),
     )
     return page
