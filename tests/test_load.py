@@ -116,7 +116,7 @@ def test_pickled_files_are_refused_and_never_opened(files):
         (gzip.compress(b"tree"), "is compressed"),
         (b"PK\x03\x04", "is a zip archive"),
         ("a(X) :- b(X).".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
-        (b"CBM1^X", "save it by save_model.path, format='json'"),
+        (b"CBM1^X", "is CatBoost's binary format"),
         (b"binf\0\0\0\x3f", "is XGBoost's old binary format"),
         (bytes(136) + b"\x0f\0\0\0\0\0\0\0binary:logistic\x06\0\0\0\0\0\0\0gbtree", "is XGBoost's old binary format"),
         (b"booster[0]:\n0:[f0<0.5] yes=1,no=2,missing=2\n", "is XGBoost's dump_model"),
