@@ -62,7 +62,8 @@ def to_foldrm(program: Program, columns: Sequence[str]) -> list[object]:
             elif isinstance(atom.constant, tuple):
                 holds.append((columns.index(atom.feature), "==" if literal >= 0 else "!=", atom.constant[0]))
             else:
-                holds.append((columns.index(atom.feature), atom.operator, atom.constant))
+                operator = atom.operator if literal >= 0 else {"<=": ">", ">": "<="}[atom.operator]
+                holds.append((columns.index(atom.feature), operator, atom.constant))
         return (-1, "==", head), tuple(holds), tuple(exceptions), 0
 
     return [convert(rule, program.classes[rule.head]) for rule in program.class_rules]

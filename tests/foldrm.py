@@ -51,37 +51,48 @@ def weigh(n: int) -> int:
     return round(n * math.log2(n) * 2**30) if n else 0
 
 
-def find_literal(positive: list[Example], negative: list[Example], used: set[Any]) -> Literal | None:
+def find_literal(positive: list[Example], negative: list[Example], used: set[Any], criterion: str) -> Literal | None:
     best, most = None, -math.inf
     for literal in list_literals(positive + negative, used):
         tp, fp = (sum(holds(literal, example) for example in side) for side in (positive, negative))
         fn, tn = len(positive) - tp, len(negative) - fp
-        gain = sum(map(weigh, (tp, fp, fn, tn))) - weigh(tp + fp) - weigh(fn + tn)
-        if tp + fp and fn + tn and tp + tn >= fp + fn and gain > most:
+        if not tp + fp or not fn + tn or tp + tn < fp + fn:
+            continue
+        gain: float = sum(map(weigh, (tp, fp, fn, tn))) - weigh(tp + fp) - weigh(fn + tn)
+        if criterion == "gini":
+            gain = -(tp * fp / (tp + fp) + fn * tn / (fn + tn))
+        if gain > most:
             best, most = literal, gain
     return best
 
 
-def learn_rule(positive: list[Example], negative: list[Example], used: set[Any], ratio: float) -> PlainRule | None:
+def learn_rule(
+    positive: list[Example], negative: list[Example], used: set[Any], ratio: float, criterion: str
+) -> PlainRule | None:
     literals: list[Literal] = []
     while positive and negative:
-        literal = find_literal(positive, negative, used)
+        literal = find_literal(positive, negative, used, criterion)
         if literal is None:
             return (tuple(literals), ()) if len(negative) <= len(positive) else None
         literals.append(literal)
         used = used | {key(literal)}
         positive, negative = ([e for e in side if holds(literal, e)] for side in (positive, negative))
         if len(negative) <= len(positive) * ratio:
-            return tuple(literals), tuple(fold(negative, positive, used, ratio))
+            return tuple(literals), tuple(fold(negative, positive, used, ratio, criterion))
     return (tuple(literals), ()) if positive else None
 
 
 def fold(
-    positive: list[Example], negative: list[Example], used: set[Any], ratio: float, most: float = math.inf
+    positive: list[Example],
+    negative: list[Example],
+    used: set[Any],
+    ratio: float,
+    criterion: str = "entropy",
+    most: float = math.inf,
 ) -> list[PlainRule]:
     rules: list[PlainRule] = []
     while positive and len(rules) < most:
-        rule = learn_rule(positive, negative, used, ratio)
+        rule = learn_rule(positive, negative, used, ratio, criterion)
         rest = positive if rule is None else [example for example in positive if not fires(rule, example)]
         if rule is None or len(rest) == len(positive):
             break
@@ -90,7 +101,9 @@ def fold(
     return rules
 
 
-def fold_list(examples: list[Example], target: list[int], n_values: int, ratio: float) -> list[tuple[int, PlainRule]]:
+def fold_list(
+    examples: list[Example], target: list[int], n_values: int, ratio: float, criterion: str = "entropy"
+) -> list[tuple[int, PlainRule]]:
     left = list(zip(examples, target, strict=True))
     rules: list[tuple[int, PlainRule]] = []
     failed: set[int] = set()
@@ -101,7 +114,7 @@ def fold_list(examples: list[Example], target: list[int], n_values: int, ratio: 
             return rules
         value = max(values, key=sizes.__getitem__)
         positive, negative = ([e for e, v in left if (v == value) == side] for side in (True, False))
-        found = fold(positive, negative, set(), ratio, most=1)
+        found = fold(positive, negative, set(), ratio, criterion, most=1)
         if found and not found[0][0]:
             return rules  # it would always fire: it is the default
         if found:

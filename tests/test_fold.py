@@ -56,17 +56,19 @@ def to_matrix(bits):
     st.integers(0, 7),
     st.integers(2, 4),
     st.sampled_from([0, 0.3, 0.5, 1]),
+    st.sampled_from(["entropy", "gini"]),
 )
-def test_rules_are_those_of_the_published_algorithm(seed, n, n_atoms, n_values, ratio):
+def test_rules_are_those_of_the_published_algorithm(seed, n, n_atoms, n_values, ratio, criterion):
     bits, target = make_case(seed, n, n_atoms, n_values)
-    found = learn_decision_list(to_matrix(bits), target, n_values, FoldLimits(ratio))
+    found = learn_decision_list(to_matrix(bits), target, n_values, FoldLimits(ratio, criterion=criterion))
     rules = [(answer, to_plain(rule)) for answer, rule in zip(found.answers, found.rules, strict=True)]
     examples = [tuple(map(bool, row)) for row in bits]
-    assert rules == fold_list(examples, target.tolist(), n_values, ratio)
+    assert rules == fold_list(examples, target.tolist(), n_values, ratio, criterion)
     positive = target == 0
     sides = [[e for e, is_positive in zip(examples, positive, strict=True) if is_positive == side] for side in (1, 0)]
-    binary = learn_default_rules(to_matrix(bits), pack_bits(torch.stack([positive, ~positive], 1)), FoldLimits(ratio))
-    assert list(map(to_plain, binary)) == fold(*sides, set(), ratio)
+    limits = FoldLimits(ratio, criterion=criterion)
+    binary = learn_default_rules(to_matrix(bits), pack_bits(torch.stack([positive, ~positive], 1)), limits)
+    assert list(map(to_plain, binary)) == fold(*sides, set(), ratio, criterion)
 
 
 def test_it_is_independent_of_processes():

@@ -9,7 +9,7 @@ any number of processes that share the samples.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,12 +36,14 @@ class FoldLimits(NamedTuple):
         confidence: what the lower bound of a rule's confidence (see `find_interval`) must reach; else the rule is
             dropped. An exception must raise that of its rule, too (CON-FOLD). 0 drops none.
         max_rules: the most rules of a list, exceptions aside; None for no limit.
+        criterion: what literals are chosen by: `entropy` (FOLD-RM) or `gini` (FOLD-SE).
     """
 
     ratio: float = 0.5
     min_correct: int = 1
     confidence: float = 0.0
     max_rules: int | None = None
+    criterion: str = "entropy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ class _Learner:
     def __init__(self, n_samples: int, limits: FoldLimits, combine: Combine) -> None:
         self.limits = limits
         self.combine = combine
-        self.table = make_entropy_table(n_samples)
+        self.table = make_entropy_table(n_samples) if limits.criterion == "entropy" else None
 
     def learn_rules(self, examples: _Examples, most: int | None = None) -> list[DefaultRule]:
         """At most so many rules for the positive examples, until one is dropped or none is left (`fold`)."""
@@ -241,25 +243,33 @@ class _Learner:
         return kept
 
 
-def _find_literal(counts: NDArray[np.int64], n_positive: int, n_negative: int, table: NDArray[np.int64]) -> int | None:
-    """The literal of the highest information gain: of equals, that of the lowest atom, true before false.
+def _find_literal(
+    counts: NDArray[np.int64], n_positive: int, n_negative: int, table: NDArray[np.int64] | None
+) -> int | None:
+    """The literal that lowers entropy or Gini impurity most: of equals, that of the lowest atom, true before false.
 
     It is a literal that at least half of the examples speak for: positive ones on which it holds, negative ones on
     which it doesn't. None if every atom has one value on all examples, as those have that the rule mentions already.
 
     Args:
         counts: int64 `[2, n_atoms]`: on how many positive and negative examples each atom is true.
-        table: see `make_entropy_table`: an atom's gain is a sum of integers, so its negation has the same.
+        table: see `make_entropy_table`; None for Gini impurity. An atom's gain is a sum of integers, or of two
+            quotients that every machine rounds alike, so its negation has the same.
     """
     true_positive, false_positive = counts
     false_negative, true_negative = n_positive - true_positive, n_negative - false_positive
     holds, fails = true_positive + false_positive, false_negative + true_negative
-    gains = table[true_positive] + table[false_positive] + table[false_negative] + table[true_negative]
-    gains -= table[holds] + table[fails]  # the conditional entropy, times -n: the entropy before is the same for all
-    gains[(holds == 0) | (fails == 0)] = np.iinfo(np.int64).min
-    atom = int(gains.argmax()) if len(gains) else -1  # the first of equals
-    if atom < 0 or gains[atom] == np.iinfo(np.int64).min:
+    possible = np.flatnonzero((holds > 0) & (fails > 0))
+    if not len(possible):
         return None
+    gains: NDArray[Any]  # the impurity after, times -n: that before is the same for all
+    if table is None:
+        holds, fails = np.maximum(holds, 1), np.maximum(fails, 1)
+        gains = -(true_positive * false_positive / holds + false_negative * true_negative / fails)
+    else:
+        gains = table[true_positive] + table[false_positive] + table[false_negative] + table[true_negative]
+        gains -= table[holds] + table[fails]
+    atom = int(possible[gains[possible].argmax()])  # the first of equals
     return atom if true_positive[atom] + true_negative[atom] >= false_positive[atom] + false_negative[atom] else ~atom
 
 

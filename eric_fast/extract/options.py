@@ -149,7 +149,7 @@ class TreeOptions:
 
     def to_fold_limits(self, n_images: int) -> FoldLimits:
         """The limits of default rules, in numbers of images."""
-        return FoldLimits(self.ratio, self.count_min_leaf(n_images), self.confidence, self.max_rules)
+        return FoldLimits(self.ratio, self.count_min_leaf(n_images), self.confidence, self.max_rules, self.criterion)
 
     def count_min_leaf(self, n_images: int) -> int:
         """`min_leaf` in images."""

@@ -40,6 +40,7 @@ class FoldClassifier(ProgramClassifier):
         tail: a rule, or an exception, that is right on a smaller share of the samples is dropped (FOLD-SE).
         confidence: a rule whose confidence has a lower bound (Wilson's, 95 %) below this is dropped, as is an exception
             that doesn't raise that of its rule (CON-FOLD).
+        criterion: what literals are chosen by: `entropy`, or `gini` as in FOLD-SE.
         max_rules: the most rules, exceptions aside.
         max_thresholds: the most values that a column of numbers is compared with: quantiles, where it has more.
         categorical_features: names or indices of columns whose numbers stand for categories, which are compared by
@@ -62,6 +63,7 @@ class FoldClassifier(ProgramClassifier):
         *,
         tail: float = 0.0,
         confidence: float = 0.0,
+        criterion: str = "entropy",
         max_rules: int | None = None,
         max_thresholds: int = 255,
         categorical_features: Sequence[int | str] = (),
@@ -70,6 +72,7 @@ class FoldClassifier(ProgramClassifier):
         self.ratio = ratio
         self.tail = tail
         self.confidence = confidence
+        self.criterion = criterion
         self.max_rules = max_rules
         self.max_thresholds = max_thresholds
         self.categorical_features = categorical_features
@@ -121,10 +124,14 @@ class FoldClassifier(ProgramClassifier):
             (),
             tuple(rules.exceptions),
             n_images=n_rows,
-            settings=(("ratio", str(self.ratio)), ("tail", str(self.tail)), ("confidence", str(self.confidence))),
+            settings=tuple((name, str(getattr(self, name))) for name in self._list_told()),
             derived=name_exceptions(len({rule.head for rule in rules.exceptions})),
         )
         return rules.complete(program)
+
+    def _list_told(self) -> list[str]:
+        """The parameters that the program's text tells."""
+        return ["ratio", "tail", "confidence", *(["criterion"] if self.criterion != "entropy" else [])]
 
     def _find_limits(self, n_samples: int) -> FoldLimits:
         if isinstance(self.tail, bool) or not 0 <= self.tail <= 0.5:
@@ -132,7 +139,12 @@ class FoldClassifier(ProgramClassifier):
         if isinstance(self.max_thresholds, bool) or not self.max_thresholds >= 1:
             raise SettingError(f"max thresholds must be a whole number from 1, not {self.max_thresholds!r}")
         options = TreeOptions(
-            rules="fold", ratio=self.ratio, confidence=self.confidence, max_rules=self.max_rules, min_leaf=1
+            criterion=self.criterion,
+            rules="fold",
+            ratio=self.ratio,
+            confidence=self.confidence,
+            max_rules=self.max_rules,
+            min_leaf=1,
         )
         least = max(1, math.ceil(self.tail * n_samples))
         return options.to_fold_limits(n_samples)._replace(min_correct=least)

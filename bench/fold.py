@@ -1,0 +1,148 @@
+"""FoldClassifier beside the package foldrm: rules, accuracy and time on four public data sets, over ten splits each.
+
+The data are the rows in ../shared/fixtures/foldrm: four fifths to learn from, the rest to score on. Without foldrm
+(`pip install foldrm`) only our own figures are measured.
+"""
+
+import time
+from collections.abc import Sequence
+from importlib.util import find_spec
+from statistics import mean, median
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from rich.table import Table as ScreenTable
+
+from bench.foldrm import NAMES, load_table, to_foldrm
+from bench.harness import SHARED, describe_machine
+from eric_fast import FoldClassifier
+from eric_fast.show.console import stdout
+
+N_SEEDS = 10
+TRAIN = 0.8
+RATIO = 0.5
+CLOSE = 0.002  # how far mean accuracies may differ
+NUMERIC = ("pendigits", "wall_robot")  # all columns are numbers; in the others, none
+
+
+class Learned(NamedTuple):
+    """What one learner makes of one split.
+
+    Attributes:
+        rules: as foldrm's own `predict` takes them.
+        answers: on the rows that it is scored on.
+        seconds: of learning.
+    """
+
+    rules: list[Any]
+    answers: list[str]
+    seconds: float
+
+
+def run_case(full: bool = False) -> dict[str, Any]:
+    """Print a row for each data set, and fail if accuracies lie further apart than `CLOSE`; `full` or not."""
+    rows = [measure(name) for name in NAMES]
+    screen = ScreenTable(title=f"{N_SEEDS} splits each, ratio {RATIO}", title_justify="left")
+    for heading in ("data", "rows", "accuracy", "foldrm", "same answers", "same rules", "gini", "times faster"):
+        screen.add_column(heading, justify="left" if heading == "data" else "right")
+    for row in rows:
+        theirs = [_format(row[key]) for key in ("foldrm_accuracy", "same_answers", "same_rules")]
+        faster = "-" if row["foldrm_s"] is None else f"{row['foldrm_s'] / row['seconds']:.0f}"
+        screen.add_row(
+            row["data"], f"{row['n_rows']:,}", _format(row["accuracy"]), *theirs, _format(row["gini_accuracy"]), faster
+        )
+    stdout.print(screen)
+    far = [row["data"] for row in rows if row["foldrm_accuracy"] is not None]
+    far = [row["data"] for row in rows if row["data"] in far and abs(row["accuracy"] - row["foldrm_accuracy"]) > CLOSE]
+    if far:
+        stdout.print(f"mean accuracy is more than {CLOSE} from foldrm's on {', '.join(far)}")
+    return {"machine": describe_machine(), "rows": rows}
+
+
+def measure(name: str) -> dict[str, Any]:
+    """One data set: means over the splits, medians of times."""
+    table = load_table(SHARED / "fixtures" / "foldrm" / f"{name}.csv")
+    columns = {column: np.array(values) for column, values in table.columns.items()}
+    label = list(columns)[-1]
+    target = columns.pop(label)
+    if name in NUMERIC:
+        columns = {column: values.astype(np.float64) for column, values in columns.items()}
+    pairs, ginis = [], []
+    for seed in range(N_SEEDS):
+        order = np.random.default_rng(seed).permutation(len(target))
+        train, test = np.split(order, [int(TRAIN * len(order))])
+        parts = [({c: values[rows] for c, values in columns.items()}, target[rows]) for rows in (train, test)]
+        ours = learn(*parts[0], parts[1][0])
+        theirs = learn_foldrm(*parts[0], parts[1][0]) if find_spec("foldrm") else None
+        pairs.append((ours, theirs, parts[1][1]))
+        ginis.append(_score(learn(*parts[0], parts[1][0], criterion="gini").answers, parts[1][1]))
+    others = [(ours, theirs, labels) for ours, theirs, labels in pairs if theirs is not None]
+    return {
+        "data": name,
+        "n_rows": len(target),
+        "n_seeds": N_SEEDS,
+        "accuracy": mean(_score(ours.answers, labels) for ours, _, labels in pairs),
+        "gini_accuracy": mean(ginis),
+        "n_rules": mean(len(ours.rules) for ours, _, _ in pairs),
+        "seconds": median(ours.seconds for ours, _, _ in pairs),
+        "foldrm_accuracy": mean(_score(theirs.answers, labels) for _, theirs, labels in others) if others else None,
+        "foldrm_s": median(theirs.seconds for _, theirs, _ in others) if others else None,
+        "same_answers": mean(_score(a.answers, np.array(b.answers)) for a, b, _ in others) if others else None,
+        "same_rules": mean(_count_same(a.rules, b.rules) / len(a.rules) for a, b, _ in others) if others else None,
+    }
+
+
+def learn(
+    columns: dict[str, np.ndarray[Any, Any]],
+    target: np.ndarray[Any, Any],
+    test: dict[str, np.ndarray[Any, Any]],
+    criterion: str = "entropy",
+) -> Learned:
+    model = FoldClassifier(RATIO, criterion=criterion, max_thresholds=10**6)
+    started = time.perf_counter()
+    model.fit(pd.DataFrame(columns), target)
+    seconds = time.perf_counter() - started
+    rules = to_foldrm(model.program_, list(columns))
+    return Learned(rules, model.predict(pd.DataFrame(test)).tolist(), seconds)
+
+
+def learn_foldrm(
+    columns: dict[str, np.ndarray[Any, Any]], target: np.ndarray[Any, Any], test: dict[str, np.ndarray[Any, Any]]
+) -> Learned:
+    from foldrm import Classifier
+
+    def to_rows(*parts: np.ndarray[Any, Any]) -> list[list[Any]]:
+        return [list(row) for row in zip(*(part.tolist() for part in parts), strict=True)]
+
+    model = Classifier(attrs=[*columns, "label"], numeric=[], label="label")
+    rows = to_rows(*columns.values(), target)
+    started = time.perf_counter()
+    model.fit(rows, ratio=RATIO)
+    seconds = time.perf_counter() - started
+    answers = model.predict(to_rows(*test.values(), target[: len(next(iter(test.values())))]))
+    return Learned(model.rules, [answer or "" for answer in answers], seconds)
+
+
+def _score(answers: Sequence[str], labels: np.ndarray[Any, Any]) -> float:
+    return float(np.mean(np.array(answers) == labels))
+
+
+def _count_same(ours: Sequence[Any], theirs: Sequence[Any]) -> int:
+    """How many rules are the same, from the first on."""
+    n = 0
+    for a, b in zip(ours, theirs, strict=False):
+        if _plain(a) != _plain(b):
+            break
+        n += 1
+    return n
+
+
+def _plain(rule: Any) -> Any:
+    """A rule without the names of its exceptions."""
+    head, holds, exceptions, _ = rule
+    return head[2] if head != -1 else None, tuple(holds), tuple(_plain((-1, *one[1:])) for one in exceptions)
+
+
+def _format(share: float | None) -> str:
+    return "-" if share is None else f"{share:.4f}"
