@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -193,6 +193,41 @@ def test_overlapping_rules_share_images():
         assert found.find_images(2) == [3]
         assert found.of_rule(2).n_fires == 4
         assert found.of_rule(2).purity == 1
+
+
+def test_images_are_grouped_by_the_points_that_decide():
+    atoms = tuple(InputAtom("f", k, ">", 0.5) for k in range(3))
+    rules = (
+        ClassRule(0, (0,), weight=5, also=((1, -1), (2, 4))),
+        ClassRule(1, (1,), weight=2),
+        ClassRule(0, (1,), weight=-2),  # with the rule before it, 4 for b against a
+        ClassRule(1, (~2,), weight=3, also=((2, 3),)),
+        ClassRule(2, (), weight=1),
+    )
+    program = Program(Quantiser(atoms), ("a", "b", "c"), rules, decision="vote")
+    bits = torch.tensor(list(product((0, 1), repeat=3)), dtype=torch.bool).repeat(2, 1)
+    packed = BitMatrix.from_bools(bits, [atom.name for atom in atoms])
+    model = torch.arange(16) % 3
+    found = measure_subclasses(program, packed, model, min_images=2, n_permutations=9)
+    groups = {row.name: image for row, image in zip(found.rows, found.covered.to_bools().T.tolist(), strict=True)}
+    groups = {name: [i for i, is_in in enumerate(images) if is_in] for name, images in groups.items()}
+    points = torch.tensor([[5, -1, 4], [-2, 2, 0], [0, 3, 3]])
+    expected = {}
+    for number, row in enumerate(bits.tolist()):
+        fired = [row[0], row[1], not row[2]]
+        sums = sum((points[k] for k in range(3) if fired[k]), torch.tensor([0, 0, 1]))
+        answer = int(sums.argmax())
+        rival = max((c for c in range(3) if c != answer), key=lambda c: (int(sums[c]), -c))
+        leads = [int(points[k][answer] - points[k][rival]) if fired[k] else 0 for k in range(3)]
+        if max(leads) > 0:  # else what it began with decides
+            rule = (0, 1, 3)[leads.index(max(leads))]
+            expected.setdefault(f"rule {rule + 1} for {'abc'[answer]}", []).append(number)
+    assert groups == expected
+    assert len(groups) >= 3
+    row = next(row for row in found.rows if row.name == "rule 2 for b")
+    assert (row.rule, row.class_index, row.n_fires) == (1, 1, 8)
+    fewer = measure_subclasses(program, packed, model, min_images=3, n_permutations=9)
+    assert fewer.n_left_out == len(found.rows) - len(fewer.rows) > 0
 
 
 def test_distances_are_those_of_all_pairs():

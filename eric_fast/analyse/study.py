@@ -41,7 +41,7 @@ class Analysis(PickledByFields):
         coactivation: layer, from the start layer up -> its kernels, each with each other, by the network's bits.
         by_class: layer, from the start layer up -> its kernels, by the network's bits, with the model's classes.
         by_rule: the highest layer's kernels, by the network's bits, with the images that each rule covers, named
-            `rule 7`, counted from 1.
+            as in `subclasses`.
         strongest: layer -> int64 `[n_kernels, n]`, the images on which the norm of each kernel of the network is
             highest; empty if only bits are known.
     """
@@ -68,7 +68,7 @@ class Analysis(PickledByFields):
 
     def list_rule_symbols(self) -> list[Symbol]:
         """List kernels of the highest layer that stand for one of `subclasses.list_found()`, named by its rule."""
-        return list_symbols(self.by_rule.select_columns(f"rule {row.rule + 1}" for row in self.subclasses.list_found()))
+        return list_symbols(self.by_rule.select_columns(row.name for row in self.subclasses.list_found()))
 
     def to_dict(self) -> dict[str, Any]:
         """Build what `--json` writes."""

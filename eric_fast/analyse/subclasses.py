@@ -1,4 +1,7 @@
-"""Sub-classes: the images that each class rule covers, and whether they are a group of their own in their class."""
+"""Sub-classes: the images that each class rule covers, and whether they are a group of their own in their class.
+
+Where votes decide, these are the images on which one rule adds most to the answer's lead (`list_groups`).
+"""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +15,7 @@ from torch import Tensor
 from eric_fast import kernels
 from eric_fast.analyse.cut import take_part
 from eric_fast.analyse.distances import RandomSets, Space
+from eric_fast.analyse.groups import list_groups
 from eric_fast.analyse.sets import count_true, pack_classes
 from eric_fast.bits import BitMatrix, read_bits
 from eric_fast.errors import CaptureError, SettingError
@@ -22,11 +26,12 @@ from eric_fast.progress import Progress, ignore_progress
 
 @dataclass(frozen=True)
 class Subclass:
-    """The images that one class rule covers: it fires, and the program answers with its class.
+    """The images that one class rule covers; see `list_groups`.
 
     Attributes:
+        name: `rule 7`, counted from 1; `rule 7 for dog` where votes decide.
         rule: index of the class rule, from 0; tables and texts count from 1.
-        class_index: the rule's class.
+        class_index: the rule's class, or the one for which it decides.
         n_fires: images on which the rule fires.
         n_covered: images that the rule covers.
         n_of_class: covered images to which the model gives the class as well: the sub-class.
@@ -44,6 +49,7 @@ class Subclass:
         p_value: the highest of the three, adjusted over all sub-classes (Benjamini and Hochberg).
     """
 
+    name: str
     rule: int
     class_index: int
     n_fires: int
@@ -82,9 +88,9 @@ class Subclasses:
         space: `norms` or `bits`: the values that distances are measured on.
         n_permutations: random sets for each sub-class.
         seed: the seed of the random sets.
-        rows: sorted by class, then by images on which the rule fires, most first.
-        covered: the images that each rule covers, in the order of `rows`; named `rule 7`, counted from 1.
-        n_left_out: class rules that fire on too few images, or exceed the most rules of a class.
+        rows: sorted by class, then by images on which the rule fires, or decides, most first.
+        covered: the images that each rule covers, in the order of `rows`, with their names.
+        n_left_out: groups of too few images, or that exceed the most rules of a class.
     """
 
     program: Program
@@ -99,20 +105,18 @@ class Subclasses:
         return [row for row in self.rows if row.class_index == class_index]
 
     def of_rule(self, rule: int) -> Subclass | None:
-        """Find the sub-class of a class rule; None if it was left out."""
+        """Find the sub-class of a class rule, the first where votes decide; None if it was left out."""
         return next((row for row in self.rows if row.rule == rule), None)
 
     def find_images(self, rule: int) -> list[int]:
         """Find the images that a class rule covers, ascending; none if it was left out."""
-        names = [name for name in self.covered.atoms if name == f"rule {rule + 1}"]
+        names = [row.name for row in self.rows if row.rule == rule]
         found: list[int] = self.covered.select_atoms(names).to_bools().any(dim=1).nonzero().flatten().tolist()
         return found
 
     def count_shared(self, class_index: int) -> NDArray[np.int64]:
         """Count the images that two rules of a class both cover: int64 `[n, n]`, in the order of `of_class`."""
-        names = [
-            name for name, row in zip(self.covered.atoms, self.rows, strict=True) if row.class_index == class_index
-        ]
+        names = [row.name for row in self.of_class(class_index)]
         words = self.covered.select_atoms(names).words
         return kernels.count(words, words).cpu().numpy().astype(np.int64)
 
@@ -158,8 +162,8 @@ def measure_subclasses(
         start: the layer whose bits are given; the lowest by default.
         n_permutations: random sets for each rule; no p-value lies below 1 / (1 + n_permutations).
         seed: of the random sets.
-        min_images: leave out rules that fire on fewer images.
-        max_rules: rules of each class that are tested, those that fire most often.
+        min_images: see `list_groups`.
+        max_rules: rules of each class that are tested, those that fire, or decide, most often.
         max_images: images of each class that distances are measured on, evenly spread.
         engine: see `Evaluator`.
         progress: told how far the work is.
@@ -180,12 +184,8 @@ def measure_subclasses(
     if bits.n_samples == 0:
         raise CaptureError("there are no images, and sub-classes are sets of images")
     program = program.select_start(start)
-    evaluator, heads = Evaluator(take_part(program, start), engine=engine), program.class_arrays.heads
-    fires = evaluator.counts(bits)[len(evaluator.program.kernel_rules) :].numpy()
-    order = np.lexsort((-fires, heads))
-    place_in_class = np.arange(len(order)) - np.searchsorted(heads[order], heads[order])
-    chosen = order[(fires[order] >= min_images) & (place_in_class < max_rules)]
-    covered = _find_covered(evaluator, bits, chosen)
+    groups = list_groups(Evaluator(take_part(program, start), engine=engine), bits, min_images, max_rules)
+    covered = groups.images
     space = Space.of_layer(program, bits, norms)
 
     model = model_predictions.cpu()
@@ -195,10 +195,10 @@ def measure_subclasses(
     rows: list[Subclass] = []
     sets: RandomSets | None = None
     head = -1
-    for i, rule in enumerate(chosen.tolist()):
-        progress("sub-classes", i, len(chosen))
-        if sets is None or head != heads[rule]:
-            head = int(heads[rule])
+    for i, (rule, class_index) in enumerate(zip(groups.rules.tolist(), groups.classes.tolist(), strict=True)):
+        progress("sub-classes", i, len(groups.rules))
+        if sets is None or head != class_index:
+            head = class_index
             images = _spread((model == head).nonzero().flatten(), max_images)
             sets = RandomSets(space.place(images), n_permutations, (seed, head))
         body = {atom_of(literal) for literal in program.class_rules[rule].body}
@@ -208,9 +208,10 @@ def measure_subclasses(
         p_pure = float(hypergeom.sf(n_pure - 1, bits.n_samples, class_sizes[head], n)) if n else 1.0
         rows.append(
             Subclass(
+                name=covered.atoms[i],
                 rule=rule,
                 class_index=head,
-                n_fires=int(fires[rule]),
+                n_fires=int(groups.n_fires[i]),
                 n_covered=n,
                 n_of_class=n_pure,
                 n_class=int(class_sizes[head]),
@@ -223,7 +224,7 @@ def measure_subclasses(
                 p_value=max(p_pure, chance.p_cohesive, chance.p_distinct),
             )
         )
-    progress("sub-classes", len(chosen), len(chosen))
+    progress("sub-classes", len(rows), len(rows))
     adjusted = false_discovery_control([row.p_value for row in rows]).tolist() if rows else []
     return Subclasses(
         program=program,
@@ -232,16 +233,8 @@ def measure_subclasses(
         seed=seed,
         rows=tuple(replace(row, p_value=p_value) for row, p_value in zip(rows, adjusted, strict=True)),
         covered=covered,
-        n_left_out=len(heads) - len(chosen),
+        n_left_out=groups.n_left_out,
     )
-
-
-def _find_covered(evaluator: Evaluator, bits: BitMatrix, rules: NDArray[np.int64]) -> BitMatrix:
-    """Find the images that each of these rules covers, on the CPU."""
-    program, fires = evaluator.program, evaluator.fires(bits, rules.tolist()).to("cpu")
-    of_class = pack_classes(evaluator.classes(bits).cpu(), program.classes)
-    heads = torch.from_numpy(program.class_arrays.heads[rules].astype(np.int64))
-    return BitMatrix(fires.words & of_class.words[heads], bits.n_samples, fires.atoms)
 
 
 def _spread(images: Tensor, most: int) -> Tensor:

@@ -10,7 +10,7 @@ from eric_fast.analyse.study import LEAST_PHI, Analysis
 from eric_fast.analyse.symbolic import Symbol
 from eric_fast.errors import say_count
 from eric_fast.program import Program
-from eric_fast.program.words import name_atom
+from eric_fast.program.words import name_atom, name_literal
 from eric_fast.show.grid import NO_FIGURE, make_table
 from eric_fast.show.visible_text import Text
 
@@ -69,7 +69,7 @@ def tabulate_subclasses(analysis: Analysis, limit: int = 10) -> Table:
     table = make_table(title + _say_left_out(len(rows), limit), ["rule", "class"], columns)
     for row in rows[: limit or None]:
         table.add_row(
-            str(row.rule + 1),
+            _name_rule(analysis.program, row.rule),
             Text(analysis.program.classes[row.class_index]),
             f"{row.n_covered:,}",
             _percent(row.purity) if row.n_covered else NO_FIGURE,
@@ -79,6 +79,13 @@ def tabulate_subclasses(analysis: Analysis, limit: int = 10) -> Table:
             _write_p(row.p_value),
         )
     return table
+
+
+def _name_rule(program: Program, rule: int) -> Text:
+    """Its number; of a vote also the literal that has the points."""
+    body = program.class_rules[rule].body
+    has_points = program.decision.adds_weights and len(body) == 1
+    return Text(f"{rule + 1}: {name_literal(program, body[0])}" if has_points else str(rule + 1))
 
 
 def tabulate_symbols(program: Program, title: str, symbols: Sequence[Symbol], limit: int = 10) -> Table:

@@ -25,9 +25,9 @@ def describe_effects(effects: Effects) -> dict[str, Any]:
 
 
 def describe_subclasses(subclasses: Subclasses) -> dict[str, Any]:
-    """The images that class rules cover, as groups: one entry for each class rule that was tested."""
+    """The images that class rules cover, as groups: an entry for each that was tested, by its class and rule."""
     rows = {
-        str(row.rule): {
+        f"{row.class_index} {row.rule}": {
             "nCovered": row.n_covered,
             "nOfClass": row.n_of_class,
             "shareOfClass": row.share_of_class,

@@ -130,10 +130,11 @@ function narrowing(rule) {
 
 // What the test of sub-classes says; it was made from the layer that the page opens with
 const ALPHA = 0.05;
+const subclassOf = (index, rule) => doc.subclasses.rows[`${index} ${rule}`] ?? null;
 const isTested = () => known().start_layer === doc.start;
 
 function subclassFigures(rule) {
-  const found = isTested() ? doc.subclasses.rows[rule] : null;
+  const found = isTested() ? subclassOf(classRules.heads[rule], rule) : null;
   if (!found) return null;
   const isFound = found.p < ALPHA;
   const figure = (value) => (value === null ? "unknown" : value.toFixed(2));
@@ -151,8 +152,8 @@ function subclassFigures(rule) {
 
 function subclassNote(index) {
   if (!isTested()) return null;
-  const rows = rulesOfClass[index].map((rule) => doc.subclasses.rows[rule]).filter(Boolean);
+  const rows = [...Array(classRules.n).keys()].map((rule) => subclassOf(index, rule)).filter(Boolean);
   if (!rows.length) return null;
   const n = rows.filter((row) => row.p < ALPHA).length;
-  return h("p", { class: "lead" }, `Of ${count(rows.length, "rule")} that could be tested, ${format(n)} ${n === 1 ? "covers" : "cover"} a sub-class of its own: pure, closer together than random images of the class, and apart from the rest of it (p < ${ALPHA}).`);
+  return h("p", { class: "lead" }, `Of ${isVote ? `${count(rows.length, "group")} of images by the row of points that decides` : `${count(rows.length, "rule")} that could be tested`}, ${format(n)} ${n === 1 ? "covers" : "cover"} a sub-class of its own: pure, closer together than random images of the class, and apart from the rest of it (p < ${ALPHA}).`);
 }

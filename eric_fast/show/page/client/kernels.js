@@ -72,7 +72,7 @@ function symbolWords(atom) {
   const symbol = doc.symbols[program.atoms[atom]];
   if (!symbol) return null;
   const words = (found, name) => [name, `: φ ${found.phi.toFixed(2)}, ${percent(found.precision, 0)} of the images on which it is true are, and it finds ${percent(found.recall, 0)} of them`];
-  const rule = symbol.rule ? Number(symbol.rule.name.slice(5)) - 1 : -1;
+  const rule = symbol.rule ? parseInt(symbol.rule.name.slice(5), 10) - 1 : -1;
   return h(
     "ul",
     { class: "stands" },
