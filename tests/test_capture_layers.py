@@ -101,8 +101,8 @@ def make(cls, *args):
         ("mobilenet_v3_small", 23, ["features.0.2", "features.4.block.1.2", "features.12.2"]),
         pytest.param(
             "googlenet",
-            57,
-            ["conv1.relu", "inception3a.branch1.relu", "inception5b.branch4.1.relu"],
+            58,
+            ["conv1.relu", "inception3a.branch1.relu", "inception5b.branch4.1.relu", "inception5b"],
             marks=pytest.mark.slow,
         ),
         pytest.param(
@@ -116,7 +116,7 @@ def make(cls, *args):
     ],
 )
 def test_torchvision_models(name, n_layers, some):
-    tracer = trace_norms(build(name), torch.rand(1, 3, 64, 64), None, "l1")
+    tracer = trace_norms(build(name), torch.rand(1, 3, 64, 64), ["all"], "l1")
     assert tracer.is_traced
     assert len(tracer.layers) == n_layers
     assert set(some) <= set(tracer.layers)
@@ -125,10 +125,13 @@ def test_torchvision_models(name, n_layers, some):
 
 
 def test_network_without_activations_on_maps_gives_its_convolutions(caplog):
-    tracer = trace_norms(build("convnext_tiny"), torch.rand(1, 3, 64, 64), None, "l1")
-    assert tracer.layers[0] == "features.0.0"
-    assert len(tracer.layers) == 22
+    net = build("convnext_tiny")
+    layers_of_all = trace_norms(net, torch.rand(1, 3, 64, 64), ["all"], "l1").layers
+    assert layers_of_all[0] == "features.0.0"
+    assert len(layers_of_all) == 22
+    assert trace_norms(net, torch.rand(1, 3, 64, 64)).layers == layers_of_all[-16:]
     assert "so the convolutions are captured" in caplog.text
+    assert "the model has 22 layers, of which the last 16 are captured; --layers all captures all" in caplog.text
 
 
 def test_functional_repeated_and_in_place_activations(images):
@@ -192,7 +195,7 @@ def test_asking_for_layers(images):
     for name, parts in {
         "block.acts": ["layer 'block.acts' is not a layer of the model", "'block.act'"],
         "features.*": ["'features.*' matches no layer of the model", "'relu'"],
-        "head": ["'head' is not a layer"],
+        "heads": ["'heads' is not a layer"],
     }.items():
         with pytest.raises(ModelError) as error:
             trace_norms(net, images[:1], [name], "l1")

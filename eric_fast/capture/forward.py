@@ -120,7 +120,9 @@ class NetworkRunner:
                 self._tracer = self._trace(images[:1])
             # Compiled code is for one batch size: smaller batches are padded with zeros, whose results are cut off.
             n_lacking = self._batch_size - len(images) if self._compile else 0
-            logits, norms = self._tracer(functional.pad(images, (0, 0) * 3 + (0, n_lacking)) if n_lacking else images)
+            logits, norms = self._tracer(
+                functional.pad(images, (0, 0) * (images.ndim - 1) + (0, n_lacking)) if n_lacking else images
+            )
         n = len(images)
         parts = [logits[:n].float(), *(values[:n] for values in norms.values())]
         if self._copies is None:
@@ -141,10 +143,10 @@ class NetworkRunner:
 
     def _move(self, images: Tensor) -> Tensor:
         if self._copies is None:
-            return images.to(plain_dtype(self._dtype)).contiguous(memory_format=self._memory_format)
+            return arrange_memory(images.to(plain_dtype(self._dtype)), self._memory_format)
         with torch.cuda.stream(self._copies):  # from pinned memory, while the previous batch is computed
             images = images.to(self._device, non_blocking=True).to(plain_dtype(self._dtype))
-            images = images.contiguous(memory_format=self._memory_format)
+            images = arrange_memory(images, self._memory_format)
         stream = torch.cuda.current_stream()
         stream.wait_stream(self._copies)
         images.record_stream(stream)
@@ -159,6 +161,11 @@ class NetworkRunner:
                 raise ModelError("the model can't be compiled, as it can't be traced; leave --compile out")
             tracer.network.compile(dynamic=False)
         return tracer
+
+
+def arrange_memory(images: Tensor, memory_format: torch.memory_format) -> Tensor:
+    """Images in a memory format; other data than `[n, channels, height, width]` stay contiguous."""
+    return images.contiguous(memory_format=memory_format if images.ndim == 4 else torch.contiguous_format)
 
 
 def plain_dtype(dtype: str) -> torch.dtype:

@@ -1,61 +1,61 @@
 """Find the layers of a network with torch.fx."""
 
+import math
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional
 from torchvision.models.feature_extraction import NodePathTracer
 
 from eric_fast.capture.exported import name_exported
+from eric_fast.capture.gates import find_gates
+from eric_fast.capture.joins import find_join, find_sources
+from eric_fast.capture.kinds import (
+    ACTIVATIONS,
+    CONVOLUTIONS,
+    PASSING,
+    SKIP_SUMS,
+    find_node_kind,
+    is_node_never_negative,
+)
+from eric_fast.capture.outputs import NetworkHead, find_tensor
+from eric_fast.capture.shapes import ShapeRecorder
+from eric_fast.capture.units import CLASS_TOKEN, Shaped, UnitView, arrange_units
 
-# Targets by lower-case name, without the underscore of an in-place variant: `nn.ReLU`, `F.relu`, `torch.relu_`
-# and `x.relu()` are all `relu`.
-ACTIVATIONS = frozenset(
-    """relu relu6 leakyrelu leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish hardsigmoid hardtanh softplus
-    softsign sigmoid logsigmoid tanh tanhshrink hardshrink softshrink threshold clamp clamp_min clip""".split()  # noqa: SIM905
-)
-CONVOLUTIONS = frozenset({"conv2d", "convtranspose2d", "conv_transpose2d"})
-# Operations that may stand between a convolution and its activation. Max pooling commutes with every monotonic
-# activation; a product belongs to a batch norm that is written out (torchvision's FrozenBatchNorm2d).
-_PASSING = frozenset(
-    """batchnorm2d batch_norm syncbatchnorm instancenorm2d instance_norm groupnorm group_norm layernorm layer_norm
-    localresponsenorm local_response_norm rmsnorm rms_norm crossmaplrn2d
-    dropout dropout1d dropout2d alphadropout alpha_dropout featurealphadropout feature_alpha_dropout feature_dropout
-    stochasticdepth stochastic_depth dropblock2d drop_block2d identity clone contiguous
-    add iadd sub isub mul imul div truediv itruediv cat concat concatenate
-    maxpool2d max_pool2d""".split()  # noqa: SIM905
-)
-_KINDS = ACTIVATIONS | CONVOLUTIONS | _PASSING
-# Modules with results that are never negative. (By type: a class of the user's may have the same name.)
-_NEVER_NEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid)
-_NEVER_NEGATIVE_CALLS = frozenset(
-    {"relu", "relu_", "sigmoid", "sigmoid_", torch.relu, torch.relu_, functional.relu, functional.relu_}
-    | {functional.relu6, torch.sigmoid, torch.sigmoid_, functional.sigmoid, functional.hardsigmoid}
-)
+MOST_AXES = 5
 ArgumentOf = Callable[[str, bool], Any]  # a layer, and whether it is never negative -> the second argument of `read`
 
 
 @dataclass(frozen=True)
 class TracedNetwork:
-    """A network as a graph, and its operations with 4-D maps as results.
+    """A network as a graph, and its operations whose results have units.
 
     Attributes:
         module: the traced graph; it shares the network's parameters.
         output: its output on the example.
-        nodes: name -> operation, in execution order; only those with a 4-D float result.
-        defaults: names of the activations that a convolution reaches, on maps larger than 1x1.
+        nodes: name -> operation, in execution order; only those with a float result whose units are known. Tokens are
+            there once more, with the class token alone: `encoder.ln@class`.
+        views: name -> where its units are.
+        shapes: operation -> shape of its result on the example.
+        doubtful: name -> shape of operations whose units are not known.
+        defaults: names of the activations that a convolution reaches, on maps larger than 1x1; and of the join of the
+            last ones, where the head reads several.
         convolutions: names of the convolutions with maps larger than 1x1.
+        blocks: names of the blocks of a transformer; of the class token, where the head reads it.
         never_negative: names of operations whose results are known to be never negative.
     """
 
     module: fx.GraphModule
     output: Any
     nodes: Mapping[str, fx.Node]
+    views: Mapping[str, UnitView]
+    shapes: Mapping[fx.Node, tuple[int, ...]]
+    doubtful: Mapping[str, tuple[int, ...]]
     defaults: tuple[str, ...]
     convolutions: tuple[str, ...]
+    blocks: tuple[str, ...]
     never_negative: frozenset[str]
 
 
@@ -70,39 +70,139 @@ class _Root(nn.Module):
         return self.network(images)
 
 
-def trace_network(network: nn.Module, example: Tensor) -> TracedNetwork:
-    """Trace `network`, in evaluation mode, and run it once on `example` `[n_images, channels, height, width]`.
+class _Tracer(NodePathTracer):
+    """Notes which operation makes the result of a module that is traced through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.results: dict[str, fx.Node | None] = {}  # path of a module -> operation; None if it runs more than once
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        result = super().call_module(m, forward, args, kwargs)
+        path = self.path_of_module(m).removeprefix("network").removeprefix(".")
+        if path:
+            is_first = path not in self.results and isinstance(result, fx.Proxy)
+            self.results[path] = result.node if is_first else None
+        return result
+
+
+def trace_network(network: nn.Module, example: Tensor, head: NetworkHead | None = None) -> TracedNetwork:
+    """Trace `network`, in evaluation mode, and run it once on `example` `[n_images, ...]`.
+
+    Args:
+        head: where the logits are: default layers are those that they depend on.
 
     Raises:
         Exception: any error that stops the tracer.
     """
     root = _Root(network)
-    tracer = NodePathTracer()
+    tracer = _Tracer()
     graph = tracer.trace(root)
     module = fx.GraphModule(root, graph)
-    shapes = _Shapes(module)
+    kinds = {node: find_node_kind(node, module) for node in graph.nodes}
+    shapes = ShapeRecorder(module, kinds)
     output = shapes.run(example)
-    kinds = {node: _find_kind(node, module) for node in graph.nodes}
     names = _name_nodes(graph, tracer.node_to_qualname) | name_exported(network, graph)
-    nodes = {names[node]: node for node in graph.nodes if node in shapes.maps and node in names}
+    gates = find_gates(graph, kinds, ACTIVATIONS)
+    inner = {node for gate in gates.values() for node in gate.inner}
     # In execution order: does the result of a convolution arrive here without an activation on the way?
     arrives: dict[fx.Node, bool] = {}
+    active: dict[fx.Node, None] = {}
     for node in graph.nodes:
-        passes = kinds[node] in _PASSING and any(arrives[before] for before in node.all_input_nodes)
+        is_gate = node in gates and arrives[gates[node].source] and node not in inner
+        is_reached = any(arrives[before] for before in node.all_input_nodes)
+        if is_gate or (kinds[node] in ACTIVATIONS and is_reached and node not in inner):
+            active[node] = None
+        passes = kinds[node] in PASSING and is_reached and not is_gate
         arrives[node] = kinds[node] in CONVOLUTIONS or passes
-    large = {name: node for name, node in nodes.items() if shapes.maps[node] != (1, 1)}
+    known = {node: shaped for node, shaped in shapes.found.items() if node in names and _has_units(shaped, example)}
+    large = [node for node, shaped in known.items() if _count_positions(shaped) > 1]
+    read = _find_read(graph, head)
+    used = find_sources(read)
+    active = {node: None for node in active if node in used or _changes_input(node, module)}
+    join = find_join(graph, [node for node in large if node in active], set(large), read)
+    modules = _name_results(tracer.results, set(names.values()))
+    nodes: dict[str, fx.Node] = {}
+    views: dict[str, UnitView] = {}
+    for node, shaped in known.items():
+        for name in (names[node], *modules.get(node, ())):
+            nodes[name], views[name] = node, UnitView(shaped.axis or 0)
+            if _is_tokens(shaped):
+                nodes[name + CLASS_TOKEN], views[name + CLASS_TOKEN] = node, UnitView(2, "class")
+
+    def name_innermost(node: fx.Node) -> str:
+        return modules[node][-1] if node in modules else names[node]
+
+    defaults = [node for node in large if node in active or node is join]
+    blocks = [node for node in large if kinds[node] in SKIP_SUMS and node in modules and _is_features(known[node])]
+    reads_class = any(_takes_class_token(node, known) for node in graph.nodes)
     return TracedNetwork(
         module=module,
         output=output,
         nodes=nodes,
-        defaults=tuple(
-            name
-            for name, node in large.items()
-            if kinds[node] in ACTIVATIONS and any(arrives[before] for before in node.all_input_nodes)
+        views=views,
+        shapes={node: shaped.shape for node, shaped in known.items()},
+        doubtful={
+            names[node]: shaped.shape for node, shaped in shapes.found.items() if node in names and node not in known
+        },
+        defaults=tuple(name_innermost(node) if node in gates or node is join else names[node] for node in defaults),
+        convolutions=tuple(names[node] for node in large if kinds[node] in CONVOLUTIONS),
+        blocks=tuple(
+            name_innermost(node) + (CLASS_TOKEN if reads_class and _is_tokens(known[node]) else "") for node in blocks
         ),
-        convolutions=tuple(name for name, node in large.items() if kinds[node] in CONVOLUTIONS),
-        never_negative=frozenset(name for name, node in nodes.items() if _is_never_negative(node, module)),
+        never_negative=frozenset(name for name, node in nodes.items() if is_node_never_negative(node, module)),
     )
+
+
+def _find_read(graph: fx.Graph, head: NetworkHead | None) -> fx.Node:
+    """The operation that makes the logits, or else the output."""
+    output = next(node for node in reversed(graph.nodes) if node.op == "output")
+    logits = None if head is None else find_tensor(output.args[0], head)
+    return logits if isinstance(logits, fx.Node) else output
+
+
+def _changes_input(node: fx.Node, module: fx.GraphModule) -> bool:
+    """Whether an operation may work in place, so that its result counts even if nobody reads it."""
+    if node.op == "call_module":
+        return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
+    name = str(getattr(node.target, "__name__", node.target)).partition(".")[0]
+    return name.endswith("_") or bool(node.kwargs.get("inplace", False))
+
+
+def _has_units(shaped: Shaped, example: Tensor) -> bool:
+    """Whether a result has known units behind the axis of images."""
+    return shaped.axis not in (None, 0) and shaped.shape[0] == len(example) and len(shaped.shape) <= MOST_AXES
+
+
+def _count_positions(shaped: Shaped) -> int:
+    assert shaped.axis is not None
+    return math.prod(shaped.shape[1:]) // max(1, shaped.shape[shaped.axis])
+
+
+def _is_tokens(shaped: Shaped) -> bool:
+    return len(shaped.shape) == 3 and shaped.axis == 2 and shaped.shape[1] > 1
+
+
+def _is_features(shaped: Shaped) -> bool:
+    """Whether a result is tokens, or maps with the units last: what blocks of transformers hand on."""
+    return len(shaped.shape) in (3, 4) and shaped.axis == len(shaped.shape) - 1
+
+
+def _takes_class_token(node: fx.Node, known: Mapping[fx.Node, Shaped]) -> bool:
+    """Whether an operation takes the first of tokens: `x[:, 0]`."""
+    before, index = node.args[:2] if node.target is operator.getitem else (None, None)
+    if not (isinstance(index, tuple) and isinstance(before, fx.Node) and before in known):
+        return False
+    return index[:2] == (slice(None), 0) and _is_tokens(known[before])
+
+
+def _name_results(results: Mapping[str, fx.Node | None], taken: set[str]) -> dict[fx.Node, list[str]]:
+    """Operation -> paths of the modules whose results it makes, the innermost last."""
+    found: dict[fx.Node, list[str]] = {}
+    for path, node in results.items():
+        if node is not None and path not in taken:
+            found.setdefault(node, []).append(path)
+    return {node: sorted(paths, key=lambda path: path.count(".")) for node, paths in found.items()}
 
 
 def insert_reads(
@@ -114,15 +214,20 @@ def insert_reads(
     can change it first. (`create_feature_extractor` keeps every map: 0.94 GB for vgg16 at batch 32, instead of 4 MB.)
 
     Args:
-        read: maps `[n_images, n_kernels, height, width]` and the result of `argument_of` for the layer (a text,
-            numbers, or tuples of them) -> a tensor that shares no memory with the maps.
+        read: maps `[n_images, n_kernels, height, width]` (see `arrange_units`) and the result of `argument_of` for the
+            layer (a text, numbers, or tuples of them) -> a tensor that shares no memory with the maps.
     """
     graph = traced.module.graph
     found = []
     for layer in layers:
         node = traced.nodes[layer]
         with graph.inserting_after(node):
-            found.append(graph.call_function(read, (node, argument_of(layer, layer in traced.never_negative))))
+            maps = node
+            if not traced.views[layer].is_plain or len(traced.shapes[node]) != 4:
+                maps = graph.call_function(arrange_units, (node, traced.views[layer]))
+            argument = argument_of(layer, layer in traced.never_negative)
+        with graph.inserting_after(maps):
+            found.append(graph.call_function(read, (maps, argument)))
     output = next(node for node in reversed(graph.nodes) if node.op == "output")
     output.args = ((output.args[0], found),)
     graph.lint()
@@ -147,51 +252,6 @@ def drop_head(network: fx.GraphModule) -> fx.GraphModule:
     short = fx.GraphModule(network, graph)
     short.delete_all_unused_submodules()
     return short
-
-
-class _Shapes(fx.Interpreter):
-    """Runs the graph once and records the height and width of every 4-D float result."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.maps: dict[fx.Node, tuple[int, int]] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        if isinstance(result, Tensor) and result.ndim == 4 and result.is_floating_point():
-            self.maps[n] = (result.shape[2], result.shape[3])
-        return result
-
-
-def find_module_kind(module: nn.Module) -> str:
-    """The lower-case name of the module's class, or of its nearest base class that is known here."""
-    names = [base.__name__.lower() for base in type(module).__mro__]
-    return next((name for name in names if name in _KINDS), names[0])
-
-
-def is_never_negative(module: nn.Module) -> bool:
-    """Whether the results of a module are known to be never negative; hooks may change them."""
-    return type(module) in _NEVER_NEGATIVE and not module._forward_hooks
-
-
-def _is_never_negative(node: fx.Node, module: fx.GraphModule) -> bool:
-    if node.op == "call_module":
-        return is_never_negative(module.get_submodule(str(node.target)))
-    return node.op in ("call_function", "call_method") and node.target in _NEVER_NEGATIVE_CALLS
-
-
-def _find_kind(node: fx.Node, module: fx.GraphModule) -> str:
-    """The kind of an operation: `relu` for every way to write it; empty for inputs, outputs and attributes."""
-    match node.op:
-        case "call_module":
-            return find_module_kind(module.get_submodule(str(node.target)))
-        case "call_method":
-            name = str(node.target)
-        case "call_function":
-            name = str(getattr(node.target, "__name__", ""))
-        case _:
-            return ""
-    return name.partition(".")[0].lower().strip("_")  # `relu_.default` is an exported `relu`
 
 
 def _name_nodes(graph: fx.Graph, qualified: Mapping[fx.Node, str]) -> dict[fx.Node, str]:

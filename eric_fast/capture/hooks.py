@@ -1,5 +1,6 @@
 """Find the layers of a network that can't be traced, with hooks on its modules."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,7 +9,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from eric_fast.capture.graph import ACTIVATIONS, CONVOLUTIONS, ArgumentOf, find_module_kind, is_never_negative
+from eric_fast.capture.graph import MOST_AXES, ArgumentOf
+from eric_fast.capture.kinds import ACTIVATIONS, CONVOLUTIONS, find_module_kind, is_module_never_negative
+from eric_fast.capture.units import CLASS_TOKEN, Shaped, UnitView, arrange_units, find_unit_axis
 from eric_fast.errors import ModelError
 
 Call = tuple[str, int]  # a module's path, and which of its calls in one forward pass: 0, 1, ...
@@ -20,42 +23,108 @@ class ObservedNetwork:
 
     Attributes:
         network: the network itself.
-        calls: name -> call of a module with a 4-D map as result, in execution order.
-        defaults: names of activation modules on maps larger than 1x1, after the first convolution module.
+        calls: name -> call of a module whose result has known units, in execution order. Tokens are there once more,
+            with the class token alone: `encoder.ln@class`.
+        views: name -> where its units are.
+        doubtful: name -> shape of results whose units are not known.
+        defaults: names of activation modules on maps larger than 1x1 with units on axis 1, after the first convolution.
         convolutions: names of convolution modules with maps larger than 1x1.
+        blocks: names of the blocks of a transformer: modules of a `ModuleList` or `Sequential` that give tokens; of the
+            class token, where the network has a parameter of that name.
     """
 
     network: nn.Module
     calls: Mapping[str, Call]
+    views: Mapping[str, UnitView]
+    doubtful: Mapping[str, tuple[int, ...]]
     defaults: tuple[str, ...]
     convolutions: tuple[str, ...]
+    blocks: tuple[str, ...]
 
 
 def observe_network(network: nn.Module, example: Tensor) -> ObservedNetwork:
-    """Run `network`, in evaluation mode, on `example` `[n_images, channels, height, width]`, and record its calls."""
+    """Run `network`, in evaluation mode, on `example` `[n_images, ...]`, and record its calls."""
     modules = {path: module for path, module in network.named_modules() if path}
     calls: dict[str, Call] = {}
+    views: dict[str, UnitView] = {}
+    doubtful: dict[str, tuple[int, ...]] = {}
     defaults: list[str] = []
     convolutions: list[str] = []
+    blocks: list[str] = []
+    has_class_token = any("cls_token" in name or "class_token" in name for name, _ in network.named_parameters())
+    axes = _Axes()
 
-    def note(call: Call, maps: Tensor) -> None:
+    def note(call: Call, inputs: Any, result: Tensor) -> None:
         path, n_before = call
         name = path if not n_before else f"{path}_{n_before}"
         while n_before and (name in modules or name in calls):
             n_before += 1
             name = f"{path}_{n_before}"
-        calls[name] = call
-        kind = find_module_kind(modules[path])
-        if tuple(maps.shape[2:]) == (1, 1):
+        module, shape = modules[path], tuple(result.shape)
+        axis = axes.find(module, inputs, result)
+        if not axis or shape[0] != len(example) or len(shape) > MOST_AXES:
+            doubtful[name] = shape
+            return
+        calls[name], views[name] = call, UnitView(axis)
+        is_tokens = len(shape) == 3 and axis == 2 and shape[1] > 1
+        if is_tokens:
+            calls[name + CLASS_TOKEN], views[name + CLASS_TOKEN] = call, UnitView(2, "class")
+            if isinstance(modules.get(path.rpartition(".")[0]), nn.ModuleList | nn.Sequential) and any(
+                module.children()
+            ):
+                blocks.append(name + CLASS_TOKEN if has_class_token else name)
+        kind = find_module_kind(module)
+        if math.prod(shape[1:]) == shape[axis]:
             return
         if kind in CONVOLUTIONS:
             convolutions.append(name)
-        elif kind in ACTIVATIONS and convolutions:
+        elif kind in ACTIVATIONS and convolutions and axis == 1:
             defaults.append(name)
 
     with _watch(modules, note):
         network(example)
-    return ObservedNetwork(network, calls, tuple(defaults), tuple(convolutions))
+    return ObservedNetwork(network, calls, views, doubtful, tuple(defaults), tuple(convolutions), tuple(blocks))
+
+
+class _Axes:
+    """The axis of units in the results of modules, as far as modules say it.
+
+    A module without one of its own hands on that of its input, where this is the result of another module. The result
+    of a function in between has units on the axis whose size some convolution, or some layer of features, has named
+    before; it isn't known where both have, or neither.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[Tensor, int | None]] = {}  # id -> result, kept alive, and its axis
+        self._channels: set[int] = set()
+        self._features: set[int] = set()
+
+    def find(self, module: nn.Module, inputs: Any, result: Tensor) -> int | None:
+        shape = tuple(result.shape)
+        if id(result) in self._seen:  # a module around the one that made it
+            return self._seen[id(result)][1]
+        known = [
+            Shaped(tuple(given.shape), self._seen[id(given)][1])
+            for given in (inputs if isinstance(inputs, tuple) else ())
+            if isinstance(given, Tensor) and id(given) in self._seen
+        ]
+        kind = find_module_kind(module)
+        own = find_unit_axis(kind, module, shape, [], ())
+        axis = (
+            own if own is not None else None if any(module.children()) else find_unit_axis(kind, module, shape, known)
+        )
+        if axis is None:
+            axis = self._match_sizes(shape)
+        elif own is not None and len(shape) > 2:
+            (self._channels if own == 1 else self._features).add(shape[own])
+        self._seen[id(result)] = result, axis
+        return axis
+
+    def _match_sizes(self, shape: tuple[int, ...]) -> int | None:
+        if len(shape) < 3:
+            return 1 if len(shape) == 2 else None
+        is_first, is_last = shape[1] in self._channels, shape[-1] in self._features
+        return None if is_first == is_last else 1 if is_first else len(shape) - 1
 
 
 class HookedNetwork(nn.Module):
@@ -73,40 +142,45 @@ class HookedNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.network = observed.network
-        self._layer_of_call = {observed.calls[layer]: layer for layer in layers}
+        self._layers = layers
+        self._calls = {layer: observed.calls[layer] for layer in layers}
+        self._views = {layer: observed.views[layer] for layer in layers}
         self._read = read
-        modules = {layer: self.network.get_submodule(path) for (path, _), layer in self._layer_of_call.items()}
-        self._arguments = {layer: argument_of(layer, is_never_negative(module)) for layer, module in modules.items()}
+        modules = {layer: self.network.get_submodule(path) for layer, (path, _) in self._calls.items()}
+        self._arguments = {layer: argument_of(layer, is_module_never_negative(m)) for layer, m in modules.items()}
 
     def forward(self, images: Tensor) -> tuple[Any, list[Tensor]]:
         """Raises ModelError if a layer doesn't run."""
         found: dict[str, Tensor] = {}
 
-        def note(call: Call, maps: Tensor) -> None:
-            if call in self._layer_of_call:
-                layer = self._layer_of_call[call]
-                found[layer] = self._read(maps, self._arguments[layer])
+        def note(call: Call, inputs: Any, result: Tensor) -> None:
+            for layer in self._layers:
+                if self._calls[layer] == call:
+                    view = self._views[layer]
+                    maps = result if view.is_plain and result.ndim == 4 else arrange_units(result, view)
+                    found[layer] = self._read(maps, self._arguments[layer])
 
-        with _watch({path: self.network.get_submodule(path) for path, _ in self._layer_of_call}, note):
+        with _watch({path: self.network.get_submodule(path) for path, _ in self._calls.values()}, note):
             output = self.network(images)
-        layers = self._layer_of_call.values()
-        for layer in layers:
+        for layer in self._layers:
             if layer not in found:
                 raise ModelError(f"layer '{layer}' runs on the first image, but not on every batch; leave it out")
-        return output, [found[layer] for layer in layers]
+        return output, [found[layer] for layer in self._layers]
 
 
 @contextmanager
-def _watch(modules: Mapping[str, nn.Module], seen: Callable[[Call, Tensor], None]) -> Iterator[None]:
-    """Call `seen` for every 4-D float result of `modules` within the context."""
+def _watch(modules: Mapping[str, nn.Module], seen: Callable[[Call, Any, Tensor], None]) -> Iterator[None]:
+    """Call `seen` for every float result of at least two axes of `modules` within the context; of a tuple the first."""
     n_calls: Counter[str] = Counter()
 
     def make_hook(path: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, inputs: Any, result: Any) -> None:
             call = (path, n_calls[path])
             n_calls[path] += 1
-            if isinstance(result, Tensor) and result.ndim == 4 and result.is_floating_point():
-                seen(call, result)
+            if isinstance(result, tuple) and result:
+                result = result[0]
+            if isinstance(result, Tensor) and result.ndim > 1 and result.is_floating_point():
+                seen(call, inputs, result)
 
         return hook
 

@@ -18,7 +18,7 @@ _IMAGES = ("image", "img", "pixel_values", "x", "input", "inputs")
 _LABELS = ("label", "labels", "cls", "target", "targets", "class", "fine_label", "y")
 _GIVES = (
     "items must be images, (image, label, ...) or mappings with them; images are PIL's, uint8, or float "
-    "[channels, height, width]"
+    "[channels, height, width] (or [channels, time], [channels, depth, height, width])"
 )
 
 
@@ -102,7 +102,7 @@ def _list_named(item: Any) -> Mapping[str, Any] | None:
 
 def _is_image(value: Any) -> bool:
     if isinstance(value, Tensor):
-        return value.ndim == 3 and (value.is_floating_point() or value.dtype == torch.uint8)
+        return value.ndim in (2, 3, 4) if value.is_floating_point() else value.ndim == 3 and value.dtype == torch.uint8
     return isinstance(value, Image.Image) or (
         isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3)
     )

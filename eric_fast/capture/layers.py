@@ -1,10 +1,10 @@
 """Choose the layers of a network to capture, and build a module that computes their norms."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +21,12 @@ from eric_fast.capture.outputs import (
     find_tensor,
     take_logits,
 )
+from eric_fast.capture.units import CLASS_TOKEN
 from eric_fast.errors import EricError, ModelError, SettingError, suggest_nearest
 from eric_fast.program.atoms import GRIDS, NORMS
 
 _log = logging.getLogger(__name__)
+MOST_DEFAULTS = 16  # that are captured where none is named
 
 
 class NormTracer(nn.Module):
@@ -82,9 +84,14 @@ def trace_norms(
 ) -> NormTracer:
     """Choose the layers of a network, and build a module that computes their norms.
 
-    By default these are the activations (modules, functions or methods) that a convolution reaches through
-    normalisation, dropout, max pooling, sum or concatenation, on maps larger than 1x1. If there are none, the
-    convolutions themselves are captured, and a warning is logged.
+    By default these are the activations (modules, functions or methods, or gates such as `x * sigmoid(x)`) that a
+    convolution reaches through normalisation, dropout, max pooling, sum or concatenation, on maps larger than 1x1; and,
+    where the head reads several of them, the sum or concatenation in which they meet. Of more than `MOST_DEFAULTS` the
+    last are taken. If there are none, the blocks of a transformer are captured, or else the convolutions themselves; a
+    warning is logged. Where the head reads a class token, so is that of each block: `blocks.3@class`.
+
+    A unit is a kernel, a feature or a channel, on whichever axis of a layer's result; see `units`. Its map is what it
+    gives for all pixels, tokens or time steps, of a vector a single value.
 
     If torch.fx can't trace the network, or the trace gives other results, the network is observed with hooks on its
     modules, and a warning is logged: then functional activations are not seen.
@@ -92,8 +99,9 @@ def trace_norms(
     Args:
         module: the network, in evaluation mode; it is not changed.
         example: one batch of images `[n_images, channels, height, width]`, for the shapes of maps.
-        layers: names of layers (of any operation with a 4-D result) and shell patterns (over the default layers);
-            `all` means the default layers, unless a layer has that name.
+        layers: names of layers (of any operation or module whose units are known, with `@class` for a class token
+            alone) and shell patterns (over the default layers); `all` means all default layers, unless a layer has that
+            name.
         norm: see `reduce_norm`.
         grid: 1, or 2 for the norms of quarters too; see `reduce_regions`.
         with_head: whether to compute logits. If not, the output may be anything, and operations after the last layer
@@ -101,8 +109,8 @@ def trace_norms(
         choice: which of the network's outputs are its logits.
 
     Raises:
-        ModelError: no convolutions; an unknown layer; a network in training mode, or one that fails on `example`; for
-            outputs see `find_head`.
+        ModelError: no convolutions; a layer that is unknown, or whose units are; a network in training mode, or one
+            that fails on `example`; for outputs see `find_head`.
         SettingError: an unknown norm or grid.
     """
     if norm not in NORMS:
@@ -161,7 +169,7 @@ def trace_layers(
             reason,
         )
         observed = observe_network(module, example)
-        chosen = _choose_layers(observed.calls, observed.defaults, observed.convolutions, layers)
+        chosen = _choose_layers(observed, observed.calls, layers)
     network = HookedNetwork(observed, chosen, read, argument_of)
     return NormTracer(network, chosen, is_traced=False, head=head)
 
@@ -175,12 +183,12 @@ def _trace_graph(
     output: Any,
     head: NetworkHead | None,
 ) -> NormTracer:
-    traced = trace_network(module, example)
+    traced = trace_network(module, example, head)
     # A trace takes one path through the code (`isinstance(x, Tensor)` is false in it): check that it is the right one.
     found, expected = find_tensor(traced.output, head), find_tensor(output, head)
     if not (isinstance(found, Tensor) and isinstance(expected, Tensor) and _is_near(found, expected)):
         raise RuntimeError("the trace gives other results than the model")
-    chosen = _choose_layers(traced.nodes, traced.defaults, traced.convolutions, layers)
+    chosen = _choose_layers(traced, traced.nodes, layers)
     network = insert_reads(traced, chosen, read, argument_of)
     if head is None:
         network = drop_head(network)
@@ -218,24 +226,55 @@ def report_failure(what: str, remedy: str) -> Iterator[None]:
         raise ModelError(f"{what}: {describe_error(error)}; {remedy}") from error
 
 
-def _choose_layers(
-    known: Collection[str], defaults: Sequence[str], convolutions: Sequence[str], asked: Sequence[str] | None
-) -> tuple[str, ...]:
-    """Choose the layers in `asked` from `known` (in execution order); patterns are matched against `defaults`."""
-    if not convolutions:
-        raise ModelError(
-            "the model has no convolution with a map larger than 1x1, so it has no kernels to capture; give a CNN"
+class _Found(Protocol):
+    """What tracing or observing a network finds; see `TracedNetwork`."""
+
+    @property
+    def defaults(self) -> tuple[str, ...]: ...
+    @property
+    def convolutions(self) -> tuple[str, ...]: ...
+    @property
+    def blocks(self) -> tuple[str, ...]: ...
+    @property
+    def doubtful(self) -> Mapping[str, tuple[int, ...]]: ...
+
+
+def _choose_layers(found: _Found, known: Collection[str], asked: Sequence[str] | None) -> tuple[str, ...]:
+    """Choose the layers in `asked` from `known` (in execution order); patterns are matched against the default ones."""
+    defaults, note = found.defaults, ""
+    if not defaults and found.blocks:
+        what = "class tokens" if found.blocks[-1].endswith(CLASS_TOKEN) else "results"
+        defaults, note = found.blocks, f"the model is a transformer, so the {what} of its blocks are captured"
+    elif not defaults:
+        defaults, note = (
+            found.convolutions,
+            "no activation follows a convolution directly, so the convolutions are captured",
         )
-    if not defaults:
-        defaults = convolutions
-        if asked is None:
-            _log.warning("no activation follows a convolution directly, so the convolutions are captured")
     if asked is None:
-        return tuple(defaults)
+        if not defaults:
+            raise ModelError(
+                "the model has no convolution with a map larger than 1x1, so it has no kernels to capture; give a CNN, "
+                f"or name layers with --layers{suggest_nearest('', known)}"
+            )
+        if note:
+            _log.warning("%s", note)
+        if len(defaults) > MOST_DEFAULTS:
+            _log.warning(
+                "the model has %d layers, of which the last %d are captured; --layers all captures all",
+                len(defaults),
+                MOST_DEFAULTS,
+            )
+        return defaults[-MOST_DEFAULTS:]
     chosen: set[str] = set()
     for name in asked:
         pattern = "*" if name == "all" else name
         matches = [name] if name in known else [layer for layer in defaults if fnmatchcase(layer, pattern)]
+        if not matches and name.removesuffix(CLASS_TOKEN) in found.doubtful:
+            shape = list(found.doubtful[name.removesuffix(CLASS_TOKEN)])
+            raise ModelError(
+                f"layer '{name}' gives {shape}, and which axis counts its units isn't known; name the layer before or "
+                "after it"
+            )
         if not matches:
             is_pattern = any(sign in name for sign in "*?[")
             what = f"pattern '{name}' matches no layer" if is_pattern else f"layer '{name}' is not a layer"

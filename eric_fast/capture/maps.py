@@ -12,7 +12,7 @@ from torch import Tensor
 
 from eric_fast.capture.batches import cut_batches, iterate_batches
 from eric_fast.capture.data import ImageData
-from eric_fast.capture.forward import MEMORY_FORMATS, cast_as, name_failure, place_network, plain_dtype
+from eric_fast.capture.forward import MEMORY_FORMATS, arrange_memory, cast_as, name_failure, place_network, plain_dtype
 from eric_fast.capture.layers import NormTracer, report_failure, trace_layers
 from eric_fast.capture.models import LoadedModel, Transform, take_model
 from eric_fast.capture.options import CaptureOptions
@@ -132,7 +132,7 @@ def iterate_maps(
             found: dict[str, Tensor] = {}
             exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
             with torch.inference_mode(), exact, cast_as(kind, dtype), name_failure(batch, data.ids):
-                images = batch.images.to(kind, plain_dtype(dtype)).contiguous(memory_format=layout)
+                images = arrange_memory(batch.images.to(kind, plain_dtype(dtype)), layout)
                 if wanted and tracer is None:
                     tracer = _trace_maps(network, images[:1], wanted)
                 if tracer is not None:
@@ -183,8 +183,13 @@ class _Viewer:
         self._range = white - self._black
 
     def view(self, images: Tensor) -> Tensor:
-        """Convert float `[n, channels, height, width]` to uint8 `[n, height, width, 3]`; grey unless of 3 channels."""
-        if bool((self._range != 0).all()):
+        """Convert float `[n, channels, height, width]` to uint8 `[n, height, width, 3]`; grey unless of 3 channels.
+
+        Of sound, channels are rows; of volumes, slices lie one below the other.
+        """
+        if images.ndim != 4:
+            images = (images.flatten(2, -2) if images.ndim > 4 else images.flatten(1, -2)[:, None]).float()
+        if len(self._range) == images.shape[1] and bool((self._range != 0).all()):
             scaled = (images.double() - self._black[:, None, None]) / self._range[:, None, None]
         else:  # unknown scaling: use the range of each image
             flat = images.double().flatten(1)

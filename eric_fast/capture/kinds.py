@@ -1,0 +1,65 @@
+"""Kinds of operations: `relu` is `nn.ReLU`, `F.relu`, `torch.relu_`, `x.relu()` and an exported `relu_.default`."""
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+
+ACTIVATIONS = frozenset(
+    """relu relu6 leakyrelu leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish hardsigmoid hardtanh softplus
+    softsign sigmoid logsigmoid tanh tanhshrink hardshrink softshrink threshold clamp clamp_min clip""".split()  # noqa: SIM905
+)
+CONVOLUTIONS = frozenset(
+    """conv1d conv2d conv3d convtranspose1d convtranspose2d convtranspose3d conv_transpose1d conv_transpose2d
+    conv_transpose3d""".split()  # noqa: SIM905
+)
+SKIP_SUMS = frozenset({"add", "iadd"})
+# Operations that may stand between a convolution and its activation. Max pooling commutes with every monotonic
+# activation; a product belongs to a batch norm that is written out (torchvision's FrozenBatchNorm2d).
+PASSING = SKIP_SUMS | frozenset(
+    """batchnorm1d batchnorm2d batchnorm3d batch_norm syncbatchnorm instancenorm1d instancenorm2d instancenorm3d
+    instance_norm groupnorm group_norm layernorm layer_norm
+    localresponsenorm local_response_norm rmsnorm rms_norm crossmaplrn2d
+    dropout dropout1d dropout2d dropout3d alphadropout alpha_dropout featurealphadropout feature_alpha_dropout
+    feature_dropout stochasticdepth stochastic_depth dropblock2d drop_block2d dropblock3d drop_block3d
+    identity clone contiguous sub isub mul imul div truediv itruediv cat concat concatenate
+    maxpool1d maxpool2d maxpool3d max_pool1d max_pool2d max_pool3d""".split()  # noqa: SIM905
+)
+_NAMED = ACTIVATIONS | CONVOLUTIONS | PASSING | {"linear", "embedding", "multiheadattention"}
+# Modules with results that are never negative. (By type: a class of the user's may have the same name.)
+_NEVER_NEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid)
+_NEVER_NEGATIVE_CALLS = frozenset(
+    {"relu", "relu_", "sigmoid", "sigmoid_", torch.relu, torch.relu_, functional.relu, functional.relu_}
+    | {functional.relu6, torch.sigmoid, torch.sigmoid_, functional.sigmoid, functional.hardsigmoid}
+)
+
+
+def find_module_kind(module: nn.Module) -> str:
+    """The lower-case name of the module's class, or of its nearest base class that is known here."""
+    names = [base.__name__.lower() for base in type(module).__mro__]
+    return next((name for name in names if name in _NAMED), names[0])
+
+
+def find_node_kind(node: fx.Node, module: fx.GraphModule) -> str:
+    """The kind of an operation; empty for inputs, outputs and attributes."""
+    match node.op:
+        case "call_module":
+            return find_module_kind(module.get_submodule(str(node.target)))
+        case "call_method":
+            name = str(node.target)
+        case "call_function":
+            name = str(getattr(node.target, "__name__", ""))
+        case _:
+            return ""
+    return name.partition(".")[0].lower().strip("_")  # `relu_.default` is an exported `relu`
+
+
+def is_module_never_negative(module: nn.Module) -> bool:
+    """Whether the results of a module are known to be never negative; hooks may change them."""
+    return type(module) in _NEVER_NEGATIVE and not module._forward_hooks
+
+
+def is_node_never_negative(node: fx.Node, module: fx.GraphModule) -> bool:
+    """Whether the results of an operation are known to be never negative."""
+    if node.op == "call_module":
+        return is_module_never_negative(module.get_submodule(str(node.target)))
+    return node.op in ("call_function", "call_method") and node.target in _NEVER_NEGATIVE_CALLS

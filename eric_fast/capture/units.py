@@ -1,0 +1,151 @@
+"""The units of a tensor: which of its axes counts them, and its values as maps of units.
+
+What made a tensor says which axis that is: a convolution's `out_channels` is axis 1, a linear layer's `out_features`
+and a layer norm's `normalized_shape` the last. Operations that keep, move or drop axes hand it on. Where neither is so,
+the axis isn't known: it is not guessed.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from eric_fast.capture.kinds import ACTIVATIONS
+
+CLASS_TOKEN = "@class"
+# Kinds of operations (see `graph`) by what they do with axes; channels are on axis 1, features on the last one.
+_OF_CHANNELS = frozenset(
+    """conv1d conv2d conv3d convtranspose1d convtranspose2d convtranspose3d conv_transpose1d conv_transpose2d
+    conv_transpose3d batchnorm1d batchnorm2d batchnorm3d batch_norm syncbatchnorm instancenorm1d instancenorm2d
+    instancenorm3d instance_norm groupnorm group_norm localresponsenorm local_response_norm
+    pixelshuffle pixel_shuffle pixelunshuffle pixel_unshuffle""".split()  # noqa: SIM905
+)
+_OF_FEATURES = frozenset("linear bilinear embedding multiheadattention".split())  # noqa: SIM905
+_NORMS_OF_SHAPES = frozenset("layernorm layer_norm rmsnorm rms_norm".split())  # noqa: SIM905
+_MOVING = frozenset(
+    """permute transpose swapaxes swapdims movedim moveaxis unsqueeze mean sum amax amin logsumexp std var select narrow
+    roll flip getitem""".split()  # noqa: SIM905
+)
+_REGROUPING = frozenset("flatten unflatten view reshape squeeze".split())  # noqa: SIM905
+_KEEPING = frozenset(
+    """add iadd sub isub rsub mul imul div truediv itruediv floordiv pow neg exp erf abs sqrt rsqrt square sign where
+    cat concat concatenate identity clone contiguous detach float half bfloat16 to type softmax log_softmax
+    dropout dropout1d dropout2d dropout3d alphadropout alpha_dropout featurealphadropout feature_alpha_dropout
+    feature_dropout stochasticdepth stochastic_depth dropblock2d drop_block2d drop_block3d
+    maxpool1d maxpool2d maxpool3d max_pool1d max_pool2d max_pool3d avgpool1d avgpool2d avgpool3d avg_pool1d avg_pool2d
+    avg_pool3d adaptiveavgpool1d adaptiveavgpool2d adaptiveavgpool3d adaptive_avg_pool1d adaptive_avg_pool2d
+    adaptive_avg_pool3d adaptivemaxpool1d adaptivemaxpool2d adaptivemaxpool3d adaptive_max_pool1d adaptive_max_pool2d
+    adaptive_max_pool3d lppool2d upsample interpolate zeropad2d reflectionpad2d replicationpad2d constantpad2d
+    crossmaplrn2d chunk split tensor_split""".split()  # noqa: SIM905
+)
+_PROBE = 1009  # sizes that differ from all others
+
+
+class UnitView(NamedTuple):
+    """How a layer's tensor is read: the axis of its units, and which tokens (`class`: the first; empty: all)."""
+
+    axis: int
+    tokens: str = ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether maps `[n, units, height, width]` may be read as they are."""
+        return self == UnitView(1)
+
+
+def arrange_units(values: Tensor, view: UnitView) -> Tensor:
+    """Arrange a tensor as maps of its units: `[n, units, height, width]`.
+
+    Tokens and time steps are one row, or a square if their number is a square; a volume's slices lie one below the
+    other; a vector's maps have one pixel.
+    """
+    if view.tokens:
+        return values[:, 0, :, None, None]
+    values = values.movedim(view.axis, 1)
+    if values.ndim == 2:
+        return values[:, :, None, None]
+    if values.ndim == 3:
+        n_positions = values.shape[2]
+        side = math.isqrt(n_positions)
+        return values.reshape(*values.shape[:2], *((side, side) if side * side == n_positions else (1, n_positions)))
+    return values.flatten(2, -2) if values.ndim > 4 else values
+
+
+class Shaped(NamedTuple):
+    """The shape of an operation's result, and the axis of its units; None if that isn't known."""
+
+    shape: tuple[int, ...]
+    axis: int | None
+
+
+def find_unit_axis(
+    kind: str,
+    module: nn.Module | None,
+    shape: Sequence[int],
+    inputs: Sequence[Shaped],
+    options: Sequence[Any] = (),
+    probe: Callable[[Tensor], Any] | None = None,
+) -> int | None:
+    """Find the axis of the units in the result of an operation, or None.
+
+    Args:
+        kind: what it does; see `graph`.
+        module: the module that does it, if one does.
+        shape: of the result.
+        inputs: its tensors.
+        options: its other positional arguments.
+        probe: does it to another tensor in the place of its first.
+    """
+    n_axes, first = len(shape), inputs[0] if inputs else Shaped((), None)
+    if kind in _OF_CHANNELS:
+        return 1 if n_axes > 1 else None
+    if kind in _OF_FEATURES:
+        return n_axes - 1
+    if kind in _NORMS_OF_SHAPES:
+        normalised = getattr(module, "normalized_shape", options[0] if options else ())
+        return n_axes - 1 if isinstance(normalised, Sequence | int) and _count(normalised) == 1 else first.axis
+    if kind in _MOVING and first.axis is not None:
+        return _follow_probe(first, n_axes, probe)
+    if kind in _REGROUPING and first.axis is not None:
+        return _follow_regrouping(first.shape, first.axis, shape)
+    return _hand_on(kind, shape, inputs)
+
+
+def _count(shape: Sequence[int] | int) -> int:
+    return 1 if isinstance(shape, int) else len(shape)
+
+
+def _follow_probe(first: Shaped, n_axes: int, probe: Callable[[Tensor], Any] | None) -> int | None:
+    """Do the operation to an empty tensor whose axes all have sizes of their own, and look where the units are."""
+    if probe is None or first.axis is None:
+        return None
+    sizes = [size + _PROBE * (axis + 1) for axis, size in enumerate(first.shape)]
+    try:
+        result = probe(torch.empty(sizes, device="meta"))
+    except Exception:  # it needs the real sizes: then the axis isn't known
+        return None
+    if not isinstance(result, Tensor) or result.ndim != n_axes or sizes[first.axis] not in result.shape:
+        return None
+    return list(result.shape).index(sizes[first.axis])
+
+
+def _follow_regrouping(before: Sequence[int], axis: int, after: Sequence[int]) -> int | None:
+    """The axis of the same size with as many values before it, which a regrouping of the others leaves alone."""
+    ahead = math.prod(before[:axis])
+    found = [place for place, size in enumerate(after) if size == before[axis] and math.prod(after[:place]) == ahead]
+    return found[-1] if len(found) == 1 or (found and before[axis] > 1) else None
+
+
+def _hand_on(kind: str, shape: Sequence[int], inputs: Sequence[Shaped]) -> int | None:
+    """The axis that all inputs of as many axes agree on; of an unknown operation only where no other axis fits."""
+    axes = {given.axis for given in inputs if given.axis is not None and len(given.shape) == len(shape)}
+    if len(axes) != 1:
+        return None
+    (axis,) = axes
+    if kind in _KEEPING or kind in ACTIVATIONS:
+        return axis
+    sizes = {given.shape[axis] for given in inputs if given.axis == axis and len(given.shape) == len(shape)}
+    is_clear = sizes == {shape[axis]} and list(shape).count(shape[axis]) == 1
+    return axis if is_clear else None
