@@ -268,6 +268,16 @@ def test_space_is_scaled_and_leaves_out_what_a_rule_mentions():
         Space.of_layer(program, bits, norms[:, :2])
 
 
+def test_a_quarter_stands_for_its_kernel_where_distances_leave_it_out():
+    atoms = (InputAtom("f", 2, ">", 0.5), InputAtom("f", 2, ">", 0.5, "upper-left"), InputAtom("f", 0, ">", 0.5))
+    program = Program(Quantiser(atoms), ("a",), ())
+    generator = torch.Generator().manual_seed(0)
+    bits = BitMatrix.from_bools(torch.rand(50, 3, generator=generator) < 0.5, [atom.name for atom in atoms])
+    of_bits, of_norms = (Space.of_layer(program, bits, norms) for norms in (None, torch.rand(50, 4)))
+    assert of_bits.leave_out([1]).tolist() == of_bits.leave_out([0]).tolist() == [2]
+    assert of_norms.leave_out([1]).tolist() == [0, 1, 3]
+
+
 def test_coactivation_is_that_of_numpy():
     generator = torch.Generator().manual_seed(3)
     bits = torch.rand(77, 6, generator=generator) < 0.4

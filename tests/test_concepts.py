@@ -96,6 +96,17 @@ def test_kernels_get_the_concept_that_they_see(scenes, network):
     assert few[2].n_images == 2
 
 
+def test_a_quarter_is_active_within_itself(scenes, network):
+    atoms = (InputAtom("1", 2, ">", 0.2), *(InputAtom("1", 2, ">", 0.2, f"{side}-left") for side in ("upper", "lower")))
+    program = Program(Quantiser(atoms), ("a", "b"), (ClassRule(0, (0, 1, 2)),))
+    masks = MaskFolder(scenes / "masks")
+    whole, upper, lower = measure_concepts(program, network, open_data(scenes / "data"), masks)
+    assert [row.name for row in (upper, lower)] == ["1:2@upper-left", "1:2@lower-left"]
+    assert whole.n_images == upper.n_images == 7
+    assert 0 < lower.n_images < 7  # in some scenes the sky ends in the upper half
+    assert upper.choose_label(0.9) == "sky"
+
+
 def test_masks_go_where_the_transform_puts_them(scenes, network):
     mask = np.zeros((16, 16), np.int64)
     mask[2:8, 2:14] = SKY  # the upper half of the crop

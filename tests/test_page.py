@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from eric_fast.analyse import measure_effects
+from eric_fast.analyse import analyse_program, measure_effects
 from eric_fast.bits import encode_rows, pack_bits
 from eric_fast.errors import CaptureError, DataError, ProgramError, SettingError
 from eric_fast.extract import ExtractOptions, TreeOptions
-from eric_fast.program import Program
+from eric_fast.program import ClassRule, Program
+from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.quantise import quantise_activations
 from eric_fast.runs import approximate_model, evaluate_chains, evaluate_program
@@ -131,6 +132,15 @@ def test_report_of_votes_for_each_start_is_about_the_highest(activations):
     assert report.scores[0] == evaluate_program(program, activations, start="f2")
     lower = build_report(program, activations, start="f1", most_images=50)
     assert list(lower.scores) == [evaluate_program(program, activations, start="f1")]  # from f2, its votes are others
+
+
+def test_distances_are_between_norms_of_the_kernels_that_atoms_compare(activations):
+    atoms = tuple(InputAtom("f2", kernel, ">", 0.5) for kernel in (3, 0, 1))
+    rules = (ClassRule(0, (0, ~1)), ClassRule(1, (2,)), ClassRule(2, ()))
+    program = Program(Quantiser(atoms), activations.classes, rules)
+    found = build_report(program, activations, most_images=9).analysis.subclasses
+    assert found.rows == analyse_program(program, activations).subclasses.rows
+    assert any(row.cohesion is not None for row in found.rows)
 
 
 def test_report_refuses_what_it_cannot_show(program, activations):

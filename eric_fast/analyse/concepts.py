@@ -15,6 +15,7 @@ from eric_fast.capture import ImageData, LoadedModel, capture_activations, take_
 from eric_fast.capture.data import DataPart
 from eric_fast.capture.heat import find_strength, upsample_map
 from eric_fast.capture.maps import iterate_maps
+from eric_fast.capture.norms import slice_region
 from eric_fast.errors import DataError, SettingError
 from eric_fast.match import check_fingerprint
 from eric_fast.program import Program
@@ -65,8 +66,8 @@ def measure_concepts(
 
     This is NeSyFOLD's semantic labelling (arXiv 2301.12667). The network runs over the images that have a mask. For
     each kernel, its map is enlarged to the image on the `n_strongest` images where its norm is highest. The kernel is
-    active where the map is above its threshold: the area that heat maps outline. The result is the share of all that
-    area that lies on each concept.
+    active where the map is above its threshold: the area that heat maps outline; of a quarter of a map, that within the
+    quarter. The result is the share of all that area that lies on each concept.
 
     Args:
         program: over the kernels of `model`.
@@ -144,7 +145,9 @@ def _count_areas(
             for atom in strongest[index]:
                 source: InputAtom = atoms[atom]
                 strength = find_strength(batch.find_map(number, source.layer, source.column), norm)
-                active = upsample_map(strength, width, height) > np.float32(source.constant)
+                region = slice_region(source.region, height, width)
+                active = np.zeros((height, width), np.bool_)
+                active[region] = upsample_map(strength, width, height)[region] > np.float32(source.constant)
                 n_active[atom] += bool(active.any())
                 areas[atom] += _measure_overlaps(active, lies, numbers)
     progress("concepts", len(indices), len(indices))

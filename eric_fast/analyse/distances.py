@@ -11,7 +11,7 @@ from torch import Tensor
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError
 from eric_fast.program import Program
-from eric_fast.program.atoms import InputAtom
+from eric_fast.program.atoms import Quantiser
 
 Floats = NDArray[np.float64]
 BLOCK = 64  # columns that are copied to float64 at a time
@@ -22,42 +22,49 @@ _SLACK = 1e-9  # how far equal figures may differ by rounding, relative to the d
 class Space:
     """The space of the network's last layer: an image is a point, a kernel is an axis, scaled to variance 1.
 
+    Norms are those of whole maps, also where rules mention quarters; of bits, each quarter's is an axis of its own. A
+    set is measured without all axes of the kernels that its rule mentions, wholly or in part.
+
     Attributes:
         values: float32 norms or bool bits `[n_images, n_kernels]`.
         means: float64 `[n_kernels]`, over all images.
         deviations: float64 `[n_kernels]`; an axis whose deviation is 0 is left out of distances.
-        column_of_atom: atom of the program -> its axis.
+        columns_of_atom: atom of the program -> the axes of its kernel.
     """
 
     values: Tensor
     means: Floats
     deviations: Floats
-    column_of_atom: dict[int, int]
+    columns_of_atom: dict[int, list[int]]
 
     @classmethod
     def of_layer(cls, program: Program, bits: BitMatrix, norms: Tensor | None) -> "Space":
         """Build the space of the program's highest layer.
 
         Args:
-            norms: float32 `[n_images, n_kernels]` of that layer; None to use its bits.
+            norms: float32 `[n_images, n_kernels]` of whole maps of that layer; None to use its bits.
 
         Raises:
             CaptureError: norms of other images, or too few kernels.
         """
         top = program.layers[-1] if program.layers else ""
         atoms = program.quantiser.rows_of_layer.get(top, range(0))
+        kernels = {atom: program.quantiser.atoms[atom].column for atom in atoms}
         if norms is None:
             values = bits.select_atoms(program.quantiser.names_of_layer.get(top, ())).to_bools().cpu()
-            columns = {atom: i for i, atom in enumerate(atoms)}
+            is_network = isinstance(program.quantiser, Quantiser)  # a table's column has many comparisons
+            places: dict[int, list[int]] = {}
+            for i, (atom, kernel) in enumerate(kernels.items()):
+                places.setdefault(kernel if is_network else atom, []).append(i)
+            columns = {atom: places[kernel if is_network else atom] for atom, kernel in kernels.items()}
         else:
             values = norms.cpu()
-            of_atoms = [(atom, program.atoms[atom]) for atom in atoms]
-            whole = [(atom, source) for atom, source in of_atoms if isinstance(source, InputAtom) and not source.region]
-            columns = {atom: source.column for atom, source in whole}
-            if norms.ndim != 2 or len(norms) != bits.n_samples or norms.shape[1] <= max(columns.values(), default=-1):
+            columns = {atom: [kernel] for atom, kernel in kernels.items()}
+            last = max(kernels.values(), default=-1)
+            if norms.ndim != 2 or len(norms) != bits.n_samples or norms.shape[1] <= last:
                 raise CaptureError(
                     f"the norms of '{top}' must be [n_images, n_kernels] for {bits.n_samples} images and "
-                    f"{1 + max(columns.values(), default=-1)} kernels or more, not {list(norms.shape)}"
+                    f"{1 + last} kernels or more, not {list(norms.shape)}"
                 )
         blocks = [block.double() for block in values.split(BLOCK, dim=1)] if values.shape[1] else []
         means = [block.mean(dim=0) for block in blocks]
@@ -72,7 +79,7 @@ class Space:
 
     def leave_out(self, atoms: Iterable[int]) -> NDArray[np.int64]:
         """List the axes of kernels that change, without those of these atoms."""
-        columns = [self.column_of_atom[atom] for atom in atoms if atom in self.column_of_atom]
+        columns = [column for atom in atoms for column in self.columns_of_atom.get(atom, ())]
         return np.setdiff1d(np.flatnonzero(self.deviations > 0), columns)
 
 

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from eric_fast.kernels.packing import unknown_norm
 from eric_fast.kernels.reference.pack_maps import reduce_maps
+from eric_fast.program.atoms import REGIONS
 
-__all__ = ["Reduction", "reduce_norm", "reduce_regions", "unknown_norm"]
+__all__ = ["Reduction", "reduce_norm", "reduce_regions", "slice_region", "unknown_norm"]
 # On the CPU, so many bytes of maps (of whole images) are reduced at a time: results of abs() then stay in the caches.
 # torch's threads do it: those of the convolution before still spin, and other threads would have to wait for cores.
 PART_BYTES = 2**22
@@ -44,6 +45,22 @@ class Reduction(NamedTuple):
     grid: int
 
 
+class Region(NamedTuple):
+    """The rows and columns of a part of a map."""
+
+    rows: slice
+    columns: slice
+
+
+def slice_region(region: str, height: int, width: int) -> Region:
+    """Find a region, one of `REGIONS`, in a map; see `reduce_regions`."""
+    if not region:
+        return Region(slice(None), slice(None))
+    upper, left = region.startswith("upper"), region.endswith("left")
+    rows = slice(None, (height + 1) // 2) if upper else slice(height // 2, None)
+    return Region(rows, slice(None, (width + 1) // 2) if left else slice(width // 2, None))
+
+
 def reduce_regions(maps: Tensor, how: Reduction) -> Tensor:
     """Reduce every feature map, and with grid 2 its quarters, to their norms.
 
@@ -59,8 +76,6 @@ def reduce_regions(maps: Tensor, how: Reduction) -> Tensor:
     norm, grid = how
     if grid == 1:
         return reduce_norm(maps, norm)
-    height, width = maps.shape[2:]
-    rows = (slice(None, (height + 1) // 2), slice(height // 2, None))
-    columns = (slice(None, (width + 1) // 2), slice(width // 2, None))
-    quarters = [reduce_norm(maps[:, :, i, j], norm) for i in rows for j in columns]
+    parts = (slice_region(region, maps.shape[2], maps.shape[3]) for region in REGIONS[1:])
+    quarters = [reduce_norm(maps[:, :, rows, columns], norm) for rows, columns in parts]
     return torch.stack([reduce_norm(maps, norm), *quarters], dim=2).flatten(1)

@@ -16,6 +16,7 @@ from eric_fast.evaluator import Predictions
 from eric_fast.match import check_capture, check_fingerprint
 from eric_fast.output import REPORT, replace_folder, write_marker
 from eric_fast.program import Program, TableQuantiser
+from eric_fast.program.atoms import count_regions
 from eric_fast.program.simplify import find_mentioned
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import quantise_activations
@@ -131,8 +132,10 @@ def build_report(
     opening = start or max(layers, key=lambda layer: answers[layer][0].fidelity)
 
     norms = _list_norms(program, activations)
+    n_regions = count_regions(activations.settings.grid)  # distances are of whole maps
+    whole = {layer: activations.norms[layer][:, ::n_regions] for layer in program.layers}
     analysis = analyse_bits(
-        program, bits, activations.predictions, activations.labels, norms, start=opening, progress=progress
+        program, bits, activations.predictions, activations.labels, whole, start=opening, progress=progress
     )
 
     effects = {opening: analysis.effects}
