@@ -200,7 +200,7 @@ def _describe_flips(explanation: Explanation, one: Counterfactual) -> str:
     flips = ", ".join(_describe_flip(explanation, atom) for atom in one.flips)
     bound = "" if one.is_least else f" at most, {one.n_least} at least"
     by = ", by default" if one.rule is None else f", by rule {one.rule + 1}" if program.decision.takes_first else ""
-    return f"{name}: {len(one.flips)}{bound}{by}: {flips}"
+    return f"{name}: {say_count(len(one.flips), 'bit')}{bound}{by}: {flips}"
 
 
 def _describe_flip(explanation: Explanation, atom: int) -> str:
