@@ -4,6 +4,7 @@ import random
 from itertools import chain
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -29,7 +30,7 @@ from bench.trees import (
     to_sklearn,
     to_sklearn_forest,
 )
-from eric_fast import kernels
+from eric_fast import FoldClassifier, kernels
 from eric_fast.bits import BitMatrix, pack_bits, unpack_words
 from eric_fast.compile.program import compile_program
 from eric_fast.extract import TreeOptions, grow_trees
@@ -37,6 +38,7 @@ from eric_fast.extract import list_leaves as extract_leaves
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.runs import approximate_model
 from tests.activations import make_activations
+from tests.foldrm import OPERATORS
 from tests.make_programs import make_program
 
 
@@ -219,3 +221,24 @@ def test_capture_is_measured_beside_the_bare_network(tmp_path, monkeypatch):
     answers = capture._make_capture(case, model, ["3"])(batches)
     assert [list(answer.norms) for answer in answers] == [["3"]] * 3
     assert [len(answer.logits) for answer in answers] == [4, 4, 3]
+
+
+def test_learned_rules_are_what_foldrm_would_evaluate():
+    """As foldrm's `predict` reads them: (head, conditions, exceptions, 0), the first rule that holds."""
+    rng = np.random.default_rng(0)
+    numbers, texts = rng.integers(0, 6, (80, 2)).astype(float), rng.choice(["u", "v", "w"], 80)
+    target = np.where((numbers[:, 0] > 2) ^ (texts == "v"), "a", np.where(numbers[:, 1] > 3, "b", "c"))
+    frame = pd.DataFrame({"x": numbers[:, 0], "y": numbers[:, 1], "t": texts})
+    model = FoldClassifier().fit(frame, target)
+    rules = foldrm.to_foldrm(model.program_, list(frame.columns))
+
+    def fires(rule, row):
+        holds = all(OPERATORS[operator](row[column], value) for column, operator, value in rule[1])
+        return holds and not any(fires(exception, row) for exception in rule[2])
+
+    default = model.program_.classes[model.program_.default]
+    rows = [list(row) for row in zip(*(frame[name].tolist() for name in frame.columns), strict=True)]
+    answers = [next((rule[0][2] for rule in rules if fires(rule, row)), default) for row in rows]
+    assert answers == model.predict(frame).tolist()
+    assert any(rule[2] for rule in rules)
+    assert {operator for rule in rules for _, operator, _ in rule[1]} >= {"<=", ">"}
