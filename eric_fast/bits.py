@@ -15,6 +15,7 @@ from torch import Tensor
 from eric_fast.errors import EricError, suggest_nearest
 from eric_fast.forks import prepare_forks
 from eric_fast.pickling import PickledByFields
+from eric_fast.tensors import read_plain
 
 prepare_forks()  # whoever uses bits uses tensors
 
@@ -114,7 +115,7 @@ class BitMatrix(PickledByFields):
         """From bool `[n_samples, n_atoms]`."""
         if bits.dtype != torch.bool or bits.ndim != 2:
             raise EricError(f"bits must be bool [n_samples, n_atoms], not {bits.dtype} {list(bits.shape)}")
-        return cls(pack_bits(bits), bits.shape[0], tuple(atoms))
+        return cls(pack_bits(read_plain(bits, "the bits")), bits.shape[0], tuple(atoms))
 
     def to_bools(self) -> Tensor:
         """bool `[n_samples, n_atoms]`."""
@@ -141,6 +142,7 @@ class BitMatrix(PickledByFields):
     def validate(self) -> None:
         if not isinstance(self.n_samples, int) or self.n_samples < 0 or not isinstance(self.words, Tensor):
             raise EricError(f"bits are a tensor of words and a number of samples, not of {self.n_samples!r}")
+        read_plain(self.words, "a bit matrix")
         shape = (len(self.atoms), count_words(self.n_samples))
         if self.words.dtype != torch.int32 or self.words.shape != shape:
             raise EricError(f"words must be int32 {list(shape)}, not {self.words.dtype} {list(self.words.shape)}")

@@ -15,6 +15,7 @@ from eric_fast.program import Program
 from eric_fast.program.atoms import count_regions
 from eric_fast.quantise import list_norm_comparisons, pack_layer
 from eric_fast.store.activations import check_finite
+from eric_fast.tensors import read_plain
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class RuleModule(nn.Module):
         """Evaluate the program; see the class."""
         if not isinstance(x, Tensor):
             raise EricError(f"the input must be a tensor, not {type(x).__name__}")
+        x = read_plain(x, "the input")
         bits = BitMatrix(self._pack(x), len(x), self.evaluator.inputs)
         found = self.evaluator.predict(bits, with_scores=self.program.decision.adds_weights)
         outputs = torch.zeros(len(x), len(self.program.classes), dtype=torch.float32, device=x.device)

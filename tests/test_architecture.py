@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
     ("visible",),
     ("errors", "progress", "pickling", "forks", "digits_cnn"),
-    ("bits", "memory", "output", "plan", "processes"),
+    ("memory",),
+    ("tensors",),
+    ("bits", "output", "plan", "processes"),
     ("program",),
     ("compile", "kernels", "store", "text"),
     ("quantise",),

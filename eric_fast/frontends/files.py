@@ -5,6 +5,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from eric_fast.errors import ProgramError
+
 
 def is_rule_text(source: Any) -> bool:
     """Whether this is the text of a program itself, not a path."""
@@ -26,3 +28,18 @@ def peek_json_key(source: Any) -> str:
     """The first key of a JSON file that holds an object; empty for any other source."""
     found = re.match(rb'(?:\xef\xbb\xbf)?\s*\{\s*"(\w+)"\s*:', peek_file(source, 256))
     return found[1].decode("ascii", "replace") if found else ""
+
+
+def check_claim(number: int, most: int, what: str, place: str) -> None:
+    """Refuse a number in a file that is out of proportion to the file, before anything is made as large as it says.
+
+    Args:
+        number: of `what`, such as outputs.
+        most: what a file of its size can be about.
+        place: what errors call the file.
+
+    Raises:
+        ProgramError: there are more.
+    """
+    if number > most:
+        raise ProgramError(f"{place}: {number:,} {what} are too many for a file of its size, {most:,} at most")

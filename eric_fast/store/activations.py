@@ -11,6 +11,7 @@ from torch import Tensor
 
 from eric_fast.errors import CaptureError, suggest_nearest
 from eric_fast.pickling import PickledByFields
+from eric_fast.tensors import read_plain
 
 UNKNOWN = -1  # a label that isn't known
 MOST_CLASSES = 100  # of networks whose logits are kept where nothing else is said
@@ -166,6 +167,7 @@ class Activations(PickledByFields):
             if n and not lowest <= int(values.min()) <= int(values.max()) < len(self.classes):
                 raise CaptureError(f"{name} must lie between {lowest} and {len(self.classes) - 1}")
         for layer, norms in self.norms.items():
+            read_plain(norms, f"layer '{layer}'")
             if norms.dtype != torch.float32 or norms.ndim != 2 or len(norms) != n:
                 raise CaptureError(f"norms of layer '{layer}' must be float32 [{n}, n_kernels], not {_describe(norms)}")
             check_finite(layer, norms, self.ids)

@@ -1,6 +1,9 @@
 """Tables from CSV, parquet and NumPy files. Nothing is unpickled."""
 
+import math
 from pathlib import Path
+from typing import IO
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from eric_fast.errors import DataError
+from eric_fast.memory import find_free_memory, format_bytes
 from eric_fast.table.table import Table, as_table
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
@@ -33,13 +37,16 @@ def read_table(path: str | Path, *, header: bool = True) -> Table:
             case ".parquet":
                 return as_table(pa.parquet.read_table(path))
             case ".npy":
+                with path.open("rb") as file:
+                    _check_header(file, path.stat().st_size, path.name)
                 return as_table(np.load(path, allow_pickle=False))
             case ".npz":
+                _check_members(path)
                 with np.load(path, allow_pickle=False) as arrays:
                     return _read_arrays({name: arrays[name] for name in arrays.files})
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}") from error
-    except (pa.ArrowException, ValueError, EOFError) as error:
+    except (pa.ArrowException, ValueError, EOFError, BadZipFile) as error:
         reason = "it holds pickled objects, which are never loaded" if "allow_pickle" in str(error) else error
         raise DataError(f"{path} can't be read as a table: {reason}") from error
     raise DataError(f"{path} is not a table: its name must end in one of {', '.join(SUFFIXES)}")
@@ -62,6 +69,28 @@ def _read_csv(path: Path, header: bool) -> Table:
     convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(numbered, pa.string()), strings_can_be_null=False)
     table = pa.csv.read_csv(path, read, parse, convert)
     return Table(table.num_rows, tuple(names) if header else None, tuple(table.columns))
+
+
+def _check_header(file: IO[bytes], size: int, name: str) -> None:
+    """Check what the header of a NumPy file says, before it is believed. Raises DataError, ValueError."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version[0] == 1 else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    claimed = math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and claimed > size:
+        raise DataError(f"{name}: its header says {claimed:,} bytes of values, but it has {size:,}; write it again")
+
+
+def _check_members(path: Path) -> None:
+    with ZipFile(path) as archive:
+        members = archive.infolist()
+        total, free = sum(member.file_size for member in members), find_free_memory()
+        if total > free:
+            raise DataError(f"{path} unpacks to {format_bytes(total)}, of {format_bytes(free)} free; cut it")
+        for member in members:
+            if member.filename.endswith(".npy"):
+                with archive.open(member) as file:
+                    _check_header(file, member.file_size, f"{path}: {member.filename}")
 
 
 def _read_arrays(arrays: dict[str, np.ndarray]) -> Table:

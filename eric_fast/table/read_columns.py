@@ -19,6 +19,7 @@ from eric_fast.table.columns import (
     to_tensor,
     widen,
 )
+from eric_fast.tensors import read_plain
 
 
 def read_column(column: Any, name: str) -> ColumnData:
@@ -30,8 +31,7 @@ def read_column(column: Any, name: str) -> ColumnData:
     if getattr(column, "ndim", 1) != 1:
         raise DataError(f"column '{name}' must have one dimension, but its shape is {list(column.shape)}")
     if isinstance(column, Tensor):
-        column = column.detach()
-        return NumberColumn(widen(column))
+        return NumberColumn(widen(read_plain(column, f"column '{name}'")))
     if isinstance(column, pa.Array | pa.ChunkedArray):
         return read_arrow(column, name)
     if type(column).__module__.partition(".")[0] == "polars":

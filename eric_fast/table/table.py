@@ -12,6 +12,7 @@ from torch import Tensor
 from eric_fast.errors import DataError
 from eric_fast.table.columns import ColumnData, NumberColumn, to_tensor, widen
 from eric_fast.table.read_columns import read_column
+from eric_fast.tensors import check_rows, read_plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ def as_table(data: Any) -> Table:
     if isinstance(data, Table):
         return data
     if isinstance(data, Tensor):
-        return _from_matrix(widen(data.detach()))
+        return _from_matrix(widen(read_plain(data, "the table")))
     package = type(data).__module__.partition(".")[0]
     if package == "pandas" and hasattr(data, "columns"):
         return _from_pandas(data)
@@ -126,6 +127,7 @@ def _from_array(array: Any) -> Table:
         return _from_columns(list(array.dtype.names), [array[name] for name in array.dtype.names])
     if array.ndim != 2:
         raise DataError(f"expected a table [n_rows, n_columns], got an array of shape {list(array.shape)}")
+    check_rows(len(array), "the table")
     if array.dtype.kind in "biuf" and not isinstance(array, np.ma.MaskedArray):
         return _from_matrix(to_tensor(array))
     return Table(len(array), None, tuple(array[:, i] for i in range(array.shape[1])))

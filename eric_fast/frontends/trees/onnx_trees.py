@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from eric_fast.errors import ModelError
 from eric_fast.frontends.fields import Field
+from eric_fast.frontends.files import check_claim
 from eric_fast.frontends.trees.nodes import StoredTree
 from eric_fast.frontends.trees.onnx_attributes import get_array, get_name, get_texts
 
@@ -175,6 +176,7 @@ def _make_ensemble(
     """
     n_nodes = len(nodes.column)
     n_outputs = int(attributes.value.get("n_targets", 1)) if n_labels is None else n_labels
+    check_claim(n_outputs, size, "outputs", attributes.place)
     if n_outputs < 1 or (len(weights.outputs) and not 0 <= weights.outputs.min() <= weights.outputs.max() < n_outputs):
         raise attributes.fail(f"a leaf adds to an output out of range: there are {n_outputs}")
     function = get_name(attributes, "aggregate_function", _FUNCTIONS, "SUM")
@@ -196,8 +198,7 @@ def _make_ensemble(
         values = np.zeros(n_nodes)
         values[weights.nodes] = weights.values
     else:
-        if n_nodes * n_outputs > max(MOST_LEAF_VALUES, 16 * size):
-            raise attributes.fail(f"{n_nodes:,} nodes and {n_outputs:,} outputs are too many for this file")
+        check_claim(n_nodes * n_outputs, max(MOST_LEAF_VALUES, 16 * size), "nodes by outputs", attributes.place)
         values = np.zeros((n_nodes, n_outputs))
         np.add.at(values, (weights.nodes, known), weights.values)
     pairs = np.unique(weights.nodes * n_outputs + known)  # of a leaf and an output, each once

@@ -6,6 +6,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from eric_fast.errors import ProgramError
+from eric_fast.frontends.files import check_claim
 from eric_fast.frontends.trees.forest import make_program
 from eric_fast.frontends.trees.nodes import MOST_DEPTH, StoredTree, join_trees, number_leaves
 from eric_fast.program import Decision
@@ -81,8 +82,7 @@ def name_columns(names: Sequence[str], n_columns: int, size: int, place: str, pr
         ProgramError: another number of names, or more columns than the file can be about.
     """
     if not names:
-        if n_columns > max(SPARE_COLUMNS, size):
-            raise ProgramError(f"{place}: {n_columns:,} features are too many for a file of {size:,} bytes")
+        check_claim(n_columns, max(SPARE_COLUMNS, size), "features", place)
         return [f"{prefix}{i}" for i in range(n_columns)]
     if len(names) != n_columns:
         raise ProgramError(f"{place}: {len(names)} feature names for {n_columns} features")

@@ -12,7 +12,7 @@ import numpy as np
 
 from eric_fast.errors import ModelError, ProgramError
 from eric_fast.frontends.fields import Field, parse_json
-from eric_fast.frontends.files import peek_file, peek_json_key
+from eric_fast.frontends.files import check_claim, peek_file, peek_json_key
 from eric_fast.frontends.front_end import FrontEnd, is_from
 from eric_fast.frontends.trees.categories import Categories
 from eric_fast.frontends.trees.nodes import StoredTree
@@ -138,8 +138,7 @@ def _read_model(
 
     n_classes, n_targets = numbers["num_class"].as_int(), (numbers.get("num_target") or Field("1", "")).as_int()
     n_outputs = max(n_classes, 1) * max(n_targets, 1)
-    if n_outputs > size:
-        raise ProgramError(f"{numbers.place}: {n_outputs:,} outputs are too many for a file of {size:,} bytes")
+    check_claim(n_outputs, size, "outputs", numbers.place)
     n_trees = _count_trees(forest, learner, n_rounds, n_outputs, is_estimator)
     trees = _read_trees(forest, booster, n_outputs, n_trees, categories)
     base = _read_base(numbers["base_score"], objective.base, n_outputs)
