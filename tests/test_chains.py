@@ -263,6 +263,9 @@ def test_tables_have_a_cell_for_each_column_and_fit(study):
         console = Console(width=200, record=True, file=io.StringIO())
         console.print(table)
         assert max(map(len, console.export_text().splitlines())) <= 100
+    sweep = tabulate_chains(study)[-1]
+    first = study.find_row("true", study.layers[0], study.order_leaves()[0]).score
+    assert next(iter(sweep.columns[-2].cells)) == f"{first.n_rules:,} / {first.n_literals:,} / {first.n_integers:,}"
 
 
 def test_unknown_labels_leave_accuracy_out():
@@ -282,6 +285,10 @@ def test_the_picture_shows_every_line(study):
         assert found == [study.find_row(way, layer).score.fidelity for layer in study.layers]
     assert [bound.fidelity for bound in study.bounds] in values.values()
     assert len(right.get_lines()) == 6
+    labels = [line.get_label() for line in right.get_lines()]
+    for layer in study.layers:
+        score = study.find_row("predicted", layer, study.order_leaves()[-1]).score
+        assert f"{layer}: {score.n_rules:,} / {score.n_literals:,} / {score.n_integers:,}" in labels
     for line in right.get_lines():
         assert list(line.get_xdata()) == sorted(line.get_xdata())  # from the largest leaf to the smallest
     fewer = draw_chains(replace(study, bounds=())).axes[0]

@@ -36,7 +36,7 @@ def draw_chains(study: ChainStudy) -> "Figure":
     """Two panels: fidelity by start layer at the first minimum leaf; fidelity against literals over all of them."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.6, 4.6), layout="constrained")
+    figure = Figure(figsize=(11.2, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.15, 1))
     _draw_layers(left, study)
     _draw_sizes(right, study)
@@ -76,15 +76,29 @@ def _draw_sizes(axes: "Axes", study: ChainStudy) -> None:
         for way in ("true", "predicted"):
             style, marker, _, _ = LINES[way]
             scores = [study.find_row(way, layer, min_leaf).score for min_leaf in study.order_leaves()]
-            label = layer if way == "predicted" else None
+            last = scores[-1]
+            label = f"{layer}: {last.n_rules:,} / {last.n_literals:,} / {last.n_integers:,}"
             sizes, fidelity = [score.n_literals for score in scores], [score.fidelity for score in scores]
-            axes.plot(sizes, fidelity, color=colour, linestyle=style, marker=marker, markersize=3.5, label=label)
+            axes.plot(
+                sizes,
+                fidelity,
+                color=colour,
+                linestyle=style,
+                marker=marker,
+                markersize=3.5,
+                label=label if way == "predicted" else None,
+            )
     axes.set_xscale("log")
     axes.set_xlabel("literals in the program")
     largest, *_, smallest = [*study.order_leaves(), study.order_leaves()[-1]]
     leaves = f"minimum leaf {name_leaf(largest)} (left end) to {name_leaf(smallest)} (right end)"
     axes.set_title(leaves if len(study.min_leaves) > 1 else name_rules(study))
-    axes.legend(title="start layer", loc="center left", bbox_to_anchor=(1, 0.5), reverse=True)
+    axes.legend(
+        title="start layer: rules / literals / integers\nat the right end, predicted bits",
+        loc="center left",
+        bbox_to_anchor=(1, 0.5),
+        reverse=True,
+    )
 
 
 def _spread(layers: tuple[str, ...], most: int) -> list[str]:

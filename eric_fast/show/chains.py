@@ -3,6 +3,7 @@
 from rich.table import Table
 
 from eric_fast.chains.measure import ChainStudy, name_leaf, name_rules
+from eric_fast.score import Score
 from eric_fast.show.grid import NO_FIGURE, make_table
 from eric_fast.show.scores import format_share
 from eric_fast.show.visible_text import Text
@@ -62,21 +63,21 @@ def tabulate_kernels(study: ChainStudy) -> Table:
 
 def tabulate_sizes(study: ChainStudy) -> Table:
     """A row for each start layer: all kernel bits right above it, and the three sizes, at the first minimum leaf."""
-    columns = [*_both("bits right"), *(f"rules / literals /\nintegers, {way}" for way in _WAYS)]
+    columns = [*_both("bits right"), *_say_sizes()]
     table = make_table(f"by start layer, {name_rules(study)}", ["start layer"], columns)
     for layer in study.layers:
         rows = [study.find_row(way, layer) for way in ("true", "predicted")]
         table.add_row(
             Text(layer),
             *(NO_FIGURE if row.share_right is None else f"{row.share_right:.3f}" for row in rows),
-            *(f"{row.score.n_rules:,} / {row.score.n_literals:,} / {row.score.n_integers:,}" for row in rows),
+            *(_format_sizes(row.score) for row in rows),
         )
     return table
 
 
 def tabulate_sweep(study: ChainStudy) -> Table:
     """A row for each start layer and minimum leaf, largest leaf first: fidelity against size."""
-    columns = ["minimum\nleaf", *_both("fidelity"), *_both("bits right"), *_both("literals")]
+    columns = ["minimum\nleaf", *_both("fidelity"), *_say_sizes()]
     table = make_table("fidelity against size", ["start layer"], columns)
     in_order = study.order_leaves()
     for layer in study.layers:
@@ -86,8 +87,7 @@ def tabulate_sweep(study: ChainStudy) -> Table:
                 Text(layer if number == 1 else ""),
                 name_leaf(min_leaf),
                 *(f"{row.score.fidelity:.3f}" for row in rows),
-                *(NO_FIGURE if row.share_right is None else f"{row.share_right:.3f}" for row in rows),
-                *(f"{row.score.n_literals:,}" for row in rows),
+                *(_format_sizes(row.score) for row in rows),
                 end_section=number == len(in_order),
             )
     return table
@@ -98,6 +98,14 @@ _WAYS = ("true bits", "predicted")
 
 def _both(name: str) -> list[str]:
     return [f"{name}\n{way}" for way in _WAYS]
+
+
+def _say_sizes() -> list[str]:
+    return [f"rules / literals /\nintegers, {way}" for way in _WAYS]
+
+
+def _format_sizes(score: Score) -> str:
+    return f"{score.n_rules:,} / {score.n_literals:,} / {score.n_integers:,}"
 
 
 def _short(share: float | None) -> str:
