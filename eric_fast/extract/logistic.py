@@ -18,6 +18,7 @@ from eric_fast.bits import unpack_words
 from eric_fast.processes import Combine
 
 N_PASSES = 40
+PENALTY = 1e-3  # of half the sum of squared weights, beside the mean cross-entropy of an image
 SUM_BITS = 12  # sums are in units of 2**-12
 SHARE_BITS = 16
 TABLE_BITS = 8  # of a sum, after the point, that the table tells apart
@@ -64,6 +65,7 @@ def fit_logistic(
         ahead = fitted + (number / (number + 3)) * (fitted - before)
         gradients = combine(torch.from_numpy(add_gradients(words, shares, ahead))).numpy()
         slopes = gradients / float(n_images << SHARE_BITS)
+        slopes[:-1] += PENALTY * ahead[:-1]
         step = np.zeros_like(fitted)
         for c, own in enumerate(columns):
             step[own, c] = solve_factored(factors[c], slopes[own, c])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from eric_fast.bits import BitMatrix, pack_bits
 from eric_fast.extract.counts import PairCounts, count_pairs, pack_digits
-from eric_fast.extract.logistic import SHARE_BITS, LogisticFit, fit_logistic, share_scores
+from eric_fast.extract.logistic import PENALTY, SHARE_BITS, LogisticFit, fit_logistic, share_scores
 from eric_fast.extract.pursuit import RIDGE, Pursuit, pursue_jointly, pursue_singly
 from eric_fast.processes import Combine, keep
 from eric_fast.program import ClassRule
@@ -102,7 +102,7 @@ def _refit(
     gram = np.ones((len(chosen) + 1, len(chosen) + 1))
     gram[:-1, :-1] = pairs / counts.n_images
     gram[-1, :-1] = gram[:-1, -1] = pairs.diagonal() / counts.n_images
-    gram += RIDGE * np.eye(len(gram))
+    gram += (RIDGE + 2 * PENALTY) * np.eye(len(gram))
     own = found.weights[chosen]
     fitted = fit_logistic(
         words[torch.from_numpy(chosen)],
@@ -119,8 +119,8 @@ def _refit(
 
 
 def _round_to_whole(found: Pursuit) -> tuple[NDArray[np.int64], tuple[int, ...]]:
-    """Weights and intercepts in units of which the largest weight has `MAX_VOTE`."""
-    largest = float(np.abs(found.weights).max(initial=0))
+    """Weights and intercepts in units of which the largest weight has `MAX_VOTE`; without weights, an intercept."""
+    largest = float(np.abs(found.weights).max(initial=0)) or float(np.abs(found.intercepts).max(initial=0))
     unit = largest / MAX_VOTE if largest else 1.0
     whole = np.rint(found.weights / unit).astype(np.int64)
     return whole, tuple(np.rint(found.intercepts / unit).astype(np.int64).tolist())
