@@ -1,109 +1,56 @@
-"""How much of cifar10_vgg programs keep, for their size: trees and weight rules, class programs and chains.
+"""How much of a network programs keep, for their size: trees, default rules, votes and weight rules, alone and chained.
 
-Learners see training images alone. Fidelity and accuracy are on the 10,000 test images; beside them stands what three
-random splits of the training images give, four fifths to learn from and the rest to score on: mean and range. The
-picture goes to bench/results/faithfulness.png.
+Learners see training images alone. Fidelity and accuracy are on the test images; beside them stands what three random
+splits of the training images give, four fifths to learn from and the rest to score on: mean and range. With --parts
+some of the learners are measured anew, and the other rows of --json stay. The picture goes to
+bench/results/faithfulness.png.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from statistics import mean
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from rich.table import Table
 
 from bench.faithfulness_plot import draw_faithfulness
 from bench.harness import ROOT, Timing, describe_machine, time_runs
-from bench.tables import capture_cifar
-from eric_fast.extract import ExtractOptions, WeightOptions, extract_program
+from bench.learners import CHAIN_LITERALS, CHAIN_VOTES, PARTS, WHOLE_CHAIN, Learner
+from bench.networks import VGG, load_both
+from eric_fast.evaluator import Evaluator
+from eric_fast.extract import ExtractOptions, extract_program
 from eric_fast.program import Program
 from eric_fast.program.simplify import drop_unmentioned
+from eric_fast.progress import ignore_progress
 from eric_fast.quantise import fit_quantiser, quantise_activations, scale_logits
-from eric_fast.runs import approximate_model, evaluate_program
+from eric_fast.score import Score, score_predictions
 from eric_fast.show.console import show_notes, show_progress, stdout
 from eric_fast.store import select_images
 from eric_fast.store.activations import Activations
+from eric_fast.training import find_logits, find_quantiser, select_training
 
 PLOT = ROOT / "bench" / "results" / "faithfulness.png"
 SEEDS = (0, 1, 2)
 HELD_BACK = 0.2
-CHAIN_LITERALS, CHAIN_VOTES = 16, 200
 
 
-class Learner(NamedTuple):
-    """What learns, and the fidelity that it must reach, from each start in turn.
+def run_case(full: bool = False, parts: Sequence[str] = (), before: Path | None = None) -> dict[str, Any]:
+    """Print the tables, and fail if a figure that is required isn't reached; they are whole, `full` or not.
 
-    Attributes:
-        name: of a line of the picture; several sizes of one learner share it.
-        size: in words.
-        options: what is extracted.
-        required: start layer -> the least fidelity on test images; empty where nothing is required.
+    Args:
+        parts: what to measure, of `PARTS`; by default all.
+        before: an earlier result, whose other rows stay.
     """
-
-    name: str
-    size: str
-    options: ExtractOptions
-    required: dict[str, float]
-
-
-LAST = "features.19"
-CHAIN_REQUIRED = {
-    "features.2": 0.30,
-    "features.5": 0.365,
-    "features.9": 0.47,
-    "features.12": 0.58,
-    "features.16": 0.78,
-    "features.19": 0.92,
-}
-CLASS_LEARNERS = (
-    *(
-        Learner("trees", f"{n} rules", ExtractOptions(threshold="split", max_rules=n, min_leaf=25), {})
-        for n in (30, 100, 300)
-    ),
-    *(
-        Learner(
-            "row votes" if votes == "rows" else "single votes",
-            f"{n} rules",
-            ExtractOptions(threshold="split", rules="weights", votes=votes, n_votes=n),
-            {LAST: least},
-        )
-        for votes, sizes in (
-            ("single", {30: 0.82, 100: 0.895, 300: 0.93}),
-            ("rows", {30: 0.87, 100: 0.925, 200: 0.94}),
-        )
-        for n, least in sizes.items()
-    ),
-)
-
-
-def make_chain_learners() -> tuple[Learner, ...]:
-    """Chains of all layers; only one of them has figures to reach."""
-    learners = [Learner("trees", f"minimum leaf {n:,}", ExtractOptions(layers="all", min_leaf=n), {}) for n in (250,)]
-    for n_literals, grown_on in ((4, "true"), (8, "true"), (16, "true"), (16, "both"), (32, "true")):
-        options = ExtractOptions(
-            layers="all",
-            rules="weights",
-            grown_on=grown_on,
-            n_votes=CHAIN_VOTES,
-            weight_options=WeightOptions(n_literals),
-        )
-        is_required = (n_literals, grown_on) == (CHAIN_LITERALS, "true")
-        name = "weights" if grown_on == "true" else f"weights, on {grown_on}"
-        learners.append(Learner(name, f"{n_literals} literals", options, CHAIN_REQUIRED if is_required else {}))
-    return tuple(learners)
-
-
-def run_case(full: bool = False) -> dict[str, Any]:
-    """Print the tables, and fail if a figure that is required isn't reached; they are whole, `full` or not."""
     show_notes()
-    with show_progress() as progress:
-        train, test = (capture_cifar(split, progress) for split in ("train", "test"))
-    splits = [split_images(train, seed) for seed in SEEDS]
-    rows = []
-    for part, learners in (("class program", CLASS_LEARNERS), ("chain", make_chain_learners())):
-        for learner in learners:
-            rows += list(measure_learner(part, learner, (train, test), splits))
-    times = list(time_learning(train))
+    old = json.loads(before.read_text(encoding="utf-8")) if parts and before and before.exists() else {"rows": []}
+    rows = [row for row in old["rows"] if row["run"] not in parts]
+    for name in parts or PARTS:
+        rows += measure_part(name)
+    order = list(PARTS)
+    rows.sort(key=lambda row: order.index(row["run"]))  # as they stood otherwise
+    times = old["times"] if "times" in old else list(time_learning())
     _print_rows(rows)
     for row in times:
         seconds = "not measured" if row["median_s"] is None else f"{row['median_s']:.2f} s"
@@ -116,6 +63,39 @@ def run_case(full: bool = False) -> dict[str, Any]:
     return {"machine": describe_machine(), "times": times, "rows": rows}
 
 
+def measure_part(name: str) -> list[dict[str, Any]]:
+    """The rows of a part: for each learner, one for each start layer."""
+    part = PARTS[name]
+    with show_progress() as progress:
+        train, test = load_both(part.network, part.grid, progress)
+    found = [ImageSet(train, test).score_learners(part.learners)]
+    found += [ImageSet(*split_images(train, seed)).score_learners(part.learners) for seed in SEEDS]
+    rows = []
+    for learner, (scores, *splits) in zip(part.learners, zip(*found, strict=True), strict=True):
+        for start, score in scores.items():
+            held_back = [split[start].fidelity for split in splits]
+            rows.append(
+                {
+                    "part": learner.kind,
+                    "run": name,
+                    "network": part.network,
+                    "learner": learner.name,
+                    "size": learner.size,
+                    "start": start,
+                    "n_rules": score.n_rules,
+                    "n_literals": score.n_literals,
+                    "n_integers": score.n_integers,
+                    "fidelity": score.fidelity,
+                    "required": learner.required.get(start),
+                    "accuracy": score.accuracy,
+                    "held_back": mean(held_back),
+                    "held_back_lowest": min(held_back),
+                    "held_back_highest": max(held_back),
+                }
+            )
+    return rows
+
+
 def split_images(activations: Activations, seed: int) -> tuple[Activations, Activations]:
     """Images to learn from, and images to score on, at random."""
     order = torch.randperm(activations.n_images, generator=torch.Generator().manual_seed(seed))
@@ -123,44 +103,54 @@ def split_images(activations: Activations, seed: int) -> tuple[Activations, Acti
     return activations.take(order[n_held_back:].sort().values), activations.take(order[:n_held_back].sort().values)
 
 
-def measure_learner(
-    part: str,
-    learner: Learner,
-    images: tuple[Activations, Activations],
-    splits: list[tuple[Activations, Activations]],
-) -> Iterator[dict[str, Any]]:
-    """A row for each start layer."""
-    programs = [approximate_model(to_learn, learner.options) for to_learn, _ in (images, *splits)]
-    for start in programs[0].layers:
-        program = drop_unmentioned(programs[0].start_at(start))
-        score = evaluate_program(program, images[1])
-        held_back = [_score_from(own, start, split[1]) for own, split in zip(programs[1:], splits, strict=True)]
-        row = {
-            "part": part,
-            "learner": learner.name,
-            "size": learner.size,
-            "start": start,
-            "n_rules": score.n_rules,
-            "n_literals": program.n_literals,
-            "n_integers": program.n_integers,
-            "fidelity": score.fidelity,
-            "required": learner.required.get(start),
-            "accuracy": score.accuracy,
-            "held_back": mean(held_back),
-            "held_back_lowest": min(held_back),
-            "held_back_highest": max(held_back),
-        }
-        stdout.print(f"{part}, {learner.name}, {learner.size}, {start}: {row['fidelity']:.4f}", markup=False)
-        yield row
+class ImageSet:
+    """Images to learn from and images to score on; their bits are made once for all learners that share thresholds."""
+
+    def __init__(self, learned: Activations, scored: Activations) -> None:
+        self.learned, self.scored = learned, scored
+        self._bits: dict[str, Any] = {}
+
+    def score_learners(self, learners: Sequence[Learner]) -> list[dict[str, Score]]:
+        """For each learner, start layer -> score."""
+        return [dict(self._score_starts(learner)) for learner in learners]
+
+    def _score_starts(self, learner: Learner) -> Iterator[tuple[str, Score]]:
+        options = learner.options
+        training, quantiser, bits, unseen = self._prepare(options)
+        logits = find_logits(training, options)
+        if logits is not None and not learner.clamps:
+            logits = scale_logits(training)
+        program = extract_program(
+            bits,
+            quantiser,
+            training.targets,
+            training.classes,
+            options,
+            grown_on=options.grown_on,
+            scores=logits,
+        )
+        for start in program.layers:
+            own: Program = drop_unmentioned(program.start_at(start))
+            answers = Evaluator(own).predict(unseen)
+            score = score_predictions(own, start, answers, self.scored.predictions, self.scored.labels)
+            stdout.print(f"{learner.name}, {learner.size}, {start}: {score.fidelity:.4f}", markup=False)
+            yield start, score
+
+    def _prepare(self, options: ExtractOptions) -> Any:
+        """The images that are learned from, thresholds, and the bits of both kinds of images."""
+        key = repr((options.layers, options.threshold, options.grid))
+        if key not in self._bits:
+            training = select_training(self.learned, options)
+            quantiser = find_quantiser(training, options)
+            bits = [quantise_activations(part, quantiser) for part in (training, self.scored)]
+            self._bits[key] = training, quantiser, *bits
+        return self._bits[key]
 
 
-def _score_from(program: Program, start: str, images: Activations) -> float:
-    return evaluate_program(program, images, start=start).fidelity
-
-
-def time_learning(train: Activations) -> Iterator[dict[str, Any]]:
+def time_learning() -> Iterator[dict[str, Any]]:
     """Seconds for the whole network's weight rules and votes from packed bits; no GPU was at hand."""
-    options = next(learner.options for learner in make_chain_learners() if learner.required)
+    train, _ = load_both(VGG, 1, ignore_progress)
+    options = WHOLE_CHAIN.options
     quantiser = fit_quantiser(train)
     bits = quantise_activations(train, quantiser)
     scores = scale_logits(select_images(train, train.layers, "model"))
@@ -175,15 +165,15 @@ def time_learning(train: Activations) -> Iterator[dict[str, Any]]:
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
-    for part in dict.fromkeys(row["part"] for row in rows):
+    for network, part in dict.fromkeys((row["network"], row["part"]) for row in rows):
         table = Table(
-            title=f"{part}s of cifar10_vgg; held back: three splits of the training images", title_justify="left"
+            title=f"{part}s of {network}; held back: three splits of the training images", title_justify="left"
         )
         for name in ("learner", "size", "from"):
             table.add_column(name)
         for name in ("rules", "literals", "integers", "fidelity", "required", "accuracy", "held back", "range"):
             table.add_column(name, justify="right")
-        for row in (row for row in rows if row["part"] == part):
+        for row in (row for row in rows if (row["network"], row["part"]) == (network, part)):
             table.add_row(
                 row["learner"],
                 row["size"],

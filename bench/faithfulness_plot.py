@@ -1,46 +1,73 @@
 """The picture of `python -m bench faithfulness`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eric_fast.show.style import BLUE, GREEN, GREY, ORANGE
+from bench.learners import CHAIN, CLASS_PROGRAM
+from bench.networks import VGG
+from eric_fast.show.style import BLUE, GREEN, GREY, ORANGE, PURPLE, STYLE
 
-COLOURS = {"trees": GREY, "single votes": GREEN, "row votes": BLUE, "weights": BLUE, "weights, on both": GREEN}
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Row = dict[str, Any]
+# Learner -> colour, marker
+LOOKS = {
+    "trees": (GREY, "s"),
+    "default rules": (ORANGE, "D"),
+    "single votes": (GREEN, "o"),
+    "row votes": (BLUE, "o"),
+    "row votes, logistic": (PURPLE, "^"),
+    "weights": (BLUE, "o"),
+    "weights, logistic": (PURPLE, "^"),
+    "weights, on both": (GREEN, "o"),
+    "weights, on both, quarters": (ORANGE, "D"),
+    "weights, on both, quarters, logistic": (PURPLE, "D"),
+}
+SIZES = {"n_literals": "literals", "n_integers": "integers (weights, bounds, votes)"}
 
 
-def draw_faithfulness(rows: list[dict[str, Any]], path: Path) -> None:
-    """Class programs: fidelity against literals and against integers. Chains: fidelity by start layer."""
+def draw_faithfulness(rows: list[Row], path: Path) -> None:
+    """A row of panels for each network: class programs against both sizes, and chains by their start layer."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(15, 4.5), layout="constrained")
-    literals, integers, starts = figure.subplots(1, 3)
-    of_classes = [row for row in rows if row["part"] == "class program"]
-    for panel, size in ((literals, "n_literals"), (integers, "n_integers")):
-        for name in dict.fromkeys(row["learner"] for row in of_classes):
-            own = [row for row in of_classes if row["learner"] == name]
-            colour = COLOURS.get(name, ORANGE)
-            panel.plot(
-                [row[size] for row in own], [row["fidelity"] for row in own], marker="o", color=colour, label=name
-            )
-        panel.set_xscale("symlog" if size == "n_integers" else "log")  # trees have no integers
-        panel.set_xlabel(f"{size.removeprefix('n_')} of a class program")
-    chains = [row for row in rows if row["part"] == "chain"]
-    layers = list(dict.fromkeys(row["start"] for row in chains))
-    for name, size in dict.fromkeys((row["learner"], row["size"]) for row in chains):
-        own = [row for row in chains if (row["learner"], row["size"]) == (name, size)]
-        n_literals = own[0]["n_literals"]
-        starts.plot(
-            layers,
-            [row["fidelity"] for row in own],
-            marker="o",
-            color=COLOURS.get(name, ORANGE),
-            linestyle={"4 literals": ":", "8 literals": "--", "32 literals": "-."}.get(size, "-"),
-            label=f"{name}, {size}: {n_literals:,} in all",
+    networks = list(dict.fromkeys(row["network"] for row in rows))
+    with rc_context(STYLE):
+        figure = Figure(figsize=(15, 4.4 * len(networks)), layout="constrained")
+        for network, panels in zip(networks, figure.subplots(len(networks), 3, squeeze=False), strict=True):
+            own = [row for row in rows if row["network"] == network]
+            for panel, size in zip(panels, SIZES, strict=False):
+                _draw_sizes(panel, [row for row in own if row["part"] == CLASS_PROGRAM], size)
+            _draw_starts(panels[2], [row for row in own if row["part"] == CHAIN])
+            for panel in panels:
+                panel.set_title(network)
+                panel.set_ylabel("fidelity, test images")
+                panel.grid(alpha=0.3)
+                panel.legend(fontsize="small")
+        figure.savefig(path, dpi=110)
+
+
+def _draw_sizes(panel: "Axes", rows: list[Row], size: str) -> None:
+    for name in dict.fromkeys(row["learner"] for row in rows if row["learner"] in LOOKS):
+        own = sorted((row for row in rows if row["learner"] == name), key=lambda row: row["n_literals"])
+        colour, marker = LOOKS[name]
+        panel.plot(
+            [row[size] for row in own], [row["fidelity"] for row in own], marker, ls="-", color=colour, label=name
         )
-    starts.set_xlabel("start layer of a chain")
-    starts.tick_params(axis="x", rotation=20)
-    for panel in (literals, integers, starts):
-        panel.set_ylabel("share of the network's answers (10,000 test images)")
-        panel.grid(alpha=0.3)
-        panel.legend(fontsize="small")
-    figure.savefig(path, dpi=120)
+    panel.set_xscale("symlog" if size == "n_integers" else "log")  # trees have no integers
+    panel.set_xlabel(f"{SIZES[size]} of a class program")
+
+
+def _draw_starts(panel: "Axes", rows: list[Row]) -> None:
+    drawn = [row for row in rows if row["network"] != VGG or row["size"] not in ("4 literals", "8 literals")]
+    layers = list(dict.fromkeys(row["start"] for row in drawn))
+    for name, size in dict.fromkeys((row["learner"], row["size"]) for row in drawn):
+        own = [row for row in drawn if (row["learner"], row["size"]) == (name, size)]
+        colour, marker = LOOKS.get(name, (GREY, "x"))
+        first = own[0]
+        label = f"{name}, {size}: {first['n_literals']:,} literals, {first['n_integers']:,} integers"
+        style = "-." if size == "32 literals" else "-"
+        panel.plot(layers, [row["fidelity"] for row in own], marker, ls=style, color=colour, label=label)
+    panel.set_xlabel("start layer of a chain; sizes from the lowest")
+    panel.tick_params(axis="x", rotation=20)
