@@ -422,3 +422,45 @@ def test_the_pass_stops_after_the_last_layer_that_is_read():
     ran.clear()
     tracer(x)
     assert not ran
+
+
+def test_what_runs_after_the_logits_is_left_out():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+            self.head, self.decoder = nn.Linear(4, 2), nn.ConvTranspose2d(4, 3, 3)
+
+        def forward(self, x):
+            maps = self.body(x)
+            return {"logits": self.head(maps.mean((2, 3))), "again": self.decoder(maps)}
+
+    net, x, ran = make(Net), draw(3, 3, 8, 8), []
+    net.decoder.register_forward_hook(lambda m, i, y: ran.append(1))
+    tracer = trace_norms(net, x[:1])
+    ran.clear()
+    logits, norms = tracer(x)
+    assert not ran
+    assert torch.equal(logits, net.head(net.body(x).mean((2, 3))))
+    assert list(norms) == ["body.1"]
+
+
+def test_a_block_may_give_its_sum_in_another_shape():
+    class Regrouping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.mlp = nn.LayerNorm(6), nn.Linear(6, 6)
+
+        def forward(self, x):  # [n, rows, columns, units]
+            y = x.reshape(x.shape[0], -1, 6)
+            return (y + self.mlp(self.norm(y))).reshape(x.shape)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patch, self.block, self.head = nn.Conv2d(3, 6, 2, stride=2), Regrouping(), nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.head(self.block(self.patch(x).permute(0, 2, 3, 1)).mean((1, 2)))
+
+    assert trace_norms(make(Net), draw(1, 3, 8, 8)).layers == ("block",)

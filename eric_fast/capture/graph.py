@@ -38,6 +38,7 @@ class TracedNetwork:
         nodes: name -> operation, in execution order; only those with a float result whose units are known. Tokens are
             there once more, with the class token alone: `encoder.ln@class`.
         views: name -> where its units are.
+        logits: the operation that makes the logits; the output if they are not asked for, or no operation makes them.
         shapes: operation -> shape of its result on the example.
         doubtful: name -> shape of operations whose units are not known.
         defaults: names of the activations that a convolution reaches, on maps larger than 1x1; and of the join of the
@@ -49,6 +50,7 @@ class TracedNetwork:
 
     module: fx.GraphModule
     output: Any
+    logits: fx.Node
     nodes: Mapping[str, fx.Node]
     views: Mapping[str, UnitView]
     shapes: Mapping[fx.Node, tuple[int, ...]]
@@ -134,11 +136,12 @@ def trace_network(network: nn.Module, example: Tensor, head: NetworkHead | None 
         return modules[node][-1] if node in modules else names[node]
 
     defaults = [node for node in large if node in active or node is join]
-    blocks = [node for node in large if kinds[node] in SKIP_SUMS and node in modules and _is_features(known[node])]
+    blocks = [node for node in large if node in modules and _is_features(known[node]) and _is_sum(node, kinds)]
     reads_class = any(_takes_class_token(node, known) for node in graph.nodes)
     return TracedNetwork(
         module=module,
         output=output,
+        logits=read,
         nodes=nodes,
         views=views,
         shapes={node: shaped.shape for node, shaped in known.items()},
@@ -181,6 +184,13 @@ def _count_positions(shaped: Shaped) -> int:
 
 def _is_tokens(shaped: Shaped) -> bool:
     return len(shaped.shape) == 3 and shaped.axis == 2 and shaped.shape[1] > 1
+
+
+def _is_sum(node: fx.Node, kinds: Mapping[fx.Node, str]) -> bool:
+    """Whether an operation is a sum, or regroups the axes of one."""
+    while kinds[node] in ("reshape", "view", "unflatten") and node.all_input_nodes:
+        node = node.all_input_nodes[0]
+    return kinds[node] in SKIP_SUMS
 
 
 def _is_features(shaped: Shaped) -> bool:
@@ -234,21 +244,22 @@ def insert_reads(
     return fx.GraphModule(traced.module, graph)
 
 
-def drop_head(network: fx.GraphModule) -> fx.GraphModule:
-    """Cut the module of `insert_reads` after its last read: `images -> (None, [result of `read` for each layer])`.
+def cut_rest(network: fx.GraphModule, logits: fx.Node | None) -> fx.GraphModule:
+    """Cut the module of `insert_reads` after its last read and the logits: `images -> (logits or None, [results])`.
 
     Earlier operations stay even if their results are unused, as they may change a map in place.
     """
     output = next(node for node in reversed(network.graph.nodes) if node.op == "output")
     found: Any = output.args[0][1]
-    last = max(found, key=list(network.graph.nodes).index)
+    needed = found if logits is None else [*found, logits]
+    last = max(needed, key=list(network.graph.nodes).index)
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     for node in network.graph.nodes:
         copies[node] = graph.node_copy(node, copies.__getitem__)
         if node is last:
             break
-    graph.output((None, [copies[node] for node in found]))
+    graph.output((None if logits is None else copies[logits], [copies[node] for node in found]))
     short = fx.GraphModule(network, graph)
     short.delete_all_unused_submodules()
     return short

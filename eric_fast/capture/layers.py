@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from eric_fast.capture.graph import ArgumentOf, drop_head, insert_reads, trace_network
+from eric_fast.capture.graph import ArgumentOf, cut_rest, insert_reads, trace_network
 from eric_fast.capture.hooks import HookedNetwork, observe_network
 from eric_fast.capture.norms import Reduction, reduce_norm, reduce_regions, unknown_norm
 from eric_fast.capture.outputs import (
@@ -191,7 +191,9 @@ def _trace_graph(
     chosen = _choose_layers(traced, traced.nodes, layers)
     network = insert_reads(traced, chosen, read, argument_of)
     if head is None:
-        network = drop_head(network)
+        network = cut_rest(network, None)
+    elif traced.logits.op != "output":
+        network, head = cut_rest(network, traced.logits), head._replace(path=())
     return NormTracer(network, chosen, is_traced=True, head=head)
 
 
