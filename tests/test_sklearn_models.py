@@ -23,7 +23,6 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
-    StackingClassifier,
 )
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer
@@ -412,14 +411,13 @@ class OwnForest(RandomForestClassifier):
     ("source", "message"),
     [
         (RandomForestClassifier(), "RandomForestClassifier isn't fitted; call its fit first"),
-        (make_pipeline(StandardScaler(), tree()), "Pipeline can't be converted; convert its last step"),
-        (GridSearchCV(tree(), {"max_depth": [1]}, cv=2), "convert its best_estimator_"),
+        (make_pipeline(StandardScaler(), LogisticRegression()), "Pipeline holds no fitted model of trees"),
+        (GridSearchCV(tree(), {"max_depth": [1]}, cv=2), "GridSearchCV isn't fitted; call its fit first"),
         (
             LogisticRegression(max_iter=1000),
             "LogisticRegression can't be converted; supported are AdaBoost",
         ),
         (BaggingClassifier(LogisticRegression(max_iter=1000), 2), "BaggingClassifier of LogisticRegression can't"),
-        (StackingClassifier([("a", tree(1))], tree(1), cv=2), "StackingClassifier can't be converted"),
         (
             GradientBoostingClassifier(init=tree(1), n_estimators=1),
             "starts from the predictions of its init, a DecisionTreeClass.*zero",

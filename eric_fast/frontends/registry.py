@@ -2,20 +2,22 @@
 
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from eric_fast.errors import ModelError
 from eric_fast.frontends.files import is_rule_text
+from eric_fast.frontends.front_end import is_from
 from eric_fast.frontends.gates.circuit import CIRCUIT
 from eric_fast.frontends.gates.logic_network import LOGIC_NETWORK
 from eric_fast.frontends.rules.asp import ASP
 from eric_fast.frontends.rules.imodels import IMODELS
 from eric_fast.frontends.rules.program_text import PROGRAM_TEXT
 from eric_fast.frontends.trees.catboost import CATBOOST
+from eric_fast.frontends.trees.composites import FITTED_PARTS, replace_trees
 from eric_fast.frontends.trees.lightgbm import LIGHTGBM
 from eric_fast.frontends.trees.onnx import ONNX
 from eric_fast.frontends.trees.rounds import Rounds
-from eric_fast.frontends.trees.scikit_learn import SCIKIT_LEARN
+from eric_fast.frontends.trees.scikit_learn import SCIKIT_LEARN, is_tree_model
 from eric_fast.frontends.trees.treelite import TREELITE
 from eric_fast.frontends.trees.xgboost import XGBOOST
 from eric_fast.frontends.untaken import describe_untaken
@@ -28,8 +30,15 @@ FRONT_ENDS = (
 )
 
 
-def load(source: Any, *, n_rounds: Rounds = None) -> RuleModel:
+@overload
+def load(source: str | PathLike[str], *, n_rounds: Rounds = None) -> RuleModel: ...
+@overload
+def load(source: Any, *, n_rounds: Rounds = None) -> RuleModel | Any: ...
+def load(source: Any, *, n_rounds: Rounds = None) -> RuleModel | Any:
     """Convert what another tool learned to a `RuleModel`; `RuleModel.source` says what it was taken for.
+
+    A pipeline or meta-estimator of scikit-learn, such as a `VotingClassifier`, a search or a calibrated classifier, is
+    returned as a copy of itself in which the tree models are `RuleModel`s; all else in it stays scikit-learn's.
 
     A file is recognised by its contents; only `.onnx` and `.blif` files are recognised by name. Nothing is unpickled.
 
@@ -45,6 +54,8 @@ def load(source: Any, *, n_rounds: Rounds = None) -> RuleModel:
     is_path = isinstance(source, str | PathLike) and not is_rule_text(source)
     if is_path and (what := describe_untaken(source)) is not None:
         raise ModelError(f"{source} {what}")
+    if is_from(source, "sklearn") and type(source).__name__ in FITTED_PARTS:
+        return replace_trees(source, _convert_part)
     for kind in FRONT_ENDS:
         if kind.matches(source):
             if n_rounds is None:
@@ -57,3 +68,12 @@ def load(source: Any, *, n_rounds: Rounds = None) -> RuleModel:
     what = f"the file {source}" if is_path else f"a {type(source).__module__}.{type(source).__name__}"
     known = ", ".join(kind.name for kind in FRONT_ENDS)
     raise ModelError(f"{what} is no model or program that can be loaded; eric_fast.load takes: {known}")
+
+
+def _convert_part(part: Any) -> RuleModel | None:
+    """The model of an object in a pipeline or meta-estimator; None if no front end takes it."""
+    kind = next((kind for kind in FRONT_ENDS if not isinstance(part, str | bytes) and kind.matches(part)), None)
+    if kind is None or (kind is SCIKIT_LEARN and not is_tree_model(part)):
+        return None
+    model: RuleModel = kind.load(part)
+    return model

@@ -1,10 +1,9 @@
 """`RuleModel`: a program behind the interface of the model that it came from."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +12,14 @@ from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
 from eric_fast import kernels
 from eric_fast.bits import BitMatrix, unpack_words
-from eric_fast.errors import ModelError
 from eric_fast.evaluator import NO_RULE, Evaluator
 from eric_fast.kernels import expect
-from eric_fast.pickling import PickledByFields
 from eric_fast.program import Decision, Program
-from eric_fast.table.allowed_values import VALUES, check_values
-from eric_fast.table.leaf_numbers import LeafNumbers
+from eric_fast.table.allowed_values import check_values
 from eric_fast.table.link_functions import LINKS, Link
+from eric_fast.table.model_fields import ModelFields
 from eric_fast.table.packer import PackableTable, TablePacker
-from eric_fast.table.settings import ModelSettings, read_model_settings, spell_labels, write_model_settings
+from eric_fast.table.settings import read_model_settings
 from eric_fast.table.table import Table, as_table
 
 if TYPE_CHECKING:
@@ -31,8 +28,7 @@ if TYPE_CHECKING:
 Ask = Callable[[Any], NDArray[Any]]
 
 
-@dataclass(frozen=True, eq=False)
-class RuleModel(PickledByFields):
+class RuleModel(ModelFields):
     """A program over a table that answers as the model that it came from.
 
     Answers have the source's own shapes, dtypes and labels, and are NumPy arrays wherever the data are. Call `evaluate`
@@ -58,39 +54,6 @@ class RuleModel(PickledByFields):
     Raises:
         ModelError: labels that the program's classes don't spell, an unknown link, an invalid number.
     """
-
-    program: Program
-    source: str = "a program"
-    labels: Sequence[Any] | NDArray[Any] | None = None
-    link: str = field(default="identity", kw_only=True)
-    divisor: float = field(default=1.0, kw_only=True)
-    scale: float = field(default=1.0, kw_only=True)
-    values: str = field(default="any", kw_only=True)
-    named: bool = field(default=True, kw_only=True)
-    categories: Mapping[str, tuple[float | str, ...]] = field(default_factory=dict, kw_only=True)
-    optional: tuple[str, ...] = field(default=(), kw_only=True)
-    leaves: LeafNumbers | None = field(default=None, kw_only=True)
-    engine: str = field(default="auto", kw_only=True)
-
-    def __post_init__(self) -> None:
-        if self.link not in LINKS or self.values not in VALUES:
-            known = f"{', '.join(LINKS)}; values: {', '.join(VALUES)}"
-            raise ModelError(f"link '{self.link}' or values '{self.values}' is unknown; links: {known}")
-        if not (math.isfinite(self.scale) and math.isfinite(self.divisor) and self.divisor > 0):
-            raise ModelError(f"scale {self.scale} and divisor {self.divisor} must be finite, the divisor positive")
-        if self.labels is not None and spell_labels(self.labels) != list(self.program.classes):
-            raise ModelError("the names of the program's classes must spell the labels")
-        settings = ModelSettings(
-            self.source,
-            self.link,
-            float(self.divisor),
-            float(self.scale),
-            self.values,
-            self.named,
-            self.categories,
-            self.optional,
-        )
-        object.__setattr__(self, "program", write_model_settings(self.program, settings, self.labels))
 
     @classmethod
     def from_program(cls, program: Program, *, engine: str = "auto") -> "RuleModel":
@@ -223,6 +186,20 @@ class RuleModel(PickledByFields):
         measure = r2_score if self.program.decision.gives_sums else accuracy_score
         return float(measure(truth, self.predict(data), sample_weight=sample_weight))
 
+    def fit(self, data: Any, truth: Any = None) -> Self:
+        """Change nothing, as scikit-learn's `FrozenEstimator` does, so that pipelines and searches take the model."""
+        return self
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """No parameters that a search could change."""
+        return {}
+
+    def __sklearn_clone__(self) -> Self:
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
     def __sklearn_tags__(self) -> Tags:
         """For scikit-learn's scorers: whether this is a classifier."""
         if not self.program.decision.gives_class:
@@ -300,6 +277,13 @@ class RuleModel(PickledByFields):
     def _find_leaves(self, data: Any) -> NDArray[Any]:
         assert self.leaves is not None
         return self.leaves.arrange(expect(self.evaluate(data, leaves=True).leaves).cpu().numpy())
+
+    # Meta-estimators of scikit-learn ask for the name of the method that they got.
+    _decide.__name__, _find_probabilities.__name__, _find_logarithms.__name__ = (
+        "decision_function",
+        "predict_proba",
+        "predict_log_proba",
+    )
 
     @property
     def _is_margin(self) -> bool:

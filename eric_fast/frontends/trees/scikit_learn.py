@@ -16,6 +16,7 @@ from sklearn.utils import get_tags
 from eric_fast.errors import ModelError
 from eric_fast.frontends.front_end import FrontEnd, is_from
 from eric_fast.frontends.trees.hist_boosting import load_hist_boosting
+from eric_fast.frontends.trees.isolation_forest import find_lengths, load_isolation_forest
 from eric_fast.frontends.trees.nodes import StoredTree
 from eric_fast.frontends.trees.tree_model import make_tree_model
 from eric_fast.program.table_atoms import Column
@@ -28,6 +29,8 @@ SINGLE_TREES = ("DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeCla
 def from_sklearn(source: Any) -> RuleModel:
     """A fitted model of scikit-learn with the same answers, from packed bits; see `RuleModel`.
 
+    An `IsolationForest` is returned as a `RuleIsolationForest`, which is one, too.
+
     Tables with infinite values are refused, as are missing values if the source refuses them. Sparse matrices are not
     supported.
 
@@ -36,20 +39,12 @@ def from_sklearn(source: Any) -> RuleModel:
     """
     name = type(source).__name__
     if name not in _KINDS:
-        raise ModelError(f"a {name} can't be converted{_say_remedy(source)}")
+        raise ModelError(f"a {name} can't be converted; supported are {', '.join(sorted(_KINDS))}")
     if not hasattr(source, "n_features_in_"):
         raise ModelError(f"the {name} isn't fitted; call its fit first")
     if getattr(source, "n_outputs_", 1) > 1 and hasattr(source, "classes_"):
         raise ModelError(f"the {name} has several outputs that are classes; fit a model for each")
     return _KINDS[name](source)
-
-
-def _say_remedy(source: Any) -> str:
-    if hasattr(source, "steps"):
-        return "; convert its last step, and pass that the output of the steps before it"
-    if hasattr(source, "best_estimator_"):
-        return "; convert its best_estimator_"
-    return f"; supported are {', '.join(sorted(_KINDS))}"
 
 
 def _list_columns(source: Any, kind: str) -> tuple[Column, ...]:
@@ -202,6 +197,15 @@ def _load_hist_boosting(source: Any) -> RuleModel:
     return load_hist_boosting(source, _list_columns(source, "float64"))
 
 
+def _load_isolation_forest(source: Any) -> Any:
+    whole = source._max_features == source.n_features_in_
+    trees = [
+        _read_tree(each, find_lengths(each), missing=True, features=None if whole else features)
+        for each, features in zip(source.estimators_, source.estimators_features_, strict=True)
+    ]
+    return load_isolation_forest(source, _list_columns(source, "float32"), trees)
+
+
 _KINDS: dict[str, Callable[[Any], RuleModel]] = {
     **dict.fromkeys(
         (
@@ -216,7 +220,13 @@ _KINDS: dict[str, Callable[[Any], RuleModel]] = {
     "GradientBoostingRegressor": _load_gradient_boosting,
     "HistGradientBoostingClassifier": _load_hist_boosting,
     "HistGradientBoostingRegressor": _load_hist_boosting,
+    "IsolationForest": _load_isolation_forest,
 }
+
+
+def is_tree_model(source: Any) -> bool:
+    """Whether this is an object of a class that `from_sklearn` takes."""
+    return is_from(source, "sklearn") and type(source).__name__ in _KINDS
 
 
 def _matches(source: Any) -> bool:
