@@ -44,7 +44,8 @@ def draw_faithfulness(rows: list[Row], path: Path) -> None:
                 panel.set_title(network)
                 panel.set_ylabel("fidelity, test images")
                 panel.grid(alpha=0.3)
-                panel.legend(fontsize="small")
+                if panel.lines:
+                    panel.legend(fontsize="small")
         figure.savefig(path, dpi=110)
 
 

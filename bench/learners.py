@@ -123,7 +123,6 @@ SECOND = (
     *_learn_fold(0.005),
     _chain_trees(0.005),
     _chain_weights(CHAIN_LITERALS),
-    _chain_weights(CHAIN_LITERALS, fit="logistic"),
 )
 PARTS = {
     "classes": Part(
@@ -157,5 +156,5 @@ PARTS = {
     "quarters": Part(VGG, 2, (_chain_weights(32, "both", grid=QUARTERED, required=QUARTERS_REQUIRED),)),
     "quarters-logistic": Part(VGG, 2, (_chain_weights(32, "both", "logistic", QUARTERED),)),
     "small": Part(SMALL, 1, SECOND),
-    "digits": Part(DIGITS, 1, SECOND),
+    "digits": Part(DIGITS, 1, (*SECOND, _chain_weights(CHAIN_LITERALS, fit="logistic"))),
 }
