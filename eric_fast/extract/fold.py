@@ -95,7 +95,8 @@ def learn_decision_list(
     """Learn rules, each for the most frequent value of the examples that are left, until one value is left.
 
     FOLD-RM ends with the first value that no rule is found for; here the next most frequent one is tried. It has rules
-    for the last value, too; here that is the default.
+    for the last value, too; here that is the default. It learns later rules from the examples that a rule is wrong on,
+    too; here these are left out, as no later rule decides them.
 
     Args:
         inputs: the bits that rules may mention.

@@ -31,8 +31,9 @@ class FoldClassifier(ProgramClassifier):
         load("iris.lp").predict(X)   # the same classes
 
     The learner is FOLD-RM's (Wang, Shakerin, Gupta, TPLP 2022) but for this: equals are broken by the first column and
-    the lowest value; where no rule is found for the most frequent class, the next one is tried; where no rule fires,
-    the answer is the most frequent class of the samples that no rule covers.
+    the lowest value; later rules don't learn from the samples that a rule is wrong on, which they will never decide;
+    where no rule is found for the most frequent class, the next one is tried; where no rule fires, the answer is the
+    most frequent class of the samples that no rule covers.
 
     Args:
         ratio: a rule takes up literals until it is wrong on at most `ratio` times as many samples as it is right on;
