@@ -185,6 +185,9 @@ def test_two_thresholds_are_compared_from_the_command_line(made, eric, refuse, t
     assert [score["start_layer"] for score in content["scores"]] == ["1", "3"]
     for text in ("they agree on ", "images by the first program (row) and the second (column)", "--show 0 shows all"):
         assert text in out
+    n_more = content["n_differ"] - 2
+    assert f"... and {n_more} more image{'s' * (n_more != 1)} on which they differ; --show 0" in out
+    assert " rules in the second alone; --show 0" in out
     # From images, and from those of two models: here one model, by two names.
     network = f"{made / 'net.py'}:build"
     again = ["--json", tmp_path / "d.json", "--model", network]

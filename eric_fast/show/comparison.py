@@ -99,7 +99,7 @@ def _list_differing(comparison: Comparison, limit: int) -> Iterator[Text]:
     for place in places[: limit or None]:
         first, second = (comparison.name_answer(int(answers[place])) or "nothing" for answers in comparison.answers)
         yield Text(f"  {comparison.ids[place]}: {first} | {second}")
-    yield from _say_rest(len(places), limit, "image on which they differ")
+    yield from _say_rest(len(places), limit, "image", "on which they differ")
 
 
 def _list_rules(comparison: Comparison, limit: int) -> Iterator[Text]:
@@ -111,14 +111,14 @@ def _list_rules(comparison: Comparison, limit: int) -> Iterator[Text]:
     )
     for changed in rules.changed[: limit or None]:
         yield Text(f"  ~ {_name_rule(changed.first)}\n      {_describe_thresholds(changed)}")
-    yield from _say_rest(len(rules.changed), limit, "rule with other thresholds")
-    for sign, alone, what in (
-        ("-", rules.gone, "rule of the first alone"),
-        ("+", rules.new, "rule of the second alone"),
+    yield from _say_rest(len(rules.changed), limit, "rule", "with other thresholds")
+    for sign, alone, where in (
+        ("-", rules.gone, "in the first alone"),
+        ("+", rules.new, "in the second alone"),
     ):
         for rule in alone[: limit or None]:
             yield Text(f"  {sign} {_name_rule(rule)}")
-        yield from _say_rest(len(alone), limit, what)
+        yield from _say_rest(len(alone), limit, "rule", where)
 
 
 def _name_rule(rule: NamedRule) -> str:
@@ -135,6 +135,6 @@ def _format(constant: object) -> str:
     return f"{constant:.6g}" if isinstance(constant, float) else str(constant)
 
 
-def _say_rest(n: int, limit: int, what: str) -> Iterator[Text]:
+def _say_rest(n: int, limit: int, noun: str, where: str) -> Iterator[Text]:
     if limit and n > limit:
-        yield Text(f"  ... and {say_count(n - limit, 'more ' + what)}; --show 0 shows all")
+        yield Text(f"  ... and {say_count(n - limit, 'more ' + noun)} {where}; --show 0 shows all")
