@@ -2,6 +2,8 @@
 
 import dataclasses
 from collections import OrderedDict, namedtuple
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +21,7 @@ from eric_fast.explain import explain_image
 from eric_fast.match import check_capture
 from eric_fast.runs import approximate_model, evaluate_chains
 from eric_fast.show.page import build_report
+from eric_fast.store import open_capture, print_manifest
 
 Pair = namedtuple("Pair", "features scores")
 
@@ -287,3 +290,16 @@ def test_functions_and_modules_give_the_same_task():
     for form in (lambda f, y: F.sigmoid(y), lambda f, y: y.sigmoid_(), lambda f, y: torch.special.expit(y)):
         with pytest.raises(ModelError, match="several labels"):
             capture_activations(make_net(form), DATA)
+
+
+def test_a_capture_from_before_outputs_had_names_still_reads():
+    """`tests/captures/before` was written before settings had an `output`, or a `grid`."""
+    capture = open_capture(Path(__file__).parent / "captures" / "before")
+    assert capture.settings.output == ""
+    activations = capture.read_activations()
+    assert activations.norms["1"].shape == (20, 4)
+    assert activations.logits.shape == (20, 3)
+    assert print_manifest(capture.manifest) == (capture.path / "manifest.json").read_text()
+    named = replace(capture.manifest, settings=replace(capture.settings, output="output main"))
+    assert '"output": "output main"' in print_manifest(named)
+    check_capture(approximate_model(capture, target="label", min_leaf=2), capture, [])

@@ -246,7 +246,13 @@ def _choose_layers(found: _Found, known: Collection[str], asked: Sequence[str] |
     defaults, note = found.defaults, ""
     if not defaults and found.blocks:
         what = "class tokens" if found.blocks[-1].endswith(CLASS_TOKEN) else "results"
-        defaults, note = found.blocks, f"the model is a transformer, so the {what} of its blocks are captured"
+        defaults, note = (
+            found.blocks,
+            (
+                f"the model is a transformer, so the {what} of its blocks are captured; --norm mean keeps the sign of "
+                "values, of which l1 takes the size"
+            ),
+        )
     elif not defaults:
         defaults, note = (
             found.convolutions,
