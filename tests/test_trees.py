@@ -17,6 +17,7 @@ from eric_fast.errors import EricError, SettingError
 from eric_fast.extract import TreeOptions, grow_trees, list_leaves
 from eric_fast.kernels import Limits, fixed_point
 from eric_fast.kernels.cpu import find_split, sort_samples
+from eric_fast.kernels.cpu.features import has_feature
 from eric_fast.program import atom_of
 from tests.examples import try_examples
 from tests.grow_oracle import impurity, list_gains, list_trees, nest_sklearn, walk_nodes
@@ -400,13 +401,16 @@ TABLE_SUM = 2290166676791877282
 
 def list_ways(name):
     ways = [getattr(sort_samples, f"{name}_one_by_one")]
-    return [*ways, getattr(sort_samples, f"{name}_in_sixteens")] if sort_samples.CAN_COMPRESS else ways
+    for feature, how in (("avx2", "in_eights"), ("avx512f", "in_sixteens")):
+        if has_feature(feature):
+            ways.append(getattr(sort_samples, f"{name}_{how}"))
+    return ways
 
 
 @pytest.mark.parametrize("part", list_ways("partition"))
 def test_parting_samples_is_stable(part):
     rng = np.random.default_rng(0)
-    for n in (1, 2, 15, 16, 17, 64, 999):
+    for n in (1, 2, 7, 8, 9, 15, 16, 17, 64, 999):
         column = rng.integers(0, 2**64, 16, dtype=np.uint64)
         order = rng.permutation(1000)[:n].astype(np.uint32)
         bits = np.unpackbits(column.view(np.uint8), bitorder="little")[order].astype(bool)
@@ -420,7 +424,7 @@ def test_parting_samples_is_stable(part):
 @pytest.mark.parametrize("list_samples", list_ways("list"))
 def test_samples_are_listed_by_their_bit(list_samples):
     rng = np.random.default_rng(0)
-    for n in (0, 1, 15, 16, 17, 63, 64, 65, 1000):
+    for n in (0, 1, 7, 8, 9, 15, 16, 17, 63, 64, 65, 1000):
         for share in (0, 0.5, 1):
             bits = rng.random(n) < share
             target = pack_bits(torch.from_numpy(bits)[:, None]).numpy().view(np.uint64)[0]

@@ -4,20 +4,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eric_fast.kernels.cpu.features import has_feature
 from eric_fast.kernels.cpu.simd_words import count_ones
 from eric_fast.kernels.cpu.threads import run_parts
 from eric_fast.kernels.growth import check_count
 
 TILE_ROWS = 16  # rows of either side that meet while their words are in the cache
 CUT = 1024  # words of a row at a time
-_WIDTH = 8 if binding.get_host_cpu_features().get("avx512f") else 4  # 64-bit words of a register
+_WIDTH = 8 if has_feature("avx512f") else 4  # 64-bit words of a register
 _STEP = 16  # registers that go through a tree of adders at a time
 _BLOCK = _STEP * _WIDTH
 _I64 = ir.IntType(64)

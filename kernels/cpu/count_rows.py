@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+_OCTETS = ir.VectorType(_I8, 32)
 _MOST_BLOCKS = 255  # a counter of 8 bits holds no more
 
 
@@ -52,6 +53,17 @@ def transpose_words(
                 rows[64 * w + s, group] = block[s]
 
 
+def _spread_bits(builder: Any, row: Any, group: int) -> Any:
+    """-1 in a byte for each 1 among 32 bits of a row, else 0: the bits' bytes are repeated, and compared with a bit."""
+    words = builder.bitcast(row, ir.VectorType(_I32, 2 * row.type.count))
+    repeated = builder.shuffle_vector(words, words, ir.Constant(ir.VectorType(_I32, 8), [group] * 8))
+    places = [i // 8 + 16 * (i // 16) for i in range(32)]  # from the same half of a register
+    octets = builder.bitcast(repeated, _OCTETS)
+    octets = builder.shuffle_vector(octets, octets, ir.Constant(ir.VectorType(_I32, 32), places))
+    bit = ir.Constant(_OCTETS, [1 << i % 8 for i in range(32)])
+    return builder.sext(builder.icmp_unsigned("==", builder.and_(octets, bit), bit), _OCTETS)
+
+
 def _make_adder(width: int) -> Any:
     """The loop that adds `n_blocks` times sixteen rows of `width` words to int32 counts, in registers throughout.
 
@@ -59,9 +71,7 @@ def _make_adder(width: int) -> Any:
     and a carry of weight 16, which is added to a counter of 8 bits for each atom; so at most 255 blocks.
     """
     row = ir.VectorType(_I64, width)
-    flags = ir.VectorType(ir.IntType(1), 64 * width)
-    octets = ir.VectorType(_I8, 64 * width)
-    counts = ir.VectorType(_I32, 64 * width)
+    n_groups = 2 * width  # of 32 atoms
 
     def add(builder: Any, a: Any, b: Any, c: Any) -> tuple[Any, Any]:
         carry = builder.or_(builder.and_(a, b), builder.and_(c, builder.or_(a, b)))
@@ -70,7 +80,7 @@ def _make_adder(width: int) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         rows, stride, order, n_blocks, out = arguments
         planes = [cgutils.alloca_once_value(builder, ir.Constant(row, None)) for _ in range(4)]
-        sixteens = cgutils.alloca_once_value(builder, ir.Constant(octets, None))
+        sixteens = [cgutils.alloca_once_value(builder, ir.Constant(_OCTETS, None)) for _ in range(n_groups)]
 
         def load_row(number: Any) -> Any:
             place = builder.inttoptr(builder.add(order, builder.mul(number, _I64(4))), _I32.as_pointer())
@@ -91,17 +101,22 @@ def _make_adder(width: int) -> Any:
                 builder.store(held, plane)
                 pending.append(carries)
             (carry,) = pending[-1]
-            more = builder.zext(builder.bitcast(carry, flags), octets)
-            builder.store(builder.add(builder.load(sixteens), more), sixteens)
+            for group, place in enumerate(sixteens):
+                ones = _spread_bits(builder, carry, group)  # -1 is taken away
+                builder.store(builder.sub(builder.load(place), ones), place)
 
-        total = builder.shl(builder.zext(builder.load(sixteens), counts), ir.Constant(counts, [4] * (64 * width)))
-        for shift, plane in enumerate(planes):
-            bits = builder.zext(builder.bitcast(builder.load(plane), flags), counts)
-            total = builder.add(total, builder.shl(bits, ir.Constant(counts, [shift] * (64 * width))))
-        pointer = builder.inttoptr(out, counts.as_pointer())
-        before = builder.load(pointer)
-        before.align = 4
-        builder.store(builder.add(before, total), pointer).align = 4
+        for group, place in enumerate(sixteens):
+            low = ir.Constant(_OCTETS, None)
+            for shift, plane in enumerate(planes):
+                ones = _spread_bits(builder, builder.load(plane), group)
+                low = builder.or_(low, builder.and_(ones, ir.Constant(_OCTETS, [1 << shift] * 32)))
+            counts = ir.VectorType(_I32, 32)
+            total = builder.shl(builder.zext(builder.load(place), counts), ir.Constant(counts, [4] * 32))
+            total = builder.add(total, builder.zext(low, counts))
+            pointer = builder.inttoptr(builder.add(out, _I64(4 * 32 * group)), counts.as_pointer())
+            before = builder.load(pointer)
+            before.align = 4
+            builder.store(builder.add(before, total), pointer).align = 4
         return context.get_dummy_value()
 
     def adder(typing: Any, rows: Any, stride: Any, order: Any, n_blocks: Any, out: Any) -> Any:

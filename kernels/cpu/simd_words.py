@@ -13,6 +13,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
+from eric_fast.kernels.cpu.features import has_feature
 from eric_fast.kernels.memory import ALIGNMENT
 
 VECTOR_WORDS = 16  # 64-bit words
@@ -141,7 +142,7 @@ def carry_of(typing_context: Any, first: Any, second: Any, third: Any) -> Any:
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if "+avx512f" in context.codegen().magic_tuple()[2]:
+        if has_feature("avx512f"):
             return _call_ternary(builder, _MAJORITY, arguments)
         first, second, third = arguments
         differs = builder.xor(first, second)

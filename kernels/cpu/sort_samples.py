@@ -1,4 +1,6 @@
-"""Lists of samples: sorted by a target's values, and partitioned by an atom's bit; in sixteens where the CPU can.
+"""Lists of samples: sorted by a target's values, and partitioned by an atom's bit.
+
+With AVX-512 sixteen samples are listed in a few instructions, with AVX2 eight; without, one at a time.
 
 Both may write up to `SLACK` places past the end of a list.
 """
@@ -6,90 +8,123 @@ Both may write up to `SLACK` places past the end of a list.
 from typing import Any
 
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from eric_fast.kernels.cpu.features import has_feature
 from eric_fast.kernels.cpu.simd_words import count_ones
 
 SLACK = 32
-# With AVX-512 sixteen samples are partitioned in a few instructions; without, one at a time.
-CAN_COMPRESS = bool(binding.get_host_cpu_features().get("avx512f"))
 
-_I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
-_FLAGS, _SIXTEEN = ir.VectorType(ir.IntType(1), 16), ir.VectorType(_I32, 16)
-
-
-def _spread(builder: Any, number: Any) -> Any:
-    """An int32 in all sixteen lanes."""
-    blank = ir.Constant(_SIXTEEN, ir.Undefined)
-    return builder.shuffle_vector(
-        builder.insert_element(blank, number, _I32(0)), blank, ir.Constant(_SIXTEEN, [0] * 16)
-    )
+_I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+_SIXTEEN = ir.VectorType(_I32, 16)
+_EIGHT = ir.VectorType(_I32, 8)
+# For each byte the places of its bits, those that are set first: `_append_eight` brings samples into this order.
+_FLAGGED_FIRST = [sorted(range(8), key=lambda place: not byte >> place & 1) for byte in range(256)]
 
 
-def _append(builder: Any, samples: Any, flags: Any, place: Any) -> None:
-    """Store the flagged ones of sixteen samples at the address that `place` holds, and advance it."""
-    kind = ir.FunctionType(_SIXTEEN, [_SIXTEEN, _SIXTEEN, _FLAGS])
+def _append_sixteen(builder: Any, samples: Any, flags: Any, place: Any) -> None:
+    """Store the flagged ones of sixteen samples at the address that `place` holds, and advance it: with AVX-512."""
+    kind = ir.FunctionType(_SIXTEEN, [_SIXTEEN, _SIXTEEN, flags.type])
     compress = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.mask.compress.v16i32")
-    chosen = builder.call(compress, [samples, ir.Constant(_SIXTEEN, [0] * 16), flags])
+    chosen = builder.call(compress, [samples, ir.Constant(_SIXTEEN, None), flags])
+    _store_chosen(builder, chosen, builder.bitcast(flags, ir.IntType(16)), place)
+
+
+def _append_eight(builder: Any, samples: Any, flags: Any, place: Any) -> None:
+    """As `_append_sixteen`, of eight samples with AVX2."""
+    table_type = ir.ArrayType(_EIGHT, len(_FLAGGED_FIRST))
+    table = cgutils.global_constant(
+        builder, "flagged_first", ir.Constant(table_type, [ir.Constant(_EIGHT, row) for row in _FLAGGED_FIRST])
+    )
+    mask = builder.bitcast(flags, _I8)
+    row = builder.load(builder.gep(table, [_I64(0), builder.zext(mask, _I64)], inbounds=True))
+    kind = ir.FunctionType(_EIGHT, [_EIGHT, _EIGHT])
+    permute = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.permd")
+    _store_chosen(builder, builder.call(permute, [samples, row]), mask, place)
+
+
+def _store_chosen(builder: Any, chosen: Any, mask: Any, place: Any) -> None:
     address = builder.load(place)
-    builder.store(chosen, builder.inttoptr(address, _SIXTEEN.as_pointer())).align = 4
-    count = builder.module.declare_intrinsic("llvm.ctpop", [_I16])
-    n_bytes = builder.shl(builder.zext(builder.call(count, [builder.bitcast(flags, _I16)]), _I64), _I64(2))
+    builder.store(chosen, builder.inttoptr(address, chosen.type.as_pointer())).align = 4
+    count = builder.module.declare_intrinsic("llvm.ctpop", [mask.type])
+    n_bytes = builder.shl(builder.zext(builder.call(count, [mask]), _I64), _I64(2))
     builder.store(builder.add(address, n_bytes), place)
 
 
-@intrinsic
-def _list_bits(typing: Any, target: Any, n_blocks: Any, flip: Any, out: Any) -> Any:
-    """List those of `n_blocks` times sixteen samples whose bit is 1; `flip` -1 lists the others.
+def _make_lister(lanes: Any, append: Any) -> Any:
+    """List those of `n_blocks` times as many samples as there are lanes whose bit is 1; `flip` -1 lists the others.
 
     target, out: the addresses of the bits and of the list, uint32.
     """
+    n, bits = lanes.count, ir.IntType(lanes.count)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         target, n_blocks, flip, out = arguments
         place = cgutils.alloca_once_value(builder, out)
         with cgutils.for_range(builder, n_blocks, intp=_I64) as loop:
-            pointer = builder.inttoptr(builder.add(target, builder.shl(loop.index, _I64(1))), _I16.as_pointer())
-            flags = builder.xor(builder.load(pointer), builder.trunc(flip, _I16))
-            first = builder.trunc(builder.shl(loop.index, _I64(4)), _I32)
-            samples = builder.add(_spread(builder, first), ir.Constant(_SIXTEEN, list(range(16))))
-            _append(builder, samples, builder.bitcast(flags, _FLAGS), place)
+            first = builder.mul(loop.index, _I64(n))
+            pointer = builder.inttoptr(builder.add(target, builder.lshr(first, _I64(3))), bits.as_pointer())
+            flags = builder.xor(builder.load(pointer), builder.trunc(flip, bits))
+            numbers = builder.add(
+                _spread(builder, builder.trunc(first, _I32), lanes), ir.Constant(lanes, list(range(n)))
+            )
+            append(builder, numbers, builder.bitcast(flags, ir.VectorType(ir.IntType(1), n)), place)
         return context.get_dummy_value()
 
-    return types.void(types.uint64, types.int64, types.int64, types.uint64), generate
+    def list_bits(typing: Any, target: Any, n_blocks: Any, flip: Any, out: Any) -> Any:
+        return types.void(types.uint64, types.int64, types.int64, types.uint64), generate
+
+    return intrinsic(list_bits)
 
 
-@intrinsic
-def _partition_blocks(typing: Any, column: Any, order: Any, n_blocks: Any, flip: Any, moved: Any) -> Any:
-    """Partition `n_blocks` times sixteen samples in place; those whose bit is 1 go to `moved`. Return how many did.
+def _make_partitioner(lanes: Any, append: Any) -> Any:
+    """Partition `n_blocks` times as many samples as there are lanes, in place; those whose bit is 1 go to `moved`.
 
-    column, order, moved: the addresses of the bits and of lists of uint32. `flip` -1 swaps 0 and 1.
+    Return how many did. column, order, moved: the addresses of the bits and of lists of uint32. `flip` -1 swaps 0
+    and 1.
     """
+    n = lanes.count
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         column, order, n_blocks, flip, moved = arguments
         kept, gone = cgutils.alloca_once_value(builder, order), cgutils.alloca_once_value(builder, moved)
-        mask = _spread(builder, builder.trunc(flip, _I32))
+        mask, tops = _spread(builder, builder.trunc(flip, _I32), lanes), ir.Constant(lanes, [31] * n)
         with cgutils.for_range(builder, n_blocks, intp=_I64) as loop:
-            pointer = builder.inttoptr(builder.add(order, builder.shl(loop.index, _I64(6))), _SIXTEEN.as_pointer())
-            samples = builder.load(pointer)
+            base = builder.add(order, builder.mul(loop.index, _I64(4 * n)))
+            samples = builder.load(builder.inttoptr(base, lanes.as_pointer()))
             samples.align = 4
-            words = ir.Constant(_SIXTEEN, ir.Undefined)
-            for i in range(16):  # sixteen loads are quicker than a gather
-                word = builder.zext(builder.lshr(builder.extract_element(samples, _I32(i)), _I32(5)), _I64)
+            words = ir.Constant(lanes, ir.Undefined)
+            for i in range(n):  # so many loads are quicker than a gather
+                sample = builder.load(builder.inttoptr(builder.add(base, _I64(4 * i)), _I32.as_pointer()))
+                word = builder.zext(builder.lshr(sample, _I32(5)), _I64)
                 address = builder.inttoptr(builder.add(column, builder.shl(word, _I64(2))), _I32.as_pointer())
                 words = builder.insert_element(words, builder.load(address), _I32(i))
-            shifts = builder.and_(samples, ir.Constant(_SIXTEEN, [31] * 16))
-            bits = builder.lshr(builder.xor(words, mask), shifts)
-            flags = builder.trunc(bits, _FLAGS)
-            _append(builder, samples, builder.not_(flags), kept)
-            _append(builder, samples, flags, gone)
+            # The bit becomes the sign: bit `sample % 32` moves up by `31 - sample % 32`.
+            shifts = builder.xor(builder.and_(samples, tops), tops)
+            signed = builder.shl(builder.xor(words, mask), shifts)
+            flags = builder.icmp_signed("<", signed, ir.Constant(lanes, None))
+            append(builder, samples, builder.not_(flags), kept)
+            append(builder, samples, flags, gone)
         return builder.lshr(builder.sub(builder.load(gone), moved), _I64(2))
 
-    return types.int64(types.uint64, types.uint64, types.int64, types.int64, types.uint64), generate
+    def partition_blocks(typing: Any, column: Any, order: Any, n_blocks: Any, flip: Any, moved: Any) -> Any:
+        return types.int64(types.uint64, types.uint64, types.int64, types.int64, types.uint64), generate
+
+    return intrinsic(partition_blocks)
+
+
+def _spread(builder: Any, number: Any, lanes: Any) -> Any:
+    """An int32 in all lanes."""
+    blank = ir.Constant(lanes, ir.Undefined)
+    zeros = ir.Constant(ir.VectorType(_I32, lanes.count), None)
+    return builder.shuffle_vector(builder.insert_element(blank, number, _I32(0)), blank, zeros)
+
+
+_list_16, _list_8 = _make_lister(_SIXTEEN, _append_sixteen), _make_lister(_EIGHT, _append_eight)
+_partition_16, _partition_8 = _make_partitioner(_SIXTEEN, _append_sixteen), _make_partitioner(_EIGHT, _append_eight)
 
 
 @njit(nogil=True, cache=True)
@@ -116,8 +151,20 @@ def partition_in_sixteens(
     n_blocks = (end - start) // 16
     address = np.uint64(order.ctypes.data) + np.uint64(4 * start)
     flip = np.int64(-1) if true_first else np.int64(0)
-    n_moved = _partition_blocks(np.uint64(column.ctypes.data), address, n_blocks, flip, np.uint64(moved.ctypes.data))
+    n_moved = _partition_16(np.uint64(column.ctypes.data), address, n_blocks, flip, np.uint64(moved.ctypes.data))
     _finish_partition(column, order, start, start + 16 * n_blocks, end, true_first, np.uint64(n_moved), n_last, moved)
+
+
+@njit(nogil=True, cache=True)
+def partition_in_eights(
+    column: Any, order: Any, start: Any, end: Any, true_first: Any, n_last: Any, moved: Any
+) -> None:
+    """As `partition_one_by_one`."""
+    n_blocks = (end - start) // 8
+    address = np.uint64(order.ctypes.data) + np.uint64(4 * start)
+    flip = np.int64(-1) if true_first else np.int64(0)
+    n_moved = _partition_8(np.uint64(column.ctypes.data), address, n_blocks, flip, np.uint64(moved.ctypes.data))
+    _finish_partition(column, order, start, start + 8 * n_blocks, end, true_first, np.uint64(n_moved), n_last, moved)
 
 
 @njit(nogil=True, cache=True)
@@ -160,12 +207,24 @@ def list_in_sixteens(target: Any, n_samples: Any, n_false: Any, order: Any) -> N
     """As `list_one_by_one`. What is listed past the last sample is overwritten, or lies in the slack."""
     n_blocks = np.int64(-(-n_samples // 16))
     words, address = np.uint64(target.ctypes.data), np.uint64(order.ctypes.data)
-    _list_bits(words, n_blocks, np.int64(-1), address)
-    _list_bits(words, n_blocks, np.int64(0), address + np.uint64(4 * n_false))
+    _list_16(words, n_blocks, np.int64(-1), address)
+    _list_16(words, n_blocks, np.int64(0), address + np.uint64(4 * n_false))
 
 
-partition_samples = partition_in_sixteens if CAN_COMPRESS else partition_one_by_one
-_list_samples = list_in_sixteens if CAN_COMPRESS else list_one_by_one
+@njit(nogil=True, cache=True)
+def list_in_eights(target: Any, n_samples: Any, n_false: Any, order: Any) -> None:
+    """As `list_in_sixteens`."""
+    n_blocks = np.int64(-(-n_samples // 8))
+    words, address = np.uint64(target.ctypes.data), np.uint64(order.ctypes.data)
+    _list_8(words, n_blocks, np.int64(-1), address)
+    _list_8(words, n_blocks, np.int64(0), address + np.uint64(4 * n_false))
+
+
+partition_samples, _list_samples = partition_one_by_one, list_one_by_one
+if has_feature("avx512f"):
+    partition_samples, _list_samples = partition_in_sixteens, list_in_sixteens
+elif has_feature("avx2"):
+    partition_samples, _list_samples = partition_in_eights, list_in_eights
 
 
 @njit(nogil=True, cache=True)
