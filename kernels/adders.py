@@ -20,11 +20,14 @@ class Chains(NamedTuple):
 
     adders: int64 `[n_adders, 5]`, the chains one after another. starts: int64 `[n_chains + 1]`.
     chain_of: int64 `[n_values]`: of values that adders make, the chain; else -1.
+    is_read_once: bool `[n_values]`: by one adder, and by nothing else. section_of: int64 `[n_values]`: of nodes.
     """
 
     adders: Any
     starts: Any
     chain_of: Any
+    is_read_once: Any
+    section_of: Any
 
 
 @njit(nogil=True, cache=True)
@@ -110,4 +113,4 @@ def _link_adders(adders: Any, n_reads: Any, section_of: Any) -> Any:
             k = following[k]
         n_chains += 1
     starts[n_chains] = n
-    return Chains(chained, starts[: n_chains + 1].copy(), chain_of)
+    return Chains(chained, starts[: n_chains + 1].copy(), chain_of, n_reads == 1, section_of)

@@ -9,9 +9,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from eric_fast.compile.program import compile_program
+from eric_fast.kernels import Request
 from eric_fast.kernels.cpu import evaluate as cpu
+from eric_fast.kernels.cpu import lower as cpu_lower
 from eric_fast.kernels.gpu import evaluate as gpu
 from eric_fast.kernels.gpu import lower as gpu_lower
+from eric_fast.kernels.liveness import find_result_kinds
 from eric_fast.plan.steps import KIND_SELECT, KIND_SUM
 from eric_fast.program import ClassRule, Decision, Program, Rule
 from eric_fast.program.atoms import InputAtom, Quantiser
@@ -106,6 +109,17 @@ def test_a_network_of_sums(n_samples: int) -> None:
     check_program(cpu.evaluate, program, draw_bits(n_samples, 20))
 
 
+@pytest.mark.parametrize(("n_literals", "n_pairs"), [(7, 1), (40, 4)])
+def test_chains_of_adders_run_in_pairs(n_literals: int, n_pairs: int) -> None:
+    """Also where a sum takes several chains of the longest kind; odd ones out run alone."""
+    program = make_layers(n_literals, (60, 40, 4), n_literals)
+    plan = check_steps_mean_rules(program, draw_bits(300, 60))
+    check_program(cpu.evaluate, program, draw_bits(300, 60))
+    runs = cpu_lower.lower_plan(plan, find_result_kinds(plan, Request(rules=False))).runs
+    assert runs[:, cpu_lower.RUN_N_PAIRS].max() >= n_pairs
+    assert (runs[:, cpu_lower.RUN_N_ADDERS] > 0).any()
+
+
 @needs_triton
 @pytest.mark.usefixtures("few_workers")
 def test_a_network_of_sums_on_the_gpu() -> None:
@@ -121,10 +135,21 @@ def make_sum(weights: tuple[int, ...], bound: int) -> Program:
 
 @pytest.mark.parametrize(
     ("weights", "bound", "n_adders"),
-    [((1,) * 15, 8, 11), ((1, 2, 4), 4, 0), ((1, 1, 1), 2, 1), ((1,) * 16, 1, 0), ((5,) * 16, 80, 0), ((4, 1), 4, 0)],
+    [
+        ((1,) * 15, 8, 11),
+        ((1, 2, 4), 4, 0),
+        ((1, 1, 1), 2, 1),
+        ((1,) * 16, 1, 0),
+        ((5,) * 16, 80, 0),
+        ((4, 1), 4, 0),
+        ((7,) * 8, 20, 14),
+    ],
 )
 def test_sums_take_few_adders(weights: tuple[int, ...], bound: int, n_adders: int) -> None:
-    """15 bits are added by 11 full adders; what any literal reaches, or only all of them, takes none."""
+    """15 bits are added by 11 full adders; what any literal reaches, or only all of them, takes none.
+
+    Sevens are eights less ones.
+    """
     plan = check_steps_mean_rules(make_sum(weights, bound), draw_bits(1000, len(weights)))
     used = {value for value in plan.steps.values.tolist() if value >= 0}
     nodes, kinds, first = plan.steps.nodes.tolist(), plan.steps.kinds.tolist(), plan.n_inputs + 2

@@ -133,33 +133,50 @@ def count_rules(
                 if (abs(weight) >> j) & 1:
                     queues[j, ends[j]] = value
                     ends[j] += 1
+        add_planes(queues, ends, MOST_PLANES, diagram)
         for j in range(MOST_PLANES):
-            add_plane(queues, ends, j, diagram)
             sums[output, j] = queues[j, 0] if ends[j] else false
         ends[:] = 0
         begin = k
 
 
 @njit(nogil=True, cache=True)
-def add_plane(queues: NDArray[np.int64], ends: NDArray[np.int64], j: int, diagram: Diagram) -> None:
-    """Add what stands in queue `j` until one is left; carries go to the next.
+def add_planes(queues: NDArray[np.int64], ends: NDArray[np.int64], n_planes: int, diagram: Diagram) -> None:
+    """Add what stands in the first queues, in each until one is left; carries go to the next.
 
-    queues: int64 `[MOST_PLANES + 2, capacity]`: values of one power of two each.
-    ends: int64 `[MOST_PLANES + 2]`: how many values each holds.
+    Carries are added first, in the order in which they were made, but for those of adders that add carries themselves:
+    so an engine may run the rest of a chain together with the beginning of the next queue's.
+
+    queues: int64 `[n_planes + 1 or more, capacity]`: values of one power of two each.
+    ends: int64 `[n_planes + 1 or more]`: how many values each holds.
     """
-    queue, false = queues[j], diagram.false
-    at, end = 0, ends[j]
-    while end - at > 1:
-        stop = min(end, at + 1 + 2 * LONGEST_CHAIN)
-        total = queue[at]
-        for i in range(at + 1, stop, 2):
-            added = make_adder(diagram, total, queue[i], queue[i + 1] if i + 1 < stop else false)
-            total = added.sum
-            if added.carry != false:
-                queues[j + 1, ends[j + 1]] = added.carry
-                ends[j + 1] += 1
-        queue[end] = total
-        at, end = stop, end + 1
-    if end:
-        queue[0] = queue[at]
-    ends[j] = end > 0
+    false, carries, n_carries = diagram.false, np.empty(queues.shape[1], np.int64), 0
+    for j in range(n_planes):
+        queue = queues[j]
+        n_first = n_carries // 2 if ends[j] else 0  # adders that add two carries each
+        begin = min(ends[j], 1)
+        end = ends[j] + n_carries
+        for i in range(ends[j] - 1, begin - 1, -1):
+            queue[i + n_carries] = queue[i]
+        queue[begin : begin + n_carries] = carries[:n_carries]
+        at, n_adders, n_carries = 0, 0, 0
+        while end - at > 1:
+            stop = min(end, at + 1 + 2 * LONGEST_CHAIN)
+            total = queue[at]
+            for i in range(at + 1, stop, 2):
+                added = make_adder(diagram, total, queue[i], queue[i + 1] if i + 1 < stop else false)
+                total = added.sum
+                if added.carry != false and n_adders < n_first:
+                    queues[j + 1, ends[j + 1]] = added.carry
+                    ends[j + 1] += 1
+                elif added.carry != false:
+                    carries[n_carries] = added.carry
+                    n_carries += 1
+                n_adders += 1
+            queue[end] = total
+            at, end = stop, end + 1
+        if end:
+            queue[0] = queue[at]
+        ends[j] = end > 0
+    queues[n_planes, ends[n_planes] : ends[n_planes] + n_carries] = carries[:n_carries]
+    ends[n_planes] += n_carries

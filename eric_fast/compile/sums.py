@@ -8,10 +8,11 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 
-from eric_fast.compile.counters import add_plane
+from eric_fast.compile.counters import add_planes
 from eric_fast.compile.nodes import Diagram, make_node, reserve_nodes
 from eric_fast.plan import Sums
-from eric_fast.plan.jitted import is_negated, negate_like, strip_negation
+from eric_fast.plan.jitted import is_negated, negate, negate_like, strip_negation
+from eric_fast.plan.steps import MOST_PLANES
 from eric_fast.program.rules import RuleArrays, count_offsets
 
 NODES_PER_ADDER = 2
@@ -82,7 +83,7 @@ def share_sums(
     A counter for many samples at once: column `k` holds the literals whose weight has binary digit `k`, and that digit
     of `2**n_planes - bound`; so the sum reaches the bound where there is a one above these columns. As what they hold
     is less than `2**(n_planes + 1)`, there is one at most. A bound that any literal reaches, or only all of them, takes
-    no counter.
+    no counter. Where it saves digits, and the start is large enough, `7 a` is counted as `8 a + (not a) - 1`.
 
     literals, weights, offsets, bounds: see `Sums`. values: int32 `[n_rows]`: the value of each row.
 
@@ -92,7 +93,7 @@ def share_sums(
     false = diagram.false
     for number in range(first, last):
         start, stop = offsets[number], offsets[number + 1]
-        total, n_digits = np.int64(0), 0
+        total, n_digits = np.int64(0), MOST_PLANES + 1
         for i in range(start, stop):
             total += weights[i]
             n_digits += _count_digits(weights[i])
@@ -100,8 +101,14 @@ def share_sums(
         while (np.int64(1) << n_planes) < max(bound, total - bound + 1):
             n_planes += 1
         fill = (np.int64(1) << n_planes) - bound
-        n_digits += _count_digits(fill)
-        diagram = reserve_nodes(diagram, 2 * (stop - start) + NODES_PER_ADDER * (n_digits + n_planes + 1))
+        added, taken = np.empty(stop - start, np.int64), np.zeros(stop - start, np.int64)
+        for i in range(start, stop):
+            added[i - start] = weights[i]
+            lowest = np.int64(weights[i] & -weights[i])
+            if lowest <= fill and _count_digits(weights[i] + lowest) < _count_digits(weights[i]):
+                added[i - start], taken[i - start] = weights[i] + lowest, lowest
+                fill -= lowest
+        diagram = reserve_nodes(diagram, 3 * (stop - start) + NODES_PER_ADDER * (n_digits + n_planes + 1))
         queues = np.empty((n_planes + 2, 3 * n_digits + 8), np.int64)
         ends = np.zeros(n_planes + 2, np.int64)
         for j in range(n_planes):
@@ -112,24 +119,29 @@ def share_sums(
         reached = np.int64(false + needs_all)
         for i in range(start, stop):
             literal = negate_like(values[strip_negation(literals[i])], literals[i])
-            value = np.int64(strip_negation(literal))
-            if is_negated(literal):
-                value = make_node(diagram, value, false, false + 1)
+            value = _make_literal(diagram, literal)
             if bound == 1:
                 reached = make_node(diagram, value, false + 1, reached)
             elif needs_all:
                 reached = make_node(diagram, value, reached, false)
-            for j in range(n_planes + 1):
-                if (weights[i] >> j) & 1:
-                    queues[j, ends[j]] = value
-                    ends[j] += 1
+            for digits, sign in ((added[i - start], literal), (taken[i - start], negate(literal))):
+                for j in range(n_planes + 1):
+                    if (digits >> j) & 1:
+                        queues[j, ends[j]] = _make_literal(diagram, sign)
+                        ends[j] += 1
         if 1 < bound < total:
-            for j in range(n_planes):
-                add_plane(queues, ends, j, diagram)
+            add_planes(queues, ends, n_planes, diagram)
             for k in range(ends[n_planes]):
                 reached = make_node(diagram, queues[n_planes, k], false + 1, reached)
         values[first_row + number] = reached
     return diagram
+
+
+@njit(nogil=True, cache=True)
+def _make_literal(diagram: Diagram, literal: int) -> Any:
+    """The value that a literal of values stands for."""
+    value = np.int64(strip_negation(literal))
+    return make_node(diagram, value, diagram.false, diagram.false + 1) if is_negated(literal) else value
 
 
 @njit(nogil=True, cache=True)

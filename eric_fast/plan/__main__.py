@@ -12,7 +12,7 @@ from eric_fast.compile.program import compile_program
 from eric_fast.errors import EricError
 from eric_fast.kernels import Request
 from eric_fast.kernels.cpu import lower as cpu
-from eric_fast.kernels.cpu.lower import ADDER_WIDTH, CHAIN_FIRST, RUN_START, RUN_STOP
+from eric_fast.kernels.cpu.lower import ADDER_WIDTH, PAIR_WIDTH, RUN_START, RUN_STOP
 from eric_fast.kernels.cpu.simd_words import VECTOR_BYTES
 from eric_fast.kernels.gpu import lower as gpu
 from eric_fast.kernels.gpu.lines import (
@@ -70,7 +70,7 @@ def list_cpu_code(plan: Plan, kinds: ResultKinds, names: list[str]) -> Iterator[
         for target, select, high, low in nodes[section.node_start : section.node_stop].tolist():
             yield f"  s{target} = s{select} ? s{high} : s{low}"
         for run in code.runs[section_row[RUN_START] : section_row[RUN_STOP]].tolist():
-            yield from _list_chains(adders, run)
+            yield from _list_units(adders, run)
         for batch in (Batch(*row) for row in plan.steps.batches[section.batch_start : section.batch_stop].tolist()):
             place = batch.term_start
             for target, n_of_target, source in code.segments[batch.segment_start : batch.segment_stop].tolist():
@@ -80,12 +80,24 @@ def list_cpu_code(plan: Plan, kinds: ResultKinds, names: list[str]) -> Iterator[
                 yield f"  s{target // VECTOR_BYTES} = {' | '.join([f's{source // VECTOR_BYTES}', *bodies])}"
 
 
-def _list_chains(adders: NDArray[np.uint32], run: list[int]) -> Iterator[str]:
-    """The chains of a run; `acc` is the sum so far."""
-    n_adders, has_sum, n_chains, place = run
-    for _ in range(n_chains):
+def _list_units(adders: NDArray[np.uint32], run: list[int]) -> Iterator[str]:
+    """The chains of a run; `acc` is the sum so far, `upper` that of the chain which adds `low` and `high`."""
+    n_pairs, n_adders, has_sum, n_units, place = run
+    for _ in range(n_units):
         yield f"  acc = s{adders[place]}"
-        place += CHAIN_FIRST
+        place += 1
+        if n_pairs:
+            yield f"  upper = s{adders[place]}"
+            place += 1
+        for _ in range(n_pairs):
+            a, b, c, d, carry = adders[place : place + PAIR_WIDTH]
+            place += PAIR_WIDTH
+            yield f"  low = carry(acc, s{a}, s{b}); acc = sum(acc, s{a}, s{b})"
+            yield f"  high = carry(acc, s{c}, s{d}); acc = sum(acc, s{c}, s{d})"
+            yield f"  s{carry} = carry(upper, low, high); upper = sum(upper, low, high)"
+        if n_pairs:
+            yield f"  s{adders[place]} = upper"
+            place += 1
         for _ in range(n_adders):
             second, third, carry = adders[place : place + ADDER_WIDTH]
             place += ADDER_WIDTH

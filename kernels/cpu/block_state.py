@@ -29,7 +29,7 @@ class Instructions(NamedTuple):
     Attributes:
         nodes: uint64 `[n_nodes, 2]`: `CpuCode.nodes`, two offsets in a word: one load reads both.
         terms: uint64 `[n_pairs]`: `CpuCode.terms`, likewise.
-        adders: uint32 `[n_adder_offsets]`, runs: int64 `[n_runs, 4]`, segments: uint32 `[n_segments, 3]`, sections:
+        adders: uint32 `[n_adder_offsets]`, runs: int64 `[n_runs, 5]`, segments: uint32 `[n_segments, 3]`, sections:
             int64 `[n_sections, 10]`: as in `CpuCode`.
         batches: int64 `[n_batches, 4]`: as in `Steps`.
         input_slots: int64 `[n_inputs]`: the slot of each input, -1 where nothing reads it.

@@ -8,7 +8,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from eric_fast.kernels.adders import ADDER_CARRY, ADDER_READS, ADDER_SUM, find_chains
-from eric_fast.kernels.cpu.order import CHAIN_START, CHAIN_STOP, find_live, order_steps
+from eric_fast.kernels.cpu.order import UNIT_START, UNIT_STOP, find_live, order_steps
+from eric_fast.kernels.cpu.pairs import IN_REGISTER, pair_chains
 from eric_fast.kernels.cpu.simd_words import VECTOR_BYTES
 from eric_fast.kernels.liveness import ResultKinds, list_reads, take_steps
 from eric_fast.plan import Plan
@@ -27,9 +28,9 @@ from eric_fast.plan.steps import (
 
 FALSE_SLOT, TRUE_SLOT = 0, 1
 SEGMENT_SOURCE = 2  # the column of `CpuCode.segments` that `Steps.segments` don't have
-RUN_START, RUN_STOP = CHAIN_START, CHAIN_STOP  # the columns of `CpuCode.sections` that `Steps.sections` don't have
-RUN_N_ADDERS, RUN_HAS_SUM, RUN_N_CHAINS, RUN_PLACE = range(4)  # the columns of `CpuCode.runs`
-CHAIN_FIRST, ADDER_WIDTH = 1, 3  # offsets in `CpuCode.adders` before a chain's adders, and of each of them
+RUN_START, RUN_STOP = UNIT_START, UNIT_STOP  # the columns of `CpuCode.sections` that `Steps.sections` don't have
+RUN_N_PAIRS, RUN_N_ADDERS, RUN_HAS_SUM, RUN_N_UNITS, RUN_PLACE = range(5)  # the columns of `CpuCode.runs`
+PAIR_WIDTH, ADDER_WIDTH = 5, 3  # offsets in `CpuCode.adders` of a pair, and of an adder
 MOST_SLOTS = 2**32 // VECTOR_BYTES  # addresses are 32-bit numbers of bytes
 
 
@@ -42,11 +43,12 @@ class CpuCode:
     Attributes:
         n_slots: vectors of scratch memory that a block needs.
         nodes: uint32 `[n_selects, 4]`: offsets of the target, select, high and low.
-        adders: uint32 `[n_adder_offsets]`: one chain after another, see `find_chains`: the offset of the value to begin
-            with; for each adder those of the two values that it adds, and of its carry; of the sum, if something reads
-            it.
-        runs: int64 `[n_runs, 4]`: chains of one length: how many adders each has; 1 where the sum is stored, else 0;
-            how many chains there are; where they start in `adders`.
+        adders: uint32 `[n_adder_offsets]`: one unit after another, see `pairs`: the offset of the value that the lower
+            chain begins with; in a unit with pairs that of the upper chain's, then for each pair those of the four
+            values that the lower chain adds and of the upper chain's carry, then that of the upper sum; for each other
+            adder those of the two values that it adds, and of its carry; of the sum, if something reads it.
+        runs: int64 `[n_runs, 5]`: units of one shape, see `Units.shapes`; how many units there are; where they start
+            in `adders`.
         terms: uint32 `[n_term_values]`: offsets.
         segments: uint32 `[n_segments, 3]`: the target's offset; how many terms; the offset of the source that they are
             OR-ed with: false for the first segment of a target, whose own node is left out.
@@ -86,9 +88,9 @@ def _lower(n_inputs: Any, steps: Any, reads: Any, read_sections: Any) -> Any:
     nodes, terms, segments, batches, first_node = steps.nodes, steps.terms, steps.segments, steps.batches, n_inputs + 2
     n_values, n_steps = first_node + len(nodes), len(steps.sections)
     needed, is_target = find_live(first_node, steps, reads)
-    chains = find_chains(first_node, steps, needed, reads)
-    order, chain_order, sections, last_parts = order_steps(first_node, steps, needed, is_target, chains)
-    adders, starts = chains.adders, chains.starts
+    units = pair_chains(find_chains(first_node, steps, needed, reads))
+    order, unit_order, sections, last_parts = order_steps(first_node, steps, needed, is_target, units)
+    adders, starts, shapes = units.adders, units.starts, units.shapes
     n_sections = len(sections)
     # When a value is read for the last time: time passes with each node, each adder, and at the end of each section,
     # where its terms and rules read.
@@ -100,8 +102,8 @@ def _lower(n_inputs: Any, steps: Any, reads: Any, read_sections: Any) -> Any:
             for j in range(3):
                 last_read[nodes[order[i], j]] = time
             time += 1
-        for chain in chain_order[sections[s, CHAIN_START] : sections[s, CHAIN_STOP]]:
-            for adder in adders[starts[chain] : starts[chain + 1]]:
+        for unit in unit_order[sections[s, UNIT_START] : sections[s, UNIT_STOP]]:
+            for adder in adders[starts[unit] : starts[unit + 1]]:
                 for value in adder[ADDER_READS]:
                     if value >= 0:
                         last_read[value] = time
@@ -143,7 +145,7 @@ def _lower(n_inputs: Any, steps: Any, reads: Any, read_sections: Any) -> Any:
     n_free = 0
     lowered = np.empty((len(order), 4), np.uint32)
     lowered_adders = np.empty(ADDER_WIDTH * len(adders) + 2 * len(starts), np.uint32)
-    runs = np.empty((len(starts), 4), np.int64)
+    runs = np.empty((len(starts), 5), np.int64)
     n_offsets, n_runs = 0, 0
     lowered_segments = np.zeros((len(segments), 3), np.uint32)
     time = 0
@@ -166,17 +168,13 @@ def _lower(n_inputs: Any, steps: Any, reads: Any, read_sections: Any) -> Any:
             lowered[i, 0] = slots[target] * VECTOR_BYTES
             time += 1
         first_run = n_runs
-        for chain in chain_order[sections[s, CHAIN_START] : sections[s, CHAIN_STOP]]:
-            n_adders, has_sum = (
-                starts[chain + 1] - starts[chain],
-                np.int64(adders[starts[chain + 1] - 1, ADDER_SUM] >= 0),
-            )
-            last_run = runs[n_runs - 1]
-            if n_runs == first_run or last_run[RUN_N_ADDERS] != n_adders or last_run[RUN_HAS_SUM] != has_sum:
-                runs[n_runs] = n_adders, has_sum, 0, n_offsets
+        for unit in unit_order[sections[s, UNIT_START] : sections[s, UNIT_STOP]]:
+            if n_runs == first_run or (runs[n_runs - 1, : RUN_HAS_SUM + 1] != shapes[unit]).any():
+                runs[n_runs, : RUN_HAS_SUM + 1] = shapes[unit]
+                runs[n_runs, RUN_N_UNITS], runs[n_runs, RUN_PLACE] = 0, n_offsets
                 n_runs += 1
-            runs[n_runs - 1, RUN_N_CHAINS] += 1
-            for adder in adders[starts[chain] : starts[chain + 1]]:
+            runs[n_runs - 1, RUN_N_UNITS] += 1
+            for adder in adders[starts[unit] : starts[unit + 1]]:
                 for value in adder[ADDER_READS]:
                     if value < 0:
                         continue
@@ -186,7 +184,8 @@ def _lower(n_inputs: Any, steps: Any, reads: Any, read_sections: Any) -> Any:
                         free[n_free] = slots[value]
                         n_free += 1
                 for column in range(ADDER_CARRY, ADDER_SUM + 1):
-                    if column == ADDER_SUM and adder[ADDER_SUM] < 0:
+                    value = adder[column]
+                    if value == IN_REGISTER or (column == ADDER_SUM and value < 0):
                         continue
                     slot = n_slots
                     if n_free:
@@ -196,9 +195,9 @@ def _lower(n_inputs: Any, steps: Any, reads: Any, read_sections: Any) -> Any:
                         n_slots += 1
                     lowered_adders[n_offsets] = slot * VECTOR_BYTES
                     n_offsets += 1
-                    if adder[column] >= 0:
-                        slots[adder[column]] = slot
-                    else:  # a carry that nothing reads is stored, too
+                    if value >= 0 and last_read[value] >= 0:
+                        slots[value] = slot
+                    else:  # what nothing reads is stored, too
                         free[n_free] = slot
                         n_free += 1
                 time += 1

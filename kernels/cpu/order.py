@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from eric_fast.kernels.adders import ADDER_READS, ADDER_SUM
+from eric_fast.kernels.adders import ADDER_READS
+from eric_fast.kernels.cpu.pairs import SHAPE_HAS_SUM, SHAPE_N_ADDERS, SHAPE_N_PAIRS
 from eric_fast.plan.steps import (
     BATCH_SEGMENT_START,
     BATCH_SEGMENT_STOP,
@@ -23,21 +24,21 @@ from eric_fast.plan.steps import (
 
 N_STRANDS = 8  # parts of a section that take turns: cifar10_vgg takes 70 us a block in one, 39 in eight, 37 in sixteen
 GROUP_ADDERS = 2048  # whose carries are in memory at a time: more fall out of the nearest cache
-CHAIN_START, CHAIN_STOP = range(len(Section._fields), len(Section._fields) + 2)  # further columns of a section
+UNIT_START, UNIT_STOP = range(len(Section._fields), len(Section._fields) + 2)  # further columns of a section
 N_SECTION_COLUMNS = len(Section._fields) + 2
-MOST_CHAIN = 2**20  # adders of a chain, in a key to sort by; longer ones are sorted as if they had as many
+MOST_ADDERS = 2**16  # of a unit, in a key to sort by; longer ones are sorted as if they had as many
 
 
 class Order(NamedTuple):
     """What runs when. Sections in which nodes and adders wait for one another in turn are several here.
 
-    nodes: int64 `[n_selects]`: nodes `select ? high : low`. chains: int64 `[n_chains]`: see `adders`.
-    sections: int64 `[n_sections, 10]`: as in `Steps`, of the nodes and chains in these orders: nodes run first.
+    nodes: int64 `[n_selects]`: nodes `select ? high : low`. units: int64 `[n_units]`: see `pairs`.
+    sections: int64 `[n_sections, 10]`: as in `Steps`, of the nodes and units in these orders: nodes run first.
     last: int64 `[n_sections of the plan]`: which of them is the last of each.
     """
 
     nodes: Any
-    chains: Any
+    units: Any
     sections: Any
     last: Any
 
@@ -72,18 +73,18 @@ def find_live(first_node: Any, steps: Any, reads: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def order_steps(first_node: Any, steps: Any, needed: Any, is_target: Any, chains: Any) -> Any:
+def order_steps(first_node: Any, steps: Any, needed: Any, is_target: Any, units: Any) -> Any:
     """The `Order` of the needed nodes.
 
     Args:
-        steps: `StepArrays`. needed, is_target: see `find_live`. chains: `Chains`.
+        steps: `StepArrays`. needed, is_target: see `find_live`. units: `Units`.
     """
-    sections, starts = steps.sections, chains.starts
-    stages = _find_stages(first_node, steps, needed, is_target, chains)
-    due = np.zeros(len(needed), np.bool_)
+    sections, n_units = steps.sections, len(units.shapes)
+    stages = _find_stages(first_node, steps, needed, is_target, units)
+    due, is_due = np.zeros(len(needed), np.bool_), np.zeros(n_units, np.bool_)  # nodes, and units
     order = np.empty(len(steps.nodes), np.int64)
-    chain_order = np.empty(len(starts) - 1, np.int64)
-    n_done = n_chains = n_parts = 0
+    unit_order = np.empty(n_units, np.int64)
+    n_done = n_placed = n_parts = 0
     last = np.empty(len(sections), np.int64)
     n_stages = np.zeros(len(sections), np.int64)
     for s in range(len(sections)):
@@ -95,34 +96,39 @@ def order_steps(first_node: Any, steps: Any, needed: Any, is_target: Any, chains
         first, stop = sections[s, SECTION_NODE_START], sections[s, SECTION_NODE_STOP]
         for stage in range(n_stages[s]):
             part = parts[n_parts]
-            part[SECTION_NODE_START], part[CHAIN_START] = n_done, n_chains
-            begin = n_chains
+            part[SECTION_NODE_START], part[UNIT_START] = n_done, n_placed
+            begin, lowest, highest = n_placed, n_units, -1
             for value in range(first_node + first, first_node + stop):
                 if stages[value] != stage:
                     continue
-                chain = chains.chain_of[value]
-                if chain < 0:
+                unit = units.unit_of[value]
+                if unit < 0:
                     due[value] = True
-                elif n_chains == begin or chain_order[n_chains - 1] < chain:
-                    chain_order[n_chains] = chain
-                    n_chains += 1
+                else:
+                    is_due[unit] = True
+                    lowest, highest = min(lowest, unit), max(highest, unit)
+            for unit in range(lowest, highest + 1):
+                if is_due[unit]:
+                    unit_order[n_placed] = unit
+                    n_placed += 1
+                    is_due[unit] = False
             n_done = _interleave(first_node, steps.nodes, first, stop, due, order, n_done)
-            _group_chains(chains, chain_order[begin:n_chains])
-            part[SECTION_NODE_STOP], part[CHAIN_STOP] = n_done, n_chains
+            _group_units(units, unit_order[begin:n_placed])
+            part[SECTION_NODE_STOP], part[UNIT_STOP] = n_done, n_placed
             n_parts += 1
-        parts[n_parts - 1, SECTION_BATCH_START:CHAIN_START] = sections[s, SECTION_BATCH_START:]
+        parts[n_parts - 1, SECTION_BATCH_START:UNIT_START] = sections[s, SECTION_BATCH_START:]
         last[s] = n_parts - 1
-    return Order(order[:n_done].copy(), chain_order, parts, last)
+    return Order(order[:n_done].copy(), unit_order, parts, last)
 
 
 @njit(nogil=True, cache=True)
-def _find_stages(first_node: Any, steps: Any, needed: Any, is_target: Any, chains: Any) -> Any:
+def _find_stages(first_node: Any, steps: Any, needed: Any, is_target: Any, units: Any) -> Any:
     """How often, before a value is made, a section turns from adders to nodes that wait for them: int64 `[n_values]`.
 
     -1 for what no node of a section makes.
     """
     nodes, kinds, sections = steps.nodes, steps.kinds, steps.sections
-    adders, starts, chain_of = chains
+    adders, starts, unit_of = units.adders, units.starts, units.unit_of
     stages = np.full(len(needed), -1, np.int64)
     for s in range(len(sections)):
         first = first_node + sections[s, SECTION_NODE_START]
@@ -133,18 +139,18 @@ def _find_stages(first_node: Any, steps: Any, needed: Any, is_target: Any, chain
             if kinds[value - first_node] == KIND_SELECT:
                 for operand in nodes[value - first_node]:
                     if operand >= first:
-                        stage = max(stage, stages[operand] + (chain_of[operand] >= 0))
+                        stage = max(stage, stages[operand] + (unit_of[operand] >= 0))
                 stages[value] = stage
                 continue
             if stages[value] >= 0:
-                continue  # of a chain that was seen before
-            chain = chain_of[value]
-            for adder in adders[starts[chain] : starts[chain + 1]]:
+                continue  # of a unit that was seen before
+            unit = unit_of[value]
+            for adder in adders[starts[unit] : starts[unit + 1]]:
                 for operand in adder[ADDER_READS]:
                     if operand >= first:
                         stage = max(stage, stages[operand])
             stages[value] = stage
-            for adder in adders[starts[chain] : starts[chain + 1]]:
+            for adder in adders[starts[unit] : starts[unit + 1]]:
                 for made in adder[ADDER_READS.stop :]:
                     if made >= 0:
                         stages[made] = stage
@@ -191,32 +197,32 @@ def _interleave(first_node: Any, nodes: Any, first: Any, last: Any, due: Any, or
 
 
 @njit(nogil=True, cache=True)
-def _group_chains(chains: Any, order: Any) -> None:
-    """Bring chains of one length together that don't wait for one another, in groups of `GROUP_ADDERS` adders.
+def _group_units(units: Any, order: Any) -> None:
+    """Bring units of one shape together that don't wait for one another, in groups of `GROUP_ADDERS` adders.
 
-    A processor that guesses where a loop over adders ends is then seldom wrong. chains: `Chains`. order: int64
-    `[n]`: ascending numbers of chains; written.
+    A processor that guesses where a loop over adders ends is then seldom wrong. units: `Units`. order: int64
+    `[n]`: ascending numbers of units; written.
     """
-    adders, starts, chain_of = chains
-    levels = np.zeros(len(starts) - 1, np.int64)  # in a group, from 1 on
+    adders, starts, unit_of, shapes = units
+    levels = np.zeros(len(shapes), np.int64)  # in a group, from 1 on
     begin = 0
     while begin < len(order):
         end, n_adders = begin, 0
         while end < len(order) and n_adders < GROUP_ADDERS:
-            n_adders += starts[order[end] + 1] - starts[order[end]]
+            n_adders += 3 * shapes[order[end], SHAPE_N_PAIRS] + shapes[order[end], SHAPE_N_ADDERS]
             end += 1
         group = order[begin:end].copy()
         keys = np.empty(len(group), np.int64)
         for k in range(len(group)):
-            chain = group[k]
-            first, stop = starts[chain], starts[chain + 1]
+            unit = group[k]
             level = 0
-            for adder in adders[first:stop]:
+            for adder in adders[starts[unit] : starts[unit + 1]]:
                 for operand in adder[ADDER_READS]:
-                    if operand >= 0 and chain_of[operand] >= group[0]:
-                        level = max(level, levels[chain_of[operand]])
-            levels[chain] = level + 1
-            has_sum = adders[stop - 1, ADDER_SUM] >= 0
-            keys[k] = (level * MOST_CHAIN + min(stop - first, MOST_CHAIN - 1)) * 2 + has_sum
+                    if operand >= 0 and unit_of[operand] >= group[0]:
+                        level = max(level, levels[unit_of[operand]])
+            levels[unit] = keys[k] = level + 1
+            for column in (SHAPE_N_PAIRS, SHAPE_N_ADDERS):
+                keys[k] = keys[k] * MOST_ADDERS + min(shapes[unit, column], MOST_ADDERS - 1)
+            keys[k] = keys[k] * 2 + shapes[unit, SHAPE_HAS_SUM]
         order[begin:end] = group[np.argsort(keys, kind="mergesort")]
         begin = end

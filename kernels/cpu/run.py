@@ -20,27 +20,16 @@ from eric_fast.kernels.cpu.block_state import (
     Workspace,
 )
 from eric_fast.kernels.cpu.decide import decode_answers, decode_index, look_up
-from eric_fast.kernels.cpu.lower import (
-    ADDER_WIDTH,
-    CHAIN_FIRST,
-    RUN_HAS_SUM,
-    RUN_N_ADDERS,
-    RUN_N_CHAINS,
-    RUN_PLACE,
-    RUN_START,
-    RUN_STOP,
-    SEGMENT_SOURCE,
-)
+from eric_fast.kernels.cpu.lower import RUN_START, RUN_STOP
+from eric_fast.kernels.cpu.run_steps import run_batch, run_nodes, run_units
 from eric_fast.kernels.cpu.simd_words import (
     BLOCK_SAMPLES,
     ONES,
     VECTOR_BYTES,
     VECTOR_WORDS,
     both,
-    carry_of,
     count_ones,
     differ,
-    either,
     fence,
     fill,
     invert,
@@ -48,19 +37,13 @@ from eric_fast.kernels.cpu.simd_words import (
     load_anywhere,
     mark_valid,
     prefetch,
-    select,
     store,
     store_anywhere,
     store_past,
-    sum_of,
 )
 from eric_fast.kernels.cpu.vote import add_lone_rules, add_trees, finish_votes, start_votes
 from eric_fast.plan.jitted import is_negated, strip_negation
 from eric_fast.plan.steps import (
-    BATCH_SEGMENT_START,
-    BATCH_SEGMENT_STOP,
-    BATCH_TERM_START,
-    BATCH_WIDTH,
     INDEX_CODE_START,
     INDEX_CODE_STOP,
     SECTION_BATCH_START,
@@ -71,12 +54,9 @@ from eric_fast.plan.steps import (
     SECTION_NODE_STOP,
     SECTION_RULE_START,
     SECTION_RULE_STOP,
-    SEGMENT_N_TERMS,
-    SEGMENT_TARGET,
 )
 
 CACHED_BYTES = 2**22  # of rows: where there are more, whoever reads them won't find them in a cache anyway
-LOW_HALF = np.uint64(0xFFFFFFFF)
 
 
 @njit(nogil=True, cache=True)
@@ -119,11 +99,11 @@ def run_blocks(
         for s in range(len(sections)):
             section = sections[s]
             first_index, last_index = section[SECTION_INDEX_START], section[SECTION_INDEX_STOP]
-            _run_nodes(base_address, instructions.nodes, section[SECTION_NODE_START], section[SECTION_NODE_STOP])
+            run_nodes(base_address, instructions.nodes, section[SECTION_NODE_START], section[SECTION_NODE_STOP])
             for r in range(section[RUN_START], section[RUN_STOP]):
-                _run_chains(base_address, instructions.adders, instructions.runs[r])
+                run_units(base_address, instructions.adders, instructions.runs[r])
             for b in range(section[SECTION_BATCH_START], section[SECTION_BATCH_STOP]):
-                _run_batch(base_address, instructions.terms, instructions.segments, instructions.batches[b])
+                run_batch(base_address, instructions.terms, instructions.segments, instructions.batches[b])
             if kind >= VOTE:
                 first_rule, last_rule = section[SECTION_RULE_START], section[SECTION_RULE_STOP]
                 add_trees(first_index, last_index, bits, codes, votes, workspace)
@@ -198,59 +178,6 @@ def _write_decisions(thread: Any, block: Any, n: Any, votes: Any, workspace: Any
             truth, answer = truths[t, sample + k], classes[k]
             if truth >= 0:
                 confusion[t, truth, answer if answer >= 0 else n_classes] += 1
-
-
-@njit(nogil=True, cache=True)
-def _run_nodes(base: Any, nodes: Any, first: Any, last: Any) -> None:
-    """target = select ? high : low, for the nodes `first` to `last` of `Instructions.nodes`."""
-    for i in range(first, last):
-        ends, sides = nodes[i, 0], nodes[i, 1]
-        high, low = load(base + (sides & LOW_HALF)), load(base + (sides >> np.uint64(32)))
-        store(base + (ends & LOW_HALF), select(load(base + (ends >> np.uint64(32))), high, low))
-
-
-@njit(nogil=True, cache=True)
-def _run_chains(base: Any, adders: Any, run: Any) -> None:
-    """Run chains of full adders, see `CpuCode.adders`. run: int64 `[4]`, of `CpuCode.runs`."""
-    one, two = np.uint64(1), np.uint64(2)  # unsigned indices can't mean "from the end"
-    place, n_adders, has_sum = np.uint64(run[RUN_PLACE]), run[RUN_N_ADDERS], run[RUN_HAS_SUM]
-    for _ in range(run[RUN_N_CHAINS]):
-        total = load(base + np.uint64(adders[place]))
-        place += np.uint64(CHAIN_FIRST)
-        for _ in range(n_adders):
-            second, third = load(base + np.uint64(adders[place])), load(base + np.uint64(adders[place + one]))
-            store(base + np.uint64(adders[place + two]), carry_of(total, second, third))
-            total = sum_of(total, second, third)
-            place += np.uint64(ADDER_WIDTH)
-        if has_sum:
-            store(base + np.uint64(adders[place]), total)
-            place += one
-
-
-@njit(nogil=True, cache=True)
-def _run_batch(base: Any, terms: Any, segments: Any, batch: Any) -> None:
-    """target = source | OR of terms, for the segments of a batch, int64 `[4]`; a term is an AND of its pairs."""
-    one, two = np.uint64(1), np.uint64(2)  # unsigned indices can't mean "from the end"
-    width, place = np.uint64(batch[BATCH_WIDTH] // 2), np.uint64(batch[BATCH_TERM_START] // 2)
-    for g in range(batch[BATCH_SEGMENT_START], batch[BATCH_SEGMENT_STOP]):
-        fired = load(base + np.uint64(segments[g, SEGMENT_SOURCE]))
-        for _ in range(segments[g, SEGMENT_N_TERMS]):
-            term = _load_pair(base, terms[place])
-            if width > one:
-                term = both(term, _load_pair(base, terms[place + one]))
-            if width > two:
-                term = both(term, _load_pair(base, terms[place + two]))
-            for k in range(np.uint64(3), width):
-                term = both(term, _load_pair(base, terms[place + k]))
-            place += width
-            fired = either(fired, term)
-        store(base + np.uint64(segments[g, SEGMENT_TARGET]), fired)
-
-
-@njit(nogil=True, cache=True)
-def _load_pair(base: Any, offsets: Any) -> Any:
-    """Where the first of a pair is true and the second is false; offsets: their two offsets in a uint64."""
-    return both(load(base + (offsets & LOW_HALF)), invert(load(base + (offsets >> np.uint64(32)))))
 
 
 @njit(nogil=True, cache=True)
