@@ -26,6 +26,17 @@ class SplitBodies(NamedTuple):
     sums: Sums
 
 
+class Digits(NamedTuple):
+    """What a counter adds up: a start, and for each literal a number where it is true, and one where it is false.
+
+    added, negated: int64 `[n_literals]`.
+    """
+
+    added: NDArray[np.int64]
+    negated: NDArray[np.int64]
+    start: int
+
+
 def split_sums(rules: RuleArrays, literals: NDArray[np.int32], strata: NDArray[np.int64], n_rows: int) -> SplitBodies:
     """Take the weight bodies out of the bodies of rules: what is left is one literal, the row of the sum.
 
@@ -83,7 +94,7 @@ def share_sums(
     A counter for many samples at once: column `k` holds the literals whose weight has binary digit `k`, and that digit
     of `2**n_planes - bound`; so the sum reaches the bound where there is a one above these columns. As what they hold
     is less than `2**(n_planes + 1)`, there is one at most. A bound that any literal reaches, or only all of them, takes
-    no counter. Where it saves digits, and the start is large enough, `7 a` is counted as `8 a + (not a) - 1`.
+    no counter.
 
     literals, weights, offsets, bounds: see `Sums`. values: int32 `[n_rows]`: the value of each row.
 
@@ -93,7 +104,7 @@ def share_sums(
     false = diagram.false
     for number in range(first, last):
         start, stop = offsets[number], offsets[number + 1]
-        total, n_digits = np.int64(0), MOST_PLANES + 1
+        total, n_digits = np.int64(0), MOST_PLANES + 1  # those of the start, and of all weights
         for i in range(start, stop):
             total += weights[i]
             n_digits += _count_digits(weights[i])
@@ -101,18 +112,12 @@ def share_sums(
         while (np.int64(1) << n_planes) < max(bound, total - bound + 1):
             n_planes += 1
         fill = (np.int64(1) << n_planes) - bound
-        added, taken = np.empty(stop - start, np.int64), np.zeros(stop - start, np.int64)
-        for i in range(start, stop):
-            added[i - start] = weights[i]
-            lowest = np.int64(weights[i] & -weights[i])
-            if lowest <= fill and _count_digits(weights[i] + lowest) < _count_digits(weights[i]):
-                added[i - start], taken[i - start] = weights[i] + lowest, lowest
-                fill -= lowest
+        digits = _choose_digits(weights[start:stop], fill, n_planes)
         diagram = reserve_nodes(diagram, 3 * (stop - start) + NODES_PER_ADDER * (n_digits + n_planes + 1))
         queues = np.empty((n_planes + 2, 3 * n_digits + 8), np.int64)
         ends = np.zeros(n_planes + 2, np.int64)
         for j in range(n_planes):
-            if (fill >> j) & 1:  # first: a value that a chain starts with may be a constant
+            if (digits.start >> j) & 1:  # first: a value that a chain starts with may be a constant
                 queues[j, 0] = false + 1
                 ends[j] = 1
         needs_all = 1 < bound == total
@@ -124,9 +129,9 @@ def share_sums(
                 reached = make_node(diagram, value, false + 1, reached)
             elif needs_all:
                 reached = make_node(diagram, value, reached, false)
-            for digits, sign in ((added[i - start], literal), (taken[i - start], negate(literal))):
+            for amount, sign in ((digits.added[i - start], literal), (digits.negated[i - start], negate(literal))):
                 for j in range(n_planes + 1):
-                    if (digits >> j) & 1:
+                    if (amount >> j) & 1:
                         queues[j, ends[j]] = _make_literal(diagram, sign)
                         ends[j] += 1
         if 1 < bound < total:
@@ -135,6 +140,51 @@ def share_sums(
                 reached = make_node(diagram, queues[n_planes, k], false + 1, reached)
         values[first_row + number] = reached
     return diagram
+
+
+@njit(nogil=True, cache=True)
+def _choose_digits(weights: NDArray[np.int32], start: int, n_planes: int) -> Any:
+    """The `Digits` of a sum that take the fewest adders.
+
+    `7 a` is `8 a + (not a) - 1`: two digits in place of three. The heaviest literals come first, as long as the start
+    is large enough; of their numbers, the best is kept.
+    """
+    added, negated = weights.astype(np.int64), np.zeros(len(weights), np.int64)
+    columns = np.zeros(MOST_PLANES + 2, np.int64)
+    for weight in added:
+        _add_digits(columns, weight, 1)
+    n_kept, fewest, best_start = 0, _count_adders(columns, start, n_planes), start
+    order = np.argsort(-added, kind="mergesort")
+    for k in range(len(order)):
+        weight = added[order[k]]
+        lowest = weight & -weight
+        if lowest <= start and _count_digits(weight + lowest) < _count_digits(weight):
+            added[order[k]], negated[order[k]] = weight + lowest, lowest
+            start -= lowest
+            for number, sign in ((weight, -1), (weight + lowest, 1), (lowest, 1)):
+                _add_digits(columns, number, sign)
+            n_adders = _count_adders(columns, start, n_planes)
+            if n_adders < fewest:
+                n_kept, fewest, best_start = k + 1, n_adders, start
+    for i in order[n_kept:]:
+        added[i], negated[i] = added[i] - negated[i], 0
+    return Digits(added, negated, best_start)
+
+
+@njit(nogil=True, cache=True)
+def _add_digits(columns: NDArray[np.int64], number: int, sign: int) -> None:
+    for j in range(len(columns)):
+        columns[j] += sign * ((number >> j) & 1)
+
+
+@njit(nogil=True, cache=True)
+def _count_adders(columns: NDArray[np.int64], start: int, n_planes: int) -> Any:
+    """How many adders `add_planes` makes of columns of so many values, and of the digits of a constant."""
+    n_adders = n_carries = 0
+    for j in range(n_planes):
+        n_carries = (columns[j] + ((start >> j) & 1) + n_carries) // 2
+        n_adders += n_carries
+    return n_adders
 
 
 @njit(nogil=True, cache=True)

@@ -181,6 +181,7 @@ def _lower(n_inputs: Any, steps: Any, reads: Any, read_sections: Any) -> Any:
                     lowered_adders[n_offsets] = slots[value] * VECTOR_BYTES
                     n_offsets += 1
                     if last_read[value] == time:
+                        last_read[value] = -1  # both chains may begin with the same value
                         free[n_free] = slots[value]
                         n_free += 1
                 for column in range(ADDER_CARRY, ADDER_SUM + 1):

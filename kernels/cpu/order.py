@@ -23,7 +23,9 @@ from eric_fast.plan.steps import (
 )
 
 N_STRANDS = 8  # parts of a section that take turns: cifar10_vgg takes 70 us a block in one, 39 in eight, 37 in sixteen
-GROUP_ADDERS = 2048  # whose carries are in memory at a time: more fall out of the nearest cache
+GROUP_ADDERS = (
+    8192  # whose carries are in memory at a time: with fewer, loops end more often in other places than guessed
+)
 UNIT_START, UNIT_STOP = range(len(Section._fields), len(Section._fields) + 2)  # further columns of a section
 N_SECTION_COLUMNS = len(Section._fields) + 2
 MOST_ADDERS = 2**16  # of a unit, in a key to sort by; longer ones are sorted as if they had as many
