@@ -26,7 +26,7 @@ class SplitBodies(NamedTuple):
     sums: Sums
 
 
-class Digits(NamedTuple):
+class _Digits(NamedTuple):
     """What a counter adds up: a start, and for each literal a number where it is true, and one where it is false.
 
     added, negated: int64 `[n_literals]`.
@@ -144,7 +144,7 @@ def share_sums(
 
 @njit(nogil=True, cache=True)
 def _choose_digits(weights: NDArray[np.int32], start: int, n_planes: int) -> Any:
-    """The `Digits` of a sum that take the fewest adders.
+    """The `_Digits` of a sum that take the fewest adders.
 
     `7 a` is `8 a + (not a) - 1`: two digits in place of three. The heaviest literals come first, as long as the start
     is large enough; of their numbers, the best is kept.
@@ -168,7 +168,7 @@ def _choose_digits(weights: NDArray[np.int32], start: int, n_planes: int) -> Any
                 n_kept, fewest, best_start = k + 1, n_adders, start
     for i in order[n_kept:]:
         added[i], negated[i] = added[i] - negated[i], 0
-    return Digits(added, negated, best_start)
+    return _Digits(added, negated, best_start)
 
 
 @njit(nogil=True, cache=True)

@@ -12,7 +12,7 @@ from numba import njit
 
 from eric_fast.kernels.adders import ADDER_CARRY, ADDER_FIRST, ADDER_READS, ADDER_SECOND, ADDER_SUM
 
-NOTHING, IN_REGISTER = -1, -2  # no value; a carry that isn't stored
+NO_VALUE, IN_REGISTER = -1, -2  # no value; a carry that isn't stored
 SHAPE_N_PAIRS, SHAPE_N_ADDERS, SHAPE_HAS_SUM = range(3)  # the columns of `Units.shapes`
 
 
@@ -41,7 +41,7 @@ def pair_chains(chains: Any) -> Any:
     """The `Units` of `Chains`."""
     adders, starts = chains.adders, chains.starts
     n_chains = len(starts) - 1
-    reader = np.full(len(chains.chain_of), NOTHING, np.int64)  # the adder that alone reads a value
+    reader = np.full(len(chains.chain_of), NO_VALUE, np.int64)  # the adder that alone reads a value
     chain_of_adder = np.empty(len(adders), np.int64)
     for chain in range(n_chains):
         for k in range(starts[chain], starts[chain + 1]):
@@ -49,10 +49,10 @@ def pair_chains(chains: Any) -> Any:
             for value in adders[k, ADDER_READS]:
                 if value >= 0 and chains.is_read_once[value]:
                     reader[value] = k
-    rows = np.full((len(adders) + 3 * n_chains, 5), NOTHING, np.int64)
+    rows = np.full((len(adders) + 3 * n_chains, 5), NO_VALUE, np.int64)
     unit_starts, shapes = np.zeros(n_chains + 1, np.int64), np.empty((n_chains, 3), np.int64)
-    nexts, sums = starts[:-1].copy(), np.full(n_chains, NOTHING, np.int64)  # of chains: the next adder; the sum so far
-    last_unit = np.full(n_chains, NOTHING, np.int64)
+    nexts, sums = starts[:-1].copy(), np.full(n_chains, NO_VALUE, np.int64)  # of chains: the next adder; the sum so far
+    last_unit = np.full(n_chains, NO_VALUE, np.int64)
     n_rows = n_units = 0
     for chain in range(n_chains):
         first, stop = nexts[chain], starts[chain + 1]
@@ -83,7 +83,7 @@ def pair_chains(chains: Any) -> Any:
         n_adders, total = stop - first - 2 * n_pairs, adders[stop - 1, ADDER_SUM]
         rows[n_rows : n_rows + n_adders] = adders[stop - n_adders : stop]
         if n_adders:
-            rows[n_rows, ADDER_FIRST] = NOTHING if n_pairs else lower_sum
+            rows[n_rows, ADDER_FIRST] = NO_VALUE if n_pairs else lower_sum
         n_rows += n_adders
         if total >= 0 and not n_adders:
             rows[n_rows, ADDER_CARRY], rows[n_rows, ADDER_SUM] = IN_REGISTER, total
@@ -103,7 +103,7 @@ def _find_pairs(
     adders, starts = chains.adders, chains.starts
     carry = adders[first, ADDER_CARRY]
     if carry < 0 or reader[carry] < 0:
-        return NOTHING, NOTHING, 0
+        return NO_VALUE, NO_VALUE, 0
     upper = chain_of_adder[reader[carry]]
     begin, n_pairs, total = nexts[upper], 0, sums[upper]
     while first + 2 * n_pairs + 1 < stop and begin + n_pairs < starts[upper + 1]:
@@ -124,7 +124,7 @@ def _find_pairs(
 @njit(inline="always")
 def _number_values(chains: Any, rows: Any, starts: Any, shapes: Any, last_unit: Any) -> Any:
     """The `Units` of these rows. last_unit: int64 `[n_chains]`: the last unit with adders of each chain."""
-    unit_of = np.full(len(chains.chain_of), NOTHING, np.int64)
+    unit_of = np.full(len(chains.chain_of), NO_VALUE, np.int64)
     for value in range(len(unit_of)):
         if chains.chain_of[value] >= 0:
             unit_of[value] = last_unit[chains.chain_of[value]]
