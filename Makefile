@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # Modules are compiled once and kept: without, every process of the tests compiles torch's sources again, for 8 seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick check lint fuzz sanitize tables chain clean
+.PHONY: demo test quick check lint faults fuzz sanitize tables chain clean
 
 demo: .venv/installed
 	@$(BIN)/eric-fast demo --force
@@ -36,6 +36,11 @@ lint: .venv/installed
 fuzz: .venv/installed
 	$(BIN)/python -m tests.check_programs 100000
 	$(BIN)/python -m tests.fuzz all 10000
+
+# Every command that writes, killed at each call that writes: some ten minutes. Captures disturbed in other ways: as long.
+faults: .venv/installed
+	$(BIN)/python -m tests.kills all
+	$(BIN)/python -m tests.faults all
 
 # The kernels on a GPU under NVIDIA's checkers: accesses out of bounds, races, memory that nobody wrote.
 sanitize: .venv/installed
