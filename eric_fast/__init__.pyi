@@ -32,12 +32,14 @@ __all__ = [
     "approximate_model",
     "build_report",
     "capture_activations",
+    "compare_programs",
     "compile_program",
     "draw_chain",
     "draw_confusion",
     "draw_kernels",
     "evaluate_chains",
     "evaluate_program",
+    "explain_image",
     "extract_program",
     "fit_quantiser",
     "from_asp",
@@ -50,6 +52,7 @@ __all__ = [
     "from_sklearn",
     "from_treelite",
     "from_xgboost",
+    "label_atoms",
     "list_layers",
     "load",
     "load_activations",
@@ -76,9 +79,11 @@ from .analyse import Analysis, analyse_bits, analyse_program
 from .bits import BitMatrix
 from .capture import CaptureOptions, capture_activations, load_model, open_data, wrap_model
 from .chains import ChainStudy, measure_chains
+from .compare.programs import compare_programs
 from .compile.program import compile_program
 from .errors import EricError
 from .evaluator import Evaluator, Predictions
+from .explain.explanation import explain_image
 from .extract import ExtractOptions, TreeOptions, extract_program
 from .frontends.gates.circuit import from_circuit
 from .frontends.gates.logic_network import from_logic_network
@@ -94,6 +99,7 @@ from .frontends.trees.xgboost import from_xgboost
 from .module import RuleModule
 from .plan import Plan
 from .program import ClassRule, Decision, InputAtom, Program, Quantiser, Rule, TableQuantiser
+from .program.labels import label_atoms
 from .quantise import fit_quantiser, quantise_activations
 from .runs import approximate_model, evaluate_chains, evaluate_program, predict_activations, predict_bits
 from .score import Score

@@ -4,7 +4,7 @@ Row `a` of `words` is atom `a`; sample `s` is bit `s % 32` (least significant fi
 Bits past `n_samples` are zero in every stored row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast.errors import EricError, suggest_nearest
+from eric_fast.described import Described
+from eric_fast.errors import EricError, say_count, suggest_nearest
 from eric_fast.forks import prepare_forks
 from eric_fast.pickling import PickledByFields
 from eric_fast.tensors import read_plain
@@ -93,8 +94,8 @@ def join_words(parts: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
     return joined[:, :-1].contiguous()
 
 
-@dataclass(frozen=True, eq=False)
-class BitMatrix(PickledByFields):
+@dataclass(frozen=True, eq=False, repr=False)
+class BitMatrix(Described, PickledByFields):
     """The truth of atoms on samples.
 
     Attributes:
@@ -106,6 +107,10 @@ class BitMatrix(PickledByFields):
     words: Tensor
     n_samples: int
     atoms: tuple[str, ...]
+
+    def list_facts(self) -> Iterator[str]:
+        yield f"{self.words.shape[0]:,} rows"
+        yield say_count(self.n_samples, "sample")
 
     def __post_init__(self) -> None:
         self.validate()

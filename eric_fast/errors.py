@@ -46,8 +46,8 @@ class OutputError(EricError):
 
 
 def say_count(number: int, noun: str) -> str:
-    """`1 kernel`, `1,024 kernels`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+    """`1 kernel`, `1,024 kernels`, `10 classes`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
 
 
 def suggest_nearest(name: str, known: Iterable[str]) -> str:

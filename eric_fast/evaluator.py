@@ -1,6 +1,6 @@
 """`Evaluator`: a compiled program that answers by the program's own names; `Predictions`: what it answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,8 @@ from torch import Tensor
 from eric_fast import kernels
 from eric_fast.bits import BitMatrix
 from eric_fast.compile.program import compile_part, compile_program
-from eric_fast.errors import ProgramError
+from eric_fast.described import Described
+from eric_fast.errors import ProgramError, say_count
 from eric_fast.kernels import expect
 from eric_fast.match import check_capture
 from eric_fast.pickling import PickledByFields
@@ -26,8 +27,8 @@ from eric_fast.store import Source
 NO_RULE = -1  # no class rule fired; as a class: and the program has no default class
 
 
-@dataclass(frozen=True, eq=False)
-class Predictions(PickledByFields):
+@dataclass(frozen=True, eq=False, repr=False)
+class Predictions(Described, PickledByFields):
     """Answers, one per sample.
 
     Attributes:
@@ -43,6 +44,10 @@ class Predictions(PickledByFields):
     scores: Tensor | None = None
     bits: BitMatrix | None = None
 
+    def list_facts(self) -> Iterator[str]:
+        yield say_count(self.n_samples, "sample")
+        yield f"{int((self.rules == NO_RULE).sum()):,} without a rule"
+
     def __post_init__(self) -> None:
         assert self.classes.dtype == self.rules.dtype == torch.int32
         assert self.classes.shape == self.rules.shape == (self.n_samples,)
@@ -52,8 +57,8 @@ class Predictions(PickledByFields):
         return len(self.classes)
 
 
-@dataclass(frozen=True, eq=False, init=False)
-class Evaluator(PickledByFields):
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Evaluator(Described, PickledByFields):
     """A program, compiled once, that answers for any number of samples by the program's own names.
 
     Every method takes `data`: a `BitMatrix` that holds the inputs at least, whose rows are found by name; activations;
@@ -79,6 +84,10 @@ class Evaluator(PickledByFields):
     program: Program
     plan: Plan
     engine: str
+
+    def list_facts(self) -> Iterator[str]:
+        yield from self.program.list_facts()
+        yield f"engine {self.engine}"
 
     def __init__(
         self,

@@ -1,5 +1,6 @@
 """`Score`: how well a program's answers agree with the model and with the labels."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -8,15 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast.errors import CaptureError
+from eric_fast.described import Described
+from eric_fast.errors import CaptureError, say_count
 from eric_fast.evaluator import NO_RULE, Predictions
 from eric_fast.processes import Combine
 from eric_fast.program import Program
 from eric_fast.store.activations import UNKNOWN
 
 
-@dataclass(frozen=True, eq=False)
-class Score:
+@dataclass(frozen=True, eq=False, repr=False)
+class Score(Described):
     """How well a program does from one start layer.
 
     Attributes:
@@ -45,6 +47,17 @@ class Score:
     n_integers: int
     confusion: NDArray[np.integer[Any]]
     label_confusion: NDArray[np.integer[Any]] | None
+
+    def list_facts(self) -> Iterator[str]:
+        yield f"from {self.start_layer}"
+        yield say_count(self.n_images, "image")
+        yield f"fidelity {self.fidelity:.3f}"
+        if self.accuracy is not None:
+            yield f"accuracy {self.accuracy:.3f}"
+        yield f"coverage {self.coverage:.3f}"
+        yield say_count(self.n_rules, "rule")
+        yield say_count(self.n_literals, "literal")
+        yield say_count(self.n_integers, "integer")
 
     def to_dict(self, *, with_confusion: bool = True) -> dict[str, Any]:
         """Build what `--json` writes; without the confusion, which is large, for a row of a chain."""

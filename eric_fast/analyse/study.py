@@ -1,6 +1,6 @@
 """`Analysis`: everything about a program on a set of images that tables, JSON files and reports show."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +14,8 @@ from eric_fast.analyse.sets import pack_classes
 from eric_fast.analyse.subclasses import Subclasses, measure_subclasses
 from eric_fast.analyse.symbolic import Symbol, find_strongest, list_symbols
 from eric_fast.bits import BitMatrix
-from eric_fast.errors import CaptureError
+from eric_fast.described import Described
+from eric_fast.errors import CaptureError, say_count
 from eric_fast.match import check_capture
 from eric_fast.pickling import PickledByFields
 from eric_fast.program import Program
@@ -27,8 +28,8 @@ N_STRONGEST = 9
 LEAST_PHI = 0.9  # from here on, two kernels are called redundant, or complementary if it is negative
 
 
-@dataclass(frozen=True, eq=False)
-class Analysis(PickledByFields):
+@dataclass(frozen=True, eq=False, repr=False)
+class Analysis(Described, PickledByFields):
     """An analysis of a program and its kernels on a set of images.
 
     Attributes:
@@ -56,6 +57,11 @@ class Analysis(PickledByFields):
     by_class: Mapping[str, Coactivation]
     by_rule: Coactivation
     strongest: Mapping[str, Tensor]
+
+    def list_facts(self) -> Iterator[str]:
+        yield f"from {self.start_layer}"
+        yield say_count(self.n_images, "image")
+        yield say_count(len(self.subclasses.list_found()), "sub-class")
 
     def __post_init__(self) -> None:
         for name in ("coactivation", "by_class", "strongest"):

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.bits import BitMatrix
-from eric_fast.errors import CaptureError, SettingError
+from eric_fast.described import Described, name_span
+from eric_fast.errors import CaptureError, SettingError, say_count
 from eric_fast.evaluator import Evaluator
 from eric_fast.extract import TreeOptions, complete_options, extract_program
 from eric_fast.match import check_capture
@@ -71,8 +72,8 @@ class Bound:
     accuracy: float | None
 
 
-@dataclass(frozen=True)
-class ChainStudy:
+@dataclass(frozen=True, repr=False)
+class ChainStudy(Described):
     """Chains from every start layer.
 
     Attributes:
@@ -99,6 +100,12 @@ class ChainStudy:
     commonest_class: float
     commoner_value: Mapping[str, float]
     bounds: tuple[Bound, ...] = ()
+
+    def list_facts(self) -> Iterator[str]:
+        yield f"{self.rules}"
+        yield name_span(self.layers, "layer")
+        yield say_count(self.n_images, "image")
+        yield say_count(len(self.rows), "chain")
 
     def find_row(self, way: str, start: str, min_leaf: int | float | None = None) -> ChainRow:
         """Find the row of a chain, by default with the first minimum leaf."""

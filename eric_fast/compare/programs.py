@@ -1,6 +1,6 @@
 """Compare two programs on the same images: where they agree and differ, and which rules differ."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.compare.rules import RuleChanges, compare_rules, list_kernels
-from eric_fast.errors import CaptureError
+from eric_fast.described import Described
+from eric_fast.errors import CaptureError, say_count
 from eric_fast.evaluator import NO_RULE
 from eric_fast.pickling import PickledByFields
 from eric_fast.program import Program
@@ -19,8 +20,8 @@ from eric_fast.score import Score, score_predictions
 from eric_fast.store.activations import UNKNOWN, Activations
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison(PickledByFields):
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Described, PickledByFields):
     """Two programs on the same images.
 
     Attributes:
@@ -49,6 +50,11 @@ class Comparison(PickledByFields):
     confusion: NDArray[np.int64]
     rules: RuleChanges
     kernels: tuple[tuple[str, ...], tuple[str, ...]]
+
+    def list_facts(self) -> Iterator[str]:
+        yield say_count(self.n_images, "image")
+        yield f"{self.n_agree:,} agree"
+        yield f"{len(self.rules.same):,} rules in both, {len(self.rules.changed):,} changed"
 
     @property
     def n_images(self) -> int:

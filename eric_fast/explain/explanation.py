@@ -1,7 +1,7 @@
 """`Explanation`: why a program gives one image its class, with everything that is shown about it."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +13,8 @@ from eric_fast.capture import ImageData, LoadedModel, capture_activations, take_
 from eric_fast.capture.data import DataPart
 from eric_fast.capture.labels import find_label
 from eric_fast.capture.maps import FeatureMaps, capture_maps
-from eric_fast.errors import ProgramError
+from eric_fast.described import Described
+from eric_fast.errors import ProgramError, say_count
 from eric_fast.evaluator import Evaluator
 from eric_fast.explain.check import check_proof
 from eric_fast.explain.counterfactual import Counterfactual, find_counterfactuals
@@ -29,8 +30,8 @@ logger = logging.getLogger(__name__)
 MOST_MAPS = 12
 
 
-@dataclass(frozen=True, eq=False)
-class Explanation(PickledByFields):
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanation(Described, PickledByFields):
     """Why a program answers as it does on one image.
 
     Attributes:
@@ -59,6 +60,13 @@ class Explanation(PickledByFields):
     counterfactuals: tuple[Counterfactual, ...]
     note: str = ""
     maps: FeatureMaps | None = None
+
+    def list_facts(self) -> Iterator[str]:
+        names = (*self.program.classes, "nothing")
+        yield f"image {self.image}"
+        yield f"the program answers {names[self.proof.answer]}"
+        yield f"the network {names[self.model_class]}"
+        yield say_count(len(self.counterfactuals), "counterfactual")
 
     def __post_init__(self) -> None:
         for name in ("norms", "model_bits", "top_bits"):

@@ -1,11 +1,13 @@
 """`Plan`: a program from one start layer as flat arrays, for kernels; nothing in it needs names."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from eric_fast.described import Described
 from eric_fast.errors import EricError
 from eric_fast.pickling import PickledByFields
 from eric_fast.plan.steps import INDEX_RULE_START, Steps
@@ -31,8 +33,8 @@ class Sums(NamedTuple):
     strata: Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class Plan(PickledByFields):
+@dataclass(frozen=True, eq=False, repr=False)
+class Plan(Described, PickledByFields):
     """Rows are truth values over samples: the inputs, then the derived atoms, stratum by stratum, then the sums.
 
     Rules and masks are what a program means; `steps` are how it is run.
@@ -75,6 +77,11 @@ class Plan(PickledByFields):
     vote_weights: Tensor
     sums: Sums
     steps: Steps
+
+    def list_facts(self) -> Iterator[str]:
+        yield f"{self.n_inputs:,} inputs"
+        yield f"{self.n_rows:,} rows"
+        yield f"{self.n_class_rules:,} class rules"
 
     def __post_init__(self) -> None:
         self.validate()

@@ -1,10 +1,11 @@
 """`Program`: a stratified logic program over a network's kernels or a table's columns, immutable and validated."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass, replace
 
-from eric_fast.errors import ProgramError, suggest_nearest
+from eric_fast.described import Described, name_span
+from eric_fast.errors import ProgramError, say_count, suggest_nearest
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.program.data import ProgramData, atom_of, plain_identifier
 from eric_fast.program.printers.c_code import print_c
@@ -15,13 +16,20 @@ from eric_fast.program.table_atoms import TableQuantiser
 from eric_fast.program.validate import check_texts, validate_program
 
 
-@dataclass(frozen=True)
-class Program(ProgramData):
+@dataclass(frozen=True, repr=False)
+class Program(Described, ProgramData):
     """A stratified logic program: everything that its text file holds, validated; see `ProgramData` for its attributes.
 
     Raises:
         ProgramError: anything that the text format can't hold or that has no meaning, a cycle included.
     """
+
+    def list_facts(self) -> Iterator[str]:
+        yield say_count(len(self.class_rules), "class rule")
+        yield say_count(len(self.kernel_rules), "other rule")
+        yield say_count(self.n_literals, "literal")
+        yield say_count(len(self.classes), "class")
+        yield name_span(self.layers, "layer")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,7 +1,7 @@
 """`Activations`: one number per image and kernel, and the answers of the network."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -9,7 +9,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from eric_fast.errors import CaptureError, suggest_nearest
+from eric_fast.described import Described, name_span
+from eric_fast.errors import CaptureError, say_count, suggest_nearest
 from eric_fast.pickling import PickledByFields
 from eric_fast.tensors import read_plain
 
@@ -41,8 +42,8 @@ class CaptureSettings:
     output: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class Activations(PickledByFields):
+@dataclass(frozen=True, eq=False, repr=False)
+class Activations(Described, PickledByFields):
     """Norms of feature maps, layer by layer, with labels and the network's own answers.
 
     Attributes:
@@ -67,6 +68,12 @@ class Activations(PickledByFields):
     classes: tuple[str, ...]
     settings: CaptureSettings
     logits: Tensor | None = None
+
+    def list_facts(self) -> Iterator[str]:
+        yield say_count(self.n_images, "image")
+        yield name_span(self.layers, "layer")
+        yield say_count(len(self.classes), "class")
+        yield f"model {self.settings.model}"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "norms", MappingProxyType(dict(self.norms)))

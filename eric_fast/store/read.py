@@ -1,6 +1,6 @@
 """Read captures: folders with a manifest and shards."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from eric_fast.bits import BitMatrix
-from eric_fast.errors import CaptureError, EricError, suggest_nearest
+from eric_fast.described import Described, name_span
+from eric_fast.errors import CaptureError, EricError, say_count, suggest_nearest
 from eric_fast.output.kinds import MANIFEST
 from eric_fast.pickling import PickledByFields
 from eric_fast.program.atoms import Quantiser
@@ -22,8 +23,8 @@ from eric_fast.store.shard import Shard
 from eric_fast.store.source import read_labels, read_layer, read_logits, read_predictions, read_words
 
 
-@dataclass(frozen=True, eq=False)
-class Capture(PickledByFields):
+@dataclass(frozen=True, eq=False, repr=False)
+class Capture(Described, PickledByFields):
     """A finished capture on disk, opened by `open_capture`; a `Source`.
 
     Attributes:
@@ -35,6 +36,12 @@ class Capture(PickledByFields):
     path: Path
     manifest: Manifest
     shards: tuple[Shard, ...]
+
+    def list_facts(self) -> Iterator[str]:
+        yield say_count(self.n_images, "image")
+        yield name_span(self.layers, "layer")
+        yield f"model {self.settings.model}"
+        yield str(self.path)
 
     @property
     def n_images(self) -> int:

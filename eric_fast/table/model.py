@@ -1,7 +1,7 @@
 """`RuleModel`: a program behind the interface of the model that it came from."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -12,6 +12,8 @@ from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
 from eric_fast import kernels
 from eric_fast.bits import BitMatrix, unpack_words
+from eric_fast.described import Described
+from eric_fast.errors import say_count
 from eric_fast.evaluator import NO_RULE, Evaluator
 from eric_fast.kernels import expect
 from eric_fast.program import Decision, Program
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 Ask = Callable[[Any], NDArray[Any]]
 
 
-class RuleModel(ModelFields):
+class RuleModel(Described, ModelFields):
     """A program over a table that answers as the model that it came from.
 
     Answers have the source's own shapes, dtypes and labels, and are NumPy arrays wherever the data are. Call `evaluate`
@@ -54,6 +56,11 @@ class RuleModel(ModelFields):
     Raises:
         ModelError: labels that the program's classes don't spell, an unknown link, an invalid number.
     """
+
+    def list_facts(self) -> Iterator[str]:
+        yield self.source
+        yield say_count(self.n_features_in_, "column")
+        yield from (fact for fact in self.program.list_facts() if not fact.startswith(("layer", "no ")))
 
     @classmethod
     def from_program(cls, program: Program, *, engine: str = "auto") -> "RuleModel":
