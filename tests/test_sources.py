@@ -185,7 +185,7 @@ def test_bad_items_are_named_and_left_out(model):
         (7, "data can't be a int"),
         ((x for x in ()), "data can't be a generator"),
         (Items([("cat.png", 0)]), "item 0 of Items is not an image but tuple; items must be images"),
-        (Items([torch.zeros(3, 4)]), r"is not an image but torch.float32 \[3, 4\]"),
+        (Items([torch.zeros(())]), r"is not an image but torch.float32 \[\]"),
         (Items([torch.zeros(5, 4, 4, dtype=torch.uint8)]), "has 5 channels of uint8"),
         (Items([]), "Items has no images"),
         (Stream([]), "Stream has no images"),
