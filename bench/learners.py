@@ -116,7 +116,6 @@ WHOLE_CHAIN = _chain_weights(CHAIN_LITERALS, required=CHAIN_REQUIRED)
 SECOND = (
     *_learn_trees(30, 100),
     *_learn_votes("single", {30: None, 100: None}),
-    *_learn_votes("single", {30: None}, clamps=False),
     *_learn_votes("rows", {30: None, 100: None}),
     *_learn_votes("rows", {30: None}, clamps=False),
     *_learn_votes("rows", {30: None, 100: None}, fit="logistic"),
@@ -134,11 +133,7 @@ PARTS = {
             *_learn_votes("rows", {30: 0.87, 100: 0.925, 200: 0.94}),
         ),
     ),
-    "few": Part(
-        VGG,
-        1,
-        (*_learn_votes("single", {30: None}, clamps=False), *_learn_votes("rows", {30: None}, clamps=False)),
-    ),
+    "few": Part(VGG, 1, (*_learn_votes("rows", {30: None}, clamps=False),)),
     "fold": Part(VGG, 1, (*_learn_fold(0.005, 0.0005),)),
     "logistic": Part(VGG, 1, (*_learn_votes("rows", {30: None, 100: None, 200: None}, fit="logistic"),)),
     "chains": Part(
