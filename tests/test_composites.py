@@ -25,9 +25,11 @@ from sklearn.multioutput import ClassifierChain, MultiOutputClassifier, MultiOut
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from eric_fast.errors import ModelError
 from eric_fast.frontends.registry import load
 from eric_fast.frontends.trees.composites import FITTED_PARTS
 from eric_fast.frontends.trees.isolation_forest import RuleIsolationForest
+from eric_fast.frontends.trees.scikit_learn import from_sklearn
 from eric_fast.table.model import RuleModel
 from tests.boosters import make_frame
 from tests.optional import import_optional
@@ -88,6 +90,11 @@ def test_composites_answer_as_before(case):
         np.testing.assert_array_equal(np.asarray(got), np.asarray(wanted), err_msg=method)
     assert list_models(model)
     assert not list_models(source)
+
+
+def test_by_name_a_composite_is_sent_to_load():
+    with pytest.raises(ModelError, match="a Pipeline holds other models; give it to eric_fast.load"):
+        from_sklearn(make_pipeline(forest()).fit(FEATURES, TARGET))
 
 
 def list_models(value):

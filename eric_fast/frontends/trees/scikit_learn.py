@@ -15,6 +15,7 @@ from sklearn.utils import get_tags
 
 from eric_fast.errors import ModelError
 from eric_fast.frontends.front_end import FrontEnd, is_from
+from eric_fast.frontends.trees.composites import FITTED_PARTS
 from eric_fast.frontends.trees.hist_boosting import load_hist_boosting
 from eric_fast.frontends.trees.isolation_forest import find_lengths, load_isolation_forest
 from eric_fast.frontends.trees.nodes import StoredTree
@@ -38,6 +39,8 @@ def from_sklearn(source: Any) -> RuleModel:
         ModelError: a model that is not fitted, not made of trees, or that only scikit-learn itself can answer.
     """
     name = type(source).__name__
+    if name in FITTED_PARTS:
+        raise ModelError(f"a {name} holds other models; give it to eric_fast.load, which converts these")
     if name not in _KINDS:
         raise ModelError(f"a {name} can't be converted; supported are {', '.join(sorted(_KINDS))}")
     if not hasattr(source, "n_features_in_"):
