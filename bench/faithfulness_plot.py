@@ -34,7 +34,7 @@ def draw_faithfulness(rows: list[Row], path: Path) -> None:
 
     networks = list(dict.fromkeys(row["network"] for row in rows))
     with rc_context(STYLE):
-        figure = Figure(figsize=(15, 4.4 * len(networks)), layout="constrained")
+        figure = Figure(figsize=(18, 4.4 * len(networks)), layout="constrained")
         for network, panels in zip(networks, figure.subplots(len(networks), 3, squeeze=False), strict=True):
             own = [row for row in rows if row["network"] == network]
             for panel, size in zip(panels, SIZES, strict=False):
@@ -45,7 +45,8 @@ def draw_faithfulness(rows: list[Row], path: Path) -> None:
                 panel.set_ylabel("fidelity, test images")
                 panel.grid(alpha=0.3)
                 if panel.lines:
-                    panel.legend(fontsize="small")
+                    beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if panel is panels[2] else {}
+                    panel.legend(fontsize="small", **beside)
         figure.savefig(path, dpi=110)
 
 
@@ -56,7 +57,13 @@ def _draw_sizes(panel: "Axes", rows: list[Row], size: str) -> None:
         panel.plot(
             [row[size] for row in own], [row["fidelity"] for row in own], marker, ls="-", color=colour, label=name
         )
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     panel.set_xscale("symlog" if size == "n_integers" else "log")  # trees have no integers
+    if size != "n_integers":  # names of the powers of ten alone would leave some panels with one
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        panel.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        panel.xaxis.set_minor_formatter(NullFormatter())
     panel.set_xlabel(f"{SIZES[size]} of a class program")
 
 
