@@ -137,6 +137,13 @@ def test_other_files_are_told_what_they_are(tmp_path, content, message):
         load(path)
 
 
+@pytest.mark.parametrize("content", [b".model t\n.inputs a\n.outputs a\n", b"# c\n.model t\n.inputs a\n.outputs a\n"])
+def test_a_circuit_is_no_pickle(tmp_path, content):  # a full stop ends a pickle
+    path = tmp_path / "circuit"
+    path.write_bytes(content)
+    assert load(path).source == "BLIF circuit t"
+
+
 def test_a_model_survives_its_text(tmp_path):
     data, target = load_iris(return_X_y=True)
     tree = DecisionTreeClassifier(max_depth=4, random_state=0).fit(data, target)

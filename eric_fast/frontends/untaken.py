@@ -56,7 +56,7 @@ def _is_pickled(path: str | PathLike[str], head: bytes) -> bool:
     if re.match(rb"c[\w.]+\n\w+\n", head):  # protocols 0 and 1 have no mark: a class comes first, or
         return True
     try:
-        last = [operation for operation, _, _ in pickletools.genops(head)][-1]  # all is as pickle writes it
-    except (ValueError, IndexError):
+        *_, (last, _, place) = pickletools.genops(head)  # all is as pickle writes it, and ends where the file does
+    except ValueError:
         return False
-    return last.name == "STOP"
+    return last.name == "STOP" and place == len(head) - 1 > 0
