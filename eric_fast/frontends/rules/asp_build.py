@@ -162,15 +162,13 @@ class _Builder:
 
     def _list_facts(self, class_name: str) -> list[tuple[Head, WeightBody]]:
         """For each predicate that may be a column as well: it holds where the column says so."""
+        own = {head for head, _ in self.sums.values()}  # of sums that have an atom
         facts = []
         for head in self.heads:
             name, value = head
-            is_own = (
-                name == class_name or _AUXILIARY.fullmatch(name) or head in {sum_[0] for sum_ in self.sums.values()}
-            )
-            if is_own or not (self.given is None or name in self.given):
-                continue
-            facts.append((head, WeightBody(self._add(False, name, HOLDS if value is None else (value,)))))
+            may_be_column = self.given is None or name in self.given
+            if may_be_column and head not in own and name != class_name and not _AUXILIARY.fullmatch(name):
+                facts.append((head, WeightBody(self._add(False, name, HOLDS if value is None else (value,)))))
         return facts
 
     def _read_body(self, clause: Clause) -> WeightBody:
