@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # Modules are compiled once and kept: without, every process of the tests compiles torch's sources again, for 8 seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick check lint faults fuzz sanitize tables chain clean
+.PHONY: demo test quick check lint faults fuzz ptx sanitize tables chain clean
 
 demo: .venv/installed
 	@$(BIN)/eric-fast demo --force
@@ -41,6 +41,12 @@ fuzz: .venv/installed
 faults: .venv/installed
 	$(BIN)/python -m tests.kills all
 	$(BIN)/python -m tests.faults all
+
+# The kernels' PTX for three GPUs, run thread by thread on the CPU, and broken on purpose: tests/ptx/RESULTS.md, an hour.
+# Random programs for SECONDS on each; TARGET=90 for one GPU alone.
+SECONDS ?= 60
+ptx: .venv/installed
+	$(BIN)/python -m tests.ptx $(SECONDS) $(TARGET:%=--target %)
 
 # The kernels on a GPU under NVIDIA's checkers: accesses out of bounds, races, memory that nobody wrote.
 sanitize: .venv/installed

@@ -28,61 +28,9 @@ from eric_fast.kernels.reference import pack_maps as reference_maps
 from eric_fast.program.atoms import PIXEL_NORMS
 from tests.engines import DEVICE, POISON, needs_triton
 from tests.examples import try_examples
+from tests.make_maps import DTYPES, LAYOUTS, assert_near, make_case, make_maps
 
 SIZES = (0, 1, 31, 32, 33, 63, 1000)
-DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.int8)
-LAYOUTS = ("contiguous", "channels-last", "cropped", "turned", "stepped", "expanded", "images inside")
-NEAR = 1e-5  # of a norm from its constant, relative: where engines may differ
-
-
-def make_maps(shape, dtype, layout, seed=0):
-    """Maps of this shape that lie so in memory, with values up to some 100."""
-    n, k, h, w = shape
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(*size):
-        return (torch.randn(size, generator=generator) * 30).round(decimals=2).clamp(-128, 127).to(dtype)
-
-    match layout:
-        case "channels-last":
-            return draw(n, k, h, w).contiguous(memory_format=torch.channels_last)
-        case "cropped":
-            return draw(n, k, h + 2, w + 3)[:, :, 1:-1, 2:-1]
-        case "turned":
-            return draw(n, k, w, h).transpose(2, 3)
-        case "stepped":
-            return draw(n, 2 * k, h, 2 * w)[:, ::2, :, ::2]
-        case "expanded":
-            return draw(n, 1, h, 1).expand(n, k, h, w)
-        case "images inside":
-            return draw(h, w, k, n).permute(3, 2, 0, 1)
-    return draw(n, k, h, w)
-
-
-def assert_near(found, expected, maps, constants, scale=1.0):
-    """Equal but for norms as near to their constants as engines may differ; and norms as near to each other."""
-    sizes = maps.float().abs().mean((2, 3)) * scale  # what a sum of the map's values is uncertain in proportion to
-    sizes = torch.maximum(sizes, expected.norms.abs())
-    assert found.norms.dtype == torch.float32
-    assert found.norms.shape == expected.norms.shape
-    assert bool(((found.norms.cpu() - expected.norms).abs() <= NEAR * sizes).all())
-    assert found.words.dtype == torch.int32
-    assert found.words.shape == expected.words.shape
-    differs = unpack_words(found.words.cpu() ^ expected.words, len(maps))
-    near = (expected.norms - constants).abs() <= NEAR * torch.maximum(sizes, constants.abs())
-    assert not bool((differs & ~near).any())
-    assert torch.equal(mask_tail(found.words.cpu().clone(), len(maps)), found.words.cpu())
-    return int(differs.sum())
-
-
-def make_case(shape, dtype, layout, norm, seed):
-    """Maps, and constants and operators of which about half the bits come out true."""
-    maps = make_maps(shape, dtype, layout, seed)
-    generator = torch.Generator().manual_seed(seed)
-    typical = {"l1": 24.0, "l2": 30.0, "max": 80.0, "mean": 0.0}[norm]
-    constants = typical + 4 * torch.randn(shape[1], generator=generator)
-    operators = torch.randint(0, packing.N_OPERATORS, (shape[1],), generator=generator).to(torch.int8)
-    return maps, constants, operators
 
 
 shapes = st.tuples(

@@ -1,0 +1,247 @@
+"""What is run: launches of the project's kernels, each compared with the reference."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest import mock
+
+import torch
+
+from eric_fast.bits import pack_bits
+from eric_fast.compile.program import compile_program
+from eric_fast.kernels import Request
+from eric_fast.kernels.gpu import count as gpu_count
+from eric_fast.kernels.gpu import evaluate as gpu
+from eric_fast.kernels.gpu import lower as gpu_lower
+from eric_fast.kernels.gpu import pack_columns as gpu_columns
+from eric_fast.kernels.gpu import pack_maps as gpu_maps
+from eric_fast.kernels.reference import count as reference_count
+from eric_fast.kernels.reference import evaluate as reference
+from eric_fast.kernels.reference import pack_columns as reference_columns
+from eric_fast.kernels.reference import pack_maps as reference_maps
+from eric_fast.program import Program, Rule
+from eric_fast.program.atoms import PIXEL_NORMS, InputAtom, Quantiser
+from tests.engines import ask_everything, assert_equal_outcomes
+from tests.make_forests import make_forest_program
+from tests.make_maps import DTYPES, LAYOUTS, assert_near, make_case
+from tests.make_programs import count_inputs, make_bits, make_program
+from tests.make_rules import make_shared_program
+
+N_SAMPLES = 2 * 1024 + 77  # three groups of words for two blocks: one of them goes round twice
+MAP_SHAPES = {  # (n_images, n_kernels, height, width) and how they lie -> the kernel that packs them
+    "pack_short": ((3, 33, 5, 5), "contiguous"),
+    "pack_runs": ((3, 20, 4, 4), "contiguous"),
+    "pack_runs, any strides": ((3, 5, 3, 7), "cropped"),
+    "pack_pixels": ((3, 20, 3, 3), "channels-last"),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """`run` launches kernels, and raises AssertionError unless they answer as the reference."""
+
+    name: str
+    run: Callable[[], None]
+
+
+def make_random_program(seed: int) -> Program:
+    """Any program, weight bodies among its rules."""
+    return make_program(random.Random(seed).randint, with_sums=True)
+
+
+MAKERS: dict[str, Callable[[int], Program]] = {
+    "any": make_random_program,
+    "forest": make_forest_program,
+    "shared": make_shared_program,
+}
+
+
+def ask_classes(program: Program, n_samples: int) -> Request:
+    """Classes of 16 bits alone, without rules: rows may share memory."""
+    return Request(rules=False, class_dtype=torch.int16)
+
+
+def ask_all(program: Program, n_samples: int) -> Request:
+    """Everything: classes, rules, scores, counts, rows, leaves, confusion."""
+    return ask_everything(compile_program(program), n_samples)
+
+
+def ask_all_but_rules(program: Program, n_samples: int) -> Request:
+    """Everything but the rule that decides, which needs a kernel of its own."""
+    return replace(ask_all(program, n_samples), rules=False)
+
+
+def ask_rows(program: Program, n_samples: int) -> Request:
+    """Rows alone: nothing is decided."""
+    return Request(classes=False, rules=False, rows=range(compile_program(program).n_rows))
+
+
+QUESTIONS: dict[str, Callable[[Program, int], Request]] = {
+    "classes": ask_classes,
+    "everything": ask_all,
+    "all but rules": ask_all_but_rules,
+    "rows": ask_rows,
+}
+
+
+def make_evaluation(kind: str, seed: int, question: str, *, is_wide: bool = False) -> Case:
+    """A program of `MAKERS`, asked one of `QUESTIONS`; wide: fields of 32 bits, whatever the program needs."""
+
+    def run() -> None:
+        program = MAKERS[kind](seed)
+        with _force_wide() if is_wide else _change_nothing():
+            _compare_evaluation(program, QUESTIONS[question](program, N_SAMPLES), seed, N_SAMPLES)
+
+    return Case(f"{kind} {seed}, {question}{', wide' * is_wide}", run)
+
+
+def _compare_evaluation(program: Program, request: Request, seed: int, n_samples: int) -> None:
+    plan = compile_program(program)
+    words = pack_bits(make_bits(random.Random(seed).randint, n_samples, count_inputs(program)))
+    expected = reference.evaluate(plan, words, n_samples, request)
+    assert_equal_outcomes(gpu.evaluate(plan, words, n_samples, request), expected)
+
+
+@contextmanager
+def _force_wide() -> Iterator[None]:
+    """Fields take 32 bits for a plan that isn't lowered yet."""
+    with mock.patch.object(gpu_lower, "MOST_NARROW_SLOTS", 2):
+        yield
+
+
+@contextmanager
+def _change_nothing() -> Iterator[None]:
+    yield
+
+
+def make_parts(seed: int) -> Case:
+    """A program of one stratum, split over the grid."""
+
+    def run() -> None:
+        rng = random.Random(seed)
+        atoms = tuple(InputAtom(layer, k, ">", 0.0) for layer, n in (("f", 12), ("g", 9)) for k in range(n))
+        bodies = [tuple(rng.choice((a, ~a)) for a in rng.sample(range(12), rng.randint(2, 6))) for _ in range(60)]
+        rules = tuple(Rule(12 + rng.randrange(9), body) for body in bodies)
+        program = Program(Quantiser(atoms), (), (), rules)
+        with (
+            mock.patch.object(gpu, "_count_multiprocessors", return_value=9),
+            mock.patch.object(gpu_lower, "PART_LITERALS", 1),
+        ):
+            _compare_evaluation(program, ask_rows(program, 1030), seed, 1030)
+
+    return Case(f"parts over the grid {seed}, rows", run)
+
+
+def make_maps_case(shape: tuple[int, int, int, int], dtype: torch.dtype, layout: str, norm: str) -> Case:
+    """`pack_maps`, with norms."""
+
+    def run() -> None:
+        maps, constants, operators = make_case(shape, dtype, layout, norm, 1)
+        wanted: dict[str, Any] = {"norm": norm, "scale": 0.75 if dtype == torch.int8 else None, "with_norms": True}
+        found = gpu_maps.pack_maps(maps, constants, operators, **wanted)
+        expected = reference_maps.pack_maps(maps, constants, operators, **wanted)
+        assert_near(found, expected, maps, constants, wanted["scale"] or 1.0)
+
+    size = "x".join(map(str, shape))
+    return Case(f"maps {size} {str(dtype).removeprefix('torch.')} {layout} {norm}", run)
+
+
+def make_columns_case(dtype: torch.dtype, *, is_turned: bool, index: torch.dtype | None) -> Case:
+    """`pack_columns`; turned: a column lies together. index: the dtype of the column of each atom, or None."""
+
+    def run() -> None:
+        generator = torch.Generator().manual_seed(0)
+        columns = torch.randn(300, 70, generator=generator).round(decimals=1).to(dtype)
+        columns[3, 4], columns[5, 6] = torch.nan, torch.inf
+        columns = columns.T.contiguous().T if is_turned else columns
+        column_of_atom = None if index is None else torch.randperm(70, generator=generator).to(index)
+        constants = torch.randn(70, generator=generator).round(decimals=1).to(dtype)
+        operators = torch.randint(0, 16, (70,), generator=generator).to(torch.int8)
+        arguments = columns, column_of_atom, constants, operators
+        found = gpu_columns.pack_columns(*arguments)
+        assert torch.equal(found, reference_columns.pack_columns(*arguments)), "words"
+
+    kind = f"{str(dtype).removeprefix('torch.')}{', columns together' * is_turned}{', gathered' * (index is not None)}"
+    return Case(f"columns {kind}", run)
+
+
+def make_count_case(n_atoms: int, n_masks: int, n_words: int) -> Case:
+    """`count`, by several blocks that add to the same counts."""
+
+    def run() -> None:
+        generator = torch.Generator().manual_seed(0)
+        words, masks = (
+            torch.randint(-(2**31), 2**31, (n, n_words), generator=generator).int() for n in (n_atoms, n_masks)
+        )
+        with mock.patch.object(gpu_count, "WORDS", 8 * gpu_count.STEP):
+            found = gpu_count.count(words, masks)
+        assert torch.equal(found, reference_count.count(words, masks)), "counts"
+
+    return Case(f"count {n_atoms} atoms, {n_masks} masks, {n_words} words", run)
+
+
+def list_evaluations() -> list[Case]:
+    """Every decision, each kernel variant once."""
+    return [
+        make_parts(0),
+        make_evaluation("shared", 0, "classes"),
+        make_evaluation("shared", 7, "everything"),
+        make_evaluation("any", 3, "everything", is_wide=True),
+        make_evaluation("any", 6, "all but rules"),
+        make_evaluation("forest", 0, "all but rules"),
+        make_evaluation("any", 25, "everything"),
+        make_evaluation("forest", 9, "everything"),
+    ]
+
+
+def list_packing() -> list[Case]:
+    """Maps of every dtype and layout, columns, and counting."""
+    norms = {torch.float32: ("l1", "max"), torch.bfloat16: ("max",), torch.float16: ("max",), torch.int8: ("l1",)}
+    maps = [
+        make_maps_case(shape, dtype, layout, norm)
+        for dtype in DTYPES
+        for shape, layout in MAP_SHAPES.values()
+        for norm in norms[dtype]
+    ]
+    maps += [make_maps_case((33, 33, 5, 5), torch.float32, "contiguous", norm) for norm in ("l2", "mean")]
+    maps += [make_maps_case((33, 20, 3, 3), torch.bfloat16, "channels-last", "max")]
+    columns = [
+        make_columns_case(dtype, is_turned=is_turned, index=torch.int64 if is_turned else None)
+        for dtype in (torch.float32, torch.float64)
+        for is_turned in (False, True)
+    ]
+    return [*maps, *columns, make_count_case(70, 5, 64)]
+
+
+def list_more() -> list[Case]:
+    """What `make ptx` runs beside: more programs, narrow and wide, and every layout and norm."""
+    programs = [("any", seed) for seed in range(40)]
+    programs += [(kind, seed) for kind in ("forest", "shared") for seed in range(14)]
+    evaluations = [
+        make_evaluation(kind, seed, question, is_wide=is_wide)
+        for kind, seed in programs
+        for question in QUESTIONS
+        for is_wide in (False, True)
+    ]
+    maps = [
+        make_maps_case(shape, dtype, layout, norm)
+        for dtype in DTYPES
+        for shape in ((33, 33, 5, 5), (3, 16, 8, 8), (2, 20, 14, 14), (2, 3, 33, 34), (33, 130, 1, 1))
+        for layout in LAYOUTS
+        for norm in PIXEL_NORMS
+    ]
+    columns = [
+        make_columns_case(dtype, is_turned=is_turned, index=index)
+        for dtype in (torch.float32, torch.float64)
+        for is_turned in (False, True)
+        for index in (None, torch.int32, torch.int64)
+    ]
+    counts = [make_count_case(n_atoms, 65, n_words) for n_atoms in (1, 64, 130) for n_words in (32, 128)]
+    return [*evaluations, *(make_parts(seed) for seed in range(1, 5)), *maps, *columns, *counts]
+
+
+def list_mutated() -> list[Case]:
+    """Those whose kernels the tests break."""
+    return [make_evaluation("any", 6, "all but rules"), *list_packing()[:1]]
