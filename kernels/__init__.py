@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from eric_fast.kernels.chunks import evaluate_chunks
-from eric_fast.kernels.code_cache import drop_stale_code
 from eric_fast.kernels.engines import ENGINES, choose_engine, find_operation
 from eric_fast.kernels.fixed_point import MAX_WEIGHT, make_entropy_table
 from eric_fast.kernels.growth import (
@@ -86,7 +85,6 @@ __all__ = [
     "tally_sums",
 ]
 
-drop_stale_code()
 FUSED_INPUTS = 1024  # of a plan, on the CPU: from there on words are evaluated where they are packed
 
 

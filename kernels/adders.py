@@ -3,8 +3,8 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from eric_fast.jit import cached_njit
 from eric_fast.plan.steps import KIND_CARRY, KIND_SELECT, KIND_SUM, SECTION_NODE_START, SECTION_NODE_STOP
 
 # The columns of `Chains.adders`: three values that are added, the first of them -1 where it is the sum of the adder
@@ -30,7 +30,7 @@ class Chains(NamedTuple):
     section_of: Any
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def find_chains(first_node: Any, steps: Any, needed: Any, reads: Any) -> Any:
     """The `Chains` of the adders that make needed values.
 
@@ -69,7 +69,7 @@ def find_chains(first_node: Any, steps: Any, needed: Any, reads: Any) -> Any:
     return _link_adders(adders[:n_adders], n_reads, section_of)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _link_adders(adders: Any, n_reads: Any, section_of: Any) -> Any:
     """The `Chains` of these adders, which are in order and written to.
 

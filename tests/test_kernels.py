@@ -16,7 +16,6 @@ from eric_fast.bits import pack_bits
 from eric_fast.compile.program import compile_program
 from eric_fast.errors import EricError, SettingError
 from eric_fast.kernels import Request
-from eric_fast.kernels.code_cache import drop_stale_code
 from eric_fast.kernels.cpu import evaluate as cpu
 from eric_fast.kernels.cpu import run as cpu_run
 from eric_fast.kernels.engines import find_operation
@@ -197,26 +196,6 @@ def test_wishes_that_do_not_fit_are_refused(engine, wanted, message):
     words = pack_bits(torch.ones(10, 3, dtype=torch.bool))
     with pytest.raises(EricError, match=message):
         kernels.evaluate(make_plan([(0,)]), words, 10, engine=engine, **wanted)
-
-
-def test_code_of_other_sources_is_forgotten(tmp_path):
-    caches = [tmp_path / name / "__pycache__" for name in ("kernels", "compile", "frontends")]
-    for cache in caches:
-        cache.mkdir(parents=True)
-        (cache / "a.py311.nbi").write_bytes(b"old")
-        (cache / "a.cpython-311.pyc").write_bytes(b"not ours")
-        (cache.parent / "a.py").write_text("one = 1\n")
-    assert drop_stale_code(tmp_path)
-    assert [path.name for cache in caches for path in cache.iterdir() if path.suffix == ".nbi"] == []
-    assert all((cache / "a.cpython-311.pyc").exists() for cache in caches)
-    (caches[1] / "b.py311.nbi").write_bytes(b"new")
-    assert not drop_stale_code(tmp_path)
-    assert (caches[1] / "b.py311.nbi").exists()
-    (caches[2].parent / "a.py").write_text("one = 1\n")  # the same again, at another time
-    assert not drop_stale_code(tmp_path)
-    (caches[2].parent / "a.py").write_text("one = 2\n")  # of another folder than what it is compiled into
-    assert drop_stale_code(tmp_path)
-    assert not (caches[1] / "b.py311.nbi").exists()
 
 
 @pytest.mark.slow

@@ -3,10 +3,10 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from eric_fast.compile.nodes import Diagram, make_node
+from eric_fast.jit import cached_njit
 from eric_fast.plan.jitted import is_negated, negate, negate_like, strip_negation
 
 
@@ -71,7 +71,7 @@ def find_twins(literals: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArr
     return times[body] > 1
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def read_bodies(
     first: int, last: int, literals: NDArray[np.int32], values: NDArray[np.int32], false: int, bodies: Bodies
 ) -> None:
@@ -101,7 +101,7 @@ def read_bodies(
         lengths[rule] = whole_lengths[rule] = n
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _drop_repetitions(literals: NDArray[np.int32], first: int, last: int) -> Any:
     """How many different literals there are in `literals[first:last]`, which is sorted: they move to its front.
 
@@ -118,7 +118,7 @@ def _drop_repetitions(literals: NDArray[np.int32], first: int, last: int) -> Any
     return kept - first
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _sort(literals: NDArray[np.int32], first: int, last: int) -> None:
     """Sort `literals[first:last]` by value, by insertion: bodies are short, or sorted but for a few.
 
@@ -133,7 +133,7 @@ def _sort(literals: NDArray[np.int32], first: int, last: int) -> None:
         literals[place] = literal
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def pick_value(first: int, last: int, bodies: Bodies) -> Any:
     """The value that most bodies of `order[first:last]` mention, and how many do.
 
@@ -162,7 +162,7 @@ def pick_value(first: int, last: int, bodies: Bodies) -> Any:
     return best, most
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def split_bodies(first: int, last: int, value: int, bodies: Bodies) -> Any:
     """Bring bodies with `value` to the front of `order[first:last]`, then those with its negation; take it out of both.
 
@@ -192,7 +192,7 @@ def split_bodies(first: int, last: int, value: int, bodies: Bodies) -> Any:
     return high_end, low_end
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def make_conjunction(rule: int, prefix: int, diagram: Diagram, bodies: Bodies) -> Any:
     """The value of `prefix` and what is left of a rule's body."""
     literals, start, false = bodies.literals, bodies.offsets[rule], diagram.false

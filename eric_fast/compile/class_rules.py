@@ -3,20 +3,20 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from eric_fast.compile.bodies import Bodies, make_conjunction, pick_value, split_bodies
 from eric_fast.compile.heads import LITERAL_COST, MAX_PASSES, MIN_SHARED, NODE_COST, TERM_COST
 from eric_fast.compile.nodes import N_NODES, Diagram, add_target, forget_nodes, make_node
 from eric_fast.compile.terms import PendingTerms, add_term
+from eric_fast.jit import cached_njit
 from eric_fast.plan.jitted import strip_negation
 
 MIN_GROUP, MAX_GROUP = 8, 4096  # class rules that are run together; the latter keeps their bits in a core's cache
 _START, _STOP, _PREFIX = range(3)  # of a frame: the rules `order[_START:_STOP]`, and a value that they share
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def share_class_rules(
     first: int,
     last: int,
@@ -82,7 +82,7 @@ def share_class_rules(
             add_term(fires[rule - n_kernel_rules], rule, pending)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def group_class_rules(
     first: int, last: int, literals: NDArray[np.int32], offsets: NDArray[np.int64], last_mention: NDArray[np.int64]
 ) -> Any:

@@ -7,10 +7,10 @@ outputs where every weight is a small multiple of one power of two may be counte
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from eric_fast.compile.nodes import Diagram, make_adder, make_node
+from eric_fast.jit import cached_njit
 from eric_fast.plan.steps import MOST_PLANES
 
 MOST_ONES = 4  # binary ones of a weight, on average: each goes through an adder
@@ -85,7 +85,7 @@ def _find_lowest_ones(numbers: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.where(digits == 0, 1023, exponents - 53 + lowest)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def count_rules(
     first: int,
     last: int,
@@ -140,7 +140,7 @@ def count_rules(
         begin = k
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def add_planes(queues: NDArray[np.int64], ends: NDArray[np.int64], n_planes: int, diagram: Diagram) -> None:
     """Add what stands in the first queues, in each until one is left; carries go to the next.
 

@@ -3,12 +3,12 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from eric_fast.compile.bodies import Bodies, make_conjunction, pick_value, read_bodies, split_bodies
 from eric_fast.compile.nodes import N_NODES, Diagram, add_target, forget_nodes, make_node, reserve_nodes
 from eric_fast.compile.terms import PendingTerms, add_term
+from eric_fast.jit import cached_njit
 from eric_fast.plan.jitted import negate
 
 # On one core of a current server a node takes about as long as three literals of a term, a term's own OR as two.
@@ -23,7 +23,7 @@ _START, _STOP, _PHASE, _SPLIT_VALUE, _HIGH_END, _LOW_END, _DONE, _HIGH = range(8
 _TO_SPLIT, _HIGH_AT_WORK, _LOW_AT_WORK = range(3)  # phases
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def share_stratum(
     first: int,
     last: int,
@@ -57,7 +57,7 @@ def share_stratum(
     return diagram
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _share_head(
     first: int, last: int, diagram: Diagram, bodies: Bodies, stack: NDArray[np.int64], pending: PendingTerms
 ) -> Any:
@@ -139,6 +139,6 @@ def _share_head(
     return target
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _start_frame(frame: NDArray[np.int64], start: int, stop: int, false: int) -> None:
     frame[_START], frame[_STOP], frame[_PHASE], frame[_DONE] = start, stop, _TO_SPLIT, false

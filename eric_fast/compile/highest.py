@@ -3,11 +3,11 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from eric_fast.compile.counters import MOST_SUM, Counted, DecisionArrays
 from eric_fast.compile.nodes import Diagram, make_node
+from eric_fast.jit import cached_njit
 
 
 class Aligned(NamedTuple):
@@ -40,7 +40,7 @@ def align_counts(decision: DecisionArrays, counted: Counted) -> Aligned | None:
     return Aligned(whole, starts)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def choose_highest(planes: NDArray[np.int64], n_digits: int, diagram: Diagram) -> Any:
     """The values of the digits of the output whose number is highest, the lowest of equals: int64 `[n_digits]`.
 

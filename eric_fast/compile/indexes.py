@@ -10,11 +10,11 @@ that there are few digits. Numbers that stand for nothing are left over; a table
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from eric_fast.compile.nodes import FAULT, TOO_WIDE, Diagram, choose, make_either
 from eric_fast.compile.trees import MISSING
+from eric_fast.jit import cached_njit
 from eric_fast.plan.jitted import negate
 from eric_fast.plan.steps import MOST_PLANES
 
@@ -58,7 +58,7 @@ class Items(NamedTuple):
     leaf_stops: NDArray[np.int64]
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def start_numbers(n: int) -> Any:
     """Room for `n` numbers, of no digits."""
     return Numbers(
@@ -68,7 +68,7 @@ def start_numbers(n: int) -> Any:
     )
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def start_items(n: int) -> Any:
     """Room for a list of `n` items."""
     return Items(
@@ -81,7 +81,7 @@ def start_items(n: int) -> Any:
     )
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def copy_number(source: Numbers, i: int, target: Numbers, j: int) -> None:
     planes, to_planes = source.planes, target.planes
     for k in range(source.n_planes[i]):
@@ -90,7 +90,7 @@ def copy_number(source: Numbers, i: int, target: Numbers, j: int) -> None:
     target.free[j] = source.free[i]
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def index_list(
     n: int, wants_any: bool, n_digits: int, items: Items, numbers: Numbers, codes: NDArray[np.int64], diagram: Diagram
 ) -> Any:
@@ -131,7 +131,7 @@ def index_list(
     return value, negated
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _find_cut(first: int, last: int, weights: NDArray[np.int64]) -> Any:
     """Where to halve a list: about half of the weight on either side."""
     whole = weights[first] + weights[last]  # twice where half of it is reached
@@ -147,7 +147,7 @@ def _find_cut(first: int, last: int, weights: NDArray[np.int64]) -> Any:
     return middle
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _join_halves(
     first: int,
     middle: int,
@@ -184,7 +184,7 @@ def _join_halves(
         planes[row, j] = choose(diagram, left, negated, of_left, of_right)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _place_numbers(row: int, negated: bool, numbers: Numbers) -> Any:
     """Where the blocks of the numbers `row + 1` and `row + 2` begin in one that holds both; its size and what is free.
 
@@ -220,7 +220,7 @@ def _place_numbers(row: int, negated: bool, numbers: Numbers) -> Any:
     return (large_code, small_code) if large == row + 1 else (small_code, large_code)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def write_leaf(leaf: int, n_digits: int, answers: NDArray[np.int64], numbers: Numbers, i: int, false: int) -> None:
     """Write the number of what is one leaf, `~leaf`, or none: no digits, or those of its answer."""
     planes = numbers.planes
@@ -231,7 +231,7 @@ def write_leaf(leaf: int, n_digits: int, answers: NDArray[np.int64], numbers: Nu
         planes[i, k] = false + ((answer >> k) & 1)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def list_rules(
     first: int, last: int, fires: NDArray[np.int32], n_digits: int, answers: NDArray[np.int64], false: int
 ) -> Any:

@@ -3,9 +3,9 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from eric_fast.jit import cached_njit
 from eric_fast.plan.steps import KIND_CARRY, KIND_SELECT, KIND_SUM, NODE_HIGH, NODE_LOW, NODE_SELECT
 
 N_NODES, FAULT = range(2)  # of the state of a diagram
@@ -38,7 +38,7 @@ class Adder(NamedTuple):
     carry: np.int64
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def start_diagram(n_inputs: int, room: int) -> Any:
     """A diagram of no nodes, with room for so many."""
     capacity = np.int64(16)
@@ -53,7 +53,7 @@ def start_diagram(n_inputs: int, room: int) -> Any:
     )
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def reserve_nodes(diagram: Diagram, room: int) -> Any:
     """The same nodes, and room for so many more."""
     nodes, n, false = diagram.nodes, diagram.state[N_NODES], diagram.false
@@ -73,7 +73,7 @@ def reserve_nodes(diagram: Diagram, room: int) -> Any:
     return larger
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def make_node(diagram: Diagram, select: int, high: int, low: int) -> Any:
     """The value `select ? high : low`: int64, one that exists already where possible."""
     false, true = diagram.false, diagram.false + 1
@@ -90,7 +90,7 @@ def make_node(diagram: Diagram, select: int, high: int, low: int) -> Any:
     return _find_node(diagram, KIND_SELECT, select, high, low)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def make_adder(diagram: Diagram, a: int, b: int, c: int) -> Any:
     """The full adder of three values, an `Adder`: two nodes at most, the sum's right before the carry's."""
     false = diagram.false
@@ -111,7 +111,7 @@ def make_adder(diagram: Diagram, a: int, b: int, c: int) -> Any:
     return Adder(total, _find_node(diagram, KIND_CARRY, a, b, c))
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _find_node(diagram: Diagram, kind: int, select: int, high: int, low: int) -> Any:
     """The value of the node of this kind and these operands, which is made unless it exists: int64."""
     nodes, kinds, numbers, state, false = diagram.nodes, diagram.kinds, diagram.numbers, diagram.state, diagram.false
@@ -129,13 +129,13 @@ def _find_node(diagram: Diagram, kind: int, select: int, high: int, low: int) ->
     return _append_node(diagram, kind, select, high, low)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def add_target(diagram: Diagram) -> Any:
     """The value of a new node `false ? false : false`, even if there are others: a target of terms."""
     return _append_node(diagram, KIND_SELECT, diagram.false, diagram.false, diagram.false)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _append_node(diagram: Diagram, kind: int, select: int, high: int, low: int) -> Any:
     nodes, state = diagram.nodes, diagram.state
     n = state[N_NODES]
@@ -145,13 +145,13 @@ def _append_node(diagram: Diagram, kind: int, select: int, high: int, low: int) 
     return np.int64(diagram.false + 2 + n)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def choose(diagram: Diagram, value: int, negated: bool, high: int, low: int) -> Any:
     """`make_node` of a value or of its negation."""
     return make_node(diagram, value, low, high) if negated else make_node(diagram, value, high, low)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def make_either(diagram: Diagram, value: int, negated: bool, other: int, other_negated: bool) -> Any:
     """The disjunction of two values: a value, and whether it is to be negated. It takes one node at most."""
     true = diagram.false + 1
@@ -162,7 +162,7 @@ def make_either(diagram: Diagram, value: int, negated: bool, other: int, other_n
     return choose(diagram, value, negated, true, other), False
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def make_union(diagram: Diagram, value: int, others: NDArray[np.int64]) -> Any:
     """The value that is true where `value` or one of `others`, int64 `[n]`, is."""
     for other in others:
@@ -170,7 +170,7 @@ def make_union(diagram: Diagram, value: int, others: NDArray[np.int64]) -> Any:
     return value
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _hash(kind: int, select: int, high: int, low: int) -> Any:
     h = np.uint64(select) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(high) + (np.uint64(kind) << np.uint64(32))
     h = (h ^ (h >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(low)
@@ -178,7 +178,7 @@ def _hash(kind: int, select: int, high: int, low: int) -> Any:
     return np.int64((h ^ (h >> np.uint64(31))) >> np.uint64(1))
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def forget_nodes(diagram: Diagram, n_kept: int) -> None:
     """Unmake the nodes past the first `n_kept`, the last first: no later one hides behind them in the hash table."""
     nodes, kinds, numbers, state = diagram.nodes, diagram.kinds, diagram.numbers, diagram.state

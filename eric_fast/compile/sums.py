@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 
 from eric_fast.compile.counters import add_planes
 from eric_fast.compile.nodes import Diagram, make_node, reserve_nodes
+from eric_fast.jit import cached_njit
 from eric_fast.plan import Sums
 from eric_fast.plan.jitted import is_negated, negate, negate_like, strip_negation
 from eric_fast.plan.steps import MOST_PLANES
@@ -77,7 +77,7 @@ def split_sums(rules: RuleArrays, literals: NDArray[np.int32], strata: NDArray[n
     return SplitBodies(conjunctions, count_offsets(left), sums)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def share_sums(
     first: int,
     last: int,
@@ -142,7 +142,7 @@ def share_sums(
     return diagram
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _choose_digits(weights: NDArray[np.int32], start: int, n_planes: int) -> Any:
     """The `_Digits` of a sum that take the fewest adders.
 
@@ -171,13 +171,13 @@ def _choose_digits(weights: NDArray[np.int32], start: int, n_planes: int) -> Any
     return _Digits(added, negated, best_start)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _add_digits(columns: NDArray[np.int64], number: int, sign: int) -> None:
     for j in range(len(columns)):
         columns[j] += sign * ((number >> j) & 1)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _count_adders(columns: NDArray[np.int64], start: int, n_planes: int) -> Any:
     """How many adders `add_planes` makes of columns of so many values, and of the digits of a constant."""
     n_adders = n_carries = 0
@@ -187,14 +187,14 @@ def _count_adders(columns: NDArray[np.int64], start: int, n_planes: int) -> Any:
     return n_adders
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _make_literal(diagram: Diagram, literal: int) -> Any:
     """The value that a literal of values stands for."""
     value = np.int64(strip_negation(literal))
     return make_node(diagram, value, diagram.false, diagram.false + 1) if is_negated(literal) else value
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _count_digits(number: int) -> Any:
     """The binary ones of a number from 0."""
     n = 0

@@ -8,11 +8,11 @@ negation of its value; the lowest values do, so that the negations that there ar
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from eric_fast.compile.bodies import Bodies
 from eric_fast.compile.nodes import Diagram, make_node, reserve_nodes
+from eric_fast.jit import cached_njit
 from eric_fast.plan.jitted import is_negated, negate, strip_negation
 from eric_fast.plan.steps import BATCH_SEGMENT_STOP, SEGMENT_N_TERMS, SEGMENT_TARGET
 
@@ -47,19 +47,19 @@ class TermLists(NamedTuple):
     sizes: NDArray[np.int64]
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def start_pending(room: int) -> Any:
     return PendingTerms(np.empty(room, np.int64), np.empty(room, np.int64), np.zeros(1, np.int64))
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def start_lists() -> Any:
     return TermLists(
         np.empty(64, np.int32), np.empty((16, 2), np.int32), np.empty((16, 4), np.int64), np.zeros(3, np.int64)
     )
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def add_term(target: int, source: int, pending: PendingTerms) -> None:
     targets, sources, n_terms = pending.targets, pending.sources, pending.n_terms
     targets[n_terms[0]] = target
@@ -67,7 +67,7 @@ def add_term(target: int, source: int, pending: PendingTerms) -> None:
     n_terms[0] += 1
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def write_batches(diagram: Diagram, bodies: Bodies, pending: PendingTerms, lists: TermLists) -> Any:
     """Write the pending terms: those of one length together, and among them targets with as many terms.
 
@@ -119,7 +119,7 @@ def write_batches(diagram: Diagram, bodies: Bodies, pending: PendingTerms, lists
     return diagram, lists
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _write_pairs(diagram: Diagram, literals: NDArray[np.int32], pairs: NDArray[np.int32]) -> None:
     """Write literals, int32 `[n_literals]`, as pairs of values, int32 `[width]`."""
     false, n_pairs = diagram.false, len(pairs) // 2
@@ -140,7 +140,7 @@ def _write_pairs(diagram: Diagram, literals: NDArray[np.int32], pairs: NDArray[n
         ends[place] += 1
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _reserve_lists(lists: TermLists, n_values: int, n_terms: int) -> Any:
     """The same lists with room for so many more values, segments and batches."""
     terms, segments, batches, sizes = lists.terms, lists.segments, lists.batches, lists.sizes

@@ -3,16 +3,16 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from eric_fast.compile.indexes import Numbers, copy_number, index_list, start_items, start_numbers, write_leaf
 from eric_fast.compile.nodes import Diagram
 from eric_fast.compile.trees import MISSING, TREE_START, TREE_STOP, Paths, Tree, follow_paths
+from eric_fast.jit import cached_njit
 from eric_fast.plan.jitted import is_negated, strip_negation
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def index_trees(
     trees: NDArray[np.int64],
     paths: Paths,
@@ -40,7 +40,7 @@ def index_trees(
     return found
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _index_tree(
     n_nodes: int,
     n_digits: int,
@@ -115,7 +115,7 @@ def _index_tree(
         copy_number(numbers, 0, found, head)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _find_heavy(node: int, children: NDArray[np.int32], weight: NDArray[np.int64]) -> Any:
     """The side with more leaves."""
     high, low = children[node]

@@ -9,9 +9,9 @@ side. Complete trees whose rules or literals were put in another order are known
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from eric_fast.jit import cached_njit
 from eric_fast.plan.jitted import negate, strip_negation
 
 MISSING = -(2**30)  # a child where no rule is
@@ -69,7 +69,7 @@ def start_tree(n_literals: int, longest: int) -> Tree:
     )
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def follow_paths(
     first: int, stop: int, order: NDArray[np.int64], literals: NDArray[np.int32], offsets: NDArray[np.int64], tree: Tree
 ) -> Any:
@@ -110,7 +110,7 @@ def follow_paths(
     return rule, n_nodes, n_missing
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def find_trees(first: int, literals: NDArray[np.int32], offsets: NDArray[np.int64], n_rows: int, tree: Tree) -> Any:
     """The trees among the rules from `first` on.
 
@@ -149,7 +149,7 @@ def find_trees(first: int, literals: NDArray[np.int32], offsets: NDArray[np.int6
     return trees[:n_trees].copy(), Paths(first, order, sorted_literals, offsets)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _find_whole(first: int, offsets: NDArray[np.int64]) -> Any:
     """Where the rules from `first` on end whose shares of all inputs add to exactly one, or -1; how many were read."""
     left, rule = np.int64(1) << LONGEST, first
@@ -162,7 +162,7 @@ def _find_whole(first: int, offsets: NDArray[np.int64]) -> Any:
     return rule if left == 0 else np.int64(-1), rule - first
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _sort_tree(
     first: int, last: int, literals: NDArray[np.int32], offsets: NDArray[np.int64], counts: NDArray[np.int64]
 ) -> Any:

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.bits import unpack_words
+from eric_fast.jit import cached_njit
 from eric_fast.processes import Combine
 
 N_PASSES = 40
@@ -120,7 +120,7 @@ def make_exponentials() -> NDArray[np.int32]:
     return np.array([*table, 0], np.int32)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _add_sums(columns: Any, weights: Any) -> Any:
     """The weighted sum of each class on each image: int32 `[n_classes, n_images]`."""
     n_classes, n = weights.shape[1], columns.shape[1]
@@ -136,7 +136,7 @@ def _add_sums(columns: Any, weights: Any) -> Any:
     return sums
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _share(sums: Any, table: Any) -> Any:
     """int32 `[n_classes, n_images]`, in units of 2**-SHARE_BITS, from sums in units of 2**-SUM_BITS."""
     n_classes, n = sums.shape
@@ -154,7 +154,7 @@ def _share(sums: Any, table: Any) -> Any:
     return shares
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _add_products(columns: Any, excess: Any, gradients: Any) -> None:
     """Add, for each atom and class, the excess of the images on which the atom is true."""
     n = columns.shape[1]
@@ -168,7 +168,7 @@ def _add_products(columns: Any, excess: Any, gradients: Any) -> None:
             gradients[a, c] += total
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def factor_gram(gram: Any) -> Any:
     """Cholesky: float64 `[n, n]`, zero above the diagonal."""
     n = len(gram)
@@ -182,7 +182,7 @@ def factor_gram(gram: Any) -> Any:
     return lower
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def solve_factored(lower: Any, right: Any) -> Any:
     """float64 `[n]`: what the factored matrix takes to `right`."""
     n = len(lower)

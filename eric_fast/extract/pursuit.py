@@ -8,8 +8,9 @@ the loops as they stand, without fused or reordered additions.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from eric_fast.jit import cached_njit
 
 RIDGE = 1e-3  # added to a chosen input's variance, which is at most 0.25 for a bit: duplicates share their weight
 
@@ -113,7 +114,7 @@ def _finish(covariances: Covariances, chosen: NDArray[np.int64], weights: NDArra
     return Pursuit(chosen, weights, _find_intercepts(weights, covariances.input_means, covariances.target_means))
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _find_intercepts(weights: Any, input_means: Any, target_means: Any) -> Any:
     """float64 `[n_targets]`: a target's mean less that of its weighted sum, added up in the order of inputs."""
     intercepts = target_means.copy()
@@ -123,7 +124,7 @@ def _find_intercepts(weights: Any, input_means: Any, target_means: Any) -> Any:
     return intercepts
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _pursue(gram: Any, products: Any, n_steps: Any) -> Any:
     """Inputs chosen for all targets together: int64 `[n_chosen]`; weights, float64 `[n_inputs, n_targets]`; gains.
 

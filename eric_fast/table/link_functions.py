@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
-from sklearn.utils.extmath import softmax
 
 Scores = NDArray[np.float64]
 
@@ -34,6 +32,20 @@ def _keep(scores: Scores) -> Scores:
     return scores
 
 
+def _sigmoid(scores: Scores) -> Scores:
+    from scipy.special import expit  # loads when it is needed
+
+    shares: Scores = expit(scores)
+    return shares
+
+
+def _softmax(scores: Scores) -> Scores:
+    from sklearn.utils.extmath import softmax  # loads when it is needed
+
+    shares: Scores = softmax(scores)
+    return shares
+
+
 def _soften_others(scores: Scores) -> Scores:
     """ONNX's SOFTMAX_ZERO: scores within 1e-7 of zero are scaled instead of raised to a power."""
     highest = scores.max(axis=1, keepdims=True)
@@ -51,13 +63,13 @@ LINKS = {
     "identity": Link(_keep),
     "average": Link(_keep, probabilities=True, scores=False),  # the sums are probabilities
     "margin": Link(_keep, margin=True),
-    "sigmoid": Link(expit, probabilities=True, margin=True),
-    "softmax": Link(softmax, probabilities=True),
-    "softmax only": Link(softmax, probabilities=True, scores=False),  # the sums aren't shown
+    "sigmoid": Link(_sigmoid, probabilities=True, margin=True),
+    "softmax": Link(_softmax, probabilities=True),
+    "softmax only": Link(_softmax, probabilities=True, scores=False),  # the sums aren't shown
     "probability": Link(_keep, probabilities=True, margin=True, scores=False),  # the one sum is the second class's
     "softmax zero": Link(_soften_others, probabilities=True),
     "exp": Link(np.exp),
-    "sigmoids": Link(expit, probabilities=True),  # of each class against the others
+    "sigmoids": Link(_sigmoid, probabilities=True),  # of each class against the others
     "softplus": Link(partial(np.logaddexp, 0)),  # log(1 + exp(score))
     "signed square": Link(_square),
 }

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
 from eric_fast import kernels
 from eric_fast.bits import BitMatrix, unpack_words
@@ -25,6 +23,8 @@ from eric_fast.table.settings import read_model_settings
 from eric_fast.table.table import Table, as_table
 
 if TYPE_CHECKING:
+    from sklearn.utils import Tags
+
     from eric_fast.table.tree_walk import Walker
 
 Ask = Callable[[Any], NDArray[Any]]
@@ -190,6 +190,8 @@ class RuleModel(Described, ModelFields):
 
     def score(self, data: Any, truth: Any, sample_weight: Any = None) -> float:
         """The accuracy of a classifier, or the R2 of a regression, as in scikit-learn."""
+        from sklearn.metrics import accuracy_score, r2_score  # loads when it is needed
+
         measure = r2_score if self.program.decision.gives_sums else accuracy_score
         return float(measure(truth, self.predict(data), sample_weight=sample_weight))
 
@@ -207,8 +209,10 @@ class RuleModel(Described, ModelFields):
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
-    def __sklearn_tags__(self) -> Tags:
+    def __sklearn_tags__(self) -> "Tags":
         """For scikit-learn's scorers: whether this is a classifier."""
+        from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags  # is loaded, as it asks
+
         if not self.program.decision.gives_class:
             return Tags("regressor", TargetTags(required=False), regressor_tags=RegressorTags())
         return Tags("classifier", TargetTags(required=False), classifier_tags=ClassifierTags())

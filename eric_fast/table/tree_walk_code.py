@@ -3,14 +3,14 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from eric_fast.kernels import EQUAL, GREATER, LESS, MISSING
+from eric_fast.jit import cached_njit
+from eric_fast.kernels.packing import EQUAL, GREATER, LESS, MISSING
 
 NO_LEAF = np.iinfo(np.int32).min  # a child without rules
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def build_nodes(literals: Any, offsets: Any, firsts: Any, lasts: Any, tests: Any, children: Any, roots: Any) -> Any:
     """Write the nodes of trees whose rules stand from `yes` to `no`; see `_NODE`.
 
@@ -66,7 +66,7 @@ def build_nodes(literals: Any, offsets: Any, firsts: Any, lasts: Any, tests: Any
     return n_nodes
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def walk_rows(values: Any, nodes: Any, roots: Any, votes: Any, leaves: Any, sums: Any, classes: Any) -> None:
     """Evaluate rows.
 

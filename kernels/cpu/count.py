@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.cpu.features import has_feature
 from eric_fast.kernels.cpu.simd_words import count_ones
 from eric_fast.kernels.cpu.threads import run_parts
@@ -96,7 +97,7 @@ def _count_both(typing: Any, left: Any, right: Any, n_blocks: Any) -> Any:
     return types.int64(types.uint64, types.uint64, types.int64), generate
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _count_tiles(columns: Any, masks: Any, corners: Any, is_symmetric: Any, out: Any) -> None:
     """Add to `out` for tiles of it, given by their lowest mask and atom: int64 `[n_tiles, 2]`."""
     n_words = masks.shape[1]

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from eric_fast.jit import cached_cfunc, cached_njit
 
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _OCTETS = ir.VectorType(_I8, 32)
@@ -25,7 +27,7 @@ def count_row_words(n_atoms: int) -> int:
     return next((narrow for narrow in (1, 2, 4) if words <= narrow), -(-words // 8) * 8)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def transpose_words(
     columns: NDArray[np.uint64], n_samples: Any, first: Any, last: Any, rows: NDArray[np.uint64]
 ) -> None:
@@ -135,7 +137,7 @@ def compile_adder() -> Any:
     Of `n_blocks` times sixteen rows of `width` words at `rows`, numbered by the uint32 at `order`, to the int32 at
     `out`.
     """
-    return cfunc(types.void(types.uint64, types.int64, types.uint64, types.int64, types.uint64), cache=True)(_add_rows)
+    return cached_cfunc(types.void(types.uint64, types.int64, types.uint64, types.int64, types.uint64), _add_rows)
 
 
 def _add_rows(rows: Any, width: Any, order: Any, n_blocks: Any, out: Any) -> None:
@@ -161,7 +163,7 @@ def _call_adder(typing: Any, adder: Any, rows: Any, width: Any, order: Any, n_bl
     return types.void(types.uint64, types.uint64, types.int64, types.uint64, types.int64, types.uint64), generate
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def count_rows(adder: Any, rows: Any, order: Any, start: Any, end: Any, out: Any) -> None:
     """out[:] = in how many of the rows `order[start:end]` each atom is true; int32 `[64 * row_words]`."""
     for a in range(len(out)):

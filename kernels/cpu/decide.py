@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.cpu.block_state import GROUP_TREES
 from eric_fast.kernels.cpu.simd_codes import (
     CODE_SAMPLES,
@@ -30,7 +31,7 @@ CODE_BYTES, SUM_BYTES = 4, 8
 VECTOR_SUMS_BYTES = SUM_BYTES * SUM_COLUMNS
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def decode(bits: Any, planes: Any, numbers: Any, high: Any) -> None:
     """Read a number for each sample of the block from its binary digits.
 
@@ -54,7 +55,7 @@ def decode_index(bits: Any, codes: Any, index: Any, numbers: Any, high: Any) -> 
     decode(bits, codes.planes[first:last], numbers, high)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _decode_digits(bits: Any, planes: Any, numbers: Any) -> None:
     address = np.uint64(numbers.ctypes.data)
     for w in range(BLOCK_SAMPLES // CODE_SAMPLES):
@@ -64,7 +65,7 @@ def _decode_digits(bits: Any, planes: Any, numbers: Any) -> None:
         store_numbers(address + np.uint64(CODE_BYTES * CODE_SAMPLES * w), found)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def decode_answers(bits: Any, answers: Any, classes: Any) -> None:
     """Read each sample's class from its digits, -1 where the last plane is set.
 
@@ -82,21 +83,21 @@ def decode_answers(bits: Any, answers: Any, classes: Any) -> None:
         store_answers(address + np.uint64(CODE_BYTES * CODE_SAMPLES * w), found)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def look_up(codes: Any, table: Any, found: Any) -> None:
     """found[s] = table[codes[s]]; uint32, int32 `[n_codes]` and int32 `[BLOCK_SAMPLES]`."""
     for s in range(BLOCK_SAMPLES):
         found[s] = table[codes[s]]
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def add_table(codes: Any, table: Any, sums: Any) -> None:
     """sums[s] += table[codes[s]]: what a tree adds to one output; uint32, float64 `[n_codes]`, float64."""
     for s in range(BLOCK_SAMPLES):
         sums[s] += table[codes[s]]
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def add_rows(codes: Any, tables: Any, firsts: Any, sums: Any) -> None:
     """Add each sample's row of weights, of one tree after another, to its row of sums.
 
@@ -132,7 +133,7 @@ def add_rows(codes: Any, tables: Any, firsts: Any, sums: Any) -> None:
             store_sums(place, total)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def add_fired(fired: Any, weight: Any, sums: Any) -> None:
     """Add a rule's weight to the sums of one output, float64 `[BLOCK_SAMPLES]`, where it fired: uint64 words."""
     address = np.uint64(sums.ctypes.data)
@@ -146,7 +147,7 @@ def add_fired(fired: Any, weight: Any, sums: Any) -> None:
             store_sums(place, add_where(load_sums(place), bits, weight))
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def add_row_fired(fired: Any, n: Any, row: Any, sums: Any) -> None:
     """Add a rule's row of weights, float64 `[n_columns]`, to the sums of the first `n` samples where it fired.
 
@@ -164,7 +165,7 @@ def add_row_fired(fired: Any, n: Any, row: Any, sums: Any) -> None:
                 store_sums(place, add_sums(load_sums(place), load_sums(row_address + np.uint64(column))))
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def remember_rule(fired: Any, n: Any, rule: Any, adds: Any, most: Any, most_rules: Any) -> None:
     """Note a rule for the outputs to which it adds more than the rules before it that fired on the same sample.
 
@@ -185,7 +186,7 @@ def remember_rule(fired: Any, n: Any, rule: Any, adds: Any, most: Any, most_rule
                         most_rules[s, c] = rule
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def find_highest(sums: Any, by_sample: Any, n_classes: Any, best: Any, classes: Any) -> None:
     """Find the class with the highest sum, the first of equals.
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.fixed_point import SCALE_BITS
 from eric_fast.kernels.growth import ENTROPY
 
@@ -33,7 +34,7 @@ def _product_is_more(typing: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
     return types.boolean(types.int64, types.int64, types.int64, types.int64), generate
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def sum_counts(counts: Any) -> Any:
     """The sum, int64, of int32 counts: NumPy's takes longer to compile."""
     total = np.int64(0)
@@ -42,7 +43,7 @@ def sum_counts(counts: Any) -> Any:
     return total
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def find_split(
     counts: Any, weights: Any, node_counts: Any, node_weights: Any, limits: Any, table: Any, scores: Any
 ) -> Any:
@@ -65,7 +66,7 @@ def find_split(
     return _find_least_gini(weights, node_weights, scores[0], top)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@cached_njit(error_model="numpy")
 def _score_atoms(
     counts: Any, weights: Any, node_counts: Any, node_weights: Any, min_leaf: Any, entropy: Any, scores: Any
 ) -> Any:
@@ -103,7 +104,7 @@ def _score_atoms(
     return -1.0 if top < 0 else np.int64(top).view(np.float64)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _gain_entropy(weights: Any, node_weights: Any, atom: Any, table: Any) -> Any:
     """Less a constant of the node."""
     w_true, weight, gain = np.int64(0), np.int64(0), np.int64(0)
@@ -115,7 +116,7 @@ def _gain_entropy(weights: Any, node_weights: Any, atom: Any, table: Any) -> Any
     return gain - table[w_true] - table[weight - w_true]
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _find_least_entropy(weights: Any, node_weights: Any, scores: Any, top: Any, table: Any) -> Any:
     n_values, n_atoms = weights.shape
     weight = sum_counts(node_weights)
@@ -139,14 +140,14 @@ def _find_least_entropy(weights: Any, node_weights: Any, scores: Any, top: Any, 
     return best, most + impurity
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _floor_of(gain: Any, weight: Any) -> Any:
     """A chi that every atom of at least this gain has: w * (2**(gain / w) - 1), and a little less."""
     bits = max(gain, 0) * 2.0**-SCALE_BITS / weight
     return weight * (2.0**bits - 1) * (1 - 1e-9) - 1e-9
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _find_least_gini(weights: Any, node_weights: Any, scores: Any, top: Any) -> Any:
     """Of (sum of squares) / weight, both sides added, the most: as whole + part / of, exactly."""
     n_values, n_atoms = weights.shape
@@ -171,7 +172,7 @@ def _find_least_gini(weights: Any, node_weights: Any, scores: Any, top: Any) -> 
     return best, gain - _divide(squares, weight)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _sum_squares(weights: Any, node_weights: Any, atom: Any) -> Any:
     """Sums of squares by value where the atom is false and where it is true, and the weights of both sides: int64."""
     left, right, w_left, w_right = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
@@ -185,7 +186,7 @@ def _sum_squares(weights: Any, node_weights: Any, atom: Any) -> Any:
     return left, right, w_left, w_right
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _divide(number: Any, by: Any) -> Any:
     """number / by in units of 2**-30, rounded down."""
     return (number // by << SCALE_BITS) + (number % by << SCALE_BITS) // by

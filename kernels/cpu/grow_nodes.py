@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.cpu.count_rows import count_rows
 from eric_fast.kernels.cpu.find_split import find_split, sum_counts
 from eric_fast.kernels.cpu.sort_samples import partition_samples
@@ -53,7 +54,7 @@ from eric_fast.kernels.growth import NO_LIMIT
 COUNT, OPEN, SPLIT, GROW, DONE = range(5)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def grow_all(
     bits: Any,
     weighting: Any,
@@ -192,7 +193,7 @@ def _split_node(bits: Any, limits: Any, scratch: Any, tree: Any) -> None:
         )
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _may_split(node_counts: Any, depth: Any, limits: Any) -> Any:
     """Whether the limits let a node be split; node_counts: int32 `[n_values]`."""
     n, n_seen = 0, 0
@@ -265,7 +266,7 @@ def _count_node(bits: Any, tree: Any, node: Any, weighting: Any, slot: Any) -> N
         start = end
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _weigh_rows(bits: Any, order: Any, start: Any, end: Any, weights: Any, out: Any) -> None:
     """As `count_rows`, but count each sample as often as it weighs: one count for each bit of the weights.
 
@@ -291,7 +292,7 @@ def _weigh_rows(bits: Any, order: Any, start: Any, end: Any, weights: Any, out: 
             bit += 1
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _subtract(counts: Any, less: Any) -> None:
     """counts -= less, int32 `[n_values, n_counters]`: a loop, as NumPy's takes longer to compile."""
     for v in range(len(counts)):

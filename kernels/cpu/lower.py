@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.adders import ADDER_CARRY, ADDER_READS, ADDER_SUM, find_chains
 from eric_fast.kernels.cpu.order import UNIT_START, UNIT_STOP, find_live, order_steps
 from eric_fast.kernels.cpu.pairs import IN_REGISTER, pair_chains
@@ -77,7 +77,7 @@ def lower_plan(plan: Plan, kinds: ResultKinds) -> CpuCode:
     return code
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _lower(n_inputs: Any, steps: Any, reads: Any, read_sections: Any) -> Any:
     """The fields of `CpuCode`.
 

@@ -3,8 +3,8 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.adders import ADDER_READS
 from eric_fast.kernels.cpu.pairs import SHAPE_HAS_SUM, SHAPE_N_ADDERS, SHAPE_N_PAIRS
 from eric_fast.plan.steps import (
@@ -45,7 +45,7 @@ class Order(NamedTuple):
     last: Any
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def find_live(first_node: Any, steps: Any, reads: Any) -> Any:
     """Two bool `[n_values]`: the values that are needed, and those that terms are OR-ed into.
 
@@ -74,7 +74,7 @@ def find_live(first_node: Any, steps: Any, reads: Any) -> Any:
     return needed, is_target
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def order_steps(first_node: Any, steps: Any, needed: Any, is_target: Any, units: Any) -> Any:
     """The `Order` of the needed nodes.
 
@@ -123,7 +123,7 @@ def order_steps(first_node: Any, steps: Any, needed: Any, is_target: Any, units:
     return Order(order[:n_done].copy(), unit_order, parts, last)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _find_stages(first_node: Any, steps: Any, needed: Any, is_target: Any, units: Any) -> Any:
     """How often, before a value is made, a section turns from adders to nodes that wait for them: int64 `[n_values]`.
 
@@ -159,7 +159,7 @@ def _find_stages(first_node: Any, steps: Any, needed: Any, is_target: Any, units
     return stages
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _interleave(first_node: Any, nodes: Any, first: Any, last: Any, due: Any, order: Any, n_done: Any) -> Any:
     """Write the nodes that are due in an order in which one seldom waits for the one before it.
 
@@ -198,7 +198,7 @@ def _interleave(first_node: Any, nodes: Any, first: Any, last: Any, due: Any, or
     return n_done
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _group_units(units: Any, order: Any) -> None:
     """Bring units of one shape together that don't wait for one another, in groups of `GROUP_ADDERS` adders.
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.cpu.bins import GROUP, LOG_GROUP
 from eric_fast.kernels.cpu.simd_floats import LANES, point, spread
 from eric_fast.kernels.cpu.simd_words import (
@@ -63,7 +64,7 @@ def _mark_bit(_: Any, numbers: Any, index: Any, bit: Any) -> Any:
     return types.uint64(numbers, types.int64, types.uint8), generate
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def pack_bins(
     first: Any, last: Any, flat: Any, sample_stride: Any, column_stride: Any, n_samples: Any, tables: Any, words: Any
 ) -> None:
@@ -111,7 +112,7 @@ def pack_bins(
                         store(np.uint64(target + rows[i] * row_bytes), bits)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _order_values(column: Any, n: Any, floats: Any, values: Any, missed: Any) -> Any:
     """Map the first `n` values to integers of the same order, NaN to the least. Return whether there is a NaN.
 
@@ -139,7 +140,7 @@ def _order_values(column: Any, n: Any, floats: Any, values: Any, missed: Any) ->
     return any_missed
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _find_bins(keys: Any, key: Any, values: Any, n: Any, highs: Any, lows: Any) -> None:
     """Find the bin of each value: GROUP * highs[s] + lows[s] keys of the segment are below values[s].
 
@@ -161,7 +162,7 @@ def _find_bins(keys: Any, key: Any, values: Any, n: Any, highs: Any, lows: Any) 
         lows[s] = _count_below(keys, groups + GROUP * high, values[s])
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _mark_above(numbers: Any, n_bits: Any, n_words: Any, planes: Any, first: Any) -> None:
     """Set row `first + j` of planes, for j < 2**n_bits - 1, to where a number's lowest `n_bits` bits exceed j.
 
@@ -179,7 +180,7 @@ def _mark_above(numbers: Any, n_bits: Any, n_words: Any, planes: Any, first: Any
             store(base + np.uint64(row * VECTOR_BYTES), either(bit, below))
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _find_bits(planes: Any, place: Any) -> Any:
     """The vector that says which values exceed a key; planes: an address; place: the key's place in its segment."""
     low = planes + (place & (GROUP - 1)) * VECTOR_BYTES

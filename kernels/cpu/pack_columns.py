@@ -8,11 +8,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.bits import ROW_WORDS, WORD_BITS, count_words
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.cpu.bins import BinTables, find_binned, make_bins
 from eric_fast.kernels.cpu.pack_bins import pack_bins
 from eric_fast.kernels.cpu.simd_floats import LANES, compare_word
@@ -117,7 +117,7 @@ def _compare(flat: NDArray[Any], strides: tuple[int, ...], n_samples: int, code:
     )
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _pack_blocks(
     first: Any,
     last: Any,
@@ -169,7 +169,7 @@ def _pack_blocks(
                         words[rows[a], w] = 0
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _compare_values(values: Any, start: Any, constant: Any, operator: Any, target: Any) -> None:
     """Compare neighbouring values from `start` on; target: uint32 `[n_words]`, written."""
     for w in range(len(target)):

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
 from eric_fast.bits import WORD_BITS, count_words
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.cpu.reduce_maps import (
     BLOCK_PIXELS,
     LARGEST,
@@ -70,7 +70,7 @@ def pack_maps(
     return Packed(words, norms)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _pack_units(
     first: Any,
     last: Any,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.adders import ADDER_CARRY, ADDER_FIRST, ADDER_READS, ADDER_SECOND, ADDER_SUM
 
 NO_VALUE, IN_REGISTER = -1, -2  # no value; a carry that isn't stored
@@ -36,7 +37,7 @@ class Units(NamedTuple):
     shapes: Any
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def pair_chains(chains: Any) -> Any:
     """The `Units` of `Chains`."""
     adders, starts = chains.adders, chains.starts

@@ -7,8 +7,8 @@ Arguments that functions share: `flat` is 1-D, see `simd_floats`, and strides ar
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.cpu.simd_floats import (
     LANES,
     add,
@@ -27,7 +27,7 @@ BLOCK_PIXELS = 1024  # added in float32, 64 to a lane: an error of some 4e-6 at 
 SUM, ROOT, LARGEST = 0, 1, 2  # what becomes of a map's terms: their sum, the root of their mean, the largest
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def add_terms(
     flat: Any, base: Any, n_runs: Any, run_stride: Any, n: Any, stride: Any, kept: Any, squared: Any, one: Any
 ) -> Any:
@@ -48,7 +48,7 @@ def add_terms(
     return total + sum_lanes(lanes)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def add_block(flat: Any, start: Any, n: Any, stride: Any, kept: Any, squared: Any, one: Any) -> Any:
     """The sums, in lanes, of the terms of `n` pixels of a run, at most `BLOCK_PIXELS`, from `start` on."""
     zero = fill_lanes(np.float32(0))
@@ -79,7 +79,7 @@ def add_block(flat: Any, start: Any, n: Any, stride: Any, kept: Any, squared: An
     return add(add(a, b), add(c, d))
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def find_largest(flat: Any, base: Any, n_runs: Any, run_stride: Any, n: Any, stride: Any) -> Any:
     """The largest value, float32, of the map that starts at `base`; NaN if there is one."""
     a = fill_lanes(np.float32(-np.inf))
@@ -105,7 +105,7 @@ def find_largest(flat: Any, base: Any, n_runs: Any, run_stride: Any, n: Any, str
     return largest_lane(larger(a, b))
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _load_near_end(flat: Any, place: Any, count: Any) -> Any:
     """Load sixteen neighbours, or `count` of them where the array ends sooner."""
     if place + LANES <= len(flat):
@@ -113,7 +113,7 @@ def _load_near_end(flat: Any, place: Any, count: Any) -> Any:
     return gather(flat, place, 1, count)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def reduce_pixels(
     flat: Any,
     base: Any,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.cpu.block_state import (
     FIRST_ANSWERS,
     FIRST_RULES,
@@ -59,7 +60,7 @@ from eric_fast.plan.steps import (
 CACHED_BYTES = 2**22  # of rows: where there are more, whoever reads them won't find them in a cache anyway
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def run_blocks(
     thread: Any,
     first_block: Any,
@@ -180,7 +181,7 @@ def _write_decisions(thread: Any, block: Any, n: Any, votes: Any, workspace: Any
                 confusion[t, truth, answer if answer >= 0 else n_classes] += 1
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _write_rows(
     base: Any, wanted_rows: Any, row_slots: Any, valid: Any, target: Any, n_words: Any, past_caches: Any
 ) -> None:
@@ -203,14 +204,14 @@ def _write_rows(
             target += step
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _find_row(base: Any, slot: Any, valid: Any) -> Any:
     """The row at a slot of `Instructions.row_slots`, false where there is no sample."""
     row = load(base + np.uint64(strip_negation(slot) * VECTOR_BYTES))
     return both(invert(row) if is_negated(slot) else row, valid)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _count_rules(base: Any, instructions: Any, valid: Any, words: Any, counts: Any) -> None:
     """Add to `counts`, int64 `[n_rules]`, on how many samples of `valid`, a vector, each rule fires.
 

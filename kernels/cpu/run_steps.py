@@ -6,8 +6,8 @@ Addresses are uint64, vectors are those of `simd_words`, tables those of `Instru
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.cpu.lower import (
     ADDER_WIDTH,
     PAIR_WIDTH,
@@ -31,7 +31,7 @@ from eric_fast.plan.steps import (
 LOW_HALF = np.uint64(0xFFFFFFFF)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def run_nodes(base: Any, nodes: Any, first: Any, last: Any) -> None:
     """target = select ? high : low, for the nodes `first` to `last` of `Instructions.nodes`."""
     for i in range(first, last):
@@ -40,7 +40,7 @@ def run_nodes(base: Any, nodes: Any, first: Any, last: Any) -> None:
         store(base + (ends & LOW_HALF), select(load(base + (ends >> np.uint64(32))), high, low))
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def run_units(base: Any, adders: Any, run: Any) -> None:
     """Run chains of full adders, see `CpuCode.adders`. run: int64 `[5]`, of `CpuCode.runs`."""
     one, two = np.uint64(1), np.uint64(2)  # unsigned indices can't mean "from the end"
@@ -74,7 +74,7 @@ def run_units(base: Any, adders: Any, run: Any) -> None:
             place += one
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def run_batch(base: Any, terms: Any, segments: Any, batch: Any) -> None:
     """target = source | OR of terms, for the segments of a batch, int64 `[4]`; a term is an AND of its pairs."""
     one, two = np.uint64(1), np.uint64(2)  # unsigned indices can't mean "from the end"
@@ -94,7 +94,7 @@ def run_batch(base: Any, terms: Any, segments: Any, batch: Any) -> None:
         store(base + np.uint64(segments[g, SEGMENT_TARGET]), fired)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _load_pair(base: Any, offsets: Any) -> Any:
     """Where the first of a pair is true and the second is false; offsets: their two offsets in a uint64."""
     return both(load(base + (offsets & LOW_HALF)), invert(load(base + (offsets >> np.uint64(32)))))

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.cpu.features import has_feature
 from eric_fast.kernels.memory import ALIGNMENT
 
@@ -243,7 +244,7 @@ def prefetch(typing_context: Any, address: Any) -> Any:
     return types.void(types.uint64), generate
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def mark_valid(bits: Any, n: Any) -> None:
     """Set the first `n` bits of a block's words, uint64 `[VECTOR_WORDS]`, and clear the others."""
     for w in range(VECTOR_WORDS):

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.cpu.features import has_feature
 from eric_fast.kernels.cpu.simd_words import count_ones
 
@@ -127,7 +128,7 @@ _list_16, _list_8 = _make_lister(_SIXTEEN, _append_sixteen), _make_lister(_EIGHT
 _partition_16, _partition_8 = _make_partitioner(_SIXTEEN, _append_sixteen), _make_partitioner(_EIGHT, _append_eight)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def partition_one_by_one(
     column: Any, order: Any, start: Any, end: Any, true_first: Any, n_last: Any, moved: Any
 ) -> None:
@@ -143,7 +144,7 @@ def partition_one_by_one(
     _finish_partition(column, order, start, start, end, true_first, np.uint64(0), n_last, moved)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def partition_in_sixteens(
     column: Any, order: Any, start: Any, end: Any, true_first: Any, n_last: Any, moved: Any
 ) -> None:
@@ -155,7 +156,7 @@ def partition_in_sixteens(
     _finish_partition(column, order, start, start + 16 * n_blocks, end, true_first, np.uint64(n_moved), n_last, moved)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def partition_in_eights(
     column: Any, order: Any, start: Any, end: Any, true_first: Any, n_last: Any, moved: Any
 ) -> None:
@@ -167,7 +168,7 @@ def partition_in_eights(
     _finish_partition(column, order, start, start + 8 * n_blocks, end, true_first, np.uint64(n_moved), n_last, moved)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _finish_partition(
     column: Any, order: Any, start: Any, rest: Any, end: Any, true_first: Any, n_moved: Any, n_last: Any, moved: Any
 ) -> None:
@@ -183,7 +184,7 @@ def _finish_partition(
         order[end - n_last + i] = moved[i]
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def list_one_by_one(target: Any, n_samples: Any, n_false: Any, order: Any) -> None:
     """List the `n_false` samples whose bit in `target`, uint64 `[n_words]`, is false, then the others.
 
@@ -202,7 +203,7 @@ def list_one_by_one(target: Any, n_samples: Any, n_false: Any, order: Any) -> No
             word >>= np.uint64(1)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def list_in_sixteens(target: Any, n_samples: Any, n_false: Any, order: Any) -> None:
     """As `list_one_by_one`. What is listed past the last sample is overwritten, or lies in the slack."""
     n_blocks = np.int64(-(-n_samples // 16))
@@ -211,7 +212,7 @@ def list_in_sixteens(target: Any, n_samples: Any, n_false: Any, order: Any) -> N
     _list_16(words, n_blocks, np.int64(0), address + np.uint64(4 * n_false))
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def list_in_eights(target: Any, n_samples: Any, n_false: Any, order: Any) -> None:
     """As `list_in_sixteens`."""
     n_blocks = np.int64(-(-n_samples // 8))
@@ -227,7 +228,7 @@ elif has_feature("avx2"):
     partition_samples, _list_samples = partition_in_eights, list_in_eights
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def sort_by_bit(target: Any, n_samples: Any, weighting: Any, order: Any, counts: Any) -> None:
     """List the samples that weigh something, those whose bit is false first.
 
@@ -246,7 +247,7 @@ def sort_by_bit(target: Any, n_samples: Any, weighting: Any, order: Any, counts:
         _drop_weightless(order, counts, weighting)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def sort_by_value(target: Any, n_samples: Any, weighting: Any, order: Any, counts: Any) -> None:
     """As `sort_by_bit`, by the values of a target, int64 `[n_samples]`; counts: int32 `[n_values]`."""
     for v in range(len(counts)):
@@ -263,7 +264,7 @@ def sort_by_value(target: Any, n_samples: Any, weighting: Any, order: Any, count
         _drop_weightless(order, counts, weighting)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _drop_weightless(order: Any, counts: Any, weighting: Any) -> None:
     """Remove the samples that weigh nothing from `order` and `counts`; see `sort_by_bit`."""
     n, start = 0, 0

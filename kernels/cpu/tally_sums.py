@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.cpu.count import view_words
 from eric_fast.kernels.cpu.threads import run_parts
 from eric_fast.kernels.tallies import WeightedBodies, check_tally
@@ -28,7 +28,7 @@ def tally_sums(words: Tensor, targets: Tensor, n_samples: int, bodies: WeightedB
     return torch.from_numpy(out)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _tally_bodies(
     columns: Any, goals: Any, n_samples: Any, literals: Any, weights: Any, offsets: Any, first: Any, last: Any, out: Any
 ) -> None:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from numba import njit
 from torch import Tensor
 
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.cpu.simd_floats import LANES, transpose_tile
 
 
@@ -14,7 +14,7 @@ def view_flat(tensor: Tensor) -> Tensor:
     return tensor.detach().as_strided((extent,), (1,))
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def transpose_columns(
     flat: Any, base: Any, sample_stride: Any, column_stride: Any, n: Any, used: Any, transposed: Any, row: Any
 ) -> None:

@@ -3,7 +3,8 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+
+from eric_fast.jit import cached_njit
 
 
 class Bits(NamedTuple):
@@ -88,7 +89,7 @@ OPENED_KEY, OPENED_NODE = range(2)
 # There are loops here and in `grow_nodes` where a line of NumPy would do: that takes seconds longer to compile.
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def push_node(opened: Any, n: Any, key: Any, node: Any) -> None:
     """Add a node to a heap of `n`, `GrowingTree.opened`: the least key comes first, the lowest node of equals."""
     place = n
@@ -101,7 +102,7 @@ def push_node(opened: Any, n: Any, key: Any, node: Any) -> None:
     _put(opened, place, key, node)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def pop_node(opened: Any, n: Any) -> Any:
     """Take the first node from a heap of `n`, `GrowingTree.opened`."""
     first = opened[0, OPENED_NODE]
@@ -120,17 +121,17 @@ def pop_node(opened: Any, n: Any) -> Any:
     return first
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _put(opened: Any, place: Any, key: Any, node: Any) -> None:
     opened[place, OPENED_KEY], opened[place, OPENED_NODE] = key, node
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _comes_first(key: Any, node: Any, other: Any) -> Any:
     return key < other[OPENED_KEY] or (key == other[OPENED_KEY] and node < other[OPENED_NODE])
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def number_nodes(nodes: Any, tallies: Any, n_nodes: Any) -> Any:
     """The fields of a `GrownTree`: nodes in the order of `Forest`, whatever order they were made in.
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.cpu.block_state import GROUP_TREES
 from eric_fast.kernels.cpu.decide import (
     add_fired,
@@ -87,7 +88,7 @@ def add_lone_rules(first: Any, last: Any, n: Any, scratch: Any, with_rules: Any,
             _add_rule(rule, fired, n, with_rules, votes, workspace)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _add_rule(rule: Any, fired: Any, n: Any, with_rules: Any, votes: Any, workspace: Any) -> None:
     """Add what one rule votes for where it fired: uint64 `[VECTOR_WORDS]`."""
     undecided, row, by_sample = workspace.bits, workspace.vote_row, votes.by_sample
@@ -110,7 +111,7 @@ def _add_rule(rule: Any, fired: Any, n: Any, with_rules: Any, votes: Any, worksp
             row[classes[v]] = 0.0
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def finish_votes(n: Any, scratch: Any, bits: Any, with_rules: Any, codes: Any, votes: Any, workspace: Any) -> None:
     """Find the class of each of the block's `n` samples, and the rule that decided where rules are wanted.
 
@@ -150,7 +151,7 @@ def _add_counters(bits: Any, codes: Any, votes: Any, workspace: Any) -> None:
                 sums[output, s] += added
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _find_rules(bits: Any, codes: Any, votes: Any, workspace: Any) -> None:
     """Where a rule of a tree adds more to the class that won than `best`, take it; the first of equals."""
     by_sample, weights, adds, add_starts = votes.by_sample, votes.table_weights, votes.adds, votes.add_starts

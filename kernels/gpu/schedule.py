@@ -26,8 +26,8 @@ which a store clears.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.adders import (
     ADDER_CARRY,
     ADDER_FIRST,
@@ -93,7 +93,7 @@ class Schedule(NamedTuple):
     slots: Any
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def lower_steps(n_inputs: Any, n_workers: Any, steps: Any, reads: Any, read_sections: Any) -> Any:
     """A `Schedule` of `StepArrays`. reads: int32, read_sections: int64 `[n_reads]`: see `list_reads`."""
     sections, first_node, n_sections = steps.sections, n_inputs + 2, len(steps.sections)
@@ -150,7 +150,7 @@ def lower_steps(n_inputs: Any, n_workers: Any, steps: Any, reads: Any, read_sect
     return Schedule(memory.sizes[N_SLOTS], fields, phases[works], memory.slots.astype(np.int32))
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _write_chains(numbers: Any, n_workers: Any, chains: Any, lines: Any, memory: Any) -> Any:
     """Share chains, the longest first, among the workers, and write them: `Lines`.
 
@@ -187,7 +187,7 @@ def _write_chains(numbers: Any, n_workers: Any, chains: Any, lines: Any, memory:
     return Lines(lines.fields, lines.n_lines + shares.n_lines)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _write_tree(
     root: Any, first_node: Any, nodes: Any, values: Any, fields: Any, temporaries: Any, memory: Any
 ) -> None:

@@ -3,9 +3,9 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numba.extending import register_jitable
 
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.gpu.lines import FALSE_SLOT, FLAG, TRUE_SLOT
 
 N_FREE, N_SLOTS = 0, 1  # the columns of `SlotMemory.sizes`
@@ -61,7 +61,7 @@ def set_range(phases: Any, phase: Any, column: Any, start: Any, stop: Any) -> No
     phases[phase, column, 0], phases[phase, column, 1] = start, stop
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def start_slots(n_inputs: Any, last_read: Any, n_phases: Any, n_terms: Any) -> Any:
     """A `SlotMemory` in which the inputs that something reads have slots.
 
@@ -83,7 +83,7 @@ def start_slots(n_inputs: Any, last_read: Any, n_phases: Any, n_terms: Any) -> A
     return memory
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def take_slot(memory: Any) -> Any:
     """A slot that is free. memory: `SlotMemory`."""
     free, sizes = memory.free, memory.sizes
@@ -94,7 +94,7 @@ def take_slot(memory: Any) -> Any:
     return sizes[N_SLOTS] - 1
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def give_slot(value: Any, memory: Any) -> None:
     """Give a value a slot until the end of the phase that reads it last. memory: `SlotMemory`."""
     memory.slots[value] = take_slot(memory)
@@ -103,14 +103,14 @@ def give_slot(value: Any, memory: Any) -> None:
     memory.latest[phase] = value
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def free_slot(slot: Any, memory: Any) -> None:
     """Make a slot free again. memory: `SlotMemory`."""
     memory.free[memory.sizes[N_FREE]] = slot
     memory.sizes[N_FREE] += 1
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def release_slots(phase: Any, memory: Any) -> None:
     """Free the slots of the values that this phase read last; nothing for phase -1. memory: `SlotMemory`."""
     value = memory.latest[phase] if phase >= 0 else -1
@@ -119,7 +119,7 @@ def release_slots(phase: Any, memory: Any) -> None:
         value = memory.following[value]
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def share_out(sizes: Any, n_workers: Any) -> Any:
     """Give each task, in turn, to the worker with the fewest lines so far: `Shares`.
 
@@ -134,7 +134,7 @@ def share_out(sizes: Any, n_workers: Any) -> Any:
     return Shares(workers, places, loads.max())
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def reserve_lines(lines: Any, n_lines: Any) -> Any:
     """The same `Lines` with room for so many more; those are zeros."""
     fields, needed = lines.fields, lines.n_lines + n_lines

@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.gpu.lines import FALSE_SLOT, FIELDS, TARGET, TERM_WIDTHS, TERMS_BY_2
 from eric_fast.kernels.gpu.slots import (
     Lines,
@@ -26,7 +26,7 @@ MIN_PIECE = 8  # steps: a piece of fewer is not cut
 PIECE_TARGET, PIECE_KIND, PIECE_TERM_START, PIECE_WIDTH, PIECE_N_STEPS, PIECE_SLOT, PIECE_N_PARTS = range(7)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def write_terms(
     section: Any, phase: Any, n_workers: Any, steps: Any, needed: Any, lines: Any, phases: Any, memory: Any
 ) -> Any:
@@ -64,7 +64,7 @@ def write_terms(
     return lines
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _write_pieces(pieces: Any, kind: Any, n_workers: Any, terms: Any, lines: Any, slots: Any) -> Any:
     """Share pieces of one kind, the longest first, among the workers, and write them: `Lines`.
 
@@ -91,7 +91,7 @@ def _write_pieces(pieces: Any, kind: Any, n_workers: Any, terms: Any, lines: Any
     return Lines(lines.fields, lines.n_lines + shares.n_lines * step_lines)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _join_pieces(pieces: Any, n_workers: Any, lines: Any, memory: Any) -> Any:
     """Write the OR of each target's pieces and free their slots: `Lines`.
 
@@ -117,7 +117,7 @@ def _join_pieces(pieces: Any, n_workers: Any, lines: Any, memory: Any) -> Any:
     return Lines(lines.fields, lines.n_lines + shares.n_lines)
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _cut_terms(section: Any, n_workers: Any, steps: Any, needed: Any) -> Any:
     """Cut a section's terms into pieces of about equal work: int64 `[n_pieces, 7]`.
 

@@ -3,8 +3,8 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from eric_fast.jit import cached_njit
 from eric_fast.kernels.adders import ADDER_READS
 from eric_fast.plan.steps import (
     BATCH_SEGMENT_START,
@@ -48,7 +48,7 @@ class ChainOrder(NamedTuple):
     levels: Any
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def find_needed(first_node: Any, steps: Any, reads: Any) -> Any:
     """`Values`, without levels and sizes; is_root as it is before trees are cut.
 
@@ -86,7 +86,7 @@ def find_needed(first_node: Any, steps: Any, reads: Any) -> Any:
     return Values(needed, is_root, is_target, section_of, np.zeros(n_values, np.int64), np.zeros(n_values, np.int64))
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def cut_trees(first_node: Any, n_workers: Any, steps: Any, values: Any, chains: Any) -> Any:
     """Cut trees that would hold the others up, which makes more roots; fill in levels and sizes.
 
@@ -134,7 +134,7 @@ def cut_trees(first_node: Any, n_workers: Any, steps: Any, values: Any, chains: 
     return n_levels
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def _find_chain_level(chain: Any, chains: Any, first: Any, level: Any) -> Any:
     """One more than the highest level of what a chain reads.
 
@@ -148,7 +148,7 @@ def _find_chain_level(chain: Any, chains: Any, first: Any, level: Any) -> Any:
     return depth + 1
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def find_last_reads(
     first_node: Any, steps: Any, reads: Any, read_sections: Any, values: Any, n_levels: Any, starts: Any
 ) -> Any:
@@ -186,7 +186,7 @@ def find_last_reads(
     return last_read
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def sort_roots(first: Any, last: Any, values: Any, chain_of: Any) -> Any:
     """The roots among the values `first:last`, by level, the largest trees first: int64.
 
@@ -197,7 +197,7 @@ def sort_roots(first: Any, last: Any, values: Any, chain_of: Any) -> Any:
     return roots[np.argsort((values.level[roots] << 40) - values.size[roots], kind="mergesort")]
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def sort_chains(first: Any, last: Any, level: Any, chains: Any) -> Any:
     """The chains whose adders make the values `first:last`, by level, the longest first: a `ChainOrder`.
 

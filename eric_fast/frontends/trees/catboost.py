@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logit
 
 from eric_fast.errors import ModelError, ProgramError
 from eric_fast.frontends.fields import Field, parse_json
@@ -181,6 +180,8 @@ def _read_threshold(info: Field) -> float:
     probability = part.as_float()
     if not 0 < probability < 1:
         raise part.fail("expected a probability between 0 and 1")
+    from scipy.special import logit  # loads when it is needed
+
     return float(logit(probability))
 
 

@@ -3,10 +3,11 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from eric_fast.jit import cached_njit
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def count_leaves(roots: Any, yes: Any, no: Any) -> Any:
     """The leaves, tree by tree from `yes` to `no`, and the lengths of their paths; both empty if these are not trees.
 
@@ -41,7 +42,7 @@ def count_leaves(roots: Any, yes: Any, no: Any) -> Any:
     return leaves[:n_leaves].copy(), lengths[:n_leaves].copy()
 
 
-@njit(nogil=True, cache=True)
+@cached_njit
 def write_paths(roots: Any, tests: Any, yes: Any, no: Any, offsets: Any) -> Any:
     """The literals on the path to each leaf, int32 `[offsets[-1]]`.
 

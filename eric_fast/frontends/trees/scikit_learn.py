@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import get_tags
 
 from eric_fast.errors import ModelError
 from eric_fast.frontends.front_end import FrontEnd, is_from
 from eric_fast.frontends.trees.composites import FITTED_PARTS
 from eric_fast.frontends.trees.hist_boosting import load_hist_boosting
-from eric_fast.frontends.trees.isolation_forest import find_lengths, load_isolation_forest
 from eric_fast.frontends.trees.nodes import StoredTree
 from eric_fast.frontends.trees.tree_model import make_tree_model
 from eric_fast.program.table_atoms import Column
@@ -116,6 +114,8 @@ def _load_average(source: Any) -> RuleModel:
     estimators = [source] if is_single else source.estimators_
     features_of = getattr(source, "estimators_features_", None)
     labels = getattr(source, "classes_", None)
+    from sklearn.utils import get_tags  # is loaded, as the source is of it
+
     missing = bool(get_tags(estimators[0]).input_tags.allow_nan)
     trees = []
     for each, features in zip(estimators, features_of or [None] * len(estimators), strict=True):
@@ -201,6 +201,9 @@ def _load_hist_boosting(source: Any) -> RuleModel:
 
 
 def _load_isolation_forest(source: Any) -> Any:
+    # Loads when it is needed, and scikit-learn with it.
+    from eric_fast.frontends.trees.isolation_forest import find_lengths, load_isolation_forest
+
     whole = source._max_features == source.n_features_in_
     trees = [
         _read_tree(each, find_lengths(each), missing=True, features=None if whole else features)
