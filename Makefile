@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # Modules are compiled once and kept: without, every process of the tests compiles torch's sources again, for 8 seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick check lint faults fuzz ptx sanitize tables chain clean
+.PHONY: demo test quick check lint docs notebooks outputs bench faults fuzz ptx sanitize tables chain clean
 
 demo: .venv/installed
 	@$(BIN)/eric-fast demo --force
@@ -30,6 +30,22 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documentation site, in build/docs; a warning is an error.
+docs: .venv/installed
+	@$(BIN)/python -m sphinx -b html -q -W --keep-going docs build/docs
+	@echo "wrote build/docs/index.html"
+
+# What pages print, from runs: that of blocks which tests run too, then of those that take long (with ../shared, an hour).
+outputs: .venv/installed
+	$(BIN)/python -m docs.contents
+	$(BIN)/python -m tests.page_blocks
+	$(BIN)/python -m tests.page_blocks --kept
+
+# What compares with others: installs them, then an hour.
+bench: .venv/installed
+	$(BIN)/uv pip install --python $(BIN)/python --group bench
+	for case in evaluate frontends extract; do $(BIN)/python -m bench $$case --json bench/results/$$case.json || exit 1; done
 
 # 100,000 random programs, weight bodies and starts among them, against clingo and a plain interpreter: some 40 minutes;
 # 10,000 damaged files of each format.

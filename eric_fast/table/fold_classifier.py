@@ -21,7 +21,7 @@ from eric_fast.table.table import Table, as_table
 
 
 class FoldClassifier(ProgramClassifier):
-    """Default rules with exceptions, as FOLD-RM learns them, as a scikit-learn estimator.
+    r"""Default rules with exceptions, as FOLD-RM learns them, as a scikit-learn estimator.
 
     `X` is float `[n_samples, n_features]`, or a frame, whose columns may hold texts; numbers are compared in float64.
 
