@@ -9,18 +9,18 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # Modules are compiled once and kept: without, every process of the tests compiles torch's sources again, for 8 seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick check lint docs notebooks outputs bench faults fuzz ptx sanitize tables chain clean
+.PHONY: demo test quick check lint docs notebooks outputs bench faults fuzz ptx sanitize tables chain dist clean
 
 demo: .venv/installed
 	@$(BIN)/eric-fast demo --force
 
 test: .venv/installed
-	@$(BIN)/python -m tests.compile_first
+	@$(BIN)/python -m eric_fast.warm_up
 	@$(BIN)/python -m pytest -n auto --dist worksteal
 
 # Every module, without the tests that are marked slow, and with fewer random examples.
 quick: .venv/installed
-	@$(BIN)/python -m tests.compile_first
+	@$(BIN)/python -m eric_fast.warm_up
 	@$(BIN)/python -m pytest --quick -n auto --dist worksteal
 
 # What CI runs: the linter, the type checker and the tests.
@@ -78,14 +78,20 @@ tables: .venv/installed
 chain: .venv/installed
 	$(BIN)/python -m bench chain --json bench/results/chain.json
 
+# sdist and wheel, built twice and compared, checked, installed into an empty environment and tried there; the wheel for this
+# Python that carries machine code: `make dist CODE=--code`, minutes more.
+dist: .venv/installed
+	$(BIN)/python -m tests.make_dist $(CODE)
+
 # uv installs in seconds what takes pip minutes; pip does it where uv can't.
 .venv/installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "eric_fast needs Python 3.11, 3.12 or 3.13; make PYTHON=/path/to/python names one" >&2; exit 2; }
-	@echo "installing into .venv: torch and what else it needs, some 6 GB"
+	@echo "installing into .venv: torch and what else it needs, some 6 GB; then compiling, a minute or two"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet uv==0.13.9 && \
 		$(BIN)/uv pip install --quiet --python $(BIN)/python --group dev --editable . || \
 		{ $(BIN)/python -m pip install --quiet 'pip>=25.1' && $(BIN)/python -m pip install --quiet --group dev --editable .; }
+	@$(BIN)/python -m eric_fast.warm_up
 	@touch $@
 
 clean:

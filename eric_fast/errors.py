@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib import import_module
 from typing import Any
 
 from eric_fast.visible import make_all_visible
@@ -60,6 +61,18 @@ def suggest_nearest(name: str, known: Iterable[str]) -> str:
         return ""
     shown = ", ".join(f"'{n}'" for n in names[:8])
     return f"; there are {shown}" + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def require_package(name: str, purpose: str) -> None:
+    """Import a package that not every installation has, or say what it is for and how to install it.
+
+    Raises:
+        SettingError: it isn't installed.
+    """
+    try:
+        import_module(name)
+    except ModuleNotFoundError as error:
+        raise SettingError(f"{purpose} needs the package '{name}': pip install {name}") from error
 
 
 def first_line(error: BaseException) -> str:

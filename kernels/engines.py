@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from eric_fast.errors import SettingError
+from eric_fast.errors import SettingError, require_package
 
 ENGINES = ("auto", "reference", "cpu", "gpu")
 
@@ -58,6 +58,7 @@ def find_operation(engine: str, operation: str) -> Callable[..., Any]:
         from eric_fast.kernels.cpu.pack_maps import pack_maps
         from eric_fast.kernels.cpu.tally_sums import tally_sums
     else:
+        require_package("triton", "engine 'gpu'")
         from eric_fast.kernels.gpu.count import count
         from eric_fast.kernels.gpu.evaluate import evaluate
         from eric_fast.kernels.gpu.grow import grow

@@ -27,7 +27,7 @@ FLOORS = (
     ("analyse", "explain", "module", "runs"),
     ("chains", "compare", "table"),
     ("frontends", "show"),
-    ("demo",),
+    ("demo", "warm_up"),
     ("cli",),
     ("__main__",),
 )

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from eric_fast.errors import require_package
+
 COLOURS = "viridis"
 OPACITY = 0.85  # of the strongest activation
 DIMMED = 0.8  # the grey image, so that a white line shows on white
@@ -92,6 +94,7 @@ def encode_png(picture: Image.Image) -> bytes:
 @cache
 def _list_colours() -> NDArray[np.float32]:
     """The colours of 256 activations, from none to the strongest: float32 `[256, 3]`, 0 to 255."""
+    require_package("matplotlib", "drawing a heat map")
     from matplotlib import colormaps
 
     return np.asarray(colormaps[COLOURS](np.arange(256))[:, :3] * 255, np.float32)

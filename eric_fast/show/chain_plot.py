@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eric_fast.chains.measure import ChainStudy, name_leaf, name_rules
+from eric_fast.errors import require_package
 from eric_fast.show.style import BLUE, GREEN, GREY, ORANGE, PURPLE, STYLE, check_plot, escape_math, save_figure
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def save_plot(study: ChainStudy, path: Path, *, force: bool = False) -> None:
         SettingError: another ending. OutputError: `path` exists and `force` is false, or it can't be written.
     """
     check_plot(path)
+    require_package("matplotlib", "drawing a picture")
     from matplotlib import rc_context
 
     with rc_context(STYLE):
@@ -34,6 +36,7 @@ def save_plot(study: ChainStudy, path: Path, *, force: bool = False) -> None:
 
 def draw_chains(study: ChainStudy) -> "Figure":
     """Two panels: fidelity by start layer at the first minimum leaf; fidelity against literals over all of them."""
+    require_package("matplotlib", "drawing a picture")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11.2, 4.6), layout="constrained")
@@ -68,6 +71,7 @@ def _draw_layers(axes: "Axes", study: ChainStudy) -> None:
 
 
 def _draw_sizes(axes: "Axes", study: ChainStudy) -> None:
+    require_package("matplotlib", "drawing a picture")
     from matplotlib import colormaps
 
     shown = _spread(study.layers, MOST_LAYERS)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eric_fast.analyse import Effects
+from eric_fast.errors import require_package
 from eric_fast.score import Score
 from eric_fast.show.style import BLUE, GREY, ORANGE, STYLE, escape_math
 
@@ -19,6 +20,7 @@ _MOST_KERNELS = 25  # bars in a plot
 
 def draw_confusion(score: Score, classes: Sequence[str]) -> "Figure":
     """Images by what the model says (row) and the program says (column, the last: nothing), as shares of their row."""
+    require_package("matplotlib", "drawing a picture")
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -52,6 +54,7 @@ def draw_confusion(score: Score, classes: Sequence[str]) -> "Figure":
 
 def draw_chain(scores: Sequence[Score]) -> "Figure":
     """Fidelity and accuracy by start layer, lowest first, beside the model's own accuracy."""
+    require_package("matplotlib", "drawing a picture")
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -79,6 +82,7 @@ def draw_chain(scores: Sequence[Score]) -> "Figure":
 
 def draw_kernels(effects: Effects) -> "Figure":
     """The key kernels: fidelity lost when each one's bit is another image's, and the answers that change, as bars."""
+    require_package("matplotlib", "drawing a picture")
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eric_fast.capture.heat import COLOURS, draw_heat_map
+from eric_fast.errors import require_package
 from eric_fast.explain.content import name_class
 from eric_fast.explain.explanation import Explanation, list_drawn
 from eric_fast.program.atoms import InputAtom
@@ -29,6 +30,7 @@ def save_explanation(explanation: Explanation, path: Path, *, force: bool = Fals
         SettingError: another ending. OutputError: `path` exists and `force` is false, or it can't be written.
     """
     check_plot(path)
+    require_package("matplotlib", "drawing a picture")
     from matplotlib import rc_context
 
     with rc_context(SMALL):
@@ -38,6 +40,7 @@ def save_explanation(explanation: Explanation, path: Path, *, force: bool = Fals
 
 def draw_explanation(explanation: Explanation) -> "Figure":
     """The picture. `explanation.maps` must be there."""
+    require_package("matplotlib", "drawing a picture")
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 

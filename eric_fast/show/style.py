@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eric_fast.errors import SettingError
+from eric_fast.errors import SettingError, require_package
 from eric_fast.output import replace_file
 from eric_fast.visible import make_visible
 
@@ -51,6 +51,7 @@ def save_figure(figure: "Figure", path: Path, *, force: bool = False) -> None:
         SettingError: another ending. OutputError: `path` exists and `force` is false, or it can't be written.
     """
     check_plot(path)
+    require_package("matplotlib", "drawing a picture")
     from matplotlib import rc_context
 
     kind = path.suffix.lower()[1:]

@@ -12,9 +12,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment
-from markupsafe import Markup
-
+from eric_fast.errors import require_package
 from eric_fast.visible import make_all_visible
 
 _STYLE = "style.css"
@@ -45,6 +43,10 @@ def render_page(document: Mapping[str, Any], thumbnails: Sequence[str], summary:
         thumbnails: base64 WebP, one for each embedded image, or none at all.
         summary: what the template shows before any script runs.
     """
+    require_package("jinja2", "the report")
+    from jinja2 import Environment
+    from markupsafe import Markup
+
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     style, script = read_client(_STYLE), join_scripts()
     page: str = environment.from_string(read_client("page.html.jinja")).render(
@@ -53,8 +55,8 @@ def render_page(document: Mapping[str, Any], thumbnails: Sequence[str], summary:
         script=Markup(script),
         style_hash=hash_source(style),
         script_hash=hash_source(script),
-        document=escape_json(make_all_visible(document)),
-        thumbnails=escape_json(thumbnails),
+        document=Markup(escape_json(make_all_visible(document))),
+        thumbnails=Markup(escape_json(thumbnails)),
     )
     return page
 
@@ -69,10 +71,10 @@ def read_client(name: str) -> str:
     return (files("eric_fast.show.page") / "client" / name).read_text(encoding="utf-8")
 
 
-def escape_json(content: object) -> Markup:
+def escape_json(content: object) -> str:
     """JSON that can stand in a script element."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Markup(text.translate(_ESCAPES))
+    return text.translate(_ESCAPES)
 
 
 def hash_source(source: str) -> str:

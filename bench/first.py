@@ -1,0 +1,104 @@
+"""The first minute: seconds until something answers, with no compiled code kept (cold), and with it (warm).
+
+Each is a process of its own. Cold ones begin with an empty folder of compiled code; what the installed package carries
+is there for both. Imports beside them show what a process pays before any work of ours; tl2cgen and lleaves compile the
+same forest, or one like it, by their own compilers, where they are installed.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from bench.harness import ROOT, describe_machine
+from eric_fast.show.console import stdout
+
+N_WARM = 3
+_FOREST = """
+import json, sys, time
+from sklearn.datasets import load_digits
+from sklearn.ensemble import RandomForestClassifier
+x, y = load_digits(return_X_y=True)
+forest = RandomForestClassifier(100, random_state=0).fit(x, y)
+"""
+_TIME = """
+started = time.perf_counter()
+{work}
+print(time.perf_counter() - started)
+"""
+_START = "import time\n"
+_LIGHTGBM = """
+import json, sys, time
+import lightgbm
+from sklearn.datasets import load_digits
+x, y = load_digits(return_X_y=True)
+booster = lightgbm.train({"objective": "multiclass", "num_class": 10, "verbose": -1}, lightgbm.Dataset(x, y), 10)
+booster.save_model("model.txt")
+"""
+# What is timed: name -> code before the clock, code under it, packages that it needs.
+CASES: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "import torch": (_START, "import torch", ("torch",)),
+    "import sklearn.ensemble": (_START, "import sklearn.ensemble", ("sklearn",)),
+    "import eric_fast, load": (_START, "import eric_fast\neric_fast.load", ()),
+    "forest: load, first predict": (
+        f"import eric_fast as ef\nef.load\n{_FOREST}",
+        "assert (ef.load(forest).predict(x) == forest.predict(x)).mean() > 0.99",
+        (),
+    ),
+    "forest: treelite, tl2cgen": (
+        f"import tl2cgen, treelite\n{_FOREST}",
+        'tl2cgen.export_lib(treelite.sklearn.import_model(forest), toolchain="gcc", libpath="forest.so")\n'
+        'tl2cgen.Predictor("forest.so").predict(tl2cgen.DMatrix(x))',
+        ("treelite", "tl2cgen"),
+    ),
+    "boosted trees: lleaves": (
+        f"import lleaves\n{_LIGHTGBM}",
+        'model = lleaves.Model(model_file="model.txt")\nmodel.compile()\nmodel.predict(x)',
+        ("lleaves", "lightgbm"),
+    ),
+    "eric-fast demo": (
+        "import subprocess, sys, time\n",
+        'subprocess.run([sys.executable, "-m", "eric_fast", "demo", "-o", "demo", "--force"], check=True, stdout=-3)',
+        (),
+    ),
+}
+
+
+def run_case(full: bool = False) -> dict[str, Any]:
+    """Print seconds for each case, cold and warm; `full` or not."""
+    rows: list[dict[str, Any]] = []
+    for name, (before, work, packages) in CASES.items():
+        if all(find_spec(package) for package in packages):
+            rows.append({"what": name, **time_case(before + _TIME.format(work=work))})
+        else:
+            rows.append({"what": name, "cold_s": None, "warm_s": None})
+    screen = Table(title="seconds", title_justify="left")
+    for heading in ("", "cold", "warm"):
+        screen.add_column(heading, justify="right" if heading else "left")
+    for row in rows:
+        screen.add_row(row["what"], *(_format(row[key]) for key in ("cold_s", "warm_s")))
+    stdout.print(screen)
+    return {"machine": describe_machine("treelite", "tl2cgen", "lleaves"), "rows": rows}
+
+
+def time_case(code: str) -> dict[str, float]:
+    """Seconds that a program prints: of its first run, and the least of `N_WARM` more."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"NUMBA_CACHE_DIR": str(Path(folder, "code")), "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", code]
+        seconds = []
+        for _ in range(1 + N_WARM):
+            done = subprocess.run(
+                command, cwd=folder, env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True, check=True
+            )
+            seconds.append(float(done.stdout.split()[-1]))
+    return {"cold_s": seconds[0], "warm_s": min(seconds[1:])}
+
+
+def _format(seconds: float | None) -> str:
+    return "not installed" if seconds is None else f"{seconds:.2f}"
