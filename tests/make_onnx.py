@@ -85,6 +85,8 @@ def make_old(
         **labels,
         **attributes,
     )
+    after = list(after)
+    outputs[-1:] = [after[-1].output[0] if after else "p"]
     kinds = {"l": TensorProto.INT64}
     last = [helper.make_tensor_value_info(name, kinds.get(name, TensorProto.FLOAT), None) for name in outputs]
     return make_graph([node, *after], last)

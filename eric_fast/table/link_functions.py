@@ -55,6 +55,13 @@ def _soften_others(scores: Scores) -> Scores:
     return shares
 
 
+def _share(scores: Scores) -> Scores:
+    """Each score by the sum of all; 0 where that is 0."""
+    totals = np.abs(scores).sum(axis=1, keepdims=True)
+    shares: Scores = np.divide(scores, totals, out=np.zeros_like(scores), where=totals != 0)
+    return shares
+
+
 def _square(scores: Scores) -> Scores:
     return np.copysign(scores * scores, scores)
 
@@ -69,6 +76,8 @@ LINKS = {
     "probability": Link(_keep, probabilities=True, margin=True, scores=False),  # the one sum is the second class's
     "softmax zero": Link(_soften_others, probabilities=True),
     "exp": Link(np.exp),
+    "shares": Link(_share, probabilities=True),  # of positive sums
+    "sigmoid shares": Link(lambda scores: _share(_sigmoid(scores)), probabilities=True),
     "sigmoids": Link(_sigmoid, probabilities=True),  # of each class against the others
     "softplus": Link(partial(np.logaddexp, 0)),  # log(1 + exp(score))
     "signed square": Link(_square),

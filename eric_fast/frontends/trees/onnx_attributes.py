@@ -27,7 +27,7 @@ def read_attributes(node: Any, place: str) -> Field:
         elif kind == 3:
             values[name] = attribute.s.decode("utf-8")
         elif kind == 4:
-            tensors[name.removesuffix("_as_tensor")] = _read_tensor(attribute.t, f"{place}.{name}")
+            tensors[name.removesuffix("_as_tensor")] = read_tensor(attribute.t, f"{place}.{name}")
         elif kind == 6:
             values[name] = np.array(attribute.floats, np.float64)
         elif kind == 7:
@@ -61,7 +61,8 @@ def get_name(attributes: Field, name: str, known: Sequence[str], usual: str) -> 
     return value
 
 
-def _read_tensor(tensor: Any, place: str) -> NDArray[Any]:
+def read_tensor(tensor: Any, place: str) -> NDArray[Any]:
+    """Raises ProgramError: it is incomplete, or its numbers are in another file."""
     from onnx import numpy_helper
 
     if tensor.data_location == 1:

@@ -1,0 +1,91 @@
+"""What the outputs of an ONNX graph are: link functions of sums, and the place of the highest."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from eric_fast.frontends.trees.nodes import StoredTree
+from eric_fast.frontends.trees.onnx_values import (
+    FixedValue,
+    HighestPlace,
+    LeafSums,
+    Leaves,
+    Linked,
+    RowValue,
+    Share,
+    UnsupportedError,
+    as_sums,
+)
+
+
+def fill_tree(tree: StoredTree, number: int, sums: Sequence[LeafSums]) -> StoredTree:
+    """A tree with what each sum takes of its leaves."""
+    leaves = np.flatnonzero(np.asarray(tree.column) < 0)
+    values = np.zeros((len(tree.column), len(sums)))
+    for i, part in enumerate(sums):
+        values[leaves, i] = part.terms.get(number, 0.0)
+    return replace(tree, values=values[:, 0] if len(sums) == 1 else values, output=0)
+
+
+def get_leaves(value: RowValue) -> Any:
+    return value.values if isinstance(value, Leaves) else np.asarray(value)
+
+
+def choose_by_leaf(labels: Leaves, scores: Sequence[RowValue] | None) -> RowValue:
+    """The labels of one tree's leaves as the places of the highest of scores; of one vote for each label without any.
+
+    Raises:
+        UnsupportedError: a label isn't that of the highest score.
+    """
+    table, places = np.unique(labels.values, return_inverse=True)
+    if scores is None:
+        votes = np.eye(len(table), dtype=np.float32)[:, places]
+        return HighestPlace(tuple(Leaves(labels.tree, vote) for vote in votes), tuple(table))
+    if any(not isinstance(score, Leaves | FixedValue) for score in scores):
+        raise UnsupportedError("is a label of one tree's leaf, but scores are not")
+    best = np.stack(np.broadcast_arrays(*map(get_leaves, scores))).argmax(axis=0)
+    known = dict(zip(best.tolist(), labels.values.tolist(), strict=True))
+    if any(known[i] != label for i, label in zip(best.tolist(), labels.values.tolist(), strict=True)):
+        raise UnsupportedError("has classes that are not those of its highest scores")
+    if len(known) < len(scores) and any(i != label for i, label in known.items()):
+        raise UnsupportedError("has scores for classes that it never gives")
+    return HighestPlace(tuple(scores), tuple(np.asarray(known.get(i, i)) for i in range(len(scores))))
+
+
+def find_link(values: Sequence[RowValue]) -> tuple[str, tuple[RowValue, ...]]:
+    """The one link function of these values, and what it is of. Raises UnsupportedError: there is none."""
+    first = values[0] if values else None
+    if isinstance(first, Share):
+        shares = [value for value in values if isinstance(value, Share)]
+        same = all(share.link == first.link and are_same(share.parts, first.parts) for share in shares)
+        if len(shares) != len(values) or not same or [share.place for share in shares] != list(range(len(first.parts))):
+            raise UnsupportedError("mixes shares")
+        inner, parts = find_link(first.parts)
+        if inner == "identity":
+            return first.link, parts
+        if (first.link, inner) != ("shares", "sigmoids"):
+            raise UnsupportedError(f"takes {first.link} of {inner}")
+        return "sigmoid shares", parts
+    if isinstance(first, Linked):
+        if any(not isinstance(value, Linked) or value.link != first.link for value in values):
+            raise UnsupportedError("mixes link functions")
+        parts = tuple(value.part for value in values if isinstance(value, Linked))
+        return "sigmoids" if first.link == "sigmoid" and len(parts) > 1 else first.link, parts
+    return "identity", tuple(values)
+
+
+def are_same(first: Sequence[RowValue], second: Sequence[RowValue]) -> bool:
+    return len(first) == len(second) and all(a is b or _is_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def _is_equal(a: RowValue, b: RowValue) -> bool:
+    if isinstance(a, LeafSums | Leaves | FixedValue) and isinstance(b, LeafSums | Leaves | FixedValue):
+        one, other = as_sums(a), as_sums(b)
+        return (
+            one.base == other.base
+            and one.terms.keys() == other.terms.keys()
+            and all(np.array_equal(one.terms[tree], other.terms[tree]) for tree in one.terms)
+        )
+    return False

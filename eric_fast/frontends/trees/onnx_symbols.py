@@ -1,0 +1,147 @@
+"""Tensors of an ONNX graph as symbols: each element is a value of one row of a table."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eric_fast.frontends.files import check_claim
+from eric_fast.frontends.trees.onnx_values import (
+    EnsembleOutput,
+    FixedValue,
+    Leaves,
+    RowValue,
+    UnsupportedError,
+    cast,
+    compute,
+    compute_plain,
+)
+
+N_ROWS = 11  # of the table of symbols, so that the axis of rows is seen whatever a graph does with its axes
+MOST_ELEMENTS = 2**22  # of a tensor, whatever the file's size
+_DTYPES = {1: "float32", 11: "float64", 6: "int32", 7: "int64", 9: "bool", 10: "float16"}  # of TensorProto
+
+
+class Shape(np.ndarray[Any, Any]):
+    """The shape of a tensor with the rows in it, which may only make other tensors as large."""
+
+
+class Symbols:
+    """Tensors as int64 arrays of codes, `value * N_ROWS + row`; constants are arrays of their own dtype.
+
+    Args:
+        size: of the file in bytes; it limits memory.
+        expand: takes an ensemble's output apart.
+    """
+
+    def __init__(self, size: int, name: str, expand: Callable[[EnsembleOutput], RowValue]) -> None:
+        self.values: list[RowValue] = []
+        self.limit, self.name, self.expand = max(MOST_ELEMENTS, 16 * size), name, expand
+        self.known: dict[Any, int] = {}
+        self.n_made = self.n_keys = 0
+
+    def make_key(self, what: str) -> str:
+        """A key for `combine` that no other call has."""
+        self.n_keys += 1
+        return f"{what} {self.n_keys}"
+
+    def add(self, value: RowValue) -> int:
+        self.values.append(value)
+        return len(self.values) - 1
+
+    def make(self, values: Sequence[RowValue]) -> "Symbolic":
+        """A tensor `[N_ROWS, len(values)]` with these values in each row."""
+        codes = np.array([self.add(value) for value in values], np.int64)
+        return Symbolic(codes * N_ROWS + np.arange(N_ROWS)[:, None])
+
+    def lift(self, tensor: Any) -> "Symbolic":
+        """A constant tensor as a symbolic one."""
+        if isinstance(tensor, Symbolic):
+            return tensor
+        codes = [self._add_constant(entry) * N_ROWS for entry in np.asarray(tensor).reshape(-1)]
+        return Symbolic(np.array(codes, np.int64).reshape(tensor.shape))
+
+    def _add_constant(self, entry: Any) -> int:
+        """The place of a constant, which is added once."""
+        key = ("constant", entry.dtype.str, entry.tobytes())
+        if key not in self.known:
+            self.known[key] = self.add(entry)
+        return self.known[key]
+
+    def get(self, code: int, *, whole: bool = False) -> RowValue:
+        """The value of a code; an ensemble's output is taken apart unless it is wanted `whole`."""
+        value = self.values[code // N_ROWS]
+        if isinstance(value, EnsembleOutput) and not whole:
+            value = self.values[code // N_ROWS] = self.expand(value)
+        return value
+
+    def combine(self, key: str, codes: Sequence[int], function: Callable[[Sequence[RowValue]], RowValue]) -> int:
+        """The code of a function of values of one row; computed once. Raises UnsupportedError: of several rows."""
+        values = [self.get(code) for code in codes]
+        rows = {code % N_ROWS for code, value in zip(codes, values, strict=True) if not isinstance(value, FixedValue)}
+        if len(rows) > 1:
+            raise UnsupportedError("mixes rows")
+        found = self.known.get((key, *(code // N_ROWS for code in codes)))
+        if found is None:
+            made = function(values)
+            self.n_made += len(made.values) if isinstance(made, Leaves) else 1
+            check_claim(self.n_made, 16 * self.limit, "values of leaves", self.name)
+            found = self.known[(key, *(code // N_ROWS for code in codes))] = self.add(made)
+        return found * N_ROWS + (rows.pop() if rows else 0)
+
+    def map_elements(self, operator: str, tensors: Sequence[Any]) -> Any:
+        """An operator of each element, with the axes of tensors matched as in NumPy."""
+        if not any(isinstance(tensor, Symbolic) for tensor in tensors):
+            return compute_plain(operator, tensors)
+        shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
+        self.check_size(shape)
+        arrays = [np.broadcast_to(self.lift(tensor).codes, shape).reshape(-1).tolist() for tensor in tensors]
+        codes = [
+            self.combine(operator, each, lambda values: compute(operator, values)) for each in zip(*arrays, strict=True)
+        ]
+        return Symbolic(np.array(codes, np.int64).reshape(shape))
+
+    def reduce(
+        self, key: str, tensor: Any, axis: int, function: Callable[[Sequence[RowValue]], RowValue], keep: bool
+    ) -> Any:
+        """A function of all values along an axis."""
+        codes = np.moveaxis(self.lift(tensor).codes, axis, -1)
+        flat = codes.reshape(-1, codes.shape[-1]).tolist()
+        made = np.array([self.combine(key, each, function) for each in flat], np.int64).reshape(codes.shape[:-1])
+        return Symbolic(np.expand_dims(made, axis) if keep else made)
+
+    def check_size(self, shape: Sequence[int]) -> None:
+        n_elements = 1
+        for length in shape:
+            n_elements *= int(length)
+        check_claim(n_elements, self.limit, "elements of a tensor", self.name)
+
+
+class Symbolic:
+    """A tensor of codes; see `Symbols`."""
+
+    def __init__(self, codes: NDArray[np.int64]) -> None:
+        self.codes = codes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.codes.shape
+
+
+def cast_tensor(tensor: Any, to: int, symbols: Symbols) -> Any:
+    if to not in _DTYPES:
+        raise UnsupportedError(f"casts to type {to}")
+    dtype = np.dtype(_DTYPES[to])
+    if not isinstance(tensor, Symbolic):
+        return tensor.astype(dtype)
+    codes = tensor.codes.reshape(-1).tolist()
+    whole = [symbols.get(code, whole=True) for code in codes]
+    if all(isinstance(value, EnsembleOutput) for value in whole):  # labels and scores keep their values
+        roles = {value.role for value in whole if isinstance(value, EnsembleOutput)}
+        if dtype.kind == "i" and roles == {"label"} and dtype.itemsize >= 4:
+            return tensor
+        if dtype.kind == "f" and dtype.itemsize >= 4 and "label" not in roles:
+            return tensor
+    made = [symbols.combine(f"Cast {to}", [code], lambda values: cast(values[0], dtype)) for code in codes]
+    return Symbolic(np.array(made, np.int64).reshape(tensor.shape))
