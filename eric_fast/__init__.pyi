@@ -40,6 +40,7 @@ __all__ = [
     "evaluate_chains",
     "evaluate_program",
     "explain_image",
+    "explain_row",
     "extract_program",
     "fit_quantiser",
     "from_asp",
@@ -108,6 +109,7 @@ from .store import Capture, list_layers, load_activations, load_bits, open_captu
 from .store.activations import Activations, CaptureSettings
 from .table import read_table
 from .table.estimator import EricClassifier
+from .table.explain.explain_row import explain_row
 from .table.fold_classifier import FoldClassifier
 from .table.model import RuleModel
 from .text import load_program, parse_program, print_program, print_prolog, save_program

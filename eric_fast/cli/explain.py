@@ -1,11 +1,12 @@
-"""`eric-fast explain`: why a program gives an image its class."""
+"""`eric-fast explain`: why a program gives an image its class, or a row of a table its answer."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from eric_fast.cli.inputs import check_paths
+from eric_fast.cli.explain_row import print_row
+from eric_fast.cli.inputs import check_paths, refuse_useless
 from eric_fast.cli.options import (
     MODEL_HELP,
     Device,
@@ -22,15 +23,31 @@ from eric_fast.errors import SettingError
 from eric_fast.output import write_json
 from eric_fast.show.console import show_progress, stdout
 
-IMAGE_HELP = "An image file, or one of a data set: DATA#ID, or DATA:NUMBER (from 0), such as digits/test:17."
+IMAGE_HELP = (
+    "An image file, or one of a data set: DATA#ID, or DATA:NUMBER (from 0), such as digits/test:17. With --row a model "
+    "of tables: a file of any kind that eric_fast.load takes."
+)
+_NETWORK_ALONE = {
+    "program": None,
+    "model": None,
+    "weights": None,
+    "model_output": None,
+    "task": None,
+    "start": None,
+    "png": None,
+    "dtype": "float32",
+    "device": "auto",
+    "memory_format": "contiguous",
+}
 
 
 def explain(
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help=IMAGE_HELP)],
-    program_file: Annotated[
-        Path, typer.Option("--program", metavar="FILE", help="A program's text file, from extract.")
-    ],
-    model: Annotated[str, typer.Option("--model", help="The network of the program. " + MODEL_HELP)],
+    context: typer.Context,
+    image: Annotated[str, typer.Argument(metavar="IMAGE|MODEL", help=IMAGE_HELP)],
+    program: Annotated[
+        Path | None, typer.Option("--program", metavar="FILE", help="A program's text file, from extract.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="The network of the program. " + MODEL_HELP)] = None,
     weights: Weights = None,
     model_output: ModelOutput = None,
     task: Task = None,
@@ -48,18 +65,43 @@ def explain(
     dtype: Dtype = "float32",
     device: Device = "auto",
     memory_format: MemoryFormat = "contiguous",
+    row: Annotated[
+        int | None, typer.Option("--row", metavar="NUMBER", help="Explain this row of --data, from 0, instead.")
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="TABLE", help="With --row: a table, .csv, .parquet, .npy or .npz."),
+    ] = None,
+    header: Annotated[
+        bool, typer.Option("--header/--no-header", help="With --row: whether a CSV file starts with column names.")
+    ] = True,
     json: Json = None,
     force: Force = False,
 ) -> None:
-    """Explain what a program says of an image: the rules that fired, down to the bits of the start layer.
+    """Explain what a program says of an image or of a row of a table: the rules that fired, and what would change it.
 
-    It prints what model and program say, the proof as a tree (each step of it is checked by an interpreter that shares
-    no code with the evaluator), and for each other class the fewest bits that would have to flip. --json writes the
-    whole proof; --png draws the proof's kernels over the image.
+    For an image it prints what model and program say, the proof as a tree down to the bits of the start layer (each
+    step is checked by an interpreter that shares no code with the evaluator), and for each other class the fewest bits
+    that would have to flip. --json writes the whole proof; --png draws the proof's kernels over the image.
+
+    For a row, as in explain forest.json --row 17 --data table.csv, it prints the rules that decided, with the row's
+    values; what each column adds to a sum of votes; and for each other class the fewest columns that would have to
+    change, within the values seen in the table.
     """
     if depth < 0:
         raise SettingError(f"--depth must be 0 (all) or more, not {depth}")
-    check_paths([json, png], [program_file, image], force=force)
+    if row is not None or table is not None:
+        if row is None or table is None:
+            raise SettingError("a row is explained with --row NUMBER and --data TABLE together; one of them is missing")
+        refuse_useless(context, _NETWORK_ALONE, "--row explains a row of a table")
+        print_row(image, table, row, header=header, depth=depth or None, earlier=earlier, json=json, force=force)
+        return
+    if program is None or model is None:
+        raise SettingError(
+            "an image is explained with --program FILE and --model NETWORK, a row of a table with --row and --data"
+        )
+    refuse_useless(context, {"header": True}, f"{image} is an image")
+    check_paths([json, png], [program, image], force=force)
     from eric_fast.capture import load_model
     from eric_fast.capture.pick import pick_image
     from eric_fast.explain import explain_image, to_dict
@@ -70,11 +112,11 @@ def explain(
 
     if png is not None:
         check_plot(png)
-    program = load_program(program_file)
+    loaded = load_program(program)
     with show_progress():
         data, index = pick_image(image)
         explanation = explain_image(
-            program,
+            loaded,
             load_model(model, weights, output=model_output, task=task),
             data,
             index,

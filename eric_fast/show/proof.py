@@ -10,8 +10,9 @@ from eric_fast.errors import say_count
 from eric_fast.explain.content import name_class
 from eric_fast.explain.counterfactual import Counterfactual
 from eric_fast.explain.explanation import Explanation
+from eric_fast.explain.proof import Proof
 from eric_fast.explain.votes import find_rivalry
-from eric_fast.program import atom_of
+from eric_fast.program import Program, atom_of
 from eric_fast.program.atoms import InputAtom
 from eric_fast.program.rules import Rule
 from eric_fast.program.words import describe_support, describe_votes, name_atom, name_literal
@@ -28,7 +29,11 @@ def render_explanation(explanation: Explanation, *, depth: int | None = None, ea
         earlier: show why the class rules that don't fire don't: the fewest literals that keep them from it.
     """
     return Group(
-        _render_answers(explanation), "", _Proof(explanation, depth).render(earlier), "", _render_flips(explanation)
+        _render_answers(explanation),
+        "",
+        _ImageProof(explanation, depth).render(earlier),
+        "",
+        _render_flips(explanation),
     )
 
 
@@ -50,12 +55,17 @@ def _render_answers(explanation: Explanation) -> Text:
     return Text(text)
 
 
-class _Proof:
-    """The proof's tree: every atom is unfolded where it first stands."""
+class ProofTree:
+    """A proof's tree: every atom is unfolded where it first stands.
 
-    def __init__(self, explanation: Explanation, depth: int | None) -> None:
-        self._program, self._proof = explanation.program, explanation.proof
-        self._explanation = explanation
+    Args:
+        depth: see `render_explanation`.
+    """
+
+    inputs = "kernels"
+
+    def __init__(self, program: Program, proof: Proof, depth: int | None) -> None:
+        self._program, self._proof = program, proof
         self._depth = depth
         self._given = self._program.quantiser.rows_of_layer[self._proof.start]
         self._shown: set[int] = set()
@@ -78,7 +88,7 @@ class _Proof:
                     )
                 )
                 self._add_body(branch, program.class_rules[number], literals, 1)
-            _add_rest(tree, len(proof.fired) - MOST_RULES, "rule that fires")
+            add_rest(tree, len(proof.fired) - MOST_RULES, "rule that fires")
         if not proof.blocked:
             return tree
         what = "earlier rule" if program.decision.takes_first and proof.fired else "other rule"
@@ -91,7 +101,7 @@ class _Proof:
         tree = Tree(Text(f"{say_count(len(self._proof.blocked), what)} not firing, with the literals that fail"))
         for number, literals in islice(self._proof.blocked, MOST_RULES):
             rule = self._program.class_rules[number]
-            needs = " or ".join(name_literal(self._program, literal) for literal in literals)
+            needs = " or ".join(map(self.name_needed, literals))
             line = f"rule {number + 1} for {self._program.classes[rule.head]} needs {needs}"
             if rule.bound:
                 points = sum(rule.weights) - _sum_points(rule, literals)
@@ -101,7 +111,7 @@ class _Proof:
             branch = tree.add(Text(line))
             for literal in literals:
                 self._add_atom(branch, atom_of(literal), 1)
-        _add_rest(tree, len(self._proof.blocked) - MOST_RULES, what)
+        add_rest(tree, len(self._proof.blocked) - MOST_RULES, what)
         return tree
 
     def _add_rivalry(self, tree: Tree) -> None:
@@ -116,12 +126,21 @@ class _Proof:
         if rivalry.start:
             branch.add(Text(f"{rivalry.start:+g}  before any rule fires"))
         for atom, lead in rivalry.leads[:MOST_RULES]:
-            what = "rules of several literals" if atom is None else self._name_truth(atom)
+            what = "rules of several literals" if atom is None else self.name_truth(atom)
             branch.add(Text(f"{lead:+g}  {what}"))
-        _add_rest(branch, len(rivalry.leads) - MOST_RULES, "kernels")
+        add_rest(branch, len(rivalry.leads) - MOST_RULES, self.inputs)
 
-    def _name_truth(self, atom: int) -> str:
+    def name_truth(self, atom: int) -> str:
+        """An atom of the proof, or its negation, whichever is true."""
         return name_literal(self._program, atom if self._proof.steps[atom].is_true else ~atom)
+
+    def name_needed(self, literal: int) -> str:
+        """A literal that a rule needs and that is false."""
+        return name_literal(self._program, literal)
+
+    def compare(self, atom: int) -> str:
+        """What is known of an atom besides its truth."""
+        return ""
 
     def _name_class_rule(self, number: int) -> str:
         support = describe_support(self._program, self._program.class_rules[number])
@@ -142,7 +161,7 @@ class _Proof:
 
     def _add_atom(self, tree: Tree, atom: int, level: int, points: str = "") -> None:
         step = self._proof.steps[atom]
-        line = f"{points}{self._name_truth(atom)}{self._compare(atom)}"
+        line = f"{points}{self.name_truth(atom)}{self.compare(atom)}"
         if atom in self._given:
             tree.add(Text(line))
             return
@@ -169,7 +188,15 @@ class _Proof:
             return f"no rule makes it {makes}"
         return f"of {say_count(n_blocked, 'rule')} that would make it {makes} none fires, because of"
 
-    def _compare(self, atom: int) -> str:
+
+class _ImageProof(ProofTree):
+    """With norms, beside the network's own bits."""
+
+    def __init__(self, explanation: Explanation, depth: int | None) -> None:
+        super().__init__(explanation.program, explanation.proof, depth)
+        self._explanation = explanation
+
+    def compare(self, atom: int) -> str:
         """`: norm 0.41 > 0.2`, the threshold, and where the program's bit is not the network's."""
         found, norm = self._program.atoms[atom], self._explanation.norms.get(atom)
         if norm is None or not isinstance(found, InputAtom):
@@ -213,6 +240,7 @@ def _sum_points(rule: Rule, literals: Sequence[int]) -> int:
     return sum(weights[literal] for literal in literals)
 
 
-def _add_rest(tree: Tree, n_more: int, what: str) -> None:
+def add_rest(tree: Tree, n_more: int, what: str) -> None:
+    """Add a line that says how many more there are, if there are."""
     if n_more > 0:
         tree.add(Text(f"... and {n_more:,} more: {what}"))

@@ -1,0 +1,1 @@
+"""Explain what a program answers about one row of a table."""
