@@ -52,6 +52,23 @@ def test_kernels_answer_as_the_reference_without_races(part, kinds):
     assert [line for line in lines if line.startswith("kind: ")] == sorted(f"kind: {kind}" for kind in kinds)
 
 
+@pytest.mark.slow
+def test_kernels_that_are_broken_on_purpose_are_reported():
+    """Of each kernel five barriers are taken away and five stores shifted, where there are so many."""
+    lines = run_part("mutations")
+    broken = dict(line.split(": ", 2)[1:] for line in lines if line.startswith("broken: "))
+    assert broken["read back in another layout"].startswith("read of what another thread wrote, without a barrier")
+    assert broken["scratch memory that blocks share"].startswith("write over what another block wrote: p_scratch")
+    assert broken["read of what nobody wrote"].startswith("read of what nobody wrote: p_scratch")
+    assert broken["read past the end"].startswith("load out of bounds: byte 4104 of p_in")
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")]
+    assert [row[0] for row in table] == ["mutation", "barrier away", "store shifted"]
+    for kind, *numbers in table[1:]:
+        made, *_, missed = map(int, numbers)
+        assert made >= 6, kind
+        assert missed == 0, kind
+
+
 def run_ptx(body, *, n_blocks=1, n_words=64, n_threads=64, is_blank=False):
     """Run a kernel of one tensor of words, `%rd1`, and shared memory; `%r1` is the thread, `%r2` the block.
 
@@ -187,7 +204,7 @@ def test_an_opcode_that_is_not_known_is_refused(line):
         run_ptx(line)
 
 
-F32, F64, BF16 = 0x3FC00000, 0x3FF8000000000000, 0x3FC0  # 1.5
+F32 = 0x3FC00000  # 1.5
 
 
 @pytest.mark.parametrize(
@@ -207,6 +224,11 @@ F32, F64, BF16 = 0x3FC00000, 0x3FF8000000000000, 0x3FC0  # 1.5
         ("max.NaN.f16x2 %r4, 0x3C00C000, 0x38003800;", 0x3C003800),
         ("abs.bf16x2 %r4, 0xBFC0BF80;", 0x3FC03F80),
         ("fma.rn.f32 %r4, 0f3F800001, 0f3F800001, 0fBF800002;", 0x28800000),
+        ("fma.rn.f32.f16 %r4, 0x3C00, 0x3800, 0f3F800000;", F32),
+        ("fma.rn.f32.bf16 %r4, 0x3F80, 0x3F00, 0f3F800000;", F32),
+        ("mov.b64 %rd4, 0x3F80000040000000; fma.rn.f32x2 %rd5, %rd4, %rd4, %rd4; mov.b64 {%r4, _}, %rd5;", 0x40C00000),
+        ("mov.b64 %rd4, 0x3F8000003F000000; add.f32x2 %rd5, %rd4, %rd4; mov.b64 {_, %r4}, %rd5;", 0x40000000),
+        ("selp.b32 %r5, 0f40000000, 0f3F800000, %p9; redux.sync.max.NaN.f32 %r4, %r5, -1;", 0x40000000),
         ("mov.b64 %rd4, 0x100000002; mov.b64 {_, %r4}, %rd4;", 1),
         ("popc.b32 %r4, 0xFF;", 8),
         ("shfl.sync.bfly.b32 %r4, %r1, 5, 31, -1;", 5),
@@ -215,5 +237,5 @@ F32, F64, BF16 = 0x3FC00000, 0x3FF8000000000000, 0x3FC0  # 1.5
 )
 def test_arithmetic(body, result):
     """Of thread 0."""
-    _, words = run_ptx(f"{OWN} {body} st.global.b32 [%rd2], %r4;")
+    _, words = run_ptx(f"{OWN} setp.eq.u32 %p9, %r1, 7; {body} st.global.b32 [%rd2], %r4;")
     assert words[0] == result

@@ -9,21 +9,22 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 os.environ.pop("TRITON_INTERPRET", None)
 
 import triton
 
 from tests.ptx import cases
+from tests.ptx.broken import BROKEN, run_broken
 from tests.ptx.cases import MAKERS, QUESTIONS, Case
 from tests.ptx.launch import Runner
 from tests.ptx.memory import FaultError
-from tests.ptx.mutate import Choice, Verdict, try_mutations
+from tests.ptx.mutate import KINDS, Choice, Mutation, Verdict, try_mutations
 from tests.ptx.table import Table, format_verdicts, write_section
 
 TARGETS = (80, 90, 100)
-DRAWN = 3  # mutations of each kernel that the tests try
+DRAWN = 5  # mutations of a kind, of each kernel, that the tests try
 
 
 def main() -> int:
@@ -31,20 +32,24 @@ def main() -> int:
     parser.add_argument("seconds", type=float, nargs="?", default=60.0, help="of random programs, on each target")
     parser.add_argument("--only", choices=("evaluate", "pack", "mutations"), help="a part, on sm_90 alone")
     parser.add_argument("--target", type=int, action="append", help="80, 90 or 100; all three unless given")
+    parser.add_argument("--few", action="store_true", help="the tests' cases alone, on all targets")
     options = parser.parse_args()
     table = Table()
     verdicts: list[Verdict] = []
     if options.only in ("evaluate", "pack"):
         run_cases(Runner(90), cases.list_evaluations() if options.only == "evaluate" else cases.list_packing(), table)
     elif options.only:
-        rng = random.Random(0)
-        verdicts += run_mutations(Runner(90), cases.list_mutated(), lambda all_of_them: rng.sample(all_of_them, DRAWN))
+        runner = Runner(90)
+        for name, kernel in BROKEN.items():
+            print(f"broken: {name}: {run_broken(runner, kernel) or 'missed'}")
+        verdicts += run_mutations(runner, cases.list_mutated(), draw_mutations)
     else:
         for target in options.target or TARGETS:
             runner, few = Runner(target), [*cases.list_evaluations(), *cases.list_packing()]
-            run_cases(runner, [*few, *cases.list_more()], table)
+            more, repeats = ([], []) if options.few else (cases.list_more(), cases.list_repeats())
+            run_cases(runner, [*few, *more], table)
             run_cases(runner, draw_cases(options.seconds), table)
-            verdicts += run_mutations(runner, few, lambda all_of_them: all_of_them)
+            verdicts += run_mutations(runner, [*few, *repeats], draw_mutations if options.few else list)
         write_section(table.format(triton.__version__, verdicts))
     print("\n".join([*table.list_kinds(), *format_verdicts(verdicts), *table.failures]))
     return int(bool(table.failures))
@@ -83,14 +88,19 @@ def draw_cases(seconds: float) -> Iterator[Case]:
         seed += 1
 
 
-def run_mutations(runner: Runner, chosen: Iterable[Case], choose: Choice) -> list[Verdict]:
-    """Try mutations; print those that nothing showed."""
+def draw_mutations(mutations: list[Mutation]) -> list[Mutation]:
+    """A few of each kind."""
+    drawn = random.Random(0).sample(mutations, len(mutations))
+    return [mutation for kind in KINDS for mutation in [one for one in drawn if one.kind == kind][:DRAWN]]
+
+
+def run_mutations(runner: Runner, chosen: Sequence[Case], choose: Choice) -> list[Verdict]:
+    """Try mutations; print what nothing showed."""
     verdicts = []
-    for case in chosen:
-        for verdict in try_mutations(runner, case, choose):
-            verdicts.append(verdict)
-            if verdict.how == "missed":
-                print(f"sm_{runner.architecture} {case.name}: missed {verdict.mutation}", flush=True)
+    for verdict in try_mutations(runner, chosen, choose):
+        verdicts.append(verdict)
+        if verdict.how == "missed":
+            print(f"sm_{runner.architecture}: missed {verdict.mutation}", flush=True)
     return verdicts
 
 

@@ -1,5 +1,7 @@
 """What instructions of PTX compute that NumPy has no name for; all of lanes."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tests.ptx.memory import Lanes
@@ -65,6 +67,12 @@ def larger_f16_pairs(a: Lanes, b: Lanes) -> Lanes:
     a, b = (a >> np.uint32(16)).astype(np.uint16), (b >> np.uint32(16)).astype(np.uint16)
     high = np.maximum(a.view(np.float16), b.view(np.float16))
     return low.view(np.uint16).astype(np.uint32) | high.view(np.uint16).astype(np.uint32) << np.uint32(16)
+
+
+def pairwise(operation: Callable[..., Lanes], *lanes: Lanes) -> Lanes:
+    """An operation of float32 on the two halves of 64-bit words."""
+    halves = [np.ascontiguousarray(spread).view(np.float32) for spread in np.broadcast_arrays(*lanes)]
+    return operation(*halves).view(np.uint64)
 
 
 def to_width(a: Lanes, kind: type) -> Lanes:

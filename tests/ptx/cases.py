@@ -242,6 +242,21 @@ def list_more() -> list[Case]:
     return [*evaluations, *(make_parts(seed) for seed in range(1, 5)), *maps, *columns, *counts]
 
 
+def list_repeats() -> list[Case]:
+    """The same kernels on large programs, and without counts: every barrier is come to more than once."""
+    large = [("shared", seed) for seed in (8, 24, 54)]
+    small = [("any", 3), ("any", 6), ("any", 25), ("forest", 0), ("forest", 9)]
+    evaluations = [
+        make_evaluation(kind, seed, question, is_wide=(kind, seed) == ("any", 3))
+        for kind, seed in (*large, *small)
+        for question in QUESTIONS
+    ]
+    return [*evaluations, make_maps_case((33, 70, 5, 5), torch.float32, "contiguous", "l1")]
+
+
 def list_mutated() -> list[Case]:
     """Those whose kernels the tests break."""
-    return [make_evaluation("any", 6, "all but rules"), *list_packing()[:1]]
+    return [
+        make_evaluation("any", 6, "classes"),
+        make_maps_case((33, 33, 5, 5), torch.float32, "contiguous", "l1"),
+    ]

@@ -78,7 +78,7 @@ class Runner:
         edit: changes a kernel before it runs, or None.
         compiled: by variant.
         reports: what launches reported, since `clear`.
-        used: what was launched. lines: of PTX, that ran.
+        used: what was launched. lines: of PTX, that ran; of a store, if a thread stored.
     """
 
     architecture: int
@@ -133,8 +133,8 @@ class Runner:
                 run.run(code)
             finally:
                 self.reports += run.reports
-                for number in run.visited:
-                    self.lines.update(instruction.line for instruction in compiled.routine.blocks[number])
+                ran = (instruction for number in run.visited for instruction in compiled.routine.blocks[number])
+                self.lines |= {i.line for i in ran if i.parts[0] != "st"} | run.stored
 
 
 def find_signature(kernel: Any, values: dict[str, Any], options: dict[str, Any]) -> Signature:

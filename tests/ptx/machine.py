@@ -44,7 +44,8 @@ class Grid:
         size: blocks along the three axes.
         memories: by number, which is in the high bits of an address. parameters: a name -> its value.
         n_shared: bytes of a block's shared memory. shared_unit: see `Memory`.
-        reports: what was found, at most `MOST_REPORTS`. visited: the blocks of instructions that ran.
+        reports: what was found, at most `MOST_REPORTS`.
+        visited: the blocks of instructions that ran. stored: the lines by which a thread stored.
     """
 
     size: tuple[int, int, int]
@@ -55,6 +56,7 @@ class Grid:
     shared_unit: int
     reports: list[str] = field(default_factory=list)
     visited: set[int] = field(default_factory=set)
+    stored: set[int] = field(default_factory=set)
 
     def run(self, code: Sequence[Code]) -> None:
         """Run every block; raises FaultError where an access can't be carried out."""
@@ -164,10 +166,10 @@ class Machine:
         rows, chosen = self.spread(lanes).reshape(-1, WARP), self.spread(order).reshape(-1, WARP)
         return np.take_along_axis(rows, chosen.astype(np.int64) % WARP, axis=1).reshape(-1)
 
-    def add_up(self, lanes: Lanes, mask: Mask) -> Lanes:
-        """The sum over a warp."""
+    def reduce(self, operation: Any, lanes: Lanes, mask: Mask) -> Lanes:
+        """All values of a warp put together. operation: of NumPy, as `np.add`."""
         self._check_warps(mask)
-        return np.repeat(self.spread(lanes).reshape(-1, WARP).sum(axis=1, dtype=lanes.dtype), WARP)
+        return np.repeat(operation.reduce(self.spread(lanes).reshape(-1, WARP), axis=1, dtype=lanes.dtype), WARP)
 
     def _check_warps(self, mask: Mask) -> None:
         if mask is not None:
@@ -199,6 +201,7 @@ class Machine:
         if chosen is None:
             return
         lanes, address = chosen
+        self.grid.stored.add(self.line)
         memory = self._find_memory(space, address)
         offsets = memory.locate(address, size * len(values), "store")
         units, marks = memory.list_units(offsets, size * len(values)), self._mark(lanes)

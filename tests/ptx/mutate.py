@@ -1,6 +1,6 @@
 """Kernels broken on purpose: does the runner see it?"""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -12,10 +12,12 @@ from tests.ptx.memory import FaultError
 from tests.ptx.operands import NUMPY_KINDS
 from tests.ptx.text import Instruction, Routine
 
+KINDS = ("barrier away", "store shifted")
+
 
 @dataclass(frozen=True)
 class Mutation:
-    """One instruction changed: its line, and `barrier away` or `store shifted`."""
+    """One instruction changed: its line, and one of `KINDS`."""
 
     kernel: str
     line: int
@@ -73,17 +75,27 @@ def _shift(instruction: Instruction) -> tuple[Instruction, ...]:
     return (replace(instruction, operands=(f"[{base.strip()}+{int(offset or '0', 0) + size}]", *values)),)
 
 
-def try_mutations(runner: Runner, case: Case, choose: Choice) -> Iterator[Verdict]:
-    """Run a case with one mutation after another of each kernel that it launches.
+def try_mutations(runner: Runner, chosen: Sequence[Case], choose: Choice) -> Iterator[Verdict]:
+    """Run cases with one mutation after another of each kernel that they launch, until one of them sees it.
 
     choose: takes all mutations of a kernel, returns those to try.
     """
-    runner.clear()
-    with runner.take_launches():
-        case.run()
-    for key in list(dict.fromkeys(map(str, runner.used))):
-        for mutation in choose(list_mutations(runner.compiled[key].routine)):
-            yield _try_mutation(runner, case, mutation)
+    launched: dict[str, list[Case]] = {}
+    for case in chosen:
+        runner.clear()
+        with runner.take_launches():
+            case.run()
+        for variant in dict.fromkeys(map(str, runner.used)):
+            launched.setdefault(variant, []).append(case)
+    for variant, using in launched.items():
+        for mutation in choose(list_mutations(runner.compiled[variant].routine)):
+            verdict = Verdict(mutation, "not run", "")
+            for case in using:
+                found = _try_mutation(runner, case, mutation)
+                verdict = verdict if found.how == "not run" else found
+                if found.how not in ("not run", "missed"):
+                    break
+            yield verdict
 
 
 def _try_mutation(runner: Runner, case: Case, mutation: Mutation) -> Verdict:

@@ -6,12 +6,57 @@ from tests.ptx.operands import NUMPY_KINDS, UnknownOpcodeError
 
 Value = Callable[[int, str], str]  # the expression of operand `i`, as lanes of a kind of PTX
 
-SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "and": "&", "or": "|", "xor": "^"}
+BITWISE = {"and": "{0} & {1}", "or": "{0} | {1}", "xor": "{0} ^ {1}", "not": "~{0}"}
+WHOLE = {
+    **BITWISE,
+    "add": "{0} + {1}",
+    "sub": "{0} - {1}",
+    "mul.lo": "{0} * {1}",
+    "mad.lo": "{0} * {1} + {2}",
+    "neg": "-{0}",
+    "abs": "np.abs({0})",
+    "min": "np.minimum({0}, {1})",
+    "max": "np.maximum({0}, {1})",
+    "shl": "shift_left({0}, {1})",
+    "shr": "shift_right({0}, {1})",
+    "popc": "np.bitwise_count({0}).astype(uint32)",
+    "prmt": "permute_bytes({0}, {1}, {2})",
+}
+REAL = {
+    **dict.fromkeys(("add", "add.rn"), "{0} + {1}"),
+    **dict.fromkeys(("sub", "sub.rn"), "{0} - {1}"),
+    **dict.fromkeys(("mul", "mul.rn"), "{0} * {1}"),
+    "div.rn": "{0} / {1}",
+    "fma.rn": "multiply_add({0}, {1}, {2})",
+    "sqrt.rn": "np.sqrt({0})",
+    "neg": "-{0}",
+    "abs": "np.abs({0})",
+    "min": "np.fmin({0}, {1})",
+    "max": "np.fmax({0}, {1})",
+    "max.NaN": "np.maximum({0}, {1})",
+}
+PAIRED = {
+    **dict.fromkeys(("add", "add.rn"), "pairwise(np.add, {0}, {1})"),
+    **dict.fromkeys(("mul", "mul.rn"), "pairwise(np.multiply, {0}, {1})"),
+    "fma.rn": "pairwise(multiply_add, {0}, {1}, {2})",
+}
+# By kind; `mov` and `selp` are the same for all.
+MEANINGS: dict[str, dict[str, str]] = {
+    **{f"{letter}{bits}": WHOLE for letter in "bus" for bits in (16, 32, 64)},
+    "pred": BITWISE,
+    "f32": REAL,
+    "f64": REAL,
+    "f16": {"abs": "np.abs({0})", "max.NaN": "np.maximum({0}, {1})"},
+    "bf16": {"abs": "{0} & uint16(0x7FFF)", "max.NaN": "larger_bf16({0}, {1})"},
+    "f16x2": {"abs": "{0} & uint32(0x7FFF7FFF)", "max.NaN": "larger_f16_pairs({0}, {1})"},
+    "bf16x2": {"abs": "{0} & uint32(0x7FFF7FFF)", "max.NaN": "larger_bf16_pairs({0}, {1})"},
+    "f32x2": PAIRED,
+}
+MOVES = {"mov": "{0}", "selp": "np.where({2}, {0}, {1})"}
 COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 COMPARISONS |= {"lo": "<", "ls": "<=", "hi": ">", "hs": ">="}
 WIDER = {"s16": "s32", "u16": "u32", "s32": "s64", "u32": "u64"}
 FLOATS = ("f32", "f64")
-PAIRS = {"f16x2": "larger_f16_pairs", "bf16x2": "larger_bf16_pairs", "bf16": "larger_bf16"}
 
 
 def express(parts: tuple[str, ...], operands: tuple[str, ...], value: Value) -> str:
@@ -25,60 +70,25 @@ def express(parts: tuple[str, ...], operands: tuple[str, ...], value: Value) -> 
     key = ".".join([name, *modifiers])
     if kind not in NUMPY_KINDS:
         raise UnknownOpcodeError(".".join(parts))
-    is_float = kind in FLOATS
     if name == "cvt":
         return _convert(parts, value)
     if name == "setp" and len(modifiers) == 1:
         return _compare(parts, modifiers[0], kind, value)
-    if name in ("bfe", "shl", "shr") and not modifiers:
-        return _shift(name, kind, operands, value)
-    found = None
-    if key in ("mov", "selp", "not", "neg", "abs", "popc"):
-        found = {
-            "mov": "{0}",
-            "selp": "np.where({2}, {0}, {1})",
-            "not": "~{0}",
-            "neg": "-{0}",
-            "abs": _absolute(kind),
-            "popc": "np.bitwise_count({0}).astype(uint32)",
-        }[key]
-    elif name in SYMBOLS and (
-        not modifiers or (modifiers == ["lo"] and name == "mul") or (modifiers == ["rn"] and is_float)
-    ):
-        found = f"{{0}} {SYMBOLS[name]} {{1}}"
-    elif key in ("min", "max"):
-        found = f"np.{'f' if is_float else ''}{name}{'' if is_float else 'imum'}({{0}}, {{1}})"
-    elif key == "max.NaN":
-        found = f"{PAIRS.get(kind, 'np.maximum')}({{0}}, {{1}})"
-    elif key == "mad.lo":
-        found = "{0} * {1} + {2}"
-    elif key in ("mul.wide", "mad.wide"):
+    if key == "bfe":
+        return f"extract_field({value(0, kind)}, {int(operands[1], 0)}, {int(operands[2], 0)})"
+    if key in ("mul.wide", "mad.wide") and kind in WIDER:
         wide = NUMPY_KINDS[WIDER[kind]]
         product = f"{value(0, kind)}.astype({wide}) * {value(1, kind)}.astype({wide})"
         return product if name == "mul" else f"{product} + {value(2, WIDER[kind])}"
-    elif key == "fma.rn" and is_float:
-        found = "multiply_add({0}, {1}, {2})"
-    elif key in ("div.rn", "sqrt.rn") and is_float:
-        found = "{0} / {1}" if name == "div" else "np.sqrt({0})"
-    elif key == "prmt":
-        found = "permute_bytes({0}, {1}, {2})"
-    if found is None:
+    if key == "fma.rn.f32" and kind in ("f16", "bf16"):
+        widen = "{}.astype(float32)" if kind == "f16" else "widen_bf16({})"
+        factors = ", ".join(widen.format(value(i, kind)) for i in (0, 1))
+        return f"multiply_add({factors}, {value(2, 'f32')})"
+    template = MOVES.get(key) or MEANINGS.get(kind, {}).get(key)
+    if template is None:
         raise UnknownOpcodeError(".".join(parts))
-    kinds = ["pred" if name == "selp" and i == 2 else kind for i in range(len(operands))]
-    return found.format(*(value(i, of_operand) for i, of_operand in enumerate(kinds)))
-
-
-def _absolute(kind: str) -> str:
-    masks = {"f16": "0x7FFF", "bf16": "0x7FFF", "f16x2": "0x7FFF7FFF", "bf16x2": "0x7FFF7FFF"}
-    if kind in ("bf16", "f16x2", "bf16x2"):
-        return f"{{0}} & {NUMPY_KINDS[kind]}({masks[kind]})"
-    return "np.abs({0})"
-
-
-def _shift(name: str, kind: str, operands: tuple[str, ...], value: Value) -> str:
-    if name == "bfe":
-        return f"extract_field({value(0, kind)}, {int(operands[1], 0)}, {int(operands[2], 0)})"
-    return f"shift_{'left' if name == 'shl' else 'right'}({value(0, kind)}, {value(1, 'u32')})"
+    others = {("selp", 2): "pred", ("shl", 1): "u32", ("shr", 1): "u32"}
+    return template.format(*(value(i, others.get((key, i), kind)) for i in range(len(operands))))
 
 
 def _compare(parts: tuple[str, ...], comparison: str, kind: str, value: Value) -> str:

@@ -12,6 +12,7 @@ NUMPY_KINDS = {
     "bf16": "uint16",
     "f16x2": "uint32",
     "bf16x2": "uint32",
+    "f32x2": "uint64",
     "pred": "bool",
 }
 REGISTERS = {"p": "bool", "rs": "uint16", "r": "uint32", "rd": "uint64"}

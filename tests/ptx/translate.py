@@ -20,6 +20,11 @@ from tests.ptx.operands import (
 )
 from tests.ptx.text import Instruction, Routine
 
+REDUCTIONS = {
+    "redux.sync.add.s32": ("np.add", "int32"),
+    "redux.sync.max.NaN.f32": ("np.maximum", "float32"),
+}
+
 
 def translate(routine: Routine) -> list[Code]:
     """The code of a kernel; raises UnknownOpcodeError with the line of what isn't known."""
@@ -151,8 +156,9 @@ class _Translator:
 
     def _translate_exchange(self) -> list[str]:
         target, source, *others = self.operands
-        if self.instruction.opcode == "redux.sync.add.s32":
-            return [self._write(target, f"T.add_up({self._read(source, 'int32')}, {self.mask})")]
+        if self.instruction.opcode in REDUCTIONS:
+            operation, kind = REDUCTIONS[self.instruction.opcode]
+            return [self._write(target, f"T.reduce({operation}, {self._read(source, kind)}, {self.mask})")]
         orders = {"bfly": "T.lane ^ {}", "idx": "{}"}
         if self.parts[:2] != ("shfl", "sync") or self.parts[2] not in orders or self.parts[3:] != ("b32",):
             raise self._refuse()
