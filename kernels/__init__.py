@@ -225,15 +225,15 @@ def pack_comparisons(
         from eric_fast.kernels.cpu.pack_columns import pack_comparisons
 
         return pack_comparisons(columns, comparisons, out)
-    arrays = (None if array is None else array.to(columns.device) for array in comparisons.arrays)
-    words = pack_columns(columns, *arrays, engine=engine)  # type: ignore[arg-type]
+    sent = comparisons.send(columns.device)
+    words = pack_columns(columns, *sent[:3], engine=engine)
     if out is None:
         return words
     check_words(out, comparisons, (len(words), words.shape[1]))
     if comparisons.rows is None:
         out[: len(words)] = words
     else:
-        out[comparisons.rows.to(out.device)] = words
+        out[sent.rows] = words
     return out
 
 

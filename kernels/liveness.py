@@ -34,14 +34,15 @@ class ResultKinds:
 def find_result_kinds(plan: Plan, request: Request) -> ResultKinds:
     """The kinds that a request needs.
 
-    Where the plan has no `answers`, classes need rules under `first` and sums under `vote`. Rules under `vote` do, too.
+    Where the plan has no `answers`, classes need rules under `first` and sums under `vote`. Rules under `vote` do, too;
+    and so does, of both, whether any rule fires.
     """
     without_answers = request.decides and not len(plan.steps.answers)
     return ResultKinds(
         rows=bool(request.rows) or request.counts,
         decision=request.decides,
-        sums=plan.votes and (without_answers or request.rules or request.scores),
-        rules=request.rules or (not plan.votes and without_answers),
+        sums=plan.votes and (without_answers or request.rules or request.scores or request.covered),
+        rules=request.rules or (not plan.votes and (without_answers or request.covered)),
         leaves=request.leaves,
     )
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from eric_fast.bits import count_words
 from eric_fast.errors import EricError, SettingError
+from eric_fast.kernels.ranges import find_range
 from eric_fast.plan import Plan
 
 CLASS_DTYPES = (torch.int16, torch.int32)
@@ -34,6 +35,7 @@ class Request:
         truths: int64 `[n_truths, n_samples]` on the device of the bits: classes to compare the answers with, such as
             labels and the model's predictions; -1 where unknown, which isn't counted.
         leaves: which class rule of each of `plan.trees` fires.
+        covered: whether any class rule fires.
         class_dtype: torch.int32, or torch.int16, which takes half the memory.
     """
 
@@ -44,12 +46,13 @@ class Request:
     rows: range | tuple[int, ...] | None = None
     truths: Tensor | None = None
     leaves: bool = False
+    covered: bool = False
     class_dtype: torch.dtype = torch.int32
 
     @property
     def decides(self) -> bool:
         """Whether a result is wanted that the class rules decide."""
-        return self.classes or self.rules or self.scores or self.truths is not None
+        return self.classes or self.rules or self.scores or self.covered or self.truths is not None
 
 
 class Outcome(NamedTuple):
@@ -63,6 +66,7 @@ class Outcome(NamedTuple):
         rows: int32 `[n_wanted, n_words]`.
         confusion: int64 `[n_truths, n_classes, n_classes + 1]`: samples by true class and by answer, the last for none.
         leaves: int32 `[n_samples, n_trees]`: the class rule of the leaf that a sample is in, or -1 if no rule has it.
+        covered: bool `[n_samples]`: whether any class rule fires.
     """
 
     classes: Tensor | None
@@ -72,6 +76,7 @@ class Outcome(NamedTuple):
     rows: Tensor | None
     confusion: Tensor | None
     leaves: Tensor | None
+    covered: Tensor | None = None
 
 
 def expect(result: Tensor | None) -> Tensor:
@@ -83,12 +88,23 @@ def expect(result: Tensor | None) -> Tensor:
 
 def check_request(plan: Plan, words: Tensor, n_samples: int, request: Request) -> None:
     """Raise EricError or SettingError unless words and request fit the plan and `n_samples` samples."""
+    check_inputs(plan, words, n_samples)
+    check_wanted(plan, request)
+    check_truths(plan, words, n_samples, request.truths)
+
+
+def check_inputs(plan: Plan, words: Tensor, n_samples: int) -> None:
+    """Raise EricError unless the words are those of the plan's inputs, on so many samples."""
     shape = (plan.n_inputs, count_words(n_samples))
     if words.dtype != torch.int32 or words.shape != shape:
         raise EricError(
             f"words must be int32 {list(shape)} for this plan and {n_samples} samples, "
             f"not {str(words.dtype).removeprefix('torch.')} {list(words.shape)}"
         )
+
+
+def check_wanted(plan: Plan, request: Request) -> None:
+    """Raise EricError or SettingError unless the plan has what is wanted, truths aside."""
     rows = request.rows or ()
     if len(rows) and not 0 <= min(rows) <= max(rows) < plan.n_rows:
         raise EricError(f"rows {min(rows)} to {max(rows)} are requested, but the plan has rows 0 to {plan.n_rows - 1}")
@@ -96,7 +112,10 @@ def check_request(plan: Plan, words: Tensor, n_samples: int, request: Request) -
         raise SettingError(f"class_dtype must be torch.int16 or torch.int32, not {request.class_dtype}")
     if plan.n_classes > torch.iinfo(request.class_dtype).max:
         raise SettingError(f"int16 can't hold the plan's {plan.n_classes} classes; use torch.int32")
-    truths = request.truths
+
+
+def check_truths(plan: Plan, words: Tensor, n_samples: int, truths: Tensor | None) -> None:
+    """Raise EricError unless the truths are classes of the plan, for so many samples."""
     if truths is None:
         return
     if truths.dtype != torch.int64 or truths.ndim != 2 or truths.shape[1] != n_samples:
@@ -106,7 +125,6 @@ def check_request(plan: Plan, words: Tensor, n_samples: int, request: Request) -
         )
     if truths.device != words.device:
         raise EricError(f"the words are on {words.device}, but truths on {truths.device}; move them there")
-    # On the CPU by NumPy: PyTorch would wake its threads, and wait for the last of them.
-    known = truths.numpy() if truths.device.type == "cpu" else truths
-    if truths.numel() and not -1 <= int(known.min()) <= int(known.max()) < plan.n_classes:
+    low, high = find_range(truths)
+    if low < -1 or high >= plan.n_classes:
         raise EricError(f"truths must be classes 0 to {plan.n_classes - 1}, or -1 for unknown")

@@ -1,6 +1,7 @@
 """What packing takes and returns on every engine, and the checks made first."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ import torch
 from torch import Tensor
 
 from eric_fast.errors import EricError, SettingError, suggest_nearest
+from eric_fast.kernels.ranges import find_range
+from eric_fast.kernels.streams import keep_for_stream
 from eric_fast.program.atoms import NORMS
 
 # An operator is the set of outcomes of a comparison that make the atom true, a bit for each outcome. Any sum of them is
@@ -32,6 +35,18 @@ class Comparisons:
     constants: Tensor
     operators: Tensor
     rows: Tensor | None = None
+    _sent: dict[torch.device, "SentComparisons"] = field(default_factory=dict, repr=False)
+
+    def send(self, device: torch.device) -> "SentComparisons":
+        """The same on a device, sent there once, for use on its current stream."""
+        if device not in self._sent:
+            column_of_atom = None if self.column_of_atom is None else self.column_of_atom.to(device)
+            rows = None if self.rows is None else self.rows.to(device)
+            constants, operators = self.constants.to(device), self.operators.to(device)
+            self._sent[device] = SentComparisons(column_of_atom, constants, operators, rows, set())
+        sent = self._sent[device]
+        keep_for_stream([array for array in sent[:4] if array is not None], sent.streams)
+        return sent
 
     @cached_property
     def n_rows(self) -> int:
@@ -42,6 +57,16 @@ class Comparisons:
     @property
     def arrays(self) -> tuple[Tensor | None, Tensor, Tensor]:
         return self.column_of_atom, self.constants, self.operators
+
+
+class SentComparisons(NamedTuple):
+    """`Comparisons` on a device, and the streams that read them there."""
+
+    column_of_atom: Tensor | None
+    constants: Tensor
+    operators: Tensor
+    rows: Tensor | None
+    streams: set[int]
 
 
 class Packed(NamedTuple):
@@ -60,11 +85,10 @@ def check_columns(columns: Tensor, column_of_atom: Tensor | None, constants: Ten
         if column_of_atom.dtype not in (torch.int32, torch.int64) or column_of_atom.ndim != 1:
             raise EricError(f"columns of atoms must be int32 or int64 [n_atoms], not {describe(column_of_atom)}")
         check_device("columns of atoms", column_of_atom, columns)
-        if n_atoms:
-            low, high = (int(end) for end in torch.aminmax(column_of_atom))
-            if low < 0 or high >= columns.shape[1]:
-                wrong = low if low < 0 else high
-                raise EricError(f"an atom compares column {wrong}, but the columns are 0 to {columns.shape[1] - 1}")
+        low, high = find_range(column_of_atom)
+        if n_atoms and (low < 0 or high >= columns.shape[1]):
+            wrong = low if low < 0 else high
+            raise EricError(f"an atom compares column {wrong}, but the columns are 0 to {columns.shape[1] - 1}")
     _check_comparisons(columns, constants, operators, n_atoms, columns.dtype, "atom")
 
 
@@ -95,15 +119,20 @@ def check_maps(maps: Tensor, constants: Tensor, operators: Tensor, norm: str, sc
         if scale.dtype != torch.float32 or scale.shape not in ((), (maps.shape[1],)):
             raise EricError(f"a scale is a number or float32 [{maps.shape[1]}], one per kernel, not {describe(scale)}")
         check_device("the scale", scale, maps)
-    scales = torch.as_tensor(1.0 if scale is None else scale)
-    if not bool((scales > 0).all() and scales.isfinite().all()):
-        raise EricError(f"a scale must be positive and finite, not {scales.tolist()}")
+        low, high = find_range(scale)
+    else:
+        low = high = 1.0 if scale is None else scale
+    if not 0 < low <= high < math.inf:  # NaN neither
+        raise EricError(
+            f"a scale must be positive and finite, not {scale.tolist() if isinstance(scale, Tensor) else scale}"
+        )
 
 
 def spread_scale(scale: float | Tensor | None, maps: Tensor) -> Tensor:
     """float32 `[n_kernels]`: each kernel's scale, 1 if none is given."""
-    scale = torch.as_tensor(1.0 if scale is None else scale, dtype=torch.float32, device=maps.device)
-    return scale.expand(maps.shape[1]).contiguous()
+    if isinstance(scale, Tensor):
+        return scale.to(maps.device).expand(maps.shape[1]).contiguous()
+    return torch.full((maps.shape[1],), 1.0 if scale is None else scale, dtype=torch.float32, device=maps.device)
 
 
 def _check_comparisons(

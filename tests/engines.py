@@ -38,7 +38,7 @@ def ask_everything(plan: Plan, n_samples: int) -> Request:
     generator = torch.Generator().manual_seed(n_samples)
     truths = torch.randint(-1, max(plan.n_classes, 1), (2, n_samples), generator=generator)
     truths = truths if plan.n_classes else torch.full((2, n_samples), -1)
-    return Request(scores=True, counts=True, rows=range(plan.n_rows), truths=truths, leaves=True)
+    return Request(scores=True, counts=True, rows=range(plan.n_rows), truths=truths, leaves=True, covered=True)
 
 
 def assert_equal_outcomes(found: Outcome, expected: Outcome) -> None:
@@ -64,7 +64,7 @@ def check_plan(evaluate: Evaluate, plan: Plan, words: Tensor, n_samples: int, de
     dtype = torch.int16 if n_samples % 2 else torch.int32
     plain = evaluate(plan, words.to(device), n_samples, Request(class_dtype=dtype))
     classes = expect(expected.classes).to(dtype)
-    nothing = dict.fromkeys(("scores", "counts", "rows", "confusion", "leaves"))
+    nothing = dict.fromkeys(("scores", "counts", "rows", "confusion", "leaves", "covered"))
     assert_equal_outcomes(plain, expected._replace(classes=classes, **nothing))
 
 

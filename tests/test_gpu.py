@@ -32,6 +32,7 @@ from eric_fast.kernels.gpu.lines import (
     TERMS_BY_4,
     TERMS_BY_6,
 )
+from eric_fast.kernels.gpu.questions import pick_decision
 from eric_fast.kernels.gpu.schedule import lower_steps
 from eric_fast.kernels.gpu.vote_tables import VoteTables
 from eric_fast.kernels.liveness import ResultKinds, list_reads, take_steps
@@ -197,7 +198,7 @@ def test_one_launch_writes_every_word(decision, n_samples, launches):
     words = pack_bits(torch.rand(n_samples, 3, generator=torch.Generator().manual_seed(0)) < 0.5)
     check_plan(gpu.evaluate, plan, words, n_samples, DEVICE)
     n_groups = count_words(n_samples) // 32
-    assert launches == 2 * [(min(n_groups, gpu._count_multiprocessors(torch.device(DEVICE))), 1)]
+    assert launches == 2 * [(min(n_groups, gpu.count_multiprocessors(torch.device(DEVICE))), 1)]
 
 
 @pytest.mark.usefixtures("few_workers", "poisoned")
@@ -221,7 +222,7 @@ def make_one_stratum(seed, n_rules, *, n_inputs=12, n_heads=9):
 
 
 def count_idle(monkeypatch, n_multiprocessors, part_literals):
-    monkeypatch.setattr(gpu, "_count_multiprocessors", lambda device: n_multiprocessors)
+    monkeypatch.setattr(gpu, "count_multiprocessors", lambda device: n_multiprocessors)
     monkeypatch.setattr(gpu_lower, "PART_LITERALS", part_literals)
 
 
@@ -275,7 +276,7 @@ def test_every_part_makes_its_own_rows():
     plan = compile_program(program)
     kinds = ResultKinds(rows=True, decision=False, sums=False, rules=False, leaves=False)
     codes = [gpu_lower.lower_plan(plan, torch.device("cpu"), kinds, counts=False, n_parts=n) for n in (1, 4)]
-    assert [code.n_parts for code in codes] == [1, 4]
+    assert [code.sizes.n_parts for code in codes] == [1, 4]
     spans = [[code.rules.phases[a:b] for a, b in pairwise(code.rules.part_phases.tolist())] for code in codes]
     lines = [[int(part[:, LINE_COLUMNS].diff(dim=2).sum()) for part in parts] for parts in spans]
     assert max(lines[1]) < 0.4 * lines[0][0]
@@ -290,11 +291,13 @@ def test_parts_are_so_many_that_no_multiprocessor_is_idle(n_groups, n_parts, mon
     plan = compile_program(make_flat_program(0, 200, n_heads=9))
     kinds = ResultKinds(rows=True, decision=False, sums=False, rules=False, leaves=False)
     assert 800 <= len(plan.literals) < 1600
-    assert gpu_lower.count_parts(plan, kinds, n_groups, 132, counts=False) == n_parts
+    assert gpu_lower.count_parts(plan, n_groups, 132) == n_parts
+    assert gpu_lower.may_split(plan, kinds, counts=False)
+    assert not gpu_lower.may_split(plan, kinds, counts=True)
     for also in ("decision", "leaves"):
-        assert gpu_lower.count_parts(plan, replace(kinds, **{also: True}), n_groups, 132, counts=False) == 1
+        assert not gpu_lower.may_split(plan, replace(kinds, **{also: True}), counts=False)
     monkeypatch.setattr(gpu_lower, "PART_LITERALS", len(plan.literals) + 1)
-    assert gpu_lower.count_parts(plan, kinds, n_groups, 132, counts=False) == 1
+    assert gpu_lower.count_parts(plan, n_groups, 132) == 1
 
 
 def test_several_strata_and_counts_are_not_split(launches, monkeypatch):
@@ -397,7 +400,7 @@ def test_offsets_past_31_bits(tmp_path):
     scores, counts = (torch.empty(0, dtype=dtype, device=DEVICE) for dtype in (torch.float64, torch.int64))
     outputs = gpu.Outputs(classes, rules, scores, truth, counts, counts.int())
     groups = range(n_groups - 2, n_groups)
-    decision = gpu.pick_decision(plan, kinds)
+    decision = pick_decision(plan, kinds)
     gpu.launch(plan, code, words, n_words * WORD_BITS - 7, groups, wanted, outputs, decision)
     expected = reference.evaluate(plan, pack_bits(bits), len(bits), Request(rows=range(n_rows)))
     assert torch.equal(rules[-2048:-7].cpu(), expected.rules)

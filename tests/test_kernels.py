@@ -142,7 +142,7 @@ def test_what_is_not_wanted_is_not_given():
     plan = make_plan([(0,), (1,)])
     words = pack_bits(torch.ones(10, 3, dtype=torch.bool))
     for engine in (cpu, reference):
-        assert engine.evaluate(plan, words, 10, Request(classes=False, rules=False)) == (None,) * 7
+        assert engine.evaluate(plan, words, 10, Request(classes=False, rules=False)) == (None,) * 8
         counts = engine.evaluate(plan, words, 10, Request(classes=False, rules=False, counts=True)).counts
         assert counts.tolist() == [10, 10]
 

@@ -112,14 +112,14 @@ def list_gpu_code(plan: Plan, kinds: ResultKinds, names: list[str]) -> Iterator[
     code = gpu.lower_plan(plan, torch.device("cpu"), kinds, counts=False)
     fields, phases = _read_fields(code), code.rules.phases.tolist()
     n_lines = fields.shape[1] - 2  # two of zeros are there for loops that read ahead
-    yield f"GPU code of slots: {code.n_slots}, phases: {len(phases)}, lines: {n_lines}, workers: {code.n_workers}"
+    yield f"GPU code of slots: {code.n_slots}, phases: {len(phases)}, lines: {n_lines}, workers: {code.sizes.n_workers}"
     yield from _list_inputs(code.rules.input_slots[0].tolist(), names)
     for number, phase in enumerate(phases):
         yield f"phase {number}:"
         for kind in (NODES, ADDERS, TERMS_BY_2, TERMS_BY_4, TERMS_BY_6):
             start, stop = phase[kind]
             step = 1 if kind in (NODES, ADDERS, TERMS_BY_2) else 2
-            for worker in range(code.n_workers):
+            for worker in range(code.sizes.n_workers):
                 for line in range(start, stop, step):
                     slots, flags = fields[:, line : line + step, worker].reshape(2, -1).tolist()
                     if any(slots) or any(flags):
@@ -137,7 +137,8 @@ def _read_fields(code: gpu.GpuCode) -> NDArray[np.int64]:
     lines, dtype = code.rules.lines.numpy(), np.uint32 if code.is_wide else np.uint16
     if code.is_wide:  # [n_lines, 2, n_workers]
         lines = lines.transpose(0, 2, 1)
-    fields = np.ascontiguousarray(lines).view(dtype).reshape(*lines.shape[:1], code.n_workers, FIELDS).astype(np.int64)
+    shape = (len(lines), code.sizes.n_workers, FIELDS)
+    fields = np.ascontiguousarray(lines).view(dtype).reshape(shape).astype(np.int64)
     n_bits = 8 * np.dtype(dtype).itemsize - 1
     return np.stack([fields & ((1 << n_bits) - 1), fields >> n_bits])
 

@@ -1,5 +1,6 @@
 """`evaluate` on the CPU: one thread a core, each takes a block of samples through all steps of a plan at a time."""
 
+from dataclasses import replace
 from itertools import count
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -54,6 +55,9 @@ def evaluate_packed(plan: Plan, pack: Pack, n_samples: int, request: Request) ->
 
 def _evaluate(plan: Plan, inputs: NDArray[np.uint64], pack: Pack | None, n_samples: int, request: Request) -> Outcome:
     """inputs: `[n_inputs, n_words]`, or `[0, n_words]` where `pack` makes them."""
+    asked = request
+    if asked.covered:
+        request = replace(asked, rules=True)
     prepared = _prepare(plan, find_result_kinds(plan, request))
     n_blocks = inputs.shape[1] // VECTOR_WORDS
     chunk_blocks = 1 if pack else CHUNK_BLOCKS
@@ -94,12 +98,13 @@ def _evaluate(plan: Plan, inputs: NDArray[np.uint64], pack: Pack | None, n_sampl
     run_workers(run, n_threads)
     return Outcome(
         torch.from_numpy(results.narrow_classes if is_narrow else results.classes) if request.classes else None,
-        torch.from_numpy(results.rules) if request.rules else None,
+        torch.from_numpy(results.rules) if asked.rules else None,
         torch.from_numpy(results.scores) if request.scores else None,
         torch.from_numpy(results.counts.sum(axis=0)) if request.counts else None,
         torch.from_numpy(results.rows.view(np.int32)) if request.rows is not None else None,
         None if request.truths is None else torch.from_numpy(results.confusion.sum(axis=0)),
         torch.from_numpy(results.leaves) if request.leaves else None,
+        torch.from_numpy(results.rules >= 0) if asked.covered else None,
     )
 
 

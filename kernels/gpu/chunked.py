@@ -22,7 +22,7 @@ def evaluate_from_cpu(plan: Plan, words: Tensor, n_samples: int, request: Reques
     check_request(plan, words, n_samples, request)
     asked = replace(request, classes=request.classes or request.truths is not None, truths=None)
     joined = JoinedOutcome(n_samples, words.device)
-    buffers = [_ChunkBuffer(device), _ChunkBuffer(device)]
+    buffers = [ChunkBuffer(device), ChunkBuffer(device)]
     for number, (first, last) in enumerate(split_words(plan, words.shape[1], asked)):
         buffer = buffers[number % 2]
         buffer.finish()
@@ -50,7 +50,7 @@ def split_words(plan: Plan, n_words: int, request: Request) -> Iterator[tuple[in
         yield first, min(first + step, n_words)
 
 
-class _ChunkBuffer:
+class ChunkBuffer:
     """A CUDA stream for every second chunk, and the memory that chunks are copied from and to."""
 
     def __init__(self, device: torch.device) -> None:

@@ -1,63 +1,73 @@
 """`evaluate` on the GPU: one launch of one Triton kernel takes each block's words through the whole program.
 
 Where there are too few words for all blocks, a program of one stratum is split among them, too: see `count_parts`.
+After the first call for a plan and a request nothing is copied to the device and nothing waits for it, so that calls
+can be captured in a CUDA graph, which needs the plan for as long as it is replayed.
 """
 
-import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from eric_fast.bits import ROW_WORDS, WORD_BITS
-from eric_fast.kernels.gpu.decide import FIRST_ANSWERS, FIRST_RULES, VOTE, VOTE_RULES
-from eric_fast.kernels.gpu.devices import launch_on
-from eric_fast.kernels.gpu.lower import GpuCode, Wanted, count_parts, lower_plan
+from eric_fast.kernels.gpu.decide import VOTE, VOTE_RULES
+from eric_fast.kernels.gpu.devices import count_multiprocessors, launch_on, share_empty
+from eric_fast.kernels.gpu.lower import GpuCode, Wanted
+from eric_fast.kernels.gpu.questions import prepare_question
 from eric_fast.kernels.gpu.run import evaluate_kernel
 from eric_fast.kernels.gpu.vote_tables import GROUP_TREES
-from eric_fast.kernels.liveness import ResultKinds, find_result_kinds
-from eric_fast.kernels.outcome import Outcome, Request, check_request
+from eric_fast.kernels.outcome import Outcome, Request, check_inputs, check_truths
 from eric_fast.kernels.reference.evaluate import count_confusion
 from eric_fast.plan import Plan
 
 GROUP_SAMPLES = ROW_WORDS * WORD_BITS  # what a block has at a time
 N_WARPS = 32
-INTERPRETED_BLOCKS = 2  # at once, where Triton's interpreter stands in for a GPU
 MOST_SCRATCH = 2**32  # bytes; fewer blocks run at once where they would need more
 
 
 def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Outcome:
-    """As `reference.evaluate`, to the bit, on the device of `words`."""
-    check_request(plan, words, n_samples, request)
-    device, n_classes = words.device, plan.n_classes
+    """As `reference.evaluate`, to the bit, on the device of `words` and its current stream."""
+    check_inputs(plan, words, n_samples)
+    check_truths(plan, words, n_samples, request.truths)
+    device = words.device
     n_groups = words.shape[1] // ROW_WORDS
     n_padded = n_groups * GROUP_SAMPLES
-    kinds = find_result_kinds(plan, request)
-    n_parts = count_parts(plan, kinds, n_groups, _count_multiprocessors(device), counts=request.counts)
-    code = lower_plan(plan, device, kinds, counts=request.counts, n_parts=n_parts)
-    wanted = code.list_wanted(list(request.rows or ()))
-    with_scores = request.scores and plan.votes
+    question = prepare_question(plan, device, request)
+    code, wanted = question.lower(plan, n_groups)
+
+    def allocate(needed: bool, dtype: torch.dtype, *shape: int) -> Tensor:
+        if needed:
+            return torch.empty(shape, dtype=dtype, device=device)
+        return share_empty(dtype, device)
+
+    n_wanted = len(request.rows or ())
+    decides, rules = question.kinds.decision, question.kinds.rules
     outputs = Outputs(
-        classes=torch.empty(n_padded if kinds.decision else 0, dtype=request.class_dtype, device=device),
-        rules=torch.empty(n_padded if kinds.decision and kinds.rules else 0, dtype=torch.int32, device=device),
-        scores=torch.empty(n_padded if with_scores else 0, n_classes, dtype=torch.float64, device=device),
-        truth=torch.empty(len(wanted.wanted), words.shape[1], dtype=torch.int32, device=device),
-        counts=torch.zeros(plan.n_rules if request.counts else 0, dtype=torch.int64, device=device),
-        leaves=torch.empty(n_samples if request.leaves else 0, len(plan.trees), dtype=torch.int32, device=device),
+        classes=allocate(decides, request.class_dtype, n_padded),
+        rules=allocate(request.covered or (decides and rules), torch.int32, n_padded),
+        scores=allocate(request.scores and question.votes, torch.float64, n_padded, plan.n_classes),
+        truth=allocate(n_wanted > 0, torch.int32, n_wanted, words.shape[1]),
+        counts=torch.zeros(question.n_rules, dtype=torch.int64, device=device)
+        if request.counts
+        else share_empty(torch.int64, device),
+        leaves=allocate(request.leaves, torch.int32, n_samples, question.n_trees),
     )
-    decision = pick_decision(plan, kinds)
-    launch(plan, code, words.contiguous(), n_samples, range(n_groups), wanted, outputs, decision)
-    classes, scores = outputs.classes[:n_samples], outputs.scores[:n_samples]
-    if request.scores and not plan.votes:
-        scores = plan.base.to(device).repeat(n_samples, 1)
+    launch(plan, code, words.contiguous(), n_samples, range(n_groups), wanted, outputs, question.decision)
+    classes, scores, truth = outputs.classes[:n_samples], None, outputs.truth
+    if request.scores:
+        scores = outputs.scores[:n_samples] if question.votes else question.base.repeat(n_samples, 1)
+    if request.rows is not None and not n_wanted:
+        truth = truth.new_empty(0, words.shape[1])
     return Outcome(
         classes=classes if request.classes else None,
         rules=outputs.rules[:n_samples] if request.rules else None,
-        scores=scores if request.scores else None,
+        scores=scores,
         counts=outputs.counts if request.counts else None,
-        rows=outputs.truth if request.rows is not None else None,
+        rows=truth if request.rows is not None else None,
         confusion=None if request.truths is None else count_confusion(plan, request.truths, classes),
         leaves=outputs.leaves if request.leaves else None,
+        covered=outputs.rules[:n_samples] >= 0 if request.covered else None,
     )
 
 
@@ -81,7 +91,7 @@ class Outputs(NamedTuple):
     """What a launch writes: arguments of the kernel; empty where it isn't wanted.
 
     classes: int16 or int32 `[n_padded]`.
-    rules: int32 `[n_padded]`.
+    rules: int32 `[n_padded]`; -1 where none fires. Where sums decide and no rule is looked for, 0 where one fires.
     scores: float64 `[n_padded, n_classes]`.
     truth: int32 `[n_wanted, n_words]`, the bits of what is wanted.
     counts: int64 `[n_rules]`, zero.
@@ -100,7 +110,7 @@ class Sizes(NamedTuple):
     """The numbers that a launch is given: arguments of the kernel.
 
     first_group, last_group: the groups of `ROW_WORDS` words to run, of `n_groups`.
-    n_scores, n_leaves: what is stored for each sample; 0 for nothing.
+    n_scores, n_leaves, n_covered: what is stored for each sample; 0 for nothing.
     covered: the slot of `Steps.covered`. default: the class where no rule fires, or -1.
     """
 
@@ -119,16 +129,9 @@ class Sizes(NamedTuple):
     n_counters: int
     n_columns: int
     n_sums: int
+    n_covered: int
     covered: int
     default: int
-
-
-def pick_decision(plan: Plan, kinds: ResultKinds) -> int:
-    """Return what the kernel decides, see `decide`; 0 for nothing."""
-    if not kinds.decision:
-        return 0
-    answers, rules = (VOTE, VOTE_RULES) if plan.votes and kinds.sums else (FIRST_ANSWERS, FIRST_RULES)
-    return int((rules if kinds.rules else answers).value)
 
 
 def launch(
@@ -145,15 +148,18 @@ def launch(
     if not groups:
         return
     adds = decision in (VOTE.value, VOTE_RULES.value)
-    n_sums = len(code.rules.base) * GROUP_SAMPLES if adds else 0
+    n_sums = code.sizes.n_sums * GROUP_SAMPLES if adds else 0
     n_most = plan.n_classes * GROUP_SAMPLES if decision == VOTE_RULES.value else 0
-    n_numbers = GROUP_TREES * GROUP_SAMPLES if adds and len(plan.trees) else 0
+    n_numbers = GROUP_TREES * GROUP_SAMPLES if code.sizes.n_indexes and adds else 0
     bytes_per_block = 4 * ROW_WORDS * code.n_slots + 8 * n_sums + 12 * n_most + 4 * n_numbers
-    n_blocks = min(len(groups), _count_multiprocessors(words.device), MOST_SCRATCH // (code.n_parts * bytes_per_block))
-    grid = (max(1, n_blocks), code.n_parts)
+    device, n_parts = words.device, code.sizes.n_parts
+    n_blocks = min(len(groups), count_multiprocessors(device), MOST_SCRATCH // (n_parts * bytes_per_block))
+    grid = (max(1, n_blocks), n_parts)
 
     def allocate(n: int, dtype: torch.dtype) -> Tensor:
-        return torch.empty(math.prod(grid) * n, dtype=dtype, device=words.device)
+        if n:
+            return torch.empty(grid[0] * n_parts * n, dtype=dtype, device=device)
+        return share_empty(dtype, device)
 
     scratch = Scratch(
         scratch=allocate(code.n_slots * ROW_WORDS, torch.int32),
@@ -171,23 +177,27 @@ def launch(
         n_classes=plan.n_classes,
         n_samples=n_samples,
         n_scores=plan.n_classes if len(outputs.scores) else 0,
-        n_counted=len(code.counts.count_rules),
-        n_indexes=len(code.rules.indexes),
-        n_leaves=len(plan.trees) if len(outputs.leaves) else 0,
-        n_answers=len(code.rules.answer_slots),
-        n_counters=len(code.rules.counters),
+        n_counted=code.sizes.n_counted,
+        n_indexes=code.sizes.n_indexes,
+        n_leaves=outputs.leaves.shape[1] if outputs.leaves.numel() else 0,
+        n_answers=code.sizes.n_answers,
+        n_counters=code.sizes.n_counters,
         n_columns=code.n_columns,
-        n_sums=len(code.rules.base),
+        n_sums=code.sizes.n_sums,
+        n_covered=min(1, outputs.rules.numel()),
         covered=code.covered_slot,
         default=plan.default,
     )
-    tables = (*code.rules, *code.counts, *code.votes)
     constants = pick_constants(
-        code.n_workers, has_adders=code.has_adders, is_wide=code.is_wide, decision=decision, by_sample=code.by_sample
+        code.sizes.n_workers,
+        has_adders=code.has_adders,
+        is_wide=code.is_wide,
+        decision=decision,
+        by_sample=code.by_sample,
     )
-    with launch_on(words.device):
+    with launch_on(device):
         # By position, which takes 18 us of the CPU's time where 61 keywords take 41
-        evaluate_kernel[grid](words, *tables, *scratch, *wanted, *outputs, *sizes, **constants)
+        evaluate_kernel[grid](words, *code.tables, *scratch, *wanted, *outputs, *sizes, **constants)
 
 
 def pick_constants(
@@ -204,9 +214,3 @@ def pick_constants(
         "GROUP_TREES": GROUP_TREES,
         "num_warps": N_WARPS,
     }
-
-
-def _count_multiprocessors(device: torch.device) -> int:
-    if device.type != "cuda":
-        return INTERPRETED_BLOCKS
-    return int(torch.cuda.get_device_properties(device).multi_processor_count)

@@ -1,7 +1,7 @@
 """A plan as the GPU runs it: tensors on its device, made once for each plan, device and kind of request."""
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -79,6 +79,18 @@ class Wanted(NamedTuple):
     wanted_starts: Tensor
 
 
+class CodeSizes(NamedTuple):
+    """How much there is of what the kernel loops over, asked once, as asking a tensor takes the CPU's time."""
+
+    n_counted: int
+    n_indexes: int
+    n_answers: int
+    n_counters: int
+    n_sums: int
+    n_workers: int
+    n_parts: int
+
+
 @dataclass(frozen=True, eq=False)
 class GpuCode:
     """Slots are rows of a block's scratch memory, of `ROW_WORDS` words.
@@ -108,29 +120,43 @@ class GpuCode:
     counts: CountTables
     votes: VoteTables
 
-    @property
-    def n_workers(self) -> int:
-        return self.counts.count_rules.shape[1]
+    @cached_property
+    def sizes(self) -> CodeSizes:
+        return CodeSizes(
+            n_counted=len(self.counts.count_rules),
+            n_indexes=len(self.rules.indexes),
+            n_answers=len(self.rules.answer_slots),
+            n_counters=len(self.rules.counters),
+            n_sums=len(self.rules.base),
+            n_workers=self.counts.count_rules.shape[1],
+            n_parts=len(self.rules.part_phases) - 1,
+        )
 
-    @property
-    def n_parts(self) -> int:
-        return len(self.rules.part_phases) - 1
+    @cached_property
+    def tables(self) -> tuple[Tensor, ...]:
+        """Of all groups, in the order of the kernel's arguments."""
+        return (*self.rules, *self.counts, *self.votes)
 
     def list_wanted(self, rows: list[int]) -> Wanted:
         """What the kernel stores of these rows."""
         places = np.argsort(self.row_parts[rows], kind="stable")
-        starts = np.searchsorted(self.row_parts[rows][places], np.arange(self.n_parts + 1))
+        starts = np.searchsorted(self.row_parts[rows][places], np.arange(self.sizes.n_parts + 1))
         wanted = np.stack([self.row_slots[rows][places], places], axis=1)
         to_device = partial(torch.as_tensor, dtype=torch.int32, device=self.rules.lines.device)
         return Wanted(to_device(wanted), to_device(starts))
 
 
-def count_parts(plan: Plan, kinds: ResultKinds, n_groups: int, n_multiprocessors: int, *, counts: bool) -> int:
-    """Into how many parts a program is split over the grid: as many as there are multiprocessors for, a power of two.
+def may_split(plan: Plan, kinds: ResultKinds, *, counts: bool) -> bool:
+    """Whether a program may be split over the grid.
 
-    1, unless all that is asked for are rows, and rules make them of inputs alone: a part would run lower strata again.
+    All that is asked for are rows, and rules make them of inputs alone: a part would run lower strata again.
     """
-    if kinds.decision or kinds.leaves or counts or len(plan.strata) != 2 or not n_groups:
+    return not (kinds.decision or kinds.leaves or counts) and len(plan.strata) == 2
+
+
+def count_parts(plan: Plan, n_groups: int, n_multiprocessors: int) -> int:
+    """Into how many parts a program that may be split is: as many as there are multiprocessors for, a power of two."""
+    if not n_groups:
         return 1
     most = min(n_multiprocessors // n_groups, len(plan.literals) // PART_LITERALS, MOST_PARTS)
     return 1 << (max(1, most).bit_length() - 1)

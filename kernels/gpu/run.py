@@ -149,7 +149,7 @@ def _run_terms(
 
 @triton.jit(do_not_specialize=[
     "first_group", "last_group", "n_groups", "n_slots", "n_inputs", "n_classes", "n_samples", "n_scores", "n_counted",
-    "n_indexes", "n_leaves", "n_answers", "n_counters", "n_columns", "n_sums", "covered", "default",
+    "n_indexes", "n_leaves", "n_answers", "n_counters", "n_columns", "n_sums", "n_covered", "covered", "default",
 ])  # fmt: skip
 def evaluate_kernel(
     p_words,
@@ -161,7 +161,7 @@ def evaluate_kernel(
     p_wanted, p_wanted_starts,
     p_classes, p_rules, p_scores, p_truth, p_counts, p_leaves,
     first_group, last_group, n_groups, n_slots, n_inputs, n_classes, n_samples, n_scores, n_counted,
-    n_indexes, n_leaves, n_answers, n_counters, n_columns, n_sums, covered, default,
+    n_indexes, n_leaves, n_answers, n_counters, n_columns, n_sums, n_covered, covered, default,
     WORKERS: tl.constexpr, BLOCK: tl.constexpr, WITH_ADDERS: tl.constexpr, WIDE: tl.constexpr, DECISION: tl.constexpr,
     BY_SAMPLE: tl.constexpr, GROUP_TREES: tl.constexpr,
 ):  # fmt: skip
@@ -251,8 +251,8 @@ def evaluate_kernel(
         if DECISION == FIRST_RULES:
             b_number = decode(p_rows, p_plane_slots, p_indexes, n_indexes - 1, BLOCK)
             tl.store(p_classes + o_answers, tl.load(p_class_of_code + b_number))
-            b_codes = find_code(p_indexes, n_indexes - 1) + b_number
-            tl.store(p_rules + o_answers, tl.load(p_codes + b_codes))
+            b_deciding = tl.load(p_codes + find_code(p_indexes, n_indexes - 1) + b_number)
+            tl.store(p_rules + o_answers, b_deciding)
         if DECISION >= VOTE:
             b_words = tl.load(p_rows + covered * BLOCK + i_words)
             b_fired |= (b_words[:, None] >> tl.arange(0, BITS)[None, :]) & 1
@@ -270,6 +270,8 @@ def evaluate_kernel(
                 )  # fmt: skip
                 tl.store(p_rules + o_answers, tl.where(b_fired != 0, b_deciding, -1))
             tl.store(p_classes + o_answers, tl.where(b_fired != 0, b_classes, default))
+            if DECISION == VOTE:
+                tl.store(p_rules + o_answers, (b_fired != 0).to(tl.int32) - 1, mask=o_answers < n_samples * n_covered)
 
         # Bits past the last sample are not counted, and zero in what is stored.
         n_bits = tl.minimum(tl.maximum(n_samples - (i_group * BLOCK + i_words) * BITS, 0), BITS).to(tl.int32)

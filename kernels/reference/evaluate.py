@@ -42,6 +42,7 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
         rows=pack_bits(torch.cat(truths)) if request.rows is not None else None,
         confusion=None if request.truths is None else count_confusion(plan, request.truths, classes),
         leaves=torch.cat(leaves) if request.leaves else None,
+        covered=rules >= 0 if request.covered else None,
     )
 
 
@@ -57,12 +58,12 @@ def find_leaves(plan: Plan, fires: Tensor) -> Tensor:
 def count_confusion(plan: Plan, truths: Tensor, classes: Tensor) -> Tensor:
     """int64 `[n_truths, n_classes, n_classes + 1]`: how often each true class meets each answer, the last for none."""
     n = plan.n_classes
-    answers = torch.where(classes < 0, n, classes)
-    pairs = truths.new_zeros(len(truths), n * (n + 1))
-    for count, truth in zip(pairs, truths, strict=True):
-        known = truth >= 0
-        count += torch.bincount(truth[known] * (n + 1) + answers[known], minlength=n * (n + 1))
-    return pairs.view(len(truths), n, n + 1)
+    answers = classes.masked_fill(classes < 0, n)
+    # What is unknown goes to a place of its own: `bincount`, or choosing the known, would wait for a device.
+    pairs = (truths * (n + 1) + answers).masked_fill(truths < 0, n * (n + 1))
+    counts = truths.new_zeros(len(truths), n * (n + 1) + 1)
+    counts.scatter_add_(1, pairs, torch.ones_like(counts[:1, :1]).expand_as(pairs))
+    return counts[:, :-1].view(len(truths), n, n + 1)
 
 
 def _derive_rows(plan: Plan, bits: Tensor) -> Tensor:

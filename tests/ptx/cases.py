@@ -126,7 +126,7 @@ def make_parts(seed: int) -> Case:
         rules = tuple(Rule(12 + rng.randrange(9), body) for body in bodies)
         program = Program(Quantiser(atoms), (), (), rules)
         with (
-            mock.patch.object(gpu, "_count_multiprocessors", return_value=9),
+            mock.patch.object(gpu, "count_multiprocessors", return_value=9),
             mock.patch.object(gpu_lower, "PART_LITERALS", 1),
         ):
             _compare_evaluation(program, ask_rows(program, 1030), seed, 1030)
