@@ -36,6 +36,10 @@ docs: .venv/installed
 	@$(BIN)/python -m sphinx -b html -q -W --keep-going docs build/docs
 	@echo "wrote build/docs/index.html"
 
+# The notebooks, from the scripts in examples/; that of CIFAR-10 needs ../shared.
+notebooks: .venv/installed
+	$(BIN)/python -m docs.make_notebooks
+
 # What pages print, from runs: that of blocks which tests run too, then of those that take long (with ../shared, an hour).
 outputs: .venv/installed
 	$(BIN)/python -m docs.contents

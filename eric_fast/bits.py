@@ -102,6 +102,11 @@ class BitMatrix(Described, PickledByFields):
         words: int32 `[n_atoms, count_words(n_samples)]`, on any device, zero past `n_samples`.
         n_samples: how many samples the rows hold.
         atoms: the atoms' names, one per row, all different.
+
+    Examples:
+        >>> bits = ef.BitMatrix.from_bools(torch.tensor([[True, False], [True, True], [False, True]]), ["a", "b"])
+        >>> bits.n_samples, bits.select_atoms(["b"]).to_bools().flatten().tolist()
+        (3, [False, True, True])
     """
 
     words: Tensor

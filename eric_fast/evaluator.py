@@ -79,6 +79,13 @@ class Evaluator(Described, PickledByFields):
         EricError: from every method, if the bits lack an input.
         CaptureError: from every method, if activations or a capture don't fit the program; see `check_capture`.
         SettingError: from every method, if the engine can't take bits on their device.
+
+    Examples:
+        >>> evaluator = ef.Evaluator(ef.parse_program(PETS))
+        >>> bits = ef.BitMatrix.from_bools(torch.tensor([[True, False], [True, True]]), evaluator.inputs)
+        >>> evaluator.fires(bits).to_bools()
+        tensor([[ True, False],
+                [False,  True]])
     """
 
     program: Program

@@ -63,6 +63,12 @@ def approximate_model(
     Raises:
         SettingError: an invalid option; `memory` is too little even for small parts.
         CaptureError: a target that never changes; no image with a label; see `Source` for the rest.
+
+    Examples:
+        >>> train = ef.load_activations("eric-demo/train")
+        >>> program = ef.approximate_model(train, min_leaf=30, threshold="split")
+        >>> program.layers, len(program.class_rules) >= 10
+        (('conv4.2',), True)
     """
     wanted, processes = complete_options(options, changes), processes or Processes()
     limit = _find_limit(memory)
@@ -123,6 +129,12 @@ def evaluate_program(
     Raises:
         CaptureError: see `check_capture`; there are no images. ProgramError: the program can't start there.
         SettingError: `memory` is too little even for small parts.
+
+    Examples:
+        >>> program = ef.load_program("eric-demo/program.lp")
+        >>> score = ef.evaluate_program(program, ef.load_activations("eric-demo/test"), start="conv4.2")
+        >>> score.start_layer, score.n_images, score.fidelity > 0.8
+        ('conv4.2', 450, True)
     """
     processes = processes or Processes()
     parts, predict = _prepare_answers(program, source, start, engine, memory)
@@ -144,7 +156,14 @@ def evaluate_chains(
     memory: int | None = None,
     progress: Progress = ignore_progress,
 ) -> list[Score]:
-    """Score a program from each of its layers, the lowest first: what chaining costs. See `evaluate_program`."""
+    """Score a program from each of its layers, the lowest first: what chaining costs. See `evaluate_program`.
+
+    Examples:
+        >>> program = ef.load_program("eric-demo/program.lp")
+        >>> scores = ef.evaluate_chains(program, ef.load_activations("eric-demo/test"))
+        >>> [score.start_layer for score in scores]
+        ['conv1.2', 'conv2.2', 'conv3.2', 'conv4.2']
+    """
     scores = []
     for done, layer in enumerate(program.layers):
         progress("chains", done, len(program.layers))
@@ -156,7 +175,14 @@ def evaluate_chains(
 def predict_activations(
     program: Program, source: Source, *, start: str | None = None, engine: str = "auto"
 ) -> Predictions:
-    """Compute the program's answer on each image of a source; see `iterate_predictions`."""
+    """Compute the program's answer on each image of a source; see `iterate_predictions`.
+
+    Examples:
+        >>> program = ef.load_program("eric-demo/program.lp")
+        >>> found = ef.predict_activations(program, ef.load_activations("eric-demo/test"), start="conv4.2")
+        >>> tuple(found.classes.shape), tuple(found.rules.shape)
+        ((450,), (450,))
+    """
     found = [part for _, part in iterate_predictions(program, source, start=start, engine=engine)]
     empty = torch.zeros(0, dtype=torch.int32)
     classes, rules = (torch.cat([empty, *(getattr(part, name) for part in found)]) for name in ("classes", "rules"))
@@ -211,6 +237,12 @@ def predict_bits(
     Raises:
         ProgramError: no such layer, or the program can't start there. EricError: the bits lack an atom.
         SettingError: an engine that can't take these bits.
+
+    Examples:
+        >>> program = ef.parse_program(PETS)
+        >>> bits = ef.BitMatrix.from_bools(torch.tensor([[True, False], [True, True], [False, False]]), ["f:0", "f:1"])
+        >>> ef.predict_bits(program, bits).classes.tolist()
+        [0, 1, -1]
     """
     evaluator = Evaluator(program, start, engine=engine)
     return evaluator.predict(bits, with_scores=with_scores, with_bits=with_bits)

@@ -1,5 +1,8 @@
 """Running commands in tests, and what they are run on."""
 
+import contextlib
+import io
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -92,6 +95,25 @@ def make_program(root: Path) -> None:
         ["extract", root / "train", "-o", root / "p.lp", "--layers", "all", "--target", "label", "--min-leaf", "20"],
     ):
         assert run_command(*arguments) == 0, arguments
+
+
+@pytest.fixture(scope="session")
+def demo(make_once: MakeOnce) -> Path:
+    """A folder with the demo, `eric-demo`, and what it printed, `demo.log`."""
+    return make_once("demo", make_demo)
+
+
+def make_demo(folder: Path) -> None:
+    """The demo, as `make demo` leaves it, in `folder/eric-demo`; what it prints in `folder/demo.log`."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.redirect_stderr(io.StringIO()):
+            assert run_command("demo") == 0
+    finally:
+        os.chdir(before)
+    log = printed.getvalue().replace("  eric-fast ", "  .venv/bin/eric-fast ")  # where `make` leaves it
+    (folder / "demo.log").write_text(log, encoding="utf-8")
 
 
 @pytest.fixture

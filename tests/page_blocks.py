@@ -31,7 +31,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.command_fixtures import run_command
+from tests.command_fixtures import make_demo, run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN, NOT_RUN = ("console", "python"), ("sh", "prolog", "text", "bibtex", "toml", "html", "csv", "ebnf")
@@ -43,7 +43,7 @@ _DEPENDS_ON_TRAINING = re.compile(r"eric-demo|digits")
 _TIME = re.compile(r"\d[\d,.]*(?= (?:s|ms|images/s|images a second|rows a second|kB|MB|GB)\b)")
 _PROGRESS = re.compile(r"^[\w.\- ]+: [\d,]+ of [\d,]+ in [\d.]+ s\n", re.MULTILINE)  # where a terminal shows bars
 _LEARNED = re.compile(
-    r" +[│├╰]|[│├╰]|\.\.\. and |\s*(?:rule|support) |.* if  |    |\S+ = "
+    r" +[│├╰]|[│├╰]|\.\.\. and |\s*(?:rule|support)[ (]|.* if  |    |\S+ = "
 )  # lines of rules, proofs and tables
 _NUMBER = re.compile(r"<?[-+]?\d[\d,.]*(?:e[-+]?\d+)?")
 _BOX = re.compile(r"[─━]+|[ \t]+")
@@ -196,19 +196,6 @@ def run_shell(command: str, demo_log: str) -> str | None:
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         run_command(*words[1:])
     return _PROGRESS.sub("", printed.getvalue())
-
-
-def make_demo(folder: Path) -> None:
-    """The demo, as `make demo` leaves it, in `folder/eric-demo`; what it prints in `folder/demo.log`."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.redirect_stderr(io.StringIO()):
-            assert run_command("demo") == 0
-    finally:
-        os.chdir(before)
-    log = printed.getvalue().replace("  eric-fast ", "  .venv/bin/eric-fast ")  # where `make` leaves it
-    (folder / "demo.log").write_text(log, encoding="utf-8")
 
 
 def write_outputs(page: Path, found: list[tuple[Block, str]]) -> None:

@@ -12,11 +12,6 @@ from tests import page_blocks
 PAGES = [page for page in page_blocks.list_pages() if page_blocks.find_blocks(page)]
 
 
-@pytest.fixture(scope="module")
-def demo(make_once):
-    return make_once("page_demo", page_blocks.make_demo)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(page_blocks.ROOT).as_posix())
 def test_blocks_print_what_the_page_says(page, demo):

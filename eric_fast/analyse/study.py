@@ -142,6 +142,12 @@ def analyse_program(program: Program, source: Source, *, start: str | None = Non
 
     Raises:
         CaptureError: see `check_capture`; no images. ProgramError: see `measure_effects`.
+
+    Examples:
+        >>> program = ef.load_program("eric-demo/program.lp")
+        >>> analysis = ef.analyse_program(program, ef.load_activations("eric-demo/test"), start="conv4.2")
+        >>> analysis.start_layer, analysis.n_images
+        ('conv4.2', 450)
     """
     first = program.layer_to_start(start)
     layers = program.layers[program.layers.index(first) :]

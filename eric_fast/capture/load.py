@@ -25,6 +25,11 @@ def load_model(
     Raises:
         ModelError: an unknown name; weights that are missing, damaged or of another model; a file that fails.
         SettingError: an unknown task.
+
+    Examples:
+        >>> model = ef.load_model("eric-demo/digits_cnn.py:build")
+        >>> model.classes[:3]
+        ('0', '1', '2')
     """
     if weights == "":
         raise ModelError("--weights is empty: give DEFAULT, none, or a path to a .safetensors or .pth file")

@@ -76,6 +76,12 @@ def wrap_model(
         ModelError: not a module; one whose layers can't be read, as of TorchScript; one that can't be copied, printed
             or hashed.
         SettingError: an unknown task.
+
+    Examples:
+        >>> from torch import nn
+        >>> network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+        >>> ef.wrap_model(network.eval(), classes=["cat", "dog"]).classes
+        ('cat', 'dog')
     """
     check_task(task)
     module = _open_module(module)

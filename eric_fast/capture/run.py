@@ -48,6 +48,12 @@ def capture_activations(
             names that don't fit the model's outputs.
         DataError: an image that can't be read; images of different shapes; no images left.
         CaptureError: a norm or an output that is NaN or infinite.
+
+    Examples:
+        >>> model = ef.load_model("eric-demo/digits_cnn.py:build")
+        >>> activations = ef.capture_activations(model, "digits/test", layers=["conv4.*"], limit=40)
+        >>> {layer: tuple(norms.shape) for layer, norms in activations.norms.items()}
+        {'conv4.2': (40, 64)}
     """
     run = prepare_run(model, data, options, **changes)
     progress("capture", 0, run.n_images)

@@ -36,6 +36,11 @@ def open_data(data: Any) -> ImageData:
 
     Raises:
         DataError: there is no such data, or they can't be read.
+
+    Examples:
+        >>> data = ef.open_data("digits/test")
+        >>> len(data), data.ids[0]
+        (450, 'digits/0021')
     """
     if isinstance(data, ImageData):
         return data

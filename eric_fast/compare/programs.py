@@ -146,6 +146,12 @@ def compare_programs(
     Raises:
         CaptureError: activations don't fit their program, or there is no image in common.
         ProgramError: a program can't start from its layer.
+
+    Examples:
+        >>> train, test = ef.load_activations("eric-demo/train"), ef.load_activations("eric-demo/test")
+        >>> first, second = (ef.approximate_model(train, min_leaf=n) for n in (20, 60))
+        >>> ef.compare_programs(first, second, test).n_images
+        450
     """
     other = activations if other is None else other
     ours, theirs = _match_images(activations, other)

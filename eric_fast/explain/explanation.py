@@ -117,6 +117,13 @@ def explain_image(
         ProgramError: the program is over a table, doesn't answer with a class, or can't start there.
         ModelError: see `capture_activations`.
         DataError: see `capture_activations`.
+
+    Examples:
+        >>> program, model = ef.load_program("eric-demo/program.lp"), ef.load_model("eric-demo/digits_cnn.py:build")
+        >>> data = ef.open_data("digits/test")
+        >>> explanation = ef.explain_image(program, model, data, 3, start="conv4.2", with_maps=False)
+        >>> explanation.image, len(explanation.counterfactuals) > 0
+        ('digits/0034', True)
     """
     model, start = take_model(model), program.layer_to_start(start)
     program.network_quantiser.atoms_of_layer(start)  # refuses a table's

@@ -50,6 +50,15 @@ def load(source: Any, *, n_rounds: Rounds = None) -> RuleModel | Any:
     Raises:
         ModelError: an unknown kind of model, or a pickled file; `n_rounds` for a model without rounds.
         ProgramError: an invalid file; the error says where.
+
+    Examples:
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.ensemble import RandomForestClassifier
+        >>> rows, labels = load_iris(return_X_y=True)
+        >>> forest = RandomForestClassifier(10, random_state=0).fit(rows, labels)
+        >>> fast = ef.load(forest)
+        >>> fast.source, bool((fast.predict(rows) == forest.predict(rows)).all())
+        ('scikit-learn RandomForestClassifier', True)
     """
     is_path = isinstance(source, str | PathLike) and not is_rule_text(source)
     if is_path and (what := describe_untaken(source)) is not None:

@@ -50,6 +50,12 @@ def fit_quantiser(
     Raises:
         SettingError: an unknown threshold or criterion. CaptureError: no images; a capture that is damaged or has no
             norms, or has none of quarters and they are wanted.
+
+    Examples:
+        >>> train = ef.load_activations("eric-demo/train")
+        >>> quantiser = ef.fit_quantiser(train)
+        >>> quantiser.atoms[0].name, quantiser.atoms[0].operator
+        ('conv1.2:0', '>')
     """
     how = parse_threshold(threshold)
     if criterion not in CRITERIA:

@@ -170,6 +170,11 @@ def open_capture(path: str | Path, *, checks_hashes: bool = True) -> Capture:
 
     Raises:
         CaptureError: no capture; one that is unfinished, damaged or of another format.
+
+    Examples:
+        >>> capture = ef.open_capture("eric-demo/test")
+        >>> capture.n_images, capture.layers[-1]
+        (450, 'conv4.2')
     """
     if str(path) == "":
         raise CaptureError("the path of the capture is empty; give the folder that 'eric-fast capture' wrote")
@@ -211,6 +216,10 @@ def list_layers(path: str | Path) -> tuple[str, ...]:
 
     Raises:
         CaptureError: no capture, or a damaged manifest.
+
+    Examples:
+        >>> ef.list_layers("eric-demo/test")
+        ('conv1.2', 'conv2.2', 'conv3.2', 'conv4.2')
     """
     return tuple(read_manifest(Path(path)).layers)
 
@@ -220,6 +229,10 @@ def load_activations(path: str | Path, layers: Sequence[str] | None = None) -> A
 
     Raises:
         CaptureError: no capture; one that is damaged, of another format or without norms; a missing layer.
+
+    Examples:
+        >>> ef.load_activations("eric-demo/test", ["conv4.2"])
+        <Activations: 450 images, layer conv4.2, 10 classes, model eric-demo/digits_cnn.py:build>
     """
     return open_capture(path).read_activations(layers)
 

@@ -40,6 +40,14 @@ class EricClassifier(ProgramClassifier):
         counts_: int64 `[n_rules, n_classes]`: the training samples that each rule decides, by class.
         n_features_in_: the number of features seen during `fit`.
         feature_names_in_: their names, if `X` had names that are all strings; else the program calls them `x0`, `x1`.
+
+    Examples:
+        >>> from sklearn.datasets import load_iris
+        >>> rows, labels = load_iris(return_X_y=True)
+        >>> model = ef.EricClassifier("split", min_leaf=5).fit(rows, labels)
+        >>> ef.save_program(model.program_, "iris.lp")
+        >>> bool((ef.load("iris.lp").predict(rows) == model.predict(rows)).all())
+        True
     """
 
     def __init__(

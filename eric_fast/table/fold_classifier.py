@@ -56,6 +56,14 @@ class FoldClassifier(ProgramClassifier):
             that none decides, or all samples if there are none of these.
         n_features_in_: the number of features seen during `fit`.
         feature_names_in_: their names, if `X` had names that are all strings; else the program calls them `x0`, `x1`.
+
+    Examples:
+        >>> from sklearn.datasets import load_iris
+        >>> rows, labels = load_iris(return_X_y=True, as_frame=True)
+        >>> model = ef.FoldClassifier().fit(rows, labels)
+        >>> print(model.rules_[0])
+        0  if  petal length (cm) <= 1.9
+            rule 1: support 50, coverage 33.3 %, confidence 1.00 (0.93 at least)
     """
 
     def __init__(

@@ -19,6 +19,11 @@ def load_program(path: str | Path) -> Program:
 
     Raises:
         ProgramError: no such file, not UTF-8, or an error in the text: `path:line:column: what was expected`.
+
+    Examples:
+        >>> program = ef.load_program("eric-demo/program.lp")
+        >>> program.classes[:3], program.layers
+        (('0', '1', '2'), ('conv1.2', 'conv2.2', 'conv3.2', 'conv4.2'))
     """
     return parse_program(decode_text(read_file(path), str(path)), str(path))
 
@@ -34,6 +39,12 @@ def save_program(program: Program, path: str | Path, *, force: bool = False, exp
 
     Raises:
         OutputError: `path` exists and `force` is false, it can't be written, or it was changed.
+
+    Examples:
+        >>> program = ef.parse_program(PETS)
+        >>> ef.save_program(program, "pets.lp")
+        >>> ef.load_program("pets.lp") == program
+        True
     """
     with replace_file(Path(path), force=force, expected=expected) as part:
         part.write_text(print_program(program), encoding="utf-8")

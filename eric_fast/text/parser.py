@@ -27,6 +27,15 @@ def parse_program(text: str, source: str = "program") -> Program:
 
     Raises:
         ProgramError: `source:line:column: what is wrong`, or `source: what is wrong` for the text as a whole.
+
+    Examples:
+        >>> program = ef.parse_program(PETS)
+        >>> program.classes, len(program.class_rules)
+        (('cat', 'dog'), 2)
+        >>> ef.parse_program('format(1). classes(0,"a"). rule(1,"b",1). fires(X,1) :- image(X).', "my.lp")
+        Traceback (most recent call last):
+            ...
+        eric_fast.errors.ProgramError: my.lp:1:28: 'b' is not a class of this program; there are 'a'
     """
     said = read_statements(text, source)
     version = _only(said, "format", None)

@@ -45,6 +45,12 @@ def from_asp(
 
     Raises:
         ProgramError: all errors of the text, each `source:line:column: expected ..., got ...`.
+
+    Examples:
+        >>> rules = "play(X,'no') :- wind(X,N0), N0>20, not ab1(X). ab1(X) :- sun(X). play(X,'yes') :- calm(X)."
+        >>> model = ef.from_asp(rules)
+        >>> model.predict({"wind": [30, 30, 5], "sun": [0, 1, 0], "calm": [0, 0, 1]}).tolist()
+        ['no', None, 'yes']
     """
     reader = Reader(text, source)
     built = build_program(reader, columns, class_predicate)

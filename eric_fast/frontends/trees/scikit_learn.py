@@ -35,6 +35,12 @@ def from_sklearn(source: Any) -> RuleModel:
 
     Raises:
         ModelError: a model that is not fitted, not made of trees, or that only scikit-learn itself can answer.
+
+    Examples:
+        >>> from sklearn.tree import DecisionTreeClassifier
+        >>> model = ef.from_sklearn(DecisionTreeClassifier().fit([[0], [1], [2], [3]], ["a", "a", "b", "b"]))
+        >>> model.predict([[0.5], [2.5]])
+        array(['a', 'b'], dtype='<U1')
     """
     name = type(source).__name__
     if name in FITTED_PARTS:

@@ -20,6 +20,11 @@ def print_program(program: ProgramData) -> str:
     """The program as ASP text: `parse_program(print_program(p)) == p`, and clingo answers as we do.
 
     Whoever runs clingo adds `image("id").` for each image, and the bits of the lowest layer as `k_...("id").`
+
+    Examples:
+        >>> program = ef.parse_program(PETS)
+        >>> ef.parse_program(ef.print_program(program)) == program
+        True
     """
     predicates = name_predicates(program)
     sections = (

@@ -60,6 +60,10 @@ def print_prolog(program: ProgramData) -> str:
 
     It answers as the program does. `class(X, Class)`, `score(X, Class, Sum)` and `output(X, Name)` ask about one
     sample, or about all.
+
+    Examples:
+        >>> print(ef.print_prolog(ef.parse_program(PETS)).splitlines()[0])
+        :- encoding(utf8).
     """
     quantiser = program.quantiser
     predicates = name_predicates(program)
