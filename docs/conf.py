@@ -68,6 +68,7 @@ html_theme_options = {
     "pygments_light_style": "tango",
     "pygments_dark_style": "monokai",
 }
+toc_object_entries = False  # sections have the same names
 html_show_sourcelink = False
 html_copy_source = False
 
