@@ -46,6 +46,13 @@ class RuleModule(nn.Module):
         ModelError: the backbone is no module or, on a call, lacks the layer or is in training mode.
         CaptureError: on a call on the CPU, a norm is NaN or infinite.
         EricError: on a call, the input is none of the above.
+
+    Examples:
+        >>> module = ef.RuleModule(ef.parse_program(PETS))
+        >>> module(torch.tensor([[True, False], [True, True], [False, False]]))
+        tensor([[1., 0.],
+                [0., 1.],
+                [0., 0.]])
     """
 
     def __init__(
