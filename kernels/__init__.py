@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.kernels.chunks import evaluate_chunks
-from eric_fast.kernels.engines import ENGINES, choose_engine, find_operation
+from eric_fast.kernels.engines import ENGINES, choose_engine, find_operation, spare_compiling
 from eric_fast.kernels.fixed_point import MAX_WEIGHT, make_entropy_table
 from eric_fast.kernels.growth import (
     ENTROPY,
@@ -104,8 +104,14 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, *, engine: str = "auto",
         EricError: words or a request that don't fit the plan.
         SettingError: an engine that can't take the words; see `choose_engine`.
     """
-    engine = choose_engine(engine, words.device.type, in_chunks=True)
+    chosen = choose_engine(engine, words.device.type, in_chunks=True)
+    engine = spare_compiling(engine, chosen, n_samples * _count_operations(plan))
     return _evaluate(engine, plan, words, n_samples, Request(**wanted))
+
+
+def _count_operations(plan: Plan) -> int:
+    """What the reference multiplies for a sample; a vote of a rule takes as long as so many numbers."""
+    return plan.n_rows * plan.n_rules + 2**18 * len(plan.vote_weights)
 
 
 def _evaluate(engine: str, plan: Plan, words: Tensor, n_samples: int, request: Request) -> Outcome:
@@ -127,7 +133,8 @@ def evaluate_packed(
         pack: makes the words of some samples; see `Pack`.
         device: the type of device that the words are on.
     """
-    engine = choose_engine(engine, device, in_chunks=True)
+    chosen = choose_engine(engine, device, in_chunks=True)
+    engine = spare_compiling(engine, chosen, n_samples * _count_operations(plan))
     request = Request(**wanted)
     if engine == "cpu" and plan.n_inputs >= FUSED_INPUTS:
         from eric_fast.kernels.cpu.evaluate import evaluate_packed
@@ -220,7 +227,9 @@ def pack_comparisons(
     Args:
         out: contiguous words to write to and to return; needed where `comparisons.rows` is given.
     """
-    engine = choose_engine(engine, columns.device.type)
+    engine = spare_compiling(
+        engine, choose_engine(engine, columns.device.type), len(columns) * len(comparisons.constants)
+    )
     if engine == "cpu":
         from eric_fast.kernels.cpu.pack_columns import pack_comparisons
 

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 
 from eric_fast.errors import SettingError, require_package
 
 ENGINES = ("auto", "reference", "cpu", "gpu")
+_CODE_SEEN: list[bool] = []  # once that the CPU's code is there
 
 
 def choose_engine(engine: str, device: str, *, in_chunks: bool = False) -> str:
@@ -35,6 +37,38 @@ def choose_engine(engine: str, device: str, *, in_chunks: bool = False) -> str:
             "move them there or use engine 'auto'"
         )
     return engine
+
+
+def spare_compiling(asked: str, engine: str, n_operations: int) -> str:
+    """Return `reference` in place of `cpu` for little work that nobody chose an engine for, while there is no code yet.
+
+    What this process does so takes two seconds in all, then it compiles, which takes half a minute.
+
+    Args:
+        asked: the engine as it was asked for.
+        engine: what `choose_engine` made of it.
+        n_operations: what the reference would do, in numbers multiplied.
+    """
+    if asked != "auto" or engine != "cpu" or _has_cpu_code() or not _find_budget().take(n_operations):
+        return engine
+    return "reference"
+
+
+def _has_cpu_code() -> bool:
+    if not _CODE_SEEN:
+        from eric_fast.jit import has_code  # Numba loads when it is needed
+        from eric_fast.kernels.cpu.simd_words import mark_valid
+
+        if has_code(mark_valid, np.zeros(1, np.uint64), 1):  # evaluating and packing call it
+            _CODE_SEEN.append(True)
+    return bool(_CODE_SEEN)
+
+
+@cache
+def _find_budget() -> Any:
+    from eric_fast.jit import SlowBudget  # Numba loads when it is needed
+
+    return SlowBudget(2**36)
 
 
 @cache

@@ -25,6 +25,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataC
 from numba.core.ccallback import CFunc
 
 from eric_fast.jit.levels import find_level
+from eric_fast.jit.plain import SwitchedDispatcher
 from eric_fast.jit.sources import hash_sources
 
 CARRY_SETTING = "ERIC_FAST_CARRY_TO"  # a folder for code that a wheel will carry; NUMBA_CPU_NAME is its level
@@ -40,6 +41,7 @@ def cached_njit(function: Callable[..., Any] | None = None, /, **options: Any) -
     dispatcher = njit(nogil=True, **options)(function)
     if dispatcher is not function:  # NUMBA_DISABLE_JIT
         dispatcher._cache = _CodeCache(function)
+        dispatcher.__class__ = SwitchedDispatcher
     return dispatcher
 
 
@@ -110,6 +112,12 @@ class _CodeCache(FunctionCache):
         made_of = (str(signature), target, self._sources)
         digest = hashlib.sha256(repr(made_of).encode()).hexdigest()
         return f"{self._py_func.__module__.removeprefix('eric_fast.')}.{self._py_func.__qualname__}-{digest[:32]}.nbc"
+
+    def is_kept(self, signature: Any, target_context: Any) -> bool:
+        """Whether there is code for a signature; it isn't read."""
+        codegen = target_context.codegen()
+        folders = _list_folders() if self._enabled else ()
+        return any((folder.path / self._name_file(signature, codegen, level)).exists() for folder, level in folders)
 
     def _load_overload(self, signature: Any, target_context: Any) -> Any:
         if not self._enabled:

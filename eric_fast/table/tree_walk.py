@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from eric_fast import kernels
+from eric_fast.jit import call_sparing, spare_code
 from eric_fast.plan import Plan
 from eric_fast.program import Program
 from eric_fast.program.table_atoms import Column
@@ -64,7 +65,10 @@ class Walker:
         leaves = np.empty((n_rows, len(self.roots)), np.int32)
         sums = np.empty((n_rows, len(self.votes[0])))
         classes = np.empty(n_rows, np.int32)
-        walk_rows(values, self.nodes, self.roots, self.votes, leaves, sums, classes)
+        arguments = (values, self.nodes, self.roots, self.votes, leaves, sums, classes)
+        if spare_code(walk_rows, 1, *arguments):  # it is no plain Python; packed rows have a reference
+            return None
+        walk_rows(*arguments)
         return kernels.Outcome(
             classes=torch.from_numpy(classes) if "classes" in asked else None,
             rules=None,
@@ -95,7 +99,8 @@ def make_walker(program: Program, plan: Plan, values: str) -> Walker | None:
     n_most = _SPARE_NODES * plan.n_class_rules + 1
     tests, children = np.empty(n_most, np.int32), np.empty((n_most, 2), np.int32)
     roots = np.empty(len(firsts), np.int32)
-    n_nodes = build_nodes(rules.literals, rules.offsets, firsts, lasts, tests, children, roots)
+    paths = (rules.literals, rules.offsets, firsts, lasts)
+    n_nodes = call_sparing(build_nodes, 2 * len(rules.literals), *paths, tests, children, roots)
     if n_nodes < 0:
         return None
     tests = tests[:n_nodes]

@@ -49,8 +49,9 @@ class FlatForest:
             ProgramError: nodes that don't make trees.
         """
         from eric_fast.frontends.trees.leaf_paths import count_leaves  # Numba loads when it is needed
+        from eric_fast.jit import call_sparing
 
-        leaves, lengths = count_leaves(self.roots, self.yes, self.no)
+        leaves, lengths = call_sparing(count_leaves, len(self.yes), self.roots, self.yes, self.no)
         if len(leaves) == 0 and len(self.roots):
             raise ProgramError("the nodes don't make trees: one is its own ancestor, or has two parents")
         return leaves, lengths
@@ -130,10 +131,12 @@ def make_leaf_rules(forest: FlatForest) -> ClassRules:
         ProgramError: nodes that don't make trees.
     """
     from eric_fast.frontends.trees.leaf_paths import write_paths  # Numba loads when it is needed
+    from eric_fast.jit import call_sparing
 
     leaves, lengths = forest.leaves
     offsets = count_offsets(lengths)
-    literals = write_paths(forest.roots, forest.tests, forest.yes, forest.no, offsets)
+    arguments = (forest.roots, forest.tests, forest.yes, forest.no, offsets)
+    literals = call_sparing(write_paths, int(offsets[-1]), *arguments)
     values = forest.values[leaves]
     votes = _spread_values(values) if forest.outputs is None else _assign_values(values, forest, leaves)
     unknown = np.full(len(leaves), -1, np.int32)
