@@ -35,7 +35,8 @@ def list_public_names() -> dict[str, str]:
     """Public name -> the module that `__init__.pyi` imports it from, without the package's own name."""
     tree = ast.parse((ROOT / "eric_fast" / "__init__.pyi").read_text(encoding="utf-8"))
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
-    return {alias.asname or alias.name: node.module or "" for node in imports for alias in node.names}
+    names = {alias.asname or alias.name: node.module or "" for node in imports for alias in node.names}
+    return {name: module for name, module in names.items() if not name.startswith("_")}
 
 
 def list_names_of_page(page: str) -> list[str]:

@@ -113,3 +113,4 @@ from .table.explain.explain_row import explain_row
 from .table.fold_classifier import FoldClassifier
 from .table.model import RuleModel
 from .text import load_program, parse_program, print_program, print_prolog, save_program
+from .version import __version__ as __version__

@@ -20,6 +20,7 @@ from eric_fast.match import check_capture
 from eric_fast.pickling import PickledByFields
 from eric_fast.plan import Plan
 from eric_fast.program import Program
+from eric_fast.program.confidence import Confidences, list_confidences, list_probabilities
 from eric_fast.program.simplify import find_mentioned
 from eric_fast.quantise import quantise_activations
 from eric_fast.store import Source
@@ -163,6 +164,25 @@ class Evaluator(Described, PickledByFields):
         if not self.program.decision.adds_weights:
             raise ProgramError(f"a program whose decision is '{self.program.decision}' has no scores")
         return expect(self._evaluate(self._read(data), scores=True).scores)
+
+    def confidences(self, data: BitMatrix | Source) -> Confidences:
+        """How sure the class rule is that decides each sample, with 95 % of it (Wilson), `[n_samples]`.
+
+        Raises:
+            ProgramError: votes decide, or a class rule's confidence is not known.
+        """
+        return list_confidences(self.program).take(self.predict(data).rules.cpu().numpy())
+
+    def probabilities(self, data: BitMatrix | Source) -> NDArray[np.float64]:
+        """Probabilities of classes by the confidence of the deciding rule, float64 `[n_samples, n_classes]`.
+
+        See `list_probabilities` for what the other classes get.
+
+        Raises:
+            ProgramError: votes decide, or a class rule's confidence is not known.
+        """
+        found: NDArray[np.float64] = list_probabilities(self.program)[self.predict(data).rules.cpu().numpy()]
+        return found
 
     def truth(self, data: BitMatrix | Source, atoms: Sequence[str] | None = None) -> BitMatrix:
         """The truth of these atoms, all of `self.atoms` by default, as the program has them.

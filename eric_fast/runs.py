@@ -25,7 +25,7 @@ from eric_fast.program.prune import choose_held_back, prune_program
 from eric_fast.program.simplify import simplify_program
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import pack_part, quantise_activations
-from eric_fast.score import Score, score_tally, start_tally
+from eric_fast.score import Score, ScoreList, score_tally, start_tally
 from eric_fast.store import SHARD_SIZE, SHARD_UNIT, Part, Selection, Source, cut_parts, split_selection
 from eric_fast.store.activations import CaptureSettings
 from eric_fast.training import choose_options, find_logits, find_quantiser, say_grid, select_training
@@ -155,7 +155,7 @@ def evaluate_chains(
     processes: Processes | None = None,
     memory: int | None = None,
     progress: Progress = ignore_progress,
-) -> list[Score]:
+) -> ScoreList:
     """Score a program from each of its layers, the lowest first: what chaining costs. See `evaluate_program`.
 
     Examples:
@@ -164,7 +164,7 @@ def evaluate_chains(
         >>> [score.start_layer for score in scores]
         ['conv1.2', 'conv2.2', 'conv3.2', 'conv4.2']
     """
-    scores = []
+    scores = ScoreList()
     for done, layer in enumerate(program.layers):
         progress("chains", done, len(program.layers))
         scores.append(evaluate_program(program, source, start=layer, engine=engine, processes=processes, memory=memory))

@@ -10,15 +10,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.described import Described
-from eric_fast.errors import CaptureError, say_count
+from eric_fast.errors import CaptureError, SettingError, say_count
 from eric_fast.evaluator import NO_RULE, Predictions
 from eric_fast.processes import Combine
 from eric_fast.program import Program
+from eric_fast.program.confidence import Interval, find_interval
 from eric_fast.store.activations import UNKNOWN
+from eric_fast.tabular import Columns, Tabular, turn_rows
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Score(Described):
+class Score(Described, Tabular):
     """How well a program does from one start layer.
 
     Attributes:
@@ -48,6 +50,40 @@ class Score(Described):
     confusion: NDArray[np.integer[Any]]
     label_confusion: NDArray[np.integer[Any]] | None
 
+    @property
+    def fidelity_interval(self) -> Interval:
+        """95 % of fidelity, by Wilson's interval."""
+        return find_interval(*self._count_right("fidelity"))
+
+    @property
+    def accuracy_interval(self) -> Interval | None:
+        """95 % of accuracy, by Wilson's interval; None if no label is known."""
+        return None if self.label_confusion is None else find_interval(*self._count_right("accuracy"))
+
+    def bootstrap(self, figure: str = "fidelity", level: float = 0.95) -> Interval:
+        """The bootstrap interval of a figure, over images (percentiles; Efron, 1979).
+
+        Of `n` images drawn with replacement from `n`, of which `k` are right, a number is right that is binomial with
+        share `k / n`. So the percentiles are known without drawing: this is what infinitely many draws would give, and
+        there is no seed.
+
+        Args:
+            figure: `fidelity` or `accuracy`.
+            level: share of the draws that lie within.
+
+        Raises:
+            SettingError: another figure or level, or accuracy where no label is known.
+        """
+        if figure not in ("fidelity", "accuracy") or (figure == "accuracy" and self.label_confusion is None):
+            raise SettingError(f"there is no figure '{figure}' of these images to draw again; take 'fidelity'")
+        if not 0 < level < 1:
+            raise SettingError(f"the level of an interval must lie between 0 and 1, not {level}")
+        from scipy.stats import binom  # half a second, when it is needed
+
+        right, n = self._count_right(figure)
+        low, high = binom.ppf([(1 - level) / 2, (1 + level) / 2], n, right / n) / n
+        return Interval(float(low), float(high))
+
     def list_facts(self) -> Iterator[str]:
         yield f"from {self.start_layer}"
         yield say_count(self.n_images, "image")
@@ -65,10 +101,33 @@ class Score(Described):
         found = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in left_out}
         return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in found.items()}
 
+    def list_tables(self) -> dict[str, Columns]:
+        """One table of one row: the figures, with 95 % of fidelity and accuracy (Wilson)."""
+        row = self.to_dict(with_confusion=False)
+        for name in ("fidelity", "accuracy"):
+            low, high = getattr(self, f"{name}_interval") or (None, None)
+            row |= {f"{name}_low": low, f"{name}_high": high}
+        return {"scores": turn_rows([row])}
+
+    def _count_right(self, figure: str) -> tuple[int, int]:
+        """How many images are right, and how many there are."""
+        counts = self.confusion if figure == "fidelity" else self.label_confusion
+        assert counts is not None
+        return int(counts.diagonal().sum()), int(counts.sum())
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Score) and self.to_dict() == other.to_dict()
 
     __hash__ = None  # type: ignore[assignment]  # arrays have no hash
+
+
+class ScoreList(list[Score], Tabular):
+    """ScoreList of a program from several start layers: a list, and a table of a row each."""
+
+    def list_tables(self) -> dict[str, Columns]:
+        """One table; see `Score.list_tables`."""
+        tables = [score.list_tables()["scores"] for score in self]
+        return {"scores": turn_rows([{name: column[0] for name, column in table.items()} for table in tables])}
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,9 @@ from tests import structure
 ROOT = Path(__file__).resolve().parents[1]
 # From the bottom up. A room imports only rooms of lower floors; the modules of one room import each other.
 FLOORS = (
-    ("described", "visible"),
+    ("described", "version", "visible"),
     ("errors", "progress", "pickling", "forks", "digits_cnn", "jit"),
-    ("memory",),
+    ("memory", "tabular"),
     ("tensors",),
     ("bits", "output", "plan", "processes"),
     ("program",),

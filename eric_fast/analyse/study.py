@@ -23,13 +23,15 @@ from eric_fast.program.atoms import count_regions
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import quantise_activations
 from eric_fast.store import Source, read_labels, read_layer, read_predictions
+from eric_fast.tabular import Columns, Tabular, turn_rows
 
 N_STRONGEST = 9
+_FORCED = ("when_false", "when_true", "when_swapped")
 LEAST_PHI = 0.9  # from here on, two kernels are called redundant, or complementary if it is negative
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Analysis(Described, PickledByFields):
+class Analysis(Described, Tabular, PickledByFields):
     """An analysis of a program and its kernels on a set of images.
 
     Attributes:
@@ -75,6 +77,30 @@ class Analysis(Described, PickledByFields):
     def list_rule_symbols(self) -> list[Symbol]:
         """List kernels of the highest layer that stand for one of `subclasses.list_found()`, named by its rule."""
         return list_symbols(self.by_rule.select_columns(row.name for row in self.subclasses.list_found()))
+
+    def list_tables(self) -> dict[str, Columns]:
+        """`kernels`, by what fidelity loses; `subclasses`, a row a rule; `symbols`: what kernels stand for."""
+        use, names = self.links.use_in_classes().sum(axis=1), self.program.classes
+        kernels = [
+            {
+                "kernel": row.name,
+                "label": self.program.label_of_atom.get(row.atom),
+                "share_true": row.share_true,
+                "use_in_classes": float(use[row.atom]),
+                **{f"fidelity_{how.removeprefix('when_')}": getattr(row, how).fidelity for how in _FORCED},
+                **{f"changed_{how.removeprefix('when_')}": getattr(row, how).changed for how in _FORCED},
+                "p_value": row.p_value,
+            }
+            for row in self.effects.rank()
+        ]
+        found = set(self.subclasses.list_found())
+        subclasses = [
+            {**row.to_dict(), "rule": row.rule + 1, "class": names[row.class_index], "is_found": row in found}
+            for row in self.subclasses.rows
+        ]
+        symbols = [symbol.to_dict() for symbol in (*self.list_class_symbols(), *self.list_rule_symbols())]
+        tables = {"kernels": kernels, "subclasses": subclasses, "symbols": symbols}
+        return {name: turn_rows(rows) for name, rows in tables.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Build what `--json` writes."""

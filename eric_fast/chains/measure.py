@@ -14,6 +14,7 @@ from eric_fast.described import Described, name_span
 from eric_fast.errors import CaptureError, SettingError, say_count
 from eric_fast.evaluator import Evaluator
 from eric_fast.extract import TreeOptions, complete_options, extract_program
+from eric_fast.kernels import Stop, never_stop
 from eric_fast.match import check_capture
 from eric_fast.program import Program
 from eric_fast.program.atoms import Quantiser
@@ -23,11 +24,12 @@ from eric_fast.quantise import quantise_activations
 from eric_fast.score import Score, score_predictions
 from eric_fast.store import Source, read_labels, read_predictions
 from eric_fast.store.activations import share_correct
+from eric_fast.tabular import Columns, Tabular, turn_rows
 from eric_fast.training import find_logits, find_quantiser, select_training
 
 WAYS = ("true", "predicted", "direct")
 N_ROUNDS = 60  # of gradient boosting, for what the bits allow
-MIN_LEAVES = (0.005, 0.001, 0.002, 0.02)
+MIN_LEAVES = (0.005,)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Bound:
 
 
 @dataclass(frozen=True, repr=False)
-class ChainStudy(Described):
+class ChainStudy(Described, Tabular):
     """Chains from every start layer.
 
     Attributes:
@@ -120,6 +122,19 @@ class ChainStudy(Described):
         n_images = self.n_training_images
         return sorted(self.min_leaves, key=lambda leaf: -TreeOptions(min_leaf=leaf).count_min_leaf(n_images))
 
+    def list_tables(self) -> dict[str, Columns]:
+        """`chains`: a row for each chain; `bits`: the share of bits right, a row for each chain and layer above."""
+        rows = [
+            {"way": row.way, "min_leaf": row.min_leaf, "share_right": row.share_right, **_take_row(row.score)}
+            for row in self.rows
+        ]
+        bits = [
+            {"way": r.way, "min_leaf": r.min_leaf, "start_layer": r.score.start_layer, "layer": layer, "right": right}
+            for r in self.rows
+            for layer, right in r.bits_right.items()
+        ]
+        return {"chains": turn_rows(rows), "bits": turn_rows(bits)}
+
     def to_dict(self) -> dict[str, Any]:
         """What `--json` writes."""
         return {
@@ -142,6 +157,7 @@ def measure_chains(
     with_bounds: bool = False,
     engine: str = "auto",
     progress: Progress = ignore_progress,
+    stop: Stop = never_stop,
 ) -> ChainStudy:
     """Extract a chain from each layer up, grown on true and on predicted bits, and score each on other images.
 
@@ -159,9 +175,11 @@ def measure_chains(
         with_bounds: also measure what the bits allow, by scikit-learn's gradient boosting: minutes for 50,000 images.
         engine: see `Evaluator`.
         progress: told how far the work is.
+        stop: asked before each start layer, from the last one down, whether to end. What is finished is kept: layers
+            from the last one down at the first minimum leaf, or minimum leaves that are finished for all layers.
 
     Raises:
-        SettingError: fewer than two layers, no minimum leaf, or one given twice.
+        SettingError: fewer than two layers, no minimum leaf, or one given twice; stopped before anything was finished.
         CaptureError: the captures don't belong together, or one has no images; see also `approximate_model`.
     """
     options = options or TreeOptions()
@@ -187,13 +205,18 @@ def measure_chains(
     logits = find_logits(training, wanted)
     truth = _Truth(quantise_activations(test, quantiser), read_predictions(test), read_labels(test))
 
-    rows: list[ChainRow] = []
+    done: dict[int | float, list[ChainRow]] = {}
+    n_done = 0
     n_chains = len(all_options) * len(WAYS) * len(names)
     for grow in all_options:
-        whole = extract_program(bits, quantiser, goal, train.classes, grow, all_kernels=True, scores=logits)
-        for way in WAYS:
-            for start in names:
-                progress("chains", len(rows), n_chains)
+        whole = None
+        for start in reversed(names):
+            if stop():
+                break
+            if whole is None:
+                whole = extract_program(bits, quantiser, goal, train.classes, grow, all_kernels=True, scores=logits)
+            for way in WAYS:
+                progress("chains", n_done, n_chains)
                 program = whole.start_at(start)
                 if way == "predicted":
                     how: dict[str, Any] = {"grown_on": way, "all_kernels": True, "engine": engine, "scores": logits}
@@ -202,7 +225,19 @@ def measure_chains(
                     alone = Quantiser(quantiser.atoms_of_layer(start), quantiser.norm)
                     program = extract_program(bits, alone, goal, train.classes, grow, scores=logits)
                 score, right, share = _score_chain(program, truth, engine)
-                rows.append(ChainRow(way, grow.min_leaf, score, right, share))
+                done.setdefault(grow.min_leaf, []).append(ChainRow(way, grow.min_leaf, score, right, share))
+                n_done += 1
+    first = done.get(min_leaves[0])
+    if first is None:
+        raise SettingError("stopped before the first chain was finished; nothing is kept")
+    names = names[-(len(first) // len(WAYS)) :]
+    finished = [leaf for leaf in min_leaves if len(done.get(leaf, ())) == len(first)]
+    by_start = {name: place for place, name in enumerate(names)}
+    rows = [
+        row
+        for leaf in finished
+        for row in sorted(done[leaf], key=lambda r: (WAYS.index(r.way), by_start[r.score.start_layer]))
+    ]
     progress("chains", n_chains, n_chains)
 
     n_classes = len(train.classes)
@@ -210,15 +245,19 @@ def measure_chains(
     return ChainStudy(
         rules=options.kernels_by,
         layers=tuple(names),
-        min_leaves=tuple(min_leaves),
+        min_leaves=tuple(finished),
         n_training_images=training.n_images,
         n_images=test.n_images,
         model_accuracy=share_correct(truth.predictions, truth.labels),
         rows=tuple(rows),
         commonest_class=(truth.predictions == commonest).double().mean().item(),
         commoner_value={layer: _score_commoner_value(_take(bits, quantiser, layer), truth.bits) for layer in names[1:]},
-        bounds=tuple(_find_bounds(bits, truth, quantiser, goal, progress)) if with_bounds else (),
+        bounds=tuple(_find_bounds(bits, truth, quantiser, goal, progress)) if with_bounds and not stop() else (),
     )
+
+
+def _take_row(score: Score) -> dict[str, Any]:
+    return {name: column[0] for name, column in score.list_tables()["scores"].items()}
 
 
 class _Truth(NamedTuple):

@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from eric_fast.cli.inputs import check_paths
-from eric_fast.cli.options import Engine, Force, Json, Start
+from eric_fast.cli.options import As, Engine, Force, Json, Start
 from eric_fast.errors import SettingError
 from eric_fast.output import write_json
-from eric_fast.show.console import show_progress, stdout
+from eric_fast.show.console import show_progress
+from eric_fast.show.printer import Printer
 
 
 def analyse(
@@ -27,6 +28,7 @@ def analyse(
     seed: Annotated[int, typer.Option(help="Of the random sets.")] = 0,
     engine: Engine = "auto",
     json: Json = None,
+    as_: As = None,
     force: Force = False,
 ) -> None:
     """Show which kernels a program depends on, what they stand for, and which rules cover a sub-class.
@@ -42,6 +44,7 @@ def analyse(
     Two are redundant from a phi of 0.9 on, complementary from -0.9. All p-values are adjusted (Benjamini-Hochberg).
     """
     check_paths([json], [capture, program_file], force=force)
+    printer = Printer(as_)
     if limit < 0:
         raise SettingError(f"--limit must be 0 (all) or more, not {limit}")
     from eric_fast.analyse import analyse_program
@@ -65,10 +68,9 @@ def analyse(
         )
     if json is not None:
         write_json(analysis.to_dict(), json, force=force)
-    stdout.print(
+    printer.say(
         f"{analysis.n_images:,} images, from the bits of {analysis.start_layer}: {describe_now(analysis.effects.now)}; "
-        f"{describe_idle(analysis)}",
-        markup=False,
+        f"{describe_idle(analysis)}"
     )
     for table in tabulate_analysis(analysis, limit):
-        stdout.print(table)
+        printer.show(table)

@@ -1,5 +1,6 @@
 """`eric-fast capture`, `pack` and `verify`: captures on disk."""
 
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -183,7 +184,7 @@ def capture(
         )
     accuracy = figures["model_accuracy"]
     stdout.print("model accuracy: " + ("unknown, as labels are" if accuracy is None else f"{accuracy:.4f}"))
-    stdout.print(f"wrote {output}; next: {own_name()} extract {output} -o program.lp", markup=False)
+    stdout.print(f"wrote {output}; next: {say_next(data, output)}", markup=False)
 
 
 def pack(
@@ -231,7 +232,7 @@ def pack(
         write_json(figures, json, force=force)
     stdout.print(
         f"packed {say_count(n_atoms, 'bit')} for each of {say_count(packed.n_images, 'image')} in {seconds:.1f} s; "
-        f"thresholds: {found.origin}\nwrote {output}; next: {own_name()} extract {output} -o program.lp",
+        f"thresholds: {found.origin}\nwrote {output}; next: {say_next(f'{norms.settings.data} {source}', output)}",
         markup=False,
     )
 
@@ -257,6 +258,14 @@ def verify(
         stdout.print(f"{n_whole} of {found.n_shards} shards are whole; the command that made {source} does the rest")
         raise typer.Exit(1)
     stdout.print(f"all {say_count(found.n_shards, 'shard')} of {source} are as they were written", markup=False)
+
+
+def say_next(data: str, output: Path) -> str:
+    """What to do with a capture: score programs on one of test images, by the data's name; else extract one."""
+    words = set(re.split("[^a-z]+", data.lower()))
+    if words & {"test", "val", "valid", "validation", "eval"} and not words & {"train", "training"}:
+        return f"{own_name()} evaluate PROGRAM {output}, where PROGRAM is extracted from a capture of training images"
+    return f"{own_name()} extract {output} -o program.lp"
 
 
 def _load_thresholds(path: Path) -> "Thresholds":

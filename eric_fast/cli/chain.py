@@ -7,6 +7,7 @@ import typer
 
 from eric_fast.cli.inputs import check_paths, split_commas
 from eric_fast.cli.options import (
+    As,
     Criterion,
     Fit,
     Force,
@@ -19,9 +20,11 @@ from eric_fast.cli.options import (
     ThresholdText,
     VotesText,
 )
+from eric_fast.cli.stopping import stop_gently
 from eric_fast.errors import SettingError
 from eric_fast.output import write_json
-from eric_fast.show.console import show_progress, stdout
+from eric_fast.show.console import show_progress
+from eric_fast.show.printer import Printer
 
 
 def chain(
@@ -35,7 +38,7 @@ def chain(
         list[str] | None,
         typer.Option(
             help="Images a rule covers at least, several with commas: numbers, or shares of all. The first is the one "
-            "that the tables by layer show. By default 0.005,0.001,0.002,0.02. Weight rules have none."
+            "that the tables by layer show. By default 0.005 alone. Weight rules have none."
         ),
     ] = None,
     threshold: ThresholdText = "mean",
@@ -55,6 +58,7 @@ def chain(
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw it: a file that ends in .png or .svg.")
     ] = None,
     json: Json = None,
+    as_: As = None,
     force: Force = False,
 ) -> None:
     """Extract a chain from each layer up, on true and on predicted bits, and show what each further layer costs.
@@ -62,8 +66,11 @@ def chain(
     Grown on true bits, every layer's rules learn from what the network gives the layer below; on predicted bits, from
     what the rules below answer, errors included. Without a chain, class rules stand over the start layer alone. Weight
     rules have votes for each start.
+
+    Chains from the last layer are made first. Ctrl-C keeps those that are finished; a second one ends at once.
     """
     check_paths([json, plot], [train, test], force=force)
+    printer = Printer(as_)
     if train.resolve() == test.resolve():
         raise SettingError(f"{train} is given twice: score programs on images that they weren't extracted from")
     from eric_fast.chains import MIN_LEAVES, measure_chains
@@ -86,7 +93,7 @@ def chain(
     usual = [options.min_leaf] if rules == "weights" else MIN_LEAVES  # which trees and default rules alone have
     min_leaves = usual if min_leaf is None else [parse_count("min leaf", text) for text in split_commas(min_leaf) or []]
 
-    with show_progress() as progress:
+    with stop_gently(None) as stop, show_progress() as progress:
         study = measure_chains(
             open_capture(train),
             open_capture(test),
@@ -97,16 +104,21 @@ def chain(
             min_leaves=min_leaves,
             with_bounds=bound,
             progress=progress,
+            stop=stop,
         )
     if json is not None:
         write_json(study.to_dict(), json, force=force)
     if plot is not None:
         save_plot(study, plot, force=force)
     accuracy = "unknown, as labels are" if study.model_accuracy is None else f"{study.model_accuracy:.4f}"
-    stdout.print(
+    if stop():
+        printer.say(f"stopped: of these chains, those from {', '.join(study.layers)} are finished")
+    printer.say(
         f"{study.n_images:,} images, programs from {study.n_training_images:,} others; model accuracy {accuracy}"
     )
     for table in tabulate_chains(study):
-        stdout.print(table)
+        printer.show(table)
     if plot is not None:
-        stdout.print(f"wrote {plot}", markup=False)
+        printer.say(f"wrote {plot}")
+    if stop.signal_number is not None:
+        raise typer.Exit(128 + stop.signal_number)

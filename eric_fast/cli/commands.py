@@ -1,6 +1,5 @@
 """The commands: each is a function of a module of this folder, but for the two that are short."""
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -15,13 +14,16 @@ from eric_fast.cli.explain import explain
 from eric_fast.cli.extract import extract
 from eric_fast.cli.inputs import check_paths, own_name
 from eric_fast.cli.label import label
-from eric_fast.cli.options import Force, Json, ProgramFile
+from eric_fast.cli.options import As, Force, Json, ProgramFile
 from eric_fast.cli.page import report
+from eric_fast.cli.register import add_command
 from eric_fast.cli.tables import convert
 from eric_fast.errors import SettingError
 from eric_fast.output import DEMO, check_folder, write_json
 from eric_fast.processes import is_one_of_many
 from eric_fast.show.console import show_notes, show_progress, stdout
+from eric_fast.show.printer import Printer
+from eric_fast.version import __version__
 
 SPREAD_COMMANDS = ("capture", "extract", "evaluate")  # what torchrun may start
 app = typer.Typer(
@@ -30,7 +32,6 @@ app = typer.Typer(
     "The way: capture (run the network over images) -> extract (a program from the training capture) -> "
     "evaluate (the program on the test capture) -> show, predict. `eric-fast demo` does it all on real digits.",
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -42,7 +43,7 @@ def _start(
 ) -> None:
     show_notes()
     if show_version:
-        stdout.print(f"eric-fast {version('eric-fast')}")
+        stdout.print(f"eric-fast {__version__}")
     elif context.invoked_subcommand is None:
         stdout.print(context.get_help(), markup=False)
     elif is_one_of_many() and context.invoked_subcommand not in SPREAD_COMMANDS:
@@ -52,7 +53,6 @@ def _start(
         )
 
 
-@app.command()
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where everything goes.")] = Path(
         "eric-demo"
@@ -97,40 +97,6 @@ def demo(
     )
 
 
-app.command()(capture)
-
-
-app.command()(extract)
-
-
-app.command()(evaluate)
-
-
-app.command()(pack)
-
-
-app.command()(verify)
-
-
-app.command()(chain)
-
-
-app.command()(explain)
-
-
-app.command()(compare)
-
-
-app.command()(report)
-
-
-app.command()(convert)
-
-
-app.command()(predict)
-
-
-@app.command()
 def show(
     program_file: ProgramFile,
     class_name: Annotated[str | None, typer.Option("--class", metavar="NAME", help="Rules of this class.")] = None,
@@ -139,16 +105,28 @@ def show(
         typer.Option(metavar="NAME", help="Rules that define this kernel, and that use it, such as features.19:17."),
     ] = None,
     limit: Annotated[int, typer.Option(help="Rules at most, the most covering first; 0: all.")] = 10,
+    settings: Annotated[bool, typer.Option("--settings", help="Show how the program was made, too.")] = False,
+    as_: As = None,
 ) -> None:
     """Show rules in words, with their support, coverage and confidence on the training images; votes as a sheet."""
-    from eric_fast.program.words import describe_program, select_rules
+    printer = Printer(as_)
+    from eric_fast.program.rule_table import tabulate_class_rules, tabulate_kernel_rules
+    from eric_fast.program.words import describe_program, name_atom, select_rules
     from eric_fast.show.sheet import list_sheets
     from eric_fast.text import load_program
 
     program = load_program(program_file)
     if limit < 0:
         raise SettingError(f"--limit must be 0 (all) or more, not {limit}")
-    stdout.print(describe_program(program), markup=False)
+    printer.say(describe_program(program, with_settings=settings))
+    if not printer.is_for_people:
+        texts = select_rules(program, class_name, kernel)  # refuses names that there are not
+        columns = tabulate_class_rules(program) if kernel is None else tabulate_kernel_rules(program)
+        wanted = name_atom(program, program.atom_named(kernel)) if kernel is not None else class_name
+        heads = columns["class" if kernel is None else "kernel"]
+        kept = [i for i, head in enumerate(heads) if wanted in (None, head)][: limit or None]
+        printer.show_columns({name: [column[i] for i in kept] for name, column in columns.items()})
+        return
     sheets = [] if class_name or kernel else list(list_sheets(program, limit))
     for sheet in sheets:
         stdout.print(sheet)
@@ -161,7 +139,97 @@ def show(
         stdout.print(f"... and {len(texts) - limit:,} more; --limit 0 shows all")
 
 
-app.command()(analyse)
-
-
-app.command()(label)
+_NETWORK = "eric-demo/digits_cnn.py:build"
+add_command(app, demo, "demo", "demo --force", "demo -o another-demo --json figures.json")
+add_command(
+    app,
+    capture,
+    "capture",
+    f"capture {_NETWORK} digits/train -o train",
+    f"capture {_NETWORK} digits/test -o test --limit 100",
+)
+add_command(
+    app,
+    extract,
+    "extract",
+    "extract eric-demo/train -o rules.lp --threshold split --min-leaf 20",
+    "extract eric-demo/train -o chain.lp --layers conv3.2,conv4.2 --rules weights",
+)
+add_command(
+    app,
+    evaluate,
+    "evaluate",
+    "evaluate eric-demo/program.lp eric-demo/test --chains",
+    "evaluate eric-demo/program.lp eric-demo/test --start conv4.2 --as markdown",
+)
+add_command(
+    app,
+    pack,
+    "pack",
+    "pack eric-demo/train -o bits",
+    "pack eric-demo/test -o test-bits --thresholds eric-demo/program.lp",
+)
+add_command(app, verify, "verify", "verify eric-demo/train", "verify eric-demo/test --json shards.json")
+add_command(
+    app,
+    chain,
+    "chain",
+    "chain eric-demo/train eric-demo/test --layers conv3.2,conv4.2",
+    "chain eric-demo/train eric-demo/test --layers conv3.2,conv4.2 --rules weights --plot chain.png",
+)
+add_command(
+    app,
+    explain,
+    "explain",
+    f"explain digits/test:17 --program eric-demo/program.lp --model {_NETWORK} --start conv4.2",
+    f"explain digits/test:17 --program eric-demo/program.lp --model {_NETWORK} --png why.png",
+)
+add_command(
+    app,
+    compare,
+    "compare",
+    "compare eric-demo/program.lp eric-demo/program.lp eric-demo/test",
+    "compare eric-demo/program.lp eric-demo/program.lp eric-demo/test --start conv3.2 --start2 conv4.2 --as csv",
+)
+add_command(
+    app,
+    report,
+    "report",
+    "report eric-demo/test --program eric-demo/program.lp -o page --start conv4.2",
+    "report eric-demo/test --program eric-demo/program.lp -o pictures --start conv4.2 --data digits/test",
+)
+add_command(
+    app,
+    convert,
+    "convert",
+    "convert eric-demo/program.lp -o rules.pl --format prolog",
+    "convert eric-demo/program.lp -o rules.py --format python",
+)
+add_command(
+    app,
+    predict,
+    "predict",
+    "predict eric-demo/program.lp eric-demo/test -o answers.csv",
+    f"predict eric-demo/program.lp digits/test --model {_NETWORK} --start conv4.2 -o last.csv",
+)
+add_command(
+    app,
+    show,
+    "show",
+    "show eric-demo/program.lp --class 8 --settings",
+    "show eric-demo/program.lp --kernel conv4.2:14 --limit 3 --as csv",
+)
+add_command(
+    app,
+    analyse,
+    "analyse",
+    "analyse eric-demo/test --program eric-demo/program.lp --start conv4.2",
+    "analyse eric-demo/test --program eric-demo/program.lp --start conv4.2 --limit 3 --as latex",
+)
+add_command(
+    app,
+    label,
+    "label",
+    "label eric-demo/program.lp conv4.2:14=loop -o labelled.lp",
+    "label eric-demo/program.lp",
+)

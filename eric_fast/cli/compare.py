@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from eric_fast.cli.inputs import check_paths, find_activations
 from eric_fast.cli.network import read_network, takes_network
-from eric_fast.cli.options import DATA_HELP, MODEL_HELP, Engine, Force, Json, Start, Weights
+from eric_fast.cli.options import DATA_HELP, MODEL_HELP, As, Engine, Force, Json, Start, Weights
 from eric_fast.errors import SettingError
 from eric_fast.output import write_json
-from eric_fast.show.console import show_progress, stdout
+from eric_fast.show.console import show_progress
+from eric_fast.show.printer import Printer
 
 Second = Annotated[
     str | None,
@@ -34,6 +36,7 @@ def compare(
     show: Annotated[int, typer.Option(help="Rules and images of each kind to print at most; 0: all.")] = 5,
     engine: Engine = "auto",
     json: Json = None,
+    as_: As = None,
     force: Force = False,
 ) -> None:
     """Compare two programs: where they agree and differ on images, and which rules are new, gone or changed.
@@ -46,6 +49,7 @@ def compare(
         raise SettingError(f"--show must be 0 (all) or more, not {show}")
     others: list[Path | str] = [first_file, second_file, source, *([] if data2 is None else [data2])]
     check_paths([json], others, force=force)
+    printer = Printer(as_)
     from eric_fast.compare import compare_programs
     from eric_fast.match import check_engine
     from eric_fast.show.comparison import tabulate_comparison
@@ -77,6 +81,9 @@ def compare(
         )
     if json is not None:
         write_json(comparison.to_dict(), json, force=force)
-    stdout.print(f"first: {first_file}\nsecond: {second_file}", markup=False)
-    for table in tabulate_comparison(comparison, show):
-        stdout.print(table)
+    printer.say(f"first: {first_file}\nsecond: {second_file}")
+    for part in tabulate_comparison(comparison, show):
+        if isinstance(part, Table):
+            printer.show(part)
+        else:
+            printer.say(str(part))

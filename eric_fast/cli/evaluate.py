@@ -8,12 +8,13 @@ import typer
 
 from eric_fast.cli.inputs import check_paths, check_same_task, find_source, limit_memory, refuse_useless
 from eric_fast.cli.network import NETWORK_DEFAULTS, takes_network
-from eric_fast.cli.options import DATA_HELP, Engine, Force, Json, Memory, ProgramFile, Start
+from eric_fast.cli.options import DATA_HELP, As, Engine, Force, Json, Memory, ProgramFile, Start
 from eric_fast.cli.tables import SOURCE_HELP, RoundsOption, load_any, predict_table
 from eric_fast.errors import SettingError, say_count
 from eric_fast.output import replace_file, write_json
 from eric_fast.processes import join_processes
 from eric_fast.show.console import show_progress, stdout
+from eric_fast.show.printer import Printer
 from eric_fast.visible import make_cell
 
 
@@ -27,6 +28,7 @@ def evaluate(
     engine: Engine = "auto",
     memory: Memory = None,
     json: Json = None,
+    as_: As = None,
     force: Force = False,
 ) -> None:
     """Score a program: fidelity to the model, accuracy, coverage, size, confusion.
@@ -34,6 +36,7 @@ def evaluate(
     A capture is read shard by shard, by many processes under `torchrun --nproc-per-node=K -m eric_fast evaluate ...`.
     """
     check_paths([json], [program_file, source], force=force)
+    printer = Printer(as_)
     from eric_fast.match import check_engine
     from eric_fast.runs import evaluate_program
     from eric_fast.show.grid import fits_terminal
@@ -71,15 +74,15 @@ def evaluate(
         }
         write_json({**content, "n_bad_images": images.settings.n_bad_images}, json, force=force)
     if images.settings.n_bad_images:
-        stdout.print(f"left out {say_count(images.settings.n_bad_images, 'image')} that can't be read")
+        printer.say(f"left out {say_count(images.settings.n_bad_images, 'image')} that can't be read")
     accuracy = "unknown, as labels are" if score.model_accuracy is None else f"{score.model_accuracy:.4f}"
-    stdout.print(f"{score.n_images:,} images; model accuracy {accuracy}")
-    stdout.print(tabulate_scores(rows or [score]))
-    if fits_terminal(program.classes):
-        stdout.print(tabulate_confusion(program, score))
+    printer.say(f"{score.n_images:,} images; model accuracy {accuracy}")
+    printer.show(tabulate_scores(rows or [score]))
+    if fits_terminal(program.classes) or not printer.is_for_people:
+        printer.show(tabulate_confusion(program, score))
     else:
         for line in describe_disagreements(program, score):
-            stdout.print(line, markup=False)
+            printer.say(line)
 
 
 @takes_network

@@ -39,6 +39,10 @@ Layers = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists, once the new one is complete.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON too.")]
+As = Annotated[
+    str | None,
+    typer.Option("--as", metavar="csv|latex|markdown", help="Print the tables in this form, and all else on stderr."),
+]
 Device = Annotated[str, typer.Option(help="Where the network runs: auto, cpu, cuda.")]
 Dtype = Annotated[
     str,
@@ -53,7 +57,10 @@ Compile = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(help="Images in a batch.")]
 Workers = Annotated[int, typer.Option(help="Processes that decode images; 0: none but this one.")]
-Limit = Annotated[int | None, typer.Option(help="Take this many images, evenly spread over the data.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(help="Take this many images, evenly spread over the data.", rich_help_panel="Network and images"),
+]
 SkipBad = Annotated[bool, typer.Option("--skip-bad-images", help="Leave unreadable images out, and count them.")]
 Memory = Annotated[
     str | None,

@@ -39,7 +39,7 @@ def stop_gently(time_limit: float | None) -> Iterator[Stopping]:
 
     def note(number: int, frame: object) -> None:
         stopping.signal_number = number
-        stderr.print("stopping after the trees in hand; once more to stop at once", style="yellow")
+        stderr.print("stopping after what is in hand; once more to stop at once", style="yellow")
         restore()
 
     for number in numbers:

@@ -7,7 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
 
-from eric_fast.errors import ProgramError
+from eric_fast.errors import ProgramError, suggest_nearest
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.program.class_rules import ClassRules
 from eric_fast.program.decision import Decision
@@ -97,6 +97,27 @@ class ProgramData:
         """The quantiser's atoms, then those that are only derived."""
         derived = tuple(map(DerivedAtom, self.derived))
         return (*self.quantiser.atoms, *derived) if derived else self.quantiser.atoms
+
+    def atom_named(self, name: str) -> int:
+        """The index of an atom, by its name: `features.19:17`, `features_19_17`, `k_features_19_17`, or its label.
+
+        Raises:
+            ProgramError: no atom has this name, or several do.
+        """
+        spelling = name.removeprefix("k_")
+        found = [atom for atom, label in self.labels if label == name] or [
+            i
+            for i, atom in enumerate(self.atoms)
+            if name == atom.name or (isinstance(atom, InputAtom) and spelling == plain_identifier(atom.name))
+        ]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = " or ".join(f"'{self.atoms[i].name}'" for i in found)
+            raise ProgramError(f"'{name}' could be {names}; write the one that you mean")
+        raise ProgramError(
+            f"'{name}' is not an atom of this program{suggest_nearest(name, (atom.name for atom in self.atoms))}"
+        )
 
     @cached_property
     def class_arrays(self) -> ClassRules:

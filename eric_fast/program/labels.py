@@ -7,13 +7,19 @@ from eric_fast.errors import ProgramError, SettingError
 from eric_fast.program import Program
 
 
-def label_atoms(program: Program, labels: Mapping[int, str]) -> Program:
-    """The program with these labels, atom index -> label, on top of those that it has; an empty one takes it away.
+def label_atoms(program: Program, labels: Mapping[int, str] | Mapping[str, str]) -> Program:
+    """The program with these labels on top of those that it has; an empty one takes a label away.
+
+        label_atoms(program, {"features.19:207": "wheels"})
+
+    Args:
+        labels: an atom's index, or its name or present label (see `Program.atom_named`) -> its label.
 
     Raises:
         ProgramError: there is no such atom, or the text format can't hold a character.
     """
-    new = {**program.label_of_atom, **labels}
+    named = {atom if isinstance(atom, int) else program.atom_named(atom): label for atom, label in labels.items()}
+    new = {**program.label_of_atom, **named}
     return replace(program, labels=tuple((atom, label) for atom, label in new.items() if label))
 
 

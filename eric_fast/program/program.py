@@ -3,17 +3,23 @@
 from collections.abc import Collection, Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from eric_fast.described import Described, name_span
-from eric_fast.errors import ProgramError, say_count, suggest_nearest
-from eric_fast.program.atoms import InputAtom, Quantiser
-from eric_fast.program.data import ProgramData, atom_of, plain_identifier
+from eric_fast.errors import ProgramError, SettingError, say_count, suggest_nearest
+from eric_fast.program.atoms import Quantiser
+from eric_fast.program.data import ProgramData, atom_of
 from eric_fast.program.printers.c_code import print_c
 from eric_fast.program.printers.printer import print_program
 from eric_fast.program.printers.prolog import print_prolog
 from eric_fast.program.printers.python_code import print_python
+from eric_fast.program.rule_table import tabulate_class_rules, tabulate_kernel_rules
 from eric_fast.program.table_atoms import TableQuantiser
 from eric_fast.program.validate import check_texts, validate_program
+from eric_fast.tabular import make_frame
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,27 +74,6 @@ class Program(Described, ProgramData):
         object.__setattr__(changed, "settings", tuple(settings))
         check_texts(changed)
         return changed
-
-    def atom_named(self, name: str) -> int:
-        """The index of an atom, by its name: `features.19:17`, `features_19_17`, `k_features_19_17`, or its label.
-
-        Raises:
-            ProgramError: no atom has this name, or several do.
-        """
-        spelling = name.removeprefix("k_")
-        found = [atom for atom, label in self.labels if label == name] or [
-            i
-            for i, atom in enumerate(self.atoms)
-            if name == atom.name or (isinstance(atom, InputAtom) and spelling == plain_identifier(atom.name))
-        ]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            names = " or ".join(f"'{self.atoms[i].name}'" for i in found)
-            raise ProgramError(f"'{name}' could be {names}; write the one that you mean")
-        raise ProgramError(
-            f"'{name}' is not an atom of this program{suggest_nearest(name, (atom.name for atom in self.atoms))}"
-        )
 
     def layer_to_start(self, start: str | None) -> str:
         """`start` if it is a layer of this program; the lowest layer for None."""
@@ -192,6 +177,26 @@ class Program(Described, ProgramData):
             derived=tuple(self.atoms[atom].name for atom in derivable if atom >= len(quantiser.atoms)),
             outputs=tuple((name, place_of[atom]) for name, atom in self.outputs),
         )
+
+    def list_rules(self, *, of: str = "classes") -> "pandas.DataFrame":
+        """The rules as a data frame of pandas, a row each, in their order.
+
+        Its columns are `rule` (its number, from 1) and `class`; `conditions`, in words; `support`, the training images
+        that it covers; `coverage`, as a share of all; `confidence`, and 95 % of it (Wilson), `confidence_low` and
+        `confidence_high`; `weight`, what it adds. Where rules add to several classes, `class` and `weight` are those
+        to which one adds most, and `votes` says all; support and confidence are then missing, unless that class is the
+        rule's head. Where rules are for one start alone, `start` says which. What is not known is missing.
+
+        Args:
+            of: `classes`, or `kernels`: then `kernel`, and `value`, what the rule says of it, stand in the place of
+                `rule`, `class` and `weight`.
+
+        Raises:
+            EricError: pandas is not installed. SettingError: neither `classes` nor `kernels`.
+        """
+        if of not in ("classes", "kernels"):
+            raise SettingError(f"rules are of 'classes' or 'kernels', not of '{of}'")
+        return make_frame(tabulate_class_rules(self) if of == "classes" else tabulate_kernel_rules(self))
 
     def to_asp(self) -> str:
         """The program as `save_program` writes it: ASP that `parse_program` reads back, and clingo answers."""

@@ -1,22 +1,24 @@
 """Rules in words."""
 
 from eric_fast.errors import ProgramError, say_count, suggest_nearest
-from eric_fast.program import ClassRule, Decision, Program, Rule, atom_of
 from eric_fast.program.confidence import find_least_confidence
+from eric_fast.program.data import ProgramData, atom_of
+from eric_fast.program.decision import Decision
+from eric_fast.program.rules import ClassRule, Rule
 
 
-def name_atom(program: Program, atom: int) -> str:
+def name_atom(program: ProgramData, atom: int) -> str:
     """`features.19:17`, with its label where a person gave one."""
     label = program.label_of_atom.get(atom)
     return f"{program.atoms[atom].name}" + (f" ({label})" if label else "")
 
 
-def name_literal(program: Program, literal: int) -> str:
+def name_literal(program: ProgramData, literal: int) -> str:
     """`not features.19:3`."""
     return ("" if literal >= 0 else "not ") + name_atom(program, atom_of(literal))
 
 
-def describe_body(program: Program, rule: Rule) -> str:
+def describe_body(program: ProgramData, rule: Rule) -> str:
     """`features.19:17 and not features.19:3`; of a weight body `3 * features.19:17 + not features.19:3 >= 4`.
 
     Where all weights are 1: `at least 2 of features.19:17, not features.19:3, features.19:5`.
@@ -30,7 +32,7 @@ def describe_body(program: Program, rule: Rule) -> str:
     return f"{' + '.join(terms)} >= {rule.bound:,}"
 
 
-def describe_support(program: Program, rule: Rule) -> str:
+def describe_support(program: ProgramData, rule: Rule) -> str:
     """`support 412, coverage 0.8 %, confidence 0.97 (0.95 at least)`: what is known of a rule; empty if nothing is.
 
     The confidence has the lower bound of Wilson's interval, at 95 %; one that another tool states stands alone.
@@ -47,7 +49,7 @@ def describe_support(program: Program, rule: Rule) -> str:
     return ", ".join(parts)
 
 
-def describe_exceptions(program: Program, rule: Rule, depth: int = 1) -> list[str]:
+def describe_exceptions(program: ProgramData, rule: Rule, depth: int = 1) -> list[str]:
     """`    unless  features.19:3 (ab1)`: a line for each exception to a rule, those to exceptions indented below.
 
     An exception is a rule for a derived atom whose negation this rule's body alone mentions.
@@ -62,12 +64,12 @@ def describe_exceptions(program: Program, rule: Rule, depth: int = 1) -> list[st
     return lines
 
 
-def describe_votes(program: Program, rule: ClassRule) -> str:
+def describe_votes(program: ProgramData, rule: ClassRule) -> str:
     """`+3 truck, -1 ship`."""
     return ", ".join(f"{weight:+g} {program.classes[c]}" for c, weight in ((rule.head, rule.weight), *rule.also))
 
 
-def describe_class_rule(program: Program, number: int) -> str:
+def describe_class_rule(program: ProgramData, number: int) -> str:
     """Class rule `number` (from 1, as in the text) in two lines, with one more for each exception or term of a sum."""
     rule = program.class_rules[number - 1]
     votes = f", weight {rule.weight:g}" if program.decision is Decision.VOTE else ""
@@ -78,7 +80,7 @@ def describe_class_rule(program: Program, number: int) -> str:
     return "\n".join([*_describe_rule(program, program.classes[rule.head], rule), support])
 
 
-def describe_kernel_rule(program: Program, rule: Rule) -> str:
+def describe_kernel_rule(program: ProgramData, rule: Rule) -> str:
     """A rule for a kernel: when it is true, or when it is not; a line for each exception; its support if known."""
     prefix = "not " if rule.head in program.negated else ""
     support = describe_support(program, rule)
@@ -86,7 +88,7 @@ def describe_kernel_rule(program: Program, rule: Rule) -> str:
     return "\n".join([*lines, *([f"    {support}"] if support else [])])
 
 
-def _describe_rule(program: Program, head: str, rule: Rule) -> list[str]:
+def _describe_rule(program: ProgramData, head: str, rule: Rule) -> list[str]:
     """A conjunction in a line, with its exceptions; a weight body as a score card, the most points first."""
     if not rule.bound:
         return [f"{head}  if  {describe_body(program, rule)}", *describe_exceptions(program, rule)]
@@ -99,26 +101,26 @@ def _describe_rule(program: Program, head: str, rule: Rule) -> list[str]:
     ]
 
 
-def describe_weights(program: Program) -> str:
+def describe_weights(program: ProgramData) -> str:
     """`, 218 integers`: weights and bounds other than 1, so that nobody reads the rules that have them as leaves."""
     return f", {say_count(program.n_integers, 'integer')}"
 
 
-def describe_program(program: Program) -> str:
-    """Its layers, size and origin, in two or three lines."""
+def describe_program(program: ProgramData, *, with_settings: bool = False) -> str:
+    """Its layers and size in two lines; with its settings, how it was made, in a third."""
     n_kernels = ", ".join(f"{layer} ({len(program.quantiser.rows_of_layer[layer])})" for layer in program.layers)
     lines = [
         f"{len(program.class_rules):,} class rules and {len(program.kernel_rules):,} kernel rules with "
         f"{program.n_literals:,} literals{describe_weights(program)}; decision {program.decision}",
         f"layers (kernels): {n_kernels or 'none'}",
     ]
-    if program.settings:
+    if with_settings and program.settings:
         short = {key: value if len(value) <= 40 else f"{value[:37]}..." for key, value in program.settings}
         lines.append(", ".join(f"{key} {value}" for key, value in short.items()))
     return "\n".join(lines) + "\n"
 
 
-def select_rules(program: Program, class_name: str | None = None, kernel: str | None = None) -> list[str]:
+def select_rules(program: ProgramData, class_name: str | None = None, kernel: str | None = None) -> list[str]:
     """Rules in words: of this class, and that define or use this kernel; all class rules where neither is given.
 
     Those that cover most come first; rules for the kernel itself before rules that use it.
@@ -155,7 +157,7 @@ def select_rules(program: Program, class_name: str | None = None, kernel: str | 
     return texts or [f"no rule defines or uses {name_atom(program, atom)}"]
 
 
-def pick_covering_rules(program: Program, n_classes: int) -> list[int]:
+def pick_covering_rules(program: ProgramData, n_classes: int) -> list[int]:
     """The numbers of the most covering rules of the `n_classes` classes whose rule covers most."""
     best: dict[int, int] = {}
     covered = [rule.covered or 0 for rule in program.class_rules]

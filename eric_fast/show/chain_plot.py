@@ -54,7 +54,10 @@ def _draw_layers(axes: "Axes", study: ChainStudy) -> None:
         label = f"what the bits allow (boosting, {study.bounds[0].n_rounds} rounds)"
         axes.plot(places, allowed, color=GREEN, linestyle=":", marker="^", label=label)
     for way, (style, marker, colour, label) in LINES.items():
-        fidelity = [study.find_row(way, layer).score.fidelity for layer in study.layers]
+        scores = [study.find_row(way, layer).score for layer in study.layers]
+        fidelity = [score.fidelity for score in scores]
+        lows, highs = zip(*(score.fidelity_interval for score in scores), strict=True)
+        axes.fill_between(places, lows, highs, color=colour, alpha=0.18, linewidth=0)
         axes.plot(places, fidelity, color=colour, linestyle=style, marker=marker, markersize=5, label=label)
     axes.axhline(study.commonest_class, color=GREY, linewidth=1, label="always the commonest class")
     crowded = sum(map(len, study.layers)) > 48
@@ -66,7 +69,7 @@ def _draw_layers(axes: "Axes", study: ChainStudy) -> None:
     )
     axes.set_ylim(0, 1)
     axes.set_xlabel("start layer, whose bits are given")
-    axes.set_ylabel(f"fidelity (share of {study.n_images:,} images)")
+    axes.set_ylabel(f"fidelity (share of {study.n_images:,} images), with 95 %")
     axes.set_title(name_rules(study))
 
 

@@ -12,7 +12,7 @@ from eric_fast.show.visible_text import Text
 def tabulate_chains(study: ChainStudy) -> list[Table]:
     """All of them, in the order in which they are read."""
     tabulates = [tabulate_fidelity, tabulate_sizes, tabulate_kernels]
-    if len(study.min_leaves) > 1 or study.rules != "weights":
+    if len(study.min_leaves) > 1:
         tabulates.append(tabulate_sweep)
     return [tabulate(study) for tabulate in tabulates]
 
@@ -27,7 +27,12 @@ def tabulate_fidelity(study: ChainStudy) -> Table:
         *_both("accuracy"),
         "coverage",
     ]
-    title = f"by start layer, {name_rules(study)}; always the commonest class: fidelity {study.commonest_class:.3f}"
+    scores = [study.find_row(way, layer).score for layer in study.layers for way in ("true", "predicted", "direct")]
+    widest = max((high - low) / 2 for low, high in (score.fidelity_interval for score in scores))
+    title = (
+        f"by start layer, {name_rules(study)}; always the commonest class: fidelity {study.commonest_class:.3f}; "
+        f"95 % of a fidelity lies within {widest:.3f} of it"
+    )
     table = make_table(title, ["start layer"], columns)
     for layer in study.layers:
         true, predicted, direct = (study.find_row(way, layer).score for way in ("true", "predicted", "direct"))

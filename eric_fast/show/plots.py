@@ -64,10 +64,14 @@ def draw_chain(scores: Sequence[Score]) -> "Figure":
     with rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4), layout="constrained")
         axes = figure.subplots()
-        axes.plot(places, [score.fidelity for score in scores], color=BLUE, marker="o", label="fidelity")
+        lows, highs = zip(*(score.fidelity_interval for score in scores), strict=True)
+        axes.fill_between(places, lows, highs, color=BLUE, alpha=0.18, linewidth=0)
+        axes.plot(places, [score.fidelity for score in scores], color=BLUE, marker="o", label="fidelity, with 95 %")
         if None not in accuracy:
             shares = [share or 0.0 for share in accuracy]
-            axes.plot(places, shares, color=ORANGE, marker="s", linestyle="--", label="accuracy")
+            lows, highs = zip(*(score.accuracy_interval or (0.0, 1.0) for score in scores), strict=True)
+            axes.fill_between(places, lows, highs, color=ORANGE, alpha=0.18, linewidth=0)
+            axes.plot(places, shares, color=ORANGE, marker="s", linestyle="--", label="accuracy, with 95 %")
         if (own := scores[0].model_accuracy) is not None:
             axes.axhline(own, color=GREY, linestyle=":", label="accuracy of the model")
         crowded = sum(map(len, layers)) > 48

@@ -5,19 +5,23 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from eric_fast.program import Program
+from eric_fast.program.confidence import Interval
 from eric_fast.score import Score
-from eric_fast.show.grid import make_table, tabulate_counts
+from eric_fast.show.grid import NO_FIGURE, make_table, tabulate_counts
 from eric_fast.show.visible_text import Text
 
 
 def tabulate_scores(scores: Sequence[Score]) -> Table:
-    """One row for each start layer."""
-    table = make_table(None, ["start layer"], ["fidelity", "accuracy", "coverage", "rules", "literals", "integers"])
+    """One row for each start layer, with Wilson's intervals."""
+    shares = ["fidelity", "(95 %)", "accuracy", "(95 %)"]
+    table = make_table(None, ["start layer"], [*shares, "coverage", "rules", "literals", "integers"])
     for score in scores:
         table.add_row(
             Text(score.start_layer),
             f"{score.fidelity:.4f}",
+            format_interval(score.fidelity_interval),
             format_share(score.accuracy),
+            format_interval(score.accuracy_interval),
             f"{score.coverage:.4f}",
             f"{score.n_rules:,}",
             f"{score.n_literals:,}",
@@ -39,6 +43,11 @@ def describe_disagreements(program: Program, score: Score, n_pairs: int = 5) -> 
     pairs = [(int(score.confusion[m, p]), m, p) for m, p in cells if m != p]
     for count, m, p in sorted(pairs, key=lambda pair: (-pair[0], pair[1:]))[:n_pairs]:
         yield f"{count:,} images: the model says {names[m]}, the program {names[p]}"
+
+
+def format_interval(interval: Interval | None) -> str:
+    """`0.741-0.758`."""
+    return NO_FIGURE if interval is None else f"{interval.low:.3f}-{interval.high:.3f}"
 
 
 def format_share(share: float | None) -> str:

@@ -15,6 +15,7 @@ from eric_fast.errors import say_count
 from eric_fast.evaluator import NO_RULE, Evaluator
 from eric_fast.kernels import expect
 from eric_fast.program import Decision, Program
+from eric_fast.program.confidence import Confidences, has_confidences, list_confidences, list_probabilities
 from eric_fast.table.allowed_values import check_values
 from eric_fast.table.link_functions import LINKS, Link
 from eric_fast.table.model_fields import ModelFields
@@ -23,6 +24,7 @@ from eric_fast.table.settings import read_model_settings
 from eric_fast.table.table import Table, as_table
 
 if TYPE_CHECKING:
+    import pandas
     from sklearn.utils import Tags
 
     from eric_fast.table.tree_walk import Walker
@@ -169,9 +171,25 @@ class RuleModel(Described, ModelFields):
 
     @property
     def predict_proba(self) -> Ask:
-        """Probabilities of classes, float64 `[n_rows, n_classes]`."""
+        """Probabilities of classes, float64 `[n_rows, n_classes]`.
+
+        Those of the source; where the first rule that fires decides, by the confidence of that rule, in which the other
+        classes share the rest alike (see `predict_confidence`).
+        """
         self._check_probabilities()
         return self._find_probabilities
+
+    def predict_confidence(self, data: Any) -> Confidences:
+        """How sure the rule is that decides each row, with 95 % of it (Wilson).
+
+        Raises:
+            ProgramError: votes decide, or a class rule's confidence is not known.
+        """
+        return list_confidences(self.program).take(self._find_rules(data))
+
+    def list_rules(self, *, of: str = "classes") -> "pandas.DataFrame":
+        """The rules as a data frame; see `Program.list_rules`."""
+        return self.program.list_rules(of=of)
 
     @property
     def predict_log_proba(self) -> Ask:
@@ -270,14 +288,21 @@ class RuleModel(Described, ModelFields):
         return kernels.evaluate_chunks(run, table.n_rows, sample_bytes, engine)
 
     def _check_probabilities(self) -> None:
-        if not (self.program.decision is Decision.VOTE and self.link_function.probabilities):
+        is_vote = self.program.decision is Decision.VOTE
+        if not (self.link_function.probabilities if is_vote else has_confidences(self.program)):
             raise AttributeError(f"{self.source} has no class probabilities")
 
     def _decide(self, data: Any) -> NDArray[np.float64]:
         scores = self._add_up(data)
         return scores[:, 0] if self._is_margin else scores
 
+    def _find_rules(self, data: Any) -> NDArray[np.int32]:
+        """int32 `[n_rows]`: the rule that decides each row, counted from 0; -1 where none does."""
+        return cast(NDArray[np.int32], expect(self.evaluate(data, rules=True).rules).cpu().numpy())
+
     def _find_probabilities(self, data: Any) -> NDArray[np.float64]:
+        if self.program.decision is Decision.FIRST:
+            return list_probabilities(self.program)[self._find_rules(data)]
         answers = self._apply_link(self._add_up(data))
         return np.concatenate([1 - answers, answers], axis=1) if self._is_margin else answers
 

@@ -1,6 +1,6 @@
 """`ProgramClassifier`: what scikit-learn estimators that learn programs have in common."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,8 +9,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from eric_fast.kernels import expect
 from eric_fast.program import Program
+from eric_fast.program.confidence import Confidences
 from eric_fast.program.words import describe_class_rule
 from eric_fast.table.model import RuleModel
+
+if TYPE_CHECKING:
+    import pandas
 
 
 class NamedClasses(NamedTuple):
@@ -56,6 +60,15 @@ class ProgramClassifier(ClassifierMixin, BaseEstimator):
         counts = self.counts_[find_rules(self._load_model(), data)]
         shares: NDArray[np.float64] = counts / counts.sum(axis=1, keepdims=True)
         return shares
+
+    def predict_confidence(self, X: ArrayLike) -> Confidences:  # noqa: N803
+        """How sure the rule is that decides each row, with 95 % of it (Wilson)."""
+        return self._load_model().predict_confidence(self._check(X))
+
+    def list_rules(self, *, of: str = "classes") -> "pandas.DataFrame":
+        """The rules as a data frame; see `Program.list_rules`."""
+        check_is_fitted(self)
+        return self.program_.list_rules(of=of)
 
     @property
     def rules_(self) -> list[str]:

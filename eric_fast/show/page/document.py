@@ -6,7 +6,6 @@ rules are indices into the reported program: an atom, or its complement where it
 
 import base64
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
 from itertools import chain
 from typing import Any
 
@@ -23,6 +22,7 @@ from eric_fast.program.confidence import find_least_confidence
 from eric_fast.program.rules import count_offsets
 from eric_fast.score import Score
 from eric_fast.store.activations import UNKNOWN, Activations
+from eric_fast.version import __version__
 
 _FORMAT = 1
 
@@ -149,7 +149,7 @@ def describe_origin(activations: Activations) -> dict[str, Any]:
     """Where the images' norms come from."""
     settings = activations.settings
     return {
-        "version": version("eric-fast"),
+        "version": __version__,
         "model": settings.model,
         "data": settings.data,
         "norm": settings.norm,
