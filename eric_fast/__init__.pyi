@@ -32,6 +32,7 @@ __all__ = [
     "approximate_model",
     "build_report",
     "capture_activations",
+    "capture_table",
     "compare_programs",
     "compile_program",
     "draw_chain",
@@ -110,6 +111,7 @@ from .store.activations import Activations, CaptureSettings
 from .table import read_table
 from .table.estimator import EricClassifier
 from .table.explain.explain_row import explain_row
+from .table.features import capture_table
 from .table.fold_classifier import FoldClassifier
 from .table.model import RuleModel
 from .text import load_program, parse_program, print_program, print_prolog, save_program

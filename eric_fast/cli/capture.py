@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eric_fast.cli.inputs import check_paths, check_same_task, own_name, split_commas
+from eric_fast.cli.capture_table import TABLE_DEFAULTS, Classes, Ids, Labels, Predictions, Table, write_table
+from eric_fast.cli.inputs import check_paths, check_same_task, own_name, refuse_useless, split_commas
 from eric_fast.cli.options import (
     DATA_HELP,
     MODEL_HELP,
@@ -44,9 +45,10 @@ FIT_HELP = "mean, '0.6*mean+0.7*std', quantile:0.75, a number, or split (tells p
 
 
 def capture(
-    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
-    data: Annotated[str, typer.Argument(help=DATA_HELP)],
+    context: typer.Context,
     output: Output,
+    model: Annotated[str | None, typer.Argument(help=MODEL_HELP)] = None,
+    data: Annotated[str | None, typer.Argument(help=DATA_HELP)] = None,
     weights: Weights = None,
     model_output: ModelOutput = None,
     task: Task = None,
@@ -86,6 +88,11 @@ def capture(
             "classes.",
         ),
     ] = None,
+    table: Table = None,
+    predictions: Predictions = None,
+    labels: Labels = None,
+    classes: Classes = None,
+    ids: Ids = None,
     json: Json = None,
     force: Anew = False,
 ) -> None:
@@ -97,7 +104,16 @@ def capture(
     The capture is written shard by shard. Whatever stops it, the same command verifies what is there and does the rest.
     `torchrun --nproc-per-node=K -m eric_fast capture ...` shares the shards out to K processes, one for each GPU.
     Bits take a 32nd of the disk; to choose thresholds from all images first, keep norms, and make bits with `pack`.
+
+    `eric-fast capture --table features.parquet --predictions answer -o DIR` takes features that are ready: no network
+    runs. Unit 3 is then called features:3, and its norm is its value, with its sign.
     """
+    if table is not None:
+        write_table(context, table, output, predictions, labels, split_commas(classes), ids, json, force=force)
+        return
+    if model is None or data is None:
+        raise SettingError("capture needs MODEL and DATA, or --table FILE; see --help")
+    refuse_useless(context, TABLE_DEFAULTS, "there is no --table")
     check_paths([json], [output, data], force=force)
     check_folder(output, force=True, kind=CAPTURE, keeps_others=not force)
     if thresholds is not None and threshold is not None:

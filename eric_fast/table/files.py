@@ -21,7 +21,8 @@ def read_table(path: str | Path, *, header: bool = True) -> Table:
     """The table in a file, whose format its suffix tells, one of `SUFFIXES`.
 
     The values of a CSV file are read as texts, so that `2` and `02` differ; they become numbers where a program
-    compares numbers. An empty value is the empty text. An `.npz` file holds one matrix, or columns.
+    compares numbers. An empty value is the empty text. An `.npz` file holds one matrix, or columns. An `.npy` file is
+    mapped into memory, and read where its values are used.
 
     Args:
         header: whether a CSV file starts with the column names.
@@ -38,8 +39,8 @@ def read_table(path: str | Path, *, header: bool = True) -> Table:
                 return as_table(pa.parquet.read_table(path))
             case ".npy":
                 with path.open("rb") as file:
-                    _check_header(file, path.stat().st_size, path.name)
-                return as_table(np.load(path, allow_pickle=False))
+                    n_values = _check_header(file, path.stat().st_size, path.name)
+                return as_table(np.load(path, mmap_mode="r" if n_values else None, allow_pickle=False))
             case ".npz":
                 _check_members(path)
                 with np.load(path, allow_pickle=False) as arrays:
@@ -71,14 +72,18 @@ def _read_csv(path: Path, header: bool) -> Table:
     return Table(table.num_rows, tuple(names) if header else None, tuple(table.columns))
 
 
-def _check_header(file: IO[bytes], size: int, name: str) -> None:
-    """Check what the header of a NumPy file says, before it is believed. Raises DataError, ValueError."""
+def _check_header(file: IO[bytes], size: int, name: str) -> int:
+    """Check what the header of a NumPy file says, before it is believed; returns the number of its values.
+
+    Raises DataError, ValueError.
+    """
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version[0] == 1 else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
     claimed = math.prod(shape) * dtype.itemsize
     if not dtype.hasobject and claimed > size:
         raise DataError(f"{name}: its header says {claimed:,} bytes of values, but it has {size:,}; write it again")
+    return 0 if dtype.hasobject else math.prod(shape)
 
 
 def _check_members(path: Path) -> None:
