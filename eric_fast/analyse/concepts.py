@@ -107,9 +107,10 @@ def measure_concepts(
     strongest: dict[int, list[int]] = defaultdict(list)  # image -> atoms that it is among the strongest of
     for layer in layers:
         images = find_strongest(activations.norms[layer], n_strongest).tolist()
+        lowest = find_strongest(-activations.norms[layer], n_strongest).tolist()
         for atom in mentioned:
             if atoms[atom].layer == layer:
-                for image in images[atoms[atom].find_place(grid)]:
+                for image in (lowest if atoms[atom].operator == "<=" else images)[atoms[atom].find_place(grid)]:
                     strongest[place[activations.ids[image]]].append(atom)
     wanted = {
         layer: sorted({atoms[atom].column for atom in mentioned if atoms[atom].layer == layer}) for layer in layers
@@ -145,9 +146,9 @@ def _count_areas(
             for atom in strongest[index]:
                 source: InputAtom = atoms[atom]
                 strength = find_strength(batch.find_map(number, source.layer, source.column), norm)
-                region = slice_region(source.region, height, width)
-                active = np.zeros((height, width), np.bool_)
-                active[region] = upsample_map(strength, width, height)[region] > np.float32(source.constant)
+                region = slice_region(source.region if source.is_quarter else "", height, width)
+                active, wide = np.zeros((height, width), np.bool_), upsample_map(strength, width, height)[region]
+                active[region] = (wide > np.float32(source.constant)) != (source.operator == "<=")
                 n_active[atom] += bool(active.any())
                 areas[atom] += _measure_overlaps(active, lies, numbers)
     progress("concepts", len(indices), len(indices))

@@ -73,7 +73,8 @@ ThresholdText = Annotated[
     str,
     typer.Option(
         help="mean, '0.6*mean+0.7*std', quantile:0.75, a number, or split (tells classes apart); bits are true "
-        "above it, or, after '>=', from it on."
+        "above it, or, after '>=', from it on. two-sided:mean and the like, of units with a sign (--norm mean): a bit "
+        "is true above t, one below -t."
     ),
 ]
 Criterion = Annotated[str, typer.Option(help="entropy or gini.")]

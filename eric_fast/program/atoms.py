@@ -15,6 +15,7 @@ NORMS = (*PIXEL_NORMS, "spectral")
 CRITERIA = ("entropy", "gini")  # what splits are chosen by, of norms and of bits
 OPERATORS = (">", "<=", "==")
 REGIONS = ("", "upper-left", "upper-right", "lower-left", "lower-right")  # of a map; the first is the whole
+NEGATIVE = "negative"  # in the place of a region: the atom is about how far the whole map's norm lies below 0
 GRIDS = (1, 2)  # norms of whole maps alone, or also of their quarters, for each kernel in the order of `REGIONS`
 
 
@@ -23,7 +24,8 @@ class InputAtom:
     """One comparison: `norm of kernel `column` of `layer`` `operator` `constant`, in float32.
 
     False where the norm is missing (NaN). `constant` is rounded to float32 when the atom is made. The norm is that of
-    the whole map, or of a quarter of it: the `region`, one of `REGIONS`.
+    the whole map, or of a quarter of it: the `region`, one of `REGIONS`. A kernel with a threshold on either side of 0
+    has two atoms of the whole map: `> t`, and `<= -t` whose region is `NEGATIVE`.
     """
 
     layer: str
@@ -38,8 +40,13 @@ class InputAtom:
 
     @property
     def name(self) -> str:
-        """How people and a `BitMatrix` call it: `features.19:17`, `features.19:17@upper-left`."""
+        """How people and a `BitMatrix` call it: `features.19:17`, `features.19:17@upper-left`, `mlp:17@negative`."""
         return f"{self.layer}:{self.column}" + (f"@{self.region}" if self.region else "")
+
+    @property
+    def is_quarter(self) -> bool:
+        """Whether it compares the norm of a quarter."""
+        return self.region not in ("", NEGATIVE)
 
     def find_place(self, grid: int) -> int:
         """Where its norm stands among those of its layer, captured with this grid, one of `GRIDS`.
@@ -47,9 +54,9 @@ class InputAtom:
         Raises:
             ProgramError: a quarter, of a capture of whole maps.
         """
-        if grid == 1 and self.region:
+        if grid == 1 and self.is_quarter:
             raise ProgramError(f"{self.name} is a quarter of a map, and only whole maps were captured; use --grid 2")
-        return self.column * count_regions(grid) + REGIONS.index(self.region)
+        return self.column * count_regions(grid) + (REGIONS.index(self.region) if self.is_quarter else 0)
 
 
 def count_regions(grid: int) -> int:
@@ -88,6 +95,11 @@ class Quantiser:
     @cached_property
     def has_regions(self) -> bool:
         """Whether some atom compares the norm of a quarter."""
+        return any(atom.is_quarter for atom in self.atoms)
+
+    @cached_property
+    def has_several_atoms(self) -> bool:
+        """Whether kernels have atoms besides that of the whole map: of quarters, or of the other side of 0."""
         return any(atom.region for atom in self.atoms)
 
     @cached_property
@@ -130,8 +142,10 @@ def _check_atoms(atoms: Sequence[InputAtom]) -> None:
             layers.add(atom.layer)
         if atom.operator not in OPERATORS:
             raise ProgramError(f"{atom.name}: operator '{atom.operator}' is not one of {', '.join(OPERATORS)}")
-        if atom.region not in REGIONS:
-            raise ProgramError(f"{atom.name}: region '{atom.region}' is not one of {', '.join(REGIONS[1:])}")
+        if atom.region not in (*REGIONS, NEGATIVE):
+            raise ProgramError(
+                f"{atom.name}: region '{atom.region}' is not one of {', '.join(REGIONS[1:])}, {NEGATIVE}"
+            )
         if not isinstance(atom.column, int) or not 0 <= atom.column < 2**31:
             raise ProgramError(f"layer '{atom.layer}': {atom.column} is not a kernel number")
         if not np.isfinite(atom.constant):

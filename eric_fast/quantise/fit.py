@@ -1,6 +1,7 @@
 """Fit thresholds on training images."""
 
 import logging
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -8,13 +9,14 @@ from torch import Tensor
 
 from eric_fast.errors import CaptureError, SettingError, say_count
 from eric_fast.processes import Processes
-from eric_fast.program.atoms import CRITERIA, REGIONS, InputAtom, Quantiser, count_regions
+from eric_fast.program.atoms import CRITERIA, NEGATIVE, REGIONS, InputAtom, Quantiser, count_regions
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise.spec import Threshold, parse_threshold
 from eric_fast.quantise.splits import find_best_splits
 from eric_fast.quantise.sums import ColumnSums
 from eric_fast.store import Selection, Source, select_images
 
+SIGNED_NORMS = ("mean", "max")
 MOST_VALUES = 2**26  # norms gathered by kernel, if all norms of a kernel are needed at a time: 256 MB
 
 logger = logging.getLogger(__name__)
@@ -32,6 +34,9 @@ def fit_quantiser(
     warn: bool = True,
 ) -> Quantiser:
     """Fit one atom per kernel of every layer, `norm > threshold`, on these images alone.
+
+    With a two-sided threshold t, which is fitted to the sizes of norms, a kernel with negative norms has a second atom,
+    `norm <= -t`: a large negative value of a GELU, a layer norm or a residual stream means something of its own.
 
     Means and standard deviations are rounded once from exact sums, so neither the order of images nor their
     distribution over parts and processes matters (ERIC, arXiv 2010.09452; 0.6 * mean + 0.7 * std is NeSyFOLD's).
@@ -56,6 +61,8 @@ def fit_quantiser(
         >>> quantiser = ef.fit_quantiser(train)
         >>> quantiser.atoms[0].name, quantiser.atoms[0].operator
         ('conv1.2:0', '>')
+        SettingError: an unknown threshold or criterion; a two-sided threshold for norms without a sign.
+        CaptureError: no images; a capture that is damaged or has no norms, or has none of quarters and they are wanted.
     """
     how = parse_threshold(threshold)
     if criterion not in CRITERIA:
@@ -64,6 +71,11 @@ def fit_quantiser(
         raise CaptureError(f"{source.name} has no images; thresholds need at least one training image")
     if how.kind == "split" and target is None:
         raise SettingError("threshold 'split' needs a target to split")
+    if how.two_sided and source.settings.norm not in SIGNED_NORMS:
+        raise SettingError(
+            f"threshold '{threshold}' has two sides, but norm '{source.settings.norm}' is never negative; capture with "
+            "--norm mean"
+        )
     selection = source if isinstance(source, Selection) else select_images(source, source.layers, "model")
     n_regions = count_regions(source.settings.grid)
     if grid == 2 and n_regions == 1:
@@ -71,12 +83,14 @@ def fit_quantiser(
     atoms = []
     for i, layer in enumerate(source.layers):
         progress("thresholds", i, len(source.layers))
-        values = _fit_layer(selection, layer, how, target, criterion, n_values, warn)
+        values, is_signed = _fit_layer(selection, layer, how, target, criterion, n_values, warn)
         values = _step_down(values) if how.or_equal else values
         for place, value in enumerate(values.tolist()):
             kernel, region = divmod(place, n_regions)
             if region == 0 or grid != 1:
                 atoms.append(InputAtom(layer, kernel, ">", value, REGIONS[region]))
+            if how.two_sided and region == 0 and is_signed[place]:
+                atoms.append(InputAtom(layer, kernel, "<=", -value, NEGATIVE))
     progress("thresholds", len(source.layers), len(source.layers))
     return Quantiser(tuple(atoms), source.settings.norm)
 
@@ -91,15 +105,24 @@ def _step_down(values: Tensor) -> Tensor:
     return torch.where((lower < 0) & (lower > -smallest), -smallest, lower)
 
 
+class _Fitted(NamedTuple):
+    """Thresholds of a layer's kernels, float64 `[n_kernels]`, and whether each has negative norms."""
+
+    thresholds: Tensor
+    is_signed: list[bool]
+
+
 def _fit_layer(
     selection: Selection, layer: str, how: Threshold, target: Tensor | None, criterion: str, n_values: int, warn: bool
-) -> Tensor:
-    """Thresholds of a layer's kernels, float64 `[n_kernels]`."""
-    own = ColumnSums(selection.n_kernels[layer])
+) -> _Fitted:
+    own, own_sizes = ColumnSums(selection.n_kernels[layer]), ColumnSums(selection.n_kernels[layer])
     for part in selection.parts:
         if part.n_images:
             own.add(part.read_norms(layer))
+            if how.two_sided:
+                own_sizes.add(part.read_norms(layer).abs())
     sums = _merge_sums(own, selection.processes)
+    is_signed = sums.find_negative()
     constant = sums.find_constant() if warn else []
     if constant:
         shown = ", ".join(map(str, constant[:8])) + (", ..." if len(constant) > 8 else "")
@@ -110,15 +133,16 @@ def _fit_layer(
             shown,
         )
     if how.kind == "linear":
-        mean, std = sums.list_moments()
-        return how.mean_factor * mean + how.std_factor * std + how.constant
+        mean, std = (_merge_sums(own_sizes, selection.processes) if how.two_sided else sums).list_moments()
+        return _Fitted(how.mean_factor * mean + how.std_factor * std + how.constant, is_signed)
     thresholds = []
-    for columns in selection.iterate_columns(layer, n_values):
+    for norms in selection.iterate_columns(layer, n_values):
+        columns = norms.abs() if how.two_sided else norms
         if how.kind == "quantile":
             thresholds.append(torch.from_numpy(np.quantile(columns.double().numpy(), how.quantile, axis=0)))
         elif target is not None:
             thresholds.append(find_best_splits(columns, target, criterion))
-    return torch.cat(thresholds)
+    return _Fitted(torch.cat(thresholds), is_signed)
 
 
 def _merge_sums(own: ColumnSums, processes: Processes) -> ColumnSums:

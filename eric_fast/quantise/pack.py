@@ -93,7 +93,7 @@ def check_fits(source: Source, quantiser: Quantiser, layers: Sequence[str] | Non
             raise CaptureError(
                 f"the capture lacks layer '{layer}' of the program{suggest_nearest(layer, source.layers)}"
             )
-        quarter = next((atom for atom in atoms if atom.region), None)
+        quarter = next((atom for atom in atoms if atom.is_quarter), None)
         if quarter is not None and source.settings.grid == 1:
             raise CaptureError(
                 f"the program needs the quarters of maps ({quarter.name}), and {source.name} has whole maps alone; "

@@ -16,6 +16,7 @@ class Threshold:
         kind: `linear` (constant + mean_factor * mean + std_factor * std, population std), `quantile`, or `split`
             (the value that splits the target best).
         or_equal: whether a norm that equals the threshold makes the bit true.
+        two_sided: whether the threshold is of the size of the norm, with an atom on either side of 0.
     """
 
     kind: str
@@ -24,10 +25,13 @@ class Threshold:
     constant: float = 0.0
     quantile: float = 0.0
     or_equal: bool = False
+    two_sided: bool = False
 
 
 def parse_threshold(spec: str) -> Threshold:
     """Parse `mean`, `0.6*mean+0.7*std`, `1.5`, `quantile:0.75` or `split`, and any of these after `>=`.
+
+    `two-sided:mean`, and the like, is a threshold t on the size of the norm, for units that have a sign.
 
     Raises:
         SettingError: anything else.
@@ -35,6 +39,8 @@ def parse_threshold(spec: str) -> Threshold:
     text = "".join(spec.split())
     if text.startswith(">="):
         return replace(parse_threshold(text.removeprefix(">=")), or_equal=True)
+    if text.startswith("two-sided:"):
+        return replace(parse_threshold(text.removeprefix("two-sided:")), two_sided=True)
     if text == "split":
         return Threshold("split")
     if text.startswith("quantile:"):

@@ -68,6 +68,10 @@ class ColumnSums:
         """List the columns whose value never changes."""
         return (self._least == self._greatest).nonzero().flatten().tolist()
 
+    def find_negative(self) -> list[bool]:
+        """Whether each column has a negative value."""
+        return (self._least < 0).tolist()
+
     def list_moments(self) -> tuple[Tensor, Tensor]:
         """Mean and population standard deviation, float64 `[n_columns]`, rounded once from the exact values."""
         means, stds = [], []

@@ -9,7 +9,7 @@ from eric_fast.capture.heat import COLOURS, draw_heat_map
 from eric_fast.errors import require_package
 from eric_fast.explain.content import name_class
 from eric_fast.explain.explanation import Explanation, list_drawn
-from eric_fast.program.atoms import InputAtom
+from eric_fast.program.atoms import NEGATIVE, InputAtom
 from eric_fast.program.words import name_atom
 from eric_fast.show.style import BLUE, GREY, ORANGE, STYLE, check_plot, save_figure
 from eric_fast.visible import make_visible
@@ -83,6 +83,8 @@ def _draw_kernel(panel: "Axes", explanation: Explanation, atom: InputAtom) -> No
     number = program.atoms.index(atom)
     activation = maps.find_map(0, atom.layer, atom.column)
     threshold = None if atom.operator == "==" else atom.constant
+    if atom.operator == "<=":  # bright is where it is true
+        activation, threshold = -activation, -atom.constant
     norm = program.network_quantiser.norm
     panel.imshow(np.asarray(draw_heat_map(maps.images[0], activation, threshold=threshold, norm=norm, size=320)))
     truth = "true" if explanation.proof.steps[number].is_true else "false"
@@ -92,11 +94,11 @@ def _draw_kernel(panel: "Axes", explanation: Explanation, atom: InputAtom) -> No
 
 
 def _draw_norms(figure: Any, explanation: Explanation, atoms: list[InputAtom]) -> None:
-    """Bars of norm over threshold: true where they pass 1, for thresholds above 0."""
+    """Bars of norm over threshold: true where they pass 1, for thresholds above 0, or on the other side of it."""
     program, axes = explanation.program, figure.subplots()
     numbers = [program.atoms.index(atom) for atom in atoms]
     shares = [
-        explanation.norms[number] / atom.constant if atom.constant > 0 else np.nan
+        explanation.norms[number] / atom.constant if atom.constant > 0 or atom.region == NEGATIVE else np.nan
         for number, atom in zip(numbers, atoms, strict=True)
     ]
     places = range(len(atoms))

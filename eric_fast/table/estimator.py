@@ -95,7 +95,7 @@ def _wrap(features: NDArray[np.float32], target: NDArray[np.int64], classes: lis
         labels=labels,
         predictions=labels,
         classes=tuple(classes),
-        settings=CaptureSettings(model="EricClassifier", fingerprint="", data="array"),
+        settings=CaptureSettings(model="EricClassifier", fingerprint="", data="array", norm="mean"),
     )
 
 

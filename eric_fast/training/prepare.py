@@ -105,4 +105,6 @@ def find_quantiser(
 def take_grids(quantiser: Quantiser, grid: int | str | Mapping[str, int]) -> Quantiser:
     """Without the atoms of quarters in layers whose grid is 1; `auto` keeps all."""
     own = grid if isinstance(grid, Mapping) else dict.fromkeys(quantiser.layers, grid)
-    return replace(quantiser, atoms=tuple(atom for atom in quantiser.atoms if not atom.region or own[atom.layer] != 1))
+    return replace(
+        quantiser, atoms=tuple(atom for atom in quantiser.atoms if not atom.is_quarter or own[atom.layer] != 1)
+    )

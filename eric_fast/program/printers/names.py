@@ -41,7 +41,7 @@ DECIDE = {
 
 def find_format(program: ProgramData) -> int:
     """The lowest text format that holds everything that the program has."""
-    has_regions = not isinstance(program.quantiser, TableQuantiser) and program.quantiser.has_regions
+    has_regions = not isinstance(program.quantiser, TableQuantiser) and program.quantiser.has_several_atoms
     has_more = program.has_weight_bodies or program.starts or program.has_given_confidences
     return 2 if has_more or has_regions else 1
 

@@ -16,7 +16,7 @@ from eric_fast.evaluator import Predictions
 from eric_fast.match import check_capture, check_fingerprint
 from eric_fast.output import REPORT, replace_folder, write_marker
 from eric_fast.program import Program, TableQuantiser
-from eric_fast.program.atoms import count_regions
+from eric_fast.program.atoms import NEGATIVE, count_regions
 from eric_fast.program.simplify import find_mentioned
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import quantise_activations
@@ -147,9 +147,10 @@ def build_report(
 
     columns = torch.cat(list(norms.values()), dim=1)  # [n_images, n_atoms]
     disagrees = (answers[opening][1].classes != activations.predictions).numpy()
-    preferred = find_strongest(columns, _N_STRONGEST).T.flatten().tolist()
+    sides = torch.tensor([-1.0 if atom.region == NEGATIVE else 1.0 for atom in program.network_quantiser.atoms])
+    preferred = find_strongest(columns * sides, _N_STRONGEST).T.flatten().tolist()
     embedded = torch.from_numpy(choose_images(disagrees, preferred, most_images))
-    strongest = find_strongest(columns[embedded], _N_STRONGEST)  # [n_atoms, n]
+    strongest = find_strongest((columns * sides)[embedded], _N_STRONGEST)  # [n_atoms, n]
     document: dict[str, Any] = {
         "program": make_program_document(program, file),
         "origin": describe_origin(activations),
