@@ -21,6 +21,7 @@ from eric_fast.capture.kinds import (
     is_node_never_negative,
 )
 from eric_fast.capture.outputs import NetworkHead, find_tensor
+from eric_fast.capture.probes import ProbedNetwork, insert_probes
 from eric_fast.capture.shapes import ShapeRecorder
 from eric_fast.capture.units import CLASS_TOKEN, Shaped, UnitView, arrange_units
 
@@ -88,23 +89,33 @@ class _Tracer(NodePathTracer):
         return result
 
 
-def trace_network(network: nn.Module, example: Tensor, head: NetworkHead | None = None) -> TracedNetwork:
+def trace_network(
+    network: nn.Module, example: Tensor, head: NetworkHead | None = None, probed: ProbedNetwork | None = None
+) -> TracedNetwork:
     """Trace `network`, in evaluation mode, and run it once on `example` `[n_images, ...]`.
 
     Args:
         head: where the logits are: default layers are those that they depend on.
+        probed: `network` with probes, and axes that a user named.
 
     Raises:
-        Exception: any error that stops the tracer.
+        Exception: any error that stops the tracer; for probes see `insert_probes`.
     """
     root = _Root(network)
     tracer = _Tracer()
     graph = tracer.trace(root)
+    names = _name_nodes(graph, tracer.node_to_qualname) | name_exported(network, graph)
+    modules = _name_results(tracer.results, set(names.values()))
+    named: dict[fx.Node, int] = {}
+    if probed is not None:
+        of_name = {name: node for node, name in names.items()}
+        of_name |= {path: node for node, paths in modules.items() for path in paths}
+        names |= insert_probes(root, graph, probed, of_name)
+        named = {node: probed.unit_axes[name] for name, node in of_name.items() if name in probed.unit_axes}
     module = fx.GraphModule(root, graph)
     kinds = {node: find_node_kind(node, module) for node in graph.nodes}
-    shapes = ShapeRecorder(module, kinds)
+    shapes = ShapeRecorder(module, kinds, named)
     output = shapes.run(example)
-    names = _name_nodes(graph, tracer.node_to_qualname) | name_exported(network, graph)
     gates = find_gates(graph, kinds, ACTIVATIONS)
     inner = {node for gate in gates.values() for node in gate.inner}
     # In execution order: does the result of a convolution arrive here without an activation on the way?
@@ -123,7 +134,6 @@ def trace_network(network: nn.Module, example: Tensor, head: NetworkHead | None 
     used = find_sources(read)
     active = {node: None for node in active if node in used or _changes_input(node, module)}
     join = find_join(graph, [node for node in large if node in active], set(large), read)
-    modules = _name_results(tracer.results, set(names.values()))
     nodes: dict[str, fx.Node] = {}
     views: dict[str, UnitView] = {}
     for node, shaped in known.items():

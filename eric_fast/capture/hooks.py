@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from eric_fast.capture.graph import MOST_AXES, ArgumentOf
 from eric_fast.capture.kinds import ACTIVATIONS, CONVOLUTIONS, find_module_kind, is_module_never_negative
+from eric_fast.capture.probes import ProbedNetwork, check_axes, check_named_axis, check_place
 from eric_fast.capture.units import CLASS_TOKEN, Shaped, UnitView, arrange_units, find_unit_axis
 from eric_fast.errors import ModelError
 
@@ -23,6 +24,8 @@ class ObservedNetwork:
 
     Attributes:
         network: the network itself.
+        modules: path -> module, of the network and of its probes (`sae`, `sae.0`).
+        places: name of a probe -> the layer on whose result it runs.
         calls: name -> call of a module whose result has known units, in execution order. Tokens are there once more,
             with the class token alone: `encoder.ln@class`.
         views: name -> where its units are.
@@ -34,6 +37,8 @@ class ObservedNetwork:
     """
 
     network: nn.Module
+    modules: Mapping[str, nn.Module]
+    places: Mapping[str, str]
     calls: Mapping[str, Call]
     views: Mapping[str, UnitView]
     doubtful: Mapping[str, tuple[int, ...]]
@@ -42,9 +47,23 @@ class ObservedNetwork:
     blocks: tuple[str, ...]
 
 
-def observe_network(network: nn.Module, example: Tensor) -> ObservedNetwork:
-    """Run `network`, in evaluation mode, on `example` `[n_images, ...]`, and record its calls."""
+def observe_network(network: nn.Module, example: Tensor, probed: ProbedNetwork | None = None) -> ObservedNetwork:
+    """Run `network`, in evaluation mode, on `example` `[n_images, ...]`, and record its calls.
+
+    Args:
+        probed: `network` with probes, and axes that a user named.
+
+    Raises:
+        ModelError: a probe, or a named axis, of a layer that isn't there.
+    """
     modules = {path: module for path, module in network.named_modules() if path}
+    probes = {} if probed is None else probed.probe_of_name
+    unit_axes = {} if probed is None else probed.unit_axes
+    places = {} if probed is None else probed.places
+    for name, probe in probes.items():
+        if name in modules:
+            raise ModelError(f"probe '{name}' has the name of a layer; give it another")
+        modules |= {f"{name}.{path}".rstrip("."): part for path, part in probe.named_modules()}
     calls: dict[str, Call] = {}
     views: dict[str, UnitView] = {}
     doubtful: dict[str, tuple[int, ...]] = {}
@@ -55,16 +74,21 @@ def observe_network(network: nn.Module, example: Tensor) -> ObservedNetwork:
     axes = _Axes()
 
     def note(call: Call, inputs: Any, result: Tensor) -> None:
+        layer = record(call, inputs, result)
+        for probe in (own for own, place in places.items() if place == layer):
+            probes[probe](result)
+
+    def record(call: Call, inputs: Any, result: Tensor) -> str:
         path, n_before = call
         name = path if not n_before else f"{path}_{n_before}"
         while n_before and (name in modules or name in calls):
             n_before += 1
             name = f"{path}_{n_before}"
         module, shape = modules[path], tuple(result.shape)
-        axis = axes.find(module, inputs, result)
+        axis = axes.find(module, inputs, result, unit_axes.get(name))
         if not axis or shape[0] != len(example) or len(shape) > MOST_AXES:
             doubtful[name] = shape
-            return
+            return name
         calls[name], views[name] = call, UnitView(axis)
         is_tokens = len(shape) == 3 and axis == 2 and shape[1] > 1
         if is_tokens:
@@ -74,16 +98,22 @@ def observe_network(network: nn.Module, example: Tensor) -> ObservedNetwork:
             ):
                 blocks.append(name + CLASS_TOKEN if has_class_token else name)
         kind = find_module_kind(module)
-        if math.prod(shape[1:]) == shape[axis]:
-            return
-        if kind in CONVOLUTIONS:
+        is_large = math.prod(shape[1:]) > shape[axis]
+        if kind in CONVOLUTIONS and is_large:
             convolutions.append(name)
-        elif kind in ACTIVATIONS and convolutions and axis == 1:
+        elif kind in ACTIVATIONS and convolutions and axis == 1 and is_large:
             defaults.append(name)
+        return name
 
     with _watch(modules, note):
         network(example)
-    return ObservedNetwork(network, calls, views, doubtful, tuple(defaults), tuple(convolutions), tuple(blocks))
+    for name, layer in places.items():
+        check_place(name, layer, [*calls, *doubtful])
+    if probed is not None:
+        check_axes(probed, [*calls, *doubtful])
+    return ObservedNetwork(
+        network, modules, places, calls, views, doubtful, tuple(defaults), tuple(convolutions), tuple(blocks)
+    )
 
 
 class _Axes:
@@ -99,8 +129,11 @@ class _Axes:
         self._channels: set[int] = set()
         self._features: set[int] = set()
 
-    def find(self, module: nn.Module, inputs: Any, result: Tensor) -> int | None:
+    def find(self, module: nn.Module, inputs: Any, result: Tensor, named: int | None = None) -> int | None:
+        """`named`: the axis that a user named."""
         shape = tuple(result.shape)
+        if named is not None:
+            self._seen[id(result)] = result, check_named_axis(named, shape)
         if id(result) in self._seen:  # a module around the one that made it
             return self._seen[id(result)][1]
         known = [
@@ -146,7 +179,14 @@ class HookedNetwork(nn.Module):
         self._calls = {layer: observed.calls[layer] for layer in layers}
         self._views = {layer: observed.views[layer] for layer in layers}
         self._read = read
-        modules = {layer: self.network.get_submodule(path) for layer, (path, _) in self._calls.items()}
+        modules = {layer: observed.modules[path] for layer, (path, _) in self._calls.items()}
+        running = {path.partition(".")[0] for path, _ in self._calls.values()}.intersection(observed.places)
+        self._watched = {path: observed.modules[path] for path, _ in self._calls.values()}
+        self._probes: dict[Call, list[nn.Module]] = {}  # call -> probes that run on its result
+        for name in running:
+            call = observed.calls.get(observed.places[name]) or (observed.places[name], 0)
+            self._probes.setdefault(call, []).append(observed.modules[name])
+            self._watched[call[0]] = observed.modules[call[0]]
         self._arguments = {layer: argument_of(layer, is_module_never_negative(m)) for layer, m in modules.items()}
 
     def forward(self, images: Tensor) -> tuple[Any, list[Tensor]]:
@@ -159,8 +199,10 @@ class HookedNetwork(nn.Module):
                     view = self._views[layer]
                     maps = result if view.is_plain and result.ndim == 4 else arrange_units(result, view)
                     found[layer] = self._read(maps, self._arguments[layer])
+            for probe in self._probes.get(call, ()):
+                probe(result)
 
-        with _watch({path: self.network.get_submodule(path) for path, _ in self._calls.values()}, note):
+        with _watch(self._watched, note):
             output = self.network(images)
         for layer in self._layers:
             if layer not in found:

@@ -21,6 +21,7 @@ from eric_fast.capture.outputs import (
     find_tensor,
     take_logits,
 )
+from eric_fast.capture.probes import ProbedNetwork
 from eric_fast.capture.units import CLASS_TOKEN
 from eric_fast.errors import EricError, ModelError, SettingError, suggest_nearest
 from eric_fast.program.atoms import GRIDS, NORMS
@@ -101,7 +102,7 @@ def trace_norms(
         example: one batch of images `[n_images, channels, height, width]`, for the shapes of maps.
         layers: names of layers (of any operation or module whose units are known, with `@class` for a class token
             alone) and shell patterns (over the default layers); `all` means all default layers, unless a layer has that
-            name.
+            name. By default those above, or, of a network with probes, the probes' results.
         norm: see `reduce_norm`.
         grid: 1, or 2 for the norms of quarters too; see `reduce_regions`.
         with_head: whether to compute logits. If not, the output may be anything, and operations after the last layer
@@ -150,6 +151,9 @@ def trace_layers(
         ModelError: see `trace_norms`.
     """
     module = unwrap_network(module)
+    probed = module if isinstance(module, ProbedNetwork) else None
+    if probed is not None:
+        module, layers = unwrap_network(probed.network), layers or list(probed.places) or None
     if any(part.training for part in module.modules()):
         raise ModelError("the model is in training mode; call its eval() first")
     with torch.no_grad():  # inference_mode would mark constants of the trace
@@ -158,7 +162,7 @@ def trace_layers(
             output = module(example)
         head = find_head(output, len(example), choice, watch) if with_head else None
         try:
-            return _trace_graph(module, example, layers, read, argument_of, output, head)
+            return _trace_graph(module, example, layers, read, argument_of, output, head, probed)
         except EricError:
             raise
         except (Exception, SystemExit) as error:  # any error of the network's own code
@@ -168,7 +172,7 @@ def trace_layers(
             "not seen",
             reason,
         )
-        observed = observe_network(module, example)
+        observed = observe_network(module, example, probed)
         chosen = _choose_layers(observed, observed.calls, layers)
     network = HookedNetwork(observed, chosen, read, argument_of)
     return NormTracer(network, chosen, is_traced=False, head=head)
@@ -182,8 +186,9 @@ def _trace_graph(
     argument_of: ArgumentOf,
     output: Any,
     head: NetworkHead | None,
+    probed: ProbedNetwork | None,
 ) -> NormTracer:
-    traced = trace_network(module, example, head)
+    traced = trace_network(module, example, head, probed)
     # A trace takes one path through the code (`isinstance(x, Tensor)` is false in it): check that it is the right one.
     found, expected = find_tensor(traced.output, head), find_tensor(output, head)
     if not (isinstance(found, Tensor) and isinstance(expected, Tensor) and _is_near(found, expected)):
@@ -281,7 +286,7 @@ def _choose_layers(found: _Found, known: Collection[str], asked: Sequence[str] |
             shape = list(found.doubtful[name.removesuffix(CLASS_TOKEN)])
             raise ModelError(
                 f"layer '{name}' gives {shape}, and which axis counts its units isn't known; name the layer before or "
-                "after it"
+                f"after it, or the axis, with --unit-axis '{name}=AXIS'"
             )
         if not matches:
             is_pattern = any(sign in name for sign in "*?[")

@@ -1,8 +1,9 @@
 """Load a model by name."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from eric_fast.capture.models import LoadedModel
+from eric_fast.capture.models import LoadedModel, add_probes
 from eric_fast.capture.outputs import OutputChoice, check_task
 from eric_fast.capture.torchvision_models import load_named_model
 from eric_fast.capture.user_models import load_user_model
@@ -10,7 +11,12 @@ from eric_fast.errors import ModelError
 
 
 def load_model(
-    name: str, weights: str | None = None, *, output: str | int | None = None, task: str | None = None
+    name: str,
+    weights: str | None = None,
+    *,
+    output: str | int | None = None,
+    task: str | None = None,
+    unit_axes: Mapping[str, int] | None = None,
 ) -> LoadedModel:
     """Load a torchvision classifier (`vgg16`), or what a function of a Python file returns (`model.py:build`).
 
@@ -21,6 +27,7 @@ def load_model(
             .safetensors or .pth file. For a Python file: a path, or None for the model as it is returned. Weights are
             never unpickled.
         output, task: which of the network's outputs are its logits, and what they mean; see `wrap_model`.
+        unit_axes: name of a layer -> the axis of its units; see `wrap_model`.
 
     Raises:
         ModelError: an unknown name; weights that are missing, damaged or of another model; a file that fails.
@@ -36,4 +43,4 @@ def load_model(
     check_task(task)
     is_file = ":" in name or name.endswith(".py") or "/" in name
     model = load_user_model(name, weights) if is_file else load_named_model(name, weights)
-    return replace(model, choice=OutputChoice(output, task or model.choice.task))
+    return add_probes(replace(model, choice=OutputChoice(output, task or model.choice.task)), None, unit_axes)

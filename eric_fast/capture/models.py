@@ -3,8 +3,8 @@
 import copy
 import hashlib
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from eric_fast.capture.exported import open_exported
 from eric_fast.capture.layers import describe_error, report_failure, unwrap_network
 from eric_fast.capture.outputs import OWN_CHOICE, OutputChoice, check_task
 from eric_fast.capture.paths import make_encodable
+from eric_fast.capture.probes import Probes, probe_network
 from eric_fast.errors import ModelError
 
 _TASK_OF_CONFIG = {"regression": "regression", "multi_label_classification": "multilabel"}
@@ -56,6 +57,8 @@ def wrap_model(
     *,
     output: str | int | None = None,
     task: str | None = None,
+    probes: Probes | None = None,
+    unit_axes: Mapping[str, int] | None = None,
 ) -> LoadedModel:
     """Wrap a network that is in memory.
 
@@ -71,11 +74,14 @@ def wrap_model(
         task: `multiclass` (the highest output is the class) or `binary` (one output: the second class where it is
             above 0, or above 0.5 if a sigmoid made it). By default one output is `binary`. `multilabel` and
             `regression` are refused, as programs answer with one class.
+        probes: name -> (layer, module): the module runs on the layer's result, and what it gives, one tensor, is a
+            layer of that name: `{"sae": ("blocks.3", encoder)}`. Probes are a part of the fingerprint.
+        unit_axes: name of a layer -> the axis of its units, where it isn't known, or is another: `{"blocks.3": 2}`.
 
     Raises:
         ModelError: not a module; one whose layers can't be read, as of TorchScript; one that can't be copied, printed
             or hashed.
-        SettingError: an unknown task.
+        SettingError: an unknown task; a probe without a layer.
 
     Examples:
         >>> from torch import nn
@@ -89,9 +95,10 @@ def wrap_model(
         module = copy_model(module)
         with report_failure("the model can't be put in evaluation mode", "fix its eval()"):
             module.eval()
+    own, config = module, getattr(module, "config", None)
+    module = probe_network(module, probes, unit_axes)
     has_transform = transform is not None
     transform = transform or default_transform()
-    config = getattr(module, "config", None)
     if classes is None:
         classes = _find_names(config)
     task = task or _TASK_OF_CONFIG.get(str(getattr(config, "problem_type", None)))
@@ -102,11 +109,22 @@ def wrap_model(
         transform=transform,
         transform_name=transform_name,
         classes=None if classes is None else make_unique(classes),
-        name=make_encodable(name or type(module).__name__),
+        name=make_encodable(name or type(own).__name__),
         fingerprint=fingerprint_model(module),
         choice=OutputChoice(output, task),
         has_transform=has_transform,
     )
+
+
+def add_probes(
+    model: LoadedModel,
+    probes: Probes | None,
+    unit_axes: Mapping[str, int] | None,
+    layers: Sequence[str] | None = None,
+) -> LoadedModel:
+    """The model with probes and named axes; see `wrap_model` and `probe_network`."""
+    module = probe_network(model.module, probes, unit_axes, layers)
+    return model if module is model.module else replace(model, module=module, fingerprint=fingerprint_model(module))
 
 
 def take_model(model: LoadedModel | nn.Module | ExportedProgram) -> LoadedModel:

@@ -9,6 +9,7 @@ import torch
 from eric_fast.capture.forward import MEMORY_FORMATS, NETWORK_DTYPES
 from eric_fast.capture.layers import check_grid
 from eric_fast.capture.norms import unknown_norm
+from eric_fast.capture.probes import Probes
 from eric_fast.errors import SettingError
 from eric_fast.program.atoms import NORMS
 
@@ -37,6 +38,11 @@ class CaptureOptions:
         skip_bad_images: leave out images that can't be read. They are logged, and counted in the settings.
         logits: whether the network's outputs are kept, as float16: votes are fitted to them. By default those of at
             most 100 classes.
+        probes: name -> module, which runs on the result of the one layer in `layers`, or -> (layer, module). What it
+            gives is captured as a layer of that name, as the latents of a sparse autoencoder:
+            `capture_activations(model, data, layers=["blocks.3"], probes={"sae": encoder})`. To run the program on
+            images, give `wrap_model` the same probes.
+        unit_axes: name of a layer -> the axis of its units; see `wrap_model`.
 
     Raises:
         SettingError: an invalid value; no GPU.
@@ -54,6 +60,8 @@ class CaptureOptions:
     limit: int | None = None
     skip_bad_images: bool = False
     logits: bool | None = None
+    probes: Probes | None = None
+    unit_axes: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         if self.norm not in NORMS:

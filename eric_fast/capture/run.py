@@ -8,7 +8,7 @@ from torch.export import ExportedProgram
 
 from eric_fast.capture.data import ImageData
 from eric_fast.capture.forward import NetworkRunner
-from eric_fast.capture.models import LoadedModel, take_model
+from eric_fast.capture.models import LoadedModel, add_probes, take_model
 from eric_fast.capture.options import CaptureOptions, complete_capture
 from eric_fast.capture.ranges import NetworkRun, spread_images
 from eric_fast.capture.sources import open_data
@@ -71,7 +71,7 @@ def prepare_run(
     Args and Raises: see `capture_activations`.
     """
     wanted = complete_capture(options, changes)
-    model, data = take_model(model), open_data(data)
+    model, data = add_probes(take_model(model), wanted.probes, wanted.unit_axes, wanted.layers), open_data(data)
     indices = spread_images(len(data), wanted.limit)
     if not len(indices):
         raise DataError(f"{data.name} has no images")
@@ -91,7 +91,7 @@ def prepare_run(
     )
     runner = NetworkRunner(
         model,
-        wanted.layers,
+        wanted.layers if not wanted.layers else [*wanted.layers, *(wanted.probes or ())],
         wanted.norm,
         grid=wanted.grid,
         device=wanted.device_kind,

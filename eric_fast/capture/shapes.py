@@ -6,15 +6,23 @@ from typing import Any
 
 from torch import Tensor, fx
 
+from eric_fast.capture.probes import check_named_axis
 from eric_fast.capture.units import Shaped, find_unit_axis
 
 
 class ShapeRecorder(fx.Interpreter):
     """Runs the graph once and records the shape and the unit axis of every float result of at least two axes."""
 
-    def __init__(self, module: fx.GraphModule, kinds: Mapping[fx.Node, str]) -> None:
+    def __init__(
+        self,
+        module: fx.GraphModule,
+        kinds: Mapping[fx.Node, str],
+        named: Mapping[fx.Node, int] | None = None,
+    ) -> None:
+        """`named`: operation -> the axis of its units that a user named."""
         super().__init__(module)
         self._kinds = kinds
+        self._named = named or {}
         self._all: dict[fx.Node, Shaped] = {}  # of tuples, the first tensor
         self.found: dict[fx.Node, Shaped] = {}
 
@@ -25,7 +33,12 @@ class ShapeRecorder(fx.Interpreter):
         if first is None or not first.is_floating_point():
             return result
         shape = tuple(first.shape)
-        self._all[n] = Shaped(shape, self._find_axis(n, shape) if n.op.startswith("call_") else None)
+        axis = None
+        if n in self._named:
+            axis = check_named_axis(self._named[n], shape)
+        elif n.op.startswith("call_"):
+            axis = self._find_axis(n, shape)
+        self._all[n] = Shaped(shape, axis)
         if first is result and first.ndim > 1:
             self.found[n] = self._all[n]
         return result

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eric_fast.cli.capture_table import TABLE_DEFAULTS, Classes, Ids, Labels, Predictions, Table, write_table
+from eric_fast.cli.capture_table import (
+    TABLE_DEFAULTS,
+    AnswerSource,
+    ClassNames,
+    IdSource,
+    LabelSource,
+    TableFile,
+    write_table,
+)
 from eric_fast.cli.inputs import check_paths, check_same_task, own_name, refuse_useless, split_commas
 from eric_fast.cli.options import (
     DATA_HELP,
@@ -23,6 +31,7 @@ from eric_fast.cli.options import (
     ModelOutput,
     SkipBad,
     Task,
+    UnitAxis,
     Weights,
     Workers,
 )
@@ -52,6 +61,7 @@ def capture(
     weights: Weights = None,
     model_output: ModelOutput = None,
     task: Task = None,
+    unit_axis: UnitAxis = None,
     layers: Layers = None,
     norm: Annotated[str, typer.Option(help="How a map becomes one number: l1, l2, max, mean, spectral.")] = "l1",
     grid: Annotated[
@@ -88,11 +98,11 @@ def capture(
             "classes.",
         ),
     ] = None,
-    table: Table = None,
-    predictions: Predictions = None,
-    labels: Labels = None,
-    classes: Classes = None,
-    ids: Ids = None,
+    table: TableFile = None,
+    predictions: AnswerSource = None,
+    labels: LabelSource = None,
+    classes: ClassNames = None,
+    ids: IdSource = None,
     json: Json = None,
     force: Anew = False,
 ) -> None:
@@ -105,8 +115,7 @@ def capture(
     `torchrun --nproc-per-node=K -m eric_fast capture ...` shares the shards out to K processes, one for each GPU.
     Bits take a 32nd of the disk; to choose thresholds from all images first, keep norms, and make bits with `pack`.
 
-    `eric-fast capture --table features.parquet --predictions answer -o DIR` takes features that are ready: no network
-    runs. Unit 3 is then called features:3, and its norm is its value, with its sign.
+    With --table features.parquet --predictions COLUMN no network runs: column 3 is unit features:3, with its sign.
     """
     if table is not None:
         write_table(context, table, output, predictions, labels, split_commas(classes), ids, json, force=force)
@@ -122,6 +131,7 @@ def capture(
         raise SettingError("--statistics is the size of the sample that --threshold is fitted on; give that too")
     from eric_fast.capture import hash_listing, load_model, open_data, prepare_run
     from eric_fast.capture.job import N_STATISTICS, open_capture_job
+    from eric_fast.capture.probes import parse_unit_axes
     from eric_fast.store import SHARD_SIZE
     from eric_fast.store.activations import share_correct
     from eric_fast.store.job import describe_job
@@ -132,7 +142,7 @@ def capture(
     processes = join_processes()
     with show_progress() as progress:
         run = prepare_run(
-            load_model(model, weights, output=model_output, task=task),
+            load_model(model, weights, output=model_output, task=task, unit_axes=parse_unit_axes(unit_axis)),
             open_data(data),
             layers=split_commas(layers),
             norm=norm,
@@ -195,9 +205,7 @@ def capture(
         stdout.print(f"left out {say_count(capture.settings.n_bad_images, 'image')} that can't be read")
     if logits is None and not capture.has_logits:
         n_classes = len(capture.classes)
-        stdout.print(
-            f"left out the logits of {n_classes:,} classes, which votes are best fitted to; --logits keeps them"
-        )
+        stdout.print(f"left out the logits of {n_classes:,} classes, which votes are best fitted to; see --logits")
     accuracy = figures["model_accuracy"]
     stdout.print("model accuracy: " + ("unknown, as labels are" if accuracy is None else f"{accuracy:.4f}"))
     stdout.print(f"wrote {output}; next: {say_next(data, output)}", markup=False)

@@ -10,7 +10,7 @@ from eric_fast.errors import SettingError, say_count
 from eric_fast.output import CAPTURE, check_folder, write_json
 from eric_fast.show.console import stdout
 
-Table = Annotated[
+TableFile = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
@@ -18,7 +18,7 @@ Table = Annotated[
         "(.parquet, .npy, .npz, .csv).",
     ),
 ]
-Predictions = Annotated[
+AnswerSource = Annotated[
     str | None,
     typer.Option(
         metavar="COLUMN|FILE",
@@ -26,12 +26,12 @@ Predictions = Annotated[
         "table, or a file of its own.",
     ),
 ]
-Labels = Annotated[str | None, typer.Option(metavar="COLUMN|FILE", help="With --table: the true classes, likewise.")]
-Classes = Annotated[
+LabelSource = Annotated[str | None, typer.Option(metavar="COLUMN|FILE", help="With --table: true classes, likewise.")]
+ClassNames = Annotated[
     list[str] | None,
     typer.Option(help="With --table: names of the classes in order, with commas; by default those that occur."),
 ]
-Ids = Annotated[str | None, typer.Option(metavar="COLUMN|FILE", help="With --table: names of the samples.")]
+IdSource = Annotated[str | None, typer.Option(metavar="COLUMN|FILE", help="With --table: names of the samples.")]
 TABLE_DEFAULTS: dict[str, Any] = {"predictions": None, "labels": None, "classes": None, "ids": None}
 _USEFUL = frozenset(("table", "output", *TABLE_DEFAULTS, "json", "force"))
 

@@ -17,6 +17,7 @@ from eric_fast.cli.options import (
     ModelOutput,
     Start,
     Task,
+    UnitAxis,
     Weights,
 )
 from eric_fast.errors import SettingError
@@ -33,6 +34,7 @@ _NETWORK_ALONE = {
     "weights": None,
     "model_output": None,
     "task": None,
+    "unit_axis": None,
     "start": None,
     "png": None,
     "dtype": "float32",
@@ -51,6 +53,7 @@ def explain(
     weights: Weights = None,
     model_output: ModelOutput = None,
     task: Task = None,
+    unit_axis: UnitAxis = None,
     start: Start = None,
     depth: Annotated[
         int, typer.Option(help="Layers of the proof to print, from the class rules down; 0: all, however long.")
@@ -104,6 +107,7 @@ def explain(
     check_paths([json, png], [program, image], force=force)
     from eric_fast.capture import load_model
     from eric_fast.capture.pick import pick_image
+    from eric_fast.capture.probes import parse_unit_axes
     from eric_fast.explain import explain_image, to_dict
     from eric_fast.show.proof import render_explanation
     from eric_fast.show.proof_plot import save_explanation
@@ -117,7 +121,7 @@ def explain(
         data, index = pick_image(image)
         explanation = explain_image(
             loaded,
-            load_model(model, weights, output=model_output, task=task),
+            load_model(model, weights, output=model_output, task=task, unit_axes=parse_unit_axes(unit_axis)),
             data,
             index,
             start=start,

@@ -36,6 +36,7 @@ def find_source(
     The network's options are read from the command's context, unless they are given: see `takes_network`.
     """
     from eric_fast.capture import capture_activations, load_model, open_data
+    from eric_fast.capture.probes import parse_unit_axes
     from eric_fast.match import check_fingerprint
     from eric_fast.store import is_capture
 
@@ -49,7 +50,8 @@ def find_source(
     output, task = given.pop("model_output", None), given.pop("task", None)
     if model is None:
         raise SettingError(f"{source} is not a capture but {len(images):,} images; name the network too, with --model")
-    network = load_model(model, weights, output=output, task=task)
+    axes = parse_unit_axes(given.pop("unit_axis", None))
+    network = load_model(model, weights, output=output, task=task, unit_axes=axes)
     check_fingerprint(program, network.fingerprint)
     quantiser = program.network_quantiser
     return capture_activations(
@@ -110,7 +112,9 @@ def describe_memory(limit: int) -> str:
 
 def refuse_useless(context: typer.Context, defaults: dict[str, Any], why: str) -> None:
     """Refuse options that have no effect here, if they differ from their `defaults`."""
-    useless = [f"--{name.replace('_', '-')}" for name, value in defaults.items() if context.params[name] != value]
+    # An option that may be given again is an empty list where it isn't given.
+    given = [name for name, value in defaults.items() if (context.params[name] or None) != (value or None)]
+    useless = [f"--{name.replace('_', '-')}" for name in given]
     if useless:
         raise SettingError(f"{why}, where {', '.join(useless)} means nothing; leave it out")
 

@@ -159,7 +159,7 @@ def _measure(
     model: str,
     data: str,
     weights: str | None,
-    choice: dict[str, str | None],
+    choice: dict[str, Any],
     strongest: int,
     network: dict[str, Any],
 ) -> "list[ConceptShares]":

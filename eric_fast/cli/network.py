@@ -18,6 +18,7 @@ from eric_fast.cli.options import (
     ModelOutput,
     SkipBad,
     Task,
+    UnitAxis,
     Weights,
     Workers,
 )
@@ -27,6 +28,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {  # name -> how the command line takes i
     "weights": (Weights, None),
     "model_output": (ModelOutput, None),
     "task": (Task, None),
+    "unit_axis": (UnitAxis, None),
     "dtype": (Dtype, "float32"),
     "device": (Device, "auto"),
     "memory_format": (MemoryFormat, "contiguous"),

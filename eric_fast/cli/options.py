@@ -33,6 +33,14 @@ Task = Annotated[
         "where it is above 0). By default one output is binary."
     ),
 ]
+UnitAxis = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--unit-axis",
+        metavar="LAYER=AXIS",
+        help="The axis that counts a layer's units, where it isn't known: blocks.3=2; may be given again.",
+    ),
+]
 Layers = Annotated[
     list[str] | None,
     typer.Option(help="Names or shell patterns such as 'features.*', several with commas; by default all activations."),

@@ -53,16 +53,14 @@ def fit_quantiser(
         warn: whether to log kernels whose norm never changes.
 
     Raises:
-        SettingError: an unknown threshold or criterion. CaptureError: no images; a capture that is damaged or has no
-            norms, or has none of quarters and they are wanted.
+        SettingError: an unknown threshold or criterion; a two-sided threshold for norms without a sign.
+        CaptureError: no images; a capture that is damaged or has no norms, or has none of quarters and they are wanted.
 
     Examples:
         >>> train = ef.load_activations("eric-demo/train")
         >>> quantiser = ef.fit_quantiser(train)
         >>> quantiser.atoms[0].name, quantiser.atoms[0].operator
         ('conv1.2:0', '>')
-        SettingError: an unknown threshold or criterion; a two-sided threshold for norms without a sign.
-        CaptureError: no images; a capture that is damaged or has no norms, or has none of quarters and they are wanted.
     """
     how = parse_threshold(threshold)
     if criterion not in CRITERIA:
