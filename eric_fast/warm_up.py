@@ -192,7 +192,7 @@ _RUN: dict[str, Callable[[], Any]] = dict(
 )
 
 
-def _find_stamp() -> Path:
+def find_stamp() -> Path:
     """A file that is there once these sources have been compiled for this CPU."""
     from llvmlite import binding
 
@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, metavar="N", help="2 by default")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", UserWarning)
-    stamp = _find_stamp()
+    stamp = find_stamp()
     if stamp.exists() and not (arguments.check or os.environ.get("ERIC_FAST_CARRY_TO")):
         print(f"compiled already: {stamp.parent}")
         return

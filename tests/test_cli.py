@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from numba.core import event
 
 from eric_fast.extract import TreeOptions
 from eric_fast.program import Program
@@ -15,6 +16,7 @@ from eric_fast.quantise import fit_quantiser
 from eric_fast.runs import approximate_model
 from eric_fast.store import load_activations, save_activations
 from eric_fast.text import load_program, print_program
+from eric_fast.warm_up import find_stamp
 from tests.command_fixtures import GREY, NETWORK
 
 
@@ -194,6 +196,10 @@ def test_demo(eric, demo, tmp_path):
         command = [str(tmp_path / "answers.csv") if word == "answers.csv" else word for word in command]
         assert eric(*command)[0] == 0, command
     assert "exists; give --force" in eric("demo", "-o", tmp_path / "demo")[2]
-    assert eric("demo", "-o", tmp_path / "demo", "--force")[0] == 0
+    with event.install_recorder("numba:compile") as recorder:
+        assert eric("demo", "-o", tmp_path / "demo", "--force")[0] == 0
+    if find_stamp().exists():  # after `python -m eric_fast.warm_up`, as in `make test`
+        compiled = {found.data["dispatcher"].py_func.__module__ for _, found in recorder.buffer}
+        assert [name for name in compiled if name.startswith("eric_fast.")] == []
     again = json.loads((tmp_path / "demo" / "metrics.json").read_text())
     assert again["chains"] == metrics["chains"]
