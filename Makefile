@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # Modules are compiled once and kept: without, every process of the tests compiles torch's sources again, for 8 seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick check lint docs notebooks outputs bench faults fuzz ptx sanitize tables chain dist clean
+.PHONY: demo test quick check lint docs notebooks outputs bench faults fuzz ptx gpu-test gpu-check gpu-bench tables chain dist clean
 
 demo: .venv/installed
 	@$(BIN)/eric-fast demo --force
@@ -68,11 +68,13 @@ SECONDS ?= 60
 ptx: .venv/installed
 	$(BIN)/python -m tests.ptx $(SECONDS) $(TARGET:%=--target %)
 
-# The kernels on a GPU under NVIDIA's checkers: accesses out of bounds, races, memory that nobody wrote.
-sanitize: .venv/installed
-	for tool in memcheck racecheck initcheck; do \
-		PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool $$tool --error-exitcode 1 \
-			$(BIN)/python -m pytest -m gpu -k kernels || exit 1; done
+# On a GPU: the tests that need one; a dozen of them under compute-sanitizer; benchmarks. Each stops after nine minutes, goes
+# on where it was when called again, and installs nothing. `make gpu-test PYTHON=/path/to/python` names the interpreter;
+# results are in gpu-results/, or where GPU_RESULTS says.
+GPU_PYTHON = $(if $(filter command environment,$(word 1,$(origin PYTHON))),$(PYTHON),$(BIN)/python)
+GPU_RESULTS ?= gpu-results
+gpu-test gpu-check gpu-bench:
+	@$(GPU_PYTHON) -m bench.gpu_day $(@:gpu-%=%) --folder $(GPU_RESULTS)
 
 # The reference tables of cifar10_vgg, from the data in ../shared: minutes.
 tables: .venv/installed

@@ -3,6 +3,8 @@
 A row for each kernel and variant: registers, spills, local memory, how wide its loads are, and, where a loop holds
 them all, how many bytes an instruction of that loop loads. A multiprocessor issues four instructions a clock (128
 threads) and takes about 16.5 bytes a clock from memory, so 4 times the bytes of a warp's instruction must be more.
+Logic, selections, comparisons and integer sums go through one unit of half that width, 64 lanes a clock, so that twice
+the bytes of such an instruction must be more, too. The smaller of the two ceilings is shown, and what makes it.
 """
 
 import re
@@ -21,8 +23,17 @@ from eric_fast.show.console import stdout
 if TYPE_CHECKING:
     from bench.sass_variants import Variant
 
-SCRIPTS = ("read_sass", "read_count_sass")  # the evaluator, and counting
+SCRIPTS = ("tests.read_sass", "tests.read_count_sass", "bench.predict")  # the evaluator, counting, predicted times
 ISSUES_PER_CLOCK, BYTES_PER_CLOCK = 4, 16.5  # of one multiprocessor: warps' instructions; 4.3 TB/s of memory
+
+
+ALU_PER_CLOCK = 2  # warps' instructions of this unit: 64 lanes a clock
+ALU = frozenset(
+    [
+        "LOP3", "SEL", "ISETP", "LEA", "SHF", "IADD3", "IADD", "VIADD", "PLOP3",
+        "IMNMX", "VIMNMX", "PRMT", "FSETP", "FSEL", "FMNMX", "BMSK", "SGXT", "IABS",
+    ]
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,7 @@ class Reading:
     Attributes:
         loads: instruction -> how often: `LDG.E.128`, in the innermost loop that loads most, else in the whole.
         n_instructions: of that loop. bytes_per_issue: that it loads, for one thread, per instruction.
+        n_alu: its instructions of the unit of 64 lanes. bytes_per_alu: that it loads, for each of those.
     """
 
     name: str
@@ -43,6 +55,17 @@ class Reading:
     loads: Mapping[str, int]
     instructions: Mapping[str, int]
     bytes_per_issue: float
+    n_alu: int
+    bytes_per_alu: float
+
+    @property
+    def ceiling(self) -> float:
+        """Bytes a clock of one multiprocessor, whatever memory gives."""
+        return 32 * min(ISSUES_PER_CLOCK * self.bytes_per_issue, ALU_PER_CLOCK * self.bytes_per_alu)
+
+    @property
+    def binds(self) -> str:
+        return "ALU" if ALU_PER_CLOCK * self.bytes_per_alu < ISSUES_PER_CLOCK * self.bytes_per_issue else "issue"
 
     def to_dict(self) -> dict[str, Any]:
         return {**self.__dict__, "loads": dict(self.loads), "instructions": dict(self.instructions)}
@@ -56,15 +79,16 @@ def run_case(full: bool = False) -> dict[str, Any]:
     readings = [read_variant(variant) for variant in list_variants()]
     table = Table(title=f"sm_{ARCHITECTURE}; loads and instructions of the innermost loop that loads most")
     table.add_column("kernel")
-    for name in ("registers", "spills", "local", "instructions", "loads", "bytes/clock"):
+    for name in ("registers", "spills", "local", "instructions", "ALU", "loads", "bytes/clock", "binds"):
         table.add_column(name, justify="right")
     for reading in readings:
         loads = " ".join(f"{count} {name.removeprefix('LDG.E')}" for name, count in reading.loads.items())
-        ceiling = reading.bytes_per_issue * 32 * ISSUES_PER_CLOCK
-        numbers = (reading.registers, reading.spills, reading.local, reading.n_instructions, loads, f"{ceiling:.0f}")
-        table.add_row(reading.name, *map(str, numbers))
+        numbers = (reading.registers, reading.spills, reading.local, reading.n_instructions, reading.n_alu, loads)
+        table.add_row(reading.name, *map(str, numbers), f"{reading.ceiling:.0f}", reading.binds)
     stdout.print(table)
-    stdout.print(f"bytes/clock: a multiprocessor's ceiling by issue alone; its share of memory is {BYTES_PER_CLOCK}")
+    stdout.print(
+        f"bytes/clock: a multiprocessor's ceiling by issue and ALU alone; its share of memory is {BYTES_PER_CLOCK}"
+    )
     others = [line for script in SCRIPTS for line in _run_script(script)]
     for line in others:
         stdout.print(line, markup=False)
@@ -72,8 +96,8 @@ def run_case(full: bool = False) -> dict[str, Any]:
 
 
 def _run_script(name: str) -> list[str]:
-    """The lines that a script of the tests prints: it reads another kernel in its own way."""
-    done = subprocess.run([sys.executable, "-m", f"tests.{name}"], cwd=ROOT, capture_output=True, text=True, check=True)
+    """The lines that a script prints: it reads another kernel in its own way."""
+    done = subprocess.run([sys.executable, "-m", name], cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
 
@@ -86,9 +110,11 @@ def read_variant(variant: "Variant") -> Reading:
     instructions = [_name(code) for _, code in lines if code]
     loops = [[_name(code) for code in loop] for loop in find_inner_loops(lines)]
     loops = [loop for loop in loops if any(name.startswith("LDG") for name in loop)]
-    body = max(loops, key=lambda loop: sum(map(_count_bytes, loop)), default=instructions)
+    # Of equals the shorter: the other is for programs of which samples are missing.
+    body = max(loops, key=lambda loop: (sum(map(_count_bytes, loop)), -len(loop)), default=instructions)
     loads = Counter(name for name in body if name.startswith("LDG"))
     size = sum(_count_bytes(load) * count for load, count in loads.items())
+    n_alu = sum(name.split(".")[0] in ALU for name in body)
     counts = Counter(instruction.split(".")[0] for instruction in instructions)
     return Reading(
         name=variant.name,
@@ -100,6 +126,8 @@ def read_variant(variant: "Variant") -> Reading:
         loads=dict(loads.most_common()),
         instructions=dict(counts.most_common()),
         bytes_per_issue=size / len(body) * variant.used,
+        n_alu=n_alu,
+        bytes_per_alu=size / max(1, n_alu) * variant.used,
     )
 
 

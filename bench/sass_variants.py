@@ -8,6 +8,7 @@ import torch
 import triton
 
 from eric_fast.bits import count_words
+from eric_fast.kernels import GREATER
 from eric_fast.kernels.gpu import pack_columns as gpu_columns
 from eric_fast.kernels.gpu import pack_maps as gpu_maps
 
@@ -19,6 +20,7 @@ POINTERS = {
     torch.int8: "*i8",
 }
 N_IMAGES = 1_281_167
+SEVERAL = -1
 
 
 @dataclass(frozen=True)
@@ -69,18 +71,21 @@ def _make_map_variant(maps: torch.Tensor, norm: str, last: bool) -> Variant:
 
 
 def list_columns() -> Iterator[Variant]:
-    """What `pack_columns` launches: rows together or columns together, an atom per column or any."""
+    """What `pack_columns` launches: rows together or columns together, an atom per column or any, one operator or
+    several.
+    """
     for dtype in (torch.float32, torch.float64):
         for turned in (False, True):
-            for column_of_atom in (None, "*i64"):
+            for column_of_atom, operator in ((None, GREATER), (None, SEVERAL), ("*i64", GREATER)):
                 columns = torch.empty(512, 512, dtype=dtype)
                 columns = columns.T if turned else columns
                 pointer = POINTERS[dtype]
                 values = (pointer, column_of_atom, pointer, "*i8", "*i32", N_IMAGES, 512, *columns.stride(), 40064)
                 arguments = dict(zip(gpu_columns.pack_columns_kernel.arg_names, values, strict=False))
                 name = f"pack_columns {str(dtype).removeprefix('torch.')}{' columns together' if turned else ''}"
-                name += ", gathered" if column_of_atom else ""
-                yield Variant(name, gpu_columns.pack_columns_kernel, arguments, gpu_columns.choose_shape(columns))
+                name += ", gathered" if column_of_atom else ", several operators" if operator == SEVERAL else ""
+                shape = gpu_columns.choose_shape(columns, 512, operator)
+                yield Variant(name, gpu_columns.pack_columns_kernel, arguments, shape)
 
 
 VARIANTS: list[Callable[[], Iterator[Variant]]] = [list_maps, list_columns]

@@ -5,12 +5,14 @@ a copy between devices.
 """
 
 import gc
+import sys
 import weakref
 from dataclasses import replace
 
 import pytest
 import torch
 
+from bench.gpu_day import Part, run_parts
 from eric_fast import kernels
 from eric_fast.bits import pack_bits
 from eric_fast.compile.program import compile_program
@@ -264,3 +266,22 @@ def test_kernels_run_on_the_current_stream():
         found = gpu.evaluate(plan, late, N_SAMPLES, Request())
     stream.synchronize()
     assert torch.equal(found.rules, expected.rules)
+
+
+def test_parts_that_passed_are_not_run_again(tmp_path, capsys):
+    def make(name, code):
+        return Part(name, (sys.executable, "-c", code), {"WORD": name})
+
+    count = tmp_path / "count"
+    good = make("good one", f"import os; open({str(count)!r}, 'a').write(os.environ['WORD']); print('hello')")
+    bad, slow = make("bad", "raise SystemExit(3)"), make("slow", "import time; time.sleep(60)")
+    assert run_parts([good, bad], tmp_path, 60) == 1
+    assert run_parts([good, bad], tmp_path, 60) == 1
+    assert count.read_text() == "good one"
+    assert (tmp_path / "good_one.log").read_text() == "hello\n"
+    assert run_parts([slow, good], tmp_path, 0.5) == 1
+    assert run_parts([bad], tmp_path, 0) == 1
+    shown = capsys.readouterr().out
+    assert "bad: FAILED: see bad.log" in shown
+    assert "slow: not done after 0 s" in shown or "slow: not done after 1 s" in shown
+    assert "bad: left for the next call" in shown

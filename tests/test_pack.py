@@ -413,6 +413,25 @@ def test_gpu_packs_columns_as_the_reference(case):
 
 @needs_triton
 @pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("operator", range(16))
+def test_gpu_compiles_for_the_operator_of_all_atoms(operator, turned, monkeypatch):
+    """Each its own comparison, where all atoms have it; NaN, infinity and zeros of both signs among the values."""
+    launched = record_launches(monkeypatch, gpu_columns, "pack_columns_kernel")
+    ends = torch.tensor([math.nan, -math.inf, -1.0, -0.0, 0.0, 1.0, math.inf])
+    columns = torch.cartesian_prod(ends, ends)[:, :1].repeat(6, 7)  # [294, 7]: a whole program, and another
+    columns = columns.T.contiguous().T if turned else columns
+    operators = torch.full((7,), operator, dtype=torch.int8)
+    expected = reference_columns.pack_columns(columns, None, ends, operators)
+    found = gpu_columns.pack_columns(columns.to(DEVICE), None, ends.to(DEVICE), operators.to(DEVICE))
+    assert torch.equal(found.cpu(), expected)
+    assert launched
+    assert gpu_columns.choose_shape(columns, 7, gpu_columns.find_operator(operators))["OPERATOR"] == operator
+    operators[3] ^= 1
+    assert gpu_columns.find_operator(operators) == -1
+
+
+@needs_triton
+@pytest.mark.parametrize("turned", [False, True])
 def test_gpu_launches_for_columns_and_writes_every_word(turned, monkeypatch):
     launched = record_launches(monkeypatch, gpu_columns, "pack_columns_kernel")
     columns = torch.randn(1025, 70, generator=torch.Generator().manual_seed(0))

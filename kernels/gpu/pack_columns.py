@@ -11,9 +11,11 @@ from eric_fast.bits import count_words
 from eric_fast.kernels import packing
 from eric_fast.kernels.gpu.devices import launch_on
 from eric_fast.kernels.packing import check_columns
+from eric_fast.kernels.ranges import find_range
 
 EQUAL, GREATER = tl.constexpr(packing.EQUAL), tl.constexpr(packing.GREATER)
 LESS, MISSING = tl.constexpr(packing.LESS), tl.constexpr(packing.MISSING)
+STEP = tl.constexpr(8)  # samples one after another, without a jump
 WORDS, ATOMS = 8, 64  # of a program: 32 bytes of each row, so that whole sectors are written
 
 
@@ -34,22 +36,104 @@ def pack_columns(columns: Tensor, column_of_atom: Tensor | None, constants: Tens
                 n_atoms,
                 *columns.stride(),
                 words.shape[1],
-                **choose_shape(columns),
+                **choose_shape(columns, n_atoms, find_operator(operators)),
             )
     return words
 
 
-def choose_shape(columns: Tensor) -> dict[str, Any]:
-    """Choose the constants that the kernel is compiled with for these columns."""
-    return {"ACROSS": columns.stride(0) < columns.stride(1), "WORDS": WORDS, "ATOMS": ATOMS, "num_warps": 4}
+def choose_shape(columns: Tensor, n_atoms: int, operator: int) -> dict[str, Any]:
+    """Choose the constants that the kernel is compiled with for these columns. operator: see `find_operator`."""
+    across = columns.stride(0) < columns.stride(1)
+    even = n_atoms % ATOMS == 0
+    return {"ACROSS": across, "EVEN": even, "OPERATOR": operator, "WORDS": WORDS, "ATOMS": ATOMS, "num_warps": 4}
+
+
+def find_operator(operators: Tensor) -> int:
+    """The operator of all atoms, for which the kernel is compiled: one comparison instead of three; or -1, of several.
+
+    operators: int8, on a device read once; see `find_range`.
+    """
+    low, high = find_range(operators)
+    return int(low) if low == high else -1
 
 
 @triton.jit
-def compare_to(b_values, b_constants, b_operators):
-    """int32, 1 where `value operator constant`, else 0. b_operators: int32; see `packing`."""
+def compare_to(b_values, b_constants, b_operators, OPERATOR: tl.constexpr):
+    """int1, where `value operator constant`. b_operators: int32; see `packing`. OPERATOR: all of them, or -1."""
+    if OPERATOR >= 0:
+        # What is true of NaN is the opposite of what is false of it.
+        ORDERED: tl.constexpr = 15 - OPERATOR if OPERATOR >= 8 else OPERATOR
+        if ORDERED == 0:
+            m_true = (b_values > b_constants) & (b_values < b_constants)
+        elif ORDERED == 1:
+            m_true = b_values == b_constants
+        elif ORDERED == 2:
+            m_true = b_values > b_constants
+        elif ORDERED == 3:
+            m_true = b_values >= b_constants
+        elif ORDERED == 4:
+            m_true = b_values < b_constants
+        elif ORDERED == 5:
+            m_true = b_values <= b_constants
+        elif ORDERED == 6:
+            m_true = (b_values < b_constants) | (b_values > b_constants)
+        else:
+            m_true = (b_values <= b_constants) | (b_values > b_constants)
+        if OPERATOR >= 8:
+            return m_true == 0
+        return m_true
     b_outcome = tl.where(b_values > b_constants, GREATER, tl.where(b_values < b_constants, LESS, MISSING))
     b_outcome = tl.where(b_values == b_constants, EQUAL, b_outcome)
-    return ((b_outcome & b_operators) != 0).to(tl.int32)
+    return (b_outcome & b_operators) != 0
+
+
+@triton.jit
+def _pack_across(
+    p_values, o_samples, n_samples, sample_stride, m_atoms, b_constants, b_operators, MASKED: tl.constexpr,
+    EVEN: tl.constexpr, OPERATOR: tl.constexpr,
+):  # fmt: skip
+    """A word of each atom, int32 [ATOMS], of a tile of 32 samples that lie side by side."""
+    i_bits = tl.arange(0, 32)
+    p_values = p_values + o_samples[None, :] * sample_stride
+    m_values = tl.full([1, 32], True, tl.int1)
+    if MASKED:
+        m_values = (o_samples < n_samples)[None, :]
+    if MASKED or not EVEN:  # noqa: SIM108
+        b_values = tl.load(p_values, mask=m_values & m_atoms[:, None], other=0)  # [ATOMS, 32]
+    else:
+        b_values = tl.load(p_values)
+    m_true = compare_to(b_values, b_constants[:, None], b_operators[:, None], OPERATOR)
+    if MASKED:
+        m_true = m_true & m_values
+    return tl.sum(tl.where(m_true, (1 << i_bits)[None, :], 0), axis=1)  # no bit is set twice
+
+
+@triton.jit
+def _pack_down(
+    p_values, o_words, n_samples, sample_stride, m_atoms, b_constants, b_operators, MASKED: tl.constexpr,
+    EVEN: tl.constexpr, OPERATOR: tl.constexpr, WORDS: tl.constexpr, ATOMS: tl.constexpr,
+):  # fmt: skip
+    """Words, int32 [WORDS, ATOMS], sample by sample: a step of them lies side by side."""
+    b_words = tl.zeros([WORDS, ATOMS], tl.int32)
+    o_first = o_words * 32
+    p_values = p_values + o_first[:, None] * sample_stride
+    for first in range(0, 32, STEP):
+        b_part = tl.zeros([WORDS, ATOMS], tl.int32)
+        for i in tl.static_range(STEP):
+            m_values = tl.full([1, 1], True, tl.int1)
+            if MASKED:
+                m_values = (o_first + first + i < n_samples)[:, None]
+            if MASKED or not EVEN:
+                b_values = tl.load(p_values, mask=m_values & m_atoms[None, :], other=0)  # [WORDS, ATOMS]
+            else:
+                b_values = tl.load(p_values)
+            m_true = compare_to(b_values, b_constants[None, :], b_operators[None, :], OPERATOR)
+            if MASKED:
+                m_true = m_true & m_values
+            b_part |= tl.where(m_true, 1 << i, 0)
+            p_values += sample_stride
+        b_words |= b_part << first
+    return b_words
 
 
 @triton.jit
@@ -65,6 +149,8 @@ def pack_columns_kernel(
     column_stride,
     n_words,
     ACROSS: tl.constexpr,
+    EVEN: tl.constexpr,
+    OPERATOR: tl.constexpr,
     WORDS: tl.constexpr,
     ATOMS: tl.constexpr,
 ):
@@ -72,7 +158,8 @@ def pack_columns_kernel(
 
     p_columns: float32 or float64 [n_samples, n_columns], by the strides. p_column_of_atom: int32 or int64 [n_atoms], or
     None: atom k compares column k. p_constants: as the columns, p_operators: int8 [n_atoms]. p_words: int32
-    [n_atoms, n_words], written. ACROSS: threads side by side have samples, not atoms: a column lies together.
+    [n_atoms, n_words], written. ACROSS: threads side by side have samples, not atoms: a column lies together. EVEN:
+    ATOMS divides n_atoms. OPERATOR: of all atoms, or -1. Programs whose samples are all there mask none.
     """
     # The rows of words are padded to whole programs; addresses are 64-bit.
     o_words = tl.program_id(0).to(tl.int64) * WORDS + tl.arange(0, WORDS)  # [WORDS]
@@ -84,25 +171,35 @@ def pack_columns_kernel(
         o_columns = o_atoms.to(tl.int64) * column_stride
     else:
         o_columns = tl.load(p_column_of_atom + o_atoms, mask=m_atoms, other=0).to(tl.int64) * column_stride
-    p_targets = p_words + o_atoms[None, :].to(tl.int64) * n_words + o_words[:, None]
+    i_first = tl.program_id(0).to(tl.int64) * WORDS
+    is_whole = (i_first + WORDS) * 32 <= n_samples
     if ACROSS:
-        i_bits = tl.arange(0, 32)
+        p_rows = p_columns + o_columns[:, None]
+        p_word = p_words + o_atoms.to(tl.int64) * n_words + i_first
         for i in range(WORDS):
-            o_samples = (tl.program_id(0).to(tl.int64) * WORDS + i) * 32 + i_bits  # [32]
-            m_samples = o_samples < n_samples
-            p_values = p_columns + o_columns[:, None] + o_samples[None, :] * sample_stride
-            b_values = tl.load(p_values, mask=m_atoms[:, None] & m_samples[None, :], other=0)  # [ATOMS, 32]
-            b_bits = compare_to(b_values, b_constants[:, None], b_operators[:, None]) & m_samples[None, :].to(tl.int32)
-            b_word = tl.sum(b_bits << i_bits[None, :], axis=1)  # no bit is set twice
-            p_word = p_words + o_atoms.to(tl.int64) * n_words + tl.program_id(0).to(tl.int64) * WORDS + i
-            tl.store(p_word, b_word, mask=m_atoms)
+            o_samples = (i_first + i) * 32 + tl.arange(0, 32)
+            if is_whole:
+                b_word = _pack_across(
+                    p_rows, o_samples, n_samples, sample_stride, m_atoms, b_constants, b_operators, False, EVEN,
+                    OPERATOR,
+                )  # fmt: skip
+            else:
+                b_word = _pack_across(
+                    p_rows, o_samples, n_samples, sample_stride, m_atoms, b_constants, b_operators, True, EVEN,
+                    OPERATOR,
+                )  # fmt: skip
+            tl.store(p_word + i, b_word, mask=m_atoms)
     else:
-        b_words = tl.zeros([WORDS, ATOMS], tl.int32)
-        for i in range(32):
-            o_samples = o_words * 32 + i
-            m_samples = o_samples < n_samples
-            p_values = p_columns + o_samples[:, None] * sample_stride + o_columns[None, :]
-            b_values = tl.load(p_values, mask=m_samples[:, None] & m_atoms[None, :], other=0)  # [WORDS, ATOMS]
-            b_bits = compare_to(b_values, b_constants[None, :], b_operators[None, :]) & m_samples[:, None].to(tl.int32)
-            b_words |= b_bits << i
+        p_rows = p_columns + o_columns[None, :]
+        if is_whole:
+            b_words = _pack_down(
+                p_rows, o_words, n_samples, sample_stride, m_atoms, b_constants, b_operators, False, EVEN, OPERATOR,
+                WORDS, ATOMS,
+            )  # fmt: skip
+        else:
+            b_words = _pack_down(
+                p_rows, o_words, n_samples, sample_stride, m_atoms, b_constants, b_operators, True, EVEN, OPERATOR,
+                WORDS, ATOMS,
+            )  # fmt: skip
+        p_targets = p_words + o_atoms[None, :].to(tl.int64) * n_words + o_words[:, None]
         tl.store(p_targets, b_words, mask=m_atoms[None, :])

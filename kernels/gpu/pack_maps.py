@@ -191,7 +191,7 @@ def pack_runs(
                 b_raw = tl.load(p_tile + tl.cast(N - REST, tl.int64) * stride, mask=m_rest, other=0)
                 b_totals = tl.where((o_pixels < REST)[None, :], _add_values(b_totals, b_raw, NORM), b_totals)
         b_norms = _finish_norm(_fold_lanes(b_totals, 1, NORM), n_runs * N, b_scale, NORM)
-        b_word |= compare_to(b_norms, b_constants, b_operators) << i
+        b_word |= compare_to(b_norms, b_constants, b_operators, -1).to(tl.int32) << i
         if p_norms is not None:
             tl.store(p_norms + (i_word * 32 + i) * n_kernels + o_kernels, b_norms, mask=m_kernels)
     tl.store(p_words + o_kernels.to(tl.int64) * n_words + i_word, b_word, mask=m_kernels)
@@ -241,7 +241,7 @@ def pack_short(
         b_totals = _add_values(tl.full([PIXELS, KERNELS], other, tl.float32), b_raw, NORM)
         b_totals = tl.where((o_pixels < N)[:, None], b_totals, other)
         b_norms = _finish_norm(_fold_lanes(b_totals, 0, NORM), N, b_scale, NORM)
-        b_word |= compare_to(b_norms, b_constants, b_operators) << i
+        b_word |= compare_to(b_norms, b_constants, b_operators, -1).to(tl.int32) << i
         if p_norms is not None:
             tl.store(p_norms + (i_word * 32 + i) * n_kernels + o_kernels, b_norms, mask=m_kernels)
     tl.store(p_words + o_kernels.to(tl.int64) * n_words + i_word, b_word, mask=m_kernels)
@@ -295,8 +295,8 @@ def pack_pixels(
             else:
                 b_norms += b_totals
     b_norms = _finish_norm(b_norms, n_runs * N, b_scale, NORM)
-    b_bits = compare_to(b_norms, b_constants[None, :], b_operators[None, :]) & m_images[:, None].to(tl.int32)
-    b_words = tl.sum(b_bits << i_rows[:, None], axis=0)  # no bit is set twice
+    m_true = compare_to(b_norms, b_constants[None, :], b_operators[None, :], -1) & m_images[:, None]
+    b_words = tl.sum(m_true.to(tl.int32) << i_rows[:, None], axis=0)  # no bit is set twice
     tl.store(p_words + o_kernels.to(tl.int64) * n_words + i_word, b_words, mask=m_kernels)
     if p_norms is not None:
         tl.store(p_norms + o_images[:, None] * n_kernels + o_kernels[None, :], b_norms, mask=m_tile)
