@@ -113,7 +113,8 @@ def test_packing_neither_waits_nor_copies(launches):
     comparisons = Comparisons(torch.tensor([2, 0]), torch.zeros(2), torch.full((2,), 2, dtype=torch.int8))
     columns = torch.empty(100, 3, device=META)
     sent = comparisons.send(META)
-    ranges._known[sent.column_of_atom] = sent.column_of_atom._version, ranges.Range(0, 2)
+    for tensor, found in ((sent.column_of_atom, ranges.Range(0, 2)), (sent.operators, ranges.Range(2, 2))):
+        ranges._known[tensor] = tensor._version, found  # as the first call reads them
     maps = torch.empty(100, 2, 5, 5, device=META)
     with NoWaits():
         again = comparisons.send(META)
