@@ -20,6 +20,7 @@ from bench import (
     page,
     sass,
     scale,
+    small,
     tables,
 )
 from bench.growth import draw_growth
@@ -41,6 +42,7 @@ CASES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "report": page.run_case,
     "sass": sass.run_case,
     "scale": scale.run_case,
+    "small": small.run_case,
     "tables": tables.run_case,
 }
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from bench import capture, foldrm, numpy_bits
+from bench import capture, foldrm, numpy_bits, small
 from bench.dense import DenseMasks, DenseWeights
 from bench.programs import (
     forest_to_program,
@@ -242,3 +242,12 @@ def test_learned_rules_are_what_foldrm_would_evaluate():
     assert answers == model.predict(frame).tolist()
     assert any(rule[2] for rule in rules)
     assert {operator for rule in rules for _, operator, _ in rule[1]} >= {"<=", ">"}
+
+
+def test_the_worst_jump_of_few_rows_is_that_against_the_growth_of_the_rows():
+    times = {1: 10e-6, 10: 40e-6, 30: 240e-6, 100: 250e-6}
+    rows = [{"n_rows": n, "median_s": seconds} for n, seconds in reversed(times.items())]
+    assert small.find_worst_jump(rows) == pytest.approx(2.0)
+    calls = []
+    assert 0 <= small.time_median(lambda: calls.append(1)) < 1
+    assert len(calls) > small.LEAST_CALLS

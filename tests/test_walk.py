@@ -1,6 +1,7 @@
 """Few rows are walked, many are packed: the answers are the same to the bit, and what can't be walked isn't."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from sklearn import ensemble
@@ -10,6 +11,7 @@ from eric_fast.errors import DataError
 from eric_fast.frontends.registry import load
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
+from eric_fast.table import tree_walk
 from eric_fast.table.model import RuleModel
 from eric_fast.table.tree_walk import MOST_ROWS
 from tests.boosters import add_edges
@@ -83,7 +85,7 @@ def test_rules_that_are_no_trees_and_rows_that_none_fires_on():
         *(ClassRule(int(lot.integers(2)), (~i, (5 * i) % 12), weight=float(lot.normal())) for i in range(12)),
     ]
     values = np.array([-np.inf, -1.0, -0.0, 0.0, 0.5, 1.0, 2.0, np.inf, np.nan])
-    rows = np.array(np.meshgrid(values, values)).reshape(2, -1).T.copy()
+    rows = np.tile(np.array(np.meshgrid(values, values)).reshape(2, -1).T, (2, 1))
     for some in (rules, rules[:2], rules[2:4]):
         for default in (None, 1):
             check(make_model(some, default=default, base=(0.25, -0.5)), rows)
@@ -123,3 +125,28 @@ def test_weight_bodies_are_no_trees():
     assert model.walker is None
     rows = np.array([[0, 0], [0, 1], [1, 0], [1, 1.0]])
     assert model.predict(rows).tolist() == ["y", "x", "x", "x"]
+
+
+def test_a_few_rows_of_a_frame_are_walked_too(monkeypatch):
+    features, target = load_breast_cancer(return_X_y=True, as_frame=True)
+    model = load(ensemble.RandomForestClassifier(5, max_depth=4, random_state=0).fit(features, target))
+    few = features.iloc[:7]
+    expected = model.predict_proba(features)[:7]
+    turned = few[few.columns[::-1]]
+    walked = []
+    walk_rows = tree_walk.walk_rows
+    monkeypatch.setattr(tree_walk, "walk_rows", lambda *arguments: walked.append(1) or walk_rows(*arguments))
+    for data, n_walks in (
+        (few, 1),
+        (pa.Table.from_pandas(few), 1),
+        (pa.Table.from_pandas(few).to_batches()[0], 1),
+        (torch.from_numpy(few.to_numpy().copy()), 1),
+        (turned, 0),  # its columns stand elsewhere
+        (few.to_dict("list"), 0),
+        (pa.concat_tables([pa.Table.from_pandas(few)] * 20), 0),
+    ):
+        walked.clear()
+        np.testing.assert_array_equal(model.predict_proba(data)[:7], expected)
+        assert len(walked) == n_walks
+    with pytest.raises(DataError, match="the table has no column 'mean radius'"):
+        model.predict(pa.Table.from_pandas(few.rename(columns={"mean radius": "radius"})))

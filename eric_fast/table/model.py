@@ -253,7 +253,10 @@ class RuleModel(Described, ModelFields):
             data: see `predict`.
             wanted: the fields of `kernels.Request`.
         """
-        few = self.walker.evaluate(data, wanted) if self.walker else None
+        few = None
+        if self.walker:
+            data = data if isinstance(data, np.ndarray) else as_table(data)
+            few = self.walker.evaluate(self._take_matrix(data), wanted)
         return self._evaluate_chunks(data, wanted) if few is None else few
 
     def pack(self, data: Any) -> BitMatrix:
@@ -264,6 +267,16 @@ class RuleModel(Described, ModelFields):
     def _read(self, table: Table) -> PackableTable:
         checked = check_values(table, self.program.table_quantiser.columns, self.values, named=self.named)
         return self.packer.read(as_table(checked), engine=self.engine)
+
+    def _take_matrix(self, data: Any) -> Any:
+        """The numbers of a table whose columns stand as the program's do; None for others."""
+        if not isinstance(data, Table):
+            return data
+        names = [column.name for column in self.program.table_quantiser.columns]
+        if data.matrix is None or data.device.type != "cpu":
+            return None
+        in_order = not self.named or data.names is None or list(data.names) == names
+        return data.matrix.numpy() if in_order and data.matrix.dtype.is_floating_point else None
 
     def _evaluate_chunks(self, data: Any, wanted: Mapping[str, Any]) -> kernels.Outcome:
         plan, table = self.evaluator.plan, as_table(data)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from eric_fast import kernels
 from eric_fast.bits import count_words
-from eric_fast.program.table_atoms import TEXT_KINDS, TableAtom, TableAtoms, TableQuantiser
+from eric_fast.program.table_atoms import TEXT_KINDS, TableAtoms, TableQuantiser
 from eric_fast.table.category_codes import find_value_codes, refuse_numbers
 from eric_fast.table.column_names import bind_columns, is_nameless
 from eric_fast.table.columns import KnownTexts, NumberColumn, find_codes
@@ -42,14 +42,16 @@ class TablePacker:
         self.categories = categories
         self.quantiser = quantiser
         atoms = quantiser.atoms
-        self._sets: dict[int, list[int]] = {}  # column -> its atoms that are sets
+        sets: dict[int, list[int]] = {}  # column -> its atoms that are sets
         for index, atom in enumerate(() if isinstance(atoms, TableAtoms) else atoms):
             if atom.operator == "in":
-                self._sets.setdefault(atom.column, []).append(index)
+                sets.setdefault(atom.column, []).append(index)
+        self._sets = [_SetColumn(quantiser, column, rows) for column, rows in sets.items()]
+        self._set_tests = _SetTests(quantiser, sets, self._sets)
         numbers = list_number_tests(atoms)
         kinds = np.array([column.kind for column in quantiser.columns])[numbers.columns]
         self._groups = [_Group(numbers, np.flatnonzero(kinds == kind), kind) for kind in np.unique(kinds).tolist()]
-        self._used = sorted({*self._sets, *np.unique(numbers.columns).tolist()})
+        self._used = sorted({*sets, *np.unique(numbers.columns).tolist()})
         self._names = tuple(column.name for column in quantiser.columns)
         self._n_optional = len(optional)
 
@@ -87,31 +89,27 @@ class TablePacker:
             of_group = [places[column] for column in group.columns]
             stacked, column_of = table.stack_numbers(of_group, group.dtype, quiet=group.kind == "loose")
             numbers.append((stacked.to(device), group.compare(column_of)))
-        sets = []
-        for column, rows in self._sets.items():
-            atoms = [self.quantiser.atoms[row] for row in rows]
-            codes, values = self._find_codes(table, places[column], column, atoms)
-            sets.append(_Sets(torch.tensor(rows, device=device), codes[:, None].to(device), values, atoms))
-        return PackableTable(len(self.quantiser.atoms), device, numbers, sets, engine)
+        codes = None
+        if self._sets:
+            codes = torch.stack([self._find_codes(table, places[known.column], known) for known in self._sets]).T
+            codes = codes.to(device)
+        return PackableTable(len(self.quantiser.atoms), device, numbers, codes, self._set_tests, engine)
 
-    def _find_codes(
-        self, table: Table, place: int, column: int, atoms: Sequence[TableAtom]
-    ) -> tuple[Tensor, list[float | str]]:
-        """float32 `[n_rows]`: the index of each value in the sets' values, -1 for others, NaN if missing; and those."""
-        name, kind = self.quantiser.columns[column].name, self.quantiser.columns[column].kind
-        values = sorted({value for atom in atoms for value in atom.constant})  # type: ignore[union-attr]
+    def _find_codes(self, table: Table, place: int, known: "_SetColumn") -> Tensor:
+        """float32 `[n_rows]`: the index of each value in the sets' values, -1 for others, NaN if missing."""
+        name, kind, values = known.name, known.kind, known.values
         if place < 0:  # an optional column
-            return torch.full((table.n_rows,), torch.nan), values
+            return torch.full((table.n_rows,), torch.nan)
         data = table.read(place)
         if isinstance(data, NumberColumn):
             if name in self.categories and is_nameless(self._names, table.names):
-                return find_value_codes(data, name, self.categories[name], values), values
+                return find_value_codes(data, name, self.categories[name], values).float()
             if kind == "text":
                 refuse_numbers(data, name, [str(value) for value in self.categories.get(name, values)])
-        if kind in TEXT_KINDS:
-            return data.to_codes(KnownTexts(list(map(str, values)), loose=kind == "loose")), values
+        if known.texts is not None:
+            return data.to_codes(known.texts)
         numbers = data.to_numbers(_DTYPES[kind])
-        return find_codes(numbers, torch.tensor(values, dtype=numbers.dtype, device=numbers.device)), values
+        return find_codes(numbers, torch.tensor(values, dtype=numbers.dtype, device=numbers.device)).float()
 
 
 class _Group:
@@ -141,13 +139,59 @@ class _Group:
         return self._made[key]
 
 
-class _Sets(NamedTuple):
-    """The sets of one column: their atoms and rows; the table's codes, float32 `[n_rows, 1]`, and their values."""
+class _SetColumn:
+    """A column that sets of values are compared with: all their values, and the texts among them."""
 
-    rows: Tensor
-    codes: Tensor
-    values: list[float | str]
-    atoms: list[TableAtom]
+    def __init__(self, quantiser: TableQuantiser, column: int, rows: Sequence[int]) -> None:
+        self.column = column
+        self.name, self.kind = quantiser.columns[column].name, quantiser.columns[column].kind
+        self.values: list[float | str] = sorted({v for row in rows for v in quantiser.atoms[row].constant})  # type: ignore[union-attr]
+        is_text = self.kind in TEXT_KINDS
+        self.texts = KnownTexts(list(map(str, self.values)), loose=self.kind == "loose") if is_text else None
+
+
+class _SetTests:
+    """The sets of all columns, as tests of single values of a matrix with a column of codes for each.
+
+    A set is the union of its values' bits. In round `i` every set that has as many takes its value `i`.
+    """
+
+    def __init__(
+        self, quantiser: TableQuantiser, rows_of: Mapping[int, Sequence[int]], columns: Sequence[_SetColumn]
+    ) -> None:
+        tests: list[tuple[int, float, int]] = []
+        parts: dict[int, list[int]] = {}
+        for place, (column, rows) in enumerate(zip(columns, rows_of.values(), strict=True)):
+            first = len(tests)
+            number_of = {value: first + i for i, value in enumerate(column.values)}
+            tests += [(place, float(i), kernels.EQUAL) for i in range(len(column.values))]
+            tests.append((place, 0.0, kernels.MISSING))
+            for row in rows:
+                atom = quantiser.atoms[row]
+                parts[row] = [number_of[value] for value in atom.constant]  # type: ignore[union-attr]
+                parts[row] += [len(tests) - 1] if atom.missing else []
+        places, constants, operators = zip(*tests, strict=True) if tests else ((), (), ())
+        self._comparisons = kernels.Comparisons(
+            torch.tensor(places, dtype=torch.int64),
+            torch.tensor(constants, dtype=torch.float32),
+            torch.tensor(operators, dtype=torch.int8),
+        )
+        self._n_tests = len(tests)
+        self._rows = torch.tensor(list(parts), dtype=torch.int64)
+        self._rounds = []
+        for i in range(max(map(len, parts.values()), default=0)):
+            chosen = {row: numbers[i] for row, numbers in parts.items() if len(numbers) > i}
+            self._rounds.append((torch.tensor(list(chosen)), torch.tensor(list(chosen.values()))))
+
+    def pack(self, codes: Tensor, out: Tensor, engine: str) -> None:
+        """Write the sets' bits, rows of int32 words `[n_atoms, n_words]`."""
+        shape = self._n_tests, out.shape[1]
+        singles = torch.empty(shape, dtype=torch.int32, device=out.device)
+        kernels.pack_comparisons(codes, self._comparisons, out=singles, engine=engine)
+        out[self._rows.to(out.device)] = 0
+        for rows, numbers in self._rounds:
+            rows = rows.to(out.device)
+            out[rows] |= singles[numbers.to(out.device)]
 
 
 class PackableTable(NamedTuple):
@@ -156,7 +200,8 @@ class PackableTable(NamedTuple):
     n_atoms: int
     device: torch.device
     numbers: list[tuple[Tensor, kernels.Comparisons]]
-    sets: list[_Sets]
+    codes: Tensor | None
+    sets: _SetTests
     engine: str
 
     def pack(self, first: int, last: int, out: Tensor | None = None) -> Tensor:
@@ -165,23 +210,6 @@ class PackableTable(NamedTuple):
             out = torch.empty(self.n_atoms, count_words(last - first), dtype=torch.int32, device=self.device)
         for numbers, comparisons in self.numbers:
             kernels.pack_comparisons(numbers[first:last], comparisons, out=out, engine=self.engine)
-        for rows, codes, values, atoms in self.sets:
-            out[rows] = _pack_sets(codes[first:last], values, atoms, self.engine)
+        if self.codes is not None:
+            self.sets.pack(self.codes[first:last], out, self.engine)
         return out
-
-
-def _pack_sets(codes: Tensor, values: Sequence[float | str], atoms: Sequence[TableAtom], engine: str) -> Tensor:
-    """int32 words `[n_atoms, n_words]`: the bits of each value, OR-ed for a set of several."""
-    n = len(values)
-    constants = torch.tensor([*range(n), 0.0], dtype=torch.float32, device=codes.device)
-    operators = torch.tensor([kernels.EQUAL] * n + [kernels.MISSING], dtype=torch.int8, device=codes.device)
-    columns = torch.zeros(n + 1, dtype=torch.int64, device=codes.device)
-    singles = kernels.pack_columns(codes, columns, constants, operators, engine=engine)
-    row_of_value = {value: row for row, value in enumerate(values)}
-    words = torch.zeros(len(atoms), singles.shape[1], dtype=torch.int32, device=codes.device)
-    for row, atom in enumerate(atoms):
-        for value in atom.constant:  # type: ignore[union-attr]
-            words[row] |= singles[row_of_value[value]]
-        if atom.missing:
-            words[row] |= singles[n]
-    return words

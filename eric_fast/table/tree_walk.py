@@ -19,7 +19,7 @@ from eric_fast.program.table_atoms import Column
 from eric_fast.table.number_tests import list_number_tests
 from eric_fast.table.tree_walk_code import build_nodes, walk_rows
 
-MOST_ROWS = 32  # above this, packed bits are faster
+MOST_ROWS = 96  # above this, packed bits are faster
 _SPARE_NODES = 4  # most nodes per rule: programs of long bodies that share nothing are not walked
 _NODE = np.dtype([("constant", "f8"), ("column", "i4"), ("holds", "i4"), ("yes", "i4"), ("no", "i4")])
 _ALL = kernels.LESS + kernels.EQUAL + kernels.GREATER + kernels.MISSING

@@ -8,6 +8,7 @@ from eric_fast.jit import cached_njit
 from eric_fast.kernels.packing import EQUAL, GREATER, LESS, MISSING
 
 NO_LEAF = np.iinfo(np.int32).min  # a child without rules
+GROUP = 8  # rows that go through a tree side by side
 
 
 @cached_njit
@@ -78,31 +79,48 @@ def walk_rows(values: Any, nodes: Any, roots: Any, votes: Any, leaves: Any, sums
         classes: int32 `[n_rows]`, written.
     """
     base, vote_offsets, vote_classes, vote_weights, default = votes
-    for row in range(len(values)):
+    n_rows, n_trees = len(values), len(roots)
+    places = np.empty(GROUP, np.int32)
+    for row in range(n_rows):
         for c in range(len(base)):
             sums[row, c] = base[c]
-        fired = False
-        for tree in range(len(roots)):
-            place = roots[tree]
-            while place >= 0:
-                node = nodes[place]
-                value, constant = np.float64(values[row, node.column]), node.constant
-                outcome = MISSING
-                if value < constant:
-                    outcome = LESS
-                elif value > constant:
-                    outcome = GREATER
-                elif value == constant:
-                    outcome = EQUAL
-                place = node.yes if node.holds & outcome else node.no
-            rule = -1
-            if place != NO_LEAF:
-                rule, fired = ~place, True
-                for v in range(vote_offsets[rule], vote_offsets[rule + 1]):
-                    sums[row, vote_classes[v]] += vote_weights[v]
-            leaves[row, tree] = rule
+        classes[row] = default[0]
+    for first in range(0, n_rows, GROUP):
+        n = min(GROUP, n_rows - first)
+        for tree in range(n_trees):
+            for i in range(n):
+                places[i] = roots[tree]
+            n_walking = 1 if roots[tree] >= 0 else 0
+            while n_walking:
+                n_walking = 0
+                for i in range(n):  # rows side by side: each waits for its own loads alone
+                    place = places[i]
+                    if place >= 0:
+                        node = nodes[place]
+                        value, constant = np.float64(values[first + i, node.column]), node.constant
+                        outcome = (
+                            LESS * (value < constant)
+                            + GREATER * (value > constant)
+                            + EQUAL * (value == constant)
+                            + MISSING * ((value != value) | (constant != constant))
+                        )
+                        place = node.yes if node.holds & outcome else node.no
+                        places[i] = place
+                        n_walking += place >= 0
+            for i in range(n):
+                row, place = first + i, places[i]
+                leaves[row, tree] = -1
+                if place != NO_LEAF:
+                    rule = ~place
+                    leaves[row, tree] = rule
+                    for v in range(vote_offsets[rule], vote_offsets[rule + 1]):
+                        sums[row, vote_classes[v]] += vote_weights[v]
+    for row in range(n_rows):
         best = 0
         for c in range(1, len(base)):
             if sums[row, c] > sums[row, best]:
                 best = c
-        classes[row] = best if fired else default[0]
+        for tree in range(n_trees):
+            if leaves[row, tree] >= 0:
+                classes[row] = best
+                break
