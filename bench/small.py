@@ -164,7 +164,8 @@ def find_worst_jump(rows: list[Row]) -> float:
     """How many times faster than the rows the time grows from one size to the next, at most."""
     rows = sorted(rows, key=lambda row: row["n_rows"])
     pairs = pairwise(rows)
-    return max((z["median_s"] / a["median_s"]) / (z["n_rows"] / a["n_rows"]) for a, z in pairs)
+    jumps: list[float] = [(z["median_s"] / a["median_s"]) / (z["n_rows"] / a["n_rows"]) for a, z in pairs]
+    return max(jumps)
 
 
 def _print_rows(title: str, rows: list[Row]) -> None:
