@@ -53,6 +53,14 @@ print(" and ".join(f"not ({name})" if negated else f"({name})" for name, negated
 # notebook: fast
 
 # %% [markdown]
+# For one row: what each column adds, and what would have to differ for the other class.
+
+# %%
+explanation = ef.explain_row(fast, rows.iloc[3], data=rows, name="row 3")
+print(f"the answer is {explanation.answer}, decided by {len(explanation.fired)} rules")
+# notebook: explanation
+
+# %% [markdown]
 # A forest is much to read. A decision list of a few rules that imitates it is less, and its fidelity says how far to
 # trust it:
 
