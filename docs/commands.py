@@ -55,10 +55,10 @@ def _print_help(text: str | None) -> str:
         if paragraph.startswith("\b") or all(
             line.startswith("    ") or line.lstrip().startswith("$ ") for line in lines
         ):
-            parts.append("```sh\n" + "\n".join(line.strip() for line in lines if line.strip("\b ")) + "\n```")
+            parts.append("```console\n" + "\n".join(line.strip() for line in lines if line.strip("\b ")) + "\n```")
         else:
             parts.append(_escape(" ".join(line.strip() for line in lines)))
-    return "\n\n".join(parts)
+    return "\n\n".join(parts).replace("\n```\n\n```console\n", "\n")  # one block of several examples
 
 
 def _print_parameters(title: str, parameters: list[Any]) -> Iterator[str]:

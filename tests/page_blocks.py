@@ -41,7 +41,9 @@ _BLOCK = re.compile(
 )
 _DEPENDS_ON_TRAINING = re.compile(r"eric-demo|digits")
 _TIME = re.compile(r"\d[\d,.]*(?= (?:s|ms|images/s|images a second|rows a second|kB|MB|GB)\b)")
-_PROGRESS = re.compile(r"^[\w.\- ]+: [\d,]+ of [\d,]+ in [\d.]+ s\n", re.MULTILINE)  # where a terminal shows bars
+_PROGRESS = re.compile(
+    r"^[\w.\- ]+: [\d,]+ of [\d,]+(?: in [\d.]+ s|, .*)\n", re.MULTILINE
+)  # where a terminal shows bars
 _LEARNED = re.compile(
     r" +[│├╰]|[│├╰]|\.\.\. and |\s*(?:rule|support)[ (]|.* if  |    |\S+ = "
 )  # lines of rules, proofs and tables
