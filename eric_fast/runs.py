@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from eric_fast.bits import BitMatrix, count_words
-from eric_fast.errors import CaptureError
+from eric_fast.errors import CaptureError, say_count
 from eric_fast.evaluator import Evaluator, Predictions
 from eric_fast.extract import ExtractOptions, TreeOptions, complete_options, extract_program
 from eric_fast.kernels import MOST_TREES, Stop, never_stop
@@ -31,6 +31,7 @@ from eric_fast.store.activations import CaptureSettings
 from eric_fast.training import choose_options, find_logits, find_quantiser, say_grid, select_training
 
 logger = logging.getLogger(__name__)
+FEW_IMAGES = 10  # of a class
 
 
 def approximate_model(
@@ -80,6 +81,7 @@ def approximate_model(
             raise CaptureError(
                 f"holding back {wanted.hold_back} of {n_images} images leaves one side empty; give another share"
             )
+    _warn_of_few_images(training, wanted.target)
     wanted = choose_options(training, wanted, progress=progress).options
     training, n_trees = _fit_training(training, held_back, wanted, limit)
     quantiser = find_quantiser(training, wanted, limit=limit, progress=progress)
@@ -293,6 +295,21 @@ def _count_images(what: str, limit: int, fixed: int, per_image: int) -> int:
 
 def _find_limit(memory: int | None) -> int:
     return find_used_memory() + find_free_memory() // 2 if memory is None else memory
+
+
+def _warn_of_few_images(training: Selection, target: str) -> None:
+    """Log classes of which there are fewer images than any rule can be trusted with."""
+    counts = training.processes.combine(training.targets.bincount(minlength=len(training.classes)))
+    n_few, n_seen = int(((counts > 0) & (counts < FEW_IMAGES)).sum()), int((counts > 0).sum())
+    if n_few and training.processes.is_first:
+        said = "the model's answer on" if target == "model" else "the label of"
+        logger.warning(
+            "%d of %s are %s fewer than %d training images each, so their rules may be chance; capture more images",
+            n_few,
+            say_count(n_seen, "class"),
+            said,
+            FEW_IMAGES,
+        )
 
 
 def _warn_of_one_class(program: Program) -> None:

@@ -84,6 +84,11 @@ class Score(Described, Tabular):
         low, high = binom.ppf([(1 - level) / 2, (1 + level) / 2], n, right / n) / n
         return Interval(float(low), float(high))
 
+    @property
+    def baseline(self) -> float:
+        """The fidelity of always giving the model's most frequent answer."""
+        return int(self.confusion.sum(axis=1).max()) / self.n_images
+
     def list_facts(self) -> Iterator[str]:
         yield f"from {self.start_layer}"
         yield say_count(self.n_images, "image")

@@ -9,7 +9,7 @@ from torch import Tensor
 from eric_fast.capture.data import ImageData
 from eric_fast.capture.models import LoadedModel
 from eric_fast.capture.outputs import NetworkHead
-from eric_fast.errors import ModelError, suggest_nearest
+from eric_fast.errors import ModelError, say_count, suggest_nearest
 from eric_fast.store.activations import UNKNOWN
 
 _log = logging.getLogger(__name__)
@@ -80,10 +80,11 @@ def _match_folders(folders: Sequence[str], classes: Sequence[str]) -> list[int]:
         shown = ", ".join(pairs[:3]) + (", ..." if len(pairs) > 3 else "")
         _log.warning("no folder has the name of a class, so the folders are taken as the classes in order: %s", shown)
         return list(range(len(folders)))
+    there = "is 1 folder" if len(folders) == 1 else f"are {len(folders):,} folders"
     _log.warning(
-        "labels are unknown: there are %d folders and %d classes, and none have the same name; accuracy will be null",
-        len(folders),
-        len(classes),
+        "labels are unknown: there %s and %s, and none have the same name; accuracy will be null",
+        there,
+        say_count(len(classes), "class"),
     )
     return matched
 

@@ -36,6 +36,7 @@ _NETWORK_ALONE = {
     "task": None,
     "unit_axis": None,
     "start": None,
+    "against": None,
     "png": None,
     "dtype": "float32",
     "device": "auto",
@@ -55,6 +56,10 @@ def explain(
     task: Task = None,
     unit_axis: UnitAxis = None,
     start: Start = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="CLASS", help="Why this answer and not CLASS? Compare with it instead of all others."),
+    ] = None,
     depth: Annotated[
         int, typer.Option(help="Layers of the proof to print, from the class rules down; 0: all, however long.")
     ] = 2,
@@ -84,8 +89,8 @@ def explain(
     """Explain what a program says of an image or of a row of a table: the rules that fired, and what would change it.
 
     For an image it prints what model and program say, the proof as a tree down to the bits of the start layer (each
-    step is checked by an interpreter that shares no code with the evaluator), and for each other class the fewest bits
-    that would have to flip. --json writes the whole proof; --png draws the proof's kernels over the image.
+    step is checked by an interpreter that shares no code with the evaluator), and for the nearest classes the fewest
+    bits that would have to flip. --json writes the whole proof; --png draws the proof's kernels over the image.
 
     For a row, as in explain forest.json --row 17 --data table.csv, it prints the rules that decided, with the row's
     values; what each column adds to a sum of votes; and for each other class the fewest columns that would have to
@@ -125,6 +130,7 @@ def explain(
             data,
             index,
             start=start,
+            against=against,
             with_maps=png is not None,
             dtype=dtype,
             device=device,

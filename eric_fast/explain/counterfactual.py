@@ -24,11 +24,12 @@ from eric_fast.explain.check import ProofError
 from eric_fast.explain.flips import MOST_NODES, find_fewest_flips, iterate_flip_sets
 from eric_fast.explain.vote_flips import find_fewest_vote_flips, has_single_votes
 from eric_fast.kernels.outcome import expect
-from eric_fast.program import Program
+from eric_fast.program import Program, atom_of
 from eric_fast.program.simplify import find_mentioned
 
 MOST_SETS = 200_000
 BATCH_SETS = 2**16  # evaluated at a time
+MOST_TARGETS = 20  # classes that are searched for, of those that seem nearest
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,23 @@ class Counterfactual:
 
 
 def find_counterfactuals(
-    program: Program, truth: Mapping[int, bool], answer: int, *, most_nodes: int = MOST_NODES
+    program: Program,
+    truth: Mapping[int, bool],
+    answer: int,
+    *,
+    against: int | None = None,
+    most_nodes: int = MOST_NODES,
 ) -> tuple[Counterfactual, ...]:
-    """Find for every other class the fewest bits of the highest layer to flip; classes with the fewest come first.
+    """Find for other classes the fewest bits of the highest layer to flip; classes with the fewest come first.
+
+    Of more than `MOST_TARGETS` classes, those are searched for that seem nearest: with the highest sums under `vote`,
+    else with a rule of which the fewest literals fail.
 
     Args:
         program: a program that answers with a class.
         truth: the truth of the atoms of the highest layer (`program.layers[-1]`).
         answer: the program's class, or `NO_RULE`.
+        against: search for this class alone.
         most_nodes: see `find_fewest_flips` and `find_fewest_vote_flips`.
 
     Raises:
@@ -76,8 +86,12 @@ def find_counterfactuals(
             f"a class rule mentions {program.atoms[strange].name}, which is not of layer '{top}', and bits of several "
             "layers can't be flipped independently"
         )
-    targets = [target for target in range(len(program.classes)) if target != answer]
     evaluator = Evaluator(program, top)
+    targets = [target for target in range(len(program.classes)) if target != answer]
+    if against is not None:
+        targets = [target for target in targets if target == against]
+    elif len(targets) > MOST_TARGETS:
+        targets = sorted(_rank_targets(evaluator, truth, targets)[:MOST_TARGETS])
     is_flat = len(mentioned) == len(built_on)  # class rules mention no exceptions
     if is_flat and (program.decision.takes_first or has_single_votes(program)):
         find = find_fewest_flips if program.decision.takes_first else find_fewest_vote_flips
@@ -88,6 +102,20 @@ def find_counterfactuals(
         if program.decision.adds_weights:
             found = [one if one.is_least else _climb(evaluator, truth, mentioned, one) for one in found]
     return _check(evaluator, truth, found)
+
+
+def _rank_targets(evaluator: Evaluator, truth: Mapping[int, bool], targets: Sequence[int]) -> list[int]:
+    """Sort classes by how near they seem, the nearest first, equals by number."""
+    program = evaluator.program
+    if program.decision.adds_weights:
+        scores = expect(_evaluate_flips(evaluator, truth, [()], with_scores=True).scores)[0].tolist()
+        return sorted(targets, key=lambda target: -scores[target])
+    known = truth.keys()
+    fewest: dict[int, float] = {}
+    for rule in program.class_rules:
+        n_failing = sum(atom_of(lit) in known and truth[atom_of(lit)] == (lit < 0) for lit in rule.body)
+        fewest[rule.head] = min(fewest.get(rule.head, inf), n_failing)
+    return sorted(targets, key=lambda target: fewest.get(target, inf))
 
 
 def _try_all(

@@ -14,7 +14,7 @@ from eric_fast.capture.data import DataPart
 from eric_fast.capture.labels import find_label
 from eric_fast.capture.maps import FeatureMaps, capture_maps
 from eric_fast.described import Described
-from eric_fast.errors import ProgramError, say_count
+from eric_fast.errors import ProgramError, say_count, suggest_nearest
 from eric_fast.evaluator import Evaluator
 from eric_fast.explain.check import check_proof
 from eric_fast.explain.counterfactual import Counterfactual, find_counterfactuals
@@ -44,7 +44,8 @@ class Explanation(Described, PickledByFields):
         model_bits: atom -> its truth in the network, by that norm. Above the start layer, the program may derive the
             opposite: there it departs from the network.
         top_bits: atom of the highest layer -> its truth in the program; counterfactuals flip these.
-        counterfactuals: for each other class, checked; see `find_counterfactuals`.
+        counterfactuals: for each other class, or for the nearest of many, checked; see `find_counterfactuals`.
+        against: the class that the answer is compared with; None: all others.
         note: why there are no counterfactuals; empty if there are.
         maps: of the image and of the kernels of `list_drawn`; None if not asked for.
     """
@@ -59,6 +60,7 @@ class Explanation(Described, PickledByFields):
     top_bits: Mapping[int, bool]
     counterfactuals: tuple[Counterfactual, ...]
     note: str = ""
+    against: int | None = None
     maps: FeatureMaps | None = None
 
     def list_facts(self) -> Iterator[str]:
@@ -95,6 +97,7 @@ def explain_image(
     index: int,
     *,
     start: str | None = None,
+    against: str | None = None,
     with_maps: bool = True,
     **settings: Any,
 ) -> Explanation:
@@ -109,12 +112,14 @@ def explain_image(
         data: from `open_data` or `pick_image`.
         index: place of the image in `data`.
         start: the layer whose bits are given; the lowest by default.
+        against: the name of a class: why this answer, and not that one?
         with_maps: fill `Explanation.maps`.
         settings: `dtype`, `device` and `memory_format`, as of `capture_activations`.
 
     Raises:
         CaptureError: the program was extracted from another model, or with another norm.
-        ProgramError: the program is over a table, doesn't answer with a class, or can't start there.
+        ProgramError: the program is over a table, doesn't answer with a class, can't start there, or has no class
+            `against`.
         ModelError: see `capture_activations`.
         DataError: see `capture_activations`.
 
@@ -127,6 +132,9 @@ def explain_image(
     """
     model, start = take_model(model), program.layer_to_start(start)
     program.network_quantiser.atoms_of_layer(start)  # refuses a table's
+    if against is not None and against not in program.classes:
+        raise ProgramError(f"'{against}' is not a class of this program{suggest_nearest(against, program.classes)}")
+    rival = None if against is None else program.classes.index(against)
     program = program.select_start(start)
     check_fingerprint(program, model.fingerprint)
     layers = list(program.layers[program.layers.index(start) :])
@@ -141,7 +149,7 @@ def explain_image(
     check_proof(program, {atom for atom, is_true in model_bits.items() if is_true}, proof)
     top_bits = _derive_top(program, bits, start)
     try:
-        found, note = find_counterfactuals(program, top_bits, proof.answer), ""
+        found, note = find_counterfactuals(program, top_bits, proof.answer, against=rival), ""
     except ProgramError as error:  # the explanation says why there are none
         found, note = (), str(error)
     explanation = Explanation(
@@ -155,6 +163,7 @@ def explain_image(
         top_bits=top_bits,
         counterfactuals=found,
         note=note,
+        against=rival,
     )
     if not with_maps:
         return explanation

@@ -15,7 +15,7 @@ class Rivalry:
 
     Attributes:
         winner: the class that is answered.
-        rival: the class with the most points of all others, the first of equals.
+        rival: the class that was asked for, or that with the most points of all others, the first of equals.
         points: of the winner and of the rival.
         start: what the winner is ahead by before any rule fires.
         leads: what fired rules add to that, as pairs (atom, points), the largest sizes first: of rules of one literal
@@ -29,8 +29,11 @@ class Rivalry:
     leads: tuple[tuple[int | None, float], ...]
 
 
-def find_rivalry(program: Program, proof: Proof) -> Rivalry | None:
-    """Find what the answer of a vote rests on; None if no rule fires, there is one class, or it is no vote."""
+def find_rivalry(program: Program, proof: Proof, rival: int | None = None) -> Rivalry | None:
+    """Find what the answer of a vote rests on, against the runner-up or another class.
+
+    None if no rule fires, there is one class, or it is no vote.
+    """
     if not program.decision.adds_weights or not proof.fired or len(program.classes) < 2 or proof.answer == NO_RULE:
         return None
     sums = [Fraction(start) for start in program.base or [0.0] * len(program.classes)]
@@ -42,7 +45,8 @@ def find_rivalry(program: Program, proof: Proof) -> Rivalry | None:
         for output, weight in adds[-1][1].items():
             sums[output] += weight
     winner = proof.answer
-    rival = max((c for c in range(len(sums)) if c != winner), key=lambda c: (sums[c], -c))
+    if rival is None or rival == winner:
+        rival = max((c for c in range(len(sums)) if c != winner), key=lambda c: (sums[c], -c))
     leads: dict[int | None, Fraction] = defaultdict(Fraction)
     for atom, weights in adds:
         leads[atom] += weights.get(winner, Fraction(0)) - weights.get(rival, Fraction(0))

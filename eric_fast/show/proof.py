@@ -18,6 +18,7 @@ from eric_fast.program.rules import Rule
 from eric_fast.program.words import describe_support, describe_votes, name_atom, name_literal
 from eric_fast.show.visible_text import Text
 
+MOST_CLASSES_NEAR = 10  # whose fewest flips are shown
 MOST_RULES = 20  # class rules under `vote`, and earlier ones, that are shown
 
 
@@ -63,6 +64,7 @@ class ProofTree:
     """
 
     inputs = "kernels"
+    rival: int | None = None  # the class that an answer is compared with; None: the runner-up
 
     def __init__(self, program: Program, proof: Proof, depth: int | None) -> None:
         self._program, self._proof = program, proof
@@ -116,13 +118,12 @@ class ProofTree:
 
     def _add_rivalry(self, tree: Tree) -> None:
         """Add what each kernel gives to the winner rather than to the runner-up."""
-        program, rivalry = self._program, find_rivalry(self._program, self._proof)
+        program, rivalry = self._program, find_rivalry(self._program, self._proof, self.rival)
         if rivalry is None:
             return
         (mine, theirs), rival = rivalry.points, program.classes[rivalry.rival]
-        branch = tree.add(
-            Text(f"{mine:g} points against {theirs:g} for {rival}, the runner-up; the difference comes from")
-        )
+        who = rival if self.rival == rivalry.rival else f"{rival}, the runner-up"
+        branch = tree.add(Text(f"{mine:g} points against {theirs:g} for {who}; the difference comes from"))
         if rivalry.start:
             branch.add(Text(f"{rivalry.start:+g}  before any rule fires"))
         for atom, lead in rivalry.leads[:MOST_RULES]:
@@ -194,7 +195,7 @@ class _ImageProof(ProofTree):
 
     def __init__(self, explanation: Explanation, depth: int | None) -> None:
         super().__init__(explanation.program, explanation.proof, depth)
-        self._explanation = explanation
+        self._explanation, self.rival = explanation, explanation.against
 
     def compare(self, atom: int) -> str:
         """`: norm 0.41 > 0.2`, the threshold, and where the program's bit is not the network's."""
@@ -212,8 +213,12 @@ def _render_flips(explanation: Explanation) -> RenderableType:
     if explanation.note:
         return Text(f"no counterfactuals: {explanation.note}")
     tree = Tree(Text(f"the fewest bits of {explanation.flip_layer} that would have to flip, for"))
-    for one in explanation.counterfactuals:
+    for one in explanation.counterfactuals[:MOST_CLASSES_NEAR]:
         tree.add(Text(_describe_flips(explanation, one)))
+    n_others = len(explanation.program.classes) - (explanation.proof.answer >= 0) if explanation.against is None else 0
+    n_more = n_others - min(len(explanation.counterfactuals), MOST_CLASSES_NEAR)
+    if n_more > 0:
+        tree.add(Text(f"... and {say_count(n_more, 'class')} more; --against CLASS is about one"))
     return tree
 
 

@@ -1,0 +1,110 @@
+"""A thousand classes: the nearest are searched for and shown, one class can be asked for."""
+
+import io
+
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from eric_fast.capture import open_data, wrap_model
+from eric_fast.errors import ProgramError
+from eric_fast.explain import counterfactual, explain_image
+from eric_fast.explain.counterfactual import MOST_TARGETS, find_counterfactuals
+from eric_fast.program import ClassRule, Decision, Program
+from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.runs import approximate_model, evaluate_program
+from eric_fast.show.proof import render_explanation
+from tests.activations import make_activations
+
+N_CLASSES, N_VOTED, N_KERNELS = 1000, 64, 12
+
+
+def make_program(decision):
+    """Class c has the rule that its ten binary digits, on kernels 0 to 9, are as in c."""
+    atoms = tuple(InputAtom("1", kernel, ">", 0.5) for kernel in range(N_KERNELS))
+    classes = tuple(f"c{number}" for number in range(N_CLASSES))
+    if decision is Decision.FIRST:
+        bodies = [tuple(k if number >> k & 1 else ~k for k in range(10)) for number in range(N_CLASSES)]
+        rules = [ClassRule(number, body) for number, body in enumerate(bodies)]
+        return Program(Quantiser(atoms, "max"), classes, tuple(rules))
+    classes = classes[:N_VOTED]
+    rules = [
+        ClassRule(0, (k,), weight=-1.0, also=tuple((c, 1.0 if c >> k & 1 else -1.0) for c in range(1, N_VOTED)))
+        for k in range(6)
+    ]
+    return Program(Quantiser(atoms, "max"), classes, tuple(rules), decision=Decision.VOTE)
+
+
+@pytest.mark.parametrize("decision", [Decision.FIRST, Decision.VOTE])
+def test_the_nearest_of_many_classes_are_searched_for(decision, monkeypatch):
+    program = make_program(decision)
+    answer = 513 if decision is Decision.FIRST else 35
+    truth = {kernel: bool(answer >> kernel & 1) for kernel in range(N_KERNELS)}
+    searched = []
+    for name in ("find_fewest_flips", "find_fewest_vote_flips"):
+        own = getattr(counterfactual, name)
+        monkeypatch.setattr(counterfactual, name, lambda *a, own=own, **o: searched.append(a[2]) or own(*a, **o))
+    found = find_counterfactuals(program, truth, answer, most_nodes=500)
+    assert len(found) == len(searched) == MOST_TARGETS
+    if decision is Decision.FIRST:
+        nearest = {513 ^ 1 << k for k in range(10)} - {513 ^ 1 << k for k in range(10) if 513 ^ 1 << k >= N_CLASSES}
+        assert nearest <= {one.target for one in found if len(one.flips) == 1}
+    (one,) = find_counterfactuals(program, truth, answer, against=7, most_nodes=500)
+    assert one.target == 7
+    assert decision is not Decision.FIRST or set(one.flips) == {1, 2, 9}
+
+
+def explain(against=None):
+    """Kernels 0 and 9 of an image are 1, the others exactly 0; the network has as many outputs as there are classes."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            nn.Conv2d(N_KERNELS, N_KERNELS, 1, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(N_KERNELS * 4, N_CLASSES)
+        ).eval()
+    with torch.no_grad():
+        net[0].weight.copy_(torch.eye(N_KERNELS)[:, :, None, None])
+    image = torch.zeros(1, N_KERNELS, 2, 2)
+    image[0, [0, 9]] = 1
+    data = open_data(TensorDataset(image, torch.zeros(1, dtype=torch.int64)))
+    program = make_program(Decision.FIRST)
+    return explain_image(program, wrap_model(net, classes=program.classes), data, 0, against=against, with_maps=False)
+
+
+def show(explanation):
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(render_explanation(explanation))
+    return console.export_text()
+
+
+def test_an_explanation_fits_a_screen():
+    text = show(explain())
+    assert "c513, because class rule 514 fires" in text
+    assert "... and 989 classes more; --against CLASS is about one" in text
+    assert len(text.splitlines()) < 30
+
+
+def test_one_class_can_be_asked_for():
+    explanation = explain("c7")
+    text = show(explanation)
+    assert [one.target for one in explanation.counterfactuals] == [7]
+    assert "c7: 3 bits, by rule 8: 1:1 to true, 1:2 to true, 1:9 to false" in text
+    assert "classes more" not in text
+    with pytest.raises(ProgramError, match="'c7000' is not a class of this program; did you mean 'c700'"):
+        explain("c7000")
+
+
+def test_the_baseline_is_the_most_frequent_answer():
+    source = make_activations(60, predictions=torch.tensor([0] * 40 + [1] * 15 + [2] * 5))
+    assert evaluate_program(approximate_model(source, min_leaf=2), source).baseline == pytest.approx(40 / 60)
+
+
+def test_few_images_of_a_class_are_warned_of(caplog):
+    source = make_activations(60)
+    predictions = torch.tensor([0] * 40 + [1] * 15 + [2] * 5)
+    approximate_model(make_activations(60, norms=source.norms, predictions=predictions), min_leaf=2)
+    assert "1 of 3 classes are the model's answer on fewer than 10 training images each" in caplog.text
+    caplog.clear()
+    approximate_model(make_activations(60, norms=source.norms, predictions=torch.arange(60) % 3), min_leaf=2)
+    assert "fewer than" not in caplog.text
