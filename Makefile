@@ -57,6 +57,10 @@ fuzz: .venv/installed
 	$(BIN)/python -m tests.check_programs 100000
 	$(BIN)/python -m tests.fuzz all 10000
 
+# 100,000 evaluations, 1,000 loads, 100 extractions: what they leave behind. Some minutes.
+soak: .venv/installed
+	$(BIN)/python -m tests.soak
+
 # Every command that writes, killed at each call that writes: some ten minutes. Captures disturbed in other ways: as long.
 faults: .venv/installed
 	$(BIN)/python -m tests.kills all

@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from eric_fast.jit import cached_njit
+from eric_fast.kernels.cpu.borrow import borrow
 from eric_fast.kernels.cpu.count_rows import count_rows
 from eric_fast.kernels.cpu.find_split import find_split, sum_counts
 from eric_fast.kernels.cpu.sort_samples import partition_samples
@@ -76,6 +77,8 @@ def grow_all(
             child that is counted (one depth first, two best first): samples and, where weights matter, weights, by
             value and atom; the last column is for all samples. `n_children` is 0 in a single process.
     """
+    bits, weighting, table, scratch = borrow(bits), borrow(weighting), borrow(table), borrow(scratch)
+    trees, exchanged = borrow(trees), borrow(exchanged)
     for i in range(first, len(trees.state), stride):
         tree = GrowingTree(
             trees.order[i],

@@ -20,6 +20,7 @@ from eric_fast.kernels.cpu.block_state import (
     Votes,
     Workspace,
 )
+from eric_fast.kernels.cpu.borrow import borrow
 from eric_fast.kernels.cpu.decide import decode_answers, decode_index, look_up
 from eric_fast.kernels.cpu.lower import RUN_START, RUN_STOP
 from eric_fast.kernels.cpu.run_steps import run_batch, run_nodes, run_units
@@ -85,8 +86,9 @@ def run_blocks(
         instructions, codes, votes, workspace, results: the fields of `Instructions`, `Codes` and so on as plain
             tuples: of 32 us for one sample of a short program, passing named ones from Python would take 10 more.
     """
-    instructions, codes, votes = Instructions(*instructions), Codes(*codes), Votes(*votes)
-    workspace, results = Workspace(*workspace), Results(*results)
+    instructions, codes, votes = Instructions(*borrow(instructions)), Codes(*borrow(codes)), Votes(*borrow(votes))
+    workspace, results = Workspace(*borrow(workspace)), Results(*borrow(results))
+    inputs, scratch = borrow(inputs), borrow(scratch)
     sections = instructions.sections
     base_address, bits = np.uint64(scratch.ctypes.data), scratch.view(np.uint32)
     with_rules = kind == VOTE_RULES
