@@ -15,7 +15,7 @@ from eric_fast.kernels.ranges import find_range
 
 EQUAL, GREATER = tl.constexpr(packing.EQUAL), tl.constexpr(packing.GREATER)
 LESS, MISSING = tl.constexpr(packing.LESS), tl.constexpr(packing.MISSING)
-STEP = tl.constexpr(8)  # samples one after another, without a jump
+SAMPLES_A_STEP = tl.constexpr(8)  # samples one after another, without a jump
 WORDS, ATOMS = 8, 64  # of a program: 32 bytes of each row, so that whole sectors are written
 
 
@@ -117,9 +117,9 @@ def _pack_down(
     b_words = tl.zeros([WORDS, ATOMS], tl.int32)
     o_first = o_words * 32
     p_values = p_values + o_first[:, None] * sample_stride
-    for first in range(0, 32, STEP):
+    for first in range(0, 32, SAMPLES_A_STEP):
         b_part = tl.zeros([WORDS, ATOMS], tl.int32)
-        for i in tl.static_range(STEP):
+        for i in tl.static_range(SAMPLES_A_STEP):
             m_values = tl.full([1, 1], True, tl.int1)
             if MASKED:
                 m_values = (o_first + first + i < n_samples)[:, None]
