@@ -18,7 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-STAGES = ("plan", "evaluate", "grow", "tables", "networks")
+STAGES = ("plan", "evaluate", "grow", "maps", "tables", "networks")
 _MADE_BY = "warm_up"  # a stamp in the folder of compiled code: that these sources have been compiled for this CPU
 
 
@@ -148,13 +148,10 @@ def _ask_tables() -> None:
         learner.fit(x[:200, :4], y[:200]).predict(x[:, :4])
 
 
-def _read_networks() -> None:
+def _pack_maps() -> None:
     import torch
 
     from eric_fast import kernels
-    from eric_fast.analyse import analyse_program
-    from eric_fast.runs import approximate_model, evaluate_chains
-    from eric_fast.store.activations import Activations, CaptureSettings
 
     signs = torch.ones(5, dtype=torch.int8)
     for dtype in (torch.float32, torch.bfloat16):
@@ -165,6 +162,15 @@ def _read_networks() -> None:
     for dtype in (torch.float32, torch.float64):
         for columns in (torch.rand(40, 5, dtype=dtype), torch.rand(5, 40, dtype=dtype).T):
             kernels.pack_columns(columns, None, torch.zeros(5, dtype=dtype), signs, engine="cpu")
+
+
+def _read_networks() -> None:
+    import torch
+
+    from eric_fast.analyse import analyse_program
+    from eric_fast.runs import approximate_model, evaluate_chains
+    from eric_fast.store.activations import Activations, CaptureSettings
+
     hidden = torch.arange(300) % 3
     generator = torch.Generator().manual_seed(0)
     norms = {
@@ -188,7 +194,7 @@ def _read_networks() -> None:
 
 
 _RUN: dict[str, Callable[[], Any]] = dict(
-    zip(STAGES, (_compile_plans, _evaluate_plans, _grow_trees, _ask_tables, _read_networks), strict=True)
+    zip(STAGES, (_compile_plans, _evaluate_plans, _grow_trees, _pack_maps, _ask_tables, _read_networks), strict=True)
 )
 
 
@@ -223,7 +229,7 @@ def main() -> None:
         seconds = warm_up()
     else:  # in an order in which two processes seldom compile the same
         with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
-            for stages in (("plan",), ("grow",)), (("evaluate",), ("tables",)), (("networks",),):
+            for stages in (("plan", "evaluate"), ("grow", "maps")), (("tables",), ("networks",)):
                 for found in list(pool.map(warm_up, stages)):
                     seconds |= found
     if arguments.check and seconds:
