@@ -6,6 +6,7 @@ four instructions a clock and takes one row a clock from its first cache.
 """
 
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ VARIANTS = [  # decision, whether sums lie by sample, whether fields are wide
 # Adders load as many rows as nodes; their loop comes after, and has fewer LOP3.
 ADDERS = "adders"
 LOOPS = {2: ("terms by 2", 2), 3: ("nodes", 1), 4: ("terms by 4", 4), 6: ("terms by 6", 6)}
+
+POINTER_STEPS = "addptr|splat|broadcast|expand_dims|bitcast|convert_layout"  # of pointers from a pointer
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,25 @@ def read_variant(decision: int, *, by_sample: bool, is_wide: bool, has_adders: b
     local = compiled.stack + compiled.local + instructions["LDL"] + instructions["STL"]
     name = f"{DECISIONS[decision]}{', by sample' * by_sample}{', wide' * is_wide}{', with adders' * has_adders}"
     return Reading(name, compiled.registers, local, compiled.ttgir, instructions, loops)
+
+
+def find_layouts(ttgir: str) -> dict[tuple[str, str], set[str]]:
+    """(`p_sums`, `32x32`) -> the layouts in which tiles of this shape are loaded from there and stored to there.
+
+    ttgir: Triton's own code. A name may mean something else in another region, so each is looked up in order.
+    """
+    arguments = set(re.findall(r"%(p_\w+): !tt.ptr", ttgir))
+    made_from: dict[str, str] = {}
+    layouts: dict[tuple[str, str], set[str]] = {}
+    for line in ttgir.splitlines():
+        if access := re.search(r"tt\.(?:load|store) %(\w+).*tensor<([\dx]+)x!tt\.ptr<\w+>, (#\w+)>", line):
+            name = access[1]
+            while name not in arguments:
+                name = made_from[name]
+            layouts.setdefault((name, access[2]), set()).add(access[3])
+        if made := re.match(rf"\s*%(\w+) = (?:tt|ttg)\.(?:{POINTER_STEPS}) %(\w+)", line):
+            made_from[made[1]] = made[2]
+    return layouts
 
 
 def choose_type(name: str) -> str:

@@ -531,14 +531,18 @@ def test_the_kernel_compiles_for_hopper_as_meant():
 
 READ = """
 import re
-from tests.read_sass import read_variant
+import triton
+from eric_fast.kernels.gpu.evaluate import Scratch
+from tests.read_sass import find_layouts, read_variant
+is_older = tuple(map(int, triton.__version__.split(".")[:2])) < (3, 9)  # 3.6 spills, and computes addresses twice
 variants = [(decision, False, False) for decision in range(5)]
 variants += [(3, True, False), (4, True, False), (1, False, True)]
 for decision, by_sample, is_wide, has_adders in [*((*v, False) for v in variants), (3, False, False, True)]:
     reading = read_variant(decision, by_sample=by_sample, is_wide=is_wide, has_adders=has_adders)
-    assert reading.local == 0 and reading.registers <= 64, reading
+    assert reading.local <= 40 * (is_older and decision == 4) and reading.registers <= 64, reading
     # (instructions, LOP3, loads of a row) of a step: a node is two loads and one where it starts
     limits = {"nodes": (52, 24, 3), "terms by 2": (50, 20, 2), "terms by 4": (76, 28, 4), "terms by 6": (96, 36, 6)}
+    limits |= {"terms by 2": (52, 20, 2)} if is_older else {}
     limits |= {"adders": (60, 16, 3)} if has_adders else {}
     for name, (most, most_logic, rows) in limits.items():
         step = reading.loops[name]
@@ -547,8 +551,13 @@ for decision, by_sample, is_wide, has_adders in [*((*v, False) for v in variants
         assert step["LDG.128"] == rows and step["STG.128"] == 1 and "BAR" not in step, (reading.name, name, step)
         assert "LDS" not in step and "SHFL" not in step, (reading.name, name, step)
     assert reading.instructions["POPC"] and reading.instructions["REDG"] and not reading.instructions["ATOMG"], reading
-    # Tiles of rows have one layout, so a thread reads back what it stored itself, without a barrier.
+    # A tile of scratch memory has one layout, so a thread reads back what it stored itself, without a barrier.
     assert not re.search("convert_layout.*tensor<128x32x", reading.ttgir)
-    loads = re.findall(r"(?:tt.load|tt.store).*tensor<128x32x!tt.ptr<i32>, (#\\w+)>", reading.ttgir)
-    assert len(loads) > 20 and len(set(loads)) == 1, loads
+    layouts = find_layouts(reading.ttgir)
+    scratch = {place: found for place, found in layouts.items() if place[0].removeprefix("p_") in Scratch._fields}
+    assert all(len(found) == 1 for found in scratch.values()), scratch
+    tiles = {("p_scratch", "128x32"), ("p_scratch", "32")}
+    tiles |= {("p_sums", "32x32"), ("p_numbers", "32x32")} if decision >= 3 else set()
+    tiles |= {("p_most", "32x32"), ("p_most_rules", "32x32")} if decision == 4 else set()
+    assert set(scratch) == tiles, scratch
 """

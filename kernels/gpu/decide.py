@@ -129,6 +129,7 @@ def add_trees(
         for tree in range(begin, end):
             b_number = decode(p_rows, p_plane_slots, p_indexes, tree, BLOCK)
             tl.store(p_numbers + (tree - begin) * (BLOCK * BITS) + o_samples, b_number)
+        tl.debug_barrier()  # whichever threads read them
         if BY_SAMPLE:
             for number in range(0, n_classes, N_COLUMNS):
                 o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
@@ -159,6 +160,7 @@ def add_trees(
                         b_sums += tl.load(p_tree_weights + tl.load(p_adds + 2 * i + ADD_START) + b_number)
                     tl.store(p_sums + o_sums, b_sums)
             p_add_starts += n_classes
+        tl.debug_barrier()  # before the next group's numbers
 
 
 @triton.jit
