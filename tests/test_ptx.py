@@ -192,6 +192,7 @@ def test_threads_wait_at_one_barrier():
     [
         "add.sat.s32 %r4, %r1, 1;",
         "frob.b32 %r4, %r1;",
+        "add.f32 %r4, %r1, %r1, %r1;",
         "ld.global.nc.b32 %r4, [%rd1];",
         "setp.ne.f32 %p1, %r1, %r2;",
         "cvt.rni.s32.f32 %r4, %r1;",
@@ -220,6 +221,7 @@ F32 = 0x3FC00000  # 1.5
         ("mov.b16 %rs1, 0x80; cvt.s16.s8 %rs2, %rs1; cvt.u32.u16 %r4, %rs2;", 0xFF80),
         ("add.f32 %r4, 0f3F800000, 0f3F000000;", F32),
         ("max.NaN.f32 %r4, 0f7FC00000, 0f3F000000;", 0x7FC00000),
+        ("max.NaN.f32 %r4, 0f3F000000, 0f3F800000, 0f3FC00000;", F32),
         ("max.NaN.bf16x2 %r4, 0x3FC0BF80, 0x3F803F00;", 0x3FC03F00),
         ("max.NaN.f16x2 %r4, 0x3C00C000, 0x38003800;", 0x3C003800),
         ("abs.bf16x2 %r4, 0xBFC0BF80;", 0x3FC03F80),

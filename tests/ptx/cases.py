@@ -17,6 +17,7 @@ from eric_fast.kernels.gpu import evaluate as gpu
 from eric_fast.kernels.gpu import lower as gpu_lower
 from eric_fast.kernels.gpu import pack_columns as gpu_columns
 from eric_fast.kernels.gpu import pack_maps as gpu_maps
+from eric_fast.kernels.gpu import questions as gpu_questions
 from eric_fast.kernels.reference import count as reference_count
 from eric_fast.kernels.reference import evaluate as reference
 from eric_fast.kernels.reference import pack_columns as reference_columns
@@ -134,9 +135,11 @@ def make_parts(seed: int) -> Case:
         program = Program(Quantiser(atoms), (), (), rules)
         with (
             mock.patch.object(gpu, "count_multiprocessors", return_value=9),
+            mock.patch.object(gpu_questions, "count_multiprocessors", return_value=9),
             mock.patch.object(gpu_lower, "PART_LITERALS", 1),
         ):
             _compare_evaluation(program, ask_rows(program, 1030), seed, 1030)
+            assert gpu_lower.count_parts(compile_program(program), 2, 9) == 4
 
     return Case(f"parts over the grid {seed}, rows", run)
 

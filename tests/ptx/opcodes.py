@@ -85,7 +85,9 @@ def express(parts: tuple[str, ...], operands: tuple[str, ...], value: Value) -> 
         factors = ", ".join(widen.format(value(i, kind)) for i in (0, 1))
         return f"multiply_add({factors}, {value(2, 'f32')})"
     template = MOVES.get(key) or MEANINGS.get(kind, {}).get(key)
-    if template is None:
+    if name == "max" and len(operands) == 3 and template == REAL["max.NaN"]:
+        template = "np.maximum({0}, np.maximum({1}, {2}))"
+    if template is None or f"{{{len(operands) - 1}}}" not in template or f"{{{len(operands)}}}" in template:
         raise UnknownOpcodeError(".".join(parts))
     others = {("selp", 2): "pred", ("shl", 1): "u32", ("shr", 1): "u32"}
     return template.format(*(value(i, others.get((key, i), kind)) for i in range(len(operands))))
