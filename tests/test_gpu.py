@@ -21,6 +21,7 @@ from eric_fast.kernels.gpu import evaluate as gpu
 from eric_fast.kernels.gpu import lower as gpu_lower
 from eric_fast.kernels.gpu import pack_columns as gpu_columns
 from eric_fast.kernels.gpu import pack_maps as gpu_maps
+from eric_fast.kernels.gpu import questions as gpu_questions
 from eric_fast.kernels.gpu.lines import (
     ADDERS,
     FLAG,
@@ -222,7 +223,8 @@ def make_one_stratum(seed, n_rules, *, n_inputs=12, n_heads=9):
 
 
 def count_idle(monkeypatch, n_multiprocessors, part_literals):
-    monkeypatch.setattr(gpu, "count_multiprocessors", lambda device: n_multiprocessors)
+    for module in (gpu, gpu_questions):
+        monkeypatch.setattr(module, "count_multiprocessors", lambda device: n_multiprocessors)
     monkeypatch.setattr(gpu_lower, "PART_LITERALS", part_literals)
 
 
