@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eric_fast.errors import EricError, SettingError, suggest_nearest
+from eric_fast.errors import SettingError, require_package, suggest_nearest
 from eric_fast.visible import make_cell, make_visible
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Tabular:
         """A table as a data frame of pandas.
 
         Raises:
-            EricError: pandas is not installed. SettingError: there is no such table.
+            SettingError: pandas is not installed, or there is no such table.
         """
         return make_frame(self._find_table(table))
 
@@ -89,12 +89,11 @@ def make_frame(columns: Columns) -> "pandas.DataFrame":
     """A data frame of pandas.
 
     Raises:
-        EricError: pandas is not installed.
+        SettingError: pandas is not installed.
     """
-    try:
-        import pandas
-    except ModuleNotFoundError as error:
-        raise EricError("data frames need pandas, which is not installed; run: pip install pandas") from error
+    require_package("pandas", "a data frame")
+    import pandas
+
     return pandas.DataFrame(dict(columns))
 
 

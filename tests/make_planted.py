@@ -17,14 +17,15 @@ DEAD = 10  # never changes
 def make_planted(n_images: int, seed: int, *, shuffled: bool = False) -> tuple[Activations, torch.Tensor]:
     """Norms of one layer, and which sub-class each image is of: 0 tabby, 1 black, -1 a dog.
 
-    A half are cats of both kinds. Where `shuffled`, the images have each other's classes.
+    A half are cats, as many of one kind as of the other where 4 divides `n_images`. Where `shuffled`, the images have
+    each other's classes.
     """
     generator = torch.Generator().manual_seed(seed)
 
     def draw(share: float) -> torch.Tensor:
         return torch.rand(n_images, generator=generator) < share
 
-    kind = torch.randint(0, 4, (n_images,), generator=generator)
+    kind = torch.randperm(n_images, generator=generator) % 4
     subclass = torch.where(kind < 2, kind, -1)
     high = torch.stack([draw(0.5) for _ in range(N_KERNELS)], dim=1)
     for number, kernels in enumerate((TABBY, BLACK)):

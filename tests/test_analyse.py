@@ -81,8 +81,12 @@ def test_planted_subclasses_are_found(planted, space):
     assert sorted(sets) == sorted(expected)
     for row in found.list_found():
         assert row.purity == 1
-        assert row.share_of_class == pytest.approx(0.5, abs=0.05)
+        assert row.share_of_class == 0.5
         assert row.cohesion > 0.1
+        assert row.effect > 5
+    (large,) = (row for row in found.rows if row == found.list_found()[0])
+    assert not replace(large, n_of_class=large.n_of_class + 1).is_found()  # more than half of its class
+    assert not replace(large, cohesion=0.09).is_found()  # however significant
     dogs = found.of_class(1)
     assert [row.p_value for row in dogs] == [1]  # one rule covers all of them: there is no rest to be distinct from
     assert dogs[0].cohesion is None
@@ -316,6 +320,38 @@ def test_classes_without_images_stand_for_nothing():
     assert list_symbols(found, alpha=1.1)[0].stands_for == "a"
     assert list_symbols(found.select_columns(["b"]), alpha=1.1) == []
     assert list_symbols(found.select_columns([]), alpha=1.1) == []
+
+
+def test_only_precise_kernels_stand_for_a_class():
+    classes = torch.arange(30) // 10
+    broad = torch.cat([torch.ones(26), torch.zeros(4)]).bool()
+    bits = torch.stack([classes == 2, broad], dim=1)
+    found = measure_coactivation(BitMatrix.from_bools(bits, ["exact", "broad"]), pack_classes(classes, ["a", "b", "c"]))
+    exact, other = list_symbols(found, alpha=1.1)
+    assert (exact.atom, exact.is_precise, exact.describe()) == ("exact", True, "stands for c")
+    assert not other.is_precise
+    assert other.describe() == "true for a, b (100 %, 100 %)"
+    assert other.to_dict()["true_for"] == {"a": 1.0, "b": 1.0}
+    assert replace(exact, precision=0.69).describe() == "true for c (100 %)"
+    assert not replace(exact, lift=1.0).is_precise
+
+
+def test_the_effect_is_in_deviations_of_random_sets(planted):
+    """Against sets drawn here: distances of all pairs, one by one."""
+    generator = np.random.default_rng(0)
+    points = generator.normal(size=(40, 3))
+    members = np.zeros(40, np.bool_)
+    members[np.argsort(np.abs(points).sum(axis=1))[:10]] = True
+
+    def spread(chosen):
+        pairs = [((a - b) ** 2).sum() for i, a in enumerate(chosen) for b in chosen[:i]]
+        return sum(pairs) / len(pairs)
+
+    draws = [spread(points[generator.choice(40, 10, replace=False)]) for _ in range(400)]
+    expected = (np.mean(draws) - spread(points[members])) / np.std(draws)
+    chance = RandomSets(points, 999, (0, 0)).compare(members, np.arange(3))
+    assert chance.effect == pytest.approx(expected, rel=0.15)
+    assert chance.effect > 2
 
 
 def test_what_makes_no_sense_is_refused(planted):

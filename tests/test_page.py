@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 from dataclasses import replace
 from importlib.resources import files
 
@@ -19,16 +20,21 @@ from eric_fast.errors import CaptureError, DataError, ProgramError, SettingError
 from eric_fast.extract import ExtractOptions, TreeOptions
 from eric_fast.program import ClassRule, Program
 from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.program.simplify import find_mentioned
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.quantise import quantise_activations
 from eric_fast.runs import approximate_model, evaluate_chains, evaluate_program
 from eric_fast.show.page import build_report, draw_chain, draw_confusion, draw_kernels
 from eric_fast.show.page.document import list_starts
 from eric_fast.show.page.render import SCRIPTS, escape_json, join_scripts
-from eric_fast.show.page.select import choose_images, spread_evenly
+from eric_fast.show.page.select import choose_images, count_ranks, spread_evenly
 from eric_fast.show.page.thumbnails import make_thumbnails, to_picture
 from eric_fast.show.style import save_figure
 from tests.activations import make_activations
+
+
+def read_document(page):
+    return json.loads(re.search(r'<script[^>]* id="document"[^>]*>(.*?)</script>', page, re.S)[1])
 
 
 @given(st.lists(st.booleans(), max_size=40), st.randoms(use_true_random=False), st.integers(0, 45))
@@ -42,6 +48,40 @@ def test_disagreements_come_first_and_then_preferred_images(disagrees, random, m
     assert int(disagrees[chosen].sum()) == min(n_differing, most)
     others = [image for image in preferred if not disagrees[image]][: max(0, most - n_differing)]
     assert set(others) <= set(chosen)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=40), st.randoms(use_true_random=False), st.integers(1, 45))
+def test_some_images_are_taken_whatever_else_is(disagrees, random, most):
+    disagrees = np.array(disagrees, np.bool_)
+    always = np.array(random.sample(range(len(disagrees)), min(most, len(disagrees) // 3)), np.int64)
+    chosen = choose_images(disagrees, range(len(disagrees)), most, always).tolist()
+    assert set(always.tolist()) <= set(chosen)
+    assert len(chosen) == min(most, len(disagrees))
+    left = disagrees.copy()
+    left[always] = False
+    assert int(left[chosen].sum()) == min(int(left.sum()), most - len(always))
+
+
+def test_ranks_fit_into_half_of_the_room():
+    strongest = np.array([[0, 1, 2], [3, 1, 4]])
+    assert [count_ranks(strongest, most, 100) for most in (12, 10, 6, 4, 3)] == [3, 3, 2, 1, 0]
+    assert count_ranks(strongest, 5, 5) == 3  # all images are there
+    assert count_ranks(strongest[:0], 5, 100) == 3
+
+
+@pytest.mark.parametrize("most", [300, 80, 2])
+def test_the_strongest_images_are_those_of_the_whole_capture(most):
+    source = make_activations(300)
+    program = approximate_model(source, layers="all", options=TreeOptions(min_leaf=20))
+    document = read_document(build_report(program, source, most_images=most).page)
+    places = np.frombuffer(base64.b64decode(document["images"]["places"]), "<i4")
+    n = document["strongest"]["n"]
+    images = np.frombuffer(base64.b64decode(document["strongest"]["images"]), "<i4").reshape(len(program.atoms), n)
+    assert (n > 0) == (most > 2)
+    for atom in sorted(find_mentioned(program)):
+        norms = source.norms[program.atoms[atom].layer][:, program.atoms[atom].column]
+        assert places[images[atom]].tolist() == norms.topk(n).indices.tolist()
+        assert (images[atom] >= 0).all()
 
 
 def test_images_are_spread_over_all():

@@ -14,10 +14,13 @@ import torch
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
+from eric_fast.bits import BitMatrix
+from eric_fast.evaluator import Evaluator
 from eric_fast.extract import TreeOptions
 from eric_fast.program import ClassRule, Rule
 from eric_fast.program import Program as LogicProgram
 from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.quantise import quantise_activations
 from eric_fast.runs import approximate_model, predict_activations
 from eric_fast.show.page import build_report, save_report
 from eric_fast.store.activations import Activations, CaptureSettings
@@ -134,7 +137,7 @@ def window(open_report, capture, program):
 
 def go(page, address):
     page.evaluate("address => { location.hash = address; }", address)
-    page.wait_for_function("address => location.hash === address", arg=address)
+    page.wait_for_function("address => location.hash.replace(/[?&]start=[^&]*$/, '') === address", arg=address)
     page.wait_for_timeout(20)
 
 
@@ -307,6 +310,64 @@ def test_proof_shows_the_rule_and_opens_down_to_given_bits(window, capture, prog
     assert steps.locator("> details > summary .yes").count() == steps.count()
     window.locator("ul.proof summary").first.click()
     window.locator("ul.proof ul.proof small:has-text('given')").first.wait_for()  # it is filled once it has opened
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_turned_bits_are_evaluated_anew(window, capture, program, place):
+    """What the page answers once a bit is turned, and what it says would be answered, against the evaluator."""
+    top = program.layers[1]
+    go(window, "#/")
+    choose_start(window, program, program.layers[place])
+    given = quantise_activations(capture, program.network_quantiser)
+    names, first = program.quantiser.names_of_layer[top], program.quantiser.rows_of_layer[top].start
+    evaluator = Evaluator(program, top)
+    rows = (given.select_atoms(names) if place else Evaluator(program).truth(given, names)).to_bools()
+
+    def answer(image, atoms):
+        row = rows[image].clone()
+        for atom in atoms:
+            row[atom - first] ^= True
+        return int(evaluator.classes(BitMatrix.from_bools(row[None], names))[0])
+
+    n_changed, n_near = 0, 0
+    for image in range(0, N_IMAGES, 12):
+        go(window, "#/image/" + window.evaluate("encodeURIComponent", capture.ids[image]))
+        own = answer(image, [])
+        for near in window.locator("li[data-flips]").all():
+            atoms = [int(atom) for atom in near.get_attribute("data-flips").split()]
+            assert answer(image, atoms) == int(near.get_attribute("data-class")) != own
+            n_near += 1
+        turns = window.locator("button[data-turn]").evaluate_all(
+            "found => found.map((one) => Number(one.dataset.turn))"
+        )
+        for atom in dict.fromkeys(turns):
+            window.locator(f"button[data-turn='{atom}']").first.click()
+            assert int(window.get_attribute("#answer", "data-answer")) == answer(image, [atom])
+            n_changed += answer(image, [atom]) != own
+            assert ("still answer" in window.text_content(".whatif")) == (answer(image, [atom]) == own)
+            window.click("text=Undo")
+            assert int(window.get_attribute("#answer", "data-answer")) == own
+            assert window.locator(".whatif").count() == 0
+    assert min(n_changed, n_near) > 3
+
+
+def test_addresses_hold_the_start_layer(window, open_report, program):
+    opening = window.evaluate("JSON.parse(document.getElementById('document').textContent).start")
+    other = next(layer for layer in program.layers if layer != opening)
+    go(window, "#/classes")
+    choose_start(window, program, other)
+    address = window.evaluate("location.hash")
+    assert address == f"#/classes?start={quote(other, safe='')}"
+    go(window, "#/kernels")
+    assert window.evaluate("location.hash").startswith("#/kernels?start=")
+    page = open_report.page(window.path)
+    assert page.input_value("select[name=start]") == str(program.layers.index(opening))
+    page.evaluate("address => { location.hash = address; }", address)
+    page.wait_for_timeout(30)
+    assert page.input_value("select[name=start]") == str(program.layers.index(other))
+    assert page.text_content("main h1") == "Classes"
+    choose_start(page, program, opening)
+    assert page.evaluate("location.hash") == "#/classes"
 
 
 def test_theme_follows_the_system_and_the_button(window, open_report):

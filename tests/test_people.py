@@ -98,7 +98,7 @@ def test_rules_of_kernels_and_votes_are_data_frames():
 
 def test_without_pandas_one_line_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(EricError, match="^data frames need pandas, which is not installed; run: pip install pandas$"):
+    with pytest.raises(EricError, match="^a data frame needs the package 'pandas': pip install pandas$"):
         make_frame({"a": [1]})
 
 

@@ -89,6 +89,7 @@ class Chance:
 
     cohesion: float | None = None
     distinctness: float | None = None
+    effect: float | None = None
     p_cohesive: float = 1.0
     p_distinct: float = 1.0
 
@@ -125,9 +126,16 @@ class RandomSets:
         return Chance(
             cohesion=float(1 - near[0] / whole),
             distinctness=float(apart[0] / whole),
+            effect=_standardise(near),
             p_cohesive=float((near <= near[0] + slack).mean()),  # the set itself is one of them
             p_distinct=float((apart >= apart[0] - slack).mean()),
         )
+
+
+def _standardise(near: Floats) -> float | None:
+    """By how many standard deviations the first distance lies below the mean of the others, those of random sets."""
+    deviation = float(near[1:].std())
+    return float((near[1:].mean() - near[0]) / deviation) if deviation > 0 else None
 
 
 def _pair_distances(sums: Floats, square_sums: Floats, size: int) -> Floats:

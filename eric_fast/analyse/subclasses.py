@@ -23,6 +23,9 @@ from eric_fast.evaluator import Evaluator
 from eric_fast.program import Program, atom_of
 from eric_fast.progress import Progress, ignore_progress
 
+MOST_OF_CLASS = 0.5  # a rule that covers more of its class is no sub-class of it
+LEAST_COHESION = 0.1  # what is only significant is no effect
+
 
 @dataclass(frozen=True)
 class Subclass:
@@ -43,6 +46,8 @@ class Subclass:
             apart. None if the sub-class is too small, or is the whole class.
         distinctness: the squared distance between the means of the sub-class and of the rest of its class, divided by
             the mean squared distance between two images of the class. None as above.
+        effect: by how many standard deviations the images of the sub-class lie closer together than random subsets of
+            the class of the same size: the mean squared distance of two images. None as above.
         p_pure: how likely as many random images would include so many of the class or more (hypergeometric).
         p_cohesive: how likely `n_of_class` random images of the class would be as cohesive or more.
         p_distinct: how likely `n_of_class` random images of the class would be as distinct or more.
@@ -59,6 +64,7 @@ class Subclass:
     n_kernels: int
     cohesion: float | None
     distinctness: float | None
+    effect: float | None
     p_pure: float
     p_cohesive: float
     p_distinct: float
@@ -73,6 +79,11 @@ class Subclass:
     def share_of_class(self) -> float:
         """The sub-class's share of the images to which the model gives the class."""
         return self.n_of_class / self.n_class if self.n_class else 0.0
+
+    def is_found(self, alpha: float = 0.05) -> bool:
+        """Whether it is a sub-class: beyond chance, at most half of its class, and cohesive enough to matter."""
+        is_part = self.share_of_class <= MOST_OF_CLASS
+        return self.p_value < alpha and is_part and self.cohesion is not None and self.cohesion >= LEAST_COHESION
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -123,9 +134,10 @@ class Subclasses:
     def list_found(self, alpha: float = 0.05) -> list[Subclass]:
         """List the sub-classes that are pure, cohesive and distinct beyond chance, with `p_value` below `alpha`.
 
-        About a share of `alpha` of the list is expected to be there by chance.
+        They hold at most half of their class (`MOST_OF_CLASS`), and their cohesion is `LEAST_COHESION` at least: many
+        images alone make none. About a share of `alpha` of the list is expected to be there by chance.
         """
-        return [row for row in self.rows if row.p_value < alpha]
+        return [row for row in self.rows if row.is_found(alpha)]
 
 
 def measure_subclasses(
@@ -218,6 +230,7 @@ def measure_subclasses(
                 n_kernels=len(kept),
                 cohesion=chance.cohesion,
                 distinctness=chance.distinctness,
+                effect=chance.effect,
                 p_pure=p_pure,
                 p_cohesive=chance.p_cohesive,
                 p_distinct=chance.p_distinct,

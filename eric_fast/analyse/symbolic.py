@@ -11,10 +11,13 @@ from torch import Tensor
 
 from eric_fast.analyse.relations import Coactivation
 
+LEAST_PRECISION = 0.7  # below it, a kernel is true for a set, but doesn't stand for it
+_MOST_NAMED = 6  # that are named
+
 
 @dataclass(frozen=True)
 class Symbol:
-    """An atom, and the set of images that its bit follows best.
+    """An atom, and the set of images that its bit follows best: what it stands for, if it is precise.
 
     Attributes:
         atom: the atom's name.
@@ -25,6 +28,8 @@ class Symbol:
         lift: precision divided by the set's share of all images.
         p_value: how likely so many common images or more would be if bit and set were independent (hypergeometric),
             adjusted over all atoms and sets (Benjamini and Hochberg).
+        true_for: the sets that together hold `LEAST_PRECISION` of the images on which the atom is true, with the share
+            of their images on which it is, the largest first.
     """
 
     atom: str
@@ -34,19 +39,36 @@ class Symbol:
     recall: float
     lift: float
     p_value: float
+    true_for: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def is_precise(self) -> bool:
+        """Whether the atom stands for the set: most images on which it is true are in it, more than by chance."""
+        return self.precision >= LEAST_PRECISION and self.lift > 1
+
+    def describe(self) -> str:
+        """`stands for 2`, or `true for 2, 5, 4, 6 (100 %, 100 %, 96 %, 91 %)`."""
+        if self.is_precise:
+            return f"stands for {self.stands_for}"
+        names, shares = zip(*self.true_for[:_MOST_NAMED], strict=True)
+        more = len(self.true_for) - _MOST_NAMED
+        rest = f" and {more:,} more" if more > 0 else ""
+        return f"true for {', '.join(names)} ({', '.join(f'{100 * share:.0f} %' for share in shares)}){rest}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return dict(vars(self))
+        return {**vars(self), "true_for": dict(self.true_for), "is_precise": self.is_precise}
 
 
 def list_symbols(selectivity: Coactivation, alpha: float = 0.05) -> list[Symbol]:
-    """List what each atom stands for, the highest phi first, without atoms that stand for no set.
+    """List the set that each atom follows best, the highest phi first, without atoms that follow none.
+
+    Only those that are precise stand for it (`Symbol.is_precise`).
 
     Args:
         selectivity: atoms as rows and sets of images as columns: `measure_coactivation(bits, pack_classes(...))`, or
             with the images that rules cover, `measure_coactivation(bits, subclasses.covered)`.
-        alpha: an atom stands for its best set if the `p_value` is below.
+        alpha: an atom follows its best set if the `p_value` is below.
     """
     phi, lift = np.nan_to_num(selectivity.phi(), nan=-1.0), selectivity.lift()
     p_values = adjust_selectivity(selectivity)
@@ -60,8 +82,17 @@ def list_symbols(selectivity: Coactivation, alpha: float = 0.05) -> list[Symbol]
             precision = together / int(selectivity.n_rows_true[i])
             recall = together / int(selectivity.n_columns_true[j])
             figures = (float(phi[i, j]), precision, recall, float(lift[i, j]), float(p_values[i, j]))
-            symbols.append(Symbol(atom, selectivity.columns[j], *figures))
+            symbols.append(Symbol(atom, selectivity.columns[j], *figures, _list_true_for(selectivity, i)))
     return sorted(symbols, key=lambda symbol: -symbol.phi)  # stable: on a tie the lower atom first
+
+
+def _list_true_for(selectivity: Coactivation, i: int) -> tuple[tuple[str, float], ...]:
+    together, sizes = selectivity.together[i], selectivity.n_columns_true
+    shares = np.divide(together, sizes, out=np.zeros(len(sizes)), where=sizes > 0)
+    order = np.lexsort((np.arange(len(shares)), -shares))
+    needed = LEAST_PRECISION * int(selectivity.n_rows_true[i])
+    n_sets = 1 + int((np.cumsum(together[order]) < needed).sum())
+    return tuple((selectivity.columns[j], float(shares[j])) for j in order[:n_sets].tolist() if shares[j])
 
 
 def adjust_selectivity(selectivity: Coactivation) -> NDArray[np.float64]:

@@ -37,11 +37,13 @@ def analyse(
     images, and swapped with that of another image (the mean over all ways to swap); p says how likely flipping
     the bit would cost that much fidelity by chance.
 
-    Sub-classes: a rule covers one if its images are purer than chance, nearer to each other than random images of their
-    class, and away from the others, in the norms of the last layer's kernels that the rule doesn't mention.
+    Sub-classes: a rule covers one if its images are at most half of their class, purer than chance, nearer to each
+    other than random images of their class, and away from the others, in the norms of the last layer's kernels that the
+    rule doesn't mention. Cohesion is by which share they are nearer.
 
-    Kernels stand for a class, or for a sub-class that was found, where their bit follows it: phi is their correlation.
-    Two are redundant from a phi of 0.9 on, complementary from -0.9. All p-values are adjusted (Benjamini-Hochberg).
+    Kernels follow a class, or a sub-class that was found, where their bit does: phi is their correlation. They stand
+    for it where 70 % of the images on which they are true are of it; else they are true for several. Two are redundant
+    from a phi of 0.9 on, complementary from -0.9. All p-values are adjusted (Benjamini-Hochberg).
     """
     check_paths([json], [capture, program_file], force=force)
     printer = Printer(as_)

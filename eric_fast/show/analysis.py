@@ -7,7 +7,8 @@ from rich.table import Table
 from eric_fast.analyse.effects import Answers
 from eric_fast.analyse.relations import Pair
 from eric_fast.analyse.study import LEAST_PHI, Analysis
-from eric_fast.analyse.symbolic import Symbol
+from eric_fast.analyse.subclasses import LEAST_COHESION
+from eric_fast.analyse.symbolic import LEAST_PRECISION, Symbol
 from eric_fast.errors import say_count
 from eric_fast.program import Program
 from eric_fast.program.words import name_atom, name_literal
@@ -20,8 +21,8 @@ LEAST_P = 1e-300  # below it, float64 says 0
 def tabulate_analysis(analysis: Analysis, limit: int = 10) -> list[Table]:
     """All of them, in the order in which they are read, each with `limit` rows at most (0: all)."""
     tables = [tabulate_effects(analysis, limit), tabulate_subclasses(analysis, limit)]
-    symbols = (("class", analysis.list_class_symbols()), ("sub-class", analysis.list_rule_symbols()))
-    tables += [tabulate_symbols(analysis.program, f"kernels that stand for a {of}", s, limit) for of, s in symbols if s]
+    symbols = (("classes", analysis.list_class_symbols()), ("sub-classes", analysis.list_rule_symbols()))
+    tables += [tabulate_symbols(analysis.program, f"kernels that follow {of}", s, limit) for of, s in symbols if s]
     for what in ("redundant", "complementary"):
         pairs = [pair for layer in analysis.coactivation.values() for pair in getattr(layer, f"list_{what}")(LEAST_PHI)]
         if pairs:
@@ -64,8 +65,11 @@ def tabulate_subclasses(analysis: Analysis, limit: int = 10) -> Table:
     """A row for each class rule that covers enough images: those first that were found, then those that cover most."""
     subclasses, found = analysis.subclasses, analysis.subclasses.list_found()
     rows = sorted(subclasses.rows, key=lambda row: (row not in found, -row.n_covered))
-    title = f"sub-classes: {len(found):,} of {say_count(len(rows), 'rule')} cover one (p < 0.05), in {subclasses.space}"
-    columns = ["images", "pure", "of class", "cohesion", "distinct", "p"]
+    title = (
+        f"sub-classes: {len(found):,} of {say_count(len(rows), 'rule')} cover one (p < 0.05, half a class at most, "
+        f"cohesion from {LEAST_COHESION:g}), in {subclasses.space}"
+    )
+    columns = ["images", "pure", "of class", "cohesion", "deviations\nfrom random", "distinct", "p"]
     table = make_table(title + _say_left_out(len(rows), limit), ["rule", "class"], columns)
     for row in rows[: limit or None]:
         table.add_row(
@@ -75,6 +79,7 @@ def tabulate_subclasses(analysis: Analysis, limit: int = 10) -> Table:
             _percent(row.purity) if row.n_covered else NO_FIGURE,
             _percent(row.share_of_class),
             NO_FIGURE if row.cohesion is None else f"{row.cohesion:.3f}",
+            NO_FIGURE if row.effect is None else f"{row.effect:+.1f}",
             NO_FIGURE if row.distinctness is None else f"{row.distinctness:.3f}",
             _write_p(row.p_value),
         )
@@ -89,12 +94,14 @@ def _name_rule(program: Program, rule: int) -> Text:
 
 
 def tabulate_symbols(program: Program, title: str, symbols: Sequence[Symbol], limit: int = 10) -> Table:
-    """A row for each kernel that stands for something, the best first."""
+    """A row for each kernel that follows something, the best first, and whether it stands for it."""
     columns = ["phi", "precision", "recall", "lift"]
-    table = make_table(title + _say_left_out(len(symbols), limit), ["kernel", "stands for"], columns)
+    n_precise = sum(symbol.is_precise for symbol in symbols)
+    title = f"{title}: {n_precise:,} of {len(symbols):,} stand for one (precision {LEAST_PRECISION:g} or more)"
+    table = make_table(title + _say_left_out(len(symbols), limit), ["kernel", "what it says"], columns)
     for symbol in symbols[: limit or None]:
         figures = (f"{value:.3f}" for value in (symbol.phi, symbol.precision, symbol.recall))
-        table.add_row(_name(program, symbol.atom), Text(symbol.stands_for), *figures, f"{symbol.lift:.2f}")
+        table.add_row(_name(program, symbol.atom), Text(symbol.describe()), *figures, f"{symbol.lift:.2f}")
     return table
 
 

@@ -1,12 +1,13 @@
 """Plots of what the report says, as figures of matplotlib; `eric_fast.show.style.save_figure` writes them."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eric_fast.analyse import Effects
 from eric_fast.errors import require_package
+from eric_fast.program.simplify import find_mentioned
 from eric_fast.score import Score
 from eric_fast.show.style import BLUE, GREY, ORANGE, STYLE, escape_math
 
@@ -71,7 +72,12 @@ def draw_chain(scores: Sequence[Score]) -> "Figure":
             shares = [share or 0.0 for share in accuracy]
             lows, highs = zip(*(score.accuracy_interval or (0.0, 1.0) for score in scores), strict=True)
             axes.fill_between(places, lows, highs, color=ORANGE, alpha=0.18, linewidth=0)
-            axes.plot(places, shares, color=ORANGE, marker="s", linestyle="--", label="accuracy, with 95 %")
+            hollow: dict[str, Any] = {
+                "marker": "s",
+                "markersize": 9,
+                "markerfacecolor": "none",
+            }  # seen around the points of fidelity
+            axes.plot(places, shares, color=ORANGE, linestyle="--", label="accuracy, with 95 %", **hollow)
         if (own := scores[0].model_accuracy) is not None:
             axes.axhline(own, color=GREY, linestyle=":", label="accuracy of the model")
         crowded = sum(map(len, layers)) > 48
@@ -90,7 +96,8 @@ def draw_kernels(effects: Effects) -> "Figure":
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    rows = effects.rank()[:_MOST_KERNELS]
+    mentioned = find_mentioned(effects.program) | set(effects.program.rules_of_atom)
+    rows = [row for row in effects.rank() if row.atom in mentioned][:_MOST_KERNELS]
     now, labels = effects.now.fidelity, effects.program.label_of_atom
     places = range(len(rows))
     with rc_context(STYLE):
@@ -98,11 +105,11 @@ def draw_kernels(effects: Effects) -> "Figure":
         axes = figure.subplots()
         lost = [100 * (now - row.when_swapped.fidelity) for row in rows]
         changed = [100 * row.when_swapped.changed for row in rows]
-        axes.barh(places, changed, color=ORANGE, height=0.35, align="edge", label="answers changed")
-        axes.barh(places, lost, color=BLUE, height=-0.35, align="edge", label="fidelity lost")
+        axes.barh(places, changed, color=ORANGE, height=0.35, align="edge", label="answers that change")
+        axes.barh(places, lost, color=BLUE, height=-0.35, align="edge", label="fidelity that is lost")
         axes.set_yticks(places, [escape_math(labels.get(row.atom) or row.name) for row in rows])
         axes.invert_yaxis()
-        axes.set_xlabel(f"points (hundredths of {effects.n_images:,} images), its bit taken from another image")
+        axes.set_xlabel(f"% of {effects.n_images:,} images, where the kernel’s bit is that of another image")
         axes.set_ylabel("kernel")
         axes.set_title(f"Key kernels from {escape_math(effects.start_layer)}")
         axes.legend(loc="lower right")

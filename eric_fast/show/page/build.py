@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eric_fast.analyse import Analysis, analyse_bits, find_strongest, measure_effects
@@ -35,7 +37,7 @@ from eric_fast.show.page.document import (
 from eric_fast.show.page.findings import describe_effects, describe_subclasses, describe_symbols
 from eric_fast.show.page.heat import draw_maps
 from eric_fast.show.page.render import render_page
-from eric_fast.show.page.select import choose_images
+from eric_fast.show.page.select import choose_images, count_ranks
 from eric_fast.show.page.thumbnails import find_images, make_thumbnails, view_images
 from eric_fast.show.plots import draw_chain, draw_confusion, draw_kernels
 from eric_fast.show.style import save_figure
@@ -148,9 +150,13 @@ def build_report(
     columns = torch.cat(list(norms.values()), dim=1)  # [n_images, n_atoms]
     disagrees = (answers[opening][1].classes != activations.predictions).numpy()
     sides = torch.tensor([-1.0 if atom.region == NEGATIVE else 1.0 for atom in program.network_quantiser.atoms])
-    preferred = find_strongest(columns * sides, _N_STRONGEST).T.flatten().tolist()
-    embedded = torch.from_numpy(choose_images(disagrees, preferred, most_images))
-    strongest = find_strongest((columns * sides)[embedded], _N_STRONGEST)  # [n_atoms, n]
+    mentioned = sorted(find_mentioned(program) | set(program.rules_of_atom))
+    of_all = find_strongest(columns * sides, _N_STRONGEST)  # [n_atoms, n], of all images
+    known = [atom for atom in mentioned if atom < len(of_all)]
+    n_ranks = count_ranks(of_all[known].numpy(), most_images, activations.n_images)
+    always = np.unique(of_all[known, :n_ranks].numpy())
+    embedded = torch.from_numpy(choose_images(disagrees, of_all.T.flatten().tolist(), most_images, always))
+    strongest = _find_places(of_all[:, :n_ranks], embedded)
     document: dict[str, Any] = {
         "program": make_program_document(program, file),
         "origin": describe_origin(activations),
@@ -158,20 +164,19 @@ def build_report(
         "starts": [describe_start(*answers[layer], activations, embedded) for layer in layers],
         "start": opening,
         "hasThumbnails": data is not None,
-        "embeddedFirst": _describe_choice(int(disagrees.sum()), len(embedded), activations.n_images, opening),
+        "embeddedFirst": _describe_choice(disagrees, embedded.numpy(), n_ranks, opening),
         "strongest": {
             "n": strongest.shape[1],
             "images": pack_ints(strongest.numpy()),
-            "norms": pack_floats(columns[embedded].T.gather(1, strongest).numpy()),
+            "norms": pack_floats(columns.T.gather(1, of_all[:, :n_ranks]).numpy()),
         },
         "effects": {layer: describe_effects(each) for layer, each in effects.items()},
         "subclasses": describe_subclasses(analysis.subclasses),
         "symbols": describe_symbols(analysis),
     }
     indices = [] if places is None else [places[i] for i in embedded.tolist()]
-    if model is not None and data is not None:
-        mentioned = find_mentioned(program) | set(program.rules_of_atom)
-        key = [row.atom for row in analysis.effects.rank() if row.atom in mentioned]
+    if model is not None and data is not None and n_ranks:
+        key = [row.atom for row in analysis.effects.rank() if row.atom in set(mentioned)]
         document["heat"] = draw_maps(program, key, strongest, model, data, indices, progress)
     summary = _summarise(program, activations, answers[opening][0], file)
     document["summary"] = summary
@@ -225,15 +230,19 @@ def _list_norms(program: Program, activations: Activations) -> dict[str, Tensor]
     return {layer: activations.norms[layer][:, of_layer] for layer, of_layer in places.items()}
 
 
-def _describe_choice(n_differing: int, n_embedded: int, n_all: int, start: str) -> str:
-    if n_embedded == n_all:
+def _find_places(images: Tensor, embedded: Tensor) -> Tensor:
+    """int64, as `images`: where each stands among the embedded ones, which ascend; -1 where it isn't one of them."""
+    places = torch.searchsorted(embedded, images.contiguous()).clamp(max=len(embedded) - 1)
+    return torch.where(embedded[places] == images, places, -1)
+
+
+def _describe_choice(disagrees: NDArray[np.bool_], embedded: NDArray[np.int64], n_ranks: int, start: str) -> str:
+    if len(embedded) == len(disagrees):
         return ""
-    if n_differing > n_embedded:
-        return f"of the {n_differing:,} on which model and program differ from {start}, taken evenly."
-    return (
-        f"all {n_differing:,} on which model and program differ from {start}, the strongest of each kernel, and others "
-        "taken evenly."
-    )
+    n_differing, n_shown = int(disagrees.sum()), int(disagrees[embedded].sum())
+    of = "all" if n_shown == n_differing else f"{n_shown:,} of the"
+    strongest = f"the {n_ranks:,} strongest of each kernel that a rule mentions, " if n_ranks else ""
+    return f"{strongest}{of} {n_differing:,} on which model and program differ from {start}, and others taken evenly."
 
 
 def _summarise(program: Program, activations: Activations, score: Score, file: str) -> dict[str, str]:

@@ -33,6 +33,8 @@ def describe_subclasses(subclasses: Subclasses) -> dict[str, Any]:
             "shareOfClass": row.share_of_class,
             "cohesion": row.cohesion,
             "distinctness": row.distinctness,
+            "effect": row.effect,
+            "isFound": row.is_found(),
             "p": row.p_value,
         }
         for row in subclasses.rows
@@ -45,6 +47,12 @@ def describe_symbols(analysis: Analysis) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for kind, symbols in (("class", analysis.list_class_symbols()), ("rule", analysis.list_rule_symbols())):
         for symbol in symbols:
-            own = {"phi": symbol.phi, "precision": symbol.precision, "recall": symbol.recall, "p": symbol.p_value}
+            own: dict[str, Any] = {
+                "phi": symbol.phi,
+                "precision": symbol.precision,
+                "recall": symbol.recall,
+                "p": symbol.p_value,
+            }
+            own |= {"isPrecise": symbol.is_precise, "trueFor": [list(pair) for pair in symbol.true_for]}
             found.setdefault(symbol.atom, {})[kind] = {"name": symbol.stands_for, **own}
     return found

@@ -136,24 +136,30 @@ const isTested = () => known().start_layer === doc.start;
 function subclassFigures(rule) {
   const found = isTested() ? subclassOf(classRules.heads[rule], rule) : null;
   if (!found) return null;
-  const isFound = found.p < ALPHA;
   const figure = (value) => (value === null ? "unknown" : value.toFixed(2));
   return h(
     "p",
     { class: "small" },
-    h("b", { class: isFound ? "found" : "" }, isFound ? "A sub-class of its own" : "No more of a sub-class than chance gives"),
+    h("b", { class: found.isFound ? "found" : "" }, verdictOf(found)),
     ": ",
     h("span", { title: "By which share its images are nearer to each other than images of the class are, in the network’s last layer: 0 as random ones, 1 all the same" }, `cohesion ${figure(found.cohesion)}`),
+    found.effect === null ? null : h("span", { title: "By how many standard deviations its images lie closer together than random subsets of the class of the same size" }, ` (${found.effect.toFixed(1)} deviations from random subsets)`),
     ", ",
     h("span", { title: "How far its mean lies from that of the rest of the class, squared, over the mean squared distance of two images of the class" }, `distinctness ${figure(found.distinctness)}`),
     `, ${percent(found.shareOfClass)} of the class; ${pText(found.p)} against ${format(doc.subclasses.nPermutations)} random sets`,
   );
 }
 
+function verdictOf(found) {
+  if (found.isFound) return "A sub-class of its own";
+  if (found.shareOfClass > 0.5) return "No sub-class, as it is most of its class";
+  return found.p < ALPHA ? "No sub-class, as it is hardly closer together than its class" : "No more of a sub-class than chance gives";
+}
+
 function subclassNote(index) {
   if (!isTested()) return null;
   const rows = [...Array(classRules.n).keys()].map((rule) => subclassOf(index, rule)).filter(Boolean);
   if (!rows.length) return null;
-  const n = rows.filter((row) => row.p < ALPHA).length;
-  return h("p", { class: "lead" }, `Of ${isVote ? `${count(rows.length, "group")} of images by the row of points that decides` : `${count(rows.length, "rule")} that could be tested`}, ${format(n)} ${n === 1 ? "covers" : "cover"} a sub-class of its own: pure, closer together than random images of the class, and apart from the rest of it (p < ${ALPHA}).`);
+  const n = rows.filter((row) => row.isFound).length;
+  return h("p", { class: "lead" }, `Of ${isVote ? `${count(rows.length, "group")} of images by the row of points that decides` : `${count(rows.length, "rule")} that could be tested`}, ${format(n)} ${n === 1 ? "covers" : "cover"} a sub-class of its own: at most half of the class, pure, closer together than random images of the class, and apart from the rest of it (p < ${ALPHA}).`);
 }

@@ -48,6 +48,10 @@ const starts = doc.starts.map((start) => layerNames.indexOf(start.start_layer));
 const N_WORDS = Math.ceil(images.n / 32);
 const words = new Uint32Array(decodeBytes(doc.images.bits).buffer); // [nAtoms, N_WORDS]: the network's own bits
 const givenBits = (atom) => words.subarray(atom * N_WORDS, (atom + 1) * N_WORDS);
+function setBit(row, image, isTrue) {
+  if (isTrue) row[image >>> 5] |= 1 << (image & 31);
+  else row[image >>> 5] &= ~(1 << (image & 31));
+}
 const hasBit = (row, image) => ((row[image >>> 5] >>> (image & 31)) & 1) === 1;
 
 // Rules by what they are for and by what they mention

@@ -23,8 +23,13 @@ function programPage(query) {
         h("label", { class: "field" }, h("span", {}, `Most important in a column: ${size}`), range),
       ),
       note(`Shown, the most important first: ${shown}.`),
+      h("p", { class: "note scrollhint", hidden: true }, "The graph is wider than the page: scroll it sideways →"),
       h("div", { class: "scroll graphbox", tabindex: "0", role: "region", "aria-label": "Graph of the program" }, drawGraph(graph)),
     ],
+    after: (root) => {
+      const box = root.querySelector(".graphbox");
+      root.querySelector(".scrollhint").hidden = box.scrollWidth <= box.clientWidth;
+    },
   };
 }
 

@@ -58,6 +58,7 @@ function imagesPage(query) {
 function imagePage(id) {
   const image = images.ids.indexOf(id);
   if (image < 0) return missing(`There is no embedded image “${id}”.`);
+  if (whatIf && whatIf.image !== image) changeBits(image, new Map());
   const run = currentRun();
   const order = filterImages(lastQuery);
   const place = order.indexOf(image);
@@ -82,11 +83,11 @@ function imagePage(id) {
             "dl",
             { class: "origin" },
             h("dt", {}, "model"), h("dd", {}, classChip(model)),
-            h("dt", {}, "program"), h("dd", { id: "answer", "data-answer": answer }, classChip(answer), answer === model ? " ✓ agrees" : h("b", { class: "differs" }, " ≠ differs")),
+            h("dt", {}, "program"), h("dd", { id: "answer", "data-answer": answer }, classChip(answer), answer === model ? " ✓ agrees with the model" : h("b", { class: "differs" }, " ≠ the model disagrees")),
             h("dt", {}, "label"), h("dd", {}, label < 0 ? "unknown" : classChip(label)),
           ),
         ),
-        section("Why", proofOf(image)),
+        section("Why", whatIfWords(image), proofOf(image)),
       ),
       same.length ? section("Images that the same rule covers", gallery(same, 24)) : null,
     ],

@@ -52,9 +52,10 @@ function rankKernels() {
   return ranking.order;
 }
 
-// The embedded images with the highest norm, and the norms
+// The images with the highest norm of all that were captured, and the norms; of kernels in rules all are embedded
 const strongest = doc.strongest ? { n: doc.strongest.n, images: decodeInts(doc.strongest.images), norms: decodeFloats(doc.strongest.norms) } : null;
 const strongestOf = (atom) => Array.from({ length: strongest.n }, (_, i) => ({ image: strongest.images[atom * strongest.n + i], norm: strongest.norms[atom * strongest.n + i] }));
+const isHere = ({ image }) => image >= 0;
 
 let heats = null;
 function heatOf(atom, rank) {
@@ -65,9 +66,10 @@ function heatOf(atom, rank) {
   const { width, height } = entry;
   return { width, height, top: 255, values: entry.values.subarray(rank * width * height, (rank + 1) * width * height) };
 }
-const strongPictures = (atom, n, caption) => strongestOf(atom).slice(0, n).map(({ image }, rank) => picture(image, { caption, heat: heatOf(atom, rank) }));
+const strongPictures = (atom, n, caption) => strongestOf(atom).map((one, rank) => ({ ...one, rank })).filter(isHere).slice(0, n).map(({ image, rank }) => picture(image, { caption, heat: heatOf(atom, rank) }));
 
-// The class or sub-class whose images the kernel's bit follows best
+// The class or sub-class whose images the kernel's bit follows best: it stands for it if most images on which it is true
+// are of it, else it is true for several
 function symbolWords(atom) {
   const symbol = doc.symbols[program.atoms[atom]];
   if (!symbol) return null;
@@ -76,18 +78,27 @@ function symbolWords(atom) {
   return h(
     "ul",
     { class: "stands" },
-    symbol.class ? h("li", {}, "stands for ", words(symbol.class, classChip(classes.indexOf(symbol.class.name)))) : null,
-    rule >= 0 && isTested() ? h("li", {}, "and for the sub-class of ", words(symbol.rule, h("a", { href: ruleLink(rule) }, symbol.rule.name))) : null,
+    symbol.class ? h("li", {}, symbol.class.isPrecise ? ["stands for ", words(symbol.class, classChip(classes.indexOf(symbol.class.name)))] : trueForWords(symbol.class)) : null,
+    rule >= 0 && isTested() && symbol.rule.isPrecise ? h("li", {}, "stands for the sub-class of ", words(symbol.rule, h("a", { href: ruleLink(rule) }, symbol.rule.name))) : null,
   );
 }
-const standsFor = (atom) => doc.symbols[program.atoms[atom]]?.class?.name ?? null;
+// `true for 2, 5, 4, 6 (100 %, 100 %, 96 %, 91 %)`
+function trueForWords({ trueFor }) {
+  const shown = trueFor.slice(0, 6);
+  const rest = trueFor.length - shown.length;
+  return ["true for ", shown.map(([name], i) => [i ? ", " : "", classChip(classes.indexOf(name))]), ` (${shown.map(([, part]) => percent(part, 0)).join(", ")})`, rest ? ` and ${format(rest)} more` : ""];
+}
+function standsWords(atom) {
+  const symbol = doc.symbols[program.atoms[atom]]?.class;
+  return symbol ? [" · ", symbol.isPrecise ? `stands for ${symbol.name}` : trueForWords(symbol)] : null;
+}
 
 function kernelCard(atom) {
   return h(
     "article",
     { class: "card kernelcard" },
     h("h3", {}, kernelChip(atom)),
-    h("p", { class: "small" }, labelOf(atom) ? [h("code", {}, program.atoms[atom]), " · "] : null, importanceText(atom), ` · ${count(classUses[atom].length, "class rule")}`, standsFor(atom) ? ` · stands for ${standsFor(atom)}` : null),
+    h("p", { class: "small" }, labelOf(atom) ? [h("code", {}, program.atoms[atom]), " · "] : null, importanceText(atom), ` · ${count(classUses[atom].length, "class rule")}`, standsWords(atom)),
     h("div", { class: "strip" }, strongPictures(atom, 6, false)),
   );
 }

@@ -52,12 +52,15 @@ function* listBits(row) {
 }
 
 // Everything that holds when the program starts at a layer: truth of atoms, where rules fire, answers
-function runProgram(start) {
+// `change`: { image, bits }: what atoms are made on one image, atom -> true or false, whatever the network or rules say
+function runProgram(start, change = null) {
   const first = program.layers[start].first;
   const last = first + program.layers[start].n; // atoms from here on are derived
   const truth = new Array(nAtoms).fill(null);
-  for (let atom = first; atom < last; atom++) truth[atom] = givenBits(atom);
+  for (let atom = first; atom < last; atom++) truth[atom] = change?.bits.has(atom) ? givenBits(atom).slice() : givenBits(atom);
   for (let atom = last; atom < nAtoms; atom++) truth[atom] = isNegated[atom] ? allTrue() : new Uint32Array(N_WORDS);
+  const force = (atom) => change?.bits.has(atom) && setBit(truth[atom], change.image, change.bits.get(atom));
+  for (let atom = first; atom < nAtoms; atom++) force(atom);
   const full = allTrue();
   const row = new Uint32Array(N_WORDS);
   for (let i = 0; i < kernelRules.n; i++) {
@@ -68,6 +71,7 @@ function runProgram(start) {
     const target = truth[head];
     if (isNegated[head]) for (let w = 0; w < N_WORDS; w++) target[w] &= ~row[w];
     else for (let w = 0; w < N_WORDS; w++) target[w] |= row[w];
+    force(head);
   }
   const fires = Array.from({ length: classRules.n }, (_, i) => fire(classRules, i, truth));
   return { start, first, last, truth, fires, ...decide(fires) };
@@ -129,10 +133,19 @@ function weightFor(rule, index) {
 const runs = new Map();
 const state = { start: starts.indexOf(layerNames.indexOf(doc.start)) };
 const known = () => doc.starts[state.start];
+let whatIf = null; // { image, bits, run }: bits that a reader changed on one image, and what follows
 function currentRun() {
+  return whatIf ? whatIf.run : plainRun();
+}
+function plainRun() {
   const start = starts[state.start];
   if (!runs.has(start)) runs.set(start, runProgram(start));
   return runs.get(start);
+}
+
+
+function changeBits(image, bits) {
+  whatIf = bits.size ? { image, bits, run: runProgram(starts[state.start], { image, bits }) } : null;
 }
 
 // How many embedded images Python answered otherwise: none, or something is wrong with this page

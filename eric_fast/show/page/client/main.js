@@ -31,6 +31,7 @@ function parseHash() {
 const main = document.getElementById("main");
 function showPage({ focus = true } = {}) {
   const { name, rest, query } = parseHash();
+  if (name !== "image") whatIf = null;
   const page = Object.hasOwn(PAGES, name) ? PAGES[name](rest, query) : missing(`This report has no page “${name}”.`);
   main.replaceChildren(...page.content.flat(Infinity).filter(Boolean));
   document.title = `${page.title} · ${doc.summary.title}`;
@@ -45,9 +46,32 @@ function showPage({ focus = true } = {}) {
   }
 }
 
+// The address holds the start layer, where it isn't the one that the report opens with: `#/class/cat?start=conv3`
+const openingStart = state.start;
 function setStart(place) {
   state.start = place;
+  whatIf = null;
+  keepStart();
   showPage({ focus: false });
+}
+function keepStart() {
+  const [path, search = ""] = location.hash.split(/\?(.*)/s);
+  const query = new URLSearchParams(search);
+  const wanted = state.start === openingStart ? null : layerNames[starts[state.start]];
+  if (wanted === query.get("start")) return;
+  if (wanted === null) query.delete("start");
+  else query.set("start", wanted);
+  history.replaceState(null, "", (path || "#/") + (query.size ? "?" + query : ""));
+}
+function readStart() {
+  const place = starts.indexOf(layerNames.indexOf(parseHash().query.get("start")));
+  if (place >= 0 && place !== state.start) {
+    state.start = place;
+    whatIf = null;
+    const select = document.querySelector("#tools select[name=start]");
+    if (select) select.value = String(place);
+  }
+  keepStart();
 }
 
 const THEMES = ["auto", "light", "dark"];
@@ -109,8 +133,12 @@ document.getElementById("tools").append(
   h("a", { class: "icon", href: "#/help", title: "Help", "aria-label": "Help" }, "?"),
   themeButton(),
 );
-window.addEventListener("hashchange", () => showPage());
+window.addEventListener("hashchange", () => {
+  readStart();
+  showPage();
+});
 document.addEventListener("keydown", onKey);
+readStart();
 showPage({ focus: false });
 // Images of few pixels keep them: they are what the network sees
 if (hasThumbnails && images.n) {

@@ -6,13 +6,13 @@ function picture(image, { caption = true, heat = null } = {}) {
   const answer = run.answers[image];
   const agrees = answer === images.predictions[image];
   const url = thumbnailOf(image);
-  const said = agrees ? nameOfClass(answer) : `${nameOfClass(images.predictions[image])} → ${nameOfClass(answer)}`;
+  const said = agrees ? nameOfClass(answer) : [h("b", {}, nameOfClass(answer)), `; model: ${nameOfClass(images.predictions[image])}`];
   const alt = `${images.ids[image]}: the model says ${nameOfClass(images.predictions[image])}, the program ${nameOfClass(answer)}`;
   return h(
     "a",
     { class: `shot ${agrees ? "" : "differs"}`, href: imageLink(image), title: alt, "data-image": image },
     h("span", { class: "frame" }, url ? h("img", { src: url, alt, loading: "lazy", decoding: "async" }) : h("span", { class: "blank" }, images.ids[image]), heat ? drawHeat(heat) : null),
-    caption ? h("span", { class: "said" }, agrees ? null : h("b", {}, "≠ "), said) : null,
+    caption ? h("span", { class: "said" }, said) : null,
   );
 }
 
@@ -67,7 +67,7 @@ function chainChart() {
       spots.map(([i, value]) =>
         kind === "one"
           ? svg("circle", { class: `dot ${kind}`, cx: x(i), cy: y(value), r: i === state.start ? 6 : 4 })
-          : svg("rect", { class: `dot ${kind}`, x: x(i) - 4, y: y(value) - 4, width: 8, height: 8 }),
+          : svg("rect", { class: `dot ${kind}`, x: x(i) - 6.5, y: y(value) - 6.5, width: 13, height: 13 }), // seen around a dot
       ),
     ];
   };
@@ -92,7 +92,7 @@ function chainChart() {
     "p",
     { class: "key" },
     h("span", { class: "one" }, "● fidelity (agrees with the model)"),
-    h("span", { class: "two" }, "■ accuracy (agrees with the label)"),
+    h("span", { class: "two" }, "□ accuracy (agrees with the label)"),
     h("span", { class: "reference" }, "┄ the model’s own accuracy"),
   );
   return [chart, key];
@@ -124,7 +124,7 @@ function confusionTable() {
   };
   const table = h(
     "table",
-    { class: "confusion", set: { "--columns": String(columns.length), "--names": `${Math.min(88, 16 + 7 * Math.max(...classes.map((name) => name.length)))}px` } },
+    { class: `confusion ${classes.every((name) => name.length < 3) ? "upright" : ""}`, set: { "--columns": String(columns.length), "--names": `${Math.min(88, 16 + 7 * Math.max(...classes.map((name) => name.length)))}px` } },
     h("caption", {}, "Images by model (row) and program (column)"),
     h("thead", {}, h("tr", {}, h("td"), columns.map((p) => h("th", { scope: "col" }, h("span", {}, p === n ? "nothing" : classes[p]))))),
     h("tbody", {}, shown.map((m) => h("tr", {}, h("th", { scope: "row" }, h("a", { href: classLink(m) }, classes[m])), columns.map((p) => cell(m, p))))),

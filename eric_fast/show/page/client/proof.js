@@ -30,6 +30,8 @@ function step(literal, image, weight = 0) {
     h("span", { class: fits ? "yes" : "no", "aria-hidden": "true" }, fits ? "✓" : "✗"),
     kernelChip(atom, false, literal < 0 ? "not" : ""),
     ` is ${isTrue ? "true" : "false"}`,
+    " ",
+    turnButton(atom, image, isTrue),
     atom < run.last || own === isTrue ? null : h("span", { class: "slip", title: "The bit that the network itself gives" }, ` (in the network ${own ? "true" : "false"})`),
   ];
   if (atom < run.last) return h("li", {}, line, h("small", {}, " given"));
@@ -113,28 +115,82 @@ function rivalry(image) {
   ];
 }
 
-// For other classes, the rule that lacks least
+// The class rule that decides under `first` if these atoms' bits were the other way on an image
+function ruleIf(image, flips) {
+  const isMet = (literal) => holds(literal, image) !== flips.has(atomOf(literal));
+  for (let rule = 0; rule < classRules.n; rule++) {
+    const points = bodyOf(classRules, rule).reduce((sum, literal, i) => sum + (isMet(literal) ? pointOf(classRules, rule, i) : 0), 0);
+    if (points >= neededBy(classRules, rule)) return rule;
+  }
+  return NO_RULE;
+}
+
+// The bits of the last layer that have to differ for a rule's class: what the rule lacks and, if an earlier rule still
+// decides, one bit of that more; null where this isn't enough
+function flipsFor(rule, image) {
+  const index = classRules.heads[rule];
+  const flips = new Set(unmet(classRules, rule, image).map(atomOf));
+  const answers = (set) => {
+    const decider = ruleIf(image, set);
+    return decider !== NO_RULE && classRules.heads[decider] === index;
+  };
+  if (answers(flips)) return flips;
+  const own = new Set(Array.from(bodyOf(classRules, rule), atomOf));
+  const decider = ruleIf(image, flips);
+  for (const atom of decider === NO_RULE ? [] : Array.from(bodyOf(classRules, decider), atomOf)) {
+    const more = new Set(flips).add(atom);
+    if (!own.has(atom) && answers(more)) return more;
+  }
+  return null;
+}
+
+// For other classes, the fewest bits found without which the program would answer them: each is tried
 function nearMisses(image) {
+  if (isVote) return null;
   const run = currentRun();
   const best = new Map();
   for (let rule = 0; rule < classRules.n; rule++) {
     const index = classRules.heads[rule];
-    if (index === run.answers[image]) continue;
-    const lacking = unmet(classRules, rule, image);
-    if (!best.has(index) || lacking.length < best.get(index).lacking.length) best.set(index, { rule, lacking });
+    const least = best.get(index)?.flips.size ?? Infinity;
+    if (index === run.answers[image] || unmet(classRules, rule, image).length >= least) continue;
+    const flips = flipsFor(rule, image);
+    if (flips && flips.size < least) best.set(index, { flips, decider: ruleIf(image, flips) });
   }
-  const rows = [...best].sort((a, b) => a[1].lacking.length - b[1].lacking.length || a[0] - b[0]).slice(0, 4);
+  const rows = [...best].sort((a, b) => a[1].flips.size - b[1].flips.size || a[0] - b[0]).slice(0, 4);
   if (!rows.length) return null;
+  const turned = (atom, i) => [i ? " and " : "", kernelChip(atom), ` were ${hasBit(run.truth[atom], image) ? "false" : "true"}`];
   return h(
     "div",
     { class: "near" },
     h("h3", {}, "Nearly"),
-    h(
-      "ul",
-      {},
-      rows.map(([index, { rule, lacking }]) =>
-        h("li", {}, classChip(index), " by ", h("a", { href: ruleLink(rule) }, `rule ${rule + 1}`), lacking.length ? [", were it for ", Array.from(lacking, (literal, i) => [i ? " and " : "", kernelChip(atomOf(literal), literal < 0)])] : ", which fires, too, but does not decide"),
-      ),
-    ),
+    h("ul", {}, rows.map(([index, { flips, decider }]) => h("li", { "data-class": index, "data-flips": [...flips].join(" ") }, h("a", { href: ruleLink(decider) }, `Rule ${format(decider + 1)}`), " would answer ", classChip(index), " if ", [...flips].map(turned)))),
   );
+}
+
+// Change a bit of an image and show what the program answers then; once more, and it is as it was
+function turnBit(atom, image) {
+  const bits = new Map(whatIf?.image === image ? whatIf.bits : []);
+  if (bits.has(atom)) bits.delete(atom);
+  else bits.set(atom, !hasBit(currentRun().truth[atom], image));
+  changeBits(image, bits);
+  showPage({ focus: false });
+}
+function turnButton(atom, image, isTrue) {
+  const turn = (event) => {
+    event.preventDefault(); // in a summary, which would open
+    turnBit(atom, image);
+  };
+  const isTurned = whatIf?.image === image && whatIf.bits.has(atom);
+  const words = isTurned ? "as it was" : `what if ${isTrue ? "false" : "true"}?`;
+  return h("button", { type: "button", class: "turn", "data-turn": atom, title: `${program.atoms[atom]}: ${isTurned ? "give it back its bit" : `see what the program answers if it were ${isTrue ? "false" : "true"}`}`, on: { click: turn } }, words);
+}
+function whatIfWords(image) {
+  if (whatIf?.image !== image) return null;
+  const before = plainRun().answers[image], now = whatIf.run.answers[image];
+  const changed = [...whatIf.bits].map(([atom, isTrue], i) => [i ? " and " : "", kernelChip(atom), ` were ${isTrue ? "true" : "false"}`]);
+  const reset = () => {
+    changeBits(image, new Map());
+    showPage({ focus: false });
+  };
+  return h("div", { class: "whatif", role: "status" }, h("p", {}, "If ", changed, ", the program would ", before === now ? "still answer " : "answer ", classChip(now), before === now ? "." : [", not ", classChip(before), "."]), h("button", { type: "button", on: { click: reset } }, "Undo"));
 }
