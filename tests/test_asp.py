@@ -14,6 +14,7 @@ from bench.foldrm import NAMES
 from eric_fast import from_asp
 from eric_fast.errors import DataError, ProgramError
 from eric_fast.frontends.rules.asp_reader import MOST_ERRORS, Reader
+from eric_fast.program.words import describe_class_rule
 from eric_fast.table import read_table
 from eric_fast.table.model import RuleModel
 from eric_fast.text import parse_program, print_program
@@ -268,7 +269,8 @@ class(X,'e') :- p(X,'unclosed).
         ("class(X,'a') :- -p(X).", "classical negation"),
         ("class(X,'a') ; class(X,'b') :- p(X).", "';' means 'and' to clingo and 'or' to Prolog"),
         ("class(X,'a') :- p(X) ; q(X).", "';' means 'and' to clingo and 'or' to Prolog"),
-        ("class(X,'a') :- not (p(X)).", "write 'not name(X)'"),
+        ("class(X,'a') :- not (p(X), q(X)).", "write 'not name(X)'"),
+        ("class(X,'a') :- p(X). [confidence: 1.5]", "1:23: expected a confidence from 0 to 1, got '1.5'"),
         ("class(X,'a') :- p(X), !.", "cuts are not supported"),
         ("class(X,'a') :- p('X','1').", "1:17: expected 'X', as in the head"),
         ("class(X,'a') :- p(X,f(3)).", "'p' takes a variable for the sample and one value at most"),
@@ -430,3 +432,21 @@ def test_a_predicate_may_be_a_column_and_a_head():
         model.predict([row[:3] for row in rows])
     with pytest.raises(ProgramError, match="setting 'optional'"):
         RuleModel.from_program(model.program.with_settings((("optional", '["duck"]'),)))
+
+
+def test_prologs_not_and_confidences_behind_rules():
+    text = """class(X,'a') :- not(p(X)), \\+ ( q(X,'not(p(X))') ). [confidence: 0.73]
+class(X,'b') :- not ab1(X) [confidence: 9.5e-1].
+class(X,'a') :- r(X).   [ confidence : 1 ]
+ab1(X) :- not( r(X) ).
+"""
+    plain = "class(X,'a') :- not p(X), not q(X,'not(p(X))'). class(X,'b') :- not ab1(X). class(X,'a') :- r(X)."
+    plain += " ab1(X) :- not r(X)."
+    model, expected = from_asp(text), from_asp(plain)
+    rows = [(p, q, r) for p in (0, 1) for q in ("not(p(X))", "x") for r in (0, 1)]
+    assert model.predict(rows).tolist() == expected.predict(rows).tolist()
+    assert [rule.given_confidence for rule in model.program.class_rules] == [0.73, 0.95, 1.0]
+    assert parse_program(print_program(model.program)) == model.program
+    assert "confidence 0.73" in describe_class_rule(model.program, 1)
+    shares = model.predict_proba([(0, "x", 0)])
+    assert np.allclose(shares, [[0.73, 0.27]])

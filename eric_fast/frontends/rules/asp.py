@@ -31,7 +31,9 @@ def from_asp(
     A predicate that rules define may be a column, too, unless it is the class or is called `ab1` or `rule1`: it is true
     where a rule makes it so or the column does, as in clingo. Such columns are optional; see `RuleModel`.
 
-    `not` and `\\+` are negation as failure. `row(X)` and the like, which clingo needs, are ignored.
+    A confidence behind a class rule, as CON-FOLD writes it, `[confidence: 0.73]`, is kept: see `predict_proba`.
+
+    `not` and `\\+` are negation as failure, `not(p(X))` too. `row(X)` and the like, which clingo needs, are ignored.
 
     The rules for the class are tried in order, and the first whose body holds decides, as in the short form of FOLD-RM.
     In its long form guards such as `not rule1(X)` let at most one class rule hold; guards against earlier rules are

@@ -111,11 +111,11 @@ class _Builder:
     def build(self, chosen: tuple[str, bool]) -> Built:
         name, has_value = chosen
         classes: dict[str, int] = {}
-        class_bodies: list[tuple[int, WeightBody]] = []
+        class_bodies: list[tuple[int, WeightBody, float | None]] = []
         bodies: list[tuple[Head, WeightBody]] = []
         settled: set[int] = set()  # literals that are false if no class rule so far fired
         is_read = name in self.mentioned
-        for clause in self.reader.clauses:
+        for place, clause in enumerate(self.reader.clauses):
             body = self._read_body(clause)
             is_class = clause.head.name == name and (clause.head.value is not None) == has_value
             if not is_class or is_read:
@@ -126,7 +126,8 @@ class _Builder:
                     kept = tuple(lit for lit in body.literals if not (~lit in settled and lit <= ~_DERIVED))
                     settled.update(kept if len(kept) == 1 else ())
                     body = WeightBody(kept)
-                class_bodies.append((classes.setdefault(text, len(classes)), body))
+                confidence = self.reader.confidences.get(place)
+                class_bodies.append((classes.setdefault(text, len(classes)), body, confidence))
         self.reader.raise_errors()
         n_columns = len(self.names)
         bodies += [*self.sums.values(), *self._list_facts(name)]
@@ -149,8 +150,10 @@ class _Builder:
             TableQuantiser(tuple(self.atoms), tuple(columns)),
             tuple(classes),
             tuple(
-                ClassRule(head, number(body.literals), weights=body.weights, bound=body.bound)
-                for head, body in class_bodies
+                ClassRule(
+                    head, number(body.literals), weights=body.weights, bound=body.bound, given_confidence=confidence
+                )
+                for head, body, confidence in class_bodies
             ),
             tuple(
                 Rule(n_inputs + place_of[self.heads[head]], number(b.literals), weights=b.weights, bound=b.bound)

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from bisect import bisect
 from collections import Counter
 from typing import cast
 
@@ -29,6 +30,11 @@ _BLANKS = re.compile(rf"{BLANK}*")
 # before a letter too.
 _STATEMENT = re.compile(rf"(?:[^.'\"]++|{QUOTED}|(?<!\))\.(?=\w)|(?<=\))\.(?=\d)|{_UNCLOSED})*+\.?")
 _STOP = re.compile(rf"{BLANK}*(?:(?P<more>,)|\.(?!\d))")
+# Prolog's not(p(X)), and what CON-FOLD writes behind a rule, [confidence: 0.73]
+_BRACKETS = re.compile(
+    rf"{QUOTED}|(?P<open>(?<!\w)(?:not|\\\+){BLANK}*)\({BLANK}*(?P<literal>{PREDICATE}\((?:[^()'\"]|{QUOTED})*\)){BLANK}*\)"
+    rf"|\[{BLANK}*confidence{BLANK}*:{BLANK}*(?P<confidence>[0-9.eE+-]+){BLANK}*\]"
+)
 _ARROW = re.compile(rf"{BLANK}*(?::-|<-){BLANK}*(?P<true>true{BLANK}*\.)?")
 _TOKEN = re.compile(rf"{QUOTED}|\w+|:-|[^\w\s]")
 _NAME = re.compile(rf"(?:not\s+|\\\+\s*)?(?:{PREDICATE}|{CONSTANT})")
@@ -63,6 +69,7 @@ class Reader:
         source: its name in errors.
         clauses: in order, without facts about single samples.
         literals: the different literals of all bodies, by how they are written.
+        confidences: index of a clause -> its confidence as the text states it, from 0 to 1.
         n_errors: the number of errors; the first `MOST_ERRORS` are kept.
     """
 
@@ -75,9 +82,14 @@ class Reader:
         self._left_out: Counter[str] = Counter()
         self.text = text.removeprefix("\ufeff")
         self.text = self._blank_comments()
+        stated: list[tuple[int, float]] = []
+        if "not" in self.text or "\\+" in self.text or "[" in self.text:
+            self.text = _BRACKETS.sub(lambda match: self._blank_brackets(match, stated), self.text)
         at = self._skip(0)
         while at < len(self.text):
             at = self._skip(self._read_statement(at))
+        starts = [clause.at for clause in self.clauses]
+        self.confidences = {bisect(starts, place) - 1: confidence for place, confidence in stated}
         if self._left_out:
             shown = ", ".join(f"{what} ({count:,})" for what, count in self._left_out.items())
             logger.warning("%s: ignored, since they change no answer: %s", source, shown)
@@ -121,6 +133,22 @@ class Reader:
             parts += [text[n_copied:start], "\n".join([" " * len(line) for line in text[start:at].split("\n")])]
             n_copied = at
         return "".join([*parts, text[n_copied:]])
+
+    def _blank_brackets(self, match: re.Match[str], stated: list[tuple[int, float]]) -> str:
+        """`not p(X)` for `not(p(X))`, and spaces for a confidence, which is noted: every place in the text stays."""
+        if match["literal"] is not None:
+            first, last = match.start("literal") - match.start(), match.end("literal") - match.start()
+            return match["open"].ljust(first) + match["literal"] + " " * (len(match[0]) - last)
+        if match["confidence"] is None:
+            return match[0]
+        try:
+            confidence = float(match["confidence"])
+        except ValueError:
+            confidence = -1.0
+        if not 0 <= confidence <= 1:
+            self.add_error(match.start(), f"expected a confidence from 0 to 1, got '{match['confidence']}'")
+        stated.append((match.start(), confidence))
+        return " " * len(match[0])
 
     def _read_statement(self, start: int) -> int:
         """Read the statement at `start`; returns where it ends."""
