@@ -3,6 +3,9 @@
 A row of words is loaded and combined by eight threads, four words each: an instruction of a warp is one of four
 workers. A literal is one load of a row; a node or an adder is two, or three where it starts. A multiprocessor issues
 four instructions a clock and takes one row a clock from its first cache.
+
+What spills, 1,024 threads having 64 registers each: "vote with rules", with Triton 3.6 on every target, and on sm_80
+with 3.9 too; "vote" with 3.6 on sm_80. With 3.9 nothing spills on sm_90 and sm_100.
 """
 
 import os
