@@ -23,15 +23,31 @@ def run(model: Any, rows: Any) -> Any:
 
 
 def convert(source: Any, features: Any, monkeypatch: Any, dtype: Any = np.float32) -> Any:
-    """What skl2onnx writes; it gives `onnx` bools and NumPy's integers where this version takes plain ones."""
-    make_attribute = helper.make_attribute
+    """What skl2onnx writes, in one test."""
+    monkeypatch.setattr(helper, "make_attribute", _make_plain)
+    return _write(source, features, dtype)
 
-    def make_plain(key: str, value: Any, **options: Any) -> Any:
-        if isinstance(value, list):
-            value = [int(item) if hasattr(item, "__index__") else item for item in value]
-        return make_attribute(key, value, **options)
 
-    monkeypatch.setattr(helper, "make_attribute", make_plain)
+def write_graph(source: Any, features: Any, dtype: Any = np.float32) -> Any:
+    """What skl2onnx writes."""
+    helper.make_attribute = _make_plain
+    try:
+        return _write(source, features, dtype)
+    finally:
+        helper.make_attribute = _make_attribute
+
+
+_make_attribute = helper.make_attribute
+
+
+def _make_plain(key: str, value: Any, **options: Any) -> Any:
+    """skl2onnx gives `onnx` bools and NumPy's integers where this version takes plain ones."""
+    if isinstance(value, list):
+        value = [int(item) if hasattr(item, "__index__") else item for item in value]
+    return _make_attribute(key, value, **options)
+
+
+def _write(source: Any, features: Any, dtype: Any) -> Any:
     options = {"zipmap": False} if hasattr(source, "classes_") else {}
     model = to_onnx(source, features[:1].astype(dtype), options=options, target_opset={"": 18, "ai.onnx.ml": 3})
     if dtype == np.float64:

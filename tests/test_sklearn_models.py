@@ -375,7 +375,7 @@ def test_a_forest_of_regressions_with_large_whole_numbers():
     np.testing.assert_array_equal(reload_text(model).predict(table), source.predict(table))
 
 
-def test_several_outputs_are_numbers_only():
+def test_several_outputs():
     table, truth = read_data("diabetes")
     truths = np.stack([truth, -truth, truth**2], axis=1)
     for source in (DecisionTreeRegressor(max_depth=5), RandomForestRegressor(5, max_depth=5), ExtraTreeRegressor()):
@@ -384,8 +384,13 @@ def test_several_outputs_are_numbers_only():
         np.testing.assert_array_equal(model.predict(table), source.predict(table))
         np.testing.assert_array_equal(reload_text(model).predict(table), source.predict(table))
         assert model.score(table, truths) == source.score(table, truths)
-    with pytest.raises(ModelError, match="DecisionTreeClassifier has several outputs that are classes; fit a model"):
-        load(tree(2).fit(table, np.stack([truth > 100, truth > 200], axis=1)))
+    classes = np.stack([truth > 100, truth > 200], axis=1)
+    source = tree(2).fit(table, classes)
+    model = load(source)
+    np.testing.assert_array_equal(model.predict(table), source.predict(table))
+    np.testing.assert_array_equal(model.predict_proba(table), source.predict_proba(table))
+    with pytest.raises(ModelError, match="output 1 of the DecisionTreeClassifier has one class only; leave it out"):
+        load(tree(2).fit(table, np.stack([truth > 100, truth > 0], axis=1)))
 
 
 CONSTANT = DummyClassifier(strategy="constant", constant=1)

@@ -263,8 +263,12 @@ def test_wrong_files_are_told_from_right_ones(tmp_path, cancer, change, said):
 
 def test_what_is_refused(tmp_path, cancer):
     features, target = cancer
-    with pytest.raises(ModelError, match=r"missing=0"):
-        from_xgboost(xgboost.XGBClassifier(n_jobs=1, n_estimators=1, missing=0).fit(features, target))
+    coded = xgboost.XGBRegressor(
+        n_jobs=1, n_estimators=1, missing=0, enable_categorical=True, feature_types=["c", "q"], max_cat_to_onehot=1
+    )
+    codes = np.column_stack([np.arange(len(target)) % 5, features[:, 0]])
+    with pytest.raises(ModelError, match=r"missing=0.0 beside categories is not supported"):
+        from_xgboost(coded.fit(codes, np.isin(codes[:, 0], [1, 3])))
     with pytest.raises(ModelError, match="n_rounds must be at least 0"):
         from_xgboost(train("binary:logistic", features, target, 1), n_rounds=-1)
     several = xgboost.XGBClassifier(n_jobs=1, n_estimators=1).fit(features, np.column_stack([target, 1 - target]))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from eric_fast.table import Table
     from eric_fast.table.model import RuleModel
 
-_LANGUAGES = ("asp", "prolog", "python", "c")  # for each a method of Program: to_asp, to_prolog, ...
+_LANGUAGES = ("asp", "prolog", "python", "c", "aiger")  # for each a method of Program: to_asp, to_prolog, ...
 SOURCE_HELP = "A program or a model: a file of any kind that eric_fast.load takes."
 RoundsOption = Annotated[
     str | None,

@@ -9,6 +9,7 @@ from eric_fast.described import Described, name_span
 from eric_fast.errors import ProgramError, SettingError, say_count, suggest_nearest
 from eric_fast.program.atoms import Quantiser
 from eric_fast.program.data import ProgramData, atom_of
+from eric_fast.program.printers.aiger import print_aiger
 from eric_fast.program.printers.c_code import print_c
 from eric_fast.program.printers.printer import print_program
 from eric_fast.program.printers.prolog import print_prolog
@@ -201,6 +202,14 @@ class Program(Described, ProgramData):
     def to_asp(self) -> str:
         """The program as `save_program` writes it: ASP that `parse_program` reads back, and clingo answers."""
         return print_program(self)
+
+    def to_aiger(self) -> str:
+        """The program, from its lowest layer, as an ASCII AIGER file; see `print_aiger`.
+
+        Raises:
+            ProgramError: it adds weights, which AIGER can't.
+        """
+        return print_aiger(self.select_start())
 
     def to_prolog(self) -> str:
         """The program, from its lowest layer, as Prolog that SWI-Prolog runs; its first lines say how."""

@@ -42,7 +42,8 @@ def from_lightgbm(source: Any, *, n_rounds: Rounds = None) -> RuleModel:
 
     For classification objectives `predict` gives classes: the labels of an `LGBMClassifier`, or 0, 1, ... for a Booster
     or a file; `predict_proba` gives what `Booster.predict` does. For other objectives, and for an `LGBMRegressor` or
-    `LGBMRanker`, `predict` gives what the source's own does. `apply` gives the leaves as `pred_leaf=True` does.
+    `LGBMRanker`, `predict` gives what the source's own does. Of a random forest, `decision_function` gives the average,
+    where `raw_score=True` gives the sum. `apply` gives the leaves as `pred_leaf=True` does.
 
     Args:
         source: a Booster, an LGBMClassifier, LGBMRegressor or LGBMRanker; or the path of a model file in text.
@@ -101,7 +102,9 @@ def _read_model(
 
     kind, *options = header.get("objective").split() or [""]
     settings = dict(option.partition(":")[::2] for option in options)
-    wants = kind in _CLASS_LINKS if classifies is None else classifies and kind in _CLASS_LINKS
+    if classifies and kind in _LINKS and kind != "cross_entropy":
+        raise ModelError(f"{name}: objective '{kind}' of a classifier is not supported; give its booster_")
+    wants = kind in _CLASS_LINKS if classifies is None else classifies
     link = "signed square" if "sqrt" in settings else {**_LINKS, **_CLASS_LINKS}.get(kind)
     if link is None:
         raise ModelError(f"{name}: objective '{kind}' is not supported")

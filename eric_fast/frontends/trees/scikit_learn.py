@@ -28,7 +28,8 @@ SINGLE_TREES = ("DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeCla
 def from_sklearn(source: Any) -> RuleModel:
     """A fitted model of scikit-learn with the same answers, from packed bits; see `RuleModel`.
 
-    An `IsolationForest` is returned as a `RuleIsolationForest`, which is one, too.
+    An `IsolationForest` is returned as a `RuleIsolationForest`, which is one, too; a classifier of several outputs as a
+    `MultiOutputClassifier` of a `RuleModel` for each.
 
     Tables with infinite values are refused, as are missing values if the source refuses them. Sparse matrices are not
     supported.
@@ -50,7 +51,8 @@ def from_sklearn(source: Any) -> RuleModel:
     if not hasattr(source, "n_features_in_"):
         raise ModelError(f"the {name} isn't fitted; call its fit first")
     if getattr(source, "n_outputs_", 1) > 1 and hasattr(source, "classes_"):
-        raise ModelError(f"the {name} has several outputs that are classes; fit a model for each")
+        several: RuleModel = _load_several(source)
+        return several
     return _KINDS[name](source)
 
 
@@ -100,7 +102,7 @@ def _make_model(source: Any, trees: Sequence[StoredTree], *, missing: bool = Fal
         type(source).__name__,
         n_outputs=n_outputs,
         outputs=[f"y{i}" for i in range(n_outputs)] if n_outputs > 1 else ["y"],
-        labels=getattr(source, "classes_", None),
+        labels=settings.pop("labels", getattr(source, "classes_", None)),
         most_depth=math.inf,  # it is no file of someone else's
         values="no infinity" if missing else "finite",
         named=hasattr(source, "feature_names_in_"),
@@ -140,6 +142,30 @@ def _load_average(source: Any) -> RuleModel:
         leaf_dtype="int64" if features_of is None else None,
         leaf_shape=() if is_single else None,
     )
+
+
+def _load_several(source: Any) -> Any:
+    """A tree or forest of several outputs that are classes; see `from_sklearn`."""
+    from sklearn.multioutput import MultiOutputClassifier
+    from sklearn.utils import get_tags  # is loaded, as the source is of it
+
+    estimators = [source] if hasattr(source, "tree_") else source.estimators_
+    if type(estimators[0]).__name__ not in SINGLE_TREES:
+        raise ModelError(f"a {type(source).__name__} of several outputs can't be converted, only forests and trees")
+    missing = bool(get_tags(estimators[0]).input_tags.allow_nan)
+    model = MultiOutputClassifier(source)
+    model.classes_ = list(source.classes_)
+    model.estimators_ = []
+    for output, labels in enumerate(source.classes_):
+        if len(labels) < 2:
+            raise ModelError(f"output {output} of the {type(source).__name__} has one class only; leave it out")
+        trees = [_read_tree(each, each.tree_.value[:, output, : len(labels)], missing=missing) for each in estimators]
+        part = _make_model(source, trees, missing=missing, labels=labels, link="average", divisor=len(trees))
+        model.estimators_.append(part)
+    model.n_features_in_ = source.n_features_in_
+    if hasattr(source, "feature_names_in_"):
+        model.feature_names_in_ = source.feature_names_in_
+    return model
 
 
 def _check_part(source: Any, part: Any) -> None:

@@ -5,6 +5,7 @@ by XGBoost's rounding, about 1e-7 of their sum for each tree.
 """
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from eric_fast.frontends.trees.nodes import StoredTree
 from eric_fast.frontends.trees.rounds import Rounds, choose_rounds
 from eric_fast.frontends.trees.tree_model import make_tree_model, name_columns
 from eric_fast.frontends.trees.ubjson import parse_ubjson
-from eric_fast.frontends.trees.xgboost_trees import read_xgboost_categories, read_xgboost_tree
+from eric_fast.frontends.trees.xgboost_trees import read_xgboost_categories, read_xgboost_tree, take_as_missing
 from eric_fast.table.model import RuleModel
 from eric_fast.text.files import read_file
 
@@ -72,7 +73,7 @@ def from_xgboost(source: Any, *, n_rounds: Rounds = None) -> RuleModel:
 
     Args:
         source: a Booster, an XGBClassifier, XGBRegressor, XGBRanker or XGBRF of either; or the path of a model file in
-            JSON or UBJSON.
+            JSON or UBJSON. An estimator's `missing` is heeded.
         n_rounds: the number of boosting rounds to use, `best` or `all`; see `choose_rounds`. By default those that the
             source's own `predict` uses: of an estimator that stopped early, and of a file that it saved, those up to
             the best one; else all.
@@ -86,11 +87,10 @@ def from_xgboost(source: Any, *, n_rounds: Rounds = None) -> RuleModel:
     name = type(source).__name__
     estimator = hasattr(source, "get_booster")
     booster = source.get_booster() if estimator else source
-    if estimator and not (source.missing is None or np.isnan(source.missing)):
-        raise ModelError(f"{name}(missing={source.missing}) is not supported; use NaN for missing values")
+    gap = float(np.float32(source.missing)) if estimator and source.missing is not None else math.nan
     raw = bytes(booster.save_raw("ubj"))
     wants = {"Classifier": True, "Booster": None}.get(name.removeprefix("XGB").removeprefix("RF"), False)
-    return _read_model(parse_ubjson(raw, name), len(raw), f"XGBoost {name}", n_rounds, wants, estimator)
+    return _read_model(parse_ubjson(raw, name), len(raw), f"XGBoost {name}", n_rounds, wants, estimator, gap)
 
 
 def read_xgboost(data: bytes, name: str, n_rounds: Rounds = None) -> RuleModel:
@@ -110,12 +110,14 @@ def _read_model(
     n_rounds: Rounds = None,
     classifies: bool | None = None,
     is_estimator: bool = False,
+    gap: float = math.nan,
 ) -> RuleModel:
     """The model in a parsed file of `size` bytes.
 
     Args:
         classifies: whether it predicts classes, if that is known.
         is_estimator: whether it is of a scikit-learn wrapper; of a file, the file says so.
+        gap: the number that stands for a missing value, beside NaN.
     """
     learner = root["learner"]
     numbers = learner["learner_model_param"]
@@ -141,6 +143,8 @@ def _read_model(
     check_claim(n_outputs, size, "outputs", numbers.place)
     n_trees = _count_trees(forest, learner, n_rounds, n_outputs, is_estimator)
     trees = _read_trees(forest, booster, n_outputs, n_trees, categories)
+    if not math.isnan(gap):
+        trees = [take_as_missing(tree, gap) for tree in trees]
     base = _read_base(numbers["base_score"], objective.base, n_outputs)
 
     wants = objective.classes != 0 if classifies is None else classifies

@@ -1,10 +1,12 @@
 """Trees of an XGBoost model file, and the categories that they ask for."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eric_fast.errors import ModelError
 from eric_fast.frontends.fields import Field
 from eric_fast.frontends.trees.categories import Categories, cut_sets
 from eric_fast.frontends.trees.nodes import Cases, StoredTree, list_runs
@@ -40,6 +42,18 @@ def read_xgboost_tree(
         else:
             sets[node] = known
     return StoredTree(column, constants, yes, no, missing, values, "<", output, sets, cases=cases)
+
+
+def take_as_missing(tree: StoredTree, gap: float) -> StoredTree:
+    """The tree with a number taken as a missing value. Raises ModelError: it asks for categories."""
+    if tree.sets or tree.cases:
+        raise ModelError(f"missing={gap} beside categories is not supported; use NaN for missing values")
+    cases: dict[int, Cases] = {}
+    for node in np.flatnonzero(tree.column >= 0).tolist():
+        below, missing = ("<", float(tree.constant[node])), bool(tree.missing[node])
+        either = (((*below, True),), (("==", gap, True),))
+        cases[node] = either if missing else (((*below, False), ("!=", gap, False)),)
+    return replace(tree, cases=cases)
 
 
 def _read_vectors(part: Field, left: Any, right: Any, n_outputs: int) -> NDArray[np.float32] | None:
