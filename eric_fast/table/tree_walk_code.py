@@ -8,7 +8,7 @@ from eric_fast.jit import cached_njit
 from eric_fast.kernels.packing import EQUAL, GREATER, LESS, MISSING
 
 NO_LEAF = np.iinfo(np.int32).min  # a child without rules
-GROUP = 8  # rows that go through a tree side by side
+ROWS_AT_ONCE = 8  # rows that go through a tree side by side
 
 
 @cached_njit
@@ -80,13 +80,13 @@ def walk_rows(values: Any, nodes: Any, roots: Any, votes: Any, leaves: Any, sums
     """
     base, vote_offsets, vote_classes, vote_weights, default = votes
     n_rows, n_trees = len(values), len(roots)
-    places = np.empty(GROUP, np.int32)
+    places = np.empty(ROWS_AT_ONCE, np.int32)
     for row in range(n_rows):
         for c in range(len(base)):
             sums[row, c] = base[c]
         classes[row] = default[0]
-    for first in range(0, n_rows, GROUP):
-        n = min(GROUP, n_rows - first)
+    for first in range(0, n_rows, ROWS_AT_ONCE):
+        n = min(ROWS_AT_ONCE, n_rows - first)
         for tree in range(n_trees):
             for i in range(n):
                 places[i] = roots[tree]
