@@ -47,6 +47,7 @@ __all__ = [
     "from_asp",
     "from_catboost",
     "from_circuit",
+    "from_foldrm",
     "from_imodels",
     "from_lightgbm",
     "from_logic_network",
@@ -91,6 +92,7 @@ from .frontends.gates.circuit import from_circuit
 from .frontends.gates.logic_network import from_logic_network
 from .frontends.registry import load
 from .frontends.rules.asp import from_asp
+from .frontends.rules.foldrm import from_foldrm
 from .frontends.rules.imodels import from_imodels
 from .frontends.trees.catboost import from_catboost
 from .frontends.trees.lightgbm import from_lightgbm

@@ -10,6 +10,7 @@ from eric_fast.frontends.front_end import is_from
 from eric_fast.frontends.gates.circuit import CIRCUIT
 from eric_fast.frontends.gates.logic_network import LOGIC_NETWORK
 from eric_fast.frontends.rules.asp import ASP
+from eric_fast.frontends.rules.foldrm import FOLDRM
 from eric_fast.frontends.rules.imodels import IMODELS
 from eric_fast.frontends.rules.program_text import PROGRAM_TEXT
 from eric_fast.frontends.trees.catboost import CATBOOST
@@ -25,7 +26,7 @@ from eric_fast.table.model import RuleModel
 
 # The first that matches is used. The text formats come last because their patterns match most loosely.
 FRONT_ENDS = (
-    *(SCIKIT_LEARN, XGBOOST, LIGHTGBM, CATBOOST, ONNX, TREELITE, IMODELS, LOGIC_NETWORK, CIRCUIT),
+    *(SCIKIT_LEARN, XGBOOST, LIGHTGBM, CATBOOST, ONNX, TREELITE, IMODELS, FOLDRM, LOGIC_NETWORK, CIRCUIT),
     *(PROGRAM_TEXT, ASP),
 )
 
