@@ -8,7 +8,7 @@ from eric_fast import kernels
 from eric_fast.errors import CaptureError, suggest_nearest
 from eric_fast.program import Program
 from eric_fast.quantise import check_fits
-from eric_fast.store import Source
+from eric_fast.store import Source, hash_images
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,14 @@ def check_fingerprint(program: Program, fingerprint: str) -> None:
             f"the program was extracted from another model (fingerprint {program.fingerprint[:12]}, this one's is "
             f"{fingerprint[:12]}); capture the images with the model of the program"
         )
+
+
+def is_trained_on(program: Program, source: Source) -> bool:
+    """Whether these are the images that a program was extracted from, as far as its settings tell."""
+    settings = dict(program.settings)
+    return "images" in settings and settings["images"] == hash_images(
+        source, are_labelled=settings.get("target") == "label"
+    )
 
 
 def check_engine(engine: str) -> None:

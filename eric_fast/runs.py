@@ -25,13 +25,11 @@ from eric_fast.program.prune import choose_held_back, prune_program
 from eric_fast.program.simplify import simplify_program
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import pack_part, quantise_activations
-from eric_fast.score import Score, ScoreList, score_tally, start_tally
-from eric_fast.store import SHARD_SIZE, SHARD_UNIT, Part, Selection, Source, cut_parts, split_selection
-from eric_fast.store.activations import CaptureSettings
+from eric_fast.score import FEW_IMAGES, Score, ScoreList, score_tally, start_tally
+from eric_fast.store import SHARD_SIZE, SHARD_UNIT, Part, Selection, Source, cut_parts, hash_images, split_selection
 from eric_fast.training import choose_options, find_logits, find_quantiser, say_grid, select_training
 
 logger = logging.getLogger(__name__)
-FEW_IMAGES = 10  # of a class
 
 
 def approximate_model(
@@ -109,7 +107,7 @@ def approximate_model(
     _warn_of_one_class(program)
     if logits is not None:
         program = program.with_settings([*program.settings, ("logits", f"{logits.lowest:.9g} to {logits.highest:.9g}")])
-    return _record_settings(program, source.settings, wanted)
+    return _record_settings(program, source, wanted)
 
 
 def evaluate_program(
@@ -321,12 +319,14 @@ def _warn_of_one_class(program: Program) -> None:
         )
 
 
-def _record_settings(program: Program, capture: CaptureSettings, options: ExtractOptions) -> Program:
+def _record_settings(program: Program, source: Source, options: ExtractOptions) -> Program:
     """Add how the program was made; settings that it has already stay, at the end."""
+    capture = source.settings
     settings = {
         "model": capture.model,
         "dtype": capture.dtype,
         "preprocessing": capture.preprocessing,
+        "images": hash_images(source, are_labelled=options.target == "label"),
         "target": options.target,
         "threshold": options.threshold,
         "criterion": options.criterion,

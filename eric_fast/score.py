@@ -18,6 +18,8 @@ from eric_fast.program.confidence import Interval, find_interval
 from eric_fast.store.activations import UNKNOWN
 from eric_fast.tabular import Columns, Tabular, turn_rows
 
+FEW_IMAGES = 10  # of a class
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Score(Described, Tabular):
@@ -88,6 +90,12 @@ class Score(Described, Tabular):
     def baseline(self) -> float:
         """The fidelity of always giving the model's most frequent answer."""
         return int(self.confusion.sum(axis=1).max()) / self.n_images
+
+    @property
+    def n_few(self) -> int:
+        """Classes that are the model's answer on some images, but on fewer than ten."""
+        counts = self.confusion.sum(axis=1)
+        return int(((counts > 0) & (counts < FEW_IMAGES)).sum())
 
     def list_facts(self) -> Iterator[str]:
         yield f"from {self.start_layer}"

@@ -1,6 +1,7 @@
 """A thousand classes: the nearest are searched for and shown, one class can be asked for."""
 
 import io
+import json
 
 import pytest
 import torch
@@ -16,6 +17,8 @@ from eric_fast.program import ClassRule, Decision, Program
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.runs import approximate_model, evaluate_program
 from eric_fast.show.proof import render_explanation
+from eric_fast.store import save_activations
+from eric_fast.text import save_program
 from tests.activations import make_activations
 
 N_CLASSES, N_VOTED, N_KERNELS = 1000, 64, 12
@@ -98,6 +101,26 @@ def test_one_class_can_be_asked_for():
 def test_the_baseline_is_the_most_frequent_answer():
     source = make_activations(60, predictions=torch.tensor([0] * 40 + [1] * 15 + [2] * 5))
     assert evaluate_program(approximate_model(source, min_leaf=2), source).baseline == pytest.approx(40 / 60)
+
+
+def test_doubtful_figures_are_said_so_first(tmp_path, eric):
+    counts = torch.tensor([0] * 40 + [1] * 15 + [2] * 5)
+    train = make_activations(60, predictions=counts)
+    other = make_activations(60, seed=1, predictions=torch.arange(60) % 3)
+    save_activations(train, tmp_path / "train")
+    save_activations(other, tmp_path / "test")
+    program = approximate_model(train, min_leaf=2)
+    assert approximate_model(train.take(torch.arange(59, -1, -1)), min_leaf=2).settings == program.settings
+    save_program(program, tmp_path / "program.lp")
+    files = tmp_path / "program.lp", tmp_path / "train", "--json", tmp_path / "scores.json"
+    first, second, third, *_ = eric("evaluate", *files)[1].splitlines()
+    assert first == "these are the images that the program was extracted from: score it on others"
+    assert second.startswith("1 class is the model's answer on fewer than 10 of these images")
+    assert third.endswith("; always the commonest answer: fidelity 0.6667")
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["is_training"]
+    assert scores["baseline"] == pytest.approx(40 / 60)
+    assert eric("evaluate", tmp_path / "program.lp", tmp_path / "test")[1].startswith("60 images; model accuracy")
 
 
 def test_few_images_of_a_class_are_warned_of(caplog):

@@ -37,10 +37,16 @@ def evaluate(
     """
     check_paths([json], [program_file, source], force=force)
     printer = Printer(as_)
-    from eric_fast.match import check_engine
+    from eric_fast.match import check_engine, is_trained_on
     from eric_fast.runs import evaluate_program
     from eric_fast.show.grid import fits_terminal
-    from eric_fast.show.scores import describe_disagreements, tabulate_confusion, tabulate_scores
+    from eric_fast.show.scores import (
+        describe_baseline,
+        describe_disagreements,
+        list_cautions,
+        tabulate_confusion,
+        tabulate_scores,
+    )
     from eric_fast.store import is_capture, open_capture
     from eric_fast.text import load_program, print_program
 
@@ -66,17 +72,22 @@ def evaluate(
         return
     rows = scores[: len(layers)] if chains else []
     score = scores[0] if starts is layers else scores[-1]
+    is_training = is_trained_on(program, images)
     if json is not None:
         content = {
             **score.to_dict(),
+            "baseline": score.baseline,
+            "is_training": is_training,
             "classes": list(program.classes),
             "chains": [row.to_dict(with_confusion=False) for row in rows],
         }
         write_json({**content, "n_bad_images": images.settings.n_bad_images}, json, force=force)
+    for line in list_cautions(score, is_training=is_training):
+        printer.say(line)
     if images.settings.n_bad_images:
         printer.say(f"left out {say_count(images.settings.n_bad_images, 'image')} that can't be read")
     accuracy = "unknown, as labels are" if score.model_accuracy is None else f"{score.model_accuracy:.4f}"
-    printer.say(f"{score.n_images:,} images; model accuracy {accuracy}")
+    printer.say(f"{score.n_images:,} images; model accuracy {accuracy}; {describe_baseline(score)}")
     printer.show(tabulate_scores(rows or [score]))
     if fits_terminal(program.classes) or not printer.is_for_people:
         printer.show(tabulate_confusion(program, score))

@@ -9,7 +9,7 @@ from eric_fast.compare.programs import Comparison
 from eric_fast.compare.rules import ChangedRule, NamedRule
 from eric_fast.errors import say_count
 from eric_fast.show.grid import fits_terminal, make_table, tabulate_counts
-from eric_fast.show.scores import format_share
+from eric_fast.show.scores import describe_baseline, format_share
 from eric_fast.show.visible_text import Text
 
 MOST_PAIRS = 10  # of classes that a confusion which is too wide is shown by
@@ -18,6 +18,8 @@ MOST_PAIRS = 10  # of classes that a confusion which is too wide is shown by
 def tabulate_comparison(comparison: Comparison, limit: int) -> Iterator[RenderableType]:
     """What people read. `limit`: rules and images shown of each kind at most; 0: all."""
     yield _tabulate_scores(comparison)
+    baselines = list(dict.fromkeys(map(describe_baseline, comparison.scores)))  # of two models, two
+    yield Text("; ".join(baselines))
     yield from _describe_agreement(comparison)
     yield _tabulate_confusion(comparison)
     yield _tabulate_classes(comparison)

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
+from eric_fast.errors import say_count
 from eric_fast.program import Program
 from eric_fast.program.confidence import Interval
-from eric_fast.score import Score
+from eric_fast.score import FEW_IMAGES, Score
 from eric_fast.show.grid import NO_FIGURE, make_table, tabulate_counts
 from eric_fast.show.visible_text import Text
 
@@ -28,6 +29,23 @@ def tabulate_scores(scores: Sequence[Score]) -> Table:
             f"{score.n_integers:,}",
         )
     return table
+
+
+def list_cautions(score: Score, *, is_training: bool) -> Iterator[str]:
+    """What makes the figures worth less, to be said before them."""
+    if is_training:
+        yield "these are the images that the program was extracted from: score it on others"
+    if score.n_few:
+        verb = "is" if score.n_few == 1 else "are"
+        yield (
+            f"{say_count(score.n_few, 'class')} {verb} the model's answer on fewer than {FEW_IMAGES} of these images: "
+            "their figures may be chance"
+        )
+
+
+def describe_baseline(score: Score) -> str:
+    """What a program would get that always gives the commonest answer."""
+    return f"always the commonest answer: fidelity {score.baseline:.4f}"
 
 
 def tabulate_confusion(program: Program, score: Score) -> Table:

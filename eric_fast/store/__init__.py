@@ -1,6 +1,7 @@
 """Captures on disk: a folder with a manifest (JSON) and shards (safetensors), written so that they survive."""
 
 from eric_fast.output.kinds import MANIFEST
+from eric_fast.store.image_hash import hash_images
 from eric_fast.store.manifest import (
     NORM_DTYPES,
     SHARD_SIZE,
@@ -46,6 +47,7 @@ __all__ = [
     "Verification",
     "check_same",
     "cut_parts",
+    "hash_images",
     "is_capture",
     "join_parts",
     "list_layers",
