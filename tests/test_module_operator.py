@@ -1,6 +1,8 @@
 """`RuleModule` compiled, exported, and on a device that nothing may wait for."""
 
+import copy
 import io
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -95,6 +97,22 @@ def test_a_second_call_on_a_gpu_neither_waits_nor_copies(monkeypatch):
         assert outputs[3].isnan().all()
         assert not outputs[4].isnan().any() or program.decision == "vote"
         assert {"isfinite", "masked_fill_"} & set(mode.names)
+
+
+def test_a_module_that_was_called_goes_to_another_process(with_backbone):
+    module, images = with_backbone
+    expected = module(images)
+    for copied in (pickle.loads(pickle.dumps(module)), copy.deepcopy(module)):
+        assert torch.equal(copied(images), expected)
+        assert copied.backbone is not module.backbone
+        assert torch.equal(torch.compile(copied, backend="eager", fullgraph=True)(images), expected)
+
+
+def test_compiled_rules_take_any_number_of_samples():
+    rules = RuleModule(VOTE)
+    compiled = torch.compile(rules, backend="eager", fullgraph=True, dynamic=True)
+    for n in (40, 7, 0):
+        assert torch.equal(compiled(NORMS[:n]), rules(NORMS[:n]))
 
 
 def test_a_module_keeps_no_other_alive():

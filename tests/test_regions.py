@@ -111,6 +111,16 @@ def test_modules_take_maps_norms_and_bits_of_quarters():
     assert len(expected.unique(dim=0)) > 1
 
 
+def test_all_regions_of_a_kernel_are_not_taken_for_kernels():
+    """Five norms of one kernel, and maps of five kernels."""
+    maps = torch.rand(9, 5, 4, 4, generator=torch.Generator().manual_seed(1))
+    atoms = tuple(InputAtom("f", 0, ">", 0.5, region) for region in ("", *REGIONS[1:]))
+    module = RuleModule(Program(Quantiser(atoms), ("a", "b"), (ClassRule(0, (1, ~2)), ClassRule(1, (4,)))))
+    expected = module(reduce_regions(maps, Reduction("l1", 2))[:, :5] > 0.5)
+    assert torch.equal(module(maps), expected)
+    assert len(expected.unique(dim=0)) > 1
+
+
 def test_what_no_quarter_can_be_is_refused():
     with pytest.raises(ProgramError, match="region 'middle' is not one of upper-left, "):
         Quantiser((InputAtom("f", 0, ">", 0.5, "middle"),))

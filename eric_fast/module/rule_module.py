@@ -1,7 +1,7 @@
 """`RuleModule`: a program as a `torch.nn.Module`, for use in place of a network's head."""
 
 import logging
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -30,9 +30,9 @@ class RuleModule(nn.Module):
 
     On a GPU, calls after the first neither wait for the device nor copy to it: a norm that is NaN or infinite makes its
     row of the output NaN there, where the CPU raises an error. `torch.compile(fullgraph=True)` and `torch.export` take
-    the module, with its kernels, as the operator `eric_fast::evaluate_rules`; call a module with a backbone once
-    before. A process that loads an exported network needs `import eric_fast.module`, and nothing else. What is
-    captured in a CUDA graph needs the module for as long as it is replayed.
+    the module, with its kernels, as the operator `eric_fast::evaluate_rules`; call a module with a backbone, or a copy
+    of one, once before. A process that loads an exported network needs `import eric_fast.module`, and nothing else.
+    What is captured in a CUDA graph needs the module for as long as it is replayed.
 
     Args:
         program: a program over the kernels of a network.
@@ -71,6 +71,10 @@ class RuleModule(nn.Module):
         # The backbone's modules, and a module that computes its norms: traced on the first images, with the backbone's
         # parameters. It is kept in a tuple so that it doesn't become a submodule, with a second set of weights.
         self._traced: tuple[list[nn.Module], nn.Module] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied or goes to another process: all but what the first call traces."""
+        return {**self.__dict__, "_traced": None}
 
     def train(self, mode: bool = True) -> Self:
         """Keep the backbone in evaluation mode, as its batch norms would change the bits otherwise."""
