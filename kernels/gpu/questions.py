@@ -78,12 +78,13 @@ def prepare_question(plan: Plan, device: torch.device, request: Request) -> Ques
         request.class_dtype,
         request.truths is None,
     )
-    if key not in questions:
+    question = questions.get(key)
+    if question is None:
         check_wanted(plan, request)
         kinds = find_result_kinds(plan, request)
         while len(questions) >= MOST_KEPT:
-            questions.pop(next(iter(questions)))
-        questions[key] = Question(
+            questions.pop(list(questions)[0], None)  # noqa: RUF015  other threads may add and remove meanwhile
+        question = questions[key] = Question(
             device=device,
             request=replace(request, truths=None),
             kinds=kinds,
@@ -94,7 +95,7 @@ def prepare_question(plan: Plan, device: torch.device, request: Request) -> Ques
             n_trees=len(plan.trees),
             base=plan.base.to(device),
         )
-    return questions[key]
+    return question
 
 
 def pick_decision(plan: Plan, kinds: ResultKinds) -> int:
