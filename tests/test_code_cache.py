@@ -14,7 +14,7 @@ from llvmlite import binding
 from numba.core import event
 
 from eric_fast.jit import cache as code
-from eric_fast.jit import sources
+from eric_fast.jit import has_code, sources
 from eric_fast.jit.levels import LEVELS, describe_target, find_level
 from eric_fast.jit.sources import UNCOMPILED, hash_sources, list_sources
 
@@ -143,6 +143,34 @@ def test_code_that_others_may_write_to_is_not_read(checkout, tmp_path, ask, wher
     assert not (tmp_path / "harmed").exists()
 
 
+def test_code_is_kept_where_a_group_may_write_to_new_files(checkout, ask):
+    before = os.umask(0o002)
+    try:
+        assert ask(checkout) == (2, 1)
+    finally:
+        os.umask(before)
+    assert ask(checkout) == (2, 0)
+
+
+def test_code_isnt_kept_once_its_sources_were_edited(checkout, ask, monkeypatch):
+    """A module that is imported after an edit would give its code to the content before."""
+    source = checkout / "eric_fast" / "number.py"
+    forget = code.forget_sources
+    with monkeypatch.context() as patch:
+        patch.setattr(code, "forget_sources", lambda: (source.write_text("NUMBER = 2\n", encoding="utf-8"), forget()))
+        assert ask(checkout) == (2, 1)
+    source.write_text("NUMBER = 1\n", encoding="utf-8")
+    assert ask(checkout) == (2, 1)
+    assert ask(checkout) == (2, 0)
+
+
+def test_a_folder_that_cannot_be_entered_holds_no_code(checkout, tmp_path, ask, monkeypatch):
+    monkeypatch.setattr(code.numba.config, "CACHE_DIR", str(tmp_path / ("x" * 300)))  # root may enter any other
+    with pytest.warns(RuntimeWarning, match="can't be kept.*File name too long"):
+        assert ask(checkout) == (2, 1)
+    assert not has_code(sys.modules["eric_fast.small"].add, 1.0)
+
+
 def test_code_that_another_owns_is_not_read(tmp_path):
     (tmp_path / "a.nbc").write_bytes(b"")
     owner = tmp_path.stat().st_uid
@@ -230,17 +258,26 @@ def test_sources_are_followed_through_all_forms_of_import(tmp_path):
 
 
 def test_what_is_left_out_of_sources_holds_no_numbers():
-    """Compiled code takes in the values of global names; what it imports from these rooms has none."""
+    """Compiled code takes in values of global names; what it imports from these rooms has none; the rest is found."""
     files = [path for path in PACKAGE.rglob("*.py") if is_compiled(path)] + [
         path for path in (ROOT / "kernels").rglob("*.py") if is_compiled(path)
     ]
     assert len(files) > 40
     names = {name for path in files for name in list_sources(str(path))}
     for name in names:
-        for node in ast.walk(ast.parse((PACKAGE / name).read_text(encoding="utf-8"))):
-            rooms = (node.module or "").split(".") if isinstance(node, ast.ImportFrom) else []
-            if rooms[:1] == ["eric_fast"] and rooms[1:] and rooms[1] in UNCOMPILED:
-                assert not [taken.name for taken in node.names if taken.name.isupper()], name
+        text = (PACKAGE / name).read_text(encoding="utf-8")
+        found = {module for groups in sources._IMPORT.findall(text) for module in groups[::2] if module}
+        imported = set()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Import):
+                imported.update(taken.name for taken in node.names)
+            if isinstance(node, ast.ImportFrom):
+                assert not node.level, name
+                imported.add(node.module)
+                rooms = node.module.split(".")
+                if rooms[:1] == ["eric_fast"] and rooms[1:] and rooms[1] in UNCOMPILED:
+                    assert not [taken.name for taken in node.names if taken.name.isupper()], name
+        assert {module for module in imported if module.split(".")[0] == "eric_fast"} == found, name
 
 
 def is_compiled(path):

@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 import torch
 from numba.core import event
+from sklearn.ensemble import RandomForestClassifier
 
 from eric_fast import jit, kernels
 from eric_fast.bits import pack_bits
 from eric_fast.compile import share
 from eric_fast.compile.program import compile_program
+from eric_fast.frontends.registry import load
 from eric_fast.frontends.trees.leaf_paths import count_leaves, write_paths
 from eric_fast.jit import plain
 from eric_fast.kernels import engines
+from eric_fast.table import tree_walk
 from tests.engines import make_plan
 from tests.make_forests import make_forest_program
 from tests.make_programs import make_program
@@ -89,3 +92,15 @@ def test_few_samples_go_to_the_reference_where_nobody_chose_an_engine(no_code, m
     comparisons = kernels.Comparisons(None, constants, greater)
     packed = [kernels.pack_comparisons(columns, comparisons, engine=engine) for engine in ("auto", "cpu")]
     assert torch.equal(*packed)
+
+
+def test_rows_are_walked_after_some_calls_without_code(no_code, monkeypatch):
+    """Each call counts as long as the reference takes, so a process that asks for a row at a time soon compiles."""
+    features = np.arange(20.0).reshape(10, 2)
+    forest = RandomForestClassifier(20, random_state=0).fit(features, np.arange(10) % 3)
+    walker = load(forest).walker
+    budget = plain.SlowBudget(3 * tree_walk._SPARED_STEPS * len(walker.nodes))
+    monkeypatch.setattr(plain, "_STEPS", budget)
+    monkeypatch.setattr(tree_walk.walk_rows, "overloads", {})
+    is_walked = [walker.evaluate(features[:1], {"classes": True}) is not None for _ in range(5)]
+    assert is_walked == [False, False, False, True, True]

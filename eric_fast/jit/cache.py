@@ -13,6 +13,7 @@ import stat
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from pickle import UnpicklingError
@@ -26,7 +27,7 @@ from numba.core.ccallback import CFunc
 
 from eric_fast.jit.levels import find_level
 from eric_fast.jit.plain import SwitchedDispatcher
-from eric_fast.jit.sources import hash_sources
+from eric_fast.jit.sources import forget_sources, hash_sources
 
 CARRY_SETTING = "ERIC_FAST_CARRY_TO"  # a folder for code that a wheel will carry; NUMBA_CPU_NAME is its level
 CODE_TAG = f"cp{sys.version_info[0]}{sys.version_info[1]}-numba{numba.__version__}"
@@ -81,13 +82,21 @@ class _CodeFolder(IndexDataCacheFile):
             return None
         try:
             return self._load_data(name)
-        except (FileNotFoundError, EOFError, UnpicklingError):  # removed meanwhile, or cut off: it is compiled again
+        except (OSError, EOFError, UnpicklingError):  # removed meanwhile, unreadable or cut off: it is compiled again
             return None
 
     def save_code(self, name: str, data: Any) -> None:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.is_trusted():
             self._save_data(name, data)
+
+    @contextmanager
+    def _open_for_write(self, filepath: str) -> Iterator[Any]:
+        """As Numba's, but others may not write to the file, whatever the umask; it wouldn't be trusted."""
+        with super()._open_for_write(filepath) as file:
+            mode = os.fstat(file.fileno()).st_mode
+            os.fchmod(file.fileno(), stat.S_IMODE(mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
+            yield file
 
 
 class _Implementation(CompileResultCacheImpl):
@@ -101,7 +110,8 @@ class _CodeCache(FunctionCache):
         self._name, self._py_func = repr(function), function
         self._impl = _Implementation(function)
         self._cache_path = str(_CARRIED)
-        self._sources = hash_sources(function.__code__.co_filename)  # now: the file may change while this process runs
+        self._file = function.__code__.co_filename
+        self._sources = hash_sources(self._file)  # now: the file may change while this process runs
         self.enable()
 
     def flush(self) -> None:
@@ -117,7 +127,8 @@ class _CodeCache(FunctionCache):
         """Whether there is code for a signature; it isn't read."""
         codegen = target_context.codegen()
         folders = _list_folders() if self._enabled else ()
-        return any((folder.path / self._name_file(signature, codegen, level)).exists() for folder, level in folders)
+        names = ((folder, self._name_file(signature, codegen, level)) for folder, level in folders)
+        return any(folder.is_trusted() and folder.is_trusted(name) for folder, name in names)
 
     def _load_overload(self, signature: Any, target_context: Any) -> Any:
         if not self._enabled:
@@ -132,6 +143,8 @@ class _CodeCache(FunctionCache):
         folder, level = next(reversed(list(_list_folders())), (None, None))
         if folder is None or not self._enabled or not self._impl.check_cachable(data):
             return
+        if not self._has_same_sources():
+            return
         try:
             _drop_oldest(folder)
             folder.save_code(self._name_file(signature, data.codegen, level), self._impl.reduce(data))
@@ -140,6 +153,14 @@ class _CodeCache(FunctionCache):
                 f"compiled code can't be kept in {folder.path} ({error.strerror}), so each process compiles again, for "
                 "up to a minute; name a folder that can be written to as NUMBA_CACHE_DIR"
             )
+
+    def _has_same_sources(self) -> bool:
+        """Whether no source was edited since this process began to import them: then it may run a mixture of both."""
+        forget_sources()
+        try:
+            return hash_sources(self._file) == self._sources
+        except FileNotFoundError:
+            return False
 
 
 @cache

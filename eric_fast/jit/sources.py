@@ -56,6 +56,11 @@ def list_sources(path: str, package: Path = _PACKAGE) -> list[str]:
     return sorted(seen)
 
 
+def forget_sources() -> None:
+    """Read sources again; otherwise each is read once in a process."""
+    _read_source.cache_clear()
+
+
 @cache
 def _read_source(package: Path, name: str) -> _Source:
     content = (package / name).read_bytes()

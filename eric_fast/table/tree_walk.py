@@ -20,6 +20,7 @@ from eric_fast.table.number_tests import list_number_tests
 from eric_fast.table.tree_walk_code import build_nodes, walk_rows
 
 MOST_ROWS = 96  # above this, packed bits are faster
+_SPARED_STEPS = 50  # microseconds a node: what the reference takes for a row where nothing is compiled
 _SPARE_NODES = 4  # most nodes per rule: programs of long bodies that share nothing are not walked
 _NODE = np.dtype([("constant", "f8"), ("column", "i4"), ("holds", "i4"), ("yes", "i4"), ("no", "i4")])
 _ALL = kernels.LESS + kernels.EQUAL + kernels.GREATER + kernels.MISSING
@@ -66,7 +67,8 @@ class Walker:
         sums = np.empty((n_rows, len(self.votes[0])))
         classes = np.empty(n_rows, np.int32)
         arguments = (values, self.nodes, self.roots, self.votes, leaves, sums, classes)
-        if spare_code(walk_rows, 1, *arguments):  # it is no plain Python; packed rows have a reference
+        # Walking is never plain Python: packed rows have a reference
+        if spare_code(walk_rows, _SPARED_STEPS * len(self.nodes), *arguments):
             return None
         walk_rows(*arguments)
         return kernels.Outcome(
