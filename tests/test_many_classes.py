@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -59,7 +60,7 @@ def test_the_nearest_of_many_classes_are_searched_for(decision, monkeypatch):
     assert decision is not Decision.FIRST or set(one.flips) == {1, 2, 9}
 
 
-def explain(against=None):
+def explain(against=None, program=None):
     """Kernels 0 and 9 of an image are 1, the others exactly 0; the network has as many outputs as there are classes."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -71,7 +72,7 @@ def explain(against=None):
     image = torch.zeros(1, N_KERNELS, 2, 2)
     image[0, [0, 9]] = 1
     data = open_data(TensorDataset(image, torch.zeros(1, dtype=torch.int64)))
-    program = make_program(Decision.FIRST)
+    program = program or make_program(Decision.FIRST)
     return explain_image(program, wrap_model(net, classes=program.classes), data, 0, against=against, with_maps=False)
 
 
@@ -86,6 +87,19 @@ def test_an_explanation_fits_a_screen():
     assert "c513, because class rule 514 fires" in text
     assert "... and 989 classes more; --against CLASS is about one" in text
     assert len(text.splitlines()) < 30
+
+
+def test_what_is_there_comes_first_and_zeros_are_one_line():
+    proof = show(explain()).partition("fires\n")[2].splitlines()
+    assert proof[0].endswith("1:0: norm 1 > 0.5")
+    assert proof[1].endswith("1:9: norm 1 > 0.5")
+    assert proof[2].endswith("8 kernels that are exactly 0: 1:1, 1:2, 1:3, 1:4, 1:5, 1:6, 1:7, 1:8")
+    first = make_program(Decision.FIRST)
+    rules = (*(ClassRule(0, (~k,), weight=9.0) for k in range(1, 6)), ClassRule(0, (0,), weight=1.0))
+    votes = show(explain(program=replace(first, class_rules=rules, decision=Decision.VOTE)))
+    assert "+45  5 kernels that are exactly 0: 1:1, 1:2, 1:3, 1:4, 1:5" in votes
+    assert "and 5 rules that fire, on kernels that are exactly 0" in votes
+    assert votes.count("fires: ") == 1
 
 
 def test_one_class_can_be_asked_for():

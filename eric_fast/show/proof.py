@@ -1,7 +1,9 @@
 """An explanation as text for the terminal."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import islice
+from typing import TypeVar
 
 from rich.console import Group, RenderableType
 from rich.tree import Tree
@@ -18,7 +20,9 @@ from eric_fast.program.rules import Rule
 from eric_fast.program.words import describe_support, describe_votes, name_atom, name_literal
 from eric_fast.show.visible_text import Text
 
+Item = TypeVar("Item")
 MOST_CLASSES_NEAR = 10  # whose fewest flips are shown
+MOST_SILENT = 8  # kernels that are exactly 0 and are named
 MOST_RULES = 20  # class rules under `vote`, and earlier ones, that are shown
 
 
@@ -64,6 +68,7 @@ class ProofTree:
     """
 
     inputs = "kernels"
+    has_silence = False  # whether an input may be exactly 0, as ReLU's results are: true ones are then shown first
     rival: int | None = None  # the class that an answer is compared with; None: the runner-up
 
     def __init__(self, program: Program, proof: Proof, depth: int | None) -> None:
@@ -83,14 +88,18 @@ class ProofTree:
         else:
             tree = Tree(Text(f"{answer}, because it has the most votes of {say_count(len(proof.fired), 'rule')}"))
             self._add_rivalry(tree)
-            for number, literals in islice(zip(proof.fired, proof.literals, strict=True), MOST_RULES):
+            rules = list(zip(proof.fired, proof.literals, strict=True))
+            loud, silent = self._fold(rules, [list(map(atom_of, literals)) for literals in proof.literals])
+            for number, literals in loud[:MOST_RULES]:
                 branch = tree.add(
                     Text(
                         f"{self._name_class_rule(number)} fires: {describe_votes(program, program.class_rules[number])}"
                     )
                 )
                 self._add_body(branch, program.class_rules[number], literals, 1)
-            add_rest(tree, len(proof.fired) - MOST_RULES, "rule that fires")
+            add_rest(tree, len(loud) - MOST_RULES, "rule that fires")
+            if silent:
+                tree.add(Text(f"and {len(silent):,} rules that fire, on kernels that are exactly 0"))
         if not proof.blocked:
             return tree
         what = "earlier rule" if program.decision.takes_first and proof.fired else "other rule"
@@ -126,10 +135,16 @@ class ProofTree:
         branch = tree.add(Text(f"{mine:g} points against {theirs:g} for {who}; the difference comes from"))
         if rivalry.start:
             branch.add(Text(f"{rivalry.start:+g}  before any rule fires"))
-        for atom, lead in rivalry.leads[:MOST_RULES]:
+        zeros = [(atom, lead) for atom, lead in rivalry.leads if atom is not None and self.is_silent(atom)]
+        folded = set(zeros) if len(zeros) > 1 else set()
+        shown = [one for one in rivalry.leads if one not in folded]
+        for atom, lead in shown[:MOST_RULES]:
             what = "rules of several literals" if atom is None else self.name_truth(atom)
             branch.add(Text(f"{lead:+g}  {what}"))
-        add_rest(branch, len(rivalry.leads) - MOST_RULES, self.inputs)
+        add_rest(branch, len(shown) - MOST_RULES, self.inputs)
+        if folded:
+            total = float(sum(Fraction(lead) for _, lead in zeros))
+            branch.add(Text(f"{total:+g}  {self._name_silent([atom for atom, _ in zeros if atom is not None])}"))
 
     def name_truth(self, atom: int) -> str:
         """An atom of the proof, or its negation, whichever is true."""
@@ -142,6 +157,25 @@ class ProofTree:
     def compare(self, atom: int) -> str:
         """What is known of an atom besides its truth."""
         return ""
+
+    def is_silent(self, atom: int) -> bool:
+        """Whether an atom of the proof is false because there is nothing at all of its kernel."""
+        return False
+
+    def _fold(self, items: Sequence[Item], atoms: Sequence[Sequence[int]]) -> tuple[list[Item], list[Item]]:
+        """Split what rests on these atoms each: what is to be shown, true atoms first, and what rests on silence."""
+        pairs = list(zip(items, atoms, strict=True))
+        silent = [item for item, needs in pairs if needs and all(map(self.is_silent, needs))]
+        if len(silent) < 2:
+            silent = []
+        if self.has_silence:
+            pairs.sort(key=lambda pair: not any(self._proof.steps[atom].is_true for atom in pair[1]))
+        return [item for item, _ in pairs if item not in silent], silent
+
+    def _name_silent(self, atoms: Sequence[int]) -> str:
+        names = [name_atom(self._program, atom) for atom in atoms[:MOST_SILENT]]
+        rest = ", ..." if len(atoms) > MOST_SILENT else ""
+        return f"{say_count(len(atoms), 'kernel')} that are exactly 0: {', '.join(names)}{rest}"
 
     def _name_class_rule(self, number: int) -> str:
         support = describe_support(self._program, self._program.class_rules[number])
@@ -156,9 +190,13 @@ class ProofTree:
             others = f"; it doesn't matter what the other {say_count(rest, 'literal')} say" if rest else ""
             tree.add(Text(f"{points:,} points, of which it needs {rule.bound:,}{others}"))
         weights = dict(zip(rule.body, rule.weights, strict=False))
-        for literal in literals:
+        shown, silent = self._fold(literals, [[atom_of(literal)] for literal in literals])
+        for literal in shown:
             points_of = f"{weights[literal]:+,}  " if rule.bound else ""
             self._add_atom(tree, atom_of(literal), level, points_of)
+        if silent:
+            points_of = f"{sum(weights[literal] for literal in silent):+,}  " if rule.bound else ""
+            tree.add(Text(points_of + self._name_silent(list(map(atom_of, silent)))))
 
     def _add_atom(self, tree: Tree, atom: int, level: int, points: str = "") -> None:
         step = self._proof.steps[atom]
@@ -180,8 +218,12 @@ class ProofTree:
             self._add_body(branch, rule, step.literals, level + 1)
             return
         branch = tree.add(Text(f"{line}; {self._count(atom, len(step.blocked))}"))
-        for blocking in dict.fromkeys(literal for one in step.blocked for literal in one.literals):
-            self._add_atom(branch, atom_of(blocking), level + 1)
+        needs = step.list_needs()
+        shown, silent = self._fold(needs, [[need] for need in needs])
+        for need in shown:
+            self._add_atom(branch, need, level + 1)
+        if silent:
+            branch.add(Text(self._name_silent(silent)))
 
     def _count(self, atom: int, n_blocked: int) -> str:
         makes = "false" if atom in self._program.negated else "true"
@@ -193,9 +235,15 @@ class ProofTree:
 class _ImageProof(ProofTree):
     """With norms, beside the network's own bits."""
 
+    has_silence = True
+
     def __init__(self, explanation: Explanation, depth: int | None) -> None:
         super().__init__(explanation.program, explanation.proof, depth)
         self._explanation, self.rival = explanation, explanation.against
+
+    def is_silent(self, atom: int) -> bool:
+        """Whether a given bit is false, and the norm of its kernel exactly 0."""
+        return atom in self._given and not self._proof.steps[atom].is_true and self._explanation.norms.get(atom) == 0
 
     def compare(self, atom: int) -> str:
         """`: norm 0.41 > 0.2`, the threshold, and where the program's bit is not the network's."""
