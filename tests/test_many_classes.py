@@ -10,8 +10,9 @@ from rich.console import Console
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from eric_fast.analyse.class_groups import read_class_groups
 from eric_fast.capture import open_data, wrap_model
-from eric_fast.errors import ProgramError
+from eric_fast.errors import DataError, ProgramError
 from eric_fast.explain import counterfactual, explain_image
 from eric_fast.explain.counterfactual import MOST_TARGETS, find_counterfactuals
 from eric_fast.program import ClassRule, Decision, Program
@@ -145,3 +146,46 @@ def test_few_images_of_a_class_are_warned_of(caplog):
     caplog.clear()
     approximate_model(make_activations(60, norms=source.norms, predictions=torch.arange(60) % 3), min_leaf=2)
     assert "fewer than" not in caplog.text
+
+
+def test_classes_are_scored_by_group(tmp_path, eric):
+    source = make_activations(90, n_classes=3)
+    program = approximate_model(source, min_leaf=2, max_depth=2)
+    save_activations(source, tmp_path / "all")
+    save_program(program, tmp_path / "program.lp")
+    (tmp_path / "groups.csv").write_text("class,group\nc,pets\nb,cars\na,pets\nother,none\n")
+    code, out, err = eric(
+        "evaluate", tmp_path / "program.lp", tmp_path / "all", "--groups", tmp_path / "groups.csv",
+        "--json", tmp_path / "scores.json",
+    )  # fmt: skip
+    assert code == 0, err
+    content = json.loads((tmp_path / "scores.json").read_text())
+    confusion, found = content["confusion"], content["by_group"]
+    pets = [sum(confusion[m][p] for m in (0, 2) for p in columns) for columns in ((0, 2), (1,), (3,))]
+    cars = [sum(confusion[1][p] for p in columns) for columns in ((0, 2), (1,), (3,))]
+    assert found["confusion"] == [pets, cars]
+    assert found["groups"][0] == {
+        "group": "pets",
+        "n_classes": 2,
+        "n_images": sum(pets),
+        "n_same_class": confusion[0][0] + confusion[2][2],
+        "n_same_group": pets[0],
+    }
+    assert found["fidelity"] == pytest.approx((pets[0] + cars[1]) / 90)
+    assert found["fidelity"] > content["fidelity"]
+    assert f"on {found['fidelity']:.4f} of the images the groups are the same" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("name,group\na,x\n", "has the columns 'name', 'group'; its first line must be: class,group"),
+        ("class,group\na,x\n", "gives 2 classes of the program no group, such as 'b'; each class needs one"),
+        ("class,group\na,x\na,y\n", "groups.csv:3 gives the class 'a' another group than before; leave one out"),
+        ("class,group\na\n", "groups.csv:2 gives the class 'a' no group; each line must be: class,group"),
+    ],
+)
+def test_groups_that_are_no_groups_are_refused(tmp_path, text, error):
+    (tmp_path / "groups.csv").write_text(text)
+    with pytest.raises(DataError, match=error):
+        read_class_groups(tmp_path / "groups.csv", ("a", "b", "c"))

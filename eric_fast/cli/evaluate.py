@@ -25,6 +25,12 @@ def evaluate(
     source: Annotated[str, typer.Argument(metavar="DIR|DATA", help="A capture, or images: " + DATA_HELP)],
     chains: Annotated[bool, typer.Option("--chains", help="Score it from each of its layers.")] = False,
     start: Start = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Score it by group of classes, too: a CSV file with the columns class and group."
+        ),
+    ] = None,
     engine: Engine = "auto",
     memory: Memory = None,
     json: Json = None,
@@ -35,8 +41,9 @@ def evaluate(
 
     A capture is read shard by shard, by many processes under `torchrun --nproc-per-node=K -m eric_fast evaluate ...`.
     """
-    check_paths([json], [program_file, source], force=force)
+    check_paths([json], [program_file, source, *([] if groups is None else [groups])], force=force)
     printer = Printer(as_)
+    from eric_fast.analyse.class_groups import read_class_groups, score_groups
     from eric_fast.match import check_engine, is_trained_on
     from eric_fast.runs import evaluate_program
     from eric_fast.show.grid import fits_terminal
@@ -45,12 +52,15 @@ def evaluate(
         describe_disagreements,
         list_cautions,
         tabulate_confusion,
+        tabulate_group_confusion,
+        tabulate_groups,
         tabulate_scores,
     )
     from eric_fast.store import is_capture, open_capture
     from eric_fast.text import load_program, print_program
 
     program = load_program(program_file)
+    grouping = None if groups is None else read_class_groups(groups, program.classes)
     layers = list(program.layers) if chains else [program.layer_to_start(start)]
     check_engine(engine)
     allowed = limit_memory(memory)
@@ -73,6 +83,7 @@ def evaluate(
     rows = scores[: len(layers)] if chains else []
     score = scores[0] if starts is layers else scores[-1]
     is_training = is_trained_on(program, images)
+    by_group = None if grouping is None else score_groups(score, grouping)
     if json is not None:
         content = {
             **score.to_dict(),
@@ -81,6 +92,8 @@ def evaluate(
             "classes": list(program.classes),
             "chains": [row.to_dict(with_confusion=False) for row in rows],
         }
+        if by_group is not None:
+            content["by_group"] = by_group.to_dict()
         write_json({**content, "n_bad_images": images.settings.n_bad_images}, json, force=force)
     for line in list_cautions(score, is_training=is_training):
         printer.say(line)
@@ -89,6 +102,10 @@ def evaluate(
     accuracy = "unknown, as labels are" if score.model_accuracy is None else f"{score.model_accuracy:.4f}"
     printer.say(f"{score.n_images:,} images; model accuracy {accuracy}; {describe_baseline(score)}")
     printer.show(tabulate_scores(rows or [score]))
+    if by_group is not None:
+        printer.show(tabulate_groups(by_group))
+        if fits_terminal(by_group.names) or not printer.is_for_people:
+            printer.show(tabulate_group_confusion(by_group))
     if fits_terminal(program.classes) or not printer.is_for_people:
         printer.show(tabulate_confusion(program, score))
     else:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
+from eric_fast.analyse.class_groups import GroupScores
 from eric_fast.errors import say_count
 from eric_fast.program import Program
 from eric_fast.program.confidence import Interval
@@ -52,6 +53,24 @@ def tabulate_confusion(program: Program, score: Score) -> Table:
     """Images by what the model says (rows) and what the program says (columns)."""
     rows = zip(program.classes, score.confusion.tolist(), strict=True)
     return tabulate_counts("images by model (row) and program (column)", "model", (*program.classes, "none"), rows)
+
+
+def tabulate_groups(scores: GroupScores) -> Table:
+    """One row for each group of classes: how often program and model give the same class, and the same group."""
+    title = f"by group of the model's answer; on {scores.fidelity:.4f} of the images the groups are the same"
+    table = make_table(title, ["group"], ["classes", "images", "fidelity", "same group"])
+    columns = (scores.n_classes, scores.n_images, scores.n_same_class, scores.confusion.diagonal())
+    for name, n_classes, n, same_class, same_group in zip(scores.names, *(c.tolist() for c in columns), strict=True):
+        shares = (f"{count / n:.4f}" if n else NO_FIGURE for count in (same_class, same_group))
+        table.add_row(Text(name), f"{n_classes:,}", f"{n:,}", *shares)
+    return table
+
+
+def tabulate_group_confusion(scores: GroupScores) -> Table:
+    """Images by the group of what the model says (rows) and of what the program says (columns)."""
+    rows = zip(scores.names, scores.confusion.tolist(), strict=True)
+    title = "images by group of the model's answer (row) and the program's (column)"
+    return tabulate_counts(title, "model", (*scores.names, "none"), rows)
 
 
 def describe_disagreements(program: Program, score: Score, n_pairs: int = 5) -> Iterator[str]:

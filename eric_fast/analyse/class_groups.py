@@ -1,0 +1,110 @@
+"""Groups of classes, which the user names: scores of a thousand classes that can be read."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eric_fast.errors import DataError, first_line, say_count
+from eric_fast.score import Score
+
+
+@dataclass(frozen=True, eq=False)
+class ClassGroups:
+    """Which group each class is of.
+
+    Attributes:
+        names: of the groups, in the order of the file.
+        number_of: int64 `[n_classes]`, an index into `names`.
+    """
+
+    names: tuple[str, ...]
+    number_of: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class GroupScores:
+    """How well program and model agree, by the group of the model's answer.
+
+    Attributes:
+        names: of the groups.
+        n_classes: int64 `[n_groups]`.
+        n_same_class: int64 `[n_groups]`, images on which program and model give the same class.
+        confusion: int64 `[n_groups, n_groups + 1]`: images by group of the model's answer (row) and of the program's
+            (column; the last: no answer).
+    """
+
+    names: tuple[str, ...]
+    n_classes: NDArray[np.int64]
+    n_same_class: NDArray[np.int64]
+    confusion: NDArray[np.int64]
+
+    @property
+    def n_images(self) -> NDArray[np.int64]:
+        """int64 `[n_groups]`, images on which the model's answer is of the group."""
+        counts: NDArray[np.int64] = self.confusion.sum(axis=1)
+        return counts
+
+    @property
+    def fidelity(self) -> float:
+        """The share of all images on which program and model give classes of the same group."""
+        return int(self.confusion.diagonal().sum()) / int(self.confusion.sum())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Build what `--json` writes."""
+        n_images, n_same_group = self.n_images.tolist(), self.confusion.diagonal().tolist()
+        rows = zip(self.names, self.n_classes.tolist(), n_images, self.n_same_class.tolist(), n_same_group, strict=True)
+        names = ("group", "n_classes", "n_images", "n_same_class", "n_same_group")
+        return {
+            "fidelity": self.fidelity,
+            "groups": [dict(zip(names, row, strict=True)) for row in rows],
+            "confusion": self.confusion.tolist(),
+        }
+
+
+def read_class_groups(path: Path, classes: tuple[str, ...]) -> ClassGroups:
+    """Read a CSV file with the columns `class` and `group`; rows of other classes are left out.
+
+    Raises:
+        DataError: a file that can't be read or lacks a column, a class without a group, or with two.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file)
+            rows = [(row.get("class"), row.get("group")) for row in table]
+            columns = table.fieldnames or ()
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} can't be read ({first_line(error)}); give a CSV file in UTF-8") from error
+    if not {"class", "group"} <= set(columns):
+        shown = ", ".join(f"'{name}'" for name in columns) or "none"
+        raise DataError(f"{path} has the columns {shown}; its first line must be: class,group")
+    known, group_of = set(classes), dict[str, str]()
+    for number, (name, group) in enumerate(rows, start=2):
+        if name not in known:
+            continue
+        if not group:
+            raise DataError(f"{path}:{number} gives the class '{name}' no group; each line must be: class,group")
+        if group_of.setdefault(name, group) != group:
+            raise DataError(f"{path}:{number} gives the class '{name}' another group than before; leave one out")
+    missing = [name for name in classes if name not in group_of]
+    if missing:
+        raise DataError(
+            f"{path} gives {say_count(len(missing), 'class')} of the program no group, such as '{missing[0]}'; each "
+            "class needs one"
+        )
+    names = tuple(dict.fromkeys(group_of.values()))
+    place = {name: number for number, name in enumerate(names)}
+    return ClassGroups(names, np.array([place[group_of[name]] for name in classes], np.int64))
+
+
+def score_groups(score: Score, groups: ClassGroups) -> GroupScores:
+    """Add up a score's confusion by group."""
+    n = len(groups.names)
+    confusion = np.zeros((n, n + 1), np.int64)
+    np.add.at(confusion, (groups.number_of[:, None], np.append(groups.number_of, n)[None]), score.confusion)
+    same = np.zeros(n, np.int64)
+    np.add.at(same, groups.number_of, score.confusion.diagonal())
+    return GroupScores(groups.names, np.bincount(groups.number_of, minlength=n), same, confusion)
