@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.foldrm import NAMES
-from eric_fast import from_asp
+from eric_fast import from_asp, load
 from eric_fast.errors import DataError, ProgramError
 from eric_fast.frontends.rules.asp_reader import MOST_ERRORS, Reader
 from eric_fast.program.words import describe_class_rule
@@ -135,8 +135,8 @@ def test_sums_become_weight_bodies(body, weights, bound):
 def make_sum(rng):
     """The text of a sum or count that is neither always true nor never, and that clingo takes."""
     literals = [f"{rng.choice(('', 'not '))}{rng.choice(('p', 'q', 'r', 's'))}(X)" for _ in range(rng.randint(1, 5))]
-    kind = rng.choice(("#sum", "#sum", "#count", ""))
-    weights = [rng.choice((-7, -2, -1, 0, 1, 2, 3, 3, 9)) if kind == "#sum" else 1 for _ in literals]
+    kind = rng.choice(("#sum", "#sum", "#sum+", "#count", ""))
+    weights = [rng.choice((-7, -2, -1, 0, 1, 2, 3, 3, 9)) if "#sum" in kind else 1 for _ in literals]
     if not kind:
         literals = list(dict.fromkeys(literals))
     terms = (f"{w},{i} : {literal}" for i, (w, literal) in enumerate(zip(weights, literals, strict=False)))
@@ -244,8 +244,8 @@ class(X,'e') :- p(X,'unclosed).
         "rules.lp:2:26: expected ',' or '.' after a literal, got 'q'; 'q' takes a variable for the sample and one "
         "value at most, as in f(X,'a')",
         "rules.lp:3:25: expected a number after '>', not the text 'x'",
-        "rules.lp:4:1: expected a rule such as class(X,'a') :- not ab1(X)., got '{'; only #sum, #count and { } "
-        "with a bound are supported",
+        "rules.lp:4:1: expected a rule such as class(X,'a') :- not ab1(X)., got '{'; choices in heads have "
+        "several answers: write rules that say when each atom is true",
         "rules.lp:6:1: expected a rule, got ':-', a constraint: it rules answers out, which is not supported",
         "rules.lp:8:17: expected a literal such as not ab1(X), age(X,N0) or N0>3.5, got 'p'; a quote has "
         "no end on this line",
@@ -278,11 +278,24 @@ class(X,'e') :- p(X,'unclosed).
         ("class(X,'a') :- 2 { p(X) }.", "1:17: this sum, whose weights add up to 1, must reach 2, so it is never true"),
         ("class(X,'a') :- { p(X) } 1.", "so it is always true: remove it"),
         ("class(X,'a') :- q(X), 0 <= #sum { 2 : p(X) }.", "1:23: this sum, whose weights add up to 2, must reach 0"),
-        ("class(X,'a') :- #count { Y : p(X,Y) } > 2.", "expected numbers before ':', got the variable 'Y'"),
+        (
+            "class(X,'a') :- #count { Y : p(X,Y) } > 2.",
+            "expected numbers before ':', got the variable 'Y'; give each value",
+        ),
         ("class(X,'a') :- #sum { W,1 : p(X) } > 2.", "expected numbers before ':', got the variable 'W'"),
         ("class(X,'a') :- 2.5 <= #sum { 3 : p(X) }.", "expected a whole number as the bound of a sum, got '2.5'"),
         ("class(X,'a') :- 2 <= #sum { 2.5 : p(X) }.", "expected a whole number as the weight of a sum, got '2.5'"),
-        ("class(X,'a') :- N = #sum { 2 : p(X) }.", "expected a whole number as the bound of a sum, got 'N'"),
+        (
+            "class(X,'a') :- N = #sum { 2 : p(X) }.",
+            "expected a whole number as the bound of a sum, got 'N'; write the number",
+        ),
+        ("class(X,'a') :- #min { 1 : p(X) } > 0.", "#min and #max are not supported: write a rule for each value"),
+        ("1 { class(X,'a'); class(X,'b') } 1 :- p(X).", "got '1'; choices in heads have several answers: write rules"),
+        (":~ p(X). [1,X]", "got ':'; weak constraints rank several answers: weigh literals by #sum in a rule's body"),
+        ("#minimize { 1,X : p(X) }.", "a directive that changes answers; weigh literals by #sum in a rule's body"),
+        ("a :- b. c :- a, not true.", "1:17: expected a literal such as b or not c, got 'not'"),
+        ("a :- b, not c. c :- d, not a.", "recursion: a <- c"),
+        ("{ a } :- b.", "1:1: expected a rule such as a :- b, not c., got '{'; choices in heads have several answers"),
         ("class(X,'a') :- #sum { 2 : p(X) }.", "expected a bound beside the sum, such as 3 <= #sum"),
         ("class(X,'a') :- 2 <= #sum { 3 : p(X); 3 : q(X) }.", "two terms are '3', which clingo takes for one; number"),
         ("class(X,'a') :- 2 <= #sum { 3,1 : p(X), q(X) }.", "expected one literal such as p(X) or not p(X,'a'), got"),
@@ -336,12 +349,19 @@ def test_names_and_values_are_read_as_the_tools_write_them():
 
 
 def test_notes_tell_what_is_left_out(caplog):
-    from_asp("#show class/2. :- dynamic ab/1. ?- class(X,Y). row(1). p(1,'x'). row(2). class(X,'a') :- p(X,'x').")
+    from_asp("#show class/2. :- dynamic ab/1. ?- class(X,Y). row(1). row(2). class(X,'a') :- p(X,'x').")
     [record] = caplog.records
     assert record.getMessage() == (
         "program: ignored, since they change no answer: '#show' (1), ':- dynamic' (1), '?-' (1), "
-        "facts about single samples (3)"
+        "facts that name samples (2)"
     )
+    with pytest.raises(ProgramError) as caught:
+        from_asp("row(1). p(1,'x').\n age(17,66). p(2,y). p(3,z). class(X,'a') :- p(X,'x'), row(X).", source="r")
+    remedy = "is a fact about one sample, and rules here are for the rows of any table: put it into the column"
+    assert str(caught.value).splitlines() == [
+        f"r:1:9: 'p(1,x)' {remedy} 'p' of your table and remove it, and 2 more of its kind",
+        f"r:2:2: 'age(17,66)' {remedy} 'age' of your table and remove it",
+    ]
 
 
 def test_large_and_odd_texts_are_read_or_refused_in_time():
@@ -450,3 +470,51 @@ ab1(X) :- not( r(X) ).
     assert "confidence 0.73" in describe_class_rule(model.program, 1)
     shares = model.predict_proba([(0, "x", 0)])
     assert np.allclose(shares, [[0.73, 0.27]])
+
+
+def make_propositional(rng):
+    """Rules over `a` to `h`, each of atoms after it only."""
+    atoms = "abcdefgh"
+    lines = []
+    for _ in range(rng.randint(1, 9)):
+        place = rng.randrange(5)
+        body = [f"{rng.choice(('', 'not '))}{rng.choice(atoms[place + 1 :])}" for _ in range(rng.randint(0, 3))]
+        if len(set(body)) > 1 and rng.random() < 0.3:
+            terms = (f"{i},{i} : {literal}" for i, literal in enumerate(dict.fromkeys(body), 1))
+            body = [f"2 <= #sum {{ {'; '.join(terms)} }}", *body[:1]]
+        lines.append(f"{atoms[place]} :- {', '.join(body)}." if body else f"{atoms[place]}.")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_propositional_programs_answer_as_clingo_does(seed):
+    rng = random.Random(seed)
+    text = make_propositional(rng)
+    model = from_asp(text)
+    heads = [name for name, _ in model.program.outputs]
+    assert heads == list(dict.fromkeys(line[0] for line in text.splitlines()))
+    names = model.feature_names_in_.tolist()
+    rows = [[rng.randrange(2) for _ in names] for _ in range(12)]
+    expected = []
+    for row in rows:
+        control = clingo.Control(["--warn=none"])
+        facts = (f"{name}." for name, value in zip(names, row, strict=True) if value)
+        control.add("base", [], f"{text}\n{' '.join(facts)}")
+        control.ground([("base", [])])
+        with control.solve(yield_=True) as answers:
+            true = {str(atom) for atom in answers.model().symbols(atoms=True)}
+        expected.append([head in true for head in heads])
+    again = RuleModel.from_program(parse_program(print_program(model.program)))
+    for each in (model, again):
+        assert each.predict(dict(zip(names, zip(*rows, strict=True), strict=True))).tolist() == expected, text
+
+
+def test_propositional_programs_name_columns_as_their_atoms(tmp_path):
+    text = "% a(X)\n:- dynamic(a/0). alarm:-smoke,not(row).alarm :- \\+ ab1, heat. % (b)\n"
+    (tmp_path / "rules.lp").write_text(text)
+    model = load(tmp_path / "rules.lp")
+    assert model.feature_names_in_.tolist() == ["smoke", "row", "ab1", "heat", "alarm"]
+    table = {"Smoke": [1, 1, 0, 0], "row": [False, True, False, False], "ab1": [0, 1, 0, 1], "heat": [0, 1, 1, 1]}
+    assert model.predict(table).tolist() == [[True], [False], [True], [False]]
+    chosen = from_asp(text, class_predicate="alarm")
+    assert chosen.predict(table).tolist() == ["alarm", None, "alarm", None]

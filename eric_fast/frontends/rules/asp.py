@@ -11,7 +11,7 @@ from eric_fast.frontends.rules.asp_reader import Reader
 from eric_fast.table.model import RuleModel
 from eric_fast.text.files import decode_text, read_file
 
-_RULE = re.compile(r"[)\s]:-|\)\s*\.\s*(?:\Z|[\n%])")
+_RULE = re.compile(r"[)\s\w]:-|\)\s*\.\s*(?:\Z|[\n%])")
 
 
 def from_asp(
@@ -31,6 +31,10 @@ def from_asp(
     A predicate that rules define may be a column, too, unless it is the class or is called `ab1` or `rule1`: it is true
     where a rule makes it so or the column does, as in clingo. Such columns are optional; see `RuleModel`.
 
+    Rules without variables, such as `a :- b, not c.`, are about each row: atoms are columns that hold 1 or true, and
+    `predict` answers with the truth of each head, in the order of `program.outputs`; `class_predicate` makes one the
+    class.
+
     A confidence behind a class rule, as CON-FOLD writes it, `[confidence: 0.73]`, is kept: see `predict_proba`.
 
     `not` and `\\+` are negation as failure, `not(p(X))` too. `row(X)` and the like, which clingo needs, are ignored.
@@ -46,7 +50,7 @@ def from_asp(
         source: what errors call the text.
 
     Raises:
-        ProgramError: all errors of the text, each `source:line:column: expected ..., got ...`.
+        ProgramError: all errors of the text, each with its line and column, facts about single samples among them.
 
     Examples:
         >>> rules = "play(X,'no') :- wind(X,N0), N0>20, not ab1(X). ab1(X) :- sun(X). play(X,'yes') :- calm(X)."

@@ -10,6 +10,7 @@ from eric_fast.frontends.rules.asp_class import choose_class
 from eric_fast.frontends.rules.asp_reader import Reader
 from eric_fast.frontends.rules.asp_sums import Clause, Sum, check_half
 from eric_fast.frontends.rules.asp_terms import (
+    SAMPLE_NAMES,
     Bare,
     Head,
     Number,
@@ -20,14 +21,12 @@ from eric_fast.frontends.rules.asp_terms import (
     key_predicate,
     spell_term,
 )
-from eric_fast.program import ClassRule, Program, Rule
+from eric_fast.program import ClassRule, Decision, Program, Rule
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.program.weight_bodies import WeightBody
 from eric_fast.table import match_name
 
 HOLDS = ("1", "1.0", "true")  # what a column holds where `name(X)` is true
-# Predicates that bind X for clingo; they say nothing about a sample.
-_SAMPLES = {"example", "id", "image", "instance", "row", "sample"}
 _AUXILIARY = re.compile(r"(?:ab|rule)\d+")  # names that these tools give to derived predicates
 _DERIVED = 2**40  # before atoms are numbered: input atoms count from 0, derived ones from here
 
@@ -51,7 +50,9 @@ def build_program(reader: Reader, columns: Sequence[str] | None, class_predicate
     builder = _Builder(reader, columns)
     builder.collect_heads()
     reader.raise_errors()
-    chosen = choose_class(reader.source, builder.heads, builder.mentioned, class_predicate)
+    chosen = None
+    if class_predicate is not None or not (reader.is_propositional and reader.clauses):
+        chosen = choose_class(reader.source, builder.heads, builder.mentioned, class_predicate)
     try:
         return builder.build(chosen)
     except ProgramError as error:
@@ -101,15 +102,18 @@ class _Builder:
                 undefined.add(literal.name)
                 if literal.negated:
                     negated.add(literal.name)
+        if self.reader.is_propositional:
+            return  # every atom is a column
         undefined -= set(self.given or ())
-        self.samples = undefined & _SAMPLES - negated
+        self.samples = undefined & SAMPLE_NAMES - negated
         if self.samples:
             shown = ", ".join(f"'{name}(X)'" for name in sorted(self.samples))
             logger.warning("%s: ignored %s, which only binds X", self.reader.source, shown)
         self.unknown = {name for name in undefined if _AUXILIARY.fullmatch(name)}
 
-    def build(self, chosen: tuple[str, bool]) -> Built:
-        name, has_value = chosen
+    def build(self, chosen: tuple[str, bool] | None) -> Built:
+        """The program for this class, or the one that answers with the truth of each head if there is none."""
+        name, has_value = chosen or ("", False)
         classes: dict[str, int] = {}
         class_bodies: list[tuple[int, WeightBody, float | None]] = []
         bodies: list[tuple[Head, WeightBody]] = []
@@ -145,6 +149,7 @@ class _Builder:
                 for literal in body
             )
 
+        heads = dict.fromkeys(key_predicate(clause.head) for clause in self.reader.clauses) if chosen is None else ()
         columns = [Column(name, "loose" if i in self.texts else "float64") for i, name in enumerate(self.names)]
         program = Program(
             TableQuantiser(tuple(self.atoms), tuple(columns)),
@@ -159,7 +164,9 @@ class _Builder:
                 Rule(n_inputs + place_of[self.heads[head]], number(b.literals), weights=b.weights, bound=b.bound)
                 for head, b in bodies
             ),
+            decision=Decision.BITS if chosen is None else Decision.FIRST,
             derived=tuple(name if value is None else f"{name}({value})" for name, value in defined),
+            outputs=tuple((head[0], n_inputs + place_of[self.heads[head]]) for head in heads),
         )
         return Built(program, tuple(self.names[n_columns:]))
 

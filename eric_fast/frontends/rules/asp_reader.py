@@ -7,21 +7,23 @@ from collections import Counter
 from typing import cast
 
 from eric_fast.errors import ProgramError
+from eric_fast.frontends.rules.asp_hints import explain_syntax, shorten_token
 from eric_fast.frontends.rules.asp_sums import SUM_PATTERN, Clause, Sum, read_sum
 from eric_fast.frontends.rules.asp_terms import (
+    ATOM_PATTERN,
     BLANK,
-    CONSTANT,
     LITERAL_PATTERN,
     PREDICATE,
     QUOTED,
+    SAMPLE_NAMES,
     Literal,
     Predicate,
     Variable,
     build_literal,
+    spell_term,
 )
 
 MOST_ERRORS = 20  # shown at most
-_LONGEST = 60  # characters of the text that an error shows
 # After an unclosed quote the rest of the line is skipped.
 _UNCLOSED = r"['\"][^\n]*"
 _COMMENTS = re.compile(rf"{QUOTED}|{_UNCLOSED}|%\*|/\*|%")
@@ -32,31 +34,19 @@ _STATEMENT = re.compile(rf"(?:[^.'\"]++|{QUOTED}|(?<!\))\.(?=\w)|(?<=\))\.(?=\d)
 _STOP = re.compile(rf"{BLANK}*(?:(?P<more>,)|\.(?!\d))")
 # Prolog's not(p(X)), and what CON-FOLD writes behind a rule, [confidence: 0.73]
 _BRACKETS = re.compile(
-    rf"{QUOTED}|(?P<open>(?<!\w)(?:not|\\\+){BLANK}*)\({BLANK}*(?P<literal>{PREDICATE}\((?:[^()'\"]|{QUOTED})*\)){BLANK}*\)"
+    rf"{QUOTED}|(?P<open>(?<!\w)(?:not|\\\+){BLANK}*)\({BLANK}*(?P<literal>{PREDICATE}\((?:[^()'\"]|{QUOTED})*\)|[a-z]\w*){BLANK}*\)"
     rf"|\[{BLANK}*confidence{BLANK}*:{BLANK}*(?P<confidence>[0-9.eE+-]+){BLANK}*\]"
 )
+_DIRECTIVES = re.compile(rf"(?:\A|(?<=\.)){BLANK}*(?:[#?]|:-)(?:[^.]|\.(?=\w))*")
 _ARROW = re.compile(rf"{BLANK}*(?::-|<-){BLANK}*(?P<true>true{BLANK}*\.)?")
 _TOKEN = re.compile(rf"{QUOTED}|\w+|:-|[^\w\s]")
-_NAME = re.compile(rf"(?:not\s+|\\\+\s*)?(?:{PREDICATE}|{CONSTANT})")
-_QUOTE = re.compile(r"[^'\"\n]{0,200}['\"]")
-_QUOTED = re.compile(QUOTED)
 _DIRECTIVE = re.compile(r"#[a-z_]*|\?-?|:-\s*[a-z_]*")
 # Directives that change no answer: they show, explain, ask, load a library or declare.
 _HARMLESS = re.compile(
     r"\?-?|#(?:compute|defined|heuristic|hide|pred|project|show|table)|(?:#|:- )(?:discontiguous|dynamic)"
     r"|:- (?:ensure_loaded|initialization|module|multifile|set_prolog_flag|style_check|table|use_module|use_package)"
 )
-_HINTS = (  # how unsupported syntax starts, and what to do
-    (r"-\s*[a-z]", "classical negation is not supported; use a separate predicate"),
-    (
-        r"\{|#(?:count|sum|min|max)|\d+\s*\{",
-        "only #sum, #count and { } with a bound are supported",
-    ),
-    (r"(?:not|\\\+)\s*\(", "write 'not name(X)'"),
-    (r"!", "cuts are not supported; class rules are tried in order anyway"),
-    (r"[;|]", "';' means 'and' to clingo and 'or' to Prolog: write ',', or several rules"),
-)
-_HINT = re.compile("|".join(f"({start})" for start, _ in _HINTS))
+_WEIGHT = re.compile(rf"{BLANK}*\[[^\]\n]*\]")  # behind a weak constraint
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +57,8 @@ class Reader:
     Attributes:
         text: the text, with comments replaced by spaces.
         source: its name in errors.
-        clauses: in order, without facts about single samples.
+        clauses: in order.
+        is_propositional: whether its atoms have no arguments: `a :- b, not c.`; each is a predicate of the sample `X`.
         literals: the different literals of all bodies, by how they are written.
         confidences: index of a clause -> its confidence as the text states it, from 0 to 1.
         n_errors: the number of errors; the first `MOST_ERRORS` are kept.
@@ -85,9 +76,14 @@ class Reader:
         stated: list[tuple[int, float]] = []
         if "not" in self.text or "\\+" in self.text or "[" in self.text:
             self.text = _BRACKETS.sub(lambda match: self._blank_brackets(match, stated), self.text)
+        self.is_propositional = "(" not in _DIRECTIVES.sub("", self.text)
+        self._pattern = ATOM_PATTERN if self.is_propositional else LITERAL_PATTERN
+        self._facts: dict[str, list[Clause]] = {}  # about single samples
         at = self._skip(0)
         while at < len(self.text):
             at = self._skip(self._read_statement(at))
+        for first, *others in self._facts.values():
+            self._refuse_fact(first, len(others))
         starts = [clause.at for clause in self.clauses]
         self.confidences = {bisect(starts, place) - 1: confidence for place, confidence in stated}
         if self._left_out:
@@ -154,10 +150,11 @@ class Reader:
         """Read the statement at `start`; returns where it ends."""
         if self.text[start] in "#?" or self.text.startswith(":-", start):
             return self._read_directive(start)
-        match = LITERAL_PATTERN.match(self.text, start)
+        match = self._pattern.match(self.text, start)
         head = build_literal(match) if match else None
         if match is None or not isinstance(head, Predicate) or head.negated:
-            return self._fail(start, start, "a rule such as class(X,'a') :- not ab1(X).")
+            example = "a :- b, not c." if self.is_propositional else "class(X,'a') :- not ab1(X)."
+            return self._fail(start, start, f"a rule such as {example}")
         arrow = _ARROW.match(self.text, match.end())
         if arrow is None or arrow["true"]:
             stop = None if arrow else _STOP.match(self.text, match.end())
@@ -180,10 +177,11 @@ class Reader:
         body: list[Literal | Sum] = []
         at = body_at
         while True:
-            match = LITERAL_PATTERN.match(self.text, at) or SUM_PATTERN.match(self.text, at)
+            match = self._pattern.match(self.text, at) or SUM_PATTERN.match(self.text, at)
             if not match:
-                return self._fail(start, at, "a literal such as not ab1(X), age(X,N0) or N0>3.5")
-            literal = self._build(match) if match.re is LITERAL_PATTERN else self._build_sum(match)
+                example = "b or not c" if self.is_propositional else "not ab1(X), age(X,N0) or N0>3.5"
+                return self._fail(start, at, f"a literal such as {example}")
+            literal = self._build(match) if match.re is self._pattern else self._build_sum(match)
             if literal is not None:
                 body.append(literal)
             stop = _STOP.match(self.text, match.end())
@@ -198,14 +196,14 @@ class Reader:
         """The offset of a literal in a clause."""
         at = clause.body_at
         for _ in range(number):
-            literal = LITERAL_PATTERN.match(self.text, at) or SUM_PATTERN.match(self.text, at)
+            literal = self._pattern.match(self.text, at) or SUM_PATTERN.match(self.text, at)
             stop = _STOP.match(self.text, literal.end()) if literal else None
             at = self._skip(stop.end()) if stop else at
         return at
 
     def _read_piece(self, piece: str) -> Literal | None:
         """The literal in this piece of text; None if it is invalid."""
-        if (known := self.literals.get(piece)) is None and (match := LITERAL_PATTERN.fullmatch(piece)):
+        if (known := self.literals.get(piece)) is None and (match := self._pattern.fullmatch(piece)):
             literal = build_literal(match)
             if not isinstance(literal, str):
                 known = self.literals[piece] = literal
@@ -222,7 +220,7 @@ class Reader:
     def _build_sum(self, match: re.Match[str]) -> Sum | None:
         """The sum; None if it can't be taken, which adds an error."""
         try:
-            found = read_sum(match)
+            found = read_sum(match, self._pattern)
         except ProgramError as error:
             self.add_error(match.start(), str(error))
             return None
@@ -233,23 +231,31 @@ class Reader:
     def _add_clause(self, clause: Clause) -> None:
         if clause.body or isinstance(clause.head.sample, Variable):
             self.clauses.append(clause)
+        elif clause.head.name in SAMPLE_NAMES:
+            self._left_out["facts that name samples"] += 1
         else:
-            self._left_out["facts about single samples"] += 1
+            self._facts.setdefault(clause.head.name, []).append(clause)
+
+    def _refuse_fact(self, fact: Clause, n_others: int) -> None:
+        name, sample, value = fact.head[1:]
+        terms = ",".join(spell_term(term) for term in (sample, value) if term is not None)
+        others = f", and {n_others:,} more of its kind" if n_others else ""
+        self.add_error(
+            fact.at,
+            f"'{name}({terms})' is a fact about one sample, and rules here are for the rows of any table: "
+            f"put it into the column '{name}' of your table and remove it{others}",
+        )
 
     def _fail(self, start: int, at: int, expected: str) -> int:
         """Add an error; returns where the statement ends."""
         at = self._skip(at)
         token = _TOKEN.match(self.text, at)
-        found = "the end of the text" if token is None else f"'{_shorten(token[0])}'"
-        reason = ""
-        if hint := _HINT.match(self.text, at):
-            reason = "; " + _HINTS[(hint.lastindex or 1) - 1][1]
-        elif (quote := _QUOTE.match(self.text, at)) and not _QUOTED.match(self.text, quote.end() - 1):
-            reason = "; a quote has no end on this line"
-        elif name := _NAME.match(self.text, at):
-            reason = f"; '{_shorten(name[0])}' takes a variable for the sample and one value at most, as in f(X,'a')"
+        found = "the end of the text" if token is None else f"'{shorten_token(token[0])}'"
+        reason = explain_syntax(self.text, at, is_head=at == start, is_propositional=self.is_propositional)
         self.add_error(at, f"expected {expected}, got {found}{reason}")
-        return max(self._end(start), at)
+        end = max(self._end(start), at)
+        weight = _WEIGHT.match(self.text, end) if self.text.startswith(":~", start) else None
+        return weight.end() if weight else end
 
     def _read_directive(self, start: int) -> int:
         end = self._end(start)
@@ -258,7 +264,8 @@ class Reader:
         if _HARMLESS.fullmatch(name) or re.fullmatch(r"#program\s+base\s*\.", self.text[start:end]):
             self._left_out[f"'{name}'"] += 1
         elif name.startswith("#"):
-            self.add_error(start, f"expected a rule, got '{name}', a directive that changes answers")
+            reason = "; weigh literals by #sum in a rule's body" if name in ("#minimize", "#maximize") else ""
+            self.add_error(start, f"expected a rule, got '{name}', a directive that changes answers{reason}")
         else:
             self.add_error(
                 start, "expected a rule, got ':-', a constraint: it rules answers out, which is not supported"
@@ -274,7 +281,3 @@ class Reader:
         """The offset after the statement at `start` and its full stop."""
         match = _STATEMENT.match(self.text, start)
         return max(match.end() if match else 0, start + 1)
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

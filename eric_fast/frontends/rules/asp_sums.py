@@ -7,7 +7,6 @@ from typing import NamedTuple
 from eric_fast.errors import ProgramError
 from eric_fast.frontends.rules.asp_terms import (
     BLANK,
-    LITERAL_PATTERN,
     OPERATOR,
     QUOTED,
     Literal,
@@ -22,7 +21,7 @@ _BOUND = r"[-+]?[\w.]*\w"
 SUM_PATTERN = re.compile(
     rf"""(?P<negation>not{BLANK}+)?
     (?:(?P<left>{_BOUND}){_GAP}(?P<left_operator>{OPERATOR})?{_GAP})?
-    (?P<kind>\#sum|\#count)?{_GAP}\{{(?P<elements>(?:[^{{}}'"]|{QUOTED})*)\}}
+    (?P<kind>\#sum\+?|\#count)?{_GAP}\{{(?P<elements>(?:[^{{}}'"]|{QUOTED})*)\}}
     (?:{_GAP}(?P<right_operator>{OPERATOR})?{_GAP}(?P<right>{_BOUND}))?""",
     re.VERBOSE,
 )
@@ -75,8 +74,8 @@ class Clause(NamedTuple):
     body_at: int
 
 
-def read_sum(match: re.Match[str]) -> Sum:
-    """The sum that `SUM_PATTERN` matched.
+def read_sum(match: re.Match[str], literals: re.Pattern[str]) -> Sum:
+    """The sum that `SUM_PATTERN` matched, over literals that this pattern matches.
 
     Raises:
         ProgramError: what clingo has and weights of literals don't.
@@ -95,7 +94,7 @@ def read_sum(match: re.Match[str]) -> Sum:
     if len(operators) == 2 and (least is None or most is None or {"=", "==", *_DIFFERS}.intersection(operators)):
         raise ProgramError("expected one lower and one upper bound; write two sums")
     negated = (match["negation"] is not None) != (not _DIFFERS.isdisjoint(operators))
-    return Sum(negated, tuple(_read_terms(match["kind"], match["elements"])), least, most)
+    return Sum(negated, tuple(_read_terms(match["kind"], match["elements"], literals)), least, most)
 
 
 def check_half(body: WeightBody) -> None:
@@ -119,14 +118,14 @@ def _find_range(operator: str, bound: int) -> tuple[int | None, int | None]:
     raise ProgramError(f"expected '<=', '<', '>=', '>', '=' or '!=' beside a sum, got '{operator}'")
 
 
-def _read_terms(kind: str | None, text: str) -> Iterator[tuple[int, Predicate]]:
-    """The weight and the literal of each element; a count's weigh 1."""
+def _read_terms(kind: str | None, text: str, literals: re.Pattern[str]) -> Iterator[tuple[int, Predicate]]:
+    """The weight and the literal of each element; a count's weigh 1, and `#sum+` leaves negative ones out."""
     seen: set[tuple[str, ...] | Predicate] = set()
     for element in _ELEMENT.findall(text):
         parts = _PARTS.fullmatch(element)
         if parts is None or (parts["terms"] is None) != (kind is None):
             raise ProgramError(f"expected a literal for each weight, such as {_EXAMPLE}, got '{element.strip()}'")
-        found = LITERAL_PATTERN.fullmatch(parts["literal"].strip())
+        found = literals.fullmatch(parts["literal"].strip())
         literal = build_literal(found) if found else None
         if not isinstance(literal, Predicate):
             raise ProgramError(
@@ -141,16 +140,20 @@ def _read_terms(kind: str | None, text: str) -> Iterator[tuple[int, Predicate]]:
         terms = tuple(term.strip() for term in parts["terms"].split(","))
         variable = next((term for term in terms if _VARIABLE.match(term) and term != literal.sample), None)
         if variable is not None:
-            raise ProgramError(f"expected numbers before ':', got the variable '{variable}'")
+            raise ProgramError(
+                f"expected numbers before ':', got the variable '{variable}'; give each value an element of its own, "
+                "such as 3,1 : p(X,3)"
+            )
         if terms in seen:
             raise ProgramError(f"two terms are '{','.join(terms)}', which clingo takes for one; number them")
         seen.add(terms)
-        yield (_read_whole(terms[0], "weight") if kind == "#sum" else 1), literal
+        weight = 1 if kind == "#count" else _read_whole(terms[0], "weight")
+        yield (max(weight, 0) if kind == "#sum+" else weight), literal
 
 
 def _read_whole(text: str, what: str) -> int:
     if not _WHOLE.fullmatch(text):
-        raise ProgramError(f"expected a whole number as the {what} of a sum, got '{text}'")
+        raise ProgramError(f"expected a whole number as the {what} of a sum, got '{text}'; write the number itself")
     if len(text) > 11 or abs(int(text)) > INT32_MAX:
         raise ProgramError(f"the {what} {text[:20]} is past 2^31 - 1, where clingo wraps")
     return int(text)

@@ -19,6 +19,12 @@ LITERAL_PATTERN = re.compile(
       |(?P<left>{_TERM}){BLANK}*(?P<operator>{OPERATOR}){BLANK}*(?P<right>{_TERM}))""",
     re.VERBOSE,
 )
+# An atom of a propositional program, which answers itself; `true` is one to clingo, but not to Prolog.
+ATOM_PATTERN = re.compile(
+    rf"(?P<negation>not{BLANK}+|\\\+{BLANK}*)?(?P<name>(?!(?:not|true|false|fail)\b)(?![A-Z_\d])\w+)"
+)
+# Predicates that bind X for clingo; they say nothing about a sample.
+SAMPLE_NAMES = frozenset({"example", "id", "image", "instance", "row", "sample"})
 _OPERATORS = {
     **dict.fromkeys(("=", "==", "=:=", "#="), "=="),
     **dict.fromkeys(("!=", "\\=", "\\==", "=\\=", "<>", "#<>"), "!="),
@@ -87,8 +93,13 @@ def spell_term(value: Term) -> str:
 
 
 def build_literal(match: re.Match[str]) -> Literal | str:
-    """The literal that `LITERAL_PATTERN` matched, or an error message."""
+    """The literal that `LITERAL_PATTERN` or `ATOM_PATTERN` matched, or an error message.
+
+    An atom is a predicate of one sample, as rules without variables hold for each row.
+    """
     negated = match["negation"] is not None
+    if match.re is ATOM_PATTERN:
+        return Predicate(negated, match["name"], Variable("X"), None)
     if match["name"] is not None:
         value = None if match["value"] is None else read_term(match["value"])
         return Predicate(negated, read_name(match["name"]), read_term(match["sample"]), value)
