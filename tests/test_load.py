@@ -72,7 +72,7 @@ def test_what_is_nothing_that_can_be_loaded(files, monkeypatch, source):
 
 def test_an_unknown_model_is_told_what_can_be_loaded():
     names = [source.name for source in FRONT_ENDS]
-    assert len(set(names)) == len(names) == 11
+    assert len(set(names)) == len(names) == 12
     with pytest.raises(ModelError, match="builtins.object is no model or program") as caught:
         load(object())
     assert str(caught.value).endswith(", ".join(names))
