@@ -115,13 +115,15 @@ def format_rows(names: Sequence[str], rows: Iterable[Iterable[Any]], kind: str) 
         writer.writerow(map(make_cell, names))
         writer.writerows(map(make_cell, row) for row in rows)
         return file.getvalue()
-    cells = [[_write_cell(value) for value in row] for row in rows]
+    if not names:
+        return ""
+    heads, *cells = ([_write_cell(value) for value in row] for row in (names, *rows))
     are_figures = [all(_is_figure(row[i]) for row in cells) for i in range(len(names))]
     if kind == "markdown":
-        lines = [[_escape_markdown(cell) for cell in row] for row in [list(names), *cells]]
+        lines = [[_escape_markdown(cell) for cell in row] for row in [heads, *cells]]
         rule = ["---:" if is_figure else "---" for is_figure in are_figures]
         return "".join(f"| {' | '.join(row)} |\n" for row in [lines[0], rule, *lines[1:]])
-    lines = [[_escape_latex(cell) for cell in row] for row in [list(names), *cells]]
+    lines = [[_escape_latex(cell) for cell in row] for row in [heads, *cells]]
     head, *body = (" & ".join(row) + " \\\\\n" for row in lines)
     sides = "".join("r" if is_figure else "l" for is_figure in are_figures)
     return "".join([f"\\begin{{tabular}}{{{sides}}}\n\\hline\n", head, "\\hline\n", *body, "\\hline\n\\end{tabular}\n"])
@@ -149,8 +151,10 @@ def _is_figure(cell: str) -> bool:
 
 
 def _escape_markdown(text: str) -> str:
-    return "".join(f"\\{character}" if character in "\\|*_`<[" else character for character in text)
+    return "".join(f"\\{character}" if character in "\\|*_`<[&~$" else character for character in text)
 
 
 def _escape_latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    escaped = "".join(_LATEX.get(character, character) for character in text)
+    # After a row's end, a bracket would begin a length, and a star would vanish.
+    return f"{{{escaped[0]}}}{escaped[1:]}" if escaped.startswith(("[", "*")) else escaped

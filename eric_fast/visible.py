@@ -10,7 +10,7 @@ from typing import Any
 
 # C0 (but for the tab and the newline), DEL and C1; bidirectional marks, embeddings and isolates; line separators
 _HIDDEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-_FORMULA = ("=", "+", "-", "@", "\t")
+_FORMULA = ("=", "+", "-", "@", "\t", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last in full width
 
 
 def make_visible(text: str) -> str:

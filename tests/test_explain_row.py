@@ -10,14 +10,14 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 from sklearn.datasets import load_iris
-from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
+from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor, RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from eric_fast import FoldClassifier, explain_row, from_asp, load
 from eric_fast.errors import DataError, ModelError
 from eric_fast.show.row_proof import render_row_explanation
 from eric_fast.table.explain import changes
-from eric_fast.table.explain.conditions import list_conditions
+from eric_fast.table.explain.conditions import RowCondition, list_conditions, spell_value
 from eric_fast.table.explain.content import describe_row_explanation
 
 NURSERY = """class(X,'not_recom') :- health(X,'not_recom').
@@ -242,6 +242,15 @@ def test_the_command_writes_what_python_finds(eric, refuse, tmp_path):
     good = ["explain", tmp_path / "rules.lp", "--data", tmp_path / "t.csv"]
     assert "has no row 6, only 0 to 5" in refuse(*good, "--row", "6")
     assert "with --row NUMBER and --data TABLE together" in refuse(*good)
+    table[:0].to_csv(tmp_path / "none.csv", index=False)
+    assert "none.csv has no rows" in refuse(*good[:-1], tmp_path / "none.csv", "--row", "0")
+    long = "a " * 150 + "z"
+    (tmp_path / "long.lp").write_text(f"class(X,'{long}') :- health(X,'not_recom').\nclass(X,'b') :- health(X,'ok').")
+    code, out, err = eric("explain", tmp_path / "long.lp", "--row", "0", "--data", tmp_path / "t.csv")
+    assert code == 0, err
+    assert out.count("z, because class rule 1 fires") == 1
+    code, out, err = eric("explain", tmp_path / "long.lp", "--row", "1", "--data", tmp_path / "t.csv")
+    assert "z: 1 column: health ok -> not_recom" in " ".join(out.split())  # wrapped, not cut off
     assert "--program means nothing" in refuse(*good, "--row", "1", "--program", tmp_path / "rules.lp")
     assert "an image is explained with --program FILE and --model NETWORK" in refuse("explain", "digits/test:3")
 
@@ -252,3 +261,62 @@ def test_conditions_merge_bounds_and_name_missing_values():
     assert [condition.text for condition in explanation.fired[0].conditions] == ["5 <= n < 9 and n != 7"]
     program = model.program
     assert list_conditions(program, [~0, 1], [None])[0].text == "n is missing"
+
+
+def test_what_cannot_be_explained_is_refused_in_words():
+    x, y = load_iris(return_X_y=True, as_frame=True)
+    model = load(DecisionTreeClassifier(max_depth=2, random_state=0).fit(x, y))
+    row = x.iloc[70]
+    with pytest.raises(DataError, match="data has no rows to compare with; leave it out, or give some"):
+        explain_row(model, row, data=x[:0])
+    with pytest.raises(DataError, match="the table has no column 'petal"):
+        explain_row(model, row, data=x.iloc[:, :2])
+    with pytest.raises(DataError, match=r"column 'petal width \(cm\)' occurs twice in the row; rename one"):
+        explain_row(model, pd.concat([row, row[-1:]]))
+    with pytest.raises(ModelError, match="this FoldClassifier isn't fitted yet; call fit first"):
+        explain_row(FoldClassifier(), row)
+
+
+def test_where_nothing_can_change_it_is_said():
+    x, y = load_iris(return_X_y=True, as_frame=True)
+    tree = load(DecisionTreeClassifier(max_depth=2, random_state=0).fit(x, y))
+    assert render(explain_row(tree, x.iloc[70], data=x[70:71])).count(": no such row") == 2
+    forest = RandomForestClassifier(2, random_state=0).fit(x, np.full(len(x), "a b"))
+    shown = render(explain_row(load(forest), x.iloc[0], data=x))
+    assert "rule 1 adds +1 to a b, whatever the row\n" in shown
+    assert "on average, and this row's values change nothing\n" in shown
+    alone = load(DecisionTreeClassifier().fit(x, np.zeros(len(x), int)))
+    assert explain_row(alone, x.iloc[0]).counterfactuals == ()
+
+
+def test_the_rules_that_lead_most_to_the_answer_come_first():
+    x, y = load_iris(return_X_y=True)
+    boosted = GradientBoostingClassifier(n_estimators=6, max_depth=2, random_state=0).fit(x[50:, :2], y[50:])
+    weights = [one.rule.weight for one in explain_row(load(boosted), x[50, :2]).fired]  # all for the second class
+    assert boosted.predict(x[50:51, :2]) == [2]
+    assert weights == sorted(weights, reverse=True)
+    weights = [one.rule.weight for one in explain_row(load(boosted), x[53, :2]).fired]
+    assert boosted.predict(x[53:54, :2]) == [1]
+    assert weights == sorted(weights)
+    assert len(set(weights)) > 1
+
+
+def test_numbers_are_told_apart():
+    model = load(DecisionTreeClassifier().fit([[1.6999998], [1.7]], [0, 1]))
+    explanation = explain_row(model, {"x0": 1.7})
+    assert str(explanation.fired[0].conditions[0]) == "x0 > 1.69999993 (it is 1.7)"
+    assert "x0 1.7 -> 1.69999993" in render(explanation)
+    assert spell_value(16.7950001, 16.795) == "16.7950001"
+    assert spell_value(5.000000001, 5.0) == "5.0000000010000001"
+    assert str(RowCondition("x", "x > 16.795", 16.7950001)) == "x > 16.795 (it is 16.7950001)"
+    assert str(RowCondition("x", "x <= 16.795", 16.795)) == "x <= 16.795 (it is 16.795)"
+
+
+def test_texts_in_columns_of_numbers_are_said_to_be_missing_once(caplog):
+    x, y = load_iris(return_X_y=True, as_frame=True)
+    model = load(DecisionTreeClassifier(max_depth=2, random_state=0).fit(x, y))
+    shown = render(explain_row(model, {**x.iloc[70], x.columns[3]: "abc"}))
+    assert caplog.messages == ["column 'petal width (cm)': 'abc' is not a number; taken as missing"]
+    assert "petal width (cm) is missing\n" in shown
+    explain_row(model, {**x.iloc[70], x.columns[3]: " "})
+    assert len(caplog.messages) == 1

@@ -137,13 +137,20 @@ def test_names_from_outside_break_no_table(tmp_path):
     names, row = ["a|b", "=x"], ["50 % & \\{~^", "p|q\n<r>"]
     texts = {kind: format_rows(names, [row], kind) for kind in TABLE_FORMATS}
     assert texts["csv"] == """a|b,'=x\n50 % & \\{~^,"p|q\n<r>"\n"""
-    assert texts["markdown"] == "| a\\|b | =x |\n| --- | --- |\n| 50 % & \\\\{~^ | p\\|q \\<r> |\n"
+    assert texts["markdown"] == "| a\\|b | =x |\n| --- | --- |\n| 50 % \\& \\\\{\\~^ | p\\|q \\<r> |\n"
     body = (
         r"50 \% \& \textbackslash{}\{\textasciitilde{}\textasciicircum{} & p\textbar{}q \textless{}r\textgreater{} \\"
     )
     assert body in texts["latex"]
     with pytest.raises(SettingError, match="'tsv' is not a format of tables"):
         format_rows(names, [row], "tsv")
+    rows = [["a", 1], ["[b]", 2], ["*c", 3]]
+    assert "\n{[}b] & 2 \\\\\n{*}c & 3 \\\\\n" in format_rows(["x", "y"], rows, "latex")  # no length, no starred `\\\\`
+    assert format_rows(["a\nb"], [["&lt; ~~x~~ $y$"]], "markdown").splitlines()[::2] == [
+        "| a b |",
+        r"| \&lt; \~\~x\~\~ \$y\$ |",
+    ]
+    assert format_rows([], [], "latex") == format_rows([], [], "markdown") == ""
 
 
 def test_intervals_are_wilsons_and_the_bootstraps():

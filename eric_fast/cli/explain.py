@@ -140,6 +140,6 @@ def explain(
         write_json(to_dict(explanation), json, force=force)
     if png is not None:
         save_explanation(explanation, png, force=force)
-    stdout.print(render_explanation(explanation, depth=depth or None, earlier=earlier))
+    stdout.print(render_explanation(explanation, depth=depth or None, earlier=earlier), soft_wrap=False)
     if png is not None:
         stdout.print(f"wrote {png}", markup=False)

@@ -33,9 +33,12 @@ def print_row(
 
     model = load_any(source)
     data = read_table(path, header=header)
+    if not data.n_rows:
+        raise DataError(f"{path} has no rows")
     if not 0 <= row < data.n_rows:
         raise DataError(f"{path} has no row {row}, only 0 to {data.n_rows - 1}")
     explanation = explain_row(model, data.take_rows(row, row + 1), data=data, name=f"row {row}")
     if json is not None:
         write_json(describe_row_explanation(explanation), json, force=force)
-    stdout.print(render_row_explanation(explanation, depth=depth, earlier=earlier))
+    shown = render_row_explanation(explanation, depth=depth, earlier=earlier)
+    stdout.print(shown, soft_wrap=False)  # else a tree's long lines are cut off

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.tree import Tree
 
 from eric_fast.errors import say_count
 from eric_fast.program import atom_of
 from eric_fast.program.table_atoms import TableAtom
-from eric_fast.program.words import describe_support, describe_votes, name_literal
+from eric_fast.program.words import describe_support, name_literal
 from eric_fast.show.proof import ProofTree, add_rest
 from eric_fast.show.visible_text import Text
 from eric_fast.table.explain.changes import RowCounterfactual
@@ -72,7 +73,7 @@ class _RowProof(ProofTree):
         if not isinstance(found, TableAtom):
             return super().name_truth(atom)
         value = self._values[found.feature]
-        return describe_comparison(found, self._proof.steps[atom].is_true, value) + _show_value(value)
+        return describe_comparison(found, self._proof.steps[atom].is_true, value) + _show_value(value, found.constant)
 
     def name_needed(self, literal: int) -> str:
         found = self._program.atoms[atom_of(literal)]
@@ -81,8 +82,8 @@ class _RowProof(ProofTree):
         )
 
 
-def _show_value(value: object) -> str:
-    return "" if value is None else f"  (it is {spell_value(value)})"
+def _show_value(value: object, beside: object = None) -> str:
+    return "" if value is None else f"  (it is {spell_value(value, beside)})"
 
 
 def _render_fired(explanation: RowExplanation) -> Tree:
@@ -102,8 +103,10 @@ def _render_fired(explanation: RowExplanation) -> Tree:
 
 def _describe_fired(explanation: RowExplanation, one: FiredRule) -> str:
     support = describe_support(explanation.program, one.rule)
-    adds = describe_votes(explanation.program, one.rule)
-    return f"rule {one.number}" + (f" ({support})" if support else "") + f" adds {adds}, because"
+    votes = ((one.rule.head, one.rule.weight), *one.rule.also)
+    adds = ", ".join(f"{weight:+g} to {explanation.program.classes[c]}" for c, weight in votes)
+    why = ", because" if one.conditions or one.derived else ", whatever the row"
+    return f"rule {one.number}" + (f" ({support})" if support else "") + f" adds {adds}{why}"
 
 
 def _render_contributions(explanation: RowExplanation, found: Contributions) -> Tree:
@@ -112,19 +115,18 @@ def _render_contributions(explanation: RowExplanation, found: Contributions) -> 
     sign = -1.0 if output < 0 else 1.0
     place = abs(output) if sign > 0 else ~output
     start, total = sign * found.start[place], sign * found.sums[place]
+    names = [column.name for column in explanation.program.table_quantiser.columns]
+    shares = sign * found.values[:, place]
+    order = sorted(np.flatnonzero(shares).tolist(), key=lambda i: -abs(shares[i]))
     tree = Tree(
         Text(
             f"{what} is {spell_value(float(total))}; over {say_count(found.n_background, 'row')} of the table it is "
-            f"{spell_value(float(start))} on average, and this row's values add"
+            f"{spell_value(float(start))} on average, and this row's values {'add' if order else 'change nothing'}"
         )
     )
-    names = [column.name for column in explanation.program.table_quantiser.columns]
-    shares = sign * found.values[:, place]
-    order = sorted(range(len(shares)), key=lambda i: -abs(shares[i]))
     for i in order[:MOST_LINES]:
-        if shares[i]:
-            name = names[found.columns[i]]
-            tree.add(Text(f"{shares[i]:+.4g}  {name}{_show_value(explanation.values[name])}"))
+        name = names[found.columns[i]]
+        tree.add(Text(f"{shares[i]:+.4g}  {name}{_show_value(explanation.values[name]) or '  (it is missing)'}"))
     rest = order[MOST_LINES:]
     if rest:
         tree.add(Text(f"{sum(shares[i] for i in rest):+.4g}  {say_count(len(rest), 'other column')}"))
@@ -186,5 +188,5 @@ def _describe_changes(explanation: RowExplanation, one: RowCounterfactual) -> st
 
 def _list_changes(one: RowCounterfactual) -> Iterator[str]:
     for change in one.changes or ():
-        before = "missing" if change.before is None else spell_value(change.before)
+        before = "missing" if change.before is None else spell_value(change.before, change.after)
         yield f"{change.column} {before} -> {change.words}"

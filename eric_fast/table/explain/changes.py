@@ -170,7 +170,7 @@ class RowSearch:
                 combination[place] = fits[self._choices[place].costs[fits].argmin()]
             else:
                 found[combination.tobytes()] = combination
-        return np.array(list(found.values()), np.int32).reshape(-1, len(self._choices))
+        return np.array(list(found.values()), np.int32).reshape(len(found), len(self._choices))
 
     def _list_near(self, targets: Sequence[int], best: dict[int, Combinations]) -> list[int]:
         """The classes without a row yet that have the most points."""

@@ -12,7 +12,7 @@ from eric_fast.table.column_names import is_nameless
 from eric_fast.table.columns import CodedColumn, NumberColumn, is_missing
 from eric_fast.table.comparisons import list_texts
 from eric_fast.table.explain.conditions import spell_value
-from eric_fast.table.explain.rows import Row
+from eric_fast.table.explain.rows import Row, find_places
 from eric_fast.table.model import RuleModel
 from eric_fast.table.table import Table
 
@@ -42,6 +42,13 @@ class ColumnChoices(NamedTuple):
     bits: NDArray[np.bool_]
 
 
+class _Seen(NamedTuple):
+    """A column of the table to compare with; `place` is -1 if that lacks it."""
+
+    table: Table
+    place: int
+
+
 class _Candidates(NamedTuple):
     values: list[Any]
     words: list[str]
@@ -59,13 +66,15 @@ def list_choices(model: RuleModel, row: Row, data: Table | None) -> list[ColumnC
     of_column: dict[int, list[int]] = {}
     for index, atom in enumerate(quantiser.atoms):
         of_column.setdefault(atom.column, []).append(index)
+    seen_places = None if data is None else find_places(model, data)
     found = []
     for column in sorted(of_column):
         atoms = [quantiser.atoms[index] for index in of_column[column]]
         place = row.places[column]
         candidates = None
         if place >= 0:
-            candidates = _list_candidates(model, row, quantiser.columns[column], place, atoms, data)
+            seen = None if data is None or seen_places is None else _Seen(data, seen_places[column])
+            candidates = _list_candidates(model, row, quantiser.columns[column], place, atoms, seen)
         if candidates is not None and candidates.values:
             choices = _make_choices(model, row, column, np.array(of_column[column]), candidates)
             if len(choices.values) > 1:
@@ -101,54 +110,49 @@ def _measure(own: Any, other: Any, span: float) -> float:
 
 
 def _list_candidates(
-    model: RuleModel, row: Row, column: Column, place: int, atoms: list[TableAtom], data: Table | None
+    model: RuleModel, row: Row, column: Column, place: int, atoms: list[TableAtom], seen: _Seen | None
 ) -> _Candidates | None:
     """Values that the column might hold instead; None if there is no saying."""
+    if seen is not None and seen.place < 0:
+        return None
     orders = [atom for atom in atoms if atom.operator not in ("in", "==", "!=")]
     mentioned = {c for atom in atoms for c in (atom.constant if isinstance(atom.constant, tuple) else (atom.constant,))}
     constants = sorted(mentioned, key=str)
     if not orders:
-        if data is not None:
-            return _list_seen(data, _find_place(data, row, place))
+        if seen is not None:
+            return _list_seen(seen)
         names = [each.name for each in model.program.table_quantiser.columns]
         if column.name in model.categories and is_nameless(names, row.table.names):
             return None  # it holds codes
         values = [*constants, "0"] if set(constants) == {"1", "1.0", "true"} else constants
         return _Candidates(values, [spell_value(value) for value in values], 0.0)
     numbers = np.array([atom.constant for atom in orders], np.float64)
-    found = _list_numbers(numbers, column, None if data is None else (data, _find_place(data, row, place)))
+    found = _list_numbers(numbers, column, row.raw[place], seen)
     if found is None or column.kind not in TEXT_KINDS:
         return found
     texts = [value for value in constants if isinstance(value, str)]
     return _Candidates([*found.values, *texts], [*found.words, *texts], found.span)
 
 
-def _find_place(data: Table, row: Row, place: int) -> int:
-    """Where a column of the row's table stands in `data`."""
-    if data.names is None or row.table.names is None or data.names == row.table.names:
-        return place
-    return data.names.index(row.table.names[place])
-
-
-def _list_seen(data: Table, place: int) -> _Candidates | None:
+def _list_seen(seen: _Seen) -> _Candidates | None:
     """The different values of a column."""
-    column = data.read(place)
+    column = seen.table.read(seen.place)
     texts = list_texts(column)
     if texts is None and isinstance(column, NumberColumn | CodedColumn):
         numbers = column.to_numbers(torch.float64).numpy()
         values: list[Any] = np.unique(numbers[np.isfinite(numbers)]).tolist()
     else:
-        values = texts if texts is not None else _list_objects(data, place)
+        values = texts if texts is not None else _list_objects(seen)
     values = values[:MOST_CATEGORIES]
     return _Candidates(values, [spell_value(value) for value in values], 0.0)
 
 
-def _list_objects(data: Table, place: int) -> list[Any]:
-    assert data.columns is not None
-    return list(dict.fromkeys(value for value in data.columns[place] if not is_missing(value)))
+def _list_objects(seen: _Seen) -> list[Any]:
+    assert seen.table.columns is not None
+    return list(dict.fromkeys(value for value in seen.table.columns[seen.place] if not is_missing(value)))
 
 
-def _list_numbers(constants: NDArray[np.float64], column: Column, seen: tuple[Table, int] | None) -> _Candidates | None:
+def _list_numbers(constants: NDArray[np.float64], column: Column, own: Any, seen: _Seen | None) -> _Candidates | None:
     """For each way in which comparisons with these constants come out, the numbers at both ends of it."""
     dtype = np.dtype(np.float32 if column.kind == "float32" else np.float64)
     exact = np.unique(constants[np.isfinite(constants)]).astype(dtype)
@@ -157,8 +161,7 @@ def _list_numbers(constants: NDArray[np.float64], column: Column, seen: tuple[Ta
     below, above = np.nextafter(exact, dtype.type(-np.inf)), np.nextafter(exact, dtype.type(np.inf))
     low, high, whole = float(below[0]), float(above[-1]), False
     if seen is not None:
-        table, place = seen
-        numbers = table.read(place).to_numbers(torch.float64, quiet=True).numpy()
+        numbers = seen.table.read(seen.place).to_numbers(torch.float64, quiet=True).numpy()
         numbers = numbers[np.isfinite(numbers)]
         if not len(numbers):
             return None
@@ -170,8 +173,9 @@ def _list_numbers(constants: NDArray[np.float64], column: Column, seen: tuple[Ta
         names: dict[float, str] = {}
     else:
         tried = np.concatenate([below, exact, above, [low, high]])
-        names = {float(value): f"more than {spell_value(float(c))}" for value, c in zip(above, exact, strict=True)}
-        names |= {float(value): f"less than {spell_value(float(c))}" for value, c in zip(below, exact, strict=True)}
-        names |= {float(value): spell_value(float(value)) for value in exact}
+        words = [spell_value(float(value), own) for value in exact]
+        names = {float(value): f"more than {word}" for value, word in zip(above, words, strict=True)}
+        names |= {float(value): f"less than {word}" for value, word in zip(below, words, strict=True)}
+        names |= {float(value): word for value, word in zip(exact, words, strict=True)}
     values = [value for value in np.unique(tried.astype(np.float64)).tolist() if low <= value <= high]
-    return _Candidates(values, [names.get(value, spell_value(value)) for value in values], high - low)
+    return _Candidates(values, [names.get(value, spell_value(value, own)) for value in values], high - low)

@@ -25,14 +25,23 @@ class RowCondition(NamedTuple):
     value: Any
 
     def __str__(self) -> str:
-        return f"{self.text} (it is {'missing' if self.value is None else spell_value(self.value)})"
+        if self.value is None:
+            return self.text  # which says so
+        shown = spell_value(self.value)
+        if isinstance(self.value, float) and shown in self.text.split():
+            shown = spell_value(self.value, float(shown))
+        return f"{self.text} (it is {shown})"
 
 
-def spell_value(value: Any) -> str:
-    """A number in six digits, whole numbers in full; a text as it is."""
-    if isinstance(value, float):
-        return f"{value:.0f}" if value == round(value, 0) and abs(value) < 1e15 else f"{value:.6g}"
-    return str(value)
+def spell_value(value: Any, beside: Any = None) -> str:
+    """A number in six digits, or in as many as tell it from one `beside` it; whole ones in full; a text as it is."""
+    if not isinstance(value, float):
+        return str(value)
+    if value == round(value, 0) and abs(value) < 1e15:
+        return f"{value:.0f}"
+    is_alone = not isinstance(beside, int | float) or beside == value
+    n_digits = (n for n in (6, 9, 17) if is_alone or f"{value:.{n}g}" != f"{beside:.{n}g}")
+    return f"{value:.{next(n_digits, 17)}g}"
 
 
 def describe_comparison(atom: TableAtom, is_true: bool, value: Any = "") -> str:
@@ -45,7 +54,7 @@ def describe_comparison(atom: TableAtom, is_true: bool, value: Any = "") -> str:
         values = " or ".join(map(spell_value, atom.constant))
         return f"{atom.feature} {'is' if is_true else 'is not'} {values}"
     operator = atom.operator if is_true else _OPPOSITE[atom.operator]
-    return f"{atom.feature} {operator} {spell_value(atom.constant)}"
+    return f"{atom.feature} {operator} {spell_value(atom.constant, value)}"
 
 
 def list_conditions(program: Program, literals: Iterable[int], values: Sequence[Any]) -> list[RowCondition]:
@@ -79,12 +88,13 @@ def _merge(tests: list[tuple[TableAtom, bool]], value: Any) -> str:
             nearest = (constant, operator)
             upper = nearest if upper is None or (nearest[0], nearest[1] != "<") < (upper[0], upper[1] != "<") else upper
         else:
-            others.append(describe_comparison(atom, is_true))
+            others.append(describe_comparison(atom, is_true, value))
     name = tests[0][0].feature
     if lower and upper:
-        others.insert(0, f"{spell_value(lower[0])} {lower[1]} {name} {upper[1]} {spell_value(upper[0])}")
+        low, high = spell_value(lower[0], value), spell_value(upper[0], value)
+        others.insert(0, f"{low} {lower[1]} {name} {upper[1]} {high}")
     elif lower:
-        others.insert(0, f"{name} {'>' if lower[1] == '<' else '>='} {spell_value(lower[0])}")
+        others.insert(0, f"{name} {'>' if lower[1] == '<' else '>='} {spell_value(lower[0], value)}")
     elif upper:
-        others.insert(0, f"{name} {upper[1]} {spell_value(upper[0])}")
+        others.insert(0, f"{name} {upper[1]} {spell_value(upper[0], value)}")
     return " and ".join(dict.fromkeys(others))

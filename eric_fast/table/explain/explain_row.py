@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from eric_fast.bits import BitMatrix
 from eric_fast.described import Described
-from eric_fast.errors import ModelError, say_count
+from eric_fast.errors import DataError, ModelError, say_count
 from eric_fast.evaluator import NO_RULE
 from eric_fast.explain.check import check_proof
 from eric_fast.explain.proof import Proof, prove_answers
@@ -109,7 +109,7 @@ def explain_row(
 
     Raises:
         ModelError: something that is no model over a table; a circuit, which answers with bits.
-        DataError: no such row, or a column is missing.
+        DataError: it is no row; or `row` or `data` lacks a column, or `data` has no rows.
     """
     model = _take_rule_model(model)
     program = model.program
@@ -117,6 +117,8 @@ def explain_row(
         raise ModelError(f"{model.source} answers with bits: explain_row takes models with classes or sums")
     read = read_row(model, row)
     seen = None if data is None else as_table(data)
+    if seen is not None and not seen.n_rows:
+        raise DataError("data has no rows to compare with; leave it out, or give some")
     choices = list_choices(model, read, seen)
     search = RowSearch(model, read, choices)
     bits = model.pack(read.table)
@@ -145,6 +147,8 @@ def _take_rule_model(model: Any) -> RuleModel:
     program = getattr(model, "program_", model)
     if isinstance(program, Program):
         return RuleModel.from_program(program)
+    if hasattr(model, "fit") and type(model).__module__.startswith("eric_fast."):
+        raise ModelError(f"this {type(model).__name__} isn't fitted yet; call fit first")
     raise ModelError(f"a {type(model).__name__} is no model over a table; load it first: explain_row(load(model), row)")
 
 
@@ -182,13 +186,16 @@ def _list_fired(
         n_compared = len(program.quantiser.atoms)
         derived = tuple(literal for literal in needed if not -n_compared <= literal < n_compared)
         fired.append(FiredRule(number + 1, program.class_rules[number], conditions, derived))
-    return tuple(sorted(fired, key=lambda one: -_weigh(one.rule, answer)))
+    return tuple(sorted(fired, key=lambda one: -_weigh(one.rule, answer, len(program.classes))))
 
 
-def _weigh(rule: ClassRule, answer: int) -> float:
-    """What a rule adds to the answer, or the largest size of what it adds to any sum."""
+def _weigh(rule: ClassRule, answer: int, n_classes: int) -> float:
+    """What a rule adds to the answer, of two classes to its lead, or the largest size of what it adds to any sum."""
     votes = dict(((rule.head, rule.weight), *rule.also))
-    return votes.get(answer, 0.0) if answer >= 0 else max(map(abs, votes.values()))
+    if answer < 0:
+        return max(map(abs, votes.values()))
+    against = votes.get(1 - answer, 0.0) if n_classes == 2 else 0.0  # two classes may share one sum
+    return votes.get(answer, 0.0) - against
 
 
 def _find_firing(model: RuleModel, bits: BitMatrix) -> NDArray[np.bool_]:

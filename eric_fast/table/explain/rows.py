@@ -1,7 +1,8 @@
 """One row of a table as it was given, and tables of rows that differ from it in some columns."""
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from eric_fast.errors import DataError
+from eric_fast.program.table_atoms import TEXT_KINDS
 from eric_fast.table.column_names import bind_columns
 from eric_fast.table.columns import is_missing
 from eric_fast.table.model import RuleModel
 from eric_fast.table.table import Table, as_table
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,17 +65,46 @@ def read_row(model: RuleModel, row: Any) -> Row:
     table = _make_table(row)
     if table.n_rows != 1:
         raise DataError(f"expected one row to explain, got a table of {table.n_rows:,}; give row i alone: table[i:i+1]")
+    places = find_places(model, table)
+    row = Row(table, places, tuple(_find_value(table, place) for place in range(table.n_columns)))
+    return _drop_odd_texts(model, row) if table.matrix is None else row
+
+
+def find_places(model: RuleModel, table: Table) -> tuple[int, ...]:
+    """For each column of the model its index in a table; -1 for one that no rule mentions and the table lacks.
+
+    Raises:
+        DataError: a column is missing.
+    """
     quantiser = model.program.table_quantiser
     names = [column.name for column in quantiser.columns]
     used = {atom.column for atom in quantiser.atoms}
-    places = bind_columns(used, names, table.names if model.named else None, table.n_columns, len(model.optional))
-    return Row(table, tuple(places), tuple(_find_value(table, place) for place in range(table.n_columns)))
+    given = table.names if model.named else None
+    return tuple(bind_columns(used, names, given, table.n_columns, len(model.optional)))
+
+
+def _drop_odd_texts(model: RuleModel, row: Row) -> Row:
+    """The row without texts in columns of numbers, which a model takes as missing, too."""
+    raw = list(row.raw)
+    for column, place in zip(model.program.table_quantiser.columns, row.places, strict=True):
+        if place >= 0 and column.kind not in TEXT_KINDS and isinstance(raw[place], str):
+            number = row.table.read(place).to_numbers(torch.float64, quiet=True)
+            if bool(number.isnan().any()):
+                if raw[place].strip():
+                    logger.warning("column '%s': '%s' is not a number; taken as missing", column.name, raw[place])
+                raw[place] = None
+    if tuple(raw) == row.raw:
+        return row
+    missing = Row(row.table, row.places, tuple(raw))
+    return replace(missing, table=missing.vary({}, 1))
 
 
 def _make_table(row: Any) -> Table:
     if isinstance(row, Mapping):
         return as_table({name: value if _has_length(value) else [value] for name, value in row.items()})
     if hasattr(row, "index") and hasattr(row, "to_dict") and getattr(row, "ndim", 2) == 1:
+        if not row.index.is_unique:
+            raise DataError(f"column '{row.index[row.index.duplicated()][0]}' occurs twice in the row; rename one")
         return as_table({name: [value] for name, value in row.to_dict().items()})
     if isinstance(row, np.ndarray) and row.ndim == 1:
         return as_table(row.reshape(1, -1)) if row.dtype.names is None else as_table(row)
