@@ -5,6 +5,7 @@ A format is what makes a good file from a random generator, and what reads one. 
 
 import logging
 import random
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -13,21 +14,32 @@ from functools import partial
 from eric_fast.errors import EricError
 from eric_fast.frontends.gates.circuit import from_circuit
 from eric_fast.frontends.rules.asp import from_asp
+from eric_fast.frontends.trees.onnx import read_onnx
 from eric_fast.text import parse_program, print_program
 from eric_fast.text.files import decode_text
-from tests.fuzz_boosters import BOOSTERS
+from tests.fuzz_boosters import BOOSTERS, read
 from tests.fuzz_captures import make_capture, make_odd_capture, read_capture
 from tests.make_circuits import draw
 from tests.make_programs import make_program
 from tests.make_rules_text import DIALECTS, make_rules_text
 
 MOST_SECONDS = 5.0  # of one file, in this process alone
+MOST_BYTES = 2**32  # of the address space of the whole command
 
 Maker = Callable[[random.Random], bytes]
 Reader = Callable[[bytes], object]
 
+
+def make_graph(rng: random.Random) -> bytes:
+    """See `make_damaged_graph`, whose module needs `onnx`."""
+    from tests.fuzz_onnx import make_damaged_graph
+
+    return make_damaged_graph(rng)
+
+
 FORMATS: dict[str, tuple[Maker, Reader]] = {
     **BOOSTERS,
+    "onnx graph": (make_graph, partial(read, read_onnx)),
     "capture": (make_capture, read_capture),
     "manifest": (make_odd_capture, read_capture),
     "asp": (
@@ -41,7 +53,7 @@ FORMATS: dict[str, tuple[Maker, Reader]] = {
     ),
 }
 
-DAMAGED = (make_odd_capture,)  # whose files are not as they should be already
+DAMAGED = (make_odd_capture, make_graph)  # whose files are not as they should be already
 
 
 def damage(rng: random.Random, content: bytes) -> bytes:
@@ -92,6 +104,7 @@ def check_format(name: str, n_files: int, seed: int = 0) -> tuple[int, int]:
 
 def main() -> None:
     logging.disable()
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
     name, n_files = sys.argv[1], int(sys.argv[2])
     seed = int(sys.argv[3]) if len(sys.argv) > 3 else 0
     for chosen in FORMATS if name == "all" else (name,):

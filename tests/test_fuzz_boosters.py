@@ -14,6 +14,12 @@ def test_damaged_files(name):
     assert sum(check_format(name, 200)) == 200
 
 
+def test_damaged_graphs():
+    n_read, n_refused = check_format("onnx graph", 200)
+    assert n_read > 20
+    assert n_refused > 100
+
+
 @pytest.mark.parametrize("name", BOOSTERS)
 def test_single_wrong_bytes(name):
     """Most of the file is right, so that what lies deep in it is reached; many are read, and many refused."""

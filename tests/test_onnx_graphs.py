@@ -10,7 +10,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, Normalizer, RobustScaler, StandardScaler
 
-from eric_fast.errors import EricError
+from eric_fast.errors import EricError, ProgramError
 from eric_fast.frontends.registry import load
 from eric_fast.frontends.trees.onnx import from_onnx
 from eric_fast.frontends.trees.onnx_columns import ColumnStep, Feature
@@ -186,8 +186,58 @@ def test_doubling_is_bounded():
     """Each node doubles its input: 40 of them would make a trillion elements."""
     names = ["p", *(f"d{i}" for i in range(40))]
     nodes = [helper.make_node("Concat", [a, a], [b], axis=1) for a, b in pairwise(names)]
-    with pytest.raises(EricError, match="elements of a tensor are too many"):
+    with pytest.raises(EricError, match="elements of tensors are too many"):
         from_onnx(make_regressor(*nodes, outputs=("d39",)))
+
+
+@pytest.mark.parametrize("name", ["n_targets", "post_transform"])
+def test_lists_in_place_of_numbers_are_refused(name):
+    graph = make_regressor(helper.make_node("Neg", ["p"], ["q"]))
+    attributes = graph.graph.node[0].attribute
+    for place in [i for i, attribute in enumerate(attributes) if attribute.name == name]:
+        del attributes[place]
+    attributes.append(helper.make_attribute(name, [1, 2]))
+    with pytest.raises(ProgramError, match=f"'{name}'"):
+        from_onnx(graph)
+
+
+def make_shape(name, *dims):
+    return helper.make_tensor(name, TensorProto.INT64, [len(dims)], dims)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [helper.make_node("ConstantOfShape", ["large"], [f"c{i}"]) for i in range(20)],
+        [
+            helper.make_node("ConstantOfShape", ["tall"], ["t"]),
+            helper.make_node("ConstantOfShape", ["wide"], ["w"]),
+            helper.make_node("Add", ["t", "w"], ["s"]),
+        ],
+        [
+            helper.make_node("ConstantOfShape", ["tall"], ["t"]),
+            helper.make_node("Expand", ["zero", "wide"], ["z"]),
+            helper.make_node("Gather", ["t", "z"], ["g"], axis=1),
+        ],
+        [
+            helper.make_node("Expand", ["p", "wide"], ["e"]),
+            helper.make_node("Softmax", ["e"], ["s"], axis=1),
+        ],
+        [helper.make_node("Constant", [], ["c"])],
+    ],
+    ids=["many", "broadcast", "gathered", "shares", "no value"],
+)
+def test_what_a_graph_makes_is_bounded(nodes):
+    """A few hundred bytes that ask for gigabytes; and a constant without a value."""
+    shapes = [
+        make_shape("large", 2**20),
+        make_shape("tall", 2**16, 1),
+        make_shape("wide", 1, 2**16),
+        make_shape("zero", 0),
+    ]
+    graph = make_regressor(*nodes, helper.make_node("Neg", ["p"], ["q"]), tensors=shapes)
+    with pytest.raises(ProgramError, match="elements of tensors are too many for a file|expected one value, got 0"):
+        from_onnx(graph)
 
 
 def test_a_file_is_read_back_from_a_text(tmp_path, monkeypatch):

@@ -116,9 +116,10 @@ def test_arrays_of_any_size_are_still_read(tmp_path):
 
 
 def test_claims_are_measured_by_the_file(tmp_path):
-    check_claim(10, 10, "outputs", "m.onnx")
-    with pytest.raises(ProgramError, match=r"m\.onnx: 11 outputs are too many for a file of its size, 10 at most"):
-        check_claim(11, 10, "outputs", "m.onnx")
+    check_claim(2**16, 10, "outputs", "m.onnx")
+    check_claim(2**17, 2**17, "outputs", "m.onnx")
+    with pytest.raises(ProgramError, match=r"m\.onnx: 65,537 outputs are too many for a file of its size, 65,536 at"):
+        check_claim(2**16 + 1, 10, "outputs", "m.onnx")
 
 
 def test_an_onnx_file_of_a_million_targets_is_refused_at_once():

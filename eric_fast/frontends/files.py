@@ -3,7 +3,7 @@
 import re
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from eric_fast.errors import ProgramError
 
@@ -30,16 +30,29 @@ def peek_json_key(source: Any) -> str:
     return found[1].decode("ascii", "replace") if found else ""
 
 
-def check_claim(number: int, most: int, what: str, place: str) -> None:
+class Budget(NamedTuple):
+    """What may be made of a file: `spare` of any file, and `per_byte` for each byte of a larger one."""
+
+    spare: int
+    per_byte: int
+
+
+OBJECTS = Budget(2**16, 1)  # of which each takes some hundred bytes: columns, outputs, trees
+NUMBERS = Budget(2**24, 16)  # in arrays
+
+
+def check_claim(number: int, size: int, what: str, place: str, budget: Budget = OBJECTS) -> None:
     """Refuse a number in a file that is out of proportion to the file, before anything is made as large as it says.
 
     Args:
         number: of `what`, such as outputs.
-        most: what a file of its size can be about.
+        size: of the file in bytes.
         place: what errors call the file.
+        budget: how many a file of this size can be about.
 
     Raises:
         ProgramError: there are more.
     """
+    most = max(budget.spare, size * budget.per_byte)
     if number > most:
         raise ProgramError(f"{place}: {number:,} {what} are too many for a file of its size, {most:,} at most")

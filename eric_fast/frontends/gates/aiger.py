@@ -4,11 +4,11 @@ import re
 from typing import NamedTuple
 
 from eric_fast.errors import ProgramError
+from eric_fast.frontends.files import check_claim
 from eric_fast.frontends.gates.circuit_types import Circuit, Gate, check_name, name_all, shorten
 
 _FIELDS = ("M", "I", "L", "O", "A", "B", "C", "J", "F")
 PROPERTIES = {"L": "latches", "B": "bad states", "C": "constraints", "J": "justice", "F": "fairness"}
-SPARE_INPUTS = 2**16  # inputs that a binary file, whose inputs take no space, may have whatever its size
 _NUMBER = re.compile(rb"[0-9]{1,10}")
 _SYMBOL = re.compile(rb"([iolbcjf])([0-9]{1,10}) (.*)")
 
@@ -99,8 +99,9 @@ def _read_header(lines: _Lines) -> tuple[bool, AigerHeader]:
         raise lines.fail(f"M is {header.most}, but I + A is {needed}")
     size = len(lines.content)
     least = 2 * (header.n_outputs + header.n_gates) + (0 if binary else 2 * header.n_inputs)  # bytes that they take
-    if least > size or header.n_inputs > max(SPARE_INPUTS, size):
+    if least > size:
         raise lines.fail(f"the header's counts are too large for a file of {size:,} bytes")
+    check_claim(header.n_inputs, size, "inputs", lines.source)  # those of a binary file take no space
     return binary, header
 
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from eric_fast.errors import ProgramError, suggest_nearest
+from eric_fast.frontends.files import NUMBERS, check_claim
 from eric_fast.frontends.gates.circuit_types import Circuit, Gate, check_name, shorten
 
-MOST_GATES = 2**21  # of a circuit whose instances are replaced by their gates; a short file could ask for any number
+_GATE = 64  # numbers that a gate or an instance counts as
 MOST_LEVELS = 200  # of instances within instances
 _REFUSED = {
     ".latch": "a latch holds state; only combinational circuits can be converted",
@@ -62,7 +63,7 @@ def read_blif(content: bytes, source: str) -> Circuit:
         model.add_cover(cover)
     if model is None:
         raise ProgramError(f"{source}: neither AIGER nor BLIF: no '.model' found")
-    return _Flattener(models).make_circuit(next(iter(models.values())))
+    return _Flattener(models, len(content)).make_circuit(next(iter(models.values())))
 
 
 def _read_names(words: Sequence[bytes], place: str) -> list[str]:
@@ -85,6 +86,13 @@ class _Instance(NamedTuple):
     place: str
     model: str
     signals: dict[str, str]
+
+
+class _Parts(NamedTuple):
+    """What an instance of a model adds: numbers, and names of signals, each with the instance's prefix."""
+
+    n_numbers: int
+    n_names: int
 
 
 @dataclass
@@ -143,6 +151,14 @@ class _Model:
             cubes.append([i if c == 49 else ~i for i, c in enumerate(literals) if c != 45])
         self.covers.append(_Cover(place, inputs, name, cubes, values == {b"0"}))
 
+    def count_parts(self) -> "_Parts":
+        """What an instance adds."""
+        names = [name for cover in self.covers for name in (cover.name, *cover.inputs)]
+        names += [name for instance in self.instances for name in instance.signals.values()]
+        n_literals = sum(len(cube) for cover in self.covers for cube in cover.cubes)
+        n_numbers = _GATE * (1 + len(self.covers)) + len(names) + n_literals + sum(map(len, names)) // 8
+        return _Parts(n_numbers, len(names))
+
     def _add_instance(self, place: str, names: list[str]) -> None:
         signals = {}
         for pair in names[1:]:
@@ -160,12 +176,13 @@ class _Model:
 class _Flattener:
     """The gates of a model and of all instances in it, with signals numbered from 1."""
 
-    def __init__(self, models: Mapping[str, _Model]) -> None:
-        self.models = models
+    def __init__(self, models: Mapping[str, _Model], size: int) -> None:
+        self.models, self.size = models, size
+        self.parts = {name: model.count_parts() for name, model in models.items()}
         self.signals: dict[str, int] = {}
         self.defined: set[int] = set()
         self.gates: list[Gate] = []
-        self.n_instances = 0
+        self.n_numbers = 0
 
     def make_circuit(self, model: _Model) -> Circuit:
         inputs = [(name, self._define(name, place)) for name, place in model.inputs.items()]
@@ -184,9 +201,10 @@ class _Flattener:
         def spell(name: str) -> str:
             return actual[name] if name in actual else prefix + name
 
-        self.n_instances += 1
-        if level and max(self.n_instances, len(self.gates) + len(model.covers)) > MOST_GATES:
-            raise ProgramError(f"{model.place}: flattened, the circuit has more than {MOST_GATES:,} gates or instances")
+        if level:
+            parts = self.parts[model.name]
+            self.n_numbers += parts.n_numbers + parts.n_names * len(prefix) // 8
+            check_claim(self.n_numbers, self.size, "numbers of flattened gates", model.place, NUMBERS)
         for cover in model.covers:
             signals = [self._find_signal(spell(name)) for name in cover.inputs]
             cubes = [[signals[i] if i >= 0 else ~signals[~i] for i in cube] for cube in cover.cubes]

@@ -11,7 +11,7 @@ import numpy as np
 
 from eric_fast.errors import ModelError
 from eric_fast.frontends.fields import Field
-from eric_fast.frontends.files import peek_file
+from eric_fast.frontends.files import check_claim, peek_file
 from eric_fast.frontends.front_end import FrontEnd, is_from
 from eric_fast.frontends.trees.categories import Categories
 from eric_fast.frontends.trees.lightgbm_trees import Block, read_blocks, read_lightgbm_tree
@@ -92,7 +92,8 @@ def _read_model(
         best: the number of rounds up to the best one, if that is known.
     """
     header, blocks, tail = read_blocks(text, name)
-    n_outputs = header.get_int("num_tree_per_iteration", 1, len(text))
+    n_outputs = header.get_int("num_tree_per_iteration", 1, 2**63 - 1)
+    check_claim(n_outputs, len(text), "trees an iteration", name)
     names = header.get_words("feature_names", header.get_int("max_feature_idx", 0, len(text)) + 1)
     categories = _read_categories(header, tail, names)
     if len(blocks) % n_outputs:

@@ -46,12 +46,12 @@ def run_node(node: Any, given: Sequence[Any], symbols: Symbols, place: str) -> l
     try:
         with np.errstate(all="ignore"):
             made = _run(node.op_type, list(given), attributes, symbols)
+    except ProgramError:
+        raise
     except UnsupportedError as error:
         raise ModelError(f"{place}: op '{node.op_type}'{say_node(node)} {error}") from error
     except (ValueError, IndexError, TypeError, AttributeError, OverflowError, KeyError) as error:
         raise ProgramError(f"{place}: op '{node.op_type}'{say_node(node)} doesn't fit its inputs: {error}") from error
-    for tensor in made:
-        symbols.check_size(tensor.shape)
     return made
 
 
@@ -68,7 +68,7 @@ def _run(operator: str, given: list[Any], attributes: Field, symbols: Symbols) -
     if operator == "Shape":
         return [np.array(given[0].shape, np.int64).view(Shape)]
     if operator == "ConstantOfShape":
-        symbols.check_size(given[0].tolist())
+        symbols.charge_tensor(given[0].tolist())
         value = settings.get("value", np.zeros(1, np.float32))
         return [np.full(given[0].tolist(), np.ravel(value)[0])]
     if operator in KEEPS:
@@ -78,7 +78,7 @@ def _run(operator: str, given: list[Any], attributes: Field, symbols: Symbols) -
     if operator in MOVES:
         return [move_tensor(operator, given, settings, symbols)]
     if operator in ("Concat", "FeatureVectorizer"):
-        symbols.check_size((sum(int(np.prod(tensor.shape)) for tensor in given),))
+        symbols.charge(sum(int(np.prod(tensor.shape)) for tensor in given))
         axis = int(settings.get("axis", 1)) if operator == "Concat" else 1
         if not any(isinstance(tensor, Symbolic) for tensor in given):
             return [np.concatenate(given, axis)]
@@ -113,9 +113,11 @@ def _run(operator: str, given: list[Any], attributes: Field, symbols: Symbols) -
 
 
 def _read_constant(attributes: Field) -> NDArray[Any]:
-    found = next(iter(attributes.value.values()))
+    if len(attributes.value) != 1:
+        raise attributes.fail(f"expected one value, got {len(attributes.value)}")
+    [(name, found)] = attributes.value.items()
     kinds = {"value_floats": np.float32, "value_float": np.float32, "value_ints": np.int64, "value_int": np.int64}
-    return np.asarray(found, kinds.get(next(iter(attributes.value))))
+    return np.asarray(found, kinds.get(name))
 
 
 def read_constant(tensor: Any, place: str) -> NDArray[Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from eric_fast.frontends.trees.onnx_symbols import Symbolic, Symbols
+from eric_fast.frontends.trees.onnx_symbols import COMBINED, Symbolic, Symbols
 from eric_fast.frontends.trees.onnx_values import (
     RowValue,
     UnsupportedError,
@@ -32,8 +32,9 @@ def _move_array(operator: str, array: Any, others: list[Any], settings: dict[str
         zero = settings.get("allowzero", 0)
         return array.reshape([array.shape[i] if n == 0 and not zero else n for i, n in enumerate(shape)])
     if operator == "Expand":
-        symbols.check_size(np.broadcast_shapes(array.shape, tuple(axes)))
-        return np.broadcast_to(array, np.broadcast_shapes(array.shape, tuple(axes)))
+        expanded = np.broadcast_shapes(array.shape, tuple(axes))
+        symbols.charge_tensor(expanded)
+        return np.broadcast_to(array, expanded)
     if operator == "Squeeze":
         return np.squeeze(array, tuple(axes) if axes else None)
     if operator == "Unsqueeze":
@@ -44,10 +45,11 @@ def _move_array(operator: str, array: Any, others: list[Any], settings: dict[str
     if operator == "Transpose":
         return np.transpose(array, [int(axis) for axis in settings["perm"]] if "perm" in settings else None)
     if operator == "Gather":
-        symbols.check_size((array.size, others[0].size))
-        return np.take(array, others[0], axis=int(settings.get("axis", 0)))
+        axis = int(settings.get("axis", 0))
+        symbols.charge_tensor((*np.delete(array.shape, axis), others[0].size))
+        return np.take(array, others[0], axis=axis)
     if operator == "ArrayFeatureExtractor":
-        symbols.check_size((array.size, others[0].size))
+        symbols.charge_tensor((*array.shape[:-1], others[0].size))
         return np.take(array if array.ndim > 1 else array[None], others[0].reshape(-1), axis=-1)
     starts, ends = (np.ravel(others[i] if others else settings[name]) for i, name in ((0, "starts"), (1, "ends")))
     along = (
@@ -73,6 +75,7 @@ def _look_up(operator: str, table: Any, places: Any, settings: dict[str, Any], s
     axis = int(settings.get("axis", 0)) if operator == "Gather" else -1
     moved = np.moveaxis(table if table.ndim > 1 or operator == "Gather" else table[None], axis, -1)
     codes = places.codes.reshape(-1).tolist()
+    symbols.charge_tensor((*moved.shape[:-1], len(codes)), COMBINED)
     made = []
     for entries in moved.reshape(-1, moved.shape[-1]):
         key = symbols.make_key("look up")

@@ -8,7 +8,7 @@ import numpy as np
 from eric_fast.frontends.fields import Field
 from eric_fast.frontends.trees.onnx_attributes import get_array, get_texts
 from eric_fast.frontends.trees.onnx_columns import ColumnStep, Feature
-from eric_fast.frontends.trees.onnx_symbols import Symbolic, Symbols, cast_tensor
+from eric_fast.frontends.trees.onnx_symbols import COMBINED, Symbolic, Symbols, cast_tensor
 from eric_fast.frontends.trees.onnx_values import (
     HighestPlace,
     Leaves,
@@ -25,6 +25,7 @@ def share_tensor(operator: str, tensor: Any, attributes: Field, symbols: Symbols
     if len(tensor.shape) != 2 or axis % 2 != 1 or (operator != "Softmax" and norm not in ("L1", 1)):
         raise UnsupportedError("is not supported beside a tree ensemble")
     link = "softmax" if operator == "Softmax" else "shares"
+    symbols.charge_tensor((*tensor.shape, tensor.shape[-1]))
 
     def share(place: int, parts: Sequence[RowValue]) -> RowValue:
         if any(isinstance(part, Feature | HighestPlace | Share) for part in parts):
@@ -71,6 +72,7 @@ def fill_tensor(tensor: Any, attributes: Field, symbols: Symbols) -> Any:
             raise UnsupportedError("fills what is no column")
         return value.add(ColumnStep("Fill", constant), dtype)
 
+    symbols.charge_tensor(tensor.shape, COMBINED)
     key = symbols.make_key("fill")
     made = [
         symbols.combine(f"{key} {i}", [code], lambda values, i=i: fill(values[0], constants[i]))  # type: ignore[misc]
@@ -107,6 +109,7 @@ def encode_tensor(tensor: Any, attributes: Field, symbols: Symbols) -> Any:
         raise UnsupportedError("takes what is no label that it knows")
 
     codes = symbols.lift(tensor).codes
+    symbols.charge_tensor(codes.shape, COMBINED)
     key = symbols.make_key("encode")
     made = [symbols.combine(key, [code], lambda values: encode(values[0])) for code in codes.reshape(-1).tolist()]
     return Symbolic(np.array(made, np.int64).reshape(codes.shape))

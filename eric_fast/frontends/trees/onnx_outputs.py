@@ -77,7 +77,9 @@ def find_link(values: Sequence[RowValue]) -> tuple[str, tuple[RowValue, ...]]:
 
 
 def are_same(first: Sequence[RowValue], second: Sequence[RowValue]) -> bool:
-    return len(first) == len(second) and all(a is b or _is_equal(a, b) for a, b in zip(first, second, strict=True))
+    return first is second or (
+        len(first) == len(second) and all(a is b or _is_equal(a, b) for a, b in zip(first, second, strict=True))
+    )
 
 
 def _is_equal(a: RowValue, b: RowValue) -> bool:

@@ -1,32 +1,31 @@
 """The graph of an ONNX model as a `RuleModel`: its inputs, its ensembles, and what its outputs are of their leaves."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from eric_fast.errors import ModelError
-from eric_fast.frontends.files import check_claim
+from eric_fast.frontends.files import NUMBERS, check_claim
 from eric_fast.frontends.trees.nodes import StoredTree
 from eric_fast.frontends.trees.onnx_answer import EnsembleAnswer, read_answer
 from eric_fast.frontends.trees.onnx_attributes import read_attributes
 from eric_fast.frontends.trees.onnx_columns import Feature, map_tree
+from eric_fast.frontends.trees.onnx_forest import GraphForest
 from eric_fast.frontends.trees.onnx_graph import read_constant, run_node, say_node
-from eric_fast.frontends.trees.onnx_outputs import are_same, choose_by_leaf, fill_tree, find_link, get_leaves
+from eric_fast.frontends.trees.onnx_outputs import are_same, choose_by_leaf, fill_tree, find_link
 from eric_fast.frontends.trees.onnx_symbols import N_ROWS, Symbolic, Symbols
-from eric_fast.frontends.trees.onnx_trees import MOST_LEAF_VALUES, Ensemble, read_ensemble, read_new_ensemble
+from eric_fast.frontends.trees.onnx_trees import Ensemble, read_ensemble, read_new_ensemble
 from eric_fast.frontends.trees.onnx_values import (
     EnsembleOutput,
     FixedValue,
     HighestPlace,
-    LeafSums,
     Leaves,
     RowValue,
-    Share,
     UnsupportedError,
     as_sums,
-    compute,
+    count_numbers,
 )
 from eric_fast.frontends.trees.tree_model import make_tree_model, name_columns
 from eric_fast.program.table_atoms import Column
@@ -35,23 +34,6 @@ from eric_fast.table.model import RuleModel
 _DOMAIN = "ai.onnx.ml"
 _ENSEMBLES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble")
 _KINDS = {1: ("float32", "float32"), 11: ("float64", "float64"), 6: ("float32", "int64"), 7: ("float32", "int64")}
-
-
-@dataclass(frozen=True)
-class _Forest:
-    """One ensemble of the graph.
-
-    Attributes:
-        trees: its trees, over the columns of the graph's inputs.
-        first: the number of its first tree among those of all ensembles.
-        dtype: of its scores.
-    """
-
-    ensemble: Ensemble
-    answer: EnsembleAnswer
-    trees: list[StoredTree]
-    first: int
-    dtype: str
 
 
 def make_model(graph: Any, size: int, name: str) -> RuleModel:
@@ -68,8 +50,9 @@ class _Reader:
         self.graph, self.size, self.name = graph, size, name
         self.symbols = Symbols(size, name, self._expand)
         self.tensors: dict[str, Any] = {"": None}
-        self.forests: list[_Forest] = []
+        self.forests: list[GraphForest] = []
         self.trees: list[StoredTree] = []
+        self.sums: dict[int, tuple[RowValue, ...]] = {}  # of the leaves of each ensemble
         self.kinds: dict[int, str] = {}  # of the columns that trees compare
 
     def read(self) -> RuleModel:
@@ -100,7 +83,11 @@ class _Reader:
                 attributes = read_attributes(node, f"{self.name}: {node.op_type}")
                 read = read_new_ensemble if node.op_type == "TreeEnsemble" else read_ensemble
                 found[place] = read(attributes, self.size), attributes
-        check_claim(sum(len(read.trees) for read, _ in found.values()), max(2**16, self.size), "trees", self.name)
+        for what, n in (
+            ("trees", sum(len(read.trees) for read, _ in found.values())),
+            ("outputs", sum(read.n_outputs for read, _ in found.values())),
+        ):
+            check_claim(n, self.size, what, self.name)
         return found
 
     def _make_inputs(self, least: int) -> tuple[list[Column], bool]:
@@ -149,7 +136,7 @@ class _Reader:
         is_single = not columns or columns[0].dtype != "float64"
         answer = read_answer(attributes, ensemble, "identity", is_single)
         dtype = "float64" if not is_single and node.op_type == "TreeEnsemble" else "float32"
-        self.forests.append(_Forest(ensemble, answer, trees, len(self.trees), dtype))
+        self.forests.append(GraphForest(ensemble, answer, trees, len(self.trees), dtype))
         self.trees += trees
         number = len(self.forests) - 1
         scores = self.symbols.make([EnsembleOutput(number, "score", i) for i in range(ensemble.n_outputs)])
@@ -158,51 +145,18 @@ class _Reader:
         return [Symbolic(self.symbols.make([EnsembleOutput(number, "label")]).codes[:, 0]), scores]
 
     def _expand(self, output: EnsembleOutput) -> RowValue:
-        """What an ensemble's output is of its leaves."""
-        forest = self.forests[output.ensemble]
-        answer = forest.answer
-        is_margin = answer.threshold is not None
-        sums = [self._add_leaves(forest, i) for i in range(1 if is_margin else forest.ensemble.n_outputs)]
-        one = np.dtype(forest.dtype).type(1)
-        if output.role == "label":
-            if is_margin and answer.threshold:
-                parts: list[RowValue] = [np.float64(answer.threshold), sums[0]]
-            else:
-                parts = [np.float32(0), sums[0]] if is_margin else sums
-            table = tuple(np.asarray(answer.labels).tolist())
-            if len(forest.trees) > 1:
-                return HighestPlace(tuple(parts), tuple(np.asarray(answer.labels)))
-            stacked = np.stack([np.broadcast_to(get_leaves(part), get_leaves(sums[0]).shape) for part in parts])
-            return Leaves(forest.first, np.asarray(table)[stacked.argmax(axis=0)])
-        if is_margin:
-            score = sums[0]
-            if answer.link == "sigmoid":
-                score = compute("Sigmoid", [score])
-            if output.place == 1:
-                return score
-            return compute("Neg", [score]) if answer.link == "margin" else compute("Sub", [one, score])
-        if answer.link in ("softmax", "softmax zero"):
-            return Share(answer.link, tuple(sums), output.place)
-        if answer.link == "sigmoids":
-            return compute("Sigmoid", [sums[output.place]])
-        return sums[output.place]
+        return self.forests[output.ensemble].expand(output, self._find_sums(output.ensemble))
 
-    def _add_leaves(self, forest: _Forest, output: int) -> RowValue:
-        """One output's sum of leaves; of one tree in the runtime's own dtype."""
-        base = forest.answer.base[output] if forest.answer.base else 0.0
-        terms = {}
-        for number, tree in enumerate(forest.trees, forest.first):
-            values = tree.values[np.asarray(tree.column) < 0]
-            if values.ndim == 2:
-                terms[number] = values[:, output]
-            elif tree.output == output:
-                terms[number] = values
-        if len(forest.trees) == 1:
-            zero = np.zeros((np.asarray(forest.trees[0].column) < 0).sum())
-            values = np.asarray(terms.get(forest.first, zero)).astype(forest.dtype)
-            return Leaves(forest.first, values + np.dtype(forest.dtype).type(base))
-        divisor = forest.answer.divisor
-        return LeafSums({number: term / divisor for number, term in terms.items()}, base / divisor)
+    def _find_sums(self, number: int) -> tuple[RowValue, ...]:
+        """See `GraphForest.add_leaves`; computed once."""
+        if number not in self.sums:
+            forest = self.forests[number]
+            made = []
+            for output in range(forest.n_sums):
+                made.append(forest.add_leaves(output))
+                self.symbols.charge(count_numbers(made[-1], ()))
+            self.sums[number] = tuple(made)
+        return self.sums[number]
 
     def _answer(self, columns: list[Column], named: bool) -> RuleModel:
         outputs = [self._read_output(value.name) for value in self.graph.output]
@@ -242,7 +196,7 @@ class _Reader:
             return value.role == "label"
         return isinstance(value, HighestPlace) or (isinstance(value, Leaves) and value.values.dtype.kind in "iuU")
 
-    def _find_forest(self, labels: list[list[RowValue]], others: list[list[RowValue]]) -> _Forest | None:
+    def _find_forest(self, labels: list[list[RowValue]], others: list[list[RowValue]]) -> GraphForest | None:
         """The only ensemble, if the graph's outputs are its own answers."""
         values = [value for group in (*labels, *others) for value in group]
         if len(self.forests) > 1 or not all(isinstance(value, EnsembleOutput) for value in values):
@@ -269,7 +223,7 @@ class _Reader:
         sums = [as_sums(part) for part in parts]
         used = sorted({number for part in sums for number in part.terms})
         n_nodes = sum(len(self.trees[number].column) for number in used)
-        check_claim(n_nodes * len(sums), max(MOST_LEAF_VALUES, 16 * self.size), "nodes by outputs", self.name)
+        check_claim(n_nodes * len(sums), self.size, "nodes by outputs", self.name, NUMBERS)
         trees = [fill_tree(self.trees[number], number, sums) for number in used]
         if chosen is not None and link == "identity" and all(tree.values.min(initial=0.0) >= 0 for tree in trees):
             link = "average" if all(part.base >= 0 for part in sums) else link
@@ -283,6 +237,9 @@ class _Reader:
 
     def _find_choice(self, label: RowValue, scores: list[RowValue] | None) -> HighestPlace:
         label = self._expand(label) if isinstance(label, EnsembleOutput) else label
+        if isinstance(label, Leaves) and scores is None:
+            n_labels = len(np.unique(label.values))
+            check_claim(n_labels * len(label.values), self.size, "leaves by labels", self.name, NUMBERS)
         label = choose_by_leaf(label, scores) if isinstance(label, Leaves) else label
         if not isinstance(label, HighestPlace):
             raise UnsupportedError("is no class of the highest score")

@@ -1,25 +1,26 @@
 """Tensors of an ONNX graph as symbols: each element is a value of one row of a table."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.frontends.files import check_claim
+from eric_fast.frontends.files import NUMBERS, check_claim
 from eric_fast.frontends.trees.onnx_values import (
     EnsembleOutput,
     FixedValue,
-    Leaves,
     RowValue,
     UnsupportedError,
     cast,
     compute,
     compute_plain,
+    count_numbers,
 )
 
 N_ROWS = 11  # of the table of symbols, so that the axis of rows is seen whatever a graph does with its axes
-MOST_ELEMENTS = 2**22  # of a tensor, whatever the file's size
+COMBINED = 8  # numbers that the code of an element counts as, if it is computed
 _DTYPES = {1: "float32", 11: "float64", 6: "int32", 7: "int64", 9: "bool", 10: "float16"}  # of TensorProto
 
 
@@ -37,9 +38,9 @@ class Symbols:
 
     def __init__(self, size: int, name: str, expand: Callable[[EnsembleOutput], RowValue]) -> None:
         self.values: list[RowValue] = []
-        self.limit, self.name, self.expand = max(MOST_ELEMENTS, 16 * size), name, expand
+        self.size, self.name, self.expand = size, name, expand
         self.known: dict[Any, int] = {}
-        self.n_made = self.n_keys = 0
+        self.n_numbers = self.n_keys = 0
 
     def make_key(self, what: str) -> str:
         """A key for `combine` that no other call has."""
@@ -59,6 +60,7 @@ class Symbols:
         """A constant tensor as a symbolic one."""
         if isinstance(tensor, Symbolic):
             return tensor
+        self.charge_tensor(tensor.shape, COMBINED)
         codes = [self._add_constant(entry) * N_ROWS for entry in np.asarray(tensor).reshape(-1)]
         return Symbolic(np.array(codes, np.int64).reshape(tensor.shape))
 
@@ -85,17 +87,17 @@ class Symbols:
         found = self.known.get((key, *(code // N_ROWS for code in codes)))
         if found is None:
             made = function(values)
-            self.n_made += len(made.values) if isinstance(made, Leaves) else 1
-            check_claim(self.n_made, 16 * self.limit, "values of leaves", self.name)
+            self.charge(count_numbers(made, values))
             found = self.known[(key, *(code // N_ROWS for code in codes))] = self.add(made)
         return found * N_ROWS + (rows.pop() if rows else 0)
 
     def map_elements(self, operator: str, tensors: Sequence[Any]) -> Any:
         """An operator of each element, with the axes of tensors matched as in NumPy."""
-        if not any(isinstance(tensor, Symbolic) for tensor in tensors):
-            return compute_plain(operator, tensors)
         shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
-        self.check_size(shape)
+        if not any(isinstance(tensor, Symbolic) for tensor in tensors):
+            self.charge_tensor(shape)
+            return compute_plain(operator, tensors)
+        self.charge_tensor(shape, COMBINED * len(tensors))
         arrays = [np.broadcast_to(self.lift(tensor).codes, shape).reshape(-1).tolist() for tensor in tensors]
         codes = [
             self.combine(operator, each, lambda values: compute(operator, values)) for each in zip(*arrays, strict=True)
@@ -107,15 +109,19 @@ class Symbols:
     ) -> Any:
         """A function of all values along an axis."""
         codes = np.moveaxis(self.lift(tensor).codes, axis, -1)
+        self.charge_tensor(codes.shape, COMBINED)
         flat = codes.reshape(-1, codes.shape[-1]).tolist()
         made = np.array([self.combine(key, each, function) for each in flat], np.int64).reshape(codes.shape[:-1])
         return Symbolic(np.expand_dims(made, axis) if keep else made)
 
-    def check_size(self, shape: Sequence[int]) -> None:
-        n_elements = 1
-        for length in shape:
-            n_elements *= int(length)
-        check_claim(n_elements, self.limit, "elements of a tensor", self.name)
+    def charge(self, n: int) -> None:
+        """Count numbers that are made. Raises ProgramError: the graph makes too many for its file's size."""
+        self.n_numbers += n
+        check_claim(self.n_numbers, self.size, "elements of tensors", self.name, NUMBERS)
+
+    def charge_tensor(self, shape: Sequence[int], each: int = 1) -> None:
+        """Count the elements of a tensor, before it is made."""
+        self.charge(math.prod(max(int(length), 0) for length in shape) * each)
 
 
 class Symbolic:
@@ -135,6 +141,7 @@ def cast_tensor(tensor: Any, to: int, symbols: Symbols) -> Any:
     dtype = np.dtype(_DTYPES[to])
     if not isinstance(tensor, Symbolic):
         return tensor.astype(dtype)
+    symbols.charge_tensor(tensor.shape, COMBINED)
     codes = tensor.codes.reshape(-1).tolist()
     whole = [symbols.get(code, whole=True) for code in codes]
     if all(isinstance(value, EnsembleOutput) for value in whole):  # labels and scores keep their values

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from eric_fast.errors import ModelError
 from eric_fast.frontends.fields import Field
-from eric_fast.frontends.files import check_claim
+from eric_fast.frontends.files import NUMBERS, check_claim
 from eric_fast.frontends.trees.nodes import StoredTree
 from eric_fast.frontends.trees.onnx_attributes import get_array, get_name, get_texts
 
@@ -23,7 +23,6 @@ _OPERATORS = {
 _MODES = (*_OPERATORS, "BRANCH_MEMBER")  # by their numbers in `TreeEnsemble`
 _FUNCTIONS = ("AVERAGE", "SUM", "MIN", "MAX")
 _TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
-MOST_LEAF_VALUES = 2**24  # numbers that all nodes may hold for all outputs, whatever the file's size
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,9 @@ def _make_ensemble(
         n_labels: of a classifier.
     """
     n_nodes = len(nodes.column)
-    n_outputs = int(attributes.value.get("n_targets", 1)) if n_labels is None else n_labels
+    n_outputs = attributes.value.get("n_targets", 1) if n_labels is None else n_labels
+    if type(n_outputs) is not int:
+        raise attributes.fail("'n_targets' must be an integer")
     check_claim(n_outputs, size, "outputs", attributes.place)
     if n_outputs < 1 or (len(weights.outputs) and not 0 <= weights.outputs.min() <= weights.outputs.max() < n_outputs):
         raise attributes.fail(f"a leaf adds to an output out of range: there are {n_outputs}")
@@ -184,6 +185,7 @@ def _make_ensemble(
         raise ModelError(f"{attributes.place}: aggregate_function {function} is not supported, only SUM and AVERAGE")
     if (nodes.column < -1).any():
         raise attributes.fail("'nodes_featureids' has a negative number")
+    transform = get_name(attributes, "post_transform", _TRANSFORMS, "NONE")
     if attributes.value.get("post_transform") in (1, 2):
         raise ModelError(f"{attributes.place}: ONNX and onnxruntime disagree on post_transform 1 and 2")
     trees, tree_of_node = _cut_trees(attributes, roots, nodes)
@@ -198,7 +200,7 @@ def _make_ensemble(
         values = np.zeros(n_nodes)
         values[weights.nodes] = weights.values
     else:
-        check_claim(n_nodes * n_outputs, max(MOST_LEAF_VALUES, 16 * size), "nodes by outputs", attributes.place)
+        check_claim(n_nodes * n_outputs, size, "nodes by outputs", attributes.place, NUMBERS)
         values = np.zeros((n_nodes, n_outputs))
         np.add.at(values, (weights.nodes, known), weights.values)
     pairs = np.unique(weights.nodes * n_outputs + known)  # of a leaf and an output, each once
@@ -216,7 +218,7 @@ def _make_ensemble(
         set((of_tree % n_outputs)[counts == n_leaves[of_tree // n_outputs]].tolist()),
         bool((weights.values >= 0).all()),
         function == "AVERAGE",
-        get_name(attributes, "post_transform", _TRANSFORMS, "NONE"),
+        transform,
         int(reached.max(initial=-1)) + 1,
     )
 

@@ -203,6 +203,16 @@ def as_sums(value: RowValue) -> LeafSums:
     raise UnsupportedError("takes values that are no sums of leaves")
 
 
+def count_numbers(made: RowValue, given: Sequence[RowValue]) -> int:
+    """How many numbers a value holds that those which it is made of don't share with it."""
+    if isinstance(made, Leaves):
+        return len(made.values)
+    if isinstance(made, LeafSums):
+        shared = {id(term) for value in given if isinstance(value, LeafSums) for term in value.terms.values()}
+        return 1 + sum(1 if id(term) in shared else len(term) for term in made.terms.values())
+    return len(made.parts) if isinstance(made, Total | Share | HighestPlace) else 1
+
+
 def _stack(parts: Sequence[RowValue]) -> NDArray[Any]:
     arrays = [part.values if isinstance(part, Leaves) else np.asarray(part) for part in parts]
     return np.stack(np.broadcast_arrays(*arrays))

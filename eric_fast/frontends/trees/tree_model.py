@@ -14,8 +14,6 @@ from eric_fast.program.table_atoms import Column
 from eric_fast.table.model import RuleModel
 from eric_fast.table.settings import spell_labels
 
-SPARE_COLUMNS = 2**16  # columns that a file may have without naming them, whatever its size
-
 
 def make_tree_model(
     source: str,
@@ -82,7 +80,7 @@ def name_columns(names: Sequence[str], n_columns: int, size: int, place: str, pr
         ProgramError: another number of names, or more columns than the file can be about.
     """
     if not names:
-        check_claim(n_columns, max(SPARE_COLUMNS, size), "features", place)
+        check_claim(n_columns, size, "features", place)
         return [f"{prefix}{i}" for i in range(n_columns)]
     if len(names) != n_columns:
         raise ProgramError(f"{place}: {len(names)} feature names for {n_columns} features")
