@@ -115,6 +115,15 @@ def test_compiled_rules_take_any_number_of_samples():
         assert torch.equal(compiled(NORMS[:n]), rules(NORMS[:n]))
 
 
+def test_what_a_first_call_in_inference_mode_keeps_is_read_once():
+    module = RuleModule(VOTE)
+    with torch.inference_mode():
+        expected = module(NORMS)
+    (sent,) = module._head._comparisons._sent.values()
+    assert not sent.operators.is_inference()  # else `find_range` reads it on each call
+    assert torch.equal(module(NORMS), expected)
+
+
 def test_a_module_keeps_no_other_alive():
     key = RuleModule(replace(VOTE, default=0))._key
     assert key not in operator._heads

@@ -80,9 +80,10 @@ class RuleHead:
             return _Bits(pack_bits(x), None)
         n_norms = n_kernels * count_regions(quantiser.grid)
         if x.is_floating_point() and x.ndim in (2, 4) and x.shape[1] >= (n_norms if x.ndim == 2 else n_kernels):
+            with torch.inference_mode(False):  # changes of its tensors aren't counted, so each call would read a range
+                sent = self._comparisons.send(x.device)
             is_whole = quantiser.grid == 1 and self._places == list(range(x.shape[1]))  # a comparison for each map
             if x.ndim == 4 and x.dtype != torch.float64 and is_whole:
-                sent = self._comparisons.send(x.device)
                 norm = quantiser.norm
                 return _Bits(*kernels.pack_maps(x, *sent[1:3], norm=norm, with_norms=True, engine=engine))
             norms = x.float() if x.ndim == 2 else reduce_regions(x, Reduction(quantiser.norm, quantiser.grid))
