@@ -164,6 +164,16 @@ def test_code_isnt_kept_once_its_sources_were_edited(checkout, ask, monkeypatch)
     assert ask(checkout) == (2, 0)
 
 
+def test_code_with_other_settings_is_other_code(checkout, ask, monkeypatch):
+    """Whoever looks for an access out of bounds wants no code without checks; and nobody else wants code with them."""
+    assert ask(checkout) == (2, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(code.numba.config, "BOUNDSCHECK", 1)
+        assert ask(checkout) == (2, 1)
+        assert ask(checkout) == (2, 0)
+    assert ask(checkout) == (2, 0)
+
+
 def test_a_folder_that_cannot_be_entered_holds_no_code(checkout, tmp_path, ask, monkeypatch):
     monkeypatch.setattr(code.numba.config, "CACHE_DIR", str(tmp_path / ("x" * 300)))  # root may enter any other
     with pytest.warns(RuntimeWarning, match="can't be kept.*File name too long"):

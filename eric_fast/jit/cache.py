@@ -32,6 +32,15 @@ from eric_fast.jit.sources import forget_sources, hash_sources
 CARRY_SETTING = "ERIC_FAST_CARRY_TO"  # a folder for code that a wheel will carry; NUMBA_CPU_NAME is its level
 CODE_TAG = f"cp{sys.version_info[0]}{sys.version_info[1]}-numba{numba.__version__}"
 _CARRIED = Path(__file__).parent / "code"  # `x86-64-v3/cp311-numba0.61.2`
+# Settings of Numba's that change code for debugging (NUMBA_BOUNDSCHECK and the like), and their defaults.
+_SETTINGS = {
+    "BOUNDSCHECK": None,
+    "DEBUGINFO_DEFAULT": 0,
+    "DEBUG_NRT": 0,
+    "LOOP_VECTORIZE": 1,
+    "OPT": 3,
+    "SLP_VECTORIZE": 0,
+}
 _MOST_FILES = 3000  # in the user's folder, of all versions; those of one are some 400
 
 
@@ -119,7 +128,10 @@ class _CodeCache(FunctionCache):
 
     def _name_file(self, signature: Any, codegen: Any, level: str | None) -> str:
         target = level or codegen.magic_tuple()
-        made_of = (str(signature), target, self._sources)
+        changed = [
+            (name, int(value)) for name in _SETTINGS if (value := getattr(numba.config, name)) != _SETTINGS[name]
+        ]
+        made_of = (str(signature), target, self._sources, *changed)
         digest = hashlib.sha256(repr(made_of).encode()).hexdigest()
         return f"{self._py_func.__module__.removeprefix('eric_fast.')}.{self._py_func.__qualname__}-{digest[:32]}.nbc"
 
