@@ -9,7 +9,7 @@ import pytest
 
 import eric_fast as ef
 from bench.foldrm import to_foldrm
-from eric_fast.errors import ModelError
+from eric_fast.errors import DataError, ModelError
 from eric_fast.frontends.rules.foldrm import FOLDRM
 from eric_fast.table.model import RuleModel
 from eric_fast.text import parse_program, print_program
@@ -86,6 +86,15 @@ def test_the_package_itself():
     model = ef.load(fitted)
     assert model.source == "FOLD-RM"
     assert model.predict([row[:2] for row in rows]).tolist() == fitted.predict(rows)
+
+
+def test_missing_values_are_empty_texts_and_numbers_no_texts():
+    rules = [((-1, "==", "a"), [(0, ">", 0.1234567)], [], 0), ((-1, "==", "b"), [(1, "!=", "")], [], 0)]
+    model = ef.from_foldrm(SimpleNamespace(attrs=["n", "t", "y"], label="y", rules=rules))
+    table = {"n": [0.12345671, 0.1234567, np.nan, None], "t": ["", "", None, "X"]}
+    assert model.predict(table).tolist() == ["a", None, None, "b"]
+    with pytest.raises(DataError, match="column 't' holds numbers, but the model compares it with texts"):
+        model.predict({"n": [1.0], "t": [3]})
 
 
 def test_exceptions_stay_as_they_are():
