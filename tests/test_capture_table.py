@@ -103,6 +103,27 @@ def test_what_is_doubtful_is_refused(folder, refuse):
         capture_table(FEATURES, LABELS)
     with pytest.raises(DataError, match="predictions must be class names or whole numbers, not 0.5"):
         capture_table(FEATURES, np.full(400, 0.5))
+    for features, given, message in [
+        (FEATURES[:0], {"predictions": LABELS[:0]}, "the table has no rows"),
+        (
+            FEATURES,
+            {"predictions": np.full(400, 10**15)},
+            "1,000,000,000,000,000 is no number of a class",
+        ),
+        (
+            FEATURES,
+            {"predictions": np.full((400, 2), 1e6)},
+            "a logit of 1e[+]06 is too large to keep, at most 65,504",
+        ),
+        (FEATURES, {"predictions": ANSWERS, "ids": [*range(399), None]}, "row 399 has no id; give one for each"),
+        (
+            pa.table([LABELS, LABELS, FEATURES[:, 0]], ["p", "p", "x"]),
+            {"predictions": "p"},
+            "'p', of its predictions, is the name of several columns; rename all but one",
+        ),
+    ]:
+        with pytest.raises(DataError, match=message):
+            capture_table(features, **given)
     holed = FEATURES.copy()
     holed[3, 1] = np.nan
     with pytest.raises(CaptureError, match=r"layer 'features', kernel 1: .*'003'"):

@@ -38,6 +38,8 @@ from eric_fast.errors import EricError, ProgramError, SettingError
 from eric_fast.evaluator import Predictions
 from eric_fast.program.confidence import list_probabilities
 from eric_fast.score import ScoreList, score_predictions
+from eric_fast.show.grid import make_table
+from eric_fast.show.printer import Printer
 from eric_fast.tabular import TABLE_FORMATS, format_rows, make_frame
 
 CLASSES = ("cat", "dog", "fox")
@@ -151,6 +153,16 @@ def test_names_from_outside_break_no_table(tmp_path):
         r"| \&lt; \~\~x\~\~ \$y\$ |",
     ]
     assert format_rows([], [], "latex") == format_rows([], [], "markdown") == ""
+
+
+def test_figures_in_csv_are_for_programs(capsys):
+    table = make_table("t", ["name"], ["a", "b", "c"])
+    table.add_row("1,478", "1,478", ".", "-12,345.5")
+    table.add_row(".", "37.0 %", "1,47", "0.1-0.2")
+    Printer("csv").show(table)
+    assert capsys.readouterr().out == '# t\nname,a,b,c\n"1,478",1478,0,-12345.5\n.,37.0 %,"1,47",0.1-0.2\n'
+    Printer("markdown").show(table)
+    assert "| 1,478 | 1,478 | . | -12,345.5 |" in capsys.readouterr().out
 
 
 def test_intervals_are_wilsons_and_the_bootstraps():

@@ -50,6 +50,13 @@ def test_thresholds_are_read(text, threshold):
 def test_what_is_no_threshold_is_refused(text):
     with pytest.raises(SettingError, match="is not mean, split, quantile:0.75"):
         parse_threshold(text)
+    with pytest.raises(SettingError, match="is not mean, .* or one of these after two-sided:"):
+        parse_threshold(f"two-sided:{text}")
+
+
+def test_two_sides_are_said_once():
+    with pytest.raises(SettingError, match="threshold 'two-sided:two-sided:mean' says two-sided twice"):
+        parse_threshold("two-sided:two-sided:mean")
 
 
 @pytest.mark.parametrize("text", ["quantile:", "quantile:1.01", "quantile:-1", "quantile:nan", "quantile:half"])

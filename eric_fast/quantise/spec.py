@@ -40,7 +40,10 @@ def parse_threshold(spec: str) -> Threshold:
     if text.startswith(">="):
         return replace(parse_threshold(text.removeprefix(">=")), or_equal=True)
     if text.startswith("two-sided:"):
-        return replace(parse_threshold(text.removeprefix("two-sided:")), two_sided=True)
+        one_sided = parse_threshold(text.removeprefix("two-sided:"))
+        if one_sided.two_sided:
+            raise SettingError(f"threshold '{spec}' says two-sided twice")
+        return replace(one_sided, two_sided=True)
     if text == "split":
         return Threshold("split")
     if text.startswith("quantile:"):
@@ -56,7 +59,8 @@ def parse_threshold(spec: str) -> Threshold:
         factor = _number(match[2]) if match and match[2] else 1.0 if match and match[3] else None
         if match is None or factor is None or (match[2] and match[3] and "*" not in term):
             raise SettingError(
-                f"threshold '{spec}' is not mean, split, quantile:0.75, a number, or a sum such as 0.6*mean+0.7*std"
+                f"threshold '{spec}' is not mean, split, quantile:0.75, a number, or a sum such as 0.6*mean+0.7*std, "
+                "or one of these after two-sided:"
             )
         factors[match[3] or ""] += -factor if match[1] == "-" else factor
     return Threshold("linear", factors["mean"], factors["std"], factors[""])

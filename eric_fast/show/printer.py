@@ -1,12 +1,15 @@
 """`Printer`: what a command says, and its tables: for people, or as CSV, LaTeX or Markdown."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from eric_fast.show.console import stderr, stdout
 from eric_fast.tabular import Columns, check_format, format_rows
+
+_GROUPED = re.compile(r"^-?\d{1,3}(,\d{3})+(?=\.|$)")
 
 
 class Printer:
@@ -38,12 +41,19 @@ class Printer:
         if self._kind is None:
             stdout.print(table)
             return
-        rows = zip(*(map(_read, column.cells) for column in table.columns), strict=True)
+        rows = zip(*map(self._read_cells, table.columns), strict=True)
         self._write(None if table.title is None else _read(table.title), list_headers(table), rows)
 
     def show_columns(self, columns: Columns) -> None:
         """Print columns; only with a format."""
         self._write(None, list(columns), zip(*columns.values(), strict=True))
+
+    def _read_cells(self, column: Column) -> list[str]:
+        """A column's cells; as CSV, figures as programs read them: 1478 for `1,478`, and 0 for a point."""
+        cells = list(map(_read, column.cells))
+        if self._kind != "csv" or column.justify != "right":
+            return cells
+        return ["0" if cell == "." else _GROUPED.sub(lambda found: found[0].replace(",", ""), cell) for cell in cells]
 
     def _write(self, title: str | None, names: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
         assert self._kind is not None

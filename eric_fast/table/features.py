@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,8 @@ from eric_fast.table.read_columns import read_column
 from eric_fast.table.table import Table, as_table
 
 NORM_OF_TABLES = "mean"  # that of a single value, with its sign
+_MOST_LOGIT = 65_504  # of float16
+_MOST_NUMBERED = 1_000_000  # classes that are named by numbers
 
 
 def capture_table(
@@ -59,6 +61,8 @@ def capture_table(
     """
     table = read_table(features) if isinstance(features, str | Path) else as_table(features)
     place = str(features) if isinstance(features, str | Path) else "the table"
+    if not table.n_rows:
+        raise DataError(f"{place} has no rows")
     answers = _find(table, place, "predictions", predictions)
     truths, names = _find(table, place, "labels", labels), _find(table, place, "ids", ids)
     if answers.values is None:
@@ -81,7 +85,7 @@ def capture_table(
     unknown = torch.full((n_rows,), UNKNOWN, dtype=torch.int64)
     return Activations(
         norms={layer: norms},
-        ids=number_items(n_rows) if names.values is None else _as_texts(names.values, "ids").to_pylist(),
+        ids=number_items(n_rows) if names.values is None else _list_ids(names.values, place),
         labels=unknown if truths.values is None else _number(truths.values, classes, "labels"),
         predictions=chosen,
         classes=classes,
@@ -110,6 +114,8 @@ def _find(table: Table, place: str, what: str, said: Any) -> _Said:
     if isinstance(said, str | Path | int):
         text = str(said)
         if table.names is not None and text in table.names:
+            if table.names.count(text) > 1:
+                raise DataError(f"{place}: '{text}', of its {what}, is the name of several columns; rename all but one")
             column = table.names.index(text)
         elif table.names is None and text.isdecimal() and int(text) < table.n_columns:
             column = int(text)
@@ -149,7 +155,11 @@ def _take_logits(values: Any) -> Tensor | None:
     logits = values.detach().cpu() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
     if not logits.is_floating_point() or logits.shape[1] < 2:
         raise DataError(f"predictions {list(logits.shape)} must be one value a row, or float logits of all classes")
-    return logits.float()
+    logits = logits.float()
+    sizes = logits.abs().amax(dim=1)
+    if logits.shape[1] <= MOST_CLASSES and bool(((sizes > _MOST_LOGIT) & sizes.isfinite()).any()):
+        raise DataError(f"a logit of {float(sizes.max()):g} is too large to keep, at most {_MOST_LOGIT:,}; scale all")
+    return logits
 
 
 def _read_norms(table: Table, columns: Sequence[int], place: str) -> Tensor:
@@ -171,6 +181,13 @@ def _read_norms(table: Table, columns: Sequence[int], place: str) -> Tensor:
             )
     numbers, order = table.stack_numbers(columns, torch.float32)
     return numbers[:, order].contiguous()
+
+
+def _list_ids(values: Any, place: str) -> list[str]:
+    ids: list[str | None] = _as_texts(values, "ids").to_pylist()
+    if None in ids:
+        raise DataError(f"{place}: row {ids.index(None)} has no id; give one for each, or leave ids out")
+    return cast(list[str], ids)
 
 
 def _as_texts(values: Any, what: str) -> pa.Array:
@@ -202,7 +219,9 @@ def _list_classes(known: Sequence[Any]) -> tuple[str, ...]:
     """The names that occur, sorted; of numbers all up to the highest."""
     names = {name for values in known for name in pc.unique(_as_texts(values, "predictions")).to_pylist()} - {None}
     if all(name.isdecimal() for name in names):
-        return tuple(map(str, range(1 + max(map(int, names), default=0))))
+        if (highest := max(map(int, names), default=0)) >= _MOST_NUMBERED:
+            raise DataError(f"{highest:,} is no number of a class; name another column of predictions, or give classes")
+        return tuple(map(str, range(1 + highest)))
     return tuple(sorted(names))
 
 
