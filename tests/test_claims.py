@@ -1,5 +1,6 @@
 """Counts in small files set to 2^20, 2^40 and -1: refused in a line, or read as without them; never much memory."""
 
+import json
 import random
 import re
 import resource
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eric_fast.errors import EricError
+from eric_fast.errors import EricError, ProgramError
 from eric_fast.frontends.gates.circuit import from_circuit
 from eric_fast.frontends.trees.catboost import read_catboost
 from eric_fast.frontends.trees.lightgbm import read_lightgbm
@@ -161,6 +162,19 @@ def answer(model):
         return None
     rows = np.linspace(-3, 300, 3 * model.n_features_in_).reshape(3, -1)
     return model.predict(rows if model.n_features_in_ > 3 else rows > 0)
+
+
+def test_leaves_that_share_their_values():
+    """Each of 2,000 leaves asks for the same 60,000 numbers."""
+    model = json.loads(fuzz_boosters.save_xgboost("json")[1])
+    model["learner"]["learner_model_param"]["num_class"] = "60000"
+    [tree, *_] = model["learner"]["gradient_booster"]["model"]["trees"]
+    tree["tree_param"]["size_leaf_vector"] = "60000"
+    tree["leaf_weights"] = [0] * 60_000
+    for name in ("left_children", "right_children", "split_conditions", "default_left", "split_indices"):
+        tree[name] = [-1 if name == "left_children" else 0] * 2_000
+    with limit_memory(MOST_BYTES), pytest.raises(ProgramError, match="120,000,000 values of leaves are too many"):
+        read_xgboost(json.dumps(model).encode(), "f")
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -78,16 +78,19 @@ class _Reader:
     def _read_ensembles(self) -> dict[int, tuple[Ensemble, Any]]:
         """The ensembles of the graph by the places of their nodes, with their attributes."""
         found = {}
+        n_trees = n_outputs = n_values = 0
         for place, node in enumerate(self.graph.node):
             if node.op_type in _ENSEMBLES and node.domain == _DOMAIN:
                 attributes = read_attributes(node, f"{self.name}: {node.op_type}")
                 read = read_new_ensemble if node.op_type == "TreeEnsemble" else read_ensemble
-                found[place] = read(attributes, self.size), attributes
-        for what, n in (
-            ("trees", sum(len(read.trees) for read, _ in found.values())),
-            ("outputs", sum(read.n_outputs for read, _ in found.values())),
-        ):
-            check_claim(n, self.size, what, self.name)
+                ensemble = read(attributes, self.size)
+                found[place] = ensemble, attributes
+                n_trees += len(ensemble.trees)
+                n_outputs += ensemble.n_outputs
+                n_values += sum(tree.values.size for tree in ensemble.trees)
+                check_claim(n_trees, self.size, "trees", self.name)
+                check_claim(n_outputs, self.size, "outputs", self.name)
+                check_claim(n_values, self.size, "values of leaves", self.name, NUMBERS)
         return found
 
     def _make_inputs(self, least: int) -> tuple[list[Column], bool]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.frontends.byte_reader import ByteReader
+from eric_fast.frontends.files import NUMBERS, check_claim
 from eric_fast.frontends.trees.categories import cut_sets
 from eric_fast.frontends.trees.nodes import Cases, StoredTree, list_runs
 
@@ -57,6 +58,8 @@ def read_checkpoint(data: bytes, name: str) -> tuple[CheckpointHeader, list[Stor
 
 
 class _Reader(ByteReader):
+    n_values = 0  # of leaves, so far
+
     def read_number(self, dtype: type[np.generic]) -> int:
         number: int = self._read(dtype, 1)[0].item()
         return number
@@ -185,6 +188,8 @@ def _read_vectors(
     first, last = starts[is_leaf], ends[is_leaf]
     if (first > len(vectors)).any() or (last != first + np.uint64(n)).any() or (last > len(vectors)).any():
         raise reader.fail(f"expected {n} values for each leaf")
+    reader.n_values += len(is_leaf) * n  # leaves may share them
+    check_claim(reader.n_values, len(reader.data), "values of leaves", reader.name, NUMBERS)
     values = np.zeros((len(is_leaf), n), vectors.dtype)
     values[is_leaf] = vectors[first.astype(np.int64)[:, None] + np.arange(n)]
     return values

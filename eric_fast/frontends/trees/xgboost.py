@@ -13,7 +13,7 @@ import numpy as np
 
 from eric_fast.errors import ModelError, ProgramError
 from eric_fast.frontends.fields import Field, parse_json
-from eric_fast.frontends.files import check_claim, peek_file, peek_json_key
+from eric_fast.frontends.files import NUMBERS, check_claim, peek_file, peek_json_key
 from eric_fast.frontends.front_end import FrontEnd, is_from
 from eric_fast.frontends.trees.categories import Categories
 from eric_fast.frontends.trees.nodes import StoredTree
@@ -142,7 +142,7 @@ def _read_model(
     n_outputs = max(n_classes, 1) * max(n_targets, 1)
     check_claim(n_outputs, size, "outputs", numbers.place)
     n_trees = _count_trees(forest, learner, n_rounds, n_outputs, is_estimator)
-    trees = _read_trees(forest, booster, n_outputs, n_trees, categories)
+    trees = _read_trees(forest, booster, size, n_outputs, n_trees, categories)
     if not math.isnan(gap):
         trees = [take_as_missing(tree, gap) for tree in trees]
     base = _read_base(numbers["base_score"], objective.base, n_outputs)
@@ -167,7 +167,7 @@ def _read_model(
 
 
 def _read_trees(
-    forest: Field, booster: Field, n_outputs: int, n_trees: int, categories: Categories
+    forest: Field, booster: Field, size: int, n_outputs: int, n_trees: int, categories: Categories
 ) -> list[StoredTree]:
     """The first `n_trees` trees, their values multiplied by their DART weights."""
     parts = forest["trees"].items()
@@ -176,10 +176,13 @@ def _read_trees(
         raise ProgramError(f"{forest.place}.tree_info: an output is out of range: there are {n_outputs}")
     weights = booster.get("weight_drop")
     weight_of_tree = weights.as_array(np.float32, len(parts)) if weights else np.ones(len(parts), np.float32)
-    return [
-        read_xgboost_tree(part, int(output), n_outputs, weight, categories)
-        for part, output, weight in zip(parts[:n_trees], output_of_tree.tolist(), weight_of_tree, strict=False)
-    ]
+    trees = []
+    n_numbers = 0
+    for part, output, weight in zip(parts[:n_trees], output_of_tree.tolist(), weight_of_tree, strict=False):
+        trees.append(read_xgboost_tree(part, size, int(output), n_outputs, weight, categories))
+        n_numbers += trees[-1].values.size
+        check_claim(n_numbers, size, "values of leaves", forest.place, NUMBERS)
+    return trees
 
 
 def _count_trees(forest: Field, learner: Field, n_rounds: Rounds, n_outputs: int, is_estimator: bool) -> int:

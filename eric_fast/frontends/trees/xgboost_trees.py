@@ -8,14 +8,18 @@ from numpy.typing import NDArray
 
 from eric_fast.errors import ModelError
 from eric_fast.frontends.fields import Field
+from eric_fast.frontends.files import NUMBERS, check_claim
 from eric_fast.frontends.trees.categories import Categories, cut_sets
 from eric_fast.frontends.trees.nodes import Cases, StoredTree, list_runs
 
 
 def read_xgboost_tree(
-    part: Field, output: int, n_outputs: int, weight: np.float32, categories: Categories
+    part: Field, size: int, output: int, n_outputs: int, weight: np.float32, categories: Categories
 ) -> StoredTree:
     """The tree that adds to `output`, or to all outputs if its leaves hold a number for each.
+
+    Args:
+        size: of the file in bytes; it limits memory.
 
     Raises:
         ProgramError: arrays that don't fit together.
@@ -28,7 +32,7 @@ def read_xgboost_tree(
     constants = part["split_conditions"].as_array(np.float32, n_nodes)
     default_left = part["default_left"].as_array(np.int64, n_nodes) != 0
     column = np.where(left < 0, -1, part["split_indices"].as_array(np.int64, n_nodes) & 0x7FFFFFFF)
-    values = _read_vectors(part, left, right, n_outputs)
+    values = _read_vectors(part, size, left, right, n_outputs)
     with np.errstate(over="ignore"):
         values = (constants if values is None else values) * weight
     yes, no, missing = left.copy(), right.copy(), default_left.copy()
@@ -56,13 +60,14 @@ def take_as_missing(tree: StoredTree, gap: float) -> StoredTree:
     return replace(tree, cases=cases)
 
 
-def _read_vectors(part: Field, left: Any, right: Any, n_outputs: int) -> NDArray[np.float32] | None:
+def _read_vectors(part: Field, size: int, left: Any, right: Any, n_outputs: int) -> NDArray[np.float32] | None:
     """The leaves' values, float32 `[n_nodes, n_outputs]`; None if each holds one number."""
-    size = part["tree_param"].get("size_leaf_vector")
-    if size is None or size.as_int() <= 1:
+    width = part["tree_param"].get("size_leaf_vector")
+    if width is None or width.as_int() <= 1:
         return None
-    if size.as_int() != n_outputs:
-        raise size.fail(f"leaves hold {size.as_int()} numbers, but the model has {n_outputs} outputs")
+    if width.as_int() != n_outputs:
+        raise width.fail(f"leaves hold {width.as_int()} numbers, but the model has {n_outputs} outputs")
+    check_claim(len(left) * n_outputs, size, "values of leaves", part.place, NUMBERS)  # leaves may share them
     stored = part.get("leaf_weights")
     if stored is None:  # before 3.1 every node had its numbers
         return part["base_weights"].as_array(np.float32, len(left) * n_outputs).reshape(-1, n_outputs)
