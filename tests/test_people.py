@@ -19,6 +19,7 @@ import pytest
 import scipy.stats
 import torch
 from sklearn.datasets import load_iris
+from sklearn.tree import DecisionTreeClassifier
 
 import eric_fast
 from eric_fast import (
@@ -80,6 +81,8 @@ def test_rules_are_a_data_frame_whatever_they_come_from():
         pandas.testing.assert_frame_equal(same, rules)
     fold = FoldClassifier().fit(table, labels).list_rules()
     assert any(" unless " in conditions for conditions in fold.conditions)
+    tree = load(DecisionTreeClassifier(max_depth=2, random_state=0).fit(table.to_numpy()[:, 2:3], labels > 1))
+    assert tree.list_rules().conditions[1].startswith("(x0 <= 4.75 or missing) and not (x0 <= ")
     with pytest.raises(SettingError, match="of 'classes' or 'kernels'"):
         model.program_.list_rules(of="layers")
 

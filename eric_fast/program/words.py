@@ -5,6 +5,7 @@ from eric_fast.program.confidence import find_least_confidence
 from eric_fast.program.data import ProgramData, atom_of
 from eric_fast.program.decision import Decision
 from eric_fast.program.rules import ClassRule, Rule
+from eric_fast.program.table_atoms import TableAtom
 
 
 def name_atom(program: ProgramData, atom: int) -> str:
@@ -14,8 +15,9 @@ def name_atom(program: ProgramData, atom: int) -> str:
 
 
 def name_literal(program: ProgramData, literal: int) -> str:
-    """`not features.19:3`."""
-    return ("" if literal >= 0 else "not ") + name_atom(program, atom_of(literal))
+    """`not features.19:3`; `not (age <= 30 or missing)`."""
+    atom, name = program.atoms[atom_of(literal)], name_atom(program, atom_of(literal))
+    return ("" if literal >= 0 else "not ") + (f"({name})" if isinstance(atom, TableAtom) and atom.missing else name)
 
 
 def describe_body(program: ProgramData, rule: Rule) -> str:
