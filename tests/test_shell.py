@@ -51,7 +51,7 @@ def make_demo(root):
 
 @pytest.fixture
 def demo(make_once, tmp_path, monkeypatch):
-    shutil.copytree(make_once("demo", make_demo), tmp_path, dirs_exist_ok=True)
+    shutil.copytree(make_once("small-demo", make_demo), tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
 
 
