@@ -21,7 +21,7 @@ def test_what_is_left_behind_is_seen(what, tmp_path):
 
     def work():
         if what == "memory":
-            kept.append(b"x" * 2**22)
+            kept.append(b"x" * 2**25)
         elif what == "files":
             kept.append((tmp_path / "f").open())
         else:
