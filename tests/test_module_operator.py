@@ -31,6 +31,12 @@ class Network(nn.Module):
         return self.a(x).mean((2, 3))
 
 
+@pytest.fixture(autouse=True)
+def nothing_compiled_before():
+    """PyTorch compiles one function, here `forward`, for at most eight modules of a process."""
+    torch._dynamo.reset()
+
+
 @pytest.fixture(scope="module")
 def with_backbone():
     with torch.random.fork_rng(devices=[]):
