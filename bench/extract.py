@@ -20,6 +20,7 @@ from rich.table import Table
 from sklearn.tree import DecisionTreeClassifier
 
 from bench.harness import Timing, describe_machine, run_tests_first, time_runs
+from bench.limits import describe_vectors
 from bench.tables import capture_cifar
 from eric_fast.bits import BitMatrix
 from eric_fast.extract import TreeOptions, grow_trees
@@ -49,7 +50,8 @@ def run_case(full: bool = False) -> dict[str, Any]:
     _print_rows("the same trees: leaves and bits of impurity left in them", alike)
     growth = list(_measure_growth())
     _print_rows("growth: made-up bits, one leaf in 200 samples at least", growth)
-    return {"machine": describe_machine("xgboost-cpu", "lightgbm"), "rows": rows, "alike": alike, "growth": growth}
+    machine = {**describe_machine("xgboost-cpu", "lightgbm"), "vectors": describe_vectors()}
+    return {"machine": machine, "rows": rows, "alike": alike, "growth": growth}
 
 
 def _time_network(layers: list[BitMatrix], predictions: torch.Tensor, step: int) -> Iterator[dict[str, Any]]:
