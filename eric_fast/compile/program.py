@@ -43,8 +43,9 @@ def compile_part(program: Program, given: Sequence[int], derived: Collection[int
     if program.starts:
         program = _hold_back_others(program, given[0])
     from eric_fast.compile.counters import DecisionArrays  # Numba loads when it is needed
-    from eric_fast.compile.share import share_work
+    from eric_fast.compile.share import share_work, spare_sharing
     from eric_fast.compile.sums import split_sums
+    from eric_fast.jit import run_plain
 
     rules, class_rules, n_atoms = program.kernel_arrays, program.class_arrays, len(program.atoms)
     strata = [[atom for atom in atoms if atom in derived] for atoms in program.strata]
@@ -84,6 +85,10 @@ def compile_part(program: Program, given: Sequence[int], derived: Collection[int
         vote_classes=class_rules.vote_classes,
         vote_weights=class_rules.vote_weights,
     )
+    with run_plain(spare_sharing(len(given), len(literals))):
+        steps = share_work(
+            len(given), literals, offsets, heads.astype(np.int64), stratum_offsets, negated, decision, sums
+        )
     return Plan(
         n_inputs=len(given),
         n_rows=len(negated),
@@ -101,9 +106,7 @@ def compile_part(program: Program, given: Sequence[int], derived: Collection[int
         vote_classes=torch.tensor(decision.vote_classes),
         vote_weights=torch.tensor(decision.vote_weights),
         sums=sums,
-        steps=share_work(
-            len(given), literals, offsets, heads.astype(np.int64), stratum_offsets, negated, decision, sums
-        ),
+        steps=steps,
     )
 
 

@@ -33,7 +33,7 @@ from eric_fast.compile.terms import (
     write_batches,
 )
 from eric_fast.compile.trees import find_trees, start_tree
-from eric_fast.jit import run_plain, spare_code
+from eric_fast.jit import spare_code
 from eric_fast.plan import Steps, Sums
 from eric_fast.plan.negation import negate, strip_negation
 from eric_fast.plan.steps import Counter, Index, Section
@@ -41,8 +41,12 @@ from eric_fast.plan.steps import Counter, Index, Section
 LONG_BODY = 64  # literals: from there on bodies are sorted ahead
 GROUP_LEAVES = 4096  # of trees that are run together, while their bits stay in a core's cache
 
-
 _STEPS_PER_LITERAL = 16  # of what a plan takes in plain Python, in microseconds
+
+
+def spare_sharing(n_inputs: int, n_literals: int) -> bool:
+    """Whether `share_work` should run as plain Python; see `spare_code`."""
+    return spare_code(start_diagram, _STEPS_PER_LITERAL * n_literals, n_inputs, 64)
 
 
 def share_work(
@@ -55,21 +59,7 @@ def share_work(
     decision: DecisionArrays,
     sums: Sums,
 ) -> Steps:
-    """The steps of a plan with these arrays; see `Plan` and `Steps`."""
-    with run_plain(spare_code(start_diagram, _STEPS_PER_LITERAL * len(literals), n_inputs, 64)):
-        return _share_work(n_inputs, literals, offsets, heads, strata, negated, decision, sums)
-
-
-def _share_work(
-    n_inputs: int,
-    literals: NDArray[np.int32],
-    offsets: NDArray[np.int64],
-    heads: NDArray[np.int64],
-    strata: NDArray[np.int64],
-    negated: NDArray[np.bool_],
-    decision: DecisionArrays,
-    sums: Sums,
-) -> Steps:
+    """The steps of a plan with these arrays; see `Plan` and `Steps`. Call it in `run_plain(spare_sharing(...))`."""
     n_rules, n_kernel_rules = len(heads), int(strata[-1])
     lengths = np.diff(offsets)
     longest = int(lengths.max(initial=0))
