@@ -37,6 +37,8 @@ class Predictions(Described, PickledByFields):
         rules: int32 `[n_samples]`, the class rule that decided, or `NO_RULE` where none fired: under `first`
             the first that fired; under `vote` the fired one that added most to the winner, the first of equals.
         scores: under `vote`, float64 `[n_samples, n_classes]`: the sums; None where not asked for.
+        labels: under `labels`, bool `[n_samples, n_classes]`: which labels are true, those whose sum is above 0. The
+            class is then that of the highest sum.
         bits: the truth of all atoms from the start layer up, in the program's order; None where not asked for.
     """
 
@@ -44,6 +46,7 @@ class Predictions(Described, PickledByFields):
     rules: Tensor
     scores: Tensor | None = None
     bits: BitMatrix | None = None
+    labels: Tensor | None = None
 
     def list_facts(self) -> Iterator[str]:
         yield say_count(self.n_samples, "sample")
@@ -147,16 +150,22 @@ class Evaluator(Described, PickledByFields):
             with_bits: fill `Predictions.bits`.
         """
         bits, rows = self._read(data), self._find_rows(self.atoms) if with_bits else None
-        outcome = self._evaluate(bits, classes=True, rules=True, scores=with_scores, rows=rows)
+        gives_labels = self.program.decision.gives_labels
+        outcome = self._evaluate(bits, classes=True, rules=True, scores=with_scores or gives_labels, rows=rows)
         truth = None if outcome.rows is None else BitMatrix(outcome.rows, bits.n_samples, self.atoms)
-        return Predictions(expect(outcome.classes), expect(outcome.rules), outcome.scores, truth)
+        classes, scores = expect(outcome.classes), outcome.scores
+        if not gives_labels:
+            return Predictions(classes, expect(outcome.rules), scores, truth)
+        sums = expect(scores)
+        best = sums.argmax(dim=1).int() if sums.shape[1] else classes
+        return Predictions(best, expect(outcome.rules), sums if with_scores else None, truth, sums > 0)
 
     def classes(self, data: BitMatrix | Source) -> Tensor:
         """As `predict(data).classes`, without looking for the rule that decided, which takes longer under `vote`."""
         return expect(self._evaluate(self._read(data), classes=True).classes)
 
     def scores(self, data: BitMatrix | Source) -> Tensor:
-        """Under `vote` and `sum`: the sums, float64 `[n_samples, n_classes]`.
+        """Under `vote`, `sum` and `labels`: the sums, float64 `[n_samples, n_classes]`.
 
         Raises:
             ProgramError: the program adds up no weights.
@@ -164,6 +173,16 @@ class Evaluator(Described, PickledByFields):
         if not self.program.decision.adds_weights:
             raise ProgramError(f"a program whose decision is '{self.program.decision}' has no scores")
         return expect(self._evaluate(self._read(data), scores=True).scores)
+
+    def labels(self, data: BitMatrix | Source) -> Tensor:
+        """Under `labels`: which labels are true, those whose sum is above 0, bool `[n_samples, n_labels]`.
+
+        Raises:
+            ProgramError: the program answers with something else.
+        """
+        if not self.program.decision.gives_labels:
+            raise ProgramError(f"a program whose decision is '{self.program.decision}' has no labels")
+        return self.scores(data) > 0
 
     def confidences(self, data: BitMatrix | Source) -> Confidences:
         """How sure the class rule is that decides each sample, with 95 % of it (Wilson), `[n_samples]`.

@@ -152,7 +152,7 @@ def test_ambiguous_and_unknown_names_of_atoms():
         make().atom_named("gg:7")
 
 
-@pytest.mark.parametrize("name", ["first", "vote", "sum", "bits"])
+@pytest.mark.parametrize("name", ["first", "vote", "sum", "labels", "bits"])
 def test_a_decision_is_taken_by_its_name_and_equals_it(name):
     program = make(classes=() if name == "bits" else ("a", "b"), decision=name)
     assert program.decision is Decision(name)
@@ -216,7 +216,7 @@ def test_a_start_has_its_own_class_rules_and_base():
         ({"starts": (("f", "g"), ("g",))}, "a start must be one layer of the program, not 'f', 'g'"),
         ({"start_bases": ((1, 2),)}, "start bases need decision"),
         ({"start_bases": ((1,), (2,))}, "start bases need one number for each of the 2 classes"),
-        ({"base": (1, 1)}, "start bases need decision 'vote' or 'sum', one for each start, and no other base"),
+        ({"base": (1, 1)}, "start bases need decision 'vote', 'sum' or 'labels', one for each start, and no other"),
     ],
 )
 def test_starts_that_mean_nothing_are_refused(changes, message):

@@ -48,7 +48,9 @@ class RuleHead:
         found = kernels.evaluate(plan, words, len(x), engine=engine, rules=False, scores=adds, covered=adds)
         numbers = torch.arange(len(self.program.classes), dtype=torch.int32, device=x.device)
         outputs = (expect(found.classes)[:, None] == numbers).float()
-        if adds:  # where no rule fires, the default class stays
+        if adds and not self.program.decision.gives_class:
+            outputs = expect(found.scores).float()
+        elif adds:  # where no rule fires, the default class stays
             outputs = torch.where(expect(found.covered)[:, None], expect(found.scores).float(), outputs)
         if norms is not None and not on_host:
             outputs.masked_fill_(~norms.isfinite().all(dim=1, keepdim=True), torch.nan)

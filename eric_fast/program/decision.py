@@ -16,6 +16,9 @@ class Decision(StrEnum):
     index on a tie."""
     SUM = "sum"
     """The sums themselves: a regression."""
+    LABELS = "labels"
+    """The truth of each of `classes`, the names of labels: a label is true where the weights of the class rules that
+    fire, on top of its `base`, sum to more than 0. There may be any number of true labels, none too."""
     BITS = "bits"
     """The truth of `outputs`: a circuit, which has no classes."""
 
@@ -30,6 +33,11 @@ class Decision(StrEnum):
         return self is Decision.SUM
 
     @property
+    def gives_labels(self) -> bool:
+        """Whether the answer is the truth of each of `classes`, the names of labels."""
+        return self is Decision.LABELS
+
+    @property
     def gives_bits(self) -> bool:
         """Whether the answer is the truth of `outputs`."""
         return self is Decision.BITS
@@ -37,7 +45,7 @@ class Decision(StrEnum):
     @property
     def adds_weights(self) -> bool:
         """Whether every class rule that fires counts, by its weights; there are sums then."""
-        return self in (Decision.VOTE, Decision.SUM)
+        return self in (Decision.VOTE, Decision.SUM, Decision.LABELS)
 
     @property
     def takes_first(self) -> bool:

@@ -9,6 +9,7 @@ from eric_fast.described import Described, name_span
 from eric_fast.errors import ProgramError, SettingError, say_count, suggest_nearest
 from eric_fast.program.atoms import Quantiser
 from eric_fast.program.data import ProgramData, atom_of
+from eric_fast.program.label_programs import find_label_parts
 from eric_fast.program.printers.aiger import print_aiger
 from eric_fast.program.printers.c_code import print_c
 from eric_fast.program.printers.printer import print_program
@@ -61,8 +62,10 @@ class Program(Described, ProgramData):
     def expect_class(self, what: str) -> None:
         """Raise ProgramError unless the answer is a class; `what` needs it: `a report`."""
         if not self.decision.gives_class:
+            remedy = "; take one label of it, with --label (Program.select_label)" * self.decision.gives_labels
             raise ProgramError(
-                f"{what} needs a program that answers with a class, but this one's decision is '{self.decision}'"
+                f"{what} needs a program that answers with a class, but this one's decision is "
+                f"'{self.decision}'{remedy}"
             )
 
     def with_settings(self, settings: Iterable[tuple[str, str]]) -> "Program":
@@ -129,6 +132,18 @@ class Program(Described, ProgramData):
             starts=(),
             start_bases=(),
         )
+
+    def select_label(self, label: str) -> "Program":
+        """The program of one label of several, with two classes, `not LABEL` and the label: a vote on the second.
+
+        Raises:
+            ProgramError: no such label; a program that answers with something else, or has class rules for some starts.
+        """
+        if not self.decision.gives_labels:
+            raise ProgramError(f"a program whose decision is '{self.decision}' has no labels")
+        if self.starts:
+            raise ProgramError("the program has class rules for some starts alone; take one with select_start first")
+        return replace(self, **find_label_parts(self, label))  # type: ignore[arg-type]
 
     def start_at(self, start: str | None = None) -> "Program":
         """The program that takes the bits of layer `start` as given: no rules for it or below, no atoms below.

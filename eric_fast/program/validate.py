@@ -59,8 +59,8 @@ def _check_outputs(program: ProgramData) -> None:
         raise ProgramError("a program with decision 'bits' can't have classes or class rules")
     if program.outputs and not program.decision.gives_bits:
         raise ProgramError("outputs need decision 'bits'")
-    if program.decision.gives_sums and program.default is not None:
-        raise ProgramError("a program with decision 'sum' can't have a default; set its base instead")
+    if program.decision.adds_weights and not program.decision.gives_class and program.default is not None:
+        raise ProgramError(f"a program with decision '{program.decision}' can't have a default; set its base instead")
 
 
 def _name_rule(program: ProgramData, index: int) -> str:
@@ -164,7 +164,9 @@ def _check_negated(program: ProgramData, n_inputs: int) -> None:
 def _check_weights(program: ProgramData) -> None:
     n_classes = len(program.classes)
     if program.base and (len(program.base) != n_classes or not program.decision.adds_weights):
-        raise ProgramError(f"base needs decision 'vote' or 'sum' and one number for each of the {n_classes} classes")
+        raise ProgramError(
+            f"base needs decision 'vote', 'sum' or 'labels' and one number for each of the {n_classes} classes"
+        )
     votes = program.class_arrays
     rule_of_vote = np.repeat(np.arange(len(votes)), np.diff(votes.vote_offsets))
     is_head = np.zeros(len(rule_of_vote), np.bool_)
@@ -197,7 +199,7 @@ def _check_starts(program: ProgramData) -> None:
     if not program.start_bases:
         return
     if len(program.start_bases) != n_starts or program.base or not program.decision.adds_weights:
-        raise ProgramError("start bases need decision 'vote' or 'sum', one for each start, and no other base")
+        raise ProgramError("start bases need decision 'vote', 'sum' or 'labels', one for each start, and no other base")
     if any(len(base) != len(program.classes) for base in program.start_bases):
         raise ProgramError(f"start bases need one number for each of the {len(program.classes)} classes")
 

@@ -74,8 +74,9 @@ def describe_votes(program: ProgramData, rule: ClassRule) -> str:
 def describe_class_rule(program: ProgramData, number: int) -> str:
     """Class rule `number` (from 1, as in the text) in two lines, with one more for each exception or term of a sum."""
     rule = program.class_rules[number - 1]
-    votes = f", weight {rule.weight:g}" if program.decision is Decision.VOTE else ""
-    if rule.also and votes:
+    is_said = program.decision is Decision.VOTE or (program.decision.gives_labels and rule.weight != 1)
+    votes = f", weight {rule.weight:g}" if is_said else ""
+    if rule.also and (votes or program.decision.gives_labels):
         votes = f", adds {describe_votes(program, rule)}"
     start = "" if rule.start is None else f", from {' and '.join(program.starts[rule.start])} alone"
     support = f"    rule {number}: {describe_support(program, rule) or 'support unknown'}{votes}{start}"

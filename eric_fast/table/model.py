@@ -120,13 +120,14 @@ class RuleModel(Described, ModelFields):
         """The number of values that `predict` gives for a row; 1 for a class."""
         if self.program.decision.gives_bits:
             return len(self.program.outputs)
-        return len(self.program.classes) if self.program.decision.gives_sums else 1
+        has_many = self.program.decision.gives_sums or self.program.decision.gives_labels
+        return len(self.program.classes) if has_many else 1
 
     def predict(self, data: Any) -> NDArray[Any]:
         """The answers of the source's own `predict`, `[n_rows]`, or `[n_rows, n_outputs]` if there are several outputs.
 
         They are labels of the source's dtype, or objects with None where no rule fires; float64 for a regression; bool
-        `[n_rows, n_outputs]` for a circuit.
+        `[n_rows, n_outputs]` for a circuit; int64 `[n_rows, n_labels]`, 1 or 0, for several labels.
 
         Args:
             data: `[n_rows, n_features]`; see `TablePacker.pack`.
@@ -136,6 +137,8 @@ class RuleModel(Described, ModelFields):
         """
         if self.program.decision.gives_bits:
             return self.predict_bits(data)
+        if self.program.decision.gives_labels:
+            return (self._add_up(data) > 0).astype(np.int64)
         if self.program.decision.gives_sums:
             answers = self._apply_link(self._add_up(data))
             return answers[:, 0] if answers.shape[1] == 1 else answers
@@ -231,7 +234,7 @@ class RuleModel(Described, ModelFields):
         """For scikit-learn's scorers: whether this is a classifier."""
         from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags  # is loaded, as it asks
 
-        if not self.program.decision.gives_class:
+        if not (self.program.decision.gives_class or self.program.decision.gives_labels):
             return Tags("regressor", TargetTags(required=False), regressor_tags=RegressorTags())
         return Tags("classifier", TargetTags(required=False), classifier_tags=ClassifierTags())
 

@@ -16,6 +16,7 @@ _ANSWERS = {
         "the class of the highest sum, its place in `classes`, the first of equals; {default} where no rule fires"
     ),
     Decision.SUM: "in `sums` a sum for each of `classes`",
+    Decision.LABELS: "in `sums` a sum for each of `classes`, which is true where its sum is above 0",
     Decision.BITS: "in `bits` whether each of `outputs` is true, 1 or 0",
 }
 _IS = """\

@@ -12,7 +12,7 @@ from eric_fast.program.table_atoms import TableQuantiser
 FORMATS = (
     1,
     2,
-)  # 2 where the program has something that 1 lacks: weight bodies, class rules for one start, quarters of maps
+)  # 2 where the program has what 1 lacks: weight bodies, class rules for one start, quarters of maps, several labels
 NEGATED = "n_"  # before a kernel's predicate: true where the kernel is false, by rules of its own
 
 # What clingo needs to answer as `Program` says it should; the facts differ, these rules never do.
@@ -35,6 +35,7 @@ DECIDE = {
     Decision.FIRST: DECIDE_FIRST + DECIDE_DEFAULT,
     Decision.VOTE: DECIDE_VOTE + DECIDE_DEFAULT,
     Decision.SUM: DECIDE_VOTE[:3],
+    Decision.LABELS: (*DECIDE_VOTE[:3], "holds(X,C) :- score(X,I,S), classes(I,C), S > 0."),
     Decision.BITS: (),
 }
 
@@ -43,6 +44,7 @@ def find_format(program: ProgramData) -> int:
     """The lowest text format that holds everything that the program has."""
     has_regions = not isinstance(program.quantiser, TableQuantiser) and program.quantiser.has_several_atoms
     has_more = program.has_weight_bodies or program.starts or program.has_given_confidences
+    has_more = has_more or program.decision.gives_labels
     return 2 if has_more or has_regions else 1
 
 

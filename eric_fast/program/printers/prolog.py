@@ -19,6 +19,7 @@ _ANSWERS = {
     Decision.FIRST: "class(X, Class): the class of the first rule that fires.",
     Decision.VOTE: "class(X, Class): the class of the highest sum, the first of equals; score(X, Class, Sum).",
     Decision.SUM: "score(X, Output, Sum).",
+    Decision.LABELS: "holds(X, Label): the labels whose sum is above 0; score(X, Label, Sum).",
     Decision.BITS: "output(X, Name): the outputs that are true.",
 }
 _NUMERIC = """\
@@ -93,6 +94,8 @@ def _print_decision(program: ProgramData) -> Iterator[str]:
     default = "" if program.default is None else f" ; Class = {quote_atom(program.classes[program.default])}"
     if program.decision.takes_first:
         yield f"class(X, Class) :- sample(X), (fires(X, R) -> rule(R, Class){default})."
+    if program.decision.gives_labels:
+        yield "holds(X, Label) :- score(X, Label, Sum), Sum > 0."
     if program.decision is Decision.VOTE:
         yield from _BEST.split("\n")
         yield "class(X, Class) :-"

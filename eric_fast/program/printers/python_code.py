@@ -12,6 +12,7 @@ _ANSWERS = {
     ),
     Decision.VOTE: "The class of a row, that of the highest sum, the first of equals; {default} where no rule fires.",
     Decision.SUM: "The sums of a row, one for each of CLASSES.",
+    Decision.LABELS: "Whether each of CLASSES is true of a row: where its sum is above 0.",
     Decision.BITS: "Whether each of OUTPUTS is true of a row.",
 }
 _NUMBER = '''\
@@ -163,9 +164,9 @@ def _write_functions(code: Code) -> Iterator[str]:
             yield f"    if {code.write_body(rule, '    ')}:  # rule {number}"
             yield f"        return CLASSES[{rule.head}]  # {program.classes[rule.head]!a}"
         yield f"    return {default}"
-    elif program.decision.gives_sums:
+    elif program.decision.adds_weights:
         yield from _write_sums(code, fired=False)
-        yield "    return sums"
+        yield "    return [total > 0 for total in sums]" if program.decision.gives_labels else "    return sums"
     else:
         yield "    return ["
         yield from (f"        {code.write_literal(atom)},  # {name!a}" for name, atom in program.outputs)

@@ -115,6 +115,8 @@ def explain_row(
     program = model.program
     if program.decision.gives_bits:
         raise ModelError(f"{model.source} answers with bits: explain_row takes models with classes or sums")
+    if program.decision.gives_labels:
+        raise ModelError(f"{model.source} answers with several labels: explain one, with program.select_label(NAME)")
     read = read_row(model, row)
     seen = None if data is None else as_table(data)
     if seen is not None and not seen.n_rows:

@@ -1,0 +1,50 @@
+"""One label of a program that answers with several, as a program of two classes."""
+
+from dataclasses import replace
+
+from eric_fast.errors import ProgramError, suggest_nearest
+from eric_fast.program.data import ProgramData
+from eric_fast.program.decision import Decision
+from eric_fast.program.rules import ClassRule
+
+
+def name_label_classes(label: str) -> tuple[str, str]:
+    """The two classes of a label: `not cat` and `cat`."""
+    return f"not {label}", label
+
+
+def find_label_index(classes: tuple[str, ...], label: str | None, what: str) -> int:
+    """The index of a label. Raises ProgramError: none is named, or there is no such label."""
+    if label is None:
+        shown = ", ".join(classes[:10]) + (f" and {len(classes) - 10:,} more" if len(classes) > 10 else "")
+        raise ProgramError(f"{what} is about one label of a program that gives several; name it with --label: {shown}")
+    if label not in classes:
+        raise ProgramError(f"'{label}' is not a label of this program{suggest_nearest(label, classes)}")
+    return classes.index(label)
+
+
+def find_label_parts(program: ProgramData, label: str) -> dict[str, object]:
+    """The fields in which the program of one label differs; it votes for `not LABEL`, or for the label.
+
+    Where the label's sum is above 0 the label wins; `not LABEL` has 0, and wins ties. Where no rule fires the base
+    decides.
+    """
+    index = find_label_index(program.classes, label, "this")
+    base = program.base[index] if program.base else 0.0
+    rules = []
+    for rule in program.class_rules:
+        weight = sum(own for output, own in ((rule.head, rule.weight), *rule.also) if output == index)
+        if weight or rule.head == index:
+            own = replace(rule, head=1, weight=weight, also=())
+            rules.append(own if rule.head == index else _forget(own))
+    return {
+        "classes": name_label_classes(label),
+        "class_rules": tuple(rules),
+        "decision": Decision.VOTE,
+        "base": (0.0, base),
+        "default": int(base > 0),
+    }
+
+
+def _forget(rule: ClassRule) -> ClassRule:
+    return replace(rule.forget_support(), given_confidence=None)
