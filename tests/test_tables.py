@@ -308,6 +308,25 @@ def test_csv(tmp_path):
     assert read_table(path).n_rows == 2
     path.write_text("", "utf-8")
     assert read_table(path).n_rows == 0
+    for text in ("\r\n\na\n1\n2", '\n"a"\n1\n2\n'):  # empty lines before the names, and no end
+        path.write_text(text, "utf-8")
+        assert (read_table(path).names, read_table(path).columns[0].to_pylist()) == (("a",), ["1", "2"])
+
+
+def test_a_csv_file_of_many_columns(tmp_path):
+    """Its rows are longer than Arrow's blocks; numbers of all columns are cast together, odd ones by column."""
+    path, n = tmp_path / "t.csv", 20_000
+    numbers = [[f"{i}.{row}{'0' * 60}" for i in range(n)] for row in range(2)]
+    path.write_text("\n".join(",".join(row) for row in (map("c{}".format, range(n)), *numbers)), "utf-8")
+    assert max(map(len, path.read_text().splitlines())) > 2**20
+    table = read_table(path)
+    assert table.columns[0].num_chunks == 1
+    stacked, places = table.stack_numbers(range(n), torch.float64)
+    assert torch.equal(stacked, torch.tensor([[float(text) for text in row] for row in numbers], dtype=torch.float64))
+    assert places == list(range(n))
+    path.write_text("a,b\n1,x\n2, 3 \n")
+    found, _ = read_table(path).stack_numbers([0, 1], torch.float64, quiet=True)
+    assert found.nan_to_num(-1).tolist() == [[1, -1], [2, 3]]
 
 
 def test_parquet_and_numpy_files(tmp_path):
@@ -345,11 +364,15 @@ def test_files_that_are_no_tables(tmp_path):
     (tmp_path / "t.parquet").write_text("junk")
     (tmp_path / "t.csv").write_bytes(b"a,b\n1,2\n3\n")
     (tmp_path / "u.csv").write_bytes(b"a,b\n\xff,2\n")
+    (tmp_path / "v.csv").write_bytes("a,b\n1,2\n".encode("utf-16-le"))
+    (tmp_path / "w.csv").write_bytes("é,b\n1,2\n".encode("latin-1"))
     for name, message in (
         ("t.txt", "must end in one of .csv"),
         ("t.parquet", "can't be read as a table"),
         ("t.csv", "Expected 2 columns"),
         ("u.csv", "UTF8"),
+        ("v.csv", "its first line is not UTF-8"),
+        ("w.csv", "its first line is not UTF-8"),
         ("none.csv", "can't be read: No such file"),
     ):
         with pytest.raises(DataError, match=message):

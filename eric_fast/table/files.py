@@ -1,5 +1,6 @@
 """Tables from CSV, parquet and NumPy files. Nothing is unpickled."""
 
+import csv
 import math
 from pathlib import Path
 from typing import IO
@@ -15,6 +16,8 @@ from eric_fast.memory import find_free_memory, format_bytes
 from eric_fast.table.table import Table, as_table
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
+_BLOCK = 2**20  # bytes of a CSV file that are parsed at a time
+_BLOCK_PER_COLUMN = 256  # at least: each column of each block is an array of its own
 
 
 def read_table(path: str | Path, *, header: bool = True) -> Table:
@@ -47,7 +50,7 @@ def read_table(path: str | Path, *, header: bool = True) -> Table:
                     return _read_arrays({name: arrays[name] for name in arrays.files})
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}") from error
-    except (pa.ArrowException, ValueError, EOFError, BadZipFile) as error:
+    except (pa.ArrowException, ValueError, EOFError, BadZipFile, csv.Error) as error:
         reason = "it holds pickled objects, which are never loaded" if "allow_pickle" in str(error) else error
         raise DataError(f"{path} can't be read as a table: {reason}") from error
     raise DataError(f"{path} is not a table: its name must end in one of {', '.join(SUFFIXES)}")
@@ -55,21 +58,34 @@ def read_table(path: str | Path, *, header: bool = True) -> Table:
 
 def _read_csv(path: Path, header: bool) -> Table:
     """All columns as texts, in the order of the file; names may occur twice."""
-    parse = pa.csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ",", newlines_in_values=True)
-    with path.open("rb") as file:
-        if not file.read(1):
-            return Table(0, () if header else None, ())
-    with pa.csv.open_csv(path, pa.csv.ReadOptions(autogenerate_column_names=not header), parse) as reader:
-        names = reader.schema.names
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    n_empty, names = _read_first_record(path, delimiter)
+    if not names:
+        return Table(0, () if header else None, ())
+    parse = pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
     # With one column an empty line is a row of one empty value; with more it is ignored.
     parse.ignore_empty_lines = len(names) > 1
+    n_before = header * (1 if parse.ignore_empty_lines else n_empty + 1)
     numbered = [str(i) for i in range(len(names))]  # unique, whatever the columns are called
-    read = pa.csv.ReadOptions(column_names=numbered, skip_rows_after_names=0, skip_rows=0)
-    if header:
-        read.skip_rows_after_names = 1
+    block = max(_BLOCK, _BLOCK_PER_COLUMN * len(names))
+    read = pa.csv.ReadOptions(column_names=numbered, skip_rows_after_names=n_before, block_size=block)
     convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(numbered, pa.string()), strings_can_be_null=False)
     table = pa.csv.read_csv(path, read, parse, convert)
     return Table(table.num_rows, tuple(names) if header else None, tuple(table.columns))
+
+
+def _read_first_record(path: Path, delimiter: str) -> tuple[int, list[str]]:
+    """The number of empty lines at the start, and the values of the line after them.
+
+    Arrow tells names only after it has guessed each column's type. Raises ValueError.
+    """
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        for n_empty, record in enumerate(csv.reader(file, delimiter=delimiter)):
+            if "\0" in (text := "".join(record)) or any("\udc80" <= letter <= "\udcff" for letter in text):
+                raise ValueError("its first line is not UTF-8 text; write it as UTF-8")
+            if record:
+                return n_empty, record
+    return 0, []
 
 
 def _check_header(file: IO[bytes], size: int, name: str) -> int:

@@ -1,11 +1,13 @@
 """`Table`: columns of any kind, from the objects of any library."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -14,7 +16,7 @@ from eric_fast.table.columns import ColumnData, NumberColumn, to_tensor, widen
 from eric_fast.table.read_columns import read_column
 from eric_fast.tensors import check_rows, read_plain
 
-FEW_ROWS = 4096  # of an Arrow table, up to which its floats are copied
+FEW_ROWS = 4096  # of an Arrow table, up to which its floats are copied, and texts cast together
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +74,26 @@ class Table:
             if self.matrix.dtype == dtype or 2 * len(places) > self.n_columns:
                 return self.matrix.to(dtype), list(places)
             return self.matrix[:, list(places)].to(dtype), list(range(len(places)))
+        numbers = self._cast_texts(places) if self.n_rows <= FEW_ROWS else None
+        if numbers is not None:
+            return numbers.to(dtype).T, list(range(len(places)))
         numbers = torch.empty(len(places), self.n_rows, dtype=dtype)
         for row, place in zip(numbers, places, strict=True):
             row[:] = self.read(place).to_numbers(dtype, quiet=quiet)
         return numbers.T, list(range(len(places)))
+
+    def _cast_texts(self, places: Sequence[int]) -> Tensor | None:
+        """float64 `[n, n_rows]`, in one cast, where all are Arrow's columns of texts that spell numbers."""
+        assert self.columns is not None
+        columns = [self.columns[place] for place in places]
+        if not columns or any(not isinstance(c, pa.ChunkedArray) or c.type != pa.string() for c in columns):
+            return None
+        try:
+            joined = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
+            numbers = pc.cast(joined, pa.float64())
+        except pa.ArrowInvalid:  # some don't: each column tells its own
+            return None
+        return to_tensor(pc.fill_null(numbers, math.nan).to_numpy()).reshape(len(columns), self.n_rows)
 
 
 def _take(column: Any, first: int, last: int) -> Any:
