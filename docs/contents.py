@@ -25,7 +25,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     "capture": ("capture", "store"),
     "extract": ("quantise", "extract", "runs", "training"),
     "programs": ("program", "text", "errors"),
-    "evaluate": ("bits", "evaluator", "compile", "plan", "score", "module"),
+    "evaluate": ("bits", "evaluator", "compile", "plan", "score", "label_score", "module"),
     "understand": ("analyse", "explain", "compare", "chains", "show"),
     "tables": ("frontends", "table"),
 }

@@ -16,6 +16,7 @@ __all__ = [
     "ExtractOptions",
     "FoldClassifier",
     "InputAtom",
+    "LabelScore",
     "Plan",
     "Predictions",
     "Program",
@@ -39,6 +40,7 @@ __all__ = [
     "draw_confusion",
     "draw_kernels",
     "evaluate_chains",
+    "evaluate_labels",
     "evaluate_program",
     "explain_image",
     "explain_row",
@@ -100,12 +102,20 @@ from .frontends.trees.onnx import from_onnx
 from .frontends.trees.scikit_learn import from_sklearn
 from .frontends.trees.treelite import from_treelite
 from .frontends.trees.xgboost import from_xgboost
+from .label_score import LabelScore
 from .module import RuleModule
 from .plan import Plan
 from .program import ClassRule, Decision, InputAtom, Program, Quantiser, Rule, TableQuantiser
 from .program.labels import label_atoms
 from .quantise import fit_quantiser, quantise_activations
-from .runs import approximate_model, evaluate_chains, evaluate_program, predict_activations, predict_bits
+from .runs import (
+    approximate_model,
+    evaluate_chains,
+    evaluate_labels,
+    evaluate_program,
+    predict_activations,
+    predict_bits,
+)
 from .score import Score
 from .show.page import Report, build_report, draw_chain, draw_confusion, draw_kernels, save_report
 from .store import Capture, list_layers, load_activations, load_bits, open_capture, save_activations

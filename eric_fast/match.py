@@ -52,6 +52,12 @@ def check_capture(program: Program, source: Source, layers: Sequence[str]) -> No
             + (f", and the first that differ are {differ}" if differ else "")
             + "; they must be the same"
         )
+    if program.decision.gives_labels != source.settings.has_labels:
+        of_program, of_source = (
+            "several labels" if has else "a class"
+            for has in (program.decision.gives_labels, source.settings.has_labels)
+        )
+        raise CaptureError(f"the program answers with {of_program}, but the network of {source.name} with {of_source}")
     settings = dict(program.settings)
     for key in ("dtype", "preprocessing"):
         ours = getattr(source.settings, key)

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 
 from eric_fast.bits import BitMatrix, count_words
-from eric_fast.errors import CaptureError, say_count
+from eric_fast.errors import CaptureError, ProgramError, say_count
 from eric_fast.evaluator import Evaluator, Predictions
-from eric_fast.extract import ExtractOptions, TreeOptions, complete_options, extract_program
+from eric_fast.extract import ExtractOptions, TreeOptions, check_label_options, complete_options, extract_program
 from eric_fast.kernels import MOST_TREES, Stop, never_stop
+from eric_fast.label_score import LabelScore, score_labels, start_label_tally
 from eric_fast.match import check_capture
 from eric_fast.memory import count_fitting, find_free_memory, find_used_memory
 from eric_fast.processes import Processes
@@ -71,6 +72,8 @@ def approximate_model(
     """
     wanted, processes = complete_options(options, changes), processes or Processes()
     limit = _find_limit(memory)
+    if source.settings.has_labels:
+        check_label_options(wanted)
     training, held_back = select_training(source, wanted, processes), None
     if wanted.max_loss is not None:
         n_images = training.n_images
@@ -137,6 +140,7 @@ def evaluate_program(
         ('conv4.2', 450, True)
     """
     processes = processes or Processes()
+    program.expect_class("this score")
     parts, predict = _prepare_answers(program, source, start, engine, memory)
     tally = start_tally(len(program.classes), source.n_images)
     for number in processes.claim_items(len(parts)):
@@ -145,6 +149,34 @@ def evaluate_program(
         tally.add(predict(part), part.read_predictions(), part.read_labels())
     progress("evaluate", len(parts), len(parts))
     return score_tally(program, start, tally.combine(processes.combine))
+
+
+def evaluate_labels(
+    program: Program,
+    source: Source,
+    *,
+    start: str | None = None,
+    engine: str = "auto",
+    processes: Processes | None = None,
+    memory: int | None = None,
+    progress: Progress = ignore_progress,
+) -> LabelScore:
+    """Score a program of several labels: micro and macro F1, and exact match, against the network's labels.
+
+    Args and Raises: see `evaluate_program`.
+    """
+    processes = processes or Processes()
+    if not program.decision.gives_labels:
+        raise ProgramError(f"a program whose decision is '{program.decision}' has no labels; use evaluate_program")
+    parts, predict = _prepare_answers(program, source, start, engine, memory)
+    tally = start_label_tally(len(program.classes))
+    for number in processes.claim_items(len(parts)):
+        progress("evaluate", number, len(parts))
+        labels = predict(parts[number]).labels
+        assert labels is not None
+        tally.add(labels.cpu(), parts[number].read_logits() > 0)
+    progress("evaluate", len(parts), len(parts))
+    return score_labels(program, start, tally.combine(processes.combine))
 
 
 def evaluate_chains(
@@ -186,7 +218,8 @@ def predict_activations(
     found = [part for _, part in iterate_predictions(program, source, start=start, engine=engine)]
     empty = torch.zeros(0, dtype=torch.int32)
     classes, rules = (torch.cat([empty, *(getattr(part, name) for part in found)]) for name in ("classes", "rules"))
-    return Predictions(classes, rules)
+    labels = [part.labels for part in found if part.labels is not None]
+    return Predictions(classes, rules, labels=torch.cat(labels) if labels else None)
 
 
 def iterate_predictions(
@@ -212,7 +245,8 @@ def iterate_predictions(
     for done, part in enumerate(parts):
         progress("predict", done, len(parts))
         found = predict(part)
-        yield part.read_ids(), Predictions(found.classes.cpu(), found.rules.cpu())
+        labels = None if found.labels is None else found.labels.cpu()
+        yield part.read_ids(), Predictions(found.classes.cpu(), found.rules.cpu(), labels=labels)
     progress("predict", len(parts), len(parts))
 
 
@@ -297,7 +331,9 @@ def _find_limit(memory: int | None) -> int:
 
 def _warn_of_few_images(training: Selection, target: str) -> None:
     """Log classes of which there are fewer images than any rule can be trusted with."""
-    counts = training.processes.combine(training.targets.bincount(minlength=len(training.classes)))
+    own = training.targets
+    counts = own.sum(dim=0) if own.ndim > 1 else own.bincount(minlength=len(training.classes))
+    counts = training.processes.combine(counts)
     n_few, n_seen = int(((counts > 0) & (counts < FEW_IMAGES)).sum()), int((counts > 0).sum())
     if n_few and training.processes.is_first:
         said = "the model's answer on" if target == "model" else "the label of"

@@ -22,7 +22,7 @@ FLOORS = (
     ("quantise",),
     ("match",),
     ("evaluator",),
-    ("capture", "extract", "score"),
+    ("capture", "extract", "label_score", "score"),
     ("training",),
     ("analyse", "explain", "module", "runs"),
     ("chains", "compare", "table"),

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from eric_fast.capture import NetworkRun, hash_listing
-from eric_fast.capture.ranges import choose_logits
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.output import CAPTURE, check_folder
 from eric_fast.processes import Processes
@@ -94,14 +93,14 @@ def open_capture_job(
         return Manifest(
             layers,
             run.classes,
-            run.settings,
+            run.complete_settings,
             store,
             norm_dtype,
             shard_size,
             run.n_images,
             listing,
             thresholds,
-            has_logits=choose_logits(before if logits is None else logits, len(run.classes)),
+            has_logits=replace(run, keeps_logits=before if logits is None else logits).keep_logits(len(run.classes)),
         )
 
     processes = processes or Processes()

@@ -72,8 +72,9 @@ def wrap_model(
         output: the key, field or index of the logits in what the network returns; by default `logits`, or the only
             tensor that can be logits.
         task: `multiclass` (the highest output is the class) or `binary` (one output: the second class where it is
-            above 0, or above 0.5 if a sigmoid made it). By default one output is `binary`. `multilabel` and
-            `regression` are refused, as programs answer with one class.
+            above 0, or above 0.5 if a sigmoid made it). By default one output is `binary`. `multilabel`: each output
+            is a label, true where it is above 0, or above 0.5 if a sigmoid made it; outputs that a sigmoid made are
+            taken for labels by default. `regression` is refused.
         probes: name -> (layer, module): the module runs on the layer's result, and what it gives, one tensor, is a
             layer of that name: `{"sae": ("blocks.3", encoder)}`. Probes are a part of the fingerprint.
         unit_axes: name of a layer -> the axis of its units, where it isn't known, or is another: `{"blocks.3": 2}`.

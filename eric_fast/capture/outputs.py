@@ -42,8 +42,8 @@ class NetworkHead(NamedTuple):
     """Where a network's logits are, and what they mean.
 
     path: names of the items that lead to them.
-    task: `multiclass` or `binary`.
-    is_probability: of `binary`: the output is a probability instead of a logit.
+    task: `multiclass`, `binary` or `multilabel`.
+    is_probability: of `binary` and `multilabel`: the outputs are probabilities instead of logits.
     is_given: whether the user named the task.
     """
 
@@ -92,7 +92,7 @@ def find_head(output: Any, n_images: int, choice: OutputChoice, watch: SigmoidWa
         watch: the context that the network ran in.
 
     Raises:
-        ModelError: no logits, or several tensors that could be; a task without one class an image.
+        ModelError: no logits, or several tensors that could be; a regression.
     """
     if choice.task == "regression":
         raise ModelError(
@@ -117,19 +117,19 @@ def find_head(output: Any, n_images: int, choice: OutputChoice, watch: SigmoidWa
 
 def _find_task(path: tuple[str, ...], n_outputs: int, asked: str | None, is_sigmoid: bool) -> NetworkHead:
     task = asked or ("binary" if n_outputs == 1 else "multilabel" if is_sigmoid else "multiclass")
-    if task == "multilabel":
-        how = "--task multilabel" if asked else f"a sigmoid makes its {n_outputs} outputs"
-        raise ModelError(
-            f"the model answers with several labels an image ({how}), which programs can't do yet; --task multiclass "
-            "takes the highest as the class, or wrap the model in a module that gives the logit of one label [n, 1]"
-        )
     if (task == "binary") != (n_outputs == 1):
         other = "binary" if n_outputs == 1 else "multiclass"
         raise ModelError(f"--task {task} doesn't fit a model with {n_outputs} outputs; give --task {other}")
     if task == "binary" and asked is None:
         edge = "0.5, as a sigmoid makes it" if is_sigmoid else "0"
         _log.warning("the model has one output, so it is taken to tell two classes apart: the second is above %s", edge)
-    return NetworkHead(path, task, is_sigmoid and task == "binary", asked is not None)
+    if task == "multilabel" and asked is None:
+        _log.warning(
+            "a sigmoid makes the model's %d outputs, so each is taken for a label, true above 0.5; --task multiclass "
+            "takes the highest as the class",
+            n_outputs,
+        )
+    return NetworkHead(path, task, is_sigmoid and task != "multiclass", asked is not None)
 
 
 def take_logits(output: Any, n_images: int, head: NetworkHead) -> Tensor:
@@ -143,9 +143,14 @@ def take_logits(output: Any, n_images: int, head: NetworkHead) -> Tensor:
     if columns is None:
         raise ModelError(f"the model's output must hold logits [{n_images}, n_classes], not {_describe({(): value})}")
     if head.task == "binary":
-        z = torch.logit(columns.float(), _LEAST_PROBABILITY) if head.is_probability else columns
+        z = _take_logit(columns, head)
         return torch.cat([torch.zeros_like(z), z], dim=1)
-    return columns
+    return _take_logit(columns, head)
+
+
+def _take_logit(columns: Tensor, head: NetworkHead) -> Tensor:
+    """Logits of probabilities, above 0 where these are above 0.5; logits as they are."""
+    return torch.logit(columns.float(), _LEAST_PROBABILITY) if head.is_probability else columns
 
 
 def find_tensor(output: Any, head: NetworkHead | None) -> Any:

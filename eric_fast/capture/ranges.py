@@ -14,8 +14,16 @@ from eric_fast.capture.data import ImageData
 from eric_fast.capture.forward import Answer, NetworkRunner
 from eric_fast.capture.labels import match_labels, name_outputs
 from eric_fast.capture.models import LoadedModel
-from eric_fast.errors import DataError
-from eric_fast.store.activations import MOST_CLASSES, Activations, CaptureSettings, check_finite, check_logits
+from eric_fast.errors import DataError, SettingError
+from eric_fast.store.activations import (
+    MOST_CLASSES,
+    MULTILABEL,
+    Activations,
+    CaptureSettings,
+    check_finite,
+    check_logits,
+    round_logits,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +71,26 @@ class NetworkRun:
         """Names of the network's outputs. Runs the network on one image."""
         assert self.answer.logits is not None
         return name_outputs(self.model, self.data, self.answer.logits.shape[1], self.runner.head)
+
+    @property
+    def complete_settings(self) -> CaptureSettings:
+        """The settings, with the task that was recognised. Runs the network on one image, unless it has run."""
+        if self.runner.head is None:
+            assert self.answer.logits is not None
+        head = self.runner.head
+        return replace(self.settings, task=MULTILABEL) if head and head.task == MULTILABEL else self.settings
+
+    def keep_logits(self, n_classes: int) -> bool:
+        """Whether the outputs are kept; see `choose_logits`. Those of several labels are.
+
+        Raises:
+            SettingError: they aren't wanted, although their signs are the labels.
+        """
+        if self.complete_settings.has_labels:
+            if self.keeps_logits is False:
+                raise SettingError("the labels of a network are the signs of its logits; leave --no-logits out")
+            return True
+        return choose_logits(self.keeps_logits, n_classes)
 
     def take(self, n_images: int) -> "NetworkRun":
         """Take `n_images` of the images, evenly spread."""
@@ -153,8 +181,8 @@ class _Recorder:
         check_logits(logits, ids, self._remedy)
         self._classes = self._classes or name_outputs(self._run.model, data, logits.shape[1], self._run.runner.head)
         self._predictions[rows] = logits.argmax(dim=1)
-        if choose_logits(self._run.keeps_logits, logits.shape[1]):
-            half = logits.half()
+        if self._run.keep_logits(logits.shape[1]):
+            half = round_logits(logits)
             check_logits(half, ids, "it is past 65,504, the largest float16; capture with --no-logits")
             if self._logits is None:
                 self._logits = torch.empty(self._n_images, logits.shape[1], dtype=torch.float16)
@@ -171,7 +199,7 @@ class _Recorder:
             labels=match_labels(self._labels, data.folders, self._classes, self._run.runner.head),
             predictions=self._predictions[:n_kept],
             classes=self._classes,
-            settings=replace(self._run.settings, n_bad_images=self._n_images - n_kept),
+            settings=replace(self._run.complete_settings, n_bad_images=self._n_images - n_kept),
             logits=None if self._logits is None else self._logits[:n_kept],
         )
 

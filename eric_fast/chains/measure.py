@@ -186,6 +186,11 @@ def measure_chains(
     all_options = [replace(options, min_leaf=min_leaf) for min_leaf in min_leaves]
     if not all_options or len(set(min_leaves)) < len(min_leaves):
         raise SettingError("chains need at least one minimum leaf, each given once only")
+    if train.settings.has_labels:
+        raise SettingError(
+            "chain measures classes, and this network answers with several labels; extract with --layers all, and "
+            "score with evaluate --chains"
+        )
     wanted = complete_options(options, {"layers": layers, "threshold": threshold, "target": target})
     training = select_training(train, wanted)
     names, goal = training.layers, training.targets

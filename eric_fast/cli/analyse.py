@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from eric_fast.cli.inputs import check_paths
-from eric_fast.cli.options import As, Engine, Force, Json, Start
+from eric_fast.cli.inputs import check_paths, select_answers, select_program
+from eric_fast.cli.options import As, Engine, Force, Json, Label, Start
 from eric_fast.errors import SettingError
 from eric_fast.output import write_json
 from eric_fast.show.console import show_progress
@@ -21,6 +21,7 @@ def analyse(
         Path, typer.Option("--program", metavar="PROGRAM", help="A program's text file, from extract.")
     ],
     start: Start = None,
+    label: Label = None,
     limit: Annotated[int, typer.Option(help="Rows of each table at most; 0: all.")] = 10,
     permutations: Annotated[
         int, typer.Option(help="Random sets of images that each sub-class is held against; p-values end at 1/(1 + it).")
@@ -55,13 +56,13 @@ def analyse(
     from eric_fast.store import open_capture
     from eric_fast.text import load_program
 
-    program = load_program(program_file)
+    program = select_program(load_program(program_file), label, "an analysis")
     program.layer_to_start(start)  # refused before anything is read
     check_engine(engine)
     with show_progress() as progress:
         analysis = analyse_program(
             program,
-            open_capture(capture),
+            open_capture(capture) if label is None else select_answers(open_capture(capture).read_activations(), label),
             start=start,
             n_permutations=permutations,
             seed=seed,

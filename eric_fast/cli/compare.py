@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from eric_fast.cli.inputs import check_paths, find_activations
+from eric_fast.cli.inputs import check_paths, find_activations, select_answers, select_program
 from eric_fast.cli.network import read_network, takes_network
-from eric_fast.cli.options import DATA_HELP, MODEL_HELP, As, Engine, Force, Json, Start, Weights
+from eric_fast.cli.options import DATA_HELP, MODEL_HELP, As, Engine, Force, Json, Label, Start, Weights
 from eric_fast.errors import SettingError
 from eric_fast.output import write_json
 from eric_fast.show.console import show_progress
@@ -28,6 +28,7 @@ def compare(
     source: Annotated[str, typer.Argument(metavar="DIR|DATA", help="A capture, or images: " + DATA_HELP)],
     data2: Second = None,
     start: Start = None,
+    label: Label = None,
     start2: Annotated[str | None, typer.Option(help="The same for the second program.")] = None,
     model2: Annotated[
         str | None, typer.Option(help="The second program's network, where it is another. " + MODEL_HELP)
@@ -57,7 +58,7 @@ def compare(
     from eric_fast.text import load_program
 
     check_engine(engine)
-    first, second = load_program(first_file), load_program(second_file)
+    first, second = (select_program(load_program(file), label, "a comparison") for file in (first_file, second_file))
     starts = first.layer_to_start(start), second.layer_to_start(start2)
     is_of_two = data2 is not None or model2 is not None
     if weights2 is not None and model2 is None:
@@ -76,6 +77,8 @@ def compare(
             other = find_activations(
                 context, second, source if data2 is None else data2, [starts[1]], progress, options
             )
+        activations = select_answers(activations, label)
+        other = None if other is None else select_answers(other, label)
         comparison = compare_programs(
             first, second, activations, other, start=starts[0], other_start=starts[1], engine=engine
         )

@@ -2,10 +2,11 @@
 
 import csv
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from eric_fast.cli.evaluate_labels import list_true_labels, print_label_scores
 from eric_fast.cli.inputs import check_paths, check_same_task, find_source, limit_memory, refuse_useless
 from eric_fast.cli.network import NETWORK_DEFAULTS, takes_network
 from eric_fast.cli.options import DATA_HELP, As, Engine, Force, Json, Memory, ProgramFile, Start
@@ -45,7 +46,7 @@ def evaluate(
     printer = Printer(as_)
     from eric_fast.analyse.class_groups import read_class_groups, score_groups
     from eric_fast.match import check_engine, is_trained_on
-    from eric_fast.runs import evaluate_program
+    from eric_fast.runs import evaluate_labels, evaluate_program
     from eric_fast.show.grid import fits_terminal
     from eric_fast.show.scores import (
         describe_baseline,
@@ -72,13 +73,18 @@ def evaluate(
         images = find_source(context, program, source, layers, progress)
         if processes.count > 1:
             check_same_task(processes, open_capture(source), program=print_program(program))
-        scores = [
-            evaluate_program(
-                program, images, start=layer, engine=engine, processes=processes, memory=allowed, progress=progress
-            )
-            for layer in starts
-        ]
+        run: dict[str, Any] = {"engine": engine, "processes": processes, "memory": allowed, "progress": progress}
+        if program.decision.gives_labels:
+            if groups is not None:
+                raise SettingError("--groups means nothing for a program of several labels; leave it out")
+            label_scores = [evaluate_labels(program, images, start=layer, **run) for layer in starts]
+        else:
+            scores = [evaluate_program(program, images, start=layer, **run) for layer in starts]
     if not processes.is_first:
+        return
+    if program.decision.gives_labels:
+        is_training, n_bad_images = is_trained_on(program, images), images.settings.n_bad_images
+        print_label_scores(label_scores, printer, json, is_training=is_training, n_bad_images=n_bad_images, force=force)
         return
     rows = scores[: len(layers)] if chains else []
     score = scores[0] if starts is layers else scores[-1]
@@ -138,7 +144,7 @@ def predict(
     """Write one row per row of a table, or per image.
 
     Of a table: prediction, the class as the model spells it, empty where no rule fires. Of images: id, prediction, and
-    the number of the rule that decided.
+    the number of the rule that decided; of a program of several labels: id, and those that are true.
     """
     check_paths([output], [model_file, source], force=force)
     from eric_fast.match import check_engine
@@ -162,11 +168,16 @@ def predict(
         part.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow(["id", "prediction", "rule"])
+        gives_labels = program.decision.gives_labels
+        writer.writerow(["id", "labels"] if gives_labels else ["id", "prediction", "rule"])
         images = find_source(context, program, source, [layer], progress)
         answers = iterate_predictions(program, images, start=start, engine=engine, progress=progress)
         for ids, found in answers:
             n_rows += len(ids)
+            if found.labels is not None:
+                for image, row in zip(ids, found.labels.tolist(), strict=True):
+                    writer.writerow([make_cell(image), make_cell(list_true_labels(program, row))])
+                continue
             for image, answer, rule in zip(ids, found.classes.tolist(), found.rules.tolist(), strict=True):
                 writer.writerow([make_cell(image), cells[answer], rule + 1 if rule >= 0 else ""])
     stdout.print(f"wrote {output}: {n_rows:,} rows", markup=False)

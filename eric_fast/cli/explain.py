@@ -13,6 +13,7 @@ from eric_fast.cli.options import (
     Dtype,
     Force,
     Json,
+    Label,
     MemoryFormat,
     ModelOutput,
     Start,
@@ -37,6 +38,7 @@ _NETWORK_ALONE = {
     "unit_axis": None,
     "start": None,
     "against": None,
+    "label": None,
     "png": None,
     "dtype": "float32",
     "device": "auto",
@@ -60,6 +62,7 @@ def explain(
         str | None,
         typer.Option(metavar="CLASS", help="Why this answer and not CLASS? Compare with it instead of all others."),
     ] = None,
+    label: Label = None,
     depth: Annotated[
         int, typer.Option(help="Layers of the proof to print, from the class rules down; 0: all, however long.")
     ] = 2,
@@ -131,6 +134,7 @@ def explain(
             index,
             start=start,
             against=against,
+            label=label,
             with_maps=png is not None,
             dtype=dtype,
             device=device,

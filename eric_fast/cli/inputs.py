@@ -95,6 +95,22 @@ def open_stored(program: "Program", source: str, layers: "Sequence[str]") -> "Ca
     return opened
 
 
+def select_program(program: "Program", label: str | None, what: str) -> "Program":
+    """The program of one label, where a program gives several; `what` is about that one."""
+    from eric_fast.program.label_programs import find_label_index
+
+    if program.decision.gives_labels:
+        return program.select_label(program.classes[find_label_index(program.classes, label, what)])
+    if label is not None:
+        raise SettingError(f"--label means nothing, as the program's decision is '{program.decision}'; leave it out")
+    return program
+
+
+def select_answers(activations: "Activations", label: str | None) -> "Activations":
+    """What the network says of one label, or all that it says."""
+    return activations if label is None else activations.select_label(label)
+
+
 def limit_memory(text: str | None) -> int:
     """Bytes that this process may use: as given, or its share of half of the free memory of this machine."""
     from eric_fast.memory import find_free_memory, parse_memory

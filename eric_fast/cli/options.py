@@ -29,8 +29,9 @@ ModelOutput = Annotated[
 Task = Annotated[
     str | None,
     typer.Option(
-        help="What the outputs mean: multiclass (the highest is the class), or binary (one output: the second class "
-        "where it is above 0). By default one output is binary."
+        help="What the outputs mean: multiclass (the highest is the class), binary (one output: the second class where "
+        "it is above 0) or multilabel (each is a label, true above 0). By default one output is binary, and several "
+        "that a sigmoid makes are labels."
     ),
 ]
 UnitAxis = Annotated[
@@ -76,6 +77,10 @@ Memory = Annotated[
 ]
 Engine = Annotated[str, typer.Option(help="reference, cpu, gpu, or auto (where the bits are).")]
 Start = Annotated[str | None, typer.Option(help="The layer whose bits are given; the program's lowest by default.")]
+Label = Annotated[
+    str | None,
+    typer.Option("--label", metavar="NAME", help="Of a program of several labels: the one that this is about."),
+]
 ProgramFile = Annotated[Path, typer.Argument(metavar="PROGRAM", help="A program's text file, from extract.")]
 ThresholdText = Annotated[
     str,

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from eric_fast.cli.inputs import check_paths, load_layers, own_name
-from eric_fast.cli.options import DATA_HELP, MODEL_HELP, Force, Json, Weights
+from eric_fast.cli.inputs import check_paths, load_layers, own_name, select_answers, select_program
+from eric_fast.cli.options import DATA_HELP, MODEL_HELP, Force, Json, Label, Weights
 from eric_fast.errors import SettingError
 from eric_fast.output import REPORT, check_folder, write_json
 from eric_fast.show.console import show_progress, stdout
@@ -35,6 +35,7 @@ def report(
             "for each start, the highest start."
         ),
     ] = None,
+    label: Label = None,
     images: Annotated[
         int, typer.Option(help="Images that the page holds at most: those where model and program differ first.")
     ] = 5000,
@@ -55,13 +56,13 @@ def report(
     from eric_fast.capture import load_model, open_data
     from eric_fast.text import load_program
 
-    loaded = load_program(program)
+    loaded = select_program(load_program(program), label, "a report")
     lowest = start or pick_start(loaded)
     layers = loaded.layers[loaded.layers.index(loaded.layer_to_start(lowest)) :] if loaded.layers else ()
     with show_progress() as progress:
         built = build_report(
             loaded,
-            load_layers(loaded, str(capture), layers),
+            select_answers(load_layers(loaded, str(capture), layers), label),
             start=lowest,
             data=None if data is None else open_data(data),
             model=None if model is None else load_model(model, weights),

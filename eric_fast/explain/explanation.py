@@ -23,6 +23,7 @@ from eric_fast.match import check_capture, check_fingerprint
 from eric_fast.pickling import PickledByFields
 from eric_fast.program import Program
 from eric_fast.program.atoms import InputAtom
+from eric_fast.program.label_programs import find_label_index
 from eric_fast.quantise import quantise_activations
 from eric_fast.store.activations import UNKNOWN, Activations
 
@@ -98,6 +99,7 @@ def explain_image(
     *,
     start: str | None = None,
     against: str | None = None,
+    label: str | None = None,
     with_maps: bool = True,
     **settings: Any,
 ) -> Explanation:
@@ -113,6 +115,7 @@ def explain_image(
         index: place of the image in `data`.
         start: the layer whose bits are given; the lowest by default.
         against: the name of a class: why this answer, and not that one?
+        label: of a program of several labels, the one to explain; see `Program.select_label`.
         with_maps: fill `Explanation.maps`.
         settings: `dtype`, `device` and `memory_format`, as of `capture_activations`.
 
@@ -131,6 +134,10 @@ def explain_image(
         ('digits/0034', True)
     """
     model, start = take_model(model), program.layer_to_start(start)
+    has_labels = program.decision.gives_labels
+    if has_labels:
+        find_label_index(program.classes, label, "an explanation")
+    program = program.select_label(label) if label is not None else program
     program.network_quantiser.atoms_of_layer(start)  # refuses a table's
     if against is not None and against not in program.classes:
         raise ProgramError(f"'{against}' is not a class of this program{suggest_nearest(against, program.classes)}")
@@ -141,6 +148,8 @@ def explain_image(
     image = DataPart(data, [index], with_labels=False)
     quantiser = program.network_quantiser
     activations = capture_activations(model, image, layers=layers, norm=quantiser.norm, grid=quantiser.grid, **settings)
+    if has_labels and label is not None:
+        activations = activations.select_label(label)
     check_capture(program, activations, layers)
     bits = quantise_activations(activations, program.network_quantiser, layers)
     (proof,) = prove_answers(program, bits, start)

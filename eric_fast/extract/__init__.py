@@ -2,6 +2,7 @@
 
 from eric_fast.extract.fold import FoldLimits, learn_decision_list
 from eric_fast.extract.fold_rules import flatten_list, name_exceptions
+from eric_fast.extract.label_rules import check_label_options
 from eric_fast.extract.layer import GROWN_LITERALS, GROWN_RULES
 from eric_fast.extract.options import GROWN_ON, ExtractOptions, TreeOptions, complete_options, parse_count
 from eric_fast.extract.presets import PRESETS, apply_preset
@@ -20,6 +21,7 @@ __all__ = [
     "TreeOptions",
     "WeightOptions",
     "apply_preset",
+    "check_label_options",
     "complete_options",
     "extract_program",
     "find_ends",

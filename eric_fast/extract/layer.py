@@ -51,6 +51,14 @@ def check_target(
         raise CaptureError(f"there are {n_targets} targets for {n_images} training images; trees need one for each")
     if not quantiser.atoms:
         raise CaptureError("the capture has no kernels, so there is nothing to build rules from")
+    if target.ndim > 1:
+        n_true = combine(target.sum(dim=0))
+        if not bool(((n_true > 0) & (n_true < n_images)).any()):
+            raise CaptureError(
+                f"each label has one answer on all {n_images} training images, so there is nothing to tell apart; "
+                "capture more images, or check the model"
+            )
+        return int(n_images)
     of_class = combine(target.bincount(minlength=len(classes)))
     if int((of_class > 0).sum()) < 2:
         raise CaptureError(

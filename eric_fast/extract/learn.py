@@ -7,6 +7,7 @@ from torch import Tensor
 
 from eric_fast.bits import BitMatrix
 from eric_fast.extract.fold_rules import count_heads, fold_classes, fold_layer, name_exceptions
+from eric_fast.extract.label_rules import learn_labels
 from eric_fast.extract.layer import GrownClasses, GrownLayer, Growth, grow_classes, grow_layer
 from eric_fast.program import Program
 
@@ -17,10 +18,12 @@ def learn_classes(
     """Learn class rules, or votes.
 
     Args:
-        target: int64 `[n_images]`, class indices.
+        target: int64 `[n_images]`, class indices; or bool `[n_images, n_labels]`, for rules of labels.
         inputs: the truth of the atoms from `first_input` on.
         first_derived: the number of the first atom for exceptions.
     """
+    if target.ndim > 1:
+        return learn_labels(target, inputs, first_input, first_derived, growth)
     if growth.options.classes_by == "fold" and growth.options.votes_by is None:
         return fold_classes(target, n_classes, inputs, first_input, first_derived, growth)
     return grow_classes(target, n_classes, inputs, first_input, growth)

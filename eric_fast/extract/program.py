@@ -43,7 +43,8 @@ def extract_program(
 
     Args:
         bits: the bits of the quantiser's atoms on the training images.
-        target: int64 `[n_images]`, class indices: what the model predicts, or the labels.
+        target: int64 `[n_images]`, class indices: what the model predicts, or the labels; or bool
+            `[n_images, n_labels]`, for a program that answers with several labels.
         classes: names of all classes, including those that never occur.
         options: options of all trees; class weights are for the class tree only.
         grown_on: the inputs of the trees: `true` (the network's bits of the layer below), `predicted` (the bits that
@@ -64,7 +65,7 @@ def extract_program(
     """
     n_images = check_target(bits, quantiser, target, classes, combine)
     growth = Growth(options or TreeOptions(), simplify, n_trees, progress, stop, combine, scores)
-    if growth.options.classes_by == "weights" and len(quantiser.layers) > 1:
+    if growth.options.classes_by == "weights" and len(quantiser.layers) > 1 and target.ndim == 1:
         return extract_for_starts(
             bits,
             quantiser,

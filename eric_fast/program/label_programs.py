@@ -17,7 +17,7 @@ def find_label_index(classes: tuple[str, ...], label: str | None, what: str) -> 
     """The index of a label. Raises ProgramError: none is named, or there is no such label."""
     if label is None:
         shown = ", ".join(classes[:10]) + (f" and {len(classes) - 10:,} more" if len(classes) > 10 else "")
-        raise ProgramError(f"{what} is about one label of a program that gives several; name it with --label: {shown}")
+        raise ProgramError(f"{what} is about one label of several; name it with --label: {shown}")
     if label not in classes:
         raise ProgramError(f"'{label}' is not a label of this program{suggest_nearest(label, classes)}")
     return classes.index(label)

@@ -74,13 +74,16 @@ def describe_votes(program: ProgramData, rule: ClassRule) -> str:
 def describe_class_rule(program: ProgramData, number: int) -> str:
     """Class rule `number` (from 1, as in the text) in two lines, with one more for each exception or term of a sum."""
     rule = program.class_rules[number - 1]
-    is_said = program.decision is Decision.VOTE or (program.decision.gives_labels and rule.weight != 1)
+    is_label = program.decision.gives_labels
+    is_negative = is_label and rule.weight == -1 and not rule.also
+    is_said = program.decision is Decision.VOTE or (is_label and rule.weight != 1 and not is_negative)
     votes = f", weight {rule.weight:g}" if is_said else ""
-    if rule.also and (votes or program.decision.gives_labels):
+    if rule.also and (votes or is_label):
         votes = f", adds {describe_votes(program, rule)}"
     start = "" if rule.start is None else f", from {' and '.join(program.starts[rule.start])} alone"
     support = f"    rule {number}: {describe_support(program, rule) or 'support unknown'}{votes}{start}"
-    return "\n".join([*_describe_rule(program, program.classes[rule.head], rule), support])
+    head = f"{'not ' if is_negative else ''}{program.classes[rule.head]}"
+    return "\n".join([*_describe_rule(program, head, rule), support])
 
 
 def describe_kernel_rule(program: ProgramData, rule: Rule) -> str:

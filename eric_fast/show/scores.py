@@ -6,6 +6,7 @@ from rich.table import Table
 
 from eric_fast.analyse.class_groups import GroupScores
 from eric_fast.errors import say_count
+from eric_fast.label_score import LabelScore, select_worst
 from eric_fast.program import Program
 from eric_fast.program.confidence import Interval
 from eric_fast.score import FEW_IMAGES, Score
@@ -29,6 +30,31 @@ def tabulate_scores(scores: Sequence[Score]) -> Table:
             f"{score.n_literals:,}",
             f"{score.n_integers:,}",
         )
+    return table
+
+
+def tabulate_label_scores(scores: Sequence[LabelScore]) -> Table:
+    """One row for each start layer."""
+    table = make_table(
+        None,
+        ["start layer"],
+        ["micro F1", "macro F1", "exact match", "agreement", "rules", "literals", "integers"],
+    )
+    for score in scores:
+        shares = (score.micro_f1, score.macro_f1, score.exact, score.agreement)
+        sizes = (score.n_rules, score.n_literals, score.n_integers)
+        table.add_row(Text(score.start_layer), *(f"{share:.4f}" for share in shares), *(f"{n:,}" for n in sizes))
+    return table
+
+
+def tabulate_labels(score: LabelScore, limit: int = 20) -> Table:
+    """The labels of lowest F1, of those that program or network gives."""
+    rows = select_worst(score, limit)
+    title = f"labels, the lowest F1 first; {len(rows):,} of {say_count(len(score.labels), 'label')}"
+    table = make_table(title, ["label"], ["network", "program", "both", "F1"])
+    for row in rows:
+        counts = (f"{row[name]:,}" for name in ("of_model", "of_program", "of_both"))
+        table.add_row(Text(row["label"]), *counts, f"{row['f1']:.4f}")
     return table
 
 

@@ -17,7 +17,7 @@ def list_sheets(program: Program, limit: int = 0) -> Iterator[Table]:
     """
     if not program.decision.adds_weights or not fits_terminal(program.classes) or not len(program.class_rules):
         return
-    if any(len(rule.body) > 1 for rule in program.class_rules):
+    if program.decision.gives_labels or any(len(rule.body) > 1 for rule in program.class_rules):
         return
     for names in program.starts or [()]:
         part = program.select_start(names[0]) if names else program

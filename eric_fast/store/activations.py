@@ -12,9 +12,11 @@ from torch import Tensor
 from eric_fast.described import Described, name_span
 from eric_fast.errors import CaptureError, say_count, suggest_nearest
 from eric_fast.pickling import PickledByFields
+from eric_fast.program.label_programs import find_label_index, name_label_classes
 from eric_fast.tensors import read_plain
 
 UNKNOWN = -1  # a label that isn't known
+MULTILABEL = "multilabel"
 MOST_CLASSES = 100  # of networks whose logits are kept where nothing else is said
 
 
@@ -25,7 +27,8 @@ class CaptureSettings:
     `fingerprint` is the SHA-256 of the model's architecture and weights: a program is evaluated only on
     captures of the model that it was extracted from. `grid` is one of `GRIDS`. `dtype` ends in ` compiled` if
     torch.compile fused the network. `output` says which of the network's outputs were named as its logits, and as
-    what; it is empty where nothing was named.
+    what; it is empty where nothing was named. `task` is `multilabel` for a network of several labels: its answers are
+    the signs of its logits, which are then kept.
     """
 
     model: str
@@ -40,6 +43,12 @@ class CaptureSettings:
     n_bad_images: int = 0
     grid: int = 1
     output: str = ""
+    task: str = ""
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the network answers with any number of labels, those whose logits are above 0."""
+        return self.task == MULTILABEL
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,7 +60,8 @@ class Activations(Described, PickledByFields):
             `[n_images, n_kernels * n_regions]`, for each kernel the norms in the order of `REGIONS`.
         ids: one name per image, `n_images` of them (for an image folder: the path inside it).
         labels: int64 `[n_images]`, an index into `classes`, or `UNKNOWN`.
-        predictions: int64 `[n_images]`, the network's answer as an index into `classes`.
+        predictions: int64 `[n_images]`, the network's answer as an index into `classes`; of a network of several labels
+            that of the highest logit.
         classes: names of the network's outputs, all different.
         settings: how the norms were made.
         logits: float16 `[n_images, n_classes]`, the network's outputs, finite; None if they were not kept.
@@ -149,6 +159,24 @@ class Activations(Described, PickledByFields):
                 raise CaptureError(f"the capture has no layer '{layer}'{suggest_nearest(layer, self.layers)}")
         return replace(self, norms={name: norms for name, norms in self.norms.items() if name in set(layers)})
 
+    def select_label(self, label: str) -> "Activations":
+        """One label of a network of several, as a network of two classes, `not LABEL` and the label; see `Program`.
+
+        Raises:
+            CaptureError: a network of classes. ProgramError: no such label.
+        """
+        if not self.settings.has_labels or self.logits is None:
+            raise CaptureError(f"model {self.settings.model} answers with a class, and has no labels")
+        logit = self.logits[:, find_label_index(self.classes, label, "this")]
+        return replace(
+            self,
+            labels=torch.full_like(self.labels, UNKNOWN),
+            predictions=(logit > 0).long(),
+            classes=name_label_classes(label),
+            settings=replace(self.settings, task=""),
+            logits=torch.stack([torch.zeros_like(logit), logit], dim=1),
+        )
+
     def take(self, indices: Tensor) -> "Activations":
         """The images at `indices` (int64 `[n]`), in that order."""
         return replace(
@@ -178,10 +206,20 @@ class Activations(Described, PickledByFields):
             if norms.dtype != torch.float32 or norms.ndim != 2 or len(norms) != n:
                 raise CaptureError(f"norms of layer '{layer}' must be float32 [{n}, n_kernels], not {_describe(norms)}")
             check_finite(layer, norms, self.ids)
+        if self.settings.has_labels and self.logits is None:
+            raise CaptureError(
+                "activations of a network of several labels need its logits, whose signs are its answers"
+            )
         if self.logits is not None:
             if self.logits.dtype != torch.float16 or self.logits.shape != (n, len(self.classes)):
                 raise CaptureError(f"logits must be float16 {[n, len(self.classes)]}, not {_describe(self.logits)}")
             check_logits(self.logits, self.ids)
+
+
+def round_logits(logits: Tensor) -> Tensor:
+    """Logits as float16, which stay above 0 where they were: of several labels their signs are the answers."""
+    half = logits.half()
+    return torch.where((logits > 0) & (half <= 0), torch.finfo(torch.float16).smallest_normal, half)
 
 
 def share_correct(answers: Tensor, labels: Tensor) -> float | None:

@@ -24,7 +24,8 @@ class Selection:
         layers: in execution order.
         processes: each has consecutive images; some may have none.
         parts: the images of this process.
-        targets: int64 `[n]`, the targets of the images of this process.
+        targets: int64 `[n]`, the targets of the images of this process; of a network of several labels bool
+            `[n, n_labels]`.
         n_images: the number of images of all processes.
         first: the number of images of the processes before this one.
     """
@@ -83,9 +84,12 @@ class Selection:
             yield self.processes.combine(columns.view(torch.int32)).view(torch.float32)
 
     def gather_targets(self) -> Tensor:
-        """Gather the targets of the images of all processes: int64 `[n_images]`."""
+        """Gather the target class of the images of all processes, int64 `[n_images]`; of labels that of most logit."""
+        own = self.targets
+        if own.ndim > 1:
+            own = torch.cat([torch.zeros(0, dtype=torch.int64), *(part.read_predictions() for part in self.parts)])
         targets = torch.zeros(self.n_images, dtype=torch.int64)
-        targets[self.first : self.first + len(self.targets)] = self.targets
+        targets[self.first : self.first + len(own)] = own
         return self.processes.combine(targets)
 
     def gather_bits(self, bits: BitMatrix) -> BitMatrix:
@@ -112,6 +116,10 @@ def select_images(source: Source, layers: Sequence[str], target: str, processes:
     parts: list[Part] = []
     targets = []
     for part in every[mine.start : mine.stop]:
+        if source.settings.has_labels and target == "model":
+            parts.append(part)
+            targets.append(part.read_logits() > 0)
+            continue
         values = part.read_predictions() if target == "model" else part.read_labels()
         known = values != UNKNOWN
         parts.append(_take_rows(part, known))
@@ -145,7 +153,9 @@ def _take_rows(part: Part, which: Tensor) -> Part:
 def _make_selection(
     source: Source, layers: Sequence[str], processes: Processes, parts: Sequence[Part], targets: Sequence[Tensor]
 ) -> Selection:
-    own = torch.cat([torch.zeros(0, dtype=torch.int64), *targets])
+    has_labels = source.settings.has_labels and (not targets or targets[0].ndim > 1)
+    empty = torch.zeros((0, len(source.classes)) if has_labels else 0, dtype=torch.bool if has_labels else torch.int64)
+    own = torch.cat([empty, *targets])
     sizes = torch.zeros(processes.count, dtype=torch.int64)
     sizes[processes.rank] = len(own)
     sizes = processes.combine(sizes)

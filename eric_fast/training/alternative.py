@@ -45,6 +45,8 @@ def measure_weight_rules(
     A literal and its whole number count as much as two literals of a tree's rule. So classes get a vote for every two
     literals of their trees' rules, and a kernel at most one literal for every two that it has now, on average.
     """
+    if source.settings.has_labels:
+        return None
     n_heads = len({rule.head for rule in program.kernel_rules})
     n_literals = None
     if n_heads:

@@ -56,10 +56,11 @@ class Trial:
         )
 
     def score(self, program: Program, start: str | None = None) -> float:
-        """The share of the unseen images on which a program gives the target."""
-        answers = Evaluator(program, start).predict(self.unseen).classes.cpu()
-        n_right = (answers == self.scored.targets).sum().reshape(1)
-        return int(self.scored.processes.combine(n_right)) / self.scored.n_images
+        """The share of the unseen images, or of their labels, on which a program gives the target."""
+        found, targets = Evaluator(program, start).predict(self.unseen), self.scored.targets
+        answers = found.classes if found.labels is None else found.labels
+        n_right = (answers.cpu() == targets).sum().reshape(1)
+        return int(self.scored.processes.combine(n_right)) / (self.scored.n_images * targets.shape[1:].numel())
 
 
 def start_trial(training: Selection, options: ExtractOptions) -> Trial | None:
@@ -72,8 +73,10 @@ def start_trial(training: Selection, options: ExtractOptions) -> Trial | None:
     training = replace(training, parts=tuple(cut_parts(training.parts, PART)))
     sample, _ = split_selection(training, partial(_choose, share=share))
     scored, learned = split_selection(sample, partial(_choose, share=SHARE * share))
-    of_class = learned.processes.combine(learned.targets.bincount(minlength=len(learned.classes)))
-    if not scored.n_images or int((of_class > 0).sum()) < 2:
+    own = learned.targets
+    of_class = own.sum(dim=0) if own.ndim > 1 else own.bincount(minlength=len(learned.classes))
+    n_seen = int((learned.processes.combine(of_class) > 0).sum())
+    if not scored.n_images or n_seen < (1 if own.ndim > 1 else 2):
         return None
     quantiser = find_quantiser(learned, options, warn=False)
     return Trial(

@@ -22,7 +22,7 @@ FEW_VOTES, TAIL = 50, 200
 
 def find_logits(training: Selection, options: ExtractOptions, *, warn: bool = True) -> ScaledLogits | None:
     """What votes are fitted to, if that isn't the target itself; a warning where there are no logits."""
-    if options.votes_by is None or options.target != "model":
+    if options.votes_by is None or options.target != "model" or training.targets.ndim > 1:
         return None
     if training.has_logits:
         is_few = options.votes_by == "rows" and options.n_votes <= FEW_VOTES

@@ -1,0 +1,273 @@
+"""Networks of several labels: captured, extracted, scored, explained and reported."""
+
+import csv
+import json
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+from torchvision.transforms.functional import to_pil_image
+
+from eric_fast.capture import capture_activations, wrap_model
+from eric_fast.chains import measure_chains
+from eric_fast.errors import CaptureError, ModelError, ProgramError, SettingError
+from eric_fast.evaluator import Evaluator
+from eric_fast.label_score import score_labels, start_label_tally
+from eric_fast.program.words import describe_class_rule
+from eric_fast.quantise import quantise_activations
+from eric_fast.runs import approximate_model, evaluate_labels, evaluate_program, predict_activations
+from eric_fast.store import load_activations, save_activations
+from eric_fast.store.activations import round_logits
+from eric_fast.text import parse_program, print_program, save_program
+from tests.command_fixtures import run_command
+from tests.examples import count_examples
+
+NAMES = ("wet", "bright", "green")
+N = 120
+CODE = """
+import torch
+from torch import nn
+
+CLASSES = ["wet", "bright", "green"]
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.conv1, self.conv2 = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 10, 3)
+        self.relu1, self.relu2 = nn.ReLU(), nn.ReLU()
+        self.head = nn.Linear(10, 3)
+        with torch.no_grad():
+            self.head.weight.mul_(40)
+            self.head.bias.copy_(torch.tensor([SHIFT]))
+
+    def forward(self, x):
+        return self.head(self.relu2(self.conv2(self.relu1(self.conv1(x)))).mean((2, 3)))
+
+
+def build():
+    return Net().eval()
+"""
+IMAGES = torch.rand(N, 3, 9, 9, generator=torch.Generator().manual_seed(0)) ** 2
+DATA = TensorDataset(IMAGES, torch.zeros(N, dtype=torch.int64))
+
+
+def make_network():
+    names = {}
+    exec(CODE.replace("SHIFT", "0, 0, 0"), names)
+    network = names["build"]()
+    with torch.no_grad():
+        network.head.bias.copy_(-network(IMAGES).median(dim=0).values + torch.tensor([0, 0.02, -0.05]))
+    return network
+
+
+NETWORK = make_network()
+BIAS = ", ".join(map(repr, NETWORK.head.bias.tolist()))
+
+
+@pytest.fixture(scope="module")
+def activations():
+    return capture_activations(wrap_model(NETWORK, classes=NAMES, task="multilabel"), DATA)
+
+
+@pytest.fixture(scope="module")
+def labels():
+    with torch.no_grad():
+        return NETWORK(IMAGES).sigmoid() > 0.5
+
+
+def test_what_is_captured_is_the_networks_own_answer(activations, labels):
+    assert activations.settings.has_labels
+    assert torch.equal(activations.logits > 0, labels)
+    assert 30 < int(labels.sum()) < 3 * N - 30
+    assert len({tuple(row) for row in labels.tolist()}) > 4  # any number of labels is true
+
+
+@pytest.mark.parametrize("form", [lambda y: y.sigmoid(), lambda y: {"logits": y.sigmoid()}])
+def test_outputs_of_a_sigmoid_are_labels_unless_said_otherwise(form, labels, caplog):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = NETWORK
+
+        def forward(self, x):
+            return form(self.inner(x))
+
+    found = capture_activations(Net().eval(), DATA)
+    assert torch.equal(found.logits > 0, labels)
+    assert "each is taken for a label, true above 0.5" in caplog.text
+    assert not capture_activations(wrap_model(Net().eval(), task="multiclass"), DATA).settings.has_labels
+
+
+def test_float16_keeps_what_is_above_0():
+    logits = torch.tensor([[1e-9, -1e-9, 0.0, -0.0, 5.0, 1e-30]])
+    assert torch.equal(round_logits(logits) > 0, logits > 0)
+
+
+def test_logits_are_not_left_out(activations):
+    with pytest.raises(SettingError, match="are the signs of its logits; leave --no-logits out"):
+        capture_activations(wrap_model(NETWORK, task="multilabel"), DATA, logits=False)
+    with pytest.raises(CaptureError, match="need its logits"):
+        type(activations)(**{**vars(activations), "logits": None})
+
+
+@pytest.mark.parametrize("rules", ["trees", "fold", "weights"])
+@pytest.mark.parametrize("grown_on", ["true", "predicted"])
+def test_each_label_gets_rules(rules, grown_on, activations, labels):
+    program = approximate_model(activations, layers="all", rules=rules, min_leaf=4, grown_on=grown_on)
+    assert program.decision == "labels"
+    assert {rule.head for rule in program.class_rules} == {0, 1, 2}
+    assert parse_program(print_program(program)) == program
+    top = program.layers[-1]
+    found = predict_activations(program, activations, start=top).labels
+    for rule in program.class_rules:  # support counts what the rule says: true, or with weight -1 false
+        assert rule.correct <= rule.covered <= N
+    score = evaluate_labels(program, activations, start=top)
+    assert score.n_exact == int((found == labels).all(dim=1).sum())
+    assert score.agreement == pytest.approx((found == labels).double().mean().item())
+    assert score.agreement > (score.baseline if grown_on == "true" else 0.5)
+    negative = [number for number, rule in enumerate(program.class_rules, 1) if rule.weight < 0]
+    for number in negative:
+        assert describe_class_rule(program, number).startswith("not ")
+
+
+@pytest.mark.parametrize(("rules", "min_leaf"), [("trees", 4), ("trees", 20), ("weights", 4)])
+def test_support_counts_images_on_which_the_label_is_what_the_rule_says(rules, min_leaf, activations, labels):
+    program = approximate_model(activations, min_leaf=min_leaf, rules=rules)
+    fires = Evaluator(program).fires(quantise_activations(activations, program.network_quantiser)).to_bools()
+    assert ({rule.weight for rule in program.class_rules} == {1}) == (rules == "weights")
+    for number, rule in enumerate(program.class_rules):
+        right = labels[:, rule.head] == (rule.weight > 0)
+        assert rule.covered == int(fires[:, number].sum())
+        assert rule.correct == int((fires[:, number] & right).sum())
+
+
+def test_figures_are_those_of_scikit_learn(labels):
+    from sklearn.metrics import accuracy_score, f1_score
+
+    labels = labels.clone()
+    answers = labels ^ (torch.rand(N, 3, generator=torch.Generator().manual_seed(1)) < 0.2)
+    answers[:, 2] = labels[:, 2] = False  # nobody says this one: F1 is 1
+    tally = start_label_tally(3)
+    tally.add(answers[:50], labels[:50])
+    tally.add(answers[50:], labels[50:])
+    program = approximate_model(capture_activations(wrap_model(NETWORK, task="multilabel"), DATA), min_leaf=30)
+    score = score_labels(program, None, tally)
+    truth, said = labels.numpy(), answers.numpy()
+    assert score.micro_f1 == pytest.approx(f1_score(truth, said, average="micro"))
+    assert score.macro_f1 == pytest.approx(f1_score(truth, said, average="macro", zero_division=1))
+    assert score.exact == accuracy_score(truth, said)
+    commoner = truth.mean(axis=0) > 0.5
+    assert score.baseline == pytest.approx((truth == commoner).mean())
+    assert [row["label"] for row in score.list_tables()["labels"]["label"] and score.to_dict()["labels"]] == [
+        "0",
+        "1",
+        "2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"votes": "rows"}, "there is no votes; leave it out"),
+        ({"max_loss": 0.1}, "there is no max loss"),
+        ({"class_weight": {0: 2}}, "no class weights"),
+        ({"target": "label"}, "no target 'label'"),
+    ],
+)
+def test_what_only_classes_have_is_refused(options, message, activations):
+    with pytest.raises(SettingError, match=message):
+        approximate_model(activations, **options)
+
+
+def test_programs_and_networks_of_other_kinds_do_not_fit(activations):
+    program = approximate_model(activations, min_leaf=30)
+    of_classes = capture_activations(wrap_model(NETWORK, classes=NAMES, task="multiclass"), DATA)
+    with pytest.raises(CaptureError, match="answers with several labels, but the network .* with a class"):
+        predict_activations(program, of_classes)
+    with pytest.raises(ProgramError, match="this score needs .* 'labels'; take one label of it"):
+        evaluate_program(program, activations)
+    with pytest.raises(ProgramError, match="has no labels; use evaluate_program"):
+        evaluate_labels(approximate_model(of_classes, min_leaf=30), of_classes)
+    with pytest.raises(CaptureError, match="answers with a class, and has no labels"):
+        of_classes.select_label("wet")
+
+
+def test_one_label_is_a_network_and_a_program_of_two_classes(activations, labels):
+    program = approximate_model(activations, layers="all", min_leaf=4)
+    for index, name in enumerate(NAMES):
+        of_label, answers = program.select_label(name), activations.select_label(name)
+        assert torch.equal(answers.predictions, labels[:, index].long())
+        score = evaluate_program(of_label, answers, start=program.layers[-1])
+        found = predict_activations(program, activations, start=program.layers[-1]).labels
+        assert score.fidelity == (found[:, index] == labels[:, index]).double().mean().item()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The network as a file, images, captures and a program."""
+    folder = tmp_path_factory.mktemp("labels")
+    (folder / "net.py").write_text(CODE.replace("SHIFT", BIAS), encoding="utf-8")
+    (folder / "images").mkdir()
+    for number, image in enumerate(IMAGES[: max(60, count_examples(N))]):
+        to_pil_image(image).save(folder / "images" / f"{number:03}.png")
+    return folder
+
+
+def test_all_commands(folder, capsys):
+    def run(*words, code=0):
+        assert run_command(*map(str, words)) == code
+        printed = capsys.readouterr()
+        return printed.err if code else printed.out
+
+    data, model, capture, file = (folder / name for name in ("images", "net.py:build", "capture", "program.lp"))
+    task = ("--task", "multilabel")
+    run("capture", model, data, "-o", capture, *task)
+    run("extract", capture, "-o", file, "--min-leaf", 4)
+    assert "not bright  if" in run("show", file) or "bright  if" in run("show", file)
+    out = run("evaluate", file, capture, "--json", folder / "score.json")
+    assert "micro F1" in out
+    assert "always the commoner answer: agreement" in out
+    figures = json.loads((folder / "score.json").read_text(encoding="utf-8"))
+    assert [row["label"] for row in figures["labels"]] == list(NAMES)
+    run("predict", file, capture, "-o", folder / "answers.csv")
+    rows = list(csv.DictReader((folder / "answers.csv").read_text(encoding="utf-8").splitlines()))
+    found = predict_activations(parse_program(file.read_text(encoding="utf-8")), load_activations(capture)).labels
+    assert [row["labels"] for row in rows[:5]] == [
+        "; ".join(name for name, true in zip(NAMES, row, strict=True) if true) for row in found[:5].tolist()
+    ]
+    picture = f"{data}:0"
+    said = run("explain", picture, "--program", file, "--model", model, *task, code=2)
+    assert "an explanation is about one label of several; name it with --label: wet, bright, green" in said
+    out = run("explain", picture, "--program", file, "--model", model, *task, "--label", "bright")
+    assert "the model says not bright" in out or "the model says bright" in out
+    for command in ("report", "analyse"):
+        where = ("-o", folder / "report") if command == "report" else ()
+        assert "one label of several" in run(command, capture, "--program", file, *where, code=2)
+        assert run(command, capture, "--program", file, "--label", "bright", *where)
+    assert "they agree on" in run("compare", file, file, capture, "--label", "wet")
+    (folder / "groups.csv").write_text("class,group\nwet,a\nbright,a\ngreen,b\n", encoding="utf-8")
+    assert "--groups means nothing" in run("evaluate", file, capture, "--groups", folder / "groups.csv", code=2)
+
+
+def test_a_label_of_no_labels_is_refused(tmp_path, activations, capsys):
+    of_classes = capture_activations(wrap_model(NETWORK, classes=NAMES, task="multiclass"), DATA)
+    program = approximate_model(of_classes, min_leaf=30)
+    save_program(program, tmp_path / "p.lp")
+    save_activations(of_classes, tmp_path / "c")
+    assert run_command("analyse", str(tmp_path / "c"), "--program", str(tmp_path / "p.lp"), "--label", "wet") == 2
+    assert "--label means nothing" in capsys.readouterr().err
+
+
+def test_a_network_of_one_output_has_two_classes():
+    single = nn.Sequential(*NETWORK.children())[:4]
+    network = nn.Sequential(single, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(10, 1)).eval()
+    with pytest.raises(ModelError, match="give --task binary"):
+        capture_activations(wrap_model(network, task="multilabel"), DATA)
+
+
+def test_a_study_of_chains_points_to_what_scores_labels(activations):
+    with pytest.raises(SettingError, match="score with evaluate --chains"):
+        measure_chains(activations, activations, layers="all")
