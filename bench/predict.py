@@ -56,7 +56,7 @@ def predict(name: str, plan: Plan, n_samples: int, **wanted: Any) -> Prediction:
     """wanted: fields of `Request`."""
     kinds = find_result_kinds(plan, Request(**wanted))
     code = lower_plan(plan, torch.device("cpu"), kinds, counts=False)
-    reading = read_variant(pick_decision(plan, kinds), by_sample=code.by_sample, is_wide=code.is_wide)
+    reading = read_variant(pick_decision(plan, kinds), by_sample=code.by_sample)
     lengths = (code.rules.phases[:, :, 1] - code.rules.phases[:, :, 0]).sum(dim=0).tolist()
     steps = {loop: lengths[column] // n_lines for loop, (column, n_lines) in LOOPS.items()}
     clocks = {"issue": 0.0, "ALU": 0.0, "cache": 0.0}

@@ -21,17 +21,14 @@ from eric_fast.kernels.gpu import lower as gpu_lower
 from eric_fast.kernels.gpu.run import evaluate_kernel
 
 LONGS = (
-    *("p_lines", "p_vote_starts", "p_count_lines", "p_count_starts", "p_counts"),
+    *("p_vote_starts", "p_count_starts", "p_counts"),
     *("p_add_starts", "p_adds", "p_tree_starts"),
 )
 DOUBLES = ("p_base", "p_vote_weights", "p_tree_weights", "p_units", "p_sums", "p_most", "p_scores")
 DECISIONS = ("no decision", "first, answers", "first, rules", "vote", "vote with rules")
-VARIANTS = [  # decision, whether sums lie by sample, whether fields are wide
-    *((decision, False, is_wide) for decision in range(5) for is_wide in (False, True)),
-    *((decision, True, False) for decision in (3, 4)),
-]
+VARIANTS = [*((decision, False) for decision in range(5)), (3, True), (4, True)]  # decision, whether by sample
 # Loads of a row for each store of one in a loop -> what the loop runs; what a step of it runs for a worker
-# Adders load as many rows as nodes; their loop comes after, and has fewer LOP3.
+# Adders load as many rows as nodes; their loop comes after, and has more LOP3.
 ADDERS = "adders"
 LOOPS = {2: ("terms by 2", 2), 3: ("nodes", 1), 4: ("terms by 4", 4), 6: ("terms by 6", 6)}
 
@@ -53,15 +50,13 @@ class Reading:
     loops: dict[str, dict[str, float]]
 
 
-def read_variant(decision: int, *, by_sample: bool, is_wide: bool, has_adders: bool = False) -> Reading:
-    constants = gpu.pick_constants(
-        gpu_lower.N_WORKERS, has_adders=has_adders, is_wide=is_wide, decision=decision, by_sample=by_sample
-    )
+def read_variant(decision: int, *, by_sample: bool, has_adders: bool = False) -> Reading:
+    constants = gpu.pick_constants(gpu_lower.N_WORKERS, has_adders=has_adders, decision=decision, by_sample=by_sample)
     arguments = {name: choose_type(name) for name in evaluate_kernel.arg_names}
     compiled = compile_kernel(evaluate_kernel, arguments, constants)
     instructions, loops = read_loops(compiled.sass)
     local = compiled.stack + compiled.local + instructions["LDL"] + instructions["STL"]
-    name = f"{DECISIONS[decision]}{', by sample' * by_sample}{', wide' * is_wide}{', with adders' * has_adders}"
+    name = f"{DECISIONS[decision]}{', by sample' * by_sample}{', with adders' * has_adders}"
     return Reading(name, compiled.registers, local, compiled.ttgir, instructions, loops)
 
 
@@ -101,7 +96,7 @@ def read_loops(sass: str) -> tuple[Counter[str], dict[str, dict[str, float]]]:
         if not counts["LOP3"] or not stores or rows % stores or rows // stores not in LOOPS:
             continue
         name, _ = LOOPS[rows // stores]
-        if name == "nodes" and "nodes" in loops and counts["LOP3"] / stores < loops["nodes"]["LOP3"]:
+        if name == "nodes" and "nodes" in loops and counts["LOP3"] / stores > loops["nodes"]["LOP3"] + 2:
             name = ADDERS
         if name not in loops or stores > loops[name]["steps"]:
             loops[name] = {key: n / stores for key, n in counts.items()} | {"steps": stores}
@@ -118,8 +113,8 @@ def name_instruction(code: str) -> str:
 
 
 def read_all() -> list[Reading]:
-    plain = [read_variant(decision, by_sample=by_sample, is_wide=is_wide) for decision, by_sample, is_wide in VARIANTS]
-    return [*plain, *(read_variant(3, by_sample=False, is_wide=is_wide, has_adders=True) for is_wide in (False, True))]
+    plain = [read_variant(decision, by_sample=by_sample) for decision, by_sample in VARIANTS]
+    return [*plain, read_variant(3, by_sample=False, has_adders=True)]
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from eric_fast.compile.program import compile_program
 from eric_fast.errors import EricError
 from eric_fast.kernels import Request
-from eric_fast.kernels.gpu import lower as gpu_lower
 from eric_fast.kernels.liveness import find_result_kinds
 from eric_fast.plan import Steps, check_steps, print_plan
 from eric_fast.plan.__main__ import list_cpu_code, list_gpu_code
@@ -318,16 +317,12 @@ def test_the_command_starts_where_it_is_told(tmp_path, capsys):
         print_plans([str(tmp_path / "small.lp"), "--start", "h"])
 
 
-def test_wide_lines_are_listed_like_narrow_ones(monkeypatch):
+def test_lines_of_the_gpu_are_listed():
     plan = compile_program(make_counted_program())
     kinds = find_result_kinds(plan, Request(rules=False))
-    names = [str(row) for row in range(plan.n_rows)]
-    narrow = list(list_gpu_code(plan, kinds, names))
-    monkeypatch.setattr(gpu_lower, "MOST_NARROW_SLOTS", 0)
-    again = compile_program(make_counted_program())  # a plan's code is made once
-    assert list(list_gpu_code(again, kinds, names)) == narrow
-    assert sum("; s" in line for line in narrow) > 30
-    assert sum("carry" in line for line in narrow) == 21
+    listed = list(list_gpu_code(plan, kinds, [str(row) for row in range(plan.n_rows)]))
+    assert sum("; s" in line for line in listed) > 30
+    assert sum("carry" in line for line in listed) == 21
 
 
 def test_trees_counters_and_rules_of_their_own_are_listed():

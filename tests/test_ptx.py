@@ -19,7 +19,7 @@ EVALUATIONS = (
     "rows alone",
     "first",
     "first with rules",
-    "first with rules, adders, wide",
+    "first with rules, adders",
     "vote, adders",
     "vote, by sample",
     "vote with rules, adders",

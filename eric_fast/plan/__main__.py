@@ -18,7 +18,7 @@ from eric_fast.kernels.gpu import lower as gpu
 from eric_fast.kernels.gpu.lines import (
     ACC_START,
     ADDERS,
-    FIELDS,
+    NO_SLOT,
     NODES,
     OTHER,
     SECOND,
@@ -32,6 +32,7 @@ from eric_fast.kernels.gpu.lines import (
 )
 from eric_fast.kernels.liveness import ResultKinds, find_result_kinds
 from eric_fast.plan.listing import print_plan
+from eric_fast.plan.negation import is_negated, strip_negation
 from eric_fast.plan.plan import Plan
 from eric_fast.plan.steps import SEGMENT_N_TERMS, Batch, Section
 from eric_fast.plan.verify import check_steps
@@ -110,8 +111,8 @@ def _list_units(adders: NDArray[np.uint32], run: list[int]) -> Iterator[str]:
 def list_gpu_code(plan: Plan, kinds: ResultKinds, names: list[str]) -> Iterator[str]:
     """What a block of threads runs, phase by phase, for results of these kinds; `acc` is a register of each worker."""
     code = gpu.lower_plan(plan, torch.device("cpu"), kinds, counts=False)
-    fields, phases = _read_fields(code), code.rules.phases.tolist()
-    n_lines = fields.shape[1] - 2  # two of zeros are there for loops that read ahead
+    fields, phases = code.rules.lines.numpy(), code.rules.phases.tolist()
+    n_lines = len(fields) - 2  # two of zeros are there for loops that read ahead
     yield f"GPU code of slots: {code.n_slots}, phases: {len(phases)}, lines: {n_lines}, workers: {code.sizes.n_workers}"
     yield from _list_inputs(code.rules.input_slots[0].tolist(), names)
     for number, phase in enumerate(phases):
@@ -121,9 +122,9 @@ def list_gpu_code(plan: Plan, kinds: ResultKinds, names: list[str]) -> Iterator[
             step = 1 if kind in (NODES, ADDERS, TERMS_BY_2) else 2
             for worker in range(code.sizes.n_workers):
                 for line in range(start, stop, step):
-                    slots, flags = fields[:, line : line + step, worker].reshape(2, -1).tolist()
-                    if any(slots) or any(flags):
-                        yield f"  worker {worker}: {_name_line(kind, slots, flags)}"
+                    found = fields[line : line + step, worker].reshape(-1).tolist()
+                    if any(found) and found[1:] != [NO_SLOT] * 3:
+                        yield f"  worker {worker}: {_name_line(kind, found)}"
 
 
 def _list_inputs(slots: list[int], names: list[str]) -> Iterator[str]:
@@ -132,41 +133,37 @@ def _list_inputs(slots: list[int], names: list[str]) -> Iterator[str]:
             yield f"  s{slot} = {name}"
 
 
-def _read_fields(code: gpu.GpuCode) -> NDArray[np.int64]:
-    """int64 `[2, n_lines, n_workers, FIELDS]`: the slots, and the flags."""
-    lines, dtype = code.rules.lines.numpy(), np.uint32 if code.is_wide else np.uint16
-    if code.is_wide:  # [n_lines, 2, n_workers]
-        lines = lines.transpose(0, 2, 1)
-    shape = (len(lines), code.sizes.n_workers, FIELDS)
-    fields = np.ascontiguousarray(lines).view(dtype).reshape(shape).astype(np.int64)
-    n_bits = 8 * np.dtype(dtype).itemsize - 1
-    return np.stack([fields & ((1 << n_bits) - 1), fields >> n_bits])
-
-
-def _name_line(kind: int, slots: list[int], flags: list[int]) -> str:
+def _name_line(kind: int, fields: list[int]) -> str:
+    """fields: see `lines`."""
     if kind == ADDERS:
-        return _name_adder(slots, flags)
-    work = _name_node(slots, flags) if kind == NODES else _name_terms(slots[: TERM_WIDTHS[kind - TERMS_BY_2]], flags)
-    return f"{work}; s{slots[-1]} = acc" if flags[-1] else work
+        return _name_adder(fields)
+    if kind == NODES:
+        return _name_node(fields) + (f"; s{fields[TARGET]} = acc" if fields[TARGET] != NO_SLOT else "")
+    work = _name_terms(fields[: TERM_WIDTHS[kind - TERMS_BY_2]])
+    return f"{work}; s{fields[-1]} = acc" if is_negated(fields[1]) else work
 
 
-def _name_adder(slots: list[int], flags: list[int]) -> str:
-    acc = f"s{slots[ACC_START]}" if flags[ACC_START] else "acc"
-    values = f"{acc}, s{slots[SECOND]}, s{slots[THIRD]}"
-    if flags[SECOND]:
-        return f"acc = s{slots[TARGET]} = sum({values})"
-    return f"{f's{slots[TARGET]} = carry({values}); ' if flags[TARGET] else ''}acc = sum({values})"
+def _name_acc(fields: list[int]) -> str:
+    return f"s{fields[ACC_START]}" if fields[ACC_START] != NO_SLOT else "acc"
 
 
-def _name_node(slots: list[int], flags: list[int]) -> str:
-    acc = f"s{slots[ACC_START]}" if flags[ACC_START] else "acc"
-    high, low = (f"s{slots[OTHER]}", acc) if flags[SELECT] else (acc, f"s{slots[OTHER]}")
-    return f"acc = s{slots[SELECT]} ? {high} : {low}"
+def _name_adder(fields: list[int]) -> str:
+    values = f"{_name_acc(fields)}, s{strip_negation(fields[SECOND])}, s{fields[THIRD]}"
+    if is_negated(fields[SECOND]):
+        return f"acc = s{fields[TARGET]} = sum({values})"
+    return f"{f's{fields[TARGET]} = carry({values}); ' if fields[TARGET] != NO_SLOT else ''}acc = sum({values})"
 
 
-def _name_terms(slots: list[int], flags: list[int]) -> str:
+def _name_node(fields: list[int]) -> str:
+    sides = (_name_acc(fields), f"s{fields[OTHER]}")
+    high, low = sides[::-1] if is_negated(fields[SELECT]) else sides
+    return f"acc = s{strip_negation(fields[SELECT])} ? {high} : {low}"
+
+
+def _name_terms(fields: list[int]) -> str:
+    slots = [strip_negation(field) for field in fields]
     pairs = [f"s{holds} & ~s{fails}" for holds, fails in zip(slots[::2], slots[1::2], strict=True)]
-    return f"term &= {' & '.join(pairs)}{'; acc |= term' if flags[0] else ''}"
+    return f"term &= {' & '.join(pairs)}{'; acc |= term' if is_negated(fields[0]) else ''}"
 
 
 if __name__ == "__main__":

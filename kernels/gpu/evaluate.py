@@ -191,7 +191,6 @@ def launch(
     constants = pick_constants(
         code.sizes.n_workers,
         has_adders=code.has_adders,
-        is_wide=code.is_wide,
         decision=decision,
         by_sample=code.by_sample,
     )
@@ -200,15 +199,12 @@ def launch(
         evaluate_kernel[grid](words, *code.tables, *scratch, *wanted, *outputs, *sizes, **constants)
 
 
-def pick_constants(
-    n_workers: int, *, has_adders: bool, is_wide: bool, decision: int, by_sample: bool
-) -> dict[str, Any]:
+def pick_constants(n_workers: int, *, has_adders: bool, decision: int, by_sample: bool) -> dict[str, Any]:
     """Return what a launch compiles for: the kernel's constants and how many warps a block has."""
     return {
         "WORKERS": n_workers,
         "BLOCK": ROW_WORDS,
         "WITH_ADDERS": has_adders,
-        "WIDE": is_wide,
         "DECISION": decision,
         "BY_SAMPLE": by_sample and decision in (VOTE.value, VOTE_RULES.value),
         "GROUP_TREES": GROUP_TREES,

@@ -1,11 +1,22 @@
 """The format of the GPU's code: lines of four fields for each worker, and phases, which are ranges of lines.
 
-`schedule` says what they do; it writes them, and `run` reads them.
+`schedule` says what they do and writes them with flags, `pack_lines` packs them, and `run_lines` reads them. Packed, a
+field is a slot, negated (`~slot`) where its flag is set; what isn't needed is `NO_SLOT`:
+
+    node     ~select: acc is low | other | start, or nothing | target, or nothing
+    adder    ~second: the sum is stored | third | start, or nothing | target, or nothing
+    terms    ~value: the term ends | ~value: acc is stored | value or nothing | target;
+             of two lines the first has four values, the second none or two, and the target
+    literals four of a rule that is counted: ~slot: negated
+
+A worker that does nothing has a node or an adder of a first field 0 and else nothing, or terms of zeros.
 """
 
 FALSE_SLOT, TRUE_SLOT = 0, 1
 FLAG = -(2**31)  # the highest bit of a field, whose other bits are a slot
 FIELDS = 4
+
+NO_SLOT = -1
 
 # The fields of a node. In a step of terms the last of two lines has the target too, other fields are values.
 SELECT, OTHER, ACC_START, TARGET = range(FIELDS)

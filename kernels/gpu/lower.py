@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.kernels.decision_tables import make_decision_tables
-from eric_fast.kernels.gpu.lines import ADDERS, FIELDS, FLAG, LINE_COLUMNS, TRUE_SLOT
+from eric_fast.kernels.gpu.lines import ADDERS, FIELDS, LINE_COLUMNS, TRUE_SLOT
+from eric_fast.kernels.gpu.pack_lines import pack_lines
 from eric_fast.kernels.gpu.schedule import Schedule, lower_steps
 from eric_fast.kernels.gpu.vote_tables import VoteTables, tabulate_votes
 from eric_fast.kernels.liveness import ResultKinds, find_lone_rules, list_reads, take_steps
@@ -19,7 +20,6 @@ from eric_fast.plan import Plan
 from eric_fast.plan.negation import is_negated, negate, strip_negation
 
 N_WORKERS = 128  # of a block: 32 warps, eight threads to a worker
-MOST_NARROW_SLOTS = 2**15
 MOST_PARTS = 16
 PART_LITERALS = 2**13  # of a part at least: 64 of each worker, beside which reading the inputs is little
 
@@ -27,8 +27,7 @@ PART_LITERALS = 2**13  # of a part at least: 64 of each worker, beside which rea
 class RuleTables(NamedTuple):
     """What makes rows and decides, on a device: arguments of the kernel.
 
-    lines: int64 `[n_lines + 2, n_workers]`, wide `[n_lines + 2, 2, n_workers]`: see `schedule`; two lines of
-        zeros at the end.
+    lines: int32 `[n_lines + 2, n_workers, FIELDS]`: see `lines`; two lines of zeros at the end.
     phases: int32 `[n_phases, N_COLUMNS, 2]`: see `lines`; those of each part together.
     part_phases: int32 `[n_parts + 1]`: where the phases of each part start.
     input_slots: int32 `[n_parts, n_inputs]`, -1 where nothing reads the input.
@@ -58,7 +57,7 @@ class RuleTables(NamedTuple):
 class CountTables(NamedTuple):
     """The bodies of all rules, to be counted, on a device: arguments of the kernel.
 
-    count_lines: as `RuleTables.lines`, the literals of rules; a flag is a negation.
+    count_lines: as `RuleTables.lines`, the literals of rules.
     count_starts: int64 `[n_counted + 1]`: the lines of the rules that are counted together.
     count_rules: int32 `[n_counted, n_workers]`, -1 where there is none.
     """
@@ -100,7 +99,6 @@ class GpuCode:
     Attributes:
         n_slots: rows of scratch memory that a block needs.
         has_adders: whether there are lines of adders.
-        is_wide: whether a field takes 32 bits, not 16: there are more slots than 15 bits can number.
         covered_slot: of `Steps.covered`.
         by_sample, n_columns: see `DecisionTables`.
         row_slots: int32 `[n_rows]`, negated where the row is the slot's complement; right where rows are kept.
@@ -110,7 +108,6 @@ class GpuCode:
 
     n_slots: int
     has_adders: bool
-    is_wide: bool
     covered_slot: int
     by_sample: bool
     n_columns: int
@@ -188,7 +185,6 @@ def _lower(plan: Plan, device: torch.device, kinds: ResultKinds, counts: bool, n
     phases, part_phases = _join_phases(parts)
     part_slots = np.stack([part.slots for part in parts])  # [n_parts, n_values]
     slots = part_slots[0]  # of what the class rules decide by, which is never split
-    is_wide = n_slots > MOST_NARROW_SLOTS
     alone = find_lone_rules(plan, kinds)
     tables = make_decision_tables(plan)
     row_slots = part_slots[row_parts, strip_negation(values)]
@@ -200,14 +196,13 @@ def _lower(plan: Plan, device: torch.device, kinds: ResultKinds, counts: bool, n
     return GpuCode(
         n_slots=n_slots,
         has_adders=bool((phases[:, ADDERS, 1] > phases[:, ADDERS, 0]).any()),
-        is_wide=is_wide,
         covered_slot=int(slots[steps.covered]),
         by_sample=tables.by_sample,
         n_columns=tables.n_columns,
         row_slots=row_slots,
         row_parts=row_parts,
         rules=RuleTables(
-            lines=send(_pack_fields(np.concatenate([part.fields for part in parts]), is_wide)),
+            lines=send(pack_lines(np.concatenate([part.fields for part in parts]), phases)),
             phases=send(phases),
             part_phases=send(part_phases),
             input_slots=send(part_slots[:, : plan.n_inputs]),
@@ -221,7 +216,7 @@ def _lower(plan: Plan, device: torch.device, kinds: ResultKinds, counts: bool, n
             units=send(steps.units.numpy()),
             base=send(np.append(plan.base.numpy(), np.zeros(max(0, tables.n_columns - plan.n_classes)))),
         ),
-        counts=CountTables(*(send(array) for array in _lower_counts(plan, row_slots, N_WORKERS, is_wide, counts))),
+        counts=CountTables(*(send(array) for array in _lower_counts(plan, row_slots, N_WORKERS, counts))),
         votes=tabulate_votes(plan, alone, phases, device),
     )
 
@@ -251,32 +246,20 @@ def _join_phases(parts: list[Schedule]) -> _Phases:
     return _Phases(np.concatenate(joined), np.cumsum([0] + [len(phases) for phases in joined]).astype(np.int32))
 
 
-def _pack_fields(fields: NDArray[np.int32], is_wide: bool) -> NDArray[np.int64]:
-    """int32 `[n_lines, n_workers, FIELDS]` to lines: the first field in the lowest bits, the flag in its highest.
-
-    Two lines of zeros follow the last, for loops that read a step ahead.
-    """
-    fields = np.concatenate([fields, np.zeros((2, *fields.shape[1:]), np.int32)])
-    if is_wide:
-        return fields.view(np.int64).transpose(0, 2, 1)
-    narrow = (fields & 0x7FFF | (fields < 0) << 15).astype(np.uint16)
-    return narrow.view(np.int64)[..., 0]
-
-
 class _Counted(NamedTuple):
     """See `CountTables`."""
 
-    count_lines: NDArray[np.int64]
+    count_lines: NDArray[np.int32]
     count_starts: NDArray[np.int64]
     count_rules: NDArray[np.int32]
 
 
-def _lower_counts(plan: Plan, row_slots: NDArray[np.int32], n_workers: int, is_wide: bool, counts: bool) -> _Counted:
+def _lower_counts(plan: Plan, row_slots: NDArray[np.int32], n_workers: int, counts: bool) -> _Counted:
     """Rules of about one length are counted side by side; without `counts`, none is."""
     n_rules = plan.n_rules if counts else 0
     offsets, literals = plan.offsets.numpy()[: n_rules + 1], plan.literals.numpy()[: int(plan.offsets[n_rules])]
     slots = row_slots[strip_negation(literals)]
-    flags = np.where(is_negated(literals) ^ is_negated(slots), FLAG, 0)
+    negated = is_negated(literals) ^ is_negated(slots)
     lengths = np.diff(offsets)
     n_counted = -(-n_rules // n_workers)
     order = np.full(n_counted * n_workers, -1)
@@ -290,5 +273,6 @@ def _lower_counts(plan: Plan, row_slots: NDArray[np.int32], n_workers: int, is_w
     rule = np.repeat(np.arange(n_rules), lengths)
     number = np.arange(len(literals)) - offsets[rule]  # of a literal in its rule
     counted, worker = np.divmod(place[rule], n_workers)
-    fields[starts[counted] + number // FIELDS, worker, number % FIELDS] = strip_negation(slots) | flags
-    return _Counted(_pack_fields(fields, is_wide), starts.astype(np.int64), count_rules.astype(np.int32))
+    slots = strip_negation(slots)
+    fields[starts[counted] + number // FIELDS, worker, number % FIELDS] = np.where(negated, negate(slots), slots)
+    return _Counted(fields, starts.astype(np.int64), count_rules.astype(np.int32))

@@ -1,8 +1,8 @@
 """Blocks of words through the lines of a plan, in Triton: where the GPU's `evaluate` spends its time.
 
 A block has 32 warps and, at a time, a group of `BLOCK` words: a row of its scratch memory is one of 128 bytes, and the
-rows stay in the multiprocessor's own cache. Its workers are the rows of a tile `[WORKERS, BLOCK]`, eight threads to a
-worker: loads and stores of a tile are 128 bits wide, and a thread reads back the words that it wrote.
+rows stay in the multiprocessor's own cache. `run_lines` has the loops over lines; a thread reads back there the words
+that it wrote itself.
 Nothing is masked along words, rows being padded to whole groups; addresses are 64-bit.
 """
 
@@ -26,13 +26,10 @@ from eric_fast.kernels.gpu.decide import (
     find_highest,
     load_range,
 )
+from eric_fast.kernels.gpu.run_lines import and_literals, point_to, run_adder_lines, run_node_lines, run_term_lines
 from eric_fast.kernels.gpu.words import count_ones
 
-# The format of lines and phases, for Triton.
-SELECT, OTHER = tl.constexpr(lines.SELECT), tl.constexpr(lines.OTHER)
-SECOND, THIRD = tl.constexpr(lines.SECOND), tl.constexpr(lines.THIRD)
-ACC_START, TARGET = tl.constexpr(lines.ACC_START), tl.constexpr(lines.TARGET)
-FIELDS = tl.constexpr(lines.FIELDS)
+# The format of phases, for Triton.
 PHASE_WIDTH = tl.constexpr(2 * lines.N_COLUMNS)
 NODES = tl.constexpr(2 * lines.NODES)
 ADDERS = tl.constexpr(2 * lines.ADDERS)
@@ -42,109 +39,6 @@ TERMS_BY_6 = tl.constexpr(2 * lines.TERMS_BY_6)
 RULES = tl.constexpr(2 * lines.RULES)
 INDEXES = tl.constexpr(2 * lines.INDEXES)
 WANTED_SLOT, WANTED_PLACE = tl.constexpr(lines.WANTED_SLOT), tl.constexpr(lines.WANTED_PLACE)
-
-
-@triton.jit
-def _load_line(p_lines, line, WORKERS: tl.constexpr, WIDE: tl.constexpr):
-    """A line as it lies in memory: int64 [WORKERS] twice, the same where fields take 16 bits.
-
-    p_lines: int64 [n_lines, WORKERS], wide [n_lines, 2, WORKERS].
-    """
-    p_line = p_lines + line * tl.full([], 2 * WORKERS if WIDE else WORKERS, tl.int64) + tl.arange(0, WORKERS)
-    b_low = tl.load(p_line)
-    b_high = b_low
-    if WIDE:
-        b_high = tl.load(p_line + WORKERS)
-    return b_low, b_high
-
-
-@triton.jit
-def _read_field(b_low, b_high, i: tl.constexpr, WIDE: tl.constexpr):
-    """Field `i` of a line: the row and, as all ones or zeros, the flag; int32 [WORKERS] each."""
-    if WIDE:
-        b_field = ((b_low if i < 2 else b_high) >> (32 * (i % 2))).to(tl.int32)
-        return b_field & 0x7FFFFFFF, b_field >> 31
-    b_field = (b_low >> (16 * i)).to(tl.int32)
-    return b_field & 0x7FFF, (b_field << 16) >> 31
-
-
-@triton.jit
-def _point_to(p_rows, b_rows, BLOCK: tl.constexpr):
-    """Pointers [WORKERS, BLOCK] to the rows b_rows, int32 [WORKERS], of p_rows, int32 [n_slots, BLOCK]."""
-    return (p_rows + tl.arange(0, BLOCK))[None, :] + b_rows[:, None].to(tl.uint32, bitcast=True).to(tl.int64) * BLOCK
-
-
-@triton.jit
-def _run_nodes(p_rows, p_lines, first, last, WORKERS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr):
-    """Run lines of nodes. p_rows: int32 [n_slots, BLOCK]; p_lines: see `_load_line`."""
-    b_acc = tl.zeros([WORKERS, BLOCK], tl.int32)
-    b_low, b_high = _load_line(p_lines, first, WORKERS, WIDE)
-    for line in range(first, last):
-        b_select, b_is_low = _read_field(b_low, b_high, SELECT, WIDE)
-        b_other, _ = _read_field(b_low, b_high, OTHER, WIDE)
-        b_start, b_starts = _read_field(b_low, b_high, ACC_START, WIDE)
-        b_target, b_stores = _read_field(b_low, b_high, TARGET, WIDE)
-        b_low, b_high = _load_line(p_lines, line + 1, WORKERS, WIDE)  # ahead of the store, which nothing passes
-        b_acc = tl.load(_point_to(p_rows, b_start, BLOCK), mask=b_starts[:, None] != 0, other=b_acc)
-        b_bits = tl.load(_point_to(p_rows, b_select, BLOCK)) ^ b_is_low[:, None]
-        b_acc = (b_bits & b_acc) | (~b_bits & tl.load(_point_to(p_rows, b_other, BLOCK)))
-        tl.store(_point_to(p_rows, b_target, BLOCK), b_acc, mask=b_stores[:, None] != 0)
-
-
-@triton.jit
-def _run_adders(p_rows, p_lines, first, last, WORKERS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr):
-    """Run lines of full adders. p_rows: int32 [n_slots, BLOCK]; p_lines: see `_load_line`."""
-    b_acc = tl.zeros([WORKERS, BLOCK], tl.int32)
-    b_low, b_high = _load_line(p_lines, first, WORKERS, WIDE)
-    for line in range(first, last):
-        b_second, b_stores_sum = _read_field(b_low, b_high, SECOND, WIDE)
-        b_third, _ = _read_field(b_low, b_high, THIRD, WIDE)
-        b_start, b_starts = _read_field(b_low, b_high, ACC_START, WIDE)
-        b_target, b_stores = _read_field(b_low, b_high, TARGET, WIDE)
-        b_low, b_high = _load_line(p_lines, line + 1, WORKERS, WIDE)  # ahead of the store, which nothing passes
-        b_acc = tl.load(_point_to(p_rows, b_start, BLOCK), mask=b_starts[:, None] != 0, other=b_acc)
-        b_left = tl.load(_point_to(p_rows, b_second, BLOCK))
-        b_right = tl.load(_point_to(p_rows, b_third, BLOCK))
-        b_carry = (b_acc & b_left) | (b_right & (b_acc | b_left))
-        b_acc = b_acc ^ b_left ^ b_right
-        b_result = (b_stores_sum[:, None] & b_acc) | (~b_stores_sum[:, None] & b_carry)
-        tl.store(_point_to(p_rows, b_target, BLOCK), b_result, mask=b_stores[:, None] != 0)
-
-
-@triton.jit
-def _run_terms(
-    p_rows, p_lines, first, last, WIDTH: tl.constexpr, WORKERS: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr
-):
-    """Run lines of terms, `WIDTH` values a step. p_rows: int32 [n_slots, BLOCK]; p_lines: see `_load_line`."""
-    n_lines: tl.constexpr = 1 if WIDTH == 2 else 2
-    b_acc = tl.zeros([WORKERS, BLOCK], tl.int32)
-    b_term = tl.full([WORKERS, BLOCK], -1, tl.int32)
-    b_low, b_high = _load_line(p_lines, first, WORKERS, WIDE)
-    b_low2, b_high2 = b_low, b_high
-    if n_lines == 2:
-        b_low2, b_high2 = _load_line(p_lines, first + 1, WORKERS, WIDE)
-    # Two lines a turn: 43 instructions a pair where one takes 46
-    for line in tl.range(first, last, n_lines, loop_unroll_factor=2 if WIDTH == 2 else 1):
-        b_row, b_ends = _read_field(b_low, b_high, 0, WIDE)
-        b_term &= tl.load(_point_to(p_rows, b_row, BLOCK))
-        for i in tl.static_range(1, WIDTH):
-            if i < FIELDS:
-                b_row, _ = _read_field(b_low, b_high, i, WIDE)
-            else:
-                b_row, _ = _read_field(b_low2, b_high2, i - FIELDS, WIDE)
-            if i % 2:  # the second of a pair is to be false
-                b_term &= ~tl.load(_point_to(p_rows, b_row, BLOCK))
-            else:
-                b_term &= tl.load(_point_to(p_rows, b_row, BLOCK))
-        b_target, b_stores = _read_field(b_low2, b_high2, TARGET, WIDE)
-        b_low, b_high = _load_line(p_lines, line + n_lines, WORKERS, WIDE)
-        b_low2, b_high2 = b_low, b_high
-        if n_lines == 2:
-            b_low2, b_high2 = _load_line(p_lines, line + 3, WORKERS, WIDE)
-        b_acc |= b_term & b_ends[:, None]
-        b_term |= b_ends[:, None]
-        tl.store(_point_to(p_rows, b_target, BLOCK), b_acc, mask=b_stores[:, None] != 0)
-        b_acc &= ~b_stores[:, None]
 
 
 @triton.jit(do_not_specialize=[
@@ -162,7 +56,7 @@ def evaluate_kernel(
     p_classes, p_rules, p_scores, p_truth, p_counts, p_leaves,
     first_group, last_group, n_groups, n_slots, n_inputs, n_classes, n_samples, n_scores, n_counted,
     n_indexes, n_leaves, n_answers, n_counters, n_columns, n_sums, n_covered, covered, default,
-    WORKERS: tl.constexpr, BLOCK: tl.constexpr, WITH_ADDERS: tl.constexpr, WIDE: tl.constexpr, DECISION: tl.constexpr,
+    WORKERS: tl.constexpr, BLOCK: tl.constexpr, WITH_ADDERS: tl.constexpr, DECISION: tl.constexpr,
     BY_SAMPLE: tl.constexpr, GROUP_TREES: tl.constexpr,
 ):  # fmt: skip
     """Run a whole program over the groups of words `first_group:last_group`.
@@ -195,7 +89,7 @@ def evaluate_kernel(
             m_read = (b_rows >= 0)[:, None]
             o_words = (o_inputs.to(tl.int64) * n_groups + i_group)[:, None] * BLOCK + i_words[None, :]
             b_words = tl.load(p_words + o_words, mask=m_read, other=0)
-            tl.store(_point_to(p_rows, b_rows, BLOCK), b_words, mask=m_read)
+            tl.store(point_to(p_rows, b_rows, BLOCK), b_words, mask=m_read)
         b_fired = tl.zeros([BLOCK, BITS], tl.int32)
         if DECISION >= VOTE:
             for number in range(n_sums):
@@ -211,16 +105,16 @@ def evaluate_kernel(
         for phase in range(first_phase, last_phase):
             p_phase = p_phases + phase * PHASE_WIDTH
             first, last = load_range(p_phase, NODES)
-            _run_nodes(p_rows, p_lines, first, last, WORKERS, BLOCK, WIDE)
+            run_node_lines(p_rows, p_lines, first, last, WORKERS, BLOCK)
             if WITH_ADDERS:
                 first, last = load_range(p_phase, ADDERS)
-                _run_adders(p_rows, p_lines, first, last, WORKERS, BLOCK, WIDE)
+                run_adder_lines(p_rows, p_lines, first, last, WORKERS, BLOCK)
             first, last = load_range(p_phase, TERMS_BY_2)
-            _run_terms(p_rows, p_lines, first, last, 2, WORKERS, BLOCK, WIDE)
+            run_term_lines(p_rows, p_lines, first, last, 2, WORKERS, BLOCK)
             first, last = load_range(p_phase, TERMS_BY_4)
-            _run_terms(p_rows, p_lines, first, last, 4, WORKERS, BLOCK, WIDE)
+            run_term_lines(p_rows, p_lines, first, last, 4, WORKERS, BLOCK)
             first, last = load_range(p_phase, TERMS_BY_6)
-            _run_terms(p_rows, p_lines, first, last, 6, WORKERS, BLOCK, WIDE)
+            run_term_lines(p_rows, p_lines, first, last, 6, WORKERS, BLOCK)
             if DECISION >= VOTE:
                 first, last = load_range(p_phase, RULES)
                 if first < last:
@@ -282,17 +176,14 @@ def evaluate_kernel(
             b_rows = tl.load(p_wanted + 2 * o_wanted + WANTED_SLOT, mask=m_wanted, other=0)
             b_places = tl.load(p_wanted + 2 * o_wanted + WANTED_PLACE, mask=m_wanted, other=0)
             b_flip = b_rows >> 31
-            b_truth = (tl.load(_point_to(p_rows, b_rows ^ b_flip, BLOCK)) ^ b_flip[:, None]) & b_valid
+            b_truth = (tl.load(point_to(p_rows, b_rows ^ b_flip, BLOCK)) ^ b_flip[:, None]) & b_valid
             o_truth = (b_places.to(tl.int64) * n_groups + i_group)[:, None] * BLOCK + i_words[None, :]
             tl.store(p_truth + o_truth, b_truth, mask=m_wanted[:, None])
         for number in range(n_counted):
             b_fires = tl.zeros([WORKERS, BLOCK], tl.int32) | b_valid
             first_line, last_line = load_range(p_count_starts, number)
             for line in range(first_line, last_line):
-                b_low, b_high = _load_line(p_count_lines, line, WORKERS, WIDE)
-                for i in tl.static_range(FIELDS):
-                    b_row, b_flip = _read_field(b_low, b_high, i, WIDE)
-                    b_fires &= tl.load(_point_to(p_rows, b_row, BLOCK)) ^ b_flip[:, None]
+                b_fires = and_literals(p_rows, p_count_lines, line, b_fires, WORKERS, BLOCK)
             b_counts = tl.sum(count_ones(b_fires), axis=1)
             b_rules = tl.load(p_count_rules + number * WORKERS + i_workers)
             tl.atomic_add(p_counts + b_rules, b_counts.to(tl.int64), mask=b_rules >= 0, sem="relaxed")

@@ -84,7 +84,7 @@ def draw_cases(seconds: float) -> Iterator[Case]:
     while time.monotonic() < end:
         for kind in MAKERS:
             question = random.Random(seed).choice(list(QUESTIONS))
-            yield cases.make_evaluation(kind, seed, question, is_wide=seed % 4 == 0)
+            yield cases.make_evaluation(kind, seed, question)
         seed += 1
 
 

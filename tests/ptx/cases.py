@@ -1,8 +1,7 @@
 """What is run: launches of the project's kernels, each compared with the reference."""
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
@@ -94,15 +93,14 @@ QUESTIONS: dict[str, Callable[[Program, int], Request]] = {
 }
 
 
-def make_evaluation(kind: str, seed: int, question: str, *, is_wide: bool = False) -> Case:
-    """A program of `MAKERS`, asked one of `QUESTIONS`; wide: fields of 32 bits, whatever the program needs."""
+def make_evaluation(kind: str, seed: int, question: str) -> Case:
+    """A program of `MAKERS`, asked one of `QUESTIONS`."""
 
     def run() -> None:
         program = MAKERS[kind](seed)
-        with _force_wide() if is_wide else _change_nothing():
-            _compare_evaluation(program, QUESTIONS[question](program, N_SAMPLES), seed, N_SAMPLES)
+        _compare_evaluation(program, QUESTIONS[question](program, N_SAMPLES), seed, N_SAMPLES)
 
-    return Case(f"{kind} {seed}, {question}{', wide' * is_wide}", run)
+    return Case(f"{kind} {seed}, {question}", run)
 
 
 def _compare_evaluation(program: Program, request: Request, seed: int, n_samples: int) -> None:
@@ -110,18 +108,6 @@ def _compare_evaluation(program: Program, request: Request, seed: int, n_samples
     words = pack_bits(make_bits(random.Random(seed).randint, n_samples, count_inputs(program)))
     expected = reference.evaluate(plan, words, n_samples, request)
     assert_equal_outcomes(gpu.evaluate(plan, words, n_samples, request), expected)
-
-
-@contextmanager
-def _force_wide() -> Iterator[None]:
-    """Fields take 32 bits for a plan that isn't lowered yet."""
-    with mock.patch.object(gpu_lower, "MOST_NARROW_SLOTS", 2):
-        yield
-
-
-@contextmanager
-def _change_nothing() -> Iterator[None]:
-    yield
 
 
 def make_parts(seed: int) -> Case:
@@ -198,7 +184,7 @@ def list_evaluations() -> list[Case]:
         make_parts(0),
         make_evaluation("shared", 0, "classes"),
         make_evaluation("shared", 7, "everything"),
-        make_evaluation("any", 3, "everything", is_wide=True),
+        make_evaluation("any", 3, "everything"),
         make_evaluation("any", 6, "all but rules"),
         make_evaluation("forest", 0, "all but rules"),
         make_evaluation("any", 25, "everything"),
@@ -226,14 +212,10 @@ def list_packing() -> list[Case]:
 
 
 def list_more() -> list[Case]:
-    """What `make ptx` runs beside: more programs, narrow and wide, and every layout and norm."""
+    """What `make ptx` runs beside: more programs, and every layout and norm."""
     programs = [("any", seed) for seed in range(30)]
     programs += [(kind, seed) for kind in ("forest", "shared") for seed in range(10)]
-    evaluations = [
-        make_evaluation(kind, seed, question, is_wide=seed % 2 == 1)
-        for kind, seed in programs
-        for question in QUESTIONS
-    ]
+    evaluations = [make_evaluation(kind, seed, question) for kind, seed in programs for question in QUESTIONS]
     maps = [
         make_maps_case(shape, dtype, layout, norm)
         for dtype in DTYPES
@@ -255,11 +237,7 @@ def list_repeats() -> list[Case]:
     """The same kernels on large programs, and without counts: every barrier is come to more than once."""
     large = [("shared", seed) for seed in (8, 24, 54)]
     small = [("any", 3), ("any", 6), ("any", 25), ("forest", 0), ("forest", 46), ("grove", 9)]
-    evaluations = [
-        make_evaluation(kind, seed, question, is_wide=(kind, seed) == ("any", 3))
-        for kind, seed in (*large, *small)
-        for question in QUESTIONS
-    ]
+    evaluations = [make_evaluation(kind, seed, question) for kind, seed in (*large, *small) for question in QUESTIONS]
     return [*evaluations, make_maps_case((33, 70, 5, 5), torch.float32, "contiguous", "l1")]
 
 

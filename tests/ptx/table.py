@@ -51,7 +51,7 @@ def name_kind(variant: Variant) -> str:
     """`evaluate: vote with rules, by sample, wide`; `pack_short fp16 max`."""
     constants, types = variant.signature.constants, variant.signature.types
     if variant.kernel == "evaluate_kernel":
-        names = {"BY_SAMPLE": ", by sample", "WITH_ADDERS": ", adders", "WIDE": ", wide"}
+        names = {"BY_SAMPLE": ", by sample", "WITH_ADDERS": ", adders"}
         return f"evaluate: {DECISIONS[constants['DECISION']]}" + "".join(names[n] for n in names if constants[n])
     dtype = next((types[name][1:] for name in ("p_maps", "p_columns") if name in types), "")
     return " ".join(filter(None, (variant.kernel.removesuffix("_kernel"), dtype, constants.get("NORM", ""))))
