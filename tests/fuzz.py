@@ -1,6 +1,7 @@
 """`python -m tests.fuzz FORMAT|all N [SEED]`: N damaged files; each is read, or refused in words, and in time.
 
-A format is what makes a good file from a random generator, and what reads one. Add yours to `FORMATS`.
+What is read answers as its source does, where that reads the file, too. A format is what makes a good file from a
+random generator, and what reads one. Add yours to `FORMATS`. The last results are in `FUZZ.md`.
 """
 
 import logging
@@ -10,24 +11,53 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 from eric_fast.errors import EricError
 from eric_fast.frontends.gates.circuit import from_circuit
 from eric_fast.frontends.rules.asp import from_asp
 from eric_fast.frontends.trees.onnx import read_onnx
+from eric_fast.table.model import RuleModel
 from eric_fast.text import parse_program, print_program
 from eric_fast.text.files import decode_text
-from tests.fuzz_boosters import BOOSTERS, read
+from tests.fuzz_answers import compare_answers
+from tests.fuzz_boosters import BOOSTERS, read_model
 from tests.fuzz_captures import make_capture, make_odd_capture, read_capture
 from tests.make_circuits import draw
 from tests.make_programs import make_program
 from tests.make_rules_text import DIALECTS, make_rules_text
 
 MOST_SECONDS = 5.0  # of one file, in this process alone
-MOST_BYTES = 2**32  # of the address space of the whole command
+MOST_BYTES = 2**31  # of the address space, beyond what the command has when everything is made that it damages
+
+HEADER = """# Damaged files
+
+`python -m tests.fuzz {name} {n_files} {seed} > tests/FUZZ.md`: {n_files:,} damaged files of each format.
+Each is refused in words or read, within 5 seconds of CPU and 2 GiB; where the source reads it, too, both answer alike.
+Anything else stops the run.
+
+| format | refused | read | answered by the source, too |
+|---|---|---|---|"""
 
 Maker = Callable[[random.Random], bytes]
 Reader = Callable[[bytes], object]
+
+
+class Format(NamedTuple):
+    """One format.
+
+    Attributes:
+        make: a good file from a random generator.
+        read: what reads it.
+        source: the tool whose answers those of models that it reads are compared with; a key of `SOURCES`.
+        damaged: whether files are damaged as they are made.
+    """
+
+    make: Maker
+    read: Reader
+    source: str = ""
+    damaged: bool = False
 
 
 def make_graph(rng: random.Random) -> bytes:
@@ -37,23 +67,29 @@ def make_graph(rng: random.Random) -> bytes:
     return make_damaged_graph(rng)
 
 
-FORMATS: dict[str, tuple[Maker, Reader]] = {
-    **BOOSTERS,
-    "onnx graph": (make_graph, partial(read, read_onnx)),
-    "capture": (make_capture, read_capture),
-    "manifest": (make_odd_capture, read_capture),
-    "asp": (
+FORMATS = {
+    **{name: Format(*parts) for name, parts in BOOSTERS.items()},
+    "onnx graph": Format(make_graph, partial(read_model, read_onnx), "onnxruntime", damaged=True),
+    "capture": Format(make_capture, read_capture),
+    "manifest": Format(make_odd_capture, read_capture, damaged=True),
+    "asp": Format(
         lambda rng: make_rules_text(rng, rng.choice(DIALECTS)).encode(),
         lambda content: from_asp(decode_text(content, "fuzz")),
     ),
-    **{kind: (partial(draw, kind=kind), from_circuit) for kind in ("aag", "aig", "blif")},
-    "program": (
+    **{kind: Format(partial(draw, kind=kind), from_circuit) for kind in ("aag", "aig", "blif")},
+    "program": Format(
         lambda rng: print_program(make_program(rng.randint)).encode(),
         lambda content: parse_program(decode_text(content, "fuzz")),
     ),
 }
 
-DAMAGED = (make_odd_capture, make_graph)  # whose files are not as they should be already
+
+class Tally(NamedTuple):
+    """How many damaged files were read, of these how many are answered as their source does, and how many refused."""
+
+    n_read: int
+    n_equal: int
+    n_refused: int
 
 
 def damage(rng: random.Random, content: bytes) -> bytes:
@@ -80,36 +116,63 @@ def damage(rng: random.Random, content: bytes) -> bytes:
     return bytes(data)
 
 
-def check_format(name: str, n_files: int, seed: int = 0) -> tuple[int, int]:
-    """How many damaged files were read, and how many were refused. AssertionError: anything else, with the file."""
-    make, read = FORMATS[name]
-    n_read = 0
+def change_byte(rng: random.Random, content: bytes) -> bytes:
+    """The content with one byte another: most of it is right, so what lies deep in it is reached."""
+    data = bytearray(content)
+    data[rng.randrange(len(data))] = rng.choice((rng.randrange(256), ord(rng.choice("0123456789-.e,[]{}"))))
+    return bytes(data)
+
+
+def check_format(name: str, n_files: int, seed: int = 0, *, compare: bool = False) -> Tally:
+    """Read damaged files, and `compare` what is read with the source's answers.
+
+    Raises:
+        AssertionError: anything but a model that answers as its source does, or an EricError; with the file.
+    """
+    kind = FORMATS[name]
+    n_read = n_equal = 0
     reasons = []
     for i in range(n_files):
         rng = random.Random(f"{name}/{seed}/{i}")
-        content = make(rng) if make in DAMAGED else damage(rng, make(rng))
+        content = kind.make(rng)
+        if not kind.damaged:
+            content = rng.choice((damage, change_byte) if kind.source else (damage,))(rng, content)
         start = time.process_time()
         try:
-            read(content)
+            model = kind.read(content)
             n_read += 1
+            if compare and isinstance(model, RuleModel):
+                n_equal += compare_answers(kind.source, content, model)
         except EricError as error:
             reasons.append(str(error))
         except BaseException as error:
-            raise AssertionError(f"file {i} of seed {seed}: {type(error).__name__}: {content!r}") from error
+            raise AssertionError(f"file {i} of seed {seed}: {type(error).__name__}: {error}: {content!r}") from error
         seconds = time.process_time() - start
         assert seconds < MOST_SECONDS, f"file {i} of seed {seed} took {seconds:.1f} s: {content[:10_000]!r}"
     assert all(reasons), f"{name} was refused without a word"
-    return n_read, len(reasons)
+    return Tally(n_read, n_equal, len(reasons))
+
+
+def limit_memory() -> None:
+    n_pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = n_pages * resource.getpagesize() + MOST_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def main() -> None:
     logging.disable()
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
     name, n_files = sys.argv[1], int(sys.argv[2])
     seed = int(sys.argv[3]) if len(sys.argv) > 3 else 0
-    for chosen in FORMATS if name == "all" else (name,):
-        n_read, n_refused = check_format(chosen, n_files, seed)
-        print(f"{chosen}: {n_read:,} damaged files read, {n_refused:,} refused", flush=True)
+    chosen = list(FORMATS) if name == "all" else [name]
+    for each in chosen:
+        FORMATS[each].make(random.Random(0))  # trains what is damaged, which takes threads
+    limit_memory()
+    print(HEADER.format(name=name, n_files=n_files, seed=seed), flush=True)
+    for each in chosen:
+        n_read, n_equal, n_refused = check_format(each, n_files, seed, compare=True)
+        source = FORMATS[each].source
+        answered = f"{n_equal:,}, {source}" if source else ""
+        print(f"| {each} | {n_refused:,} | {n_read:,} | {answered} |", flush=True)
 
 
 if __name__ == "__main__":

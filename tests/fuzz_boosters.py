@@ -23,10 +23,11 @@ def make(samples: Callable[[], list[bytes]], rng: random.Random) -> bytes:
     return rng.choice(samples())
 
 
-def read(reader: Callable[[bytes, str], RuleModel], content: bytes) -> object:
-    """The model, and what it answers on a few rows: one that is read can be used."""
+def read_model(reader: Callable[[bytes, str], RuleModel], content: bytes) -> RuleModel:
+    """The model, which has answered a few rows: one that is read can be used."""
     model = reader(content, "fuzz")
-    return model.predict(np.zeros((3, model.n_features_in_)))
+    model.predict(np.zeros((3, model.n_features_in_)))
+    return model
 
 
 @cache
@@ -107,13 +108,10 @@ def save_lightgbm() -> list[bytes]:
 
 
 BOOSTERS = {
-    "xgboost json": (partial(make, partial(save_xgboost, "json")), partial(read, read_xgboost)),
-    "xgboost ubjson": (partial(make, partial(save_xgboost, "ubj")), partial(read, read_xgboost)),
-    "lightgbm": (
-        partial(make, save_lightgbm),
-        partial(read, read_lightgbm),
-    ),
-    "catboost": (partial(make, train_catboost), partial(read, read_catboost)),
-    "onnx": (partial(make, make_onnx), partial(read, read_onnx)),
-    "treelite": (partial(make, make_checkpoints), partial(read, read_treelite)),
+    "xgboost json": (partial(make, partial(save_xgboost, "json")), partial(read_model, read_xgboost), "xgboost"),
+    "xgboost ubjson": (partial(make, partial(save_xgboost, "ubj")), partial(read_model, read_xgboost), "xgboost"),
+    "lightgbm": (partial(make, save_lightgbm), partial(read_model, read_lightgbm), "lightgbm"),
+    "catboost": (partial(make, train_catboost), partial(read_model, read_catboost), "catboost"),
+    "onnx": (partial(make, make_onnx), partial(read_model, read_onnx), "onnxruntime"),
+    "treelite": (partial(make, make_checkpoints), partial(read_model, read_treelite), "treelite"),
 }

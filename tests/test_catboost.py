@@ -136,6 +136,10 @@ def set_feature(content):
     content["oblivious_trees"][0]["splits"][0]["float_feature_index"] = 99
 
 
+def set_border(content):
+    content["oblivious_trees"][0]["splits"][0]["border"] = 0.25
+
+
 def set_column(content):
     content["features_info"]["float_features"][0]["flat_feature_index"] = 1
 
@@ -158,6 +162,7 @@ def set_labels(content):
         (cut_leaves, r"oblivious_trees\[0\].leaf_values: 15 values can't be 1 for each leaf of 4 splits"),
         (add_splits, r"oblivious_trees\[0\].leaf_values: 16 values can't be 1 for each leaf of 84 splits"),
         (set_feature, r"oblivious_trees\[0\].splits\[0\]: float feature 99 is not in features_info"),
+        (set_border, r"border 0.25 of float feature [0-9]+ is not split [0-9]+ of features_info"),
         (set_column, "features_info"),
         (set_bias, "the bias must be finite"),
         (set_loss, "loss 'Mine' is not supported"),

@@ -177,6 +177,8 @@ def change_model(tmp_path, old, new):
         ("left_child=", "left_child=7 ", "tree 0: expected 7 values of 'left_child', got 8"),
         ("right_child=", "no_child=", "tree 0: expected 7 values of 'right_child', got 0"),
         ("leaf_value=", "leaf_value=x", "tree 0: 'leaf_value': \"could not convert"),
+        ("leaf_value=", "leaf_value=1_", "tree 0: 'leaf_value'.*is not a number"),
+        ("tree_sizes=", "tree_sizes=5 ", "'tree_sizes' is of 2 trees, but there are 1"),
         ("is_linear=0", "is_linear=1", "train without linear_tree"),
         ("objective=regression", "objective=mine", "objective 'mine' is not supported"),
         ("objective=regression", "objective=binary sigmoid:x", "objective: sigmoid: expected a number"),

@@ -6,7 +6,7 @@ from sklearn import ensemble, tree
 
 from eric_fast.errors import EricError, ModelError, ProgramError
 from eric_fast.frontends.registry import load
-from eric_fast.frontends.trees.onnx import ONNX, from_onnx
+from eric_fast.frontends.trees.onnx import ONNX, from_onnx, read_onnx
 from tests.boosters import add_edges, check_classes, check_close, load_data
 from tests.make_onnx import after, make_new, make_old
 from tests.onnx_runtime import convert, run
@@ -214,3 +214,9 @@ def test_files_that_are_no_models(tmp_path):
     graph.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 2_000_000_000
     with pytest.raises(ProgramError, match="2,000,000,000 features are too many for a file"):
         from_onnx(graph)
+
+
+def test_names_of_attributes_are_utf_8():
+    damaged = make_new().SerializeToString().replace(b"membership_values", b"membership_v\x94lues")
+    with pytest.raises(ProgramError, match="expected UTF-8 text for the name of an attribute"):
+        read_onnx(damaged, "file")

@@ -7,7 +7,7 @@ import pytest
 
 from eric_fast.errors import EricError, ModelError, ProgramError
 from eric_fast.frontends.registry import load
-from eric_fast.frontends.trees.xgboost import XGBOOST, from_xgboost
+from eric_fast.frontends.trees.xgboost import XGBOOST, from_xgboost, read_xgboost
 from tests.boosters import (
     CODES,
     add_edges,
@@ -119,6 +119,17 @@ def test_classifiers_of_ten_classes(name, options):
     finite = rows[~np.isinf(rows).any(axis=1)]  # its apply takes no others
     np.testing.assert_array_equal(model.apply(finite), source.apply(finite))
     np.testing.assert_array_equal(model.classes_, source.classes_)
+
+
+def test_leaves_of_ten_numbers_without_the_ends_of_rounds():
+    """Files before XGBoost 2 don't hold them; then there is a tree a round."""
+    features, target = load_data("digits")
+    options = {"num_class": 10, "multi_strategy": "multi_output_tree", "max_depth": 3, "nthread": 1}
+    booster = train("multi:softprob", features, target, 2, **options)
+    content = edit(booster, lambda learner, forest: forest.pop("iteration_indptr"))
+    wanted = booster.predict(xgboost.DMatrix(features), output_margin=True)
+    model = read_xgboost(json.dumps(content).encode(), "file")
+    check_close(model.decision_function(features), wanted, TOLERANCE)
 
 
 def test_early_stopping_uses_the_best_rounds():

@@ -68,7 +68,7 @@ class Field:
         value = self.value
         if not isinstance(value, bool | np.bool_) and isinstance(value, str | int | float | np.number):
             try:
-                number = float(value)
+                number = parse_number(value) if isinstance(value, str) else float(value)
             except (ValueError, OverflowError):
                 number = np.nan
             if np.isfinite(number):
@@ -105,6 +105,17 @@ class Field:
                 return np.asarray(value, np.int64 if whole else np.float64).astype(dtype)
         except OverflowError as error:
             raise self.fail(f"a number is too large: {error}") from error
+
+
+def parse_number(text: str) -> float:
+    """A number as other languages spell it, so without Python's underscores and digits of other scripts.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if "_" in text or not text.isascii():
+        raise ValueError(f"{text!r} is not a number")
+    return float(text)
 
 
 def describe_value(value: Any) -> str:

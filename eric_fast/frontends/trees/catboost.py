@@ -133,7 +133,7 @@ def _read_features(root: Field, size: int) -> tuple[Features, list[Column], bool
     """The numeric features by their index in splits, the columns of the table, and whether they have names."""
     info = root["features_info"]
     found: dict[int, Column] = {}
-    features: dict[int, tuple[int, bool]] = {}
+    features = Features({}, [])
     named = False
     for kind in ("float_features", "categorical_features", "text_features", "embedding_features"):
         listed = info.get(kind)
@@ -148,7 +148,10 @@ def _read_features(root: Field, size: int) -> tuple[Features, list[Column], bool
                 missing = part["nan_value_treatment"].as_text()
                 if missing not in ("AsIs", "AsFalse", "AsTrue"):
                     raise part.fail(f"nan_value_treatment '{missing}' is not supported")
-                features[part["feature_index"].as_int(0, size)] = place, missing == "AsTrue"
+                index = part["feature_index"].as_int(0, size)
+                features.places[index] = place, missing == "AsTrue"
+                borders = part.get("borders")
+                features.borders.extend((index, each.as_float()) for each in (borders.items() if borders else []))
     if sorted(found) != list(range(len(found))):
         raise info.fail(f"expected the {len(found)} features to be of columns 0 to {len(found) - 1}")
     return features, [found[place] for place in range(len(found))], named

@@ -1,5 +1,7 @@
 """Trees of a CatBoost model in JSON: oblivious (all nodes of a level compare the same), or nested nodes."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,8 +9,19 @@ from eric_fast.errors import ModelError
 from eric_fast.frontends.fields import Field
 from eric_fast.frontends.trees.nodes import StoredTree, list_nested
 
-Features = dict[int, tuple[int, bool]]  # index in splits -> the column, and whether a missing value is above borders
 Split = tuple[int, float, bool]  # column, border, where missing
+
+
+class Features(NamedTuple):
+    """The numeric features.
+
+    Attributes:
+        places: index in splits -> the column, and whether a missing value is above borders.
+        borders: feature and border of each split index, which is all that CatBoost itself heeds.
+    """
+
+    places: dict[int, tuple[int, bool]]
+    borders: list[tuple[int, float]]
 
 
 def read_oblivious_tree(part: Field, features: Features, n_outputs: int, scale: float) -> StoredTree:
@@ -69,8 +82,11 @@ def _read_split(part: Field, features: Features) -> Split:
         remedy = "before training, encode categories as numbers, and texts and embeddings as features"
         raise ModelError(f"{part.place}: splits of type {kind} compare values that are not in the table; {remedy}")
     index = part["float_feature_index"].as_int()
-    if index not in features:
+    if index not in features.places:
         raise part.fail(f"float feature {index} is not in features_info")
-    column, missing = features[index]
+    column, missing = features.places[index]
+    border, place = part["border"].as_float(), part["split_index"].as_int()
+    if place >= len(features.borders) or features.borders[place] != (index, border):
+        raise part.fail(f"border {border} of float feature {index} is not split {place} of features_info")
     with np.errstate(over="ignore"):
-        return column, float(np.float32(part["border"].as_float())), missing
+        return column, float(np.float32(border)), missing

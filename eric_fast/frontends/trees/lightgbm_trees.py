@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.errors import ModelError, ProgramError
-from eric_fast.frontends.fields import describe_value
+from eric_fast.frontends.fields import describe_value, parse_number
 from eric_fast.frontends.trees.categories import Categories, list_bits
 from eric_fast.frontends.trees.nodes import Cases, StoredTree, list_runs
 
@@ -32,7 +32,7 @@ class Block:
         return self.values.get(key, "")
 
     def get_words(self, key: str, n: int) -> list[str]:
-        words = self.get(key).split()
+        words = split_at_spaces(self.get(key))
         if len(words) != n:
             raise self.fail(f"expected {n:,} values of '{key}', got {len(words):,}")
         return words
@@ -54,16 +54,23 @@ class Block:
     def _parse(self, key: str, n: int, kind: type[int] | type[float]) -> NDArray[Any]:
         words = self.get_words(key, n)
         try:
-            return np.array(list(map(kind, words)), np.int64 if kind is int else np.float64)
+            numbers = list(map(parse_number, words))
+            return np.array(list(map(int, words)) if kind is int else numbers, np.int64 if kind is int else np.float64)
         except (ValueError, OverflowError) as error:
             raise self.fail(f"'{key}': {describe_value(str(error))}") from error
+
+
+def split_at_spaces(text: str) -> list[str]:
+    """At spaces alone, as LightGBM does, and at no other character that Python takes for one."""
+    return [word for word in text.split(" ") if word]
 
 
 def read_blocks(text: str, name: str) -> tuple[Block, list[Block], str]:
     """The header, the trees, and the text after them.
 
     Raises:
-        ProgramError: no first line `tree`, no `end of trees` from version 2.2 on, or a key twice in a block.
+        ProgramError: no first line `tree`, no `end of trees` from version 2.2 on, a key twice in a block, or another
+            number of trees than the header says.
     """
     body, end, tail = text.partition("\nend of trees")
     if not end and text.startswith(("tree\nversion=v2", "tree\r\nversion=v2")):
@@ -72,7 +79,7 @@ def read_blocks(text: str, name: str) -> tuple[Block, list[Block], str]:
         end = tail = "".join(rest)
     if not end:
         raise ProgramError(f"{name}: 'end of trees' is missing: the file is cut short")
-    lines = body.splitlines()
+    lines = body.split("\n")
     if not lines or lines[0].strip() != "tree":
         raise ProgramError(f"{name}: the first line must be 'tree'")
     blocks = [Block({}, f"{name}: header")]
@@ -85,6 +92,9 @@ def read_blocks(text: str, name: str) -> tuple[Block, list[Block], str]:
             raise ProgramError(f"{name}:{number}: {describe_value(key)} occurs twice")
         elif key:
             blocks[-1].values[key] = value.strip()
+    n_sizes = len(split_at_spaces(blocks[0].get("tree_sizes")))
+    if "tree_sizes" in blocks[0].values and n_sizes != len(blocks) - 1:
+        raise blocks[0].fail(f"'tree_sizes' is of {n_sizes:,} trees, but there are {len(blocks) - 1:,}")
     return blocks[0], blocks[1:], tail
 
 
@@ -159,7 +169,7 @@ def _read_sets(block: Block, nodes: NDArray[np.int64], tree: StoredTree, categor
         return
     n_sets = block.get_int("num_cat", 1, len(nodes))
     ends = block.get_ints("cat_boundaries", n_sets + 1)
-    words = block.get_ints("cat_threshold", len(block.get("cat_threshold").split()))
+    words = block.get_ints("cat_threshold", len(split_at_spaces(block.get("cat_threshold"))))
     if ends[0] != 0 or (np.diff(ends) < 0).any() or ends[-1] > len(words):
         raise block.fail("'cat_boundaries' doesn't cut 'cat_threshold' into sets")
     if ((words < 0) | (words >= 2**32)).any():

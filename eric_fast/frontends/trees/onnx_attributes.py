@@ -14,12 +14,14 @@ def read_attributes(node: Any, place: str) -> Field:
     """Numbers, strings, lists of strings and arrays; those called `name_as_tensor` are found as `name`.
 
     Raises:
-        ProgramError: a tensor that is incomplete, or in another file.
+        ProgramError: a tensor that is incomplete, or in another file; a name that is not UTF-8.
     """
     values: dict[str, Any] = {}
     tensors: dict[str, Any] = {}
     for attribute in node.attribute:
         kind, name = attribute.type, attribute.name
+        if not isinstance(name, str):  # protobuf gives bytes for what is not UTF-8
+            raise ProgramError(f"{place}: expected UTF-8 text for the name of an attribute, got {name!r}")
         if kind == 1:
             values[name] = float(attribute.f)
         elif kind == 2:

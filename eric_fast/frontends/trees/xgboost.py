@@ -141,7 +141,7 @@ def _read_model(
     n_classes, n_targets = numbers["num_class"].as_int(), (numbers.get("num_target") or Field("1", "")).as_int()
     n_outputs = max(n_classes, 1) * max(n_targets, 1)
     check_claim(n_outputs, size, "outputs", numbers.place)
-    n_trees = _count_trees(forest, learner, n_rounds, n_outputs, is_estimator)
+    n_trees = _count_trees(forest, learner, n_rounds, is_estimator)
     trees = _read_trees(forest, booster, size, n_outputs, n_trees, categories)
     if not math.isnan(gap):
         trees = [take_as_missing(tree, gap) for tree in trees]
@@ -185,7 +185,7 @@ def _read_trees(
     return trees
 
 
-def _count_trees(forest: Field, learner: Field, n_rounds: Rounds, n_outputs: int, is_estimator: bool) -> int:
+def _count_trees(forest: Field, learner: Field, n_rounds: Rounds, is_estimator: bool) -> int:
     """The number of trees in the rounds that are used."""
     n_trees = len(forest["trees"].items())
     indptr = forest.get("iteration_indptr")
@@ -193,7 +193,8 @@ def _count_trees(forest: Field, learner: Field, n_rounds: Rounds, n_outputs: int
         ends = indptr.as_array(np.int64)
     else:
         parallel = forest["gbtree_model_param"]["num_parallel_tree"].as_int(0)
-        ends = np.arange(0, n_trees + 1, max(parallel, 1) * n_outputs)
+        n_groups = forest["tree_info"].as_array(np.int64).max(initial=0) + 1  # 1 if leaves hold a number for each output
+        ends = np.arange(0, n_trees + 1, max(parallel, 1) * n_groups)
     attributes = learner.get("attributes")
     best = attributes.get("best_iteration") if attributes else None
     is_estimator |= attributes is not None and attributes.get("scikit_learn") is not None
