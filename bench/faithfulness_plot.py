@@ -23,6 +23,7 @@ LOOKS = {
     "weights, on both": (GREEN, "o"),
     "weights, on both, quarters": (ORANGE, "D"),
     "weights, on both, quarters, logistic": (PURPLE, "D"),
+    "weights, quarters, logistic, votes on all layers": (BLUE, "^"),
 }
 SIZES = {"n_literals": "literals", "n_integers": "integers (weights, bounds, votes)"}
 

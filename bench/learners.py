@@ -1,6 +1,6 @@
 """What `python -m bench faithfulness` compares: learners, by parts that can be run one by one."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.networks import DIGITS, SMALL, VGG
 from eric_fast.extract import ExtractOptions, WeightOptions
@@ -46,6 +46,7 @@ CHAIN_REQUIRED = dict(
     )
 )
 QUARTERS_REQUIRED = dict(zip(CHAIN_REQUIRED, (0.38, 0.475, 0.57, 0.665, 0.81, 0.935), strict=True))
+ALL_LAYERS_REQUIRED = dict(zip(CHAIN_REQUIRED, (0.45, 0.55, 0.64, 0.72, 0.86, 0.95), strict=True))
 QUARTERED = {layer: 1 if layer in ("features.16", LAST) else 2 for layer in CHAIN_REQUIRED}
 
 
@@ -98,17 +99,19 @@ def _chain_weights(
     fit: str = "counts",
     grid: int | dict[str, int] = 1,
     required: dict[str, float] | None = None,
+    **others: Any,
 ) -> Learner:
     options = ExtractOptions(
         layers="all",
         rules="weights",
         grown_on=grown_on,
-        n_votes=CHAIN_VOTES,
         fit=fit,
         grid=grid,
         weight_options=WeightOptions(n_literals),
+        **{"n_votes": CHAIN_VOTES, **others},
     )
     extras = [f"on {grown_on}"] * (grown_on != "true") + ["quarters"] * (grid != 1) + ["logistic"] * (fit != "counts")
+    extras += ["votes on all layers"] * (options.vote_layers == "all")
     return Learner(CHAIN, ", ".join(["weights", *extras]), f"{n_literals} literals", options, required or {})
 
 
@@ -150,6 +153,21 @@ PARTS = {
     ),
     "quarters": Part(VGG, 2, (_chain_weights(32, "both", grid=QUARTERED, required=QUARTERS_REQUIRED),)),
     "quarters-logistic": Part(VGG, 2, (_chain_weights(32, "both", "logistic", QUARTERED),)),
+    "all-layers": Part(
+        VGG,
+        2,
+        (
+            _chain_weights(
+                CHAIN_LITERALS,
+                fit="logistic",
+                grid=2,
+                required=ALL_LAYERS_REQUIRED,
+                threshold="split",
+                n_votes=400,
+                vote_layers="all",
+            ),
+        ),
+    ),
     "small": Part(SMALL, 1, SECOND),
     "digits": Part(DIGITS, 1, (*SECOND, _chain_weights(CHAIN_LITERALS, fit="logistic"))),
 }

@@ -62,6 +62,21 @@ def test_votes_are_fitted_to_what_the_rules_predict_from_each_start(train, quant
     assert {rule.head for rule in program.kernel_rules} <= set(range(8, 21))
 
 
+def test_votes_may_draw_on_all_layers_from_their_start_up(train, quantiser, bits):
+    options = replace(OPTIONS, vote_layers="all")
+    program = extract_program(bits, quantiser, train.predictions, "abc", options, all_kernels=True)
+    assert parse_program(print_program(program)) == program
+    for number, first in enumerate((0, 8, 15)):
+        inputs = Evaluator(program, f"f{number}").truth(bits, bits.atoms[first:])
+        votes = learn_votes(inputs, first, train.predictions, 3, 6)
+        assert [replace(rule, start=None) for rule in program.class_rules if rule.start == number] == votes.rules
+    assert any(rule.body[0] < 8 for rule in program.class_rules if rule.start == 0)  # the start's own bits
+    with pytest.raises(SettingError, match="give class rules 'weights'"):
+        ExtractOptions(vote_layers="all")
+    with pytest.raises(SettingError, match="not one of last, all"):
+        ExtractOptions(vote_layers="first")
+
+
 def test_what_predicted_bits_teach_differs_from_what_true_ones_do(train, quantiser, bits):
     found = [
         extract(bits, quantiser, train.predictions, grown_on=way, all_kernels=True).kernel_rules

@@ -18,6 +18,7 @@ from eric_fast.cli.options import (
     Rules,
     Target,
     ThresholdText,
+    VoteLayers,
     VotesText,
 )
 from eric_fast.cli.stopping import stop_gently
@@ -48,6 +49,7 @@ def chain(
     max_weight: MaxWeight = 7,
     votes: VotesText = None,
     n_votes: NVotes = 100,
+    vote_layers: VoteLayers = "last",
     fit: Fit = "counts",
     target: Target = "model",
     bound: Annotated[
@@ -88,6 +90,7 @@ def chain(
         weight_options=WeightOptions(literals, max_weight),
         votes=votes,
         n_votes=n_votes,
+        vote_layers=vote_layers,
         fit=fit,
     )
     usual = [options.min_leaf] if rules == "weights" else MIN_LEAVES  # which trees and default rules alone have

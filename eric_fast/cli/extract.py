@@ -21,6 +21,7 @@ from eric_fast.cli.options import (
     Rules,
     Target,
     ThresholdText,
+    VoteLayers,
     VotesText,
 )
 from eric_fast.cli.stopping import stop_gently
@@ -73,6 +74,7 @@ def extract(
     ] = 0.0,
     votes: VotesText = None,
     n_votes: NVotes = 100,
+    vote_layers: VoteLayers = "last",
     fit: Fit = "counts",
     target: Target = "model",
     grown_on: Annotated[
@@ -133,6 +135,7 @@ def extract(
         confidence=confidence,
         votes=votes,
         n_votes=n_votes,
+        vote_layers=vote_layers,
         fit=fit,
         layers=split_commas(layers),
         threshold=threshold,

@@ -128,4 +128,11 @@ Fit = Annotated[
         "over all images again and again)."
     ),
 ]
+VoteLayers = Annotated[
+    str,
+    typer.Option(
+        help="With weights in a chain: whose bits the votes of a start draw on, the last layer's, or those of all from "
+        "the start up."
+    ),
+]
 NVotes = Annotated[int, typer.Option(help="With votes: class rules at most; in a chain, of each start.")]

@@ -13,8 +13,8 @@ _PANELS = {
     ),
     "Rules": (
         "layers threshold grid criterion max_depth min_leaf max_rules min_split min_gain preset rules kernel_rules "
-        "class_rules literals max_weight ratio confidence votes n_votes fit target grown_on all_kernels simplify "
-        "ccp_alpha max_loss hold_back"
+        "class_rules literals max_weight ratio confidence votes n_votes vote_layers fit target grown_on all_kernels "
+        "simplify ccp_alpha max_loss hold_back"
     ),
     "What is stored": "store norm norm_dtype thresholds statistics shard_size logits",
     "Running": "memory engine time_limit permutations seed",

@@ -19,6 +19,7 @@ from eric_fast.program.atoms import CRITERIA, GRIDS
 TARGETS = ("model", "label")
 GROWN_ON = ("true", "predicted", "both")
 VOTES = ("rows", "single")
+VOTE_LAYERS = ("last", "all")
 FITS = ("counts", "logistic")
 _RULES = ("trees", "weights", "fold")
 _MOST = kernels.NO_LIMIT - 1
@@ -43,6 +44,7 @@ class TreeOptions:
             whole number to every class. `single`: to one class. By default `rows` if classes get weights: a chain then
             has votes for each layer that it may start from.
         n_votes: the most rules of a vote.
+        vote_layers: whose bits the votes of a start draw on: those of the `last` layer, or of `all` from the start up.
         fit: how votes get their numbers: by least squares from `counts`, or from these on by a `logistic` fit, which
             goes over the images many times.
 
@@ -69,6 +71,7 @@ class TreeOptions:
     ccp_alpha: float = 0.0
     votes: str | None = None
     n_votes: int = 100
+    vote_layers: str = "last"
     fit: str = "counts"
     rules: str = "trees"
     kernel_rules: str | None = None
@@ -83,6 +86,10 @@ class TreeOptions:
             raise SettingError(f"votes '{self.votes}' is not one of {', '.join(VOTES)}")
         if not (_is_whole(self.n_votes) and 1 <= self.n_votes <= _MOST):
             raise SettingError(f"the number of votes must be a whole number from 1 to {_MOST:,}, not {self.n_votes!r}")
+        if self.vote_layers not in VOTE_LAYERS:
+            raise SettingError(f"vote layers '{self.vote_layers}' is not one of {', '.join(VOTE_LAYERS)}")
+        if self.vote_layers != "last" and self.classes_by != "weights":
+            raise SettingError("votes that draw on all layers are fitted for each start; give class rules 'weights'")
         if self.fit not in FITS:
             raise SettingError(f"fit '{self.fit}' is not one of {', '.join(FITS)}")
         if self.fit != "counts" and self.votes_by is None:
@@ -176,6 +183,7 @@ class TreeOptions:
             ("ccp_alpha", self.ccp_alpha, 0),
             ("votes", self.votes_by, None),
             *([("n_votes", self.n_votes, None)] if self.votes_by else []),
+            ("vote_layers", self.vote_layers, "last"),
             ("fit", self.fit, "counts"),
             ("rules", self.rules, "trees"),
             ("kernel_rules", self.kernel_rules, None),

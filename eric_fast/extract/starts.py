@@ -51,6 +51,7 @@ def extract_for_starts(
     The rules of a layer are learned from the network's bits of the layer below (`true`), from those that the rules
     predict from the lowest layer (`predicted`), or from the counts of all of these together, from every start below
     (`both`). The votes of a start are fitted to the bits that the rules predict from it: to errors as they are in use.
+    With `vote_layers` as `all` they also draw on the start's own bits, and on those of the layers between.
     """
     chain = learn_chain(bits, quantiser, target, classes, n_images, growth, grown_on=grown_on, engine=engine)
     if chain is None:
@@ -99,9 +100,12 @@ def learn_chain(
         evaluator = Evaluator(program, below, engine=engine)
         found = {start: evaluator.truth(own, targets.atoms) for start, own in found.items()}
         found[layer] = targets
-    first = rows[layers[-1]].start
-    votes = {
-        start: learn_classes(target, len(classes), own, first, len(program.atoms), growth)
-        for start, own in found.items()
-    }
+    votes = {}
+    for start, predicted in found.items():
+        first, own = rows[layers[-1]].start, predicted
+        if growth.options.vote_layers == "all":
+            first = rows[start].start
+            names = [name for layer in layers for name in quantiser.names_of_layer[layer]]
+            own = Evaluator(program, start, engine=engine).truth(bits, names[first:])
+        votes[start] = learn_classes(target, len(classes), own, first, len(program.atoms), growth)
     return LearnedChain(program, votes, sizes_grown)
