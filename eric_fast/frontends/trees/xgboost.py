@@ -193,7 +193,7 @@ def _count_trees(forest: Field, learner: Field, n_rounds: Rounds, is_estimator: 
         ends = indptr.as_array(np.int64)
     else:
         parallel = forest["gbtree_model_param"]["num_parallel_tree"].as_int(0)
-        n_groups = forest["tree_info"].as_array(np.int64).max(initial=0) + 1  # 1 if leaves hold a number for each output
+        n_groups = forest["tree_info"].as_array(np.int64).max(initial=0) + 1  # 1 with vector leaves
         ends = np.arange(0, n_trees + 1, max(parallel, 1) * n_groups)
     attributes = learner.get("attributes")
     best = attributes.get("best_iteration") if attributes else None
