@@ -365,6 +365,7 @@ def _record_settings(program: Program, source: Source, options: ExtractOptions) 
         "images": hash_images(source, are_labelled=options.target == "label"),
         "target": options.target,
         "threshold": options.threshold,
+        **({"thresholds_per_kernel": str(options.per_kernel)} if options.per_kernel != 1 else {}),
         "criterion": options.criterion,
         "min_leaf": str(options.min_leaf),
         "max_depth": str(options.max_depth or "none"),

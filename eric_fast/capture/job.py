@@ -45,6 +45,7 @@ def open_capture_job(
     shard_size: int = SHARD_SIZE,
     thresholds: Thresholds | None = None,
     threshold: str | None = None,
+    per_kernel: int = 1,
     n_statistics: int = N_STATISTICS,
     logits: bool | None = None,
     force: bool = False,
@@ -62,6 +63,7 @@ def open_capture_job(
         norm_dtype: `float32` or `float16`; a norm past the largest float16 is refused. Bits are of the float32 norms.
         shard_size: images in a shard, a multiple of 1,024.
         thresholds: the thresholds of the bits. Give either these or `threshold` if bits are stored.
+        per_kernel: thresholds of a kernel; see `fit_quantiser`.
         threshold: see `parse_threshold`; fitted on `n_statistics` of the images, evenly spread, in a pass of its own.
         logits: whether the network's outputs are stored, as float16; by default as in the capture that is resumed, or
             those of at most 100 classes.
@@ -105,11 +107,12 @@ def open_capture_job(
 
     processes = processes or Processes()
     if threshold is not None and processes.is_first:
-        origin = f"{threshold} {_describe_sample(n_statistics, run.n_images)}"
+        several = f"{per_kernel} for each kernel, " if per_kernel != 1 else ""
+        origin = f"{several}{threshold} {_describe_sample(n_statistics, run.n_images)}"
         thresholds = None if force else _find_thresholds(path, origin)
         if thresholds is None:
             plan(None, "norms")  # validates the settings before the network runs over the sample
-            thresholds = Thresholds(_fit_sample(run, threshold, n_statistics, progress), origin)
+            thresholds = Thresholds(_fit_sample(run, threshold, per_kernel, n_statistics, progress), origin)
     manifest = _share_manifest(plan(thresholds, store) if processes.is_first else None, path, processes)
 
     def produce(numbers: Sequence[int], report: Callable[[int], None]) -> Iterator[Samples]:
@@ -162,7 +165,7 @@ def _round_to_half(layer: str, norms: Tensor, ids: Sequence[str]) -> Tensor:
     return half
 
 
-def _fit_sample(run: NetworkRun, threshold: str, n_statistics: int, progress: Progress) -> Quantiser:
+def _fit_sample(run: NetworkRun, threshold: str, per_kernel: int, n_statistics: int, progress: Progress) -> Quantiser:
     if n_statistics < 1:
         raise SettingError(f"--statistics must be at least 1 image, not {n_statistics}")
     sample = run.take(n_statistics)
@@ -172,7 +175,7 @@ def _fit_sample(run: NetworkRun, threshold: str, n_statistics: int, progress: Pr
     )
     if not found.n_images:
         raise sample.refuse_all_bad()
-    return fit_quantiser(found, found.predictions, threshold=threshold)
+    return fit_quantiser(found, found.predictions, threshold=threshold, per_kernel=per_kernel)
 
 
 def _describe_sample(n: int, n_all: int) -> str:

@@ -29,6 +29,7 @@ from eric_fast.cli.options import (
     Limit,
     MemoryFormat,
     ModelOutput,
+    PerKernel,
     SkipBad,
     Task,
     UnitAxis,
@@ -84,6 +85,7 @@ def capture(
     threshold: Annotated[
         str | None, typer.Option(help=f"Of bits, fitted on a sample of the images: {FIT_HELP}")
     ] = None,
+    per_kernel: PerKernel = 1,
     statistics: Annotated[
         int | None, typer.Option(metavar="N", help="Images in that sample, evenly spread; 10,000 by default.")
     ] = None,
@@ -127,6 +129,8 @@ def capture(
     check_folder(output, force=True, kind=CAPTURE, keeps_others=not force)
     if thresholds is not None and threshold is not None:
         raise SettingError("--thresholds and --threshold can't both be given")
+    if per_kernel != 1 and threshold is None:
+        raise SettingError("--thresholds-per-kernel is about --threshold, which bits are made with; give that too")
     if statistics is not None and threshold is None:
         raise SettingError("--statistics is the size of the sample that --threshold is fitted on; give that too")
     from eric_fast.capture import hash_listing, load_model, open_data, prepare_run
@@ -166,6 +170,7 @@ def capture(
             shard_size=SHARD_SIZE if shard_size is None else shard_size,
             thresholds=found,
             threshold=threshold,
+            per_kernel=per_kernel,
             n_statistics=N_STATISTICS if statistics is None else statistics,
             logits=logits,
             force=force,
@@ -218,6 +223,7 @@ def pack(
     threshold: Annotated[
         str | None, typer.Option(help=f"Fitted on all images of DIR; mean by default: {FIT_HELP}")
     ] = None,
+    per_kernel: PerKernel = 1,
     json: Json = None,
     force: Anew = False,
 ) -> None:
@@ -243,8 +249,9 @@ def pack(
         else:
             spec = threshold or "mean"
             target = norms.predictions if parse_threshold(spec).kind == "split" else None
-            quantiser = fit_quantiser(norms, target, threshold=spec, progress=progress)
-            found = Thresholds(quantiser, f"{spec} of all {norms.n_images:,} images")
+            quantiser = fit_quantiser(norms, target, threshold=spec, per_kernel=per_kernel, progress=progress)
+            several = f"{per_kernel} for each kernel, " if per_kernel != 1 else ""
+            found = Thresholds(quantiser, f"{several}{spec} of all {norms.n_images:,} images")
         with open_packing_job(norms, output, found, force=force, progress=progress) as job:
             stdout.print(f"{job.path}: {describe_job(job)}", markup=False)
             packed = job.run(progress)

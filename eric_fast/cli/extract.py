@@ -18,6 +18,7 @@ from eric_fast.cli.options import (
     MaxWeight,
     Memory,
     NVotes,
+    PerKernel,
     Rules,
     Target,
     ThresholdText,
@@ -45,6 +46,7 @@ def extract(
         ),
     ] = None,
     threshold: ThresholdText = "mean",
+    per_kernel: PerKernel = 1,
     grid: GridText = "1",
     criterion: Criterion = "entropy",
     max_depth: Annotated[int | None, typer.Option(help="Literals in a rule at most.")] = None,
@@ -139,6 +141,7 @@ def extract(
         fit=fit,
         layers=split_commas(layers),
         threshold=threshold,
+        per_kernel=per_kernel,
         grid=_parse_whole(grid),
         target=target,
         grown_on=grown_on,
@@ -199,6 +202,7 @@ def extract(
         given = {
             "--layers": layers,
             "--threshold": [threshold],
+            "--thresholds-per-kernel": [str(per_kernel)],
             "--criterion": [criterion],
             "--grid": [grid],
             "--target": [target],
@@ -220,6 +224,7 @@ def _describe_alternative(other: "Alternative", capture: Path, output: Path, giv
         "--threshold": ["mean"],
         "--criterion": ["entropy"],
         "--grid": ["1"],
+        "--thresholds-per-kernel": ["1"],
         "--target": ["model"],
     }
     words = ["extract", str(capture), "--votes", "single", "--n-votes", str(other.n_votes)]

@@ -90,6 +90,15 @@ ThresholdText = Annotated[
         "is true above t, one below -t."
     ),
 ]
+PerKernel = Annotated[
+    int,
+    typer.Option(
+        "--thresholds-per-kernel",
+        metavar="1-7",
+        help="Thresholds of each kernel: the second is that of the images above the first, the third that of those "
+        "below it, and so on.",
+    ),
+]
 Criterion = Annotated[str, typer.Option(help="entropy or gini.")]
 Target = Annotated[str, typer.Option(help="model (what it predicts: fidelity) or label.")]
 Rules = Annotated[

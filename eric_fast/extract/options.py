@@ -220,6 +220,7 @@ class ExtractOptions(TreeOptions):
     Attributes:
         layers: names or shell patterns of the layers of the chain, or `all`; the last layer of the source by default.
         threshold: see `parse_threshold`.
+        per_kernel: thresholds of each kernel, from 1 to 7: an atom for each; see `fit_quantiser`.
         grid: 1 for atoms of whole maps alone, 2 for those of quarters too, such as `features.19:207@upper-left`, which
             must have been captured; a grid for each layer; or `auto`: where quarters help on held-back images.
         target: `model` (fidelity: the class that the model predicts) or `label` (images without one are left out).
@@ -239,6 +240,7 @@ class ExtractOptions(TreeOptions):
 
     layers: str | Sequence[str] | None = None
     threshold: str = "mean"
+    per_kernel: int = 1
     grid: int | str | Mapping[str, int] = 1
     target: str = "model"
     grown_on: str = "true"

@@ -16,7 +16,11 @@ CRITERIA = ("entropy", "gini")  # what splits are chosen by, of norms and of bit
 OPERATORS = (">", "<=", "==")
 REGIONS = ("", "upper-left", "upper-right", "lower-left", "lower-right")  # of a map; the first is the whole
 NEGATIVE = "negative"  # in the place of a region: the atom is about how far the whole map's norm lies below 0
+THRESHOLD_LEVELS = tuple(
+    f"level-{number}" for number in range(2, 8)
+)  # likewise: another threshold of the whole map's norm
 GRIDS = (1, 2)  # norms of whole maps alone, or also of their quarters, for each kernel in the order of `REGIONS`
+_KNOWN = (*REGIONS, NEGATIVE, *THRESHOLD_LEVELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,8 @@ class InputAtom:
 
     False where the norm is missing (NaN). `constant` is rounded to float32 when the atom is made. The norm is that of
     the whole map, or of a quarter of it: the `region`, one of `REGIONS`. A kernel with a threshold on either side of 0
-    has two atoms of the whole map: `> t`, and `<= -t` whose region is `NEGATIVE`.
+    has two atoms of the whole map: `> t`, and `<= -t` whose region is `NEGATIVE`. One with several thresholds has an
+    atom for each; the region of those after the first is one of `THRESHOLD_LEVELS`.
     """
 
     layer: str
@@ -46,7 +51,7 @@ class InputAtom:
     @property
     def is_quarter(self) -> bool:
         """Whether it compares the norm of a quarter."""
-        return self.region not in ("", NEGATIVE)
+        return self.region in REGIONS[1:]
 
     def find_place(self, grid: int) -> int:
         """Where its norm stands among those of its layer, captured with this grid, one of `GRIDS`.
@@ -99,7 +104,7 @@ class Quantiser:
 
     @cached_property
     def has_several_atoms(self) -> bool:
-        """Whether kernels have atoms besides that of the whole map: of quarters, or of the other side of 0."""
+        """Whether kernels have several atoms: of quarters, of the other side of 0, or of several thresholds."""
         return any(atom.region for atom in self.atoms)
 
     @cached_property
@@ -142,10 +147,8 @@ def _check_atoms(atoms: Sequence[InputAtom]) -> None:
             layers.add(atom.layer)
         if atom.operator not in OPERATORS:
             raise ProgramError(f"{atom.name}: operator '{atom.operator}' is not one of {', '.join(OPERATORS)}")
-        if atom.region not in (*REGIONS, NEGATIVE):
-            raise ProgramError(
-                f"{atom.name}: region '{atom.region}' is not one of {', '.join(REGIONS[1:])}, {NEGATIVE}"
-            )
+        if atom.region not in _KNOWN:
+            raise ProgramError(f"{atom.name}: region '{atom.region}' is not one of {', '.join(_KNOWN[1:])}")
         if not isinstance(atom.column, int) or not 0 <= atom.column < 2**31:
             raise ProgramError(f"layer '{atom.layer}': {atom.column} is not a kernel number")
         if not np.isfinite(atom.constant):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from eric_fast.errors import CaptureError, SettingError, say_count
 from eric_fast.processes import Processes
-from eric_fast.program.atoms import CRITERIA, NEGATIVE, REGIONS, InputAtom, Quantiser, count_regions
+from eric_fast.program.atoms import CRITERIA, NEGATIVE, REGIONS, THRESHOLD_LEVELS, InputAtom, Quantiser, count_regions
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise.spec import Threshold, parse_threshold
 from eric_fast.quantise.splits import find_best_splits
@@ -30,6 +30,7 @@ def fit_quantiser(
     criterion: str = "entropy",
     n_values: int = MOST_VALUES,
     grid: int | None = None,
+    per_kernel: int = 1,
     progress: Progress = ignore_progress,
     warn: bool = True,
 ) -> Quantiser:
@@ -49,6 +50,9 @@ def fit_quantiser(
         threshold: see `parse_threshold`.
         criterion: `entropy` or `gini`: `split` maximises the gain by it.
         grid: 1 for whole maps alone, 2 for their quarters too; by default what was captured.
+        per_kernel: thresholds of a kernel's whole map. The second is fitted as the first is, but to the images above
+            it, the third to those below it, the fourth and fifth to those above and below the second, and so on. Those
+            that tell no images apart are left out.
         n_values: norms that quantiles and splits gather at a time, at most.
         warn: whether to log kernels whose norm never changes.
 
@@ -74,6 +78,11 @@ def fit_quantiser(
             f"threshold '{threshold}' has two sides, but norm '{source.settings.norm}' is never negative; capture with "
             "--norm mean"
         )
+    if per_kernel not in range(1, len(THRESHOLD_LEVELS) + 2) or (per_kernel > 1 and how.two_sided):
+        what = (
+            "has two thresholds already" if how.two_sided else f"needs a number from 1 to {len(THRESHOLD_LEVELS) + 1}"
+        )
+        raise SettingError(f"--thresholds-per-kernel {per_kernel}: threshold '{threshold}' {what}")
     selection = source if isinstance(source, Selection) else select_images(source, source.layers, "model")
     n_regions = count_regions(source.settings.grid)
     if grid == 2 and n_regions == 1:
@@ -82,11 +91,14 @@ def fit_quantiser(
     for i, layer in enumerate(source.layers):
         progress("thresholds", i, len(source.layers))
         values, is_signed = _fit_layer(selection, layer, how, target, criterion, n_values, warn)
+        more = [] if per_kernel == 1 else _fit_levels(selection, layer, values, how, target, criterion, per_kernel)
         values = _step_down(values) if how.or_equal else values
         for place, value in enumerate(values.tolist()):
             kernel, region = divmod(place, n_regions)
             if region == 0 or grid != 1:
                 atoms.append(InputAtom(layer, kernel, ">", value, REGIONS[region]))
+            if more and region == 0:
+                atoms += (InputAtom(layer, kernel, ">", other, level) for level, other in more[place])
             if how.two_sided and region == 0 and is_signed[place]:
                 atoms.append(InputAtom(layer, kernel, "<=", -value, NEGATIVE))
     progress("thresholds", len(source.layers), len(source.layers))
@@ -141,6 +153,62 @@ def _fit_layer(
         elif target is not None:
             thresholds.append(find_best_splits(columns, target, criterion))
     return _Fitted(torch.cat(thresholds), is_signed)
+
+
+def _fit_levels(
+    selection: Selection,
+    layer: str,
+    first: Tensor,
+    how: Threshold,
+    target: Tensor | None,
+    criterion: str,
+    per_kernel: int,
+) -> list[list[tuple[str, float]]]:
+    """The levels of each norm after the first, and their thresholds, which differ from each other and from the first.
+
+    Args:
+        first: float64 `[n_norms]`: the first thresholds. For the others see `fit_quantiser`.
+    """
+    found: list[list[tuple[str, float]]] = []
+    for norms in selection.iterate_columns(layer, MOST_VALUES):
+        for values in norms.T:
+            split = {1: float(np.float32(first[len(found)].item()))}
+            images = {1: torch.arange(len(values))}
+            for number in range(2, per_kernel + 1):
+                above = number // 2
+                if above not in split:
+                    continue
+                own = images[above]
+                is_above = values[own] > split[above]
+                own = own[is_above if number % 2 == 0 else ~is_above]
+                part = values[own]
+                if not len(own) or bool((part == part[0]).all()):
+                    continue
+                value = _fit_part(part, how, None if target is None else target[own], criterion)
+                if value not in split.values():
+                    split[number], images[number] = value, own
+            thresholds = torch.tensor([value for number, value in split.items() if number > 1], dtype=torch.float64)
+            thresholds = _step_down(thresholds) if how.or_equal else thresholds
+            numbers = [number for number in split if number > 1]
+            found.append(
+                [(THRESHOLD_LEVELS[n - 2], value) for n, value in zip(numbers, thresholds.tolist(), strict=True)]
+            )
+    return found
+
+
+def _fit_part(values: Tensor, how: Threshold, target: Tensor | None, criterion: str) -> float:
+    """The threshold of some images' norms, as float32 holds it."""
+    if how.kind == "linear":
+        sums = ColumnSums(1)
+        sums.add(values[:, None])
+        mean, std = sums.list_moments()
+        value = float(how.mean_factor * mean + how.std_factor * std + how.constant)
+    elif how.kind == "quantile":
+        value = float(np.quantile(values.double().numpy(), how.quantile))
+    else:
+        assert target is not None
+        value = float(find_best_splits(values[:, None], target, criterion))
+    return float(np.float32(value))
 
 
 def _merge_sums(own: ColumnSums, processes: Processes) -> ColumnSums:

@@ -56,6 +56,7 @@ def measure_weight_rules(
     wanted = ExtractOptions(
         layers=options.layers,
         threshold=options.threshold,
+        per_kernel=options.per_kernel,
         grid=options.grid,
         criterion=options.criterion,
         target=options.target,

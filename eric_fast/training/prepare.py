@@ -86,11 +86,12 @@ def find_quantiser(
             criterion=options.criterion,
             n_values=n_values,
             grid=most,
+            per_kernel=options.per_kernel,
             progress=progress,
             warn=warn,
         )
         return take_grids(quantiser, options.grid)
-    if threshold != "mean":
+    if threshold != "mean" or options.per_kernel != 1:
         raise SettingError(
             f"{training.name} contains bits but no norms, so its thresholds are fixed; leave --threshold out, or "
             "capture norms"

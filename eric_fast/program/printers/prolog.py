@@ -156,7 +156,7 @@ def _print_comparisons(program: ProgramData, predicates: Sequence[str]) -> Itera
         lowest = quantiser.atoms_of_layer(program.layers[0]) if program.layers else ()
         for atom, name in zip(lowest, predicates, strict=False):
             test = f"N {_OPERATORS[atom.operator]} {format_number(atom.constant)}"
-            column = quote_atom(f"{atom.column}@{atom.region}") if atom.region else atom.column
+            column = quote_atom(f"{atom.column}@{atom.region}") if atom.is_quarter else atom.column
             yield f"{name}(X) :- norm(X, {quote_atom(atom.layer)}, {column}, N), {test}."
         return
     kinds = {(quantiser.columns[atom.column].kind, atom.operator == "in") for atom in quantiser.atoms}
