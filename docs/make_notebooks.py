@@ -1,7 +1,7 @@
 """The notebooks of the site, from the scripts in `examples/`: `python -m docs.make_notebooks`.
 
-A script's cells begin with `# %%`, those of text with `# %% [markdown]`. A comment `# notebook: NAME` at the end of a
-cell is `NAME` in the notebook, which shows that object.
+A script's cells begin with `# %%`, those of text with `# %% [markdown]`; a script without cells is no notebook. A
+comment `# notebook: NAME` at the end of a cell is `NAME` in the notebook, which shows that object.
 """
 
 import ast
@@ -26,6 +26,11 @@ class Cell(NamedTuple):
 
     is_text: bool
     source: str
+
+
+def list_scripts() -> list[Path]:
+    """The scripts that have cells."""
+    return [script for script in sorted(EXAMPLES.glob("*.py")) if read_cells(script)]
 
 
 def read_cells(script: Path) -> list[Cell]:
@@ -108,7 +113,7 @@ def main() -> None:
 
     NOTEBOOKS.mkdir(exist_ok=True)
     before = Path.cwd()
-    for script in sorted(EXAMPLES.glob("*.py")):
+    for script in list_scripts():
         cells = read_cells(script)
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)

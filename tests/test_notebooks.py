@@ -7,7 +7,7 @@ import pytest
 from docs import make_notebooks
 from tests import page_blocks
 
-SCRIPTS = sorted(make_notebooks.EXAMPLES.glob("*.py"))
+SCRIPTS = make_notebooks.list_scripts()
 NAMES = [script.stem for script in SCRIPTS]
 
 
