@@ -1,7 +1,8 @@
 """What class rules decide on a block's words, in Triton: numbers from their binary digits, looked up and added.
 
 A thread has a sample, a tile is `[BLOCK, BITS]`: the words of a row, and the bits of each. Sums lie output by output
-and are read by the thread that wrote them, and votes are added in the order of the rules, as on every device.
+and are read by the thread that wrote them; where trees add to many outputs, sample by sample, and threads side by side
+add a row of weights to those of a sample. Votes are added in the order of the rules, as on every device.
 
 Pointers of the same name point to the same in all of these functions:
 
@@ -18,7 +19,7 @@ Pointers of the same name point to the same in all of these functions:
 import triton
 import triton.language as tl
 
-from eric_fast.kernels.gpu import lines
+from eric_fast.kernels.gpu import lines, vote_tables
 from eric_fast.plan import steps
 
 BITS = tl.constexpr(32)  # of a word
@@ -26,7 +27,8 @@ FIRST_ANSWERS = tl.constexpr(1)
 FIRST_RULES = tl.constexpr(2)
 VOTE = tl.constexpr(3)  # and with the deciding rule:
 VOTE_RULES = tl.constexpr(4)
-N_COLUMNS = tl.constexpr(4)  # sums of a sample in registers at a time: divides `DecisionTables.n_columns`
+SUM_TILE = tl.constexpr(vote_tables.SUM_TILE)  # sums of a sample that lie together, a line of 128 bytes
+SAMPLE_TILE = tl.constexpr(256)  # samples whose sums are in registers at a time
 
 # Columns of tables, for Triton.
 INDEX_WIDTH = tl.constexpr(len(steps.Index._fields))
@@ -82,13 +84,37 @@ def decode_answers(p_rows, p_answer_slots, n_answers, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def _place_sums(number, o_samples, n_sums, BLOCK: tl.constexpr, BY_SAMPLE: tl.constexpr):
+    """Where the sums of an output are: integers [BLOCK, BITS]. n_sums: of a sample, used where they lie by sample."""
+    if BY_SAMPLE:
+        return o_samples * n_sums + number
+    else:  # noqa: RET505  Triton looks at one branch alone
+        return number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
+
+
+@triton.jit
+def start_sums(p_base, p_sums, n_sums, o_samples, BLOCK: tl.constexpr, BY_SAMPLE: tl.constexpr):
+    """Set every sum to its base. p_base: float64 [n_sums]."""
+    for number in range(n_sums):
+        o_sums = _place_sums(number, o_samples, n_sums, BLOCK, BY_SAMPLE)
+        tl.store(p_sums + o_sums, tl.zeros([BLOCK, BITS], tl.float64) + tl.load(p_base + number))
+
+
+@triton.jit
+def _point_to_sums(p_sums, sample, o_columns, n_sums):
+    """Pointers [SAMPLE_TILE, SUM_TILE] to sums of the samples from this one on, by sample."""
+    o_rows = (sample + tl.arange(0, SAMPLE_TILE)) * n_sums
+    return p_sums + o_rows[:, None] + o_columns[None, :]
+
+
+@triton.jit
 def add_votes(
     p_rows, p_fire_slots, first, last, p_vote_starts, p_vote_rules, p_vote_weights, p_sums, p_most, p_most_rules,
-    n_classes, b_fired, o_samples, BLOCK: tl.constexpr, DECISION: tl.constexpr,
+    n_classes, n_sums, b_fired, o_samples, BLOCK: tl.constexpr, DECISION: tl.constexpr, BY_SAMPLE: tl.constexpr,
 ):  # fmt: skip
     """Add the votes of the class rules `first:last`, class by class, so that each sum keeps the order of the rules."""
     for number in range(n_classes):
-        o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
+        o_sums = _place_sums(number, o_samples, n_sums, BLOCK, BY_SAMPLE)
         b_sums = tl.load(p_sums + o_sums)
         vote, last_vote = load_range(p_vote_starts, number)
         if DECISION == VOTE:
@@ -98,7 +124,8 @@ def add_votes(
                 b_fired |= m_fired.to(tl.int32)
         else:
             # What a rule adds to a class that it doesn't vote for is 0, and may be the most.
-            b_most, b_most_rules = tl.load(p_most + o_sums), tl.load(p_most_rules + o_sums)
+            o_most = _place_sums(number, o_samples, n_classes, BLOCK, False)
+            b_most, b_most_rules = tl.load(p_most + o_most), tl.load(p_most_rules + o_most)
             for rule in range(first, last):
                 m_votes = (vote < last_vote) & (tl.load(p_vote_rules + vote) == rule)
                 weight = tl.load(p_vote_weights + vote) * m_votes.to(tl.float64)
@@ -109,8 +136,8 @@ def add_votes(
                 m_more = m_fired & (weight > b_most)
                 b_most = tl.where(m_more, weight, b_most)
                 b_most_rules = tl.where(m_more, rule, b_most_rules)
-            tl.store(p_most + o_sums, b_most)
-            tl.store(p_most_rules + o_sums, b_most_rules)
+            tl.store(p_most + o_most, b_most)
+            tl.store(p_most_rules + o_most, b_most_rules)
         tl.store(p_sums + o_sums, b_sums)
     return b_fired
 
@@ -131,27 +158,22 @@ def add_trees(
             tl.store(p_numbers + (tree - begin) * (BLOCK * BITS) + o_samples, b_number)
         tl.debug_barrier()  # whichever threads read them
         if BY_SAMPLE:
-            for number in range(0, n_classes, N_COLUMNS):
-                o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
-                b_sum0, b_sum1 = tl.load(p_sums + o_sums), tl.load(p_sums + o_sums + BLOCK * BITS)
-                b_sum2 = tl.load(p_sums + o_sums + 2 * BLOCK * BITS)
-                b_sum3 = tl.load(p_sums + o_sums + 3 * BLOCK * BITS)
-                for tree in range(begin, end):
-                    b_number = tl.load(p_numbers + (tree - begin) * (BLOCK * BITS) + o_samples)
-                    b_row = (find_code(p_indexes, tree) + b_number).to(tl.int64) * n_columns + number
-                    b_sum0 += tl.load(p_tree_weights + b_row)
-                    b_sum1 += tl.load(p_tree_weights + b_row + 1)
-                    b_sum2 += tl.load(p_tree_weights + b_row + 2)
-                    b_sum3 += tl.load(p_tree_weights + b_row + 3)
-                tl.store(p_sums + o_sums, b_sum0)
-                tl.store(p_sums + o_sums + BLOCK * BITS, b_sum1)
-                tl.store(p_sums + o_sums + 2 * BLOCK * BITS, b_sum2)
-                tl.store(p_sums + o_sums + 3 * BLOCK * BITS, b_sum3)
+            for column in range(0, n_columns, SUM_TILE):
+                o_columns = column + tl.arange(0, SUM_TILE)
+                for sample in tl.range(0, BLOCK * BITS, SAMPLE_TILE, disable_licm=True):
+                    p_tile = _point_to_sums(p_sums, sample, o_columns, n_columns)
+                    b_sums = tl.load(p_tile)
+                    for tree in range(begin, end):
+                        o_numbers = (tree - begin) * (BLOCK * BITS) + sample + tl.arange(0, SAMPLE_TILE)
+                        b_codes = find_code(p_indexes, tree) + tl.load(p_numbers + o_numbers)
+                        o_rows = b_codes.to(tl.int64) * n_columns
+                        b_sums += tl.load(p_tree_weights + o_rows[:, None] + o_columns[None, :])
+                    tl.store(p_tile, b_sums)
         else:
             for number in range(n_classes):
                 add, last_add = load_range(p_add_starts, number)
                 if add < last_add:
-                    o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
+                    o_sums = _place_sums(number, o_samples, n_columns, BLOCK, False)
                     b_sums = tl.load(p_sums + o_sums)
                     for i in range(add, last_add):
                         b_number = tl.load(
@@ -164,22 +186,26 @@ def add_trees(
 
 
 @triton.jit
-def add_counts(p_rows, p_counters, p_units, p_plane_slots, n_counters, p_sums, o_samples, BLOCK: tl.constexpr):
+def add_counts(
+    p_rows, p_counters, p_units, p_plane_slots, n_counters, p_sums, n_sums, o_samples, BLOCK: tl.constexpr,
+    BY_SAMPLE: tl.constexpr,
+):  # fmt: skip
     """Add each counter's number, in its unit, to the sum of its output."""
     for i in range(n_counters):
         p_counter = p_counters + i * COUNTER_WIDTH
         first, last = load_range(p_counter, COUNTER_PLANES)
         b_count = _decode_planes(p_rows, p_plane_slots, first, last, BLOCK)
         b_count += tl.load(p_counter + COUNTER_OFFSET)
-        o_sums = tl.load(p_counter + COUNTER_OUTPUT) * tl.full([], BLOCK * BITS, tl.int64) + o_samples
+        o_sums = _place_sums(tl.load(p_counter + COUNTER_OUTPUT), o_samples, n_sums, BLOCK, BY_SAMPLE)
         b_sums = tl.load(p_sums + o_sums) + b_count.to(tl.float64) * tl.load(p_units + i)
         tl.store(p_sums + o_sums, b_sums)
 
 
 @triton.jit
 def find_highest(
-    p_sums, p_most, p_most_rules, p_scores, m_stored, n_classes, o_samples, BLOCK: tl.constexpr, DECISION: tl.constexpr
-):
+    p_sums, p_most, p_most_rules, p_scores, m_stored, n_classes, n_sums, o_samples, BLOCK: tl.constexpr,
+    DECISION: tl.constexpr, BY_SAMPLE: tl.constexpr,
+):  # fmt: skip
     """The class with the highest sum, and what it was given most by a single rule, and by which; scores are stored.
 
     p_scores: float64 pointers [BLOCK, BITS], to each sample's scores. m_stored: whether these are stored.
@@ -188,14 +214,15 @@ def find_highest(
     b_classes = tl.zeros([BLOCK, BITS], tl.int32)
     b_most, b_rules = b_best, b_classes - 1
     for number in range(n_classes):
-        o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
+        o_sums = _place_sums(number, o_samples, n_sums, BLOCK, BY_SAMPLE)
         b_sums = tl.load(p_sums + o_sums)
         m_more = b_sums > b_best
         b_best = tl.where(m_more, b_sums, b_best)
         b_classes = tl.where(m_more, number, b_classes)
         if DECISION == VOTE_RULES:
-            b_most = tl.where(m_more, tl.load(p_most + o_sums), b_most)
-            b_rules = tl.where(m_more, tl.load(p_most_rules + o_sums), b_rules)
+            o_most = _place_sums(number, o_samples, n_classes, BLOCK, False)
+            b_most = tl.where(m_more, tl.load(p_most + o_most), b_most)
+            b_rules = tl.where(m_more, tl.load(p_most_rules + o_most), b_rules)
         tl.store(p_scores + number, b_sums, mask=m_stored)
     return b_classes, b_most, b_rules
 

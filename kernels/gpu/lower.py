@@ -14,7 +14,7 @@ from eric_fast.kernels.decision_tables import make_decision_tables
 from eric_fast.kernels.gpu.lines import ADDERS, FIELDS, LINE_COLUMNS, TRUE_SLOT
 from eric_fast.kernels.gpu.pack_lines import pack_lines
 from eric_fast.kernels.gpu.schedule import Schedule, lower_steps
-from eric_fast.kernels.gpu.vote_tables import VoteTables, tabulate_votes
+from eric_fast.kernels.gpu.vote_tables import VoteTables, count_columns, tabulate_votes
 from eric_fast.kernels.liveness import ResultKinds, find_lone_rules, list_reads, take_steps
 from eric_fast.plan import Plan
 from eric_fast.plan.negation import is_negated, negate, strip_negation
@@ -100,7 +100,7 @@ class GpuCode:
         n_slots: rows of scratch memory that a block needs.
         has_adders: whether there are lines of adders.
         covered_slot: of `Steps.covered`.
-        by_sample, n_columns: see `DecisionTables`.
+        by_sample: see `DecisionTables`. n_columns: see `count_columns`.
         row_slots: int32 `[n_rows]`, negated where the row is the slot's complement; right where rows are kept.
         row_parts: int64 `[n_rows]`: which part makes a row. These two aren't on the device.
         rules, counts, votes: the kernel's tables.
@@ -198,7 +198,7 @@ def _lower(plan: Plan, device: torch.device, kinds: ResultKinds, counts: bool, n
         has_adders=bool((phases[:, ADDERS, 1] > phases[:, ADDERS, 0]).any()),
         covered_slot=int(slots[steps.covered]),
         by_sample=tables.by_sample,
-        n_columns=tables.n_columns,
+        n_columns=count_columns(tables),
         row_slots=row_slots,
         row_parts=row_parts,
         rules=RuleTables(
@@ -214,7 +214,7 @@ def _lower(plan: Plan, device: torch.device, kinds: ResultKinds, counts: bool, n
             answer_slots=send(slots[steps.answers.numpy()]),
             counters=send(steps.counters.numpy().astype(np.int32)),
             units=send(steps.units.numpy()),
-            base=send(np.append(plan.base.numpy(), np.zeros(max(0, tables.n_columns - plan.n_classes)))),
+            base=send(np.append(plan.base.numpy(), np.zeros(max(0, count_columns(tables) - plan.n_classes)))),
         ),
         counts=CountTables(*(send(array) for array in _lower_counts(plan, row_slots, N_WORKERS, counts))),
         votes=tabulate_votes(plan, alone, phases, device),

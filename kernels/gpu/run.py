@@ -14,6 +14,7 @@ from eric_fast.kernels.gpu.decide import (
     BITS,
     FIRST_ANSWERS,
     FIRST_RULES,
+    SUM_TILE,
     VOTE,
     VOTE_RULES,
     add_counts,
@@ -25,6 +26,7 @@ from eric_fast.kernels.gpu.decide import (
     find_deciding_rules,
     find_highest,
     load_range,
+    start_sums,
 )
 from eric_fast.kernels.gpu.run_lines import and_literals, point_to, run_adder_lines, run_node_lines, run_term_lines
 from eric_fast.kernels.gpu.words import count_ones
@@ -67,6 +69,9 @@ def evaluate_kernel(
 
     p_words: int32 [n_inputs, n_groups, BLOCK].
     """
+    if BY_SAMPLE:  # so that Triton knows how rows are aligned
+        n_columns = n_columns // SUM_TILE * SUM_TILE
+        n_sums = n_columns
     i_part = tl.program_id(1).to(tl.int64)
     i_program = i_part * tl.num_programs(0) + tl.program_id(0)
     i_workers, i_words = tl.arange(0, WORKERS), tl.arange(0, BLOCK)
@@ -92,9 +97,7 @@ def evaluate_kernel(
             tl.store(point_to(p_rows, b_rows, BLOCK), b_words, mask=m_read)
         b_fired = tl.zeros([BLOCK, BITS], tl.int32)
         if DECISION >= VOTE:
-            for number in range(n_sums):
-                o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
-                tl.store(p_sums + o_sums, tl.zeros([BLOCK, BITS], tl.float64) + tl.load(p_base + number))
+            start_sums(p_base, p_sums, n_sums, o_samples, BLOCK, BY_SAMPLE)
             if DECISION == VOTE_RULES:
                 for number in range(n_classes):
                     o_sums = number * tl.full([], BLOCK * BITS, tl.int64) + o_samples
@@ -121,7 +124,7 @@ def evaluate_kernel(
                     p_starts = p_vote_starts + phase * tl.cast(n_classes, tl.int64)
                     b_fired = add_votes(
                         p_rows, p_fire_slots, first, last, p_starts, p_vote_rules, p_vote_weights, p_sums,
-                        p_most, p_most_rules, n_classes, b_fired, o_samples, BLOCK, DECISION,
+                        p_most, p_most_rules, n_classes, n_sums, b_fired, o_samples, BLOCK, DECISION, BY_SAMPLE,
                     )  # fmt: skip
                 first, last = load_range(p_phase, INDEXES)
                 if first < last:
@@ -151,11 +154,13 @@ def evaluate_kernel(
             b_words = tl.load(p_rows + covered * BLOCK + i_words)
             b_fired |= (b_words[:, None] >> tl.arange(0, BITS)[None, :]) & 1
             if DECISION == VOTE:
-                add_counts(p_rows, p_counters, p_units, p_plane_slots, n_counters, p_sums, o_samples, BLOCK)
+                add_counts(
+                    p_rows, p_counters, p_units, p_plane_slots, n_counters, p_sums, n_sums, o_samples, BLOCK, BY_SAMPLE,
+                )  # fmt: skip
             m_stored = o_answers < n_samples * (n_scores > 0)
             b_classes, b_most, b_deciding = find_highest(
-                p_sums, p_most, p_most_rules, p_scores + o_answers * n_scores, m_stored, n_classes, o_samples, BLOCK,
-                DECISION,
+                p_sums, p_most, p_most_rules, p_scores + o_answers * n_scores, m_stored, n_classes, n_sums, o_samples,
+                BLOCK, DECISION, BY_SAMPLE,
             )  # fmt: skip
             if DECISION == VOTE_RULES:
                 b_deciding = find_deciding_rules(

@@ -12,12 +12,13 @@ from eric_fast.kernels.gpu.lines import INDEXES, RULES
 from eric_fast.plan import Plan
 
 GROUP_TREES = 8  # trees whose numbers are made before any is added
+SUM_TILE = 16  # a sample's row of weights is padded to a multiple: so many float64 are a line of the cache
 
 
 class VoteTables(NamedTuple):
     """Votes of single rules and of trees, on a device: arguments of the kernel.
 
-    tree_weights: float64: `DecisionTables.weights`.
+    tree_weights: float64: `DecisionTables.weights`; by sample, rows of `count_columns`.
     vote_starts: int64 `[n_phases * n_classes + 1]`: where votes for a class, of the rules of a phase, start.
     vote_rules, vote_weights: int32 and float64 `[n_votes + 1]`; the last is no vote.
     add_starts: int64 `[n_groups * n_classes + 1]`: where what a group of trees adds to a class starts; a phase's trees
@@ -44,8 +45,14 @@ def tabulate_votes(plan: Plan, alone: NDArray[np.bool_], phases: NDArray[np.int3
     first_groups = np.cumsum(n_groups) - n_groups
     votes = _sort_votes(plan, alone, phases)
     adds = _sort_adds(plan, tables, phases, first_groups, int(n_groups.sum()))
-    arrays = (tables.weights.reshape(-1), *votes, *adds, first_groups.astype(np.int32))
+    weights = np.pad(tables.weights, ((0, 0), (0, count_columns(tables) - tables.weights.shape[1])))
+    arrays = (weights.reshape(-1), *votes, *adds, first_groups.astype(np.int32))
     return VoteTables(*(torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays))
+
+
+def count_columns(tables: DecisionTables) -> int:
+    """Sums of a sample, padded to a multiple of `SUM_TILE`; 1 if not by sample."""
+    return -(-tables.n_columns // SUM_TILE) * SUM_TILE if tables.by_sample else 1
 
 
 class _Votes(NamedTuple):
