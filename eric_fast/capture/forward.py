@@ -143,9 +143,9 @@ class NetworkRunner:
 
     def _move(self, images: Tensor) -> Tensor:
         if self._copies is None:
-            return arrange_memory(images.to(plain_dtype(self._dtype)), self._memory_format)
+            return arrange_memory(_cast(images, self._dtype), self._memory_format)
         with torch.cuda.stream(self._copies):  # from pinned memory, while the previous batch is computed
-            images = images.to(self._device, non_blocking=True).to(plain_dtype(self._dtype))
+            images = _cast(images.to(self._device, non_blocking=True), self._dtype)
             images = arrange_memory(images, self._memory_format)
         stream = torch.cuda.current_stream()
         stream.wait_stream(self._copies)
@@ -161,6 +161,11 @@ class NetworkRunner:
                 raise ModelError("the model can't be compiled, as it can't be traced; leave --compile out")
             tracer.network.compile(dynamic=False)
         return tracer
+
+
+def _cast(images: Tensor, dtype: str) -> Tensor:
+    """Images in the dtype of the network; numbers of tokens as they are."""
+    return images.to(plain_dtype(dtype)) if images.is_floating_point() else images
 
 
 def arrange_memory(images: Tensor, memory_format: torch.memory_format) -> Tensor:

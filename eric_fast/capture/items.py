@@ -14,11 +14,12 @@ from eric_fast.capture.data import UNKNOWN, BrokenDataError, Sample, convert_to_
 from eric_fast.capture.paths import make_encodable
 
 _log = logging.getLogger(__name__)
-_IMAGES = ("image", "img", "pixel_values", "x", "input", "inputs")
+_IMAGES = ("image", "img", "pixel_values", "x", "input", "inputs", "input_ids", "tokens")
 _LABELS = ("label", "labels", "cls", "target", "targets", "class", "fine_label", "y")
 _GIVES = (
     "items must be images, (image, label, ...) or mappings with them; images are PIL's, uint8, or float "
-    "[channels, height, width] (or [channels, time], [channels, depth, height, width])"
+    "[channels, height, width] (or [channels, time], [channels, depth, height, width]), or numbers of tokens, int64 "
+    "[tokens]"
 )
 
 
@@ -37,7 +38,7 @@ def read_item(item: Any, place: str) -> Sample:
         raise BrokenDataError(f"{place} is not an image but {_describe(item)}; {_GIVES}")
     if isinstance(image, Image.Image):
         image = convert_to_rgb(image) if image.mode not in ("L", "RGB") else image
-    elif isinstance(image, np.ndarray) or (isinstance(image, Tensor) and not image.is_floating_point()):
+    elif isinstance(image, np.ndarray) or (isinstance(image, Tensor) and image.dtype == torch.uint8):
         image = _to_pil(image, place)
     return Sample(image, _read_label(label))
 
@@ -101,6 +102,8 @@ def _list_named(item: Any) -> Mapping[str, Any] | None:
 
 
 def _is_image(value: Any) -> bool:
+    if isinstance(value, Tensor) and value.dtype in (torch.int64, torch.int32):
+        return value.ndim == 1 and len(value) > 1  # numbers of tokens
     if isinstance(value, Tensor):
         return value.ndim in (2, 3, 4) if value.is_floating_point() else value.ndim == 3 and value.dtype == torch.uint8
     return isinstance(value, Image.Image) or (

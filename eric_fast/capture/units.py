@@ -23,6 +23,7 @@ _OF_CHANNELS = frozenset(
     pixelshuffle pixel_shuffle pixelunshuffle pixel_unshuffle""".split()  # noqa: SIM905
 )
 _OF_FEATURES = frozenset("linear bilinear embedding multiheadattention".split())  # noqa: SIM905
+_OF_HEADS = frozenset({"scaled_dot_product_attention"})  # [n, heads, tokens, features], as torch has it
 _NORMS_OF_SHAPES = frozenset("layernorm layer_norm rmsnorm rms_norm".split())  # noqa: SIM905
 _MOVING = frozenset(
     """permute transpose swapaxes swapdims movedim moveaxis unsqueeze mean sum amax amin logsumexp std var select narrow
@@ -101,6 +102,8 @@ def find_unit_axis(
     n_axes, first = len(shape), inputs[0] if inputs else Shaped((), None)
     if kind in _OF_CHANNELS:
         return 1 if n_axes > 1 else None
+    if kind in _OF_HEADS and n_axes == 4:
+        return 1
     if kind in _OF_FEATURES:
         return n_axes - 1
     if kind in _NORMS_OF_SHAPES:
