@@ -19,7 +19,7 @@ Pointers of the same name point to the same in all of these functions:
 import triton
 import triton.language as tl
 
-from eric_fast.kernels.gpu import lines, vote_tables
+from eric_fast.kernels.gpu import lines
 from eric_fast.plan import steps
 
 BITS = tl.constexpr(32)  # of a word
@@ -27,7 +27,7 @@ FIRST_ANSWERS = tl.constexpr(1)
 FIRST_RULES = tl.constexpr(2)
 VOTE = tl.constexpr(3)  # and with the deciding rule:
 VOTE_RULES = tl.constexpr(4)
-SUM_TILE = tl.constexpr(vote_tables.SUM_TILE)  # sums of a sample that lie together, a line of 128 bytes
+SUM_TILE = tl.constexpr(lines.SUM_TILE)
 SAMPLE_TILE = tl.constexpr(256)  # samples whose sums are in registers at a time
 
 # Columns of tables, for Triton.

@@ -32,3 +32,4 @@ TERM_WIDTHS = (2, 4, 6)  # how many values a step of `TERMS_BY_2 + kind` takes
 
 WANTED_SLOT, WANTED_PLACE = 0, 1  # the columns of `lower.Wanted`
 ADD_NUMBER, ADD_START = 0, 1  # the columns of `VoteTables.adds`
+SUM_TILE = 16  # a sample's row of weights is padded to a multiple: so many float64 are a line of the cache

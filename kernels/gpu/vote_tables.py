@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.kernels.decision_tables import DecisionTables, make_decision_tables
-from eric_fast.kernels.gpu.lines import INDEXES, RULES
+from eric_fast.kernels.gpu.lines import INDEXES, RULES, SUM_TILE
 from eric_fast.plan import Plan
 
 GROUP_TREES = 8  # trees whose numbers are made before any is added
-SUM_TILE = 16  # a sample's row of weights is padded to a multiple: so many float64 are a line of the cache
 
 
 class VoteTables(NamedTuple):
