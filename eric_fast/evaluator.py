@@ -21,6 +21,7 @@ from eric_fast.pickling import PickledByFields
 from eric_fast.plan import Plan
 from eric_fast.program import Program
 from eric_fast.program.confidence import Confidences, list_confidences, list_probabilities
+from eric_fast.program.layer_graph import StartLayers
 from eric_fast.program.simplify import find_mentioned
 from eric_fast.quantise import quantise_activations
 from eric_fast.store import Source
@@ -103,24 +104,27 @@ class Evaluator(Described, PickledByFields):
     def __init__(
         self,
         program: Program,
-        start: str | None = None,
+        start: StartLayers = None,
         *,
         given: Sequence[str] | None = None,
+        wanted: Sequence[str] = (),
         engine: str = "auto",
     ) -> None:
         """Compile.
 
         Args:
             program: any program.
-            start: the layer whose bits are the inputs; the lowest by default.
+            start: the layer whose bits are the inputs, with what runs beside it; or several; the lowest by default. See
+                `Program.layer_to_start`.
             given: names of atoms that are the inputs instead of a layer's; what the class rules build on follows from
                 them.
+            wanted: with `given`: names of atoms that follow from them too, with all that these build on.
             engine: see the class.
 
         Raises:
             ProgramError: no such layer or atom, or a rule mentions an atom that doesn't follow from the inputs.
         """
-        plan = compile_program(program, start) if given is None else _compile_above(program, given)
+        plan = compile_program(program, start) if given is None else _compile_above(program, given, wanted)
         for name, value in (("program", program), ("plan", plan), ("engine", engine)):
             object.__setattr__(self, name, value)
 
@@ -277,11 +281,11 @@ class Evaluator(Described, PickledByFields):
         return rows
 
 
-def _compile_above(program: Program, given: Sequence[str]) -> Plan:
-    """What class rules and outputs build on, with the truth of these atoms as input."""
-    inputs = _find_atoms(program, given)
-    derived = find_mentioned(program, set(inputs)).difference(inputs)
-    unknown = next((atom for atom in sorted(derived) if atom not in program.rules_of_atom), None)
+def _compile_above(program: Program, given: Sequence[str], wanted: Sequence[str]) -> Plan:
+    """What class rules, outputs and wanted atoms build on, with the truth of the given ones as input."""
+    inputs, own = _find_atoms(program, given), _find_atoms(program, wanted)
+    derived = find_mentioned(program, set(inputs), own).difference(inputs)
+    unknown = next((atom for atom in sorted(derived.difference(own)) if atom not in program.rules_of_atom), None)
     if unknown is not None:
         raise ProgramError(f"the program builds on {program.atoms[unknown].name}, which is not given and has no rules")
     return compile_part(program, inputs, derived)

@@ -22,6 +22,7 @@ from eric_fast.match import check_capture
 from eric_fast.memory import count_fitting, find_free_memory, find_used_memory
 from eric_fast.processes import Processes
 from eric_fast.program import Program
+from eric_fast.program.layer_graph import StartLayers
 from eric_fast.program.prune import choose_held_back, prune_program
 from eric_fast.program.simplify import simplify_program
 from eric_fast.progress import Progress, ignore_progress
@@ -102,6 +103,7 @@ def approximate_model(
         stop=stop,
         combine=processes.combine,
         scores=logits,
+        graph=training.graph,
     )
     if held_back is not None and wanted.max_loss is not None:
         held_bits = held_back.gather_bits(quantise_activations(held_back, program.network_quantiser))
@@ -117,7 +119,7 @@ def evaluate_program(
     program: Program,
     source: Source,
     *,
-    start: str | None = None,
+    start: StartLayers = None,
     engine: str = "auto",
     processes: Processes | None = None,
     memory: int | None = None,
@@ -188,7 +190,9 @@ def evaluate_chains(
     memory: int | None = None,
     progress: Progress = ignore_progress,
 ) -> ScoreList:
-    """Score a program from each of its layers, the lowest first: what chaining costs. See `evaluate_program`.
+    """Score a program from each of its layers, with what runs beside it, the lowest first: what chaining costs.
+
+    See `evaluate_program`.
 
     Examples:
         >>> program = ef.load_program("eric-demo/program.lp")
@@ -196,16 +200,16 @@ def evaluate_chains(
         >>> [score.start_layer for score in scores]
         ['conv1.2', 'conv2.2', 'conv3.2', 'conv4.2']
     """
-    scores = ScoreList()
-    for done, layer in enumerate(program.layers):
-        progress("chains", done, len(program.layers))
-        scores.append(evaluate_program(program, source, start=layer, engine=engine, processes=processes, memory=memory))
-    progress("chains", len(program.layers), len(program.layers))
+    scores, starts = ScoreList(), program.list_starts()
+    for done, start in enumerate(starts):
+        progress("chains", done, len(starts))
+        scores.append(evaluate_program(program, source, start=start, engine=engine, processes=processes, memory=memory))
+    progress("chains", len(starts), len(starts))
     return scores
 
 
 def predict_activations(
-    program: Program, source: Source, *, start: str | None = None, engine: str = "auto"
+    program: Program, source: Source, *, start: StartLayers = None, engine: str = "auto"
 ) -> Predictions:
     """Compute the program's answer on each image of a source; see `iterate_predictions`.
 
@@ -226,7 +230,7 @@ def iterate_predictions(
     program: Program,
     source: Source,
     *,
-    start: str | None = None,
+    start: StartLayers = None,
     engine: str = "auto",
     memory: int | None = None,
     progress: Progress = ignore_progress,
@@ -234,7 +238,8 @@ def iterate_predictions(
     """Compute the program's answers part by part: ids, and classes and rules on the CPU.
 
     Args:
-        start: the layer whose bits are the input; the lowest by default.
+        start: the layer whose bits are the input, with what runs beside it; or several; the lowest by default. See
+            `Program.layer_to_start`.
         engine: see `predict_bits`.
         memory: see `approximate_model`.
 
@@ -254,7 +259,7 @@ def predict_bits(
     program: Program,
     bits: BitMatrix,
     *,
-    start: str | None = None,
+    start: StartLayers = None,
     engine: str = "auto",
     with_scores: bool = False,
     with_bits: bool = False,
@@ -263,7 +268,8 @@ def predict_bits(
 
     Args:
         bits: the bits of the atoms of layer `start` at least; rows are found by name.
-        start: the layer whose bits are the input; the lowest by default.
+        start: the layer whose bits are the input, with what runs beside it; or several; the lowest by default. See
+            `Program.layer_to_start`.
         engine: `reference`, `cpu`, `gpu`, or `auto` (where the bits are).
         with_scores: fill `Predictions.scores`.
         with_bits: fill `Predictions.bits` with the truth of all atoms from `start` up.
@@ -283,18 +289,20 @@ def predict_bits(
 
 
 def _prepare_answers(
-    program: Program, source: Source, start: str | None, engine: str, memory: int | None
+    program: Program, source: Source, start: StartLayers, engine: str, memory: int | None
 ) -> tuple[list[Part], Callable[[Part], Predictions]]:
     """The parts of a source, as many images at a time as memory allows, and what answers on each."""
-    layer = program.layer_to_start(start)
-    check_capture(program, source, [layer])
-    evaluator = Evaluator(program, layer, engine=engine)
-    atoms, names = program.network_quantiser.atoms_of_layer(layer), program.network_quantiser.names_of_layer[layer]
-    per_image = 8 * source.n_kernels[layer] + evaluator.plan.n_rows // 8 + 64
+    cut = program.graph.find_start(start)
+    check_capture(program, source, cut)
+    evaluator = Evaluator(program, cut, engine=engine)
+    atoms = [program.network_quantiser.atoms_of_layer(layer) for layer in cut]
+    per_image = 8 * sum(source.n_kernels[layer] for layer in cut) + evaluator.plan.n_rows // 8 + 64
     n_images = _count_images("evaluating on this capture", _find_limit(memory), 0, per_image)
 
     def predict(part: Part) -> Predictions:
-        return evaluator.predict(BitMatrix(pack_part(source, part, atoms), part.n_images, names))
+        words = [pack_part(source, part, own) for own in atoms]
+        words = words if len(words) == 1 else [torch.cat(words)]
+        return evaluator.predict(BitMatrix(words[0], part.n_images, evaluator.inputs))
 
     return cut_parts(source.parts, n_images), predict
 

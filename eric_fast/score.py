@@ -15,6 +15,7 @@ from eric_fast.evaluator import NO_RULE, Predictions
 from eric_fast.processes import Combine
 from eric_fast.program import Program
 from eric_fast.program.confidence import Interval, find_interval
+from eric_fast.program.layer_graph import StartLayers
 from eric_fast.store.activations import UNKNOWN
 from eric_fast.tabular import Columns, Tabular, turn_rows
 
@@ -26,7 +27,7 @@ class Score(Described, Tabular):
     """How well a program does from one start layer.
 
     Attributes:
-        start_layer: the layer whose bits are given.
+        start_layer: the layer whose bits are given; several, with commas between.
         n_images: images that the program was scored on.
         accuracy: share of images with a known label on which the program answers with it; None if no label is known.
         fidelity: share of images on which program and model agree.
@@ -178,7 +179,7 @@ def start_tally(n_classes: int, n_images: int) -> Tally:
     return Tally(torch.zeros(4, dtype=torch.int64), torch.from_numpy(counts))
 
 
-def score_tally(program: Program, start: str | None, tally: Tally) -> Score:
+def score_tally(program: Program, start: StartLayers, tally: Tally) -> Score:
     """Compute the score of a program from counts.
 
     Raises:
@@ -207,13 +208,13 @@ def score_tally(program: Program, start: str | None, tally: Tally) -> Score:
 
 
 def score_predictions(
-    program: Program, start: str | None, predictions: Predictions, model_predictions: Tensor, labels: Tensor
+    program: Program, start: StartLayers, predictions: Predictions, model_predictions: Tensor, labels: Tensor
 ) -> Score:
     """Score answers.
 
     Args:
         program: the program that gave them.
-        start: the layer that it started from; the lowest by default.
+        start: what it started from; see `Program.layer_to_start`.
         predictions: the answers.
         model_predictions: int64 `[n]`, the model's answers.
         labels: int64 `[n]`, `UNKNOWN` where not known.

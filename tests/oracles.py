@@ -10,8 +10,8 @@ from eric_fast.text import print_program
 def interpret(program: Program, given: set[int]) -> tuple[int, list[int], set[int]]:
     """Class index or -1, the numbers of the class rules that fire, and the true atoms; `given` are the true inputs."""
 
-    given_start = program.starts.index(program.layers[:1]) if program.starts else 0
-    n_inputs = len(program.quantiser.rows_of_layer[program.layers[0]]) if program.layers else 0
+    given_start = program.starts.index(program.graph.lowest) if program.starts else 0
+    n_inputs = program.n_given
 
     def holds(atom: int) -> bool:
         if atom < n_inputs:

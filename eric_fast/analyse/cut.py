@@ -23,8 +23,7 @@ def take_part(program: Program, start: str | None) -> Program:
 
 def list_part(program: Program, start: str | None) -> NDArray[np.int64]:
     """The atoms of `take_part(program, start)`, in its order, by their indices in `program`: int64 `[n]`."""
-    given = program.quantiser.rows_of_layer[program.layer_to_start(start)] if program.layers else range(0)
-    return np.array([*given, *program.list_derivable(start)], np.int64)
+    return np.array([*program.list_given(start), *program.list_derivable(start)], np.int64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError
 from eric_fast.program import Program
 from eric_fast.program.atoms import Quantiser
+from eric_fast.program.layer_graph import name_start
 
 Floats = NDArray[np.float64]
 BLOCK = 64  # columns that are copied to float64 at a time
@@ -39,7 +40,7 @@ class Space:
 
     @classmethod
     def of_layer(cls, program: Program, bits: BitMatrix, norms: Tensor | None) -> "Space":
-        """Build the space of the program's highest layer.
+        """Build the space of the program's highest layer; of several, of their bits.
 
         Args:
             norms: float32 `[n_images, n_kernels]` of whole maps of that layer; None to use its bits.
@@ -47,23 +48,23 @@ class Space:
         Raises:
             CaptureError: norms of other images, or too few kernels.
         """
-        top = program.layers[-1] if program.layers else ""
-        atoms = program.quantiser.rows_of_layer.get(top, range(0))
+        top, atoms = program.graph.highest, program.list_given(program.graph.highest)
         kernels = {atom: program.quantiser.atoms[atom].column for atom in atoms}
         if norms is None:
-            values = bits.select_atoms(program.quantiser.names_of_layer.get(top, ())).to_bools().cpu()
+            values = bits.select_atoms([program.atoms[atom].name for atom in atoms]).to_bools().cpu()
             is_network = isinstance(program.quantiser, Quantiser)  # a table's column has many comparisons
-            places: dict[int, list[int]] = {}
-            for i, (atom, kernel) in enumerate(kernels.items()):
-                places.setdefault(kernel if is_network else atom, []).append(i)
-            columns = {atom: places[kernel if is_network else atom] for atom, kernel in kernels.items()}
+            keys = {a: (program.atoms[a].layer, kernel if is_network else a) for a, kernel in kernels.items()}
+            places: dict[tuple[str, int], list[int]] = {}
+            for i, key in enumerate(keys.values()):
+                places.setdefault(key, []).append(i)
+            columns = {atom: places[key] for atom, key in keys.items()}
         else:
             values = norms.cpu()
             columns = {atom: [kernel] for atom, kernel in kernels.items()}
             last = max(kernels.values(), default=-1)
             if norms.ndim != 2 or len(norms) != bits.n_samples or norms.shape[1] <= last:
                 raise CaptureError(
-                    f"the norms of '{top}' must be [n_images, n_kernels] for {bits.n_samples} images and "
+                    f"the norms of '{name_start(top)}' must be [n_images, n_kernels] for {bits.n_samples} images and "
                     f"{1 + last} kernels or more, not {list(norms.shape)}"
                 )
         blocks = [block.double() for block in values.split(BLOCK, dim=1)] if values.shape[1] else []

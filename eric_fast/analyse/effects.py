@@ -141,11 +141,11 @@ class Effects:
         Raises:
             ProgramError: the atom lies below the start layer.
         """
-        place = atom - int(self.atoms[0]) if len(self.atoms) else -1
-        if not 0 <= place < len(self.atoms):
+        (places,) = np.nonzero(self.atoms == atom)
+        if not len(places):
             name = self.program.atoms[atom].name
             raise ProgramError(f"{name} lies below '{self.start_layer}', from which effects were measured")
-        return self.row(place)
+        return self.row(int(places[0]))
 
     def rank(self) -> list[Effect]:
         """List all effects, the highest loss of fidelity by swapping first, then the most changed answers."""

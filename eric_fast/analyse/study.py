@@ -20,6 +20,7 @@ from eric_fast.match import check_capture
 from eric_fast.pickling import PickledByFields
 from eric_fast.program import Program
 from eric_fast.program.atoms import count_regions
+from eric_fast.program.layer_graph import name_start
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import quantise_activations
 from eric_fast.store import Source, read_labels, read_layer, read_predictions
@@ -175,8 +176,7 @@ def analyse_program(program: Program, source: Source, *, start: str | None = Non
         >>> analysis.start_layer, analysis.n_images
         ('conv4.2', 450)
     """
-    first = program.layer_to_start(start)
-    layers = program.layers[program.layers.index(first) :]
+    first, layers = program.layer_to_start(start), program.layers_from(start)
     check_capture(program, source, layers)
     n_regions = count_regions(source.settings.grid)  # distances and images are of whole maps
     return analyse_bits(
@@ -226,20 +226,21 @@ def analyse_bits(
         raise CaptureError("there are no images to analyse the program on")
     first = program.layer_to_start(start)
     program = program.select_start(first)
-    layers = program.layers[program.layers.index(first) :]
+    layers = program.layers_from(first)
     own = {layer: bits.select_atoms(program.quantiser.names_of_layer[layer]) for layer in layers}
     classes = pack_classes(model_predictions.to(bits.words.device), program.classes)
     subclasses = measure_subclasses(
         program,
         bits,
         model_predictions,
-        norms.get(layers[-1]),
+        norms.get(name_start(program.graph.highest)),
         start=first,
         n_permutations=n_permutations,
         seed=seed,
         engine=engine,
         progress=progress,
     )
+    highest = [program.atoms[atom].name for atom in program.list_given(program.graph.highest)]
     covered = subclasses.covered.to(bits.words.device)
     return Analysis(
         program=program,
@@ -252,14 +253,14 @@ def analyse_bits(
         subclasses=subclasses,
         coactivation={layer: measure_coactivation(own[layer], engine=engine) for layer in layers},
         by_class={layer: measure_coactivation(own[layer], classes, engine=engine) for layer in layers},
-        by_rule=measure_coactivation(own[layers[-1]], covered, engine=engine),
+        by_rule=measure_coactivation(bits.select_atoms(highest), covered, engine=engine),
         strongest={layer: find_strongest(norms[layer], N_STRONGEST) for layer in layers if layer in norms},
     )
 
 
 def _list_classes_changed(effects: Effects, atom: int) -> list[dict[str, Any]]:
     """List classes for which forcing the bit changes a number: images that agree and are correct, forced and not."""
-    place = atom - int(effects.atoms[0])
+    place = int(np.flatnonzero(effects.atoms == atom)[0])
     agrees, correct = effects.agrees[place], effects.correct[place]
     differs = ((agrees != effects.agrees_now) | (correct != effects.correct_now)).any(axis=0)
     return [

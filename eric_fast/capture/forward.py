@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from eric_fast.capture.batches import ImageBatch
-from eric_fast.capture.layers import describe_error, trace_norms
+from eric_fast.capture.layers import NormTracer, describe_error, trace_norms
 from eric_fast.capture.models import LoadedModel, copy_model
 from eric_fast.capture.outputs import NetworkHead
 from eric_fast.errors import EricError, ModelError
+from eric_fast.program.layer_graph import Edge
 
 _PLAIN = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _AUTOCAST = {f"autocast-{name}": dtype for name, dtype in _PLAIN.items() if name != "float32"}
@@ -85,7 +86,7 @@ class NetworkRunner:
         self._memory_format = MEMORY_FORMATS[memory_format]
         self._compile = compile
         self._batch_size = batch_size
-        self._tracer: nn.Module | None = None
+        self._tracer: NormTracer | None = None
         self._head: NetworkHead | None = None
         self._copies = torch.cuda.Stream() if device == "cuda" else None
         self._n_ahead = 1 if device == "cuda" else 0
@@ -94,6 +95,11 @@ class NetworkRunner:
     def head(self) -> NetworkHead | None:
         """Where the network's logits are, and what they mean; None before the first image."""
         return self._head
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """Which layers feed which; see `LayerGraph`. Empty before the first image."""
+        return () if self._tracer is None else self._tracer.edges
 
     def run(self, batches: Iterable[ImageBatch], ids: Sequence[str]) -> Iterator[Answer]:
         """One answer for each batch, in order. `ids` name the images of the data.
@@ -152,7 +158,7 @@ class NetworkRunner:
         images.record_stream(stream)
         return images
 
-    def _trace(self, example: Tensor) -> nn.Module:
+    def _trace(self, example: Tensor) -> NormTracer:
         module = place_network(self._model.module, self._device, self._dtype, self._memory_format)
         tracer = trace_norms(module, example, self._layers, self._norm, grid=self._grid, choice=self._model.choice)
         self._head = tracer.head

@@ -17,6 +17,7 @@ from eric_fast.capture.kinds import (
     CONVOLUTIONS,
     PASSING,
     SKIP_SUMS,
+    changes_input,
     find_node_kind,
     is_node_never_negative,
 )
@@ -132,7 +133,7 @@ def trace_network(
     large = [node for node, shaped in known.items() if _count_positions(shaped) > 1]
     read = _find_read(graph, head)
     used = find_sources(read)
-    active = {node: None for node in active if node in used or _changes_input(node, module)}
+    active = {node: None for node in active if node in used or changes_input(node, module)}
     join = find_join(graph, [node for node in large if node in active], set(large), read)
     nodes: dict[str, fx.Node] = {}
     views: dict[str, UnitView] = {}
@@ -172,14 +173,6 @@ def _find_read(graph: fx.Graph, head: NetworkHead | None) -> fx.Node:
     output = next(node for node in reversed(graph.nodes) if node.op == "output")
     logits = None if head is None else find_tensor(output.args[0], head)
     return logits if isinstance(logits, fx.Node) else output
-
-
-def _changes_input(node: fx.Node, module: fx.GraphModule) -> bool:
-    """Whether an operation may work in place, so that its result counts even if nobody reads it."""
-    if node.op == "call_module":
-        return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
-    name = str(getattr(node.target, "__name__", node.target)).partition(".")[0]
-    return name.endswith("_") or bool(node.kwargs.get("inplace", False))
 
 
 def _has_units(shaped: Shaped, example: Tensor) -> bool:

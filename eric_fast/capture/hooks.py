@@ -9,11 +9,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from eric_fast.capture.flow import FlowRecorder
 from eric_fast.capture.graph import MOST_AXES, ArgumentOf
 from eric_fast.capture.kinds import ACTIVATIONS, CONVOLUTIONS, find_module_kind, is_module_never_negative
+from eric_fast.capture.outputs import NetworkHead, find_tensor
 from eric_fast.capture.probes import ProbedNetwork, check_axes, check_named_axis, check_place
 from eric_fast.capture.units import CLASS_TOKEN, Shaped, UnitView, arrange_units, find_unit_axis
 from eric_fast.errors import ModelError
+from eric_fast.program.layer_graph import FROM_IMAGES, TO_CLASSES, Edge, LayerGraph
 
 Call = tuple[str, int]  # a module's path, and which of its calls in one forward pass: 0, 1, ...
 
@@ -114,6 +117,35 @@ def observe_network(network: nn.Module, example: Tensor, probed: ProbedNetwork |
     return ObservedNetwork(
         network, modules, places, calls, views, doubtful, tuple(defaults), tuple(convolutions), tuple(blocks)
     )
+
+
+def record_edges(
+    observed: ObservedNetwork, layers: tuple[str, ...], example: Tensor, head: NetworkHead
+) -> tuple[Edge, ...]:
+    """Run the network once more, and record which layers feed which; see `LayerGraph`."""
+    edges: list[Edge] = []
+    places = {
+        name: observed.calls.get(layer) or (layer, 0)
+        for name, layer in observed.places.items()
+        if any(own.partition(".")[0] == name for own in layers)
+    }
+    with FlowRecorder(example) as flow:
+
+        def note(call: Call, inputs: Any, result: Tensor) -> None:
+            own = [layer for layer in layers if observed.calls[layer] == call]
+            edges.extend((source, layer) for layer in own for source in flow.find(result))
+            if own:
+                flow.mark(result, own)
+            probes = [name for name, place in places.items() if place == call]
+            for name in probes:
+                observed.modules[name](result)
+            if probes:
+                flow.mark(result, [layer for layer in layers if layer.partition(".")[0] in probes])
+
+        with _watch(observed.modules, note):
+            output = observed.network(example)
+        edges += [(source, TO_CLASSES) for source in flow.find(find_tensor(output, head)) if source != FROM_IMAGES]
+    return LayerGraph.from_edges(layers, edges).edges
 
 
 class _Axes:

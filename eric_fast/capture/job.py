@@ -14,6 +14,7 @@ from eric_fast.errors import CaptureError, SettingError
 from eric_fast.output import CAPTURE, check_folder
 from eric_fast.processes import Processes
 from eric_fast.program.atoms import Quantiser
+from eric_fast.program.layer_graph import LayerGraph
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import fit_quantiser
 from eric_fast.quantise.repack import pack_norms
@@ -103,6 +104,7 @@ def open_capture_job(
             listing,
             thresholds,
             has_logits=replace(run, keeps_logits=before if logits is None else logits).keep_logits(len(run.classes)),
+            edges=LayerGraph(tuple(run.n_kernels), run.edges).restrict(layers).edges,
         )
 
     processes = processes or Processes()

@@ -25,6 +25,7 @@ PASSING = SKIP_SUMS | frozenset(
     maxpool1d maxpool2d maxpool3d max_pool1d max_pool2d max_pool3d""".split()  # noqa: SIM905
 )
 _NAMED = ACTIVATIONS | CONVOLUTIONS | PASSING | {"linear", "embedding", "multiheadattention"}
+_IN_PLACE = frozenset({"iadd", "isub", "imul", "itruediv", "ifloordiv", "ipow", "setitem"})
 # Modules with results that are never negative. (By type: a class of the user's may have the same name.)
 _NEVER_NEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid)
 _NEVER_NEGATIVE_CALLS = frozenset(
@@ -51,6 +52,14 @@ def find_node_kind(node: fx.Node, module: fx.GraphModule) -> str:
         case _:
             return ""
     return name.partition(".")[0].lower().strip("_")  # `relu_.default` is an exported `relu`
+
+
+def changes_input(node: fx.Node, module: fx.GraphModule) -> bool:
+    """Whether an operation may work in place, so that its result counts even if nobody reads it."""
+    if node.op == "call_module":
+        return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
+    name = str(getattr(node.target, "__name__", node.target)).partition(".")[0]
+    return name.endswith("_") or name in _IN_PLACE or bool(node.kwargs.get("inplace", False))
 
 
 def is_module_never_negative(module: nn.Module) -> bool:

@@ -9,8 +9,9 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from eric_fast.capture.edges import trace_edges
 from eric_fast.capture.graph import ArgumentOf, cut_rest, insert_reads, trace_network
-from eric_fast.capture.hooks import HookedNetwork, observe_network
+from eric_fast.capture.hooks import HookedNetwork, observe_network, record_edges
 from eric_fast.capture.norms import Reduction, reduce_norm, reduce_regions, unknown_norm
 from eric_fast.capture.outputs import (
     OWN_CHOICE,
@@ -25,6 +26,7 @@ from eric_fast.capture.probes import ProbedNetwork
 from eric_fast.capture.units import CLASS_TOKEN
 from eric_fast.errors import EricError, ModelError, SettingError, suggest_nearest
 from eric_fast.program.atoms import GRIDS, NORMS
+from eric_fast.program.layer_graph import Edge
 
 _log = logging.getLogger(__name__)
 MOST_DEFAULTS = 16  # that are captured where none is named
@@ -39,16 +41,24 @@ class NormTracer(nn.Module):
         layers: names of the layers, in execution order.
         is_traced: false if the network couldn't be traced, and is observed with module hooks.
         head: where the logits are, and what they mean; None if they are not computed.
+        edges: which layers feed which; see `LayerGraph`.
     """
 
     def __init__(
-        self, network: nn.Module, layers: tuple[str, ...], *, is_traced: bool, head: NetworkHead | None
+        self,
+        network: nn.Module,
+        layers: tuple[str, ...],
+        *,
+        is_traced: bool,
+        head: NetworkHead | None,
+        edges: tuple[Edge, ...] = (),
     ) -> None:
         super().__init__()
         self.network = network  # images -> (output of the network, [result of `read` for each layer])
         self.layers = layers
         self.is_traced = is_traced
         self.head = head
+        self.edges = edges
         self.eval()
 
     def train(self, mode: bool = True) -> Self:
@@ -174,8 +184,9 @@ def trace_layers(
         )
         observed = observe_network(module, example, probed)
         chosen = _choose_layers(observed, observed.calls, layers)
+        edges = () if head is None else record_edges(observed, chosen, example, head)
     network = HookedNetwork(observed, chosen, read, argument_of)
-    return NormTracer(network, chosen, is_traced=False, head=head)
+    return NormTracer(network, chosen, is_traced=False, head=head, edges=edges)
 
 
 def _trace_graph(
@@ -194,12 +205,13 @@ def _trace_graph(
     if not (isinstance(found, Tensor) and isinstance(expected, Tensor) and _is_near(found, expected)):
         raise RuntimeError("the trace gives other results than the model")
     chosen = _choose_layers(traced, traced.nodes, layers)
+    edges = trace_edges(traced.module, {layer: traced.nodes[layer] for layer in chosen}, traced.logits)
     network = insert_reads(traced, chosen, read, argument_of)
     if head is None:
         network = cut_rest(network, None)
     elif traced.logits.op != "output":
         network, head = cut_rest(network, traced.logits), head._replace(path=())
-    return NormTracer(network, chosen, is_traced=True, head=head)
+    return NormTracer(network, chosen, is_traced=True, head=head, edges=edges)
 
 
 def _is_near(found: Tensor, expected: Tensor) -> bool:

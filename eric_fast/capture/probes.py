@@ -8,6 +8,7 @@ from torch import fx, nn
 
 from eric_fast.errors import ModelError, SettingError, suggest_nearest
 
+PLACE = "place"  # key of what a probe's operations know: the operation on whose result the probe runs
 Probes = Mapping[str, nn.Module | tuple[str, nn.Module]]
 
 
@@ -119,6 +120,7 @@ def insert_probes(
         if last is None:
             with graph.inserting_after(of_name[layer]):
                 last = graph.call_module(f"probe_{name}", (of_name[layer],))
+            last.meta[PLACE] = of_name[layer]
         of_name[name], names[last] = last, name
     check_axes(probed, of_name)
     return names
@@ -151,6 +153,7 @@ def _copy_probe(graph: fx.Graph, inner: fx.Graph, place: fx.Node, path: str) -> 
             continue
         with graph.inserting_after(last):
             last = copies[node] = graph.node_copy(node, copies.__getitem__)
+        last.meta[PLACE] = place
         if node.op in ("call_module", "get_attr"):
             last.target = f"{path}.{node.target}"
     return copies[result] if copies[result] is not place else None

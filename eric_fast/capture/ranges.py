@@ -15,6 +15,7 @@ from eric_fast.capture.forward import Answer, NetworkRunner
 from eric_fast.capture.labels import match_labels, name_outputs
 from eric_fast.capture.models import LoadedModel
 from eric_fast.errors import DataError, SettingError
+from eric_fast.program.layer_graph import Edge
 from eric_fast.store.activations import (
     MOST_CLASSES,
     MULTILABEL,
@@ -65,6 +66,11 @@ class NetworkRun:
     def n_kernels(self) -> dict[str, int]:
         """Layer -> number of kernels, in execution order. Runs the network on one image."""
         return {layer: norms.shape[1] for layer, norms in self.answer.norms.items()}
+
+    @cached_property
+    def edges(self) -> tuple[Edge, ...]:
+        """Which layers feed which; see `LayerGraph`. Runs the network on one image."""
+        return self.runner.edges if self.answer.norms else ()
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -201,6 +207,7 @@ class _Recorder:
             classes=self._classes,
             settings=replace(self._run.complete_settings, n_bad_images=self._n_images - n_kept),
             logits=None if self._logits is None else self._logits[:n_kept],
+            edges=self._run.runner.edges if n_kept else (),
         )
 
 

@@ -18,6 +18,7 @@ from eric_fast.kernels import Stop, never_stop
 from eric_fast.match import check_capture
 from eric_fast.program import Program
 from eric_fast.program.atoms import Quantiser
+from eric_fast.program.layer_graph import TO_CLASSES, LayerGraph, name_start
 from eric_fast.program.simplify import drop_unmentioned
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import quantise_activations
@@ -62,7 +63,7 @@ class Bound:
     """What the bits of one layer allow: a gradient boosting classifier on them.
 
     Attributes:
-        layer: the layer whose true bits are its features.
+        layer: the layer whose true bits are its features, or several; see `ChainStudy.starts`.
         n_rounds: rounds of boosting, with one tree per class.
         fidelity: share of test images on which it agrees with the model.
         accuracy: share of test images with a known label that it gives; None if no label is known.
@@ -81,6 +82,7 @@ class ChainStudy(Described, Tabular):
     Attributes:
         rules: of the kernels; see `TreeOptions`.
         layers: the chain's layers, lowest first.
+        starts: what is given in each: a layer with what runs beside it, `features.9` or `wide,slim`; the lowest first.
         min_leaves: minimum leaves, in the order given; tables by layer show the first.
         n_training_images: images that programs were extracted from.
         n_images: images that programs are scored on.
@@ -94,6 +96,7 @@ class ChainStudy(Described, Tabular):
 
     rules: str
     layers: tuple[str, ...]
+    starts: tuple[str, ...]
     min_leaves: tuple[int | float, ...]
     n_training_images: int
     n_images: int
@@ -116,6 +119,10 @@ class ChainStudy(Described, Tabular):
 
     def find_bound(self, layer: str) -> Bound | None:
         return next((bound for bound in self.bounds if bound.layer == layer), None)
+
+    def find_below(self, layer: str) -> str:
+        """The highest start from which the kernels of a layer are derived."""
+        return next(start for start in reversed(self.starts) if layer in self.find_row("true", start).bits_right)
 
     def order_leaves(self) -> list[int | float]:
         """Sort minimum leaves from large to small, with shares taken as numbers of images."""
@@ -193,7 +200,9 @@ def measure_chains(
         )
     wanted = complete_options(options, {"layers": layers, "threshold": threshold, "target": target})
     training = select_training(train, wanted)
-    names, goal = training.layers, training.targets
+    graph, goal = training.graph, training.targets
+    starts = {name_start(cut): cut for cut in graph.list_cuts()}
+    names = list(starts)
     if len(names) < 2:
         raise SettingError(f"'{names[0]}' is a single layer, but a chain needs at least two; name more, or 'all'")
     if train.settings.fingerprint != test.settings.fingerprint:
@@ -203,7 +212,7 @@ def measure_chains(
         )
     quantiser = find_quantiser(training, wanted, progress=progress)
     empty = Program(quantiser, train.classes, (), fingerprint=train.settings.fingerprint)
-    check_capture(empty, test, names)
+    check_capture(empty, test, graph.layers)
     if not test.n_images:
         raise CaptureError("the test capture has no images to score chains on")
     bits = quantise_activations(training, quantiser)
@@ -219,16 +228,19 @@ def measure_chains(
             if stop():
                 break
             if whole is None:
-                whole = extract_program(bits, quantiser, goal, train.classes, grow, all_kernels=True, scores=logits)
+                own: dict[str, Any] = {"all_kernels": True, "scores": logits, "graph": graph}
+                whole = extract_program(bits, quantiser, goal, train.classes, grow, **own)
             for way in WAYS:
                 progress("chains", n_done, n_chains)
                 program = whole.start_at(start)
                 if way == "predicted":
-                    how: dict[str, Any] = {"grown_on": way, "all_kernels": True, "engine": engine, "scores": logits}
-                    program = extract_program(bits, program.network_quantiser, goal, train.classes, grow, **how)
+                    own |= {"grown_on": way, "engine": engine, "graph": program.graph}
+                    program = extract_program(bits, program.network_quantiser, goal, train.classes, grow, **own)
                 elif way == "direct":
-                    alone = Quantiser(quantiser.atoms_of_layer(start), quantiser.norm)
-                    program = extract_program(bits, alone, goal, train.classes, grow, scores=logits)
+                    side = LayerGraph.from_edges(starts[start], [(layer, TO_CLASSES) for layer in starts[start]])
+                    atoms = tuple(atom for layer in side.layers for atom in quantiser.atoms_of_layer(layer))
+                    alone = Quantiser(atoms, quantiser.norm)
+                    program = extract_program(bits, alone, goal, train.classes, grow, scores=logits, graph=side)
                 score, right, share = _score_chain(program, truth, engine)
                 done.setdefault(grow.min_leaf, []).append(ChainRow(way, grow.min_leaf, score, right, share))
                 n_done += 1
@@ -236,6 +248,7 @@ def measure_chains(
     if first is None:
         raise SettingError("stopped before the first chain was finished; nothing is kept")
     names = names[-(len(first) // len(WAYS)) :]
+    above = graph.take_above(starts[names[0]])
     finished = [leaf for leaf in min_leaves if len(done.get(leaf, ())) == len(first)]
     by_start = {name: place for place, name in enumerate(names)}
     rows = [
@@ -249,15 +262,22 @@ def measure_chains(
     commonest = torch.bincount(goal, minlength=n_classes).argmax()
     return ChainStudy(
         rules=options.kernels_by,
-        layers=tuple(names),
+        layers=above.layers,
+        starts=tuple(names),
         min_leaves=tuple(finished),
         n_training_images=training.n_images,
         n_images=test.n_images,
         model_accuracy=share_correct(truth.predictions, truth.labels),
         rows=tuple(rows),
         commonest_class=(truth.predictions == commonest).double().mean().item(),
-        commoner_value={layer: _score_commoner_value(_take(bits, quantiser, layer), truth.bits) for layer in names[1:]},
-        bounds=tuple(_find_bounds(bits, truth, quantiser, goal, progress)) if with_bounds and not stop() else (),
+        commoner_value={
+            layer: _score_commoner_value(bits.select_atoms(quantiser.names_of_layer[layer]), truth.bits)
+            for layer in above.layers
+            if above.sources[layer]
+        },
+        bounds=tuple(_find_bounds(bits, truth, quantiser, starts, goal, progress))
+        if with_bounds and not stop()
+        else (),
     )
 
 
@@ -275,12 +295,14 @@ class _Truth(NamedTuple):
 
 def _score_chain(program: Program, truth: _Truth, engine: str) -> tuple[Score, dict[str, float], float | None]:
     """Its score, and the share of bits right of each layer above its lowest and of all of them."""
-    program, start = program.start_at(), program.layers[0]
+    program = program.start_at()
+    start = program.layer_to_start()
     evaluator = Evaluator(program, engine=engine)
     predictions, derived = evaluator.predict(truth.bits), evaluator.truth(truth.bits)
     n_wrong = {
-        layer: _count_differing(_take(derived, program.network_quantiser, layer), truth.bits)
-        for layer in program.layers[1:]
+        layer: _count_differing(derived.select_atoms(program.quantiser.names_of_layer[layer]), truth.bits)
+        for layer in program.layers
+        if program.graph.sources[layer]
     }
     n_bits = {layer: len(program.quantiser.rows_of_layer[layer]) * truth.bits.n_samples for layer in n_wrong}
     score = score_predictions(drop_unmentioned(program), start, predictions, truth.predictions, truth.labels)
@@ -297,25 +319,27 @@ def _score_commoner_value(training: BitMatrix, truth: BitMatrix) -> float:
 
 
 def _find_bounds(
-    bits: BitMatrix, truth: _Truth, quantiser: Quantiser, goal: Tensor, progress: Progress
+    bits: BitMatrix,
+    truth: _Truth,
+    quantiser: Quantiser,
+    starts: Mapping[str, tuple[str, ...]],
+    goal: Tensor,
+    progress: Progress,
 ) -> Iterator[Bound]:
     from sklearn.ensemble import HistGradientBoostingClassifier  # they load when they are needed
     from threadpoolctl import threadpool_limits
 
-    for done, layer in enumerate(quantiser.layers):
-        progress("what the bits allow", done, len(quantiser.layers))
+    for done, (start, cut) in enumerate(starts.items()):
+        progress("what the bits allow", done, len(starts))
+        names = [name for layer in cut for name in quantiser.names_of_layer[layer]]
         boosting = HistGradientBoostingClassifier(max_iter=N_ROUNDS, early_stopping=False, random_state=0)
-        columns = _take(bits, quantiser, layer).to_bools().numpy()
+        columns = bits.select_atoms(names).to_bools().numpy()
         with threadpool_limits(1, user_api="openmp"):  # more wait for each other: 11.4 s instead of 2.6 if others run
             boosting.fit(columns, goal.numpy())
-        answers = torch.from_numpy(boosting.predict(_take(truth.bits, quantiser, layer).to_bools().numpy()))
+        answers = torch.from_numpy(boosting.predict(truth.bits.select_atoms(names).to_bools().numpy()))
         fidelity = (answers == truth.predictions).double().mean().item()
-        yield Bound(layer, N_ROUNDS, fidelity, share_correct(answers, truth.labels))
-    progress("what the bits allow", len(quantiser.layers), len(quantiser.layers))
-
-
-def _take(bits: BitMatrix, quantiser: Quantiser, layer: str) -> BitMatrix:
-    return bits.select_atoms(quantiser.names_of_layer[layer])
+        yield Bound(start, N_ROUNDS, fidelity, share_correct(answers, truth.labels))
+    progress("what the bits allow", len(starts), len(starts))
 
 
 def _count_differing(bits: BitMatrix, truth: BitMatrix) -> int:

@@ -59,7 +59,7 @@ def compare(
 
     check_engine(engine)
     first, second = (select_program(load_program(file), label, "a comparison") for file in (first_file, second_file))
-    starts = first.layer_to_start(start), second.layer_to_start(start2)
+    cuts = first.graph.find_start(start), second.graph.find_start(start2)
     is_of_two = data2 is not None or model2 is not None
     if weights2 is not None and model2 is None:
         raise SettingError("--weights2 is of --model2, which isn't given")
@@ -67,20 +67,18 @@ def compare(
         raise SettingError("--model2 means nothing for a capture: give images, or leave it out")
     with show_progress() as progress:
         if not is_of_two and first.network_quantiser.norm == second.network_quantiser.norm:
-            layers = list(dict.fromkeys(starts))
+            layers = list(dict.fromkeys(cuts[0] + cuts[1]))
             activations, other = find_activations(context, first, source, layers, progress), None
         else:
-            activations = find_activations(context, first, source, [starts[0]], progress)
+            activations = find_activations(context, first, source, cuts[0], progress)
             options = read_network(context)
             if model2 is not None:
                 options |= {"model": model2, "weights": weights2}
-            other = find_activations(
-                context, second, source if data2 is None else data2, [starts[1]], progress, options
-            )
+            other = find_activations(context, second, source if data2 is None else data2, cuts[1], progress, options)
         activations = select_answers(activations, label)
         other = None if other is None else select_answers(other, label)
         comparison = compare_programs(
-            first, second, activations, other, start=starts[0], other_start=starts[1], engine=engine
+            first, second, activations, other, start=cuts[0], other_start=cuts[1], engine=engine
         )
     if json is not None:
         write_json(comparison.to_dict(), json, force=force)

@@ -62,10 +62,12 @@ def evaluate(
 
     program = load_program(program_file)
     grouping = None if groups is None else read_class_groups(groups, program.classes)
-    layers = list(program.layers) if chains else [program.layer_to_start(start)]
+    given = program.layer_to_start(start)
+    every = program.list_starts() if chains else [given]
+    layers = list(dict.fromkeys(layer for own in (*every, given) for layer in program.graph.find_start(own)))
     check_engine(engine)
     allowed = limit_memory(memory)
-    starts = layers if chains and start in (None, layers[0]) else [*(layers if chains else []), start]
+    starts = every if chains and start in (None, every[0]) else [*(every if chains else []), start]
     processes = join_processes()
     if processes.count > 1 and not is_capture(source):
         raise SettingError(f"{source} is not a capture: capture its images first, then let processes share it")
@@ -77,17 +79,17 @@ def evaluate(
         if program.decision.gives_labels:
             if groups is not None:
                 raise SettingError("--groups means nothing for a program of several labels; leave it out")
-            label_scores = [evaluate_labels(program, images, start=layer, **run) for layer in starts]
+            label_scores = [evaluate_labels(program, images, start=own, **run) for own in starts]
         else:
-            scores = [evaluate_program(program, images, start=layer, **run) for layer in starts]
+            scores = [evaluate_program(program, images, start=own, **run) for own in starts]
     if not processes.is_first:
         return
     if program.decision.gives_labels:
         is_training, n_bad_images = is_trained_on(program, images), images.settings.n_bad_images
         print_label_scores(label_scores, printer, json, is_training=is_training, n_bad_images=n_bad_images, force=force)
         return
-    rows = scores[: len(layers)] if chains else []
-    score = scores[0] if starts is layers else scores[-1]
+    rows = scores[: len(every)] if chains else []
+    score = scores[0] if starts is every else scores[-1]
     is_training = is_trained_on(program, images)
     by_group = None if grouping is None else score_groups(score, grouping)
     if json is not None:
@@ -159,7 +161,7 @@ def predict(
         predict_table(loaded, source, output, engine=engine, scores=scores, header=header, force=force)
         return
     refuse_useless(context, {"scores": False, "header": True}, f"{model_file} is over the kernels of a network")
-    layer = program.layer_to_start(start)
+    layers = program.graph.find_start(start)
     cells = [*map(make_cell, program.classes), ""]  # -1, nothing, is the last
     n_rows = 0
     with (
@@ -170,7 +172,7 @@ def predict(
         writer = csv.writer(file)
         gives_labels = program.decision.gives_labels
         writer.writerow(["id", "labels"] if gives_labels else ["id", "prediction", "rule"])
-        images = find_source(context, program, source, [layer], progress)
+        images = find_source(context, program, source, layers, progress)
         answers = iterate_predictions(program, images, start=start, engine=engine, progress=progress)
         for ids, found in answers:
             n_rows += len(ids)

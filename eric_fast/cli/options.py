@@ -76,7 +76,13 @@ Memory = Annotated[
     typer.Option(metavar="SIZE", help="What a process may take at most, such as 4GB; by default half of what is free."),
 ]
 Engine = Annotated[str, typer.Option(help="reference, cpu, gpu, or auto (where the bits are).")]
-Start = Annotated[str | None, typer.Option(help="The layer whose bits are given; the program's lowest by default.")]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        help="The layer whose bits are given, with what runs beside it in the network, or layers that every path "
+        "crosses, with commas; the program's lowest by default."
+    ),
+]
 Label = Annotated[
     str | None,
     typer.Option("--label", metavar="NAME", help="Of a program of several labels: the one that this is about."),

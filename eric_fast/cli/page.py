@@ -58,7 +58,7 @@ def report(
 
     loaded = select_program(load_program(program), label, "a report")
     lowest = start or pick_start(loaded)
-    layers = loaded.layers[loaded.layers.index(loaded.layer_to_start(lowest)) :] if loaded.layers else ()
+    layers = loaded.layers_from(lowest) if loaded.layers else ()
     with show_progress() as progress:
         built = build_report(
             loaded,

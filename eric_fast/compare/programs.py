@@ -15,6 +15,7 @@ from eric_fast.errors import CaptureError, say_count
 from eric_fast.evaluator import NO_RULE
 from eric_fast.pickling import PickledByFields
 from eric_fast.program import Program
+from eric_fast.program.layer_graph import StartLayers
 from eric_fast.runs import predict_activations
 from eric_fast.score import Score, score_predictions
 from eric_fast.store.activations import UNKNOWN, Activations
@@ -128,8 +129,8 @@ def compare_programs(
     activations: Activations,
     other: Activations | None = None,
     *,
-    start: str | None = None,
-    other_start: str | None = None,
+    start: StartLayers = None,
+    other_start: StartLayers = None,
     engine: str = "auto",
 ) -> Comparison:
     """Compare two programs on the images of `activations`.

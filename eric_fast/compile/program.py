@@ -11,37 +11,48 @@ from eric_fast.plan import Plan
 from eric_fast.plan.negation import negate_like, strip_negation
 from eric_fast.program import Program
 from eric_fast.program.class_rules import ClassRules
+from eric_fast.program.layer_graph import StartLayers
 from eric_fast.program.rules import count_offsets
 
 
-def compile_program(program: Program, start: str | None = None) -> Plan:
-    """The program from layer `start` (the lowest by default) as flat arrays.
+def compile_program(program: Program, start: StartLayers = None) -> Plan:
+    """The program from a start (the lowest by default; see `Program.layer_to_start`) as flat arrays.
 
-    Row `i` of the plan is, for the inputs, atom `i` of layer `start`; the rows of `Program.list_derivable` follow in
+    Row `i` of the plan is, for the inputs, atom `i` of `Program.list_given`; `Program.list_derivable` follows in
     strata. An atom above `start` that has no rules is false (true where it is negated): a row that no rule writes.
 
     Raises:
         ProgramError: no such layer, or a rule that mentions a kernel below it.
     """
-    given = program.quantiser.rows_of_layer[program.layer_to_start(start)] if program.layers else range(0)
-    return compile_part(program, given, program.list_derivable(start))
+    start = program.graph.find_start(start) if program.layers else None
+    index = program.find_index(start) if program.starts else None
+    return compile_part(program, program.list_given(start), program.list_derivable(start), index=index)
 
 
-def compile_part(program: Program, given: Sequence[int], derived: Collection[int], *, with_fires: bool = False) -> Plan:
+def compile_part(
+    program: Program,
+    given: Sequence[int],
+    derived: Collection[int],
+    *,
+    with_fires: bool = False,
+    index: int | None = None,
+) -> Plan:
     """The class rules, and the rules for some of the atoms, on top of atoms whose truth is given.
 
     Args:
-        given: the atoms that are the plan's inputs, in this order. Class rules for other starts than the layer of the
-            first never fire.
+        given: the atoms that are the plan's inputs, in this order.
         derived: the atoms that follow from their rules. These rules and the class rules mention no other atoms.
         with_fires: make each class rule a row instead of letting it decide: where `plan.atoms` is
             `len(program.atoms) + i`, the row is true where class rule `i` fires.
+        index: the start, if there are class rules for one alone: those for others never fire. By default that of the
+            layers of the given atoms, or in a straight pipe that of the first.
 
     Raises:
         ProgramError: a rule mentions an atom of a layer below the given ones.
     """
     if program.starts:
-        program = _hold_back_others(program, given[0])
+        index = program.find_index(_find_layers(program, given)) if index is None else index
+        program = _hold_back_others(program, given[0], index)
     from eric_fast.compile.counters import DecisionArrays  # Numba loads when it is needed
     from eric_fast.compile.share import share_work, spare_sharing
     from eric_fast.compile.sums import split_sums
@@ -66,7 +77,7 @@ def compile_part(program: Program, given: Sequence[int], derived: Collection[int
     all_rules = kernel_rules.append(class_rules.bodies)
     literals = row_of_atom[strip_negation(all_rules.literals)]
     if (literals < 0).any():
-        program.start_at(program.atoms[given[0]].layer)  # names the rule that mentions a kernel below
+        program.start_at(_find_layers(program, given))  # names the rule that mentions a kernel below
     heads = np.concatenate([row_of_atom[kernel_rules.heads], class_rules.heads])
     negated = np.zeros(len(atoms), np.bool_)
     negated[row_of_atom[[atom for atom in program.negated if atom in derived]]] = True
@@ -110,15 +121,19 @@ def compile_part(program: Program, given: Sequence[int], derived: Collection[int
     )
 
 
-def _hold_back_others(program: Program, given: int) -> Program:
-    """The program with the base of the start that is this atom's layer; class rules for others can't fire.
+def _find_layers(program: Program, given: Sequence[int]) -> list[str]:
+    """The layers of these atoms; in a straight pipe the first alone."""
+    layers = list(dict.fromkeys(program.atoms[atom].layer for atom in given))
+    return layers if program.edges else layers[:1]
 
-    All keep their numbers.
+
+def _hold_back_others(program: Program, atom: int, index: int) -> Program:
+    """The program with the base of one of its starts; class rules for others can't fire. All keep their numbers.
+
+    atom: one whose truth is given.
     """
-    layer = program.atoms[given].layer
-    base = program.select_start(layer).base
-    index = program.starts.index((layer,))
-    never = (given, ~given)
+    base = program.start_bases[index] if program.start_bases else program.base
+    never = (atom, ~atom)
     rules = (
         replace(rule, start=None)
         if rule.start in (None, index)

@@ -35,15 +35,20 @@ def find_fault(program: Program, true_bits: Collection[int], proof: Proof) -> st
         true_bits: the atoms of layer `proof.start` that are true.
         proof: see `Proof`.
     """
-    if proof.start not in program.layers:
-        return f"the program has no layer '{proof.start}'"
-    if program.starts and (proof.start,) not in program.starts:
+    names = [proof.start] if proof.start in program.layers else proof.start.split(",")
+    for name in names:
+        if name not in program.layers:
+            return f"the program has no layer '{name}'"
+    if program.graph.find_path(names) is not None:
+        return f"'{proof.start}' is no start of the program"
+    if program.starts and tuple(names) not in program.starts:
         return f"the program has no class rules for start '{proof.start}'"
     program = program.select_start(proof.start)
-    given = program.quantiser.rows_of_layer[proof.start]
+    given = {atom for name in names for atom in program.quantiser.rows_of_layer[name]}
+    known = given.union(program.list_derivable(proof.start))
     needed: set[int] = set()
     for atom, step in proof.steps.items():
-        if not given.start <= atom < len(program.atoms):
+        if atom not in known:
             return f"the program has no atom {atom} from layer '{proof.start}' up"
         if atom in given:
             if step != Step(atom in true_bits):

@@ -100,7 +100,7 @@ def _describe_step(explanation: Explanation, atom: int, step: Step) -> dict[str,
     content = describe_atom(program, atom)
     content |= {"true": step.is_true, "norm": explanation.norms.get(atom), "model": explanation.model_bits.get(atom)}
     rules = program.kernel_rules
-    if atom in program.quantiser.rows_of_layer[explanation.proof.start]:
+    if atom in program.list_given(explanation.proof.start):
         return {**content, "because": "given"}
     if step.rule is not None:
         reached = {"literals": _name_all(program, step.literals)}

@@ -25,6 +25,7 @@ from eric_fast.explain.flips import MOST_NODES, find_fewest_flips, iterate_flip_
 from eric_fast.explain.vote_flips import find_fewest_vote_flips, has_single_votes
 from eric_fast.kernels.outcome import expect
 from eric_fast.program import Program, atom_of
+from eric_fast.program.layer_graph import name_start
 from eric_fast.program.simplify import find_mentioned
 
 MOST_SETS = 200_000
@@ -67,7 +68,7 @@ def find_counterfactuals(
 
     Args:
         program: a program that answers with a class.
-        truth: the truth of the atoms of the highest layer (`program.layers[-1]`).
+        truth: the truth of the atoms of the highest layers (`program.graph.highest`).
         answer: the program's class, or `NO_RULE`.
         against: search for this class alone.
         most_nodes: see `find_fewest_flips` and `find_fewest_vote_flips`.
@@ -76,8 +77,8 @@ def find_counterfactuals(
         ProgramError: class rules mention atoms of other layers, which can't be flipped independently.
         ProofError: an evaluation contradicts a counterfactual: a bug of this package.
     """
-    top = program.layers[-1]
-    atoms = program.quantiser.rows_of_layer[top]
+    cut = program.graph.highest
+    top, atoms = name_start(cut), program.list_given(cut)
     built_on = find_mentioned(program, set(atoms))
     mentioned = sorted(atom for atom in built_on if atom < len(program.quantiser.atoms))
     strange = next((atom for atom in mentioned if atom not in atoms), None)
@@ -86,7 +87,7 @@ def find_counterfactuals(
             f"a class rule mentions {program.atoms[strange].name}, which is not of layer '{top}', and bits of several "
             "layers can't be flipped independently"
         )
-    evaluator = Evaluator(program, top)
+    evaluator = Evaluator(program, cut)
     targets = [target for target in range(len(program.classes)) if target != answer]
     if against is not None:
         targets = [target for target in targets if target == against]
@@ -193,10 +194,9 @@ def _evaluate_flips(
     evaluator: Evaluator, truth: Mapping[int, bool], sets: Sequence[tuple[int, ...]], *, with_scores: bool = False
 ) -> Predictions:
     """Evaluate the program from its highest layer, with each of these sets of bits flipped."""
-    quantiser = evaluator.program.quantiser
-    atoms = quantiser.rows_of_layer[quantiser.layers[-1]]
+    atoms = evaluator.program.list_given(evaluator.program.graph.highest)
     bits = torch.tensor([truth[atom] for atom in atoms]).repeat(len(sets), 1)  # [n_sets, n_atoms]
     rows = torch.tensor([i for i, flips in enumerate(sets) for _ in flips], dtype=torch.int64)
-    columns = torch.tensor([atom - atoms.start for flips in sets for atom in flips], dtype=torch.int64)
+    columns = torch.tensor([atoms.index(atom) for flips in sets for atom in flips], dtype=torch.int64)
     bits[rows, columns] ^= True
     return evaluator.predict(BitMatrix.from_bools(bits, evaluator.inputs), with_scores=with_scores)

@@ -24,6 +24,7 @@ from eric_fast.pickling import PickledByFields
 from eric_fast.program import Program
 from eric_fast.program.atoms import InputAtom
 from eric_fast.program.label_programs import find_label_index
+from eric_fast.program.layer_graph import StartLayers, name_start
 from eric_fast.quantise import quantise_activations
 from eric_fast.store.activations import UNKNOWN, Activations
 
@@ -79,8 +80,8 @@ class Explanation(Described, PickledByFields):
 
     @property
     def flip_layer(self) -> str:
-        """The layer whose bits counterfactuals flip: the highest."""
-        return self.program.layers[-1]
+        """The layer whose bits counterfactuals flip: the highest; several, with commas between."""
+        return name_start(self.program.graph.highest)
 
     def list_departures(self) -> list[int]:
         """List the atoms of the proof whose truth differs between program and network."""
@@ -97,7 +98,7 @@ def explain_image(
     data: ImageData,
     index: int,
     *,
-    start: str | None = None,
+    start: StartLayers = None,
     against: str | None = None,
     label: str | None = None,
     with_maps: bool = True,
@@ -113,7 +114,7 @@ def explain_image(
         model: as of `capture_activations`.
         data: from `open_data` or `pick_image`.
         index: place of the image in `data`.
-        start: the layer whose bits are given; the lowest by default.
+        start: the layer whose bits are given; the lowest by default. See `Program.layer_to_start`.
         against: the name of a class: why this answer, and not that one?
         label: of a program of several labels, the one to explain; see `Program.select_label`.
         with_maps: fill `Explanation.maps`.
@@ -138,13 +139,13 @@ def explain_image(
     if has_labels:
         find_label_index(program.classes, label, "an explanation")
     program = program.select_label(label) if label is not None else program
-    program.network_quantiser.atoms_of_layer(start)  # refuses a table's
+    _ = program.network_quantiser  # refuses a table's
     if against is not None and against not in program.classes:
         raise ProgramError(f"'{against}' is not a class of this program{suggest_nearest(against, program.classes)}")
     rival = None if against is None else program.classes.index(against)
     program = program.select_start(start)
     check_fingerprint(program, model.fingerprint)
-    layers = list(program.layers[program.layers.index(start) :])
+    layers = list(program.layers_from(start))
     image = DataPart(data, [index], with_labels=False)
     quantiser = program.network_quantiser
     activations = capture_activations(model, image, layers=layers, norm=quantiser.norm, grid=quantiser.grid, **settings)
@@ -153,7 +154,7 @@ def explain_image(
     check_capture(program, activations, layers)
     bits = quantise_activations(activations, program.network_quantiser, layers)
     (proof,) = prove_answers(program, bits, start)
-    atoms = range(program.quantiser.rows_of_layer[start].start, len(program.quantiser.atoms))
+    atoms = [atom for layer in layers for atom in quantiser.rows_of_layer[layer]]
     model_bits = dict(zip(atoms, bits.to_bools()[0].tolist(), strict=True))
     check_proof(program, {atom for atom, is_true in model_bits.items() if is_true}, proof)
     top_bits = _derive_top(program, bits, start)
@@ -198,7 +199,7 @@ def _list_norms(program: Program, activations: Activations, atoms: Mapping[int, 
 
 
 def _derive_top(program: Program, bits: BitMatrix, start: str) -> dict[int, bool]:
-    """Derive the truth of the highest layer's atoms."""
-    top, quantiser = program.layers[-1], program.quantiser
-    truth = Evaluator(program, start).truth(bits, quantiser.names_of_layer[top])
-    return dict(zip(quantiser.rows_of_layer[top], truth.to_bools()[0].tolist(), strict=True))
+    """Derive the truth of the atoms of the highest layers."""
+    atoms = program.list_given(program.graph.highest)
+    truth = Evaluator(program, start).truth(bits, [program.atoms[atom].name for atom in atoms])
+    return dict(zip(atoms, truth.to_bools()[0].tolist(), strict=True))

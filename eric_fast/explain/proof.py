@@ -54,7 +54,7 @@ class Proof(PickledByFields):
     """Why a program gives one image its class. `find_fault` checks it.
 
     Attributes:
-        start: the layer whose bits are given.
+        start: the layer whose bits are given; several, with commas between.
         answer: a class, or `NO_RULE`.
         fired: the class rules that fire, indices into `Program.class_rules` (after `Program.select_start(start)`):
             under `first` only the first one, under `vote` all, those that add most to the answer first.
@@ -103,7 +103,7 @@ def prove_answers(program: Program, bits: BitMatrix, start: str | None = None) -
     start = program.layer_to_start(start)
     program = program.select_start(start)
     evaluator, prover = Evaluator(program, start), _Prover(program, start)
-    atoms = [*program.quantiser.rows_of_layer[start], *program.list_derivable(start)]
+    atoms = [*program.list_given(start), *program.list_derivable(start)]
     rows, answers = evaluator.truth(bits).to_bools().tolist(), evaluator.classes(bits).tolist()
     return [prover.prove(dict(zip(atoms, row, strict=True)), answer) for row, answer in zip(rows, answers, strict=True)]
 
@@ -112,7 +112,7 @@ class _Prover:
     def __init__(self, program: Program, start: str) -> None:
         self._program = program
         self._start = start
-        self._given = program.quantiser.rows_of_layer[start]
+        self._given = frozenset(program.list_given(start))
         self._class_rules = tuple(program.class_rules)
         self._rules_of_atom: dict[int, list[int]] = {}
         for number, rule in enumerate(program.kernel_rules):

@@ -1,17 +1,17 @@
-"""A chain of layers, each grown on the network's own bits of the layer below it."""
+"""Layer upon layer, each grown on the network's own bits of the layers that feed it."""
 
 import logging
 from collections.abc import Sequence
-from itertools import pairwise
 
 from torch import Tensor
 
 from eric_fast.bits import BitMatrix
 from eric_fast.extract.fold_rules import count_heads, name_exceptions
 from eric_fast.extract.layer import GrownLayer, Growth, list_sizes_grown
-from eric_fast.extract.learn import learn_classes, learn_layer
+from eric_fast.extract.learn import find_inputs, learn_classes, learn_layer
 from eric_fast.program import Program, Rule, atom_of
 from eric_fast.program.atoms import Quantiser
+from eric_fast.program.layer_graph import TO_CLASSES, LayerGraph
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 def extract_on_true_bits(
     bits: BitMatrix,
     quantiser: Quantiser,
+    graph: LayerGraph,
     target: Tensor,
     classes: Sequence[str],
     n_images: int,
@@ -27,27 +28,29 @@ def extract_on_true_bits(
     all_kernels: bool = False,
 ) -> Program:
     """`extract_program`, from the class tree down: only kernels that rules above mention need rules."""
-    layers, rows = quantiser.layers, quantiser.rows_of_layer
-    highest = bits.select_atoms(quantiser.names_of_layer[layers[-1]])
-    n_atoms = len(quantiser.atoms)
-    of_classes = learn_classes(target, len(classes), highest, rows[layers[-1]].start, n_atoms, growth)
+    rows, n_atoms = quantiser.rows_of_layer, len(quantiser.atoms)
+    inputs = find_inputs(quantiser, graph, TO_CLASSES)
+    of_classes = learn_classes(target, len(classes), bits.select_atoms(inputs.names), inputs.atoms, n_atoms, growth)
     exceptions = list(of_classes.exceptions)
 
     grown: list[GrownLayer] = []
     mentioned = _list_mentioned([*of_classes.rules, *exceptions], n_atoms)
-    lowest = layers[-1]
-    for below, layer in reversed(list(pairwise(layers))):
-        heads = list(rows[layer]) if all_kernels else sorted(mentioned)
+    start = graph.lowest
+    for place, layer in reversed(list(enumerate(graph.layers))):
+        if not graph.sources[layer]:
+            continue
+        heads = list(rows[layer]) if all_kernels else sorted(mentioned.intersection(rows[layer]))
         targets = bits.select_atoms([bits.atoms[head] for head in heads])
-        inputs = bits.select_atoms(quantiser.names_of_layer[below])
-        part = learn_layer(heads, targets, [inputs], rows[below].start, n_atoms + count_heads(exceptions), growth)
+        inputs = find_inputs(quantiser, graph, layer)
+        own = bits.select_atoms(inputs.names)
+        part = learn_layer(heads, targets, [own], inputs.atoms, n_atoms + count_heads(exceptions), growth)
         if part is None:
             logger.warning("stopped before all trees of layer '%s' were grown: the program starts at that layer", layer)
+            start = graph.find_border(graph.layers[: place + 1])
             break
         grown.insert(0, part)
         exceptions += part.exceptions
-        mentioned = _list_mentioned([*part.rules, *part.exceptions], n_atoms)
-        lowest = below
+        mentioned |= _list_mentioned([*part.rules, *part.exceptions], n_atoms)
     program = Program(
         quantiser=quantiser,
         classes=tuple(classes),
@@ -57,8 +60,24 @@ def extract_on_true_bits(
         n_images=n_images,
         derived=name_exceptions(count_heads(exceptions)),
         settings=list_sizes_grown([of_classes.size_grown, *(size for part in grown for size in part.sizes_grown)]),
+        edges=graph.edges,
     )
-    return of_classes.complete(program).start_at(lowest)
+    return of_classes.complete(program).start_at(start)
+
+
+def extract_classes_alone(
+    bits: BitMatrix,
+    quantiser: Quantiser,
+    graph: LayerGraph,
+    target: Tensor,
+    classes: Sequence[str],
+    n_images: int,
+    growth: Growth,
+) -> Program:
+    """`extract_program` from the layers that feed the classes."""
+    own = graph.select(graph.highest)
+    alone = Quantiser(tuple(atom for layer in own.layers for atom in quantiser.atoms_of_layer(layer)), quantiser.norm)
+    return extract_on_true_bits(bits, alone, own, target, classes, n_images, growth)
 
 
 def _list_mentioned(rules: Sequence[Rule], n_atoms: int) -> set[int]:

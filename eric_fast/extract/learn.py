@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple, TypeVar
 
 from torch import Tensor
 
@@ -9,31 +10,60 @@ from eric_fast.bits import BitMatrix
 from eric_fast.extract.fold_rules import count_heads, fold_classes, fold_layer, name_exceptions
 from eric_fast.extract.label_rules import learn_labels
 from eric_fast.extract.layer import GrownClasses, GrownLayer, Growth, grow_classes, grow_layer
-from eric_fast.program import Program
+from eric_fast.program import Program, Rule, atom_of
+from eric_fast.program.atoms import Quantiser
+from eric_fast.program.layer_graph import LayerGraph
+
+_AnyRule = TypeVar("_AnyRule", bound=Rule)
+
+
+class Inputs(NamedTuple):
+    """The atoms that rules may mention, in order, and their names."""
+
+    atoms: Sequence[int]
+    names: tuple[str, ...]
+
+
+def find_inputs(quantiser: Quantiser, graph: LayerGraph, target: str) -> Inputs:
+    """What rules for a layer, or for `TO_CLASSES`, are learned from: the atoms of all layers that feed it."""
+    return list_inputs(quantiser, graph.sources[target])
+
+
+def list_inputs(quantiser: Quantiser, layers: Sequence[str]) -> Inputs:
+    """The atoms of some layers; numbers without gaps as a range."""
+    atoms: Sequence[int] = [atom for layer in layers for atom in quantiser.rows_of_layer[layer]]
+    if atoms and list(atoms) == list(range(atoms[0], atoms[0] + len(atoms))):
+        atoms = range(atoms[0], atoms[0] + len(atoms))
+    return Inputs(atoms, tuple(quantiser.atoms[atom].name for atom in atoms))
 
 
 def learn_classes(
-    target: Tensor, n_classes: int, inputs: BitMatrix, first_input: int, first_derived: int, growth: Growth
+    target: Tensor, n_classes: int, inputs: BitMatrix, atoms: Sequence[int], first_derived: int, growth: Growth
 ) -> GrownClasses:
     """Learn class rules, or votes.
 
     Args:
         target: int64 `[n_images]`, class indices; or bool `[n_images, n_labels]`, for rules of labels.
-        inputs: the truth of the atoms from `first_input` on.
+        inputs: the truth of `atoms`.
         first_derived: the number of the first atom for exceptions.
     """
+    first = atoms[0] if isinstance(atoms, range) else 0
     if target.ndim > 1:
-        return learn_labels(target, inputs, first_input, first_derived, growth)
-    if growth.options.classes_by == "fold" and growth.options.votes_by is None:
-        return fold_classes(target, n_classes, inputs, first_input, first_derived, growth)
-    return grow_classes(target, n_classes, inputs, first_input, growth)
+        found = learn_labels(target, inputs, first, first_derived, growth)
+    elif growth.options.classes_by == "fold" and growth.options.votes_by is None:
+        found = fold_classes(target, n_classes, inputs, first, first_derived, growth)
+    else:
+        found = grow_classes(target, n_classes, inputs, first, growth)
+    if isinstance(atoms, range):
+        return found
+    return found._replace(rules=_move_bodies(found.rules, atoms), exceptions=_move_bodies(found.exceptions, atoms))
 
 
 def learn_layer(
     heads: Sequence[int],
     targets: BitMatrix,
     inputs: Sequence[BitMatrix],
-    first_input: int,
+    atoms: Sequence[int],
     first_derived: int,
     growth: Growth,
 ) -> GrownLayer | None:
@@ -41,9 +71,24 @@ def learn_layer(
 
     Args:
         targets: the truth of the heads.
-        inputs: the truth of the atoms from `first_input` on; weight rules may learn from several lots of it.
+        inputs: the truth of `atoms`; weight rules may learn from several lots of it.
         first_derived: see `learn_classes`.
     """
+    first = atoms[0] if isinstance(atoms, range) else 0
+    found = _learn_layer(heads, targets, inputs, first, first_derived, growth)
+    if found is None or isinstance(atoms, range):
+        return found
+    return found._replace(rules=_move_bodies(found.rules, atoms), exceptions=_move_bodies(found.exceptions, atoms))
+
+
+def _learn_layer(
+    heads: Sequence[int],
+    targets: BitMatrix,
+    inputs: Sequence[BitMatrix],
+    first_input: int,
+    first_derived: int,
+    growth: Growth,
+) -> GrownLayer | None:
     if growth.options.kernels_by == "weights":
         from eric_fast.extract.heads import learn_heads  # Numba loads when it is needed
 
@@ -52,6 +97,17 @@ def learn_layer(
     if growth.options.kernels_by == "fold":
         return fold_layer(heads, targets, own, first_input, first_derived, growth)
     return grow_layer(heads, targets, own, first_input, growth)
+
+
+def _move_bodies(rules: Sequence[_AnyRule], atoms: Sequence[int]) -> list[_AnyRule]:
+    """Rules over columns as rules over the atoms of these; literals of derived atoms, which are past all, stay."""
+
+    def move(literal: int) -> int:
+        atom = atom_of(literal)
+        place = atoms[atom] if atom < len(atoms) else atom
+        return place if literal >= 0 else ~place
+
+    return [replace(rule, body=tuple(map(move, rule.body))) for rule in rules]
 
 
 def add_layer(program: Program, part: GrownLayer) -> Program:

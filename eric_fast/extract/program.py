@@ -14,6 +14,7 @@ from eric_fast.kernels import MOST_TREES, Stop, never_stop
 from eric_fast.processes import Combine, keep
 from eric_fast.program import Program
 from eric_fast.program.atoms import Quantiser
+from eric_fast.program.layer_graph import LayerGraph
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import ScaledLogits
 
@@ -34,6 +35,7 @@ def extract_program(
     stop: Stop = never_stop,
     combine: Combine = keep,
     scores: ScaledLogits | None = None,
+    graph: LayerGraph | None = None,
 ) -> Program:
     """Extract a program from the lowest layer of the quantiser up to the classes (ERIC, arXiv 2010.09452).
 
@@ -59,16 +61,23 @@ def extract_program(
             logged.
         combine: sums integers over the processes that share the images; see `Processes.combine`.
         scores: what votes are fitted to; see `scale_logits`. By default the target.
+        graph: which layers feed which; it may have others than the quantiser. By default each feeds the next.
 
     Raises:
         CaptureError: a target that never changes, or not as many targets as images.
     """
     n_images = check_target(bits, quantiser, target, classes, combine)
     growth = Growth(options or TreeOptions(), simplify, n_trees, progress, stop, combine, scores)
-    if growth.options.classes_by == "weights" and len(quantiser.layers) > 1 and target.ndim == 1:
+    graph = (graph or LayerGraph(quantiser.layers)).select(quantiser.layers)
+    if graph.layers != quantiser.layers:
+        atoms = tuple(atom for layer in graph.layers for atom in quantiser.atoms_of_layer(layer))
+        quantiser = Quantiser(atoms, quantiser.norm)
+    has_chain = len(graph.lowest) < len(graph.layers)
+    if growth.options.classes_by == "weights" and has_chain and target.ndim == 1:
         return extract_for_starts(
             bits,
             quantiser,
+            graph,
             target,
             classes,
             n_images,
@@ -79,6 +88,6 @@ def extract_program(
         )
     if grown_on == "predicted":
         return extract_on_predicted_bits(
-            bits, quantiser, target, classes, n_images, growth, all_kernels=all_kernels, engine=engine
+            bits, quantiser, graph, target, classes, n_images, growth, all_kernels=all_kernels, engine=engine
         )
-    return extract_on_true_bits(bits, quantiser, target, classes, n_images, growth, all_kernels=all_kernels)
+    return extract_on_true_bits(bits, quantiser, graph, target, classes, n_images, growth, all_kernels=all_kernels)

@@ -3,18 +3,19 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import NamedTuple
 
 from torch import Tensor
 
 from eric_fast.bits import BitMatrix
 from eric_fast.evaluator import Evaluator
-from eric_fast.extract.chain import extract_on_true_bits
+from eric_fast.extract.chain import extract_classes_alone
 from eric_fast.extract.layer import GrownClasses, Growth, Size, list_sizes_grown
-from eric_fast.extract.learn import add_layer, learn_classes, learn_layer
+from eric_fast.extract.layer_bits import LayerBits
+from eric_fast.extract.learn import add_layer, find_inputs, learn_classes, learn_layer, list_inputs
 from eric_fast.program import Program
 from eric_fast.program.atoms import Quantiser
+from eric_fast.program.layer_graph import TO_CLASSES, LayerGraph
 from eric_fast.program.simplify import drop_unmentioned, find_mentioned
 
 logger = logging.getLogger(__name__)
@@ -25,18 +26,19 @@ class LearnedChain(NamedTuple):
 
     Attributes:
         program: without class rules.
-        votes: start layer -> its class rules, the lowest layer first.
+        votes: start -> its class rules, the lowest first.
         sizes_grown: kernel -> the size of its rules without simplifying.
     """
 
     program: Program
-    votes: dict[str, GrownClasses]
+    votes: dict[tuple[str, ...], GrownClasses]
     sizes_grown: dict[int, Size]
 
 
 def extract_for_starts(
     bits: BitMatrix,
     quantiser: Quantiser,
+    graph: LayerGraph,
     target: Tensor,
     classes: Sequence[str],
     n_images: int,
@@ -53,17 +55,16 @@ def extract_for_starts(
     (`both`). The votes of a start are fitted to the bits that the rules predict from it: to errors as they are in use.
     With `vote_layers` as `all` they also draw on the start's own bits, and on those of the layers between.
     """
-    chain = learn_chain(bits, quantiser, target, classes, n_images, growth, grown_on=grown_on, engine=engine)
+    chain = learn_chain(bits, quantiser, graph, target, classes, n_images, growth, grown_on=grown_on, engine=engine)
     if chain is None:
         logger.warning("stopped before the rules of all layers were learned: there are class rules alone")
-        alone = Quantiser(quantiser.atoms_of_layer(quantiser.layers[-1]), quantiser.norm)
-        return extract_on_true_bits(bits, alone, target, classes, n_images, growth)
+        return extract_classes_alone(bits, quantiser, graph, target, classes, n_images, growth)
     votes = list(chain.votes.values())
     program = replace(
         votes[0].complete(chain.program),
         class_rules=tuple(replace(rule, start=start) for start, own in enumerate(votes) for rule in own.rules),
         base=(),
-        starts=tuple((layer,) for layer in chain.votes),
+        starts=tuple(chain.votes),
         start_bases=tuple(own.base for own in votes),
     )
     kept = set(chain.sizes_grown) if all_kernels else find_mentioned(program)
@@ -75,6 +76,7 @@ def extract_for_starts(
 def learn_chain(
     bits: BitMatrix,
     quantiser: Quantiser,
+    graph: LayerGraph,
     target: Tensor,
     classes: Sequence[str],
     n_images: int,
@@ -84,28 +86,34 @@ def learn_chain(
     engine: str = "auto",
 ) -> LearnedChain | None:
     """Learn rules for all kernels, then votes for each start; None if `growth.stop` came before."""
-    layers, rows = quantiser.layers, quantiser.rows_of_layer
-    program = Program(quantiser, tuple(classes), (), n_images=n_images)
-    found = {layers[0]: bits.select_atoms(quantiser.names_of_layer[layers[0]])}  # start -> bits of the layer at hand
+    program = Program(quantiser, tuple(classes), (), n_images=n_images, edges=graph.edges)
+    starts = {cut: LayerBits(bits, quantiser, graph, cut) for cut in graph.list_cuts()}
+    network = LayerBits(bits, quantiser, graph, graph.layers)
     sizes_grown: dict[int, Size] = {}
-    for below, layer in pairwise(layers):
+    for layer in graph.layers:
+        if not graph.sources[layer]:
+            continue
+        inputs, rows = find_inputs(quantiser, graph, layer), quantiser.rows_of_layer[layer]
         targets = bits.select_atoms(quantiser.names_of_layer[layer])
-        every = list(found.values())  # the network's own bits are the last
-        inputs = {"true": every[-1:], "predicted": every[:1], "both": every}[grown_on]
-        part = learn_layer(rows[layer], targets, inputs, rows[below].start, len(program.atoms), growth)
+        given = network.gather(layer)
+        below = [found for found in starts.values() if layer in found.above]
+        # Of starts whose layers feed this one alone, what is given are the network's own bits, which are the last lot.
+        lots = [given if found.cut.issuperset(graph.sources[layer]) else found.gather(layer) for found in below]
+        every = [*(lot for lot in lots if lot is not given), given]
+        chosen = {"true": every[-1:], "predicted": every[:1], "both": every}[grown_on]
+        part = learn_layer(rows, targets, chosen, inputs.atoms, len(program.atoms), growth)
         if part is None:
             return None
         program = add_layer(program, part)
-        sizes_grown |= zip(rows[layer], part.sizes_grown, strict=True)
-        evaluator = Evaluator(program, below, engine=engine)
-        found = {start: evaluator.truth(own, targets.atoms) for start, own in found.items()}
-        found[layer] = targets
+        sizes_grown |= zip(rows, part.sizes_grown, strict=True)
+        evaluator = Evaluator(program, given=inputs.names, wanted=targets.atoms, engine=engine)
+        for found, lot in zip(below, lots, strict=True):
+            found.add(layer, evaluator.truth(lot, targets.atoms))
     votes = {}
-    for start, predicted in found.items():
-        first, own = rows[layers[-1]].start, predicted
+    for start, found in starts.items():
+        inputs, own = find_inputs(quantiser, graph, TO_CLASSES), found.gather(TO_CLASSES)
         if growth.options.vote_layers == "all":
-            first = rows[start].start
-            names = [name for layer in layers for name in quantiser.names_of_layer[layer]]
-            own = Evaluator(program, start, engine=engine).truth(bits, names[first:])
-        votes[start] = learn_classes(target, len(classes), own, first, len(program.atoms), growth)
+            inputs = list_inputs(quantiser, graph.take_above(start).layers)
+            own = Evaluator(program, start, engine=engine).truth(bits, inputs.names)
+        votes[start] = learn_classes(target, len(classes), own, inputs.atoms, len(program.atoms), growth)
     return LearnedChain(program, votes, sizes_grown)

@@ -7,13 +7,19 @@ import torch
 from torch import Tensor, nn
 
 from eric_fast.capture import fingerprint_model, trace_norms
-from eric_fast.errors import EricError, ModelError
+from eric_fast.errors import EricError, ModelError, ProgramError
 from eric_fast.module.head import RuleHead
 from eric_fast.module.operator import evaluate_rules, register_head
 from eric_fast.program import Program
 from eric_fast.tensors import read_plain
 
 logger = logging.getLogger(__name__)
+
+
+def _suggest_single(program: Program) -> str:
+    """`, such as 'cat'`: the lowest layer that is a start by itself; empty if there is none."""
+    single = next((cut[0] for cut in program.graph.list_cuts() if len(cut) == 1), None)
+    return "" if single is None else f", such as '{single}'"
 
 
 class RuleModule(nn.Module):
@@ -42,7 +48,7 @@ class RuleModule(nn.Module):
         engine: see `Evaluator`.
 
     Raises:
-        ProgramError: the program can't start there.
+        ProgramError: the program can't start there, or this takes the bits of several layers.
         ModelError: the backbone is no module or, on a call, lacks the layer or is in training mode.
         CaptureError: on a call on the CPU, a norm is NaN or infinite.
         EricError: on a call, the input is none of the above.
@@ -60,6 +66,12 @@ class RuleModule(nn.Module):
     ) -> None:
         super().__init__()
         self.program = program
+        cut = program.graph.find_start(start)
+        if len(cut) > 1:
+            raise ProgramError(
+                f"a module takes the output of one layer, but this start has {len(cut)}: {', '.join(cut)}; start at a "
+                f"layer that every path crosses{_suggest_single(program)}"
+            )
         self.start = program.layer_to_start(start)
         self._head = RuleHead(program, self.start, engine)
         self.evaluator = self._head.evaluator

@@ -11,6 +11,7 @@ from eric_fast.errors import ProgramError, suggest_nearest
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.program.class_rules import ClassRules
 from eric_fast.program.decision import Decision
+from eric_fast.program.layer_graph import Edge, LayerGraph, find_edge_fault
 from eric_fast.program.rules import INT32_MAX, ClassRule, Rule, RuleArrays
 from eric_fast.program.table_atoms import TableAtom, TableQuantiser
 
@@ -51,8 +52,10 @@ class ProgramData:
         derived: names of atoms that compare nothing; their indices follow those of the quantiser's atoms.
         outputs: under `bits`, what is answered: pairs (name, atom).
         starts: if there are class rules for one start alone, the starts that the program can be run from: for each the
-            layers that are given. The lowest layer is one of them.
+            layers that are given. The lowest layers are one of them.
         start_bases: under `vote` and `sum`, for each start where each class's sum starts, in place of `base`; or empty.
+        edges: which layers feed which; see `LayerGraph`. Empty for a straight pipe. A kernel's rules mention the layers
+            that feed its own, and no others. Layers that none feeds stand first.
 
     Raises:
         ProgramError: anything that the text format can't hold or that has no meaning, a cycle included.
@@ -74,12 +77,13 @@ class ProgramData:
     outputs: tuple[tuple[str, int], ...] = ()
     starts: tuple[tuple[str, ...], ...] = ()
     start_bases: tuple[tuple[float, ...], ...] = ()
+    edges: tuple[Edge, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("classes", "class_rules", "kernel_rules", "settings", "derived", "outputs"):
             value = getattr(self, name)
             object.__setattr__(self, name, value if isinstance(value, ClassRules) else tuple(value))
-        for name in ("starts", "start_bases"):
+        for name in ("starts", "start_bases", "edges"):
             object.__setattr__(self, name, tuple(map(tuple, getattr(self, name))))
         if not any(map(any, self.start_bases)):
             object.__setattr__(self, "start_bases", ())
@@ -91,6 +95,11 @@ class ProgramData:
         object.__setattr__(self, "decision", Decision(self.decision))
         if isinstance(self.quantiser, TableQuantiser) and not self.quantiser.columns:
             object.__setattr__(self, "quantiser", Quantiser(()))  # it compares nothing, of a table or a network
+        if self.edges:
+            fault = next(filter(None, (find_edge_fault(self.layers, edge) for edge in self.edges)), None)
+            if fault is not None:
+                raise ProgramError(fault)
+            object.__setattr__(self, "edges", LayerGraph.from_edges(self.layers, self.edges).edges)
 
     @cached_property
     def atoms(self) -> Sequence[Atom]:
@@ -132,8 +141,19 @@ class ProgramData:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The chain, lowest layer first."""
+        """All layers, the lowest first; each behind those that feed it."""
         return self.quantiser.layers
+
+    @cached_property
+    def graph(self) -> LayerGraph:
+        """Which layers feed which."""
+        return LayerGraph(self.layers, self.edges)
+
+    @property
+    def n_given(self) -> int:
+        """How many atoms the lowest layers have; they are the first."""
+        rows = self.quantiser.rows_of_layer
+        return rows[self.graph.lowest[-1]].stop if self.layers else 0
 
     @property
     def has_weight_bodies(self) -> bool:

@@ -1,15 +1,16 @@
 """`Program`: a stratified logic program over a network's kernels or a table's columns, immutable and validated."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from eric_fast.described import Described, name_span
-from eric_fast.errors import ProgramError, SettingError, say_count, suggest_nearest
+from eric_fast.errors import ProgramError, SettingError, say_count
 from eric_fast.program.atoms import Quantiser
 from eric_fast.program.data import ProgramData, atom_of
 from eric_fast.program.label_programs import find_label_parts
+from eric_fast.program.layer_graph import StartLayers, name_start
 from eric_fast.program.printers.aiger import print_aiger
 from eric_fast.program.printers.c_code import print_c
 from eric_fast.program.printers.printer import print_program
@@ -79,52 +80,81 @@ class Program(Described, ProgramData):
         check_texts(changed)
         return changed
 
-    def layer_to_start(self, start: str | None) -> str:
-        """`start` if it is a layer of this program; the lowest layer for None."""
-        if start is not None and start not in self.layers:
-            raise ProgramError(f"the program has no layer '{start}'{suggest_nearest(start, self.layers)}")
-        if not self.layers:
-            raise ProgramError("the program has no input atoms, so there is no layer to start from")
-        return start if start is not None else self.layers[0]
+    def layer_to_start(self, start: StartLayers = None) -> str:
+        """The start in its plain form: a layer, or several with commas between, such as `wide,slim`.
 
-    def list_derivable(self, start: str | None = None) -> Collection[int]:
-        """The atoms that follow from the bits of layer `start`, ascending: those of higher layers, and derived ones.
+        Args:
+            start: a layer, for it with what runs beside it; several layers that every path crosses, as a list or with
+                commas between; None for the lowest.
+
+        Raises:
+            ProgramError: no such layer, or a path to the classes avoids these; it is named.
+        """
+        return name_start(self.graph.find_start(start))
+
+    def list_given(self, start: StartLayers = None) -> Sequence[int]:
+        """The atoms of the layers whose bits are given from a start, ascending."""
+        rows = self.quantiser.rows_of_layer
+        parts = [rows[layer] for layer in self.graph.find_start(start)] if self.layers else [range(0)]
+        return parts[0] if len(parts) == 1 else [atom for part in parts for atom in part]
+
+    def layers_from(self, start: StartLayers = None) -> tuple[str, ...]:
+        """The layers of a start, and those that follow from them."""
+        return self.graph.take_above(self.graph.find_start(start)).layers
+
+    def list_derivable(self, start: StartLayers = None) -> Collection[int]:
+        """The atoms that follow from the bits of a start, ascending: those of higher layers, and derived ones.
 
         Derived atoms that build on lower layers are left out, unless a rule that stays mentions them: they are
         exceptions to rules that go.
         """
-        rows = self.quantiser.rows_of_layer[self.layer_to_start(start)] if self.layers else range(0)
+        cut = self.graph.find_start(start) if self.layers else ()
+        if cut == self.graph.lowest:
+            return range(self.n_given, len(self.atoms))
         n_compared = len(self.quantiser.atoms)
         derived = range(n_compared, len(self.atoms))
-        if not derived or rows.start == 0:
-            return range(rows.stop, len(self.atoms))
+        above = [atom for layer in self.graph.list_above(cut) for atom in self.quantiser.rows_of_layer[layer]]
+        if not derived:
+            return dict.fromkeys(above).keys()
+        low = set(range(n_compared)).difference(above, self.list_given(cut))
         needed: set[int] = set()
-        staying = (rule for head in range(rows.stop, n_compared) for rule in self.rules_of_atom.get(head, ()))
+        staying = (rule for head in above for rule in self.rules_of_atom.get(head, ()))
         new = {atom_of(literal) for rule in (*self.class_rules, *staying) for literal in rule.body}
         new |= {atom for _, atom in self.outputs}
         while new := new.intersection(derived) - needed:
             needed |= new
             new = {atom_of(lit) for atom in new for rule in self.rules_of_atom.get(atom, ()) for lit in rule.body}
-        low = set(range(rows.start))
         for atom in (atom for stratum in self.strata for atom in stratum if atom in derived):
             if any(atom_of(literal) in low for rule in self.rules_of_atom[atom] for literal in rule.body):
                 low.add(atom)
         staying_derived = (atom for atom in derived if atom in needed or atom not in low)
-        return dict.fromkeys([*range(rows.stop, n_compared), *staying_derived]).keys()
+        return dict.fromkeys([*above, *staying_derived]).keys()
 
-    def select_start(self, start: str | None = None) -> "Program":
-        """The program with the class rules and the base of one start, the lowest layer by default, for every start.
+    def list_starts(self) -> list[str]:
+        """The starts that have class rules: the program's own, or else one for each layer, the lowest first."""
+        return [name_start(cut) for cut in self.starts or self.graph.list_cuts()]
+
+    def find_index(self, start: StartLayers = None) -> int:
+        """The place of a start among those with class rules of their own.
+
+        Raises:
+            ProgramError: no such layer, or there are class rules for other starts alone.
+        """
+        cut = self.graph.find_start(start)
+        if cut in self.starts:
+            return self.starts.index(cut)
+        others = ", ".join(f"'{name}'" for name in self.list_starts())
+        raise ProgramError(f"the program has no class rules for start '{name_start(cut)}', only for {others}")
+
+    def select_start(self, start: StartLayers = None) -> "Program":
+        """The program with the class rules and the base of one start, the lowest by default, for every start.
 
         Raises:
             ProgramError: no such layer, or the program has class rules for other starts alone.
         """
         if not self.starts:
             return self
-        layer = self.layer_to_start(start)
-        if (layer,) not in self.starts:
-            others = ", ".join(f"'{name}'" for names in self.starts for name in names)
-            raise ProgramError(f"the program has no class rules for start '{layer}', only for {others}")
-        index = self.starts.index((layer,))
+        index = self.find_index(start)
         return replace(
             self,
             class_rules=tuple(replace(rule, start=None) for rule in self.class_rules if rule.start in (None, index)),
@@ -145,36 +175,38 @@ class Program(Described, ProgramData):
             raise ProgramError("the program has class rules for some starts alone; take one with select_start first")
         return replace(self, **find_label_parts(self, label))  # type: ignore[arg-type]
 
-    def start_at(self, start: str | None = None) -> "Program":
-        """The program that takes the bits of layer `start` as given: no rules for it or below, no atoms below.
+    def start_at(self, start: StartLayers = None) -> "Program":
+        """The program that takes the bits of a start as given: no rules for its layers or below, no atoms below.
 
         Its class rules and base are those of this start.
 
         Raises:
-            ProgramError: no such layer, or a rule that stays mentions a kernel below it.
+            ProgramError: no such start, or a rule that stays mentions a kernel below it.
         """
         if self.starts:
             return self.select_start(start).start_at(start)
-        lowest = self.layer_to_start(start)
-        if lowest == self.layers[0]:
+        name, cut = self.layer_to_start(start), self.graph.find_start(start)
+        if cut == self.graph.lowest:
             return self
         quantiser = self.network_quantiser
-        rows, derivable = quantiser.rows_of_layer[lowest], self.list_derivable(lowest)
-        place_of = {atom: place for place, atom in enumerate([*rows, *derivable])}
+        given, derivable = self.list_given(cut), self.list_derivable(cut)
+        place_of = {atom: place for place, atom in enumerate([*given, *derivable])}
 
         def shift(body: tuple[int, ...], what: str) -> tuple[int, ...]:
             for literal in body:
                 atom = atom_of(literal)
                 if atom not in place_of:
                     raise ProgramError(
-                        f"can't start at '{lowest}': {what} mentions {self.atoms[atom].name} of a lower layer; "
+                        f"can't start at '{name}': {what} mentions {self.atoms[atom].name} of a lower layer; "
                         f"start at '{self.atoms[atom].layer}' or lower"
                     )
             return tuple(place_of[lit] if lit >= 0 else ~place_of[~lit] for lit in body)
 
         return replace(
             self,
-            quantiser=Quantiser(quantiser.atoms[rows.start :], quantiser.norm),
+            quantiser=Quantiser(
+                tuple(quantiser.atoms[atom] for atom in place_of if atom < len(quantiser.atoms)), quantiser.norm
+            ),
             class_rules=tuple(
                 replace(rule, body=shift(rule.body, f"class rule {number}"))
                 for number, rule in enumerate(self.class_rules, 1)
@@ -192,6 +224,7 @@ class Program(Described, ProgramData):
             labels=tuple((place_of[atom], label) for atom, label in self.labels if atom in place_of),
             derived=tuple(self.atoms[atom].name for atom in derivable if atom >= len(quantiser.atoms)),
             outputs=tuple((name, place_of[atom]) for name, atom in self.outputs),
+            edges=self.graph.take_above(cut).edges,
         )
 
     def list_rules(self, *, of: str = "classes") -> "pandas.DataFrame":

@@ -5,7 +5,7 @@ This is for rules from anywhere.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence, Set
+from collections.abc import Hashable, Iterable, Sequence, Set
 from dataclasses import replace
 from itertools import groupby
 from typing import TypeVar
@@ -64,13 +64,13 @@ def drop_unmentioned(program: Program) -> Program:
     )
 
 
-def find_mentioned(program: Program, given: Set[int] = frozenset()) -> set[int]:
+def find_mentioned(program: Program, given: Set[int] = frozenset(), wanted: Iterable[int] = ()) -> set[int]:
     """The atoms that class rules and outputs build on, directly or through rules for kernels.
 
-    given: atoms whose rules are not followed.
+    given: atoms whose rules are not followed. wanted: other atoms to begin with, which count themselves.
     """
     mentioned: set[int] = set()
-    new = {atom for _, atom in program.outputs}.union(np.unique(program.class_arrays.atoms).tolist())
+    new = {atom for _, atom in program.outputs}.union(np.unique(program.class_arrays.atoms).tolist(), wanted)
     while new:
         mentioned |= new
         rules = (rule for atom in new - given for rule in program.rules_of_atom.get(atom, ()))

@@ -8,7 +8,8 @@ import numpy as np
 
 from eric_fast.errors import ProgramError
 from eric_fast.program.class_rules import ClassRules
-from eric_fast.program.data import ProgramData
+from eric_fast.program.data import ProgramData, atom_of
+from eric_fast.program.layer_graph import check_graph, name_start
 from eric_fast.program.rules import INT32_MAX, Rule
 from eric_fast.program.table_atoms import TableAtoms, TableQuantiser
 
@@ -23,7 +24,8 @@ def validate_program(program: ProgramData) -> None:
         raise ProgramError(f"the default is class {program.default}, but the program has only {n_classes} classes")
     if program.n_images is not None and not 0 <= program.n_images <= INT32_MAX:
         raise ProgramError(f"n_images must be from 0 to 2^31 - 1, not {program.n_images}")
-    n_inputs = len(program.quantiser.rows_of_layer[program.layers[0]]) if program.layers else 0
+    check_graph(program.graph)
+    n_inputs = program.n_given
     heads = program.kernel_arrays.heads
     for head in heads[(heads < 0) | (heads >= n_atoms)].tolist():
         raise ProgramError(f"a rule is for atom {head}, but the program has only {n_atoms} atoms")
@@ -40,6 +42,36 @@ def validate_program(program: ProgramData) -> None:
         if head < n_inputs:
             name = program.atoms[head].name
             raise ProgramError(f"{name} can't have a rule: it is in the lowest layer, whose bits are given", head)
+    if program.edges:
+        _check_sources(program)
+
+
+def _check_sources(program: ProgramData) -> None:
+    """Rules for a kernel, and exceptions to them, mention kernels of the layers that feed its own."""
+    rows, place_of = program.quantiser.rows_of_layer, {layer: i for i, layer in enumerate(program.layers)}
+    layer_of = np.full(len(program.atoms), -1)
+    feeds = np.zeros((len(program.layers), len(program.layers)), np.bool_)
+    for layer, place in place_of.items():
+        layer_of[rows[layer].start : rows[layer].stop] = place
+        feeds[place, [place_of[source] for source in program.graph.sources[layer]]] = True
+    of_derived: dict[int, set[int]] = {}  # derived atom -> the layers that it builds on
+    for atom in (atom for stratum in program.strata for atom in stratum):
+        found: set[int] = set()
+        for rule in program.rules_of_atom[atom]:
+            for other in map(atom_of, rule.body):
+                found |= {int(layer_of[other])} if layer_of[other] >= 0 else of_derived.get(other, set())
+        if layer_of[atom] < 0:
+            of_derived[atom] = found
+            continue
+        own = int(layer_of[atom])
+        strange = next((layer for layer in sorted(found) if not feeds[own, layer]), None)
+        if strange is not None:
+            sources = " and ".join(repr(layer) for layer in program.graph.sources[program.layers[own]])
+            raise ProgramError(
+                f"a rule for {program.atoms[atom].name} mentions a kernel of '{program.layers[strange]}', which "
+                f"doesn't feed '{program.layers[own]}', as {sources} do; take the literal out, or add what feeds it",
+                atom,
+            )
 
 
 def _check_outputs(program: ProgramData) -> None:
@@ -190,12 +222,16 @@ def _check_starts(program: ProgramData) -> None:
         number = int(strange[0]) + 1
         raise ProgramError(f"class rule {number} is for start {of_rules[strange[0]]}, but the program has {n_starts}")
     for start in program.starts:
-        if len(start) != 1 or start[0] not in layers:  # several layers make a cut only once layers are a graph
-            raise ProgramError(f"a start must be one layer of the program, not {', '.join(map(repr, start)) or 'none'}")
+        if not start or not set(start) <= set(layers):
+            raise ProgramError(f"a start must be layers of the program, not {', '.join(map(repr, start)) or 'none'}")
+        if program.graph.find_start(start) != start:
+            instead = name_start(program.graph.find_start(start))
+            raise ProgramError(f"the start '{name_start(start)}' has layers that it needn't; write it as '{instead}'")
     if len(set(program.starts)) != n_starts:
         raise ProgramError("a start stands twice; give its class rules one number")
-    if n_starts and (layers[0],) not in program.starts:
-        raise ProgramError(f"a program with starts needs one at its lowest layer, '{layers[0]}'")
+    if n_starts and program.graph.lowest not in program.starts:
+        lowest = name_start(program.graph.lowest)
+        raise ProgramError(f"a program with starts needs one at its lowest layer, '{lowest}'")
     if not program.start_bases:
         return
     if len(program.start_bases) != n_starts or program.base or not program.decision.adds_weights:

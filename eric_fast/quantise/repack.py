@@ -47,6 +47,7 @@ def open_packing_job(
         before.listing,
         thresholds,
         has_logits=before.has_logits,
+        edges=capture.graph.restrict(layers).edges,
     )
 
     def produce(numbers: Sequence[int], report: Callable[[int], None]) -> Iterator[Samples]:

@@ -48,22 +48,22 @@ def draw_chains(study: ChainStudy) -> "Figure":
 
 
 def _draw_layers(axes: "Axes", study: ChainStudy) -> None:
-    places = range(len(study.layers))
+    places = range(len(study.starts))
     if study.bounds:
         allowed = [bound.fidelity for bound in study.bounds]
         label = f"what the bits allow (boosting, {study.bounds[0].n_rounds} rounds)"
         axes.plot(places, allowed, color=GREEN, linestyle=":", marker="^", label=label)
     for way, (style, marker, colour, label) in LINES.items():
-        scores = [study.find_row(way, layer).score for layer in study.layers]
+        scores = [study.find_row(way, layer).score for layer in study.starts]
         fidelity = [score.fidelity for score in scores]
         lows, highs = zip(*(score.fidelity_interval for score in scores), strict=True)
         axes.fill_between(places, lows, highs, color=colour, alpha=0.18, linewidth=0)
         axes.plot(places, fidelity, color=colour, linestyle=style, marker=marker, markersize=5, label=label)
     axes.axhline(study.commonest_class, color=GREY, linewidth=1, label="always the commonest class")
-    crowded = sum(map(len, study.layers)) > 48
+    crowded = sum(map(len, study.starts)) > 48
     axes.set_xticks(
         places,
-        [escape_math(layer) for layer in study.layers],
+        [escape_math(layer) for layer in study.starts],
         rotation=35 if crowded else 0,
         ha="right" if crowded else "center",
     )
@@ -77,7 +77,7 @@ def _draw_sizes(axes: "Axes", study: ChainStudy) -> None:
     require_package("matplotlib", "drawing a picture")
     from matplotlib import colormaps
 
-    shown = _spread(study.layers, MOST_LAYERS)
+    shown = _spread(study.starts, MOST_LAYERS)
     for i, layer in enumerate(shown):
         colour = colormaps["viridis"](0.9 * i / max(1, len(shown) - 1))
         for way in ("true", "predicted"):

@@ -27,21 +27,21 @@ def tabulate_fidelity(study: ChainStudy) -> Table:
         *_both("accuracy"),
         "coverage",
     ]
-    scores = [study.find_row(way, layer).score for layer in study.layers for way in ("true", "predicted", "direct")]
+    scores = [study.find_row(way, layer).score for layer in study.starts for way in ("true", "predicted", "direct")]
     widest = max((high - low) / 2 for low, high in (score.fidelity_interval for score in scores))
     title = (
         f"by start layer, {name_rules(study)}; always the commonest class: fidelity {study.commonest_class:.3f}\n"
         f"95 % intervals of fidelity: at most ±{widest:.3f}"
     )
     table = make_table(title, ["start layer"], columns)
-    for layer in study.layers:
+    for layer in study.starts:
         true, predicted, direct = (study.find_row(way, layer).score for way in ("true", "predicted", "direct"))
         bound = study.find_bound(layer)
         table.add_row(
             Text(layer),
             f"{true.fidelity:.3f}",
             f"{predicted.fidelity:.3f}",
-            f"{predicted.fidelity - true.fidelity:+.3f}" if layer != study.layers[-1] else NO_FIGURE,
+            f"{predicted.fidelity - true.fidelity:+.3f}" if layer != study.starts[-1] else NO_FIGURE,
             f"{direct.fidelity:.3f}",
             *([f"{bound.fidelity:.3f}"] if bound else []),
             _short(true.accuracy),
@@ -53,13 +53,13 @@ def tabulate_fidelity(study: ChainStudy) -> Table:
 
 def tabulate_kernels(study: ChainStudy) -> Table:
     """A row for each layer above the lowest: the share of its bits right, from the one below and from the lowest."""
-    lowest = study.layers[0]
+    lowest = study.starts[0]
     columns = ["commoner\nvalue", "from the layer\nbelow, true bits", *(f"from {lowest},\n{way}" for way in _WAYS)]
     table = make_table(f"kernel bits right, {name_rules(study)}", ["layer"], columns)
-    for below, layer in zip(study.layers, study.layers[1:], strict=False):
+    for layer, commoner in study.commoner_value.items():
         shares = [
-            study.commoner_value[layer],
-            study.find_row("true", below).bits_right[layer],
+            commoner,
+            study.find_row("true", study.find_below(layer)).bits_right[layer],
             *(study.find_row(way, lowest).bits_right[layer] for way in ("true", "predicted")),
         ]
         table.add_row(Text(layer), *(f"{share:.3f}" for share in shares))
@@ -70,7 +70,7 @@ def tabulate_sizes(study: ChainStudy) -> Table:
     """A row for each start layer: all kernel bits right above it, and the three sizes, at the first minimum leaf."""
     columns = [*_both("bits right"), *_say_sizes()]
     table = make_table(f"by start layer, {name_rules(study)}", ["start layer"], columns)
-    for layer in study.layers:
+    for layer in study.starts:
         rows = [study.find_row(way, layer) for way in ("true", "predicted")]
         table.add_row(
             Text(layer),
@@ -85,7 +85,7 @@ def tabulate_sweep(study: ChainStudy) -> Table:
     columns = ["minimum\nleaf", *_both("fidelity"), *_say_sizes()]
     table = make_table("fidelity against size", ["start layer"], columns)
     in_order = study.order_leaves()
-    for layer in study.layers:
+    for layer in study.starts:
         for number, min_leaf in enumerate(in_order, 1):
             rows = [study.find_row(way, layer, min_leaf) for way in ("true", "predicted")]
             table.add_row(

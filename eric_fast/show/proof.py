@@ -51,7 +51,7 @@ def _render_answers(explanation: Explanation) -> Text:
     text += f"the model says {program.classes[explanation.model_class]}, the program {said}: {agree}"
     departures = explanation.list_departures()
     if departures:
-        given = explanation.program.quantiser.rows_of_layer[explanation.proof.start]
+        given = frozenset(explanation.program.list_given(explanation.proof.start))
         n_derived = sum(atom not in given for atom in explanation.proof.steps)
         differ = "differs" if len(departures) == 1 else "differ"
         text += (
@@ -74,7 +74,7 @@ class ProofTree:
     def __init__(self, program: Program, proof: Proof, depth: int | None) -> None:
         self._program, self._proof = program, proof
         self._depth = depth
-        self._given = self._program.quantiser.rows_of_layer[self._proof.start]
+        self._given = frozenset(self._program.list_given(self._proof.start))
         self._shown: set[int] = set()
 
     def render(self, earlier: bool) -> RenderableType:

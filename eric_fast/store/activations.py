@@ -13,6 +13,7 @@ from eric_fast.described import Described, name_span
 from eric_fast.errors import CaptureError, say_count, suggest_nearest
 from eric_fast.pickling import PickledByFields
 from eric_fast.program.label_programs import find_label_index, name_label_classes
+from eric_fast.program.layer_graph import Edge, LayerGraph, check_edges
 from eric_fast.tensors import read_plain
 
 UNKNOWN = -1  # a label that isn't known
@@ -65,6 +66,7 @@ class Activations(Described, PickledByFields):
         classes: names of the network's outputs, all different.
         settings: how the norms were made.
         logits: float16 `[n_images, n_classes]`, the network's outputs, finite; None if they were not kept.
+        edges: which layers feed which; see `LayerGraph`. Empty for a straight pipe.
 
     Raises:
         CaptureError: shapes or dtypes that don't fit together, or a norm or logit that is NaN or infinite
@@ -78,6 +80,7 @@ class Activations(Described, PickledByFields):
     classes: tuple[str, ...]
     settings: CaptureSettings
     logits: Tensor | None = None
+    edges: tuple[Edge, ...] = ()
 
     def list_facts(self) -> Iterator[str]:
         yield say_count(self.n_images, "image")
@@ -88,6 +91,7 @@ class Activations(Described, PickledByFields):
     def __post_init__(self) -> None:
         object.__setattr__(self, "norms", MappingProxyType(dict(self.norms)))
         object.__setattr__(self, "ids", tuple(self.ids))
+        object.__setattr__(self, "edges", tuple(self.edges))
         self.validate()
 
     @property
@@ -98,6 +102,11 @@ class Activations(Described, PickledByFields):
     def layers(self) -> tuple[str, ...]:
         """Names of the layers, in execution order."""
         return tuple(self.norms)
+
+    @property
+    def graph(self) -> LayerGraph:
+        """Which layers feed which."""
+        return LayerGraph(self.layers, self.edges)
 
     @property
     def n_kernels(self) -> dict[str, int]:
@@ -157,7 +166,8 @@ class Activations(Described, PickledByFields):
         for layer in layers:
             if layer not in self.norms:
                 raise CaptureError(f"the capture has no layer '{layer}'{suggest_nearest(layer, self.layers)}")
-        return replace(self, norms={name: norms for name, norms in self.norms.items() if name in set(layers)})
+        kept = {name: norms for name, norms in self.norms.items() if name in set(layers)}
+        return replace(self, norms=kept, edges=self.graph.restrict(kept).edges)
 
     def select_label(self, label: str) -> "Activations":
         """One label of a network of several, as a network of two classes, `not LABEL` and the label; see `Program`.
@@ -201,6 +211,7 @@ class Activations(Described, PickledByFields):
             lowest = UNKNOWN if name == "labels" else 0
             if n and not lowest <= int(values.min()) <= int(values.max()) < len(self.classes):
                 raise CaptureError(f"{name} must lie between {lowest} and {len(self.classes) - 1}")
+        check_edges(self.layers, self.edges)
         for layer, norms in self.norms.items():
             read_plain(norms, f"layer '{layer}'")
             if norms.dtype != torch.float32 or norms.ndim != 2 or len(norms) != n:

@@ -15,6 +15,7 @@ from eric_fast.errors import CaptureError, SettingError
 from eric_fast.output.kinds import name_shard
 from eric_fast.pickling import PickledByFields
 from eric_fast.program.atoms import Quantiser
+from eric_fast.program.layer_graph import Edge, check_edges
 from eric_fast.store.activations import CaptureSettings
 
 CAPTURE_FORMAT = 2
@@ -70,6 +71,8 @@ class Manifest(PickledByFields):
         listing: SHA-256 of the listing of the data set; "" if unknown.
         shards: all shards, or none if the capture isn't finished.
         has_logits: whether the network's outputs are stored.
+        edges: which layers feed which; see `LayerGraph`. Empty for a straight pipe, and in captures made before they
+            were kept.
 
     Raises:
         CaptureError: parts that don't fit together.
@@ -86,6 +89,7 @@ class Manifest(PickledByFields):
     thresholds: Thresholds | None = None
     shards: tuple[ShardEntry, ...] = ()
     has_logits: bool = False
+    edges: tuple[Edge, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
@@ -122,6 +126,7 @@ class Manifest(PickledByFields):
             )
         if self.thresholds is not None:
             _check_quantiser(self.thresholds.quantiser, self)
+        check_edges(tuple(self.layers), self.edges)
         if self.shards:
             _check_shards(self)
 

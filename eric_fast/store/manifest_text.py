@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from eric_fast.errors import CaptureError, EricError
 from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.program.layer_graph import Edge
 from eric_fast.store.activations import CaptureSettings
 from eric_fast.store.files import HASH
 from eric_fast.store.manifest import CAPTURE_FORMAT, Manifest, ShardEntry, Thresholds
@@ -27,6 +28,7 @@ def print_manifest(manifest: Manifest) -> str:
         "settings": {name: value for name, value in asdict(manifest.settings).items() if (name, value) not in _UNSAID},
         "listing": manifest.listing,
         "layers": [[layer, n] for layer, n in manifest.layers.items()],
+        **({"edges": [list(edge) for edge in manifest.edges]} if manifest.edges else {}),
         "classes": list(manifest.classes),
         "thresholds": None if manifest.thresholds is None else _list_thresholds(manifest.thresholds),
         "shards": [asdict(shard) for shard in manifest.shards],
@@ -80,6 +82,7 @@ def parse_manifest(raw: Any, place: Path) -> Manifest:
             thresholds=_read_thresholds(expect, settings.norm),
             shards=tuple(parse_entry(entry, place) for entry in expect.take_list("shards")),
             has_logits="logits" in expect.raw and expect.take_flag("logits"),
+            edges=_read_edges(expect),
         )
     except EricError as error:
         message = str(error)
@@ -120,6 +123,13 @@ def _read_thresholds(expect: "Expected", norm: str) -> Thresholds | None:
             case _:
                 inner.refuse("atoms")
     return Thresholds(Quantiser(tuple(atoms), norm), inner.take_text("origin"))
+
+
+def _read_edges(expect: "Expected") -> tuple[Edge, ...]:
+    edges = expect.take_list("edges") if "edges" in expect.raw else []
+    if not all(isinstance(x, list) and len(x) == 2 and all(isinstance(name, str) for name in x) for x in edges):
+        expect.refuse("edges")
+    return tuple((source, target) for source, target in edges)
 
 
 def read_layers(expect: "Expected") -> dict[str, int]:

@@ -15,6 +15,7 @@ from eric_fast.errors import CaptureError, EricError, say_count, suggest_nearest
 from eric_fast.output.kinds import MANIFEST
 from eric_fast.pickling import PickledByFields
 from eric_fast.program.atoms import Quantiser
+from eric_fast.program.layer_graph import LayerGraph
 from eric_fast.store.activations import Activations, CaptureSettings, check_ids
 from eric_fast.store.files import is_file, read_json
 from eric_fast.store.manifest import CAPTURE_FORMAT, Manifest
@@ -72,6 +73,11 @@ class Capture(Described, PickledByFields):
     def name(self) -> str:
         """The path of the folder."""
         return str(self.path)
+
+    @property
+    def graph(self) -> LayerGraph:
+        """Which layers feed which."""
+        return LayerGraph(self.layers, self.manifest.edges)
 
     @property
     def store(self) -> str:
@@ -133,6 +139,7 @@ class Capture(Described, PickledByFields):
                 classes=self.classes,
                 settings=self.settings,
                 logits=read_logits(self) if self.has_logits else None,
+                edges=self.graph.restrict(wanted).edges,
             )
         except CaptureError as error:
             where = str(self.path)

@@ -11,6 +11,7 @@ from torch import Tensor
 from eric_fast.bits import BitMatrix, count_words, join_words
 from eric_fast.processes import Processes
 from eric_fast.program.atoms import Quantiser
+from eric_fast.program.layer_graph import LayerGraph
 from eric_fast.store.activations import UNKNOWN, CaptureSettings
 from eric_fast.store.source import Part, Rows, Source, cut_parts
 
@@ -21,7 +22,7 @@ class Selection:
 
     Attributes:
         source: where the images come from.
-        layers: in execution order.
+        layers: each behind those that feed it.
         processes: each has consecutive images; some may have none.
         parts: the images of this process.
         targets: int64 `[n]`, the targets of the images of this process; of a network of several labels bool
@@ -49,6 +50,10 @@ class Selection:
     @property
     def classes(self) -> tuple[str, ...]:
         return self.source.classes
+
+    @property
+    def graph(self) -> LayerGraph:
+        return self.source.graph.select(self.layers)
 
     @property
     def n_kernels(self) -> Mapping[str, int]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from eric_fast.bits import WORD_BITS, count_words, join_words, pack_bits, unpack_words
 from eric_fast.pickling import PickledByFields
 from eric_fast.program.atoms import Quantiser
+from eric_fast.program.layer_graph import LayerGraph
 from eric_fast.store.activations import CaptureSettings
 from eric_fast.store.manifest import SHARD_SIZE
 
@@ -62,6 +63,7 @@ class Source(Protocol):
         classes: names of the network's outputs.
         layers: names of the layers, in execution order.
         n_kernels: layer -> number of kernels.
+        graph: which layers feed which.
         n_images: how many images there are; of a selection, over all processes.
         has_norms: whether norms can be read; otherwise there are stored bits alone.
         has_logits: whether logits can be read.
@@ -79,6 +81,8 @@ class Source(Protocol):
     def layers(self) -> tuple[str, ...]: ...
     @property
     def n_kernels(self) -> Mapping[str, int]: ...
+    @property
+    def graph(self) -> LayerGraph: ...
     @property
     def n_images(self) -> int: ...
     @property

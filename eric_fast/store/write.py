@@ -202,6 +202,7 @@ def save_activations(
         shard_size=shard_size,
         n_listed=activations.n_images + activations.settings.n_bad_images,
         has_logits=activations.has_logits,
+        edges=activations.edges,
     )
     with replace_folder(path, force=force, kind=CAPTURE) as folder:
         writer = CaptureWriter(folder, manifest)

@@ -11,6 +11,7 @@ from eric_fast.program import ClassRule, InputAtom, Program, Quantiser, Rule, Ta
 from eric_fast.program.printers.names import FORMATS, NEGATED, close_negated, decision_rules
 from eric_fast.text.bodies import BodyReader, atom_named, split_negated
 from eric_fast.text.columns import build_table
+from eric_fast.text.layers import read_edges, read_starts
 from eric_fast.text.reader import read_statements
 from eric_fast.text.statements import Fact, Statements, shorten_message
 
@@ -58,7 +59,7 @@ def parse_program(text: str, source: str = "program") -> Program:
     base = [0.0] * len(classes)
     for name, weight, at in said.facts["base"].values():
         base[_class_named(said, at, name, class_of_name)] = weight
-    starts = _build_starts(said)
+    starts, edges = read_starts(said), read_edges(said, quantiser.layers)
     with _locate_errors(said, atom_of_predicate):
         program = Program(
             quantiser=quantiser,
@@ -77,6 +78,7 @@ def parse_program(text: str, source: str = "program") -> Program:
             outputs=_build_outputs(said, atom_of_predicate),
             starts=starts,
             start_bases=_build_start_bases(said, class_of_name, len(starts)),
+            edges=edges,
         )
     _check_decision_rules(said, program)
     return program
@@ -149,21 +151,6 @@ def _build_outputs(said: Statements, atom_of_predicate: dict[str, int]) -> tuple
         (name, atom_named(said, at, predicate, atom_of_predicate))
         for _, name, predicate, at in said.list_numbered("output", "outputs")
     )
-
-
-def _build_starts(said: Statements) -> tuple[tuple[str, ...], ...]:
-    """The layers of each start; the fact `start(NUMBER)` is for clingo, and names the lowest."""
-    starts: dict[int, list[str]] = {}
-    for number, layer, at in said.facts["starts"].values():
-        if not 0 <= number < len(said.facts["starts"]):
-            raise said.error(at, f"starts must be numbered from 0 without gaps, and {number} is not among them")
-        starts.setdefault(number, []).append(layer)
-    if sorted(starts) != list(range(len(starts))):
-        raise ProgramError(f"{said.source}: starts must be numbered from 0 without gaps")
-    chosen = _only_fact(said, "start")
-    if chosen is not None and chosen[0] not in starts:
-        raise said.error(chosen[1], f"there is no fact starts({chosen[0]},LAYER)")
-    return tuple(tuple(starts[number]) for number in range(len(starts)))
 
 
 def _build_start_bases(said: Statements, class_of_name: dict[str, int], n_starts: int) -> tuple[tuple[float, ...], ...]:

@@ -52,6 +52,8 @@ FACTS: dict[str, tuple[tuple[str, ...], int]] = {
     "decision": (("string",), 0),
     "default": (("string",), 0),
     "base": (("string", "weight"), 1),
+    "feeds": (("string", "string"), 2),
+    "feeds_classes": (("string",), 1),
     "starts": (("number", "string"), 2),
     "start": (("number",), 0),
     "start_base": (("number", "string", "weight"), 2),

@@ -63,8 +63,9 @@ def choose_grids(
         shares = []
         for grid in GRIDS:
             tried = take_grids(trial.quantiser, {**grids, layer: grid})
-            above = tuple(atom for name in layers[layers.index(layer) :] for atom in tried.atoms_of_layer(name))
-            shares.append(trial.score(trial.learn(options, Quantiser(above, tried.norm)), layer))
+            graph = training.graph.take_above(training.graph.find_cut(layer))
+            above = tuple(atom for name in graph.layers for atom in tried.atoms_of_layer(name))
+            shares.append(trial.score(trial.learn(options, Quantiser(above, tried.norm), graph)))
         if shares[1] > shares[0] + find_error(shares[0], trial.scored.n_images):
             grids[layer] = 2
         found.insert(0, f"{layer} {shares[0]:.3f} / {shares[1]:.3f}")
@@ -77,7 +78,7 @@ def choose_grids(
 
 def choose_literals(trial: Trial | None, options: ExtractOptions, progress: Progress) -> tuple[int, str]:
     """The number of literals of a weight rule, and a line about it."""
-    if options.kernels_by != "weights" or trial is None or len(trial.quantiser.layers) < 2:
+    if options.kernels_by != "weights" or trial is None or len(trial.learned.graph.list_cuts()) < 2:
         why = "too few images can be held back" if trial is None else "no kernel gets weight rules"
         return 16, f"literals auto: 16, as {why}"
     quantiser = take_grids(trial.quantiser, options.grid)
@@ -87,7 +88,7 @@ def choose_literals(trial: Trial | None, options: ExtractOptions, progress: Prog
         program = trial.learn(
             replace(options, weight_options=replace(options.weight_options, n_literals=n_literals)), quantiser
         )
-        shares[n_literals] = mean(trial.score(program, layer) for layer in program.layers[:-1])
+        shares[n_literals] = mean(trial.score(program, start) for start in program.list_starts()[:-1])
     progress("literals", len(TRIED_LITERALS), len(TRIED_LITERALS))
     best = max(shares.values())
     least = best - find_error(best, trial.scored.n_images)

@@ -12,6 +12,7 @@ from eric_fast.evaluator import Evaluator
 from eric_fast.extract import ExtractOptions, extract_program
 from eric_fast.program import Program
 from eric_fast.program.atoms import Quantiser
+from eric_fast.program.layer_graph import LayerGraph
 from eric_fast.program.prune import choose_held_back
 from eric_fast.quantise import ScaledLogits, quantise_activations
 from eric_fast.store import Selection, cut_parts, split_selection
@@ -41,8 +42,10 @@ class Trial:
     logits: ScaledLogits | None
     unseen: BitMatrix
 
-    def learn(self, options: ExtractOptions, quantiser: Quantiser | None = None) -> Program:
-        """Learn a program from the atoms of a quantiser, by default of all."""
+    def learn(
+        self, options: ExtractOptions, quantiser: Quantiser | None = None, graph: LayerGraph | None = None
+    ) -> Program:
+        """Learn a program from the atoms of a quantiser, by default of all; `graph` says which layers feed which."""
         quantiser = quantiser or self.quantiser
         return extract_program(
             self.bits.select_atoms([atom.name for atom in quantiser.atoms]),
@@ -53,6 +56,7 @@ class Trial:
             grown_on=options.grown_on,
             combine=self.learned.processes.combine,
             scores=self.logits if options.votes_by else None,
+            graph=graph or self.learned.graph,
         )
 
     def score(self, program: Program, start: str | None = None) -> float:

@@ -1,10 +1,10 @@
 """What programs are learned from: the training images of a source, their thresholds, and what votes are fitted to."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from eric_fast.errors import CaptureError, SettingError
+from eric_fast.errors import CaptureError, SettingError, say_count
 from eric_fast.extract import ExtractOptions
 from eric_fast.match import match_layers
 from eric_fast.memory import count_fitting
@@ -42,7 +42,7 @@ def select_training(source: Source, options: ExtractOptions, processes: Processe
     Raises:
         CaptureError: a layer that doesn't exist; no image, or none with a label.
     """
-    training = select_images(source, match_layers(options.layers, source.layers), options.target, processes)
+    training = select_images(source, choose_layers(source, options.layers), options.target, processes)
     if not training.n_images:
         raise CaptureError(
             "the capture has no labels; use --target model, or name the image folders like the classes"
@@ -50,6 +50,26 @@ def select_training(source: Source, options: ExtractOptions, processes: Processe
             else f"{source.name} has no images"
         )
     return training
+
+
+def choose_layers(source: Source, wanted: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The layers of a program, the lowest first: those that `wanted` names, or by default those that feed the classes.
+
+    Layers that no rule can use are left out: those from which no path leads to the classes, and those below a layer
+    that images reach past them too.
+    """
+    graph = source.graph
+    named = list(graph.select(graph.highest).layers) if wanted is None and graph.highest else None
+    asked = named or match_layers(wanted, source.layers)
+    chosen = graph.select(asked).layers
+    left_out = [layer for layer in asked if layer not in chosen]
+    if left_out:
+        logger.warning(
+            "%s left out, as no rule can use %s: what builds on %s reads layers that are not taken, too",
+            say_count(len(left_out), "layer") + " (" + ", ".join(left_out[:8]) + (", ...)" if left_out[8:] else ")"),
+            *(("it", "it") if len(left_out) == 1 else ("them", "them")),
+        )
+    return chosen
 
 
 def find_quantiser(

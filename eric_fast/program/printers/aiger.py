@@ -53,8 +53,7 @@ class _Graph:
         self.gates: list[tuple[int, int]] = []
         self.known: dict[tuple[int, int], int] = {}
         self.literals: dict[int, int] = {}
-        atoms = [i for i, atom in enumerate(program.atoms) if atom.layer and atom.layer == program.layers[0]]
-        given = [i for i in atoms if i not in program.rules_of_atom]
+        given = [i for i in range(program.n_given) if i not in program.rules_of_atom]
         quantiser = program.quantiser
         bits = [program.atoms[i] for i in given]
         if isinstance(quantiser, TableQuantiser) and all(

@@ -66,7 +66,7 @@ class Code:
     def __init__(self, program: ProgramData, syntax: Syntax) -> None:
         self.program = program
         self.syntax = syntax
-        self.n_given = len(program.quantiser.rows_of_layer[program.layers[0]]) if program.layers else 0
+        self.n_given = program.n_given
         self.predicates = name_predicates(program)
         quantiser = program.quantiser
         self.columns: tuple[Column, ...] = ()

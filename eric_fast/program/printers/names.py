@@ -9,10 +9,8 @@ from eric_fast.program.data import ProgramData, plain_identifier
 from eric_fast.program.decision import Decision
 from eric_fast.program.table_atoms import TableQuantiser
 
-FORMATS = (
-    1,
-    2,
-)  # 2 where the program has what 1 lacks: weight bodies, class rules for one start, quarters of maps, several labels
+# 2 where the program has what 1 lacks: weight bodies, class rules for one start, quarters of maps, labels, edges
+FORMATS = (1, 2)
 NEGATED = "n_"  # before a kernel's predicate: true where the kernel is false, by rules of its own
 
 # What clingo needs to answer as `Program` says it should; the facts differ, these rules never do.
@@ -43,7 +41,7 @@ DECIDE = {
 def find_format(program: ProgramData) -> int:
     """The lowest text format that holds everything that the program has."""
     has_regions = not isinstance(program.quantiser, TableQuantiser) and program.quantiser.has_several_atoms
-    has_more = program.has_weight_bodies or program.starts or program.has_given_confidences
+    has_more = program.has_weight_bodies or program.starts or program.edges or program.has_given_confidences
     has_more = has_more or program.decision.gives_labels
     return 2 if has_more or has_regions else 1
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from eric_fast.program.data import ProgramData
+from eric_fast.program.layer_graph import TO_CLASSES
 from eric_fast.program.printers.names import (
     NEGATED,
     close_negated,
@@ -29,6 +30,7 @@ def print_program(program: ProgramData) -> str:
     predicates = name_predicates(program)
     sections = (
         ("Where this program comes from.", _print_origin(program)),
+        ("Which layers feed which, and which the classes.", _print_edges(program)),
         ("Where it starts: starts(NUMBER,LAYER); what it answers with: start(NUMBER).", _print_starts(program)),
         ("Classes.", (f"classes({i},{quote(name)})." for i, name in enumerate(program.classes))),
         (
@@ -66,7 +68,12 @@ def _print_starts(program: ProgramData) -> Iterator[str]:
     for number, start in enumerate(program.starts):
         yield from (f"starts({number},{quote(layer)})." for layer in start)
     if program.starts:
-        yield f"start({program.starts.index(program.layers[:1])})."
+        yield f"start({program.starts.index(program.graph.lowest)})."
+
+
+def _print_edges(program: ProgramData) -> Iterator[str]:
+    for source, target in program.edges:
+        yield f"feeds_classes({quote(source)})." if target == TO_CLASSES else f"feeds({quote(source)},{quote(target)})."
 
 
 def _print_defined(program: ProgramData, predicates: Sequence[str]) -> Iterator[str]:

@@ -126,9 +126,8 @@ def _print_class_rules(program: ProgramData, predicates: Sequence[str]) -> Itera
 
 def _print_derived(program: ProgramData, predicates: Sequence[str]) -> Iterator[str]:
     """The rules for each atom together, each answer kept in a table; `n_k_g_5` says where an atom is false."""
-    n_inputs = len(program.quantiser.rows_of_layer[program.layers[0]]) if program.layers else 0
     negated = set(program.negated)
-    for atom in range(n_inputs, len(program.atoms)):
+    for atom in range(program.n_given, len(program.atoms)):
         name = predicates[atom]
         if atom in negated:
             yield f"{name}(X) :- sample(X), \\+ {NEGATED}{name}(X)."
@@ -153,8 +152,7 @@ def _print_comparisons(program: ProgramData, predicates: Sequence[str]) -> Itera
     """The atoms of the lowest layer, or of the table, and what they need."""
     quantiser = program.quantiser
     if not isinstance(quantiser, TableQuantiser):
-        lowest = quantiser.atoms_of_layer(program.layers[0]) if program.layers else ()
-        for atom, name in zip(lowest, predicates, strict=False):
+        for atom, name in zip(quantiser.atoms[: program.n_given], predicates, strict=False):
             test = f"N {_OPERATORS[atom.operator]} {format_number(atom.constant)}"
             column = quote_atom(f"{atom.column}@{atom.region}") if atom.is_quarter else atom.column
             yield f"{name}(X) :- norm(X, {quote_atom(atom.layer)}, {column}, N), {test}."

@@ -1,0 +1,298 @@
+"""Layers as a graph: cuts, programs over joins and skips, their text, and what they learn from."""
+
+import json
+from dataclasses import replace
+from itertools import combinations
+from random import Random
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eric_fast.bits import BitMatrix
+from eric_fast.chains import measure_chains
+from eric_fast.errors import CaptureError, ProgramError
+from eric_fast.evaluator import Evaluator
+from eric_fast.explain.check import find_fault
+from eric_fast.explain.proof import prove_answers
+from eric_fast.extract.votes import learn_votes
+from eric_fast.program import ClassRule, Program, Rule, atom_of
+from eric_fast.program.atoms import InputAtom, Quantiser
+from eric_fast.program.layer_graph import FROM_IMAGES, TO_CLASSES, LayerGraph
+from eric_fast.quantise import quantise_activations
+from eric_fast.runs import approximate_model, evaluate_chains, evaluate_program
+from eric_fast.store import MANIFEST, load_activations, open_capture, save_activations
+from eric_fast.text import parse_program, print_program
+from tests.activations import make_activations
+from tests.examples import try_examples
+from tests.oracles import interpret, run_clingo
+
+# stem feeds two branches, which a join meets; a skip leads from the stem past them
+EDGES = (("stem", "wide"), ("stem", "slim"), ("stem", "join"), ("wide", "join"), ("slim", "join"), ("join", TO_CLASSES))
+LAYERS = ("stem", "wide", "slim", "join")
+
+
+def draw_graph(seed: int) -> LayerGraph:
+    """Any graph whose layers all lead to the classes; images reach some of them past the others."""
+    random = Random(seed)
+    layers = [f"l{i}" for i in range(random.randint(1, 7))]
+    edges = {(a, b) for a, b in combinations(layers, 2) if random.random() < 0.35}
+    edges |= {(FROM_IMAGES, name) for name in layers if random.random() < 0.15}
+    edges |= {(name, TO_CLASSES) for name in layers if random.random() < 0.15 or not any(a == name for a, _ in edges)}
+    return LayerGraph.from_edges(layers, sorted(edges))
+
+
+def list_paths(graph: LayerGraph) -> list[tuple[str, ...]]:
+    """All paths from images to classes, by their layers."""
+
+    def extend(path: tuple[str, ...], target: str) -> list[tuple[str, ...]]:
+        found = [path] if target and (target in graph.partial or not graph.sources[target]) else []
+        return found + [more for source in graph.sources[target] for more in extend((source, *path), source)]
+
+    return extend((), TO_CLASSES)
+
+
+@try_examples(60)
+@given(st.integers(0, 2**32))
+def test_a_start_is_crossed_by_every_path(seed):
+    graph = draw_graph(seed).select(draw_graph(seed).layers)
+    paths = list_paths(graph)
+    for cut in graph.list_cuts():
+        assert all(set(cut).intersection(path) for path in paths)
+        assert graph.find_start(cut) == cut == graph.find_start(",".join(cut))
+        for layer in cut:  # from each a path leads on without the others
+            rest = set(cut) - {layer}
+            assert any(layer in path and rest.isdisjoint(path[path.index(layer) :]) for path in paths)
+        known = {*cut, *graph.list_above(cut)}
+        assert set(graph.highest) <= known
+        own = graph.take_above(cut)
+        assert own.lowest == cut
+        assert set(own.layers) == known
+    assert graph.list_cuts()[0] == graph.lowest
+    for layer in graph.layers:
+        assert layer in graph.find_start(layer)
+    random = Random(seed)
+    some = [layer for layer in graph.layers if random.random() < 0.5]
+    avoids = [path for path in paths if set(some).isdisjoint(path)]
+    assert (graph.find_path(some) is None) == (not avoids)
+    if avoids:
+        assert graph.find_path(some) in avoids
+        with pytest.raises(ProgramError, match="avoids"):
+            graph.find_start(some)
+
+
+@try_examples(60)
+@given(st.integers(0, 2**32))
+def test_some_layers_feed_each_other_by_the_paths_between_them(seed):
+    graph, random = draw_graph(seed), Random(seed + 1)
+    kept = [layer for layer in graph.layers if random.random() < 0.6]
+    found = graph.restrict(kept)
+    short = {tuple(layer for layer in path if layer in kept) for path in list_paths(graph)}
+    expected = {pair for path in short for pair in zip((FROM_IMAGES, *path), (*path, TO_CLASSES), strict=True)}
+    sources = {target: {a for a, b in expected if b == target} for target in (*kept, TO_CLASSES)}
+    assert {t: set(own) for t, own in found.sources.items()} == {t: own - {FROM_IMAGES} for t, own in sources.items()}
+    assert found.partial == {t for t, own in sources.items() if t and FROM_IMAGES in own and len(own) > 1}
+    chosen = graph.select(kept)
+    for target in chosen.layers:  # images reach none of those that have sources
+        assert set(chosen.sources[target]) == (set() if FROM_IMAGES in sources[target] else sources[target])
+
+
+def make_program(**changes) -> Program:
+    atoms = [InputAtom(layer, kernel, ">", 1.0) for layer in LAYERS for kernel in range(2)]
+    content = {
+        "quantiser": Quantiser(tuple(atoms)),
+        "classes": ("cat", "dog"),
+        "class_rules": (ClassRule(0, (6, ~7)), ClassRule(1, (7,))),
+        "kernel_rules": (
+            *(Rule(2, (0,)), Rule(3, (~0, 1)), Rule(4, (~1,)), Rule(5, (0, 1))),
+            *(Rule(6, (2, ~5)), Rule(6, (1,)), Rule(7, (4,)), Rule(7, (3, 5, ~0))),
+        ),
+        "edges": EDGES,
+    }
+    return Program(**{**content, **changes})
+
+
+def list_inputs(n: int) -> list[set[int]]:
+    return [{atom for atom in range(n) if case >> atom & 1} for case in range(1 << n)]
+
+
+def test_a_program_over_a_graph_means_what_clingo_answers_from_every_start():
+    program = make_program()
+    assert parse_program(print_program(program)) == program
+    for start, layers in (("wide", ("stem", "wide", "slim")), ("stem", ("stem",)), ("join", ("join",))):
+        part = program.start_at(start)
+        assert part.graph.lowest == layers
+        assert program.layer_to_start(start) == ",".join(layers)
+        cases = list_inputs(part.n_given)
+        expected = [interpret(part, case) for case in cases]
+        assert [({part.classes[a]} if a >= 0 else set(), f, t) for a, f, t in expected] == run_clingo(part, cases)
+        names = [atom.name for atom in part.atoms[: part.n_given]]
+        rows = torch.tensor([[atom in case for atom in range(len(names))] for case in cases])
+        bits = BitMatrix.from_bools(rows, names)
+        for evaluator in (Evaluator(part), Evaluator(program, start)):
+            assert evaluator.classes(bits).tolist() == [answer for answer, _, _ in expected]
+        for proof, case in zip(prove_answers(program, bits, start), cases, strict=True):
+            given = {program.atom_named(part.atoms[atom].name) for atom in case}
+            assert find_fault(program, given, proof) is None
+        assert parse_program(print_program(part)) == part
+
+
+def test_a_straight_pipe_prints_as_before():
+    program = make_program(kernel_rules=(), edges=())
+    spelled = make_program(kernel_rules=(), edges=[*zip(LAYERS, (*LAYERS[1:], TO_CLASSES), strict=True)])
+    assert spelled == program
+    assert "feeds" not in print_program(program)
+    assert print_program(program).split("\n")[1] == "format(1)."
+    assert print_program(make_program()).split("\n")[1] == "format(2)."
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('feeds("wide","join").', 'feeds("wide","jion").', r"no layer 'jion'; did you mean 'join'\?"),
+        ('feeds("wide","join").', 'feeds("join","wide").', "'join' can't feed 'wide', whose kernels stand before"),
+        ('feeds("wide","join").', "", "layer 'wide' feeds neither a layer nor the classes"),
+        (
+            'feeds("stem","join").',
+            "",
+            "a rule for join:0 mentions a kernel of 'stem', which doesn't feed 'join'",
+        ),
+        ('feeds_classes("join").', 'feeds_classes("wde").', "no layer 'wde'; did you mean 'wide'"),
+        ('feeds("stem","slim").', "", "no layer feeds 'slim', so its kernels must stand before those of 'wide'"),
+    ],
+)
+def test_edges_that_mean_nothing_are_refused_where_they_stand(old, new, message):
+    text = print_program(make_program())
+    assert old in text
+    with pytest.raises(ProgramError, match=message) as caught:
+        parse_program(text.replace(old, new), "p.lp")
+    assert str(caught.value).startswith("p.lp:")
+    found = str(caught.value).split(":")[1]
+    if new:
+        assert found == str(text[: text.find(old)].count("\n") + 1)
+    elif "rule for join:0" in message:
+        assert found == str(text[: text.find("k_join_0(X) :-")].count("\n") + 1)
+
+
+def test_starts_that_are_no_cut_are_refused_with_a_path():
+    program = make_program()
+    with pytest.raises(ProgramError, match="'wide': the path images -> stem -> join -> classes avoids it"):
+        program.layer_to_start(["wide"])
+    with pytest.raises(ProgramError, match="the path images -> stem -> join -> classes avoids them; start at 'stem,wi"):
+        program.layer_to_start("wide,slim")
+    assert program.layer_to_start("join,stem,wide") == "join"
+    with pytest.raises(ProgramError, match="no layer 'wid'; did you mean 'wide'"):
+        program.layer_to_start("wid")
+    with pytest.raises(ProgramError, match="write it as 'join'"):
+        make_program(starts=(("stem",), ("wide", "join")), decision="vote")
+
+
+def make_residual(n_images: int = 300, seed: int = 0):
+    """Norms of the layers of `EDGES`: those of each follow those that feed it."""
+    flat = make_activations(n_images, (6, 5, 4, 6), seed=seed)
+    norms = dict(zip(LAYERS, flat.norms.values(), strict=True))
+    generator = torch.Generator().manual_seed(1)
+
+    def follow(sources, n):
+        values = torch.cat([norms[source] for source in sources], 1)
+        return (values @ torch.randn(values.shape[1], n, generator=generator)).abs()
+
+    norms |= {"wide": follow(["stem"], 5), "slim": follow(["stem"], 4)}
+    norms["join"] = follow(["stem", "wide", "slim"], 6)
+    sums = norms["join"] @ torch.randn(6, 3, generator=generator)
+    predictions = (sums - sums.mean(0)).argmax(1)
+    return replace(flat, norms=norms, predictions=predictions, edges=EDGES)
+
+
+@pytest.mark.parametrize(
+    ("rules", "grown_on"),
+    [("trees", "true"), ("trees", "predicted"), ("fold", "true"), ("fold", "predicted"), ("weights", "both")],
+)
+def test_rules_draw_on_all_layers_that_feed_theirs(rules, grown_on):
+    train = make_residual()
+    program = approximate_model(train, layers="all", rules=rules, grown_on=grown_on, all_kernels=True, min_leaf=3)
+    assert program.edges == EDGES
+    drawn: dict[str, set[str]] = {}
+    for rule in program.kernel_rules:
+        layers = {program.atoms[atom_of(literal)].layer for literal in rule.body} - {""}
+        drawn.setdefault(program.atoms[rule.head].layer, set()).update(layers)
+    assert drawn["wide"] == drawn["slim"] == {"stem"}
+    assert drawn["join"] == {"stem", "wide", "slim"}
+    assert {program.atoms[atom_of(lit)].layer for rule in program.class_rules for lit in rule.body} - {""} == {"join"}
+    assert parse_program(print_program(program)) == program
+    scores = evaluate_chains(program, train)
+    assert [score.start_layer for score in scores] == ["stem", "stem,wide,slim", "join"]
+    for score in scores:
+        part = program.start_at(score.start_layer)
+        assert evaluate_program(part, train) == score
+    if rules == "weights":
+        assert program.starts == (("stem",), ("stem", "wide", "slim"), ("join",))
+        with pytest.raises(ProgramError, match="needs one at its lowest layer, 'stem'"):
+            replace(program, starts=program.starts[2:], start_bases=program.start_bases[2:], class_rules=())
+
+
+def test_votes_of_a_start_are_fitted_to_what_the_rules_predict_from_it():
+    train = make_residual()
+    program = approximate_model(train, layers="all", rules="weights")
+    bits = quantise_activations(train, program.network_quantiser)
+    for index, cut in enumerate(program.starts):
+        names = [name for layer in program.graph.highest for name in program.quantiser.names_of_layer[layer]]
+        predicted = Evaluator(program, cut).truth(bits, names)
+        first = program.list_given("join")[0]
+        votes = learn_votes(predicted, first, train.predictions, 3, 100)
+        own = tuple(replace(rule, start=None) for rule in program.class_rules if rule.start == index)
+        assert own == tuple(votes.rules)
+
+
+def test_the_default_layers_are_those_that_feed_the_classes():
+    train = make_residual()
+    assert approximate_model(train, min_leaf=5).layers == ("join",)
+    branches = train.select_layers(["wide", "slim"])
+    assert branches.edges == (("wide", TO_CLASSES), ("slim", TO_CLASSES))
+    program = approximate_model(branches, min_leaf=5)
+    assert program.layers == ("wide", "slim")
+    assert program.layer_to_start() == "wide,slim"
+    chain = approximate_model(train, layers=["stem", "join"], min_leaf=5)
+    assert (chain.layers, chain.edges) == (("stem", "join"), ())
+
+
+def test_layers_that_no_rule_can_use_are_left_out(caplog):
+    train = make_residual()
+    partial = replace(train, edges=(*EDGES[:-1], (FROM_IMAGES, "join"), EDGES[-1]))
+    program = approximate_model(partial, layers="all", min_leaf=5)
+    assert program.layers == ("join",)
+    assert "3 layers (stem, wide, slim) left out, as no rule can use them" in caplog.text
+    dead = replace(train, edges=tuple(edge for edge in EDGES if edge != ("slim", "join")))
+    assert approximate_model(dead, layers="all", min_leaf=5).layers == ("stem", "wide", "join")
+
+
+def test_chains_are_measured_from_every_cut():
+    train, test = make_residual(seed=1), make_residual(seed=2)
+    study = measure_chains(train, test, with_bounds=False)
+    assert study.starts == ("stem", "stem,wide,slim", "join")
+    assert study.layers == LAYERS
+    assert list(study.commoner_value) == ["wide", "slim", "join"]
+    assert study.find_below("slim") == "stem"
+    assert study.find_below("join") == "stem,wide,slim"
+    direct = study.find_row("direct", "stem,wide,slim")
+    assert (direct.bits_right, direct.score.n_images) == ({}, 300)
+
+
+def test_edges_are_kept_on_disk_and_old_captures_read(tmp_path):
+    train = make_residual(n_images=40)
+    save_activations(train, tmp_path / "new")
+    assert load_activations(tmp_path / "new").edges == EDGES
+    assert load_activations(tmp_path / "new", ["stem", "join"]).edges == ()
+    assert load_activations(tmp_path / "new", ["wide", "slim"]).edges == (("wide", TO_CLASSES), ("slim", TO_CLASSES))
+    manifest = json.loads((tmp_path / "new" / MANIFEST).read_text())
+    edges = manifest.pop("edges")
+    (tmp_path / "new" / MANIFEST).write_text(json.dumps(manifest))
+    assert open_capture(tmp_path / "new").graph == LayerGraph(LAYERS)
+    save_activations(replace(train, edges=()), tmp_path / "old")
+    assert "edges" not in json.loads((tmp_path / "old" / MANIFEST).read_text())
+    for wrong in ([["join", "stem"]], [["stem"]], [["stem", "jion"]], [["", ""]], "stem", [[1, 2]]):
+        (tmp_path / "new" / MANIFEST).write_text(json.dumps({**manifest, "edges": wrong}))
+        with pytest.raises(CaptureError, match=MANIFEST):
+            open_capture(tmp_path / "new")
+    assert edges == [list(edge) for edge in EDGES]
