@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from eric_fast.table import Table
     from eric_fast.table.model import RuleModel
 
-_LANGUAGES = ("asp", "prolog", "python", "c", "aiger")  # for each a method of Program: to_asp, to_prolog, ...
+_LANGUAGES = ("asp", "prolog", "python", "c", "aiger", "onnx")  # for each a method of Program: to_asp, to_prolog, ...
 SOURCE_HELP = "A program or a model: a file of any kind that eric_fast.load takes."
 RoundsOption = Annotated[
     str | None,
@@ -46,12 +46,13 @@ def convert(
         )
     from eric_fast.program.words import describe_weights
 
-    program = load_any(source, rounds).program
+    model = load_any(source, rounds)
+    program = model.program
     if format != "asp":
         program = program.select_start()  # as code, it starts from its lowest layer
-    text: str = getattr(program, f"to_{format}")()
+    content: str | bytes = model.to_onnx() if format == "onnx" else getattr(program, f"to_{format}")()
     with replace_file(output, force=force) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
     stdout.print(
         f"wrote {output}: {say_count(len(program.class_rules), 'class rule')} and "
         f"{say_count(len(program.kernel_rules), 'other rule')}, "

@@ -13,6 +13,7 @@ from eric_fast.program.label_programs import find_label_parts
 from eric_fast.program.layer_graph import StartLayers, name_start
 from eric_fast.program.printers.aiger import print_aiger
 from eric_fast.program.printers.c_code import print_c
+from eric_fast.program.printers.onnx_rules import print_onnx
 from eric_fast.program.printers.printer import print_program
 from eric_fast.program.printers.prolog import print_prolog
 from eric_fast.program.printers.python_code import print_python
@@ -258,6 +259,14 @@ class Program(Described, ProgramData):
             ProgramError: it adds weights, which AIGER can't.
         """
         return print_aiger(self.select_start())
+
+    def to_onnx(self) -> bytes:
+        """The program, from its lowest layer, as an ONNX model of plain operators; see `print_onnx`.
+
+        Raises:
+            ProgramError: see there.
+        """
+        return print_onnx(self.select_start())
 
     def to_prolog(self) -> str:
         """The program, from its lowest layer, as Prolog that SWI-Prolog runs; its first lines say how."""

@@ -16,6 +16,7 @@ from eric_fast.evaluator import NO_RULE, Evaluator
 from eric_fast.kernels import expect
 from eric_fast.program import Decision, Program
 from eric_fast.program.confidence import Confidences, has_confidences, list_confidences, list_probabilities
+from eric_fast.program.table_atoms import TableQuantiser
 from eric_fast.table.allowed_values import check_values
 from eric_fast.table.link_functions import LINKS, Link
 from eric_fast.table.model_fields import ModelFields
@@ -181,6 +182,20 @@ class RuleModel(Described, ModelFields):
         """
         self._check_probabilities()
         return self._find_probabilities
+
+    def to_onnx(self) -> bytes:
+        """The model as ONNX: trees as a `TreeEnsemble` with the link function, anything else as plain operators.
+
+        Inputs are the columns, one each, or `X` where the source was given no names. Outputs are `label`, and
+        `probabilities` or `scores`; `scores` of a regression; else those of `print_onnx`. Sums are float64.
+
+        Raises:
+            ModelError: a link function that ONNX lacks. ProgramError: see `print_onnx`.
+        """
+        from eric_fast.table.onnx_model import print_model  # `onnx` loads when it is needed
+
+        is_table = isinstance(self.program.quantiser, TableQuantiser)
+        return print_model(self, self.walker if is_table else None)
 
     def predict_confidence(self, data: Any) -> Confidences:
         """How sure the rule is that decides each row, with 95 % of it (Wilson).

@@ -9,7 +9,8 @@ from typing import Any
 
 from eric_fast.errors import ModelError, ProgramError
 from eric_fast.frontends.front_end import FrontEnd
-from eric_fast.frontends.trees.onnx_program import make_model
+from eric_fast.frontends.rules.onnx_matrices import compares_columns, read_matrices
+from eric_fast.frontends.trees.onnx_program import has_ensemble, make_model
 from eric_fast.table.model import RuleModel
 from eric_fast.text.files import read_file
 
@@ -62,6 +63,8 @@ def read_onnx(data: bytes, name: str) -> RuleModel:
 
 def _read_model(model: Any, size: int, name: str) -> RuleModel:
     try:
+        if compares_columns(model.graph) and not has_ensemble(model.graph):
+            return read_matrices(model.graph, size, name)
         return make_model(model.graph, size, name)
     except UnicodeDecodeError as error:
         raise ProgramError(f"{name}: expected UTF-8 text: {error}") from error

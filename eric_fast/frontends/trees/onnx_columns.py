@@ -57,6 +57,12 @@ class Feature:
     def add(self, step: ColumnStep, dtype: str) -> "Feature":
         return replace(self, steps=(*self.steps, step), dtype=dtype)
 
+    @property
+    def only_widens(self) -> bool:
+        """Whether float32 becomes float64, and nothing else is done."""
+        is_cast = len(self.steps) == 1 and self.steps[0].operator == "Cast"
+        return is_cast and (self.kind, self.dtype) == ("float32", "float64")
+
     def apply(self, values: NDArray[Any]) -> NDArray[Any]:
         with np.errstate(all="ignore"):
             for step in self.steps:
@@ -84,6 +90,9 @@ def map_tree(tree: StoredTree, features: Sequence[Feature], place: str) -> Store
         column[nodes] = feature.column
         if not feature.steps:
             continue
+        if feature.only_widens:  # what float32 holds equals the same number in float64
+            held = constant[nodes] == constant[nodes].astype(np.float32)
+            nodes = nodes[~(held & np.isin(operator[nodes], ("==", "!=")))]
         plain = np.isin(operator[nodes], ("<", "<=", ">", ">="))
         if not plain.all() or any(node in tree.sets for node in nodes.tolist()):
             raise ModelError(f"{place}: a node asks whether a column that the graph has changed equals a number")

@@ -76,6 +76,27 @@ def find_link(values: Sequence[RowValue]) -> tuple[str, tuple[RowValue, ...]]:
     return "identity", tuple(values)
 
 
+def find_shared_score(
+    link: str, parts: Sequence[RowValue], ranked: Sequence[RowValue]
+) -> tuple[LeafSums, float] | None:
+    """The score of the second of two classes, and what it must pass, if probabilities are of this score alone.
+
+    Args:
+        link, parts: of the probabilities: `1 - p` and `p`, or the sigmoids of a score and of its opposite.
+        ranked: a number, and the score.
+    """
+    totals = {"identity": 1.0, "sigmoids": 0.0}
+    if link not in totals or len(parts) != 2 or len(ranked) != 2:
+        return None
+    first, second, bound = (as_sums(value) for value in (*parts, ranked[0]))
+    if bound.terms or not are_same([second], ranked[1:]) or first.base != totals[link] - second.base:
+        return None
+    if first.terms.keys() != second.terms.keys():
+        return None
+    opposite = all(np.array_equal(first.terms[tree], -second.terms[tree]) for tree in second.terms)
+    return (second, bound.base) if opposite else None
+
+
 def are_same(first: Sequence[RowValue], second: Sequence[RowValue]) -> bool:
     return first is second or (
         len(first) == len(second) and all(a is b or _is_equal(a, b) for a, b in zip(first, second, strict=True))

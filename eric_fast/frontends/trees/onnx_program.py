@@ -14,7 +14,7 @@ from eric_fast.frontends.trees.onnx_attributes import read_attributes
 from eric_fast.frontends.trees.onnx_columns import Feature, map_tree
 from eric_fast.frontends.trees.onnx_forest import GraphForest
 from eric_fast.frontends.trees.onnx_graph import read_constant, run_node, say_node
-from eric_fast.frontends.trees.onnx_outputs import are_same, choose_by_leaf, fill_tree, find_link
+from eric_fast.frontends.trees.onnx_outputs import are_same, choose_by_leaf, fill_tree, find_link, find_shared_score
 from eric_fast.frontends.trees.onnx_symbols import N_ROWS, Symbolic, Symbols
 from eric_fast.frontends.trees.onnx_trees import Ensemble, read_ensemble, read_new_ensemble
 from eric_fast.frontends.trees.onnx_values import (
@@ -34,6 +34,11 @@ from eric_fast.table.model import RuleModel
 _DOMAIN = "ai.onnx.ml"
 _ENSEMBLES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble")
 _KINDS = {1: ("float32", "float32"), 11: ("float64", "float64"), 6: ("float32", "int64"), 7: ("float32", "int64")}
+
+
+def has_ensemble(graph: Any) -> bool:
+    """Whether a node is an ensemble of trees."""
+    return any(node.op_type in _ENSEMBLES and node.domain == _DOMAIN for node in graph.node)
 
 
 def make_model(graph: Any, size: int, name: str) -> RuleModel:
@@ -219,9 +224,14 @@ class _Reader:
         chosen = self._find_choice(labels[0][0], scores) if labels else None
         given: Sequence[RowValue] = scores if scores is not None else chosen.parts if chosen else ()
         link, parts = find_link(given)
+        threshold = None
         if chosen is not None:
             _, ranked = find_link(chosen.parts)
-            if not are_same(parts, ranked):
+            shared = None if are_same(parts, ranked) else find_shared_score(link, parts, ranked)
+            if shared is not None:
+                parts, threshold = shared[:1], shared[1]
+                link = "sigmoid" if link == "sigmoids" else "probability"
+            elif not are_same(parts, ranked):
                 raise UnsupportedError("has classes that are not those of its highest scores")
         sums = [as_sums(part) for part in parts]
         used = sorted({number for part in sums for number in part.terms})
@@ -233,7 +243,7 @@ class _Reader:
         table = None if chosen is None else np.array([np.asarray(entry).item() for entry in chosen.table])
         if table is not None and table.dtype.kind == "f":
             table = table.astype(np.int64) if (table == np.floor(table)).all() else table
-        answer = EnsembleAnswer(table, [part.base for part in sums], link)
+        answer = EnsembleAnswer(table, [part.base for part in sums], link, threshold=threshold)
         kinds = {forest.ensemble.kind for forest in self.forests}
         kind = kinds.pop() if len(kinds) == 1 else "graph"
         return self._make(kind, trees, len(sums), answer, columns, named)
