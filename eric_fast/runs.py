@@ -22,6 +22,7 @@ from eric_fast.match import check_capture
 from eric_fast.memory import count_fitting, find_free_memory, find_used_memory
 from eric_fast.processes import Processes
 from eric_fast.program import Program
+from eric_fast.program.labels import name_units
 from eric_fast.program.layer_graph import StartLayers
 from eric_fast.program.prune import choose_held_back, prune_program
 from eric_fast.program.simplify import simplify_program
@@ -112,6 +113,7 @@ def approximate_model(
     _warn_of_one_class(program)
     if logits is not None:
         program = program.with_settings([*program.settings, ("logits", f"{logits.lowest:.9g} to {logits.highest:.9g}")])
+    program = name_units(program, source.settings.unit_names) if source.settings.units else program
     return _record_settings(program, source, wanted)
 
 

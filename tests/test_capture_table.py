@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from eric_fast.errors import CaptureError, DataError
+from eric_fast.program.words import select_rules
 from eric_fast.runs import approximate_model, evaluate_program
-from eric_fast.store import load_activations
+from eric_fast.store import load_activations, save_activations
 from eric_fast.table.features import capture_table
+from eric_fast.text import parse_program, print_program
 
 FEATURES = np.random.default_rng(5).normal(size=(400, 6)).astype(np.float32)
 ANSWERS = (FEATURES[:, 2] > 0.3).astype(np.int64) + 2 * (FEATURES[:, 4] < -0.2)
@@ -132,3 +134,16 @@ def test_what_is_doubtful_is_refused(folder, refuse):
     table = ["capture", "--table", folder / "t.parquet", "-o", folder / "d"]
     assert "--table needs --predictions" in refuse(*table)
     assert "with --table no network runs, so --grid means nothing" in refuse(*table, "--grid", "2")
+
+
+def test_programs_call_units_by_the_names_of_their_columns(folder):
+    source = capture_table(folder / "t.parquet", "answer", "truth", ids="key")
+    assert source.settings.unit_names == tuple(f"u{i}" for i in range(6))
+    assert capture_table(FEATURES, ANSWERS).settings.unit_names == ()
+    save_activations(source, folder / "kept")
+    program = approximate_model(load_activations(folder / "kept"), min_leaf=20, threshold="two-sided:mean")
+    names = {label for _, label in program.labels}
+    assert {"u2", "u4@negative"} <= names
+    assert program.atoms[program.atom_named("u2")].name == "features:2"
+    assert "features:2 (u2)" in "\n".join(select_rules(program))
+    assert parse_program(print_program(program)) == program

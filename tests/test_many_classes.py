@@ -10,7 +10,7 @@ from rich.console import Console
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from eric_fast.analyse.class_groups import read_class_groups
+from eric_fast.analyse.class_groups import read_class_groups, score_groups
 from eric_fast.capture import open_data, wrap_model
 from eric_fast.errors import DataError, ProgramError
 from eric_fast.explain import counterfactual, explain_image
@@ -189,3 +189,32 @@ def test_groups_that_are_no_groups_are_refused(tmp_path, text, error):
     (tmp_path / "groups.csv").write_text(text)
     with pytest.raises(DataError, match=error):
         read_class_groups(tmp_path / "groups.csv", ("a", "b", "c"))
+
+
+def test_groups_are_shown_compared_and_reported(tmp_path, eric):
+    source = make_activations(90, n_classes=3)
+    program = approximate_model(source, min_leaf=2, max_depth=2)
+    save_activations(source, tmp_path / "all")
+    save_program(program, tmp_path / "program.lp")
+    groups = tmp_path / "groups.csv"
+    groups.write_text("class,wnid,group\nc,n03,pets\nb,n02,cars\nx,a,pets\n")  # class a by its identifier
+    code, out, err = eric("show", tmp_path / "program.lp", "--groups", groups, "--group", "pets")
+    assert code == 0, err
+    assert "\nb  if" not in out
+    assert "\nc  if" in out
+    assert eric("show", tmp_path / "program.lp", "--groups", groups, "--group", "cats")[0] == 2
+    assert eric("show", tmp_path / "program.lp", "--groups", groups)[0] == 2
+    files = tmp_path / "program.lp", tmp_path / "program.lp", tmp_path / "all"
+    code, out, err = eric("compare", *files, "--groups", groups, "--json", tmp_path / "both.json")
+    assert code == 0, err
+    assert "by group of the model's answer: fidelity" in out
+    first, second = json.loads((tmp_path / "both.json").read_text())["by_group"]
+    assert (
+        first
+        == second
+        == score_groups(evaluate_program(program, source), read_class_groups(groups, program.classes)).to_dict()
+    )
+    where = tmp_path / "all", "--program", tmp_path / "program.lp", "-o", tmp_path / "page"
+    assert eric("report", *where, "--groups", groups)[0] == 0
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert '"groups": {"names": ["pets", "cars"]' in page or '"groups":{"names":["pets","cars"]' in page

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.errors import DataError, first_line, say_count
+from eric_fast.errors import DataError, first_line, say_count, suggest_nearest
 from eric_fast.score import Score
 
 
@@ -19,10 +19,19 @@ class ClassGroups:
     Attributes:
         names: of the groups, in the order of the file.
         number_of: int64 `[n_classes]`, an index into `names`.
+        classes: their names.
     """
 
     names: tuple[str, ...]
     number_of: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    def list_classes(self, group: str) -> tuple[str, ...]:
+        """The classes of a group. Raises DataError: there is no such group."""
+        if group not in self.names:
+            raise DataError(f"'{group}' is not a group of the classes{suggest_nearest(group, self.names)}")
+        number = self.names.index(group)
+        return tuple(name for name, own in zip(self.classes, self.number_of.tolist(), strict=True) if own == number)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +77,15 @@ class GroupScores:
 def read_class_groups(path: Path, classes: tuple[str, ...]) -> ClassGroups:
     """Read a CSV file with the columns `class` and `group`; rows of other classes are left out.
 
+    With a column `wnid`, WordNet's identifiers, a class may be called by that of its row, too: `n01560419`.
+
     Raises:
         DataError: a file that can't be read or lacks a column, a class without a group, or with two.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             table = csv.DictReader(file)
-            rows = [(row.get("class"), row.get("group")) for row in table]
+            rows = [(row.get("class"), row.get("wnid"), row.get("group")) for row in table]
             columns = table.fieldnames or ()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} can't be read ({first_line(error)}); give a CSV file in UTF-8") from error
@@ -82,8 +93,9 @@ def read_class_groups(path: Path, classes: tuple[str, ...]) -> ClassGroups:
         shown = ", ".join(f"'{name}'" for name in columns) or "none"
         raise DataError(f"{path} has the columns {shown}; its first line must be: class,group")
     known, group_of = set(classes), dict[str, str]()
-    for number, (name, group) in enumerate(rows, start=2):
-        if name not in known:
+    for number, (own, identifier, group) in enumerate(rows, start=2):
+        name = own if own in known else identifier
+        if name is None or name not in known:
             continue
         if not group:
             raise DataError(f"{path}:{number} gives the class '{name}' no group; each line must be: class,group")
@@ -97,7 +109,7 @@ def read_class_groups(path: Path, classes: tuple[str, ...]) -> ClassGroups:
         )
     names = tuple(dict.fromkeys(group_of.values()))
     place = {name: number for number, name in enumerate(names)}
-    return ClassGroups(names, np.array([place[group_of[name]] for name in classes], np.int64))
+    return ClassGroups(names, np.array([place[group_of[name]] for name in classes], np.int64), classes)
 
 
 def score_groups(score: Score, groups: ClassGroups) -> GroupScores:

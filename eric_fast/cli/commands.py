@@ -14,7 +14,7 @@ from eric_fast.cli.explain import explain
 from eric_fast.cli.extract import extract
 from eric_fast.cli.inputs import check_paths, own_name
 from eric_fast.cli.label import label
-from eric_fast.cli.options import As, Force, Json, ProgramFile
+from eric_fast.cli.options import As, Force, GroupFile, Json, ProgramFile
 from eric_fast.cli.page import report
 from eric_fast.cli.register import add_command
 from eric_fast.cli.tables import convert
@@ -104,12 +104,17 @@ def show(
         str | None,
         typer.Option(metavar="NAME", help="Rules that define this kernel, and that use it, such as features.19:17."),
     ] = None,
+    groups: GroupFile = None,
+    group: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --groups: rules of the classes of this group.")
+    ] = None,
     limit: Annotated[int, typer.Option(help="Rules at most, the most covering first; 0: all.")] = 10,
     settings: Annotated[bool, typer.Option("--settings", help="Show how the program was made, too.")] = False,
     as_: As = None,
 ) -> None:
     """Show rules in words, with their support, coverage and confidence on the training images; votes as a sheet."""
     printer = Printer(as_)
+    from eric_fast.analyse.class_groups import read_class_groups
     from eric_fast.program.rule_table import tabulate_class_rules, tabulate_kernel_rules
     from eric_fast.program.words import describe_program, name_atom, select_rules
     from eric_fast.show.sheet import list_sheets
@@ -118,21 +123,27 @@ def show(
     program = load_program(program_file)
     if limit < 0:
         raise SettingError(f"--limit must be 0 (all) or more, not {limit}")
+    if (groups is None) != (group is None) or (group is not None and class_name is not None):
+        raise SettingError("rules of a group need --groups FILE and --group NAME together, without --class")
+    of_group = (
+        None if groups is None or group is None else read_class_groups(groups, program.classes).list_classes(group)
+    )
     printer.say(describe_program(program, with_settings=settings))
     if not printer.is_for_people:
         texts = select_rules(program, class_name, kernel)  # refuses names that there are not
         columns = tabulate_class_rules(program) if kernel is None else tabulate_kernel_rules(program)
         wanted = name_atom(program, program.atom_named(kernel)) if kernel is not None else class_name
         heads = columns["class" if kernel is None else "kernel"]
-        kept = [i for i, head in enumerate(heads) if wanted in (None, head)][: limit or None]
+        kept = [i for i, head in enumerate(heads) if wanted in (None, head) and (of_group is None or head in of_group)]
+        kept = kept[: limit or None]
         printer.show_columns({name: [column[i] for i in kept] for name, column in columns.items()})
         return
-    sheets = [] if class_name or kernel else list(list_sheets(program, limit))
+    sheets = [] if class_name or kernel or group else list(list_sheets(program, limit))
     for sheet in sheets:
         stdout.print(sheet)
     if sheets:
         return
-    texts = select_rules(program, class_name, kernel)
+    texts = select_rules(program, class_name, kernel, of_group)
     for text in texts[: limit or None]:
         stdout.print(text, markup=False)
     if limit and len(texts) > limit:

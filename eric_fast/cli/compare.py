@@ -8,7 +8,7 @@ from rich.table import Table
 
 from eric_fast.cli.inputs import check_paths, find_activations, select_answers, select_program
 from eric_fast.cli.network import read_network, takes_network
-from eric_fast.cli.options import DATA_HELP, MODEL_HELP, As, Engine, Force, Json, Label, Start, Weights
+from eric_fast.cli.options import DATA_HELP, MODEL_HELP, As, Engine, Force, GroupFile, Json, Label, Start, Weights
 from eric_fast.errors import SettingError
 from eric_fast.output import write_json
 from eric_fast.show.console import show_progress
@@ -34,6 +34,7 @@ def compare(
         str | None, typer.Option(help="The second program's network, where it is another. " + MODEL_HELP)
     ] = None,
     weights2: Weights = None,
+    groups: GroupFile = None,
     show: Annotated[int, typer.Option(help="Rules and images of each kind to print at most; 0: all.")] = 5,
     engine: Engine = "auto",
     json: Json = None,
@@ -51,15 +52,18 @@ def compare(
     others: list[Path | str] = [first_file, second_file, source, *([] if data2 is None else [data2])]
     check_paths([json], others, force=force)
     printer = Printer(as_)
+    from eric_fast.analyse.class_groups import read_class_groups, score_groups
     from eric_fast.compare import compare_programs
     from eric_fast.match import check_engine
     from eric_fast.show.comparison import tabulate_comparison
+    from eric_fast.show.scores import tabulate_both_groups
     from eric_fast.store import is_capture
     from eric_fast.text import load_program
 
     check_engine(engine)
     first, second = (select_program(load_program(file), label, "a comparison") for file in (first_file, second_file))
     cuts = first.graph.find_start(start), second.graph.find_start(start2)
+    groupings = [] if groups is None else [read_class_groups(groups, own.classes) for own in (first, second)]
     is_of_two = data2 is not None or model2 is not None
     if weights2 is not None and model2 is None:
         raise SettingError("--weights2 is of --model2, which isn't given")
@@ -80,11 +84,17 @@ def compare(
         comparison = compare_programs(
             first, second, activations, other, start=cuts[0], other_start=cuts[1], engine=engine
         )
+    by_group = [score_groups(score, own) for score, own in zip(comparison.scores, groupings, strict=False)]
     if json is not None:
-        write_json(comparison.to_dict(), json, force=force)
+        content = comparison.to_dict()
+        if groups is not None:
+            content["by_group"] = [scores.to_dict() for scores in by_group]
+        write_json(content, json, force=force)
     printer.say(f"first: {first_file}\nsecond: {second_file}")
     for part in tabulate_comparison(comparison, show):
         if isinstance(part, Table):
             printer.show(part)
         else:
             printer.say(str(part))
+    if groups is not None:
+        printer.show(tabulate_both_groups(*by_group))

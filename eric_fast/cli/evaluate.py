@@ -9,7 +9,7 @@ import typer
 from eric_fast.cli.evaluate_labels import list_true_labels, print_label_scores
 from eric_fast.cli.inputs import check_paths, check_same_task, find_source, limit_memory, refuse_useless
 from eric_fast.cli.network import NETWORK_DEFAULTS, takes_network
-from eric_fast.cli.options import DATA_HELP, As, Engine, Force, Json, Memory, ProgramFile, Start
+from eric_fast.cli.options import DATA_HELP, As, Engine, Force, GroupFile, Json, Memory, ProgramFile, Start
 from eric_fast.cli.tables import SOURCE_HELP, RoundsOption, load_any, predict_table
 from eric_fast.errors import SettingError, say_count
 from eric_fast.output import replace_file, write_json
@@ -26,12 +26,7 @@ def evaluate(
     source: Annotated[str, typer.Argument(metavar="DIR|DATA", help="A capture, or images: " + DATA_HELP)],
     chains: Annotated[bool, typer.Option("--chains", help="Score it from each of its layers.")] = False,
     start: Start = None,
-    groups: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Score it by group of classes, too: a CSV file with the columns class and group."
-        ),
-    ] = None,
+    groups: GroupFile = None,
     engine: Engine = "auto",
     memory: Memory = None,
     json: Json = None,

@@ -87,6 +87,14 @@ Label = Annotated[
     str | None,
     typer.Option("--label", metavar="NAME", help="Of a program of several labels: the one that this is about."),
 ]
+GroupFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Say it by group of classes, too: a CSV file with the columns class and group, and wnid if WordNet's "
+        "identifiers are to be known.",
+    ),
+]
 ProgramFile = Annotated[Path, typer.Argument(metavar="PROGRAM", help="A program's text file, from extract.")]
 ThresholdText = Annotated[
     str,

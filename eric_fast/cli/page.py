@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from eric_fast.cli.inputs import check_paths, load_layers, own_name, select_answers, select_program
-from eric_fast.cli.options import DATA_HELP, MODEL_HELP, Force, Json, Label, Weights
+from eric_fast.cli.options import DATA_HELP, MODEL_HELP, Force, GroupFile, Json, Label, Weights
 from eric_fast.errors import SettingError
 from eric_fast.output import REPORT, check_folder, write_json
 from eric_fast.show.console import show_progress, stdout
@@ -36,6 +36,7 @@ def report(
         ),
     ] = None,
     label: Label = None,
+    groups: GroupFile = None,
     images: Annotated[
         int, typer.Option(help="Images that the page holds at most: those where model and program differ first.")
     ] = 5000,
@@ -47,6 +48,7 @@ def report(
     DIR/index.html is one file that loads nothing. Beside it lie report.json (the figures) and the plots.
     """
     check_paths([json], [output, capture, program], force=force)
+    from eric_fast.analyse.class_groups import read_class_groups
     from eric_fast.show.page.build import PAGE, build_report, save_report
     from eric_fast.show.page.document import pick_start
 
@@ -68,6 +70,7 @@ def report(
             model=None if model is None else load_model(model, weights),
             most_images=images,
             file=program.name,
+            groups=None if groups is None else read_class_groups(groups, loaded.classes),
             progress=progress,
         )
         save_report(built, output, force=force, progress=progress)

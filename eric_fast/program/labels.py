@@ -23,6 +23,20 @@ def label_atoms(program: Program, labels: Mapping[int, str] | Mapping[str, str])
     return replace(program, labels=tuple((atom, label) for atom, label in new.items() if label))
 
 
+def name_units(program: Program, names: Sequence[str]) -> Program:
+    """The program whose atoms are labelled with the names of their units; `age@negative` where it has several atoms.
+
+    Args:
+        names: of the units of all layers; a name that the text format can't hold is left out.
+    """
+    labels = {}
+    for number, atom in enumerate(program.network_quantiser.atoms):
+        name = names[atom.column] if atom.column < len(names) else ""
+        if name and name.isprintable():
+            labels[number] = name + (f"@{atom.region}" if atom.region else "")
+    return label_atoms(program, labels)
+
+
 def parse_labels(program: Program, assignments: Sequence[str]) -> dict[int, str]:
     """`features_19_17=wheels`, `features.19:17=wheels`, `features.19:17=` as atom index -> label.
 

@@ -1,5 +1,7 @@
 """Rules in words."""
 
+from collections.abc import Collection
+
 from eric_fast.errors import ProgramError, say_count, suggest_nearest
 from eric_fast.program.confidence import find_least_confidence
 from eric_fast.program.data import ProgramData, atom_of
@@ -126,8 +128,13 @@ def describe_program(program: ProgramData, *, with_settings: bool = False) -> st
     return "\n".join(lines) + "\n"
 
 
-def select_rules(program: ProgramData, class_name: str | None = None, kernel: str | None = None) -> list[str]:
-    """Rules in words: of this class, and that define or use this kernel; all class rules where neither is given.
+def select_rules(
+    program: ProgramData,
+    class_name: str | None = None,
+    kernel: str | None = None,
+    classes: Collection[str] | None = None,
+) -> list[str]:
+    """Rules in words: of this class, or of some classes, and that define or use this kernel; else all class rules.
 
     Those that cover most come first; rules for the kernel itself before rules that use it.
 
@@ -148,7 +155,9 @@ def select_rules(program: ProgramData, class_name: str | None = None, kernel: st
     numbered = [
         (number, rule)
         for number, rule in enumerate(program.class_rules, 1)
-        if uses(rule) and (class_name is None or program.classes[rule.head] == class_name)
+        if uses(rule)
+        and (class_name is None or program.classes[rule.head] == class_name)
+        and (classes is None or program.classes[rule.head] in classes)
     ]
     class_texts = [
         describe_class_rule(program, number) for number, rule in sorted(numbered, key=lambda pair: by_coverage(pair[1]))

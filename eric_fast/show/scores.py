@@ -92,6 +92,20 @@ def tabulate_groups(scores: GroupScores) -> Table:
     return table
 
 
+def tabulate_both_groups(first: GroupScores, second: GroupScores) -> Table:
+    """One row for each group of classes: how often two programs give the class of their model, and the same group."""
+    figures = ["classes", "images", "first", "same group", "second", "same group"]
+    table = make_table("by group of the model's answer: fidelity", ["group"], figures)
+    for group, name in enumerate(first.names):
+        cells = [f"{int(first.n_classes[group]):,}", f"{int(first.n_images[group]):,}"]
+        for scores in (first, second):
+            n = int(scores.n_images[group])
+            counts = (int(scores.n_same_class[group]), int(scores.confusion[group, group]))
+            cells += [f"{count / n:.4f}" if n else NO_FIGURE for count in counts]
+        table.add_row(Text(name), *cells)
+    return table
+
+
 def tabulate_group_confusion(scores: GroupScores) -> Table:
     """Images by the group of what the model says (rows) and of what the program says (columns)."""
     rows = zip(scores.names, scores.confusion.tolist(), strict=True)

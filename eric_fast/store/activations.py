@@ -1,5 +1,6 @@
 """`Activations`: one number per image and kernel, and the answers of the network."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +30,8 @@ class CaptureSettings:
     captures of the model that it was extracted from. `grid` is one of `GRIDS`. `dtype` ends in ` compiled` if
     torch.compile fused the network. `output` says which of the network's outputs were named as its logits, and as
     what; it is empty where nothing was named. `task` is `multilabel` for a network of several labels: its answers are
-    the signs of its logits, which are then kept.
+    the signs of its logits, which are then kept. `units` is a JSON list of the names of the units, of a table of
+    features whose columns have names.
     """
 
     model: str
@@ -45,6 +47,12 @@ class CaptureSettings:
     grid: int = 1
     output: str = ""
     task: str = ""
+    units: str = ""
+
+    @property
+    def unit_names(self) -> tuple[str, ...]:
+        """The names of the units; empty where they have none."""
+        return tuple(json.loads(self.units)) if self.units else ()
 
     @property
     def has_labels(self) -> bool:

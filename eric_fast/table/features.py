@@ -1,6 +1,7 @@
 """A ready table of features, with a model's predictions, as activations: no network runs."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -39,8 +40,8 @@ def capture_table(
         capture_table("latents.npy", "predictions.npy", classes=["cat", "dog"])
         capture_table("features.parquet", "prediction", "label")
 
-    Each numeric column is a unit, whose norm is its value, with its sign; unit `j` is the `j`-th of these columns. A
-    float32 `.npy` file is mapped into memory, not read.
+    Each numeric column is a unit, whose norm is its value, with its sign; unit `j` is the `j`-th of these columns, and
+    programs call it by the column's name, too. A float32 `.npy` file is mapped into memory, not read.
 
     Args:
         features: a file (see `read_table`), an array, a frame or another table, `[n_samples, n_units]`.
@@ -94,6 +95,7 @@ def capture_table(
             fingerprint=_hash_columns(table, own, layer),
             data=place,
             norm=NORM_OF_TABLES,
+            units=_list_units(table, own),
         ),
         logits=None if logits is None or len(classes) > MOST_CLASSES else logits.half(),
     )
@@ -239,6 +241,13 @@ def _number(values: Any, classes: Sequence[str], what: str) -> Tensor:
         table.append(number_of[text])
     indices = pc.fill_null(coded.indices, len(table)).to_numpy(zero_copy_only=False)
     return torch.tensor([*table, UNKNOWN], dtype=torch.int64)[torch.from_numpy(indices.astype(np.int64))]
+
+
+def _list_units(table: Table, others: set[int]) -> str:
+    """The names of the columns that are units, as JSON; empty where they have none."""
+    if table.names is None:
+        return ""
+    return json.dumps([name for i, name in enumerate(table.names) if i not in others])
 
 
 def _hash_columns(table: Table, others: set[int], layer: str) -> str:

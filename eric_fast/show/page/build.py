@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eric_fast.analyse import Analysis, analyse_bits, find_strongest, measure_effects
+from eric_fast.analyse.class_groups import ClassGroups
 from eric_fast.capture import ImageData, LoadedModel, take_model
 from eric_fast.errors import CaptureError, ProgramError, SettingError
 from eric_fast.evaluator import Predictions
@@ -87,6 +88,7 @@ def build_report(
     model: LoadedModel | nn.Module | None = None,
     most_images: int = MOST_IMAGES,
     file: str = "program.lp",
+    groups: ClassGroups | None = None,
     progress: Progress = ignore_progress,
 ) -> Report:
     """Everything that the report says of a program on captured images.
@@ -100,6 +102,7 @@ def build_report(
         data: where the captured images are; without it they are shown by name.
         model: the captured network, to show what it sees, and where its kernels are active; needs `data`.
         most_images: how many are embedded at most, disagreements first.
+        groups: of the classes, to show where program and model differ by group, too.
         file: how commands in the page call the program's file.
 
     Raises:
@@ -175,6 +178,8 @@ def build_report(
         "symbols": describe_symbols(analysis),
     }
     indices = [] if places is None else [places[i] for i in embedded.tolist()]
+    if groups is not None:
+        document["groups"] = {"names": groups.names, "ofClass": pack_ints(groups.number_of)}
     if model is not None and data is not None and n_ranks:
         key = [row.atom for row in analysis.effects.rank() if row.atom in set(mentioned)]
         document["heat"] = draw_maps(program, key, strongest, model, data, indices, progress)

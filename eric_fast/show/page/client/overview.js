@@ -35,6 +35,7 @@ function overviewPage() {
           ? section("What starting lower costs", chainChart(), note("Each further layer of rules loses information. Choose the layer that is given at the top of the page; everything follows."))
           : section("How much of each class it finds", foundBars()),
       ),
+      doc.groups ? section("By group", groupTable()) : null,
       section(
         "Where they differ most",
         pairs.length

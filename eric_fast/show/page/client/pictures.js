@@ -98,6 +98,40 @@ function chainChart() {
   return [chart, key];
 }
 
+// Images by the groups of what the model says (rows) and the program says (columns)
+function groupTable() {
+  const { names, ofClass } = doc.groups;
+  const of = [...decodeInts(ofClass), names.length];
+  const counts = names.map(() => new Array(names.length + 1).fill(0));
+  known().confusion.forEach((row, m) => row.forEach((value, p) => (counts[of[m]][of[p]] += value)));
+  const columns = counts.some((row) => row[names.length]) ? [...names, "nothing"] : names;
+  const sums = counts.map((row) => row.reduce((a, b) => a + b, 0));
+  const same = counts.reduce((sum, row, m) => sum + row[m], 0);
+  const table = h(
+    "table",
+    { class: "confusion", set: { "--columns": String(columns.length), "--names": "88px" } },
+    h("caption", {}, "Images by group of the model’s answer (row) and the program’s (column)"),
+    h("thead", {}, h("tr", {}, h("td"), columns.map((name) => h("th", { scope: "col" }, h("span", {}, name))))),
+    h(
+      "tbody",
+      {},
+      names.map((name, m) =>
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, name),
+          columns.map((other, p) => {
+            const part = share(counts[m][p], sums[m]) || 0;
+            const words = `${format(counts[m][p])} images: the model says ${name}, the program ${other}`;
+            return h("td", { class: m === p ? "same" : "other", set: { "--part": String(counts[m][p] ? 0.08 + 0.82 * part : 0) } }, h("span", { title: words, class: part > 0.7 ? "strong" : "" }, counts[m][p] ? format(counts[m][p]) : "·"));
+          }),
+        ),
+      ),
+    ),
+  );
+  return [h("div", { class: "scroll" }, table), note(`On ${percent(share(same, known().n_images))} of the images the groups are the same.`)];
+}
+
 // Images by what the model says (rows) and the program says (columns), the most confused classes where there are many
 const MOST_CLASSES = 24;
 function confusionTable() {
