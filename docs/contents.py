@@ -68,16 +68,8 @@ def print_api(page: str) -> str:
     return "\n".join(parts)
 
 
-def print_names_without_examples() -> str:
-    import eric_fast
-
-    names = [name for name in sorted(list_public_names()) if not has_example(getattr(eric_fast, name))]
-    return ", ".join(f"`{name}`" for name in names) + "." if names else "None."
-
-
 INSERTS: dict[str, Callable[[], str]] = {
     "commands": commands.print_commands,
-    "missing-examples": print_names_without_examples,
     **{f"api-{page}": partial(print_api, page) for page in PAGES},
     **figures.TABLES,
 }

@@ -12,6 +12,13 @@ class EricError(ValueError):
     """Anything that the caller can mend. The command line prints it as one line and exits with 2.
 
     Control characters in names are shown escaped.
+
+    Examples:
+        >>> try:
+        ...     ef.load_program("nowhere.lp")
+        ... except ef.EricError as error:
+        ...     print(error)
+        nowhere.lp can't be read: No such file or directory; give the path of a file
     """
 
     def __init__(self, *arguments: Any) -> None:

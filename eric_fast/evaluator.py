@@ -41,6 +41,12 @@ class Predictions(Described, PickledByFields):
         labels: under `labels`, bool `[n_samples, n_classes]`: which labels are true, those whose sum is above 0. The
             class is then that of the highest sum.
         bits: the truth of all atoms from the start layer up, in the program's order; None where not asked for.
+
+    Examples:
+        >>> bits = ef.BitMatrix.from_bools(torch.tensor([[True, False], [False, True], [False, False]]), ["f:0", "f:1"])
+        >>> found = ef.Evaluator(ef.parse_program(PETS)).predict(bits)
+        >>> found.classes.tolist(), found.rules.tolist()
+        ([0, 1, -1], [0, 1, -1])
     """
 
     classes: Tensor

@@ -30,6 +30,18 @@ class LabelScore(Described, Tabular):
         counts: int64 `[n_labels, 4]`: images on which both say that a label is true, the program alone, the network
             alone, and neither.
         n_rules, n_literals, n_integers: see `Score`.
+
+    Examples:
+        >>> atoms = (ef.InputAtom("f", 0, ">", 0.5), ef.InputAtom("f", 1, ">", 0.5))
+        >>> rules = (ef.ClassRule(0, (0,)), ef.ClassRule(1, (1,)))
+        >>> program = ef.Program(ef.Quantiser(atoms), ("cat", "dog"), rules, decision="labels")
+        >>> logits = torch.tensor([[2.0, -1.0], [3.0, 1.0], [-1.0, 2.0]]).half()
+        >>> settings = ef.CaptureSettings("net", "5eed", "photos", task="multilabel")
+        >>> norms = {"f": torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 1.0]])}
+        >>> unknown = torch.full((3,), -1)
+        >>> test = ef.Activations(norms, "abc", unknown, logits.argmax(1), ("cat", "dog"), settings, logits=logits)
+        >>> ef.evaluate_labels(program, test).counts.tolist()
+        [[2, 1, 0, 0], [2, 0, 0, 1]]
     """
 
     start_layer: str

@@ -168,6 +168,18 @@ def evaluate_labels(
     """Score a program of several labels: micro and macro F1, and exact match, against the network's labels.
 
     Args and Raises: see `evaluate_program`.
+
+    Examples:
+        >>> atoms = (ef.InputAtom("f", 0, ">", 0.5), ef.InputAtom("f", 1, ">", 0.5))
+        >>> rules = (ef.ClassRule(0, (0,)), ef.ClassRule(1, (1,)))
+        >>> program = ef.Program(ef.Quantiser(atoms), ("cat", "dog"), rules, decision="labels")
+        >>> logits = torch.tensor([[2.0, -1.0], [3.0, 1.0], [-1.0, 2.0]]).half()
+        >>> settings = ef.CaptureSettings("net", "5eed", "photos", task="multilabel")
+        >>> norms = {"f": torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 1.0]])}
+        >>> unknown = torch.full((3,), -1)
+        >>> test = ef.Activations(norms, "abc", unknown, logits.argmax(1), ("cat", "dog"), settings, logits=logits)
+        >>> ef.evaluate_labels(program, test).n_exact
+        2
     """
     processes = processes or Processes()
     if not program.decision.gives_labels:

@@ -39,6 +39,12 @@ class Score(Described, Tabular):
         confusion: integers `[n_classes, n_classes + 1]`: images by answer of the model (row) and of the program
             (column; the last: no answer).
         label_confusion: the same with the label as the row; None if no label is known.
+
+    Examples:
+        >>> program, test = ef.load_program("eric-demo/program.lp"), ef.load_activations("eric-demo/test")
+        >>> score = ef.evaluate_program(program, test, start="conv4.2")
+        >>> score.n_images, round(score.fidelity, 3)
+        (450, 0.956)
     """
 
     start_layer: str

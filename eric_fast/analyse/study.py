@@ -48,6 +48,12 @@ class Analysis(Described, Tabular, PickledByFields):
             as in `subclasses`.
         strongest: layer -> int64 `[n_kernels, n]`, the images on which the norm of each kernel of the network is
             highest; empty if only bits are known.
+
+    Examples:
+        >>> program, test = ef.load_program("eric-demo/program.lp"), ef.load_activations("eric-demo/test")
+        >>> analysis = ef.analyse_program(program, test, start="conv4.2", n_permutations=19)
+        >>> analysis.start_layer, analysis.n_images, analysis.strongest["conv4.2"].shape[0]
+        ('conv4.2', 450, 64)
     """
 
     program: Program
@@ -220,6 +226,12 @@ def analyse_bits(
     Raises:
         CaptureError: there are no images.
         ProgramError: see `measure_effects`.
+
+    Examples:
+        >>> program, test = ef.load_program("eric-demo/program.lp"), ef.load_activations("eric-demo/test")
+        >>> bits = ef.quantise_activations(test, program.quantiser)
+        >>> ef.analyse_bits(program, bits, test.predictions, start="conv4.2", n_permutations=19).n_images
+        450
     """
     norms = norms or {}
     if bits.n_samples == 0:

@@ -46,6 +46,10 @@ class CaptureOptions:
 
     Raises:
         SettingError: an invalid value; no GPU.
+
+    Examples:
+        >>> ef.CaptureOptions(layers="conv4.2", limit=100).norm
+        'l1'
     """
 
     layers: Sequence[str] | None = None

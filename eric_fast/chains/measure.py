@@ -92,6 +92,12 @@ class ChainStudy(Described, Tabular):
         commoner_value: layer above the lowest -> share of its bits that are right if each kernel always has its
             commoner value in training.
         bounds: lowest layer first; empty if not asked for.
+
+    Examples:
+        >>> train, test = ef.load_activations("eric-demo/train"), ef.load_activations("eric-demo/test")
+        >>> study = ef.measure_chains(train, test, layers=["conv3.2", "conv4.2"], min_leaves=[0.05])
+        >>> study.layers, len(study.rows), study.min_leaves
+        (('conv3.2', 'conv4.2'), 6, (0.05,))
     """
 
     rules: str
@@ -188,6 +194,12 @@ def measure_chains(
     Raises:
         SettingError: fewer than two layers, no minimum leaf, or one given twice; stopped before anything was finished.
         CaptureError: the captures don't belong together, or one has no images; see also `approximate_model`.
+
+    Examples:
+        >>> train, test = ef.load_activations("eric-demo/train"), ef.load_activations("eric-demo/test")
+        >>> study = ef.measure_chains(train, test, layers=["conv3.2", "conv4.2"], min_leaves=[0.05])
+        >>> [(row.way, row.score.start_layer) for row in study.rows][:2]
+        [('true', 'conv3.2'), ('true', 'conv4.2')]
     """
     options = options or TreeOptions()
     all_options = [replace(options, min_leaf=min_leaf) for min_leaf in min_leaves]

@@ -23,6 +23,11 @@ def compile_program(program: Program, start: StartLayers = None) -> Plan:
 
     Raises:
         ProgramError: no such layer, or a rule that mentions a kernel below it.
+
+    Examples:
+        >>> plan = ef.compile_program(ef.parse_program(PETS))
+        >>> plan.n_inputs, plan.n_classes, plan.literals.tolist()
+        (2, 2, [0, -2, 1])
     """
     start = program.graph.find_start(start) if program.layers else None
     index = program.find_index(start) if program.starts else None

@@ -59,6 +59,10 @@ class TreeOptions:
 
     Raises:
         SettingError: an invalid value.
+
+    Examples:
+        >>> ef.TreeOptions(max_depth=4, min_leaf=0.02).criterion
+        'entropy'
     """
 
     criterion: str = "entropy"
@@ -236,6 +240,10 @@ class ExtractOptions(TreeOptions):
 
     Raises:
         SettingError: an invalid value.
+
+    Examples:
+        >>> ef.ExtractOptions(layers="all", threshold="quantile:0.8", min_leaf=20).target
+        'model'
     """
 
     layers: str | Sequence[str] | None = None

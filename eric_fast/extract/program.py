@@ -65,6 +65,14 @@ def extract_program(
 
     Raises:
         CaptureError: a target that never changes, or not as many targets as images.
+
+    Examples:
+        >>> train = ef.load_activations("eric-demo/train")
+        >>> quantiser = ef.fit_quantiser(train)
+        >>> bits = ef.quantise_activations(train, quantiser)
+        >>> options = ef.TreeOptions(min_leaf=50)
+        >>> ef.extract_program(bits, quantiser, train.predictions, train.classes, options).layers[-1]
+        'conv4.2'
     """
     n_images = check_target(bits, quantiser, target, classes, combine)
     growth = Growth(options or TreeOptions(), simplify, n_trees, progress, stop, combine, scores)

@@ -58,6 +58,11 @@ class Plan(Described, PickledByFields):
         vote_weights: float64 `[n_votes]`: what it adds.
         sums: the weight bodies.
         steps: the rules as an instruction stream.
+
+    Examples:
+        >>> plan = ef.compile_program(ef.parse_program(PETS))
+        >>> plan.n_rules, plan.heads.tolist(), plan.offsets.tolist()
+        (2, [0, 1], [0, 2, 3])
     """
 
     n_inputs: int

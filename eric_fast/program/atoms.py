@@ -31,6 +31,10 @@ class InputAtom:
     the whole map, or of a quarter of it: the `region`, one of `REGIONS`. A kernel with a threshold on either side of 0
     has two atoms of the whole map: `> t`, and `<= -t` whose region is `NEGATIVE`. One with several thresholds has an
     atom for each; the region of those after the first is one of `THRESHOLD_LEVELS`.
+
+    Examples:
+        >>> ef.InputAtom("features.19", 17, ">", 0.25).name
+        'features.19:17'
     """
 
     layer: str
@@ -81,6 +85,11 @@ class Quantiser:
 
     Raises:
         ProgramError: an atom that occurs twice, a threshold that is not a finite float32, an unknown operator.
+
+    Examples:
+        >>> quantiser = ef.Quantiser((ef.InputAtom("f", 0, ">", 0.5), ef.InputAtom("g", 3, ">", 1.5)))
+        >>> quantiser.layers, quantiser.rows_of_layer["g"]
+        (('f', 'g'), range(1, 2))
     """
 
     atoms: tuple[InputAtom, ...]

@@ -7,6 +7,10 @@ class Decision(StrEnum):
     """How the rules of a program become its answer; each equals its name in a program's text.
 
     What follows from a decision is asked of it here, so that nobody else lists decisions.
+
+    Examples:
+        >>> ef.Decision("vote").gives_class, ef.Decision.BITS.gives_class
+        (True, False)
     """
 
     FIRST = "first"

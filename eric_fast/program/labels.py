@@ -17,6 +17,11 @@ def label_atoms(program: Program, labels: Mapping[int, str] | Mapping[str, str])
 
     Raises:
         ProgramError: there is no such atom, or the text format can't hold a character.
+
+    Examples:
+        >>> program = ef.label_atoms(ef.parse_program(PETS), {"f:0": "whiskers"})
+        >>> program.labels
+        ((0, 'whiskers'),)
     """
     named = {atom if isinstance(atom, int) else program.atom_named(atom): label for atom, label in labels.items()}
     new = {**program.label_of_atom, **named}

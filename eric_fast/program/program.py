@@ -32,6 +32,12 @@ class Program(Described, ProgramData):
 
     Raises:
         ProgramError: anything that the text format can't hold or that has no meaning, a cycle included.
+
+    Examples:
+        >>> quantiser = ef.Quantiser((ef.InputAtom("f", 0, ">", 0.5), ef.InputAtom("f", 1, ">", 0.5)))
+        >>> rules = (ef.ClassRule(0, (0, ~1)), ef.ClassRule(1, (1,)))
+        >>> ef.Program(quantiser, ("cat", "dog"), rules, default=0)
+        <Program: 2 class rules, 0 other rules, 3 literals, 2 classes, layer f>
     """
 
     def list_facts(self) -> Iterator[str]:

@@ -29,6 +29,10 @@ class Rule:
         weights: of the literals, whole numbers from 1: with them the body is a weight body, true where the weights of
             its true literals sum to `bound` at least. Empty for a conjunction.
         bound: from 1 to the sum of all weights; 0 for a conjunction.
+
+    Examples:
+        >>> ef.Rule(2, (0, ~1), covered=40, correct=30).confidence
+        0.75
     """
 
     head: int
@@ -64,6 +68,10 @@ class ClassRule(Rule):
         start: the only start that the rule takes part in, an index into `Program.starts`; None for every start.
         given_confidence: its confidence as another tool states it, from 0 to 1, which then stands in the program's
             text; None where it follows from `covered` and `correct`.
+
+    Examples:
+        >>> ef.ClassRule(0, (0, ~1), covered=10, correct=9).confidence
+        0.9
     """
 
     weight: float = 1

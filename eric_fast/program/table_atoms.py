@@ -145,6 +145,11 @@ class TableQuantiser:
 
     Raises:
         ProgramError: an atom that occurs twice, a constant that its column's kind can't hold, an unknown operator.
+
+    Examples:
+        >>> program = ef.from_asp("p(X) :- age(X,A), A > 30.").program
+        >>> program.table_quantiser.columns[0].name
+        'age'
     """
 
     atoms: tuple[TableAtom, ...] | TableAtoms

@@ -28,6 +28,12 @@ def quantise_activations(
 
     Raises:
         CaptureError: see `check_fits`.
+
+    Examples:
+        >>> program, test = ef.load_program("eric-demo/program.lp"), ef.load_activations("eric-demo/test")
+        >>> bits = ef.quantise_activations(test, program.quantiser)
+        >>> bits.n_samples, len(bits.atoms) == len(program.atoms)
+        (450, True)
     """
     check_fits(source, quantiser, layers)
     wanted = quantiser.layers if layers is None else layers

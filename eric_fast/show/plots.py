@@ -20,7 +20,14 @@ _MOST_KERNELS = 25  # bars in a plot
 
 
 def draw_confusion(score: Score, classes: Sequence[str]) -> "Figure":
-    """Images by what the model says (row) and the program says (column, the last: nothing), as shares of their row."""
+    """Images by what the model says (row) and the program says (column, the last: nothing), as shares of their row.
+
+    Examples:
+        >>> program, test = ef.load_program("eric-demo/program.lp"), ef.load_activations("eric-demo/test")
+        >>> figure = ef.draw_confusion(ef.evaluate_program(program, test), program.classes)
+        >>> type(figure).__name__
+        'Figure'
+    """
     require_package("matplotlib", "drawing a picture")
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -54,7 +61,14 @@ def draw_confusion(score: Score, classes: Sequence[str]) -> "Figure":
 
 
 def draw_chain(scores: Sequence[Score]) -> "Figure":
-    """Fidelity and accuracy by start layer, lowest first, beside the model's own accuracy."""
+    """Fidelity and accuracy by start layer, lowest first, beside the model's own accuracy.
+
+    Examples:
+        >>> program, test = ef.load_program("eric-demo/program.lp"), ef.load_activations("eric-demo/test")
+        >>> figure = ef.draw_chain(ef.evaluate_chains(program, test))
+        >>> type(figure).__name__
+        'Figure'
+    """
     require_package("matplotlib", "drawing a picture")
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -91,7 +105,14 @@ def draw_chain(scores: Sequence[Score]) -> "Figure":
 
 
 def draw_kernels(effects: Effects) -> "Figure":
-    """The key kernels: fidelity lost when each one's bit is another image's, and the answers that change, as bars."""
+    """The key kernels: fidelity lost when each one's bit is another image's, and the answers that change, as bars.
+
+    Examples:
+        >>> program, test = ef.load_program("eric-demo/program.lp"), ef.load_activations("eric-demo/test")
+        >>> figure = ef.draw_kernels(ef.analyse_program(program, test, start="conv4.2", n_permutations=19).effects)
+        >>> type(figure).__name__
+        'Figure'
+    """
     require_package("matplotlib", "drawing a picture")
     from matplotlib import rc_context
     from matplotlib.figure import Figure

@@ -32,6 +32,10 @@ class CaptureSettings:
     what; it is empty where nothing was named. `task` is `multilabel` for a network of several labels: its answers are
     the signs of its logits, which are then kept. `units` is a JSON list of the names of the units, of a table of
     features whose columns have names.
+
+    Examples:
+        >>> ef.load_activations("eric-demo/test").settings.norm
+        'l1'
     """
 
     model: str
@@ -79,6 +83,11 @@ class Activations(Described, PickledByFields):
     Raises:
         CaptureError: shapes or dtypes that don't fit together, or a norm or logit that is NaN or infinite
             (named by layer or class, and image).
+
+    Examples:
+        >>> test = ef.load_activations("eric-demo/test")
+        >>> test.norms["conv4.2"].shape, test.predictions.shape
+        (torch.Size([450, 64]), torch.Size([450]))
     """
 
     norms: Mapping[str, Tensor]

@@ -32,6 +32,11 @@ class Capture(Described, PickledByFields):
         path: the folder.
         manifest: the description of the capture.
         shards: the shards in the order of their images.
+
+    Examples:
+        >>> capture = ef.open_capture("eric-demo/test")
+        >>> capture.n_images, capture.layers[-1], capture.store
+        (450, 'conv4.2', 'norms')
     """
 
     path: Path
@@ -249,5 +254,12 @@ def load_bits(path: str | Path, layers: Sequence[str] | None = None) -> BitMatri
 
     Raises:
         CaptureError: no capture; one that is damaged, of another format or without bits; a missing layer.
+
+    Examples:
+        >>> import subprocess, sys
+        >>> pack = [sys.executable, "-m", "eric_fast", "pack", "eric-demo/test", "-o", "bits"]
+        >>> _ = subprocess.run(pack, check=True, capture_output=True)
+        >>> ef.load_bits("bits").n_samples
+        450
     """
     return open_capture(path).read_bits(layers)

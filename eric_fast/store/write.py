@@ -192,6 +192,12 @@ def save_activations(
     Raises:
         OutputError: `path` exists and `force` is false, is not a capture, or can't be written.
         CaptureError: two images have the same id.
+
+    Examples:
+        >>> test = ef.load_activations("eric-demo/test")
+        >>> ef.save_activations(test, "copy")
+        >>> ef.load_activations("copy").n_images
+        450
     """
     path = Path(path)
     check_ids(path, activations.ids)

@@ -59,6 +59,12 @@ def capture_table(
         DataError: a file that can't be read; a column that is missing, or isn't numeric; other numbers of rows; missing
             predictions, or a name that is no class.
         CaptureError: a value that is NaN or infinite, or too large for float32.
+
+    Examples:
+        >>> latents = torch.rand(6, 3, generator=torch.Generator().manual_seed(0))
+        >>> made = ef.capture_table(latents, [0, 1, 1, 0, 1, 0], classes=["cat", "dog"])
+        >>> made.layers, made.norms["features"].shape
+        (('features',), torch.Size([6, 3]))
     """
     table = read_table(features) if isinstance(features, str | Path) else as_table(features)
     place = str(features) if isinstance(features, str | Path) else "the table"

@@ -32,6 +32,12 @@ def read_table(path: str | Path, *, header: bool = True) -> Table:
 
     Raises:
         DataError: a file that can't be read, or has no table.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> _ = Path("t.csv").write_text("age,job\\n41,clerk\\n17,none\\n")
+        >>> ef.read_table("t.csv").names
+        ('age', 'job')
     """
     path = Path(path)
     try:

@@ -58,6 +58,14 @@ class RuleModel(Described, ModelFields):
 
     Raises:
         ModelError: labels that the program's classes don't spell, an unknown link, an invalid number.
+
+    Examples:
+        >>> from sklearn.datasets import load_iris
+        >>> rows, labels = load_iris(return_X_y=True)
+        >>> from sklearn.tree import DecisionTreeClassifier
+        >>> model = ef.load(DecisionTreeClassifier(max_depth=2, random_state=0).fit(rows, labels))
+        >>> len(model.program.class_rules), model.predict(rows[:2]).tolist()
+        (3, [0, 0])
     """
 
     def list_facts(self) -> Iterator[str]:

@@ -46,6 +46,11 @@ def from_circuit(source: str | PathLike[str] | bytes) -> RuleModel:
 
     Raises:
         ProgramError: a file that can't be read, or is invalid, and where; latches, a cycle.
+
+    Examples:
+        >>> model = ef.from_circuit(b"aag 3 2 0 1 1\\n2\\n4\\n6\\n6 2 4\\ni0 a\\ni1 b\\no0 both\\n")
+        >>> model.predict([[1, 1], [1, 0]]).tolist()
+        [[True], [False]]
     """
     name, content = ("circuit", source) if isinstance(source, bytes) else (str(source), read_file(source))
     read = read_aiger if content.startswith((b"aag", b"aig")) else read_blif

@@ -43,6 +43,14 @@ def from_logic_network(model: nn.Module, *, input_shape: Sequence[int] | None = 
 
     Raises:
         ModelError: a layer that is not supported, or a network whose answers differ from those of its layers in turn.
+
+    Examples:
+        >>> from torchlogix.layers import GroupSum, LogicDense
+        >>> _ = torch.manual_seed(0)
+        >>> network = torch.nn.Sequential(LogicDense(4, 8, device="cpu"), GroupSum(2)).eval()
+        >>> model = ef.from_logic_network(network)
+        >>> model.n_features_in_, model.source
+        (4, 'logic gate network Sequential')
     """
     layers = list(list_logic_layers(model))
     with evaluating(model):

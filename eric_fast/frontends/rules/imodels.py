@@ -33,6 +33,14 @@ def from_imodels(model: Any) -> RuleModel:
 
     Raises:
         ModelError: a model that is not fitted, of another kind, or that only imodels itself can answer.
+
+    Examples:
+        >>> from sklearn.datasets import load_iris
+        >>> rows, labels = load_iris(return_X_y=True)
+        >>> from imodels import SkopeRulesClassifier
+        >>> source = SkopeRulesClassifier(random_state=0, n_estimators=5).fit(rows, labels == 2)
+        >>> bool((ef.from_imodels(source).predict(rows) == source.predict(rows)).all())
+        True
     """
     name = type(model).__name__
     if name not in _KINDS:

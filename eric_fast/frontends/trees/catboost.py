@@ -66,6 +66,15 @@ def from_catboost(source: Any, *, n_rounds: Rounds = None) -> RuleModel:
     Raises:
         ModelError: splits on categories, texts or embeddings; an unknown loss.
         ProgramError: an invalid file; the error says where.
+
+    Examples:
+        >>> from sklearn.datasets import load_iris
+        >>> rows, labels = load_iris(return_X_y=True)
+        >>> from catboost import CatBoostClassifier
+        >>> source = CatBoostClassifier(iterations=5, verbose=0, allow_writing_files=False, thread_count=1)
+        >>> _ = source.fit(rows, labels)
+        >>> bool((ef.from_catboost(source).predict(rows) == source.predict(rows).ravel()).all())
+        True
     """
     if not _is_object(source):
         return read_catboost(read_file(source), str(source), n_rounds)

@@ -54,6 +54,14 @@ def from_lightgbm(source: Any, *, n_rounds: Rounds = None) -> RuleModel:
     Raises:
         ModelError: linear trees, an unknown objective, categories of a data frame whose columns are unclear.
         ProgramError: an invalid file; the error says where.
+
+    Examples:
+        >>> from sklearn.datasets import load_iris
+        >>> rows, labels = load_iris(return_X_y=True)
+        >>> from lightgbm import LGBMClassifier
+        >>> source = LGBMClassifier(n_estimators=5, verbose=-1, n_jobs=1).fit(rows, labels)
+        >>> bool((ef.from_lightgbm(source).predict(rows) == source.predict(rows)).all())
+        True
     """
     if not _is_object(source):
         return read_lightgbm(read_file(source), str(source), n_rounds)

@@ -41,6 +41,16 @@ def from_onnx(source: Any) -> RuleModel:
         ModelError: the `onnx` package is missing; a node that is not supported here; an ensemble whose meaning
             runtimes disagree on, or that aggregates by MIN or MAX.
         ProgramError: an invalid file; the error says where.
+
+    Examples:
+        >>> from sklearn.datasets import load_iris
+        >>> rows, labels = load_iris(return_X_y=True)
+        >>> from skl2onnx import to_onnx
+        >>> from sklearn.tree import DecisionTreeClassifier
+        >>> tree = DecisionTreeClassifier(max_depth=3, random_state=0).fit(rows, labels)
+        >>> model = ef.from_onnx(to_onnx(tree, rows[:1].astype("float32")))
+        >>> bool((model.predict(rows) == tree.predict(rows)).all())
+        True
     """
     if isinstance(source, str | PathLike):
         return read_onnx(read_file(source), str(source))

@@ -69,6 +69,16 @@ def from_treelite(source: Any) -> RuleModel:
     Raises:
         ModelError: the `treelite` package is needed but missing; several targets that are classes; an unknown
             postprocessor. ProgramError: an invalid file; the error says where.
+
+    Examples:
+        >>> from sklearn.datasets import load_iris
+        >>> rows, labels = load_iris(return_X_y=True)
+        >>> import treelite
+        >>> from sklearn.ensemble import RandomForestClassifier
+        >>> forest = RandomForestClassifier(5, random_state=0).fit(rows, labels)
+        >>> model = ef.from_treelite(treelite.sklearn.import_model(forest))
+        >>> bool((model.predict(rows) == forest.predict(rows)).all())
+        True
     """
     if isinstance(source, str | PathLike):
         return read_treelite(read_file(source), str(source))

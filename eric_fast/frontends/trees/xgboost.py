@@ -81,6 +81,14 @@ def from_xgboost(source: Any, *, n_rounds: Rounds = None) -> RuleModel:
     Raises:
         ModelError: a linear booster, an unknown objective, a classifier with several targets.
         ProgramError: an invalid file; the error says where.
+
+    Examples:
+        >>> from sklearn.datasets import load_iris
+        >>> rows, labels = load_iris(return_X_y=True)
+        >>> from xgboost import XGBClassifier
+        >>> source = XGBClassifier(n_estimators=5, n_jobs=1).fit(rows, labels)
+        >>> bool((ef.from_xgboost(source).predict(rows) == source.predict(rows)).all())
+        True
     """
     if not _is_object(source):
         return read_xgboost(read_file(source), str(source), n_rounds)

@@ -62,6 +62,12 @@ class Report:
         analysis: of all images, from `start` up.
         n_embedded: images that the page holds.
         page: its text.
+
+    Examples:
+        >>> program, test = ef.load_program("eric-demo/program.lp"), ef.load_activations("eric-demo/test")
+        >>> report = ef.build_report(program, test, start="conv4.2", most_images=20)
+        >>> report.start, report.n_embedded, len(report.scores)
+        ('conv4.2', 20, 1)
     """
 
     program: Program
@@ -108,6 +114,11 @@ def build_report(
     Raises:
         CaptureError: see `check_capture`, or there are no images. DataError: see `find_images`.
         ProgramError: a program of another kind. SettingError: a model without data.
+
+    Examples:
+        >>> program, test = ef.load_program("eric-demo/program.lp"), ef.load_activations("eric-demo/test")
+        >>> ef.build_report(program, test, start="conv4.2", most_images=20).n_embedded
+        20
     """
     _check_kind(program)
     if most_images < 1:
@@ -202,6 +213,13 @@ def save_report(report: Report, folder: Path, *, force: bool = False, progress: 
 
     Raises:
         OutputError: `folder` exists and `force` is false, is no report, or it can't be written.
+
+    Examples:
+        >>> program, test = ef.load_program("eric-demo/program.lp"), ef.load_activations("eric-demo/test")
+        >>> from pathlib import Path
+        >>> ef.save_report(ef.build_report(program, test, start="conv4.2", most_images=20), Path("page"))
+        >>> sorted(path.name for path in Path("page").glob("*.html"))
+        ['index.html']
     """
     with replace_folder(folder, force=force, kind=REPORT) as new:
         (new / PAGE).write_text(report.page, encoding="utf-8")

@@ -110,6 +110,14 @@ def explain_row(
     Raises:
         ModelError: something that is no model over a table; a circuit, which answers with bits.
         DataError: it is no row; or `row` or `data` lacks a column, or `data` has no rows.
+
+    Examples:
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.tree import DecisionTreeClassifier
+        >>> rows, labels = load_iris(return_X_y=True)
+        >>> model = ef.load(DecisionTreeClassifier(max_depth=2, random_state=0).fit(rows, labels))
+        >>> ef.explain_row(model, rows[0], data=rows)
+        <RowExplanation: the row, the answer is 0, 1 rule decided, 1 with x3 more than 0.8>
     """
     model = _take_rule_model(model)
     program = model.program
