@@ -36,7 +36,8 @@ class Predictions(Described, PickledByFields):
     Attributes:
         classes: int32 `[n_samples]`, a class index, or `NO_RULE`.
         rules: int32 `[n_samples]`, the class rule that decided, or `NO_RULE` where none fired: under `first`
-            the first that fired; under `vote` the fired one that added most to the winner, the first of equals.
+            the first that fired; under `vote` the fired one that added most to the winner, the first of equals; under
+            `labels` none.
         scores: under `vote`, float64 `[n_samples, n_classes]`: the sums; None where not asked for.
         labels: under `labels`, bool `[n_samples, n_classes]`: which labels are true, those whose sum is above 0. The
             class is then that of the highest sum.
@@ -57,7 +58,10 @@ class Predictions(Described, PickledByFields):
 
     def list_facts(self) -> Iterator[str]:
         yield say_count(self.n_samples, "sample")
-        yield f"{int((self.rules == NO_RULE).sum()):,} without a rule"
+        if self.labels is None:
+            yield f"{int((self.rules == NO_RULE).sum()):,} without a rule"
+        else:
+            yield say_count(self.labels.shape[1], "label")
 
     def __post_init__(self) -> None:
         assert self.classes.dtype == self.rules.dtype == torch.int32
@@ -160,15 +164,18 @@ class Evaluator(Described, PickledByFields):
             with_bits: fill `Predictions.bits`.
         """
         bits, rows = self._read(data), self._find_rows(self.atoms) if with_bits else None
-        gives_labels = self.program.decision.gives_labels
-        outcome = self._evaluate(bits, classes=True, rules=True, scores=with_scores or gives_labels, rows=rows)
+        if self.program.decision.gives_labels:
+            wanted: dict[str, Any] = {"scores": True}
+        else:
+            wanted = {"classes": True, "rules": True, "scores": with_scores}
+        outcome = self._evaluate(bits, rows=rows, **wanted)
         truth = None if outcome.rows is None else BitMatrix(outcome.rows, bits.n_samples, self.atoms)
-        classes, scores = expect(outcome.classes), outcome.scores
-        if not gives_labels:
-            return Predictions(classes, expect(outcome.rules), scores, truth)
-        sums = expect(scores)
-        best = sums.argmax(dim=1).int() if sums.shape[1] else classes
-        return Predictions(best, expect(outcome.rules), sums if with_scores else None, truth, sums > 0)
+        if outcome.classes is not None:
+            return Predictions(outcome.classes, expect(outcome.rules), outcome.scores, truth)
+        sums = expect(outcome.scores)
+        nothing = torch.full((len(sums),), NO_RULE, dtype=torch.int32, device=sums.device)
+        best = sums.argmax(dim=1).int() if sums.shape[1] else nothing
+        return Predictions(best, nothing, sums if with_scores else None, truth, sums > 0)
 
     def classes(self, data: BitMatrix | Source) -> Tensor:
         """As `predict(data).classes`, without looking for the rule that decided, which takes longer under `vote`."""
