@@ -54,7 +54,7 @@ def list_maps() -> Iterator[Variant]:
 
 
 def _make_map_variant(maps: torch.Tensor, norm: str, last: bool) -> Variant:
-    launch = gpu_maps.choose_launch(maps, norm)
+    launch = gpu_maps.choose_launch(maps, norm, GREATER)
     n_kernels, n_words = maps.shape[1], count_words(N_IMAGES)
     scale = "*fp32" if maps.dtype == torch.int8 else None
     values = (POINTERS[maps.dtype], scale, "*fp32", "*i8", "*i32", None, N_IMAGES, n_kernels, n_words, *launch.strides)

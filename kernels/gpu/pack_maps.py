@@ -23,8 +23,9 @@ import triton.language as tl
 from torch import Tensor
 
 from eric_fast.bits import WORD_BITS, count_words
+from eric_fast.kernels.gpu.add_pixels import add_values, finish_norm, fold_lanes, larger
 from eric_fast.kernels.gpu.devices import launch_on
-from eric_fast.kernels.gpu.pack_columns import compare_to
+from eric_fast.kernels.gpu.pack_columns import compare_to, find_operator
 from eric_fast.kernels.packing import Packed, check_maps, merge_pixels, spread_scale
 
 SHORT, FLAT = 256, 4096  # pixels of the largest map that is transposed on the chip; elements transposed together
@@ -58,7 +59,7 @@ def pack_maps(
     n_words = triton.cdiv(n_images, WORD_BITS)
     words[:, n_words:] = 0
     if words.numel():
-        launch = choose_launch(maps, norm)
+        launch = choose_launch(maps, norm, find_operator(operators))
         with launch_on(maps.device):
             launch.kernel[n_words, triton.cdiv(n_kernels, launch.n_kernels)](
                 maps.detach(),
@@ -76,12 +77,12 @@ def pack_maps(
     return Packed(words, norms)
 
 
-def choose_launch(maps: Tensor, norm: str) -> Launch:
-    """Choose the kernel for the memory format of these maps, and its constants."""
+def choose_launch(maps: Tensor, norm: str, operator: int) -> Launch:
+    """Choose the kernel for the memory format of these maps, and its constants. operator: see `find_operator`."""
     n_kernels = maps.shape[1]
     image_stride, kernel_stride = maps.stride()[:2]
     n_runs, run_stride, n, stride = merge_pixels(maps)
-    settings = {"N": n, "NORM": norm}
+    settings = {"N": n, "NORM": norm, "OPERATOR": operator}
     if kernel_stride == 1:
         width = min(128, max(16, triton.next_power_of_2(n_kernels)))
         unroll = 8 // maps.element_size()  # as many bytes on their way whatever the dtype
@@ -98,43 +99,6 @@ def choose_launch(maps: Tensor, norm: str) -> Launch:
     width = _TILE // pixels
     settings |= {"PIXELS": pixels, "KERNELS": width, "EVEN": n_kernels % width == 0, "PACKED": packed, "num_warps": 1}
     return Launch(pack_runs, width, (image_stride, kernel_stride, n_runs, run_stride, stride), settings)
-
-
-@triton.jit
-def _add_values(b_total, b_raw, NORM: tl.constexpr):
-    """One more value in each lane; float32, NaN in `max` stays."""
-    b_values = b_raw.to(tl.float32)
-    if NORM == "l1":
-        return b_total + tl.abs(b_values)
-    if NORM == "l2":
-        return b_total + b_values * b_values
-    if NORM == "max":
-        return _larger(b_total, b_values)
-    return b_total + b_values
-
-
-@triton.jit
-def _larger(x, y):
-    """The larger of two float32; NaN if either is."""
-    return tl.maximum(x, y, propagate_nan=tl.PropagateNan.ALL)
-
-
-@triton.jit
-def _fold_lanes(b_totals, AXIS: tl.constexpr, NORM: tl.constexpr):
-    """[KERNELS]: over the axis of pixels."""
-    if NORM == "max":
-        return tl.reduce(b_totals, AXIS, _larger)
-    return tl.sum(b_totals, axis=AXIS)
-
-
-@triton.jit
-def _finish_norm(b_totals, n_pixels, b_scale, NORM: tl.constexpr):
-    """The norm, from the sum or the largest; divided so that a map of equal values has exactly that norm."""
-    if NORM != "max":
-        b_totals = tl.div_rn(b_totals, tl.cast(n_pixels, tl.float32))
-    if NORM == "l2":
-        b_totals = tl.sqrt_rn(b_totals)
-    return b_totals * b_scale
 
 
 @triton.jit
@@ -155,6 +119,7 @@ def pack_runs(
     stride,
     N: tl.constexpr,
     NORM: tl.constexpr,
+    OPERATOR: tl.constexpr,
     PIXELS: tl.constexpr,
     KERNELS: tl.constexpr,
     EVEN: tl.constexpr,
@@ -183,15 +148,15 @@ def pack_runs(
             for j in range(0, N - REST, PIXELS):
                 p_values = p_tile + tl.cast(j, tl.int64) * stride
                 if EVEN:
-                    b_totals = _add_values(b_totals, tl.load(p_values), NORM)
+                    b_totals = add_values(b_totals, tl.load(p_values), NORM)
                 else:
-                    b_totals = _add_values(b_totals, tl.load(p_values, mask=m_tile, other=0), NORM)
+                    b_totals = add_values(b_totals, tl.load(p_values, mask=m_tile, other=0), NORM)
             if REST:
                 m_rest = m_tile & (o_pixels < REST)[None, :]
                 b_raw = tl.load(p_tile + tl.cast(N - REST, tl.int64) * stride, mask=m_rest, other=0)
-                b_totals = tl.where((o_pixels < REST)[None, :], _add_values(b_totals, b_raw, NORM), b_totals)
-        b_norms = _finish_norm(_fold_lanes(b_totals, 1, NORM), n_runs * N, b_scale, NORM)
-        b_word |= compare_to(b_norms, b_constants, b_operators, -1).to(tl.int32) << i
+                b_totals = tl.where((o_pixels < REST)[None, :], add_values(b_totals, b_raw, NORM), b_totals)
+        b_norms = finish_norm(fold_lanes(b_totals, 1, NORM), n_runs * N, b_scale, NORM)
+        b_word |= compare_to(b_norms, b_constants, b_operators, OPERATOR).to(tl.int32) << i
         if p_norms is not None:
             tl.store(p_norms + (i_word * 32 + i) * n_kernels + o_kernels, b_norms, mask=m_kernels)
     tl.store(p_words + o_kernels.to(tl.int64) * n_words + i_word, b_word, mask=m_kernels)
@@ -211,6 +176,7 @@ def pack_short(
     image_stride,
     N: tl.constexpr,
     NORM: tl.constexpr,
+    OPERATOR: tl.constexpr,
     KERNELS: tl.constexpr,
     EVEN: tl.constexpr,
 ):
@@ -238,10 +204,10 @@ def pack_short(
         p_image = p_maps + (i_word * 32 + i) * image_stride + i_kernel.to(tl.int64) * N
         b_flat = tl.load(p_image + o_flat, mask=m_flat, other=0)
         b_raw = tl.reshape(tl.gather(b_flat, o_transposed, 0), [PIXELS, KERNELS])  # a map lies in one thread
-        b_totals = _add_values(tl.full([PIXELS, KERNELS], other, tl.float32), b_raw, NORM)
+        b_totals = add_values(tl.full([PIXELS, KERNELS], other, tl.float32), b_raw, NORM)
         b_totals = tl.where((o_pixels < N)[:, None], b_totals, other)
-        b_norms = _finish_norm(_fold_lanes(b_totals, 0, NORM), N, b_scale, NORM)
-        b_word |= compare_to(b_norms, b_constants, b_operators, -1).to(tl.int32) << i
+        b_norms = finish_norm(fold_lanes(b_totals, 0, NORM), N, b_scale, NORM)
+        b_word |= compare_to(b_norms, b_constants, b_operators, OPERATOR).to(tl.int32) << i
         if p_norms is not None:
             tl.store(p_norms + (i_word * 32 + i) * n_kernels + o_kernels, b_norms, mask=m_kernels)
     tl.store(p_words + o_kernels.to(tl.int64) * n_words + i_word, b_word, mask=m_kernels)
@@ -264,6 +230,7 @@ def pack_pixels(
     stride,
     N: tl.constexpr,
     NORM: tl.constexpr,
+    OPERATOR: tl.constexpr,
     KERNELS: tl.constexpr,
     EVEN: tl.constexpr,
     UNROLL: tl.constexpr,
@@ -289,13 +256,13 @@ def pack_pixels(
             p_block = p_tile + tl.cast(run, tl.int64) * run_stride
             for j in tl.range(first, tl.minimum(first + BLOCK, N), loop_unroll_factor=UNROLL):
                 p_values = p_block + tl.cast(j, tl.int64) * stride
-                b_totals = _add_values(b_totals, tl.load(p_values, mask=m_tile, other=0), NORM)
+                b_totals = add_values(b_totals, tl.load(p_values, mask=m_tile, other=0), NORM)
             if NORM == "max":
-                b_norms = _larger(b_norms, b_totals)
+                b_norms = larger(b_norms, b_totals)
             else:
                 b_norms += b_totals
-    b_norms = _finish_norm(b_norms, n_runs * N, b_scale, NORM)
-    m_true = compare_to(b_norms, b_constants[None, :], b_operators[None, :], -1) & m_images[:, None]
+    b_norms = finish_norm(b_norms, n_runs * N, b_scale, NORM)
+    m_true = compare_to(b_norms, b_constants[None, :], b_operators[None, :], OPERATOR) & m_images[:, None]
     b_words = tl.sum(m_true.to(tl.int32) << i_rows[:, None], axis=0)  # no bit is set twice
     tl.store(p_words + o_kernels.to(tl.int64) * n_words + i_word, b_words, mask=m_kernels)
     if p_norms is not None:

@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("seconds", type=float, nargs="?", default=60.0, help="of random programs, on each target")
     parser.add_argument("--only", choices=("evaluate", "pack", "mutations"), help="a part, on sm_90 alone")
     parser.add_argument("--target", type=int, action="append", help="80, 90 or 100; all three unless given")
-    parser.add_argument("--few", action="store_true", help="the tests' cases alone, on all targets")
+    parser.add_argument("--few", action="store_true", help="the tests' cases and mutations alone, on all targets")
     options = parser.parse_args()
     table = Table()
     verdicts: list[Verdict] = []
@@ -46,10 +46,10 @@ def main() -> int:
     else:
         for target in options.target or TARGETS:
             runner, few = Runner(target), [*cases.list_evaluations(), *cases.list_packing()]
-            more, repeats = ([], []) if options.few else (cases.list_more(), cases.list_repeats())
-            run_cases(runner, [*few, *more], table)
+            run_cases(runner, few if options.few else [*few, *cases.list_more()], table)
             run_cases(runner, draw_cases(options.seconds), table)
-            verdicts += run_mutations(runner, [*few, *repeats], draw_mutations if options.few else list)
+            mutated = cases.list_mutated() if options.few else [*few, *cases.list_repeats()]
+            verdicts += run_mutations(runner, mutated, draw_mutations if options.few else list)
         write_section(table.format(triton.__version__, verdicts))
     print("\n".join([*table.list_kinds(), *format_verdicts(verdicts), *table.failures]))
     return int(bool(table.failures))
