@@ -123,7 +123,7 @@ function groupTable() {
           columns.map((other, p) => {
             const part = share(counts[m][p], sums[m]) || 0;
             const words = `${format(counts[m][p])} images: the model says ${name}, the program ${other}`;
-            return h("td", { class: m === p ? "same" : "other", set: { "--part": String(counts[m][p] ? 0.08 + 0.82 * part : 0) } }, h("span", { title: words, class: part > 0.7 ? "strong" : "" }, counts[m][p] ? format(counts[m][p]) : "·"));
+            return h("td", { class: m === p ? "same" : "other", set: { "--part": String(counts[m][p] ? 0.08 + 0.82 * part : 0) } }, counts[m][p] ? h("b", { title: words, class: part > 0.7 ? "strong" : "" }, format(counts[m][p])) : h("span", {}, "·"));
           }),
         ),
       ),
