@@ -124,14 +124,53 @@ def test_torchvision_models(name, n_layers, some):
     assert not [layer for layer in tracer.layers if ".fc" in layer or "scale" in layer]
 
 
-def test_network_without_activations_on_maps_gives_its_convolutions(caplog):
+def test_network_without_activations_on_maps_gives_its_blocks(caplog):
     net = build("convnext_tiny")
     layers_of_all = trace_norms(net, torch.rand(1, 3, 64, 64), ["all"], "l1").layers
-    assert layers_of_all[0] == "features.0.0"
-    assert len(layers_of_all) == 22
-    assert trace_norms(net, torch.rand(1, 3, 64, 64)).layers == layers_of_all[-16:]
+    assert layers_of_all[0] == "features.1.0"
+    assert len(layers_of_all) == 18
+    tracer = trace_norms(net, torch.rand(1, 3, 64, 64))
+    assert tracer.layers == layers_of_all[-16:]
+    assert (tracer.layers[-1], tracer.edges) == ("features.7.2", ())
+    assert "so the results of blocks are captured" in caplog.text
+    assert "the model has 18 layers, of which the last 16 are captured; --layers all captures all" in caplog.text
+
+
+def test_network_without_activations_or_sums_gives_its_convolutions(caplog):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 2))
+    assert trace_norms(net.eval(), torch.rand(1, 3, 8, 8)).layers == ("0", "1")
     assert "so the convolutions are captured" in caplog.text
-    assert "the model has 22 layers, of which the last 16 are captured; --layers all captures all" in caplog.text
+
+
+class AttendingNetwork(nn.Module):
+    """A convolution with its activation, then attention whose tokens become maps again: the head reads these."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU())
+        self.block = self.Block()
+        self.head = nn.Linear(8, 2)
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.mix = nn.LayerNorm(8), nn.Linear(8, 8)
+
+        def forward(self, maps: torch.Tensor) -> torch.Tensor:
+            tokens = maps.permute(0, 2, 3, 1)
+            return (tokens + self.mix(self.norm(tokens))).permute(0, 3, 1, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.block(self.stem(images)).mean((2, 3)))
+
+
+def test_blocks_that_follow_the_last_convolution_are_the_last_layer():
+    tracer = trace_norms(AttendingNetwork().eval(), torch.rand(2, 3, 9, 9))
+    assert tracer.layers == ("stem.1", "block")
+    assert {layer: tuple(norms.shape) for layer, norms in tracer(torch.rand(2, 3, 9, 9))[1].items()} == {
+        "stem.1": (2, 8),
+        "block": (2, 8),
+    }
 
 
 def test_functional_repeated_and_in_place_activations(images):

@@ -11,17 +11,16 @@ from torchvision.models.feature_extraction import NodePathTracer
 
 from eric_fast.capture.exported import name_exported
 from eric_fast.capture.gates import find_gates
-from eric_fast.capture.joins import find_join, find_sources
+from eric_fast.capture.joins import find_join, find_later_block, find_read, find_sources, find_sum
 from eric_fast.capture.kinds import (
     ACTIVATIONS,
     CONVOLUTIONS,
     PASSING,
-    SKIP_SUMS,
     changes_input,
     find_node_kind,
     is_node_never_negative,
 )
-from eric_fast.capture.outputs import NetworkHead, find_tensor
+from eric_fast.capture.outputs import NetworkHead
 from eric_fast.capture.probes import ProbedNetwork, insert_probes
 from eric_fast.capture.shapes import ShapeRecorder
 from eric_fast.capture.units import CLASS_TOKEN, Shaped, UnitView, arrange_units
@@ -47,6 +46,7 @@ class TracedNetwork:
             last ones, where the head reads several.
         convolutions: names of the convolutions with maps larger than 1x1.
         blocks: names of the blocks of a transformer; of the class token, where the head reads it.
+        residuals: names of blocks whose results are sums of maps.
         never_negative: names of operations whose results are known to be never negative.
     """
 
@@ -60,6 +60,7 @@ class TracedNetwork:
     defaults: tuple[str, ...]
     convolutions: tuple[str, ...]
     blocks: tuple[str, ...]
+    residuals: tuple[str, ...]
     never_negative: frozenset[str]
 
 
@@ -131,7 +132,7 @@ def trace_network(
         arrives[node] = kinds[node] in CONVOLUTIONS or passes
     known = {node: shaped for node, shaped in shapes.found.items() if node in names and _has_units(shaped, example)}
     large = [node for node, shaped in known.items() if _count_positions(shaped) > 1]
-    read = _find_read(graph, head)
+    read = find_read(graph, head)
     used = find_sources(read)
     active = {node: None for node in active if node in used or changes_input(node, module)}
     join = find_join(graph, [node for node in large if node in active], set(large), read)
@@ -146,8 +147,20 @@ def trace_network(
     def name_innermost(node: fx.Node) -> str:
         return modules[node][-1] if node in modules else names[node]
 
-    defaults = [node for node in large if node in active or node is join]
-    blocks = [node for node in large if node in modules and _is_features(known[node]) and _is_sum(node, kinds)]
+    def name_block(node: fx.Node) -> str:  # by the innermost module that its sum lies in
+        around = [path for path in modules[node] if names[sums[node]].startswith(f"{path}.")]
+        return (around or modules[node])[-1]
+
+    def name_default(node: fx.Node) -> str:
+        if node is later:
+            return name_block(node) + CLASS_TOKEN * (reads_class and _is_tokens(known[node]))
+        return name_innermost(node) if node in (*gates, join) else names[node]
+
+    found = {node: find_sum(node, kinds) for node in large if node in modules}
+    sums = {node: added for node, added in found.items() if added is not None}
+    later = find_later_block(graph, [node for node in large if node in active], sums, read)
+    defaults = [node for node in large if node in active or node in (join, later)]
+    blocks, residuals = ([node for node in sums if _is_features(known[node]) is kind] for kind in (True, False))
     reads_class = any(_takes_class_token(node, known) for node in graph.nodes)
     return TracedNetwork(
         module=module,
@@ -159,20 +172,21 @@ def trace_network(
         doubtful={
             names[node]: shaped.shape for node, shaped in shapes.found.items() if node in names and node not in known
         },
-        defaults=tuple(name_innermost(node) if node in gates or node is join else names[node] for node in defaults),
+        defaults=tuple(
+            name_block(node)
+            if node is later
+            else name_innermost(node)
+            if node in gates or node is join
+            else names[node]
+            for node in defaults
+        ),
         convolutions=tuple(names[node] for node in large if kinds[node] in CONVOLUTIONS),
         blocks=tuple(
             name_innermost(node) + (CLASS_TOKEN if reads_class and _is_tokens(known[node]) else "") for node in blocks
         ),
+        residuals=tuple(name_block(node) for node in residuals),
         never_negative=frozenset(name for name, node in nodes.items() if is_node_never_negative(node, module)),
     )
-
-
-def _find_read(graph: fx.Graph, head: NetworkHead | None) -> fx.Node:
-    """The operation that makes the logits, or else the output."""
-    output = next(node for node in reversed(graph.nodes) if node.op == "output")
-    logits = None if head is None else find_tensor(output.args[0], head)
-    return logits if isinstance(logits, fx.Node) else output
 
 
 def _has_units(shaped: Shaped, example: Tensor) -> bool:
@@ -187,13 +201,6 @@ def _count_positions(shaped: Shaped) -> int:
 
 def _is_tokens(shaped: Shaped) -> bool:
     return len(shaped.shape) == 3 and shaped.axis == 2 and shaped.shape[1] > 1
-
-
-def _is_sum(node: fx.Node, kinds: Mapping[fx.Node, str]) -> bool:
-    """Whether an operation is a sum, or regroups the axes of one."""
-    while kinds[node] in ("reshape", "view", "unflatten") and node.all_input_nodes:
-        node = node.all_input_nodes[0]
-    return kinds[node] in SKIP_SUMS
 
 
 def _is_features(shaped: Shaped) -> bool:

@@ -37,6 +37,8 @@ class ObservedNetwork:
         convolutions: names of convolution modules with maps larger than 1x1.
         blocks: names of the blocks of a transformer: modules of a `ModuleList` or `Sequential` that give tokens; of the
             class token, where the network has a parameter of that name.
+        residuals: names of blocks of maps: modules of a `ModuleList` or `Sequential` whose result has their input's
+            shape.
     """
 
     network: nn.Module
@@ -48,6 +50,7 @@ class ObservedNetwork:
     defaults: tuple[str, ...]
     convolutions: tuple[str, ...]
     blocks: tuple[str, ...]
+    residuals: tuple[str, ...]
 
 
 def observe_network(network: nn.Module, example: Tensor, probed: ProbedNetwork | None = None) -> ObservedNetwork:
@@ -73,6 +76,7 @@ def observe_network(network: nn.Module, example: Tensor, probed: ProbedNetwork |
     defaults: list[str] = []
     convolutions: list[str] = []
     blocks: list[str] = []
+    residuals: dict[int, str] = {}  # id of the result, which `axes` keeps -> name
     has_class_token = any("cls_token" in name or "class_token" in name for name, _ in network.named_parameters())
     axes = _Axes()
 
@@ -94,14 +98,17 @@ def observe_network(network: nn.Module, example: Tensor, probed: ProbedNetwork |
             return name
         calls[name], views[name] = call, UnitView(axis)
         is_tokens = len(shape) == 3 and axis == 2 and shape[1] > 1
+        is_large = math.prod(shape[1:]) > shape[axis]
+        is_block = any(module.children()) and isinstance(
+            modules.get(path.rpartition(".")[0]), nn.ModuleList | nn.Sequential
+        )
         if is_tokens:
             calls[name + CLASS_TOKEN], views[name + CLASS_TOKEN] = call, UnitView(2, "class")
-            if isinstance(modules.get(path.rpartition(".")[0]), nn.ModuleList | nn.Sequential) and any(
-                module.children()
-            ):
-                blocks.append(name + CLASS_TOKEN if has_class_token else name)
+        if is_block and is_tokens:
+            blocks.append(name + CLASS_TOKEN if has_class_token else name)
+        elif is_block and is_large and inputs and tuple(getattr(inputs[0], "shape", ())) == shape:
+            residuals.setdefault(id(result), name)
         kind = find_module_kind(module)
-        is_large = math.prod(shape[1:]) > shape[axis]
         if kind in CONVOLUTIONS and is_large:
             convolutions.append(name)
         elif kind in ACTIVATIONS and convolutions and axis == 1 and is_large:
@@ -115,7 +122,16 @@ def observe_network(network: nn.Module, example: Tensor, probed: ProbedNetwork |
     if probed is not None:
         check_axes(probed, [*calls, *doubtful])
     return ObservedNetwork(
-        network, modules, places, calls, views, doubtful, tuple(defaults), tuple(convolutions), tuple(blocks)
+        network,
+        modules,
+        places,
+        calls,
+        views,
+        doubtful,
+        tuple(defaults),
+        tuple(convolutions),
+        tuple(blocks),
+        tuple(residuals.values()),
     )
 
 

@@ -1,8 +1,13 @@
 """Where the branches of a network meet before its head: the layer that the classes are read from."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from torch import fx
+
+from eric_fast.capture.kinds import SKIP_SUMS
+from eric_fast.capture.outputs import NetworkHead, find_tensor
+
+_ARRANGING = frozenset({"reshape", "view", "unflatten", "permute", "transpose", "swapaxes", "contiguous"})
 
 
 def find_join(
@@ -22,6 +27,36 @@ def find_join(
         if node in after and node in usable and not _passes_by(last, node, output):
             return node
     return None
+
+
+def find_later_block(
+    graph: fx.Graph, layers: Collection[fx.Node], blocks: Collection[fx.Node], output: fx.Node
+) -> fx.Node | None:
+    """Find the last of the `blocks` between the last layers and the output that every path between them crosses.
+
+    So attention that follows the last convolutions isn't passed over. None if there is none.
+    """
+    last = _find_last(output, set(layers))
+    if not last:
+        return None
+    after = _find_after(last)
+    found = [node for node in blocks if node in after and not _passes_by(last, node, output)]
+    order = {node: number for number, node in enumerate(graph.nodes)}
+    return max(found, key=order.__getitem__, default=None)
+
+
+def find_sum(node: fx.Node, kinds: Mapping[fx.Node, str]) -> fx.Node | None:
+    """The sum that an operation is, or whose axes it regroups or moves."""
+    while kinds[node] in _ARRANGING and node.all_input_nodes:
+        node = node.all_input_nodes[0]
+    return node if kinds[node] in SKIP_SUMS else None
+
+
+def find_read(graph: fx.Graph, head: NetworkHead | None) -> fx.Node:
+    """The operation that makes the logits, or else the output."""
+    output = next(node for node in reversed(graph.nodes) if node.op == "output")
+    logits = None if head is None else find_tensor(output.args[0], head)
+    return logits if isinstance(logits, fx.Node) else output
 
 
 def find_sources(output: fx.Node) -> set[fx.Node]:

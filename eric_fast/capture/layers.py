@@ -1,10 +1,9 @@
 """Choose the layers of a network to capture, and build a module that computes their norms."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -22,14 +21,13 @@ from eric_fast.capture.outputs import (
     find_tensor,
     take_logits,
 )
+from eric_fast.capture.pick_layers import pick_layers
 from eric_fast.capture.probes import ProbedNetwork
-from eric_fast.capture.units import CLASS_TOKEN
-from eric_fast.errors import EricError, ModelError, SettingError, suggest_nearest
+from eric_fast.errors import EricError, ModelError, SettingError
 from eric_fast.program.atoms import GRIDS, NORMS
 from eric_fast.program.layer_graph import Edge
 
 _log = logging.getLogger(__name__)
-MOST_DEFAULTS = 16  # that are captured where none is named
 
 
 class NormTracer(nn.Module):
@@ -98,8 +96,9 @@ def trace_norms(
     By default these are the activations (modules, functions or methods, or gates such as `x * sigmoid(x)`) that a
     convolution reaches through normalisation, dropout, max pooling, sum or concatenation, on maps larger than 1x1; and,
     where the head reads several of them, the sum or concatenation in which they meet. Of more than `MOST_DEFAULTS` the
-    last are taken. If there are none, the blocks of a transformer are captured, or else the convolutions themselves; a
-    warning is logged. Where the head reads a class token, so is that of each block: `blocks.3@class`.
+    last are taken. Blocks of attention that follow count as the last layer. If there are none, the blocks of a
+    transformer are captured, or else blocks that end in a sum, or the convolutions themselves; a warning is logged.
+    Where the head reads a class token, so is that of each block: `blocks.3@class`.
 
     A unit is a kernel, a feature or a channel, on whichever axis of a layer's result; see `units`. Its map is what it
     gives for all pixels, tokens or time steps, of a vector a single value.
@@ -183,7 +182,7 @@ def trace_layers(
             reason,
         )
         observed = observe_network(module, example, probed)
-        chosen = _choose_layers(observed, observed.calls, layers)
+        chosen = pick_layers(observed, observed.calls, layers)
         edges = () if head is None else record_edges(observed, chosen, example, head)
     network = HookedNetwork(observed, chosen, read, argument_of)
     return NormTracer(network, chosen, is_traced=False, head=head, edges=edges)
@@ -204,7 +203,7 @@ def _trace_graph(
     found, expected = find_tensor(traced.output, head), find_tensor(output, head)
     if not (isinstance(found, Tensor) and isinstance(expected, Tensor) and _is_near(found, expected)):
         raise RuntimeError("the trace gives other results than the model")
-    chosen = _choose_layers(traced, traced.nodes, layers)
+    chosen = pick_layers(traced, traced.nodes, layers)
     edges = trace_edges(traced.module, {layer: traced.nodes[layer] for layer in chosen}, traced.logits)
     network = insert_reads(traced, chosen, read, argument_of)
     if head is None:
@@ -243,68 +242,3 @@ def report_failure(what: str, remedy: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         raise ModelError(f"{what}: {describe_error(error)}; {remedy}") from error
-
-
-class _Found(Protocol):
-    """What tracing or observing a network finds; see `TracedNetwork`."""
-
-    @property
-    def defaults(self) -> tuple[str, ...]: ...
-    @property
-    def convolutions(self) -> tuple[str, ...]: ...
-    @property
-    def blocks(self) -> tuple[str, ...]: ...
-    @property
-    def doubtful(self) -> Mapping[str, tuple[int, ...]]: ...
-
-
-def _choose_layers(found: _Found, known: Collection[str], asked: Sequence[str] | None) -> tuple[str, ...]:
-    """Choose the layers in `asked` from `known` (in execution order); patterns are matched against the default ones."""
-    defaults, note = found.defaults, ""
-    if not defaults and found.blocks:
-        what = "class tokens" if found.blocks[-1].endswith(CLASS_TOKEN) else "results"
-        defaults, note = (
-            found.blocks,
-            (
-                f"the model is a transformer, so the {what} of its blocks are captured; --norm mean keeps the sign of "
-                "values, of which l1 takes the size"
-            ),
-        )
-    elif not defaults:
-        defaults, note = (
-            found.convolutions,
-            "no activation follows a convolution directly, so the convolutions are captured",
-        )
-    if asked is None:
-        if not defaults:
-            raise ModelError(
-                "the model has no convolution with a map larger than 1x1, so it has no kernels to capture; give a CNN, "
-                f"or name layers with --layers{suggest_nearest('', known)}"
-            )
-        if note:
-            _log.warning("%s", note)
-        if len(defaults) > MOST_DEFAULTS:
-            _log.warning(
-                "the model has %d layers, of which the last %d are captured; --layers all captures all",
-                len(defaults),
-                MOST_DEFAULTS,
-            )
-        return defaults[-MOST_DEFAULTS:]
-    chosen: set[str] = set()
-    for name in asked:
-        pattern = "*" if name == "all" else name
-        matches = [name] if name in known else [layer for layer in defaults if fnmatchcase(layer, pattern)]
-        if not matches and name.removesuffix(CLASS_TOKEN) in found.doubtful:
-            shape = list(found.doubtful[name.removesuffix(CLASS_TOKEN)])
-            raise ModelError(
-                f"layer '{name}' gives {shape}, and which axis counts its units isn't known; name the layer before or "
-                f"after it, or the axis, with --unit-axis '{name}=AXIS'"
-            )
-        if not matches:
-            is_pattern = any(sign in name for sign in "*?[")
-            what = f"pattern '{name}' matches no layer" if is_pattern else f"layer '{name}' is not a layer"
-            raise ModelError(f"{what} of the model{suggest_nearest(name, [*defaults, *known])}")
-        chosen.update(matches)
-    if not chosen:
-        raise ModelError(f"--layers is empty{suggest_nearest('', defaults)}")
-    return tuple(layer for layer in known if layer in chosen)

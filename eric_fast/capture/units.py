@@ -41,7 +41,7 @@ _KEEPING = frozenset(
     adaptive_max_pool3d lppool2d upsample interpolate zeropad2d reflectionpad2d replicationpad2d constantpad2d
     crossmaplrn2d chunk split tensor_split""".split()  # noqa: SIM905
 )
-_PROBE = 1009  # sizes that differ from all others
+_PROBE = 1_000_003  # makes a size that differs from all others
 
 
 class UnitView(NamedTuple):
@@ -121,10 +121,10 @@ def _count(shape: Sequence[int] | int) -> int:
 
 
 def _follow_probe(first: Shaped, n_axes: int, probe: Callable[[Tensor], Any] | None) -> int | None:
-    """Do the operation to an empty tensor whose axes all have sizes of their own, and look where the units are."""
+    """Do the operation to an empty tensor whose axis of units has a size of its own, and look where that is."""
     if probe is None or first.axis is None:
         return None
-    sizes = [size + _PROBE * (axis + 1) for axis, size in enumerate(first.shape)]
+    sizes = [size + _PROBE * (axis == first.axis) for axis, size in enumerate(first.shape)]
     try:
         result = probe(torch.empty(sizes, device="meta"))
     except Exception:  # it needs the real sizes: then the axis isn't known

@@ -138,7 +138,7 @@ def build_report(
 
     bits = quantise_activations(activations, program.network_quantiser)
     answers: dict[str, tuple[Score, Predictions]] = {}
-    layers = [program.layers[0]] if has_own_votes else list_starts(program)
+    layers = [program.layer_to_start()] if has_own_votes else list_starts(program)
     for done, layer in enumerate(layers):
         progress("evaluate", done, len(layers))
         predictions = predict_bits(program, bits, start=layer)
@@ -175,7 +175,7 @@ def build_report(
         "program": make_program_document(program, file),
         "origin": describe_origin(activations),
         "images": describe_images(activations, embedded, bits),
-        "starts": [describe_start(*answers[layer], activations, embedded) for layer in layers],
+        "starts": [describe_start(program, *answers[layer], activations, embedded) for layer in layers],
         "start": opening,
         "hasThumbnails": data is not None,
         "embeddedFirst": _describe_choice(disagrees, embedded.numpy(), n_ranks, opening),

@@ -19,6 +19,7 @@ from eric_fast.evaluator import NO_RULE, Predictions
 from eric_fast.program import Program, Rule
 from eric_fast.program.atoms import InputAtom
 from eric_fast.program.confidence import find_least_confidence
+from eric_fast.program.layer_graph import name_start
 from eric_fast.program.rules import count_offsets
 from eric_fast.score import Score
 from eric_fast.store.activations import UNKNOWN, Activations
@@ -28,20 +29,20 @@ _FORMAT = 1
 
 
 def list_starts(program: Program) -> list[str]:
-    """The layers that the program can start from, lowest first: no rule that stays mentions a layer below."""
+    """What the program can start from, lowest first: no rule that stays mentions a layer below."""
     starts = []
-    for layer in program.layers:
+    for start in program.list_starts():
         try:
-            program.start_at(layer)
+            program.start_at(start)
         except ProgramError:
             continue
-        starts.append(layer)
+        starts.append(start)
     return starts
 
 
 def pick_start(program: Program) -> str | None:
     """The start that a report is about if none is asked for: the highest with class rules of its own, or else None."""
-    return max((given[-1] for given in program.starts), key=program.layers.index, default=None)
+    return name_start(max(program.starts, key=lambda cut: program.layers.index(cut[-1]))) if program.starts else None
 
 
 def make_program_document(program: Program, file: str) -> dict[str, Any]:
@@ -104,12 +105,17 @@ def _describe_sums(rules: Sequence[Rule]) -> dict[str, str]:
 
 
 def describe_start(
-    score: Score, predictions: Predictions, activations: Activations, embedded: Tensor
+    program: Program, score: Score, predictions: Predictions, activations: Activations, embedded: Tensor
 ) -> dict[str, Any]:
-    """What is known of one start layer: its score on all images, what each rule decided, answers on embedded images."""
+    """What is known of one start: its score on all images, what each rule decided, answers on embedded images.
+
+    `given` are the numbers of its layers, `layers` those and all that follow from them.
+    """
     n_rules = score_rules(predictions, activations)
     return {
         **score.to_dict(),
+        "given": [program.layers.index(layer) for layer in program.graph.find_start(score.start_layer)],
+        "layers": sorted(program.layers.index(layer) for layer in program.layers_from(score.start_layer)),
         "ruleDecided": pack_ints(n_rules[0]),
         "ruleAgrees": pack_ints(n_rules[1]),
         "ruleCorrect": pack_ints(n_rules[2]),

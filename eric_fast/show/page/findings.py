@@ -3,14 +3,14 @@
 from typing import Any
 
 from eric_fast.analyse import Analysis, Effects, Subclasses
-from eric_fast.show.page.document import pack_floats
+from eric_fast.show.page.document import pack_floats, pack_ints
 
 FORCED = {"false": "when_false", "true": "when_true", "swapped": "when_swapped"}
 FIGURES = ("fidelity", "accuracy", "changed")
 
 
 def describe_effects(effects: Effects) -> dict[str, Any]:
-    """What forcing each atom's bit does: columns over the atoms from `first` up."""
+    """What forcing each atom's bit does: columns over these atoms."""
     rows = [effects.row(i) for i in range(len(effects.atoms))]
     columns: dict[str, list[float]] = {
         "share_true": [row.share_true for row in rows],
@@ -20,8 +20,8 @@ def describe_effects(effects: Effects) -> dict[str, Any]:
         for figure in FIGURES:
             values = [getattr(getattr(row, name), figure) for row in rows]
             columns[f"{short}_{figure}"] = [float("nan") if value is None else value for value in values]
-    first = int(effects.atoms[0]) if len(rows) else 0
-    return {"first": first, "packed": {name: pack_floats(values) for name, values in columns.items()}}
+    packed = {name: pack_floats(values) for name, values in columns.items()}
+    return {"atoms": pack_ints(effects.atoms), "packed": packed}
 
 
 def describe_subclasses(subclasses: Subclasses) -> dict[str, Any]:

@@ -43,8 +43,8 @@ const layerOfAtom = new Int32Array(nAtoms).fill(-1);
 program.layers.forEach((layer, i) => layerOfAtom.fill(i, layer.first, layer.first + layer.n));
 const layerNames = program.layers.map((layer) => layer.name);
 
-// The layers that the program can start from, as indices of layers, and what is known from each
-const starts = doc.starts.map((start) => layerNames.indexOf(start.start_layer));
+// What the program can start from: its name, the layers whose bits are given, and these with all that follow from them
+const starts = doc.starts.map((start) => ({ name: start.start_layer, given: new Set(start.given), layers: start.layers, known: new Set(start.layers) }));
 const N_WORDS = Math.ceil(images.n / 32);
 const words = new Uint32Array(decodeBytes(doc.images.bits).buffer); // [nAtoms, N_WORDS]: the network's own bits
 const givenBits = (atom) => words.subarray(atom * N_WORDS, (atom + 1) * N_WORDS);

@@ -19,7 +19,7 @@ function programPage(query) {
         "form",
         { class: "filters", on: { submit: (event) => event.preventDefault() } },
         choose("class", "Class", [["", "all"], ...classes.map((name) => [name, name])], wantedClass, (value) => go({ class: value })),
-        choose("layer", "From layer", [["", "the start layer"], ...layerNames.slice(starts[state.start]).map((name) => [name, name])], fromLayer, (value) => go({ layer: value })),
+        choose("layer", "From layer", [["", "the start layer"], ...starts[state.start].layers.map((layer) => [layerNames[layer], layerNames[layer]])], fromLayer, (value) => go({ layer: value })),
         h("label", { class: "field" }, h("span", {}, `Most important in a column: ${size}`), range),
       ),
       note(`Shown, the most important first: ${shown}.`),
@@ -37,11 +37,13 @@ function programPage(query) {
 function selectGraph(wantedClass, fromLayer, size) {
   const pool = wantedClass < 0 ? [...Array(classRules.n).keys()] : rulesOfClass[wantedClass];
   const rules = rulesByWeight(pool).slice(0, size);
-  const lowest = Math.max(fromLayer, starts[state.start]);
+  const start = starts[state.start];
+  const layers = start.layers.filter((layer) => layer >= fromLayer); // a column each
+  const columnOf = (atom) => layers.indexOf(layerOfAtom[atom]);
   const nodes = new Map(), edges = [];
   const add = (id, column, node) => nodes.has(id) || nodes.set(id, { id, column, order: 0, ...node });
   const heads = [...new Set(rules.map((rule) => classRules.heads[rule]))].sort((a, b) => a - b);
-  const nLayers = layerNames.length - lowest;
+  const nLayers = layers.length;
   for (const index of heads) add("c" + index, nLayers + 1, { text: classes[index], href: classLink(index), kind: "class" });
   // A class's rules lie together
   for (const rule of [...rules].sort((a, b) => classRules.heads[a] - classRules.heads[b] || figuresOf(b).decided - figuresOf(a).decided || a - b)) {
@@ -49,24 +51,24 @@ function selectGraph(wantedClass, fromLayer, size) {
     edges.push({ from: "r" + rule, to: "c" + classRules.heads[rule], weight: figuresOf(rule).decided, kind: "pos" });
   }
   const totals = Array.from({ length: nLayers }, () => 0);
-  for (const atom of usedAtoms()) if (layerOfAtom[atom] >= lowest) totals[layerOfAtom[atom] - lowest]++;
+  for (const atom of usedAtoms()) if (columnOf(atom) >= 0) totals[columnOf(atom)]++;
   // Which atoms the nodes to the right ask for, from the highest layer down
   let asked = new Map();
   const ask = (atom, to, weight, isNot) => {
-    if (layerOfAtom[atom] < lowest) return;
+    if (columnOf(atom) < 0) return;
     if (!asked.has(atom)) asked.set(atom, new Map());
     const links = asked.get(atom);
     const key = to + (isNot ? "-" : "+");
     links.set(key, { from: "k" + atom, to, weight: (links.get(key)?.weight ?? 0) + weight, kind: isNot ? "neg" : "pos" });
   };
   for (const rule of rules) for (const literal of bodyOf(classRules, rule)) ask(atomOf(literal), "r" + rule, figuresOf(rule).decided, literal < 0);
-  for (let layer = layerNames.length - 1; layer >= lowest; layer--) {
+  for (const layer of [...layers].reverse()) {
     const here = [...asked.keys()].filter((atom) => layerOfAtom[atom] === layer).sort((a, b) => importanceOf(b) - importanceOf(a) || a - b).slice(0, size);
     for (const atom of here) {
-      add("k" + atom, layer - lowest, { text: nameOfAtom(atom), href: kernelLink(atom), kind: "kernel", atom });
+      add("k" + atom, columnOf(atom), { text: nameOfAtom(atom), href: kernelLink(atom), kind: "kernel", atom });
       const links = [...asked.get(atom).values()].filter((edge) => nodes.has(edge.to));
       edges.push(...links);
-      if (layer === lowest) continue;
+      if (start.given.has(layer)) continue;
       const below = new Map();
       for (const rule of definingRules[atom]) {
         for (const literal of bodyOf(kernelRules, rule)) {
@@ -79,7 +81,7 @@ function selectGraph(wantedClass, fromLayer, size) {
     }
   }
   const columns = Array.from({ length: nLayers + 2 }, (_, column) => ({
-    title: column < nLayers ? layerNames[lowest + column] : column === nLayers ? "rules" : "classes",
+    title: column < nLayers ? layerNames[layers[column]] : column === nLayers ? "rules" : "classes",
     noun: column < nLayers ? "kernel" : column === nLayers ? "rule" : "classe",
     total: column < nLayers ? totals[column] : column === nLayers ? pool.length : wantedClass < 0 ? classes.length : 1,
     nodes: [...nodes.values()].filter((node) => node.column === column),

@@ -3,9 +3,9 @@
 let used = null;
 // Atoms that some rule mentions or defines, from the start layer up
 function usedAtoms() {
-  const { first } = currentRun();
-  if (used?.first !== first) {
-    used = { first, atoms: [...Array(nAtoms).keys()].filter((a) => a >= first && (classUses[a].length || kernelUses[a].length || definingRules[a].length)) };
+  const { start, isKnown } = currentRun();
+  if (used?.start !== start) {
+    used = { start, atoms: [...Array(nAtoms).keys()].filter((a) => isKnown(a) && (classUses[a].length || kernelUses[a].length || definingRules[a].length)) };
   }
   return used.atoms;
 }
@@ -15,8 +15,9 @@ function effectOf(atom) {
   const effects = doc.effects[known().start_layer];
   if (!effects) return null;
   effects.columns ??= Object.fromEntries(Object.entries(effects.packed).map(([name, text]) => [name, decodeFloats(text)]));
-  const row = atom - effects.first;
-  if (row < 0 || row >= effects.columns.share_true.length) return null;
+  effects.rows ??= new Map(Array.from(decodeInts(effects.atoms), (own, row) => [own, row]));
+  const row = effects.rows.get(atom);
+  if (row === undefined) return null;
   return Object.fromEntries(Object.entries(effects.columns).map(([name, values]) => [name, values[row]]));
 }
 
@@ -154,7 +155,7 @@ function kernelsPage(query) {
         "form",
         { class: "filters", role: "search", on: { submit: (event) => event.preventDefault() } },
         h("label", { class: "field grow" }, h("span", {}, "Search"), search),
-        choose("layer", "Layer", [["", "all"], ...layerNames.slice(starts[state.start]).map((name) => [name, name])], layer, (value) => go({ layer: value })),
+        choose("layer", "Layer", [["", "all"], ...starts[state.start].layers.map((layer) => [layerNames[layer], layerNames[layer]])], layer, (value) => go({ layer: value })),
       ),
       list.length
         ? h("div", { class: "scroll" }, h("table", { class: "list" }, h("thead", {}, h("tr", {}, heading("name"), h("th", { scope: "col", class: "wide" }, "strongest images"), heading("importance", "num"), heading("uses", "num"), heading("share", "num wide"), h("th", { scope: "col", class: "wide" }, "classes"))), grown))
@@ -169,10 +170,10 @@ function kernelPage(name) {
   const atom = program.atoms.indexOf(name);
   if (atom < 0) return missing(`There is no kernel “${name}”.`);
   const run = currentRun();
-  if (atom < run.first) {
+  if (!run.isKnown(atom)) {
     return missing(`${name} lies below ${known().start_layer}, whose bits are given. Choose a lower start layer to see it.`);
   }
-  const isGiven = atom < run.last;
+  const isGiven = run.isGiven(atom);
   const place = rankKernels().indexOf(atom);
   const unit = program.thresholds[atom] === null ? "" : ` Its bit is true where the ${doc.origin.norm} norm of its map is ${program.operators[atom]} ${program.thresholds[atom].toPrecision(4)}.`;
   return {
@@ -206,7 +207,8 @@ function definition(atom) {
   return [isNegated[atom] ? note("They say where it is false; everywhere else it is true.") : null, growing(h("div", { class: "rules compact" }), rules, N_RULES, compactKernelRule)];
 }
 function usesBelow(atom) {
-  const rules = byCoverage(kernelUses[atom].filter((rule) => kernelRules.heads[rule] >= currentRun().last));
+  const { isGiven, isKnown } = currentRun();
+  const rules = byCoverage(kernelUses[atom].filter((rule) => isKnown(kernelRules.heads[rule]) && !isGiven(kernelRules.heads[rule])));
   return rules.length ? growing(h("div", { class: "rules compact" }), rules, N_RULES, compactKernelRule) : note("None.");
 }
 

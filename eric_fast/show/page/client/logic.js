@@ -51,21 +51,24 @@ function* listBits(row) {
   }
 }
 
-// Everything that holds when the program starts at a layer: truth of atoms, where rules fire, answers
+// Everything that holds when the program starts at some layers: truth of atoms, where rules fire, answers
 // `change`: { image, bits }: what atoms are made on one image, atom -> true or false, whatever the network or rules say
 function runProgram(start, change = null) {
-  const first = program.layers[start].first;
-  const last = first + program.layers[start].n; // atoms from here on are derived
-  const truth = new Array(nAtoms).fill(null);
-  for (let atom = first; atom < last; atom++) truth[atom] = change?.bits.has(atom) ? givenBits(atom).slice() : givenBits(atom);
-  for (let atom = last; atom < nAtoms; atom++) truth[atom] = isNegated[atom] ? allTrue() : new Uint32Array(N_WORDS);
+  const isGiven = (atom) => start.given.has(layerOfAtom[atom]);
+  const isKnown = (atom) => layerOfAtom[atom] < 0 || start.known.has(layerOfAtom[atom]);
+  const truth = new Array(nAtoms).fill(null); // of atoms below the start it isn't known
   const force = (atom) => change?.bits.has(atom) && setBit(truth[atom], change.image, change.bits.get(atom));
-  for (let atom = first; atom < nAtoms; atom++) force(atom);
+  for (let atom = 0; atom < nAtoms; atom++) {
+    if (!isKnown(atom)) continue;
+    if (!isGiven(atom)) truth[atom] = isNegated[atom] ? allTrue() : new Uint32Array(N_WORDS);
+    else truth[atom] = change?.bits.has(atom) ? givenBits(atom).slice() : givenBits(atom);
+    force(atom);
+  }
   const full = allTrue();
   const row = new Uint32Array(N_WORDS);
   for (let i = 0; i < kernelRules.n; i++) {
     const head = kernelRules.heads[i];
-    if (head < last) continue;
+    if (!isKnown(head) || isGiven(head) || bodyOf(kernelRules, i).some((literal) => !truth[atomOf(literal)])) continue;
     row.set(full);
     fire(kernelRules, i, truth, row);
     const target = truth[head];
@@ -74,7 +77,7 @@ function runProgram(start, change = null) {
     force(head);
   }
   const fires = Array.from({ length: classRules.n }, (_, i) => fire(classRules, i, truth));
-  return { start, first, last, truth, fires, ...decide(fires) };
+  return { start, isGiven, isKnown, truth, fires, ...decide(fires) };
 }
 
 function decide(fires) {
@@ -129,9 +132,10 @@ function weightFor(rule, index) {
   return 0;
 }
 
-// One run per start layer, made when it is first asked for
+// One run per start, made when it is first asked for
 const runs = new Map();
-const state = { start: starts.indexOf(layerNames.indexOf(doc.start)) };
+const findStart = (name) => starts.findIndex((start) => start.name === name);
+const state = { start: findStart(doc.start) };
 const known = () => doc.starts[state.start];
 let whatIf = null; // { image, bits, run }: bits that a reader changed on one image, and what follows
 function currentRun() {

@@ -57,14 +57,14 @@ function setStart(place) {
 function keepStart() {
   const [path, search = ""] = location.hash.split(/\?(.*)/s);
   const query = new URLSearchParams(search);
-  const wanted = state.start === openingStart ? null : layerNames[starts[state.start]];
+  const wanted = state.start === openingStart ? null : starts[state.start].name;
   if (wanted === query.get("start")) return;
   if (wanted === null) query.delete("start");
   else query.set("start", wanted);
   history.replaceState(null, "", (path || "#/") + (query.size ? "?" + query : ""));
 }
 function readStart() {
-  const place = starts.indexOf(layerNames.indexOf(parseHash().query.get("start")));
+  const place = findStart(parseHash().query.get("start"));
   if (place >= 0 && place !== state.start) {
     state.start = place;
     whatIf = null;
@@ -129,7 +129,7 @@ function onKey(event) {
 loadLabels();
 document.getElementById("tabs").append(...TABS.map(([name, text]) => h("a", { href: "#/" + name, "data-tab": name }, text)));
 document.getElementById("tools").append(
-  ...(starts.length > 1 ? [choose("start", "Start layer", starts.map((layer, i) => [String(i), `${layerNames[layer]} · ${percent(doc.starts[i].fidelity)}`]), String(state.start), (value) => setStart(Number(value)))] : []),
+  ...(starts.length > 1 ? [choose("start", "Start layer", starts.map(({ name }, i) => [String(i), `${name} · ${percent(doc.starts[i].fidelity)}`]), String(state.start), (value) => setStart(Number(value)))] : []),
   h("a", { class: "icon", href: "#/help", title: "Help", "aria-label": "Help" }, "?"),
   themeButton(),
 );

@@ -83,8 +83,8 @@ function chainChart() {
       : svg("line", { class: "line reference", x1: left, x2: width - right, y1: y(doc.starts[0].model_accuracy), y2: y(doc.starts[0].model_accuracy) }),
     line("accuracy", "two"),
     line("fidelity", "one"),
-    starts.map((layer, i) =>
-      svg("text", { class: `tick ${i === state.start ? "chosen" : ""}`, x: x(i), y: height - bottom + 18, "text-anchor": "middle" }, layerNames[layer]),
+    starts.map(({ name }, i) =>
+      svg("text", { class: `tick ${i === state.start ? "chosen" : ""}`, x: x(i), y: height - bottom + 18, "text-anchor": "middle" }, name),
     ),
     svg("text", { class: "axis", x: (left + width - right) / 2, y: height - 10, "text-anchor": "middle" }, "layer whose bits are given"),
   );

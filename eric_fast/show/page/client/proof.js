@@ -32,9 +32,9 @@ function step(literal, image, weight = 0) {
     ` is ${isTrue ? "true" : "false"}`,
     " ",
     turnButton(atom, image, isTrue),
-    atom < run.last || own === isTrue ? null : h("span", { class: "slip", title: "The bit that the network itself gives" }, ` (in the network ${own ? "true" : "false"})`),
+    run.isGiven(atom) || own === isTrue ? null : h("span", { class: "slip", title: "The bit that the network itself gives" }, ` (in the network ${own ? "true" : "false"})`),
   ];
-  if (atom < run.last) return h("li", {}, line, h("small", {}, " given"));
+  if (run.isGiven(atom)) return h("li", {}, line, h("small", {}, " given"));
   const below = h("div");
   const details = h("details", { on: { toggle: () => below.childElementCount || below.append(...because(atom, image, isTrue)) } }, h("summary", {}, line), below);
   return h("li", {}, details);

@@ -1,0 +1,87 @@
+"""Choose the layers that are captured among those that were found."""
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+from eric_fast.capture.units import CLASS_TOKEN
+from eric_fast.errors import ModelError, suggest_nearest
+
+_log = logging.getLogger(__name__)
+MOST_DEFAULTS = 16  # that are captured where none is named
+
+
+class Found(Protocol):
+    """What tracing or observing a network finds; see `TracedNetwork`."""
+
+    @property
+    def defaults(self) -> tuple[str, ...]: ...
+    @property
+    def convolutions(self) -> tuple[str, ...]: ...
+    @property
+    def blocks(self) -> tuple[str, ...]: ...
+    @property
+    def residuals(self) -> tuple[str, ...]: ...
+    @property
+    def doubtful(self) -> Mapping[str, tuple[int, ...]]: ...
+
+
+def pick_layers(found: Found, known: Collection[str], asked: Sequence[str] | None) -> tuple[str, ...]:
+    """Choose the layers in `asked` from `known` (in execution order); patterns are matched against the default ones."""
+    defaults, note = found.defaults, ""
+    if not defaults and found.blocks:
+        what = "class tokens" if found.blocks[-1].endswith(CLASS_TOKEN) else "results"
+        defaults, note = (
+            found.blocks,
+            (
+                f"the model is a transformer, so the {what} of its blocks are captured; --norm mean keeps the sign of "
+                "values, of which l1 takes the size"
+            ),
+        )
+    elif not defaults and found.residuals:
+        defaults, note = (
+            found.residuals,
+            (
+                "no activation follows a convolution directly, so the results of blocks are captured; --norm mean "
+                "keeps the sign of values, of which l1 takes the size"
+            ),
+        )
+    elif not defaults:
+        defaults, note = (
+            found.convolutions,
+            "no activation follows a convolution directly, so the convolutions are captured",
+        )
+    if asked is None:
+        if not defaults:
+            raise ModelError(
+                "the model has no convolution with a map larger than 1x1, so it has no kernels to capture; give a CNN, "
+                f"or name layers with --layers{suggest_nearest('', known)}"
+            )
+        if note:
+            _log.warning("%s", note)
+        if len(defaults) > MOST_DEFAULTS:
+            _log.warning(
+                "the model has %d layers, of which the last %d are captured; --layers all captures all",
+                len(defaults),
+                MOST_DEFAULTS,
+            )
+        return defaults[-MOST_DEFAULTS:]
+    chosen: set[str] = set()
+    for name in asked:
+        pattern = "*" if name == "all" else name
+        matches = [name] if name in known else [layer for layer in defaults if fnmatchcase(layer, pattern)]
+        if not matches and name.removesuffix(CLASS_TOKEN) in found.doubtful:
+            shape = list(found.doubtful[name.removesuffix(CLASS_TOKEN)])
+            raise ModelError(
+                f"layer '{name}' gives {shape}, and which axis counts its units isn't known; name the layer before or "
+                f"after it, or the axis, with --unit-axis '{name}=AXIS'"
+            )
+        if not matches:
+            is_pattern = any(sign in name for sign in "*?[")
+            what = f"pattern '{name}' matches no layer" if is_pattern else f"layer '{name}' is not a layer"
+            raise ModelError(f"{what} of the model{suggest_nearest(name, [*defaults, *known])}")
+        chosen.update(matches)
+    if not chosen:
+        raise ModelError(f"--layers is empty{suggest_nearest('', defaults)}")
+    return tuple(layer for layer in known if layer in chosen)
