@@ -156,9 +156,14 @@ def set_labels(content):
     content["model_info"]["class_params"]["class_names"] = ["a", "b"]
 
 
+def set_order(content):
+    content["model_info"]["class_params"]["class_to_label"] = [1, 0]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (set_order, "class_to_label: the classes are not in the order of 'class_names'"),
         (cut_leaves, r"oblivious_trees\[0\].leaf_values: 15 values can't be 1 for each leaf of 4 splits"),
         (add_splits, r"oblivious_trees\[0\].leaf_values: 16 values can't be 1 for each leaf of 84 splits"),
         (set_feature, r"oblivious_trees\[0\].splits\[0\]: float feature 99 is not in features_info"),

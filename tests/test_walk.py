@@ -13,7 +13,6 @@ from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.table import tree_walk
 from eric_fast.table.model import RuleModel
-from eric_fast.table.tree_walk import MOST_ROWS
 from tests.boosters import add_edges
 
 SOURCES = {
@@ -29,17 +28,19 @@ def walk(model, rows):
     """All that the model can be asked, a few rows at a time; each time they must have been walked."""
     wanted = {"classes": True, "scores": True, "leaves": True}
     parts = []
-    for first in range(0, len(rows), MOST_ROWS):
-        outcome = model.walker.evaluate(rows[first : first + MOST_ROWS], wanted)
+    n_once = min(96, model.walker.most_rows)
+    for first in range(0, len(rows), n_once):
+        outcome = model.walker.evaluate(rows[first : first + n_once], wanted)
         assert outcome is not None
         parts.append(outcome)
     return [torch.cat([getattr(part, name) for part in parts]) for name in wanted]
 
 
 def pack(model, rows):
-    assert len(rows) > MOST_ROWS
+    n_rows = len(rows)
+    rows = np.resize(rows, (max(n_rows, model.walker.most_rows + 1), rows.shape[1])).astype(rows.dtype)  # again
     outcome = model.evaluate(rows, classes=True, scores=True, leaves=True)
-    return [outcome.classes, outcome.scores, outcome.leaves]
+    return [outcome.classes[:n_rows], outcome.scores[:n_rows], outcome.leaves[:n_rows]]
 
 
 def check(model, rows):
@@ -108,13 +109,22 @@ def test_what_is_not_walked():
     model = make_model([rule])
     for data in (rows.tolist(), rows.astype(int), rows.astype(">f8"), torch.zeros(2, 2), np.zeros((0, 2)), rows[:, :1]):
         assert model.walker.evaluate(data, {"classes": True}) is None
-    assert model.walker.evaluate(np.zeros((MOST_ROWS + 1, 2)), {"classes": True}) is None
+    assert model.walker.evaluate(np.zeros((model.walker.most_rows + 1, 2)), {"classes": True}) is None
     assert model.walker.evaluate(rows, {"classes": True, "rules": True}) is None
     with pytest.raises(DataError, match="expected a table of 2 columns"):
         model.predict(np.zeros((1, 3)))
     refusing = RuleModel(model.program, values="finite")
     with pytest.raises(DataError, match="row 0, column 'b': the value is missing"):
         refusing.predict(np.array([[0.0, np.nan]]))
+
+
+def test_how_many_rows_are_walked_depends_on_the_trees():
+    features, target = load_breast_cancer(return_X_y=True)
+    few, many = (
+        load(ensemble.RandomForestClassifier(n, max_depth=8, random_state=0).fit(features, target)) for n in (1, 60)
+    )
+    assert many.walker.most_rows < few.walker.most_rows == 512
+    assert many.walker.evaluate(features[: many.walker.most_rows + 1], {"classes": True}) is None
 
 
 def test_weight_bodies_are_no_trees():
@@ -143,7 +153,7 @@ def test_a_few_rows_of_a_frame_are_walked_too(monkeypatch):
         (torch.from_numpy(few.to_numpy().copy()), 1),
         (turned, 0),  # its columns stand elsewhere
         (few.to_dict("list"), 0),
-        (pa.concat_tables([pa.Table.from_pandas(few)] * 20), 0),
+        (pa.concat_tables([pa.Table.from_pandas(few)] * 100), 0),
     ):
         walked.clear()
         np.testing.assert_array_equal(model.predict_proba(data)[:7], expected)

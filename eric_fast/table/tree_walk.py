@@ -19,7 +19,9 @@ from eric_fast.program.table_atoms import Column
 from eric_fast.table.number_tests import list_number_tests
 from eric_fast.table.tree_walk_code import build_nodes, walk_rows
 
-MOST_ROWS = 96  # above this, packed bits are faster
+_WALK_STEP = 0.0049  # microseconds of a node on a row's way
+_PACK_START, _PACK_NODE = 200.0, 0.017  # microseconds of packing some hundred rows, and of evaluating a node on them
+_MOST_ROWS = 512
 _SPARED_STEPS = 50  # microseconds a node: what the reference takes for a row where nothing is compiled
 _SPARE_NODES = 4  # most nodes per rule: programs of long bodies that share nothing are not walked
 _NODE = np.dtype([("constant", "f8"), ("column", "i4"), ("holds", "i4"), ("yes", "i4"), ("no", "i4")])
@@ -39,6 +41,7 @@ class Walker:
         dtype: in which values are compared.
         n_columns: of a table.
         refuses: whether some non-finite numbers are refused; such rows are left to the packed evaluator.
+        most_rows: above this, packed bits are faster.
     """
 
     nodes: NDArray[Any]
@@ -48,10 +51,11 @@ class Walker:
     dtype: np.dtype[Any]
     n_columns: int
     refuses: bool
+    most_rows: int
 
     def evaluate(self, data: Any, wanted: Mapping[str, Any]) -> kernels.Outcome | None:
         """The answer of `kernels.evaluate`; None for data or requests that are not supported."""
-        if type(data) is not np.ndarray or data.ndim != 2 or not 0 < len(data) <= MOST_ROWS:
+        if type(data) is not np.ndarray or data.ndim != 2 or not 0 < len(data) <= self.most_rows:
             return None
         if data.dtype.char not in "fd" or data.shape[1] != self.n_columns or not data.dtype.isnative:
             return None
@@ -121,7 +125,13 @@ def make_walker(program: Program, plan: Plan, values: str) -> Walker | None:
         np.dtype(kind),
         len(columns),
         values != "any",
+        _find_most_rows(n_nodes, len(roots), len(rules.literals) / plan.n_class_rules),
     )
+
+
+def _find_most_rows(n_nodes: int, n_trees: int, depth: float) -> int:
+    """Where packing is as fast as walking, by the mean length of paths: 75 to 170 rows for 100 trees of 31 to 256."""
+    return int(min((_PACK_START + _PACK_NODE * n_nodes) / (_WALK_STEP * n_trees * max(1.0, depth)), _MOST_ROWS))
 
 
 def _find_kind(columns: tuple[Column, ...]) -> str | None:

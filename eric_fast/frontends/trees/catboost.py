@@ -207,6 +207,9 @@ def _read_labels(info: Field, n_classes: int) -> NDArray[Any]:
     if kind not in dtypes:
         raise params.fail(f"class_label_type '{kind}' is not supported")
     names = params.get("class_names") or params["class_to_label"]
+    order = params.get("class_to_label")
+    if names.items() and order is not None and [part.value for part in order.items()] != list(range(n_classes)):
+        raise order.fail("the classes are not in the order of 'class_names', which is not supported")
     if not names.items():
         names = params["class_to_label"]
         kind = "Integer" if kind == "String" else kind
