@@ -1,6 +1,5 @@
 """The demo: a small CNN on scikit-learn's handwritten digits, from training to a report."""
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,7 +109,7 @@ def run_demo(folder: Path, *, force: bool = False, progress: Progress = ignore_p
 
 def train_digits(path: Path, *, progress: Progress = ignore_progress) -> None:
     """Train `digits_cnn` on `digits/train` with a fixed seed; write it to `path` (`.py`), and weights beside it."""
-    shutil.copyfile(digits_cnn.__file__, path)
+    path.write_bytes(Path(digits_cnn.__file__).read_bytes())
     data, transform = Digits("digits/train"), digits_cnn.transform()
     images = torch.stack([transform(data.load_image(i)) for i in range(len(data))])  # [n, 1, 8, 8]
     labels = torch.tensor([int(data.folders[label]) for label in data.folder_labels])

@@ -100,11 +100,14 @@ def test_hostile_and_wrong_weights(tmp_path):
     torch.save({"a": Evil()}, tmp_path / "evil.pth")
     (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0")
     torch.save([1, 2], tmp_path / "list.pth")
+    archive = (tmp_path / "list.pth").read_bytes()
+    (tmp_path / "odd.pth").write_bytes(archive.replace(b"PK\1\2", b"PK\0\2"))  # its list of members
     save_file({"fc.weight": torch.zeros(2, 2)}, tmp_path / "other.safetensors")
     for file, part in [
         ("evil.pth", "more than tensors"),
         ("cut.safetensors", "damaged"),
         ("list.pth", "no state dict"),
+        ("odd.pth", "damaged"),
         ("other.safetensors", "is not of model 'resnet18'"),
         ("absent.pth", "no such weights file"),
     ]:

@@ -379,6 +379,26 @@ def test_files_that_are_no_tables(tmp_path):
             read_table(tmp_path / name)
 
 
+def test_files_whose_values_are_damaged(tmp_path):
+    """What a fuzzer found: each was an error of the reader's own."""
+    for name, value in (("a.npz", "a" * 300), ("b.npy", [["ab"]])):
+        path = tmp_path / name
+        save = np.savez_compressed if name.endswith("z") else np.save
+        save(path, np.array(value))
+        content = bytearray(path.read_bytes())
+        content[-(1 if name == "b.npy" else 120)] ^= 255
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="can't be read as a table|are not Unicode"):
+            read_table(path).read(0)
+    (tmp_path / "c.npy").write_bytes(b"\x93NUMPY\x01\x00\x06\x00{'a': ")
+    pa.parquet.write_table(pa.table({"a": ["text text"]}), tmp_path / "d.parquet", compression="none")
+    content = (tmp_path / "d.parquet").read_bytes()
+    (tmp_path / "d.parquet").write_bytes(content.replace(b"text text", b"text \xff\xff\xff\xff"))
+    for name in ("c.npy", "d.parquet"):
+        with pytest.raises(DataError, match="can't be read as a table"):
+            read_table(tmp_path / name)
+
+
 @pytest.mark.gpu
 def test_tensors_on_a_gpu_stay_there():
     columns = (Column("a"), Column("b", "text"))

@@ -45,10 +45,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             else torch.load(path, map_location="cpu", weights_only=True)
         )
     except Exception as error:
-        raise ModelError(
-            f"{path} is damaged, or contains more than tensors ({describe_error(error)}); "
-            "save the state dict with safetensors.torch.save_file"
-        ) from error
+        raise _describe_damage(path, error) from error
     loaded = _find_state(loaded, path)
     counts = [name for name in loaded if _COUNTS.search(str(name))]
     if counts:
@@ -56,12 +53,22 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {_WRAPPERS.sub("", str(name)): loaded[name] for name in loaded if name not in counts}
 
 
+def _describe_damage(path: Path, error: Exception) -> ModelError:
+    return ModelError(
+        f"{path} is damaged, or contains more than tensors ({describe_error(error)}); "
+        "save the state dict with safetensors.torch.save_file"
+    )
+
+
 def _refuse_programs(path: Path) -> None:
-    """Raise ModelError for a file of TorchScript or torch.export."""
+    """Raise ModelError for a file of TorchScript or torch.export, or a damaged archive."""
     if not zipfile.is_zipfile(path):
         return
-    with zipfile.ZipFile(path) as archive:
-        names = [name.partition("/")[2] or name for name in archive.namelist()]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.partition("/")[2] or name for name in archive.namelist()]
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise _describe_damage(path, error) from error
     if any(name == "constants.pkl" or name.startswith("code/") for name in names):
         raise ModelError(
             f"{path} is a TorchScript program, which torch unpickles when it is loaded, and whose layers can't be "

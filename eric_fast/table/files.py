@@ -2,6 +2,8 @@
 
 import csv
 import math
+import tokenize
+import zlib
 from pathlib import Path
 from typing import IO
 from zipfile import BadZipFile, ZipFile
@@ -16,6 +18,12 @@ from eric_fast.memory import find_free_memory, format_bytes
 from eric_fast.table.table import Table, as_table
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
+# What the readers of these formats raise where a file isn't as it should be
+_DAMAGED = (
+    *(pa.ArrowException, ValueError, EOFError, csv.Error),
+    *(BadZipFile, zlib.error, NotImplementedError, RuntimeError),  # a zip's
+    *(tokenize.TokenError, SyntaxError, TypeError),  # a NumPy header's
+)
 _BLOCK = 2**20  # bytes of a CSV file that are parsed at a time
 _BLOCK_PER_COLUMN = 256  # at least: each column of each block is an array of its own
 
@@ -45,7 +53,9 @@ def read_table(path: str | Path, *, header: bool = True) -> Table:
             case ".csv" | ".tsv":
                 return _read_csv(path, header)
             case ".parquet":
-                return as_table(pa.parquet.read_table(path))
+                table = pa.parquet.read_table(path)
+                table.validate(full=True)  # texts that aren't UTF-8, and the like
+                return as_table(table)
             case ".npy":
                 with path.open("rb") as file:
                     n_values = _check_header(file, path.stat().st_size, path.name)
@@ -56,7 +66,7 @@ def read_table(path: str | Path, *, header: bool = True) -> Table:
                     return _read_arrays({name: arrays[name] for name in arrays.files})
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}") from error
-    except (pa.ArrowException, ValueError, EOFError, BadZipFile, csv.Error) as error:
+    except _DAMAGED as error:
         reason = "it holds pickled objects, which are never loaded" if "allow_pickle" in str(error) else error
         raise DataError(f"{path} can't be read as a table: {reason}") from error
     raise DataError(f"{path} is not a table: its name must end in one of {', '.join(SUFFIXES)}")

@@ -50,7 +50,11 @@ def read_array(array: NDArray[Any], name: str) -> ColumnData:
             return NumberColumn(to_tensor(array.data), to_tensor(np.ma.getmaskarray(array)))
         return NumberColumn(to_tensor(array))
     if kind in "US":
-        return read_arrow(pa.array(array.tolist() if kind == "S" else array), name)
+        try:
+            texts = pa.array(array.tolist() if kind == "S" else array)
+        except UnicodeDecodeError as error:
+            raise DataError(f"column '{name}' holds texts that are not Unicode") from error
+        return read_arrow(texts, name)
     if kind != "O":
         raise DataError(f"column '{name}' holds {array.dtype}, neither numbers nor texts")
     try:
