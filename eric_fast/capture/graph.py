@@ -11,7 +11,7 @@ from torchvision.models.feature_extraction import NodePathTracer
 
 from eric_fast.capture.exported import name_exported
 from eric_fast.capture.gates import find_gates
-from eric_fast.capture.joins import find_join, find_later_block, find_read, find_sources, find_sum
+from eric_fast.capture.joins import find_join, find_later_block, find_read, find_skip_sum, find_sources
 from eric_fast.capture.kinds import (
     ACTIVATIONS,
     CONVOLUTIONS,
@@ -156,7 +156,7 @@ def trace_network(
             return name_block(node) + CLASS_TOKEN * (reads_class and _is_tokens(known[node]))
         return name_innermost(node) if node in (*gates, join) else names[node]
 
-    found = {node: find_sum(node, kinds) for node in large if node in modules}
+    found = {node: find_skip_sum(node, kinds) for node in large if node in modules}
     sums = {node: added for node, added in found.items() if added is not None}
     later = find_later_block(graph, [node for node in large if node in active], sums, read)
     defaults = [node for node in large if node in active or node in (join, later)]

@@ -45,7 +45,7 @@ def find_later_block(
     return max(found, key=order.__getitem__, default=None)
 
 
-def find_sum(node: fx.Node, kinds: Mapping[fx.Node, str]) -> fx.Node | None:
+def find_skip_sum(node: fx.Node, kinds: Mapping[fx.Node, str]) -> fx.Node | None:
     """The sum that an operation is, or whose axes it regroups or moves."""
     while kinds[node] in _ARRANGING and node.all_input_nodes:
         node = node.all_input_nodes[0]
