@@ -23,7 +23,7 @@ from eric_fast.show.console import stdout
 if TYPE_CHECKING:
     from bench.sass_variants import Variant
 
-SCRIPTS = ("tests.read_sass", "tests.read_count_sass", "bench.predict")  # the evaluator, counting, predicted times
+SCRIPTS = ("tests.read_sass", "tests.read_count_sass")  # the evaluator, counting; `bench.predict` takes minutes
 ISSUES_PER_CLOCK, BYTES_PER_CLOCK = 4, 16.5  # of one multiprocessor: warps' instructions; 4.3 TB/s of memory
 
 

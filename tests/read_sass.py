@@ -8,14 +8,20 @@ What spills on sm_90, 1,024 threads having 64 registers each, outside of the loo
 of "vote with rules, by sample"; with 3.6 both votes with rules, and a little of "vote, by sample".
 """
 
+import argparse
 import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 os.environ.pop("TRITON_INTERPRET", None)
 
+import triton
+
 from bench.compile_sass import compile_kernel, find_inner_loops, list_instructions
+from bench.harness import write_rows
 from eric_fast.kernels.gpu import evaluate as gpu
 from eric_fast.kernels.gpu import lower as gpu_lower
 from eric_fast.kernels.gpu.run import evaluate_kernel
@@ -30,6 +36,7 @@ VARIANTS = [*((decision, False) for decision in range(5)), (3, True), (4, True)]
 # Loads of a row for each store of one in a loop -> what the loop runs; what a step of it runs for a worker
 # Adders load as many rows as nodes; their loop comes after, and has more LOP3.
 ADDERS = "adders"
+DIGITS, VOTES = "digits", "votes"  # a digit of a tree's number for 32 samples; a tree's weights for 8, 16 columns each
 LOOPS = {2: ("terms by 2", 2), 3: ("nodes", 1), 4: ("terms by 4", 4), 6: ("terms by 6", 6)}
 
 POINTER_STEPS = "addptr|splat|broadcast|expand_dims|bitcast|convert_layout"  # of pointers from a pointer
@@ -93,6 +100,12 @@ def read_loops(sass: str) -> tuple[Counter[str], dict[str, dict[str, float]]]:
     for loop in find_inner_loops(lines):
         counts = Counter(map(name_instruction, loop))
         rows, stores = counts["LDG.128"], counts["STG.128"]
+        if name := _name_vote_loop(counts):
+            steps = counts["DADD"] / 4 if name == VOTES else counts["LDG.32"] / 2
+            if name not in loops or steps > loops[name]["steps"]:
+                loops[name] = {key: n / steps for key, n in counts.items()} | {"steps": steps}
+                loops[name]["all"] = counts.total() / steps
+            continue
         if not counts["LOP3"] or not stores or rows % stores or rows // stores not in LOOPS:
             continue
         name, _ = LOOPS[rows // stores]
@@ -102,6 +115,16 @@ def read_loops(sass: str) -> tuple[Counter[str], dict[str, dict[str, float]]]:
             loops[name] = {key: n / stores for key, n in counts.items()} | {"steps": stores}
             loops[name]["all"] = counts.total() / stores
     return Counter(name_instruction(code) for _, code in lines if code), loops
+
+
+def _name_vote_loop(counts: Counter[str]) -> str:
+    """`DIGITS` loads a slot and a word, `VOTES` numbers and rows of weights, which are 16 columns of 8 samples."""
+    if any(name.startswith("STG") for name in counts):
+        return ""
+    if counts["DADD"] and counts["LDG.128"] == counts["DADD"] / 2 and not counts["LDG.64"]:
+        return VOTES
+    is_digits = counts["LDG.32"] and counts["SHF"] == counts["LDG.32"] and not counts["DADD"] + counts["LDG.128"]
+    return DIGITS if is_digits else ""
 
 
 def name_instruction(code: str) -> str:
@@ -117,13 +140,31 @@ def read_all() -> list[Reading]:
     return [*plain, read_variant(3, by_sample=False, has_adders=True)]
 
 
+def to_row(reading: Reading) -> dict[str, Any]:
+    """Of a table of results: barriers are instructions of the whole kernel, instructions those of one step."""
+    steps = {
+        name: {key: round(n, 2) for key, n in loop.items() if key != "steps"} for name, loop in reading.loops.items()
+    }
+    row = {"variant": reading.name, "registers": reading.registers, "local_memory": reading.local}
+    return {**row, "barriers": reading.instructions["BAR"], "instructions_of_a_step": steps}
+
+
 def main() -> None:
-    for reading in read_all():
+    parser = argparse.ArgumentParser(prog="python -m tests.read_sass", description=__doc__)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was read")
+    arguments = parser.parse_args()
+    readings = read_all()
+    if arguments.json:
+        note = (
+            f"Counted in the SASS for sm_90, Triton {triton.__version__}, by `python -m tests.read_sass --json FILE`."
+        )
+        write_rows(arguments.json, {"counted": note, "rows": [to_row(reading) for reading in readings]})
+    for reading in readings:
         print(f"evaluate, {reading.name}: {reading.registers} registers, local memory: {reading.local}")
-        for name, units in [*LOOPS.values(), (ADDERS, 1)]:
+        for name, units in [*LOOPS.values(), (ADDERS, 1), (DIGITS, 1), (VOTES, 1)]:
             if name not in reading.loops:
                 continue
-            counts = reading.loops[name]
+            counts = Counter(reading.loops[name])
             unit = "literal" if units > 1 else name.removesuffix("s")
             loads = ", ".join(f"{counts[key]:.4g} {key}" for key in sorted(counts) if key.startswith("LDG"))
             print(
