@@ -31,9 +31,9 @@ from eric_fast.show.console import show_notes
 from eric_fast.show.proof import render_explanation
 from eric_fast.store.activations import Activations
 
-N_TRAINING, N_TEST = 20_000, 5_000  # images that programs are learned from and scored on
+N_TRAINING, N_TEST = 10_000, 5_000  # images that programs are learned from and scored on
 BLOCKS = [f"blocks.{number}@class" for number in range(4)]
-N_LATENTS, N_STEPS, SPARSITY = 384, 4_000, 0.02
+N_LATENTS, N_STEPS, SPARSITY = 384, 4_000, 1.0
 BLOCK_HEAD = ["from", "tree", "its rules", "votes", "chain of trees", "bits allow"]
 LATENT_HEAD = ["latents of", "above 0 on an image", "variance left", "tree", "its rules", "votes"]
 VIT = """
