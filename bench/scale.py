@@ -4,7 +4,8 @@ The capture is made up, shard by shard: bits of VGG-16's thirteen layers, each k
 of the layer below, and a class in ten bits of the last one. Each run is a process of its own, or two under torchrun,
 each on one core and one thread: cold (the files' pages dropped first) and warm. What is timed is the library's own
 call, reading and checking included, but not the start of Python; compiling is done before, on a small capture. What is
-extracted are all 256 kernels of a layer from the 256 below, and the classes from these; that program is evaluated.
+extracted are all 256 kernels of a layer from the 256 below, and the classes from these, as trees, which are evaluated
+then, and as weight rules.
 """
 
 import json
@@ -53,7 +54,7 @@ def run_case(full: bool = False) -> dict[str, Any]:
         n_bytes = sum(file.stat().st_size for file in whole.iterdir())
         stdout.print(f"made {N_IMAGES:,} images x {sum(KERNELS):,} kernels in {making_s:.0f} s: {n_bytes / 1e9:.2f} GB")
         limits = measure_limits(whole)
-        runs = {"extract": 5 if full else 3, "evaluate": 9}
+        runs = {"extract": 5 if full else 3, "evaluate": 9, "extract weights": 9}
         rows = [row for stage, n_runs in runs.items() for row in _time_stage(stage, Path(folder), n_runs)]
     _print(rows, limits)
     return {

@@ -21,8 +21,15 @@ Call = Callable[[], tuple[Callable[[], str], int]]
 
 def extract(capture: Capture, processes: Processes, folder: Path) -> Call:
     """Every kernel of a layer over the one below, and the classes over it, as the command does."""
-    options = TreeOptions(min_leaf=0.01)
+    return _extract(capture, processes, folder, TreeOptions(min_leaf=0.01))
 
+
+def extract_weights(capture: Capture, processes: Processes, folder: Path) -> Call:
+    """The same by weight rules of 16 literals, and votes from each of the two layers."""
+    return _extract(capture, processes, folder, TreeOptions(rules="weights"))
+
+
+def _extract(capture: Capture, processes: Processes, folder: Path, options: TreeOptions) -> Call:
     def run() -> tuple[Callable[[], str], int]:
         program = approximate_model(capture, layers=PAIR, options=options, all_kernels=True, processes=processes)
         return lambda: _keep(print_program(program), capture, folder), count_bytes(capture, PAIR)
@@ -52,9 +59,12 @@ def count_bytes(capture: Capture, layers: tuple[str, ...]) -> int:
     return sum(capture.n_kernels[layer] * -(-capture.n_images // 8) for layer in layers)
 
 
+STAGES = {"extract": extract, "evaluate": evaluate, "extract weights": extract_weights}
+
+
 def main() -> None:
     stage, folder = sys.argv[1], Path(sys.argv[2])
-    prepare: Callable[[Capture, Processes, Path], Call] = {"extract": extract, "evaluate": evaluate}[stage]
+    prepare: Callable[[Capture, Processes, Path], Call] = STAGES[stage]
     processes = join_processes()
     for those in (Processes(), processes):  # compiles: each process alone, then what they do together
         prepare(open_capture(folder / "small"), those, folder)()
