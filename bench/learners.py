@@ -59,15 +59,18 @@ def _learn_trees(*sizes: int) -> list[Learner]:
     ]
 
 
-def _learn_votes(votes: str, sizes: dict[int, float | None], fit: str = "counts", clamps: bool = True) -> list[Learner]:
+def _learn_votes(
+    votes: str, sizes: dict[int, float | None], fit: str = "counts", clamps: bool = True, per_kernel: int = 1
+) -> list[Learner]:
     """Votes, by the least fidelity of each size."""
     name = ("row votes" if votes == "rows" else "single votes") + (", logistic" if fit == "logistic" else "")
+    name += f", {per_kernel} thresholds" if per_kernel > 1 else ""
     return [
         Learner(
             CLASS_PROGRAM,
             name if clamps else f"{name}, all logits",
             f"{n} rules",
-            ExtractOptions(threshold="split", rules="weights", votes=votes, n_votes=n, fit=fit),
+            ExtractOptions(threshold="split", per_kernel=per_kernel, rules="weights", votes=votes, n_votes=n, fit=fit),
             {} if least is None else {LAST: least},
             clamps,
         )
@@ -138,7 +141,14 @@ PARTS = {
     ),
     "few": Part(VGG, 1, (*_learn_votes("rows", {30: None}, clamps=False),)),
     "fold": Part(VGG, 1, (*_learn_fold(0.005, 0.0005),)),
-    "logistic": Part(VGG, 1, (*_learn_votes("rows", {30: None, 100: None, 200: None}, fit="logistic"),)),
+    "logistic": Part(
+        VGG,
+        1,
+        (
+            *_learn_votes("rows", {30: 0.88, 100: 0.935, 200: None}, fit="logistic"),
+            *_learn_votes("rows", {100: None, 200: 0.95}, fit="logistic", per_kernel=2),
+        ),
+    ),
     "chains": Part(
         VGG,
         1,

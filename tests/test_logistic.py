@@ -99,6 +99,18 @@ def test_the_loss_falls(jointly):
     assert len(weights) <= (6 * 3 if jointly else 6)
 
 
+def test_slopes_choose_better_rules_than_counts(monkeypatch):
+    by_counts, bits, logits = make_votes(5, 1500)
+    monkeypatch.setattr("eric_fast.extract.votes.FIRST_RULES", 1)
+    monkeypatch.setattr("eric_fast.extract.votes.RULES_A_STEP", 2)
+    by_slope = make_votes(5, 1500)[0]
+    assert len({rule.body for rule in by_slope.rules}) == 6
+    assert {rule.body for rule in by_slope.rules} != {rule.body for rule in by_counts.rules}
+    assert find_loss(by_slope, bits, logits) < find_loss(by_counts, bits, logits)
+    parts = run_together(lambda rank, combine: make_votes(5, 1500, combine, slice(900 * rank, 900 + 600 * rank))[0], 2)
+    assert parts == [by_slope] * 2
+
+
 @pytest.mark.parametrize("jointly", [True, False])
 def test_any_number_of_processes_fits_the_same(jointly):
     cuts = [0, 33, 700, 1500]

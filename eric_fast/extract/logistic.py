@@ -46,6 +46,7 @@ def fit_logistic(
     is_used: NDArray[np.bool_],
     n_images: int,
     combine: Combine,
+    n_passes: int = N_PASSES,
 ) -> LogisticFit:
     """Lower the cross-entropy of the classes' shares, from a first fit on: the same for any number of processes.
 
@@ -61,7 +62,7 @@ def fit_logistic(
     factors = [factor_gram(gram[np.ix_(own, own)]) for own in columns]
     fitted = np.vstack([np.where(is_used, begin.weights, 0), begin.intercepts])
     before = fitted
-    for number in range(N_PASSES):
+    for number in range(n_passes):
         ahead = fitted + (number / (number + 3)) * (fitted - before)
         gradients = combine(torch.from_numpy(add_gradients(words, shares, ahead))).numpy()
         slopes = gradients / float(n_images << SHARE_BITS)
