@@ -63,7 +63,7 @@ def make_data() -> tuple[NDArray[np.float32], dict[str, NDArray[Any]]]:
 
 def list_cases(folder: Path) -> Iterator[Case]:
     """Every model in every form."""
-    for make in (make_sklearn, make_xgboost, make_lightgbm, make_catboost, make_onnx):
+    for make in (make_sklearn, make_xgboost, make_lightgbm, make_catboost, make_treelite, make_onnx):
         yield from make(folder)
 
 
@@ -150,18 +150,22 @@ def make_xgboost(folder: Path) -> Iterator[Case]:
                 again.load_model(path)
                 yield Case(name, f"reloaded {suffix}", again, ask_methods(again, (*METHODS[:2], "apply")))
                 if np.isnan(missing):  # a file doesn't say what is missing
-                    yield Case(name, f"file {suffix}", path, _ask_booster(xgboost, model.get_booster(), objective))
-        yield Case(name, "Booster", model.get_booster(), _ask_booster(xgboost, model.get_booster(), objective))
+                    yield Case(
+                        name, f"file {suffix}", path, _ask_booster(xgboost, model.get_booster(), objective, target)
+                    )
+        yield Case(name, "Booster", model.get_booster(), _ask_booster(xgboost, model.get_booster(), objective, target))
 
 
-def _ask_booster(xgboost: Any, booster: Any, objective: str) -> dict[str, Ask]:
-    """A Booster's `predict` gives probabilities, or margins; here `predict` gives classes for them."""
+def _ask_booster(xgboost: Any, booster: Any, objective: str, target: str) -> dict[str, Ask]:
+    """A Booster's `predict` gives probabilities, or margins; here `predict` gives classes or labels for them."""
 
     def ask(**options: Any) -> Ask:
         return lambda rows: booster.predict(xgboost.DMatrix(rows), **options)
 
     def find_classes(rows: NDArray[Any]) -> Any:
         margins = booster.predict(xgboost.DMatrix(rows), output_margin=True)
+        if target == "labels":
+            return (margins > 0).astype(int)
         return (
             margins.argmax(axis=1) if margins.ndim > 1 else (margins > (objective == "binary:logitraw") / 2).astype(int)
         )
@@ -172,9 +176,9 @@ def _ask_booster(xgboost: Any, booster: Any, objective: str) -> dict[str, Ask]:
         asks["decision_function"] = ask(output_margin=True)
     else:
         asks["predict"] = ask()
-    if objective == "multi:softprob":
+    if objective == "multi:softprob" or target == "labels":
         asks["predict_proba"] = ask()
-    if objective == "binary:logistic":
+    elif objective == "binary:logistic":
         asks["predict_proba"] = lambda rows: np.column_stack([1 - ask()(rows), ask()(rows)])
     return asks
 
@@ -206,6 +210,7 @@ def make_lightgbm(folder: Path) -> Iterator[Case]:
             model = getattr(lightgbm, kind)(**options).fit(rows, targets[target], **groups)
             name = f"LightGBM {kind} {objective} {target} {extra.get('boosting_type', '')}"
             asks = {"predict": model.predict} | ({"predict_proba": model.predict_proba} if "Classifier" in kind else {})
+            asks["apply"] = partial(model.predict, pred_leaf=True)
             yield Case(name, "object", model, asks)
             path = folder / f"lightgbm{number}.txt"
             model.booster_.save_model(path)
@@ -220,6 +225,7 @@ def make_lightgbm(folder: Path) -> Iterator[Case]:
 def _ask_lightgbm(booster: Any, objective: str, extra: dict[str, Any]) -> dict[str, Ask]:
     raw = {"decision_function": lambda rows: booster.predict(rows, raw_score=True)}  # of a random forest, not averaged
     raw = {} if extra.get("boosting_type") == "rf" else raw
+    raw = {**raw, "apply": partial(booster.predict, pred_leaf=True)}
     if objective == "binary":
         return {
             "predict": lambda rows: (booster.predict(rows) > 0.5).astype(int),
@@ -232,7 +238,7 @@ def _ask_lightgbm(booster: Any, objective: str, extra: dict[str, Any]) -> dict[s
             "predict_proba": booster.predict,
             **raw,
         }
-    return {"predict": booster.predict}
+    return {"predict": booster.predict, "apply": raw["apply"]}
 
 
 def make_catboost(folder: Path) -> Iterator[Case]:
@@ -299,6 +305,67 @@ def _ask_catboost(model: Any, kind: str, loss: str) -> dict[str, Ask]:
         "predict_proba": lambda rows: model.predict(rows, prediction_type="Probability"),
         "decision_function": lambda rows: model.predict(rows, prediction_type="RawFormulaVal"),
     }
+
+
+def make_treelite(folder: Path) -> Iterator[Case]:
+    """treelite's models of the other sources, as its own reference, gtil, answers; classes are the highest shares."""
+    treelite = import_optional("treelite")
+    from sklearn import ensemble
+
+    import_optional("treelite.sklearn")
+    xgboost, lightgbm = import_optional("xgboost"), import_optional("lightgbm")
+    rows, targets = make_data()
+    options: dict[str, Any] = {"n_estimators": 3, "random_state": 0, "n_jobs": 1}
+    sources: list[tuple[Any, str, Any]] = [
+        *(
+            (xgboost.XGBClassifier(**options), name, lambda m: treelite.frontend.from_xgboost(m.get_booster()))
+            for name in ("two", "three")
+        ),
+        (xgboost.XGBRegressor(**options), "number", lambda m: treelite.frontend.from_xgboost(m.get_booster())),
+        *(
+            (
+                lightgbm.LGBMClassifier(**options, verbose=-1),
+                name,
+                lambda m: treelite.frontend.from_lightgbm(m.booster_),
+            )
+            for name in ("two", "three")
+        ),
+        (
+            lightgbm.LGBMRegressor(**options, verbose=-1),
+            "number",
+            lambda m: treelite.frontend.from_lightgbm(m.booster_),
+        ),
+        *(
+            (ensemble.RandomForestClassifier(**options), name, treelite.sklearn.import_model)
+            for name in ("two", "three")
+        ),
+        (ensemble.RandomForestRegressor(**options), "number", treelite.sklearn.import_model),
+    ]
+    for number, (source, target, convert) in enumerate(sources):
+        model = convert(source.fit(rows, targets[target]))
+        asks = _ask_treelite(treelite, model, classifies=target != "number")
+        name = f"treelite {type(source).__name__} {target}"
+        yield Case(name, "object", model, asks)
+        path = folder / f"treelite{number}.tl"
+        model.serialize(path)
+        yield Case(name, "file", path, asks)
+
+
+def _ask_treelite(treelite: Any, model: Any, *, classifies: bool) -> dict[str, Ask]:
+    def answer(rows: NDArray[Any]) -> NDArray[Any]:
+        given: NDArray[Any] = treelite.gtil.predict(model, rows.astype(model.input_type), nthread=1)
+        return given.reshape(len(rows), -1)
+
+    def apply(rows: NDArray[Any]) -> Any:
+        return treelite.gtil.predict_leaf(model, rows.astype(model.input_type), nthread=1)
+
+    def share(rows: NDArray[Any]) -> NDArray[Any]:
+        found = answer(rows)
+        return np.column_stack([1 - found, found]) if found.shape[1] == 1 else found
+
+    if not classifies:
+        return {"predict": lambda rows: answer(rows)[:, 0], "apply": apply}
+    return {"predict": lambda rows: share(rows).argmax(axis=1), "predict_proba": share, "apply": apply}
 
 
 def make_onnx(folder: Path) -> Iterator[Case]:

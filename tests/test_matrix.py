@@ -10,9 +10,10 @@ from tests import matrix
 
 SOURCES = {
     "scikit-learn": (matrix.make_sklearn, 80),
-    "XGBoost": (matrix.make_xgboost, 300),
-    "LightGBM": (matrix.make_lightgbm, 100),
-    "CatBoost": (matrix.make_catboost, 100),
+    "XGBoost": (matrix.make_xgboost, 330),
+    "LightGBM": (matrix.make_lightgbm, 250),
+    "CatBoost": (matrix.make_catboost, 140),
+    "treelite": (matrix.make_treelite, 45),
     "ONNX": (matrix.make_onnx, 100),
 }
 

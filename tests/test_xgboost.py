@@ -282,9 +282,23 @@ def test_what_is_refused(tmp_path, cancer):
         from_xgboost(coded.fit(codes, np.isin(codes[:, 0], [1, 3])))
     with pytest.raises(ModelError, match="n_rounds must be at least 0"):
         from_xgboost(train("binary:logistic", features, target, 1), n_rounds=-1)
-    several = xgboost.XGBClassifier(n_jobs=1, n_estimators=1).fit(features, np.column_stack([target, 1 - target]))
+    several = xgboost.XGBClassifier(n_jobs=1, n_estimators=1, objective="binary:hinge")
     with pytest.raises(ModelError, match="can't predict classes"):
-        from_xgboost(several)
+        from_xgboost(several.fit(features, np.column_stack([target, 1 - target])))
+
+
+def test_several_labels(cancer):
+    features, target = cancer
+    source = xgboost.XGBClassifier(n_jobs=1, n_estimators=3, max_depth=3)
+    source.fit(features, np.column_stack([target, features[:, 0] > 14, target]))
+    model = load(source)
+    rows = add_edges(model, features)
+    shares = source.predict_proba(rows)
+    check_close(model.predict_proba(rows), shares, TOLERANCE)
+    clear = (np.abs(shares - 0.5) > TOLERANCE).all(axis=1)
+    np.testing.assert_array_equal(model.predict(rows)[clear], source.predict(rows)[clear])
+    assert model.predict(rows).dtype == np.int64
+    assert model.decision_function(rows).shape == (len(rows), 3)
     path = tmp_path / "deep.json"
     path.write_text('{"learner":' + "[" * 200_000)
     with pytest.raises(ProgramError, match="nested too deeply|invalid JSON"):

@@ -176,8 +176,11 @@ class RuleModel(Described, ModelFields):
 
     @property
     def decision_function(self) -> Ask:
-        """Scores before the link function, float64 `[n_rows, n_classes]`; `[n_rows]` if two classes share one score."""
-        if not (self.program.decision is Decision.VOTE and self.link_function.scores):
+        """Scores before the link function, float64 `[n_rows, n_classes]`; `[n_rows]` if two classes share one score.
+
+        Of several labels `[n_rows, n_labels]`, and so are probabilities.
+        """
+        if not (self.program.decision in (Decision.VOTE, Decision.LABELS) and self.link_function.scores):
             raise AttributeError(f"{self.source} has no decision function")
         return self._decide
 
@@ -327,8 +330,8 @@ class RuleModel(Described, ModelFields):
         return kernels.evaluate_chunks(run, table.n_rows, sample_bytes, engine)
 
     def _check_probabilities(self) -> None:
-        is_vote = self.program.decision is Decision.VOTE
-        if not (self.link_function.probabilities if is_vote else has_confidences(self.program)):
+        adds_up = self.program.decision in (Decision.VOTE, Decision.LABELS)
+        if not (self.link_function.probabilities if adds_up else has_confidences(self.program)):
             raise AttributeError(f"{self.source} has no class probabilities")
 
     def _decide(self, data: Any) -> NDArray[np.float64]:

@@ -30,8 +30,10 @@ _CLASS_LINKS = {
     "MultiClass": "softmax",
     "MultiClassOneVsAll": "sigmoids",
 }
+_LABEL_LOSSES = ("MultiLogloss", "MultiCrossEntropy")  # several labels, each true or not
 _LINKS = {
     **_CLASS_LINKS,
+    **dict.fromkeys(_LABEL_LOSSES, "sigmoids"),
     **dict.fromkeys(("Poisson", "Tweedie"), "exp"),
     **dict.fromkeys(
         (
@@ -53,7 +55,8 @@ def _matches(source: Any) -> bool:
 def from_catboost(source: Any, *, n_rounds: Rounds = None) -> RuleModel:
     """A CatBoost model as a program.
 
-    For classification losses `predict` gives classes, `[n_rows]` even if CatBoost returns `[n_rows, 1]`, and
+    For classification losses `predict` gives classes, `[n_rows]` even if CatBoost returns `[n_rows, 1]`, of several
+    labels 1 or 0 for each, and
     `decision_function` gives raw values. For other losses `predict` gives what the source's own does; of Poisson and
     Tweedie a CatBoostRegressor answers exponents, as a file does here, and a plain CatBoost raw values. `apply` gives
     the leaves of oblivious trees as `calc_leaf_indexes` does; the export doesn't hold the numbers of other leaves.
@@ -133,7 +136,8 @@ def _read_model(
         base=bias,
         threshold=_read_threshold(info) if is_binary else 0.0,
         leaf_dtype="uint32" if oblivious else None,
-        link="identity" if is_raw and loss not in _CLASS_LINKS else _LINKS[loss],
+        has_labels=loss in _LABEL_LOSSES,
+        link="identity" if is_raw and loss not in (*_CLASS_LINKS, *_LABEL_LOSSES) else _LINKS[loss],
         named=named,
     )
 

@@ -24,6 +24,7 @@ def make_tree_model(
     n_outputs: int,
     outputs: Sequence[str] | None = None,
     labels: Sequence[Any] | NDArray[Any] | None = None,
+    has_labels: bool = False,
     default: int | None = None,
     base: Sequence[float] = (),
     threshold: float = 0.0,
@@ -40,6 +41,7 @@ def make_tree_model(
         n_outputs: the outputs that trees add to; two classes may share one, the score of the second.
         outputs: their names, by default `0`, `1` and so on; a classifier's are its labels.
         labels: of a classifier; None for a regression.
+        has_labels: whether each output is a label, true where its sum is above 0.
         default: the class where no leaf is reached.
         base: where the sum of each output starts; 0 by default.
         threshold: with two classes and one output, the score above which the second class is predicted.
@@ -60,7 +62,7 @@ def make_tree_model(
         outputs = spell_labels(labels)
     elif outputs is None:
         outputs = [str(i) for i in range(n_outputs)]
-    decision = Decision.of_sums(classify=labels is not None)
+    decision = Decision.LABELS if has_labels else Decision.of_sums(classify=labels is not None)
     program = make_program(forest, outputs, decision=decision, default=default, base=base)
     leaves = None if leaf_dtype is None else number_leaves(forest, trees, leaf_dtype, leaf_shape)
     return RuleModel(program, source, labels, leaves=leaves, **settings)

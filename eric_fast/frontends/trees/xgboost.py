@@ -69,7 +69,8 @@ def from_xgboost(source: Any, *, n_rounds: Rounds = None) -> RuleModel:
 
     For classification objectives `predict` gives classes, also for a Booster or a file; `predict_proba` gives what
     `Booster.predict` does, and `decision_function` its margins. For other objectives, and for an `XGBRegressor` or
-    `XGBRanker`, `predict` gives what the source's own does. `apply` gives the source's leaves.
+    `XGBRanker`, `predict` gives what the source's own does. Several targets of `binary:logistic` are labels: 1 or 0 for
+    each. `apply` gives the source's leaves.
 
     Args:
         source: a Booster, an XGBClassifier, XGBRegressor, XGBRanker or XGBRF of either; or the path of a model file in
@@ -79,7 +80,7 @@ def from_xgboost(source: Any, *, n_rounds: Rounds = None) -> RuleModel:
             the best one; else all.
 
     Raises:
-        ModelError: a linear booster, an unknown objective, a classifier with several targets.
+        ModelError: a linear booster, an unknown objective, several targets of another objective than logistic ones.
         ProgramError: an invalid file; the error says where.
 
     Examples:
@@ -156,6 +157,8 @@ def _read_model(
     base = _read_base(numbers["base_score"], objective.base, n_outputs)
 
     wants = objective.classes != 0 if classifies is None else classifies
+    has_labels = wants and n_targets > 1 and objective_name == "binary:logistic"
+    wants = wants and not has_labels
     if wants and (objective.classes == 0 or n_targets > 1 or (n_outputs == 1) != (objective.classes == 2)):
         raise ModelError(f"{root.place}: {objective_name} with {n_outputs} outputs can't predict classes")
     return make_tree_model(
@@ -168,7 +171,8 @@ def _read_model(
         base=base,
         threshold=0.5 if objective_name == "binary:logitraw" else 0.0,  # so XGBClassifier.predict has it
         leaf_dtype="float32",
-        link=objective.link,
+        link="sigmoids" if has_labels else objective.link,
+        has_labels=has_labels,
         categories=categories.list_values(columns),
         named=names is not None and len(names.as_texts()) > 0,
     )
