@@ -285,6 +285,16 @@ def test_what_is_refused(tmp_path, cancer):
     several = xgboost.XGBClassifier(n_jobs=1, n_estimators=1, objective="binary:hinge")
     with pytest.raises(ModelError, match="can't predict classes"):
         from_xgboost(several.fit(features, np.column_stack([target, 1 - target])))
+    path = tmp_path / "deep.json"
+    path.write_text('{"learner":' + "[" * 200_000)
+    with pytest.raises(ProgramError, match="nested too deeply|invalid JSON"):
+        load(path)
+    path.write_bytes(b"{L\0\0\0\0\0\0\0\x07learner" + b"[" * 200_000)
+    with pytest.raises(ProgramError, match="byte 81: nested too deeply"):
+        load(path)
+    path.write_bytes(b"{L\0\0\0\0\0\0\0\x07learner[$l#L\x7f\0\0\0\0\0\0\0")
+    with pytest.raises(ProgramError, match="the file is cut short"):
+        load(path)
 
 
 def test_several_labels(cancer):
@@ -299,13 +309,3 @@ def test_several_labels(cancer):
     np.testing.assert_array_equal(model.predict(rows)[clear], source.predict(rows)[clear])
     assert model.predict(rows).dtype == np.int64
     assert model.decision_function(rows).shape == (len(rows), 3)
-    path = tmp_path / "deep.json"
-    path.write_text('{"learner":' + "[" * 200_000)
-    with pytest.raises(ProgramError, match="nested too deeply|invalid JSON"):
-        load(path)
-    path.write_bytes(b"{L\0\0\0\0\0\0\0\x07learner" + b"[" * 200_000)
-    with pytest.raises(ProgramError, match="byte 81: nested too deeply"):
-        load(path)
-    path.write_bytes(b"{L\0\0\0\0\0\0\0\x07learner[$l#L\x7f\0\0\0\0\0\0\0")
-    with pytest.raises(ProgramError, match="the file is cut short"):
-        load(path)
