@@ -232,6 +232,19 @@ def test_parts_of_a_program_fill_the_grid(n_samples, grid, launches, monkeypatch
     assert set(launches) == {grid}
 
 
+@pytest.mark.usefixtures("few_workers", "poisoned")
+@pytest.mark.parametrize(("n_samples", "n_blocks"), [(1, 4), (1030, 8)])
+def test_few_samples_are_spread_over_multiprocessors(n_samples, n_blocks, launches, monkeypatch):
+    monkeypatch.setattr(gpu, "count_multiprocessors", lambda device: 9)
+    for program in (make_forest_program(5), make_shared_program(4)):
+        plan, words = compile_program(program), pack_bits(draw_bits(4, program, n_samples)).to(DEVICE)
+        request = ask_everything(plan, n_samples)
+        found = gpu.evaluate(plan, words, n_samples, request)
+        assert_equal_outcomes(found, reference.evaluate(plan, words.cpu(), n_samples, request))
+    assert set(launches) == {(n_blocks, 1)}
+    assert [gpu.choose_words(n, 132) for n in (1, 65, 66, 1252)] == [gpu.FEW_WORDS] * 2 + [32] * 2
+
+
 def test_the_kernel_takes_the_fields_of_the_groups_in_order():
     tables = (gpu_lower.RuleTables, gpu_lower.CountTables, VoteTables, gpu.Scratch, gpu_lower.Wanted, gpu.Outputs)
     pointers = [f"p_{name}" for group in tables for name in group._fields]
@@ -301,7 +314,7 @@ def test_several_strata_and_counts_are_not_split(launches, monkeypatch):
     gpu.evaluate(compile_program(program), words, 40, wish)
     above = replace(program, kernel_rules=(*program.kernel_rules, Rule(14, (12,))))
     gpu.evaluate(compile_program(above), words, 40, replace(wish, counts=False))
-    assert launches == 2 * [(1, 1)]
+    assert launches == 2 * [(4, 1)]
 
 
 @pytest.mark.usefixtures("few_workers")

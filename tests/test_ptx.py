@@ -18,10 +18,12 @@ ROOT = Path(__file__).resolve().parents[1]
 EVALUATIONS = (
     "rows alone",
     "first",
+    "first, few words",
     "first with rules",
     "first with rules, adders",
     "vote, adders",
     "vote, by sample",
+    "vote, by sample, few words",
     "vote with rules, adders",
     "vote with rules, by sample",
 )

@@ -1,6 +1,7 @@
 """`evaluate` on the GPU: one launch of one Triton kernel takes each block's words through the whole program.
 
-Where there are too few words for all blocks, a program of one stratum is split among them, too: see `count_parts`.
+Where there are few words, blocks have fewer at a time, see `choose_words`, and a program of one stratum is split among
+blocks, too: see `count_parts`.
 After the first call for a plan and a request nothing is copied to the device and nothing waits for it, so that calls
 can be captured in a CUDA graph, which needs the plan for as long as it is replayed.
 """
@@ -23,6 +24,7 @@ from eric_fast.plan import Plan
 
 GROUP_SAMPLES = ROW_WORDS * WORD_BITS  # what a block has at a time
 N_WARPS = 32
+FEW_WORDS = 8  # of a block where there are few in all: a step takes a third of the time of one of 32, by waits alone
 MOST_SCRATCH = 2**29  # bytes; fewer blocks run at once where they would need more: sums of 1,000 classes are 8 MB each
 
 
@@ -74,10 +76,10 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
 class Scratch(NamedTuple):
     """Memory of a launch's programs, a block's part each: arguments of the kernel; empty where it isn't needed.
 
-    scratch: int32 `[n_programs, n_slots, ROW_WORDS]`: rows.
-    sums: float64 `[n_programs, n_sums, GROUP_SAMPLES]`: under `vote`.
-    most: float64, most_rules: int32 `[n_programs, n_classes, GROUP_SAMPLES]`: what one rule added most, and which.
-    numbers: int32 `[n_programs, GROUP_TREES, GROUP_SAMPLES]`: of a group of trees.
+    scratch: int32 `[n_programs, n_slots, block_words]`: rows.
+    sums: float64 `[n_programs, n_sums, block_samples]`: under `vote`; by sample with the last two axes exchanged.
+    most: float64, most_rules: int32 `[n_programs, n_classes, block_samples]`: what one rule added most, and which.
+    numbers: int32 `[n_programs, GROUP_TREES, block_samples]`: of a group of trees.
     """
 
     scratch: Tensor
@@ -109,7 +111,7 @@ class Outputs(NamedTuple):
 class Sizes(NamedTuple):
     """The numbers that a launch is given: arguments of the kernel.
 
-    first_group, last_group: the groups of `ROW_WORDS` words to run, of `n_groups`.
+    first_group, last_group: the groups of a block's words to run, of `n_groups`.
     n_scores, n_leaves, n_covered: what is stored for each sample; 0 for nothing.
     covered: the slot of `Steps.covered`. default: the class where no rule fires, or -1.
     """
@@ -147,13 +149,16 @@ def launch(
     """Run the groups of `ROW_WORDS` words whose numbers are in `groups`."""
     if not groups:
         return
-    adds = decision in (VOTE.value, VOTE_RULES.value)
-    n_sums = code.sizes.n_sums * GROUP_SAMPLES if adds else 0
-    n_most = plan.n_classes * GROUP_SAMPLES if decision == VOTE_RULES.value else 0
-    n_numbers = GROUP_TREES * GROUP_SAMPLES if code.sizes.n_indexes and adds else 0
-    bytes_per_block = 4 * ROW_WORDS * code.n_slots + 8 * n_sums + 12 * n_most + 4 * n_numbers
     device, n_parts = words.device, code.sizes.n_parts
-    n_blocks = min(len(groups), count_multiprocessors(device), MOST_SCRATCH // (n_parts * bytes_per_block))
+    n_multiprocessors = count_multiprocessors(device)
+    block_words = choose_words(len(groups) * n_parts, n_multiprocessors)
+    scale, block_samples = ROW_WORDS // block_words, block_words * WORD_BITS
+    adds = decision in (VOTE.value, VOTE_RULES.value)
+    n_sums = code.sizes.n_sums * block_samples if adds else 0
+    n_most = plan.n_classes * block_samples if decision == VOTE_RULES.value else 0
+    n_numbers = GROUP_TREES * block_samples if code.sizes.n_indexes and adds else 0
+    bytes_per_block = 4 * block_words * code.n_slots + 8 * n_sums + 12 * n_most + 4 * n_numbers
+    n_blocks = min(len(groups) * scale, n_multiprocessors, MOST_SCRATCH // (n_parts * bytes_per_block))
     grid = (max(1, n_blocks), n_parts)
 
     def allocate(n: int, dtype: torch.dtype) -> Tensor:
@@ -162,16 +167,16 @@ def launch(
         return share_empty(dtype, device)
 
     scratch = Scratch(
-        scratch=allocate(code.n_slots * ROW_WORDS, torch.int32),
+        scratch=allocate(code.n_slots * block_words, torch.int32),
         sums=allocate(n_sums, torch.float64),
         most=allocate(n_most, torch.float64),
         most_rules=allocate(n_most, torch.int32),
         numbers=allocate(n_numbers, torch.int32),
     )
     sizes = Sizes(
-        first_group=groups.start,
-        last_group=groups.stop,
-        n_groups=words.shape[1] // ROW_WORDS,
+        first_group=groups.start * scale,
+        last_group=groups.stop * scale,
+        n_groups=words.shape[1] // block_words,
         n_slots=code.n_slots,
         n_inputs=plan.n_inputs,
         n_classes=plan.n_classes,
@@ -193,20 +198,31 @@ def launch(
         has_adders=code.has_adders,
         decision=decision,
         by_sample=code.by_sample,
+        block_words=block_words,
     )
     with launch_on(device):
         # By position, which takes 18 us of the CPU's time where 61 keywords take 41
         evaluate_kernel[grid](words, *code.tables, *scratch, *wanted, *outputs, *sizes, **constants)
 
 
-def pick_constants(n_workers: int, *, has_adders: bool, decision: int, by_sample: bool) -> dict[str, Any]:
+def choose_words(n_works: int, n_multiprocessors: int) -> int:
+    """How many words a block has at a time: fewer where multiprocessors would have nothing to do.
+
+    n_works: groups of `ROW_WORDS` words, of all parts.
+    """
+    return FEW_WORDS if n_works * ROW_WORDS // FEW_WORDS < 2 * n_multiprocessors else ROW_WORDS
+
+
+def pick_constants(
+    n_workers: int, *, has_adders: bool, decision: int, by_sample: bool, block_words: int = ROW_WORDS
+) -> dict[str, Any]:
     """Return what a launch compiles for: the kernel's constants and how many warps a block has."""
     return {
         "WORKERS": n_workers,
-        "BLOCK": ROW_WORDS,
+        "BLOCK": block_words,
         "WITH_ADDERS": has_adders,
         "DECISION": decision,
         "BY_SAMPLE": by_sample and decision in (VOTE.value, VOTE_RULES.value),
         "GROUP_TREES": GROUP_TREES,
-        "num_warps": N_WARPS,
+        "num_warps": N_WARPS * block_words // ROW_WORDS,
     }

@@ -1,7 +1,7 @@
 """Blocks of words through the lines of a plan, in Triton: where the GPU's `evaluate` spends its time.
 
-A block has 32 warps and, at a time, a group of `BLOCK` words: a row of its scratch memory is one of 128 bytes, and the
-rows stay in the multiprocessor's own cache. `run_lines` has the loops over lines; a thread reads back there the words
+A block has, at a time, a group of `BLOCK` words: of 32, and 32 warps, or of fewer. A row of its scratch memory has so
+many words, and the rows stay in the multiprocessor's own cache. `run_lines` has the loops over lines; a thread reads back there the words
 that it wrote itself.
 Nothing is masked along words, rows being padded to whole groups; addresses are 64-bit.
 """
@@ -65,7 +65,7 @@ def evaluate_kernel(
 
     After p_words come the fields of named groups, one group below the other, which say what each argument is:
     `lower.RuleTables`, `lower.CountTables`, `VoteTables`, `evaluate.Scratch`, `lower.Wanted`, `evaluate.Outputs`,
-    `evaluate.Sizes`. BLOCK is `ROW_WORDS`, BLOCK * BITS `GROUP_SAMPLES`.
+    `evaluate.Sizes`. BLOCK is `choose_words`' choice.
 
     p_words: int32 [n_inputs, n_groups, BLOCK].
     """

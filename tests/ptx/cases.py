@@ -17,6 +17,7 @@ from eric_fast.kernels.gpu import lower as gpu_lower
 from eric_fast.kernels.gpu import pack_columns as gpu_columns
 from eric_fast.kernels.gpu import pack_maps as gpu_maps
 from eric_fast.kernels.gpu import questions as gpu_questions
+from eric_fast.kernels.gpu.devices import INTERPRETED_BLOCKS
 from eric_fast.kernels.reference import count as reference_count
 from eric_fast.kernels.reference import evaluate as reference
 from eric_fast.kernels.reference import pack_columns as reference_columns
@@ -93,14 +94,15 @@ QUESTIONS: dict[str, Callable[[Program, int], Request]] = {
 }
 
 
-def make_evaluation(kind: str, seed: int, question: str) -> Case:
-    """A program of `MAKERS`, asked one of `QUESTIONS`."""
+def make_evaluation(kind: str, seed: int, question: str, n_multiprocessors: int = INTERPRETED_BLOCKS) -> Case:
+    """A program of `MAKERS`, asked one of `QUESTIONS`; with many multiprocessors, blocks have few words."""
 
     def run() -> None:
         program = MAKERS[kind](seed)
-        _compare_evaluation(program, QUESTIONS[question](program, N_SAMPLES), seed, N_SAMPLES)
+        with mock.patch.object(gpu, "count_multiprocessors", return_value=n_multiprocessors):
+            _compare_evaluation(program, QUESTIONS[question](program, N_SAMPLES), seed, N_SAMPLES)
 
-    return Case(f"{kind} {seed}, {question}", run)
+    return Case(f"{kind} {seed}, {question}{', few words' * (n_multiprocessors > INTERPRETED_BLOCKS)}", run)
 
 
 def _compare_evaluation(program: Program, request: Request, seed: int, n_samples: int) -> None:
@@ -189,6 +191,8 @@ def list_evaluations() -> list[Case]:
         make_evaluation("forest", 0, "all but rules"),
         make_evaluation("any", 25, "everything"),
         make_evaluation("grove", 9, "everything"),
+        make_evaluation("forest", 0, "all but rules", 7),
+        make_evaluation("shared", 0, "classes", 7),
     ]
 
 

@@ -4,6 +4,7 @@ import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from eric_fast.kernels.gpu.evaluate import FEW_WORDS
 from tests.ptx.launch import Runner, Variant
 from tests.ptx.mutate import Verdict
 
@@ -52,7 +53,8 @@ def name_kind(variant: Variant) -> str:
     constants, types = variant.signature.constants, variant.signature.types
     if variant.kernel == "evaluate_kernel":
         names = {"BY_SAMPLE": ", by sample", "WITH_ADDERS": ", adders"}
-        return f"evaluate: {DECISIONS[constants['DECISION']]}" + "".join(names[n] for n in names if constants[n])
+        few = ", few words" if constants["BLOCK"] == FEW_WORDS else ""
+        return f"evaluate: {DECISIONS[constants['DECISION']]}" + "".join(names[n] for n in names if constants[n]) + few
     dtype = next((types[name][1:] for name in ("p_maps", "p_columns") if name in types), "")
     return " ".join(filter(None, (variant.kernel.removesuffix("_kernel"), dtype, constants.get("NORM", ""))))
 
