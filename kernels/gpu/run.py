@@ -1,8 +1,8 @@
 """Blocks of words through the lines of a plan, in Triton: where the GPU's `evaluate` spends its time.
 
-A block has, at a time, a group of `BLOCK` words: of 32, and 32 warps, or of fewer. A row of its scratch memory has so
-many words, and the rows stay in the multiprocessor's own cache. `run_lines` has the loops over lines; a thread reads back there the words
-that it wrote itself.
+A block has, at a time, a group of `BLOCK` words: 32, and as many warps, or fewer. A row of its scratch memory has so
+many words, and the rows stay in the multiprocessor's own cache. `run_lines` has the loops over lines; a thread reads
+back there the words that it wrote itself.
 Nothing is masked along words, rows being padded to whole groups; addresses are 64-bit.
 """
 
