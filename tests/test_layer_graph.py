@@ -17,13 +17,14 @@ from eric_fast.evaluator import Evaluator
 from eric_fast.explain.check import find_fault
 from eric_fast.explain.proof import prove_answers
 from eric_fast.extract.votes import learn_votes
+from eric_fast.module import RuleModule
 from eric_fast.program import ClassRule, Program, Rule, atom_of
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.program.layer_graph import FROM_IMAGES, TO_CLASSES, LayerGraph
 from eric_fast.quantise import quantise_activations
 from eric_fast.runs import approximate_model, evaluate_chains, evaluate_program
 from eric_fast.store import MANIFEST, load_activations, open_capture, save_activations
-from eric_fast.text import parse_program, print_program
+from eric_fast.text import load_program, parse_program, print_program
 from tests.activations import make_activations
 from tests.examples import try_examples
 from tests.oracles import interpret, run_clingo
@@ -296,3 +297,46 @@ def test_edges_are_kept_on_disk_and_old_captures_read(tmp_path):
         with pytest.raises(CaptureError, match=MANIFEST):
             open_capture(tmp_path / "new")
     assert edges == [list(edge) for edge in EDGES]
+
+
+def test_exports_take_the_bits_of_all_lowest_layers():
+    part = make_program().start_at("wide")
+    assert [atom.name for atom in part.atoms[: part.n_given]] == [f"{name}:{n}" for name in LAYERS[:3] for n in (0, 1)]
+    names: dict[str, object] = {}
+    exec(compile(part.to_python(), "<program>", "exec"), names)
+    for case in list_inputs(part.n_given):
+        answer, _, _ = interpret(part, case)
+        row = [2.0 if number in case else 0.0 for number in range(part.n_given)]
+        assert names["predict"](row) == (None if answer < 0 else part.classes[answer])
+    assert "norm(X, 'slim', 1, N)" in part.to_prolog()
+    with pytest.raises(ProgramError, match="this start has 3: stem, wide, slim; start at a layer .* such as 'stem'"):
+        RuleModule(make_program(), start="wide")
+
+
+def test_commands_take_any_cut(eric, refuse, tmp_path):
+    for number, name in enumerate(("train", "test")):
+        save_activations(make_residual(120, seed=number), tmp_path / name)
+    train, test, file = tmp_path / "train", tmp_path / "test", tmp_path / "p.lp"
+    code, _, err = eric("extract", train, "-o", file, "--layers", "all", "--min-leaf", "5")
+    assert code == 0, err
+    assert load_program(file).edges == EDGES
+    for start in ("slim", "stem,wide,slim"):
+        code, out, err = eric("evaluate", file, test, "--start", start, "--json", tmp_path / "e.json", "--force")
+        assert code == 0, err
+        assert json.loads((tmp_path / "e.json").read_text())["start_layer"] == "stem,wide,slim"
+    code, out, _ = eric("evaluate", file, test, "--chains")
+    assert (code, out.count("stem")) == (0, 2)
+    refusal = refuse("evaluate", file, test, "--start", "slim,wide")
+    assert "the path images -> stem -> join -> classes avoids them" in refusal
+    for command in (
+        ["chain", train, test, "--min-leaf", "30"],
+        ["compare", file, file, test, "--start", "slim", "--start2", "join"],
+        ["analyse", test, "--program", file, "--start", "slim", "--permutations", "9"],
+        ["report", test, "--program", file, "-o", tmp_path / "page", "--start", "slim"],
+        ["predict", file, test, "-o", tmp_path / "p.csv", "--start", "slim"],
+        ["show", file],
+    ):
+        code, out, err = eric(*command)
+        assert code == 0, err
+    assert "what feeds what: stem -> wide; stem -> slim; stem, wide, slim -> join; join -> classes" in out
+    assert json.loads((tmp_path / "page" / "report.json").read_text())["start_layer"] == "stem,wide,slim"

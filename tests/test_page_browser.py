@@ -370,6 +370,23 @@ def test_addresses_hold_the_start_layer(window, open_report, program):
     assert page.evaluate("location.hash") == "#/classes"
 
 
+def test_a_graph_of_layers_starts_from_every_cut(open_report, capture):
+    generator = torch.Generator().manual_seed(5)
+    low, top = capture.norms["low<b>"], capture.norms["top&"]
+    side = (low @ torch.randn(5, 3, generator=generator)).abs()
+    edges = (("low", "side"), ("low", "top"), ("side", "top"), ("top", ""))
+    train = replace(capture, norms={"low": low, "side": side, "top": top}, edges=edges)
+    page = open_report(build_report(approximate_model(train, layers="all", min_leaf=4), train))
+    shown = {"low": ["low", "side", "top"], "low,side": ["low", "side", "top"], "top": ["top"]}
+    for number, (start, layers) in enumerate(shown.items()):
+        go(page, "#/")
+        page.select_option("select[name=start]", str(number))
+        page.wait_for_selector("#check[data-differences='0']")
+        assert f"over the bits of {start}" in page.text_content("main .lead")
+        go(page, "#/program")
+        assert page.locator("svg text.column").all_text_contents() == [*layers, "rules", "classes"]
+
+
 def test_theme_follows_the_system_and_the_button(window, open_report):
     dark = open_report.page(window.path, scheme="dark")
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from eric_fast.bits import BitMatrix
+from eric_fast.chains.bounds import Bound, Truth, measure_bounds
 from eric_fast.described import Described, name_span
 from eric_fast.errors import CaptureError, SettingError, say_count
 from eric_fast.evaluator import Evaluator
@@ -29,7 +29,6 @@ from eric_fast.tabular import Columns, Tabular, turn_rows
 from eric_fast.training import find_logits, find_quantiser, select_training
 
 WAYS = ("true", "predicted", "direct")
-N_ROUNDS = 60  # of gradient boosting, for what the bits allow
 MIN_LEAVES = (0.005,)
 
 
@@ -56,23 +55,6 @@ class ChainRow:
     def to_dict(self) -> dict[str, Any]:
         own = {"way": self.way, "min_leaf": self.min_leaf, **self.score.to_dict(with_confusion=False)}
         return {**own, "share_right": self.share_right, "bits_right": dict(self.bits_right)}
-
-
-@dataclass(frozen=True)
-class Bound:
-    """What the bits of one layer allow: a gradient boosting classifier on them.
-
-    Attributes:
-        layer: the layer whose true bits are its features, or several; see `ChainStudy.starts`.
-        n_rounds: rounds of boosting, with one tree per class.
-        fidelity: share of test images on which it agrees with the model.
-        accuracy: share of test images with a known label that it gives; None if no label is known.
-    """
-
-    layer: str
-    n_rounds: int
-    fidelity: float
-    accuracy: float | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -229,7 +211,7 @@ def measure_chains(
         raise CaptureError("the test capture has no images to score chains on")
     bits = quantise_activations(training, quantiser)
     logits = find_logits(training, wanted)
-    truth = _Truth(quantise_activations(test, quantiser), read_predictions(test), read_labels(test))
+    truth = Truth(quantise_activations(test, quantiser), read_predictions(test), read_labels(test))
 
     done: dict[int | float, list[ChainRow]] = {}
     n_done = 0
@@ -287,7 +269,7 @@ def measure_chains(
             for layer in above.layers
             if above.sources[layer]
         },
-        bounds=tuple(_find_bounds(bits, truth, quantiser, starts, goal, progress))
+        bounds=tuple(measure_bounds(bits, truth, quantiser, starts, goal, progress))
         if with_bounds and not stop()
         else (),
     )
@@ -297,15 +279,7 @@ def _take_row(score: Score) -> dict[str, Any]:
     return {name: column[0] for name, column in score.list_tables()["scores"].items()}
 
 
-class _Truth(NamedTuple):
-    """The images that chains are scored on: the network's bits, its answers and the labels, int64 `[n_images]`."""
-
-    bits: BitMatrix
-    predictions: Tensor
-    labels: Tensor
-
-
-def _score_chain(program: Program, truth: _Truth, engine: str) -> tuple[Score, dict[str, float], float | None]:
+def _score_chain(program: Program, truth: Truth, engine: str) -> tuple[Score, dict[str, float], float | None]:
     """Its score, and the share of bits right of each layer above its lowest and of all of them."""
     program = program.start_at()
     start = program.layer_to_start()
@@ -328,30 +302,6 @@ def _score_commoner_value(training: BitMatrix, truth: BitMatrix) -> float:
     found = np.bitwise_count(_view(truth.select_atoms(training.atoms))).sum(axis=1, dtype=np.int64)
     right = np.where(2 * n_true >= training.n_samples, found, truth.n_samples - found)
     return float(right.sum() / (len(right) * truth.n_samples))
-
-
-def _find_bounds(
-    bits: BitMatrix,
-    truth: _Truth,
-    quantiser: Quantiser,
-    starts: Mapping[str, tuple[str, ...]],
-    goal: Tensor,
-    progress: Progress,
-) -> Iterator[Bound]:
-    from sklearn.ensemble import HistGradientBoostingClassifier  # they load when they are needed
-    from threadpoolctl import threadpool_limits
-
-    for done, (start, cut) in enumerate(starts.items()):
-        progress("what the bits allow", done, len(starts))
-        names = [name for layer in cut for name in quantiser.names_of_layer[layer]]
-        boosting = HistGradientBoostingClassifier(max_iter=N_ROUNDS, early_stopping=False, random_state=0)
-        columns = bits.select_atoms(names).to_bools().numpy()
-        with threadpool_limits(1, user_api="openmp"):  # more wait for each other: 11.4 s instead of 2.6 if others run
-            boosting.fit(columns, goal.numpy())
-        answers = torch.from_numpy(boosting.predict(truth.bits.select_atoms(names).to_bools().numpy()))
-        fidelity = (answers == truth.predictions).double().mean().item()
-        yield Bound(start, N_ROUNDS, fidelity, share_correct(answers, truth.labels))
-    progress("what the bits allow", len(starts), len(starts))
 
 
 def _count_differing(bits: BitMatrix, truth: BitMatrix) -> int:

@@ -6,6 +6,7 @@ from eric_fast.errors import ProgramError, say_count, suggest_nearest
 from eric_fast.program.confidence import find_least_confidence
 from eric_fast.program.data import ProgramData, atom_of
 from eric_fast.program.decision import Decision
+from eric_fast.program.layer_graph import TO_CLASSES
 from eric_fast.program.rules import ClassRule, Rule
 from eric_fast.program.table_atoms import TableAtom
 
@@ -115,13 +116,17 @@ def describe_weights(program: ProgramData) -> str:
 
 
 def describe_program(program: ProgramData, *, with_settings: bool = False) -> str:
-    """Its layers and size in two lines; with its settings, how it was made, in a third."""
+    """Its layers and size in two lines; then which layers feed which, if they are no straight pipe, and settings."""
     n_kernels = ", ".join(f"{layer} ({len(program.quantiser.rows_of_layer[layer])})" for layer in program.layers)
     lines = [
         f"{len(program.class_rules):,} class rules and {len(program.kernel_rules):,} kernel rules with "
         f"{program.n_literals:,} literals{describe_weights(program)}; decision {program.decision}",
         f"layers (kernels): {n_kernels or 'none'}",
     ]
+    if program.edges:
+        sources = program.graph.sources
+        fed = (f"{', '.join(sources[layer])} -> {layer or 'classes'}" for layer in (*program.layers, TO_CLASSES))
+        lines.append("what feeds what: " + "; ".join(text for text in fed if not text.startswith(" ->")))
     if with_settings and program.settings:
         short = {key: value if len(value) <= 40 else f"{value[:37]}..." for key, value in program.settings}
         lines.append(", ".join(f"{key} {value}" for key, value in short.items()))

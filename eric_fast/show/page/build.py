@@ -127,6 +127,7 @@ def build_report(
         raise SettingError("a model is of use where its images are given, too; give the data")
     start, has_own_votes = start or pick_start(program), bool(program.starts)
     if start is not None:
+        start = program.layer_to_start(start)
         program = program.start_at(start)
     check_capture(program, activations, program.layers)
     if not activations.n_images:
