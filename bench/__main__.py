@@ -52,15 +52,19 @@ def main() -> None:
     parser.add_argument("case", choices=sorted(CASES))
     parser.add_argument("--full", action="store_true", help="leave nothing out of what rivals are timed on")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON too, plots beside them")
-    parser.add_argument("--parts", help="of faithfulness: what to measure, by commas; other rows of --json stay")
+    parser.add_argument(
+        "--parts", help="by commas; of faithfulness, what to measure (other rows of --json stay); of evaluate, programs"
+    )
     arguments = parser.parse_args()
-    if arguments.parts:
+    if arguments.parts and arguments.case == "evaluate":
+        result = evaluate.run_programs(arguments.parts.split(","))
+    elif arguments.parts:
         result = faithfulness.run_case(parts=arguments.parts.split(","), before=arguments.json)
     else:
         result = CASES[arguments.case](arguments.full)
     if arguments.json:
         write_rows(arguments.json, result)
-        if arguments.case == "evaluate":
+        if "growth" in result:
             draw_growth(result["growth"], arguments.json.with_suffix(".png"))
 
 

@@ -5,7 +5,7 @@ their input in their own format, ready. A literal evaluation is a literal of the
 whatever a plan shares. Of weight rules, the share of the limit counts the full adders that are left of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,24 @@ def run_case(full: bool = False) -> dict[str, Any]:
         "ready": ready,
         "growth": growth,
     }
+
+
+def run_programs(names: Sequence[str]) -> dict[str, Any]:
+    """Print and give back how fast these programs are alone, by the names of `Case`; no tests run first."""
+    speed: list[Row] = []
+    with show_progress() as progress:
+        left = set(names)
+        for case in make_cases(progress):
+            if case.name in left:
+                rows = _time_case(case, full=False)
+                print_speed(case, rows)
+                speed += rows
+                left.remove(case.name)
+            if not left:
+                break
+    if left:
+        raise SystemExit(f"no program is called {', '.join(sorted(left))}")
+    return {"machine": {**describe_machine(*RIVAL_PACKAGES), "vectors": describe_vectors()}, "evaluate": speed}
 
 
 def _time_case(case: Case, full: bool) -> list[Row]:

@@ -6,7 +6,7 @@ It begins no part after its budget, and installs nothing. A part's output is FOL
 - `test`: the tests marked `gpu`, one after another.
 - `check`: a chosen dozen of them under NVIDIA's compute-sanitizer. memcheck sees accesses out of bounds, initcheck
   memory that nobody wrote. racecheck is left out: it sees shared memory alone, and rows lie in global memory.
-- `bench`: `python -m bench` of evaluate, pack and extract, beside the rivals that can be imported.
+- `bench`: `python -m bench` of evaluate, program by program, pack and extract, beside the rivals that can be imported.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.foldrm import NAMES
 from bench.harness import ROOT, describe_machine
 
 BUDGET_S = 9 * 60
@@ -33,7 +34,7 @@ CHECKED = (
     "test_gpu_calls.py::test_kernels_never_wait[4]",
     "test_gpu_calls.py::test_kernels_are_captured_in_a_graph",
 )
-CASES = ("evaluate", "pack", "extract")
+PROGRAMS = ("a", "b", "w", "c", *(f"d {name}" for name in NAMES))  # see `bench.programs`: each a part of `evaluate`
 
 
 class Part(NamedTuple):
@@ -68,8 +69,11 @@ def list_checks() -> list[Part]:
 
 
 def list_benchmarks(folder: Path) -> list[Part]:
+    chosen: dict[str, tuple[str, ...]] = {f"evaluate {name}": ("evaluate", "--parts", name) for name in PROGRAMS}
+    chosen |= {case: (case,) for case in ("pack", "extract")}
     return [
-        Part(case, (sys.executable, "-m", "bench", case, "--json", str(folder / f"{case}.json")), {}) for case in CASES
+        Part(name, (sys.executable, "-m", "bench", *words, "--json", str(folder / f"{name}.json")), {})
+        for name, words in chosen.items()
     ]
 
 

@@ -8,11 +8,13 @@ import gc
 import sys
 import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from bench.gpu_day import Part, run_parts
+from bench import evaluate as speed
+from bench.gpu_day import Part, list_benchmarks, run_parts
 from eric_fast import kernels
 from eric_fast.bits import pack_bits
 from eric_fast.compile.program import compile_program
@@ -286,3 +288,24 @@ def test_parts_that_passed_are_not_run_again(tmp_path, capsys):
     assert "bad: FAILED: see bad.log" in shown
     assert "slow: not done after 0 s" in shown or "slow: not done after 1 s" in shown
     assert "bad: left for the next call" in shown
+
+
+def test_programs_are_timed_one_by_one(monkeypatch, tmp_path):
+    """Those after the last that is asked for aren't made."""
+    made = []
+
+    def make_cases(progress):
+        for name in ("a", "b", "c"):
+            made.append(name)
+            yield SimpleNamespace(name=name)
+
+    monkeypatch.setattr(speed, "make_cases", make_cases)
+    monkeypatch.setattr(speed, "_time_case", lambda case, full: [{"case": case.name}])
+    monkeypatch.setattr(speed, "print_speed", lambda case, rows: None)
+    assert speed.run_programs(["b"])["evaluate"] == [{"case": "b"}]
+    assert made == ["a", "b"]
+    with pytest.raises(SystemExit, match="no program is called e"):
+        speed.run_programs(["e"])
+    parts = {part.name: part.command for part in list_benchmarks(tmp_path)}
+    assert parts["evaluate d nursery"][-4:-1] == ("--parts", "d nursery", "--json")
+    assert len(parts) == 10
