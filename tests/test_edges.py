@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
 from eric_fast.capture import capture_activations, wrap_model
 from eric_fast.capture.layers import trace_norms
@@ -129,6 +130,53 @@ def test_edges_are_those_that_noise_takes(branches, seed):
     assert all(torch.allclose(norms[name], own[0]) for name, own in hooked.items())
 
 
+@try_examples(6)
+@given(seed=st.integers(0, 2**31))
+def test_rules_mention_units_that_feed_theirs_alone(seed):
+    network = RandomNetwork(seed).eval()
+    x = torch.randn(60, N_UNITS, 4, 4)
+    with torch.no_grad():
+        network.head.weight.mul_(20)
+        network.head.bias.sub_(network(x).mean(0))
+    names = [f"activations.{i}" for i in range(len(network.activations))]
+    found = capture_activations(wrap_model(network), TensorDataset(x, torch.zeros(60).long()), layers=names)
+    program = approximate_model(found, layers="all", all_kernels=True, min_leaf=3)
+    feeds = find_edges_by_noise(network, names, x[:1])
+    mentioned = {
+        (program.atoms[atom_of(literal)].layer, program.atoms[rule.head].layer)
+        for rule in program.kernel_rules
+        for literal in rule.body
+    }
+    assert mentioned <= feeds
+    # Noise on all units but those that feed a layer changes none of its bits.
+    pins = {name: torch.randn(x.shape) for name in names}
+    usual = run_pinned(network, pins, x)
+    for layer in program.layers:
+        others = {name: torch.randn(x.shape) for name in names if (name, layer) not in feeds}
+        noisy = run_pinned(network, pins | others, x)
+        for atom in program.network_quantiser.atoms_of_layer(layer):
+            norms = [found[layer][:, atom.column].abs().mean((1, 2)) for found in (usual, noisy)]
+            assert torch.equal(norms[0] > atom.constant, norms[1] > atom.constant)
+
+
+def test_a_sparse_tensor_on_the_way_hands_on_what_it_is_made_of():
+    class Sparse(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.relu, self.head = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Linear(4, 2)
+
+        def forward(self, images: Tensor) -> Tensor:
+            maps = self.relu(self.stem(images))
+            if bool(maps.sum() > 1e9):
+                return maps
+            pooled = maps.mean((2, 3)).to_sparse()
+            return self.head(pooled.to_dense())
+
+    tracer = trace_norms(Sparse().eval(), torch.randn(1, 3, 6, 6))
+    assert not tracer.is_traced
+    assert (tracer.layers, tracer.edges) == (("relu",), ())
+
+
 class Residual(nn.Module):
     def __init__(self, in_place: bool) -> None:
         super().__init__()
@@ -151,7 +199,7 @@ def test_a_residual_sum_draws_on_both_its_branches(in_place):
     with torch.no_grad():
         network.head.weight.mul_(20)
         network.head.bias.sub_(network(x).mean(0))
-    data = torch.utils.data.TensorDataset(x, torch.zeros(200).long())
+    data = TensorDataset(x, torch.zeros(200).long())
     train = capture_activations(wrap_model(network), data)
     assert train.layers == ("relu", "relu_1", "relu_2")
     assert train.edges == (("relu", "relu_1"), ("relu", "relu_2"), ("relu_1", "relu_2"), ("relu_2", TO_CLASSES))
@@ -187,7 +235,7 @@ def test_a_skip_reads_what_an_activation_in_place_left():
 def test_a_probe_stands_in_for_its_layer(branches):
     torch.manual_seed(0)
     network = RandomNetwork(3, branches).eval()
-    data = torch.utils.data.TensorDataset(torch.randn(4, N_UNITS, 6, 6), torch.zeros(4).long())
+    data = TensorDataset(torch.randn(4, N_UNITS, 6, 6), torch.zeros(4).long())
     own, others = "activations.0", [f"activations.{i}" for i in range(1, len(network.activations))]
     plain = capture_activations(wrap_model(network), data, layers=[own, *others])
     probes = {"sae": (own, nn.Conv2d(N_UNITS, 6, 1))}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -35,7 +36,10 @@ class FlowRecorder(TorchDispatchMode):
         """From now on, a tensor, and what shares all of its memory, is made of these layers alone."""
         self._kept.append(tensor)
         memory = _find_memory(tensor)
-        if tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size():
+        is_whole = (
+            not _is_strided(tensor) or tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+        )
+        if is_whole:
             self._of_memory[memory] = frozenset(layers)
             self._of_view = {place: own for place, own in self._of_view.items() if place[0] != memory}
         self._of_view[_locate(tensor)] = frozenset(layers)
@@ -62,9 +66,16 @@ class FlowRecorder(TorchDispatchMode):
         return result
 
 
+def _is_strided(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided
+
+
 def _find_memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+    """A number that is the same for all that share memory; of sparse tensors their own."""
+    return tensor.untyped_storage().data_ptr() if _is_strided(tensor) else -id(tensor)
 
 
 def _locate(tensor: Tensor) -> _Place:
+    if not _is_strided(tensor):
+        return _find_memory(tensor), 0, (), ()
     return _find_memory(tensor), int(tensor.storage_offset()), tuple(tensor.shape), tuple(tensor.stride())
