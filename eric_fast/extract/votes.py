@@ -23,7 +23,7 @@ from eric_fast.processes import Combine, keep
 from eric_fast.program import ClassRule
 
 MAX_VOTE = 15
-FIRST_RULES = 32  # of a logistic fit, which counts choose
+RULES_BY_COUNTS = 32  # of a logistic fit, which counts choose
 RULES_A_STEP, STEP_PASSES = 8, 4  # how many its slopes choose at once, and how often it goes over the images before
 
 
@@ -60,7 +60,7 @@ def learn_votes(
         unit: of a logit in a score; for `by_logistic` alone.
         jointly: whether a rule adds a number to every class, or to one.
         by_logistic: fit the numbers to the classes' shares; see `fit_logistic`. Rules that add to every class are then
-            chosen by counts at first, and by the slopes of that fit once there are `FIRST_RULES`.
+            chosen by counts at first, and by the slopes of that fit once there are `RULES_BY_COUNTS`.
     """
     targets = pack_bits(target[:, None] == torch.arange(n_classes))
     if scores is not None:
@@ -71,7 +71,7 @@ def learn_votes(
         counts = every.take_targets(n_classes, len(targets)).add_digits(n_classes)
     pursue = pursue_jointly if jointly else pursue_singly
     covariances = counts.to_covariances()
-    found = pursue(covariances, min(n_rules, FIRST_RULES) if by_logistic and jointly else n_rules)
+    found = pursue(covariances, min(n_rules, RULES_BY_COUNTS) if by_logistic and jointly else n_rules)
     if by_logistic:
         shares = share_scores(scores, unit) if scores is not None else _share_target(target, n_classes)
         images = _Images(inputs.words, shares, of_class, covariances, combine)
