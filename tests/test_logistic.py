@@ -101,7 +101,7 @@ def test_the_loss_falls(jointly):
 
 def test_slopes_choose_better_rules_than_counts(monkeypatch):
     by_counts, bits, logits = make_votes(5, 1500)
-    monkeypatch.setattr("eric_fast.extract.votes.FIRST_RULES", 1)
+    monkeypatch.setattr("eric_fast.extract.votes.RULES_BY_COUNTS", 1)
     monkeypatch.setattr("eric_fast.extract.votes.RULES_A_STEP", 2)
     by_slope = make_votes(5, 1500)[0]
     assert len({rule.body for rule in by_slope.rules}) == 6
