@@ -22,6 +22,7 @@ from bench import (
     scale,
     small,
     tables,
+    thousand,
 )
 from bench.growth import draw_growth
 from bench.harness import write_rows
@@ -44,6 +45,7 @@ CASES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "scale": scale.run_case,
     "small": small.run_case,
     "tables": tables.run_case,
+    "thousand": thousand.run_case,
 }
 
 

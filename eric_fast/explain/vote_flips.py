@@ -7,14 +7,17 @@ enough.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eric_fast.explain.flips import MOST_NODES, FlipSet
 from eric_fast.explain.reasons import holds
 from eric_fast.program import Program, atom_of
 
+_Integers = NDArray[np.int64]
 _N_MIXTURES = 60  # of constraints that are tried; the best of them prunes the search
 
 
@@ -45,7 +48,8 @@ def find_fewest_vote_flips(
     if n_least is None:
         return FlipSet(silent, True, 0 if silent is None else len(silent))
     best = min((found for found in (cover.find_some(), silent) if found is not None), key=len, default=None)
-    search = _Search(cover, len(cover.atoms) if best is None else len(best) - 1, most_nodes)
+    most = len(cover.atoms) if best is None else len(best) - 1
+    search = _Search(cover.drop_safe(most), most, most_nodes)
     for size in range(n_least, search.most + 1):
         found = search.find(size)
         if found is not None:
@@ -59,43 +63,50 @@ def _sort(atoms: Sequence[int] | None) -> tuple[int, ...] | None:
     return None if atoms is None else tuple(sorted(atoms))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Cover:
     """A covering problem: each gap, the points that the class lacks against a rival, must be closed.
 
     Attributes:
         atoms: what can be flipped, those of the largest gains in the last row first.
-        gains: for each gap, what each atom's flip closes of it.
-        gaps: one for each rival, then the mixture of them that needs the most flips.
-        n_rivals: how many of the gaps are those of rivals: these must be closed.
+        gains: int64 `[n_rivals + 1, n_atoms]`: for each gap, what each atom's flip closes of it.
+        gaps: int64 `[n_rivals + 1]`: one for each rival, which must be closed, then the mixture of them that needs the
+            most flips.
         n_firing: literals whose rules fire now; one at least must fire in the end.
         firing: what each atom's flip adds to that: -1, 0 or 1.
     """
 
     atoms: tuple[int, ...]
-    gains: tuple[tuple[int, ...], ...]
-    gaps: tuple[int, ...]
-    n_rivals: int
+    gains: _Integers
+    gaps: _Integers
     n_firing: int
     firing: tuple[int, ...]
 
+    @property
+    def n_rivals(self) -> int:
+        return len(self.gaps) - 1
+
     def count_least(self) -> int | None:
         """Flips that are needed at least; None if all of them together don't close a gap."""
-        needed = [_count_needed(gains, gap) for gains, gap in zip(self.gains, self.gaps, strict=True)]
-        return None if None in needed else max(n for n in needed if n is not None)
+        reach = np.zeros((len(self.gaps), len(self.atoms) + 1), np.int64)
+        np.cumsum(-np.sort(-self.gains.clip(0), axis=1), axis=1, out=reach[:, 1:])
+        closes = reach >= self.gaps[:, None]
+        return int(closes.argmax(axis=1).max()) if closes.any(axis=1).all() else None
 
     def find_some(self) -> tuple[int, ...] | None:
         """A set that is enough, flip by flip the one that leaves the smallest gaps; None if that ends elsewhere."""
         chosen: list[int] = []
-        gaps, n_firing = list(self.gaps[: self.n_rivals]), self.n_firing
-        while any(gap > 0 for gap in gaps) or not n_firing:
+        gaps, gains, n_firing = self.gaps[:-1], self.gains[:-1], self.n_firing
+        while (gaps > 0).any() or not n_firing:
             left = [place for place in range(len(self.atoms)) if place not in chosen]
-            sizes = {p: sum(max(0, gap - row[p]) for gap, row in zip(gaps, self.gains, strict=False)) for p in left}
-            place = min(left, key=sizes.__getitem__, default=None)
-            if place is None or (sizes[place] >= sum(max(0, gap) for gap in gaps) and n_firing):
+            if not left:
+                return None
+            sizes = (gaps[:, None] - gains[:, left]).clip(0).sum(axis=0)
+            place = left[int(sizes.argmin())]  # the first of equals
+            if sizes.min() >= gaps.clip(0).sum() and n_firing:
                 return None
             chosen.append(place)
-            gaps = [gap - row[place] for gap, row in zip(gaps, self.gains, strict=False)]
+            gaps = gaps - gains[:, place]
             n_firing += self.firing[place]
         for place in tuple(chosen):  # what later flips have made useless
             fewer = [other for other in chosen if other != place]
@@ -105,70 +116,79 @@ class _Cover:
 
     def is_closed_by(self, places: Sequence[int]) -> bool:
         """Whether flipping the atoms at these places is enough."""
-        closed = (sum(row[place] for place in places) for row in self.gains[: self.n_rivals])
         fires = self.n_firing + sum(self.firing[place] for place in places) > 0
-        return fires and all(sum_ >= gap for sum_, gap in zip(closed, self.gaps, strict=False))
+        return fires and bool((self.gains[:-1, list(places)].sum(axis=1) >= self.gaps[:-1]).all())
+
+    def drop_safe(self, most: int) -> "_Cover":
+        """Without the rivals that at most so many flips can't bring ahead, whichever they are."""
+        losses = -np.sort(-(-self.gains).clip(0), axis=1)[:, : max(0, most)].sum(axis=1)
+        stays = self.gaps + losses > 0
+        stays[-1] = True
+        return replace(self, gains=self.gains[stays], gaps=self.gaps[stays])
 
 
 def _state_cover(program: Program, truth: Mapping[int, bool], target: int) -> _Cover:
-    points = list(map(int, program.base)) or [0] * len(program.classes)
-    adds: dict[int, list[int]] = {}  # literal -> what it adds to each class
-    n_always = 0
-    for rule in program.class_rules:
-        added = adds.setdefault(rule.body[0], [0] * len(points)) if rule.body else points
-        n_always += not rule.body
-        for output, weight in ((rule.head, rule.weight), *rule.also):
-            added[output] += int(weight)
-    nothing = [0] * len(points)
-    n_firing = n_always
-    changes: dict[int, list[int]] = {}
-    firing: dict[int, int] = {}
-    for literal, added in adds.items():
+    rules, n_classes = program.class_arrays, len(program.classes)
+    lengths, n_rules = np.diff(rules.vote_offsets), len(program.class_rules)
+    points = np.array(program.base or [0] * n_classes).astype(np.int64)
+    has_literal = np.diff(rules.offsets) > 0
+    literals, of_literal = np.unique(rules.literals, return_inverse=True)
+    place = np.full(n_rules, len(literals))  # the last is for what is always added
+    place[has_literal] = of_literal
+    adds = np.zeros((len(literals) + 1, n_classes), np.int64)
+    np.add.at(adds, (np.repeat(place, lengths), rules.vote_classes), rules.vote_weights.astype(np.int64))
+    points += adds[-1]
+    n_firing = int((~has_literal).sum())
+    atoms = sorted({atom_of(literal) for literal in literals.tolist()})
+    changes = np.zeros((len(atoms), n_classes), np.int64)
+    firing = [0] * len(atoms)
+    for literal, added in zip(literals.tolist(), adds, strict=False):
         sign = -1 if holds(literal, truth) else 1  # of a flip
         if sign < 0:
-            points = [have + more for have, more in zip(points, added, strict=True)]
+            points += added
             n_firing += 1
-        atom = atom_of(literal)
-        changes[atom] = [have + sign * more for have, more in zip(changes.get(atom, nothing), added, strict=True)]
-        firing[atom] = firing.get(atom, 0) + sign
-    rivals = [c for c in range(len(points)) if c != target]
-    gaps = [points[c] - points[target] + (c < target) for c in rivals]  # of equals the first is answered
-    atoms = sorted(changes)
-    gains = [[changes[atom][target] - changes[atom][c] for atom in atoms] for c in rivals]
+        changes[atoms.index(atom_of(literal))] += sign * added
+        firing[atoms.index(atom_of(literal))] += sign
+    rivals = np.flatnonzero(np.arange(n_classes) != target)
+    gaps = points[rivals] - points[target] + (rivals < target)  # of equals the first is answered
+    gains = (changes[:, [target]] - changes[:, rivals]).T
     mixed_gains, mixed_gap = _mix(gains, gaps)
-    order = sorted(range(len(atoms)), key=lambda place: -mixed_gains[place])  # stable
+    order = np.argsort(-mixed_gains, kind="stable")
     return _Cover(
         tuple(atoms[place] for place in order),
-        tuple(tuple(row[place] for place in order) for row in (*gains, mixed_gains)),
-        (*gaps, mixed_gap),
-        len(rivals),
+        np.concatenate([gains, mixed_gains[None]])[:, order],
+        np.append(gaps, mixed_gap),
         n_firing,
-        tuple(firing[atoms[place]] for place in order),
+        tuple(firing[place] for place in order),
     )
 
 
-def _mix(gains: Sequence[Sequence[int]], gaps: Sequence[int]) -> tuple[list[int], int]:
+def _mix(gains: _Integers, gaps: _Integers) -> tuple[_Integers, int]:
     """Gains and gap of the sum of all constraints, by factors of which those are raised that others leave unmet."""
-    factors = [1 if gap > 0 else 0 for gap in gaps]
-    best: tuple[int, int, list[int], int] | None = None
+    factors = (gaps > 0).astype(np.int64)
+    best: tuple[int, int, _Integers, int] | None = None
+    seen: set[bytes] = set()
     for _ in range(_N_MIXTURES):
-        mixed = [sum(map(int.__mul__, factors, column)) for column in zip(*gains, strict=True)]
-        gap = sum(map(int.__mul__, factors, gaps))
-        needed = _count_needed(mixed, gap)
+        if factors.tobytes() in seen:
+            break  # what follows has been tried
+        seen.add(factors.tobytes())
+        mixed, gap = factors @ gains, int(factors @ gaps)
+        needed = _count_needed(mixed.tolist(), gap)
         n = len(mixed) + 1 if needed is None else needed
-        largest = sorted(range(len(mixed)), key=lambda place: -mixed[place])[: max(0, n - 1)]
-        short = gap - sum(max(0, mixed[place]) for place in largest)  # what one flip fewer leaves open
-        if best is None or n > best[0] or (n == best[0] and short * sum(best[2]) > best[1] * sum(factors)):
+        largest = np.argsort(-mixed, kind="stable")[: max(0, n - 1)]
+        short = gap - int(mixed[largest].clip(0).sum())  # what one flip fewer leaves open
+        sums = (0, 0) if best is None else (int(best[2].sum()), int(factors.sum()))
+        if best is None or n > best[0] or (n == best[0] and short * sums[0] > best[1] * sums[1]):
             best = n, short, factors, gap
         if needed is None:
             break
-        left = [gap - sum(row[place] for place in largest) for gap, row in zip(gaps, gains, strict=True)]
-        scale = max(1, max(map(abs, left), default=1))
-        factors = [max(0, 16 * factor + 16 * open_ // scale) for factor, open_ in zip(factors, left, strict=True)]
-        factors = [-(-1000 * factor // max(1, max(factors))) for factor in factors]
-    if best is None or not any(best[2]):
-        return [0] * len(gains[0] if gains else ()), 0
-    return [sum(map(int.__mul__, best[2], column)) for column in zip(*gains, strict=True)], best[3]
+        left = gaps - gains[:, largest].sum(axis=1)
+        scale = max(1, int(np.abs(left).max(initial=0)))
+        factors = (16 * factors + 16 * left // scale).clip(0)
+        factors = -(-1000 * factors // max(1, int(factors.max(initial=0))))
+    if best is None or not best[2].any():
+        return np.zeros(gains.shape[1], np.int64), 0
+    return best[2] @ gains, best[3]
 
 
 def _count_needed(gains: Sequence[int], gap: int) -> int | None:
@@ -197,22 +217,20 @@ class _Search:
 
     def __init__(self, cover: _Cover, most: int, most_nodes: int) -> None:
         self._cover, self.most, self._most_nodes = cover, most, most_nodes
-        self._columns = list(zip(*cover.gains, strict=True))
-        self._reach = [self._list_reach(row) for row in cover.gains]
+        self._columns = np.ascontiguousarray(cover.gains.T)
         self.n_nodes = 0
 
-    def _list_reach(self, gains: Sequence[int]) -> list[list[int]]:
-        """`[place][k]`: the sum of the `k` largest positive gains from a place on."""
-        top: list[int] = []
-        rows = [[0] * (self.most + 1)]
-        for gain in reversed(gains):
-            if gain > 0:
-                top = sorted([*top, gain], reverse=True)[: self.most]
-            sums = [0]
-            for value in top:
-                sums.append(sums[-1] + value)
-            rows.append(sums + sums[-1:] * (self.most + 1 - len(sums)))
-        return rows[::-1]
+    @cached_property
+    def _reach(self) -> _Integers:
+        """int64 `[n_atoms + 1, most + 1, n_gaps]`: the sum of the `k` largest positive gains from a place on."""
+        n_gaps, n_atoms = self._cover.gains.shape
+        reach = np.zeros((n_atoms + 1, self.most + 1, n_gaps), np.int64)
+        top = np.zeros((n_gaps, self.most + 1), np.int64)
+        for place in reversed(range(n_atoms)):
+            top[:, -1] = self._columns[place].clip(0)
+            top = -np.sort(-top, axis=1)
+            reach[place, 1:] = top[:, :-1].cumsum(axis=1).T
+        return reach
 
     def find(self, size: int) -> tuple[int, ...] | None:
         """The first set of at most so many flips that is enough; None if there is none, or the steps are used up."""
@@ -220,20 +238,20 @@ class _Search:
         return None if places is None else tuple(self._cover.atoms[place] for place in places)
 
     def _extend(
-        self, chosen: tuple[int, ...], first: int, n_more: int, gaps: Sequence[int], n_firing: int
+        self, chosen: tuple[int, ...], first: int, n_more: int, gaps: _Integers, n_firing: int
     ) -> tuple[int, ...] | None:
         """Add flips of atoms from place `first` on to those chosen."""
         self.n_nodes += 1
-        if n_firing > 0 and all(gap <= 0 for gap in gaps[: self._cover.n_rivals]):
+        if n_firing > 0 and (gaps[:-1] <= 0).all():
             return chosen
         if not n_more:
             return None
         for place in range(first, len(self._columns)):
             if self.n_nodes > self._most_nodes:
                 return None
-            if any(gap > reach[place][n_more] for gap, reach in zip(gaps, self._reach, strict=True)):
+            if (gaps > self._reach[place, n_more]).any():
                 return None  # nor can what follows
-            left = [gap - gain for gap, gain in zip(gaps, self._columns[place], strict=True)]
+            left = gaps - self._columns[place]
             found = self._extend((*chosen, place), place + 1, n_more - 1, left, n_firing + self._cover.firing[place])
             if found is not None:
                 return found
