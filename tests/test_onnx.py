@@ -140,6 +140,13 @@ def test_two_classes_by_one_weight(transform, weights, base):
         check_close(model.decision_function(ROWS), scores[:, 1], TOLERANCE)
 
 
+@pytest.mark.parametrize("weights", [((-0.7, 0.7), (0.4, -0.4)), ((0.7, 0.0), (0.0, 0.8)), ((0.7, -0.3), (-0.2, 0.8))])
+def test_two_classes_by_two_weights_that_agree(weights):
+    graph = make_old(ids=(0, 1), weights=weights, n_labels=2)
+    rows = np.array([[0, 0], [1, 0]])
+    np.testing.assert_array_equal(from_onnx(graph).predict(rows), run(graph, rows)[0])
+
+
 def test_half_of_the_trees_is_no_majority(monkeypatch):
     """Six trees of pure leaves: in float32 three sixths are a half, in float64 a little more."""
     features, target = load_data("cancer")
@@ -162,6 +169,7 @@ def test_what_may_follow_a_sum(op, function):
     ("graph", "said"),
     [
         (make_old(after=after("Tanh", name="last")), r"op 'Tanh' \(node 'last'\) is not supported beside"),
+        (make_old(ids=(0, 1), n_labels=2), "two classes by weights of both mean different things"),
         (make_old(ids=(1,), n_labels=2), "mean different things to different runtimes"),
         (make_old(ids=(0,), n_labels=2, post_transform="SOFTMAX"), "mean different things to different runtimes"),
         (

@@ -18,7 +18,7 @@ from eric_fast.cli.options import As, Force, GroupFile, Json, ProgramFile
 from eric_fast.cli.page import report
 from eric_fast.cli.register import add_command
 from eric_fast.cli.tables import convert
-from eric_fast.errors import SettingError
+from eric_fast.errors import ProgramError, SettingError
 from eric_fast.output import DEMO, check_folder, write_json
 from eric_fast.processes import is_one_of_many
 from eric_fast.show.console import show_notes, show_progress, stdout
@@ -115,12 +115,18 @@ def show(
     """Show rules in words, with their support, coverage and confidence on the training images; votes as a sheet."""
     printer = Printer(as_)
     from eric_fast.analyse.class_groups import read_class_groups
+    from eric_fast.frontends.registry import check_is_text
+    from eric_fast.program.confidence import list_doubtful_rules
     from eric_fast.program.rule_table import tabulate_class_rules, tabulate_kernel_rules
     from eric_fast.program.words import describe_program, name_atom, select_rules
     from eric_fast.show.sheet import list_sheets
     from eric_fast.text import load_program
 
-    program = load_program(program_file)
+    try:
+        program = load_program(program_file)
+    except ProgramError:
+        check_is_text(program_file)  # says better what another tool's file is
+        raise
     if limit < 0:
         raise SettingError(f"--limit must be 0 (all) or more, not {limit}")
     if (groups is None) != (group is None) or (group is not None and class_name is not None):
@@ -146,6 +152,12 @@ def show(
     texts = select_rules(program, class_name, kernel, of_group)
     for text in texts[: limit or None]:
         stdout.print(text, markup=False)
+    if doubtful := list_doubtful_rules(program):
+        names = ", ".join(map(str, doubtful[:10])) + ", ..." * (len(doubtful) > 10)
+        stdout.print(
+            f"confidence below 1/{len(program.classes)}, so another class is more probable than the rule's: {names}",
+            markup=False,
+        )
     if limit and len(texts) > limit:
         stdout.print(f"... and {len(texts) - limit:,} more; --limit 0 shows all")
 

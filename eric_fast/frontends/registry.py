@@ -80,6 +80,23 @@ def load(source: Any, *, n_rounds: Rounds = None) -> RuleModel | Any:
     raise ModelError(f"{what} is no model or program that can be loaded; eric_fast.load takes: {known}")
 
 
+def check_is_text(path: str | PathLike[str]) -> None:
+    """Refuse a file of another kind than a program's text, before it is read as one.
+
+    Raises:
+        ModelError: it is another tool's model, or a file that isn't taken; with what to do instead.
+    """
+    what = describe_untaken(path)
+    if what is not None:
+        raise ModelError(f"{path} {what}")
+    kind = next((kind for kind in FRONT_ENDS if kind not in (PROGRAM_TEXT, ASP) and kind.matches(path)), None)
+    if kind is not None:
+        raise ModelError(
+            f"{path} is of {kind.name}, not a program's text; write it as one first: "
+            f"eric-fast convert {path} -o program.lp"
+        )
+
+
 def _convert_part(part: Any) -> RuleModel | None:
     """The model of an object in a pipeline or meta-estimator; None if no front end takes it."""
     kind = next((kind for kind in FRONT_ENDS if not isinstance(part, str | bytes) and kind.matches(part)), None)

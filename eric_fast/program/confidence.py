@@ -106,6 +106,17 @@ def list_probabilities(program: ProgramData) -> NDArray[np.float64]:
     return shares
 
 
+def list_doubtful_rules(program: ProgramData) -> list[int]:
+    """The numbers, from 1, of class rules that are less sure of their class than of any other.
+
+    Where such a rule decides, `predict` gives its class, and the highest of `predict_proba` is another's.
+    """
+    if not has_confidences(program):
+        return []
+    values = list_confidences(program).values[:-1]
+    return [int(place) + 1 for place in np.flatnonzero(values < 1 / len(program.classes))]
+
+
 def has_confidences(program: ProgramData) -> bool:
     """Whether the first rule that fires decides, and each class rule's confidence is known."""
     if program.decision is not Decision.FIRST or not program.classes or not len(program.class_rules):

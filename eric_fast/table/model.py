@@ -189,7 +189,8 @@ class RuleModel(Described, ModelFields):
         """Probabilities of classes, float64 `[n_rows, n_classes]`.
 
         Those of the source; where the first rule that fires decides, by the confidence of that rule, in which the other
-        classes share the rest alike (see `predict_confidence`).
+        classes share the rest alike (see `predict_confidence`). Of a rule whose confidence is below one by the number
+        of classes the highest is another class than `predict` gives; `list_doubtful_rules` names such rules.
         """
         self._check_probabilities()
         return self._find_probabilities

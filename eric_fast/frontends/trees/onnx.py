@@ -31,8 +31,8 @@ def from_onnx(source: Any) -> RuleModel:
 
     For a classifier `predict` gives labels, and `predict_proba` gives the graph's second output, or `decision_function`
     if scores are not probabilities. For a regression `predict` gives the graph's output. If two classes have the
-    weights of one, the class is onnxruntime's; if they have weights of both, it is the one with the higher score
-    (onnxruntime gives the second whenever its score is above 0).
+    weights of one, the class is onnxruntime's; if they have weights of both, it is the one with the higher score;
+    refused is a graph where onnxruntime, which gives the second whenever its score is above 0, may answer otherwise.
 
     Args:
         source: an `onnx.ModelProto`, or the path of its file.

@@ -60,6 +60,11 @@ def read_answer(attributes: Field, ensemble: Ensemble, link: str, is_single: boo
         raise ModelError(
             f"{attributes.place}: runtimes read {len(base)} base values of {ensemble.n_outputs} classes differently"
         )
+    if ensemble.n_outputs == 2 and not _agree_on_two(ensemble):
+        raise ModelError(
+            f"{attributes.place}: two classes by weights of both mean different things to different runtimes: "
+            "onnxruntime answers the second wherever its sum is above 0; write the weights of one class"
+        )
     # onnxruntime leaves out classes without a weight, which matters if the sums of others are below 0.
     if len(ensemble.always) < ensemble.n_outputs and not (ensemble.positive and not base):
         raise ModelError(
@@ -67,6 +72,19 @@ def read_answer(attributes: Field, ensemble: Ensemble, link: str, is_single: boo
         )
     probable = "average" if ensemble.positive else "identity"
     return EnsembleAnswer(labels, base, _LINKS.get(ensemble.transform, probable))
+
+
+def _agree_on_two(ensemble: Ensemble) -> bool:
+    """Whether the second class's sum is above 0 just where it is the higher: the first's opposite, or of one tree.
+
+    Else onnxruntime answers the second class wherever its sum is above 0, ONNX's reference the one of the higher sum.
+    """
+    if any(tree.values.ndim == 1 for tree in ensemble.trees):
+        return False
+    leaves = [tree.values[tree.column < 0] for tree in ensemble.trees]
+    if all((each[:, 0] == -each[:, 1]).all() for each in leaves):
+        return True
+    return len(leaves) == 1 and bool(((leaves[0][:, 1] > 0) == (leaves[0][:, 1] > leaves[0][:, 0])).all())
 
 
 def _answer_two(attributes: Field, ensemble: Ensemble, labels: Any, base: list[float], half: float) -> EnsembleAnswer:
