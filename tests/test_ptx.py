@@ -234,6 +234,8 @@ F32 = 0x3FC00000  # 1.5
         ("mov.b64 %rd4, 0x3F8000003F000000; add.f32x2 %rd5, %rd4, %rd4; mov.b64 {_, %r4}, %rd5;", 0x40000000),
         ("selp.b32 %r5, 0f40000000, 0f3F800000, %p9; redux.sync.max.NaN.f32 %r4, %r5, -1;", 0x40000000),
         ("mov.b64 %rd4, 0x100000002; mov.b64 {_, %r4}, %rd4;", 1),
+        ("mov.b32 %r5, 3; mov.b64 %rd4, {%r5, %r6}; mov.b64 {%r4, _}, %rd4;", 3),
+        ("mov.b32 %r5, 3; mov.b64 %rd4, {%r5, %r6}; mov.b64 {_, %r4}, %rd4;", 0x7FC0DEAD),
         ("popc.b32 %r4, 0xFF;", 8),
         ("shfl.sync.bfly.b32 %r4, %r1, 5, 31, -1;", 5),
         ("redux.sync.add.s32 %r4, 2, -1;", 64),

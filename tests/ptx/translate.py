@@ -79,6 +79,14 @@ class _Translator:
     def _read(self, operand: str, kind: str) -> str:
         return read_operand(operand, kind, self.constants)
 
+    def _read_half(self, operand: str, bits: int) -> str:
+        """A part of a wider register; NaN where nothing was written: LLVM packs such registers beside what it wants."""
+        lanes = self._read(operand, f"uint{bits}")
+        if not operand.startswith("%"):
+            return lanes
+        nothing = self.constants.name(0x7FF8DEAD7FC0DEAD, find_width(operand))
+        return lanes.replace(f"R['{operand}']", f"R.get('{operand}', {nothing})")
+
     def _write(self, register: str, lanes: str) -> str:
         width = find_width(register)
         lanes = lanes if width == "bool" else f"to_width({lanes}, {width})"
@@ -180,7 +188,7 @@ class _Translator:
         whole, parts = find_width(target), list_vector(source)
         bits = 8 * np.dtype(whole).itemsize // len(parts)
         terms = [
-            f"{self._read(part, f'uint{bits}')}.astype({whole}) << {whole}({k * bits})" for k, part in enumerate(parts)
+            f"{self._read_half(part, bits)}.astype({whole}) << {whole}({k * bits})" for k, part in enumerate(parts)
         ]
         return [self._write(target, " | ".join(f"({term})" for term in terms))]
 
