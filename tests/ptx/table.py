@@ -12,8 +12,9 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 DECISIONS = ("rows alone", "first", "first with rules", "vote", "vote with rules")
 HEAD = """# The GPU's kernels, run from their PTX
 
-`make ptx` writes this page. Every run gave what the reference gives, with no race, no stray access and no read of
-what nobody wrote, unless it says otherwise. A variant is what Triton compiles once; runs are launches of it.
+`make ptx` writes this page; `python -m tests.ptx 20 --few` a shorter one, of the tests' cases and mutations. Every run
+gave what the reference gives, with no race, no stray access and no read of what nobody wrote, unless it says otherwise.
+A variant is what Triton compiles once; runs are launches of it.
 """
 
 
