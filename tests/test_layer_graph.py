@@ -258,6 +258,12 @@ def test_the_default_layers_are_those_that_feed_the_classes():
     assert (chain.layers, chain.edges) == (("stem", "join"), ())
 
 
+def test_what_the_classes_read_past_the_chosen_layers_is_said(caplog):
+    program = approximate_model(make_residual(), layers=["wide"], min_leaf=5)
+    assert program.layers == ("wide",)
+    assert "by the path images -> stem -> join -> classes, on which none of these layers lies" in caplog.text
+
+
 def test_layers_that_no_rule_can_use_are_left_out(caplog):
     train = make_residual()
     partial = replace(train, edges=(*EDGES[:-1], (FROM_IMAGES, "join"), EDGES[-1]))

@@ -159,7 +159,7 @@ def extract(
         options = apply_preset(preset, options, opened.settings.norm)
     with stop_gently(time_limit) as stop, show_progress() as progress:
         start = time.perf_counter()
-        training = select_training(opened, options, processes)
+        training = select_training(opened, options, processes, warn=False)
         options, chosen = choose_options(training, options, progress=progress)
         program = approximate_model(opened, options, processes=processes, memory=limit, progress=progress, stop=stop)
         seconds = time.perf_counter() - start

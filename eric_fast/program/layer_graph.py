@@ -164,7 +164,7 @@ class LayerGraph:
             if name in avoided:
                 continue
             before = next((path_to[source] for source in self.sources[name] if source in path_to), None)
-            if before is not None or (name and not self.sources[name]):
+            if before is not None or name in self.partial or (name and not self.sources[name]):
                 path_to[name] = (*(before or ()), *((name,) if name else ()))
         return path_to.get(TO_CLASSES)
 

@@ -66,7 +66,7 @@ def measure_weight_rules(
         n_votes=n_votes,
         weight_options=WeightOptions(n_literals or WeightOptions().most_literals),
     )
-    trial = start_trial(select_training(source, wanted, processes), wanted)
+    trial = start_trial(select_training(source, wanted, processes, warn=False), wanted)
     if trial is None:
         return None
     n_images = program.n_images or trial.learned.n_images

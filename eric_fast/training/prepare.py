@@ -36,13 +36,17 @@ def find_logits(training: Selection, options: ExtractOptions, *, warn: bool = Tr
     return None
 
 
-def select_training(source: Source, options: ExtractOptions, processes: Processes | None = None) -> Selection:
+def select_training(
+    source: Source, options: ExtractOptions, processes: Processes | None = None, *, warn: bool = True
+) -> Selection:
     """Select the layers that `options` names, and the images whose target is known.
+
+    warn: whether to log layers that are left out, and what rules don't see.
 
     Raises:
         CaptureError: a layer that doesn't exist; no image, or none with a label.
     """
-    training = select_images(source, choose_layers(source, options.layers), options.target, processes)
+    training = select_images(source, choose_layers(source, options.layers, warn=warn), options.target, processes)
     if not training.n_images:
         raise CaptureError(
             "the capture has no labels; use --target model, or name the image folders like the classes"
@@ -52,7 +56,7 @@ def select_training(source: Source, options: ExtractOptions, processes: Processe
     return training
 
 
-def choose_layers(source: Source, wanted: str | Sequence[str] | None) -> tuple[str, ...]:
+def choose_layers(source: Source, wanted: str | Sequence[str] | None, *, warn: bool = True) -> tuple[str, ...]:
     """The layers of a program, the lowest first: those that `wanted` names, or by default those that feed the classes.
 
     Layers that no rule can use are left out: those from which no path leads to the classes, and those below a layer
@@ -63,7 +67,13 @@ def choose_layers(source: Source, wanted: str | Sequence[str] | None) -> tuple[s
     asked = named or match_layers(wanted, source.layers)
     chosen = graph.select(asked).layers
     left_out = [layer for layer in asked if layer not in chosen]
-    if left_out:
+    path = graph.find_path(asked)
+    if path is not None and warn:
+        logger.warning(
+            "rules don't see what the classes read by the path %s, on which none of these layers lies",
+            " -> ".join(("images", *path, "classes")),
+        )
+    if left_out and warn:
         logger.warning(
             "%s left out, as no rule can use %s: what builds on %s reads layers that are not taken, too",
             say_count(len(left_out), "layer") + " (" + ", ".join(left_out[:8]) + (", ...)" if left_out[8:] else ")"),
