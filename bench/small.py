@@ -137,7 +137,8 @@ def time_lleaves(model: Any, table: NDArray[Any]) -> Iterator[tuple[int, float]]
     """What lleaves takes for each size, compiled and on one thread; nothing if it can't be installed."""
     python = LLEAVES / "bin" / "python"
     if not python.exists():
-        make = f"python3 -m venv {LLEAVES} && {python} -m pip install -q lleaves"
+        # lleaves 1.3 needs what llvmlite 0.45 dropped
+        make = f"python3 -m venv {LLEAVES} && {python} -m pip install -q lleaves 'llvmlite<0.45'"
         if subprocess.run(make, shell=True, check=False).returncode:
             stdout.print("lleaves can't be installed, so it isn't timed", markup=False)
             return

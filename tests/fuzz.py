@@ -141,7 +141,7 @@ def check_format(name: str, n_files: int, seed: int = 0, *, compare: bool = Fals
         try:
             model = kind.read(content)
             n_read += 1
-            if compare and isinstance(model, RuleModel):
+            if compare and kind.source and isinstance(model, RuleModel):
                 n_equal += compare_answers(kind.source, content, model)
         except EricError as error:
             reasons.append(str(error))
