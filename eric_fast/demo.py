@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch.nn.functional import cross_entropy
 
 from eric_fast import digits_cnn
@@ -127,7 +127,7 @@ def train_digits(path: Path, *, progress: Progress = ignore_progress) -> None:
                 optimiser.step()
                 schedule.step()
         progress("train a CNN", N_EPOCHS, N_EPOCHS)
-    save_file(model.state_dict(), path.with_suffix(".safetensors"))
+    path.with_suffix(".safetensors").write_bytes(save(model.state_dict()))
 
 
 @contextmanager

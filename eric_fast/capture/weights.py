@@ -62,9 +62,9 @@ def _describe_damage(path: Path, error: Exception) -> ModelError:
 
 def _refuse_programs(path: Path) -> None:
     """Raise ModelError for a file of TorchScript or torch.export, or a damaged archive."""
-    if not zipfile.is_zipfile(path):
-        return
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             names = [name.partition("/")[2] or name for name in archive.namelist()]
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
