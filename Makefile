@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # Modules are compiled once and kept: without, every process of the tests compiles torch's sources again, for 8 seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick check lint docs notebooks outputs bench faults fuzz ptx gpu-test gpu-check gpu-bench tables chain dist clean
+.PHONY: demo test quick check lint docs notebooks outputs bench faults fuzz guided-fuzz soak ptx gpu-test gpu-check gpu-bench tables chain dist clean
 
 demo: .venv/installed
 	@$(BIN)/eric-fast demo --force
@@ -57,14 +57,24 @@ fuzz: .venv/installed
 	$(BIN)/python -m tests.check_programs 100000
 	$(BIN)/python -m tests.fuzz all 10000
 
+# Each reader for SECONDS, led by the code that its inputs reach (atheris); what reaches most is kept in tests/corpus.
+guided-fuzz: .venv/installed
+	$(BIN)/uv pip install --python $(BIN)/python --group fuzz
+	$(BIN)/python -m tests.guided_fuzz all $(SECONDS)
+	$(BIN)/python -m tests.guided_fuzz keep
+
 # 100,000 evaluations, 1,000 loads, 100 extractions: what they leave behind. Some minutes.
 soak: .venv/installed
 	$(BIN)/python -m tests.soak
 
-# Every command that writes, killed at each call that writes: some ten minutes. Captures disturbed in other ways: as long.
+# Every command that writes, killed at each call that writes: some 25 minutes. Captures disturbed in other ways: ten. What
+# is too large, what failed once, and the tests of faults. Then the tables of docs/RELIABILITY.md.
 faults: .venv/installed
 	$(BIN)/python -m tests.kills all
 	$(BIN)/python -m tests.faults all
+	$(BIN)/python -m tests.limits
+	$(BIN)/python -m tests.safety_cases
+	$(BIN)/python -m tests.fault_table all
 
 # The kernels' PTX for three GPUs, run thread by thread on the CPU, and broken on purpose: tests/ptx/RESULTS.md, an hour.
 # Random programs for SECONDS on each; TARGET=90 for one GPU alone.

@@ -3,84 +3,41 @@
 Children are forked from a warm process. Each runs one command whose n-th call of `CALLS` kills it with SIGKILL: a text
 is then written by half. What it leaves must be the old output or the new one, whole (of a capture also one that can be
 resumed); the same command must then work, give the new output, and leave nothing else. Every call of every command
-is tried once, or N of them, drawn with SEED. Then each command runs under a file size limit, in a folder that it may
-not write, and twice at once.
+is tried once, or N of them, drawn with SEED. Then each command runs under a file size limit, on a full disk, in a
+folder that it may not write, twice at once, and while the clock jumps. Results go into `tests/fault_results.json`.
 """
 
+import contextlib
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from eric_fast.output import rename
+import eric_fast.demo
 from tests.command_fixtures import make_program, run_command
+from tests.disturb import (
+    SECONDS,
+    age_files,
+    give_up_rights,
+    jump_clock,
+    keep_answers,
+    kill_at_call,
+    limit_file_size,
+    mount,
+)
+from tests.fault_table import record
+from tests.kill_cases import CASES
 
-CALLS = ("rename", "replace", "fsync", "write", "ftruncate", "mkdir", "unlink", "rmdir", "link", "chmod")  # of os
-SECONDS = 120  # of one command
 KILLED, REFUSED = -signal.SIGKILL, 2
-NOBODY = 65534
-
-
-class Case(NamedTuple):
-    """A command that writes.
-
-    Attributes:
-        arguments: with `{made}`, where its inputs are, and `{here}`, where it writes.
-        output: what it writes, in `{here}`.
-        before: commands that make the old output; none: there is none.
-        forces: whether `--force` replaces an old output.
-    """
-
-    arguments: str
-    output: str
-    before: tuple[str, ...] = ()
-    forces: bool = True
-
-
-NET = "{made}/net.py:build"
-PROGRAM = "convert {made}/p.lp -o {here}/"  # an old output of any name
-CASES = {
-    "capture": Case(f"capture {NET} digits/test -o {{here}}/c --limit 60", "c", forces=False),
-    "capture again": Case(
-        f"capture {NET} digits/test -o {{here}}/c --limit 60",
-        "c",
-        (f"capture {NET} digits/test -o {{here}}/c --limit 50",),
-    ),
-    "pack": Case("pack {made}/test -o {here}/b --threshold mean", "b", forces=False),
-    "extract": Case("extract {made}/train -o {here}/p.lp --min-leaf 20", "p.lp", (PROGRAM + "p.lp",)),
-    "convert": Case("convert {made}/p.lp -o {here}/p.c --format c", "p.c", (PROGRAM + "p.c",)),
-    "predict": Case("predict {made}/p.lp {made}/test -o {here}/t.csv", "t.csv", (PROGRAM + "t.csv",)),
-    "label": Case("label {here}/p.lp 1:2=wheel", "p.lp", (PROGRAM + "p.lp",), forces=False),
-    "compare": Case(
-        "compare {made}/p.lp {made}/p.lp {made}/test --json {here}/d.json",
-        "d.json",
-        (PROGRAM + "d.json",),
-    ),
-    "chain": Case(
-        "chain {made}/train {made}/test --min-leaf 20 --json {here}/k.json",
-        "k.json",
-        (PROGRAM + "k.json",),
-    ),
-    "explain": Case(
-        f"explain digits/test:3 --program {{made}}/p.lp --model {NET} --png {{here}}/x.svg",
-        "x.svg",
-        (PROGRAM + "x.svg",),
-    ),
-    "report": Case(
-        "report {made}/test --program {made}/p.lp -o {here}/r",
-        "r",
-        ("report {made}/test --program {made}/p.lp -o {here}/r --start 3",),
-    ),
-    "demo": Case("demo -o {here}/demo", "demo", forces=False),
-}
+PAGE = 4096  # bytes: how a disk fills up
 QUICK = ("capture", "pack", "convert", "predict", "label")
 
 
@@ -93,14 +50,15 @@ class Sweep:
 
     def __init__(self, name: str, made: Path, root: Path) -> None:
         self.case, self.made, self.root = CASES[name], made, root
-        self.old, self.new = root / "old", root / "new"
+        for place in self.case.kept:
+            keep_answers(place)
+        self.old, here = root / "old", root / "here"
         self.old.mkdir(parents=True)
         for command in self.case.before:
             assert run_command(*fill_in(command, made, self.old)) == 0, command
-        self.new.mkdir()
-        self.reset(self.new)
-        assert self.run(self.new) == 0, name  # warms this process up, too
-        self.contents = [read_output(folder / self.case.output) for folder in (self.old, self.new)]
+        self.reset(here)
+        assert self.run(here) == 0, name  # warms this process up, too; paths may be in what is written
+        self.contents = [read_output(folder / self.case.output) for folder in (self.old, here)]
 
     def list_arguments(self, here: Path) -> list[str]:
         forced = ["--force"] if self.case.forces and self.case.before else []
@@ -124,6 +82,9 @@ class Sweep:
                 sys.stdout = sys.stderr = os.fdopen(silence, "w")
                 prepare()
                 code = self.run(here)
+            except BaseException:
+                traceback.print_exc()
+                raise
             finally:
                 sys.stdout.flush()  # and stderr, which is the same
                 os._exit(code)
@@ -147,20 +108,47 @@ class Sweep:
         assert [path.name for path in here.rglob(".eric-*")] == [], where
         return True
 
-    def check_file_size(self) -> str:
-        """A file that may not grow stands for a full disk."""
+    def check_file_size(self) -> int:
+        """No file may grow past a few bytes."""
         here = self.root / "here"
         self.reset(here)
-        code = wait(self.start(here, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))))
+        code = wait(self.start(here, limit_file_size))
         assert code == REFUSED, (code, self.read_said())
         assert "can't be written: File too large" in self.read_said(), self.read_said()
-        if not self.case.arguments.startswith("capture"):
+        self.check_refused(here)
+        return 1
+
+    def check_full_disk(self) -> int:
+        """A disk with room for no page, one, two, four and so on, until there is enough."""
+        here = self.root / "here"
+        for n_tries in range(1, 20):
+            shutil.rmtree(here)
+            with mount(here, "size=64m") as mounted:
+                if not mounted:
+                    return 0
+                shutil.copytree(self.old, here, dirs_exist_ok=True)
+                fill_disk(self.root / "here" / "other", int(2 ** (n_tries - 2)))
+                code = wait(self.start(here))
+                if code:
+                    assert code == REFUSED, (code, self.read_said())
+                    assert any(words in self.read_said() for words in ("No space left", "on disk, but only"))
+                (here / "other").unlink()
+                if code:
+                    self.check_refused(here)
+                assert read_output(here / self.case.output) == self.contents[1]
+            here.mkdir(exist_ok=True)
+            if not code:
+                return n_tries
+        raise AssertionError("64 MB are not enough")
+
+    def check_refused(self, here: Path) -> None:
+        """What a refused command left: the old output, and no obstacle."""
+        if not self.case.arguments.startswith(("capture", "pack")):  # these can be resumed
             assert read_output(here / self.case.output) == self.contents[0]
         assert wait(self.start(here)) == 0, self.read_said()
         assert read_output(here / self.case.output) == self.contents[1]
-        return "file size limit"
 
-    def check_read_only(self) -> str:
+    def check_read_only(self) -> int:
         here = self.root / "here"
         self.reset(here)
         for folder in (self.root, here):
@@ -169,64 +157,29 @@ class Sweep:
         assert code == REFUSED, (code, self.read_said())
         assert "can't be written" in self.read_said(), self.read_said()
         assert read_output(here / self.case.output) == self.contents[0]
-        return "read-only folder"
+        return 1
 
-    def check_two(self) -> str:
+    def check_two(self) -> int:
         here = self.root / "here"
         self.reset(here)
         codes = sorted(map(wait, [self.start(here), self.start(here)]))
         assert codes in ([0, 0], [0, REFUSED]), (codes, self.read_said())
         assert read_output(here / self.case.output) == self.contents[1]
         assert [path.name for path in here.rglob(".eric-*")] == []
-        return "two writers"
+        return 1
+
+    def check_clock(self) -> int:
+        """A clock that jumps by ten years, and files of 1970 and 2100: the same bytes."""
+        here = self.root / "here"
+        self.reset(here)
+        age_files(self.made)
+        age_files(here)
+        assert wait(self.start(here, jump_clock)) == 0, self.read_said()
+        assert read_output(here / self.case.output) == self.contents[1]
+        return 1
 
     def read_said(self) -> str:
         return (self.root / "said").read_text(errors="replace")[-2000:]
-
-
-def give_up_rights() -> None:
-    """Root may write anywhere; nobody may not."""
-    if os.geteuid() == 0:
-        os.setuid(NOBODY)
-
-
-def kill_at_call(number: int) -> None:
-    """From now on, the call of this number kills this process."""
-    n_calls = 0
-
-    def count() -> bool:
-        nonlocal n_calls
-        n_calls += 1
-        return n_calls == number
-
-    def die() -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(SECONDS)  # until it arrives
-
-    def watch(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            if count():
-                die()
-            return function(*arguments, **options)
-
-        return call
-
-    def write_half(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(path: Path, content: Any, *arguments: Any, **options: Any) -> Any:
-            if count():
-                function(path, content[: len(content) // 2], *arguments, **options)
-                die()
-            return function(path, content, *arguments, **options)
-
-        return call
-
-    for name in CALLS:
-        setattr(os, name, watch(getattr(os, name)))
-    found = rename._find_renameat2()
-    exchange = None if found is None else watch(found)
-    rename._find_renameat2 = lambda: exchange  # type: ignore[assignment]
-    Path.write_text = write_half(Path.write_text)  # type: ignore[method-assign]
-    Path.write_bytes = write_half(Path.write_bytes)  # type: ignore[method-assign]
 
 
 def wait(process: int) -> int:
@@ -264,9 +217,33 @@ def draw_kills(names: tuple[str, ...], made: Path, root: Path, n_kills: int, see
         yield f"{sweep.case.arguments} at call {number}"
 
 
+def fill_disk(path: Path, n_pages: int) -> None:
+    """Write a file until the disk is full but for so many pages."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(PAGE))
+    os.truncate(path, path.stat().st_size - n_pages * PAGE)
+
+
+def sweep_command(sweep: Sweep) -> dict[str, int]:
+    """Kill it at each call, then disturb it in every other way; how often each was done."""
+    n_calls = 0
+    while sweep.kill_at(n_calls + 1):
+        n_calls += 1
+    return {
+        "kills": n_calls,
+        "file size limit": sweep.check_file_size(),
+        "full disk": sweep.check_full_disk(),
+        "read-only folder": sweep.check_read_only(),
+        "two writers": sweep.check_two(),
+        "clock": sweep.check_clock(),
+    }
+
+
 def main() -> None:
     chosen, *numbers = sys.argv[1:]
     names = tuple(CASES) if chosen == "all" else tuple(chosen.split(","))
+    eric_fast.demo.N_EPOCHS = 1  # how well it is trained doesn't matter
     n_all = 0
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -278,14 +255,11 @@ def main() -> None:
             return
         for name in names:
             begin = time.perf_counter()
-            sweep = Sweep(name, root / "made", root / name.replace(" ", "-"))
-            n_calls = 0
-            while sweep.kill_at(n_calls + 1):
-                n_calls += 1
-            others = [sweep.check_file_size(), sweep.check_read_only(), sweep.check_two()] if name != "demo" else []
-            n_all += n_calls
-            seconds = time.perf_counter() - begin
-            print(f"| {name} | {n_calls} kills | {', '.join(others)} | 0 failures | {seconds:.0f} s |", flush=True)
+            tries = sweep_command(Sweep(name, root / "made", root / name.replace(" ", "-")))
+            n_all += tries["kills"]
+            record("commands", name, tries)
+            told = ", ".join(f"{kind} {n}" for kind, n in tries.items())
+            print(f"{name}: {told}; 0 failures; {time.perf_counter() - begin:.0f} s", flush=True)
     print(f"{n_all} kills, no failure")
 
 

@@ -1,7 +1,7 @@
 """`python -m tests.soak [SCALE]`: the same work many times, after which memory, files and threads are as before.
 
 At scale 1: 100,000 evaluations, 20,000 calls with a few rows, 1,000 loads of text and of a model file, 100 extractions
-of trees and of weight rules, some minutes in all.
+of trees and of weight rules, some minutes in all, whose results go into `fault_results.json`.
 """
 
 import gc
@@ -24,6 +24,7 @@ from eric_fast.compile.program import compile_program
 from eric_fast.kernels import evaluate
 from eric_fast.text import load_program, save_program
 from tests.activations import make_activations
+from tests.fault_table import record
 from tests.make_programs import count_inputs
 from tests.make_rules import make_shared_program
 
@@ -97,6 +98,9 @@ def main(scale: float = 1.0) -> int:
         for name, (n_calls, work) in works.items():
             growth = measure_growth(work, max(MEASURES, int(n_calls * scale)))
             failed |= growth.leaks
+            if scale >= 1 and not growth.leaks:
+                found = {"memory": growth.memory, "files": growth.files, "threads": growth.threads}
+                record("soak", name, {"calls": growth.n_calls, **found})
             print(
                 f"{name}: {growth.n_calls:,} times; {growth.memory / 2**20:+.1f} MiB, {growth.files:+d} files, "
                 f"{growth.threads:+d} threads{'  LEAKS' if growth.leaks else ''}",
