@@ -173,6 +173,21 @@ def test_blocks_that_follow_the_last_convolution_are_the_last_layer():
     }
 
 
+def test_a_block_whose_class_token_the_head_reads_gives_this_token():
+    class Hybrid(AttendingNetwork):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.head(self.block(self.stem(images))[:, 0])
+
+    class Block(AttendingNetwork.Block):
+        def forward(self, maps: torch.Tensor) -> torch.Tensor:
+            tokens = maps.flatten(2).permute(0, 2, 1)
+            return tokens + self.mix(self.norm(tokens))
+
+    net = Hybrid()
+    net.block = Block()
+    assert trace_norms(net.eval(), torch.rand(2, 3, 9, 9)).layers == ("stem.1", "block@class")
+
+
 def test_functional_repeated_and_in_place_activations(images):
     net = make(Net)
     tracer = trace_norms(net, images[:1], None, "l1")

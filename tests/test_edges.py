@@ -231,6 +231,32 @@ def test_a_skip_reads_what_an_activation_in_place_left():
     assert (tracer.layers, tracer.edges) == (("relu", "last"), ())
 
 
+class Twice(nn.Module):
+    """What an activation in place gives is changed once more, under its former name."""
+
+    def __init__(self, branches: bool) -> None:
+        super().__init__()
+        self.first, self.second, self.last = (nn.Conv2d(3, 3, 3, padding=1) for _ in range(3))
+        self.inner, self.outer, self.top = nn.ReLU(inplace=True), nn.ReLU(), nn.ReLU()
+        self.head = nn.Linear(3, 2)
+        self.branches = branches
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.first(images)
+        y = self.inner(x)
+        x.add_(self.outer(self.second(images)))
+        if self.branches and bool(x.sum() > 1e9):
+            return x
+        return self.head(self.top(self.last(y)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("branches", [False, True])
+def test_changes_in_place_reach_all_names_of_a_result(branches):
+    tracer = trace_norms(Twice(branches).eval(), torch.randn(1, 3, 6, 6), ["inner", "outer", "top"])
+    assert tracer.is_traced != branches
+    assert tracer.edges == (("inner", "top"), ("outer", "top"), ("top", TO_CLASSES))
+
+
 @pytest.mark.parametrize("branches", [False, True])
 def test_a_probe_stands_in_for_its_layer(branches):
     torch.manual_seed(0)

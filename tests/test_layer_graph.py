@@ -157,8 +157,11 @@ def test_a_straight_pipe_prints_as_before():
         (
             'feeds("stem","join").',
             "",
-            "a rule for join:0 mentions a kernel of 'stem', which doesn't feed 'join'",
+            "a rule for join:0 mentions a kernel of 'stem', which doesn't feed 'join', unlike 'wide' and 'slim'; take",
         ),
+        ('feeds("wide","join").', 'feeds("wide","wide").', "layer 'wide' can't feed itself"),
+        ('feeds("wide","join").', 'feeds("wide","").', "a layer that is fed needs a name; if the classes are meant"),
+        ('feeds("wide","join").', 'feeds("","join").', "the program has no layer ''"),
         ('feeds_classes("join").', 'feeds_classes("wde").', "no layer 'wde'; did you mean 'wide'"),
         ('feeds("stem","slim").', "", "no layer feeds 'slim', so its kernels must stand before those of 'wide'"),
     ],
@@ -185,8 +188,25 @@ def test_starts_that_are_no_cut_are_refused_with_a_path():
     assert program.layer_to_start("join,stem,wide") == "join"
     with pytest.raises(ProgramError, match="no layer 'wid'; did you mean 'wide'"):
         program.layer_to_start("wid")
-    with pytest.raises(ProgramError, match="write it as 'join'"):
+    with pytest.raises(ProgramError, match="write the start 'wide,join' as 'join'"):
         make_program(starts=(("stem",), ("wide", "join")), decision="vote")
+    with pytest.raises(ProgramError, match="write the start 'wide,stem,slim' as 'stem,wide,slim'"):
+        make_program(starts=(("stem",), ("wide", "stem", "slim")), decision="vote")
+
+
+def test_starts_are_named_as_they_are_read_back():
+    layers = ("a", "a,b", "c", "b, c")
+    edges = [("a", "a,b"), ("a", "c"), ("a", "b, c"), ("a,b", "b, c"), ("c", "b, c"), ("b, c", TO_CLASSES)]
+    atoms = tuple(InputAtom(layer, 0, ">", 1.0) for layer in layers)
+    rules = tuple(ClassRule(0, (3,), start=start) for start in range(3))
+    starts = (("a",), ("a", "a,b", "c"), ("b, c",))
+    program = Program(Quantiser(atoms), ("cat",), rules, decision="vote", edges=edges, starts=starts)
+    assert [program.graph.find_start(start) for start in program.list_starts()] == list(starts)
+    assert program.list_rules()["start"].tolist() == program.list_starts() == ["a", "a,a,b,c", "b, c"]
+    assert program.graph.find_start(" a,a,b, c ") == starts[1]
+    bits = BitMatrix.from_bools(torch.tensor([[True, False, True]]), ["a:0", "a,b:0", "c:0"])
+    (proof,) = prove_answers(replace(program, class_rules=()), bits, starts[1])
+    assert find_fault(replace(program, class_rules=()), {0, 2}, proof) is None
 
 
 def make_residual(n_images: int = 300, seed: int = 0):
@@ -269,7 +289,7 @@ def test_layers_that_no_rule_can_use_are_left_out(caplog):
     partial = replace(train, edges=(*EDGES[:-1], (FROM_IMAGES, "join"), EDGES[-1]))
     program = approximate_model(partial, layers="all", min_leaf=5)
     assert program.layers == ("join",)
-    assert "3 layers (stem, wide, slim) left out, as no rule can use them" in caplog.text
+    assert "3 layers (stem, wide, slim) left out, as no rule can use them: the classes don't read them" in caplog.text
     dead = replace(train, edges=tuple(edge for edge in EDGES if edge != ("slim", "join")))
     assert approximate_model(dead, layers="all", min_leaf=5).layers == ("stem", "wide", "join")
 

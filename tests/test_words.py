@@ -71,3 +71,18 @@ def test_each_start_has_a_sheet_of_its_own():
         *("votes from f", "f:0 +3 .", "g:1 . +2"),
         *("votes from g", "g:0 . +5", "g:1 . +2"),
     ]
+
+
+def test_a_start_of_several_layers_has_its_own_votes_in_its_sheet():
+    edges = [("f", "g"), ("f", "h"), ("g", "h"), ("h", "")]
+    atoms = tuple(InputAtom(layer, 0, ">", 1.0) for layer in "fgh")
+    rules = tuple(ClassRule(0, (2,), weight=3 + start, start=start) for start in range(3))
+    starts = (("f",), ("f", "g"), ("h",))
+    program = Program(Quantiser(atoms), ("cat", "dog"), rules, decision="vote", edges=edges, starts=starts)
+    assert describe_class_rule(program, 2).endswith("weight 4, from f,g alone")
+    lines = print_sheets(program)
+    assert [line for line in lines if ":" in line or "votes" in line] == [
+        *("votes from f", "h:0 +3 ."),
+        *("votes from f,g", "h:0 +4 ."),
+        *("votes from h", "h:0 +5 ."),
+    ]

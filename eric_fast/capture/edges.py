@@ -25,9 +25,13 @@ def trace_edges(module: fx.GraphModule, layers: Mapping[str, fx.Node], logits: f
     probes: dict[fx.Node, set[str]] = {}  # operation -> the captured probes on it
     edges: list[Edge] = []
 
-    def find_feeding(node: fx.Node, reader: fx.Node) -> frozenset[str]:
+    def find_latest(node: fx.Node) -> fx.Node:
         while node in changed:
             node = changed[node]
+        return node
+
+    def find_feeding(node: fx.Node, reader: fx.Node) -> frozenset[str]:
+        node = find_latest(node)
         return frozenset(probes[node]) if node in probes and PLACE not in reader.meta else feeding[node]
 
     for node in module.graph.nodes:
@@ -40,7 +44,7 @@ def trace_edges(module: fx.GraphModule, layers: Mapping[str, fx.Node], logits: f
         if node in names and PLACE in node.meta:
             probes.setdefault(node.meta[PLACE], set()).update(own)
         elif node.all_input_nodes and changes_input(node, module):
-            changed[node.all_input_nodes[0]] = node
+            changed[find_latest(node.all_input_nodes[0])] = node
         if node is logits:
             edges += [(source, TO_CLASSES) for source in own if source != FROM_IMAGES]
             break

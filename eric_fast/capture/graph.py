@@ -151,9 +151,12 @@ def trace_network(
         around = [path for path in modules[node] if names[sums[node]].startswith(f"{path}.")]
         return (around or modules[node])[-1]
 
+    def mark_class(node: fx.Node) -> str:
+        return CLASS_TOKEN if reads_class and _is_tokens(known[node]) else ""
+
     def name_default(node: fx.Node) -> str:
         if node is later:
-            return name_block(node) + CLASS_TOKEN * (reads_class and _is_tokens(known[node]))
+            return name_block(node) + mark_class(node)
         return name_innermost(node) if node in (*gates, join) else names[node]
 
     found = {node: find_skip_sum(node, kinds) for node in large if node in modules}
@@ -172,18 +175,9 @@ def trace_network(
         doubtful={
             names[node]: shaped.shape for node, shaped in shapes.found.items() if node in names and node not in known
         },
-        defaults=tuple(
-            name_block(node)
-            if node is later
-            else name_innermost(node)
-            if node in gates or node is join
-            else names[node]
-            for node in defaults
-        ),
+        defaults=tuple(map(name_default, defaults)),
         convolutions=tuple(names[node] for node in large if kinds[node] in CONVOLUTIONS),
-        blocks=tuple(
-            name_innermost(node) + (CLASS_TOKEN if reads_class and _is_tokens(known[node]) else "") for node in blocks
-        ),
+        blocks=tuple(name_innermost(node) + mark_class(node) for node in blocks),
         residuals=tuple(name_block(node) for node in residuals),
         never_negative=frozenset(name for name, node in nodes.items() if is_node_never_negative(node, module)),
     )

@@ -35,7 +35,7 @@ def find_fault(program: Program, true_bits: Collection[int], proof: Proof) -> st
         true_bits: the atoms of layer `proof.start` that are true.
         proof: see `Proof`.
     """
-    names = [proof.start] if proof.start in program.layers else proof.start.split(",")
+    names = program.graph.split_start(proof.start)
     for name in names:
         if name not in program.layers:
             return f"the program has no layer '{name}'"

@@ -7,9 +7,12 @@ from itertools import pairwise
 
 from eric_fast.errors import CaptureError, ProgramError, suggest_nearest
 
-FROM_IMAGES = TO_CLASSES = ""  # in an edge, where no layer stands: the images as its source, the classes as its target
+# The ends of a graph, which are no layers. In an edge, the images are a source and never a target, the classes a target
+# and never a source, so the two can share the one text that names no layer.
+FROM_IMAGES = ""
+TO_CLASSES = ""
 Edge = tuple[str, str]  # a layer, and one that it feeds without another layer between
-StartLayers = str | Sequence[str] | None
+StartLayers = str | Sequence[str] | None  # as `LayerGraph.find_start` takes it
 
 
 @dataclass(frozen=True)
@@ -116,23 +119,33 @@ class LayerGraph:
             return self.lowest
         if isinstance(start, str) and start in self.layers:
             return self.find_cut(start)
-        names = start.split(",") if isinstance(start, str) else start
-        names = [name if name in self.layers else name.strip() for name in names]
+        names = self.split_start(start) if isinstance(start, str) else start
         for name in names:
             if name not in self.layers:
                 raise ProgramError(f"the program has no layer '{name}'{suggest_nearest(name, self.layers)}")
         path = self.find_path(names)
         if path is not None:
-            given = "' and '".join(names)
-            instead = ",".join(self.find_cut(names[0])) if names else self.layers[0]
+            instead = self.find_cut(names[0]) if names else self.lowest
             raise ProgramError(
-                f"can't start at '{given}': the path {' -> '.join(('images', *path, 'classes'))} avoids "
-                f"{'it' if len(names) == 1 else 'them'}; start at '{instead}'"
+                f"can't start at '{name_start(names)}': the path {' -> '.join(('images', *path, 'classes'))} avoids "
+                f"{'it' if len(names) == 1 else 'them'}; start at '{name_start(instead)}'"
             )
         return self._drop_covered(names)
 
+    def split_start(self, start: str) -> list[str]:
+        """The layers that `name_start` joined. A layer's own name may have commas: the longest that fits is taken."""
+        parts, names = start.split(","), list[str]()
+        while parts:
+            joined = (",".join(parts[:n]) for n in range(len(parts), 0, -1))
+            name = next((name for name in joined if name in self.layers), parts[0])
+            del parts[: name.count(",") + 1]
+            names.append(name if name in self.layers else name.strip())
+        return names
+
     def find_cut(self, layer: str) -> tuple[str, ...]:
-        """The cut of a layer and what runs beside it: all that feeds what builds on the layer, and doesn't itself."""
+        """The cut of a layer and what runs beside it: layers that don't build on it, but feed layers that do, or the
+        classes.
+        """
         after: set[str] = set()
         for name in self.layers:
             if not {layer, *after}.isdisjoint(self.sources[name]):
@@ -140,7 +153,7 @@ class LayerGraph:
         return self.find_border([name for name in self.layers if name not in after])
 
     def find_border(self, layers: Collection[str]) -> tuple[str, ...]:
-        """Those of some layers, among which are all that feed them, that feed others or the classes: a cut."""
+        """Of layers that are given with all that feed them, those that feed other layers or the classes: a cut."""
         others = {name for name in (*self.layers, TO_CLASSES) if name not in layers}
         feeding = {source for name in others for source in self.sources[name]}
         return tuple(name for name in self.layers if name in layers and name in feeding)
@@ -177,6 +190,8 @@ class LayerGraph:
 def find_edge_fault(layers: Sequence[str], edge: Edge) -> str | None:
     """What is wrong with an edge of a program's layers, whose order is `layers`; None if nothing is."""
     source, target = edge
+    if source == target and source in layers:
+        return f"layer '{source}' can't feed itself"
     for name in (source, target) if target != TO_CLASSES else (source,):
         if name not in layers:
             return f"the program has no layer '{name}'{suggest_nearest(name, layers)}"
@@ -223,5 +238,5 @@ def _find_before(target: str, sources: Mapping[str, Collection[str]]) -> set[str
 
 
 def name_start(cut: Sequence[str]) -> str:
-    """A start as `--start` takes it: `features.19`, or `wide,slim`."""
+    """A start as `--start` and `LayerGraph.find_start` take it: `features.19`, or `wide,slim`."""
     return ",".join(cut)

@@ -5,6 +5,7 @@ from typing import Any
 
 from eric_fast.program.confidence import bound_confidence
 from eric_fast.program.data import ProgramData
+from eric_fast.program.layer_graph import name_start
 from eric_fast.program.rules import ClassRule, Rule
 from eric_fast.program.words import describe_body, describe_exceptions, describe_votes, name_atom
 
@@ -25,7 +26,7 @@ def tabulate_class_rules(program: ProgramData) -> dict[str, list[Any]]:
     if any(rule.also for rule in rules):
         columns["votes"] = [describe_votes(program, rule) for rule in rules]
     if program.starts:
-        names = [" and ".join(layers) for layers in program.starts]
+        names = list(map(name_start, program.starts))
         columns["start"] = [None if rule.start is None else names[rule.start] for rule in rules]
     return columns
 

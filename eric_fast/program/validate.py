@@ -66,10 +66,10 @@ def _check_sources(program: ProgramData) -> None:
         own = int(layer_of[atom])
         strange = next((layer for layer in sorted(found) if not feeds[own, layer]), None)
         if strange is not None:
-            sources = " and ".join(repr(layer) for layer in program.graph.sources[program.layers[own]])
+            sources = " and ".join(map(repr, program.graph.sources[program.layers[own]]))
             raise ProgramError(
                 f"a rule for {program.atoms[atom].name} mentions a kernel of '{program.layers[strange]}', which "
-                f"doesn't feed '{program.layers[own]}', as {sources} do; take the literal out, or add what feeds it",
+                f"doesn't feed '{program.layers[own]}', unlike {sources}; take the literal out, or add what feeds it",
                 atom,
             )
 
@@ -226,7 +226,9 @@ def _check_starts(program: ProgramData) -> None:
             raise ProgramError(f"a start must be layers of the program, not {', '.join(map(repr, start)) or 'none'}")
         if program.graph.find_start(start) != start:
             instead = name_start(program.graph.find_start(start))
-            raise ProgramError(f"the start '{name_start(start)}' has layers that it needn't; write it as '{instead}'")
+            raise ProgramError(
+                f"write the start '{name_start(start)}' as '{instead}': layers in order, and none that it needn't have"
+            )
     if len(set(program.starts)) != n_starts:
         raise ProgramError("a start stands twice; give its class rules one number")
     if n_starts and program.graph.lowest not in program.starts:

@@ -6,7 +6,7 @@ from eric_fast.errors import ProgramError, say_count, suggest_nearest
 from eric_fast.program.confidence import find_least_confidence
 from eric_fast.program.data import ProgramData, atom_of
 from eric_fast.program.decision import Decision
-from eric_fast.program.layer_graph import TO_CLASSES
+from eric_fast.program.layer_graph import name_start
 from eric_fast.program.rules import ClassRule, Rule
 from eric_fast.program.table_atoms import TableAtom
 
@@ -83,7 +83,7 @@ def describe_class_rule(program: ProgramData, number: int) -> str:
     votes = f", weight {rule.weight:g}" if is_said else ""
     if rule.also and (votes or is_label):
         votes = f", adds {describe_votes(program, rule)}"
-    start = "" if rule.start is None else f", from {' and '.join(program.starts[rule.start])} alone"
+    start = "" if rule.start is None else f", from {name_start(program.starts[rule.start])} alone"
     support = f"    rule {number}: {describe_support(program, rule) or 'support unknown'}{votes}{start}"
     head = f"{'not ' if is_negative else ''}{program.classes[rule.head]}"
     return "\n".join([*_describe_rule(program, head, rule), support])
@@ -124,9 +124,8 @@ def describe_program(program: ProgramData, *, with_settings: bool = False) -> st
         f"layers (kernels): {n_kernels or 'none'}",
     ]
     if program.edges:
-        sources = program.graph.sources
-        fed = (f"{', '.join(sources[layer])} -> {layer or 'classes'}" for layer in (*program.layers, TO_CLASSES))
-        lines.append("what feeds what: " + "; ".join(text for text in fed if not text.startswith(" ->")))
+        fed = (f"{', '.join(own)} -> {layer or 'classes'}" for layer, own in program.graph.sources.items() if own)
+        lines.append(f"what feeds what: {'; '.join(fed)}")
     if with_settings and program.settings:
         short = {key: value if len(value) <= 40 else f"{value[:37]}..." for key, value in program.settings}
         lines.append(", ".join(f"{key} {value}" for key, value in short.items()))

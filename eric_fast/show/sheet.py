@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from eric_fast.program import ClassRule, Program
+from eric_fast.program.layer_graph import name_start
 from eric_fast.program.words import name_literal
 from eric_fast.show.grid import fits_terminal, make_table
 from eric_fast.show.visible_text import Text
@@ -19,9 +20,10 @@ def list_sheets(program: Program, limit: int = 0) -> Iterator[Table]:
         return
     if program.decision.gives_labels or any(len(rule.body) > 1 for rule in program.class_rules):
         return
-    for names in program.starts or [()]:
-        part = program.select_start(names[0]) if names else program
-        yield _tabulate_votes(part, f"votes from {', '.join(names)}" if names else "votes", limit)
+    if not program.starts:
+        yield _tabulate_votes(program, "votes", limit)
+    for start in program.starts:
+        yield _tabulate_votes(program.select_start(start), f"votes from {name_start(start)}", limit)
 
 
 def _tabulate_votes(program: Program, title: str, limit: int) -> Table:

@@ -9,7 +9,10 @@ from eric_fast.text.statements import Statements
 
 def read_edges(said: Statements, layers: Sequence[str]) -> tuple[Edge, ...]:
     """The edges of `LayerGraph`. Raises ProgramError for one that is between no layers, or goes down."""
-    edges = [(source, target, at) for source, target, at in said.facts["feeds"].values()]
+    edges = list(said.facts["feeds"].values())
+    for _, target, at in edges:
+        if target == TO_CLASSES:
+            raise said.error(at, "a layer that is fed needs a name; if the classes are meant, write feeds_classes")
     edges += [(source, TO_CLASSES, at) for source, at in said.facts["feeds_classes"].values()]
     for source, target, at in edges:
         fault = find_edge_fault(layers, (source, target))

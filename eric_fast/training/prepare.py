@@ -75,9 +75,11 @@ def choose_layers(source: Source, wanted: str | Sequence[str] | None, *, warn: b
         )
     if left_out and warn:
         logger.warning(
-            "%s left out, as no rule can use %s: what builds on %s reads layers that are not taken, too",
-            say_count(len(left_out), "layer") + " (" + ", ".join(left_out[:8]) + (", ...)" if left_out[8:] else ")"),
-            *(("it", "it") if len(left_out) == 1 else ("them", "them")),
+            "%s (%s) left out, as no rule can use %s: the classes don't read %s, or what is between reads other layers "
+            "too, that are not taken",
+            say_count(len(left_out), "layer"),
+            ", ".join(left_out[:8]) + (", ..." if left_out[8:] else ""),
+            *["it" if len(left_out) == 1 else "them"] * 2,
         )
     return chosen
 
