@@ -156,7 +156,7 @@ def test_settings_that_mean_nothing_are_refused():
     for wrong in ([], [10, 10]):
         with pytest.raises(SettingError, match="at least one minimum leaf, each given once"):
             measure_chains(activations, activations, min_leaves=wrong)
-    with pytest.raises(SettingError, match="'f2' is a single layer, but a chain needs at least two"):
+    with pytest.raises(SettingError, match="'f2' is a single layer, but a chain needs at least two layers"):
         measure_chains(activations, activations, layers=["f2"])
     one = replace(activations, predictions=torch.ones_like(activations.predictions))
     with pytest.raises(CaptureError, match="the target is 'b' on all"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from eric_fast.bits import BitMatrix
 from eric_fast.chains import measure_chains
-from eric_fast.errors import CaptureError, ProgramError
+from eric_fast.errors import CaptureError, ProgramError, SettingError
 from eric_fast.evaluator import Evaluator
 from eric_fast.explain.check import find_fault
 from eric_fast.explain.proof import prove_answers
@@ -304,6 +304,8 @@ def test_chains_are_measured_from_every_cut():
     assert study.find_below("join") == "stem,wide,slim"
     direct = study.find_row("direct", "stem,wide,slim")
     assert (direct.bits_right, direct.score.n_images) == ({}, 300)
+    with pytest.raises(SettingError, match="'wide,slim' stand side by side, but a chain needs at least two layers"):
+        measure_chains(train, test, layers=["wide", "slim"])
 
 
 def test_edges_are_kept_on_disk_and_old_captures_read(tmp_path):

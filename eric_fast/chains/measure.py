@@ -1,17 +1,17 @@
 """Measure chains: a score for each start layer, minimum leaf and way to grow, on images that no program has seen."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from eric_fast.bits import BitMatrix
-from eric_fast.chains.bounds import Bound, Truth, measure_bounds
-from eric_fast.described import Described, name_span
-from eric_fast.errors import CaptureError, SettingError, say_count
+from eric_fast.chains.bounds import Truth, measure_bounds
+from eric_fast.chains.study import MIN_LEAVES, WAYS, ChainRow, ChainStudy
+from eric_fast.errors import CaptureError, SettingError
 from eric_fast.evaluator import Evaluator
 from eric_fast.extract import TreeOptions, complete_options, extract_program
 from eric_fast.kernels import Stop, never_stop
@@ -25,119 +25,7 @@ from eric_fast.quantise import quantise_activations
 from eric_fast.score import Score, score_predictions
 from eric_fast.store import Source, read_labels, read_predictions
 from eric_fast.store.activations import share_correct
-from eric_fast.tabular import Columns, Tabular, turn_rows
 from eric_fast.training import find_logits, find_quantiser, select_training
-
-WAYS = ("true", "predicted", "direct")
-MIN_LEAVES = (0.005,)
-
-
-@dataclass(frozen=True)
-class ChainRow:
-    """How one chain does.
-
-    Attributes:
-        way: how it was grown: on `true` or on `predicted` bits, or `direct`: no chain, only class rules over the bits
-            of the start layer. For the highest layer all three are the same program.
-        min_leaf: least number of training images in a leaf (int), or share of them (float).
-        score: from its start layer, of the program without rules for kernels that no rule mentions.
-        bits_right: layer above the start layer -> share of its bits, over all kernels and all images of `score`, on
-            which chain and network agree; empty if there is no chain.
-        share_right: the same over all those layers; None if there is no chain.
-    """
-
-    way: str
-    min_leaf: int | float
-    score: Score
-    bits_right: Mapping[str, float]
-    share_right: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        own = {"way": self.way, "min_leaf": self.min_leaf, **self.score.to_dict(with_confusion=False)}
-        return {**own, "share_right": self.share_right, "bits_right": dict(self.bits_right)}
-
-
-@dataclass(frozen=True, repr=False)
-class ChainStudy(Described, Tabular):
-    """Chains from every start layer.
-
-    Attributes:
-        rules: of the kernels; see `TreeOptions`.
-        layers: the chain's layers, lowest first.
-        starts: what is given in each: a layer with what runs beside it, `features.9` or `wide,slim`; the lowest first.
-        min_leaves: minimum leaves, in the order given; tables by layer show the first.
-        n_training_images: images that programs were extracted from.
-        n_images: images that programs are scored on.
-        model_accuracy: accuracy of the network itself; None if no label is known.
-        rows: sorted by minimum leaf, way (`WAYS`) and start layer.
-        commonest_class: fidelity of always answering with the commonest class of the training images.
-        commoner_value: layer above the lowest -> share of its bits that are right if each kernel always has its
-            commoner value in training.
-        bounds: lowest layer first; empty if not asked for.
-
-    Examples:
-        >>> train, test = ef.load_activations("eric-demo/train"), ef.load_activations("eric-demo/test")
-        >>> study = ef.measure_chains(train, test, layers=["conv3.2", "conv4.2"], min_leaves=[0.05])
-        >>> study.layers, len(study.rows), study.min_leaves
-        (('conv3.2', 'conv4.2'), 6, (0.05,))
-    """
-
-    rules: str
-    layers: tuple[str, ...]
-    starts: tuple[str, ...]
-    min_leaves: tuple[int | float, ...]
-    n_training_images: int
-    n_images: int
-    model_accuracy: float | None
-    rows: tuple[ChainRow, ...]
-    commonest_class: float
-    commoner_value: Mapping[str, float]
-    bounds: tuple[Bound, ...] = ()
-
-    def list_facts(self) -> Iterator[str]:
-        yield f"{self.rules}"
-        yield name_span(self.layers, "layer")
-        yield say_count(self.n_images, "image")
-        yield say_count(len(self.rows), "chain")
-
-    def find_row(self, way: str, start: str, min_leaf: int | float | None = None) -> ChainRow:
-        """Find the row of a chain, by default with the first minimum leaf."""
-        wanted = (way, start, self.min_leaves[0] if min_leaf is None else min_leaf)
-        return next(row for row in self.rows if (row.way, row.score.start_layer, row.min_leaf) == wanted)
-
-    def find_bound(self, layer: str) -> Bound | None:
-        return next((bound for bound in self.bounds if bound.layer == layer), None)
-
-    def find_below(self, layer: str) -> str:
-        """The highest start from which the kernels of a layer are derived."""
-        return next(start for start in reversed(self.starts) if layer in self.find_row("true", start).bits_right)
-
-    def order_leaves(self) -> list[int | float]:
-        """Sort minimum leaves from large to small, with shares taken as numbers of images."""
-        n_images = self.n_training_images
-        return sorted(self.min_leaves, key=lambda leaf: -TreeOptions(min_leaf=leaf).count_min_leaf(n_images))
-
-    def list_tables(self) -> dict[str, Columns]:
-        """`chains`: a row for each chain; `bits`: the share of bits right, a row for each chain and layer above."""
-        rows = [
-            {"way": row.way, "min_leaf": row.min_leaf, "share_right": row.share_right, **_take_row(row.score)}
-            for row in self.rows
-        ]
-        bits = [
-            {"way": r.way, "min_leaf": r.min_leaf, "start_layer": r.score.start_layer, "layer": layer, "right": right}
-            for r in self.rows
-            for layer, right in r.bits_right.items()
-        ]
-        return {"chains": turn_rows(rows), "bits": turn_rows(bits)}
-
-    def to_dict(self) -> dict[str, Any]:
-        """What `--json` writes."""
-        return {
-            **{field.name: getattr(self, field.name) for field in fields(self)},
-            "commoner_value": dict(self.commoner_value),
-            "rows": [row.to_dict() for row in self.rows],
-            "bounds": [asdict(bound) for bound in self.bounds],
-        }
 
 
 def measure_chains(
@@ -198,7 +86,10 @@ def measure_chains(
     starts = {name_start(cut): cut for cut in graph.list_cuts()}
     names = list(starts)
     if len(names) < 2:
-        raise SettingError(f"'{names[0]}' is a single layer, but a chain needs at least two; name more, or 'all'")
+        what = "is a single layer" if len(graph.layers) == 1 else "stand side by side"
+        raise SettingError(
+            f"'{names[0]}' {what}, but a chain needs at least two layers, one above the other; name more, or 'all'"
+        )
     if train.settings.fingerprint != test.settings.fingerprint:
         raise CaptureError(
             f"the two captures are of different models (fingerprints {train.settings.fingerprint[:12]} and "
@@ -217,24 +108,23 @@ def measure_chains(
     n_done = 0
     n_chains = len(all_options) * len(WAYS) * len(names)
     for grow in all_options:
+        learn = partial(extract_program, bits, target=goal, classes=train.classes, options=grow, scores=logits)
         whole = None
         for start in reversed(names):
             if stop():
                 break
             if whole is None:
-                own: dict[str, Any] = {"all_kernels": True, "scores": logits, "graph": graph}
-                whole = extract_program(bits, quantiser, goal, train.classes, grow, **own)
+                whole = learn(quantiser=quantiser, graph=graph, all_kernels=True)
             for way in WAYS:
                 progress("chains", n_done, n_chains)
                 program = whole.start_at(start)
                 if way == "predicted":
-                    own |= {"grown_on": way, "engine": engine, "graph": program.graph}
-                    program = extract_program(bits, program.network_quantiser, goal, train.classes, grow, **own)
+                    own, feeding = program.network_quantiser, program.graph
+                    program = learn(quantiser=own, graph=feeding, all_kernels=True, grown_on=way, engine=engine)
                 elif way == "direct":
                     side = LayerGraph.from_edges(starts[start], [(layer, TO_CLASSES) for layer in starts[start]])
                     atoms = tuple(atom for layer in side.layers for atom in quantiser.atoms_of_layer(layer))
-                    alone = Quantiser(atoms, quantiser.norm)
-                    program = extract_program(bits, alone, goal, train.classes, grow, scores=logits, graph=side)
+                    program = learn(quantiser=Quantiser(atoms, quantiser.norm), graph=side)
                 score, right, share = _score_chain(program, truth, engine)
                 done.setdefault(grow.min_leaf, []).append(ChainRow(way, grow.min_leaf, score, right, share))
                 n_done += 1
@@ -275,10 +165,6 @@ def measure_chains(
     )
 
 
-def _take_row(score: Score) -> dict[str, Any]:
-    return {name: column[0] for name, column in score.list_tables()["scores"].items()}
-
-
 def _score_chain(program: Program, truth: Truth, engine: str) -> tuple[Score, dict[str, float], float | None]:
     """Its score, and the share of bits right of each layer above its lowest and of all of them."""
     program = program.start_at()
@@ -311,13 +197,3 @@ def _count_differing(bits: BitMatrix, truth: BitMatrix) -> int:
 
 def _view(bits: BitMatrix) -> NDArray[np.uint32]:
     return bits.words.cpu().numpy().view(np.uint32)
-
-
-def name_leaf(min_leaf: int | float) -> str:
-    """Write a minimum leaf: `2,500` for images, `0.5 %` for a share of them."""
-    return f"{min_leaf:,}" if isinstance(min_leaf, int) else f"{100 * min_leaf:g} %"
-
-
-def name_rules(study: ChainStudy) -> str:
-    """How large the rules are that tables by layer show."""
-    return "weight rules" if study.rules == "weights" else f"minimum leaf {name_leaf(study.min_leaves[0])}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -11,30 +11,8 @@ from eric_fast.extract.fold_rules import count_heads, fold_classes, fold_layer, 
 from eric_fast.extract.label_rules import learn_labels
 from eric_fast.extract.layer import GrownClasses, GrownLayer, Growth, grow_classes, grow_layer
 from eric_fast.program import Program, Rule, atom_of
-from eric_fast.program.atoms import Quantiser
-from eric_fast.program.layer_graph import LayerGraph
 
 _AnyRule = TypeVar("_AnyRule", bound=Rule)
-
-
-class Inputs(NamedTuple):
-    """The atoms that rules may mention, in order, and their names."""
-
-    atoms: Sequence[int]
-    names: tuple[str, ...]
-
-
-def find_inputs(quantiser: Quantiser, graph: LayerGraph, target: str) -> Inputs:
-    """What rules for a layer, or for `TO_CLASSES`, are learned from: the atoms of all layers that feed it."""
-    return list_inputs(quantiser, graph.sources[target])
-
-
-def list_inputs(quantiser: Quantiser, layers: Sequence[str]) -> Inputs:
-    """The atoms of some layers; numbers without gaps as a range."""
-    atoms: Sequence[int] = [atom for layer in layers for atom in quantiser.rows_of_layer[layer]]
-    if atoms and list(atoms) == list(range(atoms[0], atoms[0] + len(atoms))):
-        atoms = range(atoms[0], atoms[0] + len(atoms))
-    return Inputs(atoms, tuple(quantiser.atoms[atom].name for atom in atoms))
 
 
 def learn_classes(

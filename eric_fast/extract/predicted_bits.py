@@ -1,37 +1,24 @@
 """A chain of layers, each grown on the bits that the rules below it give."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 
-from torch import Tensor
-
-from eric_fast.bits import BitMatrix
 from eric_fast.evaluator import Evaluator
 from eric_fast.extract.chain import extract_classes_alone
 from eric_fast.extract.fold_rules import count_heads, name_exceptions
 from eric_fast.extract.layer import Growth, list_sizes_grown
 from eric_fast.extract.layer_bits import LayerBits
-from eric_fast.extract.learn import add_layer, find_inputs, learn_classes, learn_layer
+from eric_fast.extract.learn import add_layer, learn_classes, learn_layer
+from eric_fast.extract.training_bits import TrainingBits
 from eric_fast.program import Program
-from eric_fast.program.atoms import Quantiser
-from eric_fast.program.layer_graph import TO_CLASSES, LayerGraph
+from eric_fast.program.layer_graph import TO_CLASSES
 from eric_fast.program.simplify import drop_unmentioned, find_mentioned
 
 logger = logging.getLogger(__name__)
 
 
 def extract_on_predicted_bits(
-    bits: BitMatrix,
-    quantiser: Quantiser,
-    graph: LayerGraph,
-    target: Tensor,
-    classes: Sequence[str],
-    n_images: int,
-    growth: Growth,
-    *,
-    all_kernels: bool = False,
-    engine: str = "auto",
+    training: TrainingBits, growth: Growth, *, all_kernels: bool = False, engine: str = "auto"
 ) -> Program:
     """`extract_program` from the lowest layer up, for a program that is started there.
 
@@ -42,25 +29,26 @@ def extract_on_predicted_bits(
 
     The `covered` and `correct` of a rule count training images by the bits that it was grown on.
     """
-    rows = quantiser.rows_of_layer
-    program = Program(quantiser, tuple(classes), (), n_images=n_images, edges=graph.edges)
-    found = LayerBits(bits, quantiser, graph, graph.lowest)
+    graph, rows = training.graph, training.quantiser.rows_of_layer
+    program = Program(training.quantiser, training.classes, (), n_images=training.n_images, edges=graph.edges)
+    found = LayerBits(training, graph.lowest)
     sizes_grown: dict[int, tuple[int, int]] = {}
     for layer in graph.layers:
         if not graph.sources[layer]:
             continue
-        inputs, own = find_inputs(quantiser, graph, layer), found.gather(layer)
-        targets = bits.select_atoms(quantiser.names_of_layer[layer])
+        inputs, own = training.find_inputs(layer), found.gather(layer)
+        targets = training.select_layer(layer)
         part = learn_layer(rows[layer], targets, [own], inputs.atoms, len(program.atoms), growth)
         if part is None:
             logger.warning("stopped before the trees of layer '%s' were grown: there are class rules alone", layer)
-            return extract_classes_alone(bits, quantiser, graph, target, classes, n_images, growth)
+            return extract_classes_alone(training, growth)
         program = add_layer(program, part)
         sizes_grown |= zip(rows[layer], part.sizes_grown, strict=True)
         evaluator = Evaluator(program, given=inputs.names, wanted=targets.atoms, engine=engine)
         found.add(layer, evaluator.truth(own, targets.atoms))
-    inputs, own = find_inputs(quantiser, graph, TO_CLASSES), found.gather(TO_CLASSES)
-    of_classes = learn_classes(target, len(classes), own, inputs.atoms, len(program.atoms), growth)
+    inputs, own = training.find_inputs(TO_CLASSES), found.gather(TO_CLASSES)
+    n_classes = len(training.classes)
+    of_classes = learn_classes(training.target, n_classes, own, inputs.atoms, len(program.atoms), growth)
     program = replace(
         program,
         kernel_rules=(*program.kernel_rules, *of_classes.exceptions),

@@ -10,6 +10,7 @@ from eric_fast.extract.layer import Growth, check_target
 from eric_fast.extract.options import TreeOptions
 from eric_fast.extract.predicted_bits import extract_on_predicted_bits
 from eric_fast.extract.starts import extract_for_starts
+from eric_fast.extract.training_bits import TrainingBits
 from eric_fast.kernels import MOST_TREES, Stop, never_stop
 from eric_fast.processes import Combine, keep
 from eric_fast.program import Program
@@ -80,22 +81,10 @@ def extract_program(
     if graph.layers != quantiser.layers:
         atoms = tuple(atom for layer in graph.layers for atom in quantiser.atoms_of_layer(layer))
         quantiser = Quantiser(atoms, quantiser.norm)
+    training = TrainingBits(bits, quantiser, graph, target, tuple(classes), n_images)
     has_chain = len(graph.lowest) < len(graph.layers)
     if growth.options.classes_by == "weights" and has_chain and target.ndim == 1:
-        return extract_for_starts(
-            bits,
-            quantiser,
-            graph,
-            target,
-            classes,
-            n_images,
-            growth,
-            grown_on=grown_on,
-            all_kernels=all_kernels,
-            engine=engine,
-        )
+        return extract_for_starts(training, growth, grown_on=grown_on, all_kernels=all_kernels, engine=engine)
     if grown_on == "predicted":
-        return extract_on_predicted_bits(
-            bits, quantiser, graph, target, classes, n_images, growth, all_kernels=all_kernels, engine=engine
-        )
-    return extract_on_true_bits(bits, quantiser, graph, target, classes, n_images, growth, all_kernels=all_kernels)
+        return extract_on_predicted_bits(training, growth, all_kernels=all_kernels, engine=engine)
+    return extract_on_true_bits(training, growth, all_kernels=all_kernels)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eric_fast.chains.measure import ChainStudy, name_leaf, name_rules
+from eric_fast.chains.study import ChainStudy, name_leaf, name_rules
 from eric_fast.errors import require_package
 from eric_fast.show.style import BLUE, GREEN, GREY, ORANGE, PURPLE, STYLE, check_plot, escape_math, save_figure
 

@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from eric_fast.chains.measure import ChainStudy, name_leaf, name_rules
+from eric_fast.chains.study import ChainStudy, name_leaf, name_rules
 from eric_fast.score import Score
 from eric_fast.show.grid import NO_FIGURE, make_table
 from eric_fast.show.scores import format_share
