@@ -7,6 +7,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 import torch
+from scipy.stats import false_discovery_control, hypergeom
 
 from eric_fast.analyse import (
     analyse_bits,
@@ -18,6 +19,7 @@ from eric_fast.analyse import (
     pack_classes,
 )
 from eric_fast.analyse.distances import RandomSets, Space
+from eric_fast.analyse.symbolic import adjust_selectivity
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, EricError, SettingError
 from eric_fast.extract import TreeOptions
@@ -320,6 +322,27 @@ def test_classes_without_images_stand_for_nothing():
     assert list_symbols(found, alpha=1.1)[0].stands_for == "a"
     assert list_symbols(found.select_columns(["b"]), alpha=1.1) == []
     assert list_symbols(found.select_columns([]), alpha=1.1) == []
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.05, 1.1])
+def test_p_values_below_alpha_are_those_of_all_pairs(alpha):
+    """Against SciPy on every pair: what is left out changes no adjusted value that is below alpha."""
+    generator = np.random.default_rng(0)
+    classes = generator.integers(5, size=300)
+    bits = generator.random((300, 30)) < np.where(classes[:, None] == np.arange(30) % 9, 0.45, 0.25)
+    names = [f"k{number}" for number in range(30)]
+    found = measure_coactivation(
+        BitMatrix.from_bools(torch.from_numpy(bits), names), pack_classes(torch.from_numpy(classes), list("abcdef"))
+    )
+    of_class = np.stack([classes == number for number in range(6)])  # nothing is of the last one
+    together = (bits.T[:, None] & of_class).sum(axis=2)
+    p_values = hypergeom.sf(together - 1, 300, bits.sum(axis=0)[:, None], of_class.sum(axis=1))
+    expected = false_discovery_control(p_values, axis=None).reshape(p_values.shape)
+    adjusted = adjust_selectivity(found, alpha)
+    is_below = expected < alpha
+    assert 0 < is_below.sum() < is_below.size or alpha > 1
+    assert ((adjusted < alpha) == is_below).all()
+    assert (adjusted[is_below] == expected[is_below]).all()
 
 
 def test_only_precise_kernels_stand_for_a_class():

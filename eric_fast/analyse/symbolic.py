@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import gammaln
 from scipy.stats import false_discovery_control, hypergeom
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from eric_fast.analyse.relations import Coactivation
 
 LEAST_PRECISION = 0.7  # below it, a kernel is true for a set, but doesn't stand for it
 _MOST_NAMED = 6  # that are named
+_N_TERMS = 8  # of a tail that bound it from below
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def list_symbols(selectivity: Coactivation, alpha: float = 0.05) -> list[Symbol]
         alpha: an atom follows its best set if the `p_value` is below.
     """
     phi, lift = np.nan_to_num(selectivity.phi(), nan=-1.0), selectivity.lift()
-    p_values = adjust_selectivity(selectivity)
+    p_values = adjust_selectivity(selectivity, alpha)
     symbols = []
     for i, atom in enumerate(selectivity.rows):
         if not len(selectivity.columns):
@@ -95,18 +97,40 @@ def _list_true_for(selectivity: Coactivation, i: int) -> tuple[tuple[str, float]
     return tuple((selectivity.columns[j], float(shares[j])) for j in order[:n_sets].tolist() if shares[j])
 
 
-def adjust_selectivity(selectivity: Coactivation) -> NDArray[np.float64]:
-    """Compute the adjusted p-values of `Symbol`: float64 `[n_rows, n_columns]`."""
-    p_values = hypergeom.sf(
-        selectivity.together - 1,
-        selectivity.n_images,
-        selectivity.n_rows_true[:, None],
-        selectivity.n_columns_true[None],
-    )
-    adjusted: NDArray[np.float64] = (
-        np.asarray(false_discovery_control(p_values, axis=None)) if p_values.size else p_values
-    )
-    return adjusted.reshape(p_values.shape)
+def adjust_selectivity(selectivity: Coactivation, alpha: float) -> NDArray[np.float64]:
+    """Compute the adjusted p-values of `Symbol`, where they are below `alpha`: float64 `[n_rows, n_columns]`.
+
+    Elsewhere they are some number from `alpha` on. No p-value from `alpha` on makes an adjusted one lower than `alpha`,
+    so what is certain to be one isn't computed; of the others each distinct one is computed once.
+    """
+    n_images, shape = selectivity.n_images, selectivity.together.shape
+    counts = (selectivity.together, selectivity.n_rows_true[:, None], selectivity.n_columns_true[None])
+    n_common, n_row, n_column = (array.astype(np.int64).ravel() for array in np.broadcast_arrays(*counts))
+    p_values = np.ones(len(n_common))
+    if not len(p_values):
+        return p_values.reshape(shape)
+    wanted = np.flatnonzero(_bound_tails(n_common, n_images, n_row, n_column) < alpha * (1 + 1e-6))
+    columns = np.stack([n_common[wanted] - 1, n_row[wanted], n_column[wanted]])
+    (last, row, column), places = np.unique(columns, axis=1, return_inverse=True)
+    p_values[wanted] = hypergeom.sf(last, n_images, row, column)[places.ravel()]
+    return np.asarray(false_discovery_control(p_values)).reshape(shape)
+
+
+def _bound_tails(
+    n_common: NDArray[np.int64], n_images: int, n_row: NDArray[np.int64], n_column: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """A lower bound of each hypergeometric P(X >= n_common): some of its terms, from the mean on or above."""
+    k = np.maximum(n_common, n_row * n_column // max(n_images, 1))
+    term = np.exp(_log_choose(n_row, k) + _log_choose(n_images - n_row, n_column - k) - _log_choose(n_images, n_column))
+    total = term
+    for _ in range(1, _N_TERMS):
+        term = term * ((n_row - k) * (n_column - k)) / ((k + 1) * (n_images - n_row - n_column + k + 1))
+        total, k = total + term, k + 1
+    return np.asarray(total)
+
+
+def _log_choose(n: NDArray[np.int64] | int, k: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray(gammaln(np.asarray(n) + 1) - gammaln(k + 1) - gammaln(n - k + 1))
 
 
 def find_strongest(norms: Tensor, n_strongest: int = 9) -> Tensor:
