@@ -47,6 +47,24 @@ def test_each_level_is_the_threshold_of_the_images_above_or_below_another(thresh
     )
 
 
+def test_a_level_splits_those_on_which_the_atom_is_true_or_false():
+    """With >=, those that equal the threshold are among the images above it."""
+    norms = torch.tensor([[1.0], [2], [2], [3], [3], [3]])
+    quantiser = fit_quantiser(make_activations(6, norms={"f": norms}), threshold=">= quantile:0.4", per_kernel=7)
+    true = {atom.region: (norms[:, 0] > atom.constant).tolist() for atom in quantiser.atoms}
+    assert true == {
+        "": [False, True, True, True, True, True],
+        "level-2": [False, False, False, True, True, True],
+    }
+
+
+@pytest.mark.parametrize(("threshold", "n_atoms"), [("quantile:0.8", 1), (">= quantile:0", 1), ("quantile:0.2", 2)])
+def test_a_level_that_tells_no_images_apart_is_left_out(threshold, n_atoms):
+    norms = torch.tensor([[1.0], [1], [2], [2], [3]])
+    quantiser = fit_quantiser(make_activations(5, norms={"f": norms}), threshold=threshold, per_kernel=3)
+    assert len(quantiser.atoms) == n_atoms
+
+
 @pytest.mark.parametrize("engine", ["reference", "cpu"])
 def test_every_engine_packs_them(engine):
     source = make_banded()

@@ -16,9 +16,8 @@ CRITERIA = ("entropy", "gini")  # what splits are chosen by, of norms and of bit
 OPERATORS = (">", "<=", "==")
 REGIONS = ("", "upper-left", "upper-right", "lower-left", "lower-right")  # of a map; the first is the whole
 NEGATIVE = "negative"  # in the place of a region: the atom is about how far the whole map's norm lies below 0
-THRESHOLD_LEVELS = tuple(
-    f"level-{number}" for number in range(2, 8)
-)  # likewise: another threshold of the whole map's norm
+# Likewise: the atom has another threshold of the whole map's norm.
+THRESHOLD_LEVELS = tuple(f"level-{number}" for number in range(2, 8))
 GRIDS = (1, 2)  # norms of whole maps alone, or also of their quarters, for each kernel in the order of `REGIONS`
 _KNOWN = (*REGIONS, NEGATIVE, *THRESHOLD_LEVELS)
 

@@ -91,14 +91,14 @@ def fit_quantiser(
     for i, layer in enumerate(source.layers):
         progress("thresholds", i, len(source.layers))
         values, is_signed = _fit_layer(selection, layer, how, target, criterion, n_values, warn)
-        more = [] if per_kernel == 1 else _fit_levels(selection, layer, values, how, target, criterion, per_kernel)
         values = _step_down(values) if how.or_equal else values
+        levels = _fit_levels(selection, layer, values, how, target, criterion, n_values, per_kernel)
         for place, value in enumerate(values.tolist()):
             kernel, region = divmod(place, n_regions)
             if region == 0 or grid != 1:
                 atoms.append(InputAtom(layer, kernel, ">", value, REGIONS[region]))
-            if more and region == 0:
-                atoms += (InputAtom(layer, kernel, ">", other, level) for level, other in more[place])
+            if region == 0:
+                atoms += (InputAtom(layer, kernel, ">", other, level) for level, other in levels.get(place, {}).items())
             if how.two_sided and region == 0 and is_signed[place]:
                 atoms.append(InputAtom(layer, kernel, "<=", -value, NEGATIVE))
     progress("thresholds", len(source.layers), len(source.layers))
@@ -162,38 +162,43 @@ def _fit_levels(
     how: Threshold,
     target: Tensor | None,
     criterion: str,
+    n_values: int,
     per_kernel: int,
-) -> list[list[tuple[str, float]]]:
-    """The levels of each norm after the first, and their thresholds, which differ from each other and from the first.
+) -> dict[int, dict[str, float]]:
+    """Place of a norm -> its levels after the first, and their thresholds; see `fit_quantiser`.
 
     Args:
-        first: float64 `[n_norms]`: the first thresholds. For the others see `fit_quantiser`.
+        first: `[n_norms]`: the first thresholds.
     """
-    found: list[list[tuple[str, float]]] = []
-    for norms in selection.iterate_columns(layer, MOST_VALUES):
+    found: dict[int, dict[str, float]] = {}
+    if per_kernel == 1:
+        return found
+    for norms in selection.iterate_columns(layer, n_values):
         for values in norms.T:
-            split = {1: float(np.float32(first[len(found)].item()))}
-            images = {1: torch.arange(len(values))}
-            for number in range(2, per_kernel + 1):
-                above = number // 2
-                if above not in split:
-                    continue
-                own = images[above]
-                is_above = values[own] > split[above]
-                own = own[is_above if number % 2 == 0 else ~is_above]
-                part = values[own]
-                if not len(own) or bool((part == part[0]).all()):
-                    continue
-                value = _fit_part(part, how, None if target is None else target[own], criterion)
-                if value not in split.values():
-                    split[number], images[number] = value, own
-            thresholds = torch.tensor([value for number, value in split.items() if number > 1], dtype=torch.float64)
-            thresholds = _step_down(thresholds) if how.or_equal else thresholds
-            numbers = [number for number in split if number > 1]
-            found.append(
-                [(THRESHOLD_LEVELS[n - 2], value) for n, value in zip(numbers, thresholds.tolist(), strict=True)]
-            )
+            place = len(found)
+            found[place] = _split_norms(values, float(first[place]), how, target, criterion, per_kernel)
     return found
+
+
+def _split_norms(
+    values: Tensor, first: float, how: Threshold, target: Tensor | None, criterion: str, per_kernel: int
+) -> dict[str, float]:
+    """Split a kernel's norms `[n_images]`, then the images above and below each threshold, in the order of levels."""
+    thresholds = {1: float(np.float32(first))}
+    images = {1: torch.arange(len(values))}
+    for number in range(2, per_kernel + 1):
+        above = number // 2
+        if above not in thresholds:
+            continue
+        own = images[above]
+        own = own[(values[own] > thresholds[above]) == (number % 2 == 0)]
+        part = values[own]
+        if not len(own) or bool((part == part[0]).all()):
+            continue
+        value = _fit_part(part, how, None if target is None else target[own], criterion)
+        if bool((part > value).any()) and not bool((part > value).all()):
+            thresholds[number], images[number] = value, own
+    return {THRESHOLD_LEVELS[number - 2]: value for number, value in thresholds.items() if number > 1}
 
 
 def _fit_part(values: Tensor, how: Threshold, target: Tensor | None, criterion: str) -> float:
@@ -202,13 +207,14 @@ def _fit_part(values: Tensor, how: Threshold, target: Tensor | None, criterion: 
         sums = ColumnSums(1)
         sums.add(values[:, None])
         mean, std = sums.list_moments()
-        value = float(how.mean_factor * mean + how.std_factor * std + how.constant)
+        value = how.mean_factor * mean + how.std_factor * std + how.constant
     elif how.kind == "quantile":
-        value = float(np.quantile(values.double().numpy(), how.quantile))
+        value = torch.tensor([np.quantile(values.double().numpy(), how.quantile)])
     else:
         assert target is not None
-        value = float(find_best_splits(values[:, None], target, criterion))
-    return float(np.float32(value))
+        value = find_best_splits(values[:, None], target, criterion)
+    value = _step_down(value) if how.or_equal else value
+    return float(np.float32(value.item()))
 
 
 def _merge_sums(own: ColumnSums, processes: Processes) -> ColumnSums:
