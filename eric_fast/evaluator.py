@@ -38,7 +38,7 @@ class Predictions(Described, PickledByFields):
         rules: int32 `[n_samples]`, the class rule that decided, or `NO_RULE` where none fired: under `first`
             the first that fired; under `vote` the fired one that added most to the winner, the first of equals; under
             `labels` none.
-        scores: under `vote`, float64 `[n_samples, n_classes]`: the sums; None where not asked for.
+        scores: under `vote` and `labels`, float64 `[n_samples, n_classes]`: the sums; None where not asked for.
         labels: under `labels`, bool `[n_samples, n_classes]`: which labels are true, those whose sum is above 0. The
             class is then that of the highest sum.
         bits: the truth of all atoms from the start layer up, in the program's order; None where not asked for.

@@ -13,6 +13,7 @@ from eric_fast.described import Described
 from eric_fast.errors import CaptureError, say_count
 from eric_fast.processes import Combine
 from eric_fast.program import Program
+from eric_fast.program.layer_graph import StartLayers
 from eric_fast.tabular import Columns, Tabular, turn_rows
 
 _BOTH, _PROGRAM, _MODEL, _NEITHER = range(4)  # columns of counts: who says that a label is true
@@ -141,7 +142,7 @@ def start_label_tally(n_labels: int) -> LabelTally:
     return LabelTally(torch.zeros(n_labels, 4, dtype=torch.int64), torch.zeros(2, dtype=torch.int64))
 
 
-def score_labels(program: Program, start: str | None, tally: LabelTally) -> LabelScore:
+def score_labels(program: Program, start: StartLayers, tally: LabelTally) -> LabelScore:
     """Compute the score of a program from counts.
 
     Raises:

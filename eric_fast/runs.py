@@ -159,7 +159,7 @@ def evaluate_labels(
     program: Program,
     source: Source,
     *,
-    start: str | None = None,
+    start: StartLayers = None,
     engine: str = "auto",
     processes: Processes | None = None,
     memory: int | None = None,

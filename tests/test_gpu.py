@@ -13,8 +13,9 @@ import torch
 from hypothesis import HealthCheck, given
 
 from eric_fast import kernels
-from eric_fast.bits import WORD_BITS, count_words, pack_bits
+from eric_fast.bits import WORD_BITS, BitMatrix, count_words, pack_bits
 from eric_fast.compile.program import compile_program
+from eric_fast.evaluator import Evaluator
 from eric_fast.kernels import Request
 from eric_fast.kernels.gpu import chunked, devices
 from eric_fast.kernels.gpu import count as gpu_count
@@ -127,6 +128,23 @@ def make_flat_program(seed, n_rules, *, n_inputs=12, n_heads=3, n_class_rules=0,
 @given(programs_with_bits(sizes=(0, 1, 31, 32, 33, 63), with_sums=True))
 def test_any_program(case):
     check(*case)
+
+
+@pytest.mark.usefixtures("few_workers", "poisoned")
+@pytest.mark.parametrize("n_labels", [1, 3])
+def test_labels(n_labels, launches):
+    program = make_flat_program(1, 12, n_class_rules=9, decision="labels")
+    if n_labels == 1:
+        rules = tuple(replace(rule, head=0) for rule in program.class_rules)
+        program = replace(program, classes=("a",), class_rules=rules, base=(0.5,))
+    bits = draw_bits(1, program, 33)
+    request = Request(classes=False, rules=False, scores=True)  # what an evaluator asks of labels
+    found = gpu.evaluate(compile_program(program), pack_bits(bits).to(DEVICE), len(bits), request).scores
+    names = [atom.name for atom in program.atoms[: count_inputs(program)]]
+    expected = Evaluator(program, engine="reference").labels(BitMatrix.from_bools(bits, names))
+    assert len(launches) == 1
+    assert torch.equal(found.cpu() > 0, expected)
+    assert 0 < int(expected.sum()) < expected.numel()
 
 
 @pytest.mark.usefixtures("few_workers")

@@ -113,7 +113,19 @@ def test_one_label_keeps_the_support_of_its_own_rules_and_its_base():
     cat, dog = PETS.select_label("cat"), PETS.select_label("dog")
     assert (cat.classes, cat.base, cat.default) == (("not cat", "cat"), (), 0)
     assert [(rule.head, rule.covered, rule.correct) for rule in cat.class_rules] == [(1, 9, 7), (1, 8, 4)]
-    assert (dog.base, dog.default, len(dog.class_rules)) == ((0, 1), 1, 1)
+    assert (dog.base, dog.default) == ((), 1)  # a dog, unless the rule says not
+    assert [(rule.head, rule.weight) for rule in dog.class_rules] == [(0, 1)]
+
+
+def test_rules_that_say_where_a_label_is_false_vote_against_it():
+    """They keep their support, which counts images on which it is false; beside rules for the label they lose it."""
+    against, for_it = ClassRule(0, (0,), 9, 7, -2.0), ClassRule(0, (1,), 8, 4)
+    program = replace(PETS, class_rules=(against, for_it), base=(1, 0, 0))
+    mixed, alone = program.select_label("cat"), replace(program, class_rules=(against,)).select_label("cat")
+    assert [(rule.head, rule.weight, rule.covered, rule.correct) for rule in alone.class_rules] == [(0, 2, 9, 7)]
+    assert [(rule.head, rule.weight, rule.correct) for rule in mixed.class_rules] == [(1, -2, None), (1, 1, 4)]
+    for one, whole in ((mixed, program), (alone, replace(program, class_rules=(against,)))):
+        assert Evaluator(one).classes(BITS).tolist() == Evaluator(whole).labels(BITS)[:, 0].int().tolist()
 
 
 @pytest.mark.parametrize(

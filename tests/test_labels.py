@@ -9,10 +9,11 @@ from torch import nn
 from torch.utils.data import TensorDataset
 from torchvision.transforms.functional import to_pil_image
 
-from eric_fast.capture import capture_activations, wrap_model
+from eric_fast.capture import capture_activations, open_data, wrap_model
 from eric_fast.chains import measure_chains
 from eric_fast.errors import CaptureError, ModelError, ProgramError, SettingError
 from eric_fast.evaluator import Evaluator
+from eric_fast.explain import explain_image
 from eric_fast.label_score import score_labels, start_label_tally
 from eric_fast.program.words import describe_class_rule
 from eric_fast.quantise import quantise_activations
@@ -106,6 +107,27 @@ def test_float16_keeps_what_is_above_0():
     assert torch.equal(round_logits(logits) > 0, logits > 0)
 
 
+def test_float16_keeps_the_order_of_logits():
+    logits = torch.tensor([0.0, 1e-30, 1e-9, 2.0**-24, 3e-5, 1e-4, 1.0])
+    rounded = round_logits(logits)
+    assert bool((rounded.diff() >= 0).all())
+    assert rounded[2] < rounded[4]
+
+
+@pytest.mark.parametrize("task", ["multilabel", "multiclass"])
+def test_logits_past_float16_are_labels_but_no_classes(task):
+    network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
+    with torch.no_grad():
+        network[-1].weight.zero_()
+        network[-1].bias.copy_(torch.tensor([1e6, -1e6]))
+    model = wrap_model(network.eval(), task=task)
+    if task == "multiclass":
+        with pytest.raises(CaptureError, match=r"past 65,504, .* capture with --no-logits"):
+            capture_activations(model, DATA, limit=3)
+    else:
+        assert capture_activations(model, DATA, limit=3).logits.tolist() == [[65504, -65504]] * 3
+
+
 def test_logits_are_not_left_out(activations):
     with pytest.raises(SettingError, match="are the signs of its logits; leave --no-logits out"):
         capture_activations(wrap_model(NETWORK, task="multilabel"), DATA, logits=False)
@@ -161,11 +183,8 @@ def test_figures_are_those_of_scikit_learn(labels):
     assert score.exact == accuracy_score(truth, said)
     commoner = truth.mean(axis=0) > 0.5
     assert score.baseline == pytest.approx((truth == commoner).mean())
-    assert [row["label"] for row in score.list_tables()["labels"]["label"] and score.to_dict()["labels"]] == [
-        "0",
-        "1",
-        "2",
-    ]
+    assert list(score.list_tables()["labels"]["label"]) == ["0", "1", "2"]
+    assert [row["label"] for row in score.to_dict()["labels"]] == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize(
@@ -203,6 +222,20 @@ def test_one_label_is_a_network_and_a_program_of_two_classes(activations, labels
         score = evaluate_program(of_label, answers, start=program.layers[-1])
         found = predict_activations(program, activations, start=program.layers[-1]).labels
         assert score.fidelity == (found[:, index] == labels[:, index]).double().mean().item()
+
+
+def test_an_explanation_says_what_rules_say_of_its_label(activations, labels):
+    """The index that the data give is that of no class: its two classes are the label's own."""
+    program = approximate_model(activations, min_leaf=4)
+    model, images = wrap_model(NETWORK, classes=NAMES, task="multilabel"), open_data(DATA)
+    index = {rule.head for rule in program.class_rules if rule.weight < 0}.pop()
+    said = predict_activations(program, activations).labels[:, index]
+    image = int((~said).nonzero()[0])
+    explanation = explain_image(program, model, images, image, label=NAMES[index], with_maps=False)
+    assert explanation.label == -1
+    assert explanation.model_class == int(labels[image, index])
+    assert explanation.program.classes[explanation.proof.answer] == f"not {NAMES[index]}"
+    assert {explanation.program.class_rules[rule].head for rule in explanation.proof.fired} == {0}
 
 
 @pytest.fixture(scope="module")

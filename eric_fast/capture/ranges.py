@@ -27,6 +27,7 @@ from eric_fast.store.activations import (
 )
 
 _log = logging.getLogger(__name__)
+_MOST_HALF = torch.finfo(torch.float16).max
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +190,8 @@ class _Recorder:
         self._predictions[rows] = logits.argmax(dim=1)
         if self._run.keep_logits(logits.shape[1]):
             half = round_logits(logits)
+            if self._run.complete_settings.has_labels:  # only the signs count
+                half = half.clamp(-_MOST_HALF, _MOST_HALF)
             check_logits(half, ids, "it is past 65,504, the largest float16; capture with --no-logits")
             if self._logits is None:
                 self._logits = torch.empty(self._n_images, logits.shape[1], dtype=torch.float16)

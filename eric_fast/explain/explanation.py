@@ -165,7 +165,7 @@ def explain_image(
     explanation = Explanation(
         program=program,
         image=data.ids[index],
-        label=find_label(data, index, program.classes),
+        label=UNKNOWN if has_labels else find_label(data, index, program.classes),
         model_class=int(activations.predictions[0]),
         proof=proof,
         norms=_list_norms(program, activations, model_bits),

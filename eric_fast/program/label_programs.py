@@ -27,24 +27,33 @@ def find_label_parts(program: ProgramData, label: str) -> dict[str, object]:
     """The fields in which the program of one label differs; it votes for `not LABEL`, or for the label.
 
     Where the label's sum is above 0 the label wins; `not LABEL` has 0, and wins ties. Where no rule fires the base
-    decides.
+    decides. If each rule alone takes the whole base away, as those that `extract` learns for where a label is false,
+    the rules vote for `not LABEL`, and the label is the default.
     """
     index = find_label_index(program.classes, label, "this")
     base = program.base[index] if program.base else 0.0
+    weights = {
+        number: weight
+        for number, rule in enumerate(program.class_rules)
+        if (weight := _find_weight(rule, index)) is not None
+    }
+    says_not = base > 0 and all(-weight >= base for weight in weights.values())
     rules = []
-    for rule in program.class_rules:
-        weight = sum(own for output, own in ((rule.head, rule.weight), *rule.also) if output == index)
-        if weight or rule.head == index:
-            own = replace(rule, head=1, weight=weight, also=())
-            rules.append(own if rule.head == index else _forget(own))
+    for number, weight in weights.items():
+        rule = program.class_rules[number]
+        own = replace(rule, head=0 if says_not else 1, weight=-weight if says_not else weight, also=())
+        keeps_support = rule.head == index and (says_not or weight >= 0)
+        rules.append(own if keeps_support else replace(own.forget_support(), given_confidence=None))
     return {
         "classes": name_label_classes(label),
         "class_rules": tuple(rules),
         "decision": Decision.VOTE,
-        "base": (0.0, base),
+        "base": () if says_not else (0.0, base),
         "default": int(base > 0),
     }
 
 
-def _forget(rule: ClassRule) -> ClassRule:
-    return replace(rule.forget_support(), given_confidence=None)
+def _find_weight(rule: ClassRule, index: int) -> float | None:
+    """What a rule adds to a label; None if nothing, and the rule isn't about it."""
+    weight = sum(own for output, own in ((rule.head, rule.weight), *rule.also) if output == index)
+    return weight if weight or rule.head == index else None

@@ -171,7 +171,7 @@ class Program(Described, ProgramData):
         )
 
     def select_label(self, label: str) -> "Program":
-        """The program of one label of several, with two classes, `not LABEL` and the label: a vote on the second.
+        """The program of one label of several, with two classes, `not LABEL` and the label, which vote.
 
         Raises:
             ProgramError: no such label; a program that answers with something else, or has class rules for some starts.

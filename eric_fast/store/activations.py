@@ -19,6 +19,7 @@ from eric_fast.tensors import read_plain
 
 UNKNOWN = -1  # a label that isn't known
 MULTILABEL = "multilabel"
+_LEAST_HALF = 2.0**-24  # the least float16 above 0
 MOST_CLASSES = 100  # of networks whose logits are kept where nothing else is said
 
 
@@ -245,9 +246,9 @@ class Activations(Described, PickledByFields):
 
 
 def round_logits(logits: Tensor) -> Tensor:
-    """Logits as float16, which stay above 0 where they were: of several labels their signs are the answers."""
+    """Logits as float16, in the same order, and above 0 where they were: the signs of labels are their answers."""
     half = logits.half()
-    return torch.where((logits > 0) & (half <= 0), torch.finfo(torch.float16).smallest_normal, half)
+    return torch.where((logits > 0) & (half <= 0), _LEAST_HALF, half)
 
 
 def share_correct(answers: Tensor, labels: Tensor) -> float | None:

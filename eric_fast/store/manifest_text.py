@@ -12,12 +12,8 @@ from eric_fast.store.activations import CaptureSettings
 from eric_fast.store.files import HASH
 from eric_fast.store.manifest import CAPTURE_FORMAT, Manifest, ShardEntry, Thresholds
 
-_UNSAID = (
-    ("grid", 1),
-    ("output", ""),
-    ("task", ""),
-    ("units", ""),
-)  # settings that manifests had before these were known
+# Settings as they are in manifests from before these were known.
+_UNSAID = (("grid", 1), ("output", ""), ("task", ""), ("units", ""))
 
 
 def print_manifest(manifest: Manifest) -> str:
