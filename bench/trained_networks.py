@@ -114,10 +114,8 @@ def train_autoencoder(values: Tensor) -> SparseAutoencoder:
 
 def measure_vit() -> str:
     """Fidelity of programs from each block's class token, beside what the bits allow, and from latents."""
-    example = _load_example("vit_cifar10")
     data = unpack_shared("cifar10.tar.gz", "cifar10")
-    if not Path(example.__file__ or "").with_suffix(".safetensors").is_file():
-        subprocess.run([sys.executable, str(example.__file__), f"{data}/train"], check=True)
+    example = _load_trained("vit_cifar10", data)
     network = example.build()
     model = wrap_model(network, example.transform(), example.CLASSES, "vit_cifar10.py")
     options: dict[str, Any] = {"norm": "mean", "batch_size": 250}
@@ -190,10 +188,8 @@ def _find_error(coder: SparseAutoencoder, values: Tensor) -> float:
 
 def measure_resnet() -> str:
     """Fidelity of programs over the layers of a residual network, from every start, beside what the bits allow."""
-    example = _load_example("resnet_cifar10")
     data = unpack_shared("cifar10.tar.gz", "cifar10")
-    if not Path(example.__file__ or "").with_suffix(".safetensors").is_file():
-        subprocess.run([sys.executable, str(example.__file__), f"{data}/train"], check=True)
+    example = _load_trained("resnet_cifar10", data)
     model = wrap_model(example.build(), example.transform(), example.CLASSES, "resnet_cifar10.py")
     train, test = (
         capture_activations(model, f"{data}/{split}", limit=limit, batch_size=250)
@@ -265,11 +261,13 @@ def _print_explanation(rendered: Any) -> str:
     return "\n".join(line.rstrip() for line in console.export_text().strip().splitlines())
 
 
-def _load_example(name: str) -> ModuleType:
-    """A script of `examples/`; what it writes beside itself goes into .cache/."""
+def _load_trained(name: str, data: Path) -> ModuleType:
+    """A script of `examples/`, copied into .cache/ and run there first if its weights aren't beside it."""
     place = CACHE / f"{name}.py"
     CACHE.mkdir(exist_ok=True)
     place.write_text((ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8"), encoding="utf-8")
+    if not place.with_suffix(".safetensors").is_file():
+        subprocess.run([sys.executable, str(place), f"{data}/train"], check=True)
     spec = importlib.util.spec_from_file_location(name, place)
     assert spec is not None
     assert spec.loader is not None

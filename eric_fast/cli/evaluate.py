@@ -11,7 +11,7 @@ from eric_fast.cli.inputs import check_paths, check_same_task, find_source, limi
 from eric_fast.cli.network import NETWORK_DEFAULTS, takes_network
 from eric_fast.cli.options import DATA_HELP, As, Engine, Force, GroupFile, Json, Memory, ProgramFile, Start
 from eric_fast.cli.tables import SOURCE_HELP, RoundsOption, load_any, predict_table
-from eric_fast.errors import SettingError, say_count
+from eric_fast.errors import SettingError
 from eric_fast.output import replace_file, write_json
 from eric_fast.processes import join_processes
 from eric_fast.show.console import show_progress, stdout
@@ -44,6 +44,7 @@ def evaluate(
     from eric_fast.runs import evaluate_labels, evaluate_program
     from eric_fast.show.grid import fits_terminal
     from eric_fast.show.scores import (
+        describe_bad_images,
         describe_baseline,
         describe_disagreements,
         list_cautions,
@@ -56,6 +57,8 @@ def evaluate(
     from eric_fast.text import load_program, print_program
 
     program = load_program(program_file)
+    if groups is not None and program.decision.gives_labels:
+        raise SettingError("--groups means nothing for a program of several labels; leave it out")
     grouping = None if groups is None else read_class_groups(groups, program.classes)
     given = program.layer_to_start(start)
     every = program.list_starts() if chains else [given]
@@ -72,20 +75,25 @@ def evaluate(
             check_same_task(processes, open_capture(source), program=print_program(program))
         run: dict[str, Any] = {"engine": engine, "processes": processes, "memory": allowed, "progress": progress}
         if program.decision.gives_labels:
-            if groups is not None:
-                raise SettingError("--groups means nothing for a program of several labels; leave it out")
             label_scores = [evaluate_labels(program, images, start=own, **run) for own in starts]
         else:
             scores = [evaluate_program(program, images, start=own, **run) for own in starts]
     if not processes.is_first:
         return
+    n_rows, place = len(every) if chains else 0, 0 if starts is every else -1  # of the start that is asked for
+    is_training, n_bad_images = is_trained_on(program, images), images.settings.n_bad_images
     if program.decision.gives_labels:
-        is_training, n_bad_images = is_trained_on(program, images), images.settings.n_bad_images
-        print_label_scores(label_scores, printer, json, is_training=is_training, n_bad_images=n_bad_images, force=force)
+        print_label_scores(
+            label_scores[place],
+            label_scores[:n_rows],
+            printer,
+            json,
+            is_training=is_training,
+            n_bad_images=n_bad_images,
+            force=force,
+        )
         return
-    rows = scores[: len(every)] if chains else []
-    score = scores[0] if starts is every else scores[-1]
-    is_training = is_trained_on(program, images)
+    rows, score = scores[:n_rows], scores[place]
     by_group = None if grouping is None else score_groups(score, grouping)
     if json is not None:
         content = {
@@ -97,11 +105,11 @@ def evaluate(
         }
         if by_group is not None:
             content["by_group"] = by_group.to_dict()
-        write_json({**content, "n_bad_images": images.settings.n_bad_images}, json, force=force)
+        write_json({**content, "n_bad_images": n_bad_images}, json, force=force)
     for line in list_cautions(score, is_training=is_training):
         printer.say(line)
-    if images.settings.n_bad_images:
-        printer.say(f"left out {say_count(images.settings.n_bad_images, 'image')} that can't be read")
+    if n_bad_images:
+        printer.say(describe_bad_images(n_bad_images))
     accuracy = "unknown, as labels are" if score.model_accuracy is None else f"{score.model_accuracy:.4f}"
     printer.say(f"{score.n_images:,} images; model accuracy {accuracy}; {describe_baseline(score)}")
     printer.show(tabulate_scores(rows or [score]))

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 def print_label_scores(
-    scores: "Sequence[LabelScore]",
+    score: "LabelScore",
+    chains: "Sequence[LabelScore]",
     printer: Printer,
     json: Path | None,
     *,
@@ -21,21 +22,21 @@ def print_label_scores(
     n_bad_images: int,
     force: bool,
 ) -> None:
-    """Print scores, of each start layer one; of the last one the labels, too."""
-    from eric_fast.show.scores import tabulate_label_scores, tabulate_labels
+    """Print the score of a program and of its labels; with `chains`, the scores from each start instead of its own."""
+    from eric_fast.show.scores import TRAINED_ON_THESE, describe_bad_images, tabulate_label_scores, tabulate_labels
 
-    score = scores[-1]
     if json is not None:
-        chains = [row.to_dict() for row in scores] if len(scores) > 1 else []
-        content = {**score.to_dict(), "chains": chains, "is_training": is_training, "n_bad_images": n_bad_images}
-        write_json(content, json, force=force)
+        content = {**score.to_dict(), "chains": [row.to_dict() for row in chains], "is_training": is_training}
+        write_json({**content, "n_bad_images": n_bad_images}, json, force=force)
     if is_training:
-        printer.say("these are the images that the program was extracted from: score it on others")
+        printer.say(TRAINED_ON_THESE)
+    if n_bad_images:
+        printer.say(describe_bad_images(n_bad_images))
     printer.say(
         f"{score.n_images:,} images, {len(score.labels):,} labels; always the commoner answer: agreement "
         f"{score.baseline:.4f}"
     )
-    printer.show(tabulate_label_scores(scores))
+    printer.show(tabulate_label_scores(chains or [score]))
     printer.show(tabulate_labels(score))
 
 

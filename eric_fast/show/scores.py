@@ -13,6 +13,8 @@ from eric_fast.score import FEW_IMAGES, Score
 from eric_fast.show.grid import NO_FIGURE, make_table, tabulate_counts
 from eric_fast.show.visible_text import Text
 
+TRAINED_ON_THESE = "these are the images that the program was extracted from: score it on others"
+
 
 def tabulate_scores(scores: Sequence[Score]) -> Table:
     """One row for each start layer, with Wilson's intervals."""
@@ -61,13 +63,18 @@ def tabulate_labels(score: LabelScore, limit: int = 20) -> Table:
 def list_cautions(score: Score, *, is_training: bool) -> Iterator[str]:
     """What makes the figures worth less, to be said before them."""
     if is_training:
-        yield "these are the images that the program was extracted from: score it on others"
+        yield TRAINED_ON_THESE
     if score.n_few:
         verb = "is" if score.n_few == 1 else "are"
         yield (
             f"{say_count(score.n_few, 'class')} {verb} the model's answer on fewer than {FEW_IMAGES} of these images: "
             "their figures may be chance"
         )
+
+
+def describe_bad_images(n: int) -> str:
+    """Images that the scores say nothing of."""
+    return f"left out {say_count(n, 'image')} that can't be read"
 
 
 def describe_baseline(score: Score) -> str:
