@@ -70,6 +70,7 @@ def test_a_start_is_crossed_by_every_path(seed):
         own = graph.take_above(cut)
         assert own.lowest == cut
         assert set(own.layers) == known
+        assert own.select(own.layers) == own  # so each leads to the classes
     assert graph.list_cuts()[0] == graph.lowest
     for layer in graph.layers:
         assert layer in graph.find_start(layer)
@@ -137,6 +138,19 @@ def test_a_program_over_a_graph_means_what_clingo_answers_from_every_start():
             given = {program.atom_named(part.atoms[atom].name) for atom in case}
             assert find_fault(program, given, proof) is None
         assert parse_program(print_program(part)) == part
+
+
+def test_a_layer_that_is_read_below_a_start_alone_goes():
+    train = make_residual()
+    skipping = (("stem", "wide"), ("wide", "join"), ("stem", TO_CLASSES), ("join", TO_CLASSES))
+    train = replace(train, norms={name: train.norms[name] for name in ("stem", "wide", "join")}, edges=skipping)
+    for rules in ("trees", "weights"):
+        program = approximate_model(train, layers="all", rules=rules, all_kernels=True, min_leaf=5)
+        assert program.list_starts() == ["stem", "stem,wide", "stem,join"]
+        part = program.start_at("join")
+        assert (part.layers, part.kernel_rules) == (("stem", "join"), ())
+        assert evaluate_program(part, train) == evaluate_program(program, train, start="join")
+    assert measure_chains(train, train, min_leaves=[5]).starts == ("stem", "stem,wide", "stem,join")
 
 
 def test_a_straight_pipe_prints_as_before():

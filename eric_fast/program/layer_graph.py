@@ -96,7 +96,7 @@ class LayerGraph:
         return LayerGraph.from_edges(ordered, [(s, t) for t in (*kept, TO_CLASSES) for s in sources[t]])
 
     def take_above(self, cut: Collection[str]) -> "LayerGraph":
-        """The layers of a cut, which nothing feeds now, and those that follow from them."""
+        """The layers of a cut, which nothing feeds now, and those of `list_above`."""
         if not self.edges:
             return LayerGraph(tuple(name for name in self.layers if name in cut) + self.list_above(cut))
         above = self.list_above(cut)
@@ -163,12 +163,13 @@ class LayerGraph:
         return list(dict.fromkeys([self.lowest, *map(self.find_cut, self.layers)])) if self.layers else []
 
     def list_above(self, cut: Collection[str]) -> tuple[str, ...]:
-        """The layers that follow from those of a cut."""
+        """The layers that follow from those of a cut, and that the classes read other than through these."""
         known = set(cut)
         for name in self.layers:
             if self.sources[name] and known.issuperset(self.sources[name]):
                 known.add(name)
-        return tuple(name for name in self.layers if name in known and name not in cut)
+        read = self._find_read(cut)
+        return tuple(name for name in self.layers if name in known and name in read and name not in cut)
 
     def find_path(self, avoided: Collection[str]) -> tuple[str, ...] | None:
         """The layers of a path from the images to the classes that avoids some layers; None if there is none."""
@@ -183,8 +184,12 @@ class LayerGraph:
 
     def _drop_covered(self, cut: Collection[str]) -> tuple[str, ...]:
         """Without layers from which every path to the classes crosses another of the cut."""
-        seen = _find_before(TO_CLASSES, {t: () if t in cut else own for t, own in self.sources.items()})
-        return tuple(name for name in self.layers if name in cut and name in seen)
+        read = self._find_read(cut)
+        return tuple(name for name in self.layers if name in cut and name in read)
+
+    def _find_read(self, cut: Collection[str]) -> set[str]:
+        """The layers from which a path leads to the classes without crossing a layer of the cut behind them."""
+        return _find_before(TO_CLASSES, {t: () if t in cut else own for t, own in self.sources.items()})
 
 
 def find_edge_fault(layers: Sequence[str], edge: Edge) -> str | None:
