@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from eric_fast import kernels
 from eric_fast.bits import pack_bits
 from eric_fast.compile.program import compile_program
+from eric_fast.errors import EricError
 from eric_fast.kernels import Request
 from eric_fast.kernels.cpu import evaluate as cpu
 from eric_fast.kernels.reference import evaluate as reference
@@ -247,3 +248,31 @@ def test_a_large_forest_takes_memory_in_proportion():
     assert len(plan.trees) == len(trees)
     n_nodes = len(plan.steps.nodes)
     assert n_nodes < 1.1 * len(program.class_rules)
+
+
+def vote_for_few(seed, n_classes=20):
+    """Rules that each vote for one to three classes, many against them; some classes win by their base alone."""
+    rng = random.Random(seed)
+    rules = []
+    for _ in range(25):
+        body = tuple(rng.choice((atom, ~atom)) for atom in rng.sample(range(12), rng.randint(1, 2)))
+        first, *others = rng.sample(range(n_classes), rng.randint(1, 3))
+        also = tuple((c, rng.choice((-1.1, -0.3, 0.4))) for c in sorted(others))
+        rules.append(ClassRule(first, body, weight=rng.choice((-1.1, -0.3, 0.4)), also=also))
+    base = tuple(rng.choice((0.0, 0.7)) for _ in range(n_classes))
+    return make_program(rules, 12, n_classes, decision="vote", base=base)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rules_that_vote_for_few_of_many_classes_decide_as_the_reference_says(seed):
+    program = vote_for_few(seed)
+    check_program(cpu.evaluate, program, draw_bits(seed, program, 1100))
+
+
+def test_votes_that_need_more_memory_than_is_free_are_refused_before_it_is_taken(monkeypatch):
+    plan = compile_program(vote_for_few(0, n_classes=20_000))
+    words = pack_bits(torch.zeros(5, 12, dtype=torch.bool))
+    monkeypatch.setattr("eric_fast.kernels.cpu.evaluate.find_free_memory", lambda: 10**8)
+    for request in (Request(), Request(scores=True), Request(truths=torch.zeros(1, 5, dtype=torch.int64))):
+        with pytest.raises(EricError, match=r"5 samples for 20,000 classes take .* of 100.0 MB free; ask for classes"):
+            cpu.evaluate(plan, words, 5, request)

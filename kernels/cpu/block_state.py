@@ -105,10 +105,10 @@ class Workspace(NamedTuple):
         bits: uint64 `[VECTOR_WORDS]`: samples: those that no rule has decided yet, then those that are there at all.
         tree_codes: uint32 `[GROUP_TREES, BLOCK_SAMPLES + SPACING]`: codes of several trees.
         codes, high_codes: uint32 `[BLOCK_SAMPLES]`: codes of one tree; their higher digits.
-        classes, rules: int32 `[BLOCK_SAMPLES]`: what was decided.
+        classes, rules: int32 `[BLOCK_SAMPLES]`: what was decided; of `rules` before, the first lone rule that fired.
         sums: float64 `[BLOCK_SAMPLES, n_columns]` by sample, else `[n_classes, BLOCK_SAMPLES]`; empty without votes.
         most, most_rules: float64 and int32 `[BLOCK_SAMPLES, n_classes]`: the most that a lone rule added to each
-            output, and the rule; empty where nobody asks for rules.
+            output, and the rule, where one fired; empty where nobody asks for rules.
         vote_row: float64 `[n_columns or n_classes]`: what one rule adds to each output.
         best: float64 `[BLOCK_SAMPLES]`: the highest sums.
     """
@@ -207,6 +207,12 @@ def make_votes(plan: Plan, kinds: ResultKinds, code: CpuCode, tables: DecisionTa
         adds=tables.adds,
         add_starts=tables.add_starts,
     )
+
+
+def count_workspace_bytes(n_classes: int, kind: int, tables: DecisionTables) -> int:
+    """Bytes of `sums`, `most` and `most_rules`, which grow with the classes."""
+    n_sums = tables.n_columns if tables.by_sample else n_classes
+    return BLOCK_SAMPLES * (8 * n_sums * (kind >= VOTE) + 12 * n_classes * (kind == VOTE_RULES))
 
 
 def allocate_workspace(n_classes: int, kind: int, tables: DecisionTables) -> Workspace:

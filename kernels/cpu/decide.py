@@ -166,12 +166,19 @@ def add_row_fired(fired: Any, n: Any, row: Any, sums: Any) -> None:
 
 
 @cached_njit
-def remember_rule(fired: Any, n: Any, rule: Any, adds: Any, most: Any, most_rules: Any) -> None:
+def remember_rule(
+    fired: Any, n: Any, rule: Any, adds: Any, offsets: Any, classes: Any, firsts: Any, most: Any, most_rules: Any
+) -> None:
     """Note a rule for the outputs to which it adds more than the rules before it that fired on the same sample.
+
+    A rule adds 0 to outputs that it doesn't vote for: the first that fires is noted there, and a later one only where
+    all before it took something away, the first too. So few outputs are looked at.
 
     Args:
         fired: uint64 `[VECTOR_WORDS]`: where the rule fired, of the first `n` samples.
         adds: float64 `[n_columns]`: what it adds to each output.
+        offsets, classes: the outputs that each rule votes for: `Votes.offsets`, `Votes.classes`.
+        firsts: int32 `[BLOCK_SAMPLES]`: the first rule that fired, or -1.
         most, most_rules: float64 and int32 `[BLOCK_SAMPLES, n_classes]`.
     """
     for w in range((n + 63) >> 6):
@@ -179,8 +186,18 @@ def remember_rule(fired: Any, n: Any, rule: Any, adds: Any, most: Any, most_rule
         while bits:
             s = 64 * w + find_lowest(bits)
             bits &= bits - np.uint64(1)
-            if s < n:
+            if s >= n:
+                continue
+            first = np.int64(firsts[s])
+            if first < 0:
+                firsts[s] = rule
                 for c in range(most.shape[1]):
+                    most[s, c] = adds[c]
+                    most_rules[s, c] = rule
+                continue
+            for voter in (rule, first):
+                for v in range(offsets[voter], offsets[voter + 1]):
+                    c = classes[v]
                     if adds[c] > most[s, c]:
                         most[s, c] = adds[c]
                         most_rules[s, c] = rule

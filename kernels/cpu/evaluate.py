@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.bits import ROW_WORDS, count_words
+from eric_fast.errors import EricError
 from eric_fast.kernels.cpu.block_state import (
     Results,
     allocate_workspace,
     choose_kind,
+    count_workspace_bytes,
     make_codes,
     make_instructions,
     make_votes,
@@ -27,12 +29,14 @@ from eric_fast.kernels.decision_tables import make_decision_tables
 from eric_fast.kernels.liveness import ResultKinds, find_result_kinds
 from eric_fast.kernels.memory import allocate_aligned, allocate_result
 from eric_fast.kernels.outcome import Outcome, Pack, Request, check_request
+from eric_fast.memory import find_free_memory, format_bytes
 from eric_fast.plan import Plan
 
 assert ROW_WORDS % (2 * VECTOR_WORDS) == 0  # a row is padded to whole blocks
 CHUNK_BLOCKS = 16  # blocks that a thread takes at a time, at most: few enough that no thread waits long for another
 SCRATCH_BYTES = 2**27  # of all threads together, if there is more than one
 KEPT_BYTES = 2**24  # scratch memory that a plan keeps from one call to the next
+SMALL_BYTES = 2**28  # of memory that grows with the classes: what is free isn't asked for less
 FIRST_INPUT = 2  # the slot of the first input; the rest follow
 
 
@@ -63,6 +67,7 @@ def _evaluate(plan: Plan, inputs: NDArray[np.uint64], pack: Pack | None, n_sampl
     chunk_blocks = 1 if pack else CHUNK_BLOCKS
     n_threads = min(count_cores(), -(-n_blocks // chunk_blocks))
     n_threads = max(1, min(n_threads, SCRATCH_BYTES // prepared.scratch_bytes))
+    n_threads = _limit_threads(n_threads, prepared.workspace_bytes, n_samples, plan, request)
     n_chunks = min(n_blocks, n_threads * -(-n_blocks // (n_threads * chunk_blocks)))  # as many for each thread
 
     is_narrow = request.class_dtype == torch.int16
@@ -108,6 +113,23 @@ def _evaluate(plan: Plan, inputs: NDArray[np.uint64], pack: Pack | None, n_sampl
     )
 
 
+def _limit_threads(n_threads: int, workspace_bytes: int, n_samples: int, plan: Plan, request: Request) -> int:
+    """So many threads, or as many as have room for their workspaces. EricError: not even one has."""
+    n_truths = 0 if request.truths is None else len(request.truths)
+    thread_bytes = workspace_bytes + 8 * n_truths * plan.n_classes * (plan.n_classes + 1)
+    result_bytes = 8 * n_samples * plan.n_classes * bool(request.scores)
+    if result_bytes + n_threads * thread_bytes <= SMALL_BYTES:
+        return n_threads
+    free = find_free_memory()
+    if result_bytes + thread_bytes > free:
+        raise EricError(
+            f"the votes of {n_samples:,} samples for {plan.n_classes:,} classes take "
+            f"{format_bytes(result_bytes + thread_bytes)} of memory, of {format_bytes(free)} free; "
+            "ask for classes alone, or for fewer samples at a time"
+        )
+    return min(n_threads, (free - result_bytes) // thread_bytes) if thread_bytes else n_threads
+
+
 class _PreparedPlan:
     """A plan as `run_blocks` takes it, with the memory of threads that are done: touching new pages takes long."""
 
@@ -117,6 +139,7 @@ class _PreparedPlan:
         instructions, codes = make_instructions(plan, code), make_codes(plan, code, self._tables)
         votes = make_votes(plan, kinds, code, self._tables)
         self.arguments = (tuple(instructions), self._kind, tuple(codes), tuple(votes))  # of `run_blocks`
+        self.workspace_bytes = count_workspace_bytes(plan.n_classes, self._kind, self._tables)
         self.scratch_bytes = code.n_slots * VECTOR_BYTES
         self._kept: list[tuple[NDArray[np.uint64], tuple[Any, ...]]] = []
 

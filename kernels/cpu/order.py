@@ -175,22 +175,35 @@ def _interleave(first_node: Any, nodes: Any, first: Any, last: Any, due: Any, or
         How many are written then.
     """
     nexts, ends = np.empty(N_STRANDS, np.int64), np.empty(N_STRANDS, np.int64)
+    n_left = due[first_node + first : first_node + last].sum()
+    # Of each strand, the nodes that its next one waits for, each read by the one before it
+    paths, lengths = np.empty((N_STRANDS, n_left), np.int32), np.zeros(N_STRANDS, np.int64)
     for k in range(N_STRANDS):
         nexts[k] = first + (last - first) * k // N_STRANDS
         ends[k] = first + (last - first) * (k + 1) // N_STRANDS
-    n_left = due[first_node + first : first_node + last].sum()
     while n_left:
         for k in range(N_STRANDS):
-            while nexts[k] < ends[k] and not due[first_node + nexts[k]]:
-                nexts[k] += 1
-            if nexts[k] == ends[k]:
-                continue
-            node, wanted = np.int64(-1), nexts[k]
+            path, length = paths[k], lengths[k]
+            while length and not due[first_node + path[length - 1]]:
+                length -= 1
+            if length == 0:
+                while nexts[k] < ends[k] and not due[first_node + nexts[k]]:
+                    nexts[k] += 1
+                if nexts[k] == ends[k]:
+                    lengths[k] = 0
+                    continue
+                path[0] = nexts[k]
+                length = 1
+            node, wanted = np.int64(-1), np.int64(path[length - 1])
             while node != wanted:
                 node = wanted
                 for operand in nodes[node]:
                     if due[operand]:
                         wanted = np.int64(operand) - first_node
+                if node != wanted:
+                    path[length] = wanted
+                    length += 1
+            lengths[k] = length
             order[n_done] = node
             due[first_node + node] = False
             n_done += 1

@@ -44,7 +44,7 @@ def start_votes(votes: Any, workspace: Any) -> None:
     else:
         for c in range(len(base)):
             sums[c] = base[c]
-    workspace.most[:] = -np.inf
+    workspace.rules[:] = -1
 
 
 @njit(inline="always")
@@ -105,7 +105,8 @@ def _add_rule(rule: Any, fired: Any, n: Any, with_rules: Any, votes: Any, worksp
         for v in range(first, last):
             add_fired(fired, weights[v], workspace.sums[classes[v]])
     if with_rules:
-        remember_rule(fired, n, rule, row, workspace.most, workspace.most_rules)
+        firsts, most, most_rules = workspace.rules, workspace.most, workspace.most_rules
+        remember_rule(fired, n, rule, row, votes.offsets, classes, firsts, most, most_rules)
     if by_sample or with_rules:
         for v in range(first, last):
             row[classes[v]] = 0.0
@@ -124,8 +125,9 @@ def finish_votes(n: Any, scratch: Any, bits: Any, with_rules: Any, codes: Any, v
     find_highest(workspace.sums, votes.by_sample, len(votes.base), best, classes)
     if with_rules:
         for s in range(n):
-            best[s] = most[s, classes[s]]
-            rules[s] = most_rules[s, classes[s]] if best[s] > -np.inf else -1
+            best[s] = -np.inf
+            if rules[s] >= 0:  # some rule fired
+                best[s], rules[s] = most[s, classes[s]], most_rules[s, classes[s]]
         _find_rules(bits, codes, votes, workspace)
     for w in range(VECTOR_WORDS):
         rest = workspace.bits[w] & ~scratch[votes.covered * VECTOR_WORDS + w]
@@ -158,13 +160,13 @@ def _find_rules(bits: Any, codes: Any, votes: Any, workspace: Any) -> None:
     classes, rules, best, numbers = workspace.classes, workspace.rules, workspace.best, workspace.codes
     rule_of_code = codes.rules
     starts = np.empty(len(workspace.vote_row), np.int64)  # where the tree's table for an output starts, or -1
+    starts[:] = -1
     for tree in range(len(codes.indexes)):
         decode_index(bits, codes, tree, numbers, workspace.high_codes)
         first_code = codes.indexes[tree, INDEX_CODE_START]
-        starts[:] = -1
-        if not by_sample:
-            for a in range(add_starts[tree], add_starts[tree + 1]):
-                starts[adds[a, ADD_OUTPUT]] = adds[a, ADD_TABLE_START]
+        first_add, last_add = (0, 0) if by_sample else (add_starts[tree], add_starts[tree + 1])
+        for a in range(first_add, last_add):
+            starts[adds[a, ADD_OUTPUT]] = adds[a, ADD_TABLE_START]
         for s in range(BLOCK_SAMPLES):
             code = numbers[s]
             rule, added = rule_of_code[first_code + code], 0.0
@@ -174,3 +176,5 @@ def _find_rules(bits: Any, codes: Any, votes: Any, workspace: Any) -> None:
                 added = weights[starts[classes[s]] + code, 0]
             if rule >= 0 and (rules[s] < 0 or added > best[s] or (added == best[s] and rule < rules[s])):
                 best[s], rules[s] = added, rule
+        for a in range(first_add, last_add):
+            starts[adds[a, ADD_OUTPUT]] = -1
