@@ -1,5 +1,6 @@
-"""What happens to a process while it writes: the tests' disturbances, set in a forked child before a command runs."""
+"""Disturbances of a process that writes, set in a forked child before a command runs, and waiting for that child."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -7,7 +8,6 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from itertools import count
 from pathlib import Path
@@ -18,6 +18,7 @@ from eric_fast.output import rename
 CALLS = ("rename", "replace", "fsync", "write", "ftruncate", "mkdir", "unlink", "rmdir", "link", "chmod")  # of os
 SECONDS = 120  # of one command
 NOBODY = 65534
+PAGE = 4096  # bytes: how a disk fills up
 _TEN_YEARS = 10 * 365 * 86400.0
 
 
@@ -104,7 +105,7 @@ def keep_answers(place: str) -> None:
     setattr(import_module(module), name, answer)
 
 
-@contextmanager
+@contextlib.contextmanager
 def mount(path: Path, options: str) -> Iterator[bool]:
     """A file system in memory at a new folder; false, where only root may mount one."""
     path.mkdir()
@@ -114,3 +115,23 @@ def mount(path: Path, options: str) -> Iterator[bool]:
     finally:
         if done.returncode == 0:
             subprocess.run(["umount", path], check=True)
+
+
+def fill_disk(path: Path, n_pages: int = 0) -> None:
+    """Write a file until the disk is full but for so many pages."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(PAGE))
+    os.truncate(path, path.stat().st_size - n_pages * PAGE)
+
+
+def wait_for(process: int) -> int:
+    """The exit code of a child, negative where a signal killed it. AssertionError: it hung, and was killed."""
+    end = time.monotonic() + SECONDS
+    while not (found := os.waitpid(process, os.WNOHANG))[0]:
+        if time.monotonic() > end:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            raise AssertionError("a command hangs")
+        time.sleep(0.002)
+    return os.waitstatus_to_exitcode(found[1])

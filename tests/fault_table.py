@@ -106,12 +106,14 @@ def make_fault_table(results: dict[str, Any]) -> str:
         rows.append((what, results.get("captures", {}).get(kind, 0), promise, "`python -m tests.faults all`"))
     for name, (what, promise) in TESTS.items():
         rows.append((what, results.get("tests", {}).get(name, 0), promise, f"`tests/{name}.py`"))
-    works = "evaluating, predicting, loading and extracting without end"
+    work = "evaluating, predicting, loading and extracting without end"
     calls = sum(each["calls"] for each in soak.values())
-    rows.append((works, calls, "memory, open files and threads stay level", "`make soak`"))
+    rows.append((work, calls, "memory, open files and threads stay level", "`make soak`"))
     inputs = sum(each["inputs"] for each in results["fuzz"].values())
     read = "read, or an error that names the place; no crash, no hang"
     rows.append(("inputs led by the code that they reach", inputs, read, "`make guided-fuzz`"))
+    sizes = len(results.get("limits", {}))
+    rows.append(("programs and inputs of great size", sizes, "they work, or are refused", "`python -m tests.limits`"))
     rows.append(("what failed once", len(results.get("cases", {})), "right", "`python -m tests.safety_cases`"))
     lines = ["| class of fault | tries | failures | promised | by |", "|---|---|---|---|---|"]
     lines += [f"| {what} | {tries:,} | 0 | {promise} | {by} |" for what, tries, promise, by in rows if tries]

@@ -6,9 +6,9 @@ How often each was done goes into `fault_results.json`.
 """
 
 import contextlib
-import io
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,113 +18,24 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from eric_fast.cli import main as run_command
 from eric_fast.errors import CaptureError
-from eric_fast.store import MANIFEST, open_capture, verify_capture
-from tests.disturb import mount
+from eric_fast.store import open_capture, verify_capture
+from tests.disturb import SECONDS, fill_disk, mount
+from tests.fault_place import Place, check_no_half_shard, list_ranks, read_folder, wait, wait_for_shard
 from tests.fault_table import record
 
-ROOT = Path(__file__).resolve().parents[1]
-SHARD_SIZE = 1024
-MOST_SECONDS = 120.0  # of one command
 NOT_DONE = "not done"
-NETWORK = """
-import torch
-from torch import nn
-def build():
-    torch.manual_seed(1)
-    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 2))
-"""
-
-
-class Place:
-    """A network, images, and the capture that an undisturbed run makes of them."""
-
-    def __init__(self, root: Path, rng: random.Random, n_kills: int, n_flips: int, n_images: int) -> None:
-        self.root, self.rng, self.n_kills, self.n_flips, self.n_images = root, rng, n_kills, n_flips, n_images
-        (root / "net.py").write_text(NETWORK)
-        noise = np.random.default_rng(0).integers(0, 256, (n_images, 8, 8, 3), dtype=np.uint8)
-        for name in ("cat", "dog"):
-            (root / "images" / name).mkdir(parents=True)
-        for i, pixels in enumerate(noise):
-            Image.fromarray(pixels).save(root / "images" / ("cat", "dog")[i % 2] / f"{i:05d}.jpg")
-        begin = time.perf_counter()
-        code, said = wait(self.start("whole"))
-        self.seconds = time.perf_counter() - begin
-        assert code == 0, said
-        self.whole = read_folder(root / "whole")
-
-    def start(self, name: str | Path, *options: str) -> tuple[int, io.BufferedRandom]:
-        """Begin the capture of this name; gives the process, and what it says."""
-        said = tempfile.TemporaryFile()  # noqa: SIM115  until the process is waited for
-        process = os.fork()
-        if process:
-            return process, said
-        os.dup2(said.fileno(), 1), os.dup2(said.fileno(), 2)
-        sys.argv = ["eric-fast", *self.list_arguments(name), *options]
-        code = 1
-        try:
-            run_command()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        finally:
-            with contextlib.suppress(Exception):
-                sys.stdout.flush(), sys.stderr.flush()
-            os._exit(code)
-
-    def list_arguments(self, name: str | Path) -> list[str]:
-        """Of the command that makes the capture of this name."""
-        what = ["capture", f"{self.root / 'net.py'}:build", str(self.root / "images"), "--batch-size", "256"]
-        return [*what, "--shard-size", str(SHARD_SIZE), "-o", str(self.root / name)]
-
-    def start_ranks(self, name: str) -> "subprocess.Popen[str]":
-        """Begin the capture of this name in two processes under torchrun."""
-        torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "eric_fast"]
-        command = [sys.executable, "-m", *torchrun, *self.list_arguments(name)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        return subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
-        )
-
-    def finish(self, name: str | Path) -> None:
-        """Give the command again, and compare."""
-        code, said = wait(self.start(name))
-        assert code == 0, said
-        assert read_folder(self.root / name) == self.whole, f"{name} is not what an undisturbed run makes"
-
-
-def wait(started: tuple[int, io.BufferedRandom]) -> tuple[int, str]:
-    """The exit code of a process, negative where a signal killed it, and what it said."""
-    process, said = started
-    end = time.monotonic() + MOST_SECONDS
-    while (found := os.waitpid(process, os.WNOHANG))[0] == 0:
-        assert time.monotonic() < end, "the command hangs"
-        time.sleep(0.01)
-    said.seek(0)
-    return os.waitstatus_to_exitcode(found[1]), said.read().decode()
-
-
-def read_folder(path: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
-
-
-def wait_for_shard(path: Path, number: int) -> None:
-    end = time.monotonic() + MOST_SECONDS
-    while not (path / f"shard-{number:05d}.json").exists():
-        assert time.monotonic() < end, "no shard comes"
-        time.sleep(0.002)
-
-
-def check_no_half_shard(path: Path) -> None:
-    """Every shard that is known is whole."""
-    if (path / MANIFEST).exists():
-        wrong = {reason for reason in verify_capture(path).wrong.values() if reason != "was not written yet"}
-        assert not wrong, wrong
+# Of a shard's bytes; None: the shard is gone
+DAMAGES: tuple[Callable[[bytes], bytes] | None, ...] = (
+    lambda content: content[:-1],
+    lambda content: content[: len(content) // 2],
+    lambda content: b"",
+    lambda content: content + b"\0",
+    None,
+)
 
 
 def check_kills(place: Place) -> str:
@@ -139,7 +50,7 @@ def check_kills(place: Place) -> str:
         check_no_half_shard(place.root / "killed")
         if code == 0:
             assert read_folder(place.root / "killed") == place.whole
-            subprocess.run(["rm", "-r", place.root / "killed"], check=True)
+            shutil.rmtree(place.root / "killed")
     place.finish("killed")
     return f"{place.n_kills} times kill -9, {n_unfinished} of them before the end; resumed to the same bytes"
 
@@ -147,38 +58,28 @@ def check_kills(place: Place) -> str:
 def check_ranks(place: Place) -> str:
     """kill -9 of one of two processes under torchrun at random moments, and the same command again."""
     begin = time.perf_counter()
-    said = place.start_ranks("ranks").communicate(timeout=MOST_SECONDS)[0]
+    said = place.start_ranks("ranks").communicate(timeout=SECONDS)[0]
     seconds = time.perf_counter() - begin
     assert read_folder(place.root / "ranks") == place.whole, said
     n_kills, n_unfinished = max(1, place.n_kills // 4), 0
     for _ in range(n_kills):
-        subprocess.run(["rm", "-rf", place.root / "ranks"], check=True)
+        shutil.rmtree(place.root / "ranks", ignore_errors=True)
         begin = time.perf_counter()
         torchrun = place.start_ranks("ranks")
         time.sleep(place.rng.uniform(0.5, 0.95) * seconds)  # before, Python starts
         while torchrun.poll() is None and not (ranks := list_ranks(torchrun.pid)):
-            assert time.perf_counter() - begin < MOST_SECONDS, "no process starts"
+            assert time.perf_counter() - begin < SECONDS, "no process starts"
         if torchrun.poll() is None:
             with contextlib.suppress(ProcessLookupError):  # it may have ended just now
                 os.kill(place.rng.choice(ranks), signal.SIGKILL)
-        said = torchrun.communicate(timeout=MOST_SECONDS)[0]
+        said = torchrun.communicate(timeout=SECONDS)[0]
         n_unfinished += torchrun.returncode != 0
         check_no_half_shard(place.root / "ranks")
         again = place.start_ranks("ranks")
-        said = again.communicate(timeout=MOST_SECONDS)[0]
+        said = again.communicate(timeout=SECONDS)[0]
         assert again.returncode == 0, said
         assert read_folder(place.root / "ranks") == place.whole, said
     return f"{n_kills} times kill -9 of one of two processes, {n_unfinished} before the end; resumed to the same bytes"
-
-
-def list_ranks(torchrun: int) -> list[int]:
-    """The processes that torchrun started and that are there."""
-    found = []
-    with contextlib.suppress(OSError):  # any of them may have ended just now
-        for child in Path(f"/proc/{torchrun}/task/{torchrun}/children").read_text().split():
-            if b"\0RANK=" in b"\0" + Path(f"/proc/{child}/environ").read_bytes():
-                found.append(int(child))
-    return found
 
 
 def check_interrupt(place: Place) -> str:
@@ -244,12 +145,17 @@ def check_damage(place: Place) -> str:
         shard.write_bytes(flipped)
         is_noticed(shard)
         shard.write_bytes(content)
-    for damage in (lambda c: c[:-1], lambda c: c[: len(c) // 2], lambda c: b"", lambda c: c + b"\0", None):
+    for damage in DAMAGES:
         shard = place.rng.choice(shards)
         shard.write_bytes(damage(shard.read_bytes())) if damage else shard.unlink()
         is_noticed(shard)
         place.finish("damaged")
-    return f"{place.n_flips} bits flipped, shards cut, lengthened, gone: each noticed, named, and made anew"
+    first, second = shards[:2]
+    contents = first.read_bytes(), second.read_bytes()
+    second.write_bytes(contents[0]), first.write_bytes(contents[1])
+    assert set(verify_capture(place.root / "damaged").wrong) == {first.name, second.name}
+    place.finish("damaged")
+    return f"{place.n_flips} bits flipped, shards cut, lengthened, gone, swapped: each noticed, named, and made anew"
 
 
 def check_disk(place: Place) -> str:
@@ -264,10 +170,7 @@ def check_disk(place: Place) -> str:
         started = place.start("full/c")
         wait_for_shard(place.root / "full" / "c", 0)
         os.kill(started[0], signal.SIGSTOP)
-        with contextlib.suppress(OSError), (place.root / "full" / "other").open("wb") as file:
-            while True:
-                file.write(bytes(4096))
-                file.flush()
+        fill_disk(place.root / "full" / "other")
         os.kill(started[0], signal.SIGCONT)
         code, said = wait(started)
         assert code == 2, said
@@ -314,7 +217,8 @@ def main() -> None:
         for chosen in CHECKS if name == "all" else name.split(","):
             told = CHECKS[chosen](place)
             if not told.startswith(NOT_DONE):
-                n_tries = {"kills": n_kills, "ranks": max(1, n_kills // 4), "damage": n_flips + 5, "disk": 2}
+                n_damages = n_flips + len(DAMAGES) + 1
+                n_tries = {"kills": n_kills, "ranks": max(1, n_kills // 4), "damage": n_damages, "disk": 2}
                 record("captures", chosen, n_tries.get(chosen, 1))
             print(f"{chosen}: {told}", flush=True)
 

@@ -53,6 +53,7 @@ CASES = {
         f"explain digits/test:3 --program {{made}}/p.lp --model {NET} --png {{here}}/x.svg",
         "x.svg",
         (PROGRAM + "x.svg",),
+        kept=("eric_fast.explain:explain_image",),
     ),
     "report": Case(
         "report {made}/test --program {made}/p.lp -o {here}/r",
@@ -61,4 +62,4 @@ CASES = {
     ),
     "demo": Case("demo -o {here}/demo", "demo", forces=False, kept=DEMO),
 }
-QUICK = ("capture", "pack", "convert", "predict", "label")
+QUICK = ("capture", "pack", "convert", "predict", "label")  # the tests kill these

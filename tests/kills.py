@@ -7,7 +7,6 @@ is tried once, or N of them, drawn with SEED. Then each command runs under a fil
 folder that it may not write, twice at once, and while the clock jumps. Results go into `tests/fault_results.json`.
 """
 
-import contextlib
 import json
 import os
 import random
@@ -24,21 +23,20 @@ from typing import Any
 import eric_fast.demo
 from tests.command_fixtures import make_program, run_command
 from tests.disturb import (
-    SECONDS,
     age_files,
+    fill_disk,
     give_up_rights,
     jump_clock,
     keep_answers,
     kill_at_call,
     limit_file_size,
     mount,
+    wait_for,
 )
 from tests.fault_table import record
 from tests.kill_cases import CASES
 
 KILLED, REFUSED = -signal.SIGKILL, 2
-PAGE = 4096  # bytes: how a disk fills up
-QUICK = ("capture", "pack", "convert", "predict", "label")
 
 
 def fill_in(text: str, made: Path, here: Path) -> list[str]:
@@ -94,7 +92,7 @@ class Sweep:
         """Kill at this call, counted from 1, and check; false if the command ended before."""
         here = self.root / "here"
         self.reset(here)
-        code = wait(self.start(here, lambda: kill_at_call(number)))
+        code = wait_for(self.start(here, lambda: kill_at_call(number)))
         where = f"{self.case.arguments}: killed at call {number}"
         if code == 0:
             return False
@@ -102,7 +100,7 @@ class Sweep:
         found = read_output(here / self.case.output)
         if not self.case.arguments.startswith(("capture", "pack")):
             assert found in self.contents, f"{where}: neither old nor new"
-        code = wait(self.start(here))
+        code = wait_for(self.start(here))
         assert code == 0 or (code == REFUSED and found == self.contents[1]), (where, code, self.read_said())
         assert read_output(here / self.case.output) == self.contents[1], f"{where}: the next run gives something else"
         assert [path.name for path in here.rglob(".eric-*")] == [], where
@@ -112,7 +110,7 @@ class Sweep:
         """No file may grow past a few bytes."""
         here = self.root / "here"
         self.reset(here)
-        code = wait(self.start(here, limit_file_size))
+        code = wait_for(self.start(here, limit_file_size))
         assert code == REFUSED, (code, self.read_said())
         assert "can't be written: File too large" in self.read_said(), self.read_said()
         self.check_refused(here)
@@ -128,7 +126,7 @@ class Sweep:
                     return 0
                 shutil.copytree(self.old, here, dirs_exist_ok=True)
                 fill_disk(self.root / "here" / "other", int(2 ** (n_tries - 2)))
-                code = wait(self.start(here))
+                code = wait_for(self.start(here))
                 if code:
                     assert code == REFUSED, (code, self.read_said())
                     assert any(words in self.read_said() for words in ("No space left", "on disk, but only"))
@@ -145,7 +143,7 @@ class Sweep:
         """What a refused command left: the old output, and no obstacle."""
         if not self.case.arguments.startswith(("capture", "pack")):  # these can be resumed
             assert read_output(here / self.case.output) == self.contents[0]
-        assert wait(self.start(here)) == 0, self.read_said()
+        assert wait_for(self.start(here)) == 0, self.read_said()
         assert read_output(here / self.case.output) == self.contents[1]
 
     def check_read_only(self) -> int:
@@ -153,7 +151,7 @@ class Sweep:
         self.reset(here)
         for folder in (self.root, here):
             folder.chmod(0o755)
-        code = wait(self.start(here, give_up_rights))
+        code = wait_for(self.start(here, give_up_rights))
         assert code == REFUSED, (code, self.read_said())
         assert "can't be written" in self.read_said(), self.read_said()
         assert read_output(here / self.case.output) == self.contents[0]
@@ -162,7 +160,7 @@ class Sweep:
     def check_two(self) -> int:
         here = self.root / "here"
         self.reset(here)
-        codes = sorted(map(wait, [self.start(here), self.start(here)]))
+        codes = sorted(map(wait_for, [self.start(here), self.start(here)]))
         assert codes in ([0, 0], [0, REFUSED]), (codes, self.read_said())
         assert read_output(here / self.case.output) == self.contents[1]
         assert [path.name for path in here.rglob(".eric-*")] == []
@@ -174,23 +172,12 @@ class Sweep:
         self.reset(here)
         age_files(self.made)
         age_files(here)
-        assert wait(self.start(here, jump_clock)) == 0, self.read_said()
+        assert wait_for(self.start(here, jump_clock)) == 0, self.read_said()
         assert read_output(here / self.case.output) == self.contents[1]
         return 1
 
     def read_said(self) -> str:
         return (self.root / "said").read_text(errors="replace")[-2000:]
-
-
-def wait(process: int) -> int:
-    """The exit code of a child, negative where a signal killed it."""
-    end = time.monotonic() + SECONDS
-    while not (found := os.waitpid(process, os.WNOHANG))[0]:
-        if time.monotonic() > end:
-            os.kill(process, signal.SIGKILL)
-            raise AssertionError("a command hangs")
-        time.sleep(0.002)
-    return os.waitstatus_to_exitcode(found[1])
 
 
 def read_output(path: Path) -> Any:
@@ -215,14 +202,6 @@ def draw_kills(names: tuple[str, ...], made: Path, root: Path, n_kills: int, see
         if not sweep.kill_at(number):
             assert sweep.kill_at(1 + number % 5), sweep.case
         yield f"{sweep.case.arguments} at call {number}"
-
-
-def fill_disk(path: Path, n_pages: int) -> None:
-    """Write a file until the disk is full but for so many pages."""
-    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(PAGE))
-    os.truncate(path, path.stat().st_size - n_pages * PAGE)
 
 
 def sweep_command(sweep: Sweep) -> dict[str, int]:

@@ -27,18 +27,20 @@ MOST_SECONDS = 580
 
 
 class Size(NamedTuple):
-    """Of a program and its input: class rules have three literals each."""
+    """Of a program whose rules have three literals each, and its input. `with_rules`: ask for those that decide."""
 
     n_atoms: int = 64
     n_classes: int = 10
     n_rules: int = 100
     n_samples: int = 1000
     decision: str = "first"
+    with_rules: bool = True
 
 
 CASES = {
     "1,000,000 classes, a rule for each": Size(n_classes=10**6, n_rules=10**6),
-    "1,000,000 classes that are voted for": Size(n_classes=10**6, n_rules=10**6, n_samples=32, decision="vote"),
+    "1,000,000 classes that are voted for": Size(n_classes=10**6, n_rules=10**6, decision="vote", with_rules=False),
+    "1,000,000 classes that are voted for, and by which rule": Size(n_classes=10**6, n_rules=10**6, decision="vote"),
     "1,000,000 rules": Size(n_atoms=1000, n_rules=10**6),
     "100,000 atoms, a rule for each": Size(n_atoms=10**5, n_rules=10**5),
     "10,000,000 samples": Size(n_samples=10**7),
@@ -64,7 +66,7 @@ def try_size(size: Size) -> str:
         words = torch.randint(-(2**31), 2**31 - 1, shape, generator=torch.Generator().manual_seed(0))
         evaluator = Evaluator(program)
         bits = BitMatrix(mask_tail(words.to(torch.int32), size.n_samples), size.n_samples, evaluator.inputs)
-        classes = evaluator.predict(bits).classes
+        classes = evaluator.predict(bits).classes if size.with_rules else evaluator.classes(bits)
     except EricError as error:
         return f"refused: {error}"
     assert len(classes) == size.n_samples

@@ -1,6 +1,7 @@
-"""`python -m tests.safety_cases`: what failed once, as it was reported: the scripts in ../shared/cases/safety.
+"""`python -m tests.safety_cases [NAME ...]`: what failed once, as it was reported.
 
-Each runs in a process of its own, beside a demo, and must print what is right. The tests hold the same in small.
+The scripts of ../shared/cases/safety, all or those whose command begins with a name, run beside a demo, each in a
+process of its own, and must print what is right. The tests hold the same in small.
 """
 
 import os
@@ -35,7 +36,7 @@ CASES = (
     *(Case(f"pool.py {way}", r"worker (.*)\nparent afterwards \1") for way in ("fork", "spawn")),
     *(Case(f"fork_after_use.py {what}", rf"{what} .*child 0 ") for what in ("extract", "quant", "predict", "load")),
     *(Case(f"fork_after_use.py {what} small", rf"{what} .*child 0 ") for what in ("predict", "load")),
-    *(Case(f"onnx_n_targets.py {n}", rf"{n} \w*Error .*n_targets|{n} \w*Error") for n in (10**6, 10**9)),
+    *(Case(f"onnx_n_targets.py {n}", rf"{n} ProgramError .*outputs are too many for a file") for n in (10**6, 10**9)),
 )
 
 
@@ -63,6 +64,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         make_demo(Path(made))
         for case in CASES:
+            if not case.command.startswith(tuple(sys.argv[1:]) or ""):
+                continue
             run_case(case, Path(made))
             record("cases", case.command, 1)
             print(f"{case.command}: right", flush=True)
