@@ -27,7 +27,17 @@ from bench.programs import Case, make_cases
 from bench.sass import ALU, ALU_PER_CLOCK, BYTES_PER_CLOCK, ISSUES_PER_CLOCK
 from eric_fast import kernels
 from eric_fast.kernels.gpu.evaluate import GROUP_SAMPLES, N_WARPS
-from eric_fast.kernels.gpu.lines import ADDERS, LINE_COLUMNS, NODES, OTHER, TARGET, TERMS_BY_2, TERMS_BY_4, TERMS_BY_6
+from eric_fast.kernels.gpu.lines import (
+    ADDERS,
+    LINE_COLUMNS,
+    NODES,
+    OTHER,
+    SUM_TILE,
+    TARGET,
+    TERMS_BY_2,
+    TERMS_BY_4,
+    TERMS_BY_6,
+)
 from eric_fast.kernels.gpu.lower import GpuCode, count_parts, lower_plan, may_split
 from eric_fast.kernels.gpu.questions import pick_decision
 from eric_fast.kernels.gpu.vote_tables import GROUP_TREES
@@ -140,7 +150,7 @@ def _price_lines(code: GpuCode, loops: dict[str, dict[str, float]], steps: dict[
 
 def _price_votes(plan: Plan, code: GpuCode, loops: dict[str, dict[str, float]], n_used: float) -> dict[str, Stage]:
     """n_used: rows of a tree's weights that a group of samples uses."""
-    n_trees, n_tiles = len(plan.trees), code.n_columns // 16
+    n_trees, n_tiles = len(plan.trees), code.n_columns // SUM_TILE
     n_planes = len(plan.steps.planes)
     per_tree = GROUP_SAMPLES / 8 / N_WARPS * n_tiles  # steps of a warp: 8 samples, 16 columns
     sums = 2 * -(-n_trees // GROUP_TREES) * GROUP_SAMPLES * n_tiles  # rows of 128 bytes, loaded and stored

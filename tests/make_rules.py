@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -65,6 +66,25 @@ def make_shared_program(seed: int) -> Program:
         default=rng.choice((None, 0)),
         negated=tuple(negated),
     )
+
+
+class OneStratum(NamedTuple):
+    """A program, and its rows in any order."""
+
+    program: Program
+    rows: list[int]
+
+
+def make_one_stratum(seed: int, n_rules: int, *, n_inputs: int = 12, n_heads: int = 9) -> OneStratum:
+    """Kernel rules of two to six literals, dealt to the heads by lot; all rows, by lot, two of them twice."""
+    rng = random.Random(seed)
+    atoms = tuple(InputAtom("f", k, ">", 0.0) for k in range(n_inputs))
+    atoms += tuple(InputAtom("g", k, ">", 0.0) for k in range(n_heads))
+    drawn = [rng.sample(range(n_inputs), rng.randint(2, 6)) for _ in range(n_rules)]
+    bodies = [tuple(rng.choice((a, ~a)) for a in body) for body in drawn]
+    rules = tuple(Rule(n_inputs + rng.randrange(n_heads), body) for body in bodies)
+    rows = rng.sample(range(len(atoms)), len(atoms))
+    return OneStratum(Program(Quantiser(atoms), (), (), rules), rows + rows[:2])
 
 
 def grow_leaves(rng: random.Random, atoms: Sequence[int], depth: int) -> list[Body]:

@@ -5,7 +5,8 @@ workers. A literal is one load of a row; a node or an adder is two, or three whe
 four instructions a clock and takes one row a clock from its first cache.
 
 What spills on sm_90, 1,024 threads having 64 registers each, outside of the loops over lines: with Triton 3.9 a pointer
-of "vote with rules, by sample"; with 3.6 both votes with rules, and a little of "vote, by sample".
+of "vote with rules, by sample"; with 3.6 both votes with rules, and a little of "vote, by sample". In blocks of few
+words "vote with rules, by sample" spills more, outside of these loops too, and "vote, by sample" nothing.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import triton
 
 from bench.compile_sass import compile_kernel, find_inner_loops, list_instructions
 from bench.harness import write_rows
+from eric_fast.bits import ROW_WORDS
 from eric_fast.kernels.gpu import evaluate as gpu
 from eric_fast.kernels.gpu import lower as gpu_lower
 from eric_fast.kernels.gpu.run import evaluate_kernel
@@ -57,8 +59,10 @@ class Reading:
     loops: dict[str, dict[str, float]]
 
 
-def read_variant(decision: int, *, by_sample: bool, has_adders: bool = False) -> Reading:
-    constants = gpu.pick_constants(gpu_lower.N_WORKERS, has_adders=has_adders, decision=decision, by_sample=by_sample)
+def read_variant(decision: int, *, by_sample: bool, has_adders: bool = False, block_words: int = ROW_WORDS) -> Reading:
+    constants = gpu.pick_constants(
+        gpu_lower.N_WORKERS, has_adders=has_adders, decision=decision, by_sample=by_sample, block_words=block_words
+    )
     arguments = {name: choose_type(name) for name in evaluate_kernel.arg_names}
     compiled = compile_kernel(evaluate_kernel, arguments, constants)
     instructions, loops = read_loops(compiled.sass)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from bench import capture, foldrm, numpy_bits, small
+from bench import capture, foldrm, gpu_grid, numpy_bits, small
 from bench.dense import DenseMasks, DenseWeights
 from bench.programs import (
     forest_to_program,
@@ -251,3 +251,17 @@ def test_the_worst_jump_of_few_rows_is_that_against_the_growth_of_the_rows():
     calls = []
     assert 0 <= small.time_median(lambda: calls.append(1)) < 1
     assert len(calls) > small.LEAST_CALLS
+
+
+def test_the_grid_of_a_gpu_times_forests_that_answer_alike(monkeypatch, capsys):
+    if not torch.cuda.is_available():
+        with pytest.raises(SystemExit, match="runs on a GPU alone"):
+            gpu_grid.run_case()
+    monkeypatch.setattr(gpu_grid, "N_TRAINING", 200)
+    rows = list(gpu_grid.time_forest(8, 3, 2, (1, 40), torch.device("cpu")))
+    assert [(row["who"], row["n_trees"], row["n_rows"]) for row in rows] == [("eric-fast", 3, 1), ("eric-fast", 3, 40)]
+    assert "8 columns, 3 trees of depth 2, 40 rows, eric-fast" in capsys.readouterr().out.replace("\n", " ")
+    assert gpu_grid.take_shares(np.array([[1.0, 3.0]])).tolist() == gpu_grid.take_shares(np.array([[0.75]])).tolist()
+    monkeypatch.setattr(gpu_grid, "take_shares", lambda got: got[:, 0].numpy())
+    with pytest.raises(SystemExit, match="eric-fast gives other answers than scikit-learn"):
+        next(gpu_grid.time_forest(8, 3, 2, (1,), torch.device("cpu")))

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given
 from eric_fast import kernels
 from eric_fast.bits import WORD_BITS, BitMatrix, count_words, pack_bits
 from eric_fast.compile.program import compile_program
+from eric_fast.errors import EricError
 from eric_fast.evaluator import Evaluator
 from eric_fast.kernels import Request
 from eric_fast.kernels.gpu import chunked, devices
@@ -56,7 +57,7 @@ from tests.engines import (
 from tests.examples import count_examples, try_examples
 from tests.make_forests import make_forest_program
 from tests.make_programs import count_inputs, make_bits, programs_with_bits
-from tests.make_rules import draw_bodies, make_shared_program
+from tests.make_rules import draw_bodies, make_one_stratum, make_shared_program
 
 FEW_WORKERS = 8
 EVERYTHING = ResultKinds(rows=True, decision=True, sums=True, rules=True, leaves=True)
@@ -97,6 +98,12 @@ def launches(monkeypatch):
 
     monkeypatch.setattr(gpu, "evaluate_kernel", Recorder())
     return grids
+
+
+@pytest.fixture
+def two_multiprocessors(monkeypatch):
+    """As Triton's interpreter has, whatever the device."""
+    monkeypatch.setattr(gpu, "count_multiprocessors", lambda device: 2)
 
 
 def check(program, bits):
@@ -200,7 +207,7 @@ def test_the_first_of_many_class_rules_decides():
     assert outcome.rules[n] == next((n - 1 - k for k in range(n - 1, -1, -1) if bits[n, k]), n)
 
 
-@pytest.mark.usefixtures("few_workers", "poisoned")
+@pytest.mark.usefixtures("few_workers", "poisoned", "two_multiprocessors")
 @pytest.mark.parametrize("decision", ["first", "vote"])
 @pytest.mark.parametrize("n_samples", [1, 1000, 2049, 4097])
 def test_one_launch_writes_every_word(decision, n_samples, launches):
@@ -208,7 +215,7 @@ def test_one_launch_writes_every_word(decision, n_samples, launches):
     words = pack_bits(torch.rand(n_samples, 3, generator=torch.Generator().manual_seed(0)) < 0.5)
     check_plan(gpu.evaluate, plan, words, n_samples, DEVICE)
     n_groups = count_words(n_samples) // 32
-    assert launches == 2 * [(min(n_groups, gpu.count_multiprocessors(torch.device(DEVICE))), 1)]
+    assert launches == 2 * [(min(n_groups, 2), 1)]
 
 
 @pytest.mark.usefixtures("few_workers", "poisoned")
@@ -217,18 +224,6 @@ def test_blocks_are_as_many_as_memory_allows(launches, monkeypatch):
     program = make_shared_program(4)
     check(program, draw_bits(4, program, 2049))
     assert set(launches) == {(1, 1)}
-
-
-def make_one_stratum(seed, n_rules, *, n_inputs=12, n_heads=9):
-    """Kernel rules of two to six literals, dealt to the heads by lot; and all rows, by lot, two of them twice."""
-    rng = random.Random(seed)
-    atoms = tuple(InputAtom("f", k, ">", 0.0) for k in range(n_inputs))
-    atoms += tuple(InputAtom("g", k, ">", 0.0) for k in range(n_heads))
-    bodies = [rng.sample(range(n_inputs), rng.randint(2, 6)) for _ in range(n_rules)]
-    bodies = [tuple(rng.choice((a, ~a)) for a in body) for body in bodies]
-    rules = tuple(Rule(n_inputs + rng.randrange(n_heads), body) for body in bodies)
-    rows = rng.sample(range(len(atoms)), len(atoms))
-    return Program(Quantiser(atoms), (), (), rules), rows + rows[:2]
 
 
 def count_idle(monkeypatch, n_multiprocessors, part_literals):
@@ -260,7 +255,6 @@ def test_few_samples_are_spread_over_multiprocessors(n_samples, n_blocks, launch
         found = gpu.evaluate(plan, words, n_samples, request)
         assert_equal_outcomes(found, reference.evaluate(plan, words.cpu(), n_samples, request))
     assert set(launches) == {(n_blocks, 1)}
-    assert [gpu.choose_words(n, 132) for n in (1, 65, 66, 1252)] == [gpu.FEW_WORDS] * 2 + [32] * 2
 
 
 def test_the_kernel_takes_the_fields_of_the_groups_in_order():
@@ -333,6 +327,13 @@ def test_several_strata_and_counts_are_not_split(launches, monkeypatch):
     above = replace(program, kernel_rules=(*program.kernel_rules, Rule(14, (12,))))
     gpu.evaluate(compile_program(above), words, 40, replace(wish, counts=False))
     assert launches == 2 * [(4, 1)]
+
+
+def test_more_values_than_words_can_be_numbered_are_refused(monkeypatch):
+    monkeypatch.setattr(gpu_lower, "MOST_SLOTS", 4)
+    kinds = ResultKinds(rows=True, decision=True, sums=False, rules=True, leaves=False)
+    with pytest.raises(EricError, match="more than the 4 that the GPU takes; evaluate it with engine='cpu'"):
+        gpu_lower.lower_plan(make_plan([(0,), (1, 2)]), torch.device("cpu"), kinds, counts=False)
 
 
 @pytest.mark.usefixtures("few_workers")
@@ -438,7 +439,7 @@ def evaluate_in_chunks(plan, words, n_samples, request):
     return chunked.evaluate_from_cpu(plan, words, n_samples, request, torch.device(DEVICE))
 
 
-@pytest.mark.usefixtures("few_workers", "poisoned")
+@pytest.mark.usefixtures("few_workers", "poisoned", "two_multiprocessors")
 @pytest.mark.parametrize("n_samples", [0, 1, 1024, 1025, pytest.param(5000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("decision", ["first", "vote"])
 def test_chunks_join(n_samples, decision, launches, monkeypatch):
@@ -557,9 +558,25 @@ def test_the_kernel_compiles_for_hopper_as_meant():
 READ = """
 import re
 import triton
-from eric_fast.kernels.gpu.evaluate import Scratch
+from eric_fast.kernels.gpu.evaluate import FEW_WORDS, Scratch
 from tests.read_sass import find_layouts, read_variant
 is_older = tuple(map(int, triton.__version__.split(".")[:2])) < (3, 9)
+
+def check_layouts(ttgir, decision, by_sample, block):
+    # A tile of scratch memory has one layout, so a thread reads back what it stored itself, without a barrier.
+    assert not re.search(f"convert_layout.*tensor<128x{block}x", ttgir)
+    layouts = find_layouts(ttgir)
+    scratch = {place: found for place, found in layouts.items() if place[0].removeprefix("p_") in Scratch._fields}
+    assert all(len(found) == 1 for found in scratch.values()), scratch
+    tiles = {("p_scratch", f"128x{block}"), ("p_scratch", f"{block}")}
+    tiles |= {("p_sums", f"{block}x32"), ("p_numbers", f"{block}x32")} if decision >= 3 else set()
+    tiles |= {("p_sums", "256x16")} if by_sample else set()
+    tiles |= {("p_most", f"{block}x32"), ("p_most_rules", f"{block}x32")} if decision == 4 else set()
+    assert set(scratch) == tiles, scratch
+
+few = read_variant(4, by_sample=True, block_words=FEW_WORDS)
+assert not any("LDL" in step or "STL" in step for step in few.loops.values()), few
+check_layouts(few.ttgir, 4, True, FEW_WORDS)
 variants = [*((decision, False, False) for decision in range(5)), (3, True, False), (4, True, False), (3, False, True)]
 for decision, by_sample, has_adders in variants:
     reading = read_variant(decision, by_sample=by_sample, has_adders=has_adders)
@@ -574,14 +591,5 @@ for decision, by_sample, has_adders in variants:
         assert step["LDG.128"] == rows and step["STG.128"] == 1 and "BAR" not in step, (reading.name, name, step)
         assert "LDS" not in step and "SHFL" not in step, (reading.name, name, step)
     assert reading.instructions["POPC"] and reading.instructions["REDG"] and not reading.instructions["ATOMG"], reading
-    # A tile of scratch memory has one layout, so a thread reads back what it stored itself, without a barrier.
-    assert not re.search("convert_layout.*tensor<128x32x", reading.ttgir)
-    layouts = find_layouts(reading.ttgir)
-    scratch = {place: found for place, found in layouts.items() if place[0].removeprefix("p_") in Scratch._fields}
-    assert all(len(found) == 1 for found in scratch.values()), scratch
-    tiles = {("p_scratch", "128x32"), ("p_scratch", "32")}
-    tiles |= {("p_sums", "32x32"), ("p_numbers", "32x32")} if decision >= 3 else set()
-    tiles |= {("p_sums", "256x16")} if by_sample else set()
-    tiles |= {("p_most", "32x32"), ("p_most_rules", "32x32")} if decision == 4 else set()
-    assert set(scratch) == tiles, scratch
+    check_layouts(reading.ttgir, decision, by_sample, 32)
 """

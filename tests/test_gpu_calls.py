@@ -16,7 +16,7 @@ import torch
 from bench import evaluate as speed
 from bench.gpu_day import Part, list_benchmarks, run_parts
 from eric_fast import kernels
-from eric_fast.bits import pack_bits
+from eric_fast.bits import count_words, pack_bits
 from eric_fast.compile.program import compile_program
 from eric_fast.errors import EricError
 from eric_fast.kernels import Comparisons, Request, ranges, streams
@@ -77,6 +77,16 @@ def test_a_second_call_neither_waits_nor_copies(wanted, launches):
         assert "empty" in mode.names
         assert set(mode.names) <= {"empty", "zeros", "slice", "new_empty", "repeat", "ge", "fill_", "zero_"}
     assert len(launches) == 6
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "grid"), [(1, (4, 1)), (1025, (8, 1)), (65 * 1024, (260, 1)), (66 * 1024, (66, 1)), (2**20, (132, 1))]
+)
+def test_few_samples_run_in_small_blocks_all_at_once(n_samples, grid, launches, monkeypatch):
+    monkeypatch.setattr(gpu, "count_multiprocessors", lambda device: 132)
+    words = torch.empty(3, count_words(n_samples), dtype=torch.int32, device=META)
+    gpu.evaluate(next(make_plans()), words, n_samples, Request())
+    assert launches == [grid]
 
 
 def test_the_mode_sees_what_a_first_call_does(launches):

@@ -22,9 +22,9 @@ from eric_fast.kernels.outcome import Outcome, Request, check_inputs, check_trut
 from eric_fast.kernels.reference.evaluate import count_confusion
 from eric_fast.plan import Plan
 
-GROUP_SAMPLES = ROW_WORDS * WORD_BITS  # what a block has at a time
-N_WARPS = 32
-FEW_WORDS = 8  # of a block where there are few in all: a step takes a third of the time of one of 32, by waits alone
+GROUP_SAMPLES = ROW_WORDS * WORD_BITS  # what a block has at a time, unless there are few words
+N_WARPS = 32  # of such a block
+FEW_WORDS = 8  # of a block where there are few in all, so that more multiprocessors share them
 MOST_SCRATCH = 2**29  # bytes; fewer blocks run at once where they would need more: sums of 1,000 classes are 8 MB each
 
 
@@ -111,7 +111,7 @@ class Outputs(NamedTuple):
 class Sizes(NamedTuple):
     """The numbers that a launch is given: arguments of the kernel.
 
-    first_group, last_group: the groups of a block's words to run, of `n_groups`.
+    first_group, last_group: which groups of words to run, of `n_groups`; a group is what a block has at a time.
     n_scores, n_leaves, n_covered: what is stored for each sample; 0 for nothing.
     covered: the slot of `Steps.covered`. default: the class where no rule fires, or -1.
     """
@@ -158,7 +158,8 @@ def launch(
     n_most = plan.n_classes * block_samples if decision == VOTE_RULES.value else 0
     n_numbers = GROUP_TREES * block_samples if code.sizes.n_indexes and adds else 0
     bytes_per_block = 4 * block_words * code.n_slots + 8 * n_sums + 12 * n_most + 4 * n_numbers
-    n_blocks = min(len(groups) * scale, n_multiprocessors, MOST_SCRATCH // (n_parts * bytes_per_block))
+    # Small blocks share a multiprocessor, so that each runs once
+    n_blocks = min(len(groups) * scale, n_multiprocessors * scale, MOST_SCRATCH // (n_parts * bytes_per_block))
     grid = (max(1, n_blocks), n_parts)
 
     def allocate(n: int, dtype: torch.dtype) -> Tensor:
@@ -214,7 +215,7 @@ def choose_words(n_works: int, n_multiprocessors: int) -> int:
 
 
 def pick_constants(
-    n_workers: int, *, has_adders: bool, decision: int, by_sample: bool, block_words: int = ROW_WORDS
+    n_workers: int, *, has_adders: bool, decision: int, by_sample: bool, block_words: int
 ) -> dict[str, Any]:
     """Return what a launch compiles for: the kernel's constants and how many warps a block has."""
     return {

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eric_fast.bits import ROW_WORDS
+from eric_fast.errors import EricError
 from eric_fast.kernels.decision_tables import make_decision_tables
 from eric_fast.kernels.gpu.lines import ADDERS, FIELDS, LINE_COLUMNS, TRUE_SLOT
 from eric_fast.kernels.gpu.pack_lines import pack_lines
@@ -19,8 +21,9 @@ from eric_fast.kernels.liveness import ResultKinds, find_lone_rules, list_reads,
 from eric_fast.plan import Plan
 from eric_fast.plan.negation import is_negated, negate, strip_negation
 
-N_WORKERS = 128  # of a block: 32 warps, eight threads to a worker
+N_WORKERS = 128  # of a block: eight threads each where it has 32 warps, two where it has 8
 MOST_PARTS = 16
+MOST_SLOTS = 2**31 // ROW_WORDS  # words of a block's scratch memory are numbered in 32 bits
 PART_LITERALS = 2**13  # of a part at least: 64 of each worker, beside which reading the inputs is little
 
 
@@ -92,7 +95,7 @@ class CodeSizes(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class GpuCode:
-    """Slots are rows of a block's scratch memory, of `ROW_WORDS` words.
+    """Slots are rows of a block's scratch memory; how many words a row has is chosen at launch.
 
     A program of one stratum may be split over the grid: each part makes its own rows, from inputs that all parts read.
 
@@ -182,6 +185,11 @@ def _lower(plan: Plan, device: torch.device, kinds: ResultKinds, counts: bool, n
     reads = [list_reads(plan, kinds, row_parts == part) for part in range(n_parts)]
     parts = [lower_steps(plan.n_inputs, N_WORKERS, arrays, *of_part) for of_part in reads]
     n_slots = max(part.n_slots for part in parts)
+    if n_slots > MOST_SLOTS:
+        raise EricError(
+            f"the program has {n_slots:,} values at once, more than the {MOST_SLOTS:,} that the GPU takes; "
+            "evaluate it with engine='cpu'"
+        )
     phases, part_phases = _join_phases(parts)
     part_slots = np.stack([part.slots for part in parts])  # [n_parts, n_values]
     slots = part_slots[0]  # of what the class rules decide by, which is never split

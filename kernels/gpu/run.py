@@ -3,7 +3,8 @@
 A block has, at a time, a group of `BLOCK` words: 32, and as many warps, or fewer. A row of its scratch memory has so
 many words, and the rows stay in the multiprocessor's own cache. `run_lines` has the loops over lines; a thread reads
 back there the words that it wrote itself.
-Nothing is masked along words, rows being padded to whole groups; addresses are 64-bit.
+Nothing is masked along words, rows being padded to whole groups. Addresses are 64-bit, but for words of a program's
+scratch memory, see `lower.MOST_SLOTS`.
 """
 
 import triton

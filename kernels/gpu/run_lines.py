@@ -1,7 +1,8 @@
 """Lines of a plan through a block's workers, in Triton: see `schedule` for what a line does, `lines` for its format.
 
-A worker is a row of a tile `[WORKERS, BLOCK]`, eight threads of four words each: its loads and stores are 128 bits
-wide. A line is loaded a step ahead, before the store, which no load passes; what a worker doesn't need isn't loaded.
+A worker is a row of a tile `[WORKERS, BLOCK]`: eight threads, or two where a block has few words, of four words each,
+so that its loads and stores are 128 bits wide. A line is loaded a step ahead, before the store, which no load passes;
+what a worker doesn't need isn't loaded.
 
 In all of these functions `p_rows` is int32 [n_slots, BLOCK], `p_lines` int32 [n_lines, WORKERS, FIELDS], and fields are
 loaded one by one: out of wider loads LLVM takes addresses by 64-bit arithmetic, twice as many instructions.

@@ -1,6 +1,6 @@
 """Steps to workers for the GPU, in Numba: which phase and worker runs what, and which row of scratch memory holds it.
 
-A block of the GPU has `n_workers` workers at once, of eight threads each, and a barrier after each phase. What a worker
+A block of the GPU has `n_workers` workers at once, each of a few threads, and a barrier after each phase. What a worker
 runs in a phase depends on rows of earlier phases, or on what it wrote itself. A *tree* is a node that more than one
 node reads, or that something else needs, and the nodes below it that nothing else does: one worker runs it, deepest
 side first, its result in an accumulator. Large trees are cut in two and more, so that the workers have equal work.

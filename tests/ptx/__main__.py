@@ -50,7 +50,9 @@ def main() -> int:
             run_cases(runner, draw_cases(options.seconds), table)
             mutated = cases.list_mutated() if options.few else [*few, *cases.list_repeats()]
             verdicts += run_mutations(runner, mutated, draw_mutations if options.few else list)
-        write_section(table.format(triton.__version__, verdicts))
+        targets = "".join(f", sm_{target}" for target in options.target or ())
+        command = " ".join(["python -m tests.ptx", *sys.argv[1:]])
+        write_section(table.format(f"Triton {triton.__version__}{targets}", command, verdicts))
     print("\n".join([*table.list_kinds(), *format_verdicts(verdicts), *table.failures]))
     return int(bool(table.failures))
 

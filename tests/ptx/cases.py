@@ -22,13 +22,13 @@ from eric_fast.kernels.reference import count as reference_count
 from eric_fast.kernels.reference import evaluate as reference
 from eric_fast.kernels.reference import pack_columns as reference_columns
 from eric_fast.kernels.reference import pack_maps as reference_maps
-from eric_fast.program import Program, Rule
-from eric_fast.program.atoms import PIXEL_NORMS, InputAtom, Quantiser
+from eric_fast.program import Program
+from eric_fast.program.atoms import PIXEL_NORMS
 from tests.engines import ask_everything, assert_equal_outcomes
 from tests.make_forests import make_forest_program
 from tests.make_maps import DTYPES, LAYOUTS, assert_near, make_case
 from tests.make_programs import count_inputs, make_bits, make_program
-from tests.make_rules import make_shared_program
+from tests.make_rules import make_one_stratum, make_shared_program
 
 N_SAMPLES = 2 * 1024 + 77  # three groups of words for two blocks: one of them goes round twice
 MAP_SHAPES = {  # (n_images, n_kernels, height, width) and how they lie -> the kernel that packs them
@@ -116,11 +116,7 @@ def make_parts(seed: int) -> Case:
     """A program of one stratum, split over the grid."""
 
     def run() -> None:
-        rng = random.Random(seed)
-        atoms = tuple(InputAtom(layer, k, ">", 0.0) for layer, n in (("f", 12), ("g", 9)) for k in range(n))
-        bodies = [tuple(rng.choice((a, ~a)) for a in rng.sample(range(12), rng.randint(2, 6))) for _ in range(60)]
-        rules = tuple(Rule(12 + rng.randrange(9), body) for body in bodies)
-        program = Program(Quantiser(atoms), (), (), rules)
+        program = make_one_stratum(seed, 60).program
         with (
             mock.patch.object(gpu, "count_multiprocessors", return_value=9),
             mock.patch.object(gpu_questions, "count_multiprocessors", return_value=9),

@@ -12,9 +12,10 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 DECISIONS = ("rows alone", "first", "first with rules", "vote", "vote with rules")
 HEAD = """# The GPU's kernels, run from their PTX
 
-`make ptx` writes this page; `python -m tests.ptx 20 --few` a shorter one, of the tests' cases and mutations. Every run
-gave what the reference gives, with no race, no stray access and no read of what nobody wrote, unless it says otherwise.
-A variant is what Triton compiles once; runs are launches of it.
+`make ptx` writes this page: a section for each version of Triton, or, with `--target`, for each version and target.
+With `--few` it runs the tests' cases and mutations alone. Every run gave what the reference gives, with no race, no
+stray access and no read of what nobody wrote, unless it says otherwise. A variant is what Triton compiles once; runs
+are launches of it.
 """
 
 
@@ -37,10 +38,10 @@ class Table:
         """Which kinds of kernels ran."""
         return [f"kind: {kind}" for kind in sorted(self.runs)]
 
-    def format(self, version: str, verdicts: list[Verdict]) -> str:
-        """A section of the page, for one version of Triton."""
+    def format(self, title: str, command: str, verdicts: list[Verdict]) -> str:
+        """A section of the page, and the command that it comes from."""
         targets = sorted({target for runs in self.runs.values() for target in runs})
-        lines = [f"## Triton {version}", "", "Variants / runs:", ""]
+        lines = [f"## {title}", "", f"By `{command}`. Variants / runs:", ""]
         lines += [f"| kernel | {' | '.join(f'sm_{target}' for target in targets)} |", f"|---|{'---|' * len(targets)}"]
         for kind in sorted(self.runs):
             cells = [f"{len(self.variants[kind][target])} / {self.runs[kind][target]}" for target in targets]
@@ -73,7 +74,7 @@ def format_verdicts(verdicts: list[Verdict]) -> list[str]:
 
 
 def write_section(section: str) -> None:
-    """Put a section into the page, in place of that of the same version."""
+    """Put a section into the page, in place of that of the same title."""
     title = section.partition("\n")[0]
     old = RESULTS.read_text() if RESULTS.exists() else HEAD
     others = [part for part in re.split(r"\n(?=## )", old) if part.partition("\n")[0] != title]
