@@ -172,7 +172,7 @@ def _count_used(case: Case) -> float:
 
 
 def predict(case: Case, n_samples: int) -> Prediction:
-    """What a call for `case.wanted` takes."""
+    """What a call for `case.wanted` takes. n_samples: not few, which smaller blocks would run."""
     plan, request = case.plan, Request(**case.wanted)
     kinds = find_result_kinds(plan, request)
     n_groups = -(-n_samples // GROUP_SAMPLES)
