@@ -95,6 +95,7 @@ def test_some_layers_feed_each_other_by_the_paths_between_them(seed):
     sources = {target: {a for a, b in expected if b == target} for target in (*kept, TO_CLASSES)}
     assert {t: set(own) for t, own in found.sources.items()} == {t: own - {FROM_IMAGES} for t, own in sources.items()}
     assert found.partial == {t for t, own in sources.items() if t and FROM_IMAGES in own and len(own) > 1}
+    assert (graph.find_path(kept) is None) == (() not in short)
     chosen = graph.select(kept)
     for target in chosen.layers:  # images reach none of those that have sources
         assert set(chosen.sources[target]) == (set() if FROM_IMAGES in sources[target] else sources[target])
@@ -138,6 +139,34 @@ def test_a_program_over_a_graph_means_what_clingo_answers_from_every_start():
             given = {program.atom_named(part.atoms[atom].name) for atom in case}
             assert find_fault(program, given, proof) is None
         assert parse_program(print_program(part)) == part
+
+
+@try_examples(12)
+@given(st.integers(0, 2**32))
+def test_programs_over_any_graph_answer_the_same_from_every_start(seed):
+    graph, random = draw_graph(seed).select(draw_graph(seed).layers), Random(seed)
+    place = {layer: number for number, layer in enumerate(graph.layers)}
+
+    def draw_body(target: str) -> tuple[int, ...]:
+        return tuple(random.choice((place[source], ~place[source])) for source in graph.sources[target])
+
+    program = Program(
+        Quantiser(tuple(InputAtom(layer, 0, ">", 1.0) for layer in graph.layers)),
+        ("cat", "dog"),
+        (ClassRule(0, draw_body(TO_CLASSES)), ClassRule(1, draw_body(TO_CLASSES))),
+        tuple(Rule(place[layer], draw_body(layer)) for layer in graph.layers if graph.sources[layer] for _ in "ab"),
+        edges=graph.edges,
+    )
+    assert program.graph == graph
+    assert parse_program(print_program(program)) == program
+    for start in program.list_starts():
+        part = program.start_at(start)
+        assert part.start_at() == part == parse_program(print_program(part))
+        cases = list_inputs(part.n_given)
+        expected = [answer for answer, _, _ in (interpret(part, case) for case in cases)]
+        rows = torch.tensor([[atom in case for atom in range(part.n_given)] for case in cases])
+        bits = BitMatrix.from_bools(rows, [atom.name for atom in part.atoms[: part.n_given]])
+        assert Evaluator(program, start).classes(bits).tolist() == expected
 
 
 def test_a_layer_that_is_read_below_a_start_alone_goes():
