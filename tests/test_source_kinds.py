@@ -249,8 +249,10 @@ def test_little_memory_makes_small_parts_and_the_same_results(stored, kind, coun
         asked.append(most)
         return least_items
 
-    monkeypatch.setattr("eric_fast.runs.count_fitting", count_least)
-    monkeypatch.setattr("eric_fast.runs.cut_parts", lambda parts, n: least.append(n) or cut_parts(parts, n))
+    for name in ("limits", "approximate"):
+        monkeypatch.setattr(f"eric_fast.runs.{name}.count_fitting", count_least)
+    for name in ("answer", "approximate"):
+        monkeypatch.setattr(f"eric_fast.runs.{name}.cut_parts", lambda parts, n: least.append(n) or cut_parts(parts, n))
     assert run_processes(count, run) == [expected] * count
     assert set(least) == {1024}
     assert {16, 64} <= set(asked)
