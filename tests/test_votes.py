@@ -251,15 +251,17 @@ def test_a_large_forest_takes_memory_in_proportion():
 
 
 def vote_for_few(seed, n_classes=20):
-    """Rules that each vote for one to three classes, many against them; some classes win by their base alone."""
+    """Rules that each vote for one to three classes, half of them against class 0, which often wins by its base."""
     rng = random.Random(seed)
     rules = []
     for _ in range(25):
         body = tuple(rng.choice((atom, ~atom)) for atom in rng.sample(range(12), rng.randint(1, 2)))
-        first, *others = rng.sample(range(n_classes), rng.randint(1, 3))
-        also = tuple((c, rng.choice((-1.1, -0.3, 0.4))) for c in sorted(others))
-        rules.append(ClassRule(first, body, weight=rng.choice((-1.1, -0.3, 0.4)), also=also))
-    base = tuple(rng.choice((0.0, 0.7)) for _ in range(n_classes))
+        also = tuple((c, rng.choice((-1.1, -0.3, 0.4))) for c in sorted(rng.sample(range(1, n_classes), 2)))
+        if rng.random() < 0.5:
+            rules.append(ClassRule(0, body, weight=rng.choice((-0.3, -0.1)), also=also))
+        else:
+            rules.append(ClassRule(also[0][0], body, weight=0.4, also=also[1:]))
+    base = (3.0, *(rng.choice((0.0, 0.7)) for _ in range(n_classes - 1)))
     return make_program(rules, 12, n_classes, decision="vote", base=base)
 
 
