@@ -18,6 +18,7 @@ LOOKS = {
     "single votes": (GREEN, "o"),
     "row votes": (BLUE, "o"),
     "row votes, logistic": (PURPLE, "^"),
+    "row votes, logistic, 2 thresholds": (ORANGE, "^"),
     "weights": (BLUE, "o"),
     "weights, logistic": (PURPLE, "^"),
     "weights, on both": (GREEN, "o"),
