@@ -105,7 +105,7 @@ def use_table(path: Path) -> None:
     known = KnownTexts(["a", "1"], loose=True)
     for place in range(min(table.n_columns, 100)):
         column = table.read(place)
-        column.to_numbers(torch.float32, quiet=True)
+        column.to_numbers(torch.float32)
         column.to_codes(known)
 
 

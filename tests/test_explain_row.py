@@ -312,11 +312,11 @@ def test_numbers_are_told_apart():
     assert str(RowCondition("x", "x <= 16.795", 16.795)) == "x <= 16.795 (it is 16.795)"
 
 
-def test_texts_in_columns_of_numbers_are_said_to_be_missing_once(caplog):
+def test_texts_in_columns_of_numbers_are_refused_and_gaps_are_missing():
     x, y = load_iris(return_X_y=True, as_frame=True)
     model = load(DecisionTreeClassifier(max_depth=2, random_state=0).fit(x, y))
-    shown = render(explain_row(model, {**x.iloc[70], x.columns[3]: "abc"}))
-    assert caplog.messages == ["column 'petal width (cm)': 'abc' is not a number; taken as missing"]
-    assert "petal width (cm) is missing\n" in shown
-    explain_row(model, {**x.iloc[70], x.columns[3]: " "})
-    assert len(caplog.messages) == 1
+    with pytest.raises(DataError, match=r"column 'petal width \(cm\)': 'abc' is not a number"):
+        explain_row(model, {**x.iloc[70], x.columns[3]: "abc"})
+    for gap in (" ", "NA"):
+        shown = render(explain_row(model, {**x.iloc[70], x.columns[3]: gap}))
+        assert "petal width (cm) is missing\n" in shown

@@ -10,10 +10,11 @@ from sklearn import ensemble, tree
 from typer.testing import CliRunner
 
 from eric_fast.cli import app
-from eric_fast.errors import ProgramError
+from eric_fast.errors import ModelError, ProgramError
 from eric_fast.frontends.gates.circuit import from_circuit
 from eric_fast.frontends.registry import load
 from eric_fast.frontends.trees.onnx import read_onnx
+from eric_fast.frontends.trees.scikit_learn import JUST_BELOW_ZERO
 from eric_fast.program import ClassRule, Decision, Program, Rule
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.table.model import RuleModel
@@ -167,6 +168,52 @@ def test_circuits(rng):
     rows = list_rows(model.n_features_in_).astype(float)
     np.testing.assert_array_equal(run_model(content, list(rows.T))["truths"], model.predict(rows))
     np.testing.assert_array_equal(read_onnx(content, "file").predict(rows), model.predict(rows))
+
+
+def test_columns_that_are_called_like_outputs_and_nodes():
+    columns = tuple(Column(name) for name in ("label", "Greater_2", "constant_0", "Cast_3"))
+    atoms = tuple(TableAtom(i, column.name, ">", 0.5) for i, column in enumerate(columns))
+    classes = ('it\'s\n"x"', "é")
+    model = RuleModel(Program(TableQuantiser(atoms, columns), classes, [ClassRule(0, (0, ~2)), ClassRule(1, (1, 3))]))
+    rows = np.array([[1, 0, 0, 0], [0, 1, 0, 1], [1, 0, 1, 0], [-0.0, np.inf, np.nan, 1]])
+    content = model.to_onnx()
+    wanted = [*classes, "", classes[1]]
+    assert run_model(content, list(rows.T))["label_"].tolist() == wanted
+    again = read_onnx(content, "file")
+    assert again.feature_names_in_.tolist() == [column.name for column in columns]
+    assert [answer or "" for answer in again.predict(rows)] == wanted
+
+
+def test_one_column_keeps_its_name():
+    model = load("label(X,'a') :- age(X,N), N =< 40.")
+    again = read_onnx(model.to_onnx(), "file")
+    assert again.predict({"pay": [1.0, 90.0], "age": [50.0, 30.0]}).tolist() == [None, "a"]
+
+
+def test_scores_that_are_scaled_keep_their_classes():
+    """At a score of 0 the second class wins by the smallest number there is, which a scale would make 0."""
+    columns = (Column("a"), Column("b"))
+    atoms = (TableAtom(0, "a", ">", 0.0),)
+    rules = [ClassRule(1, (0,), weight=1.0), ClassRule(1, (~0,), weight=0.0)]
+    for scale, link in ((0.3, "sigmoid"), (2.0, "sigmoid"), (0.3, "margin")):
+        base = (JUST_BELOW_ZERO, 0.0)
+        program = Program(TableQuantiser(atoms, columns), ("x", "y"), rules, decision=Decision.VOTE, base=base)
+        model = RuleModel(program, "test", link=link, scale=scale)
+        rows = np.array([[1.0, 0], [0.0, 0], [np.nan, 0]])
+        content = model.to_onnx()
+        assert b"TreeEnsemble" in content
+        assert run_model(content, list(rows.T))["label"].tolist() == model.predict(rows).tolist() == ["y"] * 3
+
+
+def test_sums_that_plain_operators_would_not_change_are_refused():
+    columns = (Column("a"), Column("t", "text"))
+    atoms = (TableAtom(0, "a", ">", 0.0), TableAtom(1, "t", "in", ("x",)))
+    rules = [ClassRule(0, (0,), weight=1.0), ClassRule(0, (1,), weight=2.0)]
+    program = Program(TableQuantiser(atoms, columns), ("0",), rules, decision=Decision.SUM)
+    assert RuleModel(program).to_onnx()
+    for changed in ({"link": "exp"}, {"divisor": 3.0}, {"scale": 2.0}):
+        with pytest.raises(ModelError, match="its rules are no trees over numbers alone.*write it as asp"):
+            RuleModel(program, "a model", **changed).to_onnx()
 
 
 def test_what_onnx_cannot_hold():

@@ -30,4 +30,5 @@ def test_rules_that_are_less_sure_of_their_class_than_of_others_are_named(tmp_pa
     path = tmp_path / "rules.lp"
     path.write_text(print_program(model.program))
     done = CliRunner().invoke(app, ["show", str(path)])
-    assert "confidence below 1/3, so another class is more probable than the rule's: 1\n" in done.output
+    assert "rule 1: confidence below 1/3, so another class is more probable\n" in done.output
+    assert list_doubtful_rules(load(RULES.splitlines()[0]).program) == []  # there is no other class

@@ -9,6 +9,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
 from eric_fast.errors import DataError
 from eric_fast.frontends.registry import load
+from eric_fast.jit import SlowBudget
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.table import tree_walk
@@ -22,6 +23,12 @@ SOURCES = {
     "regression": (ensemble.ExtraTreesRegressor(5, max_depth=7, random_state=0), load_diabetes),
     "histograms": (ensemble.HistGradientBoostingClassifier(max_iter=3, random_state=0), load_breast_cancer),
 }
+
+
+@pytest.fixture(autouse=True)
+def _compile_all(monkeypatch):
+    """Walking is never plain Python: what isn't compiled yet would be packed here."""
+    monkeypatch.setattr(SlowBudget, "is_open", False)
 
 
 def walk(model, rows):

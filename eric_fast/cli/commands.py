@@ -154,10 +154,9 @@ def show(
         stdout.print(text, markup=False)
     if doubtful := list_doubtful_rules(program):
         names = ", ".join(map(str, doubtful[:10])) + ", ..." * (len(doubtful) > 10)
-        stdout.print(
-            f"confidence below 1/{len(program.classes)}, so another class is more probable than the rule's: {names}",
-            markup=False,
-        )
+        named = f"{'rules' if len(doubtful) > 1 else 'rule'} {names}"
+        share = f"1/{len(program.classes)}"
+        stdout.print(f"{named}: confidence below {share}, so another class is more probable", markup=False)
     if limit and len(texts) > limit:
         stdout.print(f"... and {len(texts) - limit:,} more; --limit 0 shows all")
 

@@ -111,7 +111,7 @@ def list_doubtful_rules(program: ProgramData) -> list[int]:
 
     Where such a rule decides, `predict` gives its class, and the highest of `predict_proba` is another's.
     """
-    if not has_confidences(program):
+    if not has_confidences(program) or len(program.classes) < 2:
         return []
     values = list_confidences(program).values[:-1]
     return [int(place) + 1 for place in np.flatnonzero(values < 1 / len(program.classes))]

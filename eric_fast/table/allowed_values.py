@@ -35,7 +35,7 @@ def check_values(data: Any, columns: Sequence[Column], values: str, *, named: bo
     if column_of != list(range(numbers.shape[1])):
         numbers = numbers[:, column_of]
     if values == "binary":
-        _check_binary(numbers, columns)
+        _check_binary(numbers, columns, table.first_row)
         return numbers
     if _is_sum_finite(numbers):  # nearly always
         return numbers
@@ -56,7 +56,7 @@ def _is_sum_finite(numbers: Tensor) -> bool:
     return bool(numbers.sum().isfinite())
 
 
-def _check_binary(numbers: Tensor, columns: Sequence[Column]) -> None:
+def _check_binary(numbers: Tensor, columns: Sequence[Column], first_row: int) -> None:
     if numbers.device.type == "cpu":  # see `_is_sum_finite`
         array = numbers.numpy()
         if ((array == 0) | (array == 1)).all():
@@ -65,6 +65,6 @@ def _check_binary(numbers: Tensor, columns: Sequence[Column]) -> None:
     if bool(wrong.any()):
         row, column = (int(place) for place in wrong.nonzero()[0])
         raise DataError(
-            f"row {row}, column '{columns[column].name}': the value is {float(numbers[row, column])}, but this "
-            "model takes only 0 and 1"
+            f"row {first_row + row}, column '{columns[column].name}': the value is {float(numbers[row, column])}, but "
+            "this model takes only 0 and 1"
         )

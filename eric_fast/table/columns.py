@@ -1,6 +1,5 @@
 """`ColumnData`: one column of a table, as numbers, or as codes of the texts that a program compares it with."""
 
-import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ from torch import Tensor
 from eric_fast.errors import DataError
 from eric_fast.table.column_names import fold_text
 
-logger = logging.getLogger(__name__)
-
 OTHER = -1.0  # the code of a value that the program doesn't mention
 _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$|^[+-]?(?i:inf|infinity|nan)$"
+# Texts that stand for a missing value among numbers: those of pandas, R, databases and Weka
+_GAP = r"^(?i:nan|na|<na>|n/a|nat|null|none|\?)?$"
 _TRUTHS = {False: ("False", "false", "0"), True: ("True", "true", "1")}
 
 
@@ -73,8 +72,11 @@ def spell_number(number: Any) -> tuple[str, ...]:
 class ColumnData(Protocol):
     """A column of `n` rows."""
 
-    def to_numbers(self, dtype: torch.dtype, *, quiet: bool = False) -> Tensor:
-        """`[n]`, rounded to nearest; NaN for missing values and for other texts, which are logged unless `quiet`."""
+    def to_numbers(self, dtype: torch.dtype) -> Tensor:
+        """`[n]`, rounded to nearest; NaN for missing values and for texts that spell no number."""
+
+    def list_odd(self) -> NDArray[np.bool_]:
+        """bool `[n]`: which values are texts that spell neither a number nor a missing one."""
 
     def to_codes(self, known: KnownTexts) -> Tensor:
         """float32 `[n]`: the code of each value's text, `OTHER`, or NaN for a missing value."""
@@ -87,9 +89,12 @@ class NumberColumn:
     values: Tensor
     missing: Tensor | None = None
 
-    def to_numbers(self, dtype: torch.dtype, *, quiet: bool = False) -> Tensor:
+    def to_numbers(self, dtype: torch.dtype) -> Tensor:
         numbers = self.values.to(dtype)
         return numbers if self.missing is None else torch.where(self.missing, torch.nan, numbers)
+
+    def list_odd(self) -> NDArray[np.bool_]:
+        return np.zeros(len(self.values), np.bool_)
 
     def to_codes(self, known: KnownTexts) -> Tensor:
         code_of = _list_numbers(known, self.values.dtype)
@@ -148,20 +153,20 @@ class TextColumn:
     values: pa.Array
     name: str
 
-    def to_numbers(self, dtype: torch.dtype, *, quiet: bool = False) -> Tensor:
+    def to_numbers(self, dtype: torch.dtype) -> Tensor:
         try:
             numbers = pc.cast(self.values, pa.float64())
         except pa.ArrowInvalid:
             trimmed = pc.utf8_trim_whitespace(self.values)
             fits = pc.match_substring_regex(trimmed, _NUMBER)
-            n_odd = pc.sum(pc.and_(pc.invert(fits), pc.greater(pc.utf8_length(trimmed), 0))).as_py() or 0
-            if n_odd and not quiet:
-                logger.warning(
-                    "column '%s': %d of %d values are not numbers; taken as missing", self.name, n_odd, len(trimmed)
-                )
             plain = pc.replace_substring_regex(pc.if_else(fits, trimmed, None), r"^\+", "")
             numbers = pc.cast(plain, pa.float64())
         return to_tensor(pc.fill_null(numbers, math.nan).to_numpy(zero_copy_only=False)).to(dtype)
+
+    def list_odd(self) -> NDArray[np.bool_]:
+        known = pc.match_substring_regex(pc.utf8_trim_whitespace(self.values), f"{_NUMBER}|{_GAP}")
+        odd: NDArray[np.bool_] = ~pc.fill_null(known, True).to_numpy(zero_copy_only=False)
+        return odd
 
     def to_codes(self, known: KnownTexts) -> Tensor:
         if known.loose:
@@ -183,9 +188,8 @@ class ObjectColumn:
     values: Sequence[Any]
     name: str
 
-    def to_numbers(self, dtype: torch.dtype, *, quiet: bool = False) -> Tensor:
-        texts = pa.array([value if isinstance(value, str) else None for value in self.values], pa.string())
-        numbers = TextColumn(texts, self.name).to_numbers(torch.float64, quiet=quiet)
+    def to_numbers(self, dtype: torch.dtype) -> Tensor:
+        numbers = self._take_texts().to_numbers(torch.float64)
         for place, value in enumerate(self.values):
             if not isinstance(value, str) and not is_missing(value):
                 numbers[place] = float(self._check(value))
@@ -202,6 +206,13 @@ class ObjectColumn:
         ]
         return torch.tensor(codes, dtype=torch.float32)
 
+    def list_odd(self) -> NDArray[np.bool_]:
+        return self._take_texts().list_odd()
+
+    def _take_texts(self) -> TextColumn:
+        texts = [value if isinstance(value, str) else None for value in self.values]
+        return TextColumn(pa.array(texts, pa.string()), self.name)
+
     def _check(self, value: Any) -> Any:
         if isinstance(value, bool | int | float | np.bool_ | np.number | Decimal):
             return value
@@ -215,8 +226,13 @@ class CodedColumn:
     indices: NDArray[Any]
     values: ColumnData
 
-    def to_numbers(self, dtype: torch.dtype, *, quiet: bool = False) -> Tensor:
-        return self._spread(self.values.to_numbers(dtype, quiet=quiet))
+    def to_numbers(self, dtype: torch.dtype) -> Tensor:
+        return self._spread(self.values.to_numbers(dtype))
+
+    def list_odd(self) -> NDArray[np.bool_]:
+        table = np.append(self.values.list_odd(), np.False_)  # -1 is the last
+        odd: NDArray[np.bool_] = table[self.indices]
+        return odd
 
     def to_codes(self, known: KnownTexts) -> Tensor:
         return self._spread(self.values.to_codes(known))

@@ -34,7 +34,7 @@ def list_comparisons(
             texts = list_texts(table.read(place)) or []
             atoms += [TableAtom(place, column.name, "in", (text,)) for text in texts[: _count_needed(len(texts))]]
             continue
-        numbers = table.read(place).to_numbers(torch.float64).numpy()
+        numbers = table.read_numbers(place, torch.float64).numpy()
         values, counts = np.unique(numbers[~np.isnan(numbers)] + 0.0, return_counts=True)  # -0.0 becomes 0.0
         if place in categorical:
             values = values[: _count_needed(len(values))]

@@ -180,8 +180,7 @@ def _read_norms(table: Table, columns: Sequence[int], place: str) -> Tensor:
     for column in columns:
         values = table.read(column)
         if isinstance(values, CodedColumn | ObjectColumn) or (
-            isinstance(values, TextColumn)
-            and not bool(torch.isfinite(values.to_numbers(torch.float64, quiet=True)).all())
+            isinstance(values, TextColumn) and not bool(torch.isfinite(values.to_numbers(torch.float64)).all())
         ):
             shown = column if table.names is None else f"'{table.names[column]}'"
             raise DataError(

@@ -1,39 +1,34 @@
 """`RuleModel`: a program behind the interface of the model that it came from."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast import kernels
-from eric_fast.bits import BitMatrix, unpack_words
+from eric_fast.bits import unpack_words
 from eric_fast.described import Described
 from eric_fast.errors import say_count
-from eric_fast.evaluator import NO_RULE, Evaluator
+from eric_fast.evaluator import NO_RULE
 from eric_fast.kernels import expect
 from eric_fast.program import Decision, Program
 from eric_fast.program.confidence import Confidences, has_confidences, list_confidences, list_probabilities
 from eric_fast.program.table_atoms import TableQuantiser
-from eric_fast.table.allowed_values import check_values
+from eric_fast.table.fitted_estimator import FittedEstimator
 from eric_fast.table.link_functions import LINKS, Link
-from eric_fast.table.model_fields import ModelFields
-from eric_fast.table.packer import PackableTable, TablePacker
 from eric_fast.table.settings import read_model_settings
-from eric_fast.table.table import Table, as_table
+from eric_fast.table.table import as_table
+from eric_fast.table.table_model import TableModel
 
 if TYPE_CHECKING:
     import pandas
-    from sklearn.utils import Tags
-
-    from eric_fast.table.tree_walk import Walker
 
 Ask = Callable[[Any], NDArray[Any]]
 
 
-class RuleModel(Described, ModelFields):
+class RuleModel(Described, TableModel, FittedEstimator):
     """A program over a table that answers as the model that it came from.
 
     Answers have the source's own shapes, dtypes and labels, and are NumPy arrays wherever the data are. Call `evaluate`
@@ -83,54 +78,10 @@ class RuleModel(Described, ModelFields):
         settings, labels = read_model_settings(program)
         return cls(program, labels=labels, engine=engine, **settings._asdict())
 
-    @cached_property
-    def evaluator(self) -> Evaluator:
-        """The program, compiled when it is first used."""
-        return Evaluator(self.program, engine=self.engine)
-
-    @cached_property
-    def packer(self) -> TablePacker:
-        return TablePacker(
-            self.program.table_quantiser, named=self.named, categories=self.categories, optional=self.optional
-        )
-
-    @cached_property
-    def walker(self) -> "Walker | None":
-        """Evaluates a few rows at a time; None if the program is not made of trees."""
-        from eric_fast.table.tree_walk import make_walker  # Numba loads when it is needed
-
-        return make_walker(self.program, self.evaluator.plan, self.values) if self.engine in ("auto", "cpu") else None
-
     @property
     def link_function(self) -> Link:
         """The entry of `LINKS`."""
         return LINKS[self.link]
-
-    @property
-    def classes_(self) -> NDArray[Any]:
-        """The labels, `[n_classes]`."""
-        if not self.program.decision.gives_class:
-            raise AttributeError(f"{self.source} has no classes")
-        return np.asarray(self.program.classes if self.labels is None else self.labels)
-
-    @property
-    def n_features_in_(self) -> int:
-        return len(self.program.table_quantiser.columns)
-
-    @property
-    def feature_names_in_(self) -> NDArray[Any]:
-        """The columns' names, object `[n_features]`. AttributeError if the source was given none."""
-        if not self.named:
-            raise AttributeError(f"{self.source} has no feature names")
-        return np.array([column.name for column in self.program.table_quantiser.columns], object)
-
-    @property
-    def n_outputs_(self) -> int:
-        """The number of values that `predict` gives for a row; 1 for a class."""
-        if self.program.decision.gives_bits:
-            return len(self.program.outputs)
-        has_many = self.program.decision.gives_sums or self.program.decision.gives_labels
-        return len(self.program.classes) if has_many else 1
 
     def predict(self, data: Any) -> NDArray[Any]:
         """The answers of the source's own `predict`, `[n_rows]`, or `[n_rows, n_outputs]` if there are several outputs.
@@ -188,9 +139,9 @@ class RuleModel(Described, ModelFields):
     def predict_proba(self) -> Ask:
         """Probabilities of classes, float64 `[n_rows, n_classes]`.
 
-        Those of the source; where the first rule that fires decides, by the confidence of that rule, in which the other
-        classes share the rest alike (see `predict_confidence`). Of a rule whose confidence is below one by the number
-        of classes the highest is another class than `predict` gives; `list_doubtful_rules` names such rules.
+        Those of the source. Where the first rule that fires decides, its class has the rule's confidence, and the other
+        classes share the rest equally (see `predict_confidence`). Where that confidence is below `1 / n_classes`, the
+        class that `predict` gives isn't the most probable one; `list_doubtful_rules` lists such rules.
         """
         self._check_probabilities()
         return self._find_probabilities
@@ -199,15 +150,19 @@ class RuleModel(Described, ModelFields):
         """The model as ONNX: trees as a `TreeEnsemble` with the link function, anything else as plain operators.
 
         Inputs are the columns, one each, or `X` where the source was given no names. Outputs are `label`, and
-        `probabilities` or `scores`; `scores` of a regression; else those of `print_onnx`. Sums are float64.
+        `probabilities` or `scores`; `scores` of a regression; else those of `print_onnx`. Sums are float64, which a
+        runtime may add up in another order: two classes whose sums are equal but for rounding may change places.
 
         Raises:
-            ModelError: a link function that ONNX lacks. ProgramError: see `print_onnx`.
+            ModelError: a link function that ONNX lacks; rules that are no trees over numbers, whose sums are changed.
+            ProgramError: see `print_onnx`.
         """
         from eric_fast.table.onnx_model import print_model  # `onnx` loads when it is needed
+        from eric_fast.table.tree_walk import make_walker
 
         is_table = isinstance(self.program.quantiser, TableQuantiser)
-        return print_model(self, self.walker if is_table else None)
+        walker = make_walker(self.program, self.evaluator.plan, self.values) if is_table else None
+        return print_model(self, walker)
 
     def predict_confidence(self, data: Any) -> Confidences:
         """How sure the rule is that decides each row, with 95 % of it (Wilson).
@@ -236,35 +191,6 @@ class RuleModel(Described, ModelFields):
             )
         return self._find_leaves
 
-    def score(self, data: Any, truth: Any, sample_weight: Any = None) -> float:
-        """The accuracy of a classifier, or the R2 of a regression, as in scikit-learn."""
-        from sklearn.metrics import accuracy_score, r2_score  # loads when it is needed
-
-        measure = r2_score if self.program.decision.gives_sums else accuracy_score
-        return float(measure(truth, self.predict(data), sample_weight=sample_weight))
-
-    def fit(self, data: Any, truth: Any = None) -> Self:
-        """Change nothing, as scikit-learn's `FrozenEstimator` does, so that pipelines and searches take the model."""
-        return self
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """No parameters that a search could change."""
-        return {}
-
-    def __sklearn_clone__(self) -> Self:
-        return self
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
-
-    def __sklearn_tags__(self) -> "Tags":
-        """For scikit-learn's scorers: whether this is a classifier."""
-        from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags  # is loaded, as it asks
-
-        if not (self.program.decision.gives_class or self.program.decision.gives_labels):
-            return Tags("regressor", TargetTags(required=False), regressor_tags=RegressorTags())
-        return Tags("classifier", TargetTags(required=False), classifier_tags=ClassifierTags())
-
     def predict_bits(self, data: Any) -> NDArray[np.bool_]:
         """bool `[n_rows, n_outputs]`: the truth of the program's outputs."""
         if not self.program.decision.gives_bits:
@@ -273,62 +199,6 @@ class RuleModel(Described, ModelFields):
         table = as_table(data)
         words = expect(self.evaluate(table, rows=tuple(rows.tolist())).rows)
         return unpack_words(words, table.n_rows).cpu().numpy()
-
-    def evaluate(self, data: Any, **wanted: Any) -> kernels.Outcome:
-        """What the program itself answers, as tensors on the data's device.
-
-        Rows are evaluated in chunks, so besides data and results this takes little memory.
-
-        Args:
-            data: see `predict`.
-            wanted: the fields of `kernels.Request`.
-        """
-        few = None
-        if self.walker:
-            data = data if isinstance(data, np.ndarray) else as_table(data)
-            few = self.walker.evaluate(self._take_matrix(data), wanted)
-        return self._evaluate_chunks(data, wanted) if few is None else few
-
-    def pack(self, data: Any) -> BitMatrix:
-        """Pack the bits of a table for `evaluator`, on the data's device; see `predict` for the data and errors."""
-        table = as_table(data)
-        return BitMatrix(self._read(table).pack(0, table.n_rows), table.n_rows, self.evaluator.inputs)
-
-    def _read(self, table: Table) -> PackableTable:
-        checked = check_values(table, self.program.table_quantiser.columns, self.values, named=self.named)
-        return self.packer.read(as_table(checked), engine=self.engine)
-
-    def _take_matrix(self, data: Any) -> Any:
-        """The numbers of a table whose columns stand as the program's do; None for others."""
-        if not isinstance(data, Table):
-            return data
-        names = [column.name for column in self.program.table_quantiser.columns]
-        if data.matrix is None or data.device.type != "cpu":
-            return None
-        in_order = not self.named or data.names is None or list(data.names) == names
-        return data.matrix.numpy() if in_order and data.matrix.dtype.is_floating_point else None
-
-    def _evaluate_chunks(self, data: Any, wanted: Mapping[str, Any]) -> kernels.Outcome:
-        plan, table = self.evaluator.plan, as_table(data)
-        wanted = {"classes": False, "rules": False, **wanted}
-        truths = wanted.pop("truths", None)
-
-        def run(first: int, last: int) -> kernels.Outcome:
-            packable = self._read(table.take_rows(first, last))
-            return kernels.evaluate_packed(
-                plan,
-                packable.pack,
-                last - first,
-                device=packable.device.type,
-                engine=self.engine,
-                truths=None if truths is None else truths[:, first:last],
-                **wanted,
-            )
-
-        engine = kernels.choose_engine(self.engine, table.device.type, in_chunks=True)
-        # Of a sample: its bits, and its numbers as given and as compared
-        sample_bytes = kernels.count_sample_bytes(plan, engine) + 16 * self.n_features_in_
-        return kernels.evaluate_chunks(run, table.n_rows, sample_bytes, engine)
 
     def _check_probabilities(self) -> None:
         adds_up = self.program.decision in (Decision.VOTE, Decision.LABELS)

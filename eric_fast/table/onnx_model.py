@@ -1,5 +1,6 @@
 """`RuleModel` to ONNX: a tree ensemble and its link function, or the program as plain operators."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ def print_model(model: ModelFields, walker: "Walker | None") -> bytes:
     decision = model.program.decision
     is_sum = decision is Decision.SUM or (decision is Decision.VOTE and walker is not None and _has_all_leaves(walker))
     if walker is None or not is_sum:
+        _refuse_changed_sums(model)
         return print_onnx(model.program.select_start(), named=model.named)
     if model.link not in _LINKS:
         raise ModelError(f"{model.source}: the link function '{model.link}' has no counterpart in ONNX")
@@ -35,13 +37,30 @@ def print_model(model: ModelFields, walker: "Walker | None") -> bytes:
     sums = _add_ensemble(writer, walker, names if model.named else [])
     if model.divisor != 1:
         sums = writer.add("Div", sums, writer.add_constant([[model.divisor]], np.float64))
+    ranked = sums
     if model.scale != 1:
         sums = writer.add("Mul", sums, writer.add_constant([[model.scale]], np.float64))
     if decision is Decision.VOTE:
-        _add_classes(writer, model, sums)
+        _add_classes(writer, model, sums, sums if _keeps_order(model.scale) else ranked)
     else:
         writer.add_output(_add_link(writer, model, sums), "scores", DOUBLE, len(model.program.classes))
     return writer.write()
+
+
+def _refuse_changed_sums(model: ModelFields) -> None:
+    """Refuse what plain operators don't do with sums: they answer as the program does."""
+    changed = model.divisor != 1 or model.scale != 1 or LINKS[model.link].apply is not LINKS["identity"].apply
+    decision = model.program.decision
+    if (decision is Decision.SUM and changed) or (decision is Decision.VOTE and model.divisor != 1):
+        raise ModelError(
+            f"{model.source}: its rules are no trees over numbers alone, so ONNX would have their sums without the "
+            f"divisor {model.divisor:g}, the scale {model.scale:g} and the link '{model.link}'; write it as asp"
+        )
+
+
+def _keeps_order(scale: float) -> bool:
+    """Whether products are ordered as sums are, to the smallest number: of a power of two that isn't below 1."""
+    return scale >= 1 and math.frexp(scale)[0] == 0.5
 
 
 def _has_all_leaves(walker: "Walker") -> bool:
@@ -54,7 +73,7 @@ def _has_all_leaves(walker: "Walker") -> bool:
 def _add_ensemble(writer: GraphWriter, walker: "Walker", names: list[str]) -> str:
     """The sums of leaves in float64, `[n_rows, n_outputs]`, base included."""
     kind = FLOAT if walker.dtype == np.float32 else DOUBLE
-    if len(names) > 1:
+    if names:
         rows = writer.add("Concat", *(writer.add_input(name, kind, 1) for name in names), axis=1)
     else:
         rows = writer.add_input("X", kind, walker.n_columns)
@@ -132,11 +151,15 @@ def _add_link(writer: GraphWriter, model: ModelFields, sums: str) -> str:
     return writer.add(operator, sums) if operator else sums
 
 
-def _add_classes(writer: GraphWriter, model: ModelFields, sums: str) -> None:
-    """The label, and probabilities or scores; where two classes share a score, it is the second's."""
+def _add_classes(writer: GraphWriter, model: ModelFields, sums: str, ranked: str) -> None:
+    """The label, and probabilities or scores; where two classes share a score, it is the second's.
+
+    Args:
+        ranked: the sums whose highest is the label's.
+    """
     labels = np.asarray(model.program.classes if model.labels is None else model.labels)
     n_classes, link = len(labels), LINKS[model.link]
-    place = writer.add("ArgMax", sums, axis=1, keepdims=0)
+    place = writer.add("ArgMax", ranked, axis=1, keepdims=0)
     if labels.dtype.kind in "biu":
         kind, values = INT64, labels.astype(np.int64)
     elif labels.dtype.kind == "f":

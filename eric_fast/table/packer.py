@@ -28,6 +28,7 @@ class TablePacker:
         quantiser: of a table.
         named: whether columns are matched by name; else by position, since their names are made up.
         categories, optional: see `RuleModel`.
+        odd: what becomes of a text that spells no number in a column of numbers; see `Table.read_numbers`.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class TablePacker:
         named: bool = True,
         categories: Mapping[str, Sequence[float | str]] = MappingProxyType({}),
         optional: Collection[str] = (),
+        odd: str = "refuse",
     ) -> None:
         self.named = named
+        self._odd = odd
         self.categories = categories
         self.quantiser = quantiser
         atoms = quantiser.atoms
@@ -60,7 +63,7 @@ class TablePacker:
 
         Columns are matched by name, ignoring case if only one matches; by position if there are no names. For
         comparisons with numbers, values are rounded to nearest in the column's kind, integers above 2^53 too; a text is
-        the number that it spells, or missing; a bool is 1 or 0. For comparisons with texts, a number equals the texts
+        the number that it spells; a bool is 1 or 0. For comparisons with texts, a number equals the texts
         that spell it: `2.0` and `2` for 2.0, also `0` for -0.0; `True`, `true` and `1` for True. None, NaN, NA and null
         are missing values. Where the model knows the codes of a column's categories, a number in a table without names
         is such a code; with names it is a value.
@@ -71,7 +74,8 @@ class TablePacker:
             engine: see `kernels.pack_columns`; for `gpu` the values of columns are moved to the GPU.
 
         Raises:
-            DataError: not a table; a column is missing, or holds neither numbers nor texts; a column of
+            DataError: not a table; a column is missing, or holds neither numbers nor texts; a column of numbers
+                holds a text that spells none and is refused; a column of
                 categories holds numbers in place of texts, or a code that isn't whole.
         """
         table = as_table(data)
@@ -87,7 +91,9 @@ class TablePacker:
         numbers = []
         for group in self._groups:
             of_group = [places[column] for column in group.columns]
-            stacked, column_of = table.stack_numbers(of_group, group.dtype, quiet=group.kind == "loose")
+            stacked, column_of = table.stack_numbers(
+                of_group, group.dtype, odd="keep" if group.kind == "loose" else self._odd
+            )
             numbers.append((stacked.to(device), group.compare(column_of)))
         codes = None
         if self._sets:
@@ -108,7 +114,7 @@ class TablePacker:
                 refuse_numbers(data, name, [str(value) for value in self.categories.get(name, values)])
         if known.texts is not None:
             return data.to_codes(known.texts)
-        numbers = data.to_numbers(_DTYPES[kind])
+        numbers = table.read_numbers(place, _DTYPES[kind], odd=self._odd)
         return find_codes(numbers, torch.tensor(values, dtype=numbers.dtype, device=numbers.device)).float()
 
 

@@ -1,5 +1,6 @@
 """`Table`: columns of any kind, from the objects of any library."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.errors import DataError
 from eric_fast.table.columns import ColumnData, NumberColumn, to_tensor, widen
 from eric_fast.table.read_columns import read_column
 from eric_fast.tensors import check_rows, read_plain
+
+logger = logging.getLogger(__name__)
 
 FEW_ROWS = 4096  # of an Arrow table, up to which its floats are copied, and texts cast together
 
@@ -63,12 +67,33 @@ class Table:
         name = str(place + 1) if self.names is None else self.names[place]
         return read_column(self.columns[place], name)
 
+    def read_numbers(self, place: int, dtype: torch.dtype, *, odd: str = "refuse") -> Tensor:
+        """One column as numbers; see `ColumnData`.
+
+        Args:
+            odd: a text that spells no number: `refuse` it, take it as NaN and `warn`, or `keep` quiet.
+
+        Raises:
+            DataError: a text that is refused, with its row.
+        """
+        column = self.read(place)
+        numbers = column.to_numbers(dtype)
+        if odd != "keep" and not isinstance(column, NumberColumn) and bool(numbers.isnan().any()):
+            self._note_texts(place, column.list_odd(), odd)
+        return numbers
+
     def stack_numbers(
-        self, places: Sequence[int], dtype: torch.dtype, *, quiet: bool = False
+        self, places: Sequence[int], dtype: torch.dtype, *, odd: str = "refuse"
     ) -> tuple[Tensor, list[int]]:
         """A matrix with these columns, perhaps among others, `[n_rows, n]`, and the index of each in it.
 
         Numbers are rounded to nearest; missing ones are NaN (see `ColumnData`). A matrix of this dtype is not copied.
+
+        Args:
+            odd: see `read_numbers`.
+
+        Raises:
+            DataError: see `read_numbers`.
         """
         if self.matrix is not None:
             if self.matrix.dtype == dtype or 2 * len(places) > self.n_columns:
@@ -79,8 +104,22 @@ class Table:
             return numbers.to(dtype).T, list(range(len(places)))
         numbers = torch.empty(len(places), self.n_rows, dtype=dtype)
         for row, place in zip(numbers, places, strict=True):
-            row[:] = self.read(place).to_numbers(dtype, quiet=quiet)
+            row[:] = self.read_numbers(place, dtype, odd=odd)
         return numbers.T, list(range(len(places)))
+
+    def _note_texts(self, place: int, is_odd: NDArray[np.bool_], odd: str) -> None:
+        """Warn of the first text that spells no number, or raise DataError. `is_odd`: bool `[n_rows]`."""
+        if not is_odd.any():
+            return
+        assert self.columns is not None
+        row = int(is_odd.argmax())
+        [value] = _take(self.columns[place], row, row + 1)
+        text = value.as_py() if isinstance(value, pa.Scalar) else value
+        name = place + 1 if self.names is None else self.names[place]
+        message = f"row {self.first_row + row}, column '{name}': {text!r:.50} is not a number"
+        if odd == "refuse":
+            raise DataError(f"{message}; write one, or leave the value empty where it is missing")
+        logger.warning("%s; %d of %d values satisfy no comparison", message, int(is_odd.sum()), len(is_odd))
 
     def _cast_texts(self, places: Sequence[int]) -> Tensor | None:
         """float64 `[n, n_rows]`, in one cast, where all are Arrow's columns of texts that spell numbers."""

@@ -60,7 +60,7 @@ def read_matrices(graph: Any, size: int, name: str) -> RuleModel:
         program = make_rules(reader.columns, reader.derived, answers)
     except UnsupportedError as error:
         raise ModelError(f"{name}: an output of the graph {error}") from error
-    return RuleModel(program, "ONNX rules", named=len(graph.input) > 1)
+    return RuleModel(program, "ONNX rules", named=reader.named)
 
 
 class _Reader:
@@ -68,6 +68,7 @@ class _Reader:
 
     Attributes:
         columns: of the graph's inputs.
+        named: whether these have names: each is an input of its own, and not called `X`.
         derived: the bodies of derived atoms.
     """
 
@@ -78,13 +79,15 @@ class _Reader:
         self.tensors: dict[str, Any] = {each.name: read_constant(each, name) for each in graph.initializer}
         self.columns: list[Column] = []
         inputs = [value for value in graph.input if value.name not in self.tensors]
+        self.named = len(inputs) > 1
         for value in inputs:
             kind = _KINDS.get(value.type.tensor_type.elem_type)
             dims = value.type.tensor_type.shape.dim
             width = int(dims[1].dim_value) if len(dims) == 2 else 0
             if kind is None or width < 1 or (len(inputs) > 1 and width != 1):
                 raise ModelError(f"{name}: input '{value.name}' must be columns of float32, float64 or text")
-            names = [value.name] if len(inputs) > 1 else name_columns([], width, size, name)
+            self.named |= width == 1 and value.name != "X"
+            names = [value.name] if self.named else name_columns([], width, size, name)
             first = len(self.columns)
             self.columns += [Column(each, kind) for each in names]
             self.tensors[value.name] = GivenColumns(tuple(range(first, len(self.columns))))

@@ -88,7 +88,7 @@ def _add_inputs(
     places: dict[str, list[int]] = {}
     for column, kind in enumerate(kinds):
         places.setdefault(kind, []).append(column)
-    if len(places) == 1 and not (named and len(kinds) > 1 and names):
+    if len(places) == 1 and not (named and names):
         [kind] = places
         return {kind: (writer.add_input("X", _KINDS[kind], len(kinds)), {i: i for i in range(len(kinds))})}
     inputs = [writer.add_input(name, _KINDS[kind], 1) for name, kind in zip(names, kinds, strict=True)]

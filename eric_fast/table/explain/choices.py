@@ -161,7 +161,7 @@ def _list_numbers(constants: NDArray[np.float64], column: Column, own: Any, seen
     below, above = np.nextafter(exact, dtype.type(-np.inf)), np.nextafter(exact, dtype.type(np.inf))
     low, high, whole = float(below[0]), float(above[-1]), False
     if seen is not None:
-        numbers = seen.table.read(seen.place).to_numbers(torch.float64, quiet=True).numpy()
+        numbers = seen.table.read(seen.place).to_numbers(torch.float64).numpy()
         numbers = numbers[np.isfinite(numbers)]
         if not len(numbers):
             return None

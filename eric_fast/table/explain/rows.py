@@ -1,6 +1,5 @@
 """One row of a table as it was given, and tables of rows that differ from it in some columns."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,8 +15,6 @@ from eric_fast.table.column_names import bind_columns
 from eric_fast.table.columns import is_missing
 from eric_fast.table.model import RuleModel
 from eric_fast.table.table import Table, as_table
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +64,7 @@ def read_row(model: RuleModel, row: Any) -> Row:
         raise DataError(f"expected one row to explain, got a table of {table.n_rows:,}; give row i alone: table[i:i+1]")
     places = find_places(model, table)
     row = Row(table, places, tuple(_find_value(table, place) for place in range(table.n_columns)))
-    return _drop_odd_texts(model, row) if table.matrix is None else row
+    return _drop_gaps(model, row) if table.matrix is None else row
 
 
 def find_places(model: RuleModel, table: Table) -> tuple[int, ...]:
@@ -83,16 +80,13 @@ def find_places(model: RuleModel, table: Table) -> tuple[int, ...]:
     return tuple(bind_columns(used, names, given, table.n_columns, len(model.optional)))
 
 
-def _drop_odd_texts(model: RuleModel, row: Row) -> Row:
-    """The row without texts in columns of numbers, which a model takes as missing, too."""
+def _drop_gaps(model: RuleModel, row: Row) -> Row:
+    """The row without texts where the model compares numbers. Raises DataError: a text that it refuses."""
     raw = list(row.raw)
     for column, place in zip(model.program.table_quantiser.columns, row.places, strict=True):
-        if place >= 0 and column.kind not in TEXT_KINDS and isinstance(raw[place], str):
-            number = row.table.read(place).to_numbers(torch.float64, quiet=True)
-            if bool(number.isnan().any()):
-                if raw[place].strip():
-                    logger.warning("column '%s': '%s' is not a number; taken as missing", column.name, raw[place])
-                raw[place] = None
+        is_text = place >= 0 and column.kind not in TEXT_KINDS and isinstance(raw[place], str)
+        if is_text and bool(row.table.read_numbers(place, torch.float64, odd=model.odd_texts).isnan().any()):
+            raw[place] = None
     if tuple(raw) == row.raw:
         return row
     missing = Row(row.table, row.places, tuple(raw))
