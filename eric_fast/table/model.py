@@ -114,7 +114,7 @@ class RuleModel(Described, TableModel, FittedEstimator):
         equal quotients, and then the first class wins. The program alone takes the higher sum.
         """
         if not self._divides_classes:
-            return cast(NDArray[np.int32], expect(self.evaluate(data, classes=True).classes).cpu().numpy())
+            return cast("NDArray[np.int32]", expect(self.evaluate(data, classes=True).classes).cpu().numpy())
         outcome = self.evaluate(data, classes=True, scores=True)
         scores = expect(outcome.scores)
         if scores.device.type == "cpu":  # 15 ns a row where PyTorch takes 40, and more on a busy machine
@@ -211,7 +211,7 @@ class RuleModel(Described, TableModel, FittedEstimator):
 
     def _find_rules(self, data: Any) -> NDArray[np.int32]:
         """int32 `[n_rows]`: the rule that decides each row, counted from 0; -1 where none does."""
-        return cast(NDArray[np.int32], expect(self.evaluate(data, rules=True).rules).cpu().numpy())
+        return cast("NDArray[np.int32]", expect(self.evaluate(data, rules=True).rules).cpu().numpy())
 
     def _find_probabilities(self, data: Any) -> NDArray[np.float64]:
         if self.program.decision is Decision.FIRST:
@@ -248,9 +248,9 @@ class RuleModel(Described, TableModel, FittedEstimator):
         """Scores, float64 `[n_rows, n_outputs]`; `[n_rows, 1]` if two classes share one score."""
         scores: NDArray[np.float64] = expect(self.evaluate(data, scores=True).scores).cpu().numpy()
         scores = scores[:, 1:] if self._is_margin else scores
-        return scores / self.divisor
+        return scores if self.divisor == 1 else scores / self.divisor
 
     def _apply_link(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.scale != 1:
             scores *= self.scale
-        return cast(NDArray[np.float64], self.link_function.apply(scores))
+        return cast("NDArray[np.float64]", self.link_function.apply(scores))

@@ -62,10 +62,13 @@ class Walker:
         asked = {name for name, wish in wanted.items() if wish is not False and wish is not None}
         if not asked <= _WANTED:
             return None
-        with np.errstate(over="ignore", invalid="ignore"):
-            values = np.ascontiguousarray(data, self.dtype)
-            if self.refuses and not np.isfinite(values.sum()):
-                return None
+        if data.dtype == self.dtype and not self.refuses:
+            values = np.ascontiguousarray(data)
+        else:
+            with np.errstate(over="ignore", invalid="ignore"):
+                values = np.ascontiguousarray(data, self.dtype)
+                if self.refuses and not np.isfinite(values.sum()):
+                    return None
         n_rows = len(values)
         leaves = np.empty((n_rows, len(self.roots)), np.int32)
         sums = np.empty((n_rows, len(self.votes[0])))
