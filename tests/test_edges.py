@@ -260,10 +260,14 @@ def test_changes_in_place_reach_all_names_of_a_result(branches):
 @pytest.mark.parametrize("branches", [False, True])
 def test_a_probe_stands_in_for_its_layer(branches):
     torch.manual_seed(0)
-    network = RandomNetwork(3, branches).eval()
+    network = RandomNetwork(6, branches).eval()
     data = TensorDataset(torch.randn(4, N_UNITS, 6, 6), torch.zeros(4).long())
     own, others = "activations.0", [f"activations.{i}" for i in range(1, len(network.activations))]
     plain = capture_activations(wrap_model(network), data, layers=[own, *others])
+    assert {target for target, sources in plain.graph.sources.items() if own in sources} == {
+        "activations.3",
+        TO_CLASSES,
+    }
     probes = {"sae": (own, nn.Conv2d(N_UNITS, 6, 1))}
     probed = capture_activations(wrap_model(network), data, layers=[own, *others], probes=probes)
     assert set(probed.graph.sources["sae"]) == {own}

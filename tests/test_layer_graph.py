@@ -176,11 +176,13 @@ def test_a_layer_that_is_read_below_a_start_alone_goes():
     train = make_residual()
     skipping = (("stem", "wide"), ("wide", "join"), ("stem", TO_CLASSES), ("join", TO_CLASSES))
     train = replace(train, norms={name: train.norms[name] for name in ("stem", "wide", "join")}, edges=skipping)
-    for rules in ("trees", "weights"):
-        program = approximate_model(train, layers="all", rules=rules, all_kernels=True, min_leaf=5)
+    for rules in ("trees", "weights", "fold"):
+        program = approximate_model(train, layers="all", rules=rules, all_kernels=True, min_leaf=3)
+        assert len(program.exception_atoms) == len(program.derived)  # each is mentioned, and once
         assert program.list_starts() == ["stem", "stem,wide", "stem,join"]
         part = program.start_at("join")
-        assert (part.layers, part.kernel_rules) == (("stem", "join"), ())
+        assert part.layers == ("stem", "join")
+        assert not any(part.atoms[rule.head].layer for rule in part.kernel_rules)  # exceptions to class rules alone
         assert evaluate_program(part, train) == evaluate_program(program, train, start="join")
     assert measure_chains(train, train, min_leaves=[5]).starts == ("stem", "stem,wide", "stem,join")
 
