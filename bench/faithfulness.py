@@ -138,7 +138,7 @@ class ImageSet:
 
     def _prepare(self, options: ExtractOptions) -> Any:
         """The images that are learned from, thresholds, and the bits of both kinds of images."""
-        key = repr((options.layers, options.threshold, options.grid))
+        key = repr((options.layers, options.threshold, options.per_kernel, options.grid))
         if key not in self._bits:
             training = select_training(self.learned, options)
             quantiser = find_quantiser(training, options)
