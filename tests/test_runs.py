@@ -3,13 +3,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from eric_fast import runs
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.evaluator import Evaluator
 from eric_fast.extract import ExtractOptions, TreeOptions
 from eric_fast.match import match_layers
 from eric_fast.quantise import fit_quantiser
-from eric_fast.runs import approximate_model, evaluate_chains, evaluate_program, predict_activations
+from eric_fast.runs import answer, approximate_model, evaluate_chains, evaluate_program, predict_activations
 from eric_fast.text import parse_program, print_program
 from tests.activations import make_activations
 
@@ -96,7 +95,7 @@ def test_a_split_follows_the_target_and_the_criterion():
 
 def test_every_chain_row_uses_the_engine_that_is_named(monkeypatch):
     used = []
-    monkeypatch.setattr(runs, "Evaluator", lambda *a, engine: used.append(engine) or Evaluator(*a))
+    monkeypatch.setattr(answer, "Evaluator", lambda *a, engine: used.append(engine) or Evaluator(*a))
     train = make_activations(400)
     program = approximate_model(train, layers="all", options=OPTIONS)
     evaluate_chains(program, train, engine="reference")

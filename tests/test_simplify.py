@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.tree import DecisionTreeClassifier
 
-from eric_fast import runs
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import SettingError
 from eric_fast.extract import (
@@ -30,7 +29,7 @@ from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.program.prune import choose_held_back, prune_program
 from eric_fast.program.simplify import simplify_program
 from eric_fast.quantise import quantise_activations
-from eric_fast.runs import approximate_model, evaluate_program, predict_bits
+from eric_fast.runs import approximate, approximate_model, evaluate_program, predict_bits
 from eric_fast.text import load_program
 from tests.activations import make_activations
 from tests.examples import count_examples, try_examples
@@ -273,7 +272,7 @@ def test_a_time_limit_keeps_what_is_finished(eric, made, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_keeps_what_is_finished_the_second_ends_at_once(eric, made, tmp_path, monkeypatch, number):
-    plain = runs.extract_program
+    plain = approximate.extract_program
 
     def interrupted(*arguments, n_signals, **settings):
         for _ in range(n_signals):
@@ -281,14 +280,14 @@ def test_the_first_signal_keeps_what_is_finished_the_second_ends_at_once(eric, m
         return plain(*arguments, **settings)
 
     arguments = ("extract", made / "train", "--layers", "all", "-o", tmp_path / "p.lp")
-    monkeypatch.setattr(runs, "extract_program", partial(interrupted, n_signals=1))
+    monkeypatch.setattr(approximate, "extract_program", partial(interrupted, n_signals=1))
     code, out, err = eric(*arguments)
     assert code == 128 + number
     assert "wrote" in out
     assert "stopping after what is in hand" in err
     assert len(load_program(tmp_path / "p.lp").layers) == 1
     (tmp_path / "p.lp").unlink()
-    monkeypatch.setattr(runs, "extract_program", partial(interrupted, n_signals=2))
+    monkeypatch.setattr(approximate, "extract_program", partial(interrupted, n_signals=2))
     code, _, err = eric(*arguments)
     assert code == 128 + number
     assert "interrupted; what was not complete is not written" in err

@@ -155,9 +155,8 @@ def _choose_by_slope(images: _Images, chosen: NDArray[np.int64], fitted: Logisti
     free = np.delete(np.arange(n_inputs), chosen)
     means = covariances.input_means[free]
     targets = lacking[free] - np.multiply.outer(means, lacking[-1])
-    return free[
-        pursue_jointly(Covariances(covariances.inputs[np.ix_(free, free)], targets, means, lacking[-1]), n_more).chosen
-    ]
+    rest = Covariances(covariances.inputs[np.ix_(free, free)], targets, means, lacking[-1])
+    return free[pursue_jointly(rest, n_more).chosen]
 
 
 def _spread(weights: NDArray[np.float64], chosen: NDArray[np.int64], n_inputs: int) -> NDArray[np.float64]:
