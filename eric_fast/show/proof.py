@@ -187,7 +187,8 @@ class ProofTree:
             tree.add(Text("its body is empty: it always fires"))
         if rule.bound:
             points, rest = _sum_points(rule, literals), len(rule.body) - len(literals)
-            others = f"; it doesn't matter what the other {say_count(rest, 'literal')} say" if rest else ""
+            verb = "says" if rest == 1 else "say"
+            others = f"; it doesn't matter what the other {say_count(rest, 'literal')} {verb}" if rest else ""
             tree.add(Text(f"{points:,} points, of which it needs {rule.bound:,}{others}"))
         weights = dict(zip(rule.body, rule.weights, strict=False))
         shown, silent = self._fold(literals, [[atom_of(literal)] for literal in literals])
