@@ -64,7 +64,8 @@ def train_small(folder: str, progress: Progress) -> None:
     data, to_input = open_data(folder), transform()
     samples = [data.load_sample(i) for i in range(len(data))]
     images = torch.stack([to_input(sample.image) for sample in samples])  # [n, 3, 32, 32]
-    labels = torch.tensor([CLASSES.index(data.folders[int(sample.label)]) for sample in samples])
+    folders = [data.folders[sample.label] for sample in samples if isinstance(sample.label, int)]
+    labels = torch.tensor([CLASSES.index(folder) for folder in folders])
     with one_thread():
         torch.manual_seed(0)
         model = build().train().to(memory_format=torch.channels_last)

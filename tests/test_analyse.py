@@ -236,10 +236,11 @@ def test_images_are_grouped_by_the_points_that_decide():
     assert fewer.n_left_out == len(found.rows) - len(fewer.rows) > 0
 
 
-def test_distances_are_those_of_all_pairs():
-    points = np.random.default_rng(0).normal(size=(7, 3))
+@pytest.mark.parametrize("kept", [[0, 2], [0, *range(2, 11)]], ids=["fewer axes than points", "more"])
+def test_distances_are_those_of_all_pairs(kept):
+    points = 3 + np.random.default_rng(0).normal(size=(7, 11))
     members = np.array([True, False, True, True, False, False, False])
-    kept = np.array([0, 2])
+    kept = np.array(kept)
     chance = RandomSets(points, 2000, (0,)).compare(members, kept)
 
     def measure(chosen):
@@ -256,7 +257,7 @@ def test_distances_are_those_of_all_pairs():
     assert chance.p_cohesive == pytest.approx(np.mean([n <= near + 1e-12 for n, _ in every]), abs=0.04)
     assert chance.p_distinct == pytest.approx(np.mean([a >= apart - 1e-12 for _, a in every]), abs=0.04)
     assert RandomSets(points, 9, (0,)).compare(np.ones(7, bool), kept).cohesion is None
-    assert RandomSets(np.zeros((7, 3)), 9, (0,)).compare(members, kept).p_cohesive == 1
+    assert RandomSets(np.zeros((7, 11)), 9, (0,)).compare(members, kept).p_cohesive == 1
 
 
 def test_space_is_scaled_and_leaves_out_what_a_rule_mentions():

@@ -105,14 +105,16 @@ def test_several_images_without_a_name_are_refused():
         (True, 1),
         ("cat", "cat"),
         (np.str_("cat"), "cat"),
-        (torch.tensor([0, 0, 1]), 2),
-        (np.array([0.0, 1.0]), 1),
-        ([0, 0, 1], 2),
-        ([False, True], 1),
-        (torch.tensor([1, 0, 1]), UNKNOWN),
+        (torch.tensor([0, 0, 1]), (False, False, True)),
+        (np.array([0.0, 1.0]), (False, True)),
+        ([0, 0, 1], (False, False, True)),
+        ([False, True], (False, True)),
+        (torch.tensor([1, 0, 1]), (True, False, True)),
+        ([1, 2, 0], UNKNOWN),
         ([0.2, 0.8], UNKNOWN),
         ([0.5, 1], UNKNOWN),
-        (["a", "b"], UNKNOWN),
+        (["a", "b"], {"a", "b"}),
+        (("a",), {"a"}),
         (0.5, UNKNOWN),
         (-3, UNKNOWN),
         (float("nan"), UNKNOWN),
@@ -139,6 +141,15 @@ def test_names_are_the_models_classes(workers, caplog):
     assert explain_image(program, make_model(classes=["cat", "dog", "emu"]), open_data(data), 1).label == 0
     batches = DataLoader(data, batch_size=3, collate_fn=lambda items: tuple(zip(*items, strict=True)))
     assert capture_activations(make_model(classes=["cat", "dog", "emu"]), batches).labels.tolist() == [2, 0, 1, -1] * 2
+
+
+def test_several_classes_are_unknown_where_the_model_answers_with_one(caplog):
+    several = [torch.tensor([0, 1, 0]), torch.tensor([1, 1, 0]), ["dog"], ["dog", "cat"]]
+    found = capture_activations(
+        make_model(classes=["cat", "dog", "emu"]), Items(list(zip(IMAGES[:4], several, strict=True)))
+    )
+    assert found.labels.tolist() == [1, UNKNOWN, 1, UNKNOWN]
+    assert "the labels of 2 images are unknown, as they have several classes or none" in caplog.text
 
 
 def test_what_is_read_as_what_is_said_once(caplog):

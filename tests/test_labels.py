@@ -11,15 +11,16 @@ from torchvision.transforms.functional import to_pil_image
 
 from eric_fast.capture import capture_activations, open_data, wrap_model
 from eric_fast.chains import measure_chains
-from eric_fast.errors import CaptureError, ModelError, ProgramError, SettingError
+from eric_fast.errors import CaptureError, DataError, ModelError, ProgramError, SettingError
 from eric_fast.evaluator import Evaluator
 from eric_fast.explain import explain_image
 from eric_fast.label_score import score_labels, start_label_tally
 from eric_fast.program.words import describe_class_rule
 from eric_fast.quantise import quantise_activations
 from eric_fast.runs import approximate_model, evaluate_labels, evaluate_program, predict_activations
-from eric_fast.store import load_activations, save_activations
+from eric_fast.store import load_activations, open_capture, read_labels, read_predictions, save_activations
 from eric_fast.store.activations import round_logits
+from eric_fast.store.one_label import OneLabel
 from eric_fast.text import parse_program, print_program, save_program
 from tests.command_fixtures import run_command
 from tests.examples import count_examples
@@ -135,6 +136,84 @@ def test_logits_are_not_left_out(activations):
         type(activations)(**{**vars(activations), "logits": None})
 
 
+TRUTH = torch.rand(N, 3, generator=torch.Generator().manual_seed(5)) < 0.4
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    """The first 80 images have vectors of 0 and 1 as labels, the others none that is known."""
+    rows = [(image, TRUTH[i] if i < 80 else -1) for i, image in enumerate(IMAGES)]
+    return capture_activations(wrap_model(NETWORK, classes=NAMES, task="multilabel"), rows)
+
+
+def test_true_labels_are_scored_beside_those_of_the_network(labelled, labels, tmp_path):
+    from sklearn.metrics import accuracy_score, f1_score
+
+    assert torch.equal(labelled.labels[:80] > 0, TRUTH[:80])
+    assert bool((labelled.labels[80:] == -1).all())
+    program = approximate_model(labelled, min_leaf=4)
+    score = evaluate_labels(program, labelled)
+    answers, truth = predict_activations(program, labelled).labels[:80].numpy(), TRUTH[:80].numpy()
+    for found, said in ((score.accuracy, answers), (score.model_accuracy, labels[:80].numpy())):
+        assert found.n_images == 80
+        assert found.micro_f1 == pytest.approx(f1_score(truth, said, average="micro"))
+        assert found.macro_f1 == pytest.approx(f1_score(truth, said, average="macro"))
+        assert found.exact == accuracy_score(truth, said)
+        assert found.agreement == pytest.approx((truth == said).mean())
+    assert score.fidelity.n_images == N
+    assert list(score.list_tables()["accuracy"]["of"]) == ["program", "network"]
+    save_activations(labelled, tmp_path / "c")
+    assert torch.equal(load_activations(tmp_path / "c").labels, labelled.labels)
+    assert torch.equal(labelled.select_label("bright").labels[:80], TRUTH[:80, 1].long())
+
+
+def test_programs_are_learned_from_true_labels_where_these_are_known(labelled):
+    program = approximate_model(labelled, min_leaf=4, target="label")
+    assert program.n_images == 80
+    exact = evaluate_labels(program, labelled).accuracy.exact
+    assert exact > evaluate_labels(approximate_model(labelled, min_leaf=4), labelled).accuracy.exact
+
+
+@pytest.mark.parametrize("form", ["vectors", "names", "csv"])
+def test_true_labels_of_every_form(form, tmp_path):
+    names = [[name for name, true in zip(NAMES, row, strict=True) if true] for row in TRUTH.tolist()]
+    model = wrap_model(NETWORK, classes=NAMES, task="multilabel")
+    some = [i for i in range(8) if len(names[i]) > (form == "csv")]
+    if form == "csv":
+        for i in some:
+            to_pil_image(IMAGES[i]).save(tmp_path / f"{i}.png")
+        lines = [f"{i}.png,{'; '.join(names[i])}" for i in some]
+        (tmp_path / "photos.csv").write_text("\n".join(["path,label", *lines]), encoding="utf-8")
+        data = str(tmp_path / "photos.csv")
+    else:
+        data = [(IMAGES[i], TRUTH[i].numpy() if form == "vectors" else names[i]) for i in some if names[i]]
+        some = [i for i in some if names[i]]
+    assert torch.equal(capture_activations(model, data).labels > 0, TRUTH[some])
+
+
+def test_labels_that_do_not_fit_are_refused_or_unknown(caplog):
+    model = wrap_model(NETWORK, classes=NAMES, task="multilabel")
+    with pytest.raises(DataError, match="a vector of 4 values, but the model has 3 labels"):
+        capture_activations(model, [(IMAGES[0], [1, 0, 0, 1])])
+    found = capture_activations(model, [(IMAGES[0], ["wet", "loud"]), (IMAGES[1], "green"), (IMAGES[2], 7)])
+    assert found.labels.tolist() == [[-1, -1, -1], [0, 0, 1], [-1, -1, -1]]
+    assert "a name that no label of the model has are unknown: 'loud'" in caplog.text
+    fields = {**vars(found)}
+    for wrong in (torch.zeros(3, 2, dtype=torch.int8), torch.zeros(3, 3), torch.full((3, 3), 2, dtype=torch.int8)):
+        with pytest.raises(CaptureError, match="labels must be"):
+            type(found)(**{**fields, "labels": wrong})
+
+
+def test_captures_from_before_true_labels_were_kept_are_read(labelled, tmp_path):
+    """Their labels are an index for each image, as is that of a folder: it is that label alone."""
+    indices = torch.arange(N) % 4 - 1
+    before = type(labelled)(**{**vars(labelled), "labels": indices})
+    assert before.labels[:4].tolist() == [[-1, -1, -1], [1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    object.__setattr__(before, "labels", indices)
+    save_activations(before, tmp_path / "old")
+    assert torch.equal(load_activations(tmp_path / "old").labels, type(labelled)(**vars(before)).labels)
+
+
 @pytest.mark.parametrize("rules", ["trees", "fold", "weights"])
 @pytest.mark.parametrize("grown_on", ["true", "predicted"])
 def test_each_label_gets_rules(rules, grown_on, activations, labels):
@@ -147,9 +226,9 @@ def test_each_label_gets_rules(rules, grown_on, activations, labels):
     for rule in program.class_rules:  # support counts what the rule says: true, or with weight -1 false
         assert rule.correct <= rule.covered <= N
     score = evaluate_labels(program, activations, start=top)
-    assert score.n_exact == int((found == labels).all(dim=1).sum())
-    assert score.agreement == pytest.approx((found == labels).double().mean().item())
-    assert score.agreement > (score.baseline if grown_on == "true" else 0.5)
+    assert score.fidelity.n_exact == int((found == labels).all(dim=1).sum())
+    assert score.fidelity.agreement == pytest.approx((found == labels).double().mean().item())
+    assert score.fidelity.agreement > (score.fidelity.baseline if grown_on == "true" else 0.5)
     negative = [number for number, rule in enumerate(program.class_rules, 1) if rule.weight < 0]
     for number in negative:
         assert describe_class_rule(program, number).startswith("not ")
@@ -172,17 +251,20 @@ def test_figures_are_those_of_scikit_learn(labels):
     labels = labels.clone()
     answers = labels ^ (torch.rand(N, 3, generator=torch.Generator().manual_seed(1)) < 0.2)
     answers[:, 2] = labels[:, 2] = False  # nobody says this one: F1 is 1
+    unknown = torch.full((N, 3), -1, dtype=torch.int8)
     tally = start_label_tally(3)
-    tally.add(answers[:50], labels[:50])
-    tally.add(answers[50:], labels[50:])
+    tally.add(answers[:50], labels[:50], unknown[:50])
+    tally.add(answers[50:], labels[50:], unknown[50:])
     program = approximate_model(capture_activations(wrap_model(NETWORK, task="multilabel"), DATA), min_leaf=30)
     score = score_labels(program, None, tally)
     truth, said = labels.numpy(), answers.numpy()
-    assert score.micro_f1 == pytest.approx(f1_score(truth, said, average="micro"))
-    assert score.macro_f1 == pytest.approx(f1_score(truth, said, average="macro", zero_division=1))
-    assert score.exact == accuracy_score(truth, said)
+    found = score.fidelity
+    assert found.micro_f1 == pytest.approx(f1_score(truth, said, average="micro"))
+    assert found.macro_f1 == pytest.approx(f1_score(truth, said, average="macro", zero_division=1))
+    assert found.exact == accuracy_score(truth, said)
     commoner = truth.mean(axis=0) > 0.5
-    assert score.baseline == pytest.approx((truth == commoner).mean())
+    assert found.baseline == pytest.approx((truth == commoner).mean())
+    assert score.accuracy is score.model_accuracy is None
     assert list(score.list_tables()["labels"]["label"]) == ["0", "1", "2"]
     assert [row["label"] for row in score.to_dict()["labels"]] == ["0", "1", "2"]
 
@@ -193,7 +275,6 @@ def test_figures_are_those_of_scikit_learn(labels):
         ({"votes": "rows"}, "there is no votes; leave it out"),
         ({"max_loss": 0.1}, "there is no max loss"),
         ({"class_weight": {0: 2}}, "no class weights"),
-        ({"target": "label"}, "no target 'label'"),
     ],
 )
 def test_what_only_classes_have_is_refused(options, message, activations):
@@ -224,6 +305,20 @@ def test_one_label_is_a_network_and_a_program_of_two_classes(activations, labels
         assert score.fidelity == (found[:, index] == labels[:, index]).double().mean().item()
 
 
+def test_one_label_of_a_capture_on_disk_is_read_as_one_in_memory(labelled, tmp_path):
+    save_activations(labelled, tmp_path / "c")
+    source, expected = OneLabel(open_capture(tmp_path / "c"), "bright"), labelled.select_label("bright")
+    assert (source.classes, source.settings.has_labels) == (expected.classes, False)
+    for read, values in ((read_labels, expected.labels), (read_predictions, expected.predictions)):
+        assert torch.equal(read(source), values)
+    program = approximate_model(labelled, min_leaf=4).select_label("bright")
+    assert evaluate_program(program, source).to_dict() == evaluate_program(program, expected).to_dict()
+    with pytest.raises(ProgramError, match="'brigt' is not a label .* did you mean 'bright'"):
+        OneLabel(open_capture(tmp_path / "c"), "brigt")
+    with pytest.raises(CaptureError, match="answers with a class, and has no labels"):
+        OneLabel(expected, "bright")
+
+
 def test_an_explanation_says_what_rules_say_of_its_label(activations, labels):
     """The index that the data give is that of no class: its two classes are the label's own."""
     program = approximate_model(activations, min_leaf=4)
@@ -232,7 +327,7 @@ def test_an_explanation_says_what_rules_say_of_its_label(activations, labels):
     said = predict_activations(program, activations).labels[:, index]
     image = int((~said).nonzero()[0])
     explanation = explain_image(program, model, images, image, label=NAMES[index], with_maps=False)
-    assert explanation.label == -1
+    assert explanation.label == int(index == 0)
     assert explanation.model_class == int(labels[image, index])
     assert explanation.program.classes[explanation.proof.answer] == f"not {NAMES[index]}"
     assert {explanation.program.class_rules[rule].head for rule in explanation.proof.fired} == {0}
@@ -298,8 +393,8 @@ def test_chains_are_scored_beside_the_start_that_is_asked_for(start, tmp_path, a
     figures = json.loads((tmp_path / "j.json").read_text(encoding="utf-8"))
     assert figures["start_layer"] == (start or "relu1")
     expected = [evaluate_labels(program, activations, start=own) for own in ("relu1", "relu2")]
-    assert [row["exact"] for row in figures["chains"]] == [score.exact for score in expected]
-    assert figures["exact"] == expected[start == "relu2"].exact
+    assert [row["exact"] for row in figures["chains"]] == [score.fidelity.exact for score in expected]
+    assert figures["exact"] == expected[start == "relu2"].fidelity.exact
 
 
 def test_a_label_of_no_labels_is_refused(tmp_path, activations, capsys):

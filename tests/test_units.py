@@ -178,6 +178,73 @@ def test_a_transformers_blocks_are_captured_by_default(has_class_token, is_trace
     assert explanation.maps is not None
 
 
+class OwnEncoder(nn.Module):
+    """PyTorch's own encoder; its tokens are on the first axis unless `batch_first`."""
+
+    def __init__(self, batch_first, norm_first=False, has_class_token=True, norm=None):
+        super().__init__()
+        self.patches, self.batch_first, self.has_class_token = (
+            nn.Conv2d(3, 8, 4, stride=4),
+            batch_first,
+            has_class_token,
+        )
+        layer = nn.TransformerEncoderLayer(8, 2, 12, batch_first=batch_first, norm_first=norm_first)
+        self.encoder = nn.TransformerEncoder(layer, 2, norm, enable_nested_tensor=False)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2)  # [n, 8, 9]
+        if self.batch_first:
+            x = self.encoder(x.transpose(1, 2))
+            return self.head(x[:, 0] if self.has_class_token else x.mean(1))
+        x = self.encoder(x.permute(2, 0, 1))
+        return self.head(x[0] if self.has_class_token else x.mean(0))
+
+
+@pytest.mark.parametrize("has_class_token", [True, False])
+@pytest.mark.parametrize("norm_first", [True, False])
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_layers_of_torchs_own_encoder_are_blocks(batch_first, norm_first, has_class_token, caplog):
+    norm = nn.LayerNorm(8) if norm_first else None
+    net, x = make(lambda: OwnEncoder(batch_first, norm_first, has_class_token, norm)), draw(5, 3, 12, 12)
+    seen = []
+    for layer in net.encoder.layers:
+        layer.register_forward_hook(lambda module, given, result: seen.append(result))
+    with torch.no_grad():
+        truth = net(x)
+    for layer in net.encoder.layers:
+        layer._forward_hooks.clear()
+    found = capture_activations(net, TensorDataset(x, torch.zeros(5).long()), norm="mean", logits=True)
+    suffix = "@class" if has_class_token else ""
+    assert found.layers == tuple(f"encoder.layers.{i}{suffix}" for i in range(2))
+    assert found.graph.highest == found.layers[-1:]
+    assert found.graph.lowest == found.layers[:1]
+    assert "the model is a transformer, so the " + ("class tokens" if has_class_token else "results") in caplog.text
+    assert torch.allclose(found.logits.float(), truth, atol=1e-2)
+    for layer, tokens in zip(found.layers, seen, strict=True):
+        tokens = tokens if batch_first else tokens.transpose(0, 1)
+        own = tokens[:, 0] if has_class_token else tokens.mean(1)
+        assert torch.allclose(found.norms[layer], own, atol=1e-5)
+
+
+def test_blocks_after_the_last_convolution_are_layers_as_well():
+    class Hybrid(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU())
+            self.blocks = nn.ModuleList(Block() for _ in range(2))
+            self.head = nn.Linear(8, 2)
+
+        def forward(self, x):
+            x = self.stem(x).flatten(2).transpose(1, 2)
+            for block in self.blocks:
+                x = block(x)
+            return self.head(x.mean(1))
+
+    layers = ("stem.1", "stem.3", "blocks.0", "blocks.1")
+    assert trace_norms(make(Hybrid), draw(1, 3, 12, 12)).layers == layers
+
+
 def test_an_axis_that_no_module_tells_is_refused():
     class Mixing(nn.Module):
         def __init__(self):

@@ -105,7 +105,7 @@ class RandomSets:
     """
 
     def __init__(self, points: Floats, n_permutations: int, seed: Sequence[int]) -> None:
-        self._points, self._squares = points, points**2
+        self._points = points
         numbers = np.tile(np.arange(len(points), dtype=np.int32), (n_permutations, 1))
         # A row's values below m mark m random images.
         self._order = np.random.default_rng(seed).permuted(numbers, axis=1)
@@ -115,14 +115,15 @@ class RandomSets:
         n, size = len(members), int(members.sum())
         if not 2 <= size <= n - 1 or not len(kept):
             return Chance()
-        points, squares = self._points[:, kept], self._squares[:, kept].sum(axis=1)
+        points = self._points[:, kept] - self._points[:, kept].mean(axis=0)
         sets = np.concatenate([members[None], self._order < size]).astype(np.float64)  # [1 + n_permutations, n]
-        sums, square_sums = sets @ points, sets @ squares
-        near = _pair_distances(sums, square_sums, size)
-        whole = _pair_distances(points.sum(axis=0)[None], squares.sum()[None], n)[0]
+        squares, products = _measure_sums(sets, points)
+        near = 2 / (size - 1) * (squares - products / size)  # mean squared distances between two points of a set
+        whole = 2 / (n - 1) * float((points**2).sum())
         if whole <= 0:  # all images are alike
             return Chance()
-        apart = ((sums / size - (points.sum(axis=0) - sums) / (n - size)) ** 2).sum(axis=1)
+        # The points outside of a set sum up to the opposite of those in it
+        apart = products * (1 / size + 1 / (n - size)) ** 2
         slack = _SLACK * whole
         return Chance(
             cohesion=float(1 - near[0] / whole),
@@ -139,13 +140,17 @@ def _standardise(near: Floats) -> float | None:
     return float((near[1:].mean() - near[0]) / deviation) if deviation > 0 else None
 
 
-def _pair_distances(sums: Floats, square_sums: Floats, size: int) -> Floats:
-    """Mean squared distance between two different points of each set, float64 `[n_sets]`.
+def _measure_sums(sets: Floats, points: Floats) -> tuple[Floats, Floats]:
+    """The sum of the squared lengths of each set's points, and the squared length of their sum: float64 `[n_sets]`.
+
+    Of fewer points than axes, by the products of all pairs of points.
 
     Args:
-        sums: of the points, `[n_sets, n_kernels]`.
-        square_sums: of their squared coordinates, `[n_sets]`.
-        size: points in each set.
+        sets: 0 or 1 `[n_sets, n]`.
+        points: `[n, n_kernels]`.
     """
-    distances: Floats = 2 / (size - 1) * (square_sums - (sums**2).sum(axis=1) / size)
-    return distances
+    squares = sets @ (points**2).sum(axis=1)
+    if len(points) < points.shape[1]:
+        return squares, np.einsum("ij,ij->i", sets @ (points @ points.T), sets)
+    sums = sets @ points
+    return squares, np.einsum("ij,ij->i", sums, sums)

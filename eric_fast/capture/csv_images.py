@@ -4,18 +4,20 @@ import csv
 from collections import Counter
 from pathlib import Path
 
-from eric_fast.capture.data import UNKNOWN, ImageData, Sample, decode_image
+from eric_fast.capture.data import UNKNOWN, ImageData, Label, Sample, decode_image
 from eric_fast.capture.paths import make_encodable
 from eric_fast.errors import DataError, first_line
 
 _PATHS, _LABELS = ("path", "file", "filename", "image"), ("label", "class", "target")
+_BETWEEN = ";"  # several labels, as `eric-fast predict` writes them
 
 
 class CsvImages(ImageData):
     """The images of a CSV file with a header: a column `path`, in the file's folder or absolute, and one `label`.
 
-    Labels are names of classes, or, where all are whole numbers, indices of the network's outputs; an empty one, and
-    those of a file without that column, are unknown. Images are in the order of the rows. An id is the path as written.
+    Labels are names of classes, or, where all are whole numbers, indices of the network's outputs; names with
+    semicolons between are several labels. An empty one, and those of a file without that column, are unknown. Images
+    are in the order of the rows. An id is the path as written.
 
     Raises:
         DataError: a file that can't be read, has no column of paths, or lists an image twice or none.
@@ -47,10 +49,15 @@ class CsvImages(ImageData):
         if twice is not None:
             raise DataError(f"{self.name} lists the image '{twice}' twice; leave one out")
         labels = [make_encodable((row[of_labels] or "").strip()) if of_labels else "" for row in rows]
+        self.folders: tuple[str, ...] = ()
+        self._labels: list[Label] = []
+        if any(_BETWEEN in label for label in labels):
+            self._labels = [_split_names(label) or UNKNOWN for label in labels]
+            return
         are_numbers = all(label.isdecimal() for label in labels if label)
         self.folders = () if are_numbers else tuple(sorted({label for label in labels if label}))
         number_of = {folder: number for number, folder in enumerate(self.folders)}
-        self._labels = [UNKNOWN if not label else int(label) if are_numbers else number_of[label] for label in labels]
+        self._labels += [UNKNOWN if not label else int(label) if are_numbers else number_of[label] for label in labels]
 
     def list_sizes(self) -> list[int]:
         """List the sizes of the images' files in bytes. Raises OSError."""
@@ -60,3 +67,7 @@ class CsvImages(ImageData):
         """Raises DataError for a missing or truncated file, or one that is not an image."""
         path = self._paths[index]
         return Sample(decode_image(path, str(path)), self._labels[index])
+
+
+def _split_names(label: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in label.split(_BETWEEN)) - {""}

@@ -21,6 +21,7 @@ __all__ = [
     "UNKNOWN",
     "BrokenDataError",
     "ImageData",
+    "Label",
     "Sample",
     "convert_to_rgb",
     "decode_image",
@@ -33,6 +34,9 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 
+Label = int | str | tuple[bool, ...] | frozenset[str]
+
+
 class BrokenDataError(DataError):
     """Data that can't be read any further, unlike a bad image, which can be left out."""
 
@@ -41,11 +45,12 @@ class Sample(NamedTuple):
     """An image and its label.
 
     image: for the model's transform; or a float tensor `[channels, height, width]`, the input of the network.
-    label: an index into the folders of the data, or UNKNOWN; or the name of a class.
+    label: an index into the folders of the data, or UNKNOWN; the name of a class; or, of several labels, whether each
+        is true, or the names of those that are.
     """
 
     image: Image.Image | Tensor
-    label: int | str
+    label: Label
 
 
 class ImageData(ABC):

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, fx, nn
-from torchvision.models.feature_extraction import NodePathTracer
 
 from eric_fast.capture.exported import name_exported
 from eric_fast.capture.gates import find_gates
-from eric_fast.capture.joins import find_join, find_later_block, find_read, find_skip_sum, find_sources
+from eric_fast.capture.joins import find_join, find_later_blocks, find_read, find_skip_sum, find_sources
 from eric_fast.capture.kinds import (
     ACTIVATIONS,
+    BLOCKS,
     CONVOLUTIONS,
     PASSING,
     changes_input,
@@ -23,6 +23,7 @@ from eric_fast.capture.kinds import (
 from eric_fast.capture.outputs import NetworkHead
 from eric_fast.capture.probes import ProbedNetwork, insert_probes
 from eric_fast.capture.shapes import ShapeRecorder
+from eric_fast.capture.tracer import ImageInput, NetworkTracer
 from eric_fast.capture.units import CLASS_TOKEN, Shaped, UnitView, arrange_units
 
 MOST_AXES = 5
@@ -64,33 +65,6 @@ class TracedNetwork:
     never_negative: frozenset[str]
 
 
-class _Root(nn.Module):
-    """Calls `network(images)`, so that other arguments of its `forward` keep their defaults when it is traced."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Any:
-        return self.network(images)
-
-
-class _Tracer(NodePathTracer):
-    """Notes which operation makes the result of a module that is traced through."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.results: dict[str, fx.Node | None] = {}  # path of a module -> operation; None if it runs more than once
-
-    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
-        result = super().call_module(m, forward, args, kwargs)
-        path = self.path_of_module(m).removeprefix("network").removeprefix(".")
-        if path:
-            is_first = path not in self.results and isinstance(result, fx.Proxy)
-            self.results[path] = result.node if is_first else None
-        return result
-
-
 def trace_network(
     network: nn.Module, example: Tensor, head: NetworkHead | None = None, probed: ProbedNetwork | None = None
 ) -> TracedNetwork:
@@ -103,11 +77,11 @@ def trace_network(
     Raises:
         Exception: any error that stops the tracer; for probes see `insert_probes`.
     """
-    root = _Root(network)
-    tracer = _Tracer()
+    root = ImageInput(network)
+    tracer = NetworkTracer()
     graph = tracer.trace(root)
-    names = _name_nodes(graph, tracer.node_to_qualname) | name_exported(network, graph)
-    modules = _name_results(tracer.results, set(names.values()))
+    names = tracer.name_nodes(graph) | name_exported(network, graph)
+    modules = tracer.name_results(set(names.values()))
     named: dict[fx.Node, int] = {}
     if probed is not None:
         of_name = {name: node for node, name in names.items()}
@@ -145,7 +119,7 @@ def trace_network(
                 nodes[name + CLASS_TOKEN], views[name + CLASS_TOKEN] = node, UnitView(2, "class")
 
     def name_innermost(node: fx.Node) -> str:
-        return modules[node][-1] if node in modules else names[node]
+        return modules[node][-1] if node in modules and node not in encoders else names[node]
 
     def name_block(node: fx.Node) -> str:  # by the innermost module that its sum lies in
         around = [path for path in modules[node] if names[sums[node]].startswith(f"{path}.")]
@@ -155,16 +129,19 @@ def trace_network(
         return CLASS_TOKEN if reads_class and _is_tokens(known[node]) else ""
 
     def name_default(node: fx.Node) -> str:
-        if node is later:
+        if node in later:
             return name_block(node) + mark_class(node)
         return name_innermost(node) if node in (*gates, join) else names[node]
 
     found = {node: find_skip_sum(node, kinds) for node in large if node in modules}
     sums = {node: added for node, added in found.items() if added is not None}
-    later = find_later_block(graph, [node for node in large if node in active], sums, read)
-    defaults = [node for node in large if node in active or node in (join, later)]
+    later = find_later_blocks([node for node in large if node in active], sums, read)
+    defaults = [node for node in large if node in active or node in (join, *later)]
     blocks, residuals = ([node for node in sums if _is_features(known[node]) is kind] for kind in (True, False))
-    reads_class = any(_takes_class_token(node, known) for node in graph.nodes)
+    encoders = [node for node in large if kinds[node] in BLOCKS or node in tracer.turned.values()]
+    blocks = [node for node in large if node in blocks or node in encoders]
+    is_turned = bool(tracer.turned)
+    reads_class = any(_takes_class_token(node, shapes.found, known, is_turned) for node in graph.nodes)
     return TracedNetwork(
         module=module,
         output=output,
@@ -202,21 +179,16 @@ def _is_features(shaped: Shaped) -> bool:
     return len(shaped.shape) in (3, 4) and shaped.axis == len(shaped.shape) - 1
 
 
-def _takes_class_token(node: fx.Node, known: Mapping[fx.Node, Shaped]) -> bool:
-    """Whether an operation takes the first of tokens: `x[:, 0]`."""
+def _takes_class_token(
+    node: fx.Node, found: Mapping[fx.Node, Shaped], known: Mapping[fx.Node, Shaped], is_turned: bool
+) -> bool:
+    """Whether an operation takes the first of tokens: `x[:, 0]`; of `[tokens, n, d]`, where these are seen, `x[0]`."""
     before, index = node.args[:2] if node.target is operator.getitem else (None, None)
-    if not (isinstance(index, tuple) and isinstance(before, fx.Node) and before in known):
+    if not (isinstance(before, fx.Node) and before in found):
         return False
-    return index[:2] == (slice(None), 0) and _is_tokens(known[before])
-
-
-def _name_results(results: Mapping[str, fx.Node | None], taken: set[str]) -> dict[fx.Node, list[str]]:
-    """Operation -> paths of the modules whose results it makes, the innermost last."""
-    found: dict[fx.Node, list[str]] = {}
-    for path, node in results.items():
-        if node is not None and path not in taken:
-            found.setdefault(node, []).append(path)
-    return {node: sorted(paths, key=lambda path: path.count(".")) for node, paths in found.items()}
+    if is_turned and index == 0 and before not in known:
+        return len(found[before].shape) == 3
+    return isinstance(index, tuple) and index[:2] == (slice(None), 0) and before in known and _is_tokens(known[before])
 
 
 def insert_reads(
@@ -267,28 +239,3 @@ def cut_rest(network: fx.GraphModule, logits: fx.Node | None) -> fx.GraphModule:
     short = fx.GraphModule(network, graph)
     short.delete_all_unused_submodules()
     return short
-
-
-def _name_nodes(graph: fx.Graph, qualified: Mapping[fx.Node, str]) -> dict[fx.Node, str]:
-    """Name operations as torchvision does: `layer1.0.relu_1` is the second call of `layer1.0.relu`.
-
-    Unlike there, the path of a module always means that module. (torchvision takes the end of a module called `relu_2`
-    for a counter, and calls it `relu` or `relu_1`.)
-    """
-    operations = [node for node in graph.nodes if node.op.startswith("call_")]
-    paths = {node: str(node.target).removeprefix("network.") for node in operations if node.op == "call_module"}
-    taken: set[str] = set()
-    reserved = set(paths.values())
-    names: dict[fx.Node, str] = {}
-    for node in operations:
-        parent, _, own = qualified[node].removeprefix("network.").rpartition(".")
-        stem, _, count = own.rpartition("_")
-        path = paths.get(node) or f"{parent}.".lstrip(".") + (stem if stem and count.isdecimal() else own)
-        free = path
-        n_repeats = 0
-        while free in taken or (free in reserved and free != paths.get(node)):
-            n_repeats += 1
-            free = f"{path}_{n_repeats}"
-        taken.add(free)
-        names[node] = free
-    return names

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from eric_fast.capture.data import UNKNOWN, BrokenDataError, Sample, convert_to_rgb
+from eric_fast.capture.data import UNKNOWN, BrokenDataError, Label, Sample, convert_to_rgb
 from eric_fast.capture.paths import make_encodable
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def read_item(item: Any, place: str) -> Sample:
 
     In a mapping, a named tuple or a dataclass the image is `image`, `img`, `pixel_values` or `x`, or the only image;
     the label is `label`, `labels`, `target`, `y` or the like. In another tuple they are the first two. A label is an
-    index, a name, or a vector with a single 1; anything else is unknown.
+    index or a name; a vector of 0 and 1, or a list of names, where there are several; anything else is unknown.
 
     Raises:
         DataError: there is no image, or several that could be meant.
@@ -49,7 +49,7 @@ def note_parts(item: Any, name: str) -> None:
     _log.info("%s: the image is %s, the label %s", name, image or "the item", label or "unknown")
     if value is not None and _read_label(value) == UNKNOWN:
         _log.warning(
-            "%s: labels are unknown, as %s is %s, neither an index, a name, nor a vector with a single 1",
+            "%s: labels are unknown, as %s is %s, neither an index, a name, nor a vector of 0 and 1",
             name,
             label,
             _describe(value),
@@ -121,16 +121,17 @@ def _to_pil(image: Tensor | np.ndarray, place: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
-def _read_label(value: Any) -> int | str:
-    """The index or name that a label gives, or UNKNOWN."""
+def _read_label(value: Any) -> Label:
+    """The index or name that a label gives, or those of several; or UNKNOWN."""
     if isinstance(value, str):
         return make_encodable(value)
+    if isinstance(value, list | tuple | set | frozenset) and value and all(isinstance(name, str) for name in value):
+        return frozenset(map(make_encodable, value))
     if isinstance(value, Tensor | np.ndarray | np.generic | list | tuple):
         numbers = np.asarray(value)
-        if numbers.ndim == 1 and len(numbers) > 1:  # one-hot
+        if numbers.ndim == 1 and len(numbers) > 1:
             is_hot = np.issubdtype(numbers.dtype, np.number) or numbers.dtype == np.bool_
-            is_hot = is_hot and np.count_nonzero(numbers) == 1 == np.count_nonzero(numbers == 1)
-            return int(np.argmax(numbers)) if is_hot else UNKNOWN
+            return tuple((numbers == 1).tolist()) if is_hot and np.isin(numbers, (0, 1)).all() else UNKNOWN
         return _read_label(numbers.item()) if numbers.size == 1 else UNKNOWN
     return int(value) if isinstance(value, int | float) and value >= 0 and float(value).is_integer() else UNKNOWN
 

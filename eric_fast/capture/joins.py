@@ -29,20 +29,14 @@ def find_join(
     return None
 
 
-def find_later_block(
-    graph: fx.Graph, layers: Collection[fx.Node], blocks: Collection[fx.Node], output: fx.Node
-) -> fx.Node | None:
-    """Find the last of the `blocks` between the last layers and the output that every path between them crosses.
+def find_later_blocks(layers: Collection[fx.Node], blocks: Collection[fx.Node], output: fx.Node) -> list[fx.Node]:
+    """Find the `blocks` between the last layers and the output that every path between them crosses.
 
-    So attention that follows the last convolutions isn't passed over. None if there is none.
+    So attention that follows the last convolutions isn't passed over.
     """
     last = _find_last(output, set(layers))
-    if not last:
-        return None
     after = _find_after(last)
-    found = [node for node in blocks if node in after and not _passes_by(last, node, output)]
-    order = {node: number for number, node in enumerate(graph.nodes)}
-    return max(found, key=order.__getitem__, default=None)
+    return [node for node in blocks if last and node in after and not _passes_by(last, node, output)]
 
 
 def find_skip_sum(node: fx.Node, kinds: Mapping[fx.Node, str]) -> fx.Node | None:

@@ -24,7 +24,8 @@ PASSING = SKIP_SUMS | frozenset(
     identity clone contiguous sub isub mul imul div truediv itruediv cat concat concatenate
     maxpool1d maxpool2d maxpool3d max_pool1d max_pool2d max_pool3d""".split()  # noqa: SIM905
 )
-_NAMED = ACTIVATIONS | CONVOLUTIONS | PASSING | {"linear", "embedding", "multiheadattention"}
+BLOCKS = frozenset({"transformerencoderlayer"})  # of torch's own, which are no sums of their own
+_NAMED = BLOCKS | ACTIVATIONS | CONVOLUTIONS | PASSING | {"linear", "embedding", "multiheadattention"}
 _IN_PLACE = frozenset({"iadd", "isub", "imul", "itruediv", "ifloordiv", "ipow", "setitem"})
 # Modules with results that are never negative. (By type: a class of the user's may have the same name.)
 _NEVER_NEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid)

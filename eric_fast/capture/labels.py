@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from eric_fast.capture.data import ImageData
+from eric_fast.capture.data import ImageData, Label
 from eric_fast.capture.models import LoadedModel
 from eric_fast.capture.outputs import NetworkHead
-from eric_fast.errors import ModelError, say_count, suggest_nearest
-from eric_fast.store.activations import UNKNOWN
+from eric_fast.errors import DataError, ModelError, say_count, suggest_nearest
+from eric_fast.store.activations import MULTILABEL, UNKNOWN
+from eric_fast.store.label_rows import spread_labels
 
 _log = logging.getLogger(__name__)
 
@@ -34,13 +35,19 @@ def name_outputs(
 
 
 def match_labels(
-    labels: Sequence[int | str], folders: Sequence[str], classes: Sequence[str], head: NetworkHead | None = None
+    labels: Sequence[Label], folders: Sequence[str], classes: Sequence[str], head: NetworkHead | None = None
 ) -> Tensor:
     """Convert labels of the data to class indices: int64 `[n]`. A name is that of a folder, or else of a class.
 
+    Of a network of several labels: int8 `[n, n_labels]`, 1 for those that are true, 0 for others, or `UNKNOWN`. A
+    single class is that label alone.
+
     Raises:
         ModelError: labels of more than two classes, where one output was taken to tell two classes apart.
+        DataError: vectors of another length than the network has labels.
     """
+    if head is not None and head.task == MULTILABEL:
+        return _match_several(labels, folders, classes)
     known = torch.tensor(_number_names(labels, folders, classes), dtype=torch.int64)
     n_named = len(folders) or (int(known.max()) + 1 if len(known) else 0)
     if head is not None and head.task == "binary" and not head.is_given and n_named > 2:
@@ -59,6 +66,35 @@ def match_labels(
             int(known.max()),
         )
     return known.where(known < len(classes), UNKNOWN)
+
+
+def _match_several(labels: Sequence[Label], folders: Sequence[str], classes: Sequence[str]) -> Tensor:
+    """Of each image, which labels are true: int8 `[n, n_labels]`."""
+    n_labels, place_of = len(classes), {name: place for place, name in enumerate(classes)}
+    singles = [label if isinstance(label, int | str) else UNKNOWN for label in labels]
+    rows = spread_labels(match_labels(singles, folders, classes), n_labels)
+    strange: set[str] = set()
+    for row, label in zip(rows, labels, strict=True):
+        if isinstance(label, tuple):
+            if len(label) != n_labels:
+                raise DataError(
+                    f"a label is a vector of {len(label)} values, but the model has {n_labels} labels; give one value "
+                    "for each, in the order of the model's outputs"
+                )
+            row[:] = torch.tensor(label)
+        elif isinstance(label, frozenset):
+            strange |= label - place_of.keys()
+            if label <= place_of.keys():
+                row[:] = 0
+                row[[place_of[name] for name in label]] = 1
+    if strange:
+        shown = ", ".join(f"'{name}'" for name in sorted(strange)[:5])
+        _log.warning(
+            "labels of images with a name that no label of the model has are unknown: %s%s",
+            shown,
+            suggest_nearest("", place_of),
+        )
+    return rows
 
 
 def _match_folders(folders: Sequence[str], classes: Sequence[str]) -> list[int]:
@@ -91,7 +127,7 @@ def _match_folders(folders: Sequence[str], classes: Sequence[str]) -> list[int]:
 
 def find_label(data: ImageData, index: int, classes: Sequence[str]) -> int:
     """Find the class of one image as a capture does, or UNKNOWN, without a word."""
-    label = data.load_sample(index).label
+    label = _take_single(data.load_sample(index).label)
     if isinstance(label, str):
         names = data.folders if label in data.folders else classes
         label = list(names).index(label) if label in names else UNKNOWN
@@ -103,13 +139,36 @@ def find_label(data: ImageData, index: int, classes: Sequence[str]) -> int:
     return label if in_order else UNKNOWN
 
 
-def _number_names(labels: Sequence[int | str], folders: Sequence[str], classes: Sequence[str]) -> list[int]:
+def find_truth(data: ImageData, index: int, classes: Sequence[str], name: str) -> int:
+    """Whether a label of several is true of one image, 1 or 0, as a capture finds it; or UNKNOWN."""
+    rows = _match_several([data.load_sample(index).label], data.folders, classes)
+    return int(rows[0, list(classes).index(name)])
+
+
+def _take_single(label: Label) -> int | str:
+    """The only class of a label; UNKNOWN if it has several, or none."""
+    if isinstance(label, tuple):
+        return label.index(True) if sum(label) == 1 else UNKNOWN
+    if isinstance(label, frozenset):
+        return next(iter(label)) if len(label) == 1 else UNKNOWN
+    return label
+
+
+def _number_names(labels: Sequence[Label], folders: Sequence[str], classes: Sequence[str]) -> list[int]:
     """Labels as indices of folders, or of classes if there are no folders; names of neither are unknown, and logged."""
     number_of = {name: number for number, name in enumerate(folders or classes)}
-    unknown = sorted({label for label in labels if isinstance(label, str) and label not in number_of})
+    n_several = sum(not isinstance(label, int | str) and _take_single(label) == UNKNOWN for label in labels)
+    if n_several:
+        _log.warning(
+            "the labels of %s are unknown, as they have several classes or none, and the model answers with one; if "
+            "each of its outputs is a label, give --task multilabel",
+            say_count(n_several, "image"),
+        )
+    singles = [_take_single(label) for label in labels]
+    unknown = sorted({label for label in singles if isinstance(label, str) and label not in number_of})
     if unknown:
         shown = ", ".join(f"'{name}'" for name in unknown[:5])
         _log.warning(
             "labels that don't have the name of a class are unknown: %s%s", shown, suggest_nearest("", number_of)
         )
-    return [number_of.get(label, UNKNOWN) if isinstance(label, str) else label for label in labels]
+    return [number_of.get(label, UNKNOWN) if isinstance(label, str) else label for label in singles]

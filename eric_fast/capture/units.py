@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from eric_fast.capture.kinds import ACTIVATIONS
+from eric_fast.capture.kinds import ACTIVATIONS, BLOCKS
 
 CLASS_TOKEN = "@class"
 # Kinds of operations (see `graph`) by what they do with axes; channels are on axis 1, features on the last one.
@@ -22,7 +22,7 @@ _OF_CHANNELS = frozenset(
     instancenorm3d instance_norm groupnorm group_norm localresponsenorm local_response_norm
     pixelshuffle pixel_shuffle pixelunshuffle pixel_unshuffle""".split()  # noqa: SIM905
 )
-_OF_FEATURES = frozenset("linear bilinear embedding multiheadattention".split())  # noqa: SIM905
+_OF_FEATURES = frozenset({"linear", "bilinear", "embedding", "multiheadattention"}) | BLOCKS
 _OF_HEADS = frozenset({"scaled_dot_product_attention"})  # [n, heads, tokens, features], as torch has it
 _NORMS_OF_SHAPES = frozenset("layernorm layer_norm rmsnorm rms_norm".split())  # noqa: SIM905
 _MOVING = frozenset(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from eric_fast.cli.inputs import check_paths, select_answers, select_program
+from eric_fast.cli.inputs import check_paths, select_program
 from eric_fast.cli.options import As, Engine, Force, Json, Label, Start
 from eric_fast.errors import SettingError
 from eric_fast.output import write_json
@@ -54,6 +54,7 @@ def analyse(
     from eric_fast.match import check_engine
     from eric_fast.show.analysis import describe_idle, describe_now, tabulate_analysis
     from eric_fast.store import open_capture
+    from eric_fast.store.one_label import OneLabel
     from eric_fast.text import load_program
 
     program = select_program(load_program(program_file), label, "an analysis")
@@ -62,7 +63,7 @@ def analyse(
     with show_progress() as progress:
         analysis = analyse_program(
             program,
-            open_capture(capture) if label is None else select_answers(open_capture(capture).read_activations(), label),
+            open_capture(capture) if label is None else OneLabel(open_capture(capture), label),
             start=start,
             n_permutations=permutations,
             seed=seed,

@@ -136,6 +136,7 @@ def capture(
     from eric_fast.capture import hash_listing, load_model, open_data, prepare_run
     from eric_fast.capture.job import N_STATISTICS, open_capture_job
     from eric_fast.capture.probes import parse_unit_axes
+    from eric_fast.label_score import score_model_labels
     from eric_fast.store import SHARD_SIZE
     from eric_fast.store.activations import share_correct
     from eric_fast.store.job import describe_job
@@ -195,8 +196,19 @@ def capture(
         "n_bytes": sum(shard.entry.n_bytes for shard in capture.shards),
         "seconds": seconds,
         "images_per_s": n_new / seconds,
-        "model_accuracy": share_correct(capture.predictions, capture.labels),
+        "model_accuracy": None,
     }
+    said = "unknown, as labels are"
+    if capture.settings.has_labels:
+        agreement = score_model_labels(capture)
+        if agreement is not None:
+            figures["model_accuracy"] = agreement.to_dict()
+            shares = (agreement.micro_f1, agreement.macro_f1, agreement.exact)
+            said = "micro F1 {:.4f}, macro F1 {:.4f}, exact match {:.4f}".format(*shares)
+    else:
+        accuracy = share_correct(capture.predictions, capture.labels)
+        if accuracy is not None:
+            figures["model_accuracy"], said = accuracy, f"{accuracy:.4f}"
     if json is not None:
         write_json(figures, json, force=force)
     shown = ", ".join(f"{layer} ({count})" for layer, count in n_kernels.items())
@@ -211,8 +223,7 @@ def capture(
     if logits is None and not capture.has_logits:
         n_classes = len(capture.classes)
         stdout.print(f"left out the logits of {n_classes:,} classes, which votes are best fitted to; see --logits")
-    accuracy = figures["model_accuracy"]
-    stdout.print("model accuracy: " + ("unknown, as labels are" if accuracy is None else f"{accuracy:.4f}"))
+    stdout.print(f"model accuracy: {said}")
     stdout.print(f"wrote {output}; next: {say_next(data, output)}", markup=False)
 
 

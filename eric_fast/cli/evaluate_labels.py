@@ -23,7 +23,13 @@ def print_label_scores(
     force: bool,
 ) -> None:
     """Print the score of a program and of its labels; with `chains`, the scores from each start instead of its own."""
-    from eric_fast.show.scores import TRAINED_ON_THESE, describe_bad_images, tabulate_label_scores, tabulate_labels
+    from eric_fast.show.scores import (
+        TRAINED_ON_THESE,
+        describe_bad_images,
+        tabulate_label_accuracy,
+        tabulate_label_scores,
+        tabulate_labels,
+    )
 
     if json is not None:
         content = {**score.to_dict(), "chains": [row.to_dict() for row in chains], "is_training": is_training}
@@ -34,9 +40,12 @@ def print_label_scores(
         printer.say(describe_bad_images(n_bad_images))
     printer.say(
         f"{score.n_images:,} images, {len(score.labels):,} labels; always the commoner answer: agreement "
-        f"{score.baseline:.4f}"
+        f"{score.fidelity.baseline:.4f}"
     )
     printer.show(tabulate_label_scores(chains or [score]))
+    accuracy = tabulate_label_accuracy(chains or [score])
+    if accuracy is not None:
+        printer.show(accuracy)
     printer.show(tabulate_labels(score))
 
 

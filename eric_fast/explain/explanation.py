@@ -11,7 +11,7 @@ from torch import nn
 from eric_fast.bits import BitMatrix
 from eric_fast.capture import ImageData, LoadedModel, capture_activations, take_model
 from eric_fast.capture.data import DataPart
-from eric_fast.capture.labels import find_label
+from eric_fast.capture.labels import find_label, find_truth
 from eric_fast.capture.maps import FeatureMaps, capture_maps
 from eric_fast.described import Described
 from eric_fast.errors import ProgramError, say_count, suggest_nearest
@@ -138,6 +138,9 @@ def explain_image(
     has_labels = program.decision.gives_labels
     if has_labels:
         find_label_index(program.classes, label, "an explanation")
+    truth = None
+    if has_labels and label is not None:
+        truth = find_truth(data, index, program.classes, label)
     program = program.select_label(label) if label is not None else program
     _ = program.network_quantiser  # refuses a table's
     if against is not None and against not in program.classes:
@@ -165,7 +168,7 @@ def explain_image(
     explanation = Explanation(
         program=program,
         image=data.ids[index],
-        label=UNKNOWN if has_labels else find_label(data, index, program.classes),
+        label=find_label(data, index, program.classes) if truth is None else truth,
         model_class=int(activations.predictions[0]),
         proof=proof,
         norms=_list_norms(program, activations, model_bits),

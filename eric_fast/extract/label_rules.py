@@ -20,7 +20,6 @@ def check_label_options(options: ExtractOptions) -> None:
         "max loss": options.max_loss is not None,
         "class weights": bool(options.class_weight),
         "grown on 'both'": options.grown_on == "both",
-        "target 'label'": options.target == "label",
     }
     for name, is_given in refused.items():
         if is_given:

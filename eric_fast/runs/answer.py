@@ -67,7 +67,7 @@ def evaluate_labels(
     memory: int | None = None,
     progress: Progress = ignore_progress,
 ) -> LabelScore:
-    """Score a program of several labels: micro and macro F1, and exact match, against the network's labels.
+    """Score a program of several labels: micro and macro F1, and exact match, against the network's and the true ones.
 
     Args and Raises: see `evaluate_program`.
 
@@ -80,7 +80,7 @@ def evaluate_labels(
         >>> norms = {"f": torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 1.0]])}
         >>> unknown = torch.full((3,), -1)
         >>> test = ef.Activations(norms, "abc", unknown, logits.argmax(1), ("cat", "dog"), settings, logits=logits)
-        >>> ef.evaluate_labels(program, test).n_exact
+        >>> ef.evaluate_labels(program, test).fidelity.n_exact
         2
     """
     processes = processes or Processes()
@@ -92,7 +92,8 @@ def evaluate_labels(
         progress("evaluate", number, len(parts))
         labels = predict(parts[number]).labels
         assert labels is not None
-        tally.add(labels.cpu(), parts[number].read_logits() > 0)
+        part = parts[number]
+        tally.add(labels.cpu(), part.read_logits() > 0, part.read_labels())
     progress("evaluate", len(parts), len(parts))
     return score_labels(program, start, tally.combine(processes.combine))
 

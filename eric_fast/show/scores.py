@@ -43,10 +43,25 @@ def tabulate_label_scores(scores: Sequence[LabelScore]) -> Table:
         ["micro F1", "macro F1", "exact match", "agreement", "rules", "literals", "integers"],
     )
     for score in scores:
-        shares = (score.micro_f1, score.macro_f1, score.exact, score.agreement)
+        found = score.fidelity
+        shares = (found.micro_f1, found.macro_f1, found.exact, found.agreement)
         sizes = (score.n_rules, score.n_literals, score.n_integers)
         table.add_row(Text(score.start_layer), *(f"{share:.4f}" for share in shares), *(f"{n:,}" for n in sizes))
     return table
+
+
+def tabulate_label_accuracy(scores: Sequence[LabelScore]) -> Table | None:
+    """The network, and the program from each start layer, against the true labels; None if none is known."""
+    names = ["micro F1", "macro F1", "exact match", "agreement", "images"]
+    table = make_table("against the true labels", ["answers of"], names)
+    rows = [("the network", scores[0].model_accuracy)]
+    rows += [(f"the program from {score.start_layer}", score.accuracy) for score in scores]
+    for name, found in rows:
+        if found is not None:
+            exact = f"{found.exact:.4f}" if found.n_images else NO_FIGURE
+            figures = (f"{found.micro_f1:.4f}", f"{found.macro_f1:.4f}", exact, f"{found.agreement:.4f}")
+            table.add_row(Text(name), *figures, f"{found.n_images:,}")
+    return table if table.rows else None
 
 
 def tabulate_labels(score: LabelScore, limit: int = 20) -> Table:

@@ -15,6 +15,7 @@ from eric_fast.errors import CaptureError, say_count, suggest_nearest
 from eric_fast.pickling import PickledByFields
 from eric_fast.program.label_programs import find_label_index, name_label_classes
 from eric_fast.program.layer_graph import Edge, LayerGraph, check_edges
+from eric_fast.store.label_rows import check_label_rows, spread_labels
 from eric_fast.tensors import read_plain
 
 UNKNOWN = -1  # a label that isn't known
@@ -73,7 +74,8 @@ class Activations(Described, PickledByFields):
         norms: layer name -> float32 `[n_images, n_kernels]`, finite, in execution order; with `settings.grid` 2,
             `[n_images, n_kernels * n_regions]`, for each kernel the norms in the order of `REGIONS`.
         ids: one name per image, `n_images` of them (for an image folder: the path inside it).
-        labels: int64 `[n_images]`, an index into `classes`, or `UNKNOWN`.
+        labels: int64 `[n_images]`, an index into `classes`, or `UNKNOWN`; of a network of several labels int8
+            `[n_images, n_classes]`, 1 where a label is true, 0, or `UNKNOWN` (an index is taken for that label alone).
         predictions: int64 `[n_images]`, the network's answer as an index into `classes`; of a network of several labels
             that of the highest logit.
         classes: names of the network's outputs, all different.
@@ -110,6 +112,8 @@ class Activations(Described, PickledByFields):
         object.__setattr__(self, "norms", MappingProxyType(dict(self.norms)))
         object.__setattr__(self, "ids", tuple(self.ids))
         object.__setattr__(self, "edges", tuple(self.edges))
+        if self.settings.has_labels and self.labels.ndim == 1:
+            object.__setattr__(self, "labels", spread_labels(self.labels, len(self.classes)))
         self.validate()
 
     @property
@@ -195,10 +199,11 @@ class Activations(Described, PickledByFields):
         """
         if not self.settings.has_labels or self.logits is None:
             raise CaptureError(f"model {self.settings.model} answers with a class, and has no labels")
-        logit = self.logits[:, find_label_index(self.classes, label, "this")]
+        index = find_label_index(self.classes, label, "this")
+        logit = self.logits[:, index]
         return replace(
             self,
-            labels=torch.full_like(self.labels, UNKNOWN),
+            labels=self.labels[:, index].long(),
             predictions=(logit > 0).long(),
             classes=name_label_classes(label),
             settings=replace(self.settings, task=""),
@@ -221,7 +226,10 @@ class Activations(Described, PickledByFields):
         if len(set(self.classes)) != len(self.classes):
             twice = next(name for name in self.classes if self.classes.count(name) > 1)
             raise CaptureError(f"two classes of the capture are called '{twice}'; class names must differ")
-        for name, values in (("labels", self.labels), ("predictions", self.predictions)):
+        single = {"labels": self.labels, "predictions": self.predictions}
+        if self.settings.has_labels:
+            check_label_rows(single.pop("labels"), n, len(self.classes))
+        for name, values in single.items():
             if values.dtype != torch.int64 or values.shape != (n,):
                 raise CaptureError(
                     f"{name} must be int64 [{n}], not {_describe(values)}: one for each of the {n} images"

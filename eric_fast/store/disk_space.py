@@ -26,6 +26,7 @@ def count_shard_bytes(manifest: Manifest, numbers: Sequence[int], id_bytes: floa
     for start, stop in map(manifest.images_of_shard, numbers):
         of_image = n_kernels * _NORM_BYTES[manifest.norm_dtype] + _OTHER_BYTES + id_bytes
         of_image += 2 * len(manifest.classes) if manifest.has_logits else 0
+        of_image += len(manifest.classes) if manifest.settings.has_labels else 0
         n_bytes += (stop - start) * of_image + n_atoms * count_words(stop - start) * 4
     return round(n_bytes)
 

@@ -15,11 +15,11 @@ def hash_images(source: Source, *, are_labelled: bool = False) -> str:
         source: the images.
         are_labelled: take those with a known label alone.
     """
-    total = 0
+    total, n_labels = 0, len(source.classes)
     for part in source.parts:
         facts = zip(part.read_ids(), part.read_labels().tolist(), part.read_predictions().tolist(), strict=True)
         for name, label, answer in facts:
-            if are_labelled and label == UNKNOWN:
+            if are_labelled and (label == UNKNOWN or label == [UNKNOWN] * n_labels):
                 continue
             line = f"{label} {answer} {name}".encode(errors="surrogatepass")
             total += int.from_bytes(blake2b(line, digest_size=8).digest(), "little")

@@ -111,7 +111,7 @@ class Capture(Described, PickledByFields):
 
     @cached_property
     def labels(self) -> Tensor:
-        """int64 `[n_images]`, an index into `classes`, or `UNKNOWN`."""
+        """As `Activations.labels`."""
         return read_labels(self)
 
     @cached_property

@@ -127,6 +127,8 @@ def select_images(source: Source, layers: Sequence[str], target: str, processes:
             continue
         values = part.read_predictions() if target == "model" else part.read_labels()
         known = values != UNKNOWN
+        if source.settings.has_labels:
+            known, values = known.all(dim=1), values > 0
         parts.append(_take_rows(part, known))
         targets.append(values[known])
     return _make_selection(source, layers, processes, parts, targets)

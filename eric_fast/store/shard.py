@@ -1,7 +1,8 @@
 """Shards: safetensors files with some images of a capture each.
 
 The tensors of a shard of `n` images: `norms.<layer>` float32 or float16 `[n, n_kernels]`; `words.<layer>` int32
-`[n_atoms, count_words(n)]`; `labels` and `predictions` int64 `[n]`; `logits`, if kept, float16 `[n, n_classes]`;
+`[n_atoms, count_words(n)]`; `labels` and `predictions` int64 `[n]` (`labels` of a network of several int8
+`[n, n_classes]`); `logits`, if kept, float16 `[n, n_classes]`;
 `ids`, the bytes of all ids in UTF-8, and `id_stops` int64 `[n]`, where each ends. The header of the file contains the
 SHA-256 of each tensor.
 """
@@ -25,6 +26,7 @@ from eric_fast.errors import CaptureError, first_line, suggest_nearest
 from eric_fast.pickling import PickledByFields
 from eric_fast.store.activations import UNKNOWN, check_finite, check_logits
 from eric_fast.store.files import hash_file, is_file
+from eric_fast.store.label_rows import check_label_rows, spread_labels
 from eric_fast.store.manifest import Manifest, ShardEntry
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -137,8 +139,18 @@ class Shard(PickledByFields):
         return self._read({f"words.{layer}": (torch.int32, [len(rows[layer]), count_words(self.n_images)])})[0]
 
     def read_labels(self) -> Tensor:
-        """Read the labels: int64 `[n_images]`, an index into the classes, or `UNKNOWN`."""
-        return self._read_classes("labels", UNKNOWN)
+        """Read the labels: int64 `[n_images]`, or, of a network of several, int8 `[n_images, n_classes]`."""
+        n_labels = len(self.manifest.classes)
+        if not self.manifest.settings.has_labels:
+            return self._read_classes("labels", UNKNOWN)
+        if self._is_flat("labels"):  # of a capture made before several were kept
+            return spread_labels(self._read_classes("labels", UNKNOWN), n_labels)
+        (rows,) = self._read({"labels": (torch.int8, [self.n_images, n_labels])})
+        try:
+            check_label_rows(rows, self.n_images, n_labels)
+        except CaptureError as error:
+            raise CaptureError(f"{self.path}: {error}; {_AGAIN}") from error
+        return rows
 
     def read_predictions(self) -> Tensor:
         """Read the network's answers: int64 `[n_images]`, an index into the classes."""
@@ -164,6 +176,15 @@ class Shard(PickledByFields):
             return tuple(octets[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(places))
         except UnicodeDecodeError as error:
             raise self._refuse("ids") from error
+
+    def _is_flat(self, name: str) -> bool:
+        """Whether a tensor has one dimension."""
+        self._check_header()
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                return len(file.get_slice(name).get_shape()) == 1
+        except Exception as error:  # see `_read`
+            raise CaptureError(f"{self.path} is damaged ({first_line(error)}); {_AGAIN}") from error
 
     def _read_classes(self, name: str, lowest: int) -> Tensor:
         (values,) = self._read({name: (torch.int64, [self.n_images])})

@@ -38,7 +38,7 @@ class Part(Protocol):
         ...
 
     def read_labels(self) -> Tensor:
-        """Read the labels: int64 `[n_images]`, an index into the classes, or `UNKNOWN`."""
+        """Read the labels, as `Activations.labels`."""
         ...
 
     def read_predictions(self) -> Tensor:
@@ -169,8 +169,11 @@ def read_layer(source: Source, layer: str) -> Tensor:
 
 
 def read_labels(source: Source) -> Tensor:
-    """Read the labels of all parts: int64 `[n]`, an index into the classes, or `UNKNOWN`."""
-    return _join([part.read_labels() for part in source.parts], torch.zeros(0, dtype=torch.int64))
+    """Read the labels of all parts, as `Activations.labels`."""
+    empty = torch.zeros(0, dtype=torch.int64)
+    if source.settings.has_labels:
+        empty = torch.zeros(0, len(source.classes), dtype=torch.int8)
+    return _join([part.read_labels() for part in source.parts], empty)
 
 
 def read_predictions(source: Source) -> Tensor:

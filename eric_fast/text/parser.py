@@ -8,7 +8,7 @@ from typing import Any
 from eric_fast.errors import ProgramError, say_count, suggest_nearest
 from eric_fast.memory import pause_collector
 from eric_fast.program import ClassRule, InputAtom, Program, Quantiser, Rule, TableQuantiser
-from eric_fast.program.printers.names import FORMATS, NEGATED, close_negated, decision_rules
+from eric_fast.program.printers.names import FORMATS, NEGATED, close_negated, decision_rules, find_format
 from eric_fast.text.bodies import BodyReader, atom_named, split_negated
 from eric_fast.text.columns import build_table
 from eric_fast.text.layers import read_edges, read_starts
@@ -81,6 +81,10 @@ def parse_program(text: str, source: str = "program") -> Program:
             edges=edges,
         )
     _check_decision_rules(said, program)
+    needed = find_format(program)
+    if version < needed:
+        at = said.facts["format"][()][1]
+        raise said.error(at, f"format {version} can't say all that stands here; write format({needed})")
     return program
 
 
