@@ -340,11 +340,30 @@ def test_names_in_a_manifest_are_not_followed(tmp_path, whole):
 
 
 def test_hostile_captures_are_read_or_refused():
-    assert len({len(read_capture(make_capture(random.Random(seed)))) for seed in range(12)}) == 2  # undamaged ones
+    assert len({len(read_capture(make_capture(random.Random(seed)))) for seed in range(12)}) == 3  # undamaged ones
     assert check_format("capture", 150).n_refused > 100
     n_read, _, n_refused = check_format("manifest", 250)
     assert n_read > 10
     assert n_refused > 100
+
+
+def test_damage_in_what_a_manifest_leaves_out_is_not_served():
+    capture = next(found for seed in range(12) if b'"both"' in (found := make_capture(random.Random(seed))))
+    content = b"plain {" + capture.partition(b"{")[2]
+    length = content.index(b'{"__metadata__"')
+    header, _ = json.JSONDecoder().raw_decode(content[length:].decode(errors="replace"))
+    data = length + int.from_bytes(content[length - 8 : length], "little")
+
+    def damage(tensor: str, content: bytes) -> bytes:
+        at = data + header[tensor]["data_offsets"][0]
+        return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+    bits_alone = content.replace(b'"store": "both"', b'"store": "bits"')
+    assert read_capture(damage("norms.f0", bits_alone))
+    with pytest.raises(CaptureError, match="norms"):
+        read_capture(damage("norms.f0", content))
+    with pytest.raises(CaptureError, match="labels"):
+        read_capture(damage("labels", bits_alone))
 
 
 def test_thresholds_for_no_kernel_are_refused():
