@@ -49,7 +49,7 @@ def compile_kernel(kernel: Any, arguments: Mapping[str, Any], constants: Mapping
     """
     if os.environ.get("TRITON_INTERPRET") == "1":
         raise SystemExit("TRITON_INTERPRET is set, so kernels are interpreted, not compiled; unset it")
-    options = {"num_warps": constants["num_warps"]}
+    options = {name: constants[name] for name in ("num_warps", "maxnreg") if name in constants}
     signature, attributes, fixed = {}, {}, {}
     for i, name in enumerate(kernel.arg_names):
         value = constants[name] if name in constants else arguments[name]

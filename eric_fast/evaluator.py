@@ -119,6 +119,7 @@ class Evaluator(Described, PickledByFields):
         given: Sequence[str] | None = None,
         wanted: Sequence[str] = (),
         engine: str = "auto",
+        generate: bool = False,
     ) -> None:
         """Compile.
 
@@ -130,11 +131,16 @@ class Evaluator(Described, PickledByFields):
                 them.
             wanted: with `given`: names of atoms that follow from them too, with all that these build on.
             engine: see the class.
+            generate: see `compile_program`.
 
         Raises:
             ProgramError: no such layer or atom, or a rule mentions an atom that doesn't follow from the inputs.
+            EricError: `generate`, for a program that adds up votes, or one that is too large.
         """
-        plan = compile_program(program, start) if given is None else _compile_above(program, given, wanted)
+        if given is None:
+            plan = compile_program(program, start, generate=generate)
+        else:
+            plan = _compile_above(program, given, wanted, generate)
         for name, value in (("program", program), ("plan", plan), ("engine", engine)):
             object.__setattr__(self, name, value)
 
@@ -294,14 +300,14 @@ class Evaluator(Described, PickledByFields):
         return rows
 
 
-def _compile_above(program: Program, given: Sequence[str], wanted: Sequence[str]) -> Plan:
+def _compile_above(program: Program, given: Sequence[str], wanted: Sequence[str], generate: bool) -> Plan:
     """What class rules, outputs and wanted atoms build on, with the truth of the given ones as input."""
     inputs, own = _find_atoms(program, given), _find_atoms(program, wanted)
     derived = find_mentioned(program, set(inputs), own).difference(inputs)
     unknown = next((atom for atom in sorted(derived.difference(own)) if atom not in program.rules_of_atom), None)
     if unknown is not None:
         raise ProgramError(f"the program builds on {program.atoms[unknown].name}, which is not given and has no rules")
-    return compile_part(program, inputs, derived)
+    return compile_part(program, inputs, derived, generate=generate)
 
 
 def _find_atoms(program: Program, names: Sequence[str]) -> list[int]:

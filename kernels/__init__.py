@@ -120,6 +120,10 @@ def _evaluate(engine: str, plan: Plan, words: Tensor, n_samples: int, request: R
 
         device = torch.device("cuda", torch.cuda.current_device())
         return evaluate_from_cpu(plan, words, n_samples, request, device)
+    if engine == "gpu" and plan.generate:
+        from eric_fast.kernels.gpu.generated import evaluate_generated
+
+        return evaluate_generated(plan, words, n_samples, request)
     outcome: Outcome = find_operation(engine, "evaluate")(plan, words, n_samples, request)
     return outcome
 

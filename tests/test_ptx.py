@@ -45,7 +45,7 @@ def run_part(name):
 @pytest.mark.parametrize(
     ("part", "kinds"),
     [
-        ("evaluate", [f"evaluate: {kind}" for kind in EVALUATIONS]),
+        ("evaluate", [*(f"evaluate: {kind}" for kind in EVALUATIONS), "generated", "decode"]),
         ("pack", [*MAPS, "pack_columns fp32", "pack_columns fp64", "count"]),
     ],
 )

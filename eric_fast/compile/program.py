@@ -15,14 +15,21 @@ from eric_fast.program.layer_graph import StartLayers
 from eric_fast.program.rules import count_offsets
 
 
-def compile_program(program: Program, start: StartLayers = None) -> Plan:
+def compile_program(program: Program, start: StartLayers = None, *, generate: bool = False) -> Plan:
     """The program from a start (the lowest by default; see `Program.layer_to_start`) as flat arrays.
 
     Row `i` of the plan is, for the inputs, atom `i` of `Program.list_given`; `Program.list_derivable` follows in
     strata. An atom above `start` that has no rules is false (true where it is negated): a row that no rule writes.
 
+    Args:
+        generate: on a GPU, answer for classes, the rules of a decision list, and rows by a kernel written for this
+            program alone, which is compiled at the first call, in about a minute for 25,000 nodes, and kept in Triton's
+            cache. Each set of rows that is asked for, and classes with and without rules, is a kernel of its own.
+            Other results (counts, leaves, scores) and other devices are answered as without it. For serving.
+
     Raises:
         ProgramError: no such layer, or a rule that mentions a kernel below it.
+        EricError: `generate`, for a program that adds up votes, or one that is too large.
 
     Examples:
         >>> plan = ef.compile_program(ef.parse_program(PETS))
@@ -31,7 +38,9 @@ def compile_program(program: Program, start: StartLayers = None) -> Plan:
     """
     start = program.graph.find_start(start) if program.layers else None
     index = program.find_index(start) if program.starts else None
-    return compile_part(program, program.list_given(start), program.list_derivable(start), index=index)
+    return compile_part(
+        program, program.list_given(start), program.list_derivable(start), index=index, generate=generate
+    )
 
 
 def compile_part(
@@ -41,6 +50,7 @@ def compile_part(
     *,
     with_fires: bool = False,
     index: int | None = None,
+    generate: bool = False,
 ) -> Plan:
     """The class rules, and the rules for some of the atoms, on top of atoms whose truth is given.
 
@@ -51,6 +61,7 @@ def compile_part(
             `len(program.atoms) + i`, the row is true where class rule `i` fires.
         index: the start, if there are class rules for one alone: those for others never fire. By default that of the
             layers of the given atoms, or in a straight pipe that of the first.
+        generate: see `compile_program`.
 
     Raises:
         ProgramError: a rule mentions an atom of a layer below the given ones.
@@ -123,6 +134,7 @@ def compile_part(
         vote_weights=torch.tensor(decision.vote_weights),
         sums=sums,
         steps=steps,
+        generate=generate,
     )
 
 

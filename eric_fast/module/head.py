@@ -31,10 +31,10 @@ class RuleHead:
     What a device needs of it is sent there on the first call; later calls on a GPU don't wait for it.
     """
 
-    def __init__(self, program: Program, start: str, engine: str) -> None:
+    def __init__(self, program: Program, start: str, engine: str, *, generate: bool = False) -> None:
         self.program = program
         self.start = start
-        self.evaluator = Evaluator(program, start, engine=engine)
+        self.evaluator = Evaluator(program, start, engine=engine, generate=generate)
 
     @torch.no_grad()
     def evaluate(self, x: Tensor) -> Tensor:

@@ -29,7 +29,9 @@ class Registered(NamedTuple):
 def register_head(head: RuleHead) -> Registered:
     """Let the operator find a head for as long as that lives."""
     text = print_program(head.program).encode()
-    key = hashlib.sha256(f"{head.start}\n{head.evaluator.engine}\n".encode() + text).hexdigest()
+    key = hashlib.sha256(
+        f"{head.start}\n{head.evaluator.engine}\n{head.evaluator.plan.generate}\n".encode() + text
+    ).hexdigest()
     _heads[key] = head
     return Registered(key, torch.from_numpy(np.frombuffer(text, np.uint8).copy()))
 

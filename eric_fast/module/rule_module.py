@@ -46,12 +46,13 @@ class RuleModule(nn.Module):
             after the start layer don't run. A different fingerprint, which a backbone without its head has, is logged.
         start: the layer to start from; the lowest by default.
         engine: see `Evaluator`.
+        generate: see `compile_program`. An exported network that another process loads runs without it.
 
     Raises:
         ProgramError: the program can't start there, or this takes the bits of several layers.
         ModelError: the backbone is no module or, on a call, lacks the layer or is in training mode.
         CaptureError: on a call on the CPU, a norm is NaN or infinite.
-        EricError: on a call, the input is none of the above.
+        EricError: `generate`, for a program that adds up votes; on a call, the input is none of the above.
 
     Examples:
         >>> module = ef.RuleModule(ef.parse_program(PETS))
@@ -62,7 +63,13 @@ class RuleModule(nn.Module):
     """
 
     def __init__(
-        self, program: Program, backbone: nn.Module | None = None, *, start: str | None = None, engine: str = "auto"
+        self,
+        program: Program,
+        backbone: nn.Module | None = None,
+        *,
+        start: str | None = None,
+        engine: str = "auto",
+        generate: bool = False,
     ) -> None:
         super().__init__()
         self.program = program
@@ -73,7 +80,7 @@ class RuleModule(nn.Module):
                 f"layer that every path crosses{_suggest_single(program)}"
             )
         self.start = program.layer_to_start(start)
-        self._head = RuleHead(program, self.start, engine)
+        self._head = RuleHead(program, self.start, engine, generate=generate)
         self.evaluator = self._head.evaluator
         self._key, text = register_head(self._head)
         self.register_buffer("_text", text, persistent=False)  # which an exported network takes along

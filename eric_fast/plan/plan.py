@@ -12,6 +12,8 @@ from eric_fast.errors import EricError
 from eric_fast.pickling import PickledByFields
 from eric_fast.plan.steps import INDEX_RULE_START, Steps
 
+MOST_GENERATED = 50_000  # nodes and values of terms; Triton takes about 1.5 ms for each
+
 
 class Sums(NamedTuple):
     """The weight bodies of a plan: each makes a row of its own, which the bodies of rules mention.
@@ -58,6 +60,7 @@ class Plan(Described, PickledByFields):
         vote_weights: float64 `[n_votes]`: what it adds.
         sums: the weight bodies.
         steps: the rules as an instruction stream.
+        generate: whether a GPU runs a kernel written for this plan alone; see `compile_program`.
 
     Examples:
         >>> plan = ef.compile_program(ef.parse_program(PETS))
@@ -82,6 +85,7 @@ class Plan(Described, PickledByFields):
     vote_weights: Tensor
     sums: Sums
     steps: Steps
+    generate: bool = False
 
     def list_facts(self) -> Iterator[str]:
         yield f"{self.n_inputs:,} inputs"
@@ -173,6 +177,20 @@ class Plan(Described, PickledByFields):
             raise EricError("a plan's class rule is for a class that there is not")
         if len(self.base) != self.n_classes or not -1 <= self.default < self.n_classes:
             raise EricError("a plan's base or default doesn't fit its classes")
+        if self.generate:
+            self._check_generated()
+
+    def _check_generated(self) -> None:
+        if self.votes and not len(self.steps.answers):
+            raise EricError(
+                "votes that are added up have no generated kernel; compile the program without generate=True"
+            )
+        n_steps = len(self.steps.nodes) + len(self.steps.terms)
+        if n_steps > MOST_GENERATED:
+            raise EricError(
+                f"the program has {n_steps:,} nodes and literals, more than the {MOST_GENERATED:,} of a generated "
+                "kernel; compile it without generate=True"
+            )
 
     def _check_sums(self, n_atoms: int) -> None:
         sums = self.sums

@@ -13,6 +13,7 @@ from eric_fast.compile.program import compile_program
 from eric_fast.kernels import Request
 from eric_fast.kernels.gpu import count as gpu_count
 from eric_fast.kernels.gpu import evaluate as gpu
+from eric_fast.kernels.gpu import generated as gpu_generated
 from eric_fast.kernels.gpu import lower as gpu_lower
 from eric_fast.kernels.gpu import pack_columns as gpu_columns
 from eric_fast.kernels.gpu import pack_maps as gpu_maps
@@ -22,7 +23,7 @@ from eric_fast.kernels.reference import count as reference_count
 from eric_fast.kernels.reference import evaluate as reference
 from eric_fast.kernels.reference import pack_columns as reference_columns
 from eric_fast.kernels.reference import pack_maps as reference_maps
-from eric_fast.program import Program
+from eric_fast.program import Decision, Program
 from eric_fast.program.atoms import PIXEL_NORMS
 from tests.engines import ask_everything, assert_equal_outcomes
 from tests.make_forests import make_forest_program
@@ -128,6 +129,20 @@ def make_parts(seed: int) -> Case:
     return Case(f"parts over the grid {seed}, rows", run)
 
 
+def make_generated(seed: int) -> Case:
+    """A program that shares work, by kernels of its own."""
+
+    def run() -> None:
+        program = replace(make_shared_program(seed), decision=Decision.FIRST)
+        plan = compile_program(program, generate=True)
+        words = pack_bits(make_bits(random.Random(seed).randint, N_SAMPLES, count_inputs(program)))
+        for request in (ask_classes(program, N_SAMPLES), Request(rows=range(plan.n_rows))):
+            expected = reference.evaluate(plan, words, N_SAMPLES, request)
+            assert_equal_outcomes(gpu_generated.evaluate_generated(plan, words, N_SAMPLES, request), expected)
+
+    return Case(f"generated {seed}", run)
+
+
 def make_maps_case(shape: tuple[int, int, int, int], dtype: torch.dtype, layout: str, norm: str) -> Case:
     """`pack_maps`, with norms."""
 
@@ -180,6 +195,8 @@ def list_evaluations() -> list[Case]:
     """Every decision, each kernel variant once."""
     return [
         make_parts(0),
+        make_generated(24),
+        make_generated(54),
         make_evaluation("shared", 0, "classes"),
         make_evaluation("shared", 7, "everything"),
         make_evaluation("any", 3, "everything"),

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from eric_fast.kernels.gpu.evaluate import FEW_WORDS
+from eric_fast.kernels.gpu.write_source import KERNEL_PREFIX
 from tests.ptx.launch import Runner, Variant
 from tests.ptx.mutate import Verdict
 
@@ -58,7 +59,8 @@ def name_kind(variant: Variant) -> str:
         few = ", few words" if constants["BLOCK"] == FEW_WORDS else ""
         return f"evaluate: {DECISIONS[constants['DECISION']]}" + "".join(names[n] for n in names if constants[n]) + few
     dtype = next((types[name][1:] for name in ("p_maps", "p_columns") if name in types), "")
-    return " ".join(filter(None, (variant.kernel.removesuffix("_kernel"), dtype, constants.get("NORM", ""))))
+    kernel = re.sub(f"(?<=^{KERNEL_PREFIX.rstrip('_')})_.*|_kernel$", "", variant.kernel)
+    return " ".join(filter(None, (kernel, dtype, constants.get("NORM", ""))))
 
 
 def format_verdicts(verdicts: list[Verdict]) -> list[str]:

@@ -1,0 +1,168 @@
+"""`python -m bench.generated [--json FILE]`: kernels written for one plan, compiled for an H100 or H200 without one.
+
+A row for each size: some rows of `cifar10_vgg`'s program, whole strata first; then all of them, and what its classes
+need. Seconds are Triton's own for each stage, on one core, without its cache. Times of a call are predicted, not
+measured: a warp has 1,024 samples, a quarter of a multiprocessor as many warps at once as its 16,384 registers hold.
+What takes longest binds: issue, a clock and quarter for a warp's instruction; ALU, two; cache, 128 bytes a clock and
+multiprocessor for loads and stores, those of a thread's own memory among them; memory, 16.5 bytes; fetch, the code once
+for each wave of warps through L2, 38.8 bytes a clock. A multiprocessor's instruction cache is taken to have 128 KB, as
+measured of Volta (Jia et al. 2018, arXiv 1804.06826); Hopper's isn't published. Longer code comes from L2 again for
+each wave, and is assumed to be fetched ahead, as straight code can be (Huerta et al. 2025, arXiv 2503.20481, find that
+a stream buffer is likely). Were nothing fetched ahead, each 128 bytes would wait for L2, 270 clocks by assumption:
+`unhidden_fetch_ms` says how long, and isn't in the predicted time. Left out: two launches, which take some 5 us each.
+"""
+
+import argparse
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ.pop("TRITON_INTERPRET", None)
+
+from triton import knobs
+
+from bench.compile_sass import compile_kernel, list_instructions
+from bench.harness import CACHE, describe_machine, write_rows
+from bench.sass import ALU, BYTES_PER_CLOCK
+from eric_fast.bits import ROW_WORDS, WORD_BITS
+from eric_fast.compile.program import compile_program
+from eric_fast.kernels.gpu.generated import CONSTANTS, load_kernel
+from eric_fast.kernels.gpu.pipeline import compile_quickly
+from eric_fast.kernels.gpu.write_source import write_source
+from eric_fast.plan import Plan
+from eric_fast.show.console import stdout
+from eric_fast.text import load_program
+
+PROGRAM = CACHE / "bench" / "cifar10_vgg_as_grown.lp"  # `python -m bench evaluate` makes it
+SIZES = (500, 1000, 2000, 4000, 8000)
+N_SAMPLES, MULTIPROCESSORS, QUARTERS, CLOCK = 1_281_167, 132, 4, 1.98e9
+REGISTERS, LINE_BYTES, INSTRUCTION_BYTES = 16_384, 128, 16
+CACHE_BYTES, L2_BYTES, L2_WAIT, CACHED_CODE = 128, 38.8, 270, 2**17
+POINTERS = {"p_words": "*i32", "p_digits": "*i32", "p_rows": "*i32", "n_words": "i32"}
+
+
+class Built(NamedTuple):
+    """A kernel. nodes: that it makes. seconds: of each stage of Triton. instructions: by name. local: bytes."""
+
+    nodes: int
+    seconds: dict[str, float]
+    registers: int
+    local: int
+    instructions: dict[str, int]
+
+    @property
+    def code_bytes(self) -> int:
+        return INSTRUCTION_BYTES * sum(self.instructions.values())
+
+
+def build(plan: Plan, digits: Sequence[int], rows: Sequence[int]) -> Built:
+    """Compile the kernel of these values for sm_90, without Triton's cache."""
+    source = write_source(plan.steps, plan.n_inputs, digits, rows)
+    times: list[Any] = []
+    with tempfile.TemporaryDirectory() as folder, knobs.cache.scope(), knobs.compilation.scope(), compile_quickly():
+        knobs.cache.dir = folder
+        knobs.compilation.listener = lambda **found: times.append(found["times"])
+        compiled = compile_kernel(load_kernel(source), POINTERS, CONSTANTS)
+    seconds = {"source": times[0].ir_initialization / 1e6} | {name: us / 1e6 for name, us in times[0].lowering_stages}
+    names = Counter(code.split()[0].split(".")[0] for _, code in list_instructions(compiled.sass) if code)
+    del names["NOP"]
+    return Built(
+        count_nodes(plan, source),
+        seconds,
+        compiled.registers,
+        compiled.stack + compiled.local,
+        dict(names.most_common()),
+    )
+
+
+def count_nodes(plan: Plan, source: str) -> int:
+    """How many nodes a source makes."""
+    made = {line.split()[0] for line in source.splitlines() if line.startswith("    v")}
+    return sum(int(name[1:]) >= plan.n_inputs + 2 for name in made)
+
+
+def choose_rows(plan: Plan, n_nodes: int) -> list[int]:
+    """The values of the first derived rows that need so many nodes, about."""
+    values: list[int] = plan.steps.values[plan.n_inputs :].tolist()
+    low, high = 1, len(values)
+    while low < high:
+        middle = (low + high) // 2
+        if count_nodes(plan, write_source(plan.steps, plan.n_inputs, [], values[:middle])) < n_nodes:
+            low = middle + 1
+        else:
+            high = middle
+    return values[:low]
+
+
+def predict(built: Built) -> dict[str, Any]:
+    """What binds, and for how long, of `N_SAMPLES` samples."""
+    n_warps = -(-N_SAMPLES // (WORD_BITS * ROW_WORDS))
+    resident = REGISTERS // (-(-built.registers // 8) * 8 * 32)
+    of_quarter = -(-n_warps // (MULTIPROCESSORS * QUARTERS))
+    waves, of_multiprocessor = -(-of_quarter // resident), -(-n_warps // MULTIPROCESSORS)
+    counts = Counter(built.instructions)
+    accesses = sum(counts[name] for name in ("LDG", "STG", "LDL", "STL"))
+    fetches = waves if built.code_bytes > CACHED_CODE else 1
+    clocks = {
+        "issue": of_quarter * counts.total(),
+        "ALU": 2 * of_quarter * sum(n for name, n in counts.items() if name in ALU),
+        "cache": of_multiprocessor * accesses * LINE_BYTES // CACHE_BYTES,
+        "memory": round(of_multiprocessor * (counts["LDG"] + counts["STG"]) * LINE_BYTES / BYTES_PER_CLOCK),
+        "fetch": round(fetches * built.code_bytes / L2_BYTES),
+    }
+    binds = max(clocks, key=lambda name: clocks[name])
+    return {
+        "waves": waves,
+        "clocks": clocks,
+        "binds": binds,
+        "predicted_ms": round(1000 * clocks[binds] / CLOCK, 3),
+        "unhidden_fetch_ms": round(1000 * fetches * built.code_bytes / LINE_BYTES * L2_WAIT / CLOCK, 3),
+    }
+
+
+def describe(name: str, built: Built) -> dict[str, Any]:
+    """A row of results."""
+    counts = Counter(built.instructions)
+    return {
+        "kernel": name,
+        "nodes": built.nodes,
+        "compile_s": round(sum(built.seconds.values()), 1),
+        "stages_s": {stage: round(s, 2) for stage, s in built.seconds.items()},
+        "registers": built.registers,
+        "local_bytes": built.local,
+        "lop3_a_node": round(counts["LOP3"] / built.nodes, 3),
+        "instructions_a_node": round(counts.total() / built.nodes, 3),
+        "instructions": built.instructions,
+        "code_kb": round(built.code_bytes / 1000),
+        **predict(built),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.generated", description=__doc__)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows, apart from measurements")
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="numbers of nodes; then all rows, classes")
+    parser.add_argument("--curve", action="store_true", help="the sizes alone")
+    options = parser.parse_args()
+    plan = compile_program(load_program(PROGRAM))
+    kernels: list[tuple[str, list[int], list[int]]] = [
+        (f"rows of {n:,} nodes", [], choose_rows(plan, n)) for n in options.sizes
+    ]
+    if not options.curve:
+        kernels += [("b, classes", plan.steps.answers.tolist(), []), ("b, all rows", [], choose_rows(plan, 10**9))]
+    rows = []
+    for name, digits, values in kernels:
+        rows.append(describe(name, build(plan, digits, values)))
+        stdout.print(rows[-1], markup=False)
+    if options.json:
+        note = "Compiled for sm_90; no time of a call was measured on a GPU. " + " ".join(
+            str(__doc__).split("\n\n")[1].split()
+        )
+        write_rows(options.json, {"predicted": note, "machine": describe_machine(), "rows": rows})
+
+
+if __name__ == "__main__":
+    main()
