@@ -38,7 +38,9 @@ class CompiledKernel:
     local: int
 
 
-def compile_kernel(kernel: Any, arguments: Mapping[str, Any], constants: Mapping[str, Any]) -> CompiledKernel:
+def compile_kernel(
+    kernel: Any, arguments: Mapping[str, Any], constants: Mapping[str, Any], *, architecture: int = ARCHITECTURE
+) -> CompiledKernel:
     """Compile a kernel as Triton's launcher would.
 
     Args:
@@ -46,6 +48,7 @@ def compile_kernel(kernel: Any, arguments: Mapping[str, Any], constants: Mapping
         arguments: a pointer's type (`*fp32`), aligned to 16 bytes; None; an int, as it would be passed; or an integer's
             type (`i32`), of which nothing is known.
         constants: the launch's keyword arguments, `num_warps` among them.
+        architecture: 80, 90 or 100.
     """
     if os.environ.get("TRITON_INTERPRET") == "1":
         raise SystemExit("TRITON_INTERPRET is set, so kernels are interpreted, not compiled; unset it")
@@ -60,7 +63,7 @@ def compile_kernel(kernel: Any, arguments: Mapping[str, Any], constants: Mapping
         if value.startswith("*") if isinstance(value, str) else value % 16 == 0:
             attributes[i,] = [["tt.divisibility", 16]]
     source = ASTSource(kernel, signature, fixed, attributes)
-    compiled = triton.compile(source, target=GPUTarget("cuda", ARCHITECTURE, 32), options=options)
+    compiled = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
     tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as cubin:
         cubin.write(compiled.asm["cubin"])

@@ -1,5 +1,6 @@
 """What every case needs: data, clocks, tests that stand before a clock, and where a figure was measured."""
 
+import hashlib
 import json
 import os
 import platform
@@ -85,17 +86,24 @@ def describe_machine(*rivals: str) -> dict[str, str]:
         (line.partition(":")[2].strip() for line in _read("/proc/cpuinfo").splitlines() if "model name" in line),
         platform.machine(),
     )
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.strip()
     packages = {name: _version_of(name) for name in (*PACKAGES, *rivals)}
     return {
         "cpu": cpu,
         "cores": str(len(os.sched_getaffinity(0))),
         "python": platform.python_version(),
         **packages,
-        "commit": commit,
+        "commit": name_commit(),
     }
+
+
+def name_commit() -> str:
+    """What git calls this tree; a copy without git is called by what its sources hold."""
+    if (ROOT / ".git").exists():
+        command = ["git", "describe", "--always", "--dirty"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    folders = ("bench", "eric_fast", "kernels", "tests")
+    sources = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    return f"sources-{hashlib.sha256(b''.join(path.read_bytes() for path in sources)).hexdigest()[:12]}"
 
 
 def _version_of(package: str) -> str:

@@ -1,7 +1,7 @@
 """`python -m bench.predict [--json FILE]`: how long programs would take on one H200, predicted, not measured.
 
 What a plan is lowered to is counted line by line, and what a line becomes is read from its SASS for sm_90. A
-multiprocessor has one block of 32 warps, which takes a group of 1,024 samples at a time through stages: inputs are
+multiprocessor has one block of 16 warps, which takes a group of 1,024 samples at a time through stages: inputs are
 copied, lines run, digits become trees' numbers, weights are added, the highest sum is found. A stage takes as long as
 what binds it of: issue, four instructions of a warp a clock; ALU (logic, selections, comparisons, integer sums), two;
 cache, 128 bytes a clock between registers and the first cache, where a load of all lanes has as many bytes as
@@ -26,7 +26,8 @@ from bench.harness import describe_machine, write_rows
 from bench.programs import Case, make_cases
 from bench.sass import ALU, ALU_PER_CLOCK, BYTES_PER_CLOCK, ISSUES_PER_CLOCK
 from eric_fast import kernels
-from eric_fast.kernels.gpu.evaluate import GROUP_SAMPLES, N_WARPS
+from eric_fast.bits import ROW_WORDS
+from eric_fast.kernels.gpu.evaluate import GROUP_SAMPLES, N_STRIPES, pick_constants
 from eric_fast.kernels.gpu.lines import (
     ADDERS,
     LINE_COLUMNS,
@@ -38,7 +39,7 @@ from eric_fast.kernels.gpu.lines import (
     TERMS_BY_4,
     TERMS_BY_6,
 )
-from eric_fast.kernels.gpu.lower import GpuCode, count_parts, lower_plan, may_split
+from eric_fast.kernels.gpu.lower import N_WORKERS, GpuCode, count_parts, lower_plan, may_split
 from eric_fast.kernels.gpu.questions import pick_decision
 from eric_fast.kernels.gpu.vote_tables import GROUP_TREES
 from eric_fast.kernels.liveness import find_result_kinds
@@ -52,6 +53,8 @@ from tests.read_sass import read_variant
 N_SAMPLES, MULTIPROCESSORS, CLOCK = 1_281_167, 132, 1.98e9
 CACHED_LINES, L2_BYTES, LINE_BYTES, CACHE_BYTES = 1984, 38.8, 128, 128
 PHASE_WAIT = 600  # clocks
+SHAPE = pick_constants(N_WORKERS, has_adders=False, decision=0, by_sample=False, block_words=ROW_WORDS)
+N_WARPS = SHAPE["num_warps"]
 LOOPS = {NODES: "nodes", ADDERS: "adders", TERMS_BY_2: "terms by 2", TERMS_BY_4: "terms by 4", TERMS_BY_6: "terms by 6"}
 SEEN_SAMPLES = 50 * GROUP_SAMPLES
 
@@ -137,27 +140,28 @@ def _follow_cache(code: GpuCode) -> Traffic:
 
 
 def _price(counts: dict[str, float], n: float) -> tuple[float, float]:
-    """Clocks of issue and of the ALU, of a loop whose step every warp of a block runs so many times."""
+    """Clocks of issue and of the ALU, of a loop whose step every warp of a block runs so many times, for a stripe."""
     alu = sum(k for key, k in counts.items() if key in ALU)
     return n * N_WARPS * counts["all"] / ISSUES_PER_CLOCK, n * N_WARPS * alu / ALU_PER_CLOCK
 
 
 def _price_lines(code: GpuCode, loops: dict[str, dict[str, float]], steps: dict[str, int]) -> Stage:
     traffic = _follow_cache(code)
-    issue, alu = (sum(parts) for parts in zip(*(_price(loops[name], n) for name, n in steps.items()), strict=True))
+    priced = [_price(loops[name], n * N_STRIPES) for name, n in steps.items()]
+    issue, alu = (sum(parts) for parts in zip(*priced, strict=True))
     return Stage(issue, alu, traffic.rows + traffic.fields, traffic.through_l2 * LINE_BYTES / L2_BYTES)
 
 
 def _price_votes(plan: Plan, code: GpuCode, loops: dict[str, dict[str, float]], n_used: float) -> dict[str, Stage]:
     """n_used: rows of a tree's weights that a group of samples uses."""
     n_trees, n_tiles = len(plan.trees), code.n_columns // SUM_TILE
-    n_planes = len(plan.steps.planes)
+    n_digits = len(plan.steps.planes) * GROUP_SAMPLES / 32 / N_WARPS  # of a thread's samples
     per_tree = GROUP_SAMPLES / 8 / N_WARPS * n_tiles  # steps of a warp: 8 samples, 16 columns
     sums = 2 * -(-n_trees // GROUP_TREES) * GROUP_SAMPLES * n_tiles  # rows of 128 bytes, loaded and stored
     weights = n_trees * N_WARPS * per_tree * (4 * loops["votes"]["LDG.128"] + loops["votes"].get("LDG.32", 0.0))
     through_l2 = (sums + n_trees * n_used * n_tiles) * LINE_BYTES / L2_BYTES
     return {
-        "numbers": Stage(*_price(loops["digits"], n_planes), 2 * n_planes * N_WARPS),
+        "numbers": Stage(*_price(loops["digits"], n_digits), n_digits * N_WARPS * loops["digits"]["LDG.32"]),
         "weights": Stage(*_price(loops["votes"], n_trees * per_tree), weights + sums, through_l2),
         "highest": Stage(cache=plan.n_classes * 2 * GROUP_SAMPLES),  # each lane its own line: begun, then compared
     }

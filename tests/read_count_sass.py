@@ -20,7 +20,8 @@ def main() -> None:
     compiled = compile_kernel(gpu_count.count_kernel, arguments, tile)
     counts = Counter(code.split()[0].split(".")[0] for _, code in list_instructions(compiled.sass) if code)
     shown = ", ".join(f"{name} {counts[name]}" for name in SHOWN)
-    print(f"count: {counts.total()} instructions, {shown}, local memory: {counts['LDL'] + counts['STL']}")
+    local = counts["LDL"] + counts["STL"]
+    print(f"count: {compiled.registers} registers, {counts.total()} instructions, {shown}, local memory: {local}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Compile the evaluator for sm_90 and print what it became: `python -m tests.read_sass`. No GPU is needed.
+"""Compile the evaluator and print what it became for sm_90, or `--target 80`: `python -m tests.read_sass`.
 
-A row of words is loaded and combined by eight threads, four words each: an instruction of a warp is one of four
-workers. A literal is one load of a row; a node or an adder is two, or three where it starts. A multiprocessor issues
-four instructions a clock and takes one row a clock from its first cache.
+A row of words is loaded and combined by four threads, four words of each of its two stripes: an instruction of a warp
+is one of eight workers. A literal is one load of a row; a node or an adder is two, or three where it starts. A
+multiprocessor issues four instructions a clock and takes one row a clock from its first cache. Instructions of a step
+are counted for four words, so that what both stripes share counts half.
 
 What spills on sm_90, 1,024 threads having 64 registers each, outside of the loops over lines: with Triton 3.9 a pointer
 of "vote with rules, by sample"; with 3.6 both votes with rules, and a little of "vote, by sample". In blocks of few
@@ -21,7 +22,7 @@ os.environ.pop("TRITON_INTERPRET", None)
 
 import triton
 
-from bench.compile_sass import compile_kernel, find_inner_loops, list_instructions
+from bench.compile_sass import ARCHITECTURE, compile_kernel, find_inner_loops, list_instructions
 from bench.harness import write_rows
 from eric_fast.bits import ROW_WORDS
 from eric_fast.kernels.gpu import evaluate as gpu
@@ -59,12 +60,19 @@ class Reading:
     loops: dict[str, dict[str, float]]
 
 
-def read_variant(decision: int, *, by_sample: bool, has_adders: bool = False, block_words: int = ROW_WORDS) -> Reading:
+def read_variant(
+    decision: int,
+    *,
+    by_sample: bool,
+    has_adders: bool = False,
+    block_words: int = ROW_WORDS,
+    architecture: int = ARCHITECTURE,
+) -> Reading:
     constants = gpu.pick_constants(
         gpu_lower.N_WORKERS, has_adders=has_adders, decision=decision, by_sample=by_sample, block_words=block_words
     )
     arguments = {name: choose_type(name) for name in evaluate_kernel.arg_names}
-    compiled = compile_kernel(evaluate_kernel, arguments, constants)
+    compiled = compile_kernel(evaluate_kernel, arguments, constants, architecture=architecture)
     instructions, loops = read_loops(compiled.sass)
     local = compiled.stack + compiled.local + instructions["LDL"] + instructions["STL"]
     name = f"{DECISIONS[decision]}{', by sample' * by_sample}{', with adders' * has_adders}"
@@ -105,7 +113,7 @@ def read_loops(sass: str) -> tuple[Counter[str], dict[str, dict[str, float]]]:
         counts = Counter(map(name_instruction, loop))
         rows, stores = counts["LDG.128"], counts["STG.128"]
         if name := _name_vote_loop(counts):
-            steps = counts["DADD"] / 4 if name == VOTES else counts["LDG.32"] / 2
+            steps = counts["DADD"] / 4 if name == VOTES else counts["SHF"] / 2
             if name not in loops or steps > loops[name]["steps"]:
                 loops[name] = {key: n / steps for key, n in counts.items()} | {"steps": steps}
                 loops[name]["all"] = counts.total() / steps
@@ -122,12 +130,14 @@ def read_loops(sass: str) -> tuple[Counter[str], dict[str, dict[str, float]]]:
 
 
 def _name_vote_loop(counts: Counter[str]) -> str:
-    """`DIGITS` loads a slot and a word, `VOTES` numbers and rows of weights, which are 16 columns of 8 samples."""
+    """`DIGITS` loads a slot and two words, `VOTES` numbers and rows of weights, which are 16 columns of 8 samples."""
     if any(name.startswith("STG") for name in counts):
         return ""
     if counts["DADD"] and counts["LDG.128"] == counts["DADD"] / 2 and not counts["LDG.64"]:
         return VOTES
-    is_digits = counts["LDG.32"] and counts["SHF"] == counts["LDG.32"] and not counts["DADD"] + counts["LDG.128"]
+    is_digits = (
+        counts["LDG.32"] and 3 * counts["SHF"] == 4 * counts["LDG.32"] and not counts["DADD"] + counts["LDG.128"]
+    )
     return DIGITS if is_digits else ""
 
 
@@ -139,9 +149,9 @@ def name_instruction(code: str) -> str:
     return name
 
 
-def read_all() -> list[Reading]:
-    plain = [read_variant(decision, by_sample=by_sample) for decision, by_sample in VARIANTS]
-    return [*plain, read_variant(3, by_sample=False, has_adders=True)]
+def read_all(architecture: int) -> list[Reading]:
+    plain = [read_variant(decision, by_sample=by_sample, architecture=architecture) for decision, by_sample in VARIANTS]
+    return [*plain, read_variant(3, by_sample=False, has_adders=True, architecture=architecture)]
 
 
 def to_row(reading: Reading) -> dict[str, Any]:
@@ -156,11 +166,13 @@ def to_row(reading: Reading) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.read_sass", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was read")
+    parser.add_argument("--target", type=int, default=ARCHITECTURE, help="80, 90 or 100")
     arguments = parser.parse_args()
-    readings = read_all()
+    readings = read_all(arguments.target)
     if arguments.json:
         note = (
-            f"Counted in the SASS for sm_90, Triton {triton.__version__}, by `python -m tests.read_sass --json FILE`."
+            f"Counted in the SASS for sm_{arguments.target}, Triton {triton.__version__}, "
+            "by `python -m tests.read_sass --json FILE`."
         )
         write_rows(arguments.json, {"counted": note, "rows": [to_row(reading) for reading in readings]})
     for reading in readings:

@@ -125,4 +125,6 @@ def test_triton_kernel_compiles_for_hopper_as_meant():
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "local memory: 0\n" in done.stdout, done.stdout
-    assert "POPC 0" not in done.stdout
+    assert int(done.stdout.split()[1]) <= 128, done.stdout  # registers: a multiprocessor has two such blocks
+    for loads in ("LDG 24, ", "POPC 32, "):  # of 48 words of pairs
+        assert loads in done.stdout, done.stdout

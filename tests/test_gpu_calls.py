@@ -21,6 +21,7 @@ from eric_fast.kernels.gpu import evaluate as gpu
 from eric_fast.kernels.gpu import pack_columns as gpu_columns
 from eric_fast.kernels.gpu import pack_maps as gpu_maps
 from eric_fast.kernels.reference import evaluate as reference
+from eric_fast.program.decision import Decision
 from tests.engines import ask_everything, make_plan, needs_triton
 from tests.make_forests import make_forest_program
 from tests.make_rules import make_shared_program
@@ -50,6 +51,7 @@ def make_plans():
     yield make_plan([(0, ~1), (2,), ()])
     yield compile_program(make_shared_program(4))
     yield compile_program(make_forest_program(5))
+    yield compile_program(replace(make_shared_program(4), decision=Decision.LABELS, default=None))
 
 
 REQUESTS = [
@@ -72,7 +74,7 @@ def test_a_second_call_neither_waits_nor_copies(wanted, launches):
             gpu.evaluate(plan, words, N_SAMPLES, Request(**wanted))
         assert "empty" in mode.names
         assert set(mode.names) <= {"empty", "zeros", "slice", "new_empty", "repeat", "ge", "fill_", "zero_"}
-    assert len(launches) == 6
+    assert len(launches) == 8
 
 
 @pytest.mark.parametrize(

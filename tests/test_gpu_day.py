@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from bench import evaluate as speed
-from bench.gpu_day import Part, list_benchmarks, run_parts
+from bench import harness
+from bench.gpu_day import CHECKED, Part, list_benchmarks, list_tests, run_parts
 
 
 def test_parts_that_passed_are_not_run_again(tmp_path, capsys):
@@ -26,6 +27,25 @@ def test_parts_that_passed_are_not_run_again(tmp_path, capsys):
     assert "bad: FAILED: see bad.log" in shown
     assert "slow: not done after 0 s" in shown or "slow: not done after 1 s" in shown
     assert "bad: left for the next call" in shown
+
+
+def test_what_is_marked_is_run():
+    names = [part.name for part in list_tests()]
+    assert "tests/test_gpu_calls.py::test_kernels_are_captured_in_a_graph" in names
+    assert "tests/test_gpu_calls.py::test_truths_are_read_once" not in names
+    assert {name.partition("::")[0] for name in names} >= {"tests/test_gpu.py", "tests/test_module_operator.py"}
+    for checked in CHECKED:
+        assert f"tests/{checked}".partition("[")[0] in names, checked
+
+
+def test_a_copy_without_git_is_named_by_its_sources(monkeypatch, tmp_path):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_a.py").write_text("a = 1\n")
+    monkeypatch.setattr(harness, "ROOT", tmp_path)
+    name = harness.name_commit()
+    assert name.startswith("sources-")
+    (tmp_path / "tests" / "test_a.py").write_text("a = 2\n")
+    assert harness.name_commit() != name
 
 
 def test_programs_are_timed_one_by_one(monkeypatch, tmp_path):

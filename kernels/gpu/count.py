@@ -11,6 +11,7 @@ from eric_fast.kernels.gpu.words import count_ones
 from eric_fast.kernels.growth import check_count
 
 MASKS, ATOMS, WARPS = 64, 64, 8  # the tile of one block
+SQUARE = tl.constexpr(16)  # threads a side: a thread has a pair of each such square of the tile
 STEP = 3  # words that go through one carry-save adder
 WORDS = 512 * STEP  # words of one block: several blocks add to the same counts
 
@@ -48,10 +49,8 @@ def count(words: Tensor, masks: Tensor) -> Tensor:
 
 @triton.jit
 def _load_pairs(p_masks, p_atoms, word, mask_stride, atom_stride, o_masks, o_atoms):
-    """One word of every mask and atom, AND-ed: int32 [MASKS, ATOMS]; pointers as in `count_kernel`."""
-    b_masks = tl.load(p_masks + word * mask_stride + o_masks)
-    b_atoms = tl.load(p_atoms + word * atom_stride + o_atoms)
-    return b_masks[:, None] & b_atoms[None, :]
+    """One word of every mask and atom, AND-ed: int32, a tile of pairs; pointers as in `count_kernel`."""
+    return tl.load(p_masks + word * mask_stride + o_masks) & tl.load(p_atoms + word * atom_stride + o_atoms)
 
 
 @triton.jit
@@ -74,17 +73,20 @@ def count_kernel(
     added to.
     """
     mask_stride, atom_stride = tl.cast(mask_stride, tl.int64), tl.cast(atom_stride, tl.int64)  # addresses are 64-bit
-    o_masks = tl.program_id(0) * MASKS + tl.arange(0, MASKS)
-    o_atoms = tl.program_id(1) * ATOMS + tl.arange(0, ATOMS)
+    o_square = tl.arange(0, SQUARE)
+    o_masks = tl.program_id(0) * MASKS + (tl.arange(0, MASKS // SQUARE) * SQUARE)[:, None, None, None]
+    o_masks += o_square[None, None, :, None]
+    o_atoms = tl.program_id(1) * ATOMS + (tl.arange(0, ATOMS // SQUARE) * SQUARE)[None, :, None, None]
+    o_atoms += o_square[None, None, None, :]
     first = tl.program_id(2) * WORDS
-    b_ones = tl.zeros([MASKS, ATOMS], tl.int32)
-    b_twos = tl.zeros([MASKS, ATOMS], tl.int32)
+    b_ones = tl.zeros([MASKS // SQUARE, ATOMS // SQUARE, SQUARE, SQUARE], tl.int32)
+    b_twos = b_ones
     for word in range(first, min(first + WORDS, n_words), 3):
         b_0 = _load_pairs(p_masks, p_atoms, word, mask_stride, atom_stride, o_masks, o_atoms)
         b_1 = _load_pairs(p_masks, p_atoms, word + 1, mask_stride, atom_stride, o_masks, o_atoms)
         b_2 = _load_pairs(p_masks, p_atoms, word + 2, mask_stride, atom_stride, o_masks, o_atoms)
         b_ones += count_ones(b_0 ^ b_1 ^ b_2)
-        b_twos += count_ones((b_0 & b_1) | (b_2 & (b_0 | b_1)))
-    inside = (o_masks < n_masks)[:, None] & (o_atoms < n_atoms)[None, :]
-    p_out = p_counts + o_masks[:, None].to(tl.int64) * n_atoms + o_atoms[None, :]
+        b_twos += count_ones((b_0 & b_1) ^ (b_2 & (b_0 ^ b_1)))
+    inside = (o_masks < n_masks) & (o_atoms < n_atoms)
+    p_out = p_counts + o_masks.to(tl.int64) * n_atoms + o_atoms
     tl.atomic_add(p_out, b_ones + 2 * b_twos, mask=inside, sem="relaxed")

@@ -1,8 +1,8 @@
 """What class rules decide on a block's words, in Triton: numbers from their binary digits, looked up and added.
 
-A thread has a sample, a tile is `[BLOCK, BITS]`: the words of a row, and the bits of each. Sums lie output by output
-and are read by the thread that wrote them; where trees add to many outputs, sample by sample, and threads side by side
-add a row of weights to those of a sample. Votes are added in the order of the rules, as on every device.
+A tile is `[BLOCK, BITS]`: the words of a row, and the bits of each. Sums lie output by output; where trees add to many
+outputs, sample by sample, and threads side by side add a row of weights to those of a sample. A sum is read after a
+barrier, whichever thread wrote it. Votes are added in the order of the rules, as on every device.
 
 Pointers of the same name point to the same in all of these functions:
 
@@ -199,6 +199,7 @@ def add_counts(
         o_sums = _place_sums(tl.load(p_counter + COUNTER_OUTPUT), o_samples, n_sums, BLOCK, BY_SAMPLE)
         b_sums = tl.load(p_sums + o_sums) + b_count.to(tl.float64) * tl.load(p_units + i)
         tl.store(p_sums + o_sums, b_sums)
+        tl.debug_barrier()  # whichever threads read them
 
 
 @triton.jit

@@ -23,7 +23,9 @@ from eric_fast.kernels.reference.evaluate import count_confusion
 from eric_fast.plan import Plan
 
 GROUP_SAMPLES = ROW_WORDS * WORD_BITS  # what a block has at a time, unless there are few words
-N_WARPS = 32  # of such a block
+N_STRIPES = 2  # of its rows, see `run_lines`
+STRIPE_WORDS, WARP_THREADS = 4, 32  # a thread's words of a stripe: 128 bits
+N_REGISTERS = 128  # of a thread: all that a multiprocessor has for such a block, or for two of few words
 FEW_WORDS = 8  # of a block where there are few in all, so that more multiprocessors share them
 MOST_SCRATCH = 2**29  # bytes; fewer blocks run at once where they would need more: sums of 1,000 classes are 8 MB each
 
@@ -218,12 +220,15 @@ def pick_constants(
     n_workers: int, *, has_adders: bool, decision: int, by_sample: bool, block_words: int
 ) -> dict[str, Any]:
     """Return what a launch compiles for: the kernel's constants and how many warps a block has."""
+    n_stripes = N_STRIPES if block_words == ROW_WORDS else 1
     return {
         "WORKERS": n_workers,
         "BLOCK": block_words,
+        "STRIPES": n_stripes,
         "WITH_ADDERS": has_adders,
         "DECISION": decision,
         "BY_SAMPLE": by_sample and decision in (VOTE.value, VOTE_RULES.value),
         "GROUP_TREES": GROUP_TREES,
-        "num_warps": N_WARPS * block_words // ROW_WORDS,
+        "num_warps": n_workers * block_words // (n_stripes * STRIPE_WORDS * WARP_THREADS),
+        "maxnreg": N_REGISTERS,
     }

@@ -1,8 +1,8 @@
 """Blocks of words through the lines of a plan, in Triton: where the GPU's `evaluate` spends its time.
 
-A block has, at a time, a group of `BLOCK` words: 32, and as many warps, or fewer. A row of its scratch memory has so
-many words, and the rows stay in the multiprocessor's own cache. `run_lines` has the loops over lines; a thread reads
-back there the words that it wrote itself.
+A block has, at a time, a group of `BLOCK` words: 32, or fewer. A row of its scratch memory has so many words, and the
+rows stay in the multiprocessor's own cache. `run_lines` has the loops over lines, and says what a tile of rows is; a
+thread reads back there the words that it wrote itself.
 Nothing is masked along words, rows being padded to whole groups. Addresses are 64-bit, but for words of a program's
 scratch memory, see `lower.MOST_SLOTS`.
 """
@@ -29,7 +29,17 @@ from eric_fast.kernels.gpu.decide import (
     load_range,
     start_sums,
 )
-from eric_fast.kernels.gpu.run_lines import and_literals, point_to, run_adder_lines, run_node_lines, run_term_lines
+from eric_fast.kernels.gpu.run_lines import (
+    WORKERS_FIRST,
+    and_literals,
+    make_zeros,
+    number_words,
+    point_to,
+    run_adder_lines,
+    run_node_lines,
+    run_term_lines,
+    spread,
+)
 from eric_fast.kernels.gpu.words import count_ones
 
 # The format of phases, for Triton.
@@ -59,8 +69,8 @@ def evaluate_kernel(
     p_classes, p_rules, p_scores, p_truth, p_counts, p_leaves,
     first_group, last_group, n_groups, n_slots, n_inputs, n_classes, n_samples, n_scores, n_counted,
     n_indexes, n_leaves, n_answers, n_counters, n_columns, n_sums, n_covered, covered, default,
-    WORKERS: tl.constexpr, BLOCK: tl.constexpr, WITH_ADDERS: tl.constexpr, DECISION: tl.constexpr,
-    BY_SAMPLE: tl.constexpr, GROUP_TREES: tl.constexpr,
+    WORKERS: tl.constexpr, BLOCK: tl.constexpr, STRIPES: tl.constexpr, WITH_ADDERS: tl.constexpr,
+    DECISION: tl.constexpr, BY_SAMPLE: tl.constexpr, GROUP_TREES: tl.constexpr,
 ):  # fmt: skip
     """Run a whole program over the groups of words `first_group:last_group`.
 
@@ -92,10 +102,9 @@ def evaluate_kernel(
         for first in range(0, n_inputs, WORKERS):
             o_inputs = first + i_workers
             b_rows = tl.load(p_input_slots + o_inputs, mask=o_inputs < n_inputs, other=-1)
-            m_read = (b_rows >= 0)[:, None]
-            o_words = (o_inputs.to(tl.int64) * n_groups + i_group)[:, None] * BLOCK + i_words[None, :]
-            b_words = tl.load(p_words + o_words, mask=m_read, other=0)
-            tl.store(point_to(p_rows, b_rows, BLOCK), b_words, mask=m_read)
+            m_read = spread(b_rows >= 0)
+            p_given = point_to(p_words, o_inputs.to(tl.int64) * n_groups + i_group, BLOCK, STRIPES)
+            tl.store(point_to(p_rows, b_rows, BLOCK, STRIPES), tl.load(p_given, mask=m_read, other=0), mask=m_read)
         b_fired = tl.zeros([BLOCK, BITS], tl.int32)
         if DECISION >= VOTE:
             start_sums(p_base, p_sums, n_sums, o_samples, BLOCK, BY_SAMPLE)
@@ -109,16 +118,16 @@ def evaluate_kernel(
         for phase in range(first_phase, last_phase):
             p_phase = p_phases + phase * PHASE_WIDTH
             first, last = load_range(p_phase, NODES)
-            run_node_lines(p_rows, p_lines, first, last, WORKERS, BLOCK)
+            run_node_lines(p_rows, p_lines, first, last, WORKERS, BLOCK, STRIPES)
             if WITH_ADDERS:
                 first, last = load_range(p_phase, ADDERS)
-                run_adder_lines(p_rows, p_lines, first, last, WORKERS, BLOCK)
+                run_adder_lines(p_rows, p_lines, first, last, WORKERS, BLOCK, STRIPES)
             first, last = load_range(p_phase, TERMS_BY_2)
-            run_term_lines(p_rows, p_lines, first, last, 2, WORKERS, BLOCK)
+            run_term_lines(p_rows, p_lines, first, last, 2, WORKERS, BLOCK, STRIPES)
             first, last = load_range(p_phase, TERMS_BY_4)
-            run_term_lines(p_rows, p_lines, first, last, 4, WORKERS, BLOCK)
+            run_term_lines(p_rows, p_lines, first, last, 4, WORKERS, BLOCK, STRIPES)
             first, last = load_range(p_phase, TERMS_BY_6)
-            run_term_lines(p_rows, p_lines, first, last, 6, WORKERS, BLOCK)
+            run_term_lines(p_rows, p_lines, first, last, 6, WORKERS, BLOCK, STRIPES)
             if DECISION >= VOTE:
                 first, last = load_range(p_phase, RULES)
                 if first < last:
@@ -174,23 +183,24 @@ def evaluate_kernel(
                 tl.store(p_rules + o_answers, (b_fired != 0).to(tl.int32) - 1, mask=o_answers < n_samples * n_covered)
 
         # Bits past the last sample are not counted, and zero in what is stored.
-        n_bits = tl.minimum(tl.maximum(n_samples - (i_group * BLOCK + i_words) * BITS, 0), BITS).to(tl.int32)
-        b_valid = tl.where(n_bits == BITS, -1, (1 << (n_bits & 31)) - 1)[None, :]  # [1, BLOCK]
+        o_words = i_group * BLOCK + number_words(BLOCK, STRIPES)
+        n_bits = tl.minimum(tl.maximum(n_samples - o_words * BITS, 0), BITS).to(tl.int32)
+        b_valid = tl.where(n_bits == BITS, -1, (1 << (n_bits & 31)) - 1)
         for first in range(first_wanted, last_wanted, WORKERS):
             o_wanted = first + i_workers
             m_wanted = o_wanted < last_wanted
             b_rows = tl.load(p_wanted + 2 * o_wanted + WANTED_SLOT, mask=m_wanted, other=0)
             b_places = tl.load(p_wanted + 2 * o_wanted + WANTED_PLACE, mask=m_wanted, other=0)
             b_flip = b_rows >> 31
-            b_truth = (tl.load(point_to(p_rows, b_rows ^ b_flip, BLOCK)) ^ b_flip[:, None]) & b_valid
-            o_truth = (b_places.to(tl.int64) * n_groups + i_group)[:, None] * BLOCK + i_words[None, :]
-            tl.store(p_truth + o_truth, b_truth, mask=m_wanted[:, None])
+            b_truth = tl.load(point_to(p_rows, b_rows ^ b_flip, BLOCK, STRIPES)) ^ spread(b_flip)
+            p_wanted_words = point_to(p_truth, b_places.to(tl.int64) * n_groups + i_group, BLOCK, STRIPES)
+            tl.store(p_wanted_words, b_truth & b_valid, mask=spread(m_wanted))
         for number in range(n_counted):
-            b_fires = tl.zeros([WORKERS, BLOCK], tl.int32) | b_valid
+            b_fires = make_zeros(WORKERS, BLOCK, STRIPES) | b_valid
             first_line, last_line = load_range(p_count_starts, number)
             for line in range(first_line, last_line):
-                b_fires = and_literals(p_rows, p_count_lines, line, b_fires, WORKERS, BLOCK)
-            b_counts = tl.sum(count_ones(b_fires), axis=1)
+                b_fires = and_literals(p_rows, p_count_lines, line, b_fires, WORKERS, BLOCK, STRIPES)
+            b_counts = tl.sum(tl.sum(count_ones(b_fires), axis=2), axis=1 if WORKERS_FIRST else 0)
             b_rules = tl.load(p_count_rules + number * WORKERS + i_workers)
             tl.atomic_add(p_counts + b_rules, b_counts.to(tl.int64), mask=b_rules >= 0, sem="relaxed")
         tl.debug_barrier()
