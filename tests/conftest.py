@@ -1,6 +1,7 @@
 """Fixtures, and the settings that must stand before Triton loads."""
 
 import fcntl
+import gc
 import os
 import tarfile
 from collections.abc import Callable
@@ -8,6 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+# Workers share the cores: each has its part of them for torch's threads, which would wait for each other busily.
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // int(workers))))
+
 import torch
 
 if TYPE_CHECKING:
@@ -27,7 +33,7 @@ settings.load_profile("fixed")
 
 pytest_plugins = ["tests.command_fixtures"]
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-N_TRAIN, N_TEST = 4000, 1000
+N_TRAIN, N_TEST = 2000, 500
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,12 +52,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
         if {"shared", "cifar"} & fixtures:
             item.add_marker("shared")
-        if "cifar" in fixtures:  # which takes 40 s to make
+        if "cifar" in fixtures:  # which takes 15 s to make
             item.add_marker("slow")
     if config.getoption("--quick"):
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays. A full garbage collection would look at all of it, for half a second; there are many."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +101,7 @@ def make_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> "Make
 
 @pytest.fixture(scope="session")
 def cifar(shared: Path, make_once: "MakeOnce") -> "tuple[Activations, ...]":
-    """Activations of 4,000 training and 1,000 test images of CIFAR-10, all layers of `cifar10_vgg`."""
+    """Activations of 2,000 training and 500 test images of CIFAR-10, all layers of `cifar10_vgg`."""
     from eric_fast import load_activations
 
     folder = make_once("cifar", lambda root: capture_cifar(shared, root))

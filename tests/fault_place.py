@@ -4,7 +4,6 @@ import contextlib
 import io
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,7 +15,7 @@ from PIL import Image
 from eric_fast.cli import main as run_command
 from eric_fast.store import MANIFEST, verify_capture
 from tests.disturb import SECONDS, wait_for
-from tests.fault_table import ROOT
+from tests.torchrun import Started, start_torchrun
 
 SHARD_SIZE = 1024
 NETWORK = """
@@ -68,14 +67,9 @@ class Place:
         what = ["capture", f"{self.root / 'net.py'}:build", str(self.root / "images"), "--batch-size", "256"]
         return [*what, "--shard-size", str(SHARD_SIZE), "-o", str(self.root / name)]
 
-    def start_ranks(self, name: str) -> "subprocess.Popen[str]":
+    def start_ranks(self, name: str) -> Started:
         """Begin the capture of this name in two processes under torchrun."""
-        torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "eric_fast"]
-        command = [sys.executable, "-m", *torchrun, *self.list_arguments(name)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        return subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
-        )
+        return start_torchrun(2, "-m", "eric_fast", *self.list_arguments(name))
 
     def finish(self, name: str | Path) -> None:
         """Give the command again, and compare."""
@@ -88,8 +82,9 @@ def wait(started: tuple[int, io.BufferedRandom]) -> tuple[int, str]:
     """The exit code of a process, negative where a signal killed it, and what it said."""
     process, said = started
     code = wait_for(process)
-    said.seek(0)
-    return code, said.read().decode()
+    with said:
+        said.seek(0)
+        return code, said.read().decode()
 
 
 def read_folder(path: Path) -> dict[str, bytes]:
@@ -108,13 +103,3 @@ def check_no_half_shard(path: Path) -> None:
     if (path / MANIFEST).exists():
         wrong = {reason for reason in verify_capture(path).wrong.values() if reason != "was not written yet"}
         assert not wrong, wrong
-
-
-def list_ranks(torchrun: int) -> list[int]:
-    """The processes that torchrun started and that are there."""
-    found = []
-    with contextlib.suppress(OSError):  # any of them may have ended just now
-        for child in Path(f"/proc/{torchrun}/task/{torchrun}/children").read_text().split():
-            if b"\0RANK=" in b"\0" + Path(f"/proc/{child}/environ").read_bytes():
-                found.append(int(child))
-    return found

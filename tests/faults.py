@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -24,7 +24,7 @@ import torch
 from eric_fast.errors import CaptureError
 from eric_fast.store import open_capture, verify_capture
 from tests.disturb import SECONDS, fill_disk, mount
-from tests.fault_place import Place, check_no_half_shard, list_ranks, read_folder, wait, wait_for_shard
+from tests.fault_place import Place, check_no_half_shard, read_folder, wait, wait_for_shard
 from tests.fault_table import record
 
 NOT_DONE = "not done"
@@ -58,27 +58,25 @@ def check_kills(place: Place) -> str:
 def check_ranks(place: Place) -> str:
     """kill -9 of one of two processes under torchrun at random moments, and the same command again."""
     begin = time.perf_counter()
-    said = place.start_ranks("ranks").communicate(timeout=SECONDS)[0]
+    done = place.start_ranks("ranks").wait()
     seconds = time.perf_counter() - begin
-    assert read_folder(place.root / "ranks") == place.whole, said
+    assert read_folder(place.root / "ranks") == place.whole, done.stderr
     n_kills, n_unfinished = max(1, place.n_kills // 4), 0
     for _ in range(n_kills):
         shutil.rmtree(place.root / "ranks", ignore_errors=True)
         begin = time.perf_counter()
-        torchrun = place.start_ranks("ranks")
-        time.sleep(place.rng.uniform(0.5, 0.95) * seconds)  # before, Python starts
-        while torchrun.poll() is None and not (ranks := list_ranks(torchrun.pid)):
+        started = place.start_ranks("ranks")
+        time.sleep(place.rng.uniform(0.5, 0.95) * seconds)
+        while started.is_running and not (ranks := started.list_ranks()):
             assert time.perf_counter() - begin < SECONDS, "no process starts"
-        if torchrun.poll() is None:
+        if started.is_running:
             with contextlib.suppress(ProcessLookupError):  # it may have ended just now
                 os.kill(place.rng.choice(ranks), signal.SIGKILL)
-        said = torchrun.communicate(timeout=SECONDS)[0]
-        n_unfinished += torchrun.returncode != 0
+        n_unfinished += started.wait().returncode != 0
         check_no_half_shard(place.root / "ranks")
-        again = place.start_ranks("ranks")
-        said = again.communicate(timeout=SECONDS)[0]
-        assert again.returncode == 0, said
-        assert read_folder(place.root / "ranks") == place.whole, said
+        done = place.start_ranks("ranks").wait()
+        assert done.returncode == 0, done.stderr
+        assert read_folder(place.root / "ranks") == place.whole, done.stderr
     return f"{n_kills} times kill -9 of one of two processes, {n_unfinished} before the end; resumed to the same bytes"
 
 
@@ -205,22 +203,30 @@ CHECKS: dict[str, Callable[[Place], str]] = {
 }
 
 
-def main() -> None:
-    name, *numbers = sys.argv[1:]
-    n_kills, n_flips, seed, n_images = (*map(int, numbers), *(20, 200, 0, 3500)[len(numbers) :])
+def run_checks(names: Sequence[str], n_kills: int, n_flips: int, seed: int, n_images: int) -> Iterator[tuple[str, str]]:
+    """What was done of each check, by its name."""
+    n_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # threads are lost in a fork
     for module in ("eric_fast.capture.job", "eric_fast.capture.user_models", "torchvision"):  # once, not in every fork
         import_module(module)
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder), random.Random(seed), n_kills, n_flips, n_images)
         print(f"an undisturbed run takes {place.seconds:.1f} s", flush=True)
-        for chosen in CHECKS if name == "all" else name.split(","):
-            told = CHECKS[chosen](place)
-            if not numbers and not told.startswith(NOT_DONE):  # a share of the tries is no result
-                n_damages = n_flips + len(DAMAGES) + 1
-                n_tries = {"kills": n_kills, "ranks": max(1, n_kills // 4), "damage": n_damages, "disk": 2}
-                record("captures", chosen, n_tries.get(chosen, 1))
-            print(f"{chosen}: {told}", flush=True)
+        for name in names:
+            yield name, CHECKS[name](place)
+    torch.set_num_threads(n_threads)
+
+
+def main() -> None:
+    name, *numbers = sys.argv[1:]
+    n_kills, n_flips, seed, n_images = (*map(int, numbers), *(20, 200, 0, 3500)[len(numbers) :])
+    names = list(CHECKS) if name == "all" else name.split(",")
+    for chosen, told in run_checks(names, n_kills, n_flips, seed, n_images):
+        if not numbers and not told.startswith(NOT_DONE):  # a share of the tries is no result
+            n_damages = n_flips + len(DAMAGES) + 1
+            n_tries = {"kills": n_kills, "ranks": max(1, n_kills // 4), "damage": n_damages, "disk": 2}
+            record("captures", chosen, n_tries.get(chosen, 1))
+        print(f"{chosen}: {told}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 """`eric-fast capture`, `verify` and `pack`, as a person runs them; and a small share of `python -m tests.faults`."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -11,6 +9,7 @@ from eric_fast.errors import CaptureError
 from eric_fast.quantise import fit_quantiser, quantise_activations
 from eric_fast.store import load_activations, load_bits, open_capture
 from tests.command_fixtures import NETWORK
+from tests.faults import run_checks
 
 
 @pytest.fixture
@@ -116,9 +115,7 @@ def test_commands_explain_themselves(eric, command):
 
 @pytest.mark.slow
 def test_killed_captures_for_real():
-    command = [sys.executable, "-m", "tests.faults", "kills,ranks", "2", "0", "0", "1100"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "kills: 2 times kill -9" in done.stdout
-    assert "ranks: 1 times kill -9 of one of two processes" in done.stdout
-    assert done.stdout.count("resumed to the same bytes") == 2
+    told = dict(run_checks(["kills", "ranks"], n_kills=2, n_flips=0, seed=0, n_images=1100))
+    assert told["kills"].startswith("2 times kill -9")
+    assert told["ranks"].startswith("1 times kill -9 of one of two processes")
+    assert all(said.endswith("resumed to the same bytes") for said in told.values())

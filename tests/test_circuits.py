@@ -152,8 +152,8 @@ def test_gates_are_folded_shared_and_dropped():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backwards", [False, True])
-def test_a_chain_of_100000_gates(backwards):
-    n = 100_000
+def test_a_chain_of_30000_gates(backwards):
+    n = 30_000
     graph = Aig(2)
     last = 2
     for i in range(n):
@@ -163,7 +163,7 @@ def test_a_chain_of_100000_gates(backwards):
     model = from_circuit(graph.to_aag(range(n - 1, -1, -1)) if backwards else graph.to_aig())
     rows = list_rows(2)
     assert np.array_equal(model.predict(rows), [graph.simulate(row) for row in rows.tolist()])
-    assert time.process_time() - start < 60
+    assert time.process_time() - start < 18
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""Real processes: what torchrun starts makes what one process makes, and fails with one line."""
+"""Real processes: what torchrun starts makes what one process makes, and fails with one line.
+
+One of these tests starts torchrun itself; in the others its processes are forked, see `tests.torchrun`.
+"""
 
 import json
 import os
@@ -17,6 +20,7 @@ from eric_fast.processes import Processes, is_first_process, join_processes, kee
 from eric_fast.store import save_activations
 from tests.activations import make_activations
 from tests.command_fixtures import NETWORK
+from tests.torchrun import run_torchrun
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -55,13 +59,6 @@ leave_processes()
 """
 
 
-def start(count, *command, **environment):
-    """`command`, run to its end by so many processes."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.run([*torchrun, *command], capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
-
-
 @pytest.fixture(scope="module")
 def captures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
@@ -76,7 +73,7 @@ def captures(tmp_path_factory):
 def test_three_processes_write_what_one_writes_to_the_last_byte(captures):
     (captures / "script.py").write_text(SCRIPT, encoding="utf-8")
     (captures / "net.py").write_text(NETWORK, encoding="utf-8")
-    done = start(3, str(captures / "script.py"), str(captures), PYTHONPATH=str(ROOT))
+    done = run_torchrun(3, str(captures / "script.py"), str(captures))
     assert done.returncode == 0, done.stderr
     said = [
         done.stdout.count(words) for words in ("class rules and", "images; model accuracy", "captured 1,797 images")
@@ -119,7 +116,10 @@ def test_an_error_of_one_process_ends_all_with_one_line(captures, tmp_path):
     save_activations(make_activations(3000), tmp_path / "c", shard_size=1024)
     damaged = tmp_path / "c" / "shard-00002.safetensors"  # the second process's
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    done = start(2, "-m", "eric_fast", "extract", str(tmp_path / "c"), "-o", str(tmp_path / "p.lp"))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "eric_fast"]
+    command += ["extract", str(tmp_path / "c"), "-o", str(tmp_path / "p.lp")]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
     assert done.returncode != 0
     assert not (tmp_path / "p.lp").exists()
     errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
@@ -170,7 +170,7 @@ def test_a_process_that_differs_or_dies_ends_all_with_one_line(captures, tmp_pat
             "--shard-size",
             "1024",
         ]
-    done = start(2, str(tmp_path / "unlike.py"), what, *command, PYTHONPATH=str(ROOT))
+    done = run_torchrun(2, str(tmp_path / "unlike.py"), what, *command)
     assert done.returncode != 0
     assert not (tmp_path / "p.lp").exists()
     errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
