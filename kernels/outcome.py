@@ -1,7 +1,7 @@
 """What `evaluate` takes and returns on every engine, and the checks made first."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from eric_fast.kernels.ranges import find_range
 from eric_fast.plan import Plan
 
 CLASS_DTYPES = (torch.int16, torch.int32)
+Result = TypeVar("Result")
 
 
 class Pack(Protocol):
@@ -79,8 +80,8 @@ class Outcome(NamedTuple):
     covered: Tensor | None = None
 
 
-def expect(result: Tensor | None) -> Tensor:
-    """A result of an `Outcome` that was asked for."""
+def expect(result: Result | None) -> Result:
+    """A result, as of an `Outcome`, that was asked for."""
     if result is None:
         raise EricError("this result was not asked for; name it in the request")
     return result

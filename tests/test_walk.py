@@ -1,5 +1,7 @@
 """Few rows are walked, many are packed: the answers are the same to the bit, and what can't be walked isn't."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,7 +15,9 @@ from eric_fast.jit import SlowBudget
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.table import tree_walk
+from eric_fast.table.linked_nodes import link_nodes
 from eric_fast.table.model import RuleModel
+from eric_fast.table.tree_walk_code import NO_LEAF
 from tests.boosters import add_edges
 
 SOURCES = {
@@ -31,13 +35,21 @@ def _compile_all(monkeypatch):
     monkeypatch.setattr(SlowBudget, "is_open", False)
 
 
-def walk(model, rows):
-    """All that the model can be asked, a few rows at a time; each time they must have been walked."""
+def list_walkers(model):
+    """The model's own, and one that follows links where it has masks."""
+    yield model.walker
+    links = link_nodes(model.walker.nodes, model.walker.roots, NO_LEAF)
+    if model.walker.masks is not None and links is not None:
+        yield replace(model.walker, masks=None, links=links)
+
+
+def walk(walker, rows):
+    """All that a model can be asked, a few rows at a time; each time they must have been walked."""
     wanted = {"classes": True, "scores": True, "leaves": True}
     parts = []
-    n_once = min(96, model.walker.most_rows)
+    n_once = min(96, walker.most_rows)
     for first in range(0, len(rows), n_once):
-        outcome = model.walker.evaluate(rows[first : first + n_once], wanted)
+        outcome = walker.evaluate(rows[first : first + n_once], wanted)
         assert outcome is not None
         parts.append(outcome)
     return [torch.cat([getattr(part, name) for part in parts]) for name in wanted]
@@ -51,9 +63,11 @@ def pack(model, rows):
 
 
 def check(model, rows):
-    for few, many in zip(walk(model, rows), pack(model, rows), strict=True):
-        assert few.dtype == many.dtype
-        torch.testing.assert_close(few, many, rtol=0, atol=0, equal_nan=True)
+    expected = pack(model, rows)
+    for walker in list_walkers(model):
+        for few, many in zip(walk(walker, rows), expected, strict=True):
+            assert few.dtype == many.dtype
+            torch.testing.assert_close(few, many, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -130,8 +144,36 @@ def test_how_many_rows_are_walked_depends_on_the_trees():
     few, many = (
         load(ensemble.RandomForestClassifier(n, max_depth=8, random_state=0).fit(features, target)) for n in (1, 60)
     )
-    assert many.walker.most_rows < few.walker.most_rows == 512
-    assert many.walker.evaluate(features[: many.walker.most_rows + 1], {"classes": True}) is None
+    assert many.walker.most_rows < few.walker.most_rows == 1024
+    assert many.walker.evaluate(np.resize(features, (many.walker.most_rows + 1, 30)), {"classes": True}) is None
+
+
+def test_many_constants_in_a_column_and_trees_of_many_leaves():
+    """Pivots in several groups; words of 64 bits, and trees that have too many leaves for these."""
+    rng = np.random.default_rng(0)
+    features = np.round(rng.normal(size=(1500, 2)), 3)
+    for n_leaves, is_masked in ((2, True), (40, True), (64, True), (65, False)):
+        source = ensemble.RandomForestRegressor(8, max_leaf_nodes=n_leaves, random_state=0)
+        model = load(source.fit(features, features[:, 0] ** 2 + features[:, 1]))
+        assert (model.walker.masks is not None) == is_masked
+        rows = add_edges(model, features[:20], infinite=False)
+        check(model, rows[~np.isnan(rows).any(axis=1)][:300])
+        np.testing.assert_array_equal(model.predict(features[:40]), source.predict(features[:40]))
+
+
+def test_constants_that_are_infinite():
+    columns = (Column("a"), Column("b"))
+    constants = (np.inf, -np.inf, 0.0)
+    atoms = tuple(
+        TableAtom(0, "a", op, c, missing)
+        for op in (">", "<=", "<", ">=")
+        for c in constants
+        for missing in (False, True)
+    )
+    rules = [ClassRule(0, (literal,), weight=2.0**i) for i in range(len(atoms)) for literal in (i, ~i)]
+    rules = [replace(rule, weight=rule.weight * (1 if rule.body[0] >= 0 else -1)) for rule in rules]
+    model = RuleModel(Program(TableQuantiser(atoms, columns), ("x", "y"), rules, decision="vote"), "test")
+    check(model, np.array([[np.nan, 0], [np.inf, 0], [-np.inf, 0], [0.0, 0], [-0.0, 1]]))
 
 
 def test_weight_bodies_are_no_trees():
@@ -145,14 +187,14 @@ def test_weight_bodies_are_no_trees():
 
 
 def test_a_few_rows_of_a_frame_are_walked_too(monkeypatch):
+    walked = []
+    mask_rows = tree_walk.mask_rows
+    monkeypatch.setattr(tree_walk, "mask_rows", lambda *arguments: walked.append(1) or mask_rows(*arguments))
     features, target = load_breast_cancer(return_X_y=True, as_frame=True)
     model = load(ensemble.RandomForestClassifier(5, max_depth=4, random_state=0).fit(features, target))
     few = features.iloc[:7]
     expected = model.predict_proba(features)[:7]
     turned = few[few.columns[::-1]]
-    walked = []
-    walk_rows = tree_walk.walk_rows
-    monkeypatch.setattr(tree_walk, "walk_rows", lambda *arguments: walked.append(1) or walk_rows(*arguments))
     for data, n_walks in (
         (few, 1),
         (pa.Table.from_pandas(few), 1),
@@ -160,7 +202,7 @@ def test_a_few_rows_of_a_frame_are_walked_too(monkeypatch):
         (torch.from_numpy(few.to_numpy().copy()), 1),
         (turned, 0),  # its columns stand elsewhere
         (few.to_dict("list"), 0),
-        (pa.concat_tables([pa.Table.from_pandas(few)] * 100), 0),
+        (pa.concat_tables([pa.Table.from_pandas(few)] * 150), 0),
     ):
         walked.clear()
         np.testing.assert_array_equal(model.predict_proba(data)[:7], expected)

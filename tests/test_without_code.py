@@ -101,6 +101,6 @@ def test_rows_are_walked_after_some_calls_without_code(no_code, monkeypatch):
     walker = load(forest).walker
     budget = plain.SlowBudget(3 * tree_walk._SPARED_STEPS * len(walker.nodes))
     monkeypatch.setattr(plain, "_STEPS", budget)
-    monkeypatch.setattr(tree_walk.walk_rows, "overloads", {})
+    monkeypatch.setattr(tree_walk.mask_rows, "overloads", {})
     is_walked = [walker.evaluate(features[:1], {"classes": True}) is not None for _ in range(5)]
     assert is_walked == [False, False, False, True, True]

@@ -114,15 +114,18 @@ class RuleModel(Described, TableModel, FittedEstimator):
         equal quotients, and then the first class wins. The program alone takes the higher sum.
         """
         if not self._divides_classes:
-            return cast("NDArray[np.int32]", expect(self.evaluate(data, classes=True).classes).cpu().numpy())
-        outcome = self.evaluate(data, classes=True, scores=True)
-        scores = expect(outcome.scores)
-        if scores.device.type == "cpu":  # 15 ns a row where PyTorch takes 40, and more on a busy machine
-            highest = (scores.numpy() / self.divisor).argmax(axis=1).astype(np.int32)
-        else:
+            return expect(self.answer(data, classes=True).classes)
+        data = data if isinstance(data, np.ndarray) else as_table(data)
+        if not isinstance(data, np.ndarray) and data.device.type != "cpu":
+            outcome = self.evaluate(data, classes=True, scores=True)
+            scores = expect(outcome.scores)
             # Divide by a tensor: by a number, a GPU would multiply with its inverse.
             highest = (scores / scores.new_full((1,), self.divisor)).argmax(dim=1).int().cpu().numpy()
-        classes: NDArray[np.int32] = expect(outcome.classes).cpu().numpy()
+            classes = expect(outcome.classes).cpu().numpy()
+        else:
+            answers = self.answer(data, classes=True, scores=True)
+            classes = expect(answers.classes)
+            highest = (expect(answers.scores) / self.divisor).argmax(axis=1).astype(np.int32)
         return np.where(classes >= 0, highest, np.int32(NO_RULE))
 
     @property
@@ -217,7 +220,12 @@ class RuleModel(Described, TableModel, FittedEstimator):
         if self.program.decision is Decision.FIRST:
             return list_probabilities(self.program)[self._find_rules(data)]
         answers = self._apply_link(self._add_up(data))
-        return np.concatenate([1 - answers, answers], axis=1) if self._is_margin else answers
+        if not self._is_margin:
+            return answers
+        both = np.empty((len(answers), 2))  # a third of the time of `np.concatenate`
+        both[:, 1:] = answers
+        np.subtract(1, answers, out=both[:, :1])
+        return both
 
     def _find_logarithms(self, data: Any) -> NDArray[np.float64]:
         with np.errstate(divide="ignore"):
@@ -225,7 +233,7 @@ class RuleModel(Described, TableModel, FittedEstimator):
 
     def _find_leaves(self, data: Any) -> NDArray[Any]:
         assert self.leaves is not None
-        return self.leaves.arrange(expect(self.evaluate(data, leaves=True).leaves).cpu().numpy())
+        return self.leaves.arrange(expect(self.answer(data, leaves=True).leaves))
 
     # Meta-estimators of scikit-learn ask for the name of the method that they got.
     _decide.__name__, _find_probabilities.__name__, _find_logarithms.__name__ = (
@@ -234,7 +242,7 @@ class RuleModel(Described, TableModel, FittedEstimator):
         "predict_log_proba",
     )
 
-    @property
+    @cached_property
     def _is_margin(self) -> bool:
         return self.link_function.margin and self.program.decision is Decision.VOTE and len(self.program.classes) == 2
 
@@ -246,7 +254,7 @@ class RuleModel(Described, TableModel, FittedEstimator):
 
     def _add_up(self, data: Any) -> NDArray[np.float64]:
         """Scores, float64 `[n_rows, n_outputs]`; `[n_rows, 1]` if two classes share one score."""
-        scores: NDArray[np.float64] = expect(self.evaluate(data, scores=True).scores).cpu().numpy()
+        scores = expect(self.answer(data, scores=True).scores)
         scores = scores[:, 1:] if self._is_margin else scores
         return scores if self.divisor == 1 else scores / self.divisor
 

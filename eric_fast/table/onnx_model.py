@@ -94,7 +94,7 @@ def _add_ensemble(writer: GraphWriter, walker: "Walker", names: list[str]) -> st
 
 def _list_nodes(walker: "Walker") -> dict[str, NDArray[Any]]:
     """The attributes of `TreeEnsemble`. Its leaves have one output each, so a tree is repeated for each of its own."""
-    base, offsets, classes, weights, _ = walker.votes
+    base, offsets, classes, weights = walker.votes
     table = np.zeros((len(offsets), len(base)))  # what each rule adds; the last adds nothing
     np.add.at(table, (np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)), classes), weights)
     alone = np.flatnonzero(walker.roots < 0)  # trees of one leaf become a node with that leaf on both sides

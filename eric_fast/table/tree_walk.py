@@ -1,10 +1,11 @@
-"""Evaluation of a few rows by walking the trees, which is faster than packing bits for so few.
+"""Evaluation of a few rows by masks of rules or by walking the trees, which is faster than packing bits for so few.
 
 Leaves are added in the order in which the packed evaluator adds them, so sums are the same to the bit.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,23 @@ from eric_fast.jit import call_sparing, spare_code
 from eric_fast.plan import Plan
 from eric_fast.program import Program
 from eric_fast.program.table_atoms import Column
+from eric_fast.table.linked_nodes import LinkedNodes, link_nodes
 from eric_fast.table.number_tests import list_number_tests
-from eric_fast.table.tree_walk_code import build_nodes, walk_rows
+from eric_fast.table.row_answers import RowAnswers
+from eric_fast.table.tree_masks import Masks, make_masks
+from eric_fast.table.tree_masks_code import mask_rows
+from eric_fast.table.tree_walk_code import NO_LEAF, build_nodes, walk_rows
 
-_WALK_STEP = 0.0049  # microseconds of a node on a row's way
-_PACK_START, _PACK_NODE = 200.0, 0.017  # microseconds of packing some hundred rows, and of evaluating a node on them
-_MOST_ROWS = 512
+# Microseconds: of a node on a row's way; of a column's place among its constants, of a byte of its masks, of a tree's
+# vote; of packing some hundred rows, and of evaluating a node on them
+_WALK_STEP = 0.004
+_RANK, _KEEP, _VOTE = 0.006, 6e-6, 0.0026
+_PACK_START, _PACK_NODE = 300.0, 0.04
+_MOST_ROWS = 1024
 _SPARED_STEPS = 50  # microseconds a node: what the reference takes for a row where nothing is compiled
 _SPARE_NODES = 4  # most nodes per rule: programs of long bodies that share nothing are not walked
 _NODE = np.dtype([("constant", "f8"), ("column", "i4"), ("holds", "i4"), ("yes", "i4"), ("no", "i4")])
 _ALL = kernels.LESS + kernels.EQUAL + kernels.GREATER + kernels.MISSING
-_WANTED = {"classes", "scores", "leaves"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,57 +43,61 @@ class Walker:
     Attributes:
         nodes: `[n_nodes]` of `_NODE`: a comparison, the outcomes that lead to `yes`, and children: nodes, or `~rule`.
         roots: int32 `[n_trees]`.
-        votes: base, offsets, classes, weights, default; see `Plan`.
+        votes: base, offsets, classes, weights; see `Plan`.
+        settings: int64; see `copy_row`.
         tree_of_leaves: int64: the trees of `Outcome.leaves`.
         dtype: in which values are compared.
         n_columns: of a table.
-        refuses: whether some non-finite numbers are refused; such rows are left to the packed evaluator.
-        most_rows: above this, packed bits are faster.
+        masks, links: the two ways to find the leaves of a row; None where this one can't.
+        most_rows: above this, packed bits are faster; 0 if neither way can.
     """
 
     nodes: NDArray[Any]
     roots: NDArray[np.int32]
     votes: tuple[NDArray[Any], ...]
+    settings: NDArray[np.int64]
     tree_of_leaves: NDArray[np.int64]
     dtype: np.dtype[Any]
     n_columns: int
-    refuses: bool
+    masks: Masks | None
+    links: LinkedNodes | None
     most_rows: int
 
-    def evaluate(self, data: Any, wanted: Mapping[str, Any]) -> kernels.Outcome | None:
-        """The answer of `kernels.evaluate`; None for data or requests that are not supported."""
+    def walk(self, data: Any, *, leaves: bool = False) -> RowAnswers | None:
+        """The answers for a few rows; None for data that are not supported, or hold numbers that are refused."""
         if type(data) is not np.ndarray or data.ndim != 2 or not 0 < len(data) <= self.most_rows:
             return None
         if data.dtype.char not in "fd" or data.shape[1] != self.n_columns or not data.dtype.isnative:
             return None
-        asked = {name for name, wish in wanted.items() if wish is not False and wish is not None}
-        if not asked <= _WANTED:
-            return None
-        if data.dtype == self.dtype and not self.refuses:
-            values = np.ascontiguousarray(data)
-        else:
-            with np.errstate(over="ignore", invalid="ignore"):
-                values = np.ascontiguousarray(data, self.dtype)
-                if self.refuses and not np.isfinite(values.sum()):
-                    return None
-        n_rows = len(values)
-        leaves = np.empty((n_rows, len(self.roots)), np.int32)
-        sums = np.empty((n_rows, len(self.votes[0])))
-        classes = np.empty(n_rows, np.int32)
-        arguments = (values, self.nodes, self.roots, self.votes, leaves, sums, classes)
+        data = np.ascontiguousarray(data, np.float64)
+        if not (data.flags.aligned and data.flags.writeable):  # for which nothing is compiled
+            data = data.copy()
+        n_rows = len(data)
+        found = np.empty((n_rows if leaves else 0, len(self.roots)), np.int32)
+        sums, classes = np.empty((n_rows, len(self.votes[0]))), np.empty(n_rows, np.int32)
+        run, arguments = self._way
+        arguments = (data, self.settings, *arguments, *self.votes, found, sums, classes)
         # Walking is never plain Python: packed rows have a reference
-        if spare_code(walk_rows, _SPARED_STEPS * len(self.nodes), *arguments):
+        if spare_code(run, _SPARED_STEPS * len(self.nodes), *arguments) or not run(*arguments):
             return None
-        walk_rows(*arguments)
-        return kernels.Outcome(
-            classes=torch.from_numpy(classes) if "classes" in asked else None,
-            rules=None,
-            scores=torch.from_numpy(sums) if "scores" in asked else None,
-            counts=None,
-            rows=None,
-            confusion=None,
-            leaves=torch.from_numpy(leaves[:, self.tree_of_leaves]) if "leaves" in asked else None,
-        )
+        return RowAnswers(classes, sums, found[:, self.tree_of_leaves] if leaves else None)
+
+    def evaluate(self, data: Any, wanted: Mapping[str, Any]) -> kernels.Outcome | None:
+        """The answer of `kernels.evaluate`; None for data or requests that are not supported."""
+        asked = {name for name, wish in wanted.items() if wish is not False and wish is not None}
+        walked = self.walk(data, leaves="leaves" in asked) if asked <= set(RowAnswers._fields) else None
+        if walked is None:
+            return None
+        found = {name: torch.from_numpy(getattr(walked, name)) for name in asked}
+        return kernels.Outcome(**{**dict.fromkeys(kernels.Outcome._fields), **found})
+
+    @cached_property
+    def _way(self) -> tuple[Any, tuple[Any, ...]]:
+        """What answers rows, and what it needs of the trees."""
+        if self.masks is not None:
+            return mask_rows, self.masks
+        assert self.links is not None
+        return walk_rows, (*self.links, len(self.roots))
 
 
 def make_walker(program: Program, plan: Plan, values: str) -> Walker | None:
@@ -120,21 +131,30 @@ def make_walker(program: Program, plan: Plan, values: str) -> Walker | None:
     nodes["holds"] = np.where(tests >= 0, holds, _ALL - holds)
     nodes["yes"], nodes["no"] = children[:n_nodes].T
     votes = (plan.base, plan.vote_offsets, plan.vote_classes, plan.vote_weights)
+    masks = make_masks(comparisons, rules, firsts, lasts)
+    links = link_nodes(nodes, roots, NO_LEAF) if masks is None else None
+    depth = len(rules.literals) / plan.n_class_rules
     return Walker(
         nodes,
         roots,
-        (*(array.numpy() for array in votes), np.array([plan.default], np.int32)),
+        tuple(array.numpy() for array in votes),
+        np.array([kind == "float32", values != "any", plan.default], np.int64),
         tree_of_leaves,
         np.dtype(kind),
         len(columns),
-        values != "any",
-        _find_most_rows(n_nodes, len(roots), len(rules.literals) / plan.n_class_rules),
+        masks,
+        links,
+        0 if masks is None and links is None else _find_most_rows(n_nodes, len(roots), depth, masks),
     )
 
 
-def _find_most_rows(n_nodes: int, n_trees: int, depth: float) -> int:
-    """Where packing is as fast as walking, by the mean length of paths: 75 to 170 rows for 100 trees of 31 to 256."""
-    return int(min((_PACK_START + _PACK_NODE * n_nodes) / (_WALK_STEP * n_trees * max(1.0, depth)), _MOST_ROWS))
+def _find_most_rows(n_nodes: int, n_trees: int, depth: float, masks: Masks | None) -> int:
+    """Where packing is as fast: at 590 rows by masks of 100 trees of 31 leaves, at some 300 for 100 of depth 8."""
+    if masks is None:
+        row = _WALK_STEP * n_trees * max(1.0, depth)
+    else:
+        row = len(masks.columns) * (_RANK + _KEEP * masks.words.nbytes / len(masks.words)) + _VOTE * n_trees
+    return int(min((_PACK_START + _PACK_NODE * n_nodes) / row, _MOST_ROWS))
 
 
 def _find_kind(columns: tuple[Column, ...]) -> str | None:

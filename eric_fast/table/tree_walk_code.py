@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 
 from eric_fast.jit import cached_njit
-from eric_fast.kernels.packing import EQUAL, GREATER, LESS, MISSING
+from eric_fast.table.sort_keys import MISSING_HIGH, MISSING_LOW, SIGN
 
 NO_LEAF = np.iinfo(np.int32).min  # a child without rules
-ROWS_AT_ONCE = 8  # rows that go through a tree side by side
+ROWS_AT_ONCE = 8  # rows that are evaluated side by side
+WALKS_AT_ONCE = 16  # ways through trees that are walked side by side, of one row or of several
 
 
 @cached_njit
@@ -68,59 +69,143 @@ def build_nodes(literals: Any, offsets: Any, firsts: Any, lasts: Any, tests: Any
 
 
 @cached_njit
-def walk_rows(values: Any, nodes: Any, roots: Any, votes: Any, leaves: Any, sums: Any, classes: Any) -> None:
-    """Evaluate rows.
+def copy_row(values: Any, settings: Any, row: Any) -> Any:
+    """A row's numbers as they are compared.
 
     Args:
-        values: `[n_rows, n_columns]`, float32 or float64.
-        nodes, roots, votes: see `Walker`.
-        leaves: int32 `[n_rows, n_trees]`, written: the rule of each tree that fires.
+        values: float64 `[n_columns]`.
+        settings: int64: whether values are rounded to float32, whether numbers that aren't finite are refused, and the
+            class of a row on which no rule fires.
+        row: float64 `[n_columns]`, written.
+
+    Returns:
+        False if the row holds a number that is refused.
+    """
+    is_finite = True
+    if settings[0]:
+        for c in range(len(row)):
+            row[c] = np.float64(np.float32(values[c])) + 0.0  # -0.0 becomes 0.0
+            is_finite &= abs(row[c]) < np.inf
+    else:
+        for c in range(len(row)):
+            row[c] = values[c] + 0.0
+            is_finite &= abs(row[c]) < np.inf
+    return is_finite or not settings[1]
+
+
+@cached_njit
+def find_key(row: Any, bits: Any, column: Any, missing: Any) -> Any:
+    """The key of a row's number, `missing` of NaN; see `make_keys`. `bits`: int64, the row's memory."""
+    key = bits[column] ^ ((bits[column] >> 63) & SIGN)
+    return key if row[column] == row[column] else missing
+
+
+@cached_njit
+def sum_votes(
+    found: Any,
+    first: Any,
+    n: Any,
+    settings: Any,
+    base: Any,
+    offsets: Any,
+    outputs: Any,
+    weights: Any,
+    leaves: Any,
+    sums: Any,
+    classes: Any,
+) -> None:
+    """Add up what the rules that fire give to the outputs, and choose classes, of rows `first` to `first + n`.
+
+    Args:
+        found: int32 `[ROWS_AT_ONCE, n_trees]`: the rule of each tree that fires, or -1.
+        settings: see `copy_row`.
+        base, offsets, outputs, weights: the votes of rules; see `Plan`.
+        leaves: int32 `[n_rows, n_trees]`, written: what is found; no rows where it isn't wanted.
         sums: float64 `[n_rows, n_outputs]`, written.
         classes: int32 `[n_rows]`, written.
     """
-    base, vote_offsets, vote_classes, vote_weights, default = votes
-    n_rows, n_trees = len(values), len(roots)
-    places = np.empty(ROWS_AT_ONCE, np.int32)
-    for row in range(n_rows):
-        for c in range(len(base)):
-            sums[row, c] = base[c]
-        classes[row] = default[0]
-    for first in range(0, n_rows, ROWS_AT_ONCE):
-        n = min(ROWS_AT_ONCE, n_rows - first)
-        for tree in range(n_trees):
-            for i in range(n):
-                places[i] = roots[tree]
-            n_walking = 1 if roots[tree] >= 0 else 0
-            while n_walking:
-                n_walking = 0
-                for i in range(n):  # rows side by side: each waits for its own loads alone
-                    place = places[i]
-                    if place >= 0:
-                        node = nodes[place]
-                        value, constant = np.float64(values[first + i, node.column]), node.constant
-                        outcome = (
-                            LESS * (value < constant)
-                            + GREATER * (value > constant)
-                            + EQUAL * (value == constant)
-                            + MISSING * ((value != value) | (constant != constant))
-                        )
-                        place = node.yes if node.holds & outcome else node.no
-                        places[i] = place
-                        n_walking += place >= 0
-            for i in range(n):
-                row, place = first + i, places[i]
-                leaves[row, tree] = -1
-                if place != NO_LEAF:
-                    rule = ~place
-                    leaves[row, tree] = rule
-                    for v in range(vote_offsets[rule], vote_offsets[rule + 1]):
-                        sums[row, vote_classes[v]] += vote_weights[v]
-    for row in range(n_rows):
-        best = 0
-        for c in range(1, len(base)):
-            if sums[row, c] > sums[row, best]:
+    n_trees, n_outputs = found.shape[1], len(base)
+    for i in range(n):
+        for c in range(n_outputs):
+            sums[first + i, c] = base[c]
+    for tree in range(n_trees):
+        for i in range(n):  # rows side by side: each sum waits for its own row's alone
+            rule = found[i, tree]
+            if rule >= 0:
+                for v in range(offsets[rule], offsets[rule + 1]):
+                    sums[first + i, outputs[v]] += weights[v]
+    for i in range(n):
+        best, fires = 0, False
+        for c in range(1, n_outputs):
+            if sums[first + i, c] > sums[first + i, best]:
                 best = c
         for tree in range(n_trees):
-            if leaves[row, tree] >= 0:
-                classes[row] = best
-                break
+            fires |= found[i, tree] >= 0
+        classes[first + i] = best if fires else settings[2]
+        if len(leaves):
+            for tree in range(n_trees):
+                leaves[first + i, tree] = found[i, tree]
+
+
+@cached_njit
+def walk_rows(
+    values: Any,
+    settings: Any,
+    steps: Any,
+    rules: Any,
+    n_trees: Any,
+    base: Any,
+    offsets: Any,
+    outputs: Any,
+    weights: Any,
+    leaves: Any,
+    sums: Any,
+    classes: Any,
+) -> Any:
+    """Evaluate rows by walking.
+
+    Args:
+        values, settings: see `copy_row`.
+        steps, rules: see `LinkedNodes`.
+        n_trees: how many.
+        base, offsets, outputs, weights, leaves, sums, classes: see `sum_votes`.
+
+    Returns:
+        Whether all rows were evaluated; False where one holds a number that is refused.
+    """
+    n_rows, n_columns = values.shape
+    row = np.empty(n_columns, np.float64)
+    bits = row.view(np.int64)
+    keys = np.empty(ROWS_AT_ONCE * 2 * n_columns, np.int64)
+    places, starts = np.empty(WALKS_AT_ONCE, np.int64), np.empty(WALKS_AT_ONCE, np.int64)
+    found = np.empty((ROWS_AT_ONCE, n_trees), np.int32)
+    for first in range(0, n_rows, ROWS_AT_ONCE):
+        n = min(ROWS_AT_ONCE, n_rows - first)
+        for i in range(n):
+            if not copy_row(values[first + i], settings, row):
+                return False
+            for c in range(n_columns):
+                keys[2 * (i * n_columns + c)] = find_key(row, bits, c, MISSING_LOW)
+                keys[2 * (i * n_columns + c) + 1] = find_key(row, bits, c, MISSING_HIGH)
+        n_trees_at_once = WALKS_AT_ONCE // n
+        for tree in range(0, n_trees, n_trees_at_once):
+            n_here = min(n_trees_at_once, n_trees - tree)
+            n_walks = n * n_here
+            for i in range(n):
+                for t in range(n_here):
+                    places[i * n_here + t] = tree + t
+                    starts[i * n_here + t] = 2 * i * n_columns
+            moved = True
+            while moved:
+                moved = False
+                for walk in range(n_walks):  # side by side: each waits for its own loads alone
+                    place = places[walk]
+                    link = steps[place, 1]
+                    place = (link >> 32) + (keys[starts[walk] + (link & 0xFFFFFFFF)] >= steps[place, 0])
+                    moved |= place != places[walk]
+                    places[walk] = place
+            for i in range(n):
+                for t in range(n_here):
+                    found[i, tree + t] = rules[places[i * n_here + t]]
+        sum_votes(found, first, n, settings, base, offsets, outputs, weights, leaves, sums, classes)
+    return True

@@ -230,6 +230,23 @@ def find_lowest(typing_context: Any, word: Any) -> Any:
 
 
 @intrinsic
+def count_reached(typing_context: Any, vector: Any, key: Any) -> Any:
+    """How many of a vector's words, taken as int64, a key (int64) reaches: int64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        words, key = arguments
+        places = ir.Constant(ir.VectorType(ir.IntType(32), VECTOR_WORDS), None)
+        nothing = ir.Constant(_LLVM_TYPE, ir.Undefined)
+        keys = builder.shuffle_vector(
+            builder.insert_element(nothing, key, ir.Constant(ir.IntType(32), 0)), nothing, places
+        )
+        reached = builder.bitcast(builder.icmp_signed("<=", words, keys), ir.IntType(VECTOR_WORDS))
+        return builder.zext(builder.ctpop(reached), ir.IntType(64))
+
+    return types.int64(_VECTOR, types.int64), generate
+
+
+@intrinsic
 def prefetch(typing_context: Any, address: Any) -> Any:
     """Bring the 64 bytes at an address (uint64) near; nothing is read, so any address will do."""
 
