@@ -168,6 +168,27 @@ def test_truths_and_large_integers():
     assert pack(huge, columns, atoms) == [[1, 1, 1]]
 
 
+@pytest.mark.parametrize("kind", ["text", "loose"])
+def test_a_few_texts_are_looked_up_as_many_are(kind):
+    pandas = import_optional("pandas")
+    values = ["a", None, "A ", "", "b", "B", "1", "no", "é"]
+    columns, atoms = (
+        (Column("x", kind),),
+        [TableAtom(0, "x", "in", ("a", "b", "1")), TableAtom(0, "x", "in", ("",), True)],
+    )
+    for make in (pa.array, lambda texts: pa.array(texts, pa.large_string()), pandas.Series, to_objects):
+        few, many = pack({"x": make(values)}, columns, atoms), pack({"x": make(values * 5)}, columns, atoms)
+        assert many == few * 5
+        assert few[0] == [1, 0]
+        assert few[1] == [0, 1]
+
+
+def to_objects(values):
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
 ODD_TEXTS = ("x", "0x10", "1_0", "1,5")  # which a column of numbers refuses
 
 

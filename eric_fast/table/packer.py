@@ -1,5 +1,6 @@
 """`TablePacker`: from tables to the packed bits of a program's comparisons."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -106,6 +107,9 @@ class TablePacker:
         name, kind, values = known.name, known.kind, known.values
         if place < 0:  # an optional column
             return torch.full((table.n_rows,), torch.nan)
+        few = table.list_few_texts(place) if known.texts is not None else None
+        if few is not None and known.texts is not None:
+            return torch.tensor([math.nan if text is None else known.texts.find(text) for text in few])
         data = table.read(place)
         if isinstance(data, NumberColumn):
             if name in self.categories and is_nameless(self._names, table.names):

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.errors import DataError
-from eric_fast.table.columns import ColumnData, NumberColumn, to_tensor, widen
+from eric_fast.table.columns import ColumnData, NumberColumn, is_missing, to_tensor, widen
 from eric_fast.table.read_columns import read_column
 from eric_fast.tensors import check_rows, read_plain
 
 logger = logging.getLogger(__name__)
 
+FEW_TEXTS = 32  # of a column, up to which Python looks each up
 FEW_ROWS = 4096  # of an Arrow table, up to which its floats are copied, and texts cast together
 
 
@@ -66,6 +67,22 @@ class Table:
         assert self.columns is not None
         name = str(place + 1) if self.names is None else self.names[place]
         return read_column(self.columns[place], name)
+
+    def list_few_texts(self, place: int) -> list[str | None] | None:
+        """The values of a column of a few texts, None for missing ones; None if there are many, or others among them.
+
+        Python looks a few up sooner than Arrow does.
+        """
+        if self.columns is None or self.n_rows > FEW_TEXTS:
+            return None
+        column = self.columns[place]
+        if isinstance(column, pa.ChunkedArray | pa.Array):
+            is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+            return column.to_pylist() if is_text else None
+        if str(getattr(column, "dtype", "")) not in ("object", "str", "string") or not hasattr(column, "tolist"):
+            return None
+        texts = [None if is_missing(value) else value for value in column.tolist()]
+        return texts if all(text is None or type(text) is str for text in texts) else None
 
     def read_numbers(self, place: int, dtype: torch.dtype, *, odd: str = "refuse") -> Tensor:
         """One column as numbers; see `ColumnData`.
