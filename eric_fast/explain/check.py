@@ -161,16 +161,21 @@ def _check_answer(program: Program, proof: Proof) -> str | None:
         return None if proof.answer == program.class_rules[proof.fired[0]].head else wrong
     if not 0 <= proof.answer < len(program.classes):
         return wrong
-    sums = [Fraction(start) for start in program.base] or [Fraction(0)] * len(program.classes)
-    size = sum((abs(start) for start in sums), Fraction(0))
+    sums = [_weigh_exactly(start) for start in program.base] or [0] * len(program.classes)
+    size = sum(map(abs, sums))
     for number in proof.fired:
         rule = program.class_rules[number]
         for output, weight in ((rule.head, rule.weight), *rule.also):
-            sums[output] += Fraction(weight)
-            size += abs(Fraction(weight))
+            exact = _weigh_exactly(weight)
+            sums[output] += exact
+            size += abs(exact)
     best = max(sums)
     if proof.answer == sums.index(best):
         return None
     # Sums of real weights are rounded as they are added: the order of two that nearly tie may change.
     is_exact = all(value == Fraction(float(value)) and value.denominator <= 2**20 for value in sums)
     return None if not is_exact and best - sums[proof.answer] <= ROUNDING * size else wrong
+
+
+def _weigh_exactly(weight: float) -> int | Fraction:
+    return int(weight) if float(weight).is_integer() else Fraction(weight)

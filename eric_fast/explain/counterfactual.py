@@ -60,6 +60,7 @@ def find_counterfactuals(
     *,
     against: int | None = None,
     most_nodes: int = MOST_NODES,
+    evaluator: Evaluator | None = None,
 ) -> tuple[Counterfactual, ...]:
     """Find for other classes the fewest bits of the highest layer to flip; classes with the fewest come first.
 
@@ -72,6 +73,7 @@ def find_counterfactuals(
         answer: the program's class, or `NO_RULE`.
         against: search for this class alone.
         most_nodes: see `find_fewest_flips` and `find_fewest_vote_flips`.
+        evaluator: of the program, from the highest layers, where one is at hand.
 
     Raises:
         ProgramError: class rules mention atoms of other layers, which can't be flipped independently.
@@ -87,7 +89,7 @@ def find_counterfactuals(
             f"a class rule mentions {program.atoms[strange].name}, which is not of layer '{top}', and bits of several "
             "layers can't be flipped independently"
         )
-    evaluator = Evaluator(program, cut)
+    evaluator = evaluator or Evaluator(program, cut)
     targets = [target for target in range(len(program.classes)) if target != answer]
     if against is not None:
         targets = [target for target in targets if target == against]

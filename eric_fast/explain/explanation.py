@@ -156,13 +156,16 @@ def explain_image(
         activations = activations.select_label(label)
     check_capture(program, activations, layers)
     bits = quantise_activations(activations, program.network_quantiser, layers)
-    (proof,) = prove_answers(program, bits, start)
+    evaluator = Evaluator(program, start)
+    (proof,) = prove_answers(program, bits, start, evaluator=evaluator)
     atoms = [atom for layer in layers for atom in quantiser.rows_of_layer[layer]]
     model_bits = dict(zip(atoms, bits.to_bools()[0].tolist(), strict=True))
     check_proof(program, {atom for atom, is_true in model_bits.items() if is_true}, proof)
-    top_bits = _derive_top(program, bits, start)
+    top_bits = _derive_top(evaluator, bits)
+    is_top = program.graph.find_start(start) == program.graph.highest
+    upper = evaluator if is_top else None
     try:
-        found, note = find_counterfactuals(program, top_bits, proof.answer, against=rival), ""
+        found, note = find_counterfactuals(program, top_bits, proof.answer, against=rival, evaluator=upper), ""
     except ProgramError as error:  # the explanation says why there are none
         found, note = (), str(error)
     explanation = Explanation(
@@ -201,8 +204,9 @@ def _list_norms(program: Program, activations: Activations, atoms: Mapping[int, 
     return norms
 
 
-def _derive_top(program: Program, bits: BitMatrix, start: str) -> dict[int, bool]:
+def _derive_top(evaluator: Evaluator, bits: BitMatrix) -> dict[int, bool]:
     """Derive the truth of the atoms of the highest layers."""
+    program = evaluator.program
     atoms = program.list_given(program.graph.highest)
-    truth = Evaluator(program, start).truth(bits, [program.atoms[atom].name for atom in atoms])
+    truth = evaluator.truth(bits, [program.atoms[atom].name for atom in atoms])
     return dict(zip(atoms, truth.to_bools()[0].tolist(), strict=True))

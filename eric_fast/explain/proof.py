@@ -85,7 +85,9 @@ class Proof(PickledByFields):
         return list(found)
 
 
-def prove_answers(program: Program, bits: BitMatrix, start: str | None = None) -> list[Proof]:
+def prove_answers(
+    program: Program, bits: BitMatrix, start: str | None = None, *, evaluator: Evaluator | None = None
+) -> list[Proof]:
     """Prove the program's answer on each sample; the proofs aren't checked yet.
 
     If several rules fire for an atom, the proof names the one that covers most. If several literals of a rule fail, it
@@ -95,6 +97,7 @@ def prove_answers(program: Program, bits: BitMatrix, start: str | None = None) -
         program: a program that answers with a class.
         bits: of the atoms of layer `start` at least; rows are found by name.
         start: the lowest layer by default.
+        evaluator: of the program, from this start, where one is at hand.
 
     Raises:
         ProgramError: the program doesn't answer with a class, or can't start there.
@@ -102,7 +105,7 @@ def prove_answers(program: Program, bits: BitMatrix, start: str | None = None) -
     program.expect_class("a proof")
     start = program.layer_to_start(start)
     program = program.select_start(start)
-    evaluator, prover = Evaluator(program, start), _Prover(program, start)
+    evaluator, prover = evaluator or Evaluator(program, start), _Prover(program, start)
     atoms = [*program.list_given(start), *program.list_derivable(start)]
     rows, answers = evaluator.truth(bits).to_bools().tolist(), evaluator.classes(bits).tolist()
     return [prover.prove(dict(zip(atoms, row, strict=True)), answer) for row, answer in zip(rows, answers, strict=True)]

@@ -8,6 +8,8 @@ from eric_fast.evaluator import NO_RULE
 from eric_fast.explain.proof import Proof
 from eric_fast.program import Program, atom_of
 
+Exact = int | Fraction
+
 
 @dataclass(frozen=True)
 class Rivalry:
@@ -36,21 +38,26 @@ def find_rivalry(program: Program, proof: Proof, rival: int | None = None) -> Ri
     """
     if not program.decision.adds_weights or not proof.fired or len(program.classes) < 2 or proof.answer == NO_RULE:
         return None
-    sums = [Fraction(start) for start in program.base or [0.0] * len(program.classes)]
-    adds: list[tuple[int | None, dict[int, Fraction]]] = []
+    sums = [_read_exactly(start) for start in program.base or [0.0] * len(program.classes)]
+    adds: list[tuple[int | None, dict[int, Exact]]] = []
     for number in proof.fired:
         rule = program.class_rules[number]
         atom = atom_of(rule.body[0]) if len(rule.body) == 1 else None
-        adds.append((atom, {output: Fraction(weight) for output, weight in ((rule.head, rule.weight), *rule.also)}))
+        adds.append((atom, {c: _read_exactly(weight) for c, weight in ((rule.head, rule.weight), *rule.also)}))
         for output, weight in adds[-1][1].items():
             sums[output] += weight
     winner = proof.answer
     if rival is None or rival == winner:
         rival = max((c for c in range(len(sums)) if c != winner), key=lambda c: (sums[c], -c))
-    leads: dict[int | None, Fraction] = defaultdict(Fraction)
+    leads: dict[int | None, Exact] = defaultdict(int)
     for atom, weights in adds:
-        leads[atom] += weights.get(winner, Fraction(0)) - weights.get(rival, Fraction(0))
+        leads[atom] += weights.get(winner, 0) - weights.get(rival, 0)
     ordered = sorted(((atom, lead) for atom, lead in leads.items() if lead), key=lambda item: -abs(item[1]))
     start = sums[winner] - sums[rival] - sum(leads.values())
     points = float(sums[winner]), float(sums[rival])
     return Rivalry(winner, rival, points, float(start), tuple((atom, float(lead)) for atom, lead in ordered))
+
+
+def _read_exactly(value: float) -> Exact:
+    """An exact number, whole where it can be: of many classes, sums of fractions take long."""
+    return int(value) if float(value).is_integer() else Fraction(value)

@@ -10,6 +10,8 @@ from eric_fast.program.layer_graph import name_start
 from eric_fast.program.rules import ClassRule, Rule
 from eric_fast.program.table_atoms import TableAtom
 
+MOST_VOTES = 20  # of a rule, that are said
+
 
 def name_atom(program: ProgramData, atom: int) -> str:
     """`features.19:17`, with its label where a person gave one."""
@@ -69,9 +71,14 @@ def describe_exceptions(program: ProgramData, rule: Rule, depth: int = 1) -> lis
     return lines
 
 
-def describe_votes(program: ProgramData, rule: ClassRule) -> str:
-    """`+3 truck, -1 ship`."""
-    return ", ".join(f"{weight:+g} {program.classes[c]}" for c, weight in ((rule.head, rule.weight), *rule.also))
+def describe_votes(program: ProgramData, rule: ClassRule, most: int | None = None, first: Collection[int] = ()) -> str:
+    """`+3 truck, -1 ship`; of more than `most` those of `first`, then the largest, and how many more there are."""
+    votes = [(rule.head, rule.weight), *rule.also]
+    n_more = 0 if most is None else max(0, len(votes) - most)
+    if n_more:
+        votes = sorted(votes, key=lambda vote: (vote[0] not in first, -abs(vote[1]), vote[0]))[:most]
+    said = ", ".join(f"{weight:+g} {program.classes[c]}" for c, weight in votes)
+    return said + (f" and {n_more:,} more" if n_more else "")
 
 
 def describe_class_rule(program: ProgramData, number: int) -> str:
@@ -82,7 +89,7 @@ def describe_class_rule(program: ProgramData, number: int) -> str:
     is_said = program.decision is Decision.VOTE or (is_label and rule.weight != 1 and not is_negative)
     votes = f", weight {rule.weight:g}" if is_said else ""
     if rule.also and (votes or is_label):
-        votes = f", adds {describe_votes(program, rule)}"
+        votes = f", adds {describe_votes(program, rule, MOST_VOTES)}"
     start = "" if rule.start is None else f", from {name_start(program.starts[rule.start])} alone"
     support = f"    rule {number}: {describe_support(program, rule) or 'support unknown'}{votes}{start}"
     head = f"{'not ' if is_negative else ''}{program.classes[rule.head]}"

@@ -18,12 +18,13 @@ from eric_fast.program import Program, atom_of
 from eric_fast.program.atoms import InputAtom
 from eric_fast.program.rules import Rule
 from eric_fast.program.words import describe_support, describe_votes, name_atom, name_literal
+from eric_fast.show.branches import MOST_BRANCHES, add_rest, limit_branches
 from eric_fast.show.visible_text import Text
 
 Item = TypeVar("Item")
 MOST_CLASSES_NEAR = 10  # whose fewest flips are shown
 MOST_SILENT = 8  # kernels that are exactly 0 and are named
-MOST_RULES = 20  # class rules under `vote`, and earlier ones, that are shown
+FEW_RULES, FEW_LEADS = 5, 12  # of a vote with more than that: it fits a screen
 
 
 def render_explanation(explanation: Explanation, *, depth: int | None = None, earlier: bool = False) -> RenderableType:
@@ -87,17 +88,15 @@ class ProofTree:
             self._add_body(tree, program.class_rules[proof.fired[0]], proof.literals[0], 1)
         else:
             tree = Tree(Text(f"{answer}, because it has the most votes of {say_count(len(proof.fired), 'rule')}"))
-            self._add_rivalry(tree)
+            rivals = self._add_rivalry(tree)
             rules = list(zip(proof.fired, proof.literals, strict=True))
             loud, silent = self._fold(rules, [list(map(atom_of, literals)) for literals in proof.literals])
-            for number, literals in loud[:MOST_RULES]:
-                branch = tree.add(
-                    Text(
-                        f"{self._name_class_rule(number)} fires: {describe_votes(program, program.class_rules[number])}"
-                    )
-                )
+            n_shown = limit_branches(len(loud), FEW_RULES)
+            for number, literals in loud[:n_shown]:
+                votes = describe_votes(program, program.class_rules[number], MOST_CLASSES_NEAR, rivals)
+                branch = tree.add(Text(f"{self._name_class_rule(number)} fires: {votes}"))
                 self._add_body(branch, program.class_rules[number], literals, 1)
-            add_rest(tree, len(loud) - MOST_RULES, "rule that fires")
+            add_rest(tree, len(loud) - n_shown, "rule that fires")
             if silent:
                 tree.add(Text(f"and {len(silent):,} rules that fire, on kernels that are exactly 0"))
         if not proof.blocked:
@@ -110,7 +109,7 @@ class ProofTree:
 
     def _render_blocked(self, what: str) -> Tree:
         tree = Tree(Text(f"{say_count(len(self._proof.blocked), what)} not firing, with the literals that fail"))
-        for number, literals in islice(self._proof.blocked, MOST_RULES):
+        for number, literals in islice(self._proof.blocked, MOST_BRANCHES):
             rule = self._program.class_rules[number]
             needs = " or ".join(map(self.name_needed, literals))
             line = f"rule {number + 1} for {self._program.classes[rule.head]} needs {needs}"
@@ -122,14 +121,14 @@ class ProofTree:
             branch = tree.add(Text(line))
             for literal in literals:
                 self._add_atom(branch, atom_of(literal), 1)
-        add_rest(tree, len(self._proof.blocked) - MOST_RULES, what)
+        add_rest(tree, len(self._proof.blocked) - MOST_BRANCHES, what)
         return tree
 
-    def _add_rivalry(self, tree: Tree) -> None:
-        """Add what each kernel gives to the winner rather than to the runner-up."""
+    def _add_rivalry(self, tree: Tree) -> tuple[int, ...]:
+        """Add what each kernel gives to the winner rather than to the runner-up; both classes."""
         program, rivalry = self._program, find_rivalry(self._program, self._proof, self.rival)
         if rivalry is None:
-            return
+            return ()
         (mine, theirs), rival = rivalry.points, program.classes[rivalry.rival]
         who = rival if self.rival == rivalry.rival else f"{rival}, the runner-up"
         branch = tree.add(Text(f"{mine:g} points against {theirs:g} for {who}; the difference comes from"))
@@ -138,13 +137,15 @@ class ProofTree:
         zeros = [(atom, lead) for atom, lead in rivalry.leads if atom is not None and self.is_silent(atom)]
         folded = set(zeros) if len(zeros) > 1 else set()
         shown = [one for one in rivalry.leads if one not in folded]
-        for atom, lead in shown[:MOST_RULES]:
+        n_shown = limit_branches(len(shown), FEW_LEADS)
+        for atom, lead in shown[:n_shown]:
             what = "rules of several literals" if atom is None else self.name_truth(atom)
             branch.add(Text(f"{lead:+g}  {what}"))
-        add_rest(branch, len(shown) - MOST_RULES, self.inputs)
+        add_rest(branch, len(shown) - n_shown, self.inputs)
         if folded:
             total = float(sum(Fraction(lead) for _, lead in zeros))
             branch.add(Text(f"{total:+g}  {self._name_silent([atom for atom, _ in zeros if atom is not None])}"))
+        return rivalry.winner, rivalry.rival
 
     def name_truth(self, atom: int) -> str:
         """An atom of the proof, or its negation, whichever is true."""
@@ -292,9 +293,3 @@ def _describe_flip(explanation: Explanation, atom: int) -> str:
 def _sum_points(rule: Rule, literals: Sequence[int]) -> int:
     weights = dict(zip(rule.body, rule.weights, strict=True))
     return sum(weights[literal] for literal in literals)
-
-
-def add_rest(tree: Tree, n_more: int, what: str) -> None:
-    """Add a line that says how many more there are, if there are."""
-    if n_more > 0:
-        tree.add(Text(f"... and {n_more:,} more: {what}"))
