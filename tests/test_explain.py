@@ -163,3 +163,25 @@ def test_real_images_are_explained(shared, tmp_path):
         titles = [axes.get_title() for part in figure.subfigs for axes in part.axes]
         assert "norms against thresholds" in titles
         assert sum(": norm " in title for title in titles) == sum(len(k) for k in maps.kernels.values())
+
+
+def test_votes_of_a_start_are_explained_where_they_draw_on_its_own_bits():
+    """Class rules for other starts don't count; bits below the highest layer stay as they are."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = [part for n in (3, 8, 8) for part in (torch.nn.Conv2d(n, 8, 3), torch.nn.ReLU())]
+        net = torch.nn.Sequential(*layers, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(8, 3))
+        images = torch.randn(150, 3, 9, 9) * torch.rand(150, 1, 1, 1) * 3
+    with torch.no_grad():
+        net[-1].weight *= 50
+        net[-1].bias -= net.eval()(images).mean(0)
+    data = torch.utils.data.TensorDataset(images, torch.zeros(150, dtype=torch.int64))
+    activations = capture_activations(net, data)
+    program = approximate_model(activations, layers="all", rules="weights", vote_layers="all", n_votes=8)
+    for start, below in (("1", {"1", "3"}), ("3", {"3"}), ("5", set())):
+        explanation = explain_image(program, net, open_data(data), 3, start=start, with_maps=False)
+        assert explanation.proof.answer == predict_activations(program, activations, start=start).classes[3]
+        assert len(explanation.counterfactuals) == 2
+        assert all(program.atoms[a].layer == "5" for one in explanation.counterfactuals for a in one.flips or ())
+        named = explanation.note.removeprefix("the bits of ").partition(" that")[0].split(", ")
+        assert set(filter(None, named)) <= below

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from eric_fast.errors import ProgramError
 from eric_fast.explain import find_counterfactuals
 from eric_fast.explain.flips import find_fewest_flips, iterate_flip_sets
 from eric_fast.explain.vote_flips import find_fewest_vote_flips
@@ -189,8 +188,24 @@ def test_a_vote_that_takes_more_than_was_tried_says_how_many_were(monkeypatch):
     assert (found.flips, found.is_least, found.n_least) == ((0, 1, 4), False, 2)  # 2 and 3 would do
 
 
-def test_bits_that_depend_on_each_other_are_not_flipped():
+@pytest.mark.parametrize(("below", "flips"), [(True, (6,)), (False, None)])
+def test_bits_of_lower_layers_stay_as_they_are(below, flips):
+    """Bits that depend on each other can't be flipped independently."""
     atoms = (*ATOMS, InputAtom("g", 0, ">", 0.5))
     program = Program(Quantiser(atoms), ("a", "b"), (ClassRule(0, (6, 2)),), (Rule(6, (0,)),))
-    with pytest.raises(ProgramError, match=r"a class rule mentions f:2, which is not of layer 'g'"):
-        find_counterfactuals(program, {6: True}, 0)
+    first, second = find_counterfactuals(program, {6: False, 2: below}, -1)
+    found = {one.target: one for one in (first, second)}
+    assert (found[0].flips, found[0].is_least) == (flips, True)
+    assert found[1].flips is None
+
+
+def test_votes_on_bits_of_lower_layers_are_points_from_the_beginning():
+    atoms = (*ATOMS, InputAtom("g", 0, ">", 0.5), InputAtom("g", 1, ">", 0.5))
+    g0, g1 = len(ATOMS), len(ATOMS) + 1
+    votes = [ClassRule(0, (2,), weight=3), ClassRule(1, (g0,), weight=2), ClassRule(1, (g1,), weight=2)]
+    program = Program(Quantiser(atoms), ("a", "b"), tuple(votes), (Rule(g0, (0,)), Rule(g1, (1,))), decision="vote")
+    (found,) = find_counterfactuals(program, {2: True, g0: False, g1: False}, 0)
+    assert (found.flips, found.is_least) == ((g0, g1), True)
+    (found,) = find_counterfactuals(program, {2: True, g0: True, g1: True}, 1)
+    assert (len(found.flips), found.is_least) == (1, True)
+    assert found.flips[0] in (g0, g1)

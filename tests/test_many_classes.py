@@ -103,6 +103,18 @@ def test_what_is_there_comes_first_and_zeros_are_one_line():
     assert votes.count("fires: ") == 1
 
 
+def test_a_rule_with_points_for_many_classes_is_one_line():
+    """The answer's points and the runner-up's come first, then the largest; and a vote of many rules is cut short."""
+    votes = ((1, 60.0), *((c, 2.0) for c in range(2, 40)), (40, 9.0))
+    rules = [ClassRule(0, (0,), weight=-3.0, also=votes), *[ClassRule(1, (0,), weight=50.0)] * 30]
+    program = replace(make_program(Decision.FIRST), class_rules=tuple(rules), decision=Decision.VOTE)
+    text = show(explain(program=program))
+    (line,) = {line for line in text.splitlines() if "class rule 1 " in line}
+    assert line.endswith("fires: +60 c1, +9 c40, -3 c0, +2 c2, +2 c3 and 36 more")
+    assert "26 more: rule" in text
+    assert len(text.splitlines()) < 50
+
+
 def test_one_class_can_be_asked_for():
     explanation = explain("c7")
     text = show(explanation)

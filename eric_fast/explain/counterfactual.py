@@ -2,7 +2,8 @@
 
 The bits are those of the highest layer, which class rules are made of. In a program of one layer they are its inputs.
 In a chain they are derived from the layers below, and flipping them shows what the last step depends on. (Flips at the
-bottom of a chain would be of hundreds of bits, too many to read.)
+bottom of a chain would be of hundreds of bits, too many to read.) Bits of lower layers that class rules mention, too,
+stay as they are.
 
 Under `first`, and under `vote` where class rules have one literal each, the search is exact up to a limit on its steps
 (`find_fewest_flips`, `find_fewest_vote_flips`); then it says how many flips are needed at least and at most. For other
@@ -18,14 +19,12 @@ from math import inf
 import torch
 
 from eric_fast.bits import BitMatrix
-from eric_fast.errors import ProgramError
 from eric_fast.evaluator import Evaluator, Predictions
 from eric_fast.explain.check import ProofError
 from eric_fast.explain.flips import MOST_NODES, find_fewest_flips, iterate_flip_sets
 from eric_fast.explain.vote_flips import find_fewest_vote_flips, has_single_votes
 from eric_fast.kernels.outcome import expect
 from eric_fast.program import Program, atom_of
-from eric_fast.program.layer_graph import name_start
 from eric_fast.program.simplify import find_mentioned
 
 MOST_SETS = 200_000
@@ -69,42 +68,47 @@ def find_counterfactuals(
 
     Args:
         program: a program that answers with a class.
-        truth: the truth of the atoms of the highest layers (`program.graph.highest`).
+        truth: the truth of the atoms of the highest layers (`program.graph.highest`), and of `list_fixed`.
         answer: the program's class, or `NO_RULE`.
         against: search for this class alone.
         most_nodes: see `find_fewest_flips` and `find_fewest_vote_flips`.
         evaluator: of the program, from the highest layers, where one is at hand.
 
     Raises:
-        ProgramError: class rules mention atoms of other layers, which can't be flipped independently.
         ProofError: an evaluation contradicts a counterfactual: a bug of this package.
     """
-    cut = program.graph.highest
-    top, atoms = name_start(cut), program.list_given(cut)
-    built_on = find_mentioned(program, set(atoms))
-    mentioned = sorted(atom for atom in built_on if atom < len(program.quantiser.atoms))
-    strange = next((atom for atom in mentioned if atom not in atoms), None)
-    if strange is not None:
-        raise ProgramError(
-            f"a class rule mentions {program.atoms[strange].name}, which is not of layer '{top}', and bits of several "
-            "layers can't be flipped independently"
-        )
-    evaluator = evaluator or Evaluator(program, cut)
+    atoms, fixed = program.list_given(program.graph.highest), list_fixed(program)
+    built_on = find_mentioned(program, {*atoms, *fixed})
+    mentioned = sorted(atom for atom in built_on if atom < len(program.quantiser.atoms) and atom not in fixed)
+    if fixed or evaluator is None:
+        evaluator = Evaluator(program, given=[program.atoms[atom].name for atom in (*atoms, *fixed)])
     targets = [target for target in range(len(program.classes)) if target != answer]
     if against is not None:
         targets = [target for target in targets if target == against]
     elif len(targets) > MOST_TARGETS:
         targets = sorted(_rank_targets(evaluator, truth, targets)[:MOST_TARGETS])
-    is_flat = len(mentioned) == len(built_on)  # class rules mention no exceptions
-    if is_flat and (program.decision.takes_first or has_single_votes(program)):
-        find = find_fewest_flips if program.decision.takes_first else find_fewest_vote_flips
-        sets = [find(program, truth, target, most_nodes) for target in targets]
+    is_flat = len(mentioned) + len(fixed) == len(built_on)  # class rules mention no exceptions
+    if is_flat and has_single_votes(program):
+        sets = [find_fewest_vote_flips(program, truth, target, most_nodes, fixed) for target in targets]
+        found = [Counterfactual(t, s.atoms, s.is_least, None, s.n_least) for t, s in zip(targets, sets, strict=True)]
+    elif is_flat and program.decision.takes_first and not fixed:
+        sets = [find_fewest_flips(program, truth, target, most_nodes) for target in targets]
         found = [Counterfactual(t, s.atoms, s.is_least, None, s.n_least) for t, s in zip(targets, sets, strict=True)]
     else:
         found = _try_all(evaluator, truth, mentioned, targets)
         if program.decision.adds_weights:
             found = [one if one.is_least else _climb(evaluator, truth, mentioned, one) for one in found]
     return _check(evaluator, truth, found)
+
+
+def list_fixed(program: Program) -> list[int]:
+    """The atoms of lower layers that class rules mention: they stay as they are while bits above them are flipped.
+
+    (Bits of several layers can't be flipped independently.)
+    """
+    n_compared, highest = len(program.quantiser.atoms), program.list_given(program.graph.highest)
+    mentioned = find_mentioned(program, set(range(n_compared)))
+    return sorted(atom for atom in mentioned if atom < n_compared and atom not in highest)
 
 
 def _rank_targets(evaluator: Evaluator, truth: Mapping[int, bool], targets: Sequence[int]) -> list[int]:
@@ -195,8 +199,8 @@ def _check(
 def _evaluate_flips(
     evaluator: Evaluator, truth: Mapping[int, bool], sets: Sequence[tuple[int, ...]], *, with_scores: bool = False
 ) -> Predictions:
-    """Evaluate the program from its highest layer, with each of these sets of bits flipped."""
-    atoms = evaluator.program.list_given(evaluator.program.graph.highest)
+    """Evaluate the program from the evaluator's inputs, with each of these sets of bits flipped."""
+    atoms = evaluator.plan.atoms[: evaluator.plan.n_inputs].tolist()
     bits = torch.tensor([truth[atom] for atom in atoms]).repeat(len(sets), 1)  # [n_sets, n_atoms]
     rows = torch.tensor([i for i, flips in enumerate(sets) for _ in flips], dtype=torch.int64)
     columns = torch.tensor([atoms.index(atom) for flips in sets for atom in flips], dtype=torch.int64)

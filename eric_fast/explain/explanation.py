@@ -1,7 +1,7 @@
 """`Explanation`: why a program gives one image its class, with everything that is shown about it."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +17,7 @@ from eric_fast.described import Described
 from eric_fast.errors import ProgramError, say_count, suggest_nearest
 from eric_fast.evaluator import Evaluator
 from eric_fast.explain.check import check_proof
-from eric_fast.explain.counterfactual import Counterfactual, find_counterfactuals
+from eric_fast.explain.counterfactual import Counterfactual, find_counterfactuals, list_fixed
 from eric_fast.explain.proof import Proof, prove_answers
 from eric_fast.match import check_capture, check_fingerprint
 from eric_fast.pickling import PickledByFields
@@ -48,7 +48,7 @@ class Explanation(Described, PickledByFields):
         top_bits: atom of the highest layer -> its truth in the program; counterfactuals flip these.
         counterfactuals: for each other class, or for the nearest of many, checked; see `find_counterfactuals`.
         against: the class that the answer is compared with; None: all others.
-        note: why there are no counterfactuals; empty if there are.
+        note: which bits of lower layers counterfactuals leave as they are, as class rules mention them; often empty.
         maps: of the image and of the kernels of `list_drawn`; None if not asked for.
     """
 
@@ -161,13 +161,16 @@ def explain_image(
     atoms = [atom for layer in layers for atom in quantiser.rows_of_layer[layer]]
     model_bits = dict(zip(atoms, bits.to_bools()[0].tolist(), strict=True))
     check_proof(program, {atom for atom, is_true in model_bits.items() if is_true}, proof)
-    top_bits = _derive_top(evaluator, bits)
+    top_bits = _derive_bits(evaluator, bits, program.list_given(program.graph.highest))
+    fixed_bits = _derive_bits(evaluator, bits, list_fixed(program))
     is_top = program.graph.find_start(start) == program.graph.highest
-    upper = evaluator if is_top else None
-    try:
-        found, note = find_counterfactuals(program, top_bits, proof.answer, against=rival, evaluator=upper), ""
-    except ProgramError as error:  # the explanation says why there are none
-        found, note = (), str(error)
+    found = find_counterfactuals(
+        program,
+        {**top_bits, **fixed_bits},
+        proof.answer,
+        against=rival,
+        evaluator=evaluator if is_top else None,
+    )
     explanation = Explanation(
         program=program,
         image=data.ids[index],
@@ -178,7 +181,7 @@ def explain_image(
         model_bits=model_bits,
         top_bits=top_bits,
         counterfactuals=found,
-        note=note,
+        note=_describe_fixed(program, list(fixed_bits)),
         against=rival,
     )
     if not with_maps:
@@ -204,9 +207,13 @@ def _list_norms(program: Program, activations: Activations, atoms: Mapping[int, 
     return norms
 
 
-def _derive_top(evaluator: Evaluator, bits: BitMatrix) -> dict[int, bool]:
-    """Derive the truth of the atoms of the highest layers."""
-    program = evaluator.program
-    atoms = program.list_given(program.graph.highest)
-    truth = evaluator.truth(bits, [program.atoms[atom].name for atom in atoms])
+def _derive_bits(evaluator: Evaluator, bits: BitMatrix, atoms: Sequence[int]) -> dict[int, bool]:
+    """Derive the truth of these atoms."""
+    truth = evaluator.truth(bits, [evaluator.program.atoms[atom].name for atom in atoms])
     return dict(zip(atoms, truth.to_bools()[0].tolist(), strict=True))
+
+
+def _describe_fixed(program: Program, atoms: Sequence[int]) -> str:
+    """`the bits of conv3 that class rules mention stay as they are`; empty without any."""
+    layers = dict.fromkeys(program.atoms[atom].layer for atom in atoms)
+    return f"the bits of {', '.join(layers)} that class rules mention stay as they are" if layers else ""

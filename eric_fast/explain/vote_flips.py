@@ -6,7 +6,7 @@ exactly, as long as that takes few steps; else it says how many flips are needed
 enough.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -28,7 +28,11 @@ def has_single_votes(program: Program) -> bool:
 
 
 def find_fewest_vote_flips(
-    program: Program, truth: Mapping[int, bool], target: int, most_nodes: int = MOST_NODES
+    program: Program,
+    truth: Mapping[int, bool],
+    target: int,
+    most_nodes: int = MOST_NODES,
+    fixed: Collection[int] = (),
 ) -> FlipSet:
     """Find the fewest atoms to flip so that `target` has the most points.
 
@@ -41,9 +45,10 @@ def find_fewest_vote_flips(
         truth: the truth of every atom that a class rule mentions.
         target: the class to reach.
         most_nodes: sets that the search looks at, at most.
+        fixed: atoms that can't be flipped.
     """
-    cover = _state_cover(program, truth, target)
-    silent = _find_silence(program, truth) if program.default == target else None
+    cover = _state_cover(program, truth, target, fixed)
+    silent = _find_silence(program, truth, fixed) if program.default == target else None
     n_least = cover.count_least()
     if n_least is None:
         return FlipSet(silent, True, 0 if silent is None else len(silent))
@@ -127,7 +132,7 @@ class _Cover:
         return replace(self, gains=self.gains[stays], gaps=self.gaps[stays])
 
 
-def _state_cover(program: Program, truth: Mapping[int, bool], target: int) -> _Cover:
+def _state_cover(program: Program, truth: Mapping[int, bool], target: int, fixed: Collection[int]) -> _Cover:
     rules, n_classes = program.class_arrays, len(program.classes)
     lengths, n_rules = np.diff(rules.vote_offsets), len(program.class_rules)
     points = np.array(program.base or [0] * n_classes).astype(np.int64)
@@ -139,7 +144,7 @@ def _state_cover(program: Program, truth: Mapping[int, bool], target: int) -> _C
     np.add.at(adds, (np.repeat(place, lengths), rules.vote_classes), rules.vote_weights.astype(np.int64))
     points += adds[-1]
     n_firing = int((~has_literal).sum())
-    atoms = sorted({atom_of(literal) for literal in literals.tolist()})
+    atoms = sorted({atom_of(literal) for literal in literals.tolist()}.difference(fixed))
     changes = np.zeros((len(atoms), n_classes), np.int64)
     firing = [0] * len(atoms)
     for literal, added in zip(literals.tolist(), adds, strict=False):
@@ -147,6 +152,8 @@ def _state_cover(program: Program, truth: Mapping[int, bool], target: int) -> _C
         if sign < 0:
             points += added
             n_firing += 1
+        if atom_of(literal) in fixed:
+            continue
         changes[atoms.index(atom_of(literal))] += sign * added
         firing[atoms.index(atom_of(literal))] += sign
     rivals = np.flatnonzero(np.arange(n_classes) != target)
@@ -204,12 +211,13 @@ def _count_needed(gains: Sequence[int], gap: int) -> int | None:
     return n if gap <= 0 else None
 
 
-def _find_silence(program: Program, truth: Mapping[int, bool]) -> tuple[int, ...] | None:
+def _find_silence(program: Program, truth: Mapping[int, bool], fixed: Collection[int]) -> tuple[int, ...] | None:
     """The atoms to flip so that no rule fires, ascending; None where some rule always does."""
     literals = {rule.body[:1] for rule in program.class_rules}
     if () in literals or any((~literal[0],) in literals for literal in literals):
         return None
-    return tuple(sorted(atom_of(literal) for (literal,) in literals if holds(literal, truth)))
+    firing = sorted(atom_of(literal) for (literal,) in literals if holds(literal, truth))
+    return None if any(atom in fixed for atom in firing) else tuple(firing)
 
 
 class _Search:

@@ -23,6 +23,8 @@ from eric_fast.show.visible_text import Text
 
 Item = TypeVar("Item")
 MOST_CLASSES_NEAR = 10  # whose fewest flips are shown
+MOST_VOTES_NEAR = 5  # of a rule with many, the answer's and the runner-up's among them
+MOST_FLIPS = 8  # bits of a counterfactual that are named
 MOST_SILENT = 8  # kernels that are exactly 0 and are named
 FEW_RULES, FEW_LEADS = 5, 12  # of a vote with more than that: it fits a screen
 
@@ -93,7 +95,7 @@ class ProofTree:
             loud, silent = self._fold(rules, [list(map(atom_of, literals)) for literals in proof.literals])
             n_shown = limit_branches(len(loud), FEW_RULES)
             for number, literals in loud[:n_shown]:
-                votes = describe_votes(program, program.class_rules[number], MOST_CLASSES_NEAR, rivals)
+                votes = describe_votes(program, program.class_rules[number], MOST_VOTES_NEAR, rivals)
                 branch = tree.add(Text(f"{self._name_class_rule(number)} fires: {votes}"))
                 self._add_body(branch, program.class_rules[number], literals, 1)
             add_rest(tree, len(loud) - n_shown, "rule that fires")
@@ -260,9 +262,8 @@ class _ImageProof(ProofTree):
 
 
 def _render_flips(explanation: Explanation) -> RenderableType:
-    if explanation.note:
-        return Text(f"no counterfactuals: {explanation.note}")
-    tree = Tree(Text(f"the fewest bits of {explanation.flip_layer} that would have to flip, for"))
+    note = f" ({explanation.note})" if explanation.note else ""
+    tree = Tree(Text(f"the fewest bits of {explanation.flip_layer} that would have to flip{note}, for"))
     for one in explanation.counterfactuals[:MOST_CLASSES_NEAR]:
         tree.add(Text(_describe_flips(explanation, one)))
     n_others = len(explanation.program.classes) - (explanation.proof.answer >= 0) if explanation.against is None else 0
@@ -279,7 +280,8 @@ def _describe_flips(explanation: Explanation, one: Counterfactual) -> str:
         if one.is_least:
             return f"{name}: no bits give it"
         return f"{name}: at least {say_count(one.n_least, 'bit')}; none found within the search's bound"
-    flips = ", ".join(_describe_flip(explanation, atom) for atom in one.flips)
+    flips = ", ".join(_describe_flip(explanation, atom) for atom in one.flips[:MOST_FLIPS])
+    flips += f" and {len(one.flips) - MOST_FLIPS} more" if len(one.flips) > MOST_FLIPS else ""
     bound = "" if one.is_least else f" at most, {one.n_least} at least"
     by = ", by default" if one.rule is None else f", by rule {one.rule + 1}" if program.decision.takes_first else ""
     return f"{name}: {say_count(len(one.flips), 'bit')}{bound}{by}: {flips}"
