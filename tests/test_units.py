@@ -227,7 +227,8 @@ def test_layers_of_torchs_own_encoder_are_blocks(batch_first, norm_first, has_cl
         assert torch.allclose(found.norms[layer], own, atol=1e-5)
 
 
-def test_blocks_after_the_last_convolution_are_layers_as_well():
+@pytest.mark.parametrize("is_traced", [True, False])
+def test_blocks_after_the_last_convolution_are_layers_as_well(is_traced):
     class Hybrid(nn.Module):
         def __init__(self):
             super().__init__()
@@ -241,8 +242,9 @@ def test_blocks_after_the_last_convolution_are_layers_as_well():
                 x = block(x)
             return self.head(x.mean(1))
 
-    layers = ("stem.1", "stem.3", "blocks.0", "blocks.1")
-    assert trace_norms(make(Hybrid), draw(1, 3, 12, 12)).layers == layers
+    net, prefix = make(Hybrid), "" if is_traced else "net."
+    layers = tuple(prefix + name for name in ("stem.1", "stem.3", "blocks.0", "blocks.1"))
+    assert trace_norms(net if is_traced else Watched(net).eval(), draw(1, 3, 12, 12)).layers == layers
 
 
 def test_an_axis_that_no_module_tells_is_refused():

@@ -33,7 +33,8 @@ class ObservedNetwork:
             with the class token alone: `encoder.ln@class`.
         views: name -> where its units are.
         doubtful: name -> shape of results whose units are not known.
-        defaults: names of activation modules on maps larger than 1x1 with units on axis 1, after the first convolution.
+        defaults: names of activation modules on maps larger than 1x1 with units on axis 1, after the first convolution;
+            and of the blocks that run after the last of them.
         convolutions: names of convolution modules with maps larger than 1x1.
         blocks: names of the blocks of a transformer: modules of a `ModuleList` or `Sequential` that give tokens; of the
             class token, where the network has a parameter of that name.
@@ -128,11 +129,18 @@ def observe_network(network: nn.Module, example: Tensor, probed: ProbedNetwork |
         calls,
         views,
         doubtful,
-        tuple(defaults),
+        (*defaults, *_list_later(defaults, [*blocks, *residuals.values()], list(calls))),
         tuple(convolutions),
         tuple(blocks),
         tuple(residuals.values()),
     )
+
+
+def _list_later(defaults: list[str], blocks: list[str], order: list[str]) -> list[str]:
+    """The blocks that run after the last of the default layers, and hold none: attention that follows convolutions."""
+    last = max(map(order.index, defaults), default=len(order))
+    later = [name for name in blocks if order.index(name) > last]
+    return [name for name in later if not any(layer.startswith(f"{name}.") for layer in defaults)]
 
 
 def record_edges(
