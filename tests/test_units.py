@@ -247,6 +247,31 @@ def test_blocks_after_the_last_convolution_are_layers_as_well(is_traced):
     assert trace_norms(net if is_traced else Watched(net).eval(), draw(1, 3, 12, 12)).layers == layers
 
 
+@pytest.mark.parametrize("kind", ["convolutions", "linear layers"])
+def test_activations_of_channels_last_are_layers(kind, caplog):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.head = nn.Conv2d(3, 6, 3), nn.Linear(5, 2)
+            self.second = nn.Conv2d(6, 5, 3) if kind == "convolutions" else nn.Linear(6, 5)
+
+        def forward(self, x):  # [n, rows, columns, channels] inside
+            x = self.stem(x).permute(0, 2, 3, 1)
+            if kind == "convolutions":
+                x = self.second(x.relu().permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+            else:
+                x = self.second(x)
+            return self.head(torch.tanh(x).mean((1, 2)))
+
+    net, x = make(Net), draw(3, 3, 9, 9)
+    tracer = trace_norms(net, x[:1], norm="mean")
+    assert tracer.layers == (("relu", "tanh") if kind == "convolutions" else ("tanh",))
+    assert [values.shape[1] for values in tracer(x)[1].values()] == ([6, 5] if kind == "convolutions" else [5])
+    assert ("follow linear layers on maps" in caplog.text) == (kind == "linear layers")
+    with torch.no_grad():
+        assert torch.allclose(net.head(tracer(x)[1]["tanh"]), net(x), atol=1e-5)
+
+
 def test_an_axis_that_no_module_tells_is_refused():
     class Mixing(nn.Module):
         def __init__(self):

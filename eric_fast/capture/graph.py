@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,7 @@ class TracedNetwork:
         defaults: names of the activations that a convolution reaches, on maps larger than 1x1; and of the join of the
             last ones, where the head reads several.
         convolutions: names of the convolutions with maps larger than 1x1.
+        dense: names of the activations that a linear layer on maps reaches, whose channels are last.
         blocks: names of the blocks of a transformer; of the class token, where the head reads it.
         residuals: names of blocks whose results are sums of maps.
         never_negative: names of operations whose results are known to be never negative.
@@ -60,6 +61,7 @@ class TracedNetwork:
     doubtful: Mapping[str, tuple[int, ...]]
     defaults: tuple[str, ...]
     convolutions: tuple[str, ...]
+    dense: tuple[str, ...]
     blocks: tuple[str, ...]
     residuals: tuple[str, ...]
     never_negative: frozenset[str]
@@ -94,21 +96,30 @@ def trace_network(
     output = shapes.run(example)
     gates = find_gates(graph, kinds, ACTIVATIONS)
     inner = {node for gate in gates.values() for node in gate.inner}
-    # In execution order: does the result of a convolution arrive here without an activation on the way?
-    arrives: dict[fx.Node, bool] = {}
-    active: dict[fx.Node, None] = {}
-    for node in graph.nodes:
-        is_gate = node in gates and arrives[gates[node].source] and node not in inner
-        is_reached = any(arrives[before] for before in node.all_input_nodes)
-        if is_gate or (kinds[node] in ACTIVATIONS and is_reached and node not in inner):
-            active[node] = None
-        passes = kinds[node] in PASSING and is_reached and not is_gate
-        arrives[node] = kinds[node] in CONVOLUTIONS or passes
+
+    def find_active(sources: Collection[fx.Node]) -> list[fx.Node]:
+        """Activations at which the result of one of these arrives without another on the way."""
+        arrives: dict[fx.Node, bool] = {}
+        active = []
+        for node in graph.nodes:  # in execution order
+            is_gate = node in gates and arrives[gates[node].source] and node not in inner
+            is_reached = any(arrives[before] for before in node.all_input_nodes)
+            if is_gate or (kinds[node] in ACTIVATIONS and is_reached and node not in inner):
+                active.append(node)
+            arrives[node] = node in sources or (kinds[node] in PASSING and is_reached and not is_gate)
+        return active
+
     known = {node: shaped for node, shaped in shapes.found.items() if node in names and _has_units(shaped, example)}
     large = [node for node, shaped in known.items() if _count_positions(shaped) > 1]
     read = find_read(graph, head)
     used = find_sources(read)
-    active = {node: None for node in active if node in used or changes_input(node, module)}
+    convolutions = [node for node in graph.nodes if kinds[node] in CONVOLUTIONS]
+    # What a linear layer makes of maps whose channels are last is a convolution of 1x1
+    pointwise = [node for node, shaped in known.items() if kinds[node] == "linear" and len(shaped.shape) == 4]
+    active, dense = (
+        [node for node in find_active(sources) if node in used or changes_input(node, module)]
+        for sources in (convolutions, pointwise)
+    )
     join = find_join(graph, [node for node in large if node in active], set(large), read)
     nodes: dict[str, fx.Node] = {}
     views: dict[str, UnitView] = {}
@@ -154,6 +165,7 @@ def trace_network(
         },
         defaults=tuple(map(name_default, defaults)),
         convolutions=tuple(names[node] for node in large if kinds[node] in CONVOLUTIONS),
+        dense=tuple(names[node] for node in large if node in dense),
         blocks=tuple(name_innermost(node) + mark_class(node) for node in blocks),
         residuals=tuple(name_block(node) for node in residuals),
         never_negative=frozenset(name for name, node in nodes.items() if is_node_never_negative(node, module)),

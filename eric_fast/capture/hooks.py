@@ -52,6 +52,7 @@ class ObservedNetwork:
     convolutions: tuple[str, ...]
     blocks: tuple[str, ...]
     residuals: tuple[str, ...]
+    dense: tuple[str, ...] = ()  # see `TracedNetwork`; not looked for here
 
 
 def observe_network(network: nn.Module, example: Tensor, probed: ProbedNetwork | None = None) -> ObservedNetwork:

@@ -21,6 +21,7 @@ PASSING = SKIP_SUMS | frozenset(
     localresponsenorm local_response_norm rmsnorm rms_norm crossmaplrn2d
     dropout dropout1d dropout2d dropout3d alphadropout alpha_dropout featurealphadropout feature_alpha_dropout
     feature_dropout stochasticdepth stochastic_depth dropblock2d drop_block2d dropblock3d drop_block3d
+    permute transpose swapaxes swapdims movedim moveaxis
     identity clone contiguous sub isub mul imul div truediv itruediv cat concat concatenate
     maxpool1d maxpool2d maxpool3d max_pool1d max_pool2d max_pool3d""".split()  # noqa: SIM905
 )

@@ -20,6 +20,8 @@ class Found(Protocol):
     @property
     def convolutions(self) -> tuple[str, ...]: ...
     @property
+    def dense(self) -> tuple[str, ...]: ...
+    @property
     def blocks(self) -> tuple[str, ...]: ...
     @property
     def residuals(self) -> tuple[str, ...]: ...
@@ -46,6 +48,11 @@ def pick_layers(found: Found, known: Collection[str], asked: Sequence[str] | Non
                 "no activation follows a convolution directly, so the results of blocks are captured; --norm mean "
                 "keeps the sign of values, of which l1 takes the size"
             ),
+        )
+    elif not defaults and found.dense:
+        defaults, note = (
+            found.dense,
+            "no activation follows a convolution, so those that follow linear layers on maps are captured",
         )
     elif not defaults:
         defaults, note = (
