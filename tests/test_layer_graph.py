@@ -193,6 +193,16 @@ def test_a_straight_pipe_prints_as_before():
     assert spelled == program
     assert "feeds" not in print_program(program)
     assert print_program(program).split("\n")[1] == "format(1)."
+
+
+def test_a_text_of_format_1_has_no_edges():
+    atoms = tuple(InputAtom(layer, 0, ">", 0.5) for layer in ("a", "b"))
+    edges = (("a", TO_CLASSES), ("b", TO_CLASSES))
+    program = Program(Quantiser(atoms), ("x", "y"), (ClassRule(0, (0, 1)),), edges=edges)
+    text = print_program(program)
+    assert parse_program(text) == program
+    with pytest.raises(ProgramError, match=r"^p\.lp:2:1: format 1 can't say all that stands here; write format\(2\)"):
+        parse_program(text.replace("format(2)", "format(1)"), "p.lp")
     assert print_program(make_program()).split("\n")[1] == "format(2)."
 
 

@@ -398,6 +398,10 @@ def change(old, new):
         ("", "p.lp: not a program of format 1 or 2: there is no fact"),
         (change("format(1)", "format(3)"), "p.lp: not a program of format 1 or 2: it is of format 3"),
         (
+            WITH_SUM.replace("format(2)", "format(1)"),
+            "p.lp:2:1: format 1 can't say all that stands here; write format",
+        ),
+        (
             change('"é",1). fires', '"è",1). fires'),
             "p.lp:10:1: 'è' is not a class of this program; did you mean 'é'|sea",
         ),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from eric_fast.capture.data import BrokenDataError, ImageData, Label
+from eric_fast.capture.data import BrokenDataError, DataLabel, ImageData
 from eric_fast.capture.layers import describe_error
 from eric_fast.capture.models import Transform
 from eric_fast.errors import DataError
@@ -41,7 +41,7 @@ class ImageBatch:
 
     images: Tensor
     indices: list[int]
-    labels: list[Label]
+    labels: list[DataLabel]
     bad: list[BadImage] = field(default_factory=list)
     n_seen: int = 0
 
@@ -120,7 +120,7 @@ _Loaded = tuple[int, "_Tensor | BadImage"]  # the index in the data, and the ima
 
 class _Tensor(NamedTuple):
     values: Tensor
-    label: Label
+    label: DataLabel
 
 
 class _Images(Dataset[_Loaded]):

@@ -4,7 +4,7 @@ import csv
 from collections import Counter
 from pathlib import Path
 
-from eric_fast.capture.data import UNKNOWN, ImageData, Label, Sample, decode_image
+from eric_fast.capture.data import UNKNOWN, DataLabel, ImageData, Sample, decode_image
 from eric_fast.capture.paths import make_encodable
 from eric_fast.errors import DataError, first_line
 
@@ -50,7 +50,7 @@ class CsvImages(ImageData):
             raise DataError(f"{self.name} lists the image '{twice}' twice; leave one out")
         labels = [make_encodable((row[of_labels] or "").strip()) if of_labels else "" for row in rows]
         self.folders: tuple[str, ...] = ()
-        self._labels: list[Label] = []
+        self._labels: list[DataLabel] = []
         if any(_BETWEEN in label for label in labels):
             self._labels = [_split_names(label) or UNKNOWN for label in labels]
             return

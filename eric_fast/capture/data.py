@@ -20,8 +20,8 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "UNKNOWN",
     "BrokenDataError",
+    "DataLabel",
     "ImageData",
-    "Label",
     "Sample",
     "convert_to_rgb",
     "decode_image",
@@ -34,7 +34,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 
-Label = int | str | tuple[bool, ...] | frozenset[str]
+DataLabel = int | str | tuple[bool, ...] | frozenset[str]
 
 
 class BrokenDataError(DataError):
@@ -50,7 +50,7 @@ class Sample(NamedTuple):
     """
 
     image: Image.Image | Tensor
-    label: Label
+    label: DataLabel
 
 
 class ImageData(ABC):

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from eric_fast.capture.data import UNKNOWN, BrokenDataError, Label, Sample, convert_to_rgb
+from eric_fast.capture.data import UNKNOWN, BrokenDataError, DataLabel, Sample, convert_to_rgb
 from eric_fast.capture.paths import make_encodable
 
 _log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ def _to_pil(image: Tensor | np.ndarray, place: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
-def _read_label(value: Any) -> Label:
+def _read_label(value: Any) -> DataLabel:
     """The index or name that a label gives, or those of several; or UNKNOWN."""
     if isinstance(value, str):
         return make_encodable(value)

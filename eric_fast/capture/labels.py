@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from eric_fast.capture.data import ImageData, Label
+from eric_fast.capture.data import DataLabel, ImageData
 from eric_fast.capture.models import LoadedModel
 from eric_fast.capture.outputs import NetworkHead
 from eric_fast.errors import DataError, ModelError, say_count, suggest_nearest
@@ -35,7 +35,7 @@ def name_outputs(
 
 
 def match_labels(
-    labels: Sequence[Label], folders: Sequence[str], classes: Sequence[str], head: NetworkHead | None = None
+    labels: Sequence[DataLabel], folders: Sequence[str], classes: Sequence[str], head: NetworkHead | None = None
 ) -> Tensor:
     """Convert labels of the data to class indices: int64 `[n]`. A name is that of a folder, or else of a class.
 
@@ -68,7 +68,7 @@ def match_labels(
     return known.where(known < len(classes), UNKNOWN)
 
 
-def _match_several(labels: Sequence[Label], folders: Sequence[str], classes: Sequence[str]) -> Tensor:
+def _match_several(labels: Sequence[DataLabel], folders: Sequence[str], classes: Sequence[str]) -> Tensor:
     """Of each image, which labels are true: int8 `[n, n_labels]`."""
     n_labels, place_of = len(classes), {name: place for place, name in enumerate(classes)}
     singles = [label if isinstance(label, int | str) else UNKNOWN for label in labels]
@@ -145,7 +145,7 @@ def find_truth(data: ImageData, index: int, classes: Sequence[str], name: str) -
     return int(rows[0, list(classes).index(name)])
 
 
-def _take_single(label: Label) -> int | str:
+def _take_single(label: DataLabel) -> int | str:
     """The only class of a label; UNKNOWN if it has several, or none."""
     if isinstance(label, tuple):
         return label.index(True) if sum(label) == 1 else UNKNOWN
@@ -154,7 +154,7 @@ def _take_single(label: Label) -> int | str:
     return label
 
 
-def _number_names(labels: Sequence[Label], folders: Sequence[str], classes: Sequence[str]) -> list[int]:
+def _number_names(labels: Sequence[DataLabel], folders: Sequence[str], classes: Sequence[str]) -> list[int]:
     """Labels as indices of folders, or of classes if there are no folders; names of neither are unknown, and logged."""
     number_of = {name: number for number, name in enumerate(folders or classes)}
     n_several = sum(not isinstance(label, int | str) and _take_single(label) == UNKNOWN for label in labels)

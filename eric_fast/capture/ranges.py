@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.capture.batches import cut_batches, iterate_batches
-from eric_fast.capture.data import ImageData, Label
+from eric_fast.capture.data import DataLabel, ImageData
 from eric_fast.capture.forward import Answer, NetworkRunner
 from eric_fast.capture.labels import match_labels, name_outputs
 from eric_fast.capture.models import LoadedModel
@@ -169,7 +169,7 @@ class _Recorder:
         self._predictions = torch.empty(n_images, dtype=torch.int64)
         self._logits: Tensor | None = None  # [n_images, n_classes], filled row by row
         self._kept: list[int] = []
-        self._labels: list[Label] = []  # of the data
+        self._labels: list[DataLabel] = []  # of the data
         self._classes: tuple[str, ...] = ()
 
     def add(self, answer: Answer) -> None:

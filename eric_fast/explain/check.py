@@ -162,13 +162,13 @@ def _check_answer(program: Program, proof: Proof) -> str | None:
     if not 0 <= proof.answer < len(program.classes):
         return wrong
     sums = [_weigh_exactly(start) for start in program.base] or [0] * len(program.classes)
-    size = sum(map(abs, sums))
+    size = sum(max(start, -start) for start in sums)
     for number in proof.fired:
         rule = program.class_rules[number]
         for output, weight in ((rule.head, rule.weight), *rule.also):
             exact = _weigh_exactly(weight)
             sums[output] += exact
-            size += abs(exact)
+            size += max(exact, -exact)
     best = max(sums)
     if proof.answer == sums.index(best):
         return None

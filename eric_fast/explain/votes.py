@@ -52,7 +52,7 @@ def find_rivalry(program: Program, proof: Proof, rival: int | None = None) -> Ri
     leads: dict[int | None, Exact] = defaultdict(int)
     for atom, weights in adds:
         leads[atom] += weights.get(winner, 0) - weights.get(rival, 0)
-    ordered = sorted(((atom, lead) for atom, lead in leads.items() if lead), key=lambda item: -abs(item[1]))
+    ordered = sorted(((atom, lead) for atom, lead in leads.items() if lead), key=lambda item: min(item[1], -item[1]))
     start = sums[winner] - sums[rival] - sum(leads.values())
     points = float(sums[winner]), float(sums[rival])
     return Rivalry(winner, rival, points, float(start), tuple((atom, float(lead)) for atom, lead in ordered))

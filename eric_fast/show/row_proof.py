@@ -10,7 +10,8 @@ from eric_fast.errors import say_count
 from eric_fast.program import atom_of
 from eric_fast.program.table_atoms import TableAtom
 from eric_fast.program.words import describe_support, name_literal
-from eric_fast.show.proof import ProofTree, add_rest
+from eric_fast.show.branches import add_rest
+from eric_fast.show.proof import ProofTree
 from eric_fast.show.visible_text import Text
 from eric_fast.table.explain.changes import RowCounterfactual
 from eric_fast.table.explain.conditions import describe_comparison, spell_value

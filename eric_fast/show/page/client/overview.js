@@ -65,9 +65,12 @@ function overviewPage() {
 function foundBars() {
   const rows = [...classes.keys()].map((index) => ({ index, ...classFigures(index) })).filter(({ byModel }) => byModel);
   rows.sort((a, b) => a.both / a.byModel - b.both / b.byModel || a.index - b.index);
+  const shown = rows.slice(0, 14);
+  const missed = rows.filter(({ both }) => !both).length;
   return [
-    h("ul", { class: "bars" }, rows.slice(0, 14).map(({ index, byModel, both }) => h("li", {}, h("a", { href: classLink(index) }, classes[index]), bar(both / byModel), h("span", { class: "num" }, percent(both / byModel, 0))))),
+    h("ul", { class: "bars" }, shown.map(({ index, byModel, both }) => h("li", {}, h("a", { href: classLink(index) }, classes[index]), bar(both / byModel), h("span", { class: "num" }, percent(both / byModel, 0))))),
     note("The share of the images that the model gives to a class on which the program says the same, the least first."),
+    rows.length > shown.length ? note(`These are ${shown.length} of ${format(rows.length)} classes; ${format(missed)} ${missed === 1 ? "is" : "are"} never found.`) : null,
   ];
 }
 
