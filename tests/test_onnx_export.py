@@ -205,6 +205,39 @@ def test_scores_that_are_scaled_keep_their_classes():
         assert run_model(content, list(rows.T))["label"].tolist() == model.predict(rows).tolist() == ["y"] * 3
 
 
+@pytest.mark.parametrize(
+    ("decision", "link", "output", "answer"),
+    [
+        (Decision.SUM, "identity", "scores", "predict"),
+        (Decision.SUM, "exp", "scores", "predict"),
+        (Decision.VOTE, "margin", "scores", "decision_function"),
+        (Decision.VOTE, "sigmoid", "probabilities", "predict_proba"),
+        (Decision.VOTE, "softmax", "probabilities", "predict_proba"),
+    ],
+)
+def test_scales_that_are_no_powers_of_two_are_read_back(decision, link, output, answer):
+    columns = (Column("a"), Column("b"))
+    atoms = (TableAtom(0, "a", ">", 0.0), TableAtom(1, "b", "<=", 1.5, True))
+    n_classes = {"softmax": 3, "exp": 1, "identity": 1}.get(link, 2)
+    classes = (1, 1, 1, 1) if n_classes == 2 else np.arange(4) % n_classes  # two share the score of the second
+    bodies = ((0,), (~0,), (1,), (~1,))
+    rules = [
+        ClassRule(int(c), body, weight=0.1 * i - 0.3) for i, (c, body) in enumerate(zip(classes, bodies, strict=True))
+    ]
+    program = Program(TableQuantiser(atoms, columns), ("x", "y", "z")[:n_classes], rules, decision=decision)
+    rows = np.array([[1.0, 0], [0.0, 2.0], [np.nan, np.nan], [1.0, 9.0]])
+    for scale, divisor in ((0.3, 1.0), (1.7, 3.0), (-0.7, 1.0)):
+        model = RuleModel(program, "test", link=link, scale=scale, divisor=divisor)
+        content = model.to_onnx()
+        again, found = read_onnx(content, "file"), run_model(content, list(rows.T))
+        wanted = getattr(model, answer)(rows)
+        for got in (found[output], getattr(again, answer)(rows)):
+            shown = got[:, 1] if got.ndim > wanted.ndim and got.shape[1] == 2 else got
+            np.testing.assert_allclose(np.reshape(shown, wanted.shape), wanted, rtol=1e-14, atol=1e-15)
+        if decision is Decision.VOTE:
+            assert found["label"].tolist() == again.predict(rows).tolist() == model.predict(rows).tolist()
+
+
 def test_sums_that_plain_operators_would_not_change_are_refused():
     columns = (Column("a"), Column("t", "text"))
     atoms = (TableAtom(0, "a", ">", 0.0), TableAtom(1, "t", "in", ("x",)))

@@ -41,7 +41,7 @@ def print_model(model: ModelFields, walker: "Walker | None") -> bytes:
     if model.scale != 1:
         sums = writer.add("Mul", sums, writer.add_constant([[model.scale]], np.float64))
     if decision is Decision.VOTE:
-        _add_classes(writer, model, sums, sums if _keeps_order(model.scale) else ranked)
+        _add_classes(writer, model, sums, ranked)
     else:
         writer.add_output(_add_link(writer, model, sums), "scores", DOUBLE, len(model.program.classes))
     return writer.write()
@@ -155,11 +155,12 @@ def _add_classes(writer: GraphWriter, model: ModelFields, sums: str, ranked: str
     """The label, and probabilities or scores; where two classes share a score, it is the second's.
 
     Args:
-        ranked: the sums whose highest is the label's.
+        ranked: the sums before they are scaled, as `decision_function` gives them: the highest is the label's.
     """
     labels = np.asarray(model.program.classes if model.labels is None else model.labels)
     n_classes, link = len(labels), LINKS[model.link]
-    place = writer.add("ArgMax", ranked, axis=1, keepdims=0)
+    chosen = sums if link.probabilities and _keeps_order(model.scale) else ranked
+    place = writer.add("ArgMax", chosen, axis=1, keepdims=0)
     if labels.dtype.kind in "biu":
         kind, values = INT64, labels.astype(np.int64)
     elif labels.dtype.kind == "f":
@@ -168,7 +169,7 @@ def _add_classes(writer: GraphWriter, model: ModelFields, sums: str, ranked: str
         kind, values = TEXT, np.array([str(label) for label in labels], object)
     writer.add_output(writer.add("Gather", writer.add_constant(values), place, axis=0), "label", kind)
     if not link.probabilities:
-        writer.add_output(sums, "scores", DOUBLE, n_classes)
+        writer.add_output(ranked, "scores", DOUBLE, n_classes)
     elif link.margin and n_classes == 2:
         second = writer.add("Gather", sums, writer.add_constant([1], np.int64), axis=1)
         second = _add_link(writer, model, second)

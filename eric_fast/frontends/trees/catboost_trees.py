@@ -9,6 +9,19 @@ from eric_fast.errors import ModelError
 from eric_fast.frontends.fields import Field
 from eric_fast.frontends.trees.nodes import StoredTree, list_nested
 
+# Why splits of other types aren't read, and what to do
+_REASONS = {
+    "OneHotFeature": (
+        "compare hashes of categories, which the file doesn't spell",
+        "one-hot encode these columns as numbers, with scikit-learn's OneHotEncoder",
+    ),
+    "OnlineCtr": (
+        "compare what the training data's targets were for a category",
+        "encode categories as numbers, with scikit-learn's TargetEncoder or OneHotEncoder",
+    ),
+}
+_OTHER_REASON = ("compare values that are not in the table", "encode texts and embeddings as columns of numbers")
+
 Split = tuple[int, float, bool]  # column, border, where missing
 
 
@@ -79,8 +92,8 @@ def _read_split(part: Field, features: Features) -> Split:
     """One split. Raises ModelError if it doesn't compare a number."""
     kind = part["split_type"].as_text()
     if kind != "FloatFeature":
-        remedy = "before training, encode categories as numbers, and texts and embeddings as features"
-        raise ModelError(f"{part.place}: splits of type {kind} compare values that are not in the table; {remedy}")
+        reason, remedy = _REASONS.get(kind, _OTHER_REASON)
+        raise ModelError(f"{part.place}: splits of type {kind} {reason}; before training, {remedy}")
     index = part["float_feature_index"].as_int()
     if index not in features.places:
         raise part.fail(f"float feature {index} is not in features_info")

@@ -76,10 +76,8 @@ def find_link(values: Sequence[RowValue]) -> tuple[str, tuple[RowValue, ...]]:
     return "identity", tuple(values)
 
 
-def find_shared_score(
-    link: str, parts: Sequence[RowValue], ranked: Sequence[RowValue]
-) -> tuple[LeafSums, float] | None:
-    """The score of the second of two classes, and what it must pass, if probabilities are of this score alone.
+def find_shared_score(link: str, parts: Sequence[RowValue], ranked: Sequence[RowValue]) -> float | None:
+    """What the score of the second of two classes must pass, if probabilities are of this score alone.
 
     Args:
         link, parts: of the probabilities: `1 - p` and `p`, or the sigmoids of a score and of its opposite.
@@ -94,7 +92,20 @@ def find_shared_score(
     if first.terms.keys() != second.terms.keys():
         return None
     opposite = all(np.array_equal(first.terms[tree], -second.terms[tree]) for tree in second.terms)
-    return (second, bound.base) if opposite else None
+    return bound.base if opposite else None
+
+
+def find_scale(values: Sequence[RowValue], ranked: Sequence[RowValue]) -> float:
+    """The number that makes a sum of leaves, the only one of `ranked`, the only one of `values`; 1 if there is none."""
+    sums = [value for value in (*values, *ranked) if isinstance(value, LeafSums) and value.terms]
+    if len(sums) != 2 or sums[0].terms.keys() != sums[1].terms.keys():
+        return 1.0
+    shown, own = (np.concatenate([value.terms[tree] for tree in sums[0].terms]) for value in sums)
+    largest = np.abs(own).argmax()
+    with np.errstate(all="ignore"):
+        ratio = shown[largest] / own[largest]  # may be rounded
+        near = (ratio, np.nextafter(ratio, -np.inf), np.nextafter(ratio, np.inf))
+        return next((float(x) for x in near if x != 0 and np.isfinite(x) and np.array_equal(own * x, shown)), 1.0)
 
 
 def are_same(first: Sequence[RowValue], second: Sequence[RowValue]) -> bool:

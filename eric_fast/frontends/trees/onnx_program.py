@@ -14,18 +14,27 @@ from eric_fast.frontends.trees.onnx_attributes import read_attributes
 from eric_fast.frontends.trees.onnx_columns import Feature, map_tree
 from eric_fast.frontends.trees.onnx_forest import GraphForest
 from eric_fast.frontends.trees.onnx_graph import read_constant, run_node, say_node
-from eric_fast.frontends.trees.onnx_outputs import are_same, choose_by_leaf, fill_tree, find_link, find_shared_score
+from eric_fast.frontends.trees.onnx_outputs import (
+    are_same,
+    choose_by_leaf,
+    fill_tree,
+    find_link,
+    find_scale,
+    find_shared_score,
+)
 from eric_fast.frontends.trees.onnx_symbols import N_ROWS, Symbolic, Symbols
 from eric_fast.frontends.trees.onnx_trees import Ensemble, read_ensemble, read_new_ensemble
 from eric_fast.frontends.trees.onnx_values import (
     EnsembleOutput,
     FixedValue,
     HighestPlace,
+    LeafSums,
     Leaves,
     RowValue,
     UnsupportedError,
     as_sums,
     count_numbers,
+    scale_sums,
 )
 from eric_fast.frontends.trees.tree_model import make_tree_model, name_columns
 from eric_fast.program.table_atoms import Column
@@ -224,14 +233,19 @@ class _Reader:
         chosen = self._find_choice(labels[0][0], scores) if labels else None
         given: Sequence[RowValue] = scores if scores is not None else chosen.parts if chosen else ()
         link, parts = find_link(given)
-        threshold = None
+        threshold, scale = None, 1.0
         if chosen is not None:
             _, ranked = find_link(chosen.parts)
-            shared = None if are_same(parts, ranked) else find_shared_score(link, parts, ranked)
-            if shared is not None:
-                parts, threshold = shared[:1], shared[1]
+            scale = find_scale(parts[-1:], ranked[-1:])
+            scaled = tuple(scale_sums(value, scale) if isinstance(value, LeafSums) else value for value in ranked)
+            is_same = are_same(parts, scaled)
+            shared = None if is_same else find_shared_score(link, parts, (*ranked[:1], *scaled[1:]))
+            if is_same:
+                parts = ranked
+            elif shared is not None:
+                parts, threshold = ranked[1:], shared
                 link = "sigmoid" if link == "sigmoids" else "probability"
-            elif not are_same(parts, ranked):
+            else:
                 raise UnsupportedError("has classes that are not those of its highest scores")
         sums = [as_sums(part) for part in parts]
         used = sorted({number for part in sums for number in part.terms})
@@ -246,7 +260,7 @@ class _Reader:
         answer = EnsembleAnswer(table, [part.base for part in sums], link, threshold=threshold)
         kinds = {forest.ensemble.kind for forest in self.forests}
         kind = kinds.pop() if len(kinds) == 1 else "graph"
-        return self._make(kind, trees, len(sums), answer, columns, named)
+        return self._make(kind, trees, len(sums), answer, columns, named, scale)
 
     def _find_choice(self, label: RowValue, scores: list[RowValue] | None) -> HighestPlace:
         label = self._expand(label) if isinstance(label, EnsembleOutput) else label
@@ -259,7 +273,14 @@ class _Reader:
         return label
 
     def _make(
-        self, kind: str, trees: Any, n_outputs: int, answer: EnsembleAnswer, columns: list[Column], named: bool
+        self,
+        kind: str,
+        trees: Any,
+        n_outputs: int,
+        answer: EnsembleAnswer,
+        columns: list[Column],
+        named: bool,
+        scale: float = 1.0,
     ) -> RuleModel:
         return make_tree_model(
             f"ONNX {kind}",
@@ -272,5 +293,6 @@ class _Reader:
             threshold=answer.threshold or 0.0,
             link=answer.link,
             divisor=answer.divisor,
+            scale=scale,
             named=named,
         )

@@ -146,7 +146,7 @@ def _find_least(total: Total) -> float:
     sums = [as_sums(part.part) for part in total.parts if isinstance(part, Linked) and part.link == "exp"]
     if not sums or len(sums) < len(total.parts):
         return 0.0
-    mean = _scale(_add(sums), 1 / len(sums))
+    mean = scale_sums(_add(sums), 1 / len(sums))
     least = mean.base + sum(float(term.min()) for term in mean.terms.values())
     return len(sums) * math.exp(min(least, 0.0)) * (1 - 1e-6)  # runtimes round
 
@@ -259,17 +259,17 @@ def _compute_sums(operator: str, values: Sequence[RowValue]) -> RowValue:
         parts = tuple(part.part for part in second.parts if isinstance(part, Linked))
         return Share("softmax", parts, second.parts.index(first))
     if operator == "Sub" and first == 1 and isinstance(second, Linked) and second.link == "sigmoid":
-        return Linked("sigmoid", _scale(as_sums(second.part), -1.0))
+        return Linked("sigmoid", scale_sums(as_sums(second.part), -1.0))
     if operator == "Neg":
-        return _scale(as_sums(first), -1.0)
+        return scale_sums(as_sums(first), -1.0)
     if second is None:
         raise UnsupportedError("is not supported beside a tree ensemble, but of a single tree")
     if operator in ("Add", "Sub"):
-        return _add([as_sums(first), _scale(as_sums(second), 1.0 if operator == "Add" else -1.0)])
+        return _add([as_sums(first), scale_sums(as_sums(second), 1.0 if operator == "Add" else -1.0)])
     if operator == "Mul" and isinstance(first, FixedValue):
-        return _scale(as_sums(second), float(first))
+        return scale_sums(as_sums(second), float(first))
     if operator == "Mul" and isinstance(second, FixedValue):
-        return _scale(as_sums(first), float(second))
+        return scale_sums(as_sums(first), float(second))
     if operator == "Div" and isinstance(second, FixedValue) and second != 0:
         divisor = float(second)
         return _map_terms(as_sums(first), lambda term: term / divisor)
@@ -280,7 +280,8 @@ def _map_terms(value: LeafSums, function: Callable[[Any], Any]) -> LeafSums:
     return LeafSums({tree: function(term) for tree, term in value.terms.items()}, float(function(value.base)))
 
 
-def _scale(value: LeafSums, factor: float) -> LeafSums:
+def scale_sums(value: LeafSums, factor: float) -> LeafSums:
+    """Each number times a factor."""
     return value if factor == 1 else _map_terms(value, partial(np.multiply, factor))
 
 
