@@ -4,6 +4,8 @@ import struct
 import zipfile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from sklearn.tree import DecisionTreeClassifier
@@ -12,6 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from eric_fast import BitMatrix, RuleModule, approximate_model, load, read_table
 from eric_fast.errors import DataError, EricError, ProgramError
 from eric_fast.frontends.files import check_claim
+from eric_fast.memory import find_peak_memory
 from eric_fast.tensors import check_rows, read_plain
 from tests.activations import make_activations
 
@@ -101,6 +104,42 @@ def test_a_header_that_claims_more_than_the_file_holds(tmp_path, version):
             read_table(tmp_path / "t.npz")
     (tmp_path / "t.npy").write_bytes(write_npy((5, 3), 60, version))
     assert read_table(tmp_path / "t.npy").n_rows == 5
+
+
+def test_a_parquet_file_that_claims_more_than_it_holds(tmp_path):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"a": [1.5] * 77}), path)
+    assert read_table(path).n_rows == 77
+    content = path.read_bytes()
+    start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    footer = content[start:-8]
+    for old, new, message in (
+        (b"\x16" + _write_varint(77), b"\x16" + _write_varint(2**40), r"it says [\d,]+ rows, but it has [\d,]+ bytes"),
+        (b"\x19\x1c", b"\x19\xfc\xc0\x84\x3d", "can't be read"),  # a million groups, of which there is one
+    ):
+        assert old in footer
+        wrong = footer.replace(old, new)
+        path.write_bytes(content[:start] + wrong + len(wrong).to_bytes(4, "little") + content[-4:])
+        used = find_peak_memory()
+        with pytest.raises(DataError, match=message):
+            read_table(path)
+        assert find_peak_memory() - used < 2**28
+
+
+def _write_varint(value):
+    """A number that is not negative, as Thrift's compact protocol writes it."""
+    value, found = 2 * value, b""
+    while value > 127:
+        found, value = found + bytes([value & 127 | 128]), value >> 7
+    return found + bytes([value])
+
+
+def test_a_folder_of_parquet_files_is_one_table(tmp_path):
+    folder = tmp_path / "all.parquet"
+    folder.mkdir()
+    for number in range(2):
+        pq.write_table(pa.table({"a": [1.5, number]}), folder / f"{number}.parquet")
+    assert read_table(folder).n_rows == 4
 
 
 def test_arrays_of_any_size_are_still_read(tmp_path):

@@ -25,6 +25,7 @@ _DAMAGED = (
     *(tokenize.TokenError, SyntaxError, TypeError),  # a NumPy header's
 )
 _BLOCK = 2**20  # bytes of a CSV file that are parsed at a time
+_MOST_PER_BYTE = 2**16  # values of a parquet file, whose runs of one value take a few bytes
 _BLOCK_PER_COLUMN = 256  # at least: each column of each block is an array of its own
 
 
@@ -53,9 +54,7 @@ def read_table(path: str | Path, *, header: bool = True) -> Table:
             case ".csv" | ".tsv":
                 return _read_csv(path, header)
             case ".parquet":
-                table = pa.parquet.read_table(path)
-                table.validate(full=True)  # texts that aren't UTF-8, and the like
-                return as_table(table)
+                return as_table(_read_parquet(path))
             case ".npy":
                 with path.open("rb") as file:
                     n_values = _check_header(file, path.stat().st_size, path.name)
@@ -70,6 +69,35 @@ def read_table(path: str | Path, *, header: bool = True) -> Table:
         reason = "it holds pickled objects, which are never loaded" if "allow_pickle" in str(error) else error
         raise DataError(f"{path} can't be read as a table: {reason}") from error
     raise DataError(f"{path} is not a table: its name must end in one of {', '.join(SUFFIXES)}")
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    """The table of a file, or of all files in a folder. Raises DataError, ValueError, and what Arrow raises."""
+    parts = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    # No list or text of a footer is longer than its file. By Arrow's own limits a short one takes gigabytes.
+    limit = max([1, *(part.stat().st_size for part in parts)])
+    limits = {"thrift_string_size_limit": limit, "thrift_container_size_limit": limit}
+    claimed = 8 * sum(_count_values(part, limits) for part in parts)
+    if claimed > (free := find_free_memory()):
+        raise DataError(f"{path} unpacks to {format_bytes(claimed)}, of {format_bytes(free)} free; cut it")
+    table = pa.parquet.read_table(path, **limits)
+    table.validate(full=True)  # texts that aren't UTF-8, and the like
+    return table
+
+
+def _count_values(path: Path, limits: dict[str, int]) -> int:
+    """The values that a parquet file says it holds: Arrow takes memory for a group's rows before it reads any.
+
+    pyarrow ends the process where it is asked for a column of a damaged group, so that rows alone are asked for.
+    """
+    with pa.parquet.ParquetFile(path, **limits) as file:
+        found = file.metadata
+    rows = [found.row_group(number).num_rows for number in range(found.num_row_groups)]
+    n_values: int = sum(rows) * found.num_columns
+    n_bytes = path.stat().st_size
+    if min(rows, default=0) < 0 or n_values > _MOST_PER_BYTE * n_bytes:
+        raise ValueError(f"it says {sum(rows):,} rows, but it has {n_bytes:,} bytes")
+    return n_values
 
 
 def _read_csv(path: Path, header: bool) -> Table:
