@@ -23,7 +23,8 @@ from eric_fast.show.console import stdout
 if TYPE_CHECKING:
     from bench.sass_variants import Variant
 
-SCRIPTS = ("tests.read_sass", "tests.read_count_sass")  # the evaluator, counting; `bench.predict` takes minutes
+# The evaluator, counting, a program's own kernels; `bench.predict` takes minutes
+SCRIPTS = ("tests.read_sass", "tests.read_count_sass", "bench.generated")
 ISSUES_PER_CLOCK, BYTES_PER_CLOCK = 4, 16.5  # of one multiprocessor: warps' instructions; 4.3 TB/s of memory
 
 
