@@ -15,9 +15,7 @@ from eric_fast.jit import SlowBudget
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.table import tree_walk
-from eric_fast.table.linked_nodes import link_nodes
 from eric_fast.table.model import RuleModel
-from eric_fast.table.tree_walk_code import NO_LEAF
 from tests.boosters import add_edges
 
 SOURCES = {
@@ -38,9 +36,9 @@ def _compile_all(monkeypatch):
 def list_walkers(model):
     """The model's own, and one that follows links where it has masks."""
     yield model.walker
-    links = link_nodes(model.walker.nodes, model.walker.roots, NO_LEAF)
-    if model.walker.masks is not None and links is not None:
-        yield replace(model.walker, masks=None, links=links)
+    linked = replace(model.walker, masks=None)
+    if model.walker.masks is not None and linked._way[0] is not None:
+        yield linked
 
 
 def walk(walker, rows):
@@ -127,6 +125,8 @@ def test_what_is_not_walked():
     assert make_model([]).walker is None
     assert make_model([ClassRule(0, (12,))], kernel_rules=(Rule(12, (0, 2)),), derived=("d",)).walker is None
     assert make_model([rule], columns=(Column("a"), Column("b", "float32"))).walker is None
+    unequal = replace(make_model([ClassRule(0, (10,))]).walker, masks=None)
+    assert unequal.evaluate(rows, {"classes": True}) is None  # a comparison with two bounds
     model = make_model([rule])
     for data in (rows.tolist(), rows.astype(int), rows.astype(">f8"), torch.zeros(2, 2), np.zeros((0, 2)), rows[:, :1]):
         assert model.walker.evaluate(data, {"classes": True}) is None

@@ -22,6 +22,7 @@ from eric_fast.table.tree_masks_code import clear_rules
 _MOST_LEAVES = 64  # of a tree: bits of a word
 _MOST_BYTES = 2**22  # of all masks: they stay in a core's own cache
 _LANES = VECTOR_BYTES // 4
+_MOST_ATOMS = 4 * _MOST_BYTES // VECTOR_BYTES  # some share a constant; more aren't even sorted
 _MOST_CLEARED = 2**25  # words read and written to make them
 
 
@@ -57,7 +58,7 @@ def make_masks(tests: NumberTests, rules: Any, firsts: NDArray[np.int64], lasts:
         firsts, lasts: int64 `[n_trees]`: the first rule of each tree and past its last.
     """
     n_leaves = int((lasts - firsts).max())
-    if n_leaves > _MOST_LEAVES or not len(tests.columns):
+    if n_leaves > _MOST_LEAVES or not 0 < len(tests.columns) <= _MOST_ATOMS:
         return None
     n_parts = 1 if n_leaves <= 32 else 2
     columns, place = np.unique(tests.columns, return_inverse=True)

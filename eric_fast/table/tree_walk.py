@@ -17,7 +17,7 @@ from eric_fast.jit import call_sparing, spare_code
 from eric_fast.plan import Plan
 from eric_fast.program import Program
 from eric_fast.program.table_atoms import Column
-from eric_fast.table.linked_nodes import LinkedNodes, link_nodes
+from eric_fast.table.linked_nodes import link_nodes
 from eric_fast.table.number_tests import list_number_tests
 from eric_fast.table.row_answers import RowAnswers
 from eric_fast.table.tree_masks import Masks, make_masks
@@ -48,8 +48,8 @@ class Walker:
         tree_of_leaves: int64: the trees of `Outcome.leaves`.
         dtype: in which values are compared.
         n_columns: of a table.
-        masks, links: the two ways to find the leaves of a row; None where this one can't.
-        most_rows: above this, packed bits are faster; 0 if neither way can.
+        masks: the rules of trees of few leaves; None where they take too much. Then trees are walked.
+        most_rows: above this, packed bits are faster.
     """
 
     nodes: NDArray[Any]
@@ -60,7 +60,6 @@ class Walker:
     dtype: np.dtype[Any]
     n_columns: int
     masks: Masks | None
-    links: LinkedNodes | None
     most_rows: int
 
     def walk(self, data: Any, *, leaves: bool = False) -> RowAnswers | None:
@@ -76,6 +75,8 @@ class Walker:
         found = np.empty((n_rows if leaves else 0, len(self.roots)), np.int32)
         sums, classes = np.empty((n_rows, len(self.votes[0]))), np.empty(n_rows, np.int32)
         run, arguments = self._way
+        if run is None:
+            return None
         arguments = (data, self.settings, *arguments, *self.votes, found, sums, classes)
         # Walking is never plain Python: packed rows have a reference
         if spare_code(run, _SPARED_STEPS * len(self.nodes), *arguments) or not run(*arguments):
@@ -93,11 +94,11 @@ class Walker:
 
     @cached_property
     def _way(self) -> tuple[Any, tuple[Any, ...]]:
-        """What answers rows, and what it needs of the trees."""
+        """What answers rows, and what it needs of the trees; None if nothing can."""
         if self.masks is not None:
             return mask_rows, self.masks
-        assert self.links is not None
-        return walk_rows, (*self.links, len(self.roots))
+        links = link_nodes(self.nodes, self.roots, NO_LEAF)
+        return (None, ()) if links is None else (walk_rows, (*links, len(self.roots)))
 
 
 def make_walker(program: Program, plan: Plan, values: str) -> Walker | None:
@@ -132,7 +133,6 @@ def make_walker(program: Program, plan: Plan, values: str) -> Walker | None:
     nodes["yes"], nodes["no"] = children[:n_nodes].T
     votes = (plan.base, plan.vote_offsets, plan.vote_classes, plan.vote_weights)
     masks = make_masks(comparisons, rules, firsts, lasts)
-    links = link_nodes(nodes, roots, NO_LEAF) if masks is None else None
     depth = len(rules.literals) / plan.n_class_rules
     return Walker(
         nodes,
@@ -143,8 +143,7 @@ def make_walker(program: Program, plan: Plan, values: str) -> Walker | None:
         np.dtype(kind),
         len(columns),
         masks,
-        links,
-        0 if masks is None and links is None else _find_most_rows(n_nodes, len(roots), depth, masks),
+        _find_most_rows(n_nodes, len(roots), depth, masks),
     )
 
 
