@@ -24,6 +24,7 @@ from bench import (
     small,
     tables,
     thousand,
+    thresholds,
 )
 from bench.growth import draw_growth
 from bench.harness import write_rows
@@ -48,6 +49,7 @@ CASES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "small": small.run_case,
     "tables": tables.run_case,
     "thousand": thousand.run_case,
+    "thresholds": thresholds.run_case,
 }
 
 

@@ -43,7 +43,7 @@ def run_case(full: bool = False) -> dict[str, Any]:
         train = capture_cifar("train", progress)
     rows = [row for leaf in MIN_LEAVES for row in _time_last_layer(train, leaf)]
     if full:
-        program = approximate_model(train, layers="all", options=TreeOptions(min_leaf=CHAIN_LEAF))
+        program = approximate_model(train, layers="all", threshold="mean", options=TreeOptions(min_leaf=CHAIN_LEAF))
         bits = quantise_activations(train, program.network_quantiser)
         rows.append(_row("all layers, chained", CHAIN_LEAF, program, bits, _time_ours(program, bits, train, 2)))
     _print_rows(rows)
@@ -51,7 +51,7 @@ def run_case(full: bool = False) -> dict[str, Any]:
 
 
 def _time_last_layer(train: Activations, min_leaf: int) -> Iterator[dict[str, Any]]:
-    program = approximate_model(train, layers=LAYER, options=TreeOptions(min_leaf=min_leaf))
+    program = approximate_model(train, layers=LAYER, threshold="mean", options=TreeOptions(min_leaf=min_leaf))
     bits = quantise_activations(train, program.network_quantiser)
     yield _row("eric_fast", min_leaf, program, bits, _time_ours(program, bits, train, 5))
     yield _row("three runs a kernel", min_leaf, program, bits, _time_plainly(program, bits))

@@ -42,7 +42,9 @@ def run_case(full: bool = False) -> dict[str, Any]:
     show_notes()
     with show_progress() as progress:
         train, test = (capture_cifar(split, progress) for split in ("train", "test"))
-        study = measure_chains(train, test, min_leaves=MIN_LEAVES, with_bounds=True, progress=progress)
+        study = measure_chains(
+            train, test, threshold="mean", min_leaves=MIN_LEAVES, with_bounds=True, progress=progress
+        )
     for table in tabulate_chains(study):
         stdout.print(table)
     reference = list(_compare_reference(study))

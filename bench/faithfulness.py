@@ -17,7 +17,7 @@ from rich.table import Table
 
 from bench.faithfulness_plot import draw_faithfulness
 from bench.harness import ROOT, Timing, describe_machine, time_runs
-from bench.learners import CHAIN_LITERALS, CHAIN_VOTES, PARTS, WHOLE_CHAIN, Learner
+from bench.learners import CHAIN_LITERALS, CHAIN_VOTES, PARTS, WHOLE_CHAIN, Learner, Part
 from bench.networks import VGG, load_both
 from eric_fast.evaluator import Evaluator
 from eric_fast.extract import ExtractOptions, extract_program
@@ -47,7 +47,7 @@ def run_case(full: bool = False, parts: Sequence[str] = (), before: Path | None 
     old = json.loads(before.read_text(encoding="utf-8")) if parts and before and before.exists() else {"rows": []}
     rows = [row for row in old["rows"] if row["run"] not in parts]
     for name in parts or PARTS:
-        rows += measure_part(name)
+        rows += measure_part(name, PARTS[name])
     order = list(PARTS)
     rows.sort(key=lambda row: order.index(row["run"]))  # as they stood otherwise
     times = old["times"] if "times" in old else list(time_learning())
@@ -63,9 +63,8 @@ def run_case(full: bool = False, parts: Sequence[str] = (), before: Path | None 
     return {"machine": describe_machine(), "times": times, "rows": rows}
 
 
-def measure_part(name: str) -> list[dict[str, Any]]:
+def measure_part(name: str, part: Part) -> list[dict[str, Any]]:
     """The rows of a part: for each learner, one for each start layer."""
-    part = PARTS[name]
     with show_progress() as progress:
         train, test = load_both(part.network, part.grid, progress)
     found = [ImageSet(train, test).score_learners(part.learners)]

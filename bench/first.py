@@ -2,13 +2,16 @@
 
 Each is a process of its own. Cold ones begin with an empty folder of compiled code; what the installed package carries
 is there for both. Imports beside them show what a process pays before any work of ours; tl2cgen and lleaves compile the
-same forest, or one like it, by their own compilers, where they are installed.
+same forest, or one like it, by their own compilers, where they are installed. With --full, the times before this was
+worked on, too: of commit 070d6dd, in a work tree of its own.
 """
 
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from bench.harness import ROOT, describe_machine
 from eric_fast.show.console import stdout
 
 N_WARM = 3
+BEFORE = "070d6dd"
 _FOREST = """
 import json, sys, time
 from sklearn.datasets import load_digits
@@ -70,26 +74,48 @@ CASES: dict[str, tuple[str, str, tuple[str, ...]]] = {
 
 
 def run_case(full: bool = False) -> dict[str, Any]:
-    """Print seconds for each case, cold and warm; `full` or not."""
-    rows: list[dict[str, Any]] = []
-    for name, (before, work, packages) in CASES.items():
-        if all(find_spec(package) for package in packages):
-            rows.append({"what": name, **time_case(before + _TIME.format(work=work))})
-        else:
-            rows.append({"what": name, "cold_s": None, "warm_s": None})
+    """Print seconds for each case, cold and warm; `full`: those of `BEFORE`, too."""
+    rows: list[dict[str, Any]] = [{"what": name, **_time_installed(name, ROOT)} for name in CASES]
+    keys = ["cold_s", "warm_s"]
+    if full:
+        with check_out(BEFORE) as root:
+            for row in rows:
+                if "eric" in "".join(CASES[row["what"]][:2]):
+                    found = _time_installed(row["what"], root)
+                    row |= {"before_cold_s": found["cold_s"], "before_warm_s": found["warm_s"]}
+        keys += ["before_cold_s", "before_warm_s"]
     screen = Table(title="seconds", title_justify="left")
-    for heading in ("", "cold", "warm"):
+    for heading in ("", "cold", "warm", f"cold, {BEFORE}", f"warm, {BEFORE}")[: 1 + len(keys)]:
         screen.add_column(heading, justify="right" if heading else "left")
     for row in rows:
-        screen.add_row(row["what"], *(_format(row[key]) for key in ("cold_s", "warm_s")))
+        screen.add_row(row["what"], *(_format(row[key]) if key in row else "" for key in keys))
     stdout.print(screen)
     return {"machine": describe_machine("treelite", "tl2cgen", "lleaves"), "rows": rows}
 
 
-def time_case(code: str) -> dict[str, float]:
-    """Seconds that a program prints: of its first run, and the least of `N_WARM` more."""
+@contextmanager
+def check_out(commit: str) -> Iterator[Path]:
+    """A commit's files in a folder that is removed afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = {"NUMBA_CACHE_DIR": str(Path(folder, "code")), "PYTHONPATH": str(ROOT)}
+        tree = Path(folder, "tree")
+        subprocess.run(["git", "worktree", "add", "--detach", "--quiet", tree, commit], cwd=ROOT, check=True)
+        try:
+            yield tree
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", tree], cwd=ROOT, check=True)
+
+
+def _time_installed(name: str, root: Path) -> dict[str, float | None]:
+    before, work, packages = CASES[name]
+    if not all(find_spec(package) for package in packages):
+        return {"cold_s": None, "warm_s": None}
+    return time_case(before + _TIME.format(work=work), root)
+
+
+def time_case(code: str, root: Path) -> dict[str, float | None]:
+    """Seconds that a program prints with a checkout's code: of its first run, and the least of `N_WARM` more."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"NUMBA_CACHE_DIR": str(Path(folder, "code")), "PYTHONPATH": str(root)}
         command = [sys.executable, "-c", code]
         seconds = []
         for _ in range(1 + N_WARM):

@@ -93,7 +93,7 @@ def _learn_fold(*min_leaves: float) -> list[Learner]:
 
 def _chain_trees(min_leaf: float) -> Learner:
     size = f"minimum leaf {100 * min_leaf:g} %"
-    return Learner(CHAIN, "trees", size, ExtractOptions(layers="all", min_leaf=min_leaf), {})
+    return Learner(CHAIN, "trees", size, ExtractOptions(layers="all", threshold="mean", min_leaf=min_leaf), {})
 
 
 def _chain_weights(
@@ -111,7 +111,7 @@ def _chain_weights(
         fit=fit,
         grid=grid,
         weight_options=WeightOptions(n_literals),
-        **{"n_votes": CHAIN_VOTES, **others},
+        **{"n_votes": CHAIN_VOTES, "threshold": "mean", **others},
     )
     extras = [f"on {grown_on}"] * (grown_on != "true") + ["quarters"] * (grid != 1) + ["logistic"] * (fit != "counts")
     extras += ["votes on all layers"] * (options.vote_layers == "all")

@@ -187,7 +187,13 @@ def load_cifar_program(train: Activations, progress: Progress) -> Program:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         program = approximate_model(
-            train, layers="all", options=CIFAR_OPTIONS, all_kernels=True, simplify=False, progress=progress
+            train,
+            layers="all",
+            threshold="mean",
+            options=CIFAR_OPTIONS,
+            all_kernels=True,
+            simplify=False,
+            progress=progress,
         )
         save_program(program, path)
     return load_program(path)

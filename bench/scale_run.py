@@ -31,7 +31,9 @@ def extract_weights(capture: Capture, processes: Processes, folder: Path) -> Cal
 
 def _extract(capture: Capture, processes: Processes, folder: Path, options: TreeOptions) -> Call:
     def run() -> tuple[Callable[[], str], int]:
-        program = approximate_model(capture, layers=PAIR, options=options, all_kernels=True, processes=processes)
+        program = approximate_model(
+            capture, layers=PAIR, threshold="mean", options=options, all_kernels=True, processes=processes
+        )
         return lambda: _keep(print_program(program), capture, folder), count_bytes(capture, PAIR)
 
     return run

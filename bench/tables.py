@@ -50,7 +50,7 @@ def run_case(full: bool = False) -> dict[str, Any]:
         class_rows = [_score_class_tree(train, test, threshold, leaf) for threshold, leaf in CLASS_TREES]
         started = time.perf_counter()
         options = TreeOptions(min_leaf=250)
-        program = approximate_model(train, layers=["all"], options=options, progress=progress)
+        program = approximate_model(train, layers=["all"], threshold="mean", options=options, progress=progress)
         seconds = time.perf_counter() - started
         scores = evaluate_chains(program, test, progress=progress)
     _print_class_trees(class_rows)

@@ -71,8 +71,9 @@ RESNET_HEAD = ["start", "tree", "its rules", "chain of trees", "chain of weight 
 RESNET = """
 `examples/resnet_cifar10.py` is a residual network for CIFAR-10 and its recipe, trained briefly: it is right on
 {accuracy:.3f} of {n_test:,} test images. {n_layers} layers are captured by default, and which feeds which: {edges}.
-Programs were learned from {n_training:,} training images (`--layers all`); the figures are fidelity on the test images
-(always the commonest answer: {usual:.3f}), from every start, a set of layers that every path crosses.
+Programs were learned from {n_training:,} training images (`--layers all --threshold mean`); the figures are
+fidelity on the test images (always the commonest answer: {usual:.3f}), from every start, a set of layers that
+every path crosses.
 
 {starts}
 
@@ -198,8 +199,8 @@ def measure_resnet() -> str:
         for split, limit in (("train", N_TRAINING), ("test", N_TEST))
     )
     usual = TreeOptions(min_leaf=0.005)
-    study = measure_chains(train, test, options=usual, min_leaves=[0.005], with_bounds=True)
-    weights = approximate_model(train, layers="all", rules="weights")
+    study = measure_chains(train, test, threshold="mean", options=usual, min_leaves=[0.005], with_bounds=True)
+    weights = approximate_model(train, layers="all", threshold="mean", rules="weights")
     rows = []
     for start in study.starts:
         tree, chain, bound = study.find_row("direct", start), study.find_row("true", start), study.find_bound(start)
@@ -239,7 +240,7 @@ def measure_lite() -> str:
     images = open_data(str(data))
     with torch.inference_mode():
         own = torch.cat([network(transform(images.load_image(i))[None]).argmax(1) for i in range(len(images))])
-    program = approximate_model(found)
+    program = approximate_model(found, threshold="mean")
     agree = predict_activations(program, found).classes == found.predictions
     explanation = explain_image(program, model, images, int(agree.nonzero()[0]), with_maps=False)
     text = _print_explanation(render_explanation(explanation, depth=2, earlier=False))

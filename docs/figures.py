@@ -140,6 +140,16 @@ def _format(cell: Any, key: str) -> str:
     return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.4g}" if isinstance(cell, float) else str(cell)
 
 
+def print_first() -> str:
+    """The first minute, cold and warm; with its times before, where they were taken."""
+    if not (RESULTS / "first.json").exists():
+        return "Not measured for this version yet."
+    columns = {"": "what", "cold": "cold_s", "warm": "warm_s"}
+    if any("before_cold_s" in row for row in read_results("first")["rows"]):
+        columns |= {"cold, before": "before_cold_s", "warm, before": "before_warm_s"}
+    return f"{say_machine('first')}\n\n{print_rows('first', columns)}"
+
+
 def print_faithfulness() -> str:
     """Class programs of `cifar10_vgg`, by learner and size."""
     columns = {"learner": "learner", "size": "size", "rules": "n_rules", "literals": "n_literals"}
@@ -147,6 +157,18 @@ def print_faithfulness() -> str:
     return print_rows(
         "faithfulness", columns, lambda row: row["part"] == "class program" and row["network"] == "cifar10_vgg"
     )
+
+
+def print_thresholds(part: str, column: str) -> str:
+    """A line for each network and threshold: fidelity on held-back images, and means."""
+    rows = [row for row in read_results("thresholds")["rows"] if row["part"] == part]
+    lines = []
+    for network, threshold in dict.fromkeys((row["network"], row["learner"]) for row in rows):
+        own = [row for row in rows if (row["network"], row["learner"]) == (network, threshold)]
+        figures = " ".join(f"{row['held_back']:.3f}" for row in own)
+        means = (sum(row[key] for row in own) / len(own) for key in ("held_back", "fidelity"))
+        lines.append((network, f"`{threshold}`", figures, *(f"{value:.3f}" for value in means)))
+    return print_table(("network", "threshold", f"held back, by {column}", "mean", "mean, test images"), lines, "--rrr")
 
 
 _README_CASES = ("forest, numeric", "forest, binary", "histogram boosting", "XGBoost, numeric", "LightGBM")
@@ -160,6 +182,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "extract": lambda: print_extract("extract"),
     "extract-avx512": lambda: print_extract("extract_avx512"),
     "faithfulness": print_faithfulness,
+    "thresholds-classes": lambda: print_thresholds("class program", "size"),
+    "thresholds-chains": lambda: print_thresholds("chain", "start"),
+    "first": print_first,
     "analyse": lambda: print_rows(
         "analyse", {"who": "who", "images": "n_images", "kernels in rules": "n_mentioned", "time": "median_s"}
     ),
@@ -198,6 +223,7 @@ TABLES: dict[str, Callable[[], str]] = {
             "capture",
             "count",
             "fold",
+            "thresholds",
         )
     },
 }

@@ -86,15 +86,15 @@ def turn_rows(rows: Sequence[Mapping[str, Any]]) -> Columns:
 
 
 def make_frame(columns: Columns) -> "pandas.DataFrame":
-    """A data frame of pandas.
+    """A data frame of pandas, whose `to_csv` escapes what a spreadsheet would take for a formula.
 
     Raises:
         SettingError: pandas is not installed.
     """
     require_package("pandas", "a data frame")
-    import pandas
+    from eric_fast.frame import Frame
 
-    return pandas.DataFrame(dict(columns))
+    return Frame(dict(columns))
 
 
 def format_rows(names: Sequence[str], rows: Iterable[Iterable[Any]], kind: str) -> str:

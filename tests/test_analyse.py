@@ -22,7 +22,6 @@ from eric_fast.analyse.distances import RandomSets, Space
 from eric_fast.analyse.symbolic import adjust_selectivity
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import CaptureError, EricError, SettingError
-from eric_fast.extract import TreeOptions
 from eric_fast.program import ClassRule, Program
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.quantise import quantise_activations
@@ -34,7 +33,7 @@ N_IMAGES = 2000
 
 
 def extract_planted(**options):
-    return approximate_model(make_planted(N_IMAGES, 1, **options)[0], options=TreeOptions(min_leaf=50))
+    return approximate_model(make_planted(N_IMAGES, 1, **options)[0], threshold="mean", min_leaf=50)
 
 
 @pytest.fixture(scope="module")

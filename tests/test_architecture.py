@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the bottom up. A room imports only rooms of lower floors; the modules of one room import each other.
 FLOORS = (
     ("described", "version", "visible"),
-    ("errors", "progress", "pickling", "forks", "digits_cnn", "jit"),
+    ("errors", "progress", "pickling", "forks", "frame", "digits_cnn", "jit"),
     ("memory", "tabular"),
     ("tensors",),
     ("bits", "output", "plan", "processes"),

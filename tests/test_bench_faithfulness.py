@@ -19,7 +19,7 @@ def make_row(run, learner="trees", fidelity=0.5, **changes):
 def test_rows_of_other_parts_stay(monkeypatch, tmp_path):
     monkeypatch.setattr(faithfulness, "PLOT", faithfulness.ROOT / ".cache" / "test_faithfulness.png")
     monkeypatch.setattr(faithfulness, "draw_faithfulness", lambda rows, path: None)
-    monkeypatch.setattr(faithfulness, "measure_part", lambda name: [make_row(name, fidelity=0.9)])
+    monkeypatch.setattr(faithfulness, "measure_part", lambda name, part: [make_row(name, fidelity=0.9)])
     before = tmp_path / "f.json"
     old = [make_row("digits"), make_row("classes", fidelity=0.1), make_row("classes", part=CHAIN)]
     before.write_text(json.dumps({"times": TIMES, "rows": old}))

@@ -39,7 +39,7 @@ def test_capture_verify_damage_and_again(network, eric, refuse, tmp_path):
     code, out, _ = eric("verify", tmp_path / "c", "--json", tmp_path / "v.json")
     assert code == 1
     assert f"{shard} is damaged: its SHA-256 is not the one in the manifest" in out
-    assert "1 of 2 shards are whole" in out
+    assert "1 of 2 shards are intact" in out
     assert "shard-00001" in (tmp_path / "v.json").read_text()
     with pytest.raises(CaptureError, match="shard-00001.safetensors is damaged"):
         load_activations(tmp_path / "c")
@@ -48,7 +48,7 @@ def test_capture_verify_damage_and_again(network, eric, refuse, tmp_path):
     assert "1 of them there and whole" in out
     assert "(6 of them in" in out
     assert read_folder(tmp_path / "c") == whole
-    assert "nothing was to do" in eric(*capture)[1]
+    assert "nothing was left to do" in eric(*capture)[1]
     assert "contains another capture, with norm l1, now max" in refuse(*capture, "--norm", "max")
     assert eric(*capture, "--norm", "max", "--force")[0] == 0
 
@@ -66,7 +66,7 @@ def test_norms_then_thresholds_then_bits(network, eric, refuse, tmp_path):
     assert open_capture(tmp_path / "t").quantiser == open_capture(tmp_path / "b").quantiser
     assert "contains bits but no norms" in refuse("pack", tmp_path / "b", "-o", tmp_path / "x")
     assert "is given twice" in refuse("pack", tmp_path / "n", "-o", tmp_path / "x", "--json", tmp_path / "x")
-    assert "holds norms, and so no thresholds" in refuse(*both[:-1], tmp_path / "n", "-o", tmp_path / "x")
+    assert "holds norms, which have no thresholds" in refuse(*both[:-1], tmp_path / "n", "-o", tmp_path / "x")
     sample = ["--store", "bits", "--threshold", "mean", "--statistics", "45"]
     assert eric("capture", network, "digits/test", *sample, "-o", tmp_path / "s")[0] == 0
     thresholds = open_capture(tmp_path / "s").manifest.thresholds
@@ -75,8 +75,7 @@ def test_norms_then_thresholds_then_bits(network, eric, refuse, tmp_path):
 
 def test_every_command_takes_bits(made, eric, refuse, tmp_path):
     for split in ("train", "test"):
-        program = [] if split == "train" else ["--thresholds", made / "p.lp"]
-        assert eric("pack", made / split, "-o", tmp_path / split, *program)[0] == 0
+        assert eric("pack", made / split, "-o", tmp_path / split, "--thresholds", made / "p.lp")[0] == 0
     extract = ["--layers", "all", "--target", "label", "--min-leaf", "20"]
     assert eric("extract", tmp_path / "train", "-o", tmp_path / "p.lp", *extract)[0] == 0
     assert (tmp_path / "p.lp").read_text() == (made / "p.lp").read_text()

@@ -69,7 +69,7 @@ def test_the_command_writes_a_capture_that_others_read(folder, eric):
         *("-o", folder / "c"),
     )
     assert code == 0
-    assert "took 6 units of 400 samples" in out
+    assert "captured 6 units of 400 samples" in out
     assert "4 classes: ant, bee, cat, dog" in out
     found = load_activations(folder / "c")
     assert torch.equal(found.norms["features"], torch.from_numpy(FEATURES))
@@ -133,7 +133,7 @@ def test_what_is_doubtful_is_refused(folder, refuse):
     assert "capture needs MODEL and DATA, or --table FILE" in refuse("capture", "-o", folder / "d")
     table = ["capture", "--table", folder / "t.parquet", "-o", folder / "d"]
     assert "--table needs --predictions" in refuse(*table)
-    assert "with --table no network runs, so --grid means nothing" in refuse(*table, "--grid", "2")
+    assert "with --table no network runs, so --grid has no meaning" in refuse(*table, "--grid", "2")
 
 
 def test_programs_call_units_by_the_names_of_their_columns(folder):

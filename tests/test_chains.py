@@ -220,7 +220,8 @@ def test_bits_right_are_counted_by_hand(study):
 def test_floors_come_from_the_training_images():
     """On images that are all unlike most of training they are nothing; from those images they would be everything."""
     train, test = make_activations(600), make_activations(300, seed=1)
-    mostly = quantise_activations(train, fit_quantiser(train), ["f1"]).to_bools().double().mean(dim=0) >= 0.5
+    quantiser = fit_quantiser(train, train.predictions, threshold="split")
+    mostly = quantise_activations(train, quantiser, ["f1"]).to_bools().double().mean(dim=0) >= 0.5
     unlike = torch.where(mostly, 0.0, 1e6).float().expand(300, -1).contiguous()
     commonest = train.predictions.bincount().argmax()
     rare = torch.full((300,), (commonest.item() + 1) % 3)
@@ -343,12 +344,12 @@ def test_chain_refuses_in_one_line(made, refuse, eric, tmp_path):
     assert "each given once" in refuse(*chain, "--min-leaf", "20,20")
     assert "criterion 'x'" in refuse(*chain, "--criterion", "x")
     assert "no layer '4'" in refuse(*chain, "--layers", "3,4")
-    assert "given twice: score programs" in refuse("chain", made / "train", made / "train")
+    assert "given twice; score programs" in refuse("chain", made / "train", made / "train")
     assert "manifest.json" in refuse("chain", made / "train", tmp_path)
     assert "grown on 'x'" in refuse("extract", made / "train", "-o", tmp_path / "p.lp", "--grown-on", "x")
     (tmp_path / "c.png").write_text("x")
     assert "exists; give --force" in refuse(*chain, "--plot", tmp_path / "c.png")
-    assert "is given twice in one command" in refuse(
+    assert "is given twice; write" in refuse(
         *chain, "--force", "--plot", tmp_path / "c.png", "--json", tmp_path / "c.png"
     )
     assert (tmp_path / "c.png").read_text() == "x"

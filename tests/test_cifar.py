@@ -37,7 +37,7 @@ def test_capture_sees_the_six_layers_and_the_networks_accuracy(cifar):
 def test_class_rules_score_as_a_plain_tree_does(cifar, min_leaf):
     """scikit-learn draws lots where atoms tie, so its own trees differ: ours scores like one of them."""
     train, test = cifar
-    program = approximate_model(train, options=TreeOptions(min_leaf=min_leaf))
+    program = approximate_model(train, threshold="mean", options=TreeOptions(min_leaf=min_leaf))
     score = evaluate_program(program, test)
     norms = train.norms[RELUS[-1]].numpy().astype(np.float64)
     thresholds = norms.mean(axis=0).astype(np.float32)

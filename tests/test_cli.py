@@ -92,7 +92,7 @@ def test_every_command_explains_itself(eric, command):
         (["--max-rules", "5"], {"options": TreeOptions(max_rules=5)}),
         (["--min-leaf", "7", "--criterion", "gini"], {"options": TreeOptions("gini", min_leaf=7)}),
         (["--min-leaf", "0.1"], {"options": TreeOptions(min_leaf=0.1)}),
-        (["--threshold", "split"], {"threshold": "split"}),
+        (["--threshold", "mean"], {"threshold": "mean"}),
         (["--threshold", "0.6*mean+0.7*std"], {"threshold": "0.6*mean+0.7*std"}),
         (["--layers", "1,3", "--all-kernels"], {"layers": ["1", "3"], "all_kernels": True}),
         (["--layers", "[13]"], {"layers": ["1", "3"]}),
@@ -133,7 +133,7 @@ def test_bad_images_and_images_without_a_rule_are_counted(eric, photos, tmp_path
     evaluate = ["evaluate", tmp_path / "p.lp", photos, "--model", network, "--json", tmp_path / "e.json", skip]
     code, out, _ = eric(*evaluate)
     assert code == 0
-    assert "left out 1 image that" in out
+    assert "skipped 1 image that" in out
     scores = json.loads((tmp_path / "e.json").read_text())
     assert (scores["n_bad_images"], scores["n_images"], scores["coverage"]) == (1, 5, 0)
     assert read_answers(eric, tmp_path) == {"0,"}

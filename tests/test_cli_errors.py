@@ -22,7 +22,7 @@ def test_bad_images_are_named_and_skipped_only_on_request(made, refuse, eric, ph
     assert not (tmp_path / "c").exists()
     code, out, err = eric(*arguments, "--skip-bad-images", "--json", tmp_path / "c.json")
     assert code == 0
-    assert "left out 1 image that" in out
+    assert "skipped 1 image that" in out
     assert "accuracy: unknown" in out
     figures = json.loads((tmp_path / "c.json").read_text())
     assert (figures["n_images"], figures["n_bad_images"], figures["model_accuracy"]) == (5, 1, None)
@@ -148,8 +148,8 @@ def test_outputs_are_checked_before_the_work(made, refuse, tmp_path, monkeypatch
 
 def test_options_of_the_network_mean_nothing_for_a_capture(made, refuse):
     evaluate = ["evaluate", made / "p.lp", made / "test"]
-    assert "--limit means nothing" in refuse(*evaluate, "--limit", "5")
-    assert "--model, --dtype means nothing" in refuse(*evaluate, "--model", "x", "--dtype", "float16")
+    assert "--limit has no meaning" in refuse(*evaluate, "--limit", "5")
+    assert "--model, --dtype have no meaning" in refuse(*evaluate, "--model", "x", "--dtype", "float16")
 
 
 def test_another_model_is_refused_before_its_images_are_captured(made, refuse, tmp_path, monkeypatch):

@@ -196,8 +196,8 @@ def test_two_thresholds_are_compared_from_the_command_line(made, eric, refuse, t
     assert eric(*compare, "digits/test", *again, "--model2", network, "--force")[0] == 0
     assert json.loads((tmp_path / "d.json").read_text()) == content
     assert "--show must be 0" in refuse(*compare, made / "test", "--show", "-1")
-    assert "--model2 means nothing" in refuse(*compare, made / "test", "--model2", network)
-    assert "--weights2 is of --model2" in refuse(*compare, made / "test", "--weights2", "x.pth")
+    assert "--model2 has no meaning" in refuse(*compare, made / "test", "--model2", network)
+    assert "--weights2 needs --model2" in refuse(*compare, made / "test", "--weights2", "x.pth")
     (tmp_path / "net.py").write_text(NETWORK.replace("manual_seed(1)", "manual_seed(2)"))
     wrong = ["--model", network, "--model2", f"{tmp_path / 'net.py'}:build"]
     assert "extracted from another model" in refuse(*compare, "digits/test", *wrong)

@@ -198,5 +198,5 @@ def test_the_command_labels_from_masks(scenes, eric, refuse, tmp_path):
     assert eric("label", path, *given, "--relabel")[0] == 0
     assert load_program(path).label_of_atom == {0: "red", 1: "grass", 2: "sky"}
     assert "--masks needs the network" in refuse("label", path, "--masks", scenes / "masks")
-    assert "--least must lie" in refuse("label", path, *given, "--least", "0")
-    assert "there are no --masks, where --strongest means nothing" in refuse("label", path, "--strongest", "3")
+    assert "--least must be" in refuse("label", path, *given, "--least", "0")
+    assert "there are no --masks, so --strongest has no meaning" in refuse("label", path, "--strongest", "3")

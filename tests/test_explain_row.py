@@ -177,7 +177,7 @@ def test_a_regression_tells_how_far_each_column_reaches():
     answers = model.predict(rows)
     assert (widest.lowest, widest.highest) == (pytest.approx(answers.min()), pytest.approx(answers.max()))
     text = render(explanation)
-    assert "one column alone, changed within the values seen in 150 rows" in text
+    assert "a change of one column, within the values seen in 150 rows" in text
     assert "over 100 rows of the table" in text
 
 
@@ -233,7 +233,7 @@ def test_the_command_writes_what_python_finds(eric, refuse, tmp_path):
     )
     assert code == 0, err
     assert "priority, because class rule 2 fires" in out
-    assert "what would have to change, within the values seen in 6 rows" in out
+    assert "the fewest columns that would have to change, within the values seen in 6 rows" in out
     content = json.loads((tmp_path / "e.json").read_text())
     explanation = explain_row(model, pd.read_csv(tmp_path / "t.csv", dtype=str, keep_default_na=False).iloc[3])
     assert content["answer"] == explanation.answer == "priority"
@@ -241,7 +241,7 @@ def test_the_command_writes_what_python_finds(eric, refuse, tmp_path):
     assert content["fired"][0]["conditions"][0] == {"column": "finance", "text": "finance is inconv", "value": "inconv"}
     good = ["explain", tmp_path / "rules.lp", "--data", tmp_path / "t.csv"]
     assert "has no row 6, only 0 to 5" in refuse(*good, "--row", "6")
-    assert "with --row NUMBER and --data TABLE together" in refuse(*good)
+    assert "give both --row NUMBER and --data TABLE" in refuse(*good)
     table[:0].to_csv(tmp_path / "none.csv", index=False)
     assert "none.csv has no rows" in refuse(*good[:-1], tmp_path / "none.csv", "--row", "0")
     long = "a " * 150 + "z"
@@ -251,8 +251,8 @@ def test_the_command_writes_what_python_finds(eric, refuse, tmp_path):
     assert out.count("z, because class rule 1 fires") == 1
     code, out, err = eric("explain", tmp_path / "long.lp", "--row", "1", "--data", tmp_path / "t.csv")
     assert "z: 1 column: health ok -> not_recom" in " ".join(out.split())  # wrapped, not cut off
-    assert "--program means nothing" in refuse(*good, "--row", "1", "--program", tmp_path / "rules.lp")
-    assert "an image is explained with --program FILE and --model NETWORK" in refuse("explain", "digits/test:3")
+    assert "--program has no meaning" in refuse(*good, "--row", "1", "--program", tmp_path / "rules.lp")
+    assert "to explain an image, give --program FILE and --model NETWORK" in refuse("explain", "digits/test:3")
 
 
 def test_conditions_merge_bounds_and_name_missing_values():

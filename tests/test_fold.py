@@ -125,7 +125,8 @@ def test_edges(bits, target, rules, default):
 @pytest.mark.parametrize("grown_on", ["true", "predicted"])
 def test_a_chain_of_default_rules_is_a_program(grown_on):
     activations = make_activations()
-    program = approximate_model(activations, layers="all", rules="fold", min_leaf=2, grown_on=grown_on)
+    options = ExtractOptions(layers="all", threshold="mean", rules="fold", min_leaf=2, grown_on=grown_on)
+    program = approximate_model(activations, options)
     assert program.derived
     assert program.negated
     assert len(set(program.derived)) == len(program.derived)

@@ -1,7 +1,10 @@
 """Networks of several labels: captured, extracted, scored, explained and reported."""
 
 import csv
+import io
+import itertools
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from torchvision.transforms.functional import to_pil_image
 
 from eric_fast.capture import capture_activations, open_data, wrap_model
 from eric_fast.chains import measure_chains
+from eric_fast.cli.evaluate_labels import list_true_labels
 from eric_fast.errors import CaptureError, DataError, ModelError, ProgramError, SettingError
 from eric_fast.evaluator import Evaluator
 from eric_fast.explain import explain_image
@@ -136,6 +140,16 @@ def test_logits_are_not_left_out(activations):
         type(activations)(**{**vars(activations), "logits": None})
 
 
+def test_labels_that_are_true_can_be_told_apart():
+    names = ("cat", "cat; dog", 'a "b"', "dog", "", " fox", "two\nlines")
+    program = SimpleNamespace(classes=names)
+    for row in itertools.product((False, True), repeat=len(names)):
+        expected = [name for name, is_true in zip(names, row, strict=True) if is_true]
+        text = list_true_labels(program, row)
+        assert next(csv.reader(io.StringIO(text), delimiter=";", skipinitialspace=True), []) == expected
+    assert list_true_labels(program, [True, False, False, True, False, False, False]) == "cat; dog"
+
+
 TRUTH = torch.rand(N, 3, generator=torch.Generator().manual_seed(5)) < 0.4
 
 
@@ -236,7 +250,7 @@ def test_each_label_gets_rules(rules, grown_on, activations, labels):
 
 @pytest.mark.parametrize(("rules", "min_leaf"), [("trees", 4), ("trees", 20), ("weights", 4)])
 def test_support_counts_images_on_which_the_label_is_what_the_rule_says(rules, min_leaf, activations, labels):
-    program = approximate_model(activations, min_leaf=min_leaf, rules=rules)
+    program = approximate_model(activations, min_leaf=min_leaf, rules=rules, threshold="mean")
     fires = Evaluator(program).fires(quantise_activations(activations, program.network_quantiser)).to_bools()
     assert ({rule.weight for rule in program.class_rules} == {1}) == (rules == "weights")
     for number, rule in enumerate(program.class_rules):
@@ -357,7 +371,7 @@ def test_all_commands(folder, capsys):
     assert "not bright  if" in run("show", file) or "bright  if" in run("show", file)
     out = run("evaluate", file, capture, "--json", folder / "score.json")
     assert "micro F1" in out
-    assert "always the commoner answer: agreement" in out
+    assert "baseline (always the more frequent answer): agreement" in out
     figures = json.loads((folder / "score.json").read_text(encoding="utf-8"))
     assert [row["label"] for row in figures["labels"]] == list(NAMES)
     run("predict", file, capture, "-o", folder / "answers.csv")
@@ -378,7 +392,7 @@ def test_all_commands(folder, capsys):
         assert run(command, capture, "--program", file, "--label", "bright", *where)
     assert "they agree on" in run("compare", file, file, capture, "--label", "wet")
     (folder / "groups.csv").write_text("class,group\nwet,a\nbright,a\ngreen,b\n", encoding="utf-8")
-    assert "--groups means nothing" in run("evaluate", file, capture, "--groups", folder / "groups.csv", code=2)
+    assert "--groups has no meaning" in run("evaluate", file, capture, "--groups", folder / "groups.csv", code=2)
 
 
 @pytest.mark.parametrize("start", [None, "relu1", "relu2"])
@@ -389,7 +403,7 @@ def test_chains_are_scored_beside_the_start_that_is_asked_for(start, tmp_path, a
     words = ["evaluate", tmp_path / "p.lp", tmp_path / "c", "--chains", "--json", tmp_path / "j.json"]
     assert run_command(*map(str, [*words, *(() if start is None else ("--start", start))])) == 0
     printed = capsys.readouterr().out
-    assert "these are the images that the program was extracted from" in printed
+    assert "the program was extracted from these images; score it on others" in printed
     figures = json.loads((tmp_path / "j.json").read_text(encoding="utf-8"))
     assert figures["start_layer"] == (start or "relu1")
     expected = [evaluate_labels(program, activations, start=own) for own in ("relu1", "relu2")]
@@ -403,7 +417,7 @@ def test_a_label_of_no_labels_is_refused(tmp_path, activations, capsys):
     save_program(program, tmp_path / "p.lp")
     save_activations(of_classes, tmp_path / "c")
     assert run_command("analyse", str(tmp_path / "c"), "--program", str(tmp_path / "p.lp"), "--label", "wet") == 2
-    assert "--label means nothing" in capsys.readouterr().err
+    assert "--label has no meaning" in capsys.readouterr().err
 
 
 def test_a_network_of_one_output_has_two_classes():

@@ -212,10 +212,10 @@ def test_convert_writes_programs(eric, files):
 
 def test_commands_refuse_in_a_line(refuse, files):
     predict = ["predict", files / "rules.pl", files / "table.csv", "-o", files / "p.csv"]
-    assert "where --model, --start means nothing" in refuse(*predict, "--model", "x", "--start", "y")
+    assert "so --model, --start have no meaning" in refuse(*predict, "--model", "x", "--start", "y")
     assert "has no scores" in refuse(*predict, "--scores")
     assert "engine 'warp'" in refuse(*predict, "--engine", "warp")
-    assert "not a language" in refuse("convert", files / "rules.pl", "-o", files / "p.txt", "--format", "java")
+    assert "not a known format" in refuse("convert", files / "rules.pl", "-o", files / "p.txt", "--format", "java")
     assert "no model or program" in refuse("convert", files / "table.csv", "-o", files / "p.txt")
     assert "can't be read" in refuse("predict", files / "none.lp", files / "table.csv", "-o", files / "p.csv")
     assert "can't be read" in refuse("predict", files / "rules.pl", files / "none.csv", "-o", files / "p.csv")
@@ -233,7 +233,7 @@ def test_commands_refuse_in_a_line(refuse, files):
 def test_options_for_tables_mean_nothing_for_images(made, refuse, tmp_path):
     predict = ["predict", made / "p.lp", made / "test", "-o", tmp_path / "p.csv"]
     message = refuse(*predict, "--scores", "--no-header")
-    assert "over the kernels of a network, where --scores, --header means nothing" in message
+    assert "over the kernels of a network, so --scores, --header have no meaning" in message
     shutil.copy(made / "p.lp", tmp_path / "copy.bin")
     assert "p.csv exists" in refuse("convert", tmp_path / "copy.bin", "-o", _touch(tmp_path / "p.csv"))
 

@@ -86,7 +86,7 @@ def show(explanation):
 def test_an_explanation_fits_a_screen():
     text = show(explain())
     assert "c513, because class rule 514 fires" in text
-    assert "... and 989 classes more; --against CLASS is about one" in text
+    assert "... and 989 classes more; --against CLASS shows one" in text
     assert len(text.splitlines()) < 30
 
 
@@ -141,9 +141,9 @@ def test_doubtful_figures_are_said_so_first(tmp_path, eric):
     save_program(program, tmp_path / "program.lp")
     files = tmp_path / "program.lp", tmp_path / "train", "--json", tmp_path / "scores.json"
     first, second, third, *_ = eric("evaluate", *files)[1].splitlines()
-    assert first == "these are the images that the program was extracted from: score it on others"
+    assert first == "the program was extracted from these images; score it on others"
     assert second.startswith("1 class is the model's answer on fewer than 10 of these images")
-    assert third.endswith("; always the commonest answer: fidelity 0.6667")
+    assert third.endswith("; baseline (always the most frequent answer): fidelity 0.6667")
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["is_training"]
     assert scores["baseline"] == pytest.approx(40 / 60)

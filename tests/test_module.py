@@ -29,7 +29,7 @@ def extracted():
     activations = capture_activations(wrap_model(network, transform(), CLASSES, "digits"), data)
     images = torch.stack([transform()(data.load_image(i)) for i in range(64)])
     layers, options = ["conv3.2", "conv4.2"], TreeOptions(min_leaf=5)
-    program = approximate_model(activations, layers=layers, target="label", options=options)
+    program = approximate_model(activations, layers=layers, threshold="mean", target="label", options=options)
     return network, activations, images, program
 
 

@@ -17,8 +17,9 @@ from PIL import Image
 from eric_fast.analyse import analyse_program, measure_effects
 from eric_fast.bits import encode_rows, pack_bits
 from eric_fast.errors import CaptureError, DataError, ProgramError, SettingError
+from eric_fast.evaluator import Predictions
 from eric_fast.extract import ExtractOptions, TreeOptions
-from eric_fast.program import ClassRule, Program
+from eric_fast.program import ClassRule, Program, atom_of
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.program.simplify import find_mentioned
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
@@ -26,10 +27,12 @@ from eric_fast.quantise import quantise_activations
 from eric_fast.runs import approximate_model, evaluate_chains, evaluate_program
 from eric_fast.show.page import build_report, draw_chain, draw_confusion, draw_kernels
 from eric_fast.show.page.document import list_starts
+from eric_fast.show.page.proof_maps import list_proof_maps
 from eric_fast.show.page.render import SCRIPTS, escape_json, join_scripts
 from eric_fast.show.page.select import choose_images, count_ranks, spread_evenly
 from eric_fast.show.page.thumbnails import make_thumbnails, to_picture
 from eric_fast.show.style import save_figure
+from eric_fast.text import load_program
 from tests.activations import make_activations
 
 
@@ -219,6 +222,35 @@ def test_plots_have_titles_and_axes(program, activations, tmp_path, ending):
         assert (tmp_path / f"plot.{ending}").stat().st_size > 1000
 
 
+def check_proof_maps(document, program):
+    """Each kernel of a rule that decides has its map on every image that the rule decides."""
+    start = next(start for start in document["starts"] if start["start_layer"] == document["start"])
+    maps = {entry["atom"]: np.frombuffer(base64.b64decode(entry["images"]), "<i4") for entry in document["heat"]}
+    for entry in document["heat"]:
+        values = np.frombuffer(base64.b64decode(entry["values"]), np.uint8)
+        assert len(values) == len(maps[entry["atom"]]) * entry["width"] * entry["height"]
+        assert values.max() == 255
+    rules = np.frombuffer(base64.b64decode(start["rules"]), "<i4")
+    assert (rules >= 0).all()
+    for image, rule in enumerate(rules.tolist()):
+        assert all(image in maps[atom_of(literal)] for literal in program.class_rules[rule].body)
+
+
+def test_proofs_of_disagreements_have_maps_first(monkeypatch):
+    program = Program(
+        Quantiser(tuple(InputAtom("f", k, ">", 0.5) for k in range(3))),
+        ("a", "b"),
+        (ClassRule(0, (0, ~2)), ClassRule(1, ())),
+    )
+    rules = torch.tensor([0, 1, 0, -1, 0, 0], dtype=torch.int32)
+    answers = [Predictions(rules.clamp(min=0), rules)]
+    disagrees = torch.tensor([False, False, False, False, True, False])
+    embedded = torch.tensor([0, 1, 2, 4])  # by their places, of which the last comes first
+    assert list_proof_maps(program, answers, embedded, disagrees) == {0: [0, 2, 3], 2: [0, 2, 3]}
+    monkeypatch.setattr("eric_fast.show.page.proof_maps.MOST_PROOFS", 2)
+    assert list_proof_maps(program, answers, embedded, disagrees) == {0: [0, 3], 2: [0, 3]}
+
+
 def test_report_command(made, eric, refuse, tmp_path):
     network = f"{made / 'net.py'}:build"
     common = ["report", made / "test", "--program", made / "p.lp", "-o", tmp_path / "r"]
@@ -233,7 +265,7 @@ def test_report_command(made, eric, refuse, tmp_path):
     assert figures.pop("made_by") == "eric_fast report"
     assert set(figures.pop("files")) == {path.name for path in (tmp_path / "r").iterdir()}
     assert figures == json.loads((tmp_path / "f.json").read_text())
-    assert '"heat":[{' in text
+    check_proof_maps(read_document(text), load_program(made / "p.lp"))
     assert "exists; give --force" in refuse(*common)
     (tmp_path / "r" / "report.json").unlink()
     assert "is not a report of eric_fast" in refuse(*common, "--force")

@@ -1,6 +1,7 @@
 """What people use from Python: public names, tables of results, rules as data frames, confidences, types."""
 
 import ast
+import csv
 import importlib
 import io
 import os
@@ -87,6 +88,15 @@ def test_rules_are_a_data_frame_whatever_they_come_from():
         model.program_.list_rules(of="layers")
 
 
+def test_the_csv_of_a_data_frame_holds_no_formulas():
+    program = replace(make_program(), classes=("=1+1", "dog", "fox"))
+    frame = program.list_rules()
+    texts = (frame.to_csv(index=False), frame[frame.support > 0].to_csv(index=False), make_frame({"=a": [1]}).to_csv())
+    assert ",'=1+1," in texts[0]
+    assert not any(cell.startswith("=") for text in texts for row in csv.reader(io.StringIO(text)) for cell in row)
+    assert frame["class"][0] == "=1+1"
+
+
 def test_rules_of_kernels_and_votes_are_data_frames():
     program = make_program()
     kernels = program.list_rules(of="kernels")
@@ -129,7 +139,7 @@ def test_scores_are_tables():
     frame = scores.to_dataframe()
     assert frame.fidelity.tolist() == [0.7, 0.9]
     assert (frame.fidelity_low < frame.fidelity).all()
-    pandas.testing.assert_frame_equal(pandas.read_csv(io.StringIO(scores.to_csv())), frame)
+    pandas.testing.assert_frame_equal(frame, pandas.read_csv(io.StringIO(scores.to_csv())))
     assert scores[1].to_dataframe().fidelity.tolist() == [0.9]
     assert len(ScoreList().to_dataframe()) == 0
     assert "0.7000 & 0.7000" in scores.to_latex()

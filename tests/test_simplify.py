@@ -284,7 +284,7 @@ def test_the_first_signal_keeps_what_is_finished_the_second_ends_at_once(eric, m
     code, out, err = eric(*arguments)
     assert code == 128 + number
     assert "wrote" in out
-    assert "stopping after what is in hand" in err
+    assert "stopping once the work in hand is done" in err
     assert len(load_program(tmp_path / "p.lp").layers) == 1
     (tmp_path / "p.lp").unlink()
     monkeypatch.setattr(approximate, "extract_program", partial(interrupted, n_signals=2))

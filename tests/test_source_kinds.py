@@ -54,7 +54,7 @@ def stored(tmp_path_factory):
     labels = torch.where(torch.arange(N_IMAGES) % 3 == 0, UNKNOWN, activations.labels)
     activations = replace(activations, labels=labels)
     save_activations(activations, folder / "norms", shard_size=SHARD_SIZE)
-    quantiser = fit_quantiser(activations)
+    quantiser = fit_quantiser(activations, activations.predictions, threshold="split")
     manifest = Manifest(
         layers={layer: norms.shape[1] for layer, norms in activations.norms.items()},
         classes=activations.classes,
@@ -62,7 +62,7 @@ def stored(tmp_path_factory):
         store="bits",
         shard_size=SHARD_SIZE,
         n_listed=N_IMAGES,
-        thresholds=Thresholds(quantiser, "the mean of all images"),
+        thresholds=Thresholds(quantiser, "split of all images"),
     )
     with write_capture(folder / "bits", manifest) as writer:
         for number in range(manifest.n_shards):
@@ -260,14 +260,13 @@ def test_little_memory_makes_small_parts_and_the_same_results(stored, kind, coun
 
 LARGE = """
 import sys
-from eric_fast.extract import TreeOptions
 from eric_fast.memory import find_peak_memory
 from eric_fast.runs import approximate_model, evaluate_program
 from eric_fast.store import open_capture
 
 def run(path, memory):
     capture = open_capture(path)
-    program = approximate_model(capture, layers="all", options=TreeOptions(min_leaf=0.1), memory=memory)
+    program = approximate_model(capture, layers="all", threshold="mean", min_leaf=0.1, memory=memory)
     return evaluate_program(program, capture, memory=memory)
 
 run(sys.argv[1], None)  # whatever is compiled and loaded once

@@ -33,7 +33,7 @@ def measure_chains(
     test: Source,
     *,
     layers: str | Sequence[str] | None = "all",
-    threshold: str = "mean",
+    threshold: str = "split",
     target: str = "model",
     options: TreeOptions | None = None,
     min_leaves: Sequence[int | float] = MIN_LEAVES,

@@ -15,18 +15,22 @@ from eric_fast.show.printer import Printer
 
 def analyse(
     capture: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A capture, best not the one that the program was extracted from.")
+        Path,
+        typer.Argument(metavar="DIR", help="A capture, preferably not the one from which the program was extracted."),
     ],
     program_file: Annotated[
-        Path, typer.Option("--program", metavar="PROGRAM", help="A program's text file, from extract.")
+        Path, typer.Option("--program", metavar="PROGRAM", help="A program file, as written by extract.")
     ],
     start: Start = None,
     label: Label = None,
-    limit: Annotated[int, typer.Option(help="Rows of each table at most; 0: all.")] = 10,
+    limit: Annotated[int, typer.Option(help="The most rows of each table; 0: all.")] = 10,
     permutations: Annotated[
-        int, typer.Option(help="Random sets of images that each sub-class is held against; p-values end at 1/(1 + it).")
+        int,
+        typer.Option(
+            help="Random sets of images with which each sub-class is compared. The smallest p-value is 1/(1 + this)."
+        ),
     ] = 999,
-    seed: Annotated[int, typer.Option(help="Of the random sets.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the random sets.")] = 0,
     engine: Engine = "auto",
     json: Json = None,
     as_: As = None,
@@ -34,17 +38,18 @@ def analyse(
 ) -> None:
     """Show which kernels a program depends on, what they stand for, and which rules cover a sub-class.
 
-    Key kernels: fidelity and the share of answers that change, with the kernel's bit forced false and true on all
-    images, and swapped with that of another image (the mean over all ways to swap); p says how likely flipping
-    the bit would cost that much fidelity by chance.
+    Key kernels: fidelity, and the share of answers that change, if the kernel's bit is false on all images, true on all
+    images, or that of another image (the mean over all swaps). p is the probability that flipping the bit costs that
+    much fidelity by chance.
 
-    Sub-classes: a rule covers one if its images are at most half of their class, purer than chance, nearer to each
-    other than random images of their class, and away from the others, in the norms of the last layer's kernels that the
-    rule doesn't mention. Cohesion is by which share they are nearer.
+    Sub-classes: a rule covers one if its images are at most half of their class, purer than chance, closer together
+    than random images of the class, and apart from the rest of it. Distances are between the norms of those kernels of
+    the last layer that the rule doesn't mention. Cohesion is the share by which the images are closer together.
 
-    Kernels follow a class, or a sub-class that was found, where their bit does: phi is their correlation. They stand
-    for it where 70 % of the images on which they are true are of it; else they are true for several. Two are redundant
-    from a phi of 0.9 on, complementary from -0.9. All p-values are adjusted (Benjamini-Hochberg).
+    Phi is the correlation of a kernel's bit with a class, or with a sub-class that was found. The kernel stands for it
+    if at least 70 % of the images on which the bit is true belong to it; otherwise the kernel is true for several. Two
+    kernels are redundant from a phi of 0.9, and complementary from -0.9. All p-values are adjusted
+    (Benjamini-Hochberg).
     """
     check_paths([json], [capture, program_file], force=force)
     printer = Printer(as_)

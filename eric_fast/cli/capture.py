@@ -46,12 +46,14 @@ if TYPE_CHECKING:
     from eric_fast.store import Thresholds
 
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The capture to write, or to finish.")]
-Anew = Annotated[bool, typer.Option("--force", help="Begin anew, whatever capture is there.")]
+Anew = Annotated[bool, typer.Option("--force", help="Start over, even if there is a capture.")]
 FromThresholds = Annotated[
     Path | None,
-    typer.Option("--thresholds", metavar="FILE|DIR", help="Of bits: those of a program, or of a capture of bits."),
+    typer.Option(
+        "--thresholds", metavar="FILE|DIR", help="For bits: take the thresholds of a program, or of a capture of bits."
+    ),
 ]
-FIT_HELP = "mean, '0.6*mean+0.7*std', quantile:0.75, a number, or split (tells predicted classes apart)."
+FIT_HELP = "mean, '0.6*mean+0.7*std', quantile:0.75, a number, or split (separates the predicted classes best)."
 
 
 def capture(
@@ -64,11 +66,14 @@ def capture(
     task: Task = None,
     unit_axis: UnitAxis = None,
     layers: Layers = None,
-    norm: Annotated[str, typer.Option(help="How a map becomes one number: l1, l2, max, mean, spectral.")] = "l1",
+    norm: Annotated[
+        str, typer.Option(help="How a feature map becomes one number: l1, l2, max, mean or spectral.")
+    ] = "l1",
     grid: Annotated[
         int,
         typer.Option(
-            metavar="1|2", help="2: also the norms of the quarters of maps, so that rules can say where something is."
+            metavar="1|2",
+            help="2: also keep the norms of the quarters of maps, so that rules can say where something is.",
         ),
     ] = 1,
     dtype: Dtype = "float32",
@@ -79,25 +84,25 @@ def capture(
     workers: Workers = 0,
     limit: Limit = None,
     skip_bad_images: SkipBad = False,
-    store: Annotated[str, typer.Option(help="What is kept: norms, bits (for given thresholds) or both.")] = "norms",
+    store: Annotated[str, typer.Option(help="What is kept: norms, bits (by given thresholds) or both.")] = "norms",
     norm_dtype: Annotated[str, typer.Option(help="How norms are stored: float32 or float16.")] = "float32",
     thresholds: FromThresholds = None,
     threshold: Annotated[
-        str | None, typer.Option(help=f"Of bits, fitted on a sample of the images: {FIT_HELP}")
+        str | None, typer.Option(help=f"For bits: fit the thresholds on a sample of the images: {FIT_HELP}")
     ] = None,
     per_kernel: PerKernel = 1,
     statistics: Annotated[
-        int | None, typer.Option(metavar="N", help="Images in that sample, evenly spread; 10,000 by default.")
+        int | None, typer.Option(metavar="N", help="Images in that sample, spread evenly; 10,000 by default.")
     ] = None,
     shard_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Images in a shard, a multiple of 1,024; 16,384 by default.")
+        int | None, typer.Option(metavar="N", help="Images per shard, a multiple of 1,024; 16,384 by default.")
     ] = None,
     logits: Annotated[
         bool | None,
         typer.Option(
             "--logits/--no-logits",
-            help="Whether the network's outputs are kept: votes are fitted to them. By default those of at most 100 "
-            "classes.",
+            help="Whether to keep the network's logits, to which votes are fitted. By default they are kept if there "
+            "are at most 100 classes.",
         ),
     ] = None,
     table: TableFile = None,
@@ -110,14 +115,15 @@ def capture(
 ) -> None:
     """Run a network over images, and keep one norm, or one bit, for each image and kernel.
 
-    Layers are by default all activations that follow convolutions. Capture training and test images apart: programs
-    are extracted from the one and scored on the other.
+    By default the layers are all activations that follow convolutions. Make one capture of the training images and
+    another of the test images: programs are extracted from the first and scored on the second.
 
-    The capture is written shard by shard. Whatever stops it, the same command verifies what is there and does the rest.
-    `torchrun --nproc-per-node=K -m eric_fast capture ...` shares the shards out to K processes, one for each GPU.
-    Bits take a 32nd of the disk; to choose thresholds from all images first, keep norms, and make bits with `pack`.
+    The capture is written shard by shard. If it is interrupted, the same command verifies what is there and does the
+    rest. `torchrun --nproc-per-node=K -m eric_fast capture ...` shares the shards among K processes, one per GPU.
+    Bits take a 32nd of the disk space. To fit thresholds to all images first, keep norms, and make bits with `pack`.
 
-    With --table features.parquet --predictions COLUMN no network runs: column 3 is unit features:3, with its sign.
+    With --table features.parquet --predictions COLUMN no network runs. Column 3 becomes the unit features:3, with its
+    sign.
     """
     if table is not None:
         write_table(context, table, output, predictions, labels, split_commas(classes), ids, json, force=force)
@@ -130,9 +136,9 @@ def capture(
     if thresholds is not None and threshold is not None:
         raise SettingError("--thresholds and --threshold can't both be given")
     if per_kernel != 1 and threshold is None:
-        raise SettingError("--thresholds-per-kernel is about --threshold, which bits are made with; give that too")
+        raise SettingError("--thresholds-per-kernel needs --threshold, by which bits are made; give that too")
     if statistics is not None and threshold is None:
-        raise SettingError("--statistics is the size of the sample that --threshold is fitted on; give that too")
+        raise SettingError("--statistics needs --threshold, which is fitted on that many images; give that too")
     from eric_fast.capture import hash_listing, load_model, open_data, prepare_run
     from eric_fast.capture.job import N_STATISTICS, open_capture_job
     from eric_fast.capture.probes import parse_unit_axes
@@ -198,7 +204,7 @@ def capture(
         "images_per_s": n_new / seconds,
         "model_accuracy": None,
     }
-    said = "unknown, as labels are"
+    said = "unknown, as there are no labels"
     if capture.settings.has_labels:
         agreement = score_model_labels(capture)
         if agreement is not None:
@@ -212,17 +218,19 @@ def capture(
     if json is not None:
         write_json(figures, json, force=force)
     shown = ", ".join(f"{layer} ({count})" for layer, count in n_kernels.items())
-    speed = f"{n_new:,} of them in {seconds:.1f} s ({n_new / seconds:,.0f} images/s)" if n_new else "nothing was to do"
+    speed = (
+        f"{n_new:,} of them in {seconds:.1f} s ({n_new / seconds:,.0f} images/s)" if n_new else "nothing was left to do"
+    )
     stdout.print(
         f"captured {say_count(capture.n_images, 'image')}, {say_count(sum(n_kernels.values()), 'kernel')} of "
         f"{say_count(len(n_kernels), 'layer')} ({speed}): {shown}",
         markup=False,
     )
     if capture.settings.n_bad_images:
-        stdout.print(f"left out {say_count(capture.settings.n_bad_images, 'image')} that can't be read")
+        stdout.print(f"skipped {say_count(capture.settings.n_bad_images, 'image')} that can't be read")
     if logits is None and not capture.has_logits:
         n_classes = len(capture.classes)
-        stdout.print(f"left out the logits of {n_classes:,} classes, which votes are best fitted to; see --logits")
+        stdout.print(f"didn't keep the logits of {n_classes:,} classes, to which votes are best fitted; see --logits")
     stdout.print(f"model accuracy: {said}")
     stdout.print(f"wrote {output}; next: {say_next(data, output)}", markup=False)
 
@@ -232,16 +240,16 @@ def pack(
     output: Output,
     thresholds: FromThresholds = None,
     threshold: Annotated[
-        str | None, typer.Option(help=f"Fitted on all images of DIR; mean by default: {FIT_HELP}")
+        str | None, typer.Option(help=f"Fit the thresholds on all images of DIR, by default mean: {FIT_HELP}")
     ] = None,
     per_kernel: PerKernel = 1,
     json: Json = None,
     force: Anew = False,
 ) -> None:
-    """Make a capture of bits from one of norms, without running the network: a 32nd of the disk, and quick to read.
+    """Make a capture of bits from one of norms, without running the network: a 32nd of the size, and quick to read.
 
-    Thresholds come from the norms of all images, shard by shard; those of test images must come from training: give
-    the training capture, once it is packed, or the program with --thresholds.
+    Thresholds are fitted to the norms of all images. For test images they must come from training: name the packed
+    training capture, or the program, with --thresholds.
     """
     check_paths([json], [output, source], force=force)
     check_folder(output, force=True, kind=CAPTURE, keeps_others=not force)
@@ -282,9 +290,9 @@ def pack(
 def verify(
     source: Annotated[Path, typer.Argument(metavar="DIR", help="A capture, finished or not.")], json: Json = None
 ) -> None:
-    """Read every shard of a capture and compare it with its SHA-256; exit with 1 where one isn't as it was written.
+    """Read every shard of a capture and compare it with its SHA-256. Exit with 1 if a shard is damaged or missing.
 
-    The command that made the capture makes such shards anew.
+    The command that made the capture makes such shards again.
     """
     check_paths([json], [source], force=False)
     from eric_fast.store import verify_capture
@@ -297,7 +305,9 @@ def verify(
         stdout.print(f"{source / file} {reason}", markup=False)
     n_whole = found.n_shards - len(found.wrong)
     if found.wrong:
-        stdout.print(f"{n_whole} of {found.n_shards} shards are whole; the command that made {source} does the rest")
+        stdout.print(
+            f"{n_whole} of {found.n_shards} shards are intact; the command that made {source} makes the others again"
+        )
         raise typer.Exit(1)
     stdout.print(f"all {say_count(found.n_shards, 'shard')} of {source} are as they were written", markup=False)
 
@@ -323,5 +333,5 @@ def _load_thresholds(path: Path) -> "Thresholds":
         return Thresholds(quantiser, f"program {path}")
     found = open_capture(path).manifest.thresholds
     if found is None:
-        raise SettingError(f"{path} holds norms, and so no thresholds; pack it first, or give --threshold")
+        raise SettingError(f"{path} holds norms, which have no thresholds; pack it first, or give --threshold")
     return Thresholds(found.quantiser, f"capture {path}: {found.origin}")

@@ -14,24 +14,32 @@ TableFile = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="In place of MODEL and DATA: ready features, a row for each sample and a numeric column for each unit "
-        "(.parquet, .npy, .npz, .csv).",
+        help="Instead of MODEL and DATA: a table of features (.parquet, .npy, .npz or .csv), with a row for each "
+        "sample and a numeric column for each unit.",
     ),
 ]
 AnswerSource = Annotated[
     str | None,
     typer.Option(
         metavar="COLUMN|FILE",
-        help="With --table: the model's answers, class names, numbers or (in a .npy file) logits: a column of the "
-        "table, or a file of its own.",
+        help="With --table: the model's answers, in a column of the table or in another file: class names, numbers of "
+        "classes or, in a .npy file, logits.",
     ),
 ]
-LabelSource = Annotated[str | None, typer.Option(metavar="COLUMN|FILE", help="With --table: true classes, likewise.")]
+LabelSource = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN|FILE", help="With --table: the true classes, in a column or in another file."),
+]
 ClassNames = Annotated[
     list[str] | None,
-    typer.Option(help="With --table: names of the classes in order, with commas; by default those that occur."),
+    typer.Option(
+        help="With --table: the names of the classes in order, separated by commas; by default those that occur."
+    ),
 ]
-IdSource = Annotated[str | None, typer.Option(metavar="COLUMN|FILE", help="With --table: names of the samples.")]
+IdSource = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN|FILE", help="With --table: the names of the samples, in a column or in another file."),
+]
 TABLE_DEFAULTS: dict[str, Any] = {"predictions": None, "labels": None, "classes": None, "ids": None}
 _USEFUL = frozenset(("table", "output", *TABLE_DEFAULTS, "json", "force"))
 
@@ -56,9 +64,10 @@ def write_table(
         and getattr(context.get_parameter_source(str(parameter.name)), "name", "") == "COMMANDLINE"
     ]
     if useless:
-        raise SettingError(f"with --table no network runs, so {', '.join(useless)} means nothing; leave it out")
+        verb, them = ("has", "it") if len(useless) == 1 else ("have", "them")
+        raise SettingError(f"with --table no network runs, so {', '.join(useless)} {verb} no meaning; leave {them} out")
     if predictions is None:
-        raise SettingError("--table needs --predictions: a column of the table, or a file, with the model's answers")
+        raise SettingError("--table needs --predictions, a column of the table or a file with the model's answers")
     check_paths([json], [output, table], force=force)
     check_folder(output, force=force, kind=CAPTURE)
     from eric_fast.store import save_activations
@@ -79,9 +88,9 @@ def write_table(
     shown = ", ".join(found.classes[:8]) + (", ..." if len(found.classes) > 8 else "")
     n_units = sum(found.n_kernels.values())
     stdout.print(
-        f"took {say_count(n_units, 'unit')} of {say_count(found.n_images, 'sample')} of {table}; "
+        f"captured {say_count(n_units, 'unit')} of {say_count(found.n_images, 'sample')} of {table}; "
         f"{say_count(len(found.classes), 'class')}: {shown}\n"
-        f"model accuracy: {'unknown, as labels are' if accuracy is None else f'{accuracy:.4f}'}\n"
+        f"model accuracy: {'unknown, as there are no labels' if accuracy is None else f'{accuracy:.4f}'}\n"
         f"wrote {output}; next: {own_name()} extract {output} -o program.lp",
         markup=False,
     )

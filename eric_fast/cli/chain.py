@@ -29,20 +29,20 @@ from eric_fast.show.printer import Printer
 
 
 def chain(
-    train: Annotated[Path, typer.Argument(metavar="TRAIN", help="The capture that programs are extracted from.")],
-    test: Annotated[Path, typer.Argument(metavar="TEST", help="The capture that they are scored on.")],
+    train: Annotated[Path, typer.Argument(metavar="TRAIN", help="The capture from which programs are extracted.")],
+    test: Annotated[Path, typer.Argument(metavar="TEST", help="The capture on which they are scored.")],
     layers: Annotated[
         list[str] | None,
-        typer.Option(help="The layers, two or more: all (the default), names or shell patterns, several with commas."),
+        typer.Option(help="Two or more layers: all (the default), or names or shell patterns, separated by commas."),
     ] = None,
     min_leaf: Annotated[
         list[str] | None,
         typer.Option(
-            help="Images a rule covers at least, several with commas: numbers, or shares of all. The first is the one "
-            "that the tables by layer show. By default 0.005 alone. Weight rules have none."
+            help="The fewest images that a rule covers: a number, or a share of all. Several may be given, separated "
+            "by commas; the tables by layer show the first. By default 0.005. Weight rules have no such limit."
         ),
     ] = None,
-    threshold: ThresholdText = "mean",
+    threshold: ThresholdText = "split",
     criterion: Criterion = "entropy",
     rules: Rules = "trees",
     literals: Literals = 16,
@@ -54,10 +54,12 @@ def chain(
     target: Target = "model",
     bound: Annotated[
         bool,
-        typer.Option("--bound", help="Show what the bits allow too: gradient boosting from them. Slow: minutes."),
+        typer.Option(
+            "--bound", help="Also show what the bits allow: the fidelity of gradient boosting from them. Takes minutes."
+        ),
     ] = False,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw it: a file that ends in .png or .svg.")
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the result into this .png or .svg file.")
     ] = None,
     json: Json = None,
     as_: As = None,
@@ -65,16 +67,17 @@ def chain(
 ) -> None:
     """Extract a chain from each layer up, on true and on predicted bits, and show what each further layer costs.
 
-    Grown on true bits, every layer's rules learn from what the network gives the layer below; on predicted bits, from
-    what the rules below answer, errors included. Without a chain, class rules stand over the start layer alone. Weight
-    rules have votes for each start.
+    On true bits, the rules of a layer learn from the network's bits of the layer below. On predicted bits, they learn
+    from what the rules below answer, errors included. Without a chain, class rules use the start layer directly.
+    Weight rules have votes for each start.
 
-    Chains from the last layer are made first. Ctrl-C keeps those that are finished; a second one ends at once.
+    Chains from the last layer are made first. Ctrl-C stops, and keeps those that are finished. A second Ctrl-C stops
+    at once.
     """
     check_paths([json, plot], [train, test], force=force)
     printer = Printer(as_)
     if train.resolve() == test.resolve():
-        raise SettingError(f"{train} is given twice: score programs on images that they weren't extracted from")
+        raise SettingError(f"{train} is given twice; score programs on images from which they weren't extracted")
     from eric_fast.chains import MIN_LEAVES, measure_chains
     from eric_fast.extract import TreeOptions, WeightOptions, parse_count
     from eric_fast.show.chain_plot import save_plot
@@ -113,7 +116,7 @@ def chain(
         write_json(study.to_dict(), json, force=force)
     if plot is not None:
         save_plot(study, plot, force=force)
-    accuracy = "unknown, as labels are" if study.model_accuracy is None else f"{study.model_accuracy:.4f}"
+    accuracy = "unknown, as there are no labels" if study.model_accuracy is None else f"{study.model_accuracy:.4f}"
     if stop():
         printer.say(f"stopped: of these chains, those from {', '.join(study.layers)} are finished")
     printer.say(

@@ -29,8 +29,9 @@ SPREAD_COMMANDS = ("capture", "extract", "evaluate")  # what torchrun may start
 app = typer.Typer(
     name="eric-fast",
     help="Turn a trained CNN into a logic program over its kernels (ERIC, arXiv 2010.09452), and evaluate it.\n\n"
-    "The way: capture (run the network over images) -> extract (a program from the training capture) -> "
-    "evaluate (the program on the test capture) -> show, predict. `eric-fast demo` does it all on real digits.",
+    "The steps: capture (run the network over images) -> extract (a program from the training capture) -> "
+    "evaluate (the program on the test capture) -> show, predict. `eric-fast demo` does all of it on handwritten "
+    "digits.",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -48,19 +49,19 @@ def _start(
         stdout.print(context.get_help(), markup=False)
     elif is_one_of_many() and context.invoked_subcommand not in SPREAD_COMMANDS:
         raise SettingError(
-            f"many processes share the work of {', '.join(SPREAD_COMMANDS)}; start '{context.invoked_subcommand}' "
+            f"torchrun only shares the work of {', '.join(SPREAD_COMMANDS)}; start '{context.invoked_subcommand}' "
             "without torchrun"
         )
 
 
 def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where everything goes.")] = Path(
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to write.")] = Path(
         "eric-demo"
     ),
     json: Json = None,
     force: Force = False,
 ) -> None:
-    """Train a small CNN on handwritten digits, extract its program, and score it: seconds, nothing to download."""
+    """Train a small CNN on handwritten digits, extract its program and score it, in seconds and without downloads."""
     check_paths([json], [], force=force)
     check_folder(output, force=force, kind=DEMO)
     with show_progress() as progress:
@@ -81,7 +82,7 @@ def demo(
     stdout.print("Weight rules, and votes for the classes from each start:")
     stdout.print(tabulate_scores(result.weight_scores))
     stdout.print(
-        f"evaluated at {result.images_per_s:,.0f} images a second from the packed bits of {top.start_layer}, "
+        f"evaluated {result.images_per_s:,.0f} images a second from the packed bits of {top.start_layer}, "
         f"{top.n_images} at a time\n"
     )
     for number in pick_covering_rules(result.program, 3):
@@ -99,17 +100,19 @@ def demo(
 
 def show(
     program_file: ProgramFile,
-    class_name: Annotated[str | None, typer.Option("--class", metavar="NAME", help="Rules of this class.")] = None,
+    class_name: Annotated[
+        str | None, typer.Option("--class", metavar="NAME", help="Show the rules of this class.")
+    ] = None,
     kernel: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Rules that define this kernel, and that use it, such as features.19:17."),
+        typer.Option(metavar="NAME", help="Show the rules that define or use this kernel, such as features.19:17."),
     ] = None,
     groups: GroupFile = None,
     group: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --groups: rules of the classes of this group.")
+        str | None, typer.Option(metavar="NAME", help="With --groups: show the rules of the classes of this group.")
     ] = None,
-    limit: Annotated[int, typer.Option(help="Rules at most, the most covering first; 0: all.")] = 10,
-    settings: Annotated[bool, typer.Option("--settings", help="Show how the program was made, too.")] = False,
+    limit: Annotated[int, typer.Option(help="The most rules to show, those that cover most first; 0: all.")] = 10,
+    settings: Annotated[bool, typer.Option("--settings", help="Also show how the program was made.")] = False,
     as_: As = None,
 ) -> None:
     """Show rules in words, with their support, coverage and confidence on the training images; votes as a sheet."""
@@ -130,7 +133,7 @@ def show(
     if limit < 0:
         raise SettingError(f"--limit must be 0 (all) or more, not {limit}")
     if (groups is None) != (group is None) or (group is not None and class_name is not None):
-        raise SettingError("rules of a group need --groups FILE and --group NAME together, without --class")
+        raise SettingError("to show the rules of a group, give both --groups FILE and --group NAME, without --class")
     of_group = (
         None if groups is None or group is None else read_class_groups(groups, program.classes).list_classes(group)
     )
@@ -239,7 +242,7 @@ add_command(
     show,
     "show",
     "show eric-demo/program.lp --class 8 --settings",
-    "show eric-demo/program.lp --kernel conv4.2:14 --limit 3 --as csv",
+    "show eric-demo/program.lp --kernel conv4.2:3 --limit 3 --as csv",
 )
 add_command(
     app,
@@ -252,6 +255,6 @@ add_command(
     app,
     label,
     "label",
-    "label eric-demo/program.lp conv4.2:14=loop -o labelled.lp",
+    "label eric-demo/program.lp conv4.2:3=loop -o labelled.lp",
     "label eric-demo/program.lp",
 )

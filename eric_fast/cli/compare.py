@@ -16,7 +16,9 @@ from eric_fast.show.printer import Printer
 
 Second = Annotated[
     str | None,
-    typer.Option(metavar="DIR|DATA", help="Where the second program's model is another: its capture of the images."),
+    typer.Option(
+        metavar="DIR|DATA", help="If the second program is of another model: that model's capture of the images."
+    ),
 ]
 
 
@@ -29,23 +31,23 @@ def compare(
     data2: Second = None,
     start: Start = None,
     label: Label = None,
-    start2: Annotated[str | None, typer.Option(help="The same for the second program.")] = None,
+    start2: Annotated[str | None, typer.Option(help="As --start, for the second program.")] = None,
     model2: Annotated[
-        str | None, typer.Option(help="The second program's network, where it is another. " + MODEL_HELP)
+        str | None, typer.Option(help="The second program's network, if it is another one. " + MODEL_HELP)
     ] = None,
     weights2: Weights = None,
     groups: GroupFile = None,
-    show: Annotated[int, typer.Option(help="Rules and images of each kind to print at most; 0: all.")] = 5,
+    show: Annotated[int, typer.Option(help="The most rules and images of each kind to print; 0: all.")] = 5,
     engine: Engine = "auto",
     json: Json = None,
     as_: As = None,
     force: Force = False,
 ) -> None:
-    """Compare two programs: where they agree and differ on images, and which rules are new, gone or changed.
+    """Compare two programs: on which images they agree and differ, and which rules are new, gone or changed.
 
-    Programs of one model (two thresholds, two sizes) need one capture, or images and --model. Programs of two models
-    (two training runs) need a capture of the same images for each, the second with --data2, or images with --model and
-    --model2. Images are matched by their ids.
+    Two programs of one model (with other thresholds, or of another size) need one capture, or images and --model.
+    Programs of two models (two training runs) need a capture of the same images for each, the second with --data2, or
+    images with --model and --model2. Images are matched by their ids.
     """
     if show < 0:
         raise SettingError(f"--show must be 0 (all) or more, not {show}")
@@ -66,9 +68,9 @@ def compare(
     groupings = [] if groups is None else [read_class_groups(groups, own.classes) for own in (first, second)]
     is_of_two = data2 is not None or model2 is not None
     if weights2 is not None and model2 is None:
-        raise SettingError("--weights2 is of --model2, which isn't given")
+        raise SettingError("--weights2 needs --model2, which isn't given")
     if model2 is not None and is_capture(source if data2 is None else data2):
-        raise SettingError("--model2 means nothing for a capture: give images, or leave it out")
+        raise SettingError("--model2 has no meaning for a capture; give images, or leave it out")
     with show_progress() as progress:
         if not is_of_two and first.network_quantiser.norm == second.network_quantiser.norm:
             layers = list(dict.fromkeys(cuts[0] + cuts[1]))

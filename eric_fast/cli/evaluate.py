@@ -24,7 +24,7 @@ def evaluate(
     context: typer.Context,
     program_file: ProgramFile,
     source: Annotated[str, typer.Argument(metavar="DIR|DATA", help="A capture, or images: " + DATA_HELP)],
-    chains: Annotated[bool, typer.Option("--chains", help="Score it from each of its layers.")] = False,
+    chains: Annotated[bool, typer.Option("--chains", help="Score the program from each of its layers.")] = False,
     start: Start = None,
     groups: GroupFile = None,
     engine: Engine = "auto",
@@ -33,9 +33,10 @@ def evaluate(
     as_: As = None,
     force: Force = False,
 ) -> None:
-    """Score a program: fidelity to the model, accuracy, coverage, size, confusion.
+    """Score a program: fidelity to the model, accuracy, coverage, size and confusion.
 
-    A capture is read shard by shard, by many processes under `torchrun --nproc-per-node=K -m eric_fast evaluate ...`.
+    A capture is read shard by shard. `torchrun --nproc-per-node=K -m eric_fast evaluate ...` shares it among K
+    processes.
     """
     check_paths([json], [program_file, source, *([] if groups is None else [groups])], force=force)
     printer = Printer(as_)
@@ -58,7 +59,7 @@ def evaluate(
 
     program = load_program(program_file)
     if groups is not None and program.decision.gives_labels:
-        raise SettingError("--groups means nothing for a program of several labels; leave it out")
+        raise SettingError("--groups has no meaning for a program of several labels; leave it out")
     grouping = None if groups is None else read_class_groups(groups, program.classes)
     given = program.layer_to_start(start)
     every = program.list_starts() if chains else [given]
@@ -68,7 +69,9 @@ def evaluate(
     starts = every if chains and start in (None, every[0]) else [*(every if chains else []), start]
     processes = join_processes()
     if processes.count > 1 and not is_capture(source):
-        raise SettingError(f"{source} is not a capture: capture its images first, then let processes share it")
+        raise SettingError(
+            f"{source} is not a capture; capture its images first, so that several processes can share them"
+        )
     with show_progress() as progress:
         images = find_source(context, program, source, layers, progress)
         if processes.count > 1:
@@ -110,7 +113,7 @@ def evaluate(
         printer.say(line)
     if n_bad_images:
         printer.say(describe_bad_images(n_bad_images))
-    accuracy = "unknown, as labels are" if score.model_accuracy is None else f"{score.model_accuracy:.4f}"
+    accuracy = "unknown, as there are no labels" if score.model_accuracy is None else f"{score.model_accuracy:.4f}"
     printer.say(f"{score.n_images:,} images; model accuracy {accuracy}; {describe_baseline(score)}")
     printer.show(tabulate_scores(rows or [score]))
     if by_group is not None:
@@ -132,24 +135,25 @@ def predict(
         str,
         typer.Argument(
             metavar="TABLE|DATA|DIR",
-            help="For a model of tables a .csv, .parquet, .npy or .npz file. For a program over a network's kernels a "
-            "capture, or images: " + DATA_HELP,
+            help="For a model of tables: a .csv, .parquet, .npy or .npz file. For a program over a network's kernels: "
+            "a capture, or images. " + DATA_HELP,
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The CSV file to write.")],
-    scores: Annotated[bool, typer.Option("--scores", help="With a table: write probabilities or scores too.")] = False,
+    scores: Annotated[bool, typer.Option("--scores", help="With a table: also write probabilities or scores.")] = False,
     header: Annotated[
-        bool, typer.Option("--header/--no-header", help="Whether a CSV table starts with the columns' names.")
+        bool, typer.Option("--header/--no-header", help="Whether a CSV table starts with the names of its columns.")
     ] = True,
     rounds: RoundsOption = None,
     start: Start = None,
     engine: Engine = "auto",
     force: Force = False,
 ) -> None:
-    """Write one row per row of a table, or per image.
+    """Write a CSV file with a program's answer to each row of a table, or to each image.
 
-    Of a table: prediction, the class as the model spells it, empty where no rule fires. Of images: id, prediction, and
-    the number of the rule that decided; of a program of several labels: id, and those that are true.
+    For a table, its column is prediction: the class as the model spells it, or empty if no rule fires. For images, its
+    columns are id, prediction, and rule, the number of the rule that decided. For a program of several labels they are
+    id and labels, those that are true.
     """
     check_paths([output], [model_file, source], force=force)
     from eric_fast.match import check_engine
@@ -160,7 +164,7 @@ def predict(
     loaded = load_any(model_file, rounds)
     program = loaded.program
     if isinstance(program.quantiser, TableQuantiser):
-        refuse_useless(context, {**NETWORK_DEFAULTS, "start": None}, f"{model_file} answers about the rows of a table")
+        refuse_useless(context, {**NETWORK_DEFAULTS, "start": None}, f"{model_file} is a model of tables")
         predict_table(loaded, source, output, engine=engine, scores=scores, header=header, force=force)
         return
     refuse_useless(context, {"scores": False, "header": True}, f"{model_file} is over the kernels of a network")

@@ -39,8 +39,8 @@ def print_label_scores(
     if n_bad_images:
         printer.say(describe_bad_images(n_bad_images))
     printer.say(
-        f"{score.n_images:,} images, {len(score.labels):,} labels; always the commoner answer: agreement "
-        f"{score.fidelity.baseline:.4f}"
+        f"{score.n_images:,} images, {len(score.labels):,} labels; baseline (always the more frequent answer): "
+        f"agreement {score.fidelity.baseline:.4f}"
     )
     printer.show(tabulate_label_scores(chains or [score]))
     accuracy = tabulate_label_accuracy(chains or [score])
@@ -50,5 +50,12 @@ def print_label_scores(
 
 
 def list_true_labels(program: "Program", row: Sequence[bool]) -> str:
-    """The labels that are true, with semicolons between them."""
-    return "; ".join(name for name, is_true in zip(program.classes, row, strict=True) if is_true)
+    """The labels that are true, with semicolons between them; names that would be misread stand in quotes."""
+    return "; ".join(_quote(name) for name, is_true in zip(program.classes, row, strict=True) if is_true)
+
+
+def _quote(name: str) -> str:
+    """A name as a field of CSV that semicolons separate: `cat`, or `"cat; dog"`."""
+    if name and name == name.strip() and not set(name) & set(';"\n\r'):
+        return name
+    return '"' + name.replace('"', '""') + '"'

@@ -26,8 +26,8 @@ from eric_fast.output import write_json
 from eric_fast.show.console import show_progress, stdout
 
 IMAGE_HELP = (
-    "An image file, or one of a data set: DATA#ID, or DATA:NUMBER (from 0), such as digits/test:17. With --row a model "
-    "of tables: a file of any kind that eric_fast.load takes."
+    "An image file, or an image of a data set: DATA#ID, or DATA:NUMBER (from 0), such as digits/test:17. With --row: a "
+    "model of tables, any file that eric_fast.load takes."
 )
 _NETWORK_ALONE = {
     "program": None,
@@ -50,9 +50,9 @@ def explain(
     context: typer.Context,
     image: Annotated[str, typer.Argument(metavar="IMAGE|MODEL", help=IMAGE_HELP)],
     program: Annotated[
-        Path | None, typer.Option("--program", metavar="FILE", help="A program's text file, from extract.")
+        Path | None, typer.Option("--program", metavar="FILE", help="A program file, as written by extract.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="The network of the program. " + MODEL_HELP)] = None,
+    model: Annotated[str | None, typer.Option("--model", help="The program's network. " + MODEL_HELP)] = None,
     weights: Weights = None,
     model_output: ModelOutput = None,
     task: Task = None,
@@ -60,40 +60,46 @@ def explain(
     start: Start = None,
     against: Annotated[
         str | None,
-        typer.Option(metavar="CLASS", help="Why this answer and not CLASS? Compare with it instead of all others."),
+        typer.Option(
+            metavar="CLASS", help="Say why the answer isn't CLASS, instead of comparing with all other classes."
+        ),
     ] = None,
     label: Label = None,
     depth: Annotated[
-        int, typer.Option(help="Layers of the proof to print, from the class rules down; 0: all, however long.")
+        int, typer.Option(help="How many layers of the proof to print, from the class rules down; 0: all.")
     ] = 2,
     earlier: Annotated[
-        bool, typer.Option("--earlier", help="Print why each class rule that doesn't fire doesn't, too.")
+        bool, typer.Option("--earlier", help="Also say why the class rules before the one that decided don't fire.")
     ] = False,
     png: Annotated[
         Path | None,
-        typer.Option("--png", metavar="FILE", help="Draw it: a file that ends in .png or .svg."),
+        typer.Option("--png", metavar="FILE", help="Draw the proof into this .png or .svg file."),
     ] = None,
     dtype: Dtype = "float32",
     device: Device = "auto",
     memory_format: MemoryFormat = "contiguous",
     row: Annotated[
-        int | None, typer.Option("--row", metavar="NUMBER", help="Explain this row of --data, from 0, instead.")
+        int | None, typer.Option("--row", metavar="NUMBER", help="Explain this row of --data, counted from 0.")
     ] = None,
     table: Annotated[
         Path | None,
-        typer.Option("--data", metavar="TABLE", help="With --row: a table, .csv, .parquet, .npy or .npz."),
+        typer.Option("--data", metavar="TABLE", help="With --row: a table, as a .csv, .parquet, .npy or .npz file."),
     ] = None,
     header: Annotated[
-        bool, typer.Option("--header/--no-header", help="With --row: whether a CSV file starts with column names.")
+        bool,
+        typer.Option(
+            "--header/--no-header", help="With --row: whether a CSV file starts with the names of its columns."
+        ),
     ] = True,
     json: Json = None,
     force: Force = False,
 ) -> None:
-    """Explain what a program says of an image or of a row of a table: the rules that fired, and what would change it.
+    """Explain a program's answer to an image or to a row of a table: the rules that fired, and what would change it.
 
-    For an image it prints what model and program say, the proof as a tree down to the bits of the start layer (each
-    step is checked by an interpreter that shares no code with the evaluator), and for the nearest classes the fewest
-    bits that would have to flip. --json writes the whole proof; --png draws the proof's kernels over the image.
+    For an image, it prints the answers of model and program, the proof as a tree down to the bits of the start layer,
+    and the fewest bits that would have to flip for the nearest classes. Each step of the proof is checked by an
+    interpreter that shares no code with the evaluator. --json writes the whole proof, and --png draws the kernels of
+    the proof over the image.
 
     For a row, as in explain forest.json --row 17 --data table.csv, it prints the rules that decided, with the row's
     values; what each column adds to a sum of votes; and for each other class the fewest columns that would have to
@@ -103,13 +109,13 @@ def explain(
         raise SettingError(f"--depth must be 0 (all) or more, not {depth}")
     if row is not None or table is not None:
         if row is None or table is None:
-            raise SettingError("a row is explained with --row NUMBER and --data TABLE together; one of them is missing")
+            raise SettingError("to explain a row, give both --row NUMBER and --data TABLE; one of them is missing")
         refuse_useless(context, _NETWORK_ALONE, "--row explains a row of a table")
         print_row(image, table, row, header=header, depth=depth or None, earlier=earlier, json=json, force=force)
         return
     if program is None or model is None:
         raise SettingError(
-            "an image is explained with --program FILE and --model NETWORK, a row of a table with --row and --data"
+            "to explain an image, give --program FILE and --model NETWORK; for a row of a table, --row and --data"
         )
     refuse_useless(context, {"header": True}, f"{image} is an image")
     check_paths([json, png], [program, image], force=force)

@@ -41,38 +41,45 @@ def extract(
     layers: Annotated[
         list[str] | None,
         typer.Option(
-            help="The chain: all, names or shell patterns (several with commas). By default the last layer: class "
-            "rules alone."
+            help="The layers of the chain: all, or names or shell patterns, separated by commas. By default only the "
+            "last layer, which gives class rules alone."
         ),
     ] = None,
-    threshold: ThresholdText = "mean",
+    threshold: ThresholdText = "split",
     per_kernel: PerKernel = 1,
     grid: GridText = "1",
     criterion: Criterion = "entropy",
-    max_depth: Annotated[int | None, typer.Option(help="Literals in a rule at most.")] = None,
-    min_leaf: Annotated[str, typer.Option(help="Images a rule covers at least: a number, or a share of all.")] = "0.01",
-    max_rules: Annotated[int | None, typer.Option(help="Leaves of each tree at most, the best first.")] = None,
+    max_depth: Annotated[int | None, typer.Option(help="The most literals in a rule.")] = None,
+    min_leaf: Annotated[
+        str, typer.Option(help="The fewest images that a rule covers: a number, or a share of all.")
+    ] = "0.01",
+    max_rules: Annotated[
+        int | None, typer.Option(help="The most leaves of each tree; the best splits come first.")
+    ] = None,
     min_split: Annotated[
-        str, typer.Option(help="Images in a node that is split at least: a number, or a share.")
+        str, typer.Option(help="The fewest images in a node that is split: a number, or a share of all.")
     ] = "2",
-    min_gain: Annotated[float, typer.Option(help="What a split must lower the impurity by at least.")] = 0.0,
+    min_gain: Annotated[float, typer.Option(help="The least by which a split must lower the impurity.")] = 0.0,
     preset: Annotated[
         str | None,
         typer.Option(
-            help="nesyfold: what NeSyFOLD does, on a capture made with --norm spectral; sets --threshold, --rules, "
-            "--ratio and --min-leaf."
+            help="nesyfold: learn as NeSyFOLD does, from a capture made with --norm spectral. Sets --threshold, "
+            "--rules, --ratio and --min-leaf."
         ),
     ] = None,
     rules: Rules = "trees",
-    kernel_rules: Annotated[str | None, typer.Option(help="In place of --rules, for kernels.")] = None,
-    class_rules: Annotated[str | None, typer.Option(help="In place of --rules, for classes.")] = None,
+    kernel_rules: Annotated[str | None, typer.Option(help="The rules of kernels, if other than --rules.")] = None,
+    class_rules: Annotated[str | None, typer.Option(help="The rules of classes, if other than --rules.")] = None,
     literals: LiteralsText = "16",
     max_weight: MaxWeight = 7,
     ratio: Annotated[
-        float, typer.Option(help="With --rules fold: wrong images for each right one, before exceptions are sought.")
+        float,
+        typer.Option(
+            help="With --rules fold: wrong images per right one that a rule may have before exceptions are sought."
+        ),
     ] = 0.5,
     confidence: Annotated[
-        float, typer.Option(help="With --rules fold: what the lower bound of a rule's confidence must reach.")
+        float, typer.Option(help="With --rules fold: the least that the lower bound of a rule's confidence may be.")
     ] = 0.0,
     votes: VotesText = None,
     n_votes: NVotes = 100,
@@ -82,25 +89,29 @@ def extract(
     grown_on: Annotated[
         str,
         typer.Option(
-            help="What each layer's rules learn from: true bits, those predicted by the rules below, or, with weights, "
-            "both."
+            help="The bits that each layer's rules learn from: true (the network's), predicted (those of the rules "
+            "below) or, with weights, both."
         ),
     ] = "true",
     all_kernels: Annotated[
-        bool, typer.Option("--all-kernels", help="Rules for kernels that no rule mentions too.")
+        bool, typer.Option("--all-kernels", help="Also learn rules for kernels that no rule mentions.")
     ] = False,
     simplify: Annotated[
-        bool, typer.Option("--simplify/--no-simplify", help="Fewer rules with the same answers on every input.")
+        bool,
+        typer.Option(
+            "--simplify/--no-simplify",
+            help="Whether to reduce the rules to fewer ones that answer the same on every input.",
+        ),
     ] = True,
-    ccp_alpha: Annotated[float, typer.Option(help="Cost-complexity pruning, as scikit-learn's.")] = 0.0,
+    ccp_alpha: Annotated[float, typer.Option(help="Cost-complexity pruning, as in scikit-learn.")] = 0.0,
     max_loss: Annotated[
         float | None,
-        typer.Option(help="Drop rules and literals while the loss on held-back images stays within this share."),
+        typer.Option(help="Drop rules and literals as long as the loss on held-back images stays within this share."),
     ] = None,
-    hold_back: Annotated[float, typer.Option(help="With --max-loss: the share of images held back.")] = 0.2,
+    hold_back: Annotated[float, typer.Option(help="With --max-loss: the share of the images that is held back.")] = 0.2,
     time_limit: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Start no more trees after that; layers that are finished are kept."),
+        typer.Option(metavar="SECONDS", help="Start no more trees after this time; finished layers are kept."),
     ] = None,
     memory: Memory = None,
     json: Json = None,
@@ -108,9 +119,9 @@ def extract(
 ) -> None:
     """Extract a logic program from a capture of the training images.
 
-    `torchrun --nproc-per-node=K -m eric_fast extract ...` shares the work out to K processes: the program is the same.
+    `torchrun --nproc-per-node=K -m eric_fast extract ...` shares the work among K processes. The program is the same.
 
-    Ctrl-C keeps the layers that are finished, from the classes down; a second one ends at once.
+    Ctrl-C stops, and keeps the layers that are finished, from the classes down. A second Ctrl-C stops at once.
     """
     check_paths([output, json], [capture], force=force)
     from eric_fast.extract import GROWN_LITERALS, GROWN_RULES, ExtractOptions, WeightOptions, apply_preset, parse_count
@@ -221,7 +232,7 @@ def _describe_alternative(other: "Alternative", capture: Path, output: Path, giv
     """What weight rules keep in place of trees, and the command that learns them."""
     usual = {
         "--layers": None,
-        "--threshold": ["mean"],
+        "--threshold": ["split"],
         "--criterion": ["entropy"],
         "--grid": ["1"],
         "--thresholds-per-kernel": ["1"],

@@ -49,7 +49,7 @@ def find_source(
     model, weights = given.pop("model"), given.pop("weights")
     output, task = given.pop("model_output", None), given.pop("task", None)
     if model is None:
-        raise SettingError(f"{source} is not a capture but {len(images):,} images; name the network too, with --model")
+        raise SettingError(f"{source} is {len(images):,} images, not a capture; also name the network with --model")
     axes = parse_unit_axes(given.pop("unit_axis", None))
     network = load_model(model, weights, output=output, task=task, unit_axes=axes)
     check_fingerprint(program, network.fingerprint)
@@ -102,7 +102,7 @@ def select_program(program: "Program", label: str | None, what: str) -> "Program
     if program.decision.gives_labels:
         return program.select_label(program.classes[find_label_index(program.classes, label, what)])
     if label is not None:
-        raise SettingError(f"--label means nothing, as the program's decision is '{program.decision}'; leave it out")
+        raise SettingError(f"--label has no meaning, as the program's decision is '{program.decision}'; leave it out")
     return program
 
 
@@ -123,7 +123,7 @@ def describe_memory(limit: int) -> str:
     """Say how much memory this process used, and how much it might."""
     from eric_fast.memory import find_peak_memory, format_bytes
 
-    return f"memory: {format_bytes(find_peak_memory())} at most, {format_bytes(limit)} allowed (--memory)"
+    return f"memory: {format_bytes(find_peak_memory())} used at most, {format_bytes(limit)} allowed (--memory)"
 
 
 def refuse_useless(context: typer.Context, defaults: dict[str, Any], why: str) -> None:
@@ -132,7 +132,8 @@ def refuse_useless(context: typer.Context, defaults: dict[str, Any], why: str) -
     given = [name for name, value in defaults.items() if (context.params[name] or None) != (value or None)]
     useless = [f"--{name.replace('_', '-')}" for name in given]
     if useless:
-        raise SettingError(f"{why}, where {', '.join(useless)} means nothing; leave it out")
+        verb, them = ("has", "it") if len(useless) == 1 else ("have", "them")
+        raise SettingError(f"{why}, so {', '.join(useless)} {verb} no meaning; leave {them} out")
 
 
 def check_same_task(processes: "Processes", capture: "Capture | None" = None, **texts: str) -> None:
@@ -160,7 +161,7 @@ def check_paths(files: "Sequence[Path | None]", others: "Sequence[Path | str]", 
             continue
         check_file(path, force=force)
         if path.resolve() in taken:
-            raise OutputError(f"{path} is given twice in one command; write to another path")
+            raise OutputError(f"{path} is given twice; write to another path")
         if any((other / "manifest.json").is_file() and path.resolve().is_relative_to(other) for other in taken):
             raise OutputError(f"{path} lies in a capture that this command reads; write to another path")
         taken.add(path.resolve())

@@ -53,53 +53,59 @@ def label(
         list[str] | None,
         typer.Argument(
             metavar="KERNEL=LABEL...",
-            help="Such as features.19:17=wheels or features_19_17='red wheels'; nothing after = takes a label away.",
+            help="Such as features.19:17=wheels or features_19_17='red wheels'. Nothing after = removes the label.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="FILE", help="Write the labelled program here; by default in its place."
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Where to write the labelled program; by default in place of PROGRAM.",
         ),
     ] = None,
     masks: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Segmentation masks of some of the images: label kernels from them."),
+        typer.Option(metavar="DIR", help="Label kernels by segmentation masks of some of the images."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="With --masks: " + MODEL_HELP)] = None,
-    data: Annotated[str | None, typer.Option(help="With --masks, the images: " + DATA_HELP)] = None,
+    data: Annotated[str | None, typer.Option(help="With --masks: the images. " + DATA_HELP)] = None,
     weights: Weights = None,
     model_output: ModelOutput = None,
     task: Task = None,
-    strongest: Annotated[int, typer.Option(help="With --masks: images for each kernel, those of highest norm.")] = 10,
+    strongest: Annotated[int, typer.Option(help="With --masks: images per kernel, those with the highest norms.")] = 10,
     least: Annotated[
         float,
-        typer.Option(help="With --masks: the share of the active area that a concept must cover to be the label."),
+        typer.Option(
+            help="With --masks: the least share of the active area that a concept must cover to become the label."
+        ),
     ] = 0.5,
-    relabel: Annotated[bool, typer.Option("--relabel", help="With --masks: replace labels that kernels have.")] = False,
+    relabel: Annotated[bool, typer.Option("--relabel", help="With --masks: also replace existing labels.")] = False,
     dtype: Dtype = "float32",
     device: Device = "auto",
     batch_size: BatchSize = 64,
     json: Json = None,
     force: Force = False,
 ) -> None:
-    """Give kernels names, which every command shows from then on; without any, list those that there are.
+    """Give kernels names, which every command shows from then on. Without names, list the existing ones.
 
-    The program's file is replaced, whole or not at all. Comments that a person wrote into it would be lost, so such a
-    file is left alone unless --force is given.
+    The program file is replaced, whole or not at all. Comments in it would be lost, so a file with comments is left
+    alone unless --force is given.
 
-    With --masks, kernels that the program mentions are named after the concept that their active area (where the map is
-    above the kernel's threshold) covers most on their strongest images. The mask of image beach/7.jpg is
-    DIR/beach/7.png: as large as the image, its values concept numbers. DIR/concepts.json, a list or an object
-    {"12": "wheel"}, or DIR/concepts.txt, a name a line from number 0, names them; 0 and 255 may be nothing.
+    With --masks, each kernel that the program mentions is named after the concept that its active area covers most on
+    its strongest images. The active area is where the map is above the kernel's threshold. The mask of the image
+    beach/7.jpg is DIR/beach/7.png, of the same size; its values are the numbers of concepts. Their names are in
+    DIR/concepts.json, a list or an object such as {"12": "wheel"}, or in DIR/concepts.txt, one name per line from
+    number 0. 0 and 255 may have no name.
     """
     check_paths([output, json], [program_file], force=force)
     if masks is None:
         refuse_useless(context, MASK_DEFAULTS, "there are no --masks")
     elif model is None or data is None:
-        raise SettingError("--masks needs the network, --model, and its images, --data")
+        raise SettingError("--masks needs the network (--model) and its images (--data)")
     if not 0 < least <= 1:
-        raise SettingError(f"--least must lie above 0 and at most at 1, not {least}")
+        raise SettingError(f"--least must be above 0 and at most 1, not {least}")
     found: list[ConceptShares] = []
 
     def choose(program: "Program") -> dict[int, str]:
@@ -146,7 +152,7 @@ def _relabel(
         elif given:
             if not force and text != print_program(program):
                 raise SettingError(
-                    f"{path} is not as eric-fast writes it, and its comments and layout would be lost; "
+                    f"{path} was edited, and its comments and layout would be lost; "
                     "give -o for another file, or --force"
                 )
             save_program(labelled, path, force=True, expected=content)

@@ -7,31 +7,34 @@ import typer
 
 MODEL_HELP = "A torchvision name such as vgg16, or path/to/file.py:callable that returns a torch.nn.Module."
 DATA_HELP = (
-    "An image folder, a folder per class; a folder of images or one image, without labels; photos.csv, with columns "
-    "path and label; digits, digits/train, digits/test; 'shard-{000..009}.tar', 'shards/*.tar' "
-    "(uncompressed tar files: WebDataset's, or image folders); hf:PATH_OR_NAME[:SPLIT] (Hugging Face's datasets); or "
-    "mnist:ROOT/test and the like (torchvision's fashionmnist, kmnist, svhn, stl10, gtsrb, flowers102, food101, dtd, "
-    "oxfordiiitpet, imagenette, fgvcaircraft). Data sets and loaders of torch.utils.data go to the Python API."
+    "An image folder with a subfolder for each class; a folder of images, or one image, without labels; photos.csv "
+    "with the columns path and label; digits, digits/train or digits/test; 'shard-{000..009}.tar' or 'shards/*.tar' "
+    "(uncompressed tar files of WebDataset, or of image folders); hf:PATH_OR_NAME[:SPLIT] (a Hugging Face data set); "
+    "or a torchvision data set such as mnist:ROOT/test (also fashionmnist, kmnist, svhn, stl10, gtsrb, flowers102, "
+    "food101, dtd, oxfordiiitpet, imagenette, fgvcaircraft). The Python API also takes data sets and loaders of "
+    "torch.utils.data."
 )
-Model = Annotated[str | None, typer.Option("--model", help=MODEL_HELP + " Needed where images are given.")]
+Model = Annotated[str | None, typer.Option("--model", help=MODEL_HELP + " Required if images are given.")]
 Weights = Annotated[
     str | None,
-    typer.Option(help="DEFAULT, none (random, seeded), or a .safetensors or .pth file. Needed by torchvision names."),
+    typer.Option(
+        help="DEFAULT, none (random, seeded), or a .safetensors or .pth file. Required for torchvision names."
+    ),
 ]
 ModelOutput = Annotated[
     str | None,
     typer.Option(
         "--model-output",
         metavar="NAME|INDEX",
-        help="Where the network's logits are in what it returns; by default 'logits', or the only tensor that fits.",
+        help="Which part of the network's output holds the logits; by default 'logits', or the only tensor that fits.",
     ),
 ]
 Task = Annotated[
     str | None,
     typer.Option(
-        help="What the outputs mean: multiclass (the highest is the class), binary (one output: the second class where "
-        "it is above 0) or multilabel (each is a label, true above 0). By default one output is binary, and several "
-        "that a sigmoid makes are labels."
+        help="What the outputs mean: multiclass (the class with the highest), binary (one output: the second class if "
+        "it is above 0) or multilabel (each output is a label, true above 0). By default, one output is binary, and "
+        "several outputs of a sigmoid are labels."
     ),
 ]
 UnitAxis = Annotated[
@@ -39,69 +42,79 @@ UnitAxis = Annotated[
     typer.Option(
         "--unit-axis",
         metavar="LAYER=AXIS",
-        help="The axis that counts a layer's units, where it isn't known: blocks.3=2; may be given again.",
+        help="The axis that counts a layer's units, if it can't be inferred: blocks.3=2. May be repeated.",
     ),
 ]
 Layers = Annotated[
     list[str] | None,
-    typer.Option(help="Names or shell patterns such as 'features.*', several with commas; by default all activations."),
+    typer.Option(help="Names or shell patterns such as 'features.*', separated by commas; by default all activations."),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists, once the new one is complete.")]
-Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON too.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output, once the new one is complete.")]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures as JSON.")]
 As = Annotated[
     str | None,
-    typer.Option("--as", metavar="csv|latex|markdown", help="Print the tables in this form, and all else on stderr."),
+    typer.Option(
+        "--as", metavar="csv|latex|markdown", help="Print tables in this format, and everything else to stderr."
+    ),
 ]
-Device = Annotated[str, typer.Option(help="Where the network runs: auto, cpu, cuda.")]
+Device = Annotated[str, typer.Option(help="Where the network runs: auto, cpu or cuda.")]
 Dtype = Annotated[
     str,
     typer.Option(
-        help="What the network computes in: float32, bfloat16, float16; or float32 weights under torch.autocast: "
-        "autocast-bfloat16, autocast-float16."
+        help="The network's data type: float32, bfloat16 or float16; or autocast-bfloat16 or autocast-float16, for "
+        "float32 weights under torch.autocast."
     ),
 ]
-MemoryFormat = Annotated[str, typer.Option(help="How maps lie in memory: contiguous, channels-last.")]
+MemoryFormat = Annotated[str, typer.Option(help="Memory format of the network: contiguous or channels-last.")]
 Compile = Annotated[
-    bool, typer.Option("--compile", help="Fuse the network with torch.compile: a minute first, for many images.")
+    bool,
+    typer.Option(
+        "--compile", help="Compile the network with torch.compile: takes a minute, and pays off for many images."
+    ),
 ]
-BatchSize = Annotated[int, typer.Option(help="Images in a batch.")]
-Workers = Annotated[int, typer.Option(help="Processes that decode images; 0: none but this one.")]
+BatchSize = Annotated[int, typer.Option(help="Images per batch.")]
+Workers = Annotated[int, typer.Option(help="Processes that decode images; 0: only this one.")]
 Limit = Annotated[
     int | None,
-    typer.Option(help="Take this many images, evenly spread over the data.", rich_help_panel="Network and images"),
+    typer.Option(
+        help="Use at most this many images, spread evenly over the data.", rich_help_panel="Network and images"
+    ),
 ]
-SkipBad = Annotated[bool, typer.Option("--skip-bad-images", help="Leave unreadable images out, and count them.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad-images", help="Skip images that can't be read, and say how many.")]
 Memory = Annotated[
     str | None,
-    typer.Option(metavar="SIZE", help="What a process may take at most, such as 4GB; by default half of what is free."),
+    typer.Option(
+        metavar="SIZE", help="The most memory that a process may use, such as 4GB; by default half of what is free."
+    ),
 ]
-Engine = Annotated[str, typer.Option(help="reference, cpu, gpu, or auto (where the bits are).")]
+Engine = Annotated[str, typer.Option(help="reference, cpu, gpu, or auto (the device that holds the bits).")]
 Start = Annotated[
     str | None,
     typer.Option(
-        help="The layer whose bits are given, with what runs beside it in the network, or layers that every path "
-        "crosses, with commas; the program's lowest by default."
+        help="The layer to start from, by default the lowest: its bits are given, and so are those of layers that run "
+        "beside it. Or several layers, separated by commas, one of which lies on every path."
     ),
 ]
 Label = Annotated[
     str | None,
-    typer.Option("--label", metavar="NAME", help="Of a program of several labels: the one that this is about."),
+    typer.Option("--label", metavar="NAME", help="For a program of several labels: the label to look at."),
 ]
 GroupFile = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Say it by group of classes, too: a CSV file with the columns class and group, and wnid if WordNet's "
-        "identifiers are to be known.",
+        help="Also show figures by group of classes: a CSV file with the columns class and group, and wnid if classes "
+        "are named by WordNet identifiers.",
     ),
 ]
-ProgramFile = Annotated[Path, typer.Argument(metavar="PROGRAM", help="A program's text file, from extract.")]
+ProgramFile = Annotated[Path, typer.Argument(metavar="PROGRAM", help="A program file, as written by extract.")]
 ThresholdText = Annotated[
     str,
     typer.Option(
-        help="mean, '0.6*mean+0.7*std', quantile:0.75, a number, or split (tells classes apart); bits are true "
-        "above it, or, after '>=', from it on. two-sided:mean and the like, of units with a sign (--norm mean): a bit "
-        "is true above t, one below -t."
+        help="mean, '0.6*mean+0.7*std', quantile:0.75, a number, or split (the value that separates the classes best). "
+        "'A,B' is A for the last layer, and B for those below. A bit is true above its threshold; with '>=' in front, "
+        "also at it. Units with a sign (--norm mean) can have "
+        "two bits, one above t and one below -t: two-sided:mean and the like."
     ),
 ]
 PerKernel = Annotated[
@@ -109,53 +122,55 @@ PerKernel = Annotated[
     typer.Option(
         "--thresholds-per-kernel",
         metavar="1-7",
-        help="Thresholds of each kernel: the second is that of the images above the first, the third that of those "
-        "below it, and so on.",
+        help="Thresholds per kernel: the second is fitted to the images above the first, the third to those below it, "
+        "and so on.",
     ),
 ]
-Criterion = Annotated[str, typer.Option(help="entropy or gini.")]
-Target = Annotated[str, typer.Option(help="model (what it predicts: fidelity) or label.")]
+Criterion = Annotated[str, typer.Option(help="The impurity that splits lower: entropy or gini.")]
+Target = Annotated[
+    str, typer.Option(help="What rules learn to predict: model (the network's answers) or label (the true classes).")
+]
 Rules = Annotated[
     str,
     typer.Option(
-        help="trees: each branch becomes a rule. weights: a kernel becomes a sum of weighted literals with a bound, "
-        "and classes become votes. fold: default rules with exceptions, as FOLD-RM learns them; --min-leaf is then the "
-        "fewest images that a rule must be right on."
+        help="trees: each branch becomes a rule. weights: a kernel becomes a weighted sum of literals with a bound, "
+        "and classes become votes. fold: default rules with exceptions, as in FOLD-RM; --min-leaf is then the fewest "
+        "images on which a rule must be right."
     ),
 ]
-Literals = Annotated[int, typer.Option(metavar="K", help="With weights: literals of a kernel's rule.")]
+Literals = Annotated[int, typer.Option(metavar="K", help="With weights: literals in a kernel's rule.")]
 LiteralsText = Annotated[
     str,
-    typer.Option(metavar="K", help="With weights: literals of a kernel's rule, or auto: chosen on held-back images."),
+    typer.Option(metavar="K", help="With weights: literals in a kernel's rule, or auto (chosen on held-back images)."),
 ]
 GridText = Annotated[
     str,
     typer.Option(
         metavar="1|2|auto",
-        help="2: atoms of the quarters of maps too, of a capture with --grid 2; auto: in layers where they help on "
-        "held-back images.",
+        help="2: also use the quarters of maps, of a capture made with --grid 2. auto: use them in the layers where "
+        "they help on held-back images.",
     ),
 ]
-MaxWeight = Annotated[int, typer.Option(help="With weights: the largest weight of a kernel's rule.")]
+MaxWeight = Annotated[int, typer.Option(help="With weights: the largest weight in a kernel's rule.")]
 VotesText = Annotated[
     str | None,
     typer.Option(
-        help="Class rules of one literal each, learned from counts: rows (each adds a whole number to every class) or "
-        "single (to one class); rows if classes get weights."
+        help="Learn class rules of one literal each: rows (each adds a whole number to every class) or single (to one "
+        "class). By default rows, if classes get weights."
     ),
 ]
 Fit = Annotated[
     str,
     typer.Option(
-        help="With votes: counts (their numbers by least squares from pair counts), or logistic (fitted on from there, "
-        "over all images again and again)."
+        help="With votes: counts (least squares from counts of pairs) or logistic (starts there, and goes over all "
+        "images repeatedly)."
     ),
 ]
 VoteLayers = Annotated[
     str,
     typer.Option(
-        help="With weights in a chain: whose bits the votes of a start draw on, the last layer's, or those of all from "
-        "the start up."
+        help="With weights in a chain: which bits the votes of a start use: last (the last layer's) or all (those of "
+        "every layer from the start up)."
     ),
 ]
-NVotes = Annotated[int, typer.Option(help="With votes: class rules at most; in a chain, of each start.")]
+NVotes = Annotated[int, typer.Option(help="With votes: the most class rules; in a chain, for each start.")]

@@ -14,38 +14,38 @@ from eric_fast.show.console import show_progress, stdout
 
 def report(
     capture: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A capture of images that the program wasn't extracted from.")
+        Path, typer.Argument(metavar="DIR", help="A capture of images from which the program wasn't extracted.")
     ],
-    program: Annotated[Path, typer.Option("--program", metavar="FILE", help="The program's text file.")],
+    program: Annotated[Path, typer.Option("--program", metavar="FILE", help="A program file, as written by extract.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to write.")],
     data: Annotated[
         str | None,
-        typer.Option(help="The captured images, to be shown; without it they are named only. " + DATA_HELP),
+        typer.Option(help="The captured images, to show them; without it they only have names. " + DATA_HELP),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="The captured network, for heat maps of its kernels; needs --data. " + MODEL_HELP),
+        typer.Option(help="The captured network, to draw heat maps of its kernels; needs --data. " + MODEL_HELP),
     ] = None,
     weights: Weights = None,
     start: Annotated[
         str | None,
         typer.Option(
-            help="The lowest layer that is shown, and the one that the page opens with; by default all are shown, and "
-            "it opens with the one from which the program agrees best with the model; of a program with class rules "
-            "for each start, the highest start."
+            help="The lowest layer to show, with which the page opens. By default the page shows all layers, and opens "
+            "with the one from which the program agrees best with the model. For a program with class rules for each "
+            "start, the default is the highest start."
         ),
     ] = None,
     label: Label = None,
     groups: GroupFile = None,
     images: Annotated[
-        int, typer.Option(help="Images that the page holds at most: those where model and program differ first.")
+        int, typer.Option(help="The most images in the page; those on which model and program differ come first.")
     ] = 5000,
     json: Json = None,
     force: Force = False,
 ) -> None:
-    """Write a report that opens in any browser: classes, kernels, the program as a graph, images and proofs.
+    """Write a report for any browser: classes, kernels, the program as a graph, images and proofs.
 
-    DIR/index.html is one file that loads nothing. Beside it lie report.json (the figures) and the plots.
+    DIR/index.html is a single file that loads nothing else. report.json (the figures) and the plots lie beside it.
     """
     check_paths([json], [output, capture, program], force=force)
     from eric_fast.analyse.class_groups import read_class_groups
@@ -54,7 +54,7 @@ def report(
 
     check_folder(output, force=force, kind=REPORT)
     if model is not None and data is None:
-        raise SettingError("--model needs --data, the images that were captured with it")
+        raise SettingError("--model needs --data, the images that were captured")
     from eric_fast.capture import load_model, open_data
     from eric_fast.text import load_program
 
@@ -84,6 +84,9 @@ def report(
         markup=False,
     )
     if start is None and lowest is not None:
-        stdout.print(f"class rules are those for start '{lowest}', the highest; --start names another", markup=False)
+        stdout.print(
+            f"the page shows the class rules for start '{lowest}', the highest; for another one, give --start",
+            markup=False,
+        )
     if data is None:
-        stdout.print(f"its images have no pictures; next: {own_name()} report ... --data DATA", markup=False)
+        stdout.print(f"the page shows no pictures; to show them: {own_name()} report ... --data DATA", markup=False)

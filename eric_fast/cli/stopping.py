@@ -39,7 +39,7 @@ def stop_gently(time_limit: float | None) -> Iterator[Stopping]:
 
     def note(number: int, frame: object) -> None:
         stopping.signal_number = number
-        stderr.print("stopping after what is in hand; once more to stop at once", style="yellow")
+        stderr.print("stopping once the work in hand is done; press Ctrl-C again to stop at once", style="yellow")
         restore()
 
     for number in numbers:

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from eric_fast.table.model import RuleModel
 
 _LANGUAGES = ("asp", "prolog", "python", "c", "aiger", "onnx")  # for each a method of Program: to_asp, to_prolog, ...
-SOURCE_HELP = "A program or a model: a file of any kind that eric_fast.load takes."
+SOURCE_HELP = "A program or a model: any file that eric_fast.load takes."
 RoundsOption = Annotated[
     str | None,
     typer.Option(
         "--rounds",
         metavar="N|best|all",
-        help="Of XGBoost, LightGBM and CatBoost: how many boosting rounds to use. By default as the source does.",
+        help="For XGBoost, LightGBM and CatBoost: how many boosting rounds to use; by default as the source does.",
     ),
 ]
 
@@ -34,16 +34,14 @@ RoundsOption = Annotated[
 def convert(
     source: Annotated[str, typer.Argument(metavar="MODEL", help=SOURCE_HELP)],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The program to write.")],
-    format: Annotated[str, typer.Option("--format", help=f"What to write: {', '.join(_LANGUAGES)}.")] = "asp",
+    format: Annotated[str, typer.Option("--format", help=f"The format to write: {', '.join(_LANGUAGES)}.")] = "asp",
     rounds: RoundsOption = None,
     force: Force = False,
 ) -> None:
-    """Write what another tool learned as a program: answer set program text of our own, or another language."""
+    """Convert a program or another tool's model to a program in ASP, the default, or in another language."""
     check_paths([output], [source], force=force)
     if format not in _LANGUAGES:
-        raise SettingError(
-            f"--format '{format}' is not a language that is written{suggest_nearest(format, _LANGUAGES)}"
-        )
+        raise SettingError(f"--format '{format}' is not a known format{suggest_nearest(format, _LANGUAGES)}")
     from eric_fast.program.words import describe_weights
 
     model = load_any(source, rounds)

@@ -223,7 +223,8 @@ class ExtractOptions(TreeOptions):
 
     Attributes:
         layers: names or shell patterns of the layers of the chain, or `all`; the last layer of the source by default.
-        threshold: see `parse_threshold`.
+        threshold: see `parse_threshold`; `A,B` is A for the layers that feed the classes, and B for those below. The
+            stored bits of a capture without norms keep the thresholds that they were made with.
         per_kernel: thresholds of each kernel, from 1 to 7: an atom for each; see `fit_quantiser`.
         grid: 1 for atoms of whole maps alone, 2 for those of quarters too, such as `features.19:207@upper-left`, which
             must have been captured; a grid for each layer; or `auto`: where quarters help on held-back images.
@@ -247,7 +248,7 @@ class ExtractOptions(TreeOptions):
     """
 
     layers: str | Sequence[str] | None = None
-    threshold: str = "mean"
+    threshold: str = "split"
     per_kernel: int = 1
     grid: int | str | Mapping[str, int] = 1
     target: str = "model"

@@ -1,6 +1,7 @@
 """Fit thresholds on training images."""
 
 import logging
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ def fit_quantiser(
     source: Source,
     target: Tensor | None = None,
     *,
-    threshold: str = "mean",
+    threshold: str | Mapping[str, str] = "mean",
     criterion: str = "entropy",
     n_values: int = MOST_VALUES,
     grid: int | None = None,
@@ -47,7 +48,7 @@ def fit_quantiser(
         source: the training images. One part is in memory at a time; for quantiles and splits, all norms of some
             kernels. Processes that share a selection get the same thresholds.
         target: int64 `[n_images]`, what `split` splits; needed for it alone.
-        threshold: see `parse_threshold`.
+        threshold: see `parse_threshold`; of all layers, or for each layer its own.
         criterion: `entropy` or `gini`: `split` maximises the gain by it.
         grid: 1 for whole maps alone, 2 for their quarters too; by default what was captured.
         per_kernel: thresholds of a kernel's whole map. The second is fitted as the first is, but to the images above
@@ -66,23 +67,14 @@ def fit_quantiser(
         >>> quantiser.atoms[0].name, quantiser.atoms[0].operator
         ('conv1.2:0', '>')
     """
-    how = parse_threshold(threshold)
+    specs = {layer: threshold if isinstance(threshold, str) else threshold[layer] for layer in source.layers}
+    hows = {layer: parse_threshold(spec) for layer, spec in specs.items()}
     if criterion not in CRITERIA:
         raise SettingError(f"criterion '{criterion}' is not one of {', '.join(CRITERIA)}")
     if source.n_images == 0:
         raise CaptureError(f"{source.name} has no images; thresholds need at least one training image")
-    if how.kind == "split" and target is None:
-        raise SettingError("threshold 'split' needs a target to split")
-    if how.two_sided and source.settings.norm not in SIGNED_NORMS:
-        raise SettingError(
-            f"threshold '{threshold}' has two sides, but norm '{source.settings.norm}' is never negative; capture with "
-            "--norm mean"
-        )
-    if per_kernel not in range(1, len(THRESHOLD_LEVELS) + 2) or (per_kernel > 1 and how.two_sided):
-        what = (
-            "has two thresholds already" if how.two_sided else f"needs a number from 1 to {len(THRESHOLD_LEVELS) + 1}"
-        )
-        raise SettingError(f"--thresholds-per-kernel {per_kernel}: threshold '{threshold}' {what}")
+    for layer, how in hows.items():
+        _check_threshold(specs[layer], how, target, source.settings.norm, per_kernel)
     selection = source if isinstance(source, Selection) else select_images(source, source.layers, "model")
     n_regions = count_regions(source.settings.grid)
     if grid == 2 and n_regions == 1:
@@ -90,6 +82,7 @@ def fit_quantiser(
     atoms = []
     for i, layer in enumerate(source.layers):
         progress("thresholds", i, len(source.layers))
+        how = hows[layer]
         values, is_signed = _fit_layer(selection, layer, how, target, criterion, n_values, warn)
         values = _step_down(values) if how.or_equal else values
         levels = _fit_levels(selection, layer, values, how, target, criterion, n_values, per_kernel)
@@ -103,6 +96,20 @@ def fit_quantiser(
                 atoms.append(InputAtom(layer, kernel, "<=", -value, NEGATIVE))
     progress("thresholds", len(source.layers), len(source.layers))
     return Quantiser(tuple(atoms), source.settings.norm)
+
+
+def _check_threshold(spec: str, how: Threshold, target: Tensor | None, norm: str, per_kernel: int) -> None:
+    if how.kind == "split" and target is None:
+        raise SettingError("threshold 'split' needs a target to split")
+    if how.two_sided and norm not in SIGNED_NORMS:
+        raise SettingError(
+            f"threshold '{spec}' has two sides, but norm '{norm}' is never negative; capture with --norm mean"
+        )
+    if per_kernel not in range(1, len(THRESHOLD_LEVELS) + 2) or (per_kernel > 1 and how.two_sided):
+        what = (
+            "has two thresholds already" if how.two_sided else f"needs a number from 1 to {len(THRESHOLD_LEVELS) + 1}"
+        )
+        raise SettingError(f"--thresholds-per-kernel {per_kernel}: threshold '{spec}' {what}")
 
 
 def _step_down(values: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,19 @@ class Threshold:
     quantile: float = 0.0
     or_equal: bool = False
     two_sided: bool = False
+
+
+class LayerThresholds(NamedTuple):
+    """Specifications of thresholds: of the layers that feed the classes, and of those below them."""
+
+    last: str
+    below: str
+
+
+def split_threshold(spec: str) -> LayerThresholds:
+    """The two specifications in `split,mean`; one alone is of all layers."""
+    last, comma, below = (part.strip() for part in spec.partition(","))
+    return LayerThresholds(last, below if comma else last)
 
 
 def parse_threshold(spec: str) -> Threshold:

@@ -24,13 +24,15 @@ def find_best_splits(norms: Tensor, target: Tensor, criterion: str = "entropy") 
     """
     n = len(norms)
     class_of_image = target.numpy()
+    if int(class_of_image.max(initial=0)) < 2**16:
+        class_of_image = class_of_image.astype(np.uint16)  # which NumPy sorts by radix, in a fraction of the time
     totals = np.bincount(class_of_image)
     first_of_class = np.concatenate([[0], np.cumsum(totals)[:-1]])
     table = kernels.make_entropy_table(n) if criterion == "entropy" else np.arange(n + 1, dtype=np.int64) ** 2
     thresholds = np.empty(norms.shape[1])
     for k in range(norms.shape[1]):
         values = norms[:, k].numpy()
-        order = np.argsort(values, kind="stable")
+        order = np.argsort(values)  # cuts lie between values that differ, so the order of equal ones doesn't matter
         ordered, classes = values[order], class_of_image[order]
         # How many of its own class come before each image, in sorted order
         by_class = np.argsort(classes, kind="stable")

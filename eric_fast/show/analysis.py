@@ -34,7 +34,9 @@ def tabulate_effects(analysis: Analysis, limit: int = 10) -> Table:
     """A row for each kernel, those first whose bit fidelity depends on most."""
     effects = analysis.effects
     rows, n_key = effects.rank(), len(effects.list_key())
-    title = f"key kernels: {n_key:,} of {len(rows):,} carry fidelity (p < 0.05); as it is {effects.now.fidelity:.4f}"
+    title = (
+        f"key kernels: {n_key:,} of {len(rows):,} matter for fidelity (p < 0.05), which is {effects.now.fidelity:.4f}"
+    )
     columns = [
         "true",
         "in rules",
@@ -66,8 +68,8 @@ def tabulate_subclasses(analysis: Analysis, limit: int = 10) -> Table:
     subclasses, found = analysis.subclasses, analysis.subclasses.list_found()
     rows = sorted(subclasses.rows, key=lambda row: (row not in found, -row.n_covered))
     title = (
-        f"sub-classes: {len(found):,} of {say_count(len(rows), 'rule')} cover one (p < 0.05, half a class at most, "
-        f"cohesion from {LEAST_COHESION:g}), in {subclasses.space}"
+        f"sub-classes: {len(found):,} of {say_count(len(rows), 'rule')} cover one (p < 0.05, at most half a class, "
+        f"cohesion {LEAST_COHESION:g} or more), in {subclasses.space}"
     )
     columns = ["images", "pure", "of class", "cohesion", "deviations\nfrom random", "distinct", "p"]
     table = make_table(title + _say_left_out(len(rows), limit), ["rule", "class"], columns)
@@ -97,7 +99,7 @@ def tabulate_symbols(program: Program, title: str, symbols: Sequence[Symbol], li
     """A row for each kernel that follows something, the best first, and whether it stands for it."""
     columns = ["phi", "precision", "recall", "lift"]
     n_precise = sum(symbol.is_precise for symbol in symbols)
-    title = f"{title}: {n_precise:,} of {len(symbols):,} stand for one (precision {LEAST_PRECISION:g} or more)"
+    title = f"{title}: {n_precise:,} of {len(symbols):,} stand for one (precision of at least {LEAST_PRECISION:g})"
     table = make_table(title + _say_left_out(len(symbols), limit), ["kernel", "what it says"], columns)
     for symbol in symbols[: limit or None]:
         figures = (f"{value:.3f}" for value in (symbol.phi, symbol.precision, symbol.recall))
@@ -139,5 +141,5 @@ def _percent(share: float) -> str:
 
 def describe_now(answers: Answers) -> str:
     """`fidelity 0.7494, accuracy 0.7130`."""
-    accuracy = "unknown, as labels are" if answers.accuracy is None else f"{answers.accuracy:.4f}"
+    accuracy = "unknown, as there are no labels" if answers.accuracy is None else f"{answers.accuracy:.4f}"
     return f"fidelity {answers.fidelity:.4f}, accuracy {accuracy}"

@@ -59,7 +59,7 @@ def _draw_layers(axes: "Axes", study: ChainStudy) -> None:
         lows, highs = zip(*(score.fidelity_interval for score in scores), strict=True)
         axes.fill_between(places, lows, highs, color=colour, alpha=0.18, linewidth=0)
         axes.plot(places, fidelity, color=colour, linestyle=style, marker=marker, markersize=5, label=label)
-    axes.axhline(study.commonest_class, color=GREY, linewidth=1, label="always the commonest class")
+    axes.axhline(study.commonest_class, color=GREY, linewidth=1, label="always the most frequent class")
     crowded = sum(map(len, study.starts)) > 48
     axes.set_xticks(
         places,

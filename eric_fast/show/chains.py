@@ -30,8 +30,8 @@ def tabulate_fidelity(study: ChainStudy) -> Table:
     scores = [study.find_row(way, layer).score for layer in study.starts for way in ("true", "predicted", "direct")]
     widest = max((high - low) / 2 for low, high in (score.fidelity_interval for score in scores))
     title = (
-        f"by start layer, {name_rules(study)}; always the commonest class: fidelity {study.commonest_class:.3f}\n"
-        f"95 % intervals of fidelity: at most ±{widest:.3f}"
+        f"by start layer, {name_rules(study)}; baseline (always the most frequent class): fidelity "
+        f"{study.commonest_class:.3f}\n95 % intervals of fidelity: at most ±{widest:.3f}"
     )
     table = make_table(title, ["start layer"], columns)
     for layer in study.starts:

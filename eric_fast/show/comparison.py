@@ -57,10 +57,10 @@ def _describe_agreement(comparison: Comparison) -> Iterator[Text]:
         text += f": the first is right on {first:,} of those, the second on {second:,}, neither on {neither:,}"
     yield Text(text)
     if comparison.model_agreement < 1:
-        yield Text(f"their models agree on a share of {comparison.model_agreement:.4f} of the images")
+        yield Text(f"their models agree on {comparison.model_agreement:.4f} of the images")
     if any(comparison.n_left_out):
         a, b = comparison.n_left_out
-        yield Text(f"images of one side alone are left out: {a:,} of the first, {b:,} of the second")
+        yield Text(f"left out images that only one side has: {a:,} of the first, {b:,} of the second")
 
 
 def _tabulate_confusion(comparison: Comparison) -> Table:
@@ -106,7 +106,7 @@ def _list_differing(comparison: Comparison, limit: int) -> Iterator[Text]:
 
 def _list_rules(comparison: Comparison, limit: int) -> Iterator[Text]:
     rules = comparison.rules
-    order = "" if rules.in_order else "; class rules of both stand in another order"
+    order = "" if rules.in_order else "; the class rules of both are in another order"
     yield Text(
         f"{say_count(len(rules.same), 'rule')} in both, {len(rules.changed):,} with other thresholds, "
         f"{len(rules.gone):,} in the first alone, {len(rules.new):,} in the second alone{order}"

@@ -190,8 +190,8 @@ class ProofTree:
             tree.add(Text("its body is empty: it always fires"))
         if rule.bound:
             points, rest = _sum_points(rule, literals), len(rule.body) - len(literals)
-            verb = "says" if rest == 1 else "say"
-            others = f"; it doesn't matter what the other {say_count(rest, 'literal')} {verb}" if rest else ""
+            verb = "doesn't" if rest == 1 else "don't"
+            others = f"; the other {say_count(rest, 'literal')} {verb} matter" if rest else ""
             tree.add(Text(f"{points:,} points, of which it needs {rule.bound:,}{others}"))
         weights = dict(zip(rule.body, rule.weights, strict=False))
         shown, silent = self._fold(literals, [[atom_of(literal)] for literal in literals])
@@ -209,7 +209,7 @@ class ProofTree:
             tree.add(Text(line))
             return
         if atom in self._shown:
-            tree.add(Text(f"{line}; why stands above"))
+            tree.add(Text(f"{line}; explained above"))
             return
         if self._depth is not None and level >= self._depth:
             tree.add(Text(f"{line}; derived"))
@@ -233,7 +233,9 @@ class ProofTree:
         makes = "false" if atom in self._program.negated else "true"
         if not n_blocked:
             return f"no rule makes it {makes}"
-        return f"of {say_count(n_blocked, 'rule')} that would make it {makes} none fires, because of"
+        if n_blocked == 1:
+            return f"the rule that makes it {makes} doesn't fire, because of"
+        return f"none of the {n_blocked:,} rules that make it {makes} fires, because of"
 
 
 class _ImageProof(ProofTree):
@@ -263,13 +265,13 @@ class _ImageProof(ProofTree):
 
 def _render_flips(explanation: Explanation) -> RenderableType:
     note = f" ({explanation.note})" if explanation.note else ""
-    tree = Tree(Text(f"the fewest bits of {explanation.flip_layer} that would have to flip{note}, for"))
+    tree = Tree(Text(f"the fewest bits of {explanation.flip_layer} that would have to flip{note} for"))
     for one in explanation.counterfactuals[:MOST_CLASSES_NEAR]:
         tree.add(Text(_describe_flips(explanation, one)))
     n_others = len(explanation.program.classes) - (explanation.proof.answer >= 0) if explanation.against is None else 0
     n_more = n_others - min(len(explanation.counterfactuals), MOST_CLASSES_NEAR)
     if n_more > 0:
-        tree.add(Text(f"... and {say_count(n_more, 'class')} more; --against CLASS is about one"))
+        tree.add(Text(f"... and {say_count(n_more, 'class')} more; --against CLASS shows one"))
     return tree
 
 
@@ -278,8 +280,8 @@ def _describe_flips(explanation: Explanation, one: Counterfactual) -> str:
     name = program.classes[one.target]
     if one.flips is None:
         if one.is_least:
-            return f"{name}: no bits give it"
-        return f"{name}: at least {say_count(one.n_least, 'bit')}; none found within the search's bound"
+            return f"{name}: no bits lead to it"
+        return f"{name}: at least {say_count(one.n_least, 'bit')}; the search found none within its limit"
     flips = ", ".join(_describe_flip(explanation, atom) for atom in one.flips[:MOST_FLIPS])
     flips += f" and {len(one.flips) - MOST_FLIPS} more" if len(one.flips) > MOST_FLIPS else ""
     bound = "" if one.is_least else f" at most, {one.n_least} at least"

@@ -151,7 +151,7 @@ def _pick_output(explanation: RowExplanation) -> tuple[int, str]:
 
 
 def _render_reaches(explanation: RowExplanation) -> Tree:
-    tree = Tree(Text(f"one column alone, changed within {_name_ranges(explanation)}, could make the answer"))
+    tree = Tree(Text(f"a change of one column, within {_name_ranges(explanation)}, could make the answer"))
     shown = [one for one in explanation.reaches if one.lowest < one.highest]
     for one in shown[:MOST_LINES]:
         tree.add(
@@ -171,7 +171,7 @@ def _name_ranges(explanation: RowExplanation) -> str:
 
 
 def _render_changes(explanation: RowExplanation) -> Tree:
-    tree = Tree(Text(f"what would have to change, within {_name_ranges(explanation)}, for"))
+    tree = Tree(Text(f"the fewest columns that would have to change, within {_name_ranges(explanation)}, for"))
     for one in explanation.counterfactuals:
         tree.add(Text(_describe_changes(explanation, one)))
     return tree
@@ -182,7 +182,7 @@ def _describe_changes(explanation: RowExplanation, one: RowCounterfactual) -> st
     if one.changes is None:
         if one.is_least:
             return f"{name}: no such row"
-        return f"{name}: {say_count(one.n_least, 'column')} or more; none found within the search's bound"
+        return f"{name}: {say_count(one.n_least, 'column')} or more; the search found none within its limit"
     bound = "" if one.is_least else f" at most, {one.n_least} at least"
     return f"{name}: {say_count(len(one.changes), 'column')}{bound}: {', '.join(_list_changes(one))}"
 

@@ -13,7 +13,7 @@ from eric_fast.score import FEW_IMAGES, Score
 from eric_fast.show.grid import NO_FIGURE, make_table, tabulate_counts
 from eric_fast.show.visible_text import Text
 
-TRAINED_ON_THESE = "these are the images that the program was extracted from: score it on others"
+TRAINED_ON_THESE = "the program was extracted from these images; score it on others"
 
 
 def tabulate_scores(scores: Sequence[Score]) -> Table:
@@ -82,19 +82,19 @@ def list_cautions(score: Score, *, is_training: bool) -> Iterator[str]:
     if score.n_few:
         verb = "is" if score.n_few == 1 else "are"
         yield (
-            f"{say_count(score.n_few, 'class')} {verb} the model's answer on fewer than {FEW_IMAGES} of these images: "
-            "their figures may be chance"
+            f"{say_count(score.n_few, 'class')} {verb} the model's answer on fewer than {FEW_IMAGES} of these images, "
+            "so their figures may be due to chance"
         )
 
 
 def describe_bad_images(n: int) -> str:
     """Images that the scores say nothing of."""
-    return f"left out {say_count(n, 'image')} that can't be read"
+    return f"skipped {say_count(n, 'image')} that can't be read"
 
 
 def describe_baseline(score: Score) -> str:
-    """What a program would get that always gives the commonest answer."""
-    return f"always the commonest answer: fidelity {score.baseline:.4f}"
+    """What a program would get that always gives the most frequent answer."""
+    return f"baseline (always the most frequent answer): fidelity {score.baseline:.4f}"
 
 
 def tabulate_confusion(program: Program, score: Score) -> Table:

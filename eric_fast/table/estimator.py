@@ -26,7 +26,7 @@ class EricClassifier(ProgramClassifier):
         load("iris.lp").predict(X)   # the same classes
 
     Args:
-        threshold: see `parse_threshold`; `mean` by default.
+        threshold: see `parse_threshold`; `split` by default.
         criterion: `entropy` or `gini`.
         max_depth: the most literals in a rule.
         min_leaf: the fewest samples that a rule covers: a number (int) or a share of them (float).
@@ -52,7 +52,7 @@ class EricClassifier(ProgramClassifier):
 
     def __init__(
         self,
-        threshold: str | float = "mean",
+        threshold: str | float = "split",
         *,
         criterion: str = "entropy",
         max_depth: int | None = None,

@@ -11,7 +11,7 @@ from eric_fast.memory import count_fitting
 from eric_fast.processes import Processes
 from eric_fast.program.atoms import Quantiser
 from eric_fast.progress import Progress, ignore_progress
-from eric_fast.quantise import MOST_VALUES, ScaledLogits, fit_quantiser, parse_threshold, scale_logits
+from eric_fast.quantise import MOST_VALUES, ScaledLogits, fit_quantiser, parse_threshold, scale_logits, split_threshold
 from eric_fast.store import Selection, Source, select_images
 
 logger = logging.getLogger(__name__)
@@ -102,19 +102,21 @@ def find_quantiser(
     threshold, grid = options.threshold.strip(), options.grid
     most = None if isinstance(grid, str) else max(grid.values()) if isinstance(grid, Mapping) else grid
     if training.has_norms:
-        kind = parse_threshold(threshold).kind
+        last, below = split_threshold(threshold)
+        thresholds = {layer: last if layer in training.graph.highest else below for layer in training.layers}
+        kinds = {parse_threshold(spec).kind for spec in thresholds.values()}
         n_images = max(1, training.n_images)
         # Sorting the norms of one kernel takes some 64 bytes each, gathering those of a kernel some 32.
         fixed, per_kernel = 64 * n_images, 32 * n_images
         n_values = MOST_VALUES
-        if limit is not None and kind != "linear":
+        if limit is not None and kinds != {"linear"}:
             n_kernels = max(1, MOST_VALUES // n_images)
             n_values = n_images * count_fitting("fitting thresholds", limit, fixed, per_kernel, 1, n_kernels)
-        goal = training.gather_targets() if kind == "split" else None
+        goal = training.gather_targets() if "split" in kinds else None
         quantiser = fit_quantiser(
             training,
             goal,
-            threshold=threshold,
+            threshold=thresholds,
             criterion=options.criterion,
             n_values=n_values,
             grid=most,
@@ -123,7 +125,7 @@ def find_quantiser(
             warn=warn,
         )
         return take_grids(quantiser, options.grid)
-    if threshold != "mean" or options.per_kernel != 1:
+    if threshold != ExtractOptions.threshold or options.per_kernel != 1:
         raise SettingError(
             f"{training.name} contains bits but no norms, so its thresholds are fixed; leave --threshold out, or "
             "capture norms"

@@ -37,6 +37,7 @@ from eric_fast.show.page.document import (
 )
 from eric_fast.show.page.findings import describe_effects, describe_subclasses, describe_symbols
 from eric_fast.show.page.heat import draw_maps
+from eric_fast.show.page.proof_maps import list_proof_maps
 from eric_fast.show.page.render import render_page
 from eric_fast.show.page.select import choose_images, count_ranks
 from eric_fast.show.page.thumbnails import find_images, make_thumbnails, view_images
@@ -194,7 +195,10 @@ def build_report(
         document["groups"] = {"names": groups.names, "ofClass": pack_ints(groups.number_of)}
     if model is not None and data is not None and n_ranks:
         key = [row.atom for row in analysis.effects.rank() if row.atom in set(mentioned)]
-        document["heat"] = draw_maps(program, key, strongest, model, data, indices, progress)
+        shown = list_proof_maps(
+            program, (found for _, found in answers.values()), embedded, torch.from_numpy(disagrees)
+        )
+        document["heat"] = draw_maps(program, key, strongest, model, data, indices, progress, shown)
     summary = _summarise(program, activations, answers[opening][0], file)
     document["summary"] = summary
     room = _MOST_BYTES - _SPARE_BYTES - _measure(document)

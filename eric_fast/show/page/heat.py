@@ -1,11 +1,11 @@
 """Heat maps: where kernels are active in their strongest images, as small bytes that the page colours."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -16,10 +16,12 @@ from eric_fast.capture.maps import iterate_maps
 from eric_fast.program import Program
 from eric_fast.program.atoms import InputAtom
 from eric_fast.progress import Progress, ignore_progress
+from eric_fast.show.page.document import pack_ints
 
 MOST_KERNELS = 400
 SIDE = 16  # a map's longer side in the page, at most
 BATCH = 32
+NO_OTHERS: Mapping[int, Sequence[int]] = MappingProxyType({})
 
 
 def draw_maps(
@@ -30,24 +32,30 @@ def draw_maps(
     data: ImageData,
     places: Sequence[int],
     progress: Progress = ignore_progress,
+    others: Mapping[int, Sequence[int]] = NO_OTHERS,
 ) -> list[dict[str, Any]]:
-    """For each of `atoms` the maps of its strongest images: bytes from 0 to 255, that is the strongest of all of them.
+    """For each of `atoms` the maps of its strongest images, then of others: bytes from 0 to 255, the strongest of all.
 
     Args:
         atoms: of the program, the first `MOST_KERNELS` of which are drawn.
         strongest: int64 `[n_atoms, n]`: embedded images.
         places: for each embedded image its index in `data`.
+        others: atom -> other embedded images.
     """
     chosen = [atom for atom in atoms if isinstance(program.atoms[atom], InputAtom)][:MOST_KERNELS]
     kernels: dict[str, list[int]] = {}
     for atom in chosen:
         kernels.setdefault(program.atoms[atom].layer, []).append(_column_of(program, atom))
-    images = torch.unique(strongest[chosen]).tolist() if chosen else []
-    # Which maps each image gives: its rank among the strongest of an atom
-    wanted: dict[int, list[tuple[int, int]]] = {}
+    shown = {}
     for atom in chosen:
-        for rank, image in enumerate(strongest[atom].tolist()):
+        first = strongest[atom].tolist()
+        shown[atom] = [*first, *(image for image in others.get(atom, ()) if image not in first)]
+    # Which maps each image gives: its place among those of an atom
+    wanted: dict[int, list[tuple[int, int]]] = {}
+    for atom, own in shown.items():
+        for rank, image in enumerate(own):
             wanted.setdefault(image, []).append((atom, rank))
+    images = sorted(wanted)
     found: dict[tuple[int, int], NDArray[np.float32]] = {}
     norm, done = program.network_quantiser.norm, 0
     for part in iterate_maps(
@@ -59,7 +67,7 @@ def draw_maps(
                 found[atom, rank] = _shrink(find_strength(activation, norm))
         done += len(part.ids)
         progress("heat maps", done, len(images))
-    return [_encode(atom, [found[atom, rank] for rank in range(strongest.shape[1])]) for atom in chosen]
+    return [_encode(atom, own, [found[atom, rank] for rank in range(len(own))]) for atom, own in shown.items()]
 
 
 def _column_of(program: Program, atom: int) -> int:
@@ -77,14 +85,15 @@ def _shrink(strength: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(Image.fromarray(strength, "F").resize(size, Image.Resampling.BOX), np.float32)
 
 
-def _encode(atom: int, maps: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
-    stacked = np.stack([each for each in maps if each.shape == maps[0].shape])
+def _encode(atom: int, images: Sequence[int], maps: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
+    alike = [place for place, each in enumerate(maps) if each.shape == maps[0].shape]
+    stacked = np.stack([maps[place] for place in alike])
     top = max(float(stacked.max()), 1e-30)
     values = np.rint(np.clip(stacked / top, 0, 1) * 255).astype(np.uint8)
-    n, height, width = values.shape
+    _, height, width = values.shape
     return {
         "atom": atom,
-        "n": n,
+        "images": pack_ints([images[place] for place in alike]),
         "width": width,
         "height": height,
         "values": base64.b64encode(values.tobytes()).decode("ascii"),

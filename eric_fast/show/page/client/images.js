@@ -83,7 +83,7 @@ function imagePage(id) {
             "dl",
             { class: "origin" },
             h("dt", {}, "model"), h("dd", {}, classChip(model)),
-            h("dt", {}, "program"), h("dd", { id: "answer", "data-answer": answer }, classChip(answer), answer === model ? " ✓ agrees with the model" : h("b", { class: "differs" }, " ≠ the model disagrees")),
+            h("dt", {}, "program"), h("dd", { id: "answer", "data-answer": answer }, classChip(answer), answer === model ? " ✓ Model agrees" : h("b", { class: "differs" }, ` ≠ Model disagrees: ${nameOfClass(model)}`)),
             h("dt", {}, "label"), h("dd", {}, label < 0 ? "unknown" : classChip(label)),
           ),
         ),

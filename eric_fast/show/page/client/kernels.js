@@ -59,15 +59,16 @@ const strongestOf = (atom) => Array.from({ length: strongest.n }, (_, i) => ({ i
 const isHere = ({ image }) => image >= 0;
 
 let heats = null;
-function heatOf(atom, rank) {
+function heatOf(atom, image) {
   if (!doc.heat) return null;
-  heats ??= new Map(doc.heat.map((entry) => [entry.atom, { ...entry, values: decodeBytes(entry.values) }]));
+  heats ??= new Map(doc.heat.map((entry) => [entry.atom, { ...entry, images: decodeInts(entry.images), values: decodeBytes(entry.values) }]));
   const entry = heats.get(atom);
-  if (!entry || rank >= entry.n) return null;
+  const rank = entry ? entry.images.indexOf(image) : -1;
+  if (rank < 0) return null;
   const { width, height } = entry;
   return { width, height, top: 255, values: entry.values.subarray(rank * width * height, (rank + 1) * width * height) };
 }
-const strongPictures = (atom, n, caption) => strongestOf(atom).map((one, rank) => ({ ...one, rank })).filter(isHere).slice(0, n).map(({ image, rank }) => picture(image, { caption, heat: heatOf(atom, rank) }));
+const strongPictures = (atom, n, caption) => strongestOf(atom).filter(isHere).slice(0, n).map(({ image }) => picture(image, { caption, heat: heatOf(atom, image) }));
 
 // The class or sub-class whose images the kernel's bit follows best: it stands for it if most images on which it is true
 // are of it, else it is true for several
@@ -141,7 +142,7 @@ function kernelsPage(query) {
       h("td", { class: "num" }, importanceText(atom), bar(importanceOf(atom) / most)),
       h("td", { class: "num" }, format(usesOf(atom))),
       h("td", { class: "num wide" }, percent(shareTrue(atom), 0)),
-      h("td", { class: "wide" }, byClass(atom).slice(0, 2).map(({ index, on }) => h("span", { class: "mini" }, `${classes[index]} ${percent(on, 0)}`))),
+      h("td", { class: "wide" }, byClass(atom).slice(0, 2).map(({ index, on }) => h("span", { class: "mini" }, `${classes[index]}: ${percent(on, 0)}`))),
     );
   const body = h("tbody");
   const heading = (key, extra = "") => h("th", { scope: "col", class: extra, "aria-sort": sort === key ? "descending" : false }, h("button", { type: "button", class: "sort", on: { click: () => go({ sort: key }) } }, orders[key][0]));

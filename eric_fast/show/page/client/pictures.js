@@ -6,7 +6,7 @@ function picture(image, { caption = true, heat = null } = {}) {
   const answer = run.answers[image];
   const agrees = answer === images.predictions[image];
   const url = thumbnailOf(image);
-  const said = agrees ? nameOfClass(answer) : [h("b", {}, nameOfClass(answer)), `; model: ${nameOfClass(images.predictions[image])}`];
+  const said = agrees ? nameOfClass(answer) : [h("b", {}, nameOfClass(answer)), `. Model: ${nameOfClass(images.predictions[image])}`];
   const alt = `${images.ids[image]}: the model says ${nameOfClass(images.predictions[image])}, the program ${nameOfClass(answer)}`;
   return h(
     "a",

@@ -19,6 +19,14 @@ function proofOf(image) {
   return [h("p", {}, decider, " decided: ", classChip(run.answers[image]), " because"), reasons(classRules, rule, image), nearMisses(image)];
 }
 
+// Where a kernel is active in the image, if the report holds that map
+function proofMap(atom, image) {
+  const heat = heatOf(atom, image), url = thumbnailOf(image);
+  if (!heat || !url) return null;
+  const words = `where ${program.atoms[atom]} is active in this image`;
+  return h("span", { class: "frame inproof", title: words }, h("img", { src: url, alt: words }), drawHeat(heat));
+}
+
 // One literal of a body, true or not, and what lies below it
 function step(literal, image, weight = 0) {
   const atom = atomOf(literal), run = currentRun();
@@ -34,9 +42,9 @@ function step(literal, image, weight = 0) {
     turnButton(atom, image, isTrue),
     run.isGiven(atom) || own === isTrue ? null : h("span", { class: "slip", title: "The bit that the network itself gives" }, ` (in the network ${own ? "true" : "false"})`),
   ];
-  if (run.isGiven(atom)) return h("li", {}, line, h("small", {}, " given"));
+  if (run.isGiven(atom)) return h("li", {}, line, h("small", {}, " given"), proofMap(atom, image));
   const below = h("div");
-  const details = h("details", { on: { toggle: () => below.childElementCount || below.append(...because(atom, image, isTrue)) } }, h("summary", {}, line), below);
+  const details = h("details", { on: { toggle: () => below.childElementCount || below.append(...because(atom, image, isTrue)) } }, h("summary", {}, line, proofMap(atom, image)), below);
   return h("li", {}, details);
 }
 
