@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared"
+SHARED = next((path for path in (ROOT.parent / "shared", ROOT / "shared") if path.is_dir()), ROOT.parent / "shared")
 CACHE = ROOT / ".cache"
 PACKAGES = ("torch", "scikit-learn", "numba", "triton")
 

@@ -1,4 +1,4 @@
-"""`python -m bench.predict [--json FILE]`: how long programs would take on one H200, predicted, not measured.
+"""`python -m bench.predict [--parts a,b] [--json FILE]`: times on one H200, predicted, not measured.
 
 What a plan is lowered to is counted line by line, and what a line becomes is read from its SASS for sm_90. A
 multiprocessor has one block of 16 warps, which takes a group of 1,024 samples at a time through stages: inputs are
@@ -210,9 +210,10 @@ def predict(case: Case, n_samples: int) -> Prediction:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.predict", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the predictions, apart from measurements")
+    parser.add_argument("--parts", default="", help="programs, by commas: `a,d nursery`")
     arguments = parser.parse_args()
     found = []
-    for case in make_cases(ignore_progress):
+    for case in make_cases(ignore_progress, arguments.parts.split(",") if arguments.parts else ()):
         row = predict(case, N_SAMPLES)
         found.append(row)
         stdout.print(

@@ -1,7 +1,8 @@
 """The programs that evaluation is timed on, each with bits of any number of samples."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -255,12 +256,22 @@ def make_foldrm_case(name: str) -> Case:
     )
 
 
-def make_cases(progress: Progress) -> Iterator[Case]:
-    """All of them, one after another."""
-    yield make_random_case()
-    train = capture_cifar("train", progress)
-    yield make_cifar_case(train, progress)
-    yield make_weights_case()
-    yield make_forest_case(train)
-    for name in foldrm.NAMES:
-        yield make_foldrm_case(name)
+def make_cases(progress: Progress, names: Collection[str] = ()) -> Iterator[Case]:
+    """All of them, one after another; or those of these names, and nothing that others need.
+
+    Raises:
+        SystemExit: a name that none has.
+    """
+    capture = cache(lambda: capture_cifar("train", progress))
+    makers: dict[str, Callable[[], Case]] = {
+        "a": make_random_case,
+        "b": lambda: make_cifar_case(capture(), progress),
+        "w": make_weights_case,
+        "c": lambda: make_forest_case(capture()),
+        **{f"d {name}": partial(make_foldrm_case, name) for name in foldrm.NAMES},
+    }
+    if unknown := sorted(set(names) - set(makers)):
+        raise SystemExit(f"no program is called {', '.join(unknown)}; there are {', '.join(makers)}")
+    for name, make in makers.items():
+        if not names or name in names:
+            yield make()

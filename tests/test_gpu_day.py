@@ -1,12 +1,11 @@
 """What `make gpu-test`, `gpu-check` and `gpu-bench` run, and that a part which passed isn't run again."""
 
 import sys
-from types import SimpleNamespace
 
 import pytest
 
 from bench import evaluate as speed
-from bench import harness
+from bench import gpu_day, harness, programs
 from bench.gpu_day import CHECKED, Part, list_benchmarks, list_tests, run_parts
 
 
@@ -48,22 +47,17 @@ def test_a_copy_without_git_is_named_by_its_sources(monkeypatch, tmp_path):
     assert harness.name_commit() != name
 
 
-def test_programs_are_timed_one_by_one(monkeypatch, tmp_path):
-    """Those after the last that is asked for aren't made."""
-    made = []
-
-    def make_cases(progress):
-        for name in ("a", "b", "c"):
-            made.append(name)
-            yield SimpleNamespace(name=name)
-
-    monkeypatch.setattr(speed, "make_cases", make_cases)
+def test_programs_are_made_one_by_one(monkeypatch, tmp_path):
+    """And nothing that only others need."""
+    monkeypatch.setattr(programs, "capture_cifar", lambda *_: pytest.fail("not needed"))
     monkeypatch.setattr(speed, "_time_case", lambda case, full: [{"case": case.name}])
     monkeypatch.setattr(speed, "print_speed", lambda case, rows: None)
-    assert speed.run_programs(["b"])["evaluate"] == [{"case": "b"}]
-    assert made == ["a", "b"]
-    with pytest.raises(SystemExit, match="no program is called e"):
+    assert speed.run_programs(["w"])["evaluate"] == [{"case": "w"}]
+    with pytest.raises(SystemExit, match="no program is called e; there are a, b, w, c, d krkp"):
         speed.run_programs(["e"])
+    monkeypatch.setattr(gpu_day, "SHARED", tmp_path)
     parts = {part.name: part.command for part in list_benchmarks(tmp_path)}
     assert parts["evaluate d nursery"][-4:-1] == ("--parts", "d nursery", "--json")
     assert len(parts) == 10
+    monkeypatch.setattr(gpu_day, "SHARED", tmp_path / "none")
+    assert [part.name for part in list_benchmarks(tmp_path)] == ["evaluate a", "evaluate w", "pack"]
