@@ -210,6 +210,20 @@ TABLES: dict[str, Callable[[], str]] = {
             "same answers": "same_answers",
         },
     ),
+    "thousand": lambda: print_rows(
+        "thousand",
+        {
+            "program": "case",
+            "rules": "n_rules",
+            "fidelity": "fidelity",
+            "explain": "explain_s",
+            "processor time": "explain_cpu_s",
+            "slowest": "slowest_explain_s",
+            "lines": "lines",
+            "report": "report_s",
+            "page, MB": "page_mb",
+        },
+    ),
     **{
         f"machine-{name}": partial(say_machine, name)
         for name in (
@@ -224,6 +238,7 @@ TABLES: dict[str, Callable[[], str]] = {
             "count",
             "fold",
             "thresholds",
+            "thousand",
         )
     },
 }

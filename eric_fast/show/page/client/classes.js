@@ -60,7 +60,7 @@ function classPage(name) {
       subclassNote(index),
       h("p", { class: "actions" }, h("a", { href: linkTo("images", { model: name }) }, "Images that the model says are " + name), h("a", { href: linkTo("program", { class: name }) }, "Its part of the program")),
       isVote ? section("Points for it and against it", classVotes(index)) : null,
-      rules.length ? growing(h("div", { class: "rules" }), rules, N_RULES, (rule) => ruleCard(rule)) : note("No rule is for this class: the program never says it" + (program.default === index ? ", except where no rule fires." : ".")),
+      rules.length ? growing(h("div", { class: "rules" }), rules, N_RULES, (rule) => ruleCard(rule)) : note(isVote ? "No row gives most of its points to this class; the points of several together may be the most." : "No rule is for this class: the program never says it" + (program.default === index ? ", except where no rule fires." : ".")),
     ],
   };
 }
