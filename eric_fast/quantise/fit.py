@@ -159,7 +159,7 @@ def _fit_layer(
             thresholds.append(torch.from_numpy(np.quantile(columns.double().numpy(), how.quantile, axis=0)))
         elif target is not None:
             thresholds.append(find_best_splits(columns, target, criterion))
-    return _Fitted(torch.cat(thresholds), is_signed)
+    return _Fitted(torch.cat([torch.zeros(0, dtype=torch.float64), *thresholds]), is_signed)  # of no kernel, none
 
 
 def _fit_levels(
