@@ -1,7 +1,7 @@
 """Compile what most programs need, before it is needed: `python -m eric_fast.warm_up`.
 
 It takes a minute or two on two cores, once for each version, CPU and user; then nothing that this module runs is
-compiled again. For images of containers, and before tests.
+compiled again. For images of containers, and before tests. Stages that share little code run side by side.
 """
 
 import argparse
@@ -13,16 +13,18 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-STAGES = ("plan", "evaluate", "grow", "maps", "tables", "networks")
+# Those that take longest first; what the later ones run, the others have compiled.
+STAGES, LATER_STAGES = ("plan", "evaluate", "lower", "grow", "maps"), ("tables", "networks")
 _MADE_BY = "warm_up"  # a stamp in the folder of compiled code: that these sources have been compiled for this CPU
 
 
-def warm_up(stages: tuple[str, ...] = STAGES) -> dict[str, float]:
+def warm_up(stages: tuple[str, ...] = STAGES + LATER_STAGES) -> dict[str, float]:
     """Run what most programs need, so that it is compiled and kept. Return the functions that had to be compiled.
 
     Returns:
@@ -74,10 +76,40 @@ def _list_programs() -> Iterator[Any]:
                 yield Program(Quantiser(atoms), ("a", "b", "c"), tuple(rules), decision=decision, **rest)
 
 
-def _compile_plans() -> list[Any]:
+def _compile_plans() -> None:
+    """Code for a level of CPU is tried here, too: its plans are those of plain Python."""
+    import torch
+
     from eric_fast.compile.program import compile_program
 
-    return [compile_program(program, start) for program in _list_programs() for start in ("f0", "f1")]
+    plans = _make_plans()
+    for (program, start), plain in zip(_list_starts(), plans, strict=True):
+        for name, found in vars(compile_program(program, start).steps).items():
+            expected = getattr(plain.steps, name)
+            assert torch.equal(found, expected) if isinstance(found, torch.Tensor) else found == expected, name
+
+
+def _list_starts() -> list[tuple[Any, str]]:
+    return [(program, start) for program in _list_programs() for start in ("f0", "f1")]
+
+
+@cache
+def _make_plans() -> list[Any]:
+    """Plans by plain Python, unless there is code already: a stage that compiles something else needn't wait for it."""
+    from eric_fast.compile.program import compile_program
+    from eric_fast.jit import SlowBudget
+
+    SlowBudget.is_open = True
+    plans = [compile_program(program, start) for program, start in _list_starts()]
+    SlowBudget.is_open = False
+    return plans
+
+
+def _ask_everything(plan: Any, n_samples: int) -> dict[str, Any]:
+    import torch
+
+    truths = torch.zeros(1, n_samples, dtype=torch.int64)
+    return {"scores": plan.votes, "rows": range(plan.n_rows), "counts": True, "truths": truths, "leaves": True}
 
 
 def _evaluate_plans() -> None:
@@ -85,21 +117,29 @@ def _evaluate_plans() -> None:
 
     from eric_fast import kernels
     from eric_fast.bits import pack_bits
-    from eric_fast.kernels.gpu.lower import lower_plan
-    from eric_fast.kernels.liveness import find_result_kinds
     from eric_fast.kernels.outcome import expect
 
-    for plan in _compile_plans():
+    for plan in _make_plans():
         for n_samples in (40, 3000):
             words = pack_bits(torch.arange(n_samples * plan.n_inputs).view(n_samples, -1) % 3 == 0)
-            truths = torch.zeros(1, n_samples, dtype=torch.int64)
-            everything: dict[str, Any] = {"rows": range(plan.n_rows), "counts": True, "truths": truths, "leaves": True}
-            for wanted in ({}, {"rules": False}, {"scores": plan.votes, **everything}, {"class_dtype": torch.int16}):
+            everything = _ask_everything(plan, n_samples)
+            for wanted in ({}, {"rules": False}, everything, {"class_dtype": torch.int16}):
                 found = kernels.evaluate(plan, words, n_samples, engine="cpu", **wanted)
                 if n_samples == 40:  # code for a level of CPU is tried here, too
                     meant = kernels.evaluate(plan, words, n_samples, engine="reference", **wanted)
                     assert all(one is None or one.equal(expect(other)) for one, other in zip(found, meant, strict=True))
-        kinds = find_result_kinds(plan, kernels.Request(scores=plan.votes, **everything))
+
+
+def _lower_plans() -> None:
+    """For the GPU."""
+    import torch
+
+    from eric_fast import kernels
+    from eric_fast.kernels.gpu.lower import lower_plan
+    from eric_fast.kernels.liveness import find_result_kinds
+
+    for plan in _make_plans():
+        kinds = find_result_kinds(plan, kernels.Request(**_ask_everything(plan, 40)))
         lower_plan(plan, torch.device("cpu"), kinds, counts=True)
 
 
@@ -193,9 +233,15 @@ def _read_networks() -> None:
     approximate_model(activations, votes="single", fit="logistic")
 
 
-_RUN: dict[str, Callable[[], Any]] = dict(
-    zip(STAGES, (_compile_plans, _evaluate_plans, _grow_trees, _pack_maps, _ask_tables, _read_networks), strict=True)
-)
+_RUN: dict[str, Callable[[], None]] = {
+    "plan": _compile_plans,
+    "evaluate": _evaluate_plans,
+    "lower": _lower_plans,
+    "grow": _grow_trees,
+    "maps": _pack_maps,
+    "tables": _ask_tables,
+    "networks": _read_networks,
+}
 
 
 def find_stamp() -> Path:
@@ -214,9 +260,10 @@ def find_stamp() -> Path:
 
 
 def main() -> None:
+    most = min(4, len(os.sched_getaffinity(0)))
     parser = argparse.ArgumentParser(prog="python -m eric_fast.warm_up", description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail if something had to be compiled")
-    parser.add_argument("--processes", type=int, default=2, metavar="N", help="2 by default")
+    parser.add_argument("--processes", type=int, default=most, metavar="N", help=f"{most} by default")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", UserWarning)
     stamp = find_stamp()
@@ -227,10 +274,10 @@ def main() -> None:
     seconds: dict[str, float] = {}
     if arguments.check or arguments.processes < 2:
         seconds = warm_up()
-    else:  # in an order in which two processes seldom compile the same
+    else:
         with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
-            for stages in (("plan", "evaluate"), ("grow", "maps")), (("tables",), ("networks",)):
-                for found in list(pool.map(warm_up, stages)):
+            for stages in (STAGES, LATER_STAGES):
+                for found in list(pool.map(warm_up, [(stage,) for stage in stages])):
                     seconds |= found
     if arguments.check and seconds:
         sys.exit(f"these functions had to be compiled: {', '.join(sorted(seconds))}")
