@@ -61,7 +61,7 @@ def run_case(full: bool = False) -> dict[str, Any]:
     """
     run_tests_first(*TESTS)
     rows: list[Row] = []
-    for source in (make_forest("forest", binary=False), make_lightgbm(), make_xgboost(binary=False)):
+    for source in (make_forest("numeric", binary=False), make_lightgbm(), make_xgboost(binary=False)):
         rows += list(_time_source(source))
         _print_rows(source.title, [row for row in rows if row["case"] == source.name])
     for name in FOLD_RM:

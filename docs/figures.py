@@ -95,6 +95,23 @@ def print_frontends(n_rows: int, cases: Sequence[str] = tuple(_FRONTENDS)) -> st
     return print_table(("model", "eric_fast", "times as long"), rows, "-r")
 
 
+def print_few(sizes: Sequence[int] = (1, 10, 100, 1_000)) -> str:
+    """Each model on few rows: our time for each kind of table, and how many times as long its rivals take."""
+    found = read_results("small")["small"]
+    rows = []
+    for case, size in ((case, size) for case in dict.fromkeys(row["case"] for row in found) for size in sizes):
+        here = [row for row in found if (row["case"], row["n_rows"]) == (case, size)]
+        ours = {row["form"]: row["median_s"] for row in here if row["who"] in OURS}
+        best = min(ours.values())
+        rivals = ", ".join(
+            f"{row['who']} {format_ratio(row['median_s'] / best)}" for row in here if row["who"] not in OURS
+        )
+        times = [format_seconds(ours[form]) if form in ours else "" for form in ("NumPy", "pandas", "Arrow")]
+        rows.append((_FRONTENDS[case], f"{size:,}", *times, rivals))
+    heads = ("model", "rows", "NumPy", "pandas", "Arrow", "times as long as the first")
+    return print_table(heads, rows, "-rrrr")
+
+
 def print_programs(name: str) -> str:
     """Whole programs on packed bits: our time and that of rivals, scaled to our number of samples."""
     rows = []
@@ -177,6 +194,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "frontends-million": lambda: print_frontends(1_000_000),
     "frontends-thousand": lambda: print_frontends(1_000),
     "frontends-one": lambda: print_frontends(1),
+    "small": print_few,
     "evaluate": lambda: print_programs("evaluate"),
     "evaluate-avx512": lambda: print_programs("evaluate_avx512"),
     "extract": lambda: print_extract("extract"),
@@ -228,6 +246,7 @@ TABLES: dict[str, Callable[[], str]] = {
         f"machine-{name}": partial(say_machine, name)
         for name in (
             "frontends",
+            "small",
             "evaluate",
             "evaluate_avx512",
             "extract",
