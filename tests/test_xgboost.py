@@ -132,6 +132,16 @@ def test_leaves_of_ten_numbers_without_the_ends_of_rounds():
     check_close(model.decision_function(features), wanted, TOLERANCE)
 
 
+@pytest.mark.parametrize("ends", [[1], [], [0, 2, 1], [0, 99]])
+def test_rounds_that_end_at_no_tree_are_refused(ends):
+    """XGBoost itself leaves trees out, or reads past them."""
+    features, target = load_data("cancer")
+    booster = xgboost.XGBClassifier(n_estimators=2, max_depth=2).fit(features, target).get_booster()
+    content = edit(booster, lambda learner, forest: forest.update(iteration_indptr=ends))
+    with pytest.raises(ProgramError, match="the ends of rounds must ascend from 0 to the 2 trees"):
+        read_xgboost(json.dumps(content).encode(), "file")
+
+
 def test_early_stopping_uses_the_best_rounds():
     features, target = load_data("digits")
     source = xgboost.XGBClassifier(

@@ -203,6 +203,8 @@ def _count_trees(forest: Field, learner: Field, n_rounds: Rounds, is_estimator: 
     indptr = forest.get("iteration_indptr")
     if indptr:
         ends = indptr.as_array(np.int64)
+        if len(ends) == 0 or ends[0] != 0 or ends[-1] != n_trees or (np.diff(ends) < 0).any():
+            raise indptr.fail(f"the ends of rounds must ascend from 0 to the {n_trees:,} trees")
     else:
         parallel = forest["gbtree_model_param"]["num_parallel_tree"].as_int(0)
         n_groups = forest["tree_info"].as_array(np.int64).max(initial=0) + 1  # 1 with vector leaves
