@@ -132,6 +132,14 @@ def test_leaves_of_ten_numbers_without_the_ends_of_rounds():
     check_close(model.decision_function(features), wanted, TOLERANCE)
 
 
+def test_a_side_of_missing_values_that_is_neither_is_refused():
+    features, target = load_data("cancer")
+    booster = xgboost.XGBClassifier(n_estimators=1, max_depth=2).fit(features, target).get_booster()
+    content = edit(booster, lambda learner, forest: forest["trees"][0]["default_left"].__setitem__(0, 14))
+    with pytest.raises(ProgramError, match="default_left.*expected 0 or 1 for each node"):
+        read_xgboost(json.dumps(content).encode(), "file")
+
+
 @pytest.mark.parametrize("ends", [[1], [], [0, 2, 1], [0, 99]])
 def test_rounds_that_end_at_no_tree_are_refused(ends):
     """XGBoost itself leaves trees out, or reads past them."""

@@ -30,7 +30,10 @@ def read_xgboost_tree(
         raise part.fail("the tree has no nodes")
     right = part["right_children"].as_array(np.int64, n_nodes)
     constants = part["split_conditions"].as_array(np.float32, n_nodes)
-    default_left = part["default_left"].as_array(np.int64, n_nodes) != 0
+    sides = part["default_left"].as_array(np.int64, n_nodes)
+    if ((sides != 0) & (sides != 1)).any():  # XGBoost looks at some of the bits
+        raise part["default_left"].fail("expected 0 or 1 for each node")
+    default_left = sides == 1
     column = np.where(left < 0, -1, part["split_indices"].as_array(np.int64, n_nodes) & 0x7FFFFFFF)
     values = _read_vectors(part, size, left, right, n_outputs)
     with np.errstate(over="ignore"):
