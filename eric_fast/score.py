@@ -44,7 +44,7 @@ class Score(Described, Tabular):
         >>> program, test = ef.load_program("eric-demo/program.lp"), ef.load_activations("eric-demo/test")
         >>> score = ef.evaluate_program(program, test, start="conv4.2")
         >>> score.n_images, round(score.fidelity, 3)
-        (450, 0.956)
+        (450, 0.96)
     """
 
     start_layer: str

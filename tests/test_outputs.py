@@ -129,7 +129,7 @@ def test_one_output_is_two_classes(kind, is_traced, caplog):
     assert torch.equal(found.labels, truth)
     assert 10 < int(truth.sum()) < 60
     assert torch.equal(found.logits.argmax(1), truth)
-    assert evaluate_chains(approximate_model(found, min_leaf=5), found)[0].fidelity > 0.7
+    assert evaluate_chains(approximate_model(found, threshold="mean", min_leaf=5), found)[0].fidelity > 0.7
 
 
 @pytest.mark.parametrize("p", [0.5, 0.5 + 2**-24, 0.5 - 2**-25, 1.0, 0.0])
