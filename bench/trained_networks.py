@@ -43,7 +43,7 @@ VIT = """
 each of 64 patches and a class token; {epochs} epochs, some 20 minutes on a busy core. It is right on {accuracy:.3f}
 of {n_test:,} test images. The class tokens of its blocks are captured by default; with `--norm mean` and the
 threshold `two-sided:mean` each feature has two bits, one above and one below 0. The figures are fidelity on these
-images (always the commonest answer: {usual:.3f}) of programs that were learned from {n_training:,} training images.
+images (always the most frequent answer: {usual:.3f}) of programs that were learned from {n_training:,} training images.
 
 {blocks}
 
@@ -72,7 +72,7 @@ RESNET = """
 `examples/resnet_cifar10.py` is a residual network for CIFAR-10 and its recipe, trained briefly: it is right on
 {accuracy:.3f} of {n_test:,} test images. {n_layers} layers are captured by default, and which feeds which: {edges}.
 Programs were learned from {n_training:,} training images (`--layers all --threshold mean`); the figures are
-fidelity on the test images (always the commonest answer: {usual:.3f}), from every start, a set of layers that
+fidelity on the test images (always the most frequent answer: {usual:.3f}), from every start, a set of layers that
 every path crosses.
 
 {starts}

@@ -208,7 +208,7 @@ class Evaluator(Described, PickledByFields):
         return self.scores(data) > 0
 
     def confidences(self, data: BitMatrix | Source) -> Confidences:
-        """How sure the class rule is that decides each sample, with 95 % of it (Wilson), `[n_samples]`.
+        """How sure the class rule is that decides each sample, with its 95 % interval (Wilson), `[n_samples]`.
 
         Raises:
             ProgramError: votes decide, or a class rule's confidence is not known.

@@ -122,7 +122,7 @@ class Score(Described, Tabular):
         return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in found.items()}
 
     def list_tables(self) -> dict[str, Columns]:
-        """One table of one row: the figures, with 95 % of fidelity and accuracy (Wilson)."""
+        """One table of one row: the figures, with 95 % intervals of fidelity and accuracy (Wilson)."""
         row = self.to_dict(with_confusion=False)
         for name in ("fidelity", "accuracy"):
             low, high = getattr(self, f"{name}_interval") or (None, None)

@@ -29,9 +29,9 @@ print(test)
 
 # %%
 programs = {
-    "tree": ef.approximate_model(train, threshold="split", min_leaf=6),
-    "votes": ef.approximate_model(train, threshold="split", votes="rows", n_votes=40),
-    "default rules": ef.approximate_model(train, threshold="split", rules="fold", min_leaf=3),
+    "tree": ef.approximate_model(train, min_leaf=6),
+    "votes": ef.approximate_model(train, votes="rows", n_votes=40),
+    "default rules": ef.approximate_model(train, rules="fold", min_leaf=3),
 }
 for name, program in programs.items():
     score = ef.evaluate_program(program, test)

@@ -62,7 +62,7 @@ print(test)
 # trees over the bits of lower layers become rules for kernels.
 
 # %%
-program = ef.approximate_model(train, layers="all", min_leaf=15, threshold="split")
+program = ef.approximate_model(train, layers="all", min_leaf=15)
 print(program)
 
 # %% [markdown]
@@ -81,7 +81,7 @@ for score in ef.evaluate_chains(program, test):
 # Votes keep more of the network than a tree does:
 
 # %%
-votes = ef.approximate_model(train, votes="rows", n_votes=24, threshold="split")
+votes = ef.approximate_model(train, votes="rows", n_votes=24)
 score = ef.evaluate_program(votes, test)
 print(f"votes: fidelity {score.fidelity:.2f} with {score.n_rules} rules, {score.n_integers} integers")
 

@@ -65,7 +65,7 @@ print(f"the answer is {explanation.answer}, decided by {len(explanation.fired)} 
 # trust it:
 
 # %%
-few = ef.EricClassifier("split", min_leaf=10).fit(rows, forest.predict(rows))
+few = ef.EricClassifier(min_leaf=10).fit(rows, forest.predict(rows))
 share = (few.predict(rows) == forest.predict(rows)).mean()
 print(f"agrees with the forest on {share:.1%} of rows, with {len(few.rules_)} rules")
 print("\n".join(few.rules_[:2]))

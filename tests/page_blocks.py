@@ -9,7 +9,7 @@ A page's blocks run in order, in one folder that holds the demo (`eric-demo`) an
 
 A line `...` stands for any lines, and ` ...` at the end of a line for the rest of it. Times, rates and sizes are not
 compared. Another CPU trains another network: of blocks that depend on the demo's, numbers, rules and rows of tables are
-not compared.
+not compared, but written anew.
 
 A comment `<!-- kept -->` before a block says that it takes too long for a test. `make outputs` runs these blocks, with
 the data of ../shared; the tests look whether the options that they mention exist.
@@ -30,8 +30,10 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.command_fixtures import make_demo, run_command
+from tests.page_outputs import find_difference, renew_output
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN, NOT_RUN = ("console", "python"), ("sh", "prolog", "text", "bibtex", "toml", "html", "csv", "ebnf")
@@ -40,15 +42,9 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _DEPENDS_ON_TRAINING = re.compile(r"eric-demo|digits")
-_TIME = re.compile(r"\d[\d,.]*(?= (?:s|ms|images/s|images a second|rows a second|kB|MB|GB)\b)")
 _PROGRESS = re.compile(
     r"^[\w.\- ]+: [\d,]+ of [\d,]+(?: in [\d.]+ s|, .*)\n", re.MULTILINE
 )  # where a terminal shows bars
-_LEARNED = re.compile(
-    r" +[│├╰]|[│├╰]|\.\.\. and |\s*(?:rule|support)[ (]|.* if  |    |\S+ = "
-)  # lines of rules, proofs and tables
-_NUMBER = re.compile(r"<?[-+]?\d[\d,.]*(?:e[-+]?\d+)?")
-_BOX = re.compile(r"[─━]+|[ \t]+")
 _NOT_RUN_HERE = ("make", "pip", "git", "torchrun", "conda", "docker", "cd")
 
 
@@ -120,31 +116,6 @@ def split_console(code: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def find_difference(wanted: str, found: str, *, masked: bool) -> str:
-    """What a page prints and a run doesn't; empty if they agree."""
-    pattern_lines, lines = (
-        [_normalise(line, masked) for line in text.strip("\n").splitlines() if not (masked and _LEARNED.match(line))]
-        for text in (wanted, found)
-    )
-    pattern = ""
-    for line in pattern_lines:
-        if line.strip() == "...":
-            pattern += r"(?:[^\n]*\n)*?"
-        else:
-            cut = line.endswith(" ...")
-            pattern += re.escape(line.removesuffix(" ...")) + (r"[^\n]*\n" if cut else r"\n")
-    if re.fullmatch(pattern, "".join(f"{line}\n" for line in lines)):
-        return ""
-    return f"the page prints:\n{wanted}\nthe run prints:\n{found}"
-
-
-def _normalise(line: str, masked: bool) -> str:
-    line = _TIME.sub("#", line.rstrip())
-    if masked:
-        line = re.sub(r"(# [a-z ]+?)s?\b", r"\1", _BOX.sub(" ", _NUMBER.sub("#", line)).strip())  # 1 rule, 2 rules
-    return line
-
-
 @contextlib.contextmanager
 def open_folder(demo: Path) -> Iterator[Path]:
     """Work in a new folder that holds a copy of the demo."""
@@ -158,22 +129,41 @@ def open_folder(demo: Path) -> Iterator[Path]:
             os.chdir(before)
 
 
-def run_blocks(blocks: list[Block], demo_log: str) -> Iterator[tuple[Block, str, str]]:
-    """Run a page's blocks in order: each with what it prints, and how that differs from the page."""
+class Run(NamedTuple):
+    """A block that was run.
+
+    Attributes:
+        block: as it is in its page.
+        fresh: what the page is to print; None if it does so already.
+        difference: between page and run; empty if they agree.
+    """
+
+    block: Block
+    fresh: str | None
+    difference: str
+
+
+def run_blocks(blocks: list[Block], demo_log: str) -> Iterator[Run]:
+    """Run a page's blocks in order."""
     names: dict[str, object] = {"__name__": "__main__"}
     for block in blocks:
         if block.language == "python":
             found = run_python(block.code, names, str(block.page))
             wanted = block.output.code if block.output else ""
-            yield block, found, find_difference(wanted, found, masked=block.is_masked)
+            fresh = renew_output(wanted, found, masked=block.is_masked)
+            difference = find_difference(wanted, found, masked=block.is_masked)
+            yield Run(block, None if fresh == wanted else fresh, difference)
         elif block.language == "console":
-            texts, differences = [], []
+            texts, differences, is_stale = [], [], False
             for command, wanted in split_console(block.code):
                 printed = run_shell(command, demo_log)
-                difference = "" if printed is None else find_difference(wanted, printed, masked=block.is_masked)
-                texts.append(f"$ {command}\n{printed if difference else wanted}")
-                differences.append(difference)
-            yield block, "".join(texts), "\n".join(filter(None, differences))
+                fresh = wanted
+                if printed is not None:
+                    fresh = renew_output(wanted, printed, masked=block.is_masked)
+                    differences.append(find_difference(wanted, printed, masked=block.is_masked))
+                texts.append(f"$ {command}\n{fresh}")
+                is_stale |= fresh != wanted
+            yield Run(block, "".join(texts) if is_stale else None, "\n".join(filter(None, differences)))
 
 
 def run_python(code: str, names: dict[str, object], source: str) -> str:
@@ -233,7 +223,7 @@ def main() -> None:
             with open_folder(made / "eric-demo") as folder:
                 if arguments.kept:
                     prepare_cifar(folder)
-                changed = [(block, found) for block, found, difference in run_blocks(blocks, log) if difference]
+                changed = [(run.block, run.fresh) for run in run_blocks(blocks, log) if run.fresh is not None]
             write_outputs(page, changed)
             print(f"{page.relative_to(ROOT)}: {len(blocks)} blocks, {len(changed)} outputs changed", flush=True)
 

@@ -193,7 +193,7 @@ def test_rows_come_in_any_form_and_without_a_table(make):
     found = {model.program.classes[one.target]: one.changes for one in explanation.counterfactuals}
     assert [(change.column, change.after) for change in found["not_recom"]] == [("health", "not_recom")]
     assert len(found["priority"]) == 1
-    assert "within what the rules tell apart" in render(explanation)
+    assert "within the ranges that the rules distinguish" in render(explanation)
     assert explain_row(model, list(row.values())).answer == "recommend"
 
 
@@ -280,7 +280,7 @@ def test_what_cannot_be_explained_is_refused_in_words():
 def test_where_nothing_can_change_it_is_said():
     x, y = load_iris(return_X_y=True, as_frame=True)
     tree = load(DecisionTreeClassifier(max_depth=2, random_state=0).fit(x, y))
-    assert render(explain_row(tree, x.iloc[70], data=x[70:71])).count(": no such row") == 2
+    assert render(explain_row(tree, x.iloc[70], data=x[70:71])).count(": no change leads to it") == 2
     forest = RandomForestClassifier(2, random_state=0).fit(x, np.full(len(x), "a b"))
     shown = render(explain_row(load(forest), x.iloc[0], data=x))
     assert "rule 1 adds +1 to a b, whatever the row\n" in shown

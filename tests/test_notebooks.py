@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from docs import make_notebooks
-from tests import page_blocks
+from tests import page_outputs
 
 SCRIPTS = make_notebooks.list_scripts()
 NAMES = [script.stem for script in SCRIPTS]
@@ -23,7 +23,7 @@ def run_script(script, *, masked):
     shown = []
     for cell, wanted, outputs in zip(cells, printed, make_notebooks.run_cells(cells, str(script)), strict=True):
         found = "".join(out["text"] for out in outputs if out["output_type"] == "stream")
-        difference = page_blocks.find_difference(wanted, found, masked=masked)
+        difference = page_outputs.find_difference(wanted, found, masked=masked)
         assert not difference, f"{script.name}: {cell.source}\n{difference}"
         shown += [kind for out in outputs for kind in out.get("data", {})]
     return shown

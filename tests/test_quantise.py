@@ -18,6 +18,7 @@ from eric_fast.quantise import (
     fit_quantiser,
     parse_threshold,
     quantise_activations,
+    split_threshold,
 )
 from eric_fast.store import open_capture, save_activations
 from eric_fast.store.activations import CaptureSettings
@@ -52,6 +53,18 @@ def test_what_is_no_threshold_is_refused(text):
         parse_threshold(text)
     with pytest.raises(SettingError, match="is not mean, .* or one of these after two-sided:"):
         parse_threshold(f"two-sided:{text}")
+
+
+def test_two_thresholds_are_of_the_last_layer_and_of_those_below():
+    assert split_threshold(" split , >=0.6*mean ") == ("split", ">=0.6*mean")
+    assert split_threshold("mean") == ("mean", "mean")
+    with pytest.raises(SettingError, match="threshold 'split,mean' is two, which only extract and chain take"):
+        parse_threshold("split,mean")
+    for text in ("split,", ",mean", ",", "split,mean,split"):
+        with pytest.raises(SettingError, match="must be one, or two as in 'split,mean'"):
+            split_threshold(text)
+    with pytest.raises(SettingError, match="threshold 'median' is not mean, split"):
+        split_threshold("split,median")
 
 
 def test_two_sides_are_said_once():

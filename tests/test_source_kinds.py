@@ -109,7 +109,8 @@ def test_programs_come_of_stored_bits_too(stored, count, settings):
     assert len(set(programs)) == 1
     if not {"target", "max_loss"} & set(settings):  # those fit thresholds on other images
         expected = approximate_model(stored.activations, layers="all", options=OPTIONS, **settings)
-        assert programs[0] == print_program(expected)
+        recorded = dict(expected.settings) | {"threshold": "of the stored bits"}
+        assert programs[0] == print_program(expected.with_settings(recorded.items()))
     if "max_loss" not in settings:
         assert f"trained_on({2 * N_IMAGES // 3 if 'target' in settings else N_IMAGES})" in programs[0]
 

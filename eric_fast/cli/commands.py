@@ -177,7 +177,7 @@ add_command(
     app,
     extract,
     "extract",
-    "extract eric-demo/train -o rules.lp --threshold split --min-leaf 20",
+    "extract eric-demo/train -o rules.lp --min-leaf 20",
     "extract eric-demo/train -o chain.lp --layers conv3.2,conv4.2 --rules weights",
 )
 add_command(

@@ -48,7 +48,8 @@ def fit_quantiser(
         source: the training images. One part is in memory at a time; for quantiles and splits, all norms of some
             kernels. Processes that share a selection get the same thresholds.
         target: int64 `[n_images]`, what `split` splits; needed for it alone.
-        threshold: see `parse_threshold`; of all layers, or for each layer its own.
+        threshold: see `parse_threshold`; of all layers, or for each layer its own. By default `mean`, which needs no
+            target.
         criterion: `entropy` or `gini`: `split` maximises the gain by it.
         grid: 1 for whole maps alone, 2 for their quarters too; by default what was captured.
         per_kernel: thresholds of a kernel's whole map. The second is fitted as the first is, but to the images above

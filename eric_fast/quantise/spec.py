@@ -37,9 +37,19 @@ class LayerThresholds(NamedTuple):
 
 
 def split_threshold(spec: str) -> LayerThresholds:
-    """The two specifications in `split,mean`; one alone is of all layers."""
-    last, comma, below = (part.strip() for part in spec.partition(","))
-    return LayerThresholds(last, below if comma else last)
+    """The two specifications in `split,mean`; one alone is of all layers.
+
+    Raises:
+        SettingError: neither of these, even if there is no layer to which it would apply.
+    """
+    parts = [part.strip() for part in spec.split(",")]
+    if len(parts) > 2 or (len(parts) == 2 and not all(parts)):
+        raise SettingError(
+            f"threshold '{spec}' must be one, or two as in 'split,mean': the last layer's, and that of the layers below"
+        )
+    for part in parts:
+        parse_threshold(part)
+    return LayerThresholds(parts[0], parts[-1])
 
 
 def parse_threshold(spec: str) -> Threshold:
@@ -51,6 +61,8 @@ def parse_threshold(spec: str) -> Threshold:
         SettingError: anything else.
     """
     text = "".join(spec.split())
+    if "," in text:
+        raise SettingError(f"threshold '{spec}' is two, which only extract and chain take; give one for all layers")
     if text.startswith(">="):
         return replace(parse_threshold(text.removeprefix(">=")), or_equal=True)
     if text.startswith("two-sided:"):

@@ -58,7 +58,7 @@ def approximate_model(
 
     Examples:
         >>> train = ef.load_activations("eric-demo/train")
-        >>> program = ef.approximate_model(train, min_leaf=30, threshold="split")
+        >>> program = ef.approximate_model(train, min_leaf=30)
         >>> program.layers, len(program.class_rules) >= 10
         (('conv4.2',), True)
     """
@@ -162,7 +162,7 @@ def _record_settings(program: Program, source: Source, options: ExtractOptions) 
         "preprocessing": capture.preprocessing,
         "images": hash_images(source, are_labelled=options.target == "label"),
         "target": options.target,
-        "threshold": options.threshold,
+        "threshold": options.threshold if source.has_norms else "of the stored bits",
         **({"thresholds_per_kernel": str(options.per_kernel)} if options.per_kernel != 1 else {}),
         "criterion": options.criterion,
         "min_leaf": str(options.min_leaf),

@@ -69,7 +69,7 @@ def _draw_layers(axes: "Axes", study: ChainStudy) -> None:
     )
     axes.set_ylim(0, 1)
     axes.set_xlabel("start layer, whose bits are given")
-    axes.set_ylabel(f"fidelity (share of {study.n_images:,} images), with 95 %")
+    axes.set_ylabel(f"fidelity (share of {study.n_images:,} images), 95 % interval")
     axes.set_title(name_rules(study))
 
 

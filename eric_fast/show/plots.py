@@ -50,6 +50,9 @@ def draw_confusion(score: Score, classes: Sequence[str]) -> "Figure":
                     axes.text(p, m, f"{count:,}", ha="center", va="center", fontsize=7, color=colour)
         if len(classes) <= MOST_NAMES:
             axes.set_xticks(range(len(columns)), [escape_math(name) for name in columns], rotation=60, ha="right")
+            if all(len(name) < 3 for name in classes):
+                for label in axes.get_xticklabels()[: len(classes)]:
+                    label.set(rotation=0, ha="center")
             axes.set_yticks(range(len(classes)), [escape_math(name) for name in classes])
         axes.set_xlabel("class by the program")
         axes.set_ylabel("class by the model")
@@ -81,7 +84,7 @@ def draw_chain(scores: Sequence[Score]) -> "Figure":
         axes = figure.subplots()
         lows, highs = zip(*(score.fidelity_interval for score in scores), strict=True)
         axes.fill_between(places, lows, highs, color=BLUE, alpha=0.18, linewidth=0)
-        axes.plot(places, [score.fidelity for score in scores], color=BLUE, marker="o", label="fidelity, with 95 %")
+        axes.plot(places, [score.fidelity for score in scores], color=BLUE, marker="o", label="fidelity, 95 % interval")
         if None not in accuracy:
             shares = [share or 0.0 for share in accuracy]
             lows, highs = zip(*(score.accuracy_interval or (0.0, 1.0) for score in scores), strict=True)
@@ -91,7 +94,7 @@ def draw_chain(scores: Sequence[Score]) -> "Figure":
                 "markersize": 9,
                 "markerfacecolor": "none",
             }  # seen around the points of fidelity
-            axes.plot(places, shares, color=ORANGE, linestyle="--", label="accuracy, with 95 %", **hollow)
+            axes.plot(places, shares, color=ORANGE, linestyle="--", label="accuracy, 95 % interval", **hollow)
         if (own := scores[0].model_accuracy) is not None:
             axes.axhline(own, color=GREY, linestyle=":", label="accuracy of the model")
         crowded = sum(map(len, layers)) > 48
@@ -126,11 +129,11 @@ def draw_kernels(effects: Effects) -> "Figure":
         axes = figure.subplots()
         lost = [100 * (now - row.when_swapped.fidelity) for row in rows]
         changed = [100 * row.when_swapped.changed for row in rows]
-        axes.barh(places, changed, color=ORANGE, height=0.35, align="edge", label="answers that change")
-        axes.barh(places, lost, color=BLUE, height=-0.35, align="edge", label="fidelity that is lost")
+        axes.barh(places, changed, color=ORANGE, height=0.35, align="edge", label="answers changed")
+        axes.barh(places, lost, color=BLUE, height=-0.35, align="edge", label="fidelity lost")
         axes.set_yticks(places, [escape_math(labels.get(row.atom) or row.name) for row in rows])
         axes.invert_yaxis()
-        axes.set_xlabel(f"% of {effects.n_images:,} images, where the kernel’s bit is that of another image")
+        axes.set_xlabel(f"% of {effects.n_images:,} images, if the kernel’s bit is that of another image")
         axes.set_ylabel("kernel")
         axes.set_title(f"Key kernels from {escape_math(effects.start_layer)}")
         axes.legend(loc="lower right")

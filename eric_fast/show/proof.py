@@ -70,7 +70,7 @@ class ProofTree:
         depth: see `render_explanation`.
     """
 
-    inputs = "kernels"
+    input_noun = "kernel"
     has_silence = False  # whether an input may be exactly 0, as ReLU's results are: true ones are then shown first
     rival: int | None = None  # the class that an answer is compared with; None: the runner-up
 
@@ -98,7 +98,7 @@ class ProofTree:
                 votes = describe_votes(program, program.class_rules[number], MOST_VOTES_NEAR, rivals)
                 branch = tree.add(Text(f"{self._name_class_rule(number)} fires: {votes}"))
                 self._add_body(branch, program.class_rules[number], literals, 1)
-            add_rest(tree, len(loud) - n_shown, "rule that fires")
+            add_rest(tree, len(loud) - n_shown, "rule")
             if silent:
                 tree.add(Text(f"and {len(silent):,} rules that fire, on kernels that are exactly 0"))
         if not proof.blocked:
@@ -143,7 +143,7 @@ class ProofTree:
         for atom, lead in shown[:n_shown]:
             what = "rules of several literals" if atom is None else self.name_truth(atom)
             branch.add(Text(f"{lead:+g}  {what}"))
-        add_rest(branch, len(shown) - n_shown, self.inputs)
+        add_rest(branch, len(shown) - n_shown, self.input_noun)
         if folded:
             total = float(sum(Fraction(lead) for _, lead in zeros))
             branch.add(Text(f"{total:+g}  {self._name_silent([atom for atom, _ in zeros if atom is not None])}"))
@@ -271,7 +271,7 @@ def _render_flips(explanation: Explanation) -> RenderableType:
     n_others = len(explanation.program.classes) - (explanation.proof.answer >= 0) if explanation.against is None else 0
     n_more = n_others - min(len(explanation.counterfactuals), MOST_CLASSES_NEAR)
     if n_more > 0:
-        tree.add(Text(f"... and {say_count(n_more, 'class')} more; --against CLASS shows one"))
+        tree.add(Text(f"... and {say_count(n_more, 'more class')}; --against CLASS shows one"))
     return tree
 
 

@@ -62,7 +62,7 @@ def _list_numbers(answer: object) -> list[object]:
 class _RowProof(ProofTree):
     """With the row's values."""
 
-    inputs = "columns"
+    input_noun = "column"
 
     def __init__(self, explanation: RowExplanation, depth: int | None) -> None:
         assert explanation.proof is not None
@@ -160,13 +160,13 @@ def _render_reaches(explanation: RowExplanation) -> Tree:
                 f"{one.highest_at}"
             )
         )
-    add_rest(tree, len(shown) - MOST_LINES, "columns")
+    add_rest(tree, len(shown) - MOST_LINES, "column")
     return tree
 
 
 def _name_ranges(explanation: RowExplanation) -> str:
     if explanation.n_seen is None:
-        return "what the rules tell apart"
+        return "the ranges that the rules distinguish"
     return f"the values seen in {say_count(explanation.n_seen, 'row')}"
 
 
@@ -181,7 +181,7 @@ def _describe_changes(explanation: RowExplanation, one: RowCounterfactual) -> st
     name = explanation.program.classes[one.target]
     if one.changes is None:
         if one.is_least:
-            return f"{name}: no such row"
+            return f"{name}: no change leads to it"
         return f"{name}: {say_count(one.n_least, 'column')} or more; the search found none within its limit"
     bound = "" if one.is_least else f" at most, {one.n_least} at least"
     return f"{name}: {say_count(len(one.changes), 'column')}{bound}: {', '.join(_list_changes(one))}"

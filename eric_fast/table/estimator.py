@@ -21,7 +21,7 @@ class EricClassifier(ProgramClassifier):
 
     `X` is float `[n_samples, n_features]`, or a frame; its values are compared in float32, and must be finite.
 
-        model = EricClassifier("split", min_leaf=5).fit(X, y)
+        model = EricClassifier(min_leaf=5).fit(X, y)
         save_program(model.program_, "iris.lp")
         load("iris.lp").predict(X)   # the same classes
 
@@ -44,7 +44,7 @@ class EricClassifier(ProgramClassifier):
     Examples:
         >>> from sklearn.datasets import load_iris
         >>> rows, labels = load_iris(return_X_y=True)
-        >>> model = ef.EricClassifier("split", min_leaf=5).fit(rows, labels)
+        >>> model = ef.EricClassifier(min_leaf=5).fit(rows, labels)
         >>> ef.save_program(model.program_, "iris.lp")
         >>> bool((ef.load("iris.lp").predict(rows) == model.predict(rows)).all())
         True

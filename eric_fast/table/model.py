@@ -168,7 +168,7 @@ class RuleModel(Described, TableModel, FittedEstimator):
         return print_model(self, walker)
 
     def predict_confidence(self, data: Any) -> Confidences:
-        """How sure the rule is that decides each row, with 95 % of it (Wilson).
+        """How sure the rule is that decides each row, with its 95 % interval (Wilson).
 
         Raises:
             ProgramError: votes decide, or a class rule's confidence is not known.

@@ -62,7 +62,7 @@ class ProgramClassifier(ClassifierMixin, BaseEstimator):
         return shares
 
     def predict_confidence(self, X: ArrayLike) -> Confidences:  # noqa: N803
-        """How sure the rule is that decides each row, with 95 % of it (Wilson)."""
+        """How sure the rule is that decides each row, with its 95 % interval (Wilson)."""
         return self._load_model().predict_confidence(self._check(X))
 
     def list_rules(self, *, of: str = "classes") -> "pandas.DataFrame":

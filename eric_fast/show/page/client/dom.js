@@ -22,6 +22,8 @@ function linkTo(path, query) {
   return "#/" + path + (pairs.length ? "?" + new URLSearchParams(pairs) : "");
 }
 const classLink = (index) => link("class", classes[index]);
+// Of heads of columns, which are upright where all names of classes are short
+const uprightNames = () => (classes.every((name) => name.length < 3) ? "upright" : "");
 const ruleLink = (rule) => link("rule", rule + 1);
 const kernelLink = (atom) => link("kernel", program.atoms[atom]);
 const imageLink = (image) => link("image", images.ids[image]);

@@ -158,9 +158,9 @@ function confusionTable() {
   };
   const table = h(
     "table",
-    { class: `confusion ${classes.every((name) => name.length < 3) ? "upright" : ""}`, set: { "--columns": String(columns.length), "--names": `${Math.min(88, 16 + 7 * Math.max(...classes.map((name) => name.length)))}px` } },
+    { class: "confusion", set: { "--columns": String(columns.length), "--names": `${Math.min(88, 16 + 7 * Math.max(...classes.map((name) => name.length)))}px` } },
     h("caption", {}, "Images by model (row) and program (column)"),
-    h("thead", {}, h("tr", {}, h("td"), columns.map((p) => h("th", { scope: "col" }, h("span", {}, p === n ? "nothing" : classes[p]))))),
+    h("thead", {}, h("tr", {}, h("td"), columns.map((p) => h("th", { scope: "col" }, p === n ? h("span", {}, "nothing") : h("span", { class: uprightNames() }, classes[p]))))),
     h("tbody", {}, shown.map((m) => h("tr", {}, h("th", { scope: "row" }, h("a", { href: classLink(m) }, classes[m])), columns.map((p) => cell(m, p))))),
   );
   return [h("div", { class: "scroll" }, table), shown.length < n ? note(`The ${shown.length} of ${n} classes that are most often confused.`) : null];

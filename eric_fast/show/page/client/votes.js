@@ -63,7 +63,7 @@ function voteSheet(rows) {
       h(
         "table",
         { class: "sheet", set: { "--columns": String(columns.length) } },
-        h("thead", {}, h("tr", {}, h("td", {}, "where this holds"), columns.map((index) => h("th", { scope: "col" }, h("a", { href: classLink(index) }, classes[index]))))),
+        h("thead", {}, h("tr", {}, h("td", {}, "where this holds"), columns.map((index) => h("th", { scope: "col" }, h("a", { href: classLink(index), class: uprightNames() }, classes[index]))))),
         grown,
       ),
     ),
