@@ -1,12 +1,13 @@
-"""The first minute: seconds until something answers, with no compiled code kept (cold), and with it (warm).
+"""The first minute: seconds until something answers, for the first time and later.
 
-Each is a process of its own. Cold ones begin with an empty folder of compiled code; what the installed package carries
-is there for both. Imports beside them show what a process pays before any work of ours; tl2cgen and lleaves compile the
-same forest, or one like it, by their own compilers, where they are installed. With --full, the times before this was
-worked on, too: of commit 070d6dd, in a work tree of its own.
+Each is a process of its own. The first run finds the code that installing compiled (`make`, or a wheel that carries
+code), or none at all. Later runs find what the first left, too. Imports beside them show what a process pays before any
+work of ours; tl2cgen and lleaves compile the same forest, or one like it, by their own compilers, where they are
+installed. With --full, the times before this was worked on, too: of commit 070d6dd, in a work tree of its own.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -74,9 +75,14 @@ CASES: dict[str, tuple[str, str, tuple[str, ...]]] = {
 
 
 def run_case(full: bool = False) -> dict[str, Any]:
-    """Print seconds for each case, cold and warm; `full`: those of `BEFORE`, too."""
-    rows: list[dict[str, Any]] = [{"what": name, **_time_installed(name, ROOT)} for name in CASES]
-    keys = ["cold_s", "warm_s"]
+    """Print seconds for each case; `full`: those of `BEFORE`, too, whose install step compiled nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        installed = Path(folder, "code")
+        command = [sys.executable, "-m", "eric_fast.warm_up"]
+        settings = {"NUMBA_CACHE_DIR": str(installed), "PYTHONPATH": str(ROOT)}
+        subprocess.run(command, cwd=folder, env={**os.environ, **settings}, check=True)
+        rows: list[dict[str, Any]] = [{"what": name, **_time_installed(name, ROOT, installed)} for name in CASES]
+    keys = ["installed_s", "cold_s", "warm_s"]
     if full:
         with check_out(BEFORE) as root:
             for row in rows:
@@ -85,7 +91,8 @@ def run_case(full: bool = False) -> dict[str, Any]:
                     row |= {"before_cold_s": found["cold_s"], "before_warm_s": found["warm_s"]}
         keys += ["before_cold_s", "before_warm_s"]
     screen = Table(title="seconds", title_justify="left")
-    for heading in ("", "cold", "warm", f"cold, {BEFORE}", f"warm, {BEFORE}")[: 1 + len(keys)]:
+    headings = ("", "first run", "first, no code", "later runs", f"first, {BEFORE}", f"later, {BEFORE}")
+    for heading in headings[: 1 + len(keys)]:
         screen.add_column(heading, justify="right" if heading else "left")
     for row in rows:
         screen.add_row(row["what"], *(_format(row[key]) if key in row else "" for key in keys))
@@ -105,25 +112,42 @@ def check_out(commit: str) -> Iterator[Path]:
             subprocess.run(["git", "worktree", "remove", "--force", tree], cwd=ROOT, check=True)
 
 
-def _time_installed(name: str, root: Path) -> dict[str, float | None]:
+def _time_installed(name: str, root: Path, installed: Path | None = None) -> dict[str, float | None]:
     before, work, packages = CASES[name]
+    keys = ("installed_s", "cold_s", "warm_s") if installed else ("cold_s", "warm_s")
     if not all(find_spec(package) for package in packages):
-        return {"cold_s": None, "warm_s": None}
-    return time_case(before + _TIME.format(work=work), root)
+        return dict.fromkeys(keys)
+    found = time_case(before + _TIME.format(work=work), root, installed)
+    return {key: found[key] for key in keys}
 
 
-def time_case(code: str, root: Path) -> dict[str, float | None]:
-    """Seconds that a program prints with a checkout's code: of its first run, and the least of `N_WARM` more."""
+def time_case(code: str, root: Path, installed: Path | None = None) -> dict[str, float | None]:
+    """Seconds that a program prints with a checkout's code.
+
+    Args:
+        installed: a folder of compiled code, which is copied.
+
+    Returns:
+        `installed_s`: of the first run that has a copy of `installed`; `cold_s`: of the first that finds no compiled
+        code; `warm_s`: the least of `N_WARM` more.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        settings = {"NUMBA_CACHE_DIR": str(Path(folder, "code")), "PYTHONPATH": str(root)}
+        places = [Path(folder, name) for name in ("installed", "code")]
         command = [sys.executable, "-c", code]
-        seconds = []
-        for _ in range(1 + N_WARM):
+
+        def run(place: Path) -> float:
+            settings = {"NUMBA_CACHE_DIR": str(place), "PYTHONPATH": str(root)}
             done = subprocess.run(
                 command, cwd=folder, env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True, check=True
             )
-            seconds.append(float(done.stdout.split()[-1]))
-    return {"cold_s": seconds[0], "warm_s": min(seconds[1:])}
+            return float(done.stdout.split()[-1])
+
+        first = None
+        if installed is not None:
+            shutil.copytree(installed, places[0])
+            first = run(places[0])
+        cold = run(places[1])
+        return {"installed_s": first, "cold_s": cold, "warm_s": min(run(places[1]) for _ in range(N_WARM))}
 
 
 def _format(seconds: float | None) -> str:

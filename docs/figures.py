@@ -161,9 +161,9 @@ def print_first() -> str:
     """The first minute, cold and warm; with its times before, where they were taken."""
     if not (RESULTS / "first.json").exists():
         return "Not measured for this version yet."
-    columns = {"": "what", "cold": "cold_s", "warm": "warm_s"}
+    columns = {"": "what", "first run": "installed_s", "first, no code": "cold_s", "later runs": "warm_s"}
     if any("before_cold_s" in row for row in read_results("first")["rows"]):
-        columns |= {"cold, before": "before_cold_s", "warm, before": "before_warm_s"}
+        columns |= {"first, before": "before_cold_s", "later, before": "before_warm_s"}
     return f"{say_machine('first')}\n\n{print_rows('first', columns)}"
 
 

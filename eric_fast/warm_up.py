@@ -171,7 +171,7 @@ def _ask_tables() -> None:
     from eric_fast.table.estimator import EricClassifier
     from eric_fast.table.fold_classifier import FoldClassifier
 
-    x = np.random.default_rng(0).normal(size=(600, 40)).round(1)
+    x = np.random.default_rng(0).normal(size=(1500, 40)).round(1)  # more rows than are walked
     y = (x[:, 0] > 0).astype(int) + (x[:, 1] + x[:, 2] > 0.5)
     for estimator, target in (
         (RandomForestClassifier(12, max_depth=6, random_state=0), y),
