@@ -6,11 +6,13 @@ cache. Times of a call on one H200 are predicted, not measured: a warp has 1,024
 as many warps at once as its 16,384 registers hold. What takes longest binds: issue, a clock and quarter for a warp's
 instruction; ALU, two; cache, 128 bytes a clock and multiprocessor for loads and stores; memory, 16.5 bytes; L2, 38.8,
 of what registers don't hold: all stores, and loads but for the share that a first cache of 248 KB holds; fetch, the
-code once for each wave of warps, through L2 too. A multiprocessor's instruction cache is taken to have 128 KB, as
-measured of Volta (Jia et al. 2018, arXiv 1804.06826); Hopper's isn't published. Longer code comes from L2 again for
-each wave, and is assumed to be fetched ahead, as straight code can be (Huerta et al. 2025, arXiv 2503.20481, find that
-a stream buffer is likely). Were nothing fetched ahead, each 128 bytes would wait for L2, 270 clocks by assumption:
-`unhidden_fetch_ms` says how long, and isn't in the predicted time. Left out: two launches, which take some 5 us each.
+code once for each wave of warps, through L2 too. `kept_stores` are issued but never run (see `write_source`).
+
+Assumptions, of which NVIDIA publishes nothing for an H200: L2 gives 5,120 bytes a clock in all, as it says of an A100
+(whitepaper, 2020); a multiprocessor's instruction cache holds 128 KB, and longer code comes from L2 again for each
+wave; it is fetched ahead, as straight code can be (Huerta et al. 2025, arXiv 2503.20481, find that a stream buffer is
+likely, of Ampere). Were nothing fetched ahead, each 128 bytes would wait for L2, say 270 clocks: `unhidden_fetch_ms` is
+how long in all, and isn't in the predicted time. Left out: two launches, which take some 5 us each.
 """
 
 import argparse
@@ -43,13 +45,13 @@ SIZES, LARGE_SIZES = (500, 1000, 2000), (4000, 8000)
 N_SAMPLES, MULTIPROCESSORS, QUARTERS, CLOCK = 1_281_167, 132, 4, 1.98e9
 REGISTERS, LINE_BYTES, INSTRUCTION_BYTES = 16_384, 128, 16
 CACHE_BYTES, L2_BYTES, L2_WAIT, CACHED_CODE, FIRST_CACHE = 128, 38.8, 270, 2**17, 248 * 1024
-POINTERS = {"p_words": "*i32", "p_digits": "*i32", "p_rows": "*i32", "n_words": "i32"}
+POINTERS = {"p_words": "*i32", "p_digits": "*i32", "p_rows": "*i32", "n_groups": "i32"}
 
 
 class Built(NamedTuple):
     """A kernel. nodes: that it makes. cpu_s: to compile. seconds: of each stage of Triton. instructions: by name.
 
-    local: bytes of a thread's own memory.
+    kept_stores: of these, that never run. local: bytes of a thread's own memory.
     """
 
     nodes: int
@@ -57,6 +59,7 @@ class Built(NamedTuple):
     seconds: dict[str, float]
     registers: int
     local: int
+    kept_stores: int
     instructions: dict[str, int]
 
     @property
@@ -83,6 +86,7 @@ def build(plan: Plan, digits: Sequence[int], rows: Sequence[int]) -> Built:
         seconds,
         compiled.registers,
         compiled.stack + compiled.local,
+        source.count("mask=never"),
         dict(names.most_common()),
     )
 
@@ -113,7 +117,8 @@ def predict(built: Built) -> dict[str, Any]:
     of_quarter = -(-n_warps // (MULTIPROCESSORS * QUARTERS))
     waves, of_multiprocessor = -(-of_quarter // resident), -(-n_warps // MULTIPROCESSORS)
     counts = Counter(built.instructions)
-    accesses = sum(counts[name] for name in ("LDG", "STG", "LDL", "STL"))
+    streamed = counts["LDG"] + counts["STG"] - built.kept_stores
+    accesses = streamed + counts["LDL"] + counts["STL"]
     held = min(1.0, FIRST_CACHE / max(1, built.local * 32 * of_multiprocessor))
     spilled = counts["STL"] + counts["LDL"] * (1 - held)
     fetches = waves if built.code_bytes > CACHED_CODE else 1
@@ -121,7 +126,7 @@ def predict(built: Built) -> dict[str, Any]:
         "issue": of_quarter * counts.total(),
         "ALU": 2 * of_quarter * sum(n for name, n in counts.items() if name in ALU),
         "cache": of_multiprocessor * accesses * LINE_BYTES // CACHE_BYTES,
-        "memory": round(of_multiprocessor * (counts["LDG"] + counts["STG"]) * LINE_BYTES / BYTES_PER_CLOCK),
+        "memory": round(of_multiprocessor * streamed * LINE_BYTES / BYTES_PER_CLOCK),
         "L2": round(of_multiprocessor * spilled * LINE_BYTES / L2_BYTES),
         "fetch": round(fetches * built.code_bytes / L2_BYTES),
     }
@@ -146,6 +151,7 @@ def describe(name: str, built: Built) -> dict[str, Any]:
         "stages_s": {stage: round(s, 2) for stage, s in built.seconds.items()},
         "registers": built.registers,
         "local_bytes": built.local,
+        "kept_stores": built.kept_stores,
         "lop3_a_node": round(counts["LOP3"] / built.nodes, 3),
         "instructions_a_node": round(counts.total() / built.nodes, 3),
         "instructions": built.instructions,
@@ -173,7 +179,7 @@ def main() -> None:
         stdout.print(f"generated: {rows[-1]}", markup=False)
     if options.json:
         note = "Compiled for sm_90; no time of a call was measured on a GPU. " + " ".join(
-            str(__doc__).split("\n\n")[1].split()
+            str(__doc__).partition("\n\n")[2].split()
         )
         write_rows(options.json, {"predicted": note, "machine": describe_machine(), "rows": rows})
 

@@ -36,6 +36,7 @@ LONGS = (
 DOUBLES = ("p_base", "p_vote_weights", "p_tree_weights", "p_units", "p_sums", "p_most", "p_scores")
 DECISIONS = ("no decision", "first, answers", "first, rules", "vote", "vote with rules")
 VARIANTS = [*((decision, False) for decision in range(5)), (3, True), (4, True)]  # decision, whether by sample
+FEW_VARIANTS = [(1, False), (4, False), (3, True), (4, True)]  # that are read of blocks of few words, too
 # Loads of a row for each store of one in a loop -> what the loop runs; what a step of it runs for a worker
 # Adders load as many rows as nodes; their loop comes after, and has more LOP3.
 ADDERS = "adders"
@@ -75,7 +76,8 @@ def read_variant(
     compiled = compile_kernel(evaluate_kernel, arguments, constants, architecture=architecture)
     instructions, loops = read_loops(compiled.sass)
     local = compiled.stack + compiled.local + instructions["LDL"] + instructions["STL"]
-    name = f"{DECISIONS[decision]}{', by sample' * by_sample}{', with adders' * has_adders}"
+    few = ", few words" * (block_words != ROW_WORDS)
+    name = f"{DECISIONS[decision]}{', by sample' * by_sample}{', with adders' * has_adders}{few}"
     return Reading(name, compiled.registers, local, compiled.ttgir, instructions, loops)
 
 
@@ -150,8 +152,11 @@ def name_instruction(code: str) -> str:
 
 
 def read_all(architecture: int) -> list[Reading]:
-    plain = [read_variant(decision, by_sample=by_sample, architecture=architecture) for decision, by_sample in VARIANTS]
-    return [*plain, read_variant(3, by_sample=False, has_adders=True, architecture=architecture)]
+    found = [read_variant(decision, by_sample=by_sample, architecture=architecture) for decision, by_sample in VARIANTS]
+    found.append(read_variant(3, by_sample=False, has_adders=True, architecture=architecture))
+    for decision, by_sample in FEW_VARIANTS:
+        found.append(read_variant(decision, by_sample=by_sample, block_words=gpu.FEW_WORDS, architecture=architecture))
+    return found
 
 
 def to_row(reading: Reading) -> dict[str, Any]:

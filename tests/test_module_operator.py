@@ -77,8 +77,18 @@ def test_an_exported_network_takes_its_program_along(with_backbone, monkeypatch)
 
 def test_the_operator_says_its_shape_without_running():
     registered = operator.register_head(RuleModule(VOTE)._head)
-    arguments = (NORMS, registered.text, registered.key, "a.1", "auto", 2)
+    arguments = (NORMS, registered.text, registered.key, "a.1", "auto", False, 2)
     torch.library.opcheck(operator.evaluate_rules, arguments, test_utils=("test_schema", "test_faketensor"))
+
+
+def test_a_process_that_never_saw_the_module_generates_its_kernel_too(monkeypatch):
+    monkeypatch.setattr(operator, "_read", {})
+    module = RuleModule(replace(VOTE, decision="first", default=1), generate=True)
+    text, key = module._text, module._key
+    expected = module(NORMS)
+    monkeypatch.setattr(operator, "_heads", {})
+    assert torch.equal(operator.evaluate_rules(NORMS, text, key, "a.1", "auto", True, 2), expected)
+    assert operator._read[key].evaluator.plan.generate
 
 
 def test_a_second_call_on_a_gpu_neither_waits_nor_copies(monkeypatch):

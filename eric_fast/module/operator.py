@@ -37,14 +37,17 @@ def register_head(head: RuleHead) -> Registered:
 
 
 @torch.library.custom_op("eric_fast::evaluate_rules", mutates_args=())
-def evaluate_rules(x: Tensor, text: Tensor, key: str, start: str, engine: str, n_classes: int) -> Tensor:
+def evaluate_rules(
+    x: Tensor, text: Tensor, key: str, start: str, engine: str, generate: bool, n_classes: int
+) -> Tensor:
     """`RuleHead.evaluate` of the head with this key; the rest says how to make one, and how wide its result is."""
     head = _heads.get(key) or _read.get(key)
     if head is None:
-        head = _read[key] = RuleHead(parse_program(text.cpu().numpy().tobytes().decode()), start, engine)
+        program = parse_program(text.cpu().numpy().tobytes().decode())
+        head = _read[key] = RuleHead(program, start, engine, generate=generate)
     return head.evaluate(x)
 
 
 @evaluate_rules.register_fake
-def _shape_result(x: Tensor, text: Tensor, key: str, start: str, engine: str, n_classes: int) -> Tensor:
+def _shape_result(x: Tensor, text: Tensor, key: str, start: str, engine: str, generate: bool, n_classes: int) -> Tensor:
     return x.new_empty(x.shape[0], n_classes, dtype=torch.float32)

@@ -46,7 +46,7 @@ class RuleModule(nn.Module):
             after the start layer don't run. A different fingerprint, which a backbone without its head has, is logged.
         start: the layer to start from; the lowest by default.
         engine: see `Evaluator`.
-        generate: see `compile_program`. An exported network that another process loads runs without it.
+        generate: see `compile_program`.
 
     Raises:
         ProgramError: the program can't start there, or this takes the bits of several layers.
@@ -107,9 +107,9 @@ class RuleModule(nn.Module):
         """Evaluate the program; see the class."""
         if torch.compiler.is_compiling():  # and exporting
             norms = x if self.backbone is None else self._trace_norms(x)
-            head = self._head
-            n_classes = len(head.program.classes)
-            outputs: Tensor = evaluate_rules(norms, self._text, self._key, head.start, head.evaluator.engine, n_classes)
+            engine, generate = self.evaluator.engine, self.evaluator.plan.generate
+            n_classes = len(self.program.classes)
+            outputs: Tensor = evaluate_rules(norms, self._text, self._key, self.start, engine, generate, n_classes)
             return outputs
         if not isinstance(x, Tensor):
             raise EricError(f"the input must be a tensor, not {type(x).__name__}")

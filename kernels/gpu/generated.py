@@ -49,7 +49,11 @@ class DigitTables(NamedTuple):
 
 
 class GeneratedCode:
-    """The kernels of a plan for a question. `is_new`: whether it was never launched."""
+    """The kernels of a plan for a question, on its device.
+
+    compiled: what the first launch of `kernel` returned; None before, and always by Triton's interpreter.
+    is_new: whether it was never launched.
+    """
 
     def __init__(self, plan: Plan, question: Question) -> None:
         steps, device = plan.steps, question.device
@@ -67,6 +71,7 @@ class GeneratedCode:
         slots = torch.arange(len(digits), dtype=torch.int32)
         self.digits = DigitTables(*(table.to(device) for table in (slots, index, classes, codes)))
         self.n_steps = len(steps.nodes)
+        self.compiled: Any = None
         self.is_new, self.streams = True, set[int]()
 
 
@@ -158,11 +163,19 @@ def evaluate_generated(plan: Plan, words: Tensor, n_samples: int, request: Reque
 
 
 def launch_generated(code: GeneratedCode, words: Tensor, digits: Tensor, rows: Tensor) -> None:
-    """Run a plan's own kernel; the first launch compiles it, and logs how long that takes."""
-    started = time.monotonic()
-    grid = (words.shape[1] // ROW_WORDS,)
-    with launch_on(words.device), compile_quickly():
-        code.kernel[grid](words, digits, rows, words.shape[1], **CONSTANTS)
+    """Run a plan's own kernel; the first launch compiles it, and logs how long that takes.
+
+    Later launches go straight to what it returned, so that none waits for a kernel that another thread compiles.
+    """
+    n_groups = words.shape[1] // ROW_WORDS
+    arguments = words, digits, rows, n_groups
+    with launch_on(words.device):
+        if code.compiled is not None:
+            code.compiled[n_groups, 1, 1](*arguments)
+            return
+        started = time.monotonic()
+        with compile_quickly():
+            code.compiled = code.kernel[n_groups,](*arguments, **CONSTANTS)
     if code.is_new:
         code.is_new = False
         logger.info("a kernel of %s nodes: compiled in %.1f s", f"{code.n_steps:,}", time.monotonic() - started)

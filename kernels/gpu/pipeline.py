@@ -4,24 +4,32 @@ They choose layouts of tiles, by looking from each load and store at all that ha
 140 seconds. A generated kernel has one layout, a word for each thread, so what Triton begins with is right.
 """
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import triton
 from triton import knobs
 
 from eric_fast.kernels.gpu.write_source import KERNEL_PREFIX
 
-_lock = threading.Lock()
+logger = logging.getLogger(__name__)
+_lock = threading.Lock()  # the hook is one for all threads
 
 
 @contextmanager
 def compile_quickly() -> Iterator[None]:
     """Compile generated kernels that are launched inside without these passes; all others are compiled as ever.
 
-    Triton asks for the hook's name at every launch, too, and finds by it what was compiled with it.
+    Triton asks for the hook's name at every launch, too, and finds by it what was compiled with it: so what other
+    threads launch meanwhile may be compiled once more.
     """
+    if not hasattr(knobs.runtime, "add_stages_inspection_hook"):
+        logger.warning("Triton %s can't leave out passes: a large kernel takes minutes to compile", triton.__version__)
+        yield
+        return
     with _lock:
         before, knobs.runtime.add_stages_inspection_hook = knobs.runtime.add_stages_inspection_hook, _change_stages
         try:

@@ -2,9 +2,8 @@
 
 A block has, at a time, a group of `BLOCK` words: 32, or fewer. A row of its scratch memory has so many words, and the
 rows stay in the multiprocessor's own cache. `run_lines` has the loops over lines, and says what a tile of rows is; a
-thread reads back there the words that it wrote itself.
-Nothing is masked along words, rows being padded to whole groups. Addresses are 64-bit, but for words of a program's
-scratch memory, see `lower.MOST_SLOTS`.
+thread reads back there the words that it wrote itself. Nothing is masked along words, rows being padded to whole
+groups. Addresses are 64-bit, but for words of a program's scratch memory, see `lower.MOST_SLOTS`.
 """
 
 import triton

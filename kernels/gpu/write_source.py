@@ -3,7 +3,8 @@
 A thread has one word: 32 samples. An input is loaded where it is first read; a node is an expression of words, which
 becomes one LOP3, or less where two nodes of two values each are joined; a value that is wanted is stored. Values that
 are read once come right before what reads them, so that few are alive at once; what registers can't hold, `ptxas` keeps
-in a thread's own memory.
+in a thread's own memory. Compilers would change this order, and then three times as much doesn't fit; but they keep
+that of stores. So each value that a later section reads has a store, which never runs.
 """
 
 import hashlib
@@ -29,15 +30,17 @@ HEAD = f"""import triton
 import triton.language as tl
 
 
-@triton.jit(do_not_specialize=["p_words", "p_digits", "p_rows", "n_words"])
-def %s(p_words, p_digits, p_rows, n_words):
+@triton.jit(do_not_specialize=["p_words", "p_digits", "p_rows", "n_groups"])
+def %s(p_words, p_digits, p_rows, n_groups):
     i_group = tl.program_id(0).to(tl.int64)
     i_words = tl.arange(0, {ROW_WORDS})
-    n_words = n_words.to(tl.int64)
+    n_words = n_groups.to(tl.int64) * {ROW_WORDS}
+    never = i_words < -n_words
     p_words += i_group * {ROW_WORDS} + i_words
     p_rows += i_group * {ROW_WORDS} + i_words
     p_digits += i_group * %d + i_words
 """
+KEEP = "    tl.store(p_rows, v%d, mask=never)"
 KERNEL_PREFIX = "generated_"  # of a kernel, and after it what its source hashes to
 
 
@@ -65,7 +68,7 @@ def write_source(steps: Steps, n_inputs: int, digits: Sequence[int], rows: Seque
     """The source of a kernel for blocks of one warp; a block has a group of `ROW_WORDS` words.
 
     Its arguments are p_words: int32 [n_inputs, n_words]; p_digits: int32 [n_groups, n_digits, ROW_WORDS], the values of
-    `digits`; p_rows: int32 [n_rows, n_words], those of `rows`, whose tail is not masked.
+    `digits`; p_rows: int32 [n_rows, n_words], those of `rows`, whose tail is not masked; and n_groups, also the grid.
 
     Args:
         digits: values. rows: values, `~value` for a negation.
@@ -80,9 +83,10 @@ def write_source(steps: Steps, n_inputs: int, digits: Sequence[int], rows: Seque
         place = f"    tl.store(p_rows + n_words * {number}, {sign}v{strip_negation(row)})"
         places.setdefault(strip_negation(row), []).append(place)
     lines = []
-    for value in _order_values(steps, made, wanted):
+    order = _order_values(steps, made, wanted)
+    for value in order.values:
         lines += _write_value(made, value)
-        lines += places.get(value, [])
+        lines += places.get(value, [KEEP % value] if value in order.kept else [])
     body = "\n".join(lines)
     name = find_name(f"{len(digits)}{body}")
     return f"{HEAD % (name, ROW_WORDS * len(digits))}{body}\n"
@@ -106,7 +110,14 @@ def _take_nodes(steps: Steps, n_inputs: int) -> _Nodes:
     return _Nodes([Node(*node) for node in steps.nodes.tolist()], steps.kinds.tolist(), terms, n_inputs)
 
 
-def _order_values(steps: Steps, made: _Nodes, wanted: Sequence[int]) -> list[int]:
+class _Order(NamedTuple):
+    """Values in the order in which they are made. kept: those that a later section reads, and those that are wanted."""
+
+    values: list[int]
+    kept: set[int]
+
+
+def _order_values(steps: Steps, made: _Nodes, wanted: Sequence[int]) -> _Order:
     """All values that the wanted ones need, each after what it is made of: section by section, depth first.
 
     Inputs come right before what reads them first.
@@ -150,7 +161,8 @@ def _order_values(steps: Steps, made: _Nodes, wanted: Sequence[int]) -> list[int
                 placed.add(source)
                 ordered.append(source)
         ordered.append(value)
-    return ordered + sorted(value for value in roots[-1] if value not in placed)
+    ordered += sorted(value for value in roots[-1] if value not in placed)
+    return _Order(ordered, set().union(*roots[:-1]))
 
 
 def _write_value(made: _Nodes, value: int) -> list[str]:

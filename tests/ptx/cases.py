@@ -93,12 +93,18 @@ def ask_heads(program: Program, n_samples: int) -> Request:
     return Request(classes=False, rules=False, rows=range(plan.n_inputs, plan.n_rows))
 
 
+def ask_classes_and_heads(program: Program, n_samples: int) -> Request:
+    """Rows are read after the classes, so that no change of layout stands between them and the next group of words."""
+    return replace(ask_heads(program, n_samples), classes=True, class_dtype=torch.int16)
+
+
 QUESTIONS: dict[str, Callable[[Program, int], Request]] = {
     "classes": ask_classes,
     "everything": ask_all,
     "all but rules": ask_all_but_rules,
     "rows": ask_rows,
     "heads": ask_heads,
+    "classes and heads": ask_classes_and_heads,
 }
 
 
@@ -270,5 +276,6 @@ def list_mutated() -> list[Case]:
     return [
         make_evaluation("shared", 7, "classes"),
         make_evaluation("shared", 10, "heads"),
+        make_evaluation("shared", 10, "classes and heads"),
         make_maps_case((33, 33, 5, 5), torch.float32, "contiguous", "l1"),
     ]
