@@ -37,8 +37,8 @@ def _spell(text: str) -> str:
     return text.lower().replace(" ", "_")
 
 
-def load_rules(path: Path) -> RuleModel:
-    return from_asp(path.read_text(encoding="utf-8"), source=path.name)
+def load_rules(path: Path, columns: Sequence[str] | None = None) -> RuleModel:
+    return from_asp(path.read_text(encoding="utf-8"), columns=columns, source=path.name)
 
 
 def _to_number(text: str) -> float:

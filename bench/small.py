@@ -1,15 +1,18 @@
 """How fast a few rows are answered: other tools' models beside the tools themselves, from 1 row to 3,000.
 
 Warm; each size is asked in a loop, and the median is taken. Rows come as a NumPy array, a pandas frame and an Arrow
-table; rivals take what they take. lleaves, whose llvmlite may clash with ours, lives in an environment of its own under
-`.cache/lleaves`, and is timed there on the same rows; without it, it is left out and named.
+table; rivals take what they take. FOLD-RM's own evaluator reads lists, a row each, of texts and floats: it is timed on
+these, and on frames and tables that are made such lists first. Beside it stands what taking the values out takes.
+
+lleaves, whose llvmlite may clash with ours, lives in an environment of its own under `.cache/lleaves`, and is timed
+there on the same rows; without it, it is left out and named.
 """
 
 import json
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -32,6 +35,7 @@ SIZES = (1, 3, 10, 30, 100, 300, 1_000, 3_000)
 FOLD_RM = ("krkp", "nursery", "pendigits", "wall_robot")
 TESTS = ("test_walk.py",)
 MOST_CALLS, LEAST_CALLS, LOOP_SECONDS = 300, 5, 0.3  # of one timing
+TAKING = "taking all values out"
 LLEAVES = CACHE / "lleaves"
 TIME_LLEAVES = """
 import json, sys, time
@@ -111,26 +115,38 @@ def _time_forms(
 
 
 def _time_rules(name: str) -> Iterator[Row]:
+    """FOLD-RM's evaluator reads lists of texts and floats: other forms are made such lists inside its clock."""
     import pyarrow
 
-    folder = SHARED / "fixtures" / "foldrm"
-    model, columns = foldrm.load_rules(folder / f"{name}.simple.lp"), foldrm.load_table(folder / f"{name}.csv").columns
-    whole = {key: list(values) for key, values in columns.items()}
-    n_here = len(next(iter(whole.values())))
-    own = None
-    if find_spec("foldrm"):
-        from foldrm import predict
+    folder, case = SHARED / "fixtures" / "foldrm", f"FOLD-RM {name}"
+    table = foldrm.load_table(folder / f"{name}.csv")
+    names = list(table.columns)
+    model = foldrm.load_rules(folder / f"{name}.simple.lp", names)
+    n_here = len(table.answers)
 
-        table = foldrm.load_table(folder / f"{name}.csv")
-        own = foldrm.to_foldrm(model.program, list(columns)), foldrm.to_rows(table, model.program)
+    def make_lists(columns: Iterable[list[str]]) -> list[list[str | float]]:
+        return foldrm.to_rows(foldrm.Table(dict(zip(names, columns, strict=True)), []), model.program)
+
+    lists = make_lists(table.columns.values())
     for size in SIZES:
-        if own is not None:
-            given = [own[1][i % n_here] for i in range(size)]
-            seconds = time_median(lambda: predict(own[0], given))  # noqa: B023
-            yield _make_row(f"FOLD-RM {name}", "FOLD-RM's evaluator", "its own", size, seconds)
-        part = pyarrow.table({key: [values[i % n_here] for i in range(size)] for key, values in whole.items()})
-        for form, data in (("pandas", part.to_pandas()), ("Arrow", part)):
-            yield _make_row(f"FOLD-RM {name}", "eric-fast", form, size, time_median(lambda: model.predict(data)))  # noqa: B023
+        part = pyarrow.table({key: [values[i % n_here] for i in range(size)] for key, values in table.columns.items()})
+        frame, rows = part.to_pandas(), [lists[i % n_here] for i in range(size)]
+        forms: dict[str, tuple[Any, Callable[[], Iterable[list[str]]]]] = {
+            "pandas": (frame, lambda: (column.tolist() for _, column in frame.items())),  # noqa: B023
+            "Arrow": (part, lambda: (column.to_pylist() for column in part.columns)),  # noqa: B023
+        }
+        for form, (data, take) in forms.items():
+            yield _make_row(case, "eric-fast", form, size, time_median(lambda: model.predict(data)))  # noqa: B023
+            yield _make_row(case, TAKING, form, size, time_median(lambda: list(take())))  # noqa: B023
+            if find_spec("foldrm"):
+                from foldrm import predict
+
+                rules = foldrm.to_foldrm(model.program, names)
+                seconds = time_median(lambda: predict(rules, make_lists(take())))  # noqa: B023
+                yield _make_row(case, "FOLD-RM's evaluator", form, size, seconds)
+        yield _make_row(case, "eric-fast", "lists", size, time_median(lambda: model.predict(rows)))  # noqa: B023
+        if find_spec("foldrm"):
+            yield _make_row(case, "FOLD-RM's evaluator", "lists", size, time_median(lambda: predict(rules, rows)))  # noqa: B023
 
 
 def time_lleaves(model: Any, table: NDArray[Any]) -> Iterator[tuple[int, float]]:

@@ -253,6 +253,15 @@ def test_the_worst_jump_of_few_rows_is_that_against_the_growth_of_the_rows():
     assert len(calls) > small.LEAST_CALLS
 
 
+def test_rules_are_timed_on_the_same_rows_in_every_form(shared, monkeypatch):
+    monkeypatch.setattr(small, "SIZES", (1, 3))
+    monkeypatch.setattr(small, "LOOP_SECONDS", 0.0)
+    rows = list(small._time_rules("krkp"))
+    ours = [(row["form"], row["n_rows"]) for row in rows if row["who"] == "eric-fast"]
+    assert ours == [(form, size) for size in (1, 3) for form in ("pandas", "Arrow", "lists")]
+    assert all(row["median_s"] > 0 for row in rows)
+
+
 def test_the_grid_of_a_gpu_times_forests_that_answer_alike(monkeypatch, capsys):
     if not torch.cuda.is_available():
         with pytest.raises(SystemExit, match="runs on a GPU alone"):

@@ -19,7 +19,7 @@ from eric_fast.table.column_names import fold_text
 OTHER = -1.0  # the code of a value that the program doesn't mention
 _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$|^[+-]?(?i:inf|infinity|nan)$"
 # Texts that stand for a missing value among numbers: those of pandas, R, databases and Weka
-_GAP = r"^(?i:nan|na|<na>|n/a|nat|null|none|\?)?$"
+GAP = r"^(?i:nan|na|<na>|n/a|nat|null|none|\?)?$"
 _TRUTHS = {False: ("False", "false", "0"), True: ("True", "true", "1")}
 
 
@@ -164,7 +164,7 @@ class TextColumn:
         return to_tensor(pc.fill_null(numbers, math.nan).to_numpy(zero_copy_only=False)).to(dtype)
 
     def list_odd(self) -> NDArray[np.bool_]:
-        known = pc.match_substring_regex(pc.utf8_trim_whitespace(self.values), f"{_NUMBER}|{_GAP}")
+        known = pc.match_substring_regex(pc.utf8_trim_whitespace(self.values), f"{_NUMBER}|{GAP}")
         odd: NDArray[np.bool_] = ~pc.fill_null(known, True).to_numpy(zero_copy_only=False)
         return odd
 

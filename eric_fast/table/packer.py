@@ -71,7 +71,8 @@ class TablePacker:
 
         Args:
             data: `[n_rows, n_columns]`: a `Table`, a NumPy array (of objects or structured too), a tensor on any
-                device, a pandas or polars frame, a pyarrow table, a mapping of columns, or a list of rows.
+                device, a pandas or polars frame, a pyarrow table, a mapping of columns, or a list of rows, which are
+                values or mappings of names to them; a single mapping of names to values is one row.
             engine: see `kernels.pack_columns`; for `gpu` the values of columns are moved to the GPU.
 
         Raises:

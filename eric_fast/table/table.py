@@ -139,17 +139,31 @@ class Table:
         logger.warning("%s; %d of %d values satisfy no comparison", message, int(is_odd.sum()), len(is_odd))
 
     def _cast_texts(self, places: Sequence[int]) -> Tensor | None:
-        """float64 `[n, n_rows]`, in one cast, where all are Arrow's columns of texts that spell numbers."""
+        """float64 `[n, n_rows]`, in one cast, where all are Arrow's or pandas' columns of texts that spell numbers."""
         assert self.columns is not None
-        columns = [self.columns[place] for place in places]
-        if not columns or any(not isinstance(c, pa.ChunkedArray) or c.type != pa.string() for c in columns):
+        columns = [_find_texts(self.columns[place]) for place in places]
+        kinds = {column.type for column in columns}
+        if not kinds or not kinds <= {pa.string(), pa.large_string()} or len(kinds) > 1:
             return None
         try:
-            joined = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
+            joined = pa.chunked_array([chunk for column in columns for chunk in column.chunks], kinds.pop())
             numbers = pc.cast(joined, pa.float64())
         except pa.ArrowInvalid:  # some don't: each column tells its own
             return None
         return to_tensor(pc.fill_null(numbers, math.nan).to_numpy()).reshape(len(columns), self.n_rows)
+
+
+_NO_TEXTS = pa.chunked_array([], pa.null())
+
+
+def _find_texts(column: Any) -> pa.ChunkedArray:
+    """A column of texts that is Arrow's or pandas'; of nulls, if it is another."""
+    if isinstance(column, pa.ChunkedArray):
+        return column
+    if type(getattr(column, "dtype", None)).__name__ != "StringDtype":
+        return _NO_TEXTS
+    texts = pa.array(column, from_pandas=True)
+    return texts if isinstance(texts, pa.ChunkedArray) else pa.chunked_array([texts])
 
 
 def _take(column: Any, first: int, last: int) -> Any:
@@ -161,6 +175,8 @@ def _take(column: Any, first: int, last: int) -> Any:
 
 def as_table(data: Any) -> Table:
     """A table of a NumPy array (a structured one has names), a tensor, a mapping or a frame of columns, or rows.
+
+    A row is a list of values, or a mapping: one with a value for each column, or several in a list.
 
     Raises:
         DataError: not a table, or columns of different lengths.
@@ -182,7 +198,8 @@ def as_table(data: Any) -> Table:
     if hasattr(data, "toarray") and hasattr(data, "nnz"):
         raise DataError("sparse matrices are not supported; give .toarray(), in pieces if it is large")
     if isinstance(data, Mapping):
-        return _from_columns(list(map(str, data)), list(data.values()))
+        is_row = len(data) > 0 and not any(map(has_length, data.values()))
+        return _from_columns(list(map(str, data)), [[value] if is_row else value for value in data.values()])
     if isinstance(data, list | tuple):
         return _from_rows(data)
     if hasattr(data, "__array__"):
@@ -210,11 +227,11 @@ def _from_array(array: Any) -> Table:
 
 
 def _from_pandas(frame: Any) -> Table:
-    names = tuple(map(str, frame.columns))
+    names = tuple(map(str, frame.columns.tolist()))
     dtypes = set(frame.dtypes)
     if len(dtypes) == 1 and isinstance(dtype := dtypes.pop(), np.dtype) and dtype.kind in "biuf":
         return _from_matrix(to_tensor(frame.to_numpy()), names)
-    return Table(len(frame), names, tuple(frame.iloc[:, i] for i in range(frame.shape[1])))
+    return Table(len(frame), names, tuple(column for _, column in frame.items()))  # a third of the time of `iloc`
 
 
 def _from_arrow(data: Any) -> Table:
@@ -238,7 +255,14 @@ def _from_columns(names: Sequence[str], columns: Sequence[Any], n_rows: int | No
     return Table(n_rows, tuple(map(str, names)), tuple(columns))
 
 
+def has_length(value: Any) -> bool:
+    """Whether this is a column of values, and not one value, as a text is."""
+    return not isinstance(value, str | bytes) and hasattr(value, "__len__")
+
+
 def _from_rows(rows: Sequence[Any]) -> Table:
+    if rows and all(isinstance(row, Mapping) for row in rows):
+        return _from_named_rows(rows)
     lengths = set()
     for row in rows:
         if isinstance(row, str) or not hasattr(row, "__len__"):
@@ -248,3 +272,14 @@ def _from_rows(rows: Sequence[Any]) -> Table:
         raise DataError(f"rows must have the same length, but have {min(lengths):,} to {max(lengths):,} values")
     columns = tuple(zip(*rows, strict=True))
     return Table(len(rows), None, columns)
+
+
+def _from_named_rows(rows: Sequence[Mapping[Any, Any]]) -> Table:
+    names = list(rows[0])
+    for number, row in enumerate(rows):
+        if row.keys() != rows[0].keys():
+            odd = sorted(map(str, row.keys() ^ rows[0].keys()))[0]
+            raise DataError(
+                f"row {number} and row 0 don't both have a column '{odd}'; write None where a value is missing"
+            )
+    return _from_columns(list(map(str, names)), [[row[name] for row in rows] for name in names])

@@ -17,6 +17,7 @@ from eric_fast.table.row_answers import RowAnswers
 from eric_fast.table.table import Table, as_table
 
 if TYPE_CHECKING:
+    from eric_fast.table.row_rules import RowRules
     from eric_fast.table.tree_walk import Walker
 
 
@@ -53,6 +54,17 @@ class TableModel(ModelFields):
 
         return make_walker(self.program, self.evaluator.plan, self.values) if self.engine in ("auto", "cpu") else None
 
+    @cached_property
+    def row_rules(self) -> "RowRules | None":
+        """Finds the classes of a few rows; None if the program is no decision list of the kind that it takes."""
+        from eric_fast.table.row_rules import make_row_rules  # is loaded where it is needed
+
+        if self.engine not in ("auto", "cpu"):
+            return None
+        return make_row_rules(
+            self.program, named=self.named, values=self.values, categories=self.categories, optional=self.optional
+        )
+
     def evaluate(self, data: Any, **wanted: Any) -> kernels.Outcome:
         """What the program itself answers, as tensors on the data's device.
 
@@ -68,6 +80,10 @@ class TableModel(ModelFields):
 
     def answer(self, data: Any, **wanted: bool) -> RowAnswers:
         """Those of its fields that are wanted, perhaps others; a few rows take microseconds."""
+        if wanted == {"classes": True} and self.row_rules is not None:
+            classes = self.row_rules.find_classes(data)
+            if classes is not None:
+                return RowAnswers(classes, None, None)
         data = data if isinstance(data, np.ndarray) else as_table(data)
         few = self.walker.walk(self._take_matrix(data), leaves=wanted.get("leaves", False)) if self.walker else None
         if few is not None:

@@ -14,7 +14,7 @@ from eric_fast.program.table_atoms import TEXT_KINDS
 from eric_fast.table.column_names import bind_columns
 from eric_fast.table.columns import is_missing
 from eric_fast.table.model import RuleModel
-from eric_fast.table.table import Table, as_table
+from eric_fast.table.table import Table, as_table, has_length
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,20 +95,16 @@ def _drop_gaps(model: RuleModel, row: Row) -> Row:
 
 def _make_table(row: Any) -> Table:
     if isinstance(row, Mapping):
-        return as_table({name: value if _has_length(value) else [value] for name, value in row.items()})
+        return as_table({name: value if has_length(value) else [value] for name, value in row.items()})
     if hasattr(row, "index") and hasattr(row, "to_dict") and getattr(row, "ndim", 2) == 1:
         if not row.index.is_unique:
             raise DataError(f"column '{row.index[row.index.duplicated()][0]}' occurs twice in the row; rename one")
         return as_table({name: [value] for name, value in row.to_dict().items()})
     if isinstance(row, np.ndarray) and row.ndim == 1:
         return as_table(row.reshape(1, -1)) if row.dtype.names is None else as_table(row)
-    if isinstance(row, list | tuple) and not any(map(_has_length, row)):
+    if isinstance(row, list | tuple) and not any(map(has_length, row)):
         return as_table([row])
     return as_table(row)
-
-
-def _has_length(value: Any) -> bool:
-    return hasattr(value, "__len__") and not isinstance(value, str | bytes)
 
 
 def _find_value(table: Table, place: int) -> Any:

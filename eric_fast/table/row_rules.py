@@ -1,0 +1,207 @@
+"""Decision lists on a few rows, in plain Python: faster than packing bits where columns are no matrix of numbers.
+
+A comparison's truth on all rows is one integer with a bit for each. Columns are read when a rule first asks for them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eric_fast.program import Decision, Program
+from eric_fast.program.table_atoms import TEXT_KINDS, TableAtom
+from eric_fast.table.column_names import bind_columns
+from eric_fast.table.few_rows import FewRows, take_few_rows
+from eric_fast.table.number_tests import list_number_tests
+from eric_fast.table.value_codes import MOST_CODES, NumberCodes, OddValueError, TextCodes
+
+_MOST_LITERALS, _MOST_STRATA = 4096, 64  # of a program, as atoms; its strata are followed by recursion
+# Beyond, packed bits are faster: their columns of numbers take no longer for many rows, their columns of texts do
+_MOST_ROWS, _MOST_ROWS_OF_NUMBERS = 4096, 32
+
+
+class ComparedColumn(NamedTuple):
+    """A column as texts or as numbers. `column`: its index in the program; `codes`: of its values."""
+
+    column: int
+    codes: TextCodes | NumberCodes
+
+
+class CodedTest(NamedTuple):
+    """A comparison. `place`: of its column among `RowRules.columns`; `truths`: of each code, as digits."""
+
+    place: int
+    truths: bytes
+
+
+class RowRules:
+    """A decision list that answers a few rows.
+
+    Args:
+        program: see `make_row_rules`.
+        named: see `RuleModel`.
+    """
+
+    def __init__(self, program: Program, *, named: bool) -> None:
+        self.columns: list[ComparedColumn] = []
+        self.tests: dict[int, CodedTest] = {}  # by the atom
+        self._list_text_tests(program)
+        self._list_number_tests(program)
+        self.class_rules = [(rule.head, rule.body) for rule in program.class_rules]
+        self.bodies_of = {atom: [rule.body for rule in rules] for atom, rules in program.rules_of_atom.items()}
+        self.negated = frozenset(program.negated)
+        self.default = -1 if program.default is None else program.default
+        # Numbers in a column of texts are refused, whether a rule asks for it or not
+        kinds = [column.kind for column in program.table_quantiser.columns]
+        self.reads_all = any(kinds[column.column] == "text" for column in self.columns)
+        self.is_sound = all(column.codes.n_codes <= MOST_CODES for column in self.columns)
+        n_numbers = sum(isinstance(column.codes, NumberCodes) for column in self.columns)
+        self.most_rows = _MOST_ROWS if 2 * n_numbers <= len(self.columns) else _MOST_ROWS_OF_NUMBERS
+        self._names = tuple(column.name for column in program.table_quantiser.columns)
+        self._named = named
+        self._bound: tuple[object, int, list[int]] = (self, -1, [])  # key, number of columns, places: the last ones
+
+    def find_classes(self, data: object) -> NDArray[np.int32] | None:
+        """The class of each row, int32 `[n_rows]`, -1 where no rule fires; None for data that are not supported.
+
+        Raises:
+            DataError: a column is missing.
+        """
+        rows = take_few_rows(data, self.most_rows)
+        if rows is None:
+            return None
+        truths = _Truths(self, rows, self._bind(rows))
+        try:
+            if self.reads_all:
+                truths.read_all()
+            return truths.find_classes()
+        except (OddValueError, TypeError):  # TypeError: a list or the like in place of a value, which has no hash
+            return None
+
+    def _bind(self, rows: FewRows) -> list[int]:
+        """The place in the table of each of the program's columns."""
+        key, n_columns, places = self._bound
+        if not rows.has_columns_of(key, n_columns):
+            names = rows.list_names() if self._named else None
+            places = bind_columns({column.column for column in self.columns}, self._names, names, rows.n_columns)
+            self._bound = (rows.key, rows.n_columns, places)
+        return places
+
+    def _list_text_tests(self, program: Program) -> None:
+        sets: dict[int, list[int]] = {}
+        for index, atom in enumerate(program.quantiser.atoms):
+            if isinstance(atom, TableAtom) and atom.operator == "in":
+                sets.setdefault(atom.column, []).append(index)
+        for column, indices in sets.items():
+            atoms = [atom for atom in map(program.quantiser.atoms.__getitem__, indices) if isinstance(atom, TableAtom)]
+            codes = TextCodes(atoms, loose=program.table_quantiser.columns[column].kind == "loose")
+            for index, atom in zip(indices, atoms, strict=True):
+                self.tests[index] = CodedTest(len(self.columns), codes.make_truths(atom))
+            self.columns.append(ComparedColumn(column, codes))
+
+    def _list_number_tests(self, program: Program) -> None:
+        tests = list_number_tests(program.table_quantiser.atoms)
+        for column in np.unique(tests.columns).tolist():
+            of_column = np.flatnonzero(tests.columns == column)
+            kind = program.table_quantiser.columns[column].kind
+            codes = NumberCodes(tests.constants[of_column].tolist(), loose=kind == "loose")
+            for test in of_column.tolist():
+                truths = codes.make_truths(float(tests.constants[test]), int(tests.operators[test]))
+                self.tests[int(tests.rows[test])] = CodedTest(len(self.columns), truths)
+            self.columns.append(ComparedColumn(column, codes))
+
+
+class _Truths:
+    """The truths of a program's atoms on a few rows, each found when it is first asked for.
+
+    Args:
+        places: see `bind_columns`.
+    """
+
+    def __init__(self, rules: RowRules, rows: FewRows, places: Sequence[int]) -> None:
+        self._rules, self._rows, self._places = rules, rows, places
+        self._all = (1 << rows.n_rows) - 1
+        self._codes: list[bytes | None] = [None] * len(rules.columns)
+        self._found: dict[int, int] = {}
+
+    def find_classes(self) -> NDArray[np.int32]:
+        left, n_rows = self._all, self._rows.n_rows
+        fired: dict[int, int] = {}
+        for head, body in self._rules.class_rules:
+            fires = self._find_body(body, left)
+            if fires:
+                fired[head] = fired.get(head, 0) | fires
+                left ^= fires
+                if not left:
+                    break
+        classes = np.full(n_rows, self._rules.default, np.int32)
+        for head, bits in fired.items():
+            if bits == self._all:
+                classes[:] = head
+            else:  # the first row is the first digit
+                classes[np.frombuffer(f"{bits:0{n_rows}b}".encode(), np.uint8) == ord("1")] = head
+        return classes
+
+    def read_all(self) -> None:
+        """Raises OddValueError: a value that is not supported, in any column."""
+        for place in range(len(self._codes)):
+            self._read(place)
+
+    def _find_body(self, body: Sequence[int], left: int) -> int:
+        """The rows among those `left` where all literals of a body hold."""
+        for literal in body:
+            left &= self._find(literal) if literal >= 0 else ~self._find(~literal)
+            if not left:
+                break
+        return left
+
+    def _find(self, atom: int) -> int:
+        found = self._found.get(atom)
+        if found is None:
+            test = self._rules.tests.get(atom)
+            if test is None:
+                found = self._follow_rules(atom)
+            elif self._all == 1:  # a single row
+                found = test.truths[self._read(test.place)[0]] & 1
+            else:
+                found = int(self._read(test.place).translate(test.truths), 2)
+            self._found[atom] = found
+        return found
+
+    def _follow_rules(self, atom: int) -> int:
+        found = 0
+        for body in self._rules.bodies_of.get(atom, ()):
+            found |= self._find_body(body, self._all & ~found)
+        return found ^ self._all if atom in self._rules.negated else found
+
+    def _read(self, place: int) -> bytes:
+        codes = self._codes[place]
+        if codes is None:
+            column, code_of = self._rules.columns[place]
+            codes = self._codes[place] = bytes(map(code_of.__getitem__, self._rows.take(self._places[column])))
+        return codes
+
+
+def make_row_rules(
+    program: Program, *, named: bool, values: str, categories: Mapping[str, object], optional: Sequence[str]
+) -> RowRules | None:
+    """What answers a few rows; None for programs that are not supported.
+
+    Args:
+        named, values, categories, optional: see `RuleModel`.
+    """
+    if program.decision is not Decision.FIRST or values != "any" or categories or optional:
+        return None
+    if program.starts or program.has_weight_bodies or not program.table_quantiser.atoms:
+        return None
+    if max(program.n_literals, len(program.atoms)) > _MOST_LITERALS or len(program.strata) > _MOST_STRATA:
+        return None
+    atoms, columns = program.table_quantiser.atoms, program.table_quantiser.columns
+    used = {(columns[atom.column].kind, atom.operator == "in") for atom in atoms}
+    if not all(kind in TEXT_KINDS if is_set else kind in ("loose", "float64") for kind, is_set in used):
+        return None
+    if any(head < len(atoms) for head in program.rules_of_atom):
+        return None
+    rules = RowRules(program, named=named)
+    return rules if rules.is_sound else None
