@@ -86,6 +86,22 @@ def test_images_are_found_by_name_before_position(item):
     assert sample.label == (UNKNOWN if item is A else 2)
 
 
+@pytest.mark.parametrize(
+    ("parts", "label"),
+    [
+        ((16_000, "yes", "speaker", 0), "yes"),
+        ((torch.tensor(8_000), [0, 1]), (False, True)),
+        ((44_100,), UNKNOWN),
+        ((3, "speaker"), 3),
+    ],
+)
+def test_the_sample_rate_of_sound_is_no_label(parts, label):
+    sample = read_item((torch.zeros(1, 50), *parts), "item 0")
+    assert sample.image.shape == (1, 50)
+    assert sample.label == label
+    assert read_item((A, 16_000, "yes"), "item 0").label == 16_000  # an image has none
+
+
 def test_several_images_without_a_name_are_refused():
     with pytest.raises(
         DataError, match="item 0 has several images, 'left', 'right'; call the one for the network 'image'"
@@ -115,6 +131,7 @@ def test_several_images_without_a_name_are_refused():
         ([0.5, 1], UNKNOWN),
         (["a", "b"], {"a", "b"}),
         (("a",), {"a"}),
+        ([], frozenset()),
         (0.5, UNKNOWN),
         (-3, UNKNOWN),
         (float("nan"), UNKNOWN),

@@ -219,6 +219,14 @@ def test_bad_images_leave_gaps(tmp_path):
     assert torch.equal(packed.read_bits().words, quantise_activations(expected, thresholds.quantiser).words)
 
 
+def test_a_shard_without_images_has_labels_of_several(tmp_path):
+    model = wrap_model(MODEL.module, classes=["a", "b"], name="net", task="multilabel")
+    data = Tensors(1030, range(1024, 1030))
+    capture = record(tmp_path / "c", data, model, run_settings={"skip_bad_images": True})
+    assert [shard.n_images for shard in capture.shards] == [1024, 0]
+    assert load_activations(tmp_path / "c").labels.tolist() == [[1, 0], [0, 1]] * 512
+
+
 def test_no_image_can_be_read(tmp_path):
     with pytest.raises(DataError, match="none of the 30 images"):
         record(tmp_path / "c", Tensors(30, range(30)), run_settings={"skip_bad_images": True})

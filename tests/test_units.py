@@ -204,7 +204,8 @@ class OwnEncoder(nn.Module):
 @pytest.mark.parametrize("has_class_token", [True, False])
 @pytest.mark.parametrize("norm_first", [True, False])
 @pytest.mark.parametrize("batch_first", [True, False])
-def test_layers_of_torchs_own_encoder_are_blocks(batch_first, norm_first, has_class_token, caplog):
+@pytest.mark.parametrize("is_traced", [True, False])
+def test_layers_of_torchs_own_encoder_are_blocks(is_traced, batch_first, norm_first, has_class_token, caplog):
     norm = nn.LayerNorm(8) if norm_first else None
     net, x = make(lambda: OwnEncoder(batch_first, norm_first, has_class_token, norm)), draw(5, 3, 12, 12)
     seen = []
@@ -214,9 +215,12 @@ def test_layers_of_torchs_own_encoder_are_blocks(batch_first, norm_first, has_cl
         truth = net(x)
     for layer in net.encoder.layers:
         layer._forward_hooks.clear()
-    found = capture_activations(net, TensorDataset(x, torch.zeros(5).long()), norm="mean", logits=True)
-    suffix = "@class" if has_class_token else ""
-    assert found.layers == tuple(f"encoder.layers.{i}{suffix}" for i in range(2))
+    whole = net if is_traced else Watched(net).eval()
+    if not is_traced:
+        has_class_token = False  # it is found by the name of a parameter
+    found = capture_activations(whole, TensorDataset(x, torch.zeros(5).long()), norm="mean", logits=True)
+    prefix, suffix = "" if is_traced else "net.", "@class" if has_class_token else ""
+    assert found.layers == tuple(f"{prefix}encoder.layers.{i}{suffix}" for i in range(2))
     assert found.graph.highest == found.layers[-1:]
     assert found.graph.lowest == found.layers[:1]
     assert "the model is a transformer, so the " + ("class tokens" if has_class_token else "results") in caplog.text
@@ -225,6 +229,14 @@ def test_layers_of_torchs_own_encoder_are_blocks(batch_first, norm_first, has_cl
         tokens = tokens if batch_first else tokens.transpose(0, 1)
         own = tokens[:, 0] if has_class_token else tokens.mean(1)
         assert torch.allclose(found.norms[layer], own, atol=1e-5)
+
+
+def test_a_first_axis_that_counts_no_images_is_refused():
+    net = Watched(make(lambda: OwnEncoder(False, norm=nn.LayerNorm(8)))).eval()
+    with pytest.raises(
+        ModelError, match=r"'net.encoder.norm' gives \[9, 1, 8\], whose first axis doesn't count images"
+    ):
+        trace_norms(net, draw(1, 3, 12, 12), ["net.encoder.norm"])
 
 
 @pytest.mark.parametrize("is_traced", [True, False])

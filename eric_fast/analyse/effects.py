@@ -1,6 +1,5 @@
 """Effects of single bits: what the program answers if one is forced true or false, or taken from another image."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +9,10 @@ from numpy.typing import NDArray
 from scipy.stats import binom, false_discovery_control
 from torch import Tensor
 
-from eric_fast.analyse.cut import Cut, list_cuts, list_part, take_part
+from eric_fast.analyse.cut import list_cuts, list_part, take_part
+from eric_fast.analyse.leads import flip_atoms, measure_leads
 from eric_fast.analyse.sets import count_true
-from eric_fast.bits import BitMatrix, mask_tail, read_bits
+from eric_fast.bits import BitMatrix, read_bits
 from eric_fast.errors import CaptureError, ProgramError
 from eric_fast.evaluator import NO_RULE, Evaluator
 from eric_fast.program import Program
@@ -177,7 +177,8 @@ def measure_effects(
     effects of the network's own bits of a higher layer, pass that layer as `start`.
 
     One evaluation for each atom, with its bit flipped on every image, is enough: under any forcing or permutation, an
-    image has either its own bit or the flipped one.
+    image has either its own bit or the flipped one. Under `vote` with whole weights it leaves out images whose answer
+    is too far ahead to change (`measure_leads`).
 
     Args:
         program: a program that answers with a class.
@@ -199,29 +200,17 @@ def measure_effects(
     truth = evaluator.truth(bits)
     labels = torch.full_like(model_predictions, UNKNOWN) if labels is None else labels
     counts = _Counts(truth, evaluator.classes(bits), model_predictions, labels, len(program.classes))
+    leads = measure_leads(evaluator, bits)
     done, total = 0, len(part.atoms)
     for cut in list_cuts(part, engine):
-        for atom, flipped in _flip_atoms(cut, truth):
-            counts.add_flip(atom, flipped)
+        for atom, samples, flipped in flip_atoms(cut, truth, leads):
+            counts.add_flip(atom, samples, flipped)
             done += 1
             progress("forced bits", done, total)
     if done < total:  # no class rule builds on the other atoms
         progress("forced bits", total, total)
     first = program.layer_to_start(start) if program.layers else ""
     return counts.finish(program, first, list_part(program, start))
-
-
-def _flip_atoms(cut: Cut, truth: BitMatrix) -> Iterator[tuple[int, Tensor]]:
-    """Flip one atom of the cut's level at a time on every sample: pairs (atom, classes int32 `[n_samples]`)."""
-    names = cut.evaluator.inputs
-    words = truth.select_atoms(names).words.clone()
-    given = BitMatrix(words, truth.n_samples, names)
-    everywhere = mask_tail(torch.full_like(words[:1], -1), truth.n_samples)[0]
-    for place in cut.level:
-        words[place] ^= everywhere
-        flipped = cut.evaluator.classes(given)
-        words[place] ^= everywhere
-        yield int(cut.given[place]), flipped
 
 
 class _Counts:
@@ -245,13 +234,14 @@ class _Counts:
         self._changed = np.zeros((n_atoms, 2, n_classes + 1), np.int64)
         self._n_lost, self._n_gained = np.zeros((2, n_atoms), np.int64)
 
-    def add_flip(self, atom: int, flipped: Tensor) -> None:
-        """Add the answers with an atom's bit flipped on every sample: int32 `[n_samples]`."""
+    def add_flip(self, atom: int, samples: _Integers, flipped: Tensor) -> None:
+        """Add the answers with an atom's bit flipped on these samples, int32 `[n]`; others have the answer they had."""
         answers = flipped.cpu().numpy()
-        images = np.flatnonzero(answers != self._answers)
+        changed = answers != self._answers[samples]
+        images = samples[changed]
         if not len(images):
             return
-        before, after = self._answers[images], answers[images]
+        before, after = self._answers[images], answers[changed]
         forced = ~read_bits(self._truth.words[atom], images)  # to the value that the bit doesn't have
         for name, truth in self._truths.items():
             known = truth[images]

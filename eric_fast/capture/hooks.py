@@ -11,7 +11,13 @@ from torch import Tensor, nn
 
 from eric_fast.capture.flow import FlowRecorder
 from eric_fast.capture.graph import MOST_AXES, ArgumentOf
-from eric_fast.capture.kinds import ACTIVATIONS, CONVOLUTIONS, find_module_kind, is_module_never_negative
+from eric_fast.capture.kinds import (
+    ACTIVATIONS,
+    CONVOLUTIONS,
+    find_image_axis,
+    find_module_kind,
+    is_module_never_negative,
+)
 from eric_fast.capture.outputs import NetworkHead, find_tensor
 from eric_fast.capture.probes import ProbedNetwork, check_axes, check_named_axis, check_place
 from eric_fast.capture.units import CLASS_TOKEN, Shaped, UnitView, arrange_units, find_unit_axis
@@ -93,19 +99,20 @@ def observe_network(network: nn.Module, example: Tensor, probed: ProbedNetwork |
         while n_before and (name in modules or name in calls):
             n_before += 1
             name = f"{path}_{n_before}"
-        module, shape = modules[path], tuple(result.shape)
-        axis = axes.find(module, inputs, result, unit_axes.get(name))
-        if not axis or shape[0] != len(example) or len(shape) > MOST_AXES:
-            doubtful[name] = shape
+        module = modules[path]
+        axis, images = axes.find(module, inputs, result, unit_axes.get(name)), find_image_axis(module)
+        shape = tuple(result.movedim(images, 0).shape)
+        if not axis or axis == images or shape[0] != len(example) or len(shape) > MOST_AXES:
+            doubtful[name] = tuple(result.shape)
             return name
-        calls[name], views[name] = call, UnitView(axis)
+        calls[name], views[name] = call, UnitView(axis, images=images)
         is_tokens = len(shape) == 3 and axis == 2 and shape[1] > 1
         is_large = math.prod(shape[1:]) > shape[axis]
         is_block = any(module.children()) and isinstance(
             modules.get(path.rpartition(".")[0]), nn.ModuleList | nn.Sequential
         )
         if is_tokens:
-            calls[name + CLASS_TOKEN], views[name + CLASS_TOKEN] = call, UnitView(2, "class")
+            calls[name + CLASS_TOKEN], views[name + CLASS_TOKEN] = call, UnitView(2, "class", images)
         if is_block and is_tokens:
             blocks.append(name + CLASS_TOKEN if has_class_token else name)
         elif is_block and is_large and inputs and tuple(getattr(inputs[0], "shape", ())) == shape:
@@ -141,7 +148,8 @@ def _list_later(defaults: list[str], blocks: list[str], order: list[str]) -> lis
     """The blocks that run after the last of the default layers, and hold none: attention that follows convolutions."""
     last = max(map(order.index, defaults), default=len(order))
     later = [name for name in blocks if order.index(name) > last]
-    return [name for name in later if not any(layer.startswith(f"{name}.") for layer in defaults)]
+    inside = {name: f"{name.removesuffix(CLASS_TOKEN)}." for name in later}
+    return [name for name in later if not any(layer.startswith(inside[name]) for layer in defaults)]
 
 
 def record_edges(

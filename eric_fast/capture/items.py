@@ -1,7 +1,7 @@
 """Items of data sets: which part is the image, and which the label."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -16,6 +16,9 @@ from eric_fast.capture.paths import make_encodable
 _log = logging.getLogger(__name__)
 _IMAGES = ("image", "img", "pixel_values", "x", "input", "inputs", "input_ids", "tokens")
 _LABELS = ("label", "labels", "cls", "target", "targets", "class", "fine_label", "y")
+_SAMPLE_RATES = frozenset(
+    (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 176_400, 192_000)
+)
 _GIVES = (
     "items must be images, (image, label, ...) or mappings with them; images are PIL's, uint8, or float "
     "[channels, height, width] (or [channels, time], [channels, depth, height, width]), or numbers of tokens, int64 "
@@ -27,8 +30,9 @@ def read_item(item: Any, place: str) -> Sample:
     """Find the image and the label in an item of a data set.
 
     In a mapping, a named tuple or a dataclass the image is `image`, `img`, `pixel_values` or `x`, or the only image;
-    the label is `label`, `labels`, `target`, `y` or the like. In another tuple they are the first two. A label is an
-    index or a name; a vector of 0 and 1, or a list of names, where there are several; anything else is unknown.
+    the label is `label`, `labels`, `target`, `y` or the like. In another tuple they are the first two; if that is sound
+    `[channels, time]` and its sample rate, as torchaudio has it, the label is the third. A label is an index or a name;
+    a vector of 0 and 1, or a list of names, where there are several; anything else is unknown.
 
     Raises:
         DataError: there is no image, or several that could be meant.
@@ -83,11 +87,18 @@ def _find_parts(item: Any, place: str) -> tuple[tuple[str, Any], tuple[str, Any]
         label = next(((name, named[name]) for name in _LABELS if name in named), ("", None))
         return (f"'{image[0]}'", image[1]), (f"'{label[0]}'" if label[0] else "", label[1])
     if isinstance(item, tuple | list):
-        return (
-            ("the first part", item[0] if item else None),
-            ("the second part", item[1]) if len(item) > 1 else ("", None),
-        )
+        number, name = (2, "the third part") if _has_sample_rate(item) else (1, "the second part")
+        label = (name, item[number]) if len(item) > number else ("", None)
+        return ("the first part", item[0] if item else None), label
     return ("", item), ("", None)
+
+
+def _has_sample_rate(item: Sequence[Any]) -> bool:
+    """Whether the first two parts are sound `[channels, time]` and the rate at which it was sampled."""
+    if len(item) < 2 or not isinstance(item[0], Tensor) or item[0].ndim != 2 or not item[0].is_floating_point():
+        return False
+    rate = item[1].item() if isinstance(item[1], Tensor) and item[1].ndim == 0 else item[1]
+    return isinstance(rate, int) and rate in _SAMPLE_RATES
 
 
 def _list_named(item: Any) -> Mapping[str, Any] | None:
@@ -125,7 +136,7 @@ def _read_label(value: Any) -> DataLabel:
     """The index or name that a label gives, or those of several; or UNKNOWN."""
     if isinstance(value, str):
         return make_encodable(value)
-    if isinstance(value, list | tuple | set | frozenset) and value and all(isinstance(name, str) for name in value):
+    if isinstance(value, list | tuple | set | frozenset) and all(isinstance(name, str) for name in value):
         return frozenset(map(make_encodable, value))
     if isinstance(value, Tensor | np.ndarray | np.generic | list | tuple):
         numbers = np.asarray(value)

@@ -32,7 +32,6 @@ from eric_fast.store import (
 from eric_fast.store.activations import Activations
 from eric_fast.store.disk_space import count_id_bytes
 from eric_fast.store.job import CaptureJob, begin_job
-from eric_fast.store.label_rows import spread_labels
 
 N_STATISTICS = 10_000
 
@@ -149,12 +148,7 @@ def _store_norms(activations: Activations, manifest: Manifest) -> Samples:
     stored = {} if manifest.store == "bits" else norms
     if manifest.norm_dtype == "float16":
         stored = {layer: _round_to_half(layer, values, activations.ids) for layer, values in stored.items()}
-    logits, labels = activations.logits, activations.labels
-    if not activations.n_images:  # no image of the shard can be read
-        n_classes = len(manifest.classes)
-        logits = torch.empty(0, n_classes, dtype=torch.float16) if manifest.has_logits else None
-        labels = spread_labels(labels, n_classes) if manifest.settings.has_labels and labels.ndim == 1 else labels
-    return Samples(activations.ids, labels, activations.predictions, stored, words, logits)
+    return Samples(activations.ids, activations.labels, activations.predictions, stored, words, activations.logits)
 
 
 def _round_to_half(layer: str, norms: Tensor, ids: Sequence[str]) -> Tensor:

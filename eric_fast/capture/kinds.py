@@ -64,6 +64,11 @@ def changes_input(node: fx.Node, module: fx.GraphModule) -> bool:
     return name.endswith("_") or name in _IN_PLACE or bool(node.kwargs.get("inplace", False))
 
 
+def find_image_axis(module: nn.Module) -> int:
+    """The axis of a module's result that counts images: 1 of torch's own `[tokens, n, d]`, else 0."""
+    return int(type(module) is nn.TransformerEncoderLayer and not module.self_attn.batch_first)
+
+
 def is_module_never_negative(module: nn.Module) -> bool:
     """Whether the results of a module are known to be never negative; hooks may change them."""
     return type(module) in _NEVER_NEGATIVE and not module._forward_hooks

@@ -29,8 +29,11 @@ class Found(Protocol):
     def doubtful(self) -> Mapping[str, tuple[int, ...]]: ...
 
 
-def pick_layers(found: Found, known: Collection[str], asked: Sequence[str] | None) -> tuple[str, ...]:
-    """Choose the layers in `asked` from `known` (in execution order); patterns are matched against the default ones."""
+def pick_layers(found: Found, known: Collection[str], asked: Sequence[str] | None, n_images: int) -> tuple[str, ...]:
+    """Choose the layers in `asked` from `known` (in execution order); patterns are matched against the default ones.
+
+    `n_images`: those of the example, on which layers were found.
+    """
     defaults, note = found.defaults, ""
     if not defaults and found.blocks:
         what = "class tokens" if found.blocks[-1].endswith(CLASS_TOKEN) else "results"
@@ -80,6 +83,11 @@ def pick_layers(found: Found, known: Collection[str], asked: Sequence[str] | Non
         matches = [name] if name in known else [layer for layer in defaults if fnmatchcase(layer, pattern)]
         if not matches and name.removesuffix(CLASS_TOKEN) in found.doubtful:
             shape = list(found.doubtful[name.removesuffix(CLASS_TOKEN)])
+            if shape[0] != n_images:
+                raise ModelError(
+                    f"layer '{name}' gives {shape}, whose first axis doesn't count images (here {n_images}), so it "
+                    "can't be captured; name a layer after it whose first axis does"
+                )
             raise ModelError(
                 f"layer '{name}' gives {shape}, and which axis counts its units isn't known; name the layer before or "
                 f"after it, or the axis, with --unit-axis '{name}=AXIS'"

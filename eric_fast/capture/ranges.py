@@ -201,15 +201,18 @@ class _Recorder:
 
     def finish(self) -> Activations:
         n_kept = len(self._kept)
-        data = self._run.data
+        data, classes, logits = self._run.data, self._classes, self._logits
+        if not n_kept:  # no image of the range can be read
+            classes = self._run.classes
+            logits = torch.empty(0, len(classes), dtype=torch.float16) if self._run.keep_logits(len(classes)) else None
         return Activations(
             norms={layer: norms[:n_kept] for layer, norms in self._norms.items()},
             ids=[data.ids[i] for i in self._kept],
-            labels=match_labels(self._labels, data.folders, self._classes, self._run.runner.head),
+            labels=match_labels(self._labels, data.folders, classes, self._run.runner.head),
             predictions=self._predictions[:n_kept],
-            classes=self._classes,
+            classes=classes,
             settings=replace(self._run.complete_settings, n_bad_images=self._n_images - n_kept),
-            logits=None if self._logits is None else self._logits[:n_kept],
+            logits=None if logits is None else logits[:n_kept],
             edges=self._run.runner.edges if n_kept else (),
         )
 

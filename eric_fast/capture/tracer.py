@@ -6,6 +6,8 @@ from typing import Any
 from torch import Tensor, fx, nn
 from torchvision.models.feature_extraction import NodePathTracer
 
+from eric_fast.capture.kinds import find_image_axis
+
 
 class ImageInput(nn.Module):
     """Calls `network(images)`, so that other arguments of its `forward` keep their defaults when it is traced."""
@@ -45,10 +47,10 @@ class NetworkTracer(NodePathTracer):
         if path:
             is_first = path not in self.results and isinstance(result, fx.Proxy)
             self.results[path] = result.node if is_first else None
-        if type(m) is nn.TransformerEncoderLayer and not m.self_attn.batch_first:
-            turned = result.transpose(0, 1)
+        if axis := find_image_axis(m):
+            turned = result.transpose(0, axis)
             self.turned[result.node] = turned.node
-            return turned.transpose(0, 1)
+            return turned.transpose(0, axis)
         return result
 
     def name_results(self, taken: set[str]) -> dict[fx.Node, list[str]]:

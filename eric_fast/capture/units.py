@@ -45,10 +45,13 @@ _PROBE = 1_000_003  # makes a size that differs from all others
 
 
 class UnitView(NamedTuple):
-    """How a layer's tensor is read: the axis of its units, and which tokens (`class`: the first; empty: all)."""
+    """How a layer's tensor is read: the axis of its units, which tokens (`class`: the first; empty: all), and the axis
+    of images, which comes first when it is read.
+    """
 
     axis: int
     tokens: str = ""
+    images: int = 0
 
     @property
     def is_plain(self) -> bool:
@@ -62,6 +65,7 @@ def arrange_units(values: Tensor, view: UnitView) -> Tensor:
     Tokens and time steps are one row, or a square if their number is a square; a volume's slices lie one below the
     other; a vector's maps have one pixel.
     """
+    values = values.movedim(view.images, 0)
     if view.tokens:
         return values[:, 0, :, None, None]
     values = values.movedim(view.axis, 1)

@@ -8,7 +8,6 @@ enough.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from eric_fast.program import Program, atom_of
 
 _Integers = NDArray[np.int64]
 _N_MIXTURES = 60  # of constraints that are tried; the best of them prunes the search
+MOST_REACH = 2**25  # sums that the search keeps at a time, of 8 bytes each
 
 
 def has_single_votes(program: Program) -> bool:
@@ -44,7 +44,8 @@ def find_fewest_vote_flips(
         program: see `has_single_votes`; the atoms that its class rules mention can be flipped independently.
         truth: the truth of every atom that a class rule mentions.
         target: the class to reach.
-        most_nodes: sets that the search looks at, at most.
+        most_nodes: sets that the search looks at, at most. (It also stops where it would keep more than `MOST_REACH`
+            sums.)
         fixed: atoms that can't be flipped.
     """
     cover = _state_cover(program, truth, target, fixed)
@@ -54,12 +55,12 @@ def find_fewest_vote_flips(
         return FlipSet(silent, True, 0 if silent is None else len(silent))
     best = min((found for found in (cover.find_some(), silent) if found is not None), key=len, default=None)
     most = len(cover.atoms) if best is None else len(best) - 1
-    search = _Search(cover.drop_safe(most), most, most_nodes)
-    for size in range(n_least, search.most + 1):
+    search = _Search(cover.drop_safe(most), most_nodes)
+    for size in range(n_least, most + 1):
         found = search.find(size)
         if found is not None:
             return FlipSet(_sort(found), True, size)
-        if search.n_nodes > most_nodes:
+        if search.is_over:
             return FlipSet(_sort(best), False, size)
     return FlipSet(_sort(best), True, 0 if best is None else len(best))
 
@@ -140,8 +141,9 @@ def _state_cover(program: Program, truth: Mapping[int, bool], target: int, fixed
     literals, of_literal = np.unique(rules.literals, return_inverse=True)
     place = np.full(n_rules, len(literals))  # the last is for what is always added
     place[has_literal] = of_literal
-    adds = np.zeros((len(literals) + 1, n_classes), np.int64)
-    np.add.at(adds, (np.repeat(place, lengths), rules.vote_classes), rules.vote_weights.astype(np.int64))
+    cells = n_classes * np.repeat(place, lengths) + rules.vote_classes
+    sums = np.bincount(cells, rules.vote_weights, n_classes * (len(literals) + 1))  # exact, as weights are whole
+    adds = sums.astype(np.int64).reshape(-1, n_classes)
     points += adds[-1]
     n_firing = int((~has_literal).sum())
     atoms = sorted({atom_of(literal) for literal in literals.tolist()}.difference(fixed))
@@ -172,14 +174,15 @@ def _state_cover(program: Program, truth: Mapping[int, bool], target: int, fixed
 
 def _mix(gains: _Integers, gaps: _Integers) -> tuple[_Integers, int]:
     """Gains and gap of the sum of all constraints, by factors of which those are raised that others leave unmet."""
-    factors = (gaps > 0).astype(np.int64)
+    factors, columns = (gaps > 0).astype(np.int64), np.ascontiguousarray(gains.T)
     best: tuple[int, int, _Integers, int] | None = None
     seen: set[bytes] = set()
     for _ in range(_N_MIXTURES):
         if factors.tobytes() in seen:
             break  # what follows has been tried
         seen.add(factors.tobytes())
-        mixed, gap = factors @ gains, int(factors @ gaps)
+        used = np.flatnonzero(factors)  # few of many
+        mixed, gap = factors[used] @ gains[used], int(factors @ gaps)
         needed = _count_needed(mixed.tolist(), gap)
         n = len(mixed) + 1 if needed is None else needed
         largest = np.argsort(-mixed, kind="stable")[: max(0, n - 1)]
@@ -189,7 +192,7 @@ def _mix(gains: _Integers, gaps: _Integers) -> tuple[_Integers, int]:
             best = n, short, factors, gap
         if needed is None:
             break
-        left = gaps - gains[:, largest].sum(axis=1)
+        left = gaps - columns[largest].sum(axis=0)
         scale = max(1, int(np.abs(left).max(initial=0)))
         factors = (16 * factors + 16 * left // scale).clip(0)
         factors = -(-1000 * factors // max(1, int(factors.max(initial=0))))
@@ -221,29 +224,36 @@ def _find_silence(program: Program, truth: Mapping[int, bool], fixed: Collection
 
 
 class _Search:
-    """Look for a set of a given size; `most` is the largest that will be asked for."""
+    """Look for sets of given sizes."""
 
-    def __init__(self, cover: _Cover, most: int, most_nodes: int) -> None:
-        self._cover, self.most, self._most_nodes = cover, most, most_nodes
+    def __init__(self, cover: _Cover, most_nodes: int) -> None:
+        self._cover, self._most_nodes = cover, most_nodes
         self._columns = np.ascontiguousarray(cover.gains.T)
+        self._reach = np.zeros((0, 0, 0), np.int64)
         self.n_nodes = 0
-
-    @cached_property
-    def _reach(self) -> _Integers:
-        """int64 `[n_atoms + 1, most + 1, n_gaps]`: the sum of the `k` largest positive gains from a place on."""
-        n_gaps, n_atoms = self._cover.gains.shape
-        reach = np.zeros((n_atoms + 1, self.most + 1, n_gaps), np.int64)
-        top = np.zeros((n_gaps, self.most + 1), np.int64)
-        for place in reversed(range(n_atoms)):
-            top[:, -1] = self._columns[place].clip(0)
-            top = -np.sort(-top, axis=1)
-            reach[place, 1:] = top[:, :-1].cumsum(axis=1).T
-        return reach
+        self.is_over = False  # whether the last search stopped before its end
 
     def find(self, size: int) -> tuple[int, ...] | None:
-        """The first set of at most so many flips that is enough; None if there is none, or the steps are used up."""
+        """The first set of at most so many flips that is enough; None if there is none, or the search is over."""
+        self.is_over = self._columns.size * size > MOST_REACH
+        if self.is_over:
+            return None
+        self._reach = self._measure_reach(size)
         places = self._extend((), 0, size, self._cover.gaps, self._cover.n_firing)
+        self.is_over = self.n_nodes > self._most_nodes
         return None if places is None else tuple(self._cover.atoms[place] for place in places)
+
+    def _measure_reach(self, size: int) -> _Integers:
+        """int64 `[n_atoms + 1, size + 1, n_gaps]`: the sum of the `k` largest positive gains from a place on."""
+        n_atoms, n_gaps = self._columns.shape
+        reach = np.zeros((n_atoms + 1, size + 1, n_gaps), np.int64)
+        top = np.zeros((size, n_gaps), np.int64)  # the largest, in descending order
+        for place in reversed(range(n_atoms)):
+            gain = self._columns[place]
+            top[1:] = np.maximum(top[1:], np.minimum(top[:-1], gain))
+            np.maximum(top[:1], gain, out=top[:1])
+            np.cumsum(top, axis=0, out=reach[place, 1:])
+        return reach
 
     def _extend(
         self, chosen: tuple[int, ...], first: int, n_more: int, gaps: _Integers, n_firing: int
