@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 from eric_fast import digits_cnn
 from eric_fast.chains import measure_chains
-from eric_fast.cli.capture import say_next
+from eric_fast.cli.capture_output import say_next
 from eric_fast.cli.commands import app
 from eric_fast.cli.register import list_examples
 from eric_fast.errors import SettingError

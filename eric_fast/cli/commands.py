@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from eric_fast.cli.analyse import analyse
-from eric_fast.cli.capture import capture, pack, verify
+from eric_fast.cli.capture import capture
 from eric_fast.cli.chain import chain
 from eric_fast.cli.compare import compare
 from eric_fast.cli.evaluate import evaluate, predict
@@ -15,6 +15,7 @@ from eric_fast.cli.extract import extract
 from eric_fast.cli.inputs import check_paths, own_name
 from eric_fast.cli.label import label
 from eric_fast.cli.options import As, Force, GroupFile, Json, ProgramFile
+from eric_fast.cli.pack import pack, verify
 from eric_fast.cli.page import report
 from eric_fast.cli.register import add_command
 from eric_fast.cli.tables import convert
