@@ -125,7 +125,9 @@ def test_numbers_in_a_matrix():
         check(model, pa.table({"b": data[:, 0], "c": data[:, 1]}))
         check(model, data[:1])
     check(model, rows == 0)
-    check(model, np.tile(rows, (2, 1)), taken=False)  # so many are packed
+    check(model, np.tile(rows, (2, 1)))
+    check(model, np.tile(rows, (5, 1)), taken=False)  # so many are packed
+    check(model, np.tile(rows, (5, 1)).tolist())
 
 
 @pytest.mark.parametrize("column", [[1.5], [[1]], [datetime.date(2020, 1, 1)], [{"a": 1}]])

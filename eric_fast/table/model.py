@@ -103,8 +103,8 @@ class RuleModel(Described, TableModel, FittedEstimator):
             answers = self._apply_link(self._add_up(data))
             return answers[:, 0] if answers.shape[1] == 1 else answers
         indices = self.predict_indices(data)
-        if not (indices == NO_RULE).any():
-            return self.classes_.take(indices)
+        if indices.min(initial=0) != NO_RULE:
+            return self._class_labels.take(indices)
         return np.array([*self.classes_.tolist(), None], object)[indices]  # -1 is the last
 
     def predict_indices(self, data: Any) -> NDArray[np.int32]:
@@ -241,6 +241,10 @@ class RuleModel(Described, TableModel, FittedEstimator):
         "predict_proba",
         "predict_log_proba",
     )
+
+    @cached_property
+    def _class_labels(self) -> NDArray[Any]:
+        return self.classes_
 
     @cached_property
     def _is_margin(self) -> bool:

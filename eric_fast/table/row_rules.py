@@ -17,8 +17,8 @@ from eric_fast.table.number_tests import list_number_tests
 from eric_fast.table.value_codes import MOST_CODES, NumberCodes, OddValueError, TextCodes
 
 _MOST_LITERALS, _MOST_STRATA = 4096, 64  # of a program, as atoms; its strata are followed by recursion
-# Beyond, packed bits are faster: their columns of numbers take no longer for many rows, their columns of texts do
-_MOST_ROWS, _MOST_ROWS_OF_NUMBERS = 4096, 32
+# Beyond, packed bits are faster, which read columns of numbers of frames and tables at once
+_MOST_ROWS, _MOST_ROWS_OF_NUMBERS = 4096, 128
 
 
 class ComparedColumn(NamedTuple):
@@ -68,7 +68,7 @@ class RowRules:
         Raises:
             DataError: a column is missing.
         """
-        rows = take_few_rows(data, self.most_rows)
+        rows = take_few_rows(data, _MOST_ROWS if type(data) is list else self.most_rows)
         if rows is None:
             return None
         truths = _Truths(self, rows, self._bind(rows))
@@ -179,7 +179,7 @@ class _Truths:
         codes = self._codes[place]
         if codes is None:
             column, code_of = self._rules.columns[place]
-            codes = self._codes[place] = bytes(map(code_of.__getitem__, self._rows.take(self._places[column])))
+            codes = self._codes[place] = code_of.encode(self._rows.take(self._places[column]))
         return codes
 
 

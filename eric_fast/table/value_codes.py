@@ -14,6 +14,7 @@ from eric_fast.table.columns import GAP, OTHER, KnownTexts, is_missing
 
 _MOST_KEPT = 4096  # values whose codes are kept, of a column
 _MOST_LETTERS = 100  # of such a value
+_MOST_SINGLY = 32  # numbers that Python encodes sooner than NumPy
 _MOST_INTEGER = 2**53  # whole numbers up to here are what they are in every type
 MOST_CODES = 256
 _IS_GAP = re.compile(GAP)
@@ -54,6 +55,10 @@ class TextCodes(dict[Any, int]):
     def _take(self, code: float) -> int:
         return self._other if code == OTHER else int(code)
 
+    def encode(self, values: Sequence[Any]) -> bytes:
+        """The code of each value. Raises OddValueError: a value that is not supported."""
+        return bytes(map(self.__getitem__, values))
+
     def make_truths(self, atom: TableAtom) -> bytes:
         """For each code whether the comparison holds, as the digits 0 and 1."""
         assert isinstance(atom.constant, tuple)
@@ -85,6 +90,15 @@ class NumberCodes(dict[Any, int]):
         if len(self) < _MOST_KEPT and (type(value) is not str or len(value) <= _MOST_LETTERS):
             self[value] = code
         return code
+
+    def encode(self, values: Sequence[Any]) -> bytes:
+        """As that of `TextCodes`."""
+        if len(values) <= _MOST_SINGLY or set(map(type, values)) != {float}:
+            return bytes(map(self.__getitem__, values))
+        numbers = np.array(values)
+        codes = np.searchsorted(self._constants, numbers) + np.searchsorted(self._constants, numbers, "right")
+        codes[np.isnan(numbers)] = self._missing
+        return codes.astype(np.uint8).tobytes()
 
     def _read_text(self, text: str) -> float:
         if not text.isprintable():  # such as spaces that aren't ASCII
