@@ -23,7 +23,7 @@ FLOORS = (
     ("match",),
     ("evaluator",),
     ("capture", "extract", "label_score", "score"),
-    ("training",),
+    ("class_groups", "training"),
     ("analyse", "explain", "module", "runs"),
     ("chains", "compare", "table"),
     ("frontends", "show"),

@@ -169,6 +169,23 @@ def test_outputs_that_go_nowhere_are_no_traceback(made, redirect):
         assert done.returncode == 2
 
 
+def test_captures_are_read_without_what_networks_need(made):
+    commands = (["show", f"{made / 'p.lp'}"], ["evaluate", f"{made / 'p.lp'}", f"{made / 'test'}"])
+    code = f"""
+import sys
+from eric_fast.cli import main
+for words in {commands!r}:
+    sys.argv = ["eric-fast", *words]
+    try:
+        main()
+    except SystemExit as ended:
+        assert not ended.code, words
+print(sorted({{"torchvision", "sklearn", "scipy.stats", "eric_fast.analyse"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
+
+
 def test_demo(eric, demo, tmp_path):
     shutil.copytree(demo / "eric-demo", tmp_path / "demo")
     out = (demo / "demo.log").read_text(encoding="utf-8").replace("eric-demo", str(tmp_path / "demo"))

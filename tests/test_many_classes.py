@@ -10,8 +10,8 @@ from rich.console import Console
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from eric_fast.analyse.class_groups import read_class_groups, score_groups
 from eric_fast.capture import open_data, wrap_model
+from eric_fast.class_groups import read_class_groups, score_groups
 from eric_fast.errors import DataError, ProgramError
 from eric_fast.explain import counterfactual, explain_image
 from eric_fast.explain.counterfactual import MOST_TARGETS, find_counterfactuals

@@ -118,7 +118,7 @@ def show(
 ) -> None:
     """Show rules in words, with their support, coverage and confidence on the training images; votes as a sheet."""
     printer = Printer(as_)
-    from eric_fast.analyse.class_groups import read_class_groups
+    from eric_fast.class_groups import read_class_groups
     from eric_fast.frontends.registry import check_is_text
     from eric_fast.program.confidence import list_doubtful_rules
     from eric_fast.program.rule_table import tabulate_class_rules, tabulate_kernel_rules

@@ -54,7 +54,7 @@ def compare(
     others: list[Path | str] = [first_file, second_file, source, *([] if data2 is None else [data2])]
     check_paths([json], others, force=force)
     printer = Printer(as_)
-    from eric_fast.analyse.class_groups import read_class_groups, score_groups
+    from eric_fast.class_groups import read_class_groups, score_groups
     from eric_fast.compare import compare_programs
     from eric_fast.match import check_engine
     from eric_fast.show.comparison import tabulate_comparison

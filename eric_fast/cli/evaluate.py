@@ -40,7 +40,7 @@ def evaluate(
     """
     check_paths([json], [program_file, source, *([] if groups is None else [groups])], force=force)
     printer = Printer(as_)
-    from eric_fast.analyse.class_groups import read_class_groups, score_groups
+    from eric_fast.class_groups import read_class_groups, score_groups
     from eric_fast.match import check_engine, is_trained_on
     from eric_fast.runs import evaluate_labels, evaluate_program
     from eric_fast.show.grid import fits_terminal

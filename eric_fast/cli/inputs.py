@@ -35,9 +35,6 @@ def find_source(
 
     The network's options are read from the command's context, unless they are given: see `takes_network`.
     """
-    from eric_fast.capture import capture_activations, load_model, open_data
-    from eric_fast.capture.probes import parse_unit_axes
-    from eric_fast.match import check_fingerprint
     from eric_fast.store import is_capture
 
     given = read_network(context) if options is None else dict(options)
@@ -45,6 +42,10 @@ def find_source(
         if options is None:
             refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
         return open_stored(program, source, layers)
+    from eric_fast.capture import capture_activations, load_model, open_data  # torchvision takes seconds
+    from eric_fast.capture.probes import parse_unit_axes
+    from eric_fast.match import check_fingerprint
+
     images = open_data(source)
     model, weights = given.pop("model"), given.pop("weights")
     output, task = given.pop("model_output", None), given.pop("task", None)

@@ -48,7 +48,7 @@ def report(
     DIR/index.html is a single file that loads nothing else. report.json (the figures) and the plots lie beside it.
     """
     check_paths([json], [output, capture, program], force=force)
-    from eric_fast.analyse.class_groups import read_class_groups
+    from eric_fast.class_groups import read_class_groups
     from eric_fast.show.page.build import PAGE, build_report, save_report
     from eric_fast.show.page.document import pick_start
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
-from eric_fast.analyse.class_groups import GroupScores
+from eric_fast.class_groups import GroupScores
 from eric_fast.errors import say_count
 from eric_fast.label_score import LabelScore, select_worst
 from eric_fast.program import Program

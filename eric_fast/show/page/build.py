@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eric_fast.analyse import Analysis, analyse_bits, find_strongest, measure_effects
-from eric_fast.analyse.class_groups import ClassGroups
 from eric_fast.capture import ImageData, LoadedModel, take_model
+from eric_fast.class_groups import ClassGroups
 from eric_fast.errors import CaptureError, ProgramError, SettingError
 from eric_fast.evaluator import Predictions
 from eric_fast.match import check_capture, check_fingerprint
