@@ -7,7 +7,6 @@ import numpy as np
 
 from eric_fast.analyse import Effects
 from eric_fast.errors import require_package
-from eric_fast.program.simplify import find_mentioned
 from eric_fast.score import Score
 from eric_fast.show.style import BLUE, GREY, ORANGE, STYLE, escape_math
 
@@ -120,8 +119,7 @@ def draw_kernels(effects: Effects) -> "Figure":
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    mentioned = find_mentioned(effects.program) | set(effects.program.rules_of_atom)
-    rows = [row for row in effects.rank() if row.atom in mentioned][:_MOST_KERNELS]
+    rows = [row for row in effects.rank() if row.when_swapped.changed][:_MOST_KERNELS]
     now, labels = effects.now.fidelity, effects.program.label_of_atom
     places = range(len(rows))
     with rc_context(STYLE):
