@@ -22,7 +22,7 @@ from eric_fast.bits import BitMatrix
 from eric_fast.evaluator import Evaluator, Predictions
 from eric_fast.explain.check import ProofError
 from eric_fast.explain.flips import MOST_NODES, find_fewest_flips, iterate_flip_sets
-from eric_fast.explain.vote_flips import find_fewest_vote_flips, has_single_votes
+from eric_fast.explain.vote_flips import find_fewest_vote_flips, has_single_votes, state_votes
 from eric_fast.kernels.outcome import expect
 from eric_fast.program import Program, atom_of
 from eric_fast.program.simplify import find_mentioned
@@ -89,7 +89,8 @@ def find_counterfactuals(
         targets = sorted(_rank_targets(evaluator, truth, targets)[:MOST_TARGETS])
     is_flat = len(mentioned) + len(fixed) == len(built_on)  # class rules mention no exceptions
     if is_flat and has_single_votes(program):
-        sets = [find_fewest_vote_flips(program, truth, target, most_nodes, fixed) for target in targets]
+        state = state_votes(program, truth, fixed)
+        sets = [find_fewest_vote_flips(program, truth, target, most_nodes, fixed, state) for target in targets]
         found = [Counterfactual(t, s.atoms, s.is_least, None, s.n_least) for t, s in zip(targets, sets, strict=True)]
     elif is_flat and program.decision.takes_first and not fixed:
         sets = [find_fewest_flips(program, truth, target, most_nodes) for target in targets]

@@ -8,6 +8,7 @@ enough.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +28,31 @@ def has_single_votes(program: Program) -> bool:
     return program.decision.adds_weights and program.has_integer_weights and bool((lengths < 2).all())
 
 
+class VoteState(NamedTuple):
+    """What a vote of single literals says now, and what flips change.
+
+    Attributes:
+        points: int64 `[n_classes]`.
+        atoms: what can be flipped.
+        changes: int64 `[n_classes, n_atoms]`: points that each atom's flip adds to each class.
+        n_firing: literals whose rules fire.
+        firing: int64 `[n_atoms]`: what each atom's flip adds to that.
+    """
+
+    points: _Integers
+    atoms: tuple[int, ...]
+    changes: _Integers
+    n_firing: int
+    firing: _Integers
+
+
 def find_fewest_vote_flips(
     program: Program,
     truth: Mapping[int, bool],
     target: int,
     most_nodes: int = MOST_NODES,
     fixed: Collection[int] = (),
+    state: VoteState | None = None,
 ) -> FlipSet:
     """Find the fewest atoms to flip so that `target` has the most points.
 
@@ -47,8 +67,9 @@ def find_fewest_vote_flips(
         most_nodes: sets that the search looks at, at most. (It also stops where it would keep more than `MOST_REACH`
             sums.)
         fixed: atoms that can't be flipped.
+        state: `state_votes(program, truth, fixed)`, where it is at hand.
     """
-    cover = _state_cover(program, truth, target, fixed)
+    cover = _state_cover(state or state_votes(program, truth, fixed), target)
     silent = _find_silence(program, truth, fixed) if program.default == target else None
     n_least = cover.count_least()
     if n_least is None:
@@ -104,12 +125,13 @@ class _Cover:
         chosen: list[int] = []
         gaps, gains, n_firing = self.gaps[:-1], self.gains[:-1], self.n_firing
         while (gaps > 0).any() or not n_firing:
-            left = [place for place in range(len(self.atoms)) if place not in chosen]
-            if not left:
+            if len(chosen) == len(self.atoms):
                 return None
-            sizes = (gaps[:, None] - gains[:, left]).clip(0).sum(axis=0)
-            place = left[int(sizes.argmin())]  # the first of equals
-            if sizes.min() >= gaps.clip(0).sum() and n_firing:
+            left = gaps[:, None] - gains
+            sizes = np.maximum(left, 0, out=left).sum(axis=0)
+            sizes[chosen] = np.iinfo(np.int64).max
+            place = int(sizes.argmin())  # the first of equals
+            if sizes[place] >= gaps.clip(0).sum() and n_firing:
                 return None
             chosen.append(place)
             gaps = gaps - gains[:, place]
@@ -133,10 +155,10 @@ class _Cover:
         return replace(self, gains=self.gains[stays], gaps=self.gaps[stays])
 
 
-def _state_cover(program: Program, truth: Mapping[int, bool], target: int, fixed: Collection[int]) -> _Cover:
+def state_votes(program: Program, truth: Mapping[int, bool], fixed: Collection[int] = ()) -> VoteState:
+    """See `find_fewest_vote_flips`."""
     rules, n_classes = program.class_arrays, len(program.classes)
     lengths, n_rules = np.diff(rules.vote_offsets), len(program.class_rules)
-    points = np.array(program.base or [0] * n_classes).astype(np.int64)
     has_literal = np.diff(rules.offsets) > 0
     literals, of_literal = np.unique(rules.literals, return_inverse=True)
     place = np.full(n_rules, len(literals))  # the last is for what is always added
@@ -144,31 +166,32 @@ def _state_cover(program: Program, truth: Mapping[int, bool], target: int, fixed
     cells = n_classes * np.repeat(place, lengths) + rules.vote_classes
     sums = np.bincount(cells, rules.vote_weights, n_classes * (len(literals) + 1))  # exact, as weights are whole
     adds = sums.astype(np.int64).reshape(-1, n_classes)
-    points += adds[-1]
-    n_firing = int((~has_literal).sum())
-    atoms = sorted({atom_of(literal) for literal in literals.tolist()}.difference(fixed))
-    changes = np.zeros((len(atoms), n_classes), np.int64)
-    firing = [0] * len(atoms)
-    for literal, added in zip(literals.tolist(), adds, strict=False):
-        sign = -1 if holds(literal, truth) else 1  # of a flip
-        if sign < 0:
-            points += added
-            n_firing += 1
-        if atom_of(literal) in fixed:
-            continue
-        changes[atoms.index(atom_of(literal))] += sign * added
-        firing[atoms.index(atom_of(literal))] += sign
-    rivals = np.flatnonzero(np.arange(n_classes) != target)
+    is_true = np.array([holds(literal, truth) for literal in literals.tolist()], np.bool_)
+    points = np.array(program.base or [0] * n_classes).astype(np.int64) + adds[-1] + adds[:-1][is_true].sum(axis=0)
+    of_atom = np.array([atom_of(literal) for literal in literals.tolist()], np.int64)
+    atoms = sorted(set(of_atom.tolist()).difference(fixed))
+    is_free = np.isin(of_atom, atoms)
+    places, signs = np.searchsorted(atoms, of_atom[is_free]), np.where(is_true, -1, 1)[is_free]  # of flips
+    changes, firing = np.zeros((len(atoms), n_classes), np.int64), np.zeros(len(atoms), np.int64)
+    np.add.at(changes, places, signs[:, None] * adds[:-1][is_free])
+    np.add.at(firing, places, signs)
+    n_firing = int((~has_literal).sum() + is_true.sum())
+    return VoteState(points, tuple(atoms), np.ascontiguousarray(changes.T), n_firing, firing)
+
+
+def _state_cover(state: VoteState, target: int) -> _Cover:
+    points, changes = state.points, state.changes
+    rivals = np.flatnonzero(np.arange(len(points)) != target)
     gaps = points[rivals] - points[target] + (rivals < target)  # of equals the first is answered
-    gains = (changes[:, [target]] - changes[:, rivals]).T
+    gains = changes[target] - changes[rivals]
     mixed_gains, mixed_gap = _mix(gains, gaps)
     order = np.argsort(-mixed_gains, kind="stable")
     return _Cover(
-        tuple(atoms[place] for place in order),
+        tuple(state.atoms[place] for place in order),
         np.concatenate([gains, mixed_gains[None]])[:, order],
         np.append(gaps, mixed_gap),
-        n_firing,
-        tuple(firing[place] for place in order),
+        state.n_firing,
+        tuple(state.firing[order].tolist()),
     )
 
 
