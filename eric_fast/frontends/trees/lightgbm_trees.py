@@ -53,6 +53,9 @@ class Block:
 
     def _parse(self, key: str, n: int, kind: type[int] | type[float]) -> NDArray[Any]:
         words = self.get_words(key, n)
+        odd = next((word for word in words if word != word.strip()), None)
+        if odd is not None:  # Python takes `\t8` for 8, LightGBM for 0
+            raise self.fail(f"'{key}': {describe_value(odd)} is not a number")
         try:
             numbers = list(map(parse_number, words))
             return np.array(list(map(int, words)) if kind is int else numbers, np.int64 if kind is int else np.float64)
@@ -91,7 +94,7 @@ def read_blocks(text: str, name: str) -> tuple[Block, list[Block], str]:
         elif key in blocks[-1].values:
             raise ProgramError(f"{name}:{number}: {describe_value(key)} occurs twice")
         elif key:
-            blocks[-1].values[key] = value.strip()
+            blocks[-1].values[key] = value.strip(" \r")
     n_sizes = len(split_at_spaces(blocks[0].get("tree_sizes")))
     if "tree_sizes" in blocks[0].values and n_sizes != len(blocks) - 1:
         raise blocks[0].fail(f"'tree_sizes' is of {n_sizes:,} trees, but there are {len(blocks) - 1:,}")
