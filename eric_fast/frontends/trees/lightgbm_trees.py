@@ -87,12 +87,14 @@ def read_blocks(text: str, name: str) -> tuple[Block, list[Block], str]:
         raise ProgramError(f"{name}: the first line must be 'tree'")
     blocks = [Block({}, f"{name}: header")]
     for number, line in enumerate(lines[1:], 2):
-        key, _, value = line.partition("=")
+        key, equals, value = line.partition("=")
         key = key.strip()
         if key == "Tree":
             blocks.append(Block({}, f"{name}: tree {len(blocks) - 1}"))
         elif key in blocks[-1].values:
             raise ProgramError(f"{name}:{number}: {describe_value(key)} occurs twice")
+        elif key and not equals and len(blocks) > 1:  # LightGBM would go on into the next tree
+            raise ProgramError(f"{name}:{number}: expected key=value, got {describe_value(key)}")
         elif key:
             blocks[-1].values[key] = value.strip(" \r")
     n_sizes = len(split_at_spaces(blocks[0].get("tree_sizes")))
