@@ -180,6 +180,7 @@ def change_model(tmp_path, old, new):
         ("leaf_value=", "leaf_value=1_", "tree 0: 'leaf_value'.*is not a number"),
         ("split_feature=", "split_feature=\t", r"'split_feature': .*\\t\d' is not a number"),  # LightGBM reads 0
         ("\nshrinkage=", "\nshrinkage.", r"expected key=value, got .*shrinkage\.1"),
+        ("feature_infos=", "feature_infos=\0", "holds a zero byte"),
         ("tree_sizes=", "tree_sizes=5 ", "'tree_sizes' is of 2 trees, but there are 1"),
         ("is_linear=0", "is_linear=1", "train without linear_tree"),
         ("objective=regression", "objective=mine", "objective 'mine' is not supported"),

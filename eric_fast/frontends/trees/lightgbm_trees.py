@@ -75,6 +75,8 @@ def read_blocks(text: str, name: str) -> tuple[Block, list[Block], str]:
         ProgramError: no first line `tree`, no `end of trees` from version 2.2 on, a key twice in a block, or another
             number of trees than the header says.
     """
+    if "\0" in text:
+        raise ProgramError(f"{name}: it holds a zero byte, at which LightGBM stops to read")
     body, end, tail = text.partition("\nend of trees")
     if not end and text.startswith(("tree\nversion=v2", "tree\r\nversion=v2")):
         # LightGBM 2.0 and 2.1 write no such line.
