@@ -149,6 +149,13 @@ class BitMatrix(Described, PickledByFields):
             return BitMatrix(self.words[first : first + len(rows)], self.n_samples, tuple(names))
         return BitMatrix(self.words[torch.tensor(rows, device=self.words.device)], self.n_samples, tuple(names))
 
+    def select_samples(self, samples: NDArray[np.int64]) -> "BitMatrix":
+        """These samples, in this order; a row at a time, as all bits unpacked may be too large."""
+        words = torch.empty(len(self.words), count_words(len(samples)), dtype=torch.int32)
+        for row, own in zip(words, self.words, strict=True):
+            row[:] = pack_bits(torch.from_numpy(read_bits(own, samples))[:, None])[0]
+        return BitMatrix(words.to(self.words.device), len(samples), self.atoms)
+
     def validate(self) -> None:
         if not isinstance(self.n_samples, int) or self.n_samples < 0 or not isinstance(self.words, Tensor):
             raise EricError(f"bits are a tensor of words and a number of samples, not of {self.n_samples!r}")

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -59,6 +60,8 @@ def test_rows_are_selected_by_name():
     matrix = BitMatrix.from_bools(bits, ("a", "b", "c"))
     assert torch.equal(matrix.select_atoms(["c", "a"]).to_bools(), bits[:, [2, 0]])
     assert matrix.select_atoms(["a", "b", "c"]) is matrix
+    order = np.arange(matrix.n_samples)[::-2].copy()
+    assert torch.equal(matrix.select_samples(order).to_bools(), bits[torch.from_numpy(order)])
     with pytest.raises(EricError, match="no bits of 'd'"):
         matrix.select_atoms(["d"])
 

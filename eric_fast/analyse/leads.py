@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.analyse.cut import Cut
-from eric_fast.bits import ROW_WORDS, WORD_BITS, BitMatrix, count_words, mask_tail, pack_bits, read_bits
+from eric_fast.bits import ROW_WORDS, WORD_BITS, BitMatrix, count_words, mask_tail
 from eric_fast.evaluator import Evaluator
 from eric_fast.program import Program, atom_of
 
@@ -89,7 +89,7 @@ def flip_atoms(cut: Cut, truth: BitMatrix, leads: Leads | None) -> Iterator[tupl
     if leads is not None:
         n_near = {atom: leads.count_near(atom) for atom in atoms}
         samples = leads.samples[: max(n_near.values(), default=0)]
-        given = _take_samples(given, samples)
+        given = given.select_samples(samples)
     words = given.words.clone()
     everywhere = mask_tail(torch.full_like(words[:1], -1), given.n_samples)[0]
     for place, atom in zip(cut.level, atoms, strict=True):
@@ -114,11 +114,3 @@ def _find_dependent_rules(program: Program) -> NDArray[np.bool_]:
             for rule in program.rules_of_atom[head]:
                 depends[[atom_of(literal) for literal in rule.body]] |= depends[head]
     return depends
-
-
-def _take_samples(bits: BitMatrix, samples: _Integers) -> BitMatrix:
-    """These samples, in this order; a row at a time, as all bits unpacked may be too large."""
-    words = torch.empty(len(bits.words), count_words(len(samples)), dtype=torch.int32)
-    for row, own in zip(words, bits.words, strict=True):
-        row[:] = pack_bits(torch.from_numpy(read_bits(own, samples))[:, None])[0]
-    return BitMatrix(words.to(bits.words.device), len(samples), bits.atoms)
