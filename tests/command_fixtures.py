@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from PIL import Image
 
 from eric_fast.cli import main
 
@@ -119,6 +117,9 @@ def make_demo(folder: Path) -> None:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """An image folder of two classes, whose second image of the first class is cut short."""
+    import torch
+    from PIL import Image
+
     root = tmp_path / "photos"
     for name in ("cat", "dog"):
         (root / name).mkdir(parents=True)

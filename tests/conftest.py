@@ -1,10 +1,11 @@
 """Fixtures, and the settings that must stand before Triton loads."""
 
+import atexit
 import fcntl
 import gc
 import os
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,18 +15,13 @@ import pytest
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // int(workers))))
 
-import torch
+from hypothesis import settings
+
+from tests.interpreter import choose_interpreter, spare_interpreter
 
 if TYPE_CHECKING:
     from eric_fast.store.activations import Activations
     from tests.command_fixtures import MakeOnce
-
-# Without a GPU, Triton's kernels run in its interpreter. It warns once about FP fusion, which no kernel here uses.
-os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"
-
-from hypothesis import settings
 
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 settings.register_profile("quick", settings.get_profile("fixed"), max_examples=10)
@@ -43,12 +39,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--quick"):
         settings.load_profile("quick")
+    is_controller = config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
+    if not is_controller:  # which runs no tests, and would import torch before its workers do
+        choose_interpreter()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported stays: garbage collections would look at all of it, for three seconds, again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        if item.get_closest_marker("gpu") and "TRITON_INTERPRET" in os.environ:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
         if {"shared", "cifar"} & fixtures:
             item.add_marker("shared")
@@ -63,13 +72,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays. A full garbage collection would look at all of it, for half a second; there are many."""
-    gc.collect()
+    """A full garbage collection would look at all that was imported, for half a second; there are many."""
     gc.freeze()
-
-
-def pytest_unconfigure() -> None:
-    gc.unfreeze()
+    atexit.register(gc.unfreeze)
+    if "TRITON_INTERPRET" in os.environ:
+        spare_interpreter()
 
 
 @pytest.fixture(scope="session")

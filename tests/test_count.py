@@ -1,8 +1,5 @@
 """Counting: every engine against NumPy, to the integer."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -19,6 +16,7 @@ from eric_fast.kernels.gpu import grow as gpu_grow
 from eric_fast.kernels.growth import GrowControl, check_samples
 from tests.engines import DEVICE, POISON, needs_triton
 from tests.examples import try_examples
+from tests.interpreter import run_without_interpreter
 
 
 @pytest.fixture
@@ -120,11 +118,9 @@ def test_wrong_masks_are_refused():
 
 
 def test_triton_kernel_compiles_for_hopper_as_meant():
-    """In a process of its own, as the interpreter is on in this one: no GPU is needed to read what one would run."""
-    command = [sys.executable, "-m", "tests.read_count_sass"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "local memory: 0\n" in done.stdout, done.stdout
-    assert int(done.stdout.split()[1]) <= 128, done.stdout  # registers: a multiprocessor has two such blocks
+    """No GPU is needed to read what one would run."""
+    said = run_without_interpreter("-m", "tests.read_count_sass")
+    assert "local memory: 0\n" in said, said
+    assert int(said.split()[1]) <= 128, said  # registers: a multiprocessor has two such blocks
     for loads in ("LDG 24, ", "POPC 32, "):  # of 48 words of pairs
-        assert loads in done.stdout, done.stdout
+        assert loads in said, said

@@ -1,12 +1,9 @@
 """Kernels written for one plan: the same answers, no waits after the first call, and what they compile to."""
 
 import json
-import os
 import random
-import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -28,11 +25,11 @@ from eric_fast.plan import Plan
 from eric_fast.program import Decision
 from tests.engines import DEVICE, ask_everything, assert_equal_outcomes, make_plan, needs_triton
 from tests.examples import try_examples
+from tests.interpreter import run_without_interpreter
 from tests.make_programs import count_inputs, make_bits, make_program, programs_with_bits
 from tests.make_rules import make_shared_program
 from tests.no_waits import NoWaits
 
-ROOT = Path(__file__).resolve().parents[1]
 N_SAMPLES = 1100
 pytestmark = needs_triton
 
@@ -222,12 +219,7 @@ print(json.dumps(describe("small", build(plan, [], plan.steps.values[24:36].toli
 
 
 def test_a_node_is_one_instruction_of_logic_and_nothing_spills():
-    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, cwd=ROOT, env=environment
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = json.loads(run_without_interpreter("-c", SCRIPT))
     assert found["nodes"] > 150
     assert found["lop3_a_node"] <= 1
     assert found["local_bytes"] == 0

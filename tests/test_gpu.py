@@ -1,9 +1,6 @@
 """The GPU's engine against the reference, to the bit: in Triton's interpreter where there is no GPU."""
 
-import os
 import random
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -55,6 +52,7 @@ from tests.engines import (
     needs_triton,
 )
 from tests.examples import count_examples, try_examples
+from tests.interpreter import run_without_interpreter
 from tests.make_forests import make_forest_program
 from tests.make_programs import count_inputs, make_bits, programs_with_bits
 from tests.make_rules import draw_bodies, make_one_stratum, make_shared_program
@@ -551,10 +549,8 @@ def test_kernels_give_the_same_twice():
 
 @pytest.mark.slow
 def test_the_kernel_compiles_for_hopper_as_meant():
-    """In a process of its own, as the interpreter is on in this one: no GPU is needed to read what one would run."""
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    done = subprocess.run([sys.executable, "-c", READ], capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
+    """No GPU is needed to read what one would run."""
+    run_without_interpreter("-c", READ)
 
 
 READ = """

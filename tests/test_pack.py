@@ -2,10 +2,6 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +24,7 @@ from eric_fast.kernels.reference import pack_maps as reference_maps
 from eric_fast.program.atoms import PIXEL_NORMS
 from tests.engines import DEVICE, POISON, needs_triton
 from tests.examples import try_examples
+from tests.interpreter import run_without_interpreter
 from tests.make_maps import DTYPES, LAYOUTS, assert_near, make_case, make_maps
 
 SIZES = (0, 1, 31, 32, 33, 63, 1000)
@@ -576,13 +573,8 @@ print(json.dumps([read_variant(variant).to_dict() for variant in packing]))
 
 @pytest.fixture(scope="module")
 def readings():
-    """What `bench sass` reads of the kernels of packing, in a process of its own: Triton's interpreter is on here."""
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    root = Path(__file__).resolve().parents[1]
-    command = [sys.executable, "-c", READ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root, env=environment)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    """What `bench sass` reads of the kernels of packing."""
+    return json.loads(run_without_interpreter("-c", READ).splitlines()[-1])
 
 
 @pytest.mark.slow

@@ -1,20 +1,15 @@
 """The GPU's kernels from their PTX, on the CPU; and that the runner sees what it should."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from tests.interpreter import run_without_interpreter
 from tests.ptx.machine import Grid, find_base
 from tests.ptx.memory import FaultError, Memory
 from tests.ptx.operands import UnknownOpcodeError
 from tests.ptx.text import parse_ptx
 from tests.ptx.translate import count_shared_unit, translate
 
-ROOT = Path(__file__).resolve().parents[1]
 EVALUATIONS = (
     "rows alone",
     "first",
@@ -33,12 +28,7 @@ MAPS += ["pack_short fp32 l2", "pack_short fp32 mean"]
 
 
 def run_part(name):
-    """A process of its own, as Triton's interpreter is on in this one: its lines."""
-    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
-    command = [sys.executable, "-m", "tests.ptx", "--only", name]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.splitlines()
+    return run_without_interpreter("-m", "tests.ptx", "--only", name).splitlines()
 
 
 @pytest.mark.slow
