@@ -75,8 +75,7 @@ def analyse(
             engine=engine,
             progress=progress,
         )
-    if json is not None:
-        write_json(analysis.to_dict(), json, force=force)
+    write_json(analysis.to_dict(), json, force=force)
     printer.say(
         f"{analysis.n_images:,} images, from the bits of {analysis.start_layer}: {describe_now(analysis.effects.now)}; "
         f"{describe_idle(analysis)}"

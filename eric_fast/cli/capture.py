@@ -7,7 +7,7 @@ import typer
 
 from eric_fast.cli.capture_output import FIT_HELP, Anew, FromThresholds, Output, load_thresholds, say_next
 from eric_fast.cli.capture_table import (
-    TABLE_DEFAULTS,
+    TABLE_OPTIONS,
     AnswerSource,
     ClassNames,
     IdSource,
@@ -16,25 +16,8 @@ from eric_fast.cli.capture_table import (
     write_table,
 )
 from eric_fast.cli.inputs import check_paths, check_same_task, refuse_useless, split_commas
-from eric_fast.cli.options import (
-    DATA_HELP,
-    MODEL_HELP,
-    BatchSize,
-    Compile,
-    Device,
-    Dtype,
-    Json,
-    Layers,
-    Limit,
-    MemoryFormat,
-    ModelOutput,
-    PerKernel,
-    SkipBad,
-    Task,
-    UnitAxis,
-    Weights,
-    Workers,
-)
+from eric_fast.cli.network import NETWORK_OPTIONS, load_network, read_network, takes_network
+from eric_fast.cli.options import DATA_HELP, MODEL_HELP, Json, Layers, PerKernel
 from eric_fast.errors import SettingError, say_count
 from eric_fast.output import CAPTURE, check_folder, write_json
 from eric_fast.processes import join_processes
@@ -42,15 +25,12 @@ from eric_fast.program.atoms import count_regions
 from eric_fast.show.console import show_progress, stdout
 
 
+@takes_network(*NETWORK_OPTIONS[1:], before="layers")
 def capture(
     context: typer.Context,
     output: Output,
     model: Annotated[str | None, typer.Argument(help=MODEL_HELP)] = None,
     data: Annotated[str | None, typer.Argument(help=DATA_HELP)] = None,
-    weights: Weights = None,
-    model_output: ModelOutput = None,
-    task: Task = None,
-    unit_axis: UnitAxis = None,
     layers: Layers = None,
     norm: Annotated[
         str, typer.Option(help="How a feature map becomes one number: l1, l2, max, mean or spectral.")
@@ -62,14 +42,6 @@ def capture(
             help="2: also keep the norms of the quarters of maps, so that rules can say where something is.",
         ),
     ] = 1,
-    dtype: Dtype = "float32",
-    device: Device = "auto",
-    memory_format: MemoryFormat = "contiguous",
-    compile: Compile = False,
-    batch_size: BatchSize = 64,
-    workers: Workers = 0,
-    limit: Limit = None,
-    skip_bad_images: SkipBad = False,
     store: Annotated[str, typer.Option(help="What is kept: norms, bits (by given thresholds) or both.")] = "norms",
     norm_dtype: Annotated[str, typer.Option(help="How norms are stored: float32 or float16.")] = "float32",
     thresholds: FromThresholds = None,
@@ -116,7 +88,7 @@ def capture(
         return
     if model is None or data is None:
         raise SettingError("capture needs MODEL and DATA, or --table FILE; see --help")
-    refuse_useless(context, TABLE_DEFAULTS, "there is no --table")
+    refuse_useless(context, TABLE_OPTIONS, "there is no --table")
     check_paths([json], [output, data], force=force)
     check_folder(output, force=True, kind=CAPTURE, keeps_others=not force)
     if thresholds is not None and threshold is not None:
@@ -125,9 +97,8 @@ def capture(
         raise SettingError("--thresholds-per-kernel needs --threshold, by which bits are made; give that too")
     if statistics is not None and threshold is None:
         raise SettingError("--statistics needs --threshold, which is fitted on that many images; give that too")
-    from eric_fast.capture import hash_listing, load_model, open_data, prepare_run
+    from eric_fast.capture import hash_listing, open_data, prepare_run
     from eric_fast.capture.job import N_STATISTICS, open_capture_job
-    from eric_fast.capture.probes import parse_unit_axes
     from eric_fast.label_score import score_model_labels
     from eric_fast.store import SHARD_SIZE
     from eric_fast.store.activations import share_correct
@@ -136,23 +107,11 @@ def capture(
     found = None if thresholds is None else load_thresholds(thresholds)
     if found is not None and layers is None:
         layers = list(found.quantiser.layers)
+    given = read_network(context)
     processes = join_processes()
     with show_progress() as progress:
-        run = prepare_run(
-            load_model(model, weights, output=model_output, task=task, unit_axes=parse_unit_axes(unit_axis)),
-            open_data(data),
-            layers=split_commas(layers),
-            norm=norm,
-            grid=grid,
-            dtype=dtype,
-            device=device,
-            memory_format=memory_format,
-            compile=compile,
-            batch_size=batch_size,
-            workers=workers,
-            limit=limit,
-            skip_bad_images=skip_bad_images,
-        )
+        network = load_network(given)
+        run = prepare_run(network, open_data(data), layers=split_commas(layers), norm=norm, grid=grid, **given)
         if processes.count > 1:
             check_same_task(processes, data=hash_listing(run.data), model=run.settings.fingerprint)
         with open_capture_job(
@@ -201,8 +160,7 @@ def capture(
         accuracy = share_correct(capture.predictions, capture.labels)
         if accuracy is not None:
             figures["model_accuracy"], said = accuracy, f"{accuracy:.4f}"
-    if json is not None:
-        write_json(figures, json, force=force)
+    write_json(figures, json, force=force)
     shown = ", ".join(f"{layer} ({count})" for layer, count in n_kernels.items())
     speed = (
         f"{n_new:,} of them in {seconds:.1f} s ({n_new / seconds:,.0f} images/s)" if n_new else "nothing was left to do"

@@ -1,11 +1,11 @@
 """`eric-fast capture --table`: ready features as a capture on disk."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from eric_fast.cli.inputs import check_paths, own_name
+from eric_fast.cli.inputs import check_paths, own_name, refuse_useless
 from eric_fast.errors import SettingError, say_count
 from eric_fast.output import CAPTURE, check_folder, write_json
 from eric_fast.show.console import stdout
@@ -40,8 +40,7 @@ IdSource = Annotated[
     str | None,
     typer.Option(metavar="COLUMN|FILE", help="With --table: the names of the samples, in a column or in another file."),
 ]
-TABLE_DEFAULTS: dict[str, Any] = {"predictions": None, "labels": None, "classes": None, "ids": None}
-_USEFUL = frozenset(("table", "output", *TABLE_DEFAULTS, "json", "force"))
+TABLE_OPTIONS = ("predictions", "labels", "classes", "ids")  # which mean something with --table alone
 
 
 def write_table(
@@ -57,15 +56,8 @@ def write_table(
     force: bool,
 ) -> None:
     """Write the capture, whole or not at all, and say what it holds. Raises SettingError for options of networks."""
-    useless = [
-        parameter.opts[0]
-        for parameter in context.command.params
-        if parameter.name not in _USEFUL
-        and getattr(context.get_parameter_source(str(parameter.name)), "name", "") == "COMMANDLINE"
-    ]
-    if useless:
-        verb, them = ("has", "it") if len(useless) == 1 else ("have", "them")
-        raise SettingError(f"with --table no network runs, so {', '.join(useless)} {verb} no meaning; leave {them} out")
+    of_networks = context.params.keys() - {"table", "output", *TABLE_OPTIONS, "json", "force"}
+    refuse_useless(context, of_networks, "with --table no network runs", even_usual=True)
     if predictions is None:
         raise SettingError("--table needs --predictions, a column of the table or a file with the model's answers")
     check_paths([json], [output, table], force=force)
@@ -83,8 +75,7 @@ def write_table(
         "classes": list(found.classes),
         "model_accuracy": accuracy,
     }
-    if json is not None:
-        write_json(figures, json, force=force)
+    write_json(figures, json, force=force)
     shown = ", ".join(found.classes[:8]) + (", ..." if len(found.classes) > 8 else "")
     n_units = sum(found.n_kernels.values())
     stdout.print(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from eric_fast.cli.inputs import check_paths, split_commas
+from eric_fast.cli.inputs import check_paths, read_fields, split_commas
 from eric_fast.cli.options import (
     As,
     Criterion,
@@ -29,6 +29,7 @@ from eric_fast.show.printer import Printer
 
 
 def chain(
+    context: typer.Context,
     train: Annotated[Path, typer.Argument(metavar="TRAIN", help="The capture from which programs are extracted.")],
     test: Annotated[Path, typer.Argument(metavar="TEST", help="The capture on which they are scored.")],
     layers: Annotated[
@@ -87,15 +88,8 @@ def chain(
 
     if plot is not None:
         check_plot(plot)
-    options = TreeOptions(
-        criterion,
-        rules=rules,
-        weight_options=WeightOptions(literals, max_weight),
-        votes=votes,
-        n_votes=n_votes,
-        vote_layers=vote_layers,
-        fit=fit,
-    )
+    parsed = {"weight_options": WeightOptions(literals, max_weight), "min_leaf": TreeOptions.min_leaf}
+    options = TreeOptions(**{**read_fields(context, TreeOptions), **parsed})
     usual = [options.min_leaf] if rules == "weights" else MIN_LEAVES  # which trees and default rules alone have
     min_leaves = usual if min_leaf is None else [parse_count("min leaf", text) for text in split_commas(min_leaf) or []]
 
@@ -112,8 +106,7 @@ def chain(
             progress=progress,
             stop=stop,
         )
-    if json is not None:
-        write_json(study.to_dict(), json, force=force)
+    write_json(study.to_dict(), json, force=force)
     if plot is not None:
         save_plot(study, plot, force=force)
     accuracy = "unknown, as there are no labels" if study.model_accuracy is None else f"{study.model_accuracy:.4f}"

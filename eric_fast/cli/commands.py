@@ -1,5 +1,6 @@
 """The commands: each is a function of a module of this folder, but for the two that are short."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -74,8 +75,7 @@ def demo(
         progress("load torch", 1, 1)
         result = run_demo(output, force=force, progress=progress)
     top = result.scores[-1]
-    if json is not None:
-        write_json(result.to_dict(), json, force=force)
+    write_json(result.to_dict(), json, force=force)
     stdout.print(f"\nA CNN for 8x8 digits: accuracy {top.model_accuracy:.4f} on {top.n_images} test images.")
     stdout.print("Its program, on the same images, given the bits of one layer and chained from there to the class.\n")
     stdout.print("Rules from trees:")
@@ -166,96 +166,61 @@ def show(
 
 
 _NETWORK = "eric-demo/digits_cnn.py:build"
-add_command(app, demo, "demo", "demo --force", "demo -o another-demo --json figures.json")
-add_command(
-    app,
-    capture,
-    "capture",
-    f"capture {_NETWORK} digits/train -o train",
-    f"capture {_NETWORK} digits/test -o test --limit 100",
-)
-add_command(
-    app,
-    extract,
-    "extract",
-    "extract eric-demo/train -o rules.lp --min-leaf 20",
-    "extract eric-demo/train -o chain.lp --layers conv3.2,conv4.2 --rules weights",
-)
-add_command(
-    app,
-    evaluate,
-    "evaluate",
-    "evaluate eric-demo/program.lp eric-demo/test --chains",
-    "evaluate eric-demo/program.lp eric-demo/test --start conv4.2 --as markdown",
-)
-add_command(
-    app,
-    pack,
-    "pack",
-    "pack eric-demo/train -o bits",
-    "pack eric-demo/test -o test-bits --thresholds eric-demo/program.lp",
-)
-add_command(app, verify, "verify", "verify eric-demo/train", "verify eric-demo/test --json shards.json")
-add_command(
-    app,
-    chain,
-    "chain",
-    "chain eric-demo/train eric-demo/test --layers conv3.2,conv4.2",
-    "chain eric-demo/train eric-demo/test --layers conv3.2,conv4.2 --rules weights --plot chain.png",
-)
-add_command(
-    app,
-    explain,
-    "explain",
-    f"explain digits/test:17 --program eric-demo/program.lp --model {_NETWORK} --start conv4.2",
-    f"explain digits/test:17 --program eric-demo/program.lp --model {_NETWORK} --png why.png",
-)
-add_command(
-    app,
-    compare,
-    "compare",
-    "compare eric-demo/program.lp eric-demo/program.lp eric-demo/test",
-    "compare eric-demo/program.lp eric-demo/program.lp eric-demo/test --start conv3.2 --start2 conv4.2 --as csv",
-)
-add_command(
-    app,
-    report,
-    "report",
-    "report eric-demo/test --program eric-demo/program.lp -o page --start conv4.2",
-    "report eric-demo/test --program eric-demo/program.lp -o pictures --start conv4.2 --data digits/test",
-)
-add_command(
-    app,
-    convert,
-    "convert",
-    "convert eric-demo/program.lp -o rules.pl --format prolog",
-    "convert eric-demo/program.lp -o rules.py --format python",
-)
-add_command(
-    app,
-    predict,
-    "predict",
-    "predict eric-demo/program.lp eric-demo/test -o answers.csv",
-    f"predict eric-demo/program.lp digits/test --model {_NETWORK} --start conv4.2 -o last.csv",
-)
-add_command(
-    app,
-    show,
-    "show",
-    "show eric-demo/program.lp --class 8 --settings",
-    "show eric-demo/program.lp --kernel conv4.2:3 --limit 3 --as csv",
-)
-add_command(
-    app,
-    analyse,
-    "analyse",
-    "analyse eric-demo/test --program eric-demo/program.lp --start conv4.2",
-    "analyse eric-demo/test --program eric-demo/program.lp --start conv4.2 --limit 3 --as latex",
-)
-add_command(
-    app,
-    label,
-    "label",
-    "label eric-demo/program.lp conv4.2:3=loop -o labelled.lp",
-    "label eric-demo/program.lp",
-)
+_COMMANDS: dict[Callable[..., None], tuple[str, str]] = {  # in the order of the help; each with two examples
+    demo: ("demo --force", "demo -o another-demo --json figures.json"),
+    capture: (
+        f"capture {_NETWORK} digits/train -o train",
+        f"capture {_NETWORK} digits/test -o test --limit 100",
+    ),
+    extract: (
+        "extract eric-demo/train -o rules.lp --min-leaf 20",
+        "extract eric-demo/train -o chain.lp --layers conv3.2,conv4.2 --rules weights",
+    ),
+    evaluate: (
+        "evaluate eric-demo/program.lp eric-demo/test --chains",
+        "evaluate eric-demo/program.lp eric-demo/test --start conv4.2 --as markdown",
+    ),
+    pack: (
+        "pack eric-demo/train -o bits",
+        "pack eric-demo/test -o test-bits --thresholds eric-demo/program.lp",
+    ),
+    verify: ("verify eric-demo/train", "verify eric-demo/test --json shards.json"),
+    chain: (
+        "chain eric-demo/train eric-demo/test --layers conv3.2,conv4.2",
+        "chain eric-demo/train eric-demo/test --layers conv3.2,conv4.2 --rules weights --plot chain.png",
+    ),
+    explain: (
+        f"explain digits/test:17 --program eric-demo/program.lp --model {_NETWORK} --start conv4.2",
+        f"explain digits/test:17 --program eric-demo/program.lp --model {_NETWORK} --png why.png",
+    ),
+    compare: (
+        "compare eric-demo/program.lp eric-demo/program.lp eric-demo/test",
+        "compare eric-demo/program.lp eric-demo/program.lp eric-demo/test --start conv3.2 --start2 conv4.2 --as csv",
+    ),
+    report: (
+        "report eric-demo/test --program eric-demo/program.lp -o page --start conv4.2",
+        "report eric-demo/test --program eric-demo/program.lp -o pictures --start conv4.2 --data digits/test",
+    ),
+    convert: (
+        "convert eric-demo/program.lp -o rules.pl --format prolog",
+        "convert eric-demo/program.lp -o rules.py --format python",
+    ),
+    predict: (
+        "predict eric-demo/program.lp eric-demo/test -o answers.csv",
+        f"predict eric-demo/program.lp digits/test --model {_NETWORK} --start conv4.2 -o last.csv",
+    ),
+    show: (
+        "show eric-demo/program.lp --class 8 --settings",
+        "show eric-demo/program.lp --kernel conv4.2:3 --limit 3 --as csv",
+    ),
+    analyse: (
+        "analyse eric-demo/test --program eric-demo/program.lp --start conv4.2",
+        "analyse eric-demo/test --program eric-demo/program.lp --start conv4.2 --limit 3 --as latex",
+    ),
+    label: (
+        "label eric-demo/program.lp conv4.2:3=loop -o labelled.lp",
+        "label eric-demo/program.lp",
+    ),
+}
+for _command, _examples in _COMMANDS.items():
+    add_command(app, _command, *_examples)

@@ -22,7 +22,7 @@ Second = Annotated[
 ]
 
 
-@takes_network
+@takes_network(before="json")
 def compare(
     context: typer.Context,
     first_file: Annotated[Path, typer.Argument(metavar="P1", help="The first program's text file.")],

@@ -8,7 +8,7 @@ import typer
 
 from eric_fast.cli.evaluate_labels import list_true_labels, print_label_scores
 from eric_fast.cli.inputs import check_paths, check_same_task, find_source, limit_memory, refuse_useless
-from eric_fast.cli.network import NETWORK_DEFAULTS, takes_network
+from eric_fast.cli.network import NETWORK_OPTIONS, takes_network
 from eric_fast.cli.options import DATA_HELP, As, Engine, Force, GroupFile, Json, Memory, ProgramFile, Start
 from eric_fast.cli.tables import SOURCE_HELP, RoundsOption, load_any, predict_table
 from eric_fast.errors import SettingError
@@ -19,7 +19,7 @@ from eric_fast.show.printer import Printer
 from eric_fast.visible import make_cell
 
 
-@takes_network
+@takes_network(before="memory")
 def evaluate(
     context: typer.Context,
     program_file: ProgramFile,
@@ -98,17 +98,16 @@ def evaluate(
         return
     rows, score = scores[:n_rows], scores[place]
     by_group = None if grouping is None else score_groups(score, grouping)
-    if json is not None:
-        content = {
-            **score.to_dict(),
-            "baseline": score.baseline,
-            "is_training": is_training,
-            "classes": list(program.classes),
-            "chains": [row.to_dict(with_confusion=False) for row in rows],
-        }
-        if by_group is not None:
-            content["by_group"] = by_group.to_dict()
-        write_json({**content, "n_bad_images": n_bad_images}, json, force=force)
+    content = {
+        **score.to_dict(),
+        "baseline": score.baseline,
+        "is_training": is_training,
+        "classes": list(program.classes),
+        "chains": [row.to_dict(with_confusion=False) for row in rows],
+        **({} if by_group is None else {"by_group": by_group.to_dict()}),
+        "n_bad_images": n_bad_images,
+    }
+    write_json(content, json, force=force)
     for line in list_cautions(score, is_training=is_training):
         printer.say(line)
     if n_bad_images:
@@ -127,7 +126,7 @@ def evaluate(
             printer.say(line)
 
 
-@takes_network
+@takes_network(before="force")
 def predict(
     context: typer.Context,
     model_file: Annotated[str, typer.Argument(metavar="MODEL", help=SOURCE_HELP)],
@@ -164,10 +163,10 @@ def predict(
     loaded = load_any(model_file, rounds)
     program = loaded.program
     if isinstance(program.quantiser, TableQuantiser):
-        refuse_useless(context, {**NETWORK_DEFAULTS, "start": None}, f"{model_file} is a model of tables")
+        refuse_useless(context, (*NETWORK_OPTIONS, "start"), f"{model_file} is a model of tables")
         predict_table(loaded, source, output, engine=engine, scores=scores, header=header, force=force)
         return
-    refuse_useless(context, {"scores": False, "header": True}, f"{model_file} is over the kernels of a network")
+    refuse_useless(context, ("scores", "header"), f"{model_file} is over the kernels of a network")
     layers = program.graph.find_start(start)
     cells = [*map(make_cell, program.classes), ""]  # -1, nothing, is the last
     n_rows = 0

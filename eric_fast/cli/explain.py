@@ -5,23 +5,11 @@ from typing import Annotated
 
 import typer
 
-from eric_fast.cli.explain_row import print_row
 from eric_fast.cli.inputs import check_paths, refuse_useless
-from eric_fast.cli.options import (
-    MODEL_HELP,
-    Device,
-    Dtype,
-    Force,
-    Json,
-    Label,
-    MemoryFormat,
-    ModelOutput,
-    Start,
-    Task,
-    UnitAxis,
-    Weights,
-)
-from eric_fast.errors import SettingError
+from eric_fast.cli.network import load_network, read_network, takes_network
+from eric_fast.cli.options import MODEL_HELP, Force, Json, Label, Start
+from eric_fast.cli.tables import load_any
+from eric_fast.errors import DataError, SettingError
 from eric_fast.output import write_json
 from eric_fast.show.console import show_progress, stdout
 
@@ -29,23 +17,10 @@ IMAGE_HELP = (
     "An image file, or an image of a data set: DATA#ID, or DATA:NUMBER (from 0), such as digits/test:17. With --row: a "
     "model of tables, any file that eric_fast.load takes."
 )
-_NETWORK_ALONE = {
-    "program": None,
-    "model": None,
-    "weights": None,
-    "model_output": None,
-    "task": None,
-    "unit_axis": None,
-    "start": None,
-    "against": None,
-    "label": None,
-    "png": None,
-    "dtype": "float32",
-    "device": "auto",
-    "memory_format": "contiguous",
-}
+_NETWORK = ("weights", "model_output", "task", "unit_axis", "dtype", "device", "memory_format")
 
 
+@takes_network(*_NETWORK, before="start")
 def explain(
     context: typer.Context,
     image: Annotated[str, typer.Argument(metavar="IMAGE|MODEL", help=IMAGE_HELP)],
@@ -53,10 +28,6 @@ def explain(
         Path | None, typer.Option("--program", metavar="FILE", help="A program file, as written by extract.")
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="The program's network. " + MODEL_HELP)] = None,
-    weights: Weights = None,
-    model_output: ModelOutput = None,
-    task: Task = None,
-    unit_axis: UnitAxis = None,
     start: Start = None,
     against: Annotated[
         str | None,
@@ -75,9 +46,6 @@ def explain(
         Path | None,
         typer.Option("--png", metavar="FILE", help="Draw the proof into this .png or .svg file."),
     ] = None,
-    dtype: Dtype = "float32",
-    device: Device = "auto",
-    memory_format: MemoryFormat = "contiguous",
     row: Annotated[
         int | None, typer.Option("--row", metavar="NUMBER", help="Explain this row of --data, counted from 0.")
     ] = None,
@@ -110,18 +78,17 @@ def explain(
     if row is not None or table is not None:
         if row is None or table is None:
             raise SettingError("to explain a row, give both --row NUMBER and --data TABLE; one of them is missing")
-        refuse_useless(context, _NETWORK_ALONE, "--row explains a row of a table")
-        print_row(image, table, row, header=header, depth=depth or None, earlier=earlier, json=json, force=force)
+        of_images = ("program", "model", *_NETWORK, "start", "against", "label", "png")
+        refuse_useless(context, of_images, "--row explains a row of a table")
+        _print_row(image, table, row, header=header, depth=depth or None, earlier=earlier, json=json, force=force)
         return
     if program is None or model is None:
         raise SettingError(
             "to explain an image, give --program FILE and --model NETWORK; for a row of a table, --row and --data"
         )
-    refuse_useless(context, {"header": True}, f"{image} is an image")
+    refuse_useless(context, ("header",), f"{image} is an image")
     check_paths([json, png], [program, image], force=force)
-    from eric_fast.capture import load_model
     from eric_fast.capture.pick import pick_image
-    from eric_fast.capture.probes import parse_unit_axes
     from eric_fast.explain import explain_image, to_dict
     from eric_fast.show.proof import render_explanation
     from eric_fast.show.proof_plot import save_explanation
@@ -130,26 +97,57 @@ def explain(
 
     if png is not None:
         check_plot(png)
-    loaded = load_program(program)
+    loaded, given = load_program(program), read_network(context)
     with show_progress():
         data, index = pick_image(image)
         explanation = explain_image(
             loaded,
-            load_model(model, weights, output=model_output, task=task, unit_axes=parse_unit_axes(unit_axis)),
+            load_network(given),
             data,
             index,
             start=start,
             against=against,
             label=label,
             with_maps=png is not None,
-            dtype=dtype,
-            device=device,
-            memory_format=memory_format,
+            **given,
         )
-    if json is not None:
-        write_json(to_dict(explanation), json, force=force)
+    write_json(to_dict(explanation), json, force=force)
     if png is not None:
         save_explanation(explanation, png, force=force)
     stdout.print(render_explanation(explanation, depth=depth or None, earlier=earlier), soft_wrap=False)
     if png is not None:
         stdout.print(f"wrote {png}", markup=False)
+
+
+def _print_row(
+    source: str,
+    path: Path,
+    row: int,
+    *,
+    header: bool,
+    depth: int | None,
+    earlier: bool,
+    json: Path | None,
+    force: bool,
+) -> None:
+    """Print why a model answers as it does about one row of a table; write it as JSON too.
+
+    Raises:
+        DataError: the table has no such row.
+    """
+    check_paths([json], [source, path], force=force)
+    from eric_fast.show.row_proof import render_row_explanation
+    from eric_fast.table import read_table
+    from eric_fast.table.explain.content import describe_row_explanation
+    from eric_fast.table.explain.explain_row import explain_row
+
+    model = load_any(source)
+    data = read_table(path, header=header)
+    if not data.n_rows:
+        raise DataError(f"{path} has no rows")
+    if not 0 <= row < data.n_rows:
+        raise DataError(f"{path} has no row {row}, only 0 to {data.n_rows - 1}")
+    explanation = explain_row(model, data.take_rows(row, row + 1), data=data, name=f"row {row}")
+    write_json(describe_row_explanation(explanation), json, force=force)
+    shown = render_row_explanation(explanation, depth=depth, earlier=earlier)
+    stdout.print(shown, soft_wrap=False)  # else a tree's long lines are cut off

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eric_fast.cli.inputs import check_paths, check_same_task, describe_memory, limit_memory, own_name, split_commas
+from eric_fast.cli.inputs import (
+    check_paths,
+    check_same_task,
+    describe_memory,
+    limit_memory,
+    own_name,
+    read_fields,
+    split_commas,
+)
 from eric_fast.cli.options import (
     Criterion,
     Fit,
@@ -36,6 +44,7 @@ if TYPE_CHECKING:
 
 
 def extract(
+    context: typer.Context,
     capture: Annotated[Path, typer.Argument(metavar="DIR", help="The capture of the training images.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The program to write.")],
     layers: Annotated[
@@ -132,35 +141,14 @@ def extract(
     from eric_fast.text import save_program
     from eric_fast.training import choose_options, measure_weight_rules, select_training
 
-    options = ExtractOptions(
-        criterion=criterion,
-        max_depth=max_depth,
-        min_leaf=parse_count("min leaf", min_leaf),
-        max_rules=max_rules,
-        min_split=parse_count("min split", min_split),
-        min_gain=min_gain,
-        ccp_alpha=ccp_alpha,
-        rules=rules,
-        kernel_rules=kernel_rules,
-        class_rules=class_rules,
-        weight_options=WeightOptions(_parse_whole(literals), max_weight),
-        ratio=ratio,
-        confidence=confidence,
-        votes=votes,
-        n_votes=n_votes,
-        vote_layers=vote_layers,
-        fit=fit,
-        layers=split_commas(layers),
-        threshold=threshold,
-        per_kernel=per_kernel,
-        grid=_parse_whole(grid),
-        target=target,
-        grown_on=grown_on,
-        all_kernels=all_kernels,
-        simplify=simplify,
-        max_loss=max_loss,
-        hold_back=hold_back,
-    )
+    parsed = {
+        "min_leaf": parse_count("min leaf", min_leaf),
+        "min_split": parse_count("min split", min_split),
+        "weight_options": WeightOptions(_parse_whole(literals), max_weight),
+        "layers": split_commas(layers),
+        "grid": _parse_whole(grid),
+    }
+    options = ExtractOptions(**{**read_fields(context, ExtractOptions), **parsed})
     limit = limit_memory(memory)
     processes = join_processes()
     opened = open_capture(capture)
@@ -195,8 +183,7 @@ def extract(
         "memory_limit": limit,
         "peak_memory": find_peak_memory(),
     }
-    if json is not None:
-        write_json(figures, json, force=force)
+    write_json(figures, json, force=force)
     grown = f" (as grown: {figures[GROWN_RULES]:,} rules, {figures[GROWN_LITERALS]:,} literals)"
     stdout.print(
         f"extracted {say_count(len(program.class_rules), 'class rule')} and "
@@ -210,15 +197,7 @@ def extract(
     for line in chosen:
         stdout.print(line, markup=False)
     if other is not None:
-        given = {
-            "--layers": layers,
-            "--threshold": [threshold],
-            "--thresholds-per-kernel": [str(per_kernel)],
-            "--criterion": [criterion],
-            "--grid": [grid],
-            "--target": [target],
-        }
-        stdout.print(_describe_alternative(other, capture, output, given), markup=False)
+        stdout.print(_describe_alternative(other, capture, output, _list_kept(context)), markup=False)
     if stop.signal_number is not None:
         raise typer.Exit(128 + stop.signal_number)
 
@@ -228,25 +207,26 @@ def _parse_whole(text: str) -> int | str:
     return int(text) if text.strip().isdecimal() else text
 
 
-def _describe_alternative(other: "Alternative", capture: Path, output: Path, given: dict[str, list[str] | None]) -> str:
-    """What weight rules keep in place of trees, and the command that learns them."""
-    usual = {
-        "--layers": None,
-        "--threshold": ["split"],
-        "--criterion": ["entropy"],
-        "--grid": ["1"],
-        "--thresholds-per-kernel": ["1"],
-        "--target": ["model"],
-    }
+def _list_kept(context: typer.Context) -> list[str]:
+    """The options that weight rules have too, as words of a command, where they differ from their defaults."""
+    options = {str(option.name): option for option in context.command.params}
+    words: list[str] = []
+    for name in ("layers", "threshold", "per_kernel", "criterion", "grid", "target"):
+        given, option = context.params[name], options[name]
+        if given and given != option.default:
+            values = [given] if isinstance(given, str | int) else given
+            words += [word for value in values for word in (option.opts[0], str(value))]
+    return words
+
+
+def _describe_alternative(other: "Alternative", capture: Path, output: Path, kept: list[str]) -> str:
+    """What weight rules keep in place of trees, and the command that learns them, with the options that are kept."""
     words = ["extract", str(capture), "--votes", "single", "--n-votes", str(other.n_votes)]
     if other.n_literals is not None:
         words += ["--rules", "weights", "--literals", str(other.n_literals)]
     if other.options.grown_on != "true":
         words += ["--grown-on", other.options.grown_on]
-    words += [
-        word for name, values in given.items() if values != usual[name] for v in values or [] for word in (name, v)
-    ]
-    words += ["-o", str(output.with_name(f"{output.stem}_weights.lp"))]
+    words += [*kept, "-o", str(output.with_name(f"{output.stem}_weights.lp"))]
     n_rules, n_literals, n_integers = other.size
     return (
         f"of {say_count(other.n_images, 'training image')} held back, trees like these keep {other.trees:.3f}, weight "

@@ -3,18 +3,19 @@
 import shlex
 import shutil
 import sys
+from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from eric_fast.cli.network import NETWORK_DEFAULTS, read_network
+from eric_fast.cli.network import NETWORK_OPTIONS, load_network, read_network
 from eric_fast.errors import CaptureError, OutputError, SettingError, suggest_nearest
 from eric_fast.output import check_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from eric_fast.processes import Processes
     from eric_fast.program import Program
@@ -40,19 +41,15 @@ def find_source(
     given = read_network(context) if options is None else dict(options)
     if is_capture(source):
         if options is None:
-            refuse_useless(context, NETWORK_DEFAULTS, f"{source} is a capture")
+            refuse_useless(context, NETWORK_OPTIONS, f"{source} is a capture")
         return open_stored(program, source, layers)
-    from eric_fast.capture import capture_activations, load_model, open_data  # torchvision takes seconds
-    from eric_fast.capture.probes import parse_unit_axes
+    from eric_fast.capture import capture_activations, open_data  # torchvision takes seconds
     from eric_fast.match import check_fingerprint
 
     images = open_data(source)
-    model, weights = given.pop("model"), given.pop("weights")
-    output, task = given.pop("model_output", None), given.pop("task", None)
-    if model is None:
+    if given["model"] is None:
         raise SettingError(f"{source} is {len(images):,} images, not a capture; also name the network with --model")
-    axes = parse_unit_axes(given.pop("unit_axis", None))
-    network = load_model(model, weights, output=output, task=task, unit_axes=axes)
+    network = load_network(given)
     check_fingerprint(program, network.fingerprint)
     quantiser = program.network_quantiser
     return capture_activations(
@@ -127,11 +124,18 @@ def describe_memory(limit: int) -> str:
     return f"memory: {format_bytes(find_peak_memory())} used at most, {format_bytes(limit)} allowed (--memory)"
 
 
-def refuse_useless(context: typer.Context, defaults: dict[str, Any], why: str) -> None:
-    """Refuse options that have no effect here, if they differ from their `defaults`."""
-    # An option that may be given again is an empty list where it isn't given.
-    given = [name for name, value in defaults.items() if (context.params[name] or None) != (value or None)]
-    useless = [f"--{name.replace('_', '-')}" for name in given]
+def refuse_useless(context: typer.Context, names: "Collection[str]", why: str, *, even_usual: bool = False) -> None:
+    """Refuse options that have no effect here.
+
+    Args:
+        even_usual: whether one that is given as it is by default is refused, too.
+    """
+    useless = []
+    for option in context.command.params:
+        value = context.params.get(str(option.name)) or None  # one that may be repeated is an empty list if not given
+        is_given = getattr(context.get_parameter_source(str(option.name)), "name", "") == "COMMANDLINE"
+        if option.name in names and is_given and (even_usual or value != (option.default or None)):
+            useless.append(option.opts[0])
     if useless:
         verb, them = ("has", "it") if len(useless) == 1 else ("have", "them")
         raise SettingError(f"{why}, so {', '.join(useless)} {verb} no meaning; leave {them} out")
@@ -166,6 +170,11 @@ def check_paths(files: "Sequence[Path | None]", others: "Sequence[Path | str]", 
         if any((other / "manifest.json").is_file() and path.resolve().is_relative_to(other) for other in taken):
             raise OutputError(f"{path} lies in a capture that this command reads; write to another path")
         taken.add(path.resolve())
+
+
+def read_fields(context: typer.Context, kind: type) -> dict[str, Any]:
+    """The command's options that have the names of a dataclass's fields, as they were given."""
+    return {own.name: context.params[own.name] for own in fields(kind) if own.name in context.params}
 
 
 def split_commas(names: list[str] | None) -> list[str] | None:

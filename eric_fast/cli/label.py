@@ -7,19 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eric_fast.cli.inputs import check_paths, refuse_useless
-from eric_fast.cli.options import (
-    DATA_HELP,
-    MODEL_HELP,
-    BatchSize,
-    Device,
-    Dtype,
-    Force,
-    Json,
-    ModelOutput,
-    ProgramFile,
-    Task,
-    Weights,
-)
+from eric_fast.cli.network import load_network, read_network, takes_network
+from eric_fast.cli.options import DATA_HELP, MODEL_HELP, Force, Json, ProgramFile
 from eric_fast.errors import SettingError, say_count
 from eric_fast.output import lock_file, write_json
 from eric_fast.show.console import show_progress, stdout
@@ -30,22 +19,11 @@ if TYPE_CHECKING:
     from eric_fast.analyse import ConceptShares
     from eric_fast.program import Program
 
-# The options that mean something with --masks alone, as they are where nobody gives them.
-MASK_DEFAULTS: dict[str, Any] = {
-    "model": None,
-    "data": None,
-    "weights": None,
-    "model_output": None,
-    "task": None,
-    "strongest": 10,
-    "least": 0.5,
-    "relabel": False,
-    "dtype": "float32",
-    "device": "auto",
-    "batch_size": 64,
-}
+_NETWORK = ("weights", "model_output", "task", "dtype", "device", "batch_size")
+_MASK_OPTIONS = ("model", "data", *_NETWORK, "strongest", "least", "relabel")  # which mean something with --masks alone
 
 
+@takes_network(*_NETWORK, before="strongest")
 def label(
     context: typer.Context,
     program_file: ProgramFile,
@@ -71,9 +49,6 @@ def label(
     ] = None,
     model: Annotated[str | None, typer.Option(help="With --masks: " + MODEL_HELP)] = None,
     data: Annotated[str | None, typer.Option(help="With --masks: the images. " + DATA_HELP)] = None,
-    weights: Weights = None,
-    model_output: ModelOutput = None,
-    task: Task = None,
     strongest: Annotated[int, typer.Option(help="With --masks: images per kernel, those with the highest norms.")] = 10,
     least: Annotated[
         float,
@@ -82,9 +57,6 @@ def label(
         ),
     ] = 0.5,
     relabel: Annotated[bool, typer.Option("--relabel", help="With --masks: also replace existing labels.")] = False,
-    dtype: Dtype = "float32",
-    device: Device = "auto",
-    batch_size: BatchSize = 64,
     json: Json = None,
     force: Force = False,
 ) -> None:
@@ -101,7 +73,7 @@ def label(
     """
     check_paths([output, json], [program_file], force=force)
     if masks is None:
-        refuse_useless(context, MASK_DEFAULTS, "there are no --masks")
+        refuse_useless(context, _MASK_OPTIONS, "there are no --masks")
     elif model is None or data is None:
         raise SettingError("--masks needs the network (--model) and its images (--data)")
     if not 0 < least <= 1:
@@ -110,10 +82,8 @@ def label(
 
     def choose(program: "Program") -> dict[int, str]:
         given = parse_labels(program, labels or [])
-        if masks is not None and model is not None and data is not None:
-            choice = {"output": model_output, "task": task}
-            network = {"dtype": dtype, "device": device, "batch_size": batch_size}
-            found.extend(_measure(program, masks, model, data, weights, choice, strongest, network))
+        if masks is not None and data is not None:
+            found.extend(_measure(program, masks, data, strongest, read_network(context)))
             of_masks = {row.atom: row.choose_label(least) for row in found}
             kept = set(given) if relabel else {*given, *program.label_of_atom}
             given |= {atom: text for atom, text in of_masks.items() if text is not None and atom not in kept}
@@ -124,8 +94,7 @@ def label(
     is_rewrite = output is None and (masks is not None or bool(labels))
     labelled = _relabel(program_file, choose, output, is_rewrite=is_rewrite, force=force)
     names = {labelled.atoms[atom].name: text for atom, text in labelled.labels}
-    if json is not None:
-        write_json({"labels": names, "concepts": [row.to_dict() for row in found]}, json, force=force)
+    write_json({"labels": names, "concepts": [row.to_dict() for row in found]}, json, force=force)
     for name, text in names.items():
         stdout.print(f"{name}={text}", markup=False)
     if found:
@@ -160,26 +129,12 @@ def _relabel(
 
 
 def _measure(
-    program: "Program",
-    masks: Path,
-    model: str,
-    data: str,
-    weights: str | None,
-    choice: dict[str, Any],
-    strongest: int,
-    network: dict[str, Any],
+    program: "Program", masks: Path, data: str, strongest: int, network: dict[str, Any]
 ) -> "list[ConceptShares]":
     from eric_fast.analyse import MaskFolder, measure_concepts
-    from eric_fast.capture import load_model, open_data
+    from eric_fast.capture import open_data
 
     folder, images = MaskFolder(masks), open_data(data)
     with show_progress() as progress:
-        return measure_concepts(
-            program,
-            load_model(model, weights, **choice),
-            images,
-            folder,
-            n_strongest=strongest,
-            progress=progress,
-            **network,
-        )
+        model = load_network(network)
+        return measure_concepts(program, model, images, folder, n_strongest=strongest, progress=progress, **network)

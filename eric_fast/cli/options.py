@@ -14,35 +14,10 @@ DATA_HELP = (
     "food101, dtd, oxfordiiitpet, imagenette, fgvcaircraft). The Python API also takes data sets and loaders of "
     "torch.utils.data."
 )
-Model = Annotated[str | None, typer.Option("--model", help=MODEL_HELP + " Required if images are given.")]
 Weights = Annotated[
     str | None,
     typer.Option(
         help="DEFAULT, none (random, seeded), or a .safetensors or .pth file. Required for torchvision names."
-    ),
-]
-ModelOutput = Annotated[
-    str | None,
-    typer.Option(
-        "--model-output",
-        metavar="NAME|INDEX",
-        help="Which part of the network's output holds the logits; by default 'logits', or the only tensor that fits.",
-    ),
-]
-Task = Annotated[
-    str | None,
-    typer.Option(
-        help="What the outputs mean: multiclass (the class with the highest), binary (one output: the second class if "
-        "it is above 0) or multilabel (each output is a label, true above 0). By default, one output is binary, and "
-        "several outputs of a sigmoid are labels."
-    ),
-]
-UnitAxis = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--unit-axis",
-        metavar="LAYER=AXIS",
-        help="The axis that counts a layer's units, if it can't be inferred: blocks.3=2. May be repeated.",
     ),
 ]
 Layers = Annotated[
@@ -57,30 +32,6 @@ As = Annotated[
         "--as", metavar="csv|latex|markdown", help="Print tables in this format, and everything else to stderr."
     ),
 ]
-Device = Annotated[str, typer.Option(help="Where the network runs: auto, cpu or cuda.")]
-Dtype = Annotated[
-    str,
-    typer.Option(
-        help="The network's data type: float32, bfloat16 or float16; or autocast-bfloat16 or autocast-float16, for "
-        "float32 weights under torch.autocast."
-    ),
-]
-MemoryFormat = Annotated[str, typer.Option(help="Memory format of the network: contiguous or channels-last.")]
-Compile = Annotated[
-    bool,
-    typer.Option(
-        "--compile", help="Compile the network with torch.compile: takes a minute, and pays off for many images."
-    ),
-]
-BatchSize = Annotated[int, typer.Option(help="Images per batch.")]
-Workers = Annotated[int, typer.Option(help="Processes that decode images; 0: only this one.")]
-Limit = Annotated[
-    int | None,
-    typer.Option(
-        help="Use at most this many images, spread evenly over the data.", rich_help_panel="Network and images"
-    ),
-]
-SkipBad = Annotated[bool, typer.Option("--skip-bad-images", help="Skip images that can't be read, and say how many.")]
 Memory = Annotated[
     str | None,
     typer.Option(

@@ -75,8 +75,7 @@ def report(
         )
         save_report(built, output, force=force, progress=progress)
     figures = built.to_dict()
-    if json is not None:
-        write_json(figures, json, force=force)
+    write_json(figures, json, force=force)
     stdout.print(
         f"from {built.start}: fidelity {figures['fidelity']:.4f} on {figures['n_images']:,} images, of which the page "
         f"holds {built.n_embedded:,}\nwrote {output / PAGE} ({len(built.page.encode()) / 1e6:.1f} MB); open it in a "

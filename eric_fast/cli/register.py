@@ -24,8 +24,8 @@ _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names.s
 _WIDTH = 100  # of help that goes to no terminal
 
 
-def add_command(app: typer.Typer, command: Callable[..., None], name: str, *examples: str) -> None:
-    """Add a command.
+def add_command(app: typer.Typer, command: Callable[..., None], *examples: str) -> None:
+    """Add a function as the command of its name.
 
     Args:
         examples: two lines that run as they stand where `eric-fast demo` has run, in the order of the commands' help;
@@ -37,7 +37,7 @@ def add_command(app: typer.Typer, command: Callable[..., None], name: str, *exam
                 info.rich_help_panel = _PANEL_OF.get(parameter.name)
     lines = "\n\n".join(["Examples, after `eric-fast demo`:", *(f"$ eric-fast {example}" for example in examples)])
     settings = {"max_content_width": _WIDTH}
-    app.command(name, epilog=lines, context_settings=settings)(command)
+    app.command(command.__name__, epilog=lines, context_settings=settings)(command)
 
 
 def list_examples(app: typer.Typer) -> dict[str, list[str]]:

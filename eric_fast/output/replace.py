@@ -69,12 +69,14 @@ def replace_folder(path: Path, *, force: bool, kind: FolderKind) -> Iterator[Pat
         flush_to_disk(path.parent)
 
 
-def write_json(content: object, path: Path, *, force: bool) -> None:
-    """Write `content` as JSON, whole or not at all.
+def write_json(content: object, path: Path | None, *, force: bool) -> None:
+    """Write `content` as JSON, whole or not at all; nothing where there is no path.
 
     Raises:
         OutputError: `path` exists and `force` is false, or it can't be written.
     """
+    if path is None:
+        return
     with replace_file(path, force=force) as part:
         part.write_text(escape_json_text(json.dumps(content, indent=2, ensure_ascii=False)) + "\n", encoding="utf-8")
 
