@@ -1,6 +1,6 @@
 """Where the branches of a network meet before its head: the layer that the classes are read from."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from torch import fx
 
@@ -55,50 +55,44 @@ def find_read(graph: fx.Graph, head: NetworkHead | None) -> fx.Node:
 
 def find_sources(output: fx.Node) -> set[fx.Node]:
     """All nodes that the output depends on, and the output."""
-    seen, waiting = {output}, [output]
-    while waiting:
-        for before in waiting.pop().all_input_nodes:
-            if before not in seen:
-                seen.add(before)
-                waiting.append(before)
-    return seen
+    return {output} | _walk([output], _list_inputs)
 
 
 def _find_last(output: fx.Node, layers: set[fx.Node]) -> set[fx.Node]:
     """The layers from which the output is reached without crossing another."""
-    if output in layers:
-        return {output}
-    last, seen, waiting = set(), set(), [output]
-    while waiting:
-        for before in waiting.pop().all_input_nodes:
-            if before in layers:
-                last.add(before)
-            elif before not in seen:
-                seen.add(before)
-                waiting.append(before)
-    return last
+    return {output} if output in layers else _walk([output], _list_inputs, layers) & layers
 
 
 def _find_after(sources: Collection[fx.Node]) -> set[fx.Node]:
     """All nodes that depend on one of these."""
-    seen: set[fx.Node] = set()
-    waiting = list(sources)
-    while waiting:
-        for user in waiting.pop().users:
-            if user not in seen:
-                seen.add(user)
-                waiting.append(user)
-    return seen
+    return _walk(sources, _list_users)
 
 
 def _passes_by(sources: Collection[fx.Node], node: fx.Node, output: fx.Node) -> bool:
     """Whether a path from the sources to the output avoids a node."""
-    seen, waiting = {node}, [source for source in sources if source is not node]
+    return output in _walk([source for source in sources if source is not node], _list_users, {node})
+
+
+def _walk(
+    starts: Collection[fx.Node],
+    list_next: Callable[[fx.Node], Iterable[fx.Node]],
+    walls: Collection[fx.Node] = frozenset(),
+) -> set[fx.Node]:
+    """All nodes that are reached from `starts`; from a wall, which may be reached, the walk doesn't go on."""
+    seen: set[fx.Node] = set()
+    waiting = list(starts)
     while waiting:
-        for user in waiting.pop().users:
-            if user is output:
-                return True
-            if user not in seen:
-                seen.add(user)
-                waiting.append(user)
-    return False
+        for node in list_next(waiting.pop()):
+            if node not in seen:
+                seen.add(node)
+                if node not in walls:
+                    waiting.append(node)
+    return seen
+
+
+def _list_inputs(node: fx.Node) -> Iterable[fx.Node]:
+    return node.all_input_nodes
+
+
+def _list_users(node: fx.Node) -> Iterable[fx.Node]:
+    return node.users
