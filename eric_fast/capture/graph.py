@@ -21,6 +21,7 @@ from eric_fast.capture.kinds import (
     is_node_never_negative,
 )
 from eric_fast.capture.outputs import NetworkHead
+from eric_fast.capture.pick_layers import FoundLayers
 from eric_fast.capture.probes import ProbedNetwork, insert_probes
 from eric_fast.capture.shapes import ShapeRecorder
 from eric_fast.capture.tracer import ImageInput, NetworkTracer
@@ -42,13 +43,7 @@ class TracedNetwork:
         views: name -> where its units are.
         logits: the operation that makes the logits; the output if they are not asked for, or no operation makes them.
         shapes: operation -> shape of its result on the example.
-        doubtful: name -> shape of operations whose units are not known.
-        defaults: names of the activations that a convolution reaches, on maps larger than 1x1; and of the join of the
-            last ones, where the head reads several.
-        convolutions: names of the convolutions with maps larger than 1x1.
-        dense: names of the activations that a linear layer on maps reaches, whose channels are last.
-        blocks: names of the blocks of a transformer; of the class token, where the head reads it.
-        residuals: names of blocks whose results are sums of maps.
+        found: the layers to choose from.
         never_negative: names of operations whose results are known to be never negative.
     """
 
@@ -58,12 +53,7 @@ class TracedNetwork:
     nodes: Mapping[str, fx.Node]
     views: Mapping[str, UnitView]
     shapes: Mapping[fx.Node, tuple[int, ...]]
-    doubtful: Mapping[str, tuple[int, ...]]
-    defaults: tuple[str, ...]
-    convolutions: tuple[str, ...]
-    dense: tuple[str, ...]
-    blocks: tuple[str, ...]
-    residuals: tuple[str, ...]
+    found: FoundLayers
     never_negative: frozenset[str]
 
 
@@ -153,6 +143,15 @@ def trace_network(
     blocks = [node for node in large if node in blocks or node in encoders]
     is_turned = bool(tracer.turned)
     reads_class = any(_takes_class_token(node, shapes.found, known, is_turned) for node in graph.nodes)
+    doubtful = [node for node in shapes.found if node in names and node not in known]
+    layers = FoundLayers(
+        defaults=tuple(map(name_default, defaults)),
+        convolutions=tuple(names[node] for node in large if kinds[node] in CONVOLUTIONS),
+        blocks=tuple(name_innermost(node) + mark_class(node) for node in blocks),
+        residuals=tuple(map(name_block, residuals)),
+        dense=tuple(names[node] for node in large if node in dense),
+        doubtful={names[node]: shapes.found[node].shape for node in doubtful},
+    )
     return TracedNetwork(
         module=module,
         output=output,
@@ -160,14 +159,7 @@ def trace_network(
         nodes=nodes,
         views=views,
         shapes={node: shaped.shape for node, shaped in known.items()},
-        doubtful={
-            names[node]: shaped.shape for node, shaped in shapes.found.items() if node in names and node not in known
-        },
-        defaults=tuple(map(name_default, defaults)),
-        convolutions=tuple(names[node] for node in large if kinds[node] in CONVOLUTIONS),
-        dense=tuple(names[node] for node in large if node in dense),
-        blocks=tuple(name_innermost(node) + mark_class(node) for node in blocks),
-        residuals=tuple(name_block(node) for node in residuals),
+        found=layers,
         never_negative=frozenset(name for name, node in nodes.items() if is_node_never_negative(node, module)),
     )
 

@@ -19,6 +19,7 @@ from eric_fast.capture.kinds import (
     is_module_never_negative,
 )
 from eric_fast.capture.outputs import NetworkHead, find_tensor
+from eric_fast.capture.pick_layers import FoundLayers
 from eric_fast.capture.probes import ProbedNetwork, check_axes, check_named_axis, check_place
 from eric_fast.capture.units import CLASS_TOKEN, Shaped, UnitView, arrange_units, find_unit_axis
 from eric_fast.errors import ModelError
@@ -38,14 +39,9 @@ class ObservedNetwork:
         calls: name -> call of a module whose result has known units, in execution order. Tokens are there once more,
             with the class token alone: `encoder.ln@class`.
         views: name -> where its units are.
-        doubtful: name -> shape of results whose units are not known.
-        defaults: names of activation modules on maps larger than 1x1 with units on axis 1, after the first convolution;
-            and of the blocks that run after the last of them.
-        convolutions: names of convolution modules with maps larger than 1x1.
-        blocks: names of the blocks of a transformer: modules of a `ModuleList` or `Sequential` that give tokens; of the
-            class token, where the network has a parameter of that name.
-        residuals: names of blocks of maps: modules of a `ModuleList` or `Sequential` whose result has their input's
-            shape.
+        found: the layers to choose from. Activations are modules with units on axis 1, after the first convolution.
+            Blocks are modules of a `ModuleList` or `Sequential`: of a transformer, if they give tokens (of the class
+            token, where the network has a parameter of that name); of maps, if their result has their input's shape.
     """
 
     network: nn.Module
@@ -53,12 +49,7 @@ class ObservedNetwork:
     places: Mapping[str, str]
     calls: Mapping[str, Call]
     views: Mapping[str, UnitView]
-    doubtful: Mapping[str, tuple[int, ...]]
-    defaults: tuple[str, ...]
-    convolutions: tuple[str, ...]
-    blocks: tuple[str, ...]
-    residuals: tuple[str, ...]
-    dense: tuple[str, ...] = ()  # see `TracedNetwork`; not looked for here
+    found: FoundLayers
 
 
 def observe_network(network: nn.Module, example: Tensor, probed: ProbedNetwork | None = None) -> ObservedNetwork:
@@ -130,18 +121,15 @@ def observe_network(network: nn.Module, example: Tensor, probed: ProbedNetwork |
         check_place(name, layer, [*calls, *doubtful])
     if probed is not None:
         check_axes(probed, [*calls, *doubtful])
-    return ObservedNetwork(
-        network,
-        modules,
-        places,
-        calls,
-        views,
-        doubtful,
-        (*defaults, *_list_later(defaults, [*blocks, *residuals.values()], list(calls))),
-        tuple(convolutions),
-        tuple(blocks),
-        tuple(residuals.values()),
+    found = FoundLayers(
+        defaults=(*defaults, *_list_later(defaults, [*blocks, *residuals.values()], list(calls))),
+        convolutions=tuple(convolutions),
+        blocks=tuple(blocks),
+        residuals=tuple(residuals.values()),
+        dense=(),  # not looked for
+        doubtful=doubtful,
     )
+    return ObservedNetwork(network, modules, places, calls, views, found)
 
 
 def _list_later(defaults: list[str], blocks: list[str], order: list[str]) -> list[str]:

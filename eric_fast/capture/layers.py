@@ -182,7 +182,7 @@ def trace_layers(
             reason,
         )
         observed = observe_network(module, example, probed)
-        chosen = pick_layers(observed, observed.calls, layers, len(example))
+        chosen = pick_layers(observed.found, observed.calls, layers, len(example))
         edges = () if head is None else record_edges(observed, chosen, example, head)
     network = HookedNetwork(observed, chosen, read, argument_of)
     return NormTracer(network, chosen, is_traced=False, head=head, edges=edges)
@@ -203,7 +203,7 @@ def _trace_graph(
     found, expected = find_tensor(traced.output, head), find_tensor(output, head)
     if not (isinstance(found, Tensor) and isinstance(expected, Tensor) and _is_near(found, expected)):
         raise RuntimeError("the trace gives other results than the model")
-    chosen = pick_layers(traced, traced.nodes, layers, len(example))
+    chosen = pick_layers(traced.found, traced.nodes, layers, len(example))
     edges = trace_edges(traced.module, {layer: traced.nodes[layer] for layer in chosen}, traced.logits)
     network = insert_reads(traced, chosen, read, argument_of)
     if head is None:

@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Protocol
 
 from eric_fast.capture.units import CLASS_TOKEN
 from eric_fast.errors import ModelError, suggest_nearest
@@ -12,56 +12,36 @@ _log = logging.getLogger(__name__)
 MOST_DEFAULTS = 16  # that are captured where none is named
 
 
-class Found(Protocol):
-    """What tracing or observing a network finds; see `TracedNetwork`."""
+@dataclass(frozen=True)
+class FoundLayers:
+    """The layers that tracing or observing a network finds, by what may be captured where none is named.
 
-    @property
-    def defaults(self) -> tuple[str, ...]: ...
-    @property
-    def convolutions(self) -> tuple[str, ...]: ...
-    @property
-    def dense(self) -> tuple[str, ...]: ...
-    @property
-    def blocks(self) -> tuple[str, ...]: ...
-    @property
-    def residuals(self) -> tuple[str, ...]: ...
-    @property
-    def doubtful(self) -> Mapping[str, tuple[int, ...]]: ...
+    Attributes:
+        defaults: names of the activations that a convolution reaches, on maps larger than 1x1; of the join of the last
+            ones, where the head reads several; and of the blocks that run after the last of them.
+        convolutions: names of the convolutions with maps larger than 1x1.
+        blocks: names of the blocks of a transformer; of the class token, where the head reads it.
+        residuals: names of blocks whose results are sums of maps.
+        dense: names of the activations that a linear layer on maps reaches, whose channels are last.
+        doubtful: name -> shape of results whose units are not known.
+    """
+
+    defaults: tuple[str, ...]
+    convolutions: tuple[str, ...]
+    blocks: tuple[str, ...]
+    residuals: tuple[str, ...]
+    dense: tuple[str, ...]
+    doubtful: Mapping[str, tuple[int, ...]]
 
 
-def pick_layers(found: Found, known: Collection[str], asked: Sequence[str] | None, n_images: int) -> tuple[str, ...]:
+def pick_layers(
+    found: FoundLayers, known: Collection[str], asked: Sequence[str] | None, n_images: int
+) -> tuple[str, ...]:
     """Choose the layers in `asked` from `known` (in execution order); patterns are matched against the default ones.
 
     `n_images`: those of the example, on which layers were found.
     """
-    defaults, note = found.defaults, ""
-    if not defaults and found.blocks:
-        what = "class tokens" if found.blocks[-1].endswith(CLASS_TOKEN) else "results"
-        defaults, note = (
-            found.blocks,
-            (
-                f"the model is a transformer, so the {what} of its blocks are captured; --norm mean keeps the sign of "
-                "values, of which l1 takes the size"
-            ),
-        )
-    elif not defaults and found.residuals:
-        defaults, note = (
-            found.residuals,
-            (
-                "no activation follows a convolution directly, so the results of blocks are captured; --norm mean "
-                "keeps the sign of values, of which l1 takes the size"
-            ),
-        )
-    elif not defaults and found.dense:
-        defaults, note = (
-            found.dense,
-            "no activation follows a convolution, so those that follow linear layers on maps are captured",
-        )
-    elif not defaults:
-        defaults, note = (
-            found.convolutions,
-            "no activation follows a convolution directly, so the convolutions are captured",
-        )
+    defaults, note = _choose_defaults(found)
     if asked is None:
         if not defaults:
             raise ModelError(
@@ -100,3 +80,26 @@ def pick_layers(found: Found, known: Collection[str], asked: Sequence[str] | Non
     if not chosen:
         raise ModelError(f"--layers is empty{suggest_nearest('', defaults)}")
     return tuple(layer for layer in known if layer in chosen)
+
+
+def _choose_defaults(found: FoundLayers) -> tuple[tuple[str, ...], str]:
+    """The layers that are captured where none is named, and what is to be said of them."""
+    signs = "--norm mean keeps the sign of values, of which l1 takes the size"
+    tokens = "class tokens" if found.blocks and found.blocks[-1].endswith(CLASS_TOKEN) else "results"
+    kinds = (
+        (found.defaults, ""),
+        (found.blocks, f"the model is a transformer, so the {tokens} of its blocks are captured; {signs}"),
+        (
+            found.residuals,
+            f"no activation follows a convolution directly, so the results of blocks are captured; {signs}",
+        ),
+        (
+            found.dense,
+            "no activation follows a convolution, so those that follow linear layers on maps are captured",
+        ),
+        (
+            found.convolutions,
+            "no activation follows a convolution directly, so the convolutions are captured",
+        ),
+    )
+    return next((kind for kind in kinds if kind[0]), ((), ""))
