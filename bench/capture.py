@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from bench.child import call_in_child, read_status
 from bench.harness import SHARED, describe_machine, run_tests_first, unpack_shared
-from eric_fast.capture import LoadedModel, load_model, open_data
+from eric_fast.capture import CaptureOptions, LoadedModel, load_model, open_data
 from eric_fast.capture.batches import ImageBatch, cut_batches, iterate_batches
-from eric_fast.capture.forward import MEMORY_FORMATS, Answer, NetworkRunner, cast_as, place_network, plain_dtype
+from eric_fast.capture.forward import Answer, NetworkRunner, cast_as, place_network, plain_dtype
+from eric_fast.capture.options import MEMORY_FORMATS
 from eric_fast.show.console import show_notes, stdout
 from eric_fast.store.activations import check_finite
 
@@ -47,15 +48,14 @@ class Case:
         return load_model(self.model, self.weights)
 
     def make_runner(self, model: LoadedModel, layers: Sequence[str] | None) -> NetworkRunner:
-        return NetworkRunner(
-            model,
-            layers,
-            "l1",
+        options = CaptureOptions(
+            layers=layers,
             device=self.device,
             dtype=self.dtype,
             memory_format=self.memory_format,
             batch_size=self.batch_size,
         )
+        return NetworkRunner(model, options)
 
     def load_batches(self, model: LoadedModel) -> Iterator[ImageBatch]:
         """The images in batches, decoded in this process."""

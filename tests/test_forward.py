@@ -6,6 +6,7 @@ from torch import nn
 
 from eric_fast.capture import capture_activations, forward, open_data, wrap_model
 from eric_fast.capture.batches import ImageBatch
+from eric_fast.capture.options import CaptureOptions
 from eric_fast.errors import ModelError
 from tests.test_capture_run import SCALE, make_folder, make_net
 
@@ -119,7 +120,7 @@ def test_answers_come_in_the_order_of_batches(model, n_ahead):
             launched.append(len(rows))
             yield ImageBatch(images[rows] if rows else torch.empty(0), rows, rows, [], len(rows))
 
-    runner = forward.NetworkRunner(model, None, "l1", device="cpu", batch_size=5)
+    runner = forward.NetworkRunner(model, CaptureOptions(device="cpu", batch_size=5))
     runner._n_ahead = n_ahead  # as on a GPU
     answers = []
     with torch.inference_mode():

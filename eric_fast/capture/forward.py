@@ -12,14 +12,10 @@ from torch.nn import functional
 from eric_fast.capture.batches import ImageBatch
 from eric_fast.capture.layers import NormTracer, describe_error, trace_norms
 from eric_fast.capture.models import LoadedModel, copy_model
+from eric_fast.capture.options import AUTOCAST_DTYPES, MEMORY_FORMATS, PLAIN_DTYPES, CaptureOptions
 from eric_fast.capture.outputs import NetworkHead
 from eric_fast.errors import EricError, ModelError
 from eric_fast.program.layer_graph import Edge
-
-_PLAIN = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_AUTOCAST = {f"autocast-{name}": dtype for name, dtype in _PLAIN.items() if name != "float32"}
-NETWORK_DTYPES = (*_PLAIN, *_AUTOCAST)
-MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 
 
 @dataclass(frozen=True)
@@ -55,41 +51,18 @@ class NetworkRunner:
 
     Args:
         model: not changed; it is copied for another dtype, device or memory format.
-        layers, norm, grid: see `trace_norms`.
-        device: `cpu` or `cuda`.
-        dtype: one of `NETWORK_DTYPES`: the dtype of weights and maps; with `autocast-` weights stay float32, and
-            torch.autocast chooses a dtype for each operation.
-        memory_format: one of `MEMORY_FORMATS`.
-        compile: fuse the network with torch.compile.
-        batch_size: the size of the largest batch.
+        options: which layers are computed, and how. No batch is larger than `batch_size`.
     """
 
-    def __init__(
-        self,
-        model: LoadedModel,
-        layers: Sequence[str] | None,
-        norm: str,
-        *,
-        grid: int = 1,
-        device: str,
-        dtype: str = "float32",
-        memory_format: str = "contiguous",
-        compile: bool = False,
-        batch_size: int,
-    ) -> None:
+    def __init__(self, model: LoadedModel, options: CaptureOptions) -> None:
+        self.options = options
         self._model = model
-        self._layers = layers
-        self._norm = norm
-        self._grid = grid
-        self._device = torch.device(device)
-        self._dtype = dtype
-        self._memory_format = MEMORY_FORMATS[memory_format]
-        self._compile = compile
-        self._batch_size = batch_size
+        self._device = torch.device(options.device_kind)
+        self._memory_format = MEMORY_FORMATS[options.memory_format]
         self._tracer: NormTracer | None = None
         self._head: NetworkHead | None = None
-        self._copies = torch.cuda.Stream() if device == "cuda" else None
-        self._n_ahead = 1 if device == "cuda" else 0
+        self._copies = torch.cuda.Stream() if self._device.type == "cuda" else None
+        self._n_ahead = 1 if self._device.type == "cuda" else 0
 
     @property
     def head(self) -> NetworkHead | None:
@@ -121,11 +94,11 @@ class NetworkRunner:
         if not batch.indices:
             return Answer(bare, None, {})
         images = self._move(batch.images)
-        with cast_as(self._device, self._dtype):
+        with cast_as(self._device, self.options.dtype):
             if self._tracer is None:
                 self._tracer = self._trace(images[:1])
             # Compiled code is for one batch size: smaller batches are padded with zeros, whose results are cut off.
-            n_lacking = self._batch_size - len(images) if self._compile else 0
+            n_lacking = self.options.batch_size - len(images) if self.options.compile else 0
             logits, norms = self._tracer(
                 functional.pad(images, (0, 0) * (images.ndim - 1) + (0, n_lacking)) if n_lacking else images
             )
@@ -149,9 +122,9 @@ class NetworkRunner:
 
     def _move(self, images: Tensor) -> Tensor:
         if self._copies is None:
-            return arrange_memory(_cast(images, self._dtype), self._memory_format)
+            return arrange_memory(_cast(images, self.options.dtype), self._memory_format)
         with torch.cuda.stream(self._copies):  # from pinned memory, while the previous batch is computed
-            images = _cast(images.to(self._device, non_blocking=True), self._dtype)
+            images = _cast(images.to(self._device, non_blocking=True), self.options.dtype)
             images = arrange_memory(images, self._memory_format)
         stream = torch.cuda.current_stream()
         stream.wait_stream(self._copies)
@@ -159,10 +132,11 @@ class NetworkRunner:
         return images
 
     def _trace(self, example: Tensor) -> NormTracer:
-        module = place_network(self._model.module, self._device, self._dtype, self._memory_format)
-        tracer = trace_norms(module, example, self._layers, self._norm, grid=self._grid, choice=self._model.choice)
+        own = self.options
+        module = place_network(self._model.module, self._device, own.dtype, self._memory_format)
+        tracer = trace_norms(module, example, own.layers, own.norm, grid=own.grid, choice=self._model.choice)
         self._head = tracer.head
-        if self._compile:
+        if own.compile:
             if not tracer.is_traced:
                 raise ModelError("the model can't be compiled, as it can't be traced; leave --compile out")
             tracer.network.compile(dynamic=False)
@@ -181,12 +155,12 @@ def arrange_memory(images: Tensor, memory_format: torch.memory_format) -> Tensor
 
 def plain_dtype(dtype: str) -> torch.dtype:
     """The dtype of weights and images for one of `NETWORK_DTYPES`."""
-    return _PLAIN.get(dtype, torch.float32)
+    return PLAIN_DTYPES.get(dtype, torch.float32)
 
 
 def cast_as(device: torch.device, dtype: str) -> AbstractContextManager[object]:
     """The context of torch.autocast, if one of `NETWORK_DTYPES` asks for it."""
-    return torch.autocast(device.type, _AUTOCAST[dtype]) if dtype in _AUTOCAST else nullcontext()
+    return torch.autocast(device.type, AUTOCAST_DTYPES[dtype]) if dtype in AUTOCAST_DTYPES else nullcontext()
 
 
 def place_network(module: nn.Module, device: torch.device, dtype: str, memory_format: torch.memory_format) -> nn.Module:

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from eric_fast.capture.batches import cut_batches, iterate_batches
 from eric_fast.capture.data import ImageData
-from eric_fast.capture.forward import MEMORY_FORMATS, arrange_memory, cast_as, name_failure, place_network, plain_dtype
+from eric_fast.capture.forward import arrange_memory, cast_as, name_failure, place_network, plain_dtype
 from eric_fast.capture.layers import NormTracer, report_failure, trace_layers
 from eric_fast.capture.models import LoadedModel, Transform, take_model
-from eric_fast.capture.options import CaptureOptions
+from eric_fast.capture.options import MEMORY_FORMATS, CaptureOptions, complete_capture
 from eric_fast.errors import DataError, ModelError
 
 
@@ -81,13 +81,8 @@ def iterate_maps(
     data: ImageData,
     indices: Sequence[int],
     kernels: Mapping[str, Sequence[int]],
-    *,
-    dtype: str = "float32",
-    device: str = "auto",
-    memory_format: str = "contiguous",
-    batch_size: int = 64,
-    workers: int = 0,
-    skip_bad_images: bool = False,
+    options: CaptureOptions | None = None,
+    **changes: Any,
 ) -> Iterator[FeatureMaps]:
     """Capture the feature maps of these kernels on the images at `indices` of `data`, batch by batch.
 
@@ -100,7 +95,8 @@ def iterate_maps(
         data: from `open_data`.
         indices: indices of images, in any order.
         kernels: name of a layer (no pattern) -> indices of its kernels; may be empty, for the images alone.
-        dtype, device, memory_format, batch_size, workers, skip_bad_images: see `capture_activations`.
+        options: how the network runs, and on how many images at a time.
+        changes: fields of `CaptureOptions` by name, in place of those in `options`.
 
     Raises:
         ModelError: an unknown layer or kernel; a network that fails on some batch.
@@ -108,31 +104,28 @@ def iterate_maps(
         SettingError: an invalid setting.
     """
     model = take_model(model)
-    options = CaptureOptions(
-        dtype=dtype, device=device, memory_format=memory_format, batch_size=batch_size, workers=workers
-    )
-    kind = torch.device(options.device_kind)
-    layout = MEMORY_FORMATS[memory_format]
+    own = complete_capture(options, changes)
+    kind, layout = torch.device(own.device_kind), MEMORY_FORMATS[own.memory_format]
     wanted = {layer: tuple(numbers) for layer, numbers in kernels.items() if len(numbers)}
     for index in indices:
         if not 0 <= index < len(data):
             raise DataError(f"{data.name} has no image number {index}, only 0 to {len(data) - 1}")
-    network = place_network(model.module, kind, dtype, layout)
+    network = place_network(model.module, kind, own.dtype, layout)
     tracer: NormTracer | None = None
     viewer: _Viewer | None = None
-    batches = iterate_batches(data, cut_batches(indices, batch_size), model.transform, workers=workers)
+    batches = iterate_batches(data, cut_batches(indices, own.batch_size), model.transform, workers=own.workers)
     with closing(batches):
         for batch in batches:
             for bad in batch.bad:
-                if not skip_bad_images:
+                if not own.skip_bad_images:
                     raise DataError(f"{bad.message}; repair or remove it")
             if not batch.indices:
                 continue
             ids = tuple(data.ids[i] for i in batch.indices)
             found: dict[str, Tensor] = {}
             exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-            with torch.inference_mode(), exact, cast_as(kind, dtype), name_failure(batch, data.ids):
-                images = arrange_memory(batch.images.to(kind, plain_dtype(dtype)), layout)
+            with torch.inference_mode(), exact, cast_as(kind, own.dtype), name_failure(batch, data.ids):
+                images = arrange_memory(batch.images.to(kind, plain_dtype(own.dtype)), layout)
                 if wanted and tracer is None:
                     tracer = _trace_maps(network, images[:1], wanted)
                 if tracer is not None:

@@ -6,13 +6,16 @@ from typing import Any
 
 import torch
 
-from eric_fast.capture.forward import MEMORY_FORMATS, NETWORK_DTYPES
 from eric_fast.capture.layers import check_grid
 from eric_fast.capture.norms import unknown_norm
 from eric_fast.capture.probes import Probes
 from eric_fast.errors import SettingError
 from eric_fast.program.atoms import NORMS
 
+PLAIN_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+AUTOCAST_DTYPES = {f"autocast-{name}": dtype for name, dtype in PLAIN_DTYPES.items() if name != "float32"}
+NETWORK_DTYPES = (*PLAIN_DTYPES, *AUTOCAST_DTYPES)
+MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 _DEVICES = ("auto", "cpu", "cuda")
 _BOUNDS = {"batch_size": (1, 2**20), "workers": (0, 1024), "limit": (1, None)}
 

@@ -45,8 +45,6 @@ class NetworkRun:
     settings: CaptureSettings
     indices: Sequence[int]
     runner: NetworkRunner
-    workers: int
-    skip_bad_images: bool
     keeps_logits: bool | None = None
 
     @property
@@ -116,7 +114,7 @@ class NetworkRun:
         """
         size = self.settings.batch_size
         plan = [batch for start, stop in ranges for batch in cut_batches(self.indices[start:stop], size)]
-        answers = self._answer_batches(plan, workers=self.workers)
+        answers = self._answer_batches(plan, workers=self.runner.options.workers)
         n_done = 0
         with closing(answers):
             for start, stop in ranges:
@@ -150,7 +148,7 @@ class NetworkRun:
                 if answer is None:
                     return
                 for bad in answer.batch.bad:
-                    if not self.skip_bad_images:
+                    if not self.runner.options.skip_bad_images:
                         raise DataError(f"{bad.message}; repair it, or give --skip-bad-images")
                     _log.warning("skipped: %s", bad.message)
                 yield answer

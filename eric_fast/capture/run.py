@@ -1,6 +1,7 @@
 """Capture: run a network over images, and keep one norm per image and kernel."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -89,18 +90,9 @@ def prepare_run(
         preprocessing=data.preprocessing or model.transform_name,
         output=model.choice.describe(),
     )
-    runner = NetworkRunner(
-        model,
-        wanted.layers if not wanted.layers else [*wanted.layers, *(wanted.probes or ())],
-        wanted.norm,
-        grid=wanted.grid,
-        device=wanted.device_kind,
-        dtype=wanted.dtype,
-        memory_format=wanted.memory_format,
-        compile=wanted.compile,
-        batch_size=wanted.batch_size,
-    )
-    return NetworkRun(model, data, settings, indices, runner, wanted.workers, wanted.skip_bad_images, wanted.logits)
+    if wanted.layers:
+        wanted = replace(wanted, layers=[*wanted.layers, *(wanted.probes or ())])
+    return NetworkRun(model, data, settings, indices, NetworkRunner(model, wanted), wanted.logits)
 
 
 def _compare_preprocessing(model: LoadedModel, data: ImageData) -> None:
