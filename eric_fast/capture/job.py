@@ -30,8 +30,7 @@ from eric_fast.store import (
     read_manifest,
 )
 from eric_fast.store.activations import Activations
-from eric_fast.store.disk_space import count_id_bytes
-from eric_fast.store.job import CaptureJob, begin_job
+from eric_fast.store.job import CaptureJob, begin_job, count_id_bytes
 
 N_STATISTICS = 10_000
 

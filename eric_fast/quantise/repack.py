@@ -11,8 +11,7 @@ from eric_fast.program.atoms import Quantiser
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import pack_layer
 from eric_fast.store import Capture, Manifest, Samples, Thresholds
-from eric_fast.store.disk_space import count_id_bytes
-from eric_fast.store.job import CaptureJob, begin_job
+from eric_fast.store.job import CaptureJob, begin_job, count_id_bytes
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Captures on disk: a folder with a manifest (JSON) and shards (safetensors), written so that they survive."""
 
 from eric_fast.output.kinds import MANIFEST
-from eric_fast.store.image_hash import hash_images
 from eric_fast.store.manifest import (
     NORM_DTYPES,
     SHARD_SIZE,
@@ -10,6 +9,7 @@ from eric_fast.store.manifest import (
     Manifest,
     ShardEntry,
     Thresholds,
+    check_same,
 )
 from eric_fast.store.manifest_text import parse_manifest, print_manifest
 from eric_fast.store.read import (
@@ -23,9 +23,24 @@ from eric_fast.store.read import (
 )
 from eric_fast.store.selection import Selection, select_images, split_selection
 from eric_fast.store.shard import Samples, Shard
-from eric_fast.store.source import Part, Source, cut_parts, join_parts, read_labels, read_layer, read_predictions
-from eric_fast.store.verify import Verification, verify_capture
-from eric_fast.store.write import NOT_WRITTEN, CaptureWriter, check_same, save_activations, write_capture
+from eric_fast.store.source import (
+    Part,
+    Source,
+    cut_parts,
+    hash_images,
+    join_parts,
+    read_labels,
+    read_layer,
+    read_predictions,
+)
+from eric_fast.store.write import (
+    NOT_WRITTEN,
+    CaptureWriter,
+    Verification,
+    save_activations,
+    verify_capture,
+    write_capture,
+)
 
 __all__ = [
     "MANIFEST",

@@ -2,13 +2,15 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from eric_fast.errors import say_count
+from eric_fast.bits import count_words
+from eric_fast.errors import OutputError, say_count
 from eric_fast.memory import format_bytes
 from eric_fast.processes import Processes
 from eric_fast.progress import Progress, ignore_progress
@@ -24,9 +26,10 @@ from eric_fast.store import (
     read_manifest,
     write_capture,
 )
-from eric_fast.store.disk_space import check_disk_space, count_shard_bytes
 
 logger = logging.getLogger(__name__)
+_NORM_BYTES = {"float32": 4, "float16": 2}
+_OTHER_BYTES = 24  # of an image: label, prediction, where its id ends
 Produce = Callable[[Sequence[int], Callable[[int], None]], Iterator[Samples]]
 
 
@@ -167,3 +170,34 @@ def begin_job(
         check_disk_space(path, n_bytes)
         processes.share_text(json.dumps(missing))
         yield CaptureJob(writer, missing, n_bytes, stage, produce, processes)
+
+
+def count_id_bytes(ids: Sequence[str]) -> float:
+    """The average length of an id, in bytes of UTF-8."""
+    return sum(len(name.encode(errors="surrogatepass")) for name in ids) / max(1, len(ids))
+
+
+def count_shard_bytes(manifest: Manifest, numbers: Sequence[int], id_bytes: float) -> int:
+    """Bytes on disk of these shards, without their headers of some kilobytes."""
+    n_bytes = 0.0
+    n_kernels = 0 if manifest.store == "bits" else sum(manifest.layers.values())
+    n_atoms = 0 if manifest.thresholds is None else len(manifest.thresholds.quantiser.atoms)
+    for start, stop in map(manifest.images_of_shard, numbers):
+        of_image = n_kernels * _NORM_BYTES[manifest.norm_dtype] + _OTHER_BYTES + id_bytes
+        of_image += 2 * len(manifest.classes) if manifest.has_logits else 0
+        of_image += len(manifest.classes) if manifest.settings.has_labels else 0
+        n_bytes += (stop - start) * of_image + n_atoms * count_words(stop - start) * 4
+    return round(n_bytes)
+
+
+def check_disk_space(path: Path, n_bytes: int) -> None:
+    """Check that `n_bytes` are free on the disk of `path`. Raises OutputError."""
+    place = path.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if n_bytes > free:
+        raise OutputError(
+            f"{path} needs {format_bytes(n_bytes)} on disk, but only {format_bytes(free)} are free; free some space, "
+            "write to another disk, or store less (--store bits, --norm-dtype float16)"
+        )

@@ -5,9 +5,10 @@ of the data, without those that couldn't be read. The manifest of an unfinished 
 shard then has an entry of its own, `shard-<i>.json`, with the same content as in the manifest.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from itertools import accumulate
+from pathlib import Path
 from types import MappingProxyType
 
 from eric_fast.bits import ROW_WORDS, WORD_BITS
@@ -161,3 +162,41 @@ def check_entry(manifest: Manifest, shard: ShardEntry, number: int) -> None:
         raise CaptureError(f"shard {number} is the file {name_shard(number)}, not {shard.file!r}")
     if shard.images != manifest.images_of_shard(number) or shard.n_images < 0:
         raise CaptureError(f"shard {number} does not hold images {manifest.images_of_shard(number)}")
+
+
+def check_same(path: Path, found: Manifest, wanted: Manifest) -> None:
+    """Check that a capture is the wanted one; names of model and data may differ.
+
+    Raises:
+        CaptureError: another capture; the message says what differs.
+    """
+    differences = list(_list_differences(found, wanted))
+    if differences:
+        shown = "; ".join(f"{name} {_shorten(a)}, now {_shorten(b)}" for name, a, b in differences)
+        raise CaptureError(
+            f"{path} contains another capture, with {shown}; write to another path, or give --force to start again"
+        )
+
+
+def _list_differences(found: Manifest, wanted: Manifest) -> Iterator[tuple[str, object, object]]:
+    before, after = _list_facts(found), _list_facts(wanted)
+    yield from ((name, before[name], after[name]) for name in before if before[name] != after[name])
+    both = found.thresholds, wanted.thresholds
+    if both[0] is not None and both[1] is not None and both[0].quantiser.atoms != both[1].quantiser.atoms:
+        yield "thresholds", both[0].origin, both[1].origin if both[0].origin != both[1].origin else "others"
+
+
+def _list_facts(manifest: Manifest) -> dict[str, object]:
+    """List what must agree. Model and data are compared by fingerprint and listing, not by name."""
+    settings = asdict(manifest.settings)
+    facts = {name: value for name, value in settings.items() if name not in ("model", "data", "n_bad_images")}
+    for name in ("store", "norm_dtype", "shard_size", "n_listed"):
+        facts[name] = getattr(manifest, name)
+    facts["logits"] = "kept" if manifest.has_logits else "left out"
+    facts |= {"the listing of the data": manifest.listing, "layers": dict(manifest.layers)}
+    return facts | {"classes": manifest.classes}
+
+
+def _shorten(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

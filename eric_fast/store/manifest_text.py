@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from eric_fast.errors import CaptureError, EricError
 from eric_fast.program.atoms import InputAtom, Quantiser
@@ -12,6 +12,7 @@ from eric_fast.store.activations import CaptureSettings
 from eric_fast.store.files import HASH
 from eric_fast.store.manifest import CAPTURE_FORMAT, Manifest, ShardEntry, Thresholds
 
+_Kind = TypeVar("_Kind")
 # Settings as they are in manifests from before these were known.
 _UNSAID = (("grid", 1), ("output", ""), ("task", ""), ("units", ""))
 
@@ -75,14 +76,14 @@ def parse_manifest(raw: Any, place: Path) -> Manifest:
             layers=read_layers(expect),
             classes=tuple(expect.take_names("classes")),
             settings=settings,
-            store=expect.take_text("store"),
-            norm_dtype=expect.take_text("norm_dtype"),
+            store=expect.take("store", str),
+            norm_dtype=expect.take("norm_dtype", str),
             shard_size=expect.take_count("shard_size"),
             n_listed=expect.take_count("n_listed"),
-            listing=expect.take_text("listing"),
+            listing=expect.take("listing", str),
             thresholds=_read_thresholds(expect, settings.norm),
-            shards=tuple(parse_entry(entry, place) for entry in expect.take_list("shards")),
-            has_logits="logits" in expect.raw and expect.take_flag("logits"),
+            shards=tuple(parse_entry(entry, place) for entry in expect.take("shards", list)),
+            has_logits="logits" in expect.raw and expect.take("logits", bool),
             edges=_read_edges(expect),
         )
     except EricError as error:
@@ -98,22 +99,22 @@ def parse_entry(raw: Any, place: Path) -> ShardEntry:
     if not isinstance(raw, dict):
         refuse(place, "shards")
     expect = Expected(place, raw)
-    images = expect.take_list("images")
+    images = expect.take("images", list)
     if len(images) != 2 or not all(map(is_count, images)) or images[1] < images[0]:
         expect.refuse("images")
-    hashes = [expect.take_text(name) for name in ("sha256", "header_sha256")]
+    hashes = [expect.take(name, str) for name in ("sha256", "header_sha256")]
     if not all(map(HASH.fullmatch, hashes)):
         expect.refuse("sha256")
     n_bad_images, n_bytes = expect.take_count("n_bad_images"), expect.take_count("n_bytes")
-    return ShardEntry(expect.take_text("file"), (images[0], images[1]), n_bad_images, n_bytes, *hashes)
+    return ShardEntry(expect.take("file", str), (images[0], images[1]), n_bad_images, n_bytes, *hashes)
 
 
 def _read_thresholds(expect: "Expected", norm: str) -> Thresholds | None:
     if "thresholds" not in expect.raw or expect.raw["thresholds"] is None:
         return None
-    inner = Expected(expect.place, expect.take_dict("thresholds"))
+    inner = Expected(expect.place, expect.take("thresholds", dict))
     atoms = []
-    for item in inner.take_list("atoms"):
+    for item in inner.take("atoms", list):
         match item:
             case [str(layer), int(column), str(operator), int(constant) | float(constant), *region] if (
                 is_count(column) and len(region) < 2
@@ -123,11 +124,11 @@ def _read_thresholds(expect: "Expected", norm: str) -> Thresholds | None:
                 atoms.append(InputAtom(layer, column, operator, float(constant), *region))
             case _:
                 inner.refuse("atoms")
-    return Thresholds(Quantiser(tuple(atoms), norm), inner.take_text("origin"))
+    return Thresholds(Quantiser(tuple(atoms), norm), inner.take("origin", str))
 
 
 def _read_edges(expect: "Expected") -> tuple[Edge, ...]:
-    edges = expect.take_list("edges") if "edges" in expect.raw else []
+    edges = expect.take("edges", list) if "edges" in expect.raw else []
     if not all(isinstance(x, list) and len(x) == 2 and all(isinstance(name, str) for name in x) for x in edges):
         expect.refuse("edges")
     return tuple((source, target) for source, target in edges)
@@ -135,7 +136,7 @@ def _read_edges(expect: "Expected") -> tuple[Edge, ...]:
 
 def read_layers(expect: "Expected") -> dict[str, int]:
     """Read `layers`: names and numbers of kernels, in execution order. Raises CaptureError."""
-    layers = expect.take_list("layers")
+    layers = expect.take("layers", list)
     if not all(isinstance(x, list) and len(x) == 2 and isinstance(x[0], str) and is_count(x[1]) for x in layers):
         expect.refuse("layers")
     kernels: dict[str, int] = dict(layers)
@@ -146,7 +147,7 @@ def read_layers(expect: "Expected") -> dict[str, int]:
 
 def read_settings(expect: "Expected") -> CaptureSettings:
     """Read `settings`; one that is newer than the capture has its default. Raises CaptureError."""
-    raw = expect.take_dict("settings")
+    raw = expect.take("settings", dict)
     known = {field.name: field.type for field in fields(CaptureSettings)}
     if not {"model", "fingerprint", "data"} <= set(raw) <= set(known):
         expect.refuse("settings")
@@ -165,41 +166,26 @@ class Expected:
     place: Path
     raw: dict[str, Any]
 
-    def take_list(self, key: str) -> list[Any]:
-        found: list[Any] = self._take(key, list)
-        return found
-
-    def take_dict(self, key: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._take(key, dict)
-        return found
-
-    def take_text(self, key: str) -> str:
-        found: str = self._take(key, str)
+    def take(self, key: str, kind: type[_Kind]) -> _Kind:
+        found = self.raw.get(key)
+        if not isinstance(found, kind):
+            self.refuse(key)
         return found
 
     def take_names(self, key: str) -> list[str]:
-        names: list[str] = self.take_list(key)
+        names: list[Any] = self.take(key, list)
         if not all(isinstance(name, str) for name in names):
             self.refuse(key)
         return names
 
     def take_count(self, key: str) -> int:
-        number: int = self._take(key, int)
+        number = self.take(key, int)
         if not is_count(number):
             self.refuse(key)
         return number
 
-    def take_flag(self, key: str) -> bool:
-        flag: bool = self._take(key, bool)
-        return flag
-
     def refuse(self, key: str) -> NoReturn:
         refuse(self.place, key)
-
-    def _take(self, key: str, kind: type) -> Any:
-        if not isinstance(self.raw.get(key), kind):
-            self.refuse(key)
-        return self.raw[key]
 
 
 def is_count(value: Any) -> bool:

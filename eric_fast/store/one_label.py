@@ -1,17 +1,15 @@
 """`OneLabel`: one label of a network of several, as a source of a network of two classes; read a part at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from eric_fast.errors import CaptureError
-from eric_fast.program.atoms import Quantiser
 from eric_fast.program.label_programs import find_label_index, name_label_classes
-from eric_fast.program.layer_graph import LayerGraph
 from eric_fast.store.activations import CaptureSettings
-from eric_fast.store.source import Part, Source
+from eric_fast.store.source import DerivedSource, Part
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +44,7 @@ class LabelPart:
 
 
 @dataclass(frozen=True, eq=False)
-class OneLabel:
+class OneLabel(DerivedSource):
     """What `Activations.select_label` gives, of any source; see `Source`.
 
     Attributes:
@@ -57,17 +55,12 @@ class OneLabel:
         CaptureError: a network of classes. ProgramError: no such label.
     """
 
-    source: Source
     label: str
 
     def __post_init__(self) -> None:
         if not self.source.settings.has_labels:
             raise CaptureError(f"model {self.source.settings.model} answers with a class, and has no labels")
         find_label_index(self.source.classes, self.label, "this")
-
-    @property
-    def name(self) -> str:
-        return self.source.name
 
     @property
     def settings(self) -> CaptureSettings:
@@ -82,28 +75,12 @@ class OneLabel:
         return self.source.layers
 
     @property
-    def n_kernels(self) -> Mapping[str, int]:
-        return self.source.n_kernels
-
-    @property
-    def graph(self) -> LayerGraph:
-        return self.source.graph
-
-    @property
     def n_images(self) -> int:
         return self.source.n_images
 
     @property
-    def has_norms(self) -> bool:
-        return self.source.has_norms
-
-    @property
     def has_logits(self) -> bool:
         return True
-
-    @property
-    def quantiser(self) -> Quantiser | None:
-        return self.source.quantiser
 
     @property
     def parts(self) -> tuple[LabelPart, ...]:

@@ -1,6 +1,6 @@
 """`Selection`: the images of a source that a run learns from, and those of them that are this process's."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +10,13 @@ from torch import Tensor
 
 from eric_fast.bits import BitMatrix, count_words, join_words
 from eric_fast.processes import Processes
-from eric_fast.program.atoms import Quantiser
 from eric_fast.program.layer_graph import LayerGraph
-from eric_fast.store.activations import UNKNOWN, CaptureSettings
-from eric_fast.store.source import Part, Rows, Source, cut_parts
+from eric_fast.store.activations import UNKNOWN
+from eric_fast.store.source import DerivedSource, Part, Rows, Source, cut_parts
 
 
 @dataclass(frozen=True, eq=False)
-class Selection:
+class Selection(DerivedSource):
     """Some images and layers of a source, shared out over processes: a source, too.
 
     Attributes:
@@ -31,7 +30,6 @@ class Selection:
         first: the number of images of the processes before this one.
     """
 
-    source: Source
     layers: tuple[str, ...]
     processes: Processes
     parts: tuple[Part, ...]
@@ -40,36 +38,8 @@ class Selection:
     first: int
 
     @property
-    def name(self) -> str:
-        return self.source.name
-
-    @property
-    def settings(self) -> CaptureSettings:
-        return self.source.settings
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.source.classes
-
-    @property
     def graph(self) -> LayerGraph:
         return self.source.graph.select(self.layers)
-
-    @property
-    def n_kernels(self) -> Mapping[str, int]:
-        return self.source.n_kernels
-
-    @property
-    def has_norms(self) -> bool:
-        return self.source.has_norms
-
-    @property
-    def has_logits(self) -> bool:
-        return self.source.has_logits
-
-    @property
-    def quantiser(self) -> Quantiser | None:
-        return self.source.quantiser
 
     def iterate_columns(self, layer: str, n_values: int) -> Iterator[Tensor]:
         """Gather norms of some kernels at a time, of the images of all processes: float32 `[n_images, n]`.

@@ -6,6 +6,7 @@ the parts of a source; its result depends neither on the kind of source nor on t
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Protocol
 
 import torch
@@ -15,7 +16,7 @@ from eric_fast.bits import WORD_BITS, count_words, join_words, pack_bits, unpack
 from eric_fast.pickling import PickledByFields
 from eric_fast.program.atoms import Quantiser
 from eric_fast.program.layer_graph import LayerGraph
-from eric_fast.store.activations import CaptureSettings
+from eric_fast.store.activations import UNKNOWN, CaptureSettings
 from eric_fast.store.manifest import SHARD_SIZE
 
 
@@ -93,6 +94,49 @@ class Source(Protocol):
     def quantiser(self) -> Quantiser | None: ...
     @property
     def parts(self) -> Sequence[Part]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class DerivedSource:
+    """What a source says that is made of another, as far as that is the same; see `Source`.
+
+    Attributes:
+        source: the other.
+    """
+
+    source: Source
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def settings(self) -> CaptureSettings:
+        return self.source.settings
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.source.classes
+
+    @property
+    def n_kernels(self) -> Mapping[str, int]:
+        return self.source.n_kernels
+
+    @property
+    def graph(self) -> LayerGraph:
+        return self.source.graph
+
+    @property
+    def has_norms(self) -> bool:
+        return self.source.has_norms
+
+    @property
+    def has_logits(self) -> bool:
+        return self.source.has_logits
+
+    @property
+    def quantiser(self) -> Quantiser | None:
+        return self.source.quantiser
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,3 +234,23 @@ def read_logits(source: Source) -> Tensor:
 def _join(parts: Sequence[Tensor], empty: Tensor) -> Tensor:
     """All parts in a row; a single part is not copied."""
     return parts[0] if len(parts) == 1 else torch.cat([empty, *parts])
+
+
+def hash_images(source: Source, *, are_labelled: bool = False) -> str:
+    """Hash the images of a source, by their ids, labels and network's answers: 16 hexadecimal digits.
+
+    The order of the images and the size of the parts make no difference.
+
+    Args:
+        source: the images.
+        are_labelled: take those with a known label alone.
+    """
+    total, n_labels = 0, len(source.classes)
+    for part in source.parts:
+        facts = zip(part.read_ids(), part.read_labels().tolist(), part.read_predictions().tolist(), strict=True)
+        for name, label, answer in facts:
+            if are_labelled and (label == UNKNOWN or label == [UNKNOWN] * n_labels):
+                continue
+            line = f"{label} {answer} {name}".encode(errors="surrogatepass")
+            total += int.from_bytes(blake2b(line, digest_size=8).digest(), "little")
+    return f"{total % 2**64:016x}"

@@ -3,9 +3,9 @@
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eric_fast.errors import CaptureError, OutputError
@@ -16,12 +16,7 @@ from eric_fast.output.leftovers import BESIDE
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.store.activations import Activations, check_ids
 from eric_fast.store.files import put_in_place, read_json, report_failed_write
-from eric_fast.store.manifest import (
-    SHARD_SIZE,
-    Manifest,
-    ShardEntry,
-    check_entry,
-)
+from eric_fast.store.manifest import SHARD_SIZE, Manifest, ShardEntry, check_entry, check_same
 from eric_fast.store.manifest_text import parse_entry, print_entry, print_manifest
 from eric_fast.store.read import Capture, is_capture, open_capture, read_manifest
 from eric_fast.store.shard import Samples, check_shard_file, write_shard_file
@@ -223,42 +218,29 @@ def save_activations(
         (folder / _PARTS).rmdir()
 
 
-def check_same(path: Path, found: Manifest, wanted: Manifest) -> None:
-    """Check that a capture is the wanted one; names of model and data may differ.
+@dataclass(frozen=True)
+class Verification:
+    """The result of `verify_capture`.
+
+    Attributes:
+        n_shards: the number of shards of the finished capture.
+        wrong: file of a shard -> what is wrong with it, in words.
+    """
+
+    n_shards: int
+    wrong: Mapping[str, str]
+
+
+def verify_capture(path: str | Path, progress: Progress = ignore_progress) -> Verification:
+    """Read and hash every shard of a capture, finished or not.
 
     Raises:
-        CaptureError: another capture; the message says what differs.
+        CaptureError: no capture, or a damaged manifest.
     """
-    differences = list(_list_differences(found, wanted))
-    if differences:
-        shown = "; ".join(f"{name} {_shorten(a)}, now {_shorten(b)}" for name, a, b in differences)
-        raise CaptureError(
-            f"{path} contains another capture, with {shown}; write to another path, or give --force to start again"
-        )
-
-
-def _list_differences(found: Manifest, wanted: Manifest) -> Iterator[tuple[str, object, object]]:
-    before, after = _list_facts(found), _list_facts(wanted)
-    yield from ((name, before[name], after[name]) for name in before if before[name] != after[name])
-    both = found.thresholds, wanted.thresholds
-    if both[0] is not None and both[1] is not None and both[0].quantiser.atoms != both[1].quantiser.atoms:
-        yield "thresholds", both[0].origin, both[1].origin if both[0].origin != both[1].origin else "others"
-
-
-def _list_facts(manifest: Manifest) -> dict[str, object]:
-    """List what must agree. Model and data are compared by fingerprint and listing, not by name."""
-    settings = asdict(manifest.settings)
-    facts = {name: value for name, value in settings.items() if name not in ("model", "data", "n_bad_images")}
-    for name in ("store", "norm_dtype", "shard_size", "n_listed"):
-        facts[name] = getattr(manifest, name)
-    facts["logits"] = "kept" if manifest.has_logits else "left out"
-    facts |= {"the listing of the data": manifest.listing, "layers": dict(manifest.layers)}
-    return facts | {"classes": manifest.classes}
-
-
-def _shorten(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    root = Path(path)
+    manifest = read_manifest(root)
+    reasons = CaptureWriter(root, manifest).check_shards(progress)
+    return Verification(manifest.n_shards, {name_shard(number): reason for number, reason in reasons.items()})
 
 
 @contextmanager
