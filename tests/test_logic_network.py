@@ -11,7 +11,7 @@ from torch import nn
 
 from eric_fast.errors import DataError, ModelError
 from eric_fast.frontends.gates.logic_network import from_logic_network
-from eric_fast.frontends.gates.netlist import FALSE, TRUE, Netlist, choose_cover
+from eric_fast.frontends.gates.netlist import FALSE, TRUE, Netlist, choose_cover, compare_bits
 from eric_fast.frontends.registry import load
 from eric_fast.table.model import RuleModel
 from eric_fast.text import parse_program, print_program
@@ -314,7 +314,7 @@ def test_covers_say_what_tables_say(n_inputs):
 
 
 def test_a_netlist_folds_and_shares():
-    netlist = Netlist(2)
+    netlist = Netlist(*compare_bits(["a", "b"]))
     a, b = 1, 2
     assert netlist.add_all([a, TRUE], "x") == a
     assert netlist.add_all([a, FALSE], "x") == FALSE

@@ -449,7 +449,10 @@ def change(old, new):
         (change_sum("2,1 :", f"{2**31 - 1},1 :"), "p.lp:13:52: the weights of this sum add up to 2147483650"),
         (change_sum("not k_f_1", "k_f_0"), "p.lp:13:80: the same literal stands twice"),
         (change_sum("1,2 :", "1,1 :"), "p.lp:13:80: two terms have the index 1"),
-        (change_sum("3 <=", "6 <="), "p.lp:13:52: the weights of this sum add up to 5, so '6 <=' is never true"),
+        (
+            change_sum("3 <=", "6 <="),
+            "p.lp:13:52: this sum, whose weights add up to 5, must reach 6, so it is never",
+        ),
         (change_sum("3 <=", "0 <="), "p.lp:13:52: .*'0 <=' is always true"),
         (change_sum("3 <=", "3 <"), "p.lp:13:52: a sum must look like"),
         (change_sum("#sum", "#count"), "p.lp:13:52: a sum must look like"),

@@ -105,7 +105,7 @@ def _find_deciding(evaluator: Evaluator, bits: BitMatrix, answers: NDArray[np.in
     place_of = {literal: place for place, literal in enumerate(firsts)}
     points = np.zeros((len(firsts), len(evaluator.program.classes)))
     for rule in rules:
-        for output, weight in ((rule.head, rule.weight), *rule.also) if rule.body else ():
+        for output, weight in rule.votes if rule.body else ():
             points[place_of[rule.body[0]], output] += weight
     numbers = np.array(list(firsts.values()), np.int64)
     deciding = np.full(len(answers), NO_RULE, np.int64)

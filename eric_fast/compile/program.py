@@ -107,7 +107,7 @@ def compile_part(
         votes=program.decision.adds_weights,
         n_classes=len(program.classes),
         default=-1 if program.default is None else program.default,
-        base=np.array(program.base or [0.0] * len(program.classes), np.float64),
+        base=np.array(program.full_base, np.float64),
         vote_offsets=class_rules.vote_offsets,
         vote_classes=class_rules.vote_classes,
         vote_weights=class_rules.vote_weights,

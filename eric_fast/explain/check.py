@@ -165,7 +165,7 @@ def _check_answer(program: Program, proof: Proof) -> str | None:
     size = sum(max(start, -start) for start in sums)
     for number in proof.fired:
         rule = program.class_rules[number]
-        for output, weight in ((rule.head, rule.weight), *rule.also):
+        for output, weight in rule.votes:
             exact = _weigh_exactly(weight)
             sums[output] += exact
             size += max(exact, -exact)

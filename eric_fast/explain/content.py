@@ -83,7 +83,7 @@ def _describe_class_rule(program: Program, number: int) -> dict[str, Any]:
     rule = program.class_rules[number]
     content = {"rule": number + 1, "class": program.classes[rule.head], **_describe_rule(program, rule)}
     if program.decision.adds_weights:
-        content["adds"] = {program.classes[c]: weight for c, weight in ((rule.head, rule.weight), *rule.also)}
+        content["adds"] = {program.classes[c]: weight for c, weight in rule.votes}
     return content
 
 

@@ -140,7 +140,7 @@ class _Prover:
     def _weigh(self, number: int, answer: int) -> float:
         """Find what a class rule adds to the answer's sum."""
         rule = self._class_rules[number]
-        return dict(((rule.head, rule.weight), *rule.also)).get(answer, 0.0) if answer != NO_RULE else 0.0
+        return dict(rule.votes).get(answer, 0.0) if answer != NO_RULE else 0.0
 
     def _explain(self, atoms: Sequence[int], truth: Mapping[int, bool], steps: dict[int, Step]) -> None:
         """Add the steps of these atoms and of all atoms that they rest on."""

@@ -167,7 +167,7 @@ def state_votes(program: Program, truth: Mapping[int, bool], fixed: Collection[i
     sums = np.bincount(cells, rules.vote_weights, n_classes * (len(literals) + 1))  # exact, as weights are whole
     adds = sums.astype(np.int64).reshape(-1, n_classes)
     is_true = np.array([holds(literal, truth) for literal in literals.tolist()], np.bool_)
-    points = np.array(program.base or [0] * n_classes).astype(np.int64) + adds[-1] + adds[:-1][is_true].sum(axis=0)
+    points = np.array(program.full_base).astype(np.int64) + adds[-1] + adds[:-1][is_true].sum(axis=0)
     of_atom = np.array([atom_of(literal) for literal in literals.tolist()], np.int64)
     atoms = sorted(set(of_atom.tolist()).difference(fixed))
     is_free = np.isin(of_atom, atoms)

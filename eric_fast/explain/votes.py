@@ -38,12 +38,12 @@ def find_rivalry(program: Program, proof: Proof, rival: int | None = None) -> Ri
     """
     if not program.decision.adds_weights or not proof.fired or len(program.classes) < 2 or proof.answer == NO_RULE:
         return None
-    sums = [_read_exactly(start) for start in program.base or [0.0] * len(program.classes)]
+    sums = [_read_exactly(start) for start in program.full_base]
     adds: list[tuple[int | None, dict[int, Exact]]] = []
     for number in proof.fired:
         rule = program.class_rules[number]
         atom = atom_of(rule.body[0]) if len(rule.body) == 1 else None
-        adds.append((atom, {c: _read_exactly(weight) for c, weight in ((rule.head, rule.weight), *rule.also)}))
+        adds.append((atom, {c: _read_exactly(weight) for c, weight in rule.votes}))
         for output, weight in adds[-1][1].items():
             sums[output] += weight
     winner = proof.answer

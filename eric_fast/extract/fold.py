@@ -21,6 +21,7 @@ from eric_fast.bits import BitMatrix, pack_bits
 from eric_fast.kernels.fixed_point import make_entropy_table
 from eric_fast.processes import Combine, keep
 from eric_fast.program.confidence import find_interval
+from eric_fast.program.data import map_literals
 
 SPARSE = 4  # once there are so many times as many words as examples, words without any are left out
 
@@ -71,8 +72,11 @@ class DefaultRule:
 
     def renumber(self, place_of: Mapping[int, int]) -> "DefaultRule":
         """The same rule over columns of other numbers."""
-        body = tuple(place_of[literal] if literal >= 0 else ~place_of[~literal] for literal in self.body)
-        return replace(self, body=body, exceptions=tuple(rule.renumber(place_of) for rule in self.exceptions))
+        return replace(
+            self,
+            body=map_literals(self.body, place_of),
+            exceptions=tuple(rule.renumber(place_of) for rule in self.exceptions),
+        )
 
 
 class DecisionList(NamedTuple):

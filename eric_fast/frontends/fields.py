@@ -1,8 +1,8 @@
-"""Values in the model files of other tools, each checked when it is read, with its place in the file for errors."""
+"""Values in the model files of other tools, each checked when it is read; errors say where in the file it stands."""
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,3 +131,31 @@ def describe_value(value: Any) -> str:
 def _join(place: str, key: str) -> str:
     """`model.json: a` and `b` make `model.json: a.b`."""
     return f"{place}.{key}" if ": " in place else f"{place}: {key}"
+
+
+class Budget(NamedTuple):
+    """What may be made of a file: `spare` of any file, and `per_byte` for each byte of a larger one."""
+
+    spare: int
+    per_byte: int
+
+
+OBJECTS = Budget(2**16, 1)  # of which each takes some hundred bytes: columns, outputs, trees
+NUMBERS = Budget(2**24, 16)  # in arrays
+
+
+def check_claim(number: int, size: int, what: str, place: str, budget: Budget = OBJECTS) -> None:
+    """Refuse a number in a file that is out of proportion to the file, before anything is made as large as it says.
+
+    Args:
+        number: of `what`, such as outputs.
+        size: of the file in bytes.
+        place: what errors call the file.
+        budget: how many a file of this size can be about.
+
+    Raises:
+        ProgramError: there are more.
+    """
+    most = max(budget.spare, size * budget.per_byte)
+    if number > most:
+        raise ProgramError(f"{place}: {number:,} {what} are too many for a file of its size, {most:,} at most")

@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Any, overload
 
 from eric_fast.errors import ModelError
-from eric_fast.frontends.files import is_rule_text
-from eric_fast.frontends.front_end import is_from
+from eric_fast.frontends.front_end import is_from, is_rule_text
 from eric_fast.frontends.gates.circuit import CIRCUIT
 from eric_fast.frontends.gates.logic_network import LOGIC_NETWORK
-from eric_fast.frontends.rules.asp import ASP
+from eric_fast.frontends.rules.asp import ASP, PROGRAM_TEXT
 from eric_fast.frontends.rules.foldrm import FOLDRM
 from eric_fast.frontends.rules.imodels import IMODELS
-from eric_fast.frontends.rules.program_text import PROGRAM_TEXT
 from eric_fast.frontends.trees.catboost import CATBOOST
 from eric_fast.frontends.trees.composites import FITTED_PARTS, replace_trees
 from eric_fast.frontends.trees.lightgbm import LIGHTGBM

@@ -5,7 +5,7 @@ import re
 from os import PathLike
 from pathlib import Path
 
-from eric_fast.frontends.files import peek_file
+from eric_fast.frontends.front_end import peek_file
 
 _PICKLED = (
     "is pickled, and unpickling runs code that is in the file: load it where you trust it, "

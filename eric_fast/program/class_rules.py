@@ -1,14 +1,14 @@
 """`ClassRules`: a million class rules as arrays."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import nan
-from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.errors import ProgramError
+from eric_fast.program.array_sequence import ArraySequence
 from eric_fast.program.rules import NO_INTEGERS, ClassRule, RuleArrays, count_offsets
 
 _NO_FLOATS = np.zeros(0)
@@ -16,7 +16,7 @@ _NO_FLOATS.flags.writeable = False
 
 
 @dataclass(frozen=True, eq=False)
-class ClassRules(Sequence[ClassRule]):
+class ClassRules(ArraySequence[ClassRule]):
     """Class rules in order, as arrays, for the leaves of a forest; each is a `ClassRule` when it is asked for.
 
     Attributes:
@@ -58,7 +58,7 @@ class ClassRules(Sequence[ClassRule]):
     @classmethod
     def _from_list(cls, rules: list[ClassRule]) -> "ClassRules":
         bodies = RuleArrays.from_rules(rules)
-        votes = [((rule.head, rule.weight), *rule.also) for rule in rules]
+        votes = [rule.votes for rule in rules]
         supports = [(-1 if r.covered is None else r.covered, -1 if r.correct is None else r.correct) for r in rules]
         covered, correct = np.array(supports, np.int32).reshape(-1, 2).T
         starts = [-1 if rule.start is None else rule.start for rule in rules]
@@ -79,32 +79,17 @@ class ClassRules(Sequence[ClassRule]):
 
     def __post_init__(self) -> None:
         n_rules = len(self.offsets) - 1
-        for name, dtype in (
-            ("literals", np.int32),
-            ("offsets", np.int64),
-            ("vote_offsets", np.int64),
-            ("vote_classes", np.int32),
-            ("vote_weights", np.float64),
-            ("covered", np.int32),
-            ("correct", np.int32),
-            ("weights", np.int32),
-            ("bounds", np.int32),
-            ("starts", np.int32),
-            ("confidences", np.float64),
-        ):
-            array = getattr(self, name)
-            if array.dtype != dtype or array.ndim != 1:
-                raise ProgramError(f"the {name} of rules must be {np.dtype(dtype)} [n], not {array.dtype}")
-            array = array.view()
-            array.flags.writeable = False
-            object.__setattr__(self, name, array)
-        for offsets, n_values, least in (
+        integers = ("literals", "vote_classes", "covered", "correct", "weights", "bounds", "starts")
+        floats = dict.fromkeys(("vote_weights", "confidences"), np.float64)
+        offsets = dict.fromkeys(("offsets", "vote_offsets"), np.int64)
+        self._freeze({**dict.fromkeys(integers, np.int32), **offsets, **floats}, "rules")
+        for ends, n_values, least in (
             (self.offsets, len(self.literals), 0),
             (self.vote_offsets, len(self.vote_classes), 1),
         ):
-            if len(offsets) != n_rules + 1 or offsets[0] != 0 or offsets[-1] != n_values:
+            if len(ends) != n_rules + 1 or ends[0] != 0 or ends[-1] != n_values:
                 raise ProgramError(f"the offsets of {n_rules} rules must go from 0 to {n_values}")
-            if (np.diff(offsets) < least).any():
+            if (np.diff(ends) < least).any():
                 raise ProgramError("the offsets of rules must be ascending, and each rule needs a vote")
         if len(self.vote_weights) != len(self.vote_classes) or not len(self.covered) == len(self.correct) == n_rules:
             raise ProgramError("the arrays of rules have different lengths")
@@ -132,43 +117,23 @@ class ClassRules(Sequence[ClassRule]):
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    @overload
-    def __getitem__(self, index: int) -> ClassRule: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[ClassRule, ...]: ...
-    def __getitem__(self, index: int | slice) -> ClassRule | tuple[ClassRule, ...]:
-        if isinstance(index, slice):
-            return tuple(self[i] for i in range(*index.indices(len(self))))
-        i = index + len(self) if index < 0 else index
-        if not 0 <= i < len(self):
-            raise IndexError(f"rule {index} of {len(self)}")
-        a, z = self.vote_offsets[i], self.vote_offsets[i + 1]
+    def _make(self, index: int) -> ClassRule:
+        a, z = self.vote_offsets[index], self.vote_offsets[index + 1]
         votes = zip(self.vote_classes[a:z].tolist(), self.vote_weights[a:z].tolist(), strict=True)
         (head, weight), *also = votes
-        known = self.covered[i] >= 0
-        body = slice(self.offsets[i], self.offsets[i + 1])
-        bound = int(self.bounds[i]) if len(self.bounds) else 0
-        given = float(self.confidences[i]) if len(self.confidences) else nan
+        known = self.covered[index] >= 0
+        body = slice(self.offsets[index], self.offsets[index + 1])
+        bound = int(self.bounds[index]) if len(self.bounds) else 0
+        given = float(self.confidences[index]) if len(self.confidences) else nan
         return ClassRule(
             head,
             tuple(self.literals[body].tolist()),
-            int(self.covered[i]) if known else None,
-            int(self.correct[i]) if known else None,
+            int(self.covered[index]) if known else None,
+            int(self.correct[index]) if known else None,
             weight,
             tuple(also),
             weights=tuple(self.weights[body].tolist()) if bound else (),
             bound=bound,
-            start=int(self.starts[i]) if len(self.starts) and self.starts[i] >= 0 else None,
+            start=int(self.starts[index]) if len(self.starts) and self.starts[index] >= 0 else None,
             given_confidence=given if given == given else None,  # NaN differs from itself
         )
-
-    def __iter__(self) -> Iterator[ClassRule]:
-        return (self[i] for i in range(len(self)))
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ClassRules | tuple):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
-
-    def __hash__(self) -> int:
-        return hash(tuple(self))

@@ -1,6 +1,6 @@
 """`ProgramData`: the fields of a program and what is derived from them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -156,6 +156,11 @@ class ProgramData:
         return rows[self.graph.lowest[-1]].stop if self.layers else 0
 
     @property
+    def full_base(self) -> Sequence[float]:
+        """Where each class's sum starts, zeros too."""
+        return self.base or [0.0] * len(self.classes)
+
+    @property
     def has_weight_bodies(self) -> bool:
         return bool(len(self.class_arrays.bounds) or len(self.kernel_arrays.bounds))
 
@@ -233,7 +238,7 @@ class ProgramData:
     def has_integer_weights(self) -> bool:
         """Whether clingo can add the weights: whole numbers, and no sum can pass 2^31 - 1, where it would wrap."""
         votes = self.class_arrays
-        bases = np.array([self.base or [0.0] * len(self.classes), *self.start_bases], np.float64)
+        bases = np.array([self.full_base, *self.start_bases], np.float64)
         if (votes.vote_weights != np.floor(votes.vote_weights)).any() or (bases != np.floor(bases)).any():
             return False
         most = np.abs(bases).max(axis=0)
@@ -244,6 +249,11 @@ class ProgramData:
 def atom_of(literal: int) -> int:
     """The atom that a literal is about."""
     return literal if literal >= 0 else ~literal
+
+
+def map_literals(literals: Iterable[int], atoms: Mapping[int, int] | Sequence[int]) -> tuple[int, ...]:
+    """The literals with `atoms[a]`, an atom or a literal, in the place of atom `a`."""
+    return tuple([atoms[literal] if literal >= 0 else ~atoms[~literal] for literal in literals])
 
 
 def plain_identifier(name: str) -> str:

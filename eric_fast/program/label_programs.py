@@ -55,5 +55,5 @@ def find_label_parts(program: ProgramData, label: str) -> dict[str, object]:
 
 def _find_weight(rule: ClassRule, index: int) -> float | None:
     """What a rule adds to a label; None if nothing, and the rule isn't about it."""
-    weight = sum(own for output, own in ((rule.head, rule.weight), *rule.also) if output == index)
+    weight = sum(own for output, own in rule.votes if output == index)
     return weight if weight or rule.head == index else None

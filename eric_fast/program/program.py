@@ -1,14 +1,14 @@
 """`Program`: a stratified logic program over a network's kernels or a table's columns, immutable and validated."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eric_fast.described import Described, name_span
 from eric_fast.errors import ProgramError, SettingError, say_count
 from eric_fast.program.atoms import Quantiser
-from eric_fast.program.data import ProgramData, atom_of
+from eric_fast.program.data import ProgramData, atom_of, map_literals
 from eric_fast.program.label_programs import find_label_parts
 from eric_fast.program.layer_graph import StartLayers, name_start
 from eric_fast.program.printers.aiger import print_aiger
@@ -195,43 +195,49 @@ class Program(Described, ProgramData):
         name, cut = self.layer_to_start(start), self.graph.find_start(start)
         if cut == self.graph.lowest:
             return self
-        quantiser = self.network_quantiser
-        given, derivable = self.list_given(cut), self.list_derivable(cut)
-        place_of = {atom: place for place, atom in enumerate([*given, *derivable])}
-
-        def shift(body: tuple[int, ...], what: str) -> tuple[int, ...]:
-            for literal in body:
-                atom = atom_of(literal)
-                if atom not in place_of:
+        derivable = self.list_derivable(cut)
+        kept = dict.fromkeys([*self.list_given(cut), *derivable])
+        staying = [rule for rule in self.kernel_rules if rule.head in derivable]
+        bodies = [(f"class rule {number}", rule.body) for number, rule in enumerate(self.class_rules, 1)]
+        bodies += [(f"a rule for {self.atoms[rule.head].name}", rule.body) for rule in staying]
+        for what, body in bodies:
+            for atom in map(atom_of, body):
+                if atom not in kept:
                     raise ProgramError(
                         f"can't start at '{name}': {what} mentions {self.atoms[atom].name} of a lower layer; "
                         f"start at '{self.atoms[atom].layer}' or lower"
                     )
-            return tuple(place_of[lit] if lit >= 0 else ~place_of[~lit] for lit in body)
+        return self.select_atoms(list(kept), derivable, edges=self.graph.take_above(cut).edges)
 
+    def select_atoms(self, atoms: Sequence[int], heads: Container[int], **changes: Any) -> "Program":
+        """The program of these atoms alone, in this order, with the rules for `heads` among them.
+
+        Args:
+            atoms: those that outputs and the rules that stay mention, at least; those of the quantiser first.
+            changes: other fields that differ.
+        """
+        place_of = {atom: place for place, atom in enumerate(atoms)}
+        compared = [atom for atom in atoms if atom < len(self.quantiser.atoms)]
+        quantiser = self.quantiser
+        if len(compared) < len(quantiser.atoms):
+            own = self.network_quantiser
+            quantiser = Quantiser(tuple(own.atoms[atom] for atom in compared), own.norm)
         return replace(
             self,
-            quantiser=Quantiser(
-                tuple(quantiser.atoms[atom] for atom in place_of if atom < len(quantiser.atoms)), quantiser.norm
-            ),
-            class_rules=tuple(
-                replace(rule, body=shift(rule.body, f"class rule {number}"))
-                for number, rule in enumerate(self.class_rules, 1)
-            ),
+            quantiser=quantiser,
+            class_rules=self.class_rules
+            if len(atoms) == len(self.atoms)
+            else tuple(replace(rule, body=map_literals(rule.body, place_of)) for rule in self.class_rules),
             kernel_rules=tuple(
-                replace(
-                    rule,
-                    head=place_of[rule.head],
-                    body=shift(rule.body, f"a rule for {self.atoms[rule.head].name}"),
-                )
+                replace(rule, head=place_of[rule.head], body=map_literals(rule.body, place_of))
                 for rule in self.kernel_rules
-                if rule.head in derivable
+                if rule.head in heads
             ),
-            negated=tuple(place_of[atom] for atom in self.negated if atom in derivable),
+            negated=tuple(place_of[atom] for atom in self.negated if atom in heads),
             labels=tuple((place_of[atom], label) for atom, label in self.labels if atom in place_of),
-            derived=tuple(self.atoms[atom].name for atom in derivable if atom >= len(quantiser.atoms)),
+            derived=tuple(self.atoms[atom].name for atom in atoms[len(compared) :]),
             outputs=tuple((name, place_of[atom]) for name, atom in self.outputs),
-            edges=self.graph.take_above(cut).edges,
+            **changes,
         )
 
     def list_rules(self, *, of: str = "classes") -> "pandas.DataFrame":

@@ -84,6 +84,11 @@ class ClassRule(Rule):
         """As another tool states it, or else the share of the covered training images that are correct, where known."""
         return _find_share(self) if self.given_confidence is None else self.given_confidence
 
+    @property
+    def votes(self) -> tuple[tuple[int, float], ...]:
+        """What it adds under `vote`: pairs (class index, weight), that of its own class first."""
+        return ((self.head, self.weight), *self.also)
+
     def forget_support(self) -> Self:
         """The rule without what is known of how often it is right: it has become another."""
         return replace(self, covered=None, correct=None, given_confidence=None)

@@ -46,22 +46,7 @@ def drop_unmentioned(program: Program) -> Program:
     mentioned = find_mentioned(program)
     n_compared = len(program.quantiser.atoms)
     kept = [atom for atom in range(len(program.atoms)) if atom < n_compared or atom in mentioned]
-    place_of = {atom: place for place, atom in enumerate(kept)}
-
-    def move(rule: _AnyRule) -> _AnyRule:
-        return replace(rule, body=tuple(place_of[lit] if lit >= 0 else ~place_of[~lit] for lit in rule.body))
-
-    return replace(
-        program,
-        class_rules=program.class_rules if len(kept) == len(program.atoms) else tuple(map(move, program.class_rules)),
-        kernel_rules=tuple(
-            replace(move(rule), head=place_of[rule.head]) for rule in program.kernel_rules if rule.head in mentioned
-        ),
-        negated=tuple(place_of[atom] for atom in program.negated if atom in mentioned),
-        labels=tuple((place_of[atom], label) for atom, label in program.labels if atom in place_of),
-        derived=tuple(program.atoms[atom].name for atom in kept[n_compared:]),
-        outputs=tuple((name, place_of[atom]) for name, atom in program.outputs),
-    )
+    return program.select_atoms(kept, mentioned)
 
 
 def find_mentioned(program: Program, given: Set[int] = frozenset(), wanted: Iterable[int] = ()) -> set[int]:

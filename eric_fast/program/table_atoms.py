@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast, overload
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.errors import ProgramError
+from eric_fast.program.array_sequence import ArraySequence
 
 TABLE = "table"  # the one layer of a program over a table
 TABLE_OPERATORS = (">", "<=", "==", "<", ">=", "!=", "in")
@@ -66,7 +67,7 @@ class TableAtom:
 
 
 @dataclass(frozen=True, eq=False)
-class TableAtoms(Sequence[TableAtom]):
+class TableAtoms(ArraySequence[TableAtom]):
     """Comparisons with numbers as arrays, for the million of a forest; each is a `TableAtom` when it is asked for.
 
     Attributes:
@@ -88,13 +89,9 @@ class TableAtoms(Sequence[TableAtom]):
 
     def __post_init__(self) -> None:
         dtypes = {"columns": np.int32, "operators": np.int8, "constants": np.float64, "missing": np.bool_}
-        for name, dtype in dtypes.items():
-            array = getattr(self, name)
-            if array.dtype != dtype or array.shape != (len(self.columns),):
-                raise ProgramError(f"the {name} of comparisons must be {np.dtype(dtype)} [n], not {array.dtype}")
-            array = array.view()
-            array.flags.writeable = False
-            object.__setattr__(self, name, array)
+        self._freeze(dtypes, "comparisons")
+        if len({len(getattr(self, name)) for name in dtypes}) > 1:
+            raise ProgramError("the arrays of comparisons have different lengths")
         for array, n in ((self.columns, len(self.features)), (self.operators, TABLE_OPERATORS.index("in"))):
             if len(array) and not 0 <= array.min() <= array.max() < n:
                 raise ProgramError(f"TableAtoms needs columns among the {len(self.features)} and no operator 'in'")
@@ -102,28 +99,12 @@ class TableAtoms(Sequence[TableAtom]):
     def __len__(self) -> int:
         return len(self.columns)
 
-    @overload
-    def __getitem__(self, index: int) -> TableAtom: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[TableAtom, ...]: ...
-    def __getitem__(self, index: int | slice) -> TableAtom | tuple[TableAtom, ...]:
-        if isinstance(index, slice):
-            return tuple(self[i] for i in range(*index.indices(len(self))))
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"comparison {index} of {len(self)}")
+    def _make(self, index: int) -> TableAtom:
         column = int(self.columns[index])
         operator = TABLE_OPERATORS[self.operators[index]]
         return TableAtom(
             column, self.features[column], operator, float(self.constants[index]), bool(self.missing[index])
         )
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, TableAtoms | tuple):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
-
-    def __hash__(self) -> int:
-        return hash(tuple(self))
 
     def find_twin(self) -> int | None:
         """The place of a comparison that stands twice, if one does."""

@@ -6,7 +6,7 @@ from itertools import chain
 
 import numpy as np
 
-from eric_fast.errors import ProgramError
+from eric_fast.errors import ProgramError, say_count
 from eric_fast.program.class_rules import ClassRules
 from eric_fast.program.data import ProgramData, atom_of
 from eric_fast.program.layer_graph import check_graph, name_start
@@ -20,15 +20,15 @@ def validate_program(program: ProgramData) -> None:
     _check_names("layer", program.layers)
     check_texts(program)
     n_atoms, n_classes = len(program.atoms), len(program.classes)
-    if program.default is not None and not 0 <= program.default < n_classes:
-        raise ProgramError(f"the default is class {program.default}, but the program has only {n_classes} classes")
+    if program.default is not None:
+        _expect_index("the default is class", program.default, n_classes)
     if program.n_images is not None and not 0 <= program.n_images <= INT32_MAX:
         raise ProgramError(f"n_images must be from 0 to 2^31 - 1, not {program.n_images}")
     check_graph(program.graph)
     n_inputs = program.n_given
     heads = program.kernel_arrays.heads
     for head in heads[(heads < 0) | (heads >= n_atoms)].tolist():
-        raise ProgramError(f"a rule is for atom {head}, but the program has only {n_atoms} atoms")
+        _expect_index("a rule is for atom", head, n_atoms)
     _check_outputs(program)
     _check_heads(program)
     _check_bodies(program)
@@ -44,6 +44,13 @@ def validate_program(program: ProgramData) -> None:
             raise ProgramError(f"{name} can't have a rule: it is in the lowest layer, whose bits are given", head)
     if program.edges:
         _check_sources(program)
+
+
+def _expect_index(mention: str, index: int, count: int) -> None:
+    """Raise ProgramError unless there is an atom, or a class, of this index; `mention` ends with which of the two."""
+    if not 0 <= index < count:
+        kind = mention.rpartition(" ")[2]
+        raise ProgramError(f"{mention} {index}, but the program has only {say_count(count, kind)}")
 
 
 def _check_sources(program: ProgramData) -> None:
@@ -83,10 +90,7 @@ def _check_outputs(program: ProgramData) -> None:
         if name in inputs:
             raise ProgramError(f"two atoms are called '{name}'; rename one")
     for name, atom in program.outputs:
-        if not 0 <= atom < len(program.atoms):
-            raise ProgramError(
-                f"output '{name}' mentions atom {atom}, but the program has only {len(program.atoms)} atoms"
-            )
+        _expect_index(f"output '{name}' mentions atom", atom, len(program.atoms))
     if program.decision.gives_bits and (program.classes or len(program.class_rules)):
         raise ProgramError("a program with decision 'bits' can't have classes or class rules")
     if program.outputs and not program.decision.gives_bits:
@@ -110,12 +114,9 @@ def _check_heads(program: ProgramData) -> None:
             raise ProgramError(f"a class rule adds to a class past the program's {n_classes}")
         return
     for number, rule in enumerate(program.class_rules, 1):
-        if not 0 <= rule.head < n_classes:
-            raise ProgramError(
-                f"class rule {number} is for class {rule.head}, but the program has only {n_classes} classes"
-            )
-        if rule.also and not all(0 <= output < n_classes for output, _ in rule.also):
-            raise ProgramError(f"class rule {number}: 'also' mentions a class past the program's {n_classes}")
+        _expect_index(f"class rule {number} is for class", rule.head, n_classes)
+        for output, _ in rule.also:
+            _expect_index(f"class rule {number}: 'also' mentions class", output, n_classes)
 
 
 def _check_bodies(program: ProgramData) -> None:
@@ -125,7 +126,7 @@ def _check_bodies(program: ProgramData) -> None:
         for place in np.flatnonzero(rules.atoms >= n_atoms).tolist():
             rule = n_before + int(np.searchsorted(rules.offsets, place, "right")) - 1
             name, literal = _name_rule(program, rule), rules.literals[place]
-            raise ProgramError(f"{name} has literal {literal}, but the program has only {n_atoms} atoms")
+            raise ProgramError(f"{name} has literal {literal}, but the program has only {say_count(n_atoms, 'atom')}")
         n_before += len(rules.heads)
 
 
@@ -184,8 +185,7 @@ def _check_support(program: ProgramData) -> None:
 
 def _check_negated(program: ProgramData, n_inputs: int) -> None:
     for atom, before in zip(program.negated, (None, *program.negated), strict=False):
-        if not 0 <= atom < len(program.atoms):
-            raise ProgramError(f"negated mentions atom {atom}, but the program has only {len(program.atoms)} atoms")
+        _expect_index("negated mentions atom", atom, len(program.atoms))
         name = program.atoms[atom].name
         if atom < n_inputs:
             raise ProgramError(f"{name} can't be negated: it is in the lowest layer, whose bits are given", atom)
@@ -253,10 +253,7 @@ def _check_names(kind: str, names: Sequence[str]) -> None:
 
 def check_texts(program: ProgramData) -> None:
     for atom, label in program.labels:
-        if not 0 <= atom < len(program.atoms):
-            raise ProgramError(
-                f"label {label!r} is for atom {atom}, but the program has only {len(program.atoms)} atoms"
-            )
+        _expect_index(f"label {label!r} is for atom", atom, len(program.atoms))
     for kind, keys in (
         ("label", [str(atom) for atom, _ in program.labels]),
         ("setting", [key for key, _ in program.settings]),

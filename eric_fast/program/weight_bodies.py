@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from math import gcd
 from typing import NamedTuple
 
-from eric_fast.program.rules import Rule
+from eric_fast.program.rules import INT32_MAX, Rule
 
 _MOST_SUM = 2**14  # bits of the set of sums that subsets reach; larger sums are not looked into
 
@@ -18,6 +18,17 @@ class WeightBody(NamedTuple):
     literals: tuple[int, ...]
     weights: tuple[int, ...] = ()
     bound: int = 0
+
+
+def find_sum_fault(weights: Iterable[int], bound: int) -> str | None:
+    """What is wrong with a sum that must reach a bound, and what to do; None if nothing is."""
+    most = sum(weights)
+    if most > INT32_MAX:
+        return f"the weights of this sum add up to {most}; clingo wraps past 2^31 - 1"
+    if not 1 <= bound <= most:
+        what = "always true: remove it" if bound < 1 else "never true: remove the rule"
+        return f"this sum, whose weights add up to {most}, must reach {bound}, so it is {what}"
+    return None
 
 
 class LiteralSum(NamedTuple):

@@ -73,7 +73,7 @@ def describe_exceptions(program: ProgramData, rule: Rule, depth: int = 1) -> lis
 
 def describe_votes(program: ProgramData, rule: ClassRule, most: int | None = None, first: Collection[int] = ()) -> str:
     """`+3 truck, -1 ship`; of more than `most` those of `first`, then the largest, and how many more there are."""
-    votes = [(rule.head, rule.weight), *rule.also]
+    votes = list(rule.votes)
     n_more = 0 if most is None else max(0, len(votes) - most)
     if n_more:
         votes = sorted(votes, key=lambda vote: (vote[0] not in first, -abs(vote[1]), vote[0]))[:most]

@@ -45,7 +45,7 @@ def _tabulate_votes(program: Program, title: str, limit: int) -> Table:
 
 
 def _list_votes(rule: ClassRule) -> list[tuple[int, float]]:
-    return [(rule.head, rule.weight), *rule.also]
+    return list(rule.votes)
 
 
 def _format_points(points: float) -> str:

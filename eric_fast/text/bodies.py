@@ -5,6 +5,7 @@ from typing import NamedTuple
 from eric_fast.errors import suggest_nearest
 from eric_fast.program.printers.names import NEGATED, close_negated
 from eric_fast.program.rules import INT32_MAX
+from eric_fast.program.weight_bodies import find_sum_fault
 from eric_fast.text.statements import BOUND, STARTS, TERMS, Body, Statements, find_literals
 
 
@@ -78,12 +79,9 @@ class BodyReader:
             indices.add(index)
         bound = BOUND.search(said.text, *body)
         assert bound is not None
-        least, most = int(bound[1][:12]), sum(literals.values())  # too large already with 12 digits
-        if most > INT32_MAX:
-            raise said.error(bound.start(), f"the weights of this sum add up to {most}; clingo wraps past 2^31 - 1")
-        if not 1 <= least <= most:
-            what = "always true: remove it" if least < 1 else "never true: remove the rule"
-            raise said.error(bound.start(), f"the weights of this sum add up to {most}, so '{least} <=' is {what}")
+        least = int(bound[1][:12])  # too large already with 12 digits
+        if (fault := find_sum_fault(literals.values(), least)) is not None:
+            raise said.error(bound.start(), fault)
         return RuleBody(tuple(literals), tuple(literals.values()), least)
 
     def mention_only(self, body: Body, predicate: str) -> bool:

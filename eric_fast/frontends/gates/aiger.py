@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from eric_fast.errors import ProgramError
-from eric_fast.frontends.files import check_claim
+from eric_fast.frontends.fields import check_claim
 from eric_fast.frontends.gates.circuit_types import Circuit, Gate, check_name, name_all, shorten
 
 _FIELDS = ("M", "I", "L", "O", "A", "B", "C", "J", "F")

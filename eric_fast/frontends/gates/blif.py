@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from eric_fast.errors import ProgramError, suggest_nearest
-from eric_fast.frontends.files import NUMBERS, check_claim
+from eric_fast.frontends.fields import NUMBERS, check_claim
 from eric_fast.frontends.gates.circuit_types import Circuit, Gate, check_name, shorten
+from eric_fast.program.data import map_literals
 
 _GATE = 64  # numbers that a gate or an instance counts as
 MOST_LEVELS = 200  # of instances within instances
@@ -207,7 +208,7 @@ class _Flattener:
             check_claim(self.n_numbers, self.size, "numbers of flattened gates", model.place, NUMBERS)
         for cover in model.covers:
             signals = [self._find_signal(spell(name)) for name in cover.inputs]
-            cubes = [[signals[i] if i >= 0 else ~signals[~i] for i in cube] for cube in cover.cubes]
+            cubes = [map_literals(cube, signals) for cube in cover.cubes]
             name = spell(cover.name)
             self.gates.append(Gate(self._define(name, cover.place), cubes, cover.negated, name, cover.place))
         for number, instance in enumerate(model.instances, 1):

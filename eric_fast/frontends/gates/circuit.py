@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from eric_fast.errors import ProgramError
-from eric_fast.frontends.files import peek_file
-from eric_fast.frontends.front_end import FrontEnd
+from eric_fast.frontends.front_end import FrontEnd, peek_file
 from eric_fast.frontends.gates.aiger import read_aiger
 from eric_fast.frontends.gates.blif import read_blif
 from eric_fast.frontends.gates.circuit_types import Circuit, Gate
 from eric_fast.frontends.gates.netlist import FALSE, Netlist, answer_bits, compare_bits, negate_name
 from eric_fast.program import atom_of
+from eric_fast.program.data import map_literals
 from eric_fast.table.model import RuleModel
 from eric_fast.text.files import read_file
 
@@ -63,22 +63,20 @@ def build_model(circuit: Circuit) -> RuleModel:
     Raises:
         ProgramError: a signal that is not defined, or depends on itself.
     """
-    netlist = Netlist(len(circuit.inputs))
+    netlist = Netlist(*compare_bits([name for name, _ in circuit.inputs]))
     found = {FALSE: FALSE}
     for index, (_, signal) in enumerate(circuit.inputs):
         found[signal] = index + 1
     for gate in _sort_gates(circuit, found):
-        cubes = [[found[s] if s >= 0 else ~found[~s] for s in cube] for cube in gate.cubes]
+        cubes = [map_literals(cube, found) for cube in gate.cubes]
         value = netlist.add_cover(cubes, negate_name(gate.name) if gate.negated else gate.name)
         found[gate.signal] = ~value if gate.negated else value
     outputs = []
     for output, signal, place in circuit.outputs:
         if atom_of(signal) not in found:
             raise ProgramError(f"{place}: output '{output}' is not defined")
-        outputs.append((output, found[signal] if signal >= 0 else ~found[~signal]))
-    columns, comparisons = compare_bits([input_name for input_name, _ in circuit.inputs])
-    program = answer_bits(netlist, columns, comparisons, outputs)
-    return RuleModel(program, circuit.source, values="binary")
+        outputs.append((output, map_literals([signal], found)[0]))
+    return RuleModel(answer_bits(netlist, outputs), circuit.source, values="binary")
 
 
 def _sort_gates(circuit: Circuit, known: dict[int, int]) -> Sequence[Gate]:

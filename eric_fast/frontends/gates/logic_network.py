@@ -22,7 +22,6 @@ NO_SHAPE = "the layers don't determine the shape of a row of the input; give inp
 N_CHECKED = 32  # random rows on which the program is compared with the network
 
 NamedLayers = list[tuple[str, nn.Module]]
-_Comparisons = tuple[tuple[Column, ...], tuple[TableAtom, ...], Signals]  # and which signal each input bit is
 
 
 def from_logic_network(model: nn.Module, *, input_shape: Sequence[int] | None = None) -> RuleModel:
@@ -55,12 +54,11 @@ def from_logic_network(model: nn.Module, *, input_shape: Sequence[int] | None = 
     layers = list(list_logic_layers(model))
     with evaluating(model):
         shape = tuple(input_shape) if input_shape is not None else infer_shape(layers)
-        columns, comparisons, signals = _read_inputs(layers, shape)
-        netlist = Netlist(len(comparisons))
+        netlist, signals = _read_inputs(layers, shape)
         groups = layers.pop()[1] if layers and type(layers[-1][1]).__name__ == "GroupSum" else None
         for path, layer in layers:
             signals = apply_layer(layer, signals, netlist, path)
-        rule_model = _make_model(netlist, columns, comparisons, signals, groups, type(model).__name__)
+        rule_model = _make_model(netlist, signals, groups, type(model).__name__)
         _check_answers(model, rule_model, shape)
     return rule_model
 
@@ -100,14 +98,17 @@ def infer_shape(layers: NamedLayers) -> tuple[int, ...]:
     raise ModelError(NO_SHAPE)
 
 
-def _read_inputs(layers: NamedLayers, shape: tuple[int, ...]) -> _Comparisons:
-    """The comparisons of a row's numbers and the signals into the logic; removes the layers before it from `layers`."""
+def _read_inputs(layers: NamedLayers, shape: tuple[int, ...]) -> tuple[Netlist, Signals]:
+    """A netlist of comparisons of a row's numbers alone, and the signals into the logic.
+
+    The layers before the logic are removed from `layers`.
+    """
     places = np.arange(prod(shape)).reshape(shape)
     names = [f"x{i}" for i in range(places.size)]
     while layers and type(layers[0][1]).__name__ == "Flatten":
-        places = apply_layer(layers[0][1], places, Netlist(0), layers.pop(0)[0])
+        places = apply_layer(layers[0][1], places, Netlist((), ()), layers.pop(0)[0])
     if not layers or type(layers[0][1]).__name__ not in BINARIZATIONS:
-        return *compare_bits(names), places + 1
+        return Netlist(*compare_bits(names)), places + 1
     binarization: Any = layers.pop(0)[1]
     thresholds = binarization.get_thresholds().detach().cpu().numpy()
     if thresholds.ndim == 2 and places.ndim == 3:  # one set for each channel
@@ -122,29 +123,22 @@ def _read_inputs(layers: NamedLayers, shape: tuple[int, ...]) -> _Comparisons:
     signals = np.array(found, np.int64).reshape(places.shape)
     axis = binarization.feature_dim % (signals.ndim + 1) - 1  # where the bits go, the batch's dimension not counted
     signals = np.moveaxis(signals, -1, axis + 1)
-    return columns, comparisons, signals.reshape(*signals.shape[:axis], -1, *signals.shape[axis + 2 :])
+    return Netlist(columns, comparisons), signals.reshape(*signals.shape[:axis], -1, *signals.shape[axis + 2 :])
 
 
-def _make_model(
-    netlist: Netlist,
-    columns: tuple[Column, ...],
-    comparisons: tuple[TableAtom, ...],
-    signals: Signals,
-    groups: Any,
-    name: str,
-) -> RuleModel:
+def _make_model(netlist: Netlist, signals: Signals, groups: Any, name: str) -> RuleModel:
     source = f"logic gate network {name}"
-    values = "binary" if all(atom.constant == 0.5 for atom in comparisons) else "any"
+    values = "binary" if all(atom.constant == 0.5 for atom in netlist.comparisons) else "any"
     wanted = signals.reshape(-1).tolist()
     if groups is None:
-        program = answer_bits(netlist, columns, comparisons, [(f"o{i}", signal) for i, signal in enumerate(wanted)])
+        program = answer_bits(netlist, [(f"o{i}", signal) for i, signal in enumerate(wanted)])
         return RuleModel(program, source, values=values)
     n_groups, tau, beta = int(groups.k), float(groups.tau), float(getattr(groups, "beta", 0.0))
     if signals.ndim != 1 or len(wanted) % n_groups:
         raise ModelError(f"signals of shape {list(signals.shape)} can't be summed in {n_groups} groups")
     if not tau > 0:
         raise ModelError(f"the tau of GroupSum is {tau}, but must be above 0")
-    part = build_part(netlist, columns, comparisons, wanted)
+    part = build_part(netlist, wanted)
     size = len(wanted) // n_groups
     rules = tuple(
         ClassRule(i // size, () if signal == TRUE else (part.to_literal(signal),))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from eric_fast.program import Decision, Program, Rule, atom_of
+from eric_fast.program.data import map_literals
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 
 FALSE, TRUE = 0, ~0
@@ -21,10 +22,15 @@ class Netlist:
 
     Constants are folded, equal gates are shared, and a gate that only passes on or negates a signal is left out. A
     gate keeps the first of its names.
+
+    Args:
+        columns: of the table.
+        comparisons: the inputs, in order.
     """
 
-    def __init__(self, n_inputs: int) -> None:
-        self.n_inputs = n_inputs
+    def __init__(self, columns: Sequence[Column], comparisons: Sequence[TableAtom]) -> None:
+        self.columns, self.comparisons = columns, comparisons
+        self.n_inputs = len(comparisons)
         self.covers: list[tuple[Cube, ...]] = []
         self.names: list[str] = []
         self._signal_of_cover: dict[tuple[Cube, ...], int] = {}
@@ -61,7 +67,7 @@ class Netlist:
             signals: the inputs, at most 6.
         """
         negated, cubes = choose_cover(table, len(signals))
-        cover = [[signals[i] if i >= 0 else ~signals[~i] for i in cube] for cube in cubes]
+        cover = [map_literals(cube, signals) for cube in cubes]
         return ~self.add_cover(cover, negate_name(name)) if negated else self.add_cover(cover, name)
 
     def _add_cube(self, cube: Cube, name: str) -> int:
@@ -167,13 +173,11 @@ class ProgramPart:
         return self.atoms[signal] if signal >= 0 else ~self.atoms[~signal]
 
 
-def build_part(
-    netlist: Netlist, columns: Sequence[Column], comparisons: Sequence[TableAtom], wanted: Sequence[int]
-) -> ProgramPart:
-    """The part of a netlist that `wanted` signals are built on; `comparisons` are all inputs, in order."""
+def build_part(netlist: Netlist, wanted: Sequence[int]) -> ProgramPart:
+    """The part of a netlist that these signals are built on."""
     needed = netlist.find_needed(wanted)
     n_inputs = netlist.n_inputs
-    kept = tuple(comparison for comparison, keep in zip(comparisons, needed[1:], strict=False) if keep)
+    kept = tuple(comparison for comparison, keep in zip(netlist.comparisons, needed[1:], strict=False) if keep)
     atoms, count = [-1] * len(needed), 0
     for signal in range(1, len(needed)):
         if needed[signal]:
@@ -187,18 +191,16 @@ def build_part(
         for cube in netlist.covers[gate]
     ]
     names = tuple(netlist.names[gate] for gate in gates)
-    return ProgramPart(TableQuantiser(kept, tuple(columns)), names, tuple(rules), tuple(atoms))
+    return ProgramPart(TableQuantiser(kept, tuple(netlist.columns)), names, tuple(rules), tuple(atoms))
 
 
-def answer_bits(
-    netlist: Netlist, columns: Sequence[Column], comparisons: Sequence[TableAtom], outputs: Sequence[tuple[str, int]]
-) -> Program:
+def answer_bits(netlist: Netlist, outputs: Sequence[tuple[str, int]]) -> Program:
     """The program that answers with these signals, pairs of name and signal.
 
     Raises:
         ProgramError: two outputs, or two gates, with the same name.
     """
-    part = build_part(netlist, columns, comparisons, [signal for _, signal in outputs])
+    part = build_part(netlist, [signal for _, signal in outputs])
     taken = {*part.derived, *(atom.name for atom in part.quantiser.atoms)}
     derived, rules, answers = list(part.derived), list(part.rules), []
     first = len(part.quantiser.atoms)

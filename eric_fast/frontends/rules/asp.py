@@ -1,16 +1,18 @@
-"""Answer set programs and Prolog of other tools: FOLD-RM, FOLD-R++, FOLD-SE-M, NeSyFOLD, clingo, s(CASP)."""
+"""Programs as text: our own, and answer set programs and Prolog of FOLD-RM and its kin, NeSyFOLD, clingo, s(CASP)."""
 
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from eric_fast.frontends.files import is_rule_text, peek_file
-from eric_fast.frontends.front_end import FrontEnd
+from eric_fast.frontends.front_end import FrontEnd, is_rule_text, peek_file
 from eric_fast.frontends.rules.asp_build import build_program
 from eric_fast.frontends.rules.asp_reader import Reader
+from eric_fast.program import TableQuantiser
 from eric_fast.table.model import RuleModel
+from eric_fast.text import load_program, parse_program
 from eric_fast.text.files import decode_text, read_file
 
+_FORMAT = re.compile(r"(?:^|[\s.])format\(\s*\d+\s*\)\s*\.")
 _RULE = re.compile(r"[)\s\w]:-|\)\s*\.\s*(?:\Z|[\n%])")
 
 
@@ -78,4 +80,17 @@ def _load(source: Any) -> RuleModel:
     return from_asp(decode_text(read_file(source), str(source)), source=str(source))
 
 
+def _is_own(source: Any) -> bool:
+    """Whether it is a program as `Program.to_asp` and the commands write it, or a file that holds one."""
+    text = source if is_rule_text(source) else peek_file(source).decode("utf-8", "replace")
+    return _FORMAT.search(text) is not None
+
+
+def _load_own(source: Any) -> RuleModel:
+    """Raises ProgramError: the text is invalid; the error says where."""
+    program = parse_program(source) if is_rule_text(source) else load_program(source)
+    return RuleModel.from_program(program) if isinstance(program.quantiser, TableQuantiser) else RuleModel(program)
+
+
+PROGRAM_TEXT = FrontEnd("eric_fast", _is_own, _load_own)
 ASP = FrontEnd("answer set programs and Prolog", _matches, _load)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from eric_fast.errors import EricError, ProgramError, suggest_nearest
 from eric_fast.frontends.rules.asp_class import choose_class
 from eric_fast.frontends.rules.asp_reader import Reader
-from eric_fast.frontends.rules.asp_sums import Clause, Sum, check_half
+from eric_fast.frontends.rules.asp_sums import Clause, Sum
 from eric_fast.frontends.rules.asp_terms import (
     SAMPLE_NAMES,
     Bare,
@@ -23,7 +23,7 @@ from eric_fast.frontends.rules.asp_terms import (
 )
 from eric_fast.program import ClassRule, Decision, Program, Rule
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
-from eric_fast.program.weight_bodies import WeightBody
+from eric_fast.program.weight_bodies import WeightBody, find_sum_fault
 from eric_fast.table import match_name
 
 HOLDS = ("1", "1.0", "true")  # what a column holds where `name(X)` is true
@@ -225,7 +225,8 @@ class _Builder:
             halves.append(WeightBody(tuple(weights), tuple(weights.values()), bound))
         kept = [half for half in halves if half.bound >= 1] or halves  # of two one may be true always
         for half in kept:
-            check_half(half)
+            if (fault := find_sum_fault(half.weights, half.bound)) is not None:
+                raise ProgramError(fault)
         return kept
 
     def _derive_sums(self, halves: list[WeightBody], negated: bool) -> tuple[int, ...]:

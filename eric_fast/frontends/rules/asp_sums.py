@@ -5,16 +5,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from eric_fast.errors import ProgramError
-from eric_fast.frontends.rules.asp_terms import (
-    BLANK,
-    OPERATOR,
-    QUOTED,
-    Literal,
-    Predicate,
-    build_literal,
-)
+from eric_fast.frontends.rules.asp_terms import BLANK, OPERATOR, QUOTED, Literal, Predicate, build_literal
 from eric_fast.program.rules import INT32_MAX
-from eric_fast.program.weight_bodies import WeightBody
 
 _GAP = rf"{BLANK}*"
 _BOUND = r"[-+]?[\w.]*\w"
@@ -95,16 +87,6 @@ def read_sum(match: re.Match[str], literals: re.Pattern[str]) -> Sum:
         raise ProgramError("expected one lower and one upper bound; write two sums")
     negated = (match["negation"] is not None) != (not _DIFFERS.isdisjoint(operators))
     return Sum(negated, tuple(_read_terms(match["kind"], match["elements"], literals)), least, most)
-
-
-def check_half(body: WeightBody) -> None:
-    """Raise ProgramError where a bound is always or never reached, or clingo would wrap."""
-    most = sum(body.weights)
-    if most > INT32_MAX:
-        raise ProgramError(f"the weights of this sum add up to {most}; clingo wraps past 2^31 - 1")
-    if not 1 <= body.bound <= most:
-        what = "always true: remove it" if body.bound < 1 else "never true: remove the rule"
-        raise ProgramError(f"this sum, whose weights add up to {most}, must reach {body.bound}, so it is {what}")
 
 
 def _find_range(operator: str, bound: int) -> tuple[int | None, int | None]:

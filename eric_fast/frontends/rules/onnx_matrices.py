@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from eric_fast.errors import ModelError, ProgramError
-from eric_fast.frontends.files import NUMBERS, check_claim
+from eric_fast.errors import ModelError
+from eric_fast.frontends.fields import NUMBERS, check_claim
 from eric_fast.frontends.rules.onnx_program import make_rules
 from eric_fast.frontends.rules.onnx_values import (
     AnyTrue,
@@ -21,7 +21,7 @@ from eric_fast.frontends.rules.onnx_values import (
     find_sum,
 )
 from eric_fast.frontends.trees.onnx_attributes import read_attributes
-from eric_fast.frontends.trees.onnx_graph import read_constant, say_node
+from eric_fast.frontends.trees.onnx_graph import locate_errors, read_constant
 from eric_fast.frontends.trees.onnx_values import UnsupportedError
 from eric_fast.frontends.trees.tree_model import name_columns
 from eric_fast.program.table_atoms import Column, TableAtom
@@ -48,13 +48,8 @@ def read_matrices(graph: Any, size: int, name: str) -> RuleModel:
     """
     reader = _Reader(graph, size, name)
     for node in graph.node:
-        try:
+        with locate_errors(node, name):
             reader.run(node)
-        except UnsupportedError as error:
-            raise ModelError(f"{name}: op '{node.op_type}'{say_node(node)} {error}") from error
-        except (ValueError, IndexError, TypeError, AttributeError, KeyError, OverflowError) as error:
-            what = f"op '{node.op_type}'{say_node(node)}"
-            raise ProgramError(f"{name}: {what} doesn't fit its inputs: {error}") from error
     answers = [reader.tensors.get(value.name) for value in graph.output]
     try:
         program = make_rules(reader.columns, reader.derived, answers)

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from eric_fast.errors import ModelError, ProgramError
 from eric_fast.frontends.fields import Field, parse_json
-from eric_fast.frontends.files import peek_json_key
-from eric_fast.frontends.front_end import FrontEnd, is_from
+from eric_fast.frontends.front_end import FrontEnd, is_from, peek_json_key
 from eric_fast.frontends.trees.catboost_trees import Features, read_nested_tree, read_oblivious_tree
 from eric_fast.frontends.trees.rounds import Rounds, choose_rounds
 from eric_fast.frontends.trees.tree_model import make_tree_model

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from eric_fast.errors import ModelError
-from eric_fast.frontends.fields import Field
-from eric_fast.frontends.files import check_claim, peek_file
-from eric_fast.frontends.front_end import FrontEnd, is_from
+from eric_fast.frontends.fields import Field, check_claim
+from eric_fast.frontends.front_end import FrontEnd, is_from, peek_file
 from eric_fast.frontends.trees.categories import Categories
 from eric_fast.frontends.trees.lightgbm_trees import Block, read_blocks, read_lightgbm_tree
 from eric_fast.frontends.trees.rounds import Rounds, choose_rounds

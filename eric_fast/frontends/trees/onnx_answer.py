@@ -1,4 +1,4 @@
-"""What the sums of an ONNX tree ensemble mean: labels, where sums start, how they become scores."""
+"""What an ONNX tree ensemble answers: labels, where sums start, how they become scores; and as functions of leaves."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,8 +8,19 @@ from numpy.typing import NDArray
 
 from eric_fast.errors import ModelError
 from eric_fast.frontends.fields import Field
+from eric_fast.frontends.trees.nodes import StoredTree
 from eric_fast.frontends.trees.onnx_attributes import get_array, get_texts
+from eric_fast.frontends.trees.onnx_outputs import get_leaves
 from eric_fast.frontends.trees.onnx_trees import Ensemble
+from eric_fast.frontends.trees.onnx_values import (
+    EnsembleOutput,
+    HighestPlace,
+    LeafSums,
+    Leaves,
+    RowValue,
+    Share,
+    compute,
+)
 
 ROUNDED_HALF = 0.5 + 2**-25  # the largest sum that rounds to 0.5 in float32, in which runtimes add up
 _LINKS = {"SOFTMAX": "softmax", "LOGISTIC": "sigmoids", "SOFTMAX_ZERO": "softmax zero"}
@@ -30,11 +41,10 @@ class EnsembleAnswer:
     threshold: float | None = None
 
 
-def read_answer(attributes: Field, ensemble: Ensemble, link: str, is_single: bool) -> EnsembleAnswer:
+def read_answer(attributes: Field, ensemble: Ensemble, *, is_single: bool) -> EnsembleAnswer:
     """What the operator answers.
 
     Args:
-        link: the link function that the graph applies to the sums of a regression.
         is_single: whether a runtime adds up in float32.
 
     Raises:
@@ -49,7 +59,7 @@ def read_answer(attributes: Field, ensemble: Ensemble, link: str, is_single: boo
     if labels is None and "classlabels_int64s" in attributes.value:
         labels = get_array(attributes, "classlabels_int64s", whole=True)
     if labels is None:
-        return _answer_sums(attributes, ensemble, base, link)
+        return _answer_sums(attributes, ensemble, base)
     if ensemble.averages:
         raise attributes.fail("'aggregate_function' can't be used with classes")
     if ensemble.n_outputs == 1:
@@ -100,16 +110,82 @@ def _answer_two(attributes: Field, ensemble: Ensemble, labels: Any, base: list[f
     return EnsembleAnswer(labels, base or [0.0], link, threshold=threshold)
 
 
-def _answer_sums(attributes: Field, ensemble: Ensemble, base: list[float], link: str) -> EnsembleAnswer:
+def _answer_sums(attributes: Field, ensemble: Ensemble, base: list[float]) -> EnsembleAnswer:
     n_outputs, n_trees = ensemble.n_outputs, max(1, len(ensemble.trees))
     if base and len(base) != n_outputs:
         raise attributes.fail(f"'base_values' has {len(base)} numbers for {n_outputs} outputs")
-    if ensemble.transform != "NONE":
-        if n_outputs == 1 or link != "identity":
-            raise ModelError(
-                f"{attributes.place}: runtimes read post_transform {ensemble.transform} of one sum differently"
-            )
-        link = _LINKS[ensemble.transform]
+    if ensemble.transform != "NONE" and n_outputs == 1:
+        raise ModelError(
+            f"{attributes.place}: runtimes read post_transform {ensemble.transform} of one sum differently"
+        )
     if ensemble.averages:  # base values are added after sums are divided
         base = [value * n_trees for value in base]
+    link = _LINKS.get(ensemble.transform, "identity")
     return EnsembleAnswer(None, base, link, divisor=float(n_trees) if ensemble.averages else 1.0)
+
+
+@dataclass(frozen=True)
+class GraphForest:
+    """One ensemble of the graph.
+
+    Attributes:
+        trees: its trees, over the columns of the graph's inputs.
+        first: the number of its first tree among those of all ensembles.
+        dtype: of its scores.
+    """
+
+    ensemble: Ensemble
+    answer: EnsembleAnswer
+    trees: list[StoredTree]
+    first: int
+    dtype: str
+
+    @property
+    def n_sums(self) -> int:
+        """The number of sums of leaves: one for each output, or the only one of a margin."""
+        return self.ensemble.n_outputs if self.answer.threshold is None else 1
+
+    def expand(self, output: EnsembleOutput, sums: tuple[RowValue, ...]) -> RowValue:
+        """What an output is of leaves; `sums` are those that `add_leaves` gives."""
+        answer = self.answer
+        is_margin = answer.threshold is not None
+        one = np.dtype(self.dtype).type(1)
+        if output.role == "label":
+            if is_margin and answer.threshold:
+                parts: tuple[RowValue, ...] = (np.float64(answer.threshold), sums[0])
+            else:
+                parts = (np.float32(0), sums[0]) if is_margin else sums
+            table = tuple(np.asarray(answer.labels).tolist())
+            if len(self.trees) > 1:
+                return HighestPlace(parts, tuple(np.asarray(answer.labels)))
+            stacked = np.stack([np.broadcast_to(get_leaves(part), get_leaves(sums[0]).shape) for part in parts])
+            return Leaves(self.first, np.asarray(table)[stacked.argmax(axis=0)])
+        if is_margin:
+            score = sums[0]
+            if answer.link == "sigmoid":
+                score = compute("Sigmoid", [score])
+            if output.place == 1:
+                return score
+            return compute("Neg", [score]) if answer.link == "margin" else compute("Sub", [one, score])
+        if answer.link in ("softmax", "softmax zero"):
+            return Share(answer.link, sums, output.place)
+        if answer.link == "sigmoids":
+            return compute("Sigmoid", [sums[output.place]])
+        return sums[output.place]
+
+    def add_leaves(self, output: int) -> RowValue:
+        """One output's sum of leaves; of one tree in the runtime's own dtype."""
+        base = self.answer.base[output] if self.answer.base else 0.0
+        terms = {}
+        for number, tree in enumerate(self.trees, self.first):
+            values = tree.values[np.asarray(tree.column) < 0]
+            if values.ndim == 2:
+                terms[number] = values[:, output]
+            elif tree.output == output:
+                terms[number] = values
+        if len(self.trees) == 1:
+            zero = np.zeros((np.asarray(self.trees[0].column) < 0).sum())
+            values = np.asarray(terms.get(self.first, zero)).astype(self.dtype)
+            return Leaves(self.first, values + np.dtype(self.dtype).type(base))
+        divisor = self.answer.divisor
+        return LeafSums({number: term / divisor for number, term in terms.items()}, base / divisor)

@@ -1,32 +1,27 @@
 """The nodes of an ONNX graph beside its ensembles, run on symbols, which stand for functions of one row."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.errors import ModelError, ProgramError
+from eric_fast.errors import EricError, ModelError, ProgramError
 from eric_fast.frontends.fields import Field
 from eric_fast.frontends.trees.onnx_attributes import read_attributes, read_tensor
-from eric_fast.frontends.trees.onnx_moves import move_tensor
-from eric_fast.frontends.trees.onnx_operators import encode_tensor, fill_tensor, scale_tensor, share_tensor
-from eric_fast.frontends.trees.onnx_symbols import Shape, Symbolic, Symbols, cast_tensor
-from eric_fast.frontends.trees.onnx_values import (
-    UnsupportedError,
-    add_up,
-    take_highest,
+from eric_fast.frontends.trees.onnx_operators import (
+    encode_tensor,
+    fill_tensor,
+    move_tensor,
+    scale_tensor,
+    share_tensor,
 )
+from eric_fast.frontends.trees.onnx_symbols import Shape, Symbolic, Symbols, cast_tensor
+from eric_fast.frontends.trees.onnx_values import UnsupportedError, add_up, take_highest
 
 MOVES = (
-    "Reshape",
-    "Squeeze",
-    "Unsqueeze",
-    "Flatten",
-    "Transpose",
-    "Gather",
-    "Slice",
-    "ArrayFeatureExtractor",
+    *("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Gather", "Slice", "ArrayFeatureExtractor"),
     "Expand",
 )
 KEEPS = ("Identity", "ZipMap", "Dropout")
@@ -43,20 +38,26 @@ def run_node(node: Any, given: Sequence[Any], symbols: Symbols, place: str) -> l
         ModelError: it is not supported here, with its name.
     """
     attributes = read_attributes(node, f"{place}: {node.op_type}")
+    with locate_errors(node, place), np.errstate(all="ignore"):
+        return _run(node.op_type, list(given), attributes, symbols)
+
+
+@contextmanager
+def locate_errors(node: Any, place: str) -> Iterator[None]:
+    """Errors name the node; those of NumPy and Python mean that its inputs are of other shapes or types."""
     try:
-        with np.errstate(all="ignore"):
-            made = _run(node.op_type, list(given), attributes, symbols)
-    except ProgramError:
-        raise
+        yield
     except UnsupportedError as error:
-        raise ModelError(f"{place}: op '{node.op_type}'{say_node(node)} {error}") from error
+        raise ModelError(f"{place}: {describe_node(node)} {error}") from error
+    except EricError:
+        raise
     except (ValueError, IndexError, TypeError, AttributeError, OverflowError, KeyError) as error:
-        raise ProgramError(f"{place}: op '{node.op_type}'{say_node(node)} doesn't fit its inputs: {error}") from error
-    return made
+        raise ProgramError(f"{place}: {describe_node(node)} doesn't fit its inputs: {error}") from error
 
 
-def say_node(node: Any) -> str:
-    return f" (node '{node.name}')" if node.name else ""
+def describe_node(node: Any) -> str:
+    """How errors call a node: `op 'Gather' (node 'first')`."""
+    return f"op '{node.op_type}'" + (f" (node '{node.name}')" if node.name else "")
 
 
 def _run(operator: str, given: list[Any], attributes: Field, symbols: Symbols) -> list[Any]:
@@ -88,8 +89,9 @@ def _run(operator: str, given: list[Any], attributes: Field, symbols: Symbols) -
     if operator in ("Sum", "Max", "Min", "Mean"):
         return [_fold(operator, given, symbols)]
     if operator == "Clip":
-        bounds = [*given[1:], *(() if len(given) > 1 else _old_bounds(settings))]
-        made = given[0]
+        made, *bounds = given
+        if not bounds:  # up to version 6 they were attributes
+            bounds = [np.float32(settings[name]) if name in settings else None for name in ("min", "max")]
         for bound, name in zip(bounds, ("Max", "Min"), strict=False):
             made = made if bound is None else symbols.map_elements(name, [made, bound])
         return [made]
@@ -133,10 +135,6 @@ def _fold(operator: str, given: list[Any], symbols: Symbols) -> Any:
     for tensor in given[1:]:
         made = symbols.map_elements("Add" if operator in ("Sum", "Mean") else operator, [made, tensor])
     return symbols.map_elements("Div", [made, np.float32(len(given))]) if operator == "Mean" else made
-
-
-def _old_bounds(settings: dict[str, Any]) -> list[Any]:
-    return [np.float32(settings[name]) if name in settings else None for name in ("min", "max")]
 
 
 def _reduce(operator: str, given: list[Any], settings: dict[str, Any], symbols: Symbols) -> Any:

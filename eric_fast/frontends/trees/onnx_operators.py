@@ -1,21 +1,17 @@
-"""Nodes of an ONNX graph that take all of a row: scalers, fillers, encoders of labels, shares of a whole."""
+"""Nodes of an ONNX graph that scale, fill, encode or share what a row holds, and those that move elements."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eric_fast.frontends.fields import Field
 from eric_fast.frontends.trees.onnx_attributes import get_array, get_texts
 from eric_fast.frontends.trees.onnx_columns import ColumnStep, Feature
 from eric_fast.frontends.trees.onnx_symbols import COMBINED, Symbolic, Symbols, cast_tensor
-from eric_fast.frontends.trees.onnx_values import (
-    HighestPlace,
-    Leaves,
-    RowValue,
-    Share,
-    UnsupportedError,
-)
+from eric_fast.frontends.trees.onnx_values import HighestPlace, Leaves, RowValue, Share, UnsupportedError, take_entry
 
 
 def share_tensor(operator: str, tensor: Any, attributes: Field, symbols: Symbols) -> Any:
@@ -27,13 +23,13 @@ def share_tensor(operator: str, tensor: Any, attributes: Field, symbols: Symbols
     link = "softmax" if operator == "Softmax" else "shares"
     symbols.charge_tensor((*tensor.shape, tensor.shape[-1]))
 
-    def share(place: int, parts: Sequence[RowValue]) -> RowValue:
+    def share(parts: Sequence[RowValue], place: int) -> RowValue:
         if any(isinstance(part, Feature | HighestPlace | Share) for part in parts):
             raise UnsupportedError("is not supported beside a tree ensemble")
         return Share(link, tuple(parts), place)
 
     made = [
-        [symbols.combine(f"{link} {i}", row, lambda parts, i=i: share(i, parts)) for i in range(len(row))]  # type: ignore[misc]
+        [symbols.combine(f"{link} {i}", row, partial(share, place=i)) for i in range(len(row))]
         for row in symbols.lift(tensor).codes.tolist()
     ]
     return Symbolic(np.array(made, np.int64).reshape(tensor.shape))
@@ -67,37 +63,25 @@ def fill_tensor(tensor: Any, attributes: Field, symbols: Symbols) -> Any:
         raise UnsupportedError("replaces other values than missing ones")
     constants = np.broadcast_to(filling, tensor.shape[-1]).astype(dtype)
 
-    def fill(value: RowValue, constant: Any) -> RowValue:
+    def fill(value: RowValue, constant: np.floating[Any]) -> RowValue:
         if not isinstance(value, Feature):
             raise UnsupportedError("fills what is no column")
         return value.add(ColumnStep("Fill", constant), dtype)
 
     symbols.charge_tensor(tensor.shape, COMBINED)
-    key = symbols.make_key("fill")
-    made = [
-        symbols.combine(f"{key} {i}", [code], lambda values, i=i: fill(values[0], constants[i]))  # type: ignore[misc]
-        for row in tensor.codes.tolist()
-        for i, code in enumerate(row)
+    filled = [
+        symbols.map_codes(symbols.make_key("fill"), codes, partial(fill, constant=constant)).codes
+        for codes, constant in zip(np.moveaxis(tensor.codes, -1, 0), constants, strict=True)
     ]
-    return Symbolic(np.array(made, np.int64).reshape(tensor.shape))
+    return Symbolic(np.stack(filled, axis=-1))
 
 
 def encode_tensor(tensor: Any, attributes: Field, symbols: Symbols) -> Any:
     """Labels or numbers of leaves by a table of keys."""
-    sides: dict[str, Any] = {}
-    for side in ("keys", "values"):
-        for kind in ("strings", "int64s", "floats"):
-            name = f"{side}_{kind}"
-            if name in attributes.value:
-                found = (
-                    get_texts(attributes, name)
-                    if kind == "strings"
-                    else get_array(attributes, name, whole=kind == "int64s")
-                )
-                sides[side] = np.asarray(found, np.float32 if kind == "floats" else None)
-    if len(sides) < 2 or len(sides["keys"]) != len(sides["values"]):
+    keys, values = (_read_side(attributes, side) for side in ("keys", "values"))
+    if keys is None or values is None or len(keys) != len(values):
         raise UnsupportedError("needs as many keys as values")
-    table = dict(zip(sides["keys"].tolist(), sides["values"], strict=True))
+    table = dict(zip(keys.tolist(), values, strict=True))
 
     def encode(value: RowValue) -> RowValue:
         if isinstance(value, Leaves):
@@ -110,6 +94,84 @@ def encode_tensor(tensor: Any, attributes: Field, symbols: Symbols) -> Any:
 
     codes = symbols.lift(tensor).codes
     symbols.charge_tensor(codes.shape, COMBINED)
-    key = symbols.make_key("encode")
-    made = [symbols.combine(key, [code], lambda values: encode(values[0])) for code in codes.reshape(-1).tolist()]
-    return Symbolic(np.array(made, np.int64).reshape(codes.shape))
+    return symbols.map_codes(symbols.make_key("encode"), codes, encode)
+
+
+def _read_side(attributes: Field, side: str) -> NDArray[Any] | None:
+    """The keys or the values of a table, the last kind that is given; None if there are none."""
+    kind = next((kind for kind in ("floats", "int64s", "strings") if f"{side}_{kind}" in attributes.value), None)
+    if kind is None:
+        return None
+    if kind == "strings":
+        return np.asarray(get_texts(attributes, f"{side}_strings"))
+    found = get_array(attributes, f"{side}_{kind}", whole=kind == "int64s")
+    return found.astype(np.float32) if kind == "floats" else found
+
+
+def move_tensor(operator: str, given: list[Any], settings: dict[str, Any], symbols: Symbols) -> Any:
+    tensor, *others = given
+    if any(isinstance(other, Symbolic) for other in others):
+        return _look_up(operator, tensor, others[0], settings, symbols)
+    array = tensor.codes if isinstance(tensor, Symbolic) else tensor
+    moved = _move_array(operator, array, others, settings, symbols)
+    return Symbolic(np.asarray(moved)) if isinstance(tensor, Symbolic) else moved
+
+
+def _move_array(operator: str, array: Any, others: list[Any], settings: dict[str, Any], symbols: Symbols) -> Any:
+    axes = [
+        int(axis) for axis in (others[0].reshape(-1) if others and others[0] is not None else settings.get("axes", ()))
+    ]
+    if operator == "Reshape":
+        shape = axes or [int(length) for length in settings["shape"]]
+        zero = settings.get("allowzero", 0)
+        return array.reshape([array.shape[i] if n == 0 and not zero else n for i, n in enumerate(shape)])
+    if operator == "Expand":
+        expanded = np.broadcast_shapes(array.shape, tuple(axes))
+        symbols.charge_tensor(expanded)
+        return np.broadcast_to(array, expanded)
+    if operator == "Squeeze":
+        return np.squeeze(array, tuple(axes) if axes else None)
+    if operator == "Unsqueeze":
+        return np.expand_dims(array, tuple(axes))
+    if operator == "Flatten":
+        axis = int(settings.get("axis", 1))
+        return array.reshape(int(np.prod(array.shape[:axis])), -1)
+    if operator == "Transpose":
+        return np.transpose(array, [int(axis) for axis in settings["perm"]] if "perm" in settings else None)
+    if operator == "Gather":
+        axis = int(settings.get("axis", 0))
+        symbols.charge_tensor((*np.delete(array.shape, axis), others[0].size))
+        return np.take(array, others[0], axis=axis)
+    if operator == "ArrayFeatureExtractor":
+        symbols.charge_tensor((*array.shape[:-1], others[0].size))
+        return np.take(array if array.ndim > 1 else array[None], others[0].reshape(-1), axis=-1)
+    starts, ends = (np.ravel(others[i] if others else settings[name]) for i, name in ((0, "starts"), (1, "ends")))
+    along = (
+        np.ravel(others[2]) if len(others) > 2 and others[2] is not None else settings.get("axes", range(len(starts)))
+    )
+    steps = np.ravel(others[3]) if len(others) > 3 else np.ones(len(starts), np.int64)
+    index = [slice(None)] * array.ndim
+    for start, end, axis, step in zip(starts, ends, along, steps, strict=True):
+        if step < 1:
+            raise UnsupportedError("slices backwards")
+        index[int(axis)] = slice(int(start), int(end), int(step))
+    return array[tuple(index)]
+
+
+def _look_up(operator: str, table: Any, places: Any, settings: dict[str, Any], symbols: Symbols) -> Any:
+    """The entries of a constant table at places that trees, or the highest of sums, give."""
+    if isinstance(table, Symbolic) or operator not in ("Gather", "ArrayFeatureExtractor"):
+        raise UnsupportedError("looks up columns or sums by place")
+    axis = int(settings.get("axis", 0)) if operator == "Gather" else -1
+    moved = np.moveaxis(table if table.ndim > 1 or operator == "Gather" else table[None], axis, -1)
+    codes = places.codes.reshape(-1)
+    symbols.charge_tensor((*moved.shape[:-1], len(codes)), COMBINED)
+    made = [
+        symbols.map_codes(symbols.make_key("look up"), codes, partial(take_entry, table=entries)).codes
+        for entries in moved.reshape(-1, moved.shape[-1])
+    ]
+    if operator == "Gather" and moved.ndim == 1:
+        return Symbolic(made[0].reshape(places.shape))
+    if operator == "Gather" and axis != moved.ndim - 1:
+        raise UnsupportedError("looks up along another axis than the last")
+    return Symbolic(np.array(made, np.int64).reshape(*moved.shape[:-1], len(codes)))

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from eric_fast.errors import ModelError
-from eric_fast.frontends.files import NUMBERS, check_claim
+from eric_fast.frontends.fields import NUMBERS, check_claim
 from eric_fast.frontends.trees.nodes import StoredTree
-from eric_fast.frontends.trees.onnx_answer import EnsembleAnswer, read_answer
+from eric_fast.frontends.trees.onnx_answer import EnsembleAnswer, GraphForest, read_answer
 from eric_fast.frontends.trees.onnx_attributes import read_attributes
 from eric_fast.frontends.trees.onnx_columns import Feature, map_tree
-from eric_fast.frontends.trees.onnx_forest import GraphForest
-from eric_fast.frontends.trees.onnx_graph import read_constant, run_node, say_node
+from eric_fast.frontends.trees.onnx_graph import describe_node, read_constant, run_node
 from eric_fast.frontends.trees.onnx_outputs import (
     are_same,
     choose_by_leaf,
@@ -67,12 +66,14 @@ class _Reader:
         self.forests: list[GraphForest] = []
         self.trees: list[StoredTree] = []
         self.sums: dict[int, tuple[RowValue, ...]] = {}  # of the leaves of each ensemble
+        self.columns: list[Column] = []
         self.kinds: dict[int, str] = {}  # of the columns that trees compare
+        self.named = False  # whether the columns have names, as several inputs of one column do
 
     def read(self) -> RuleModel:
         self.tensors |= {tensor.name: read_constant(tensor, self.name) for tensor in self.graph.initializer}
         ensembles = self._read_ensembles()
-        columns, named = self._make_inputs(max((read.n_columns for read, _ in ensembles.values()), default=0))
+        self._make_inputs(max((read.n_columns for read, _ in ensembles.values()), default=0))
         for place, node in enumerate(self.graph.node):
             given = [self._find(tensor, node) for tensor in node.input]
             made = self._add_ensemble(node, given, *ensembles[place]) if place in ensembles else None
@@ -80,13 +81,11 @@ class _Reader:
             self.tensors.update(zip(node.output, made, strict=False))
         if not self.forests:
             raise ModelError(f"{self.name}: the graph has no tree ensemble")
-        return self._answer(
-            [replace(column, kind=self.kinds.get(i, column.kind)) for i, column in enumerate(columns)], named
-        )
+        return self._answer()
 
     def _find(self, tensor: str, node: Any) -> Any:
         if tensor not in self.tensors:
-            raise ModelError(f"{self.name}: op '{node.op_type}'{say_node(node)} takes '{tensor}', which no node makes")
+            raise ModelError(f"{self.name}: {describe_node(node)} takes '{tensor}', which no node makes")
         return self.tensors[tensor]
 
     def _read_ensembles(self) -> dict[int, tuple[Ensemble, Any]]:
@@ -107,8 +106,8 @@ class _Reader:
                 check_claim(n_values, self.size, "values of leaves", self.name, NUMBERS)
         return found
 
-    def _make_inputs(self, least: int) -> tuple[list[Column], bool]:
-        """The columns of the graph's inputs, and whether they have names, as several inputs of one column do."""
+    def _make_inputs(self, least: int) -> None:
+        """Add the columns of the graph's inputs, `least` where it doesn't say how many."""
         inputs = [value for value in self.graph.input if value.name not in self.tensors]
         widths = []
         for value in inputs:
@@ -116,24 +115,22 @@ class _Reader:
             widths.append(int(dims[1].dim_value) if len(dims) == 2 else 0)
             if value.type.tensor_type.elem_type not in _KINDS:
                 raise ModelError(f"{self.name}: input '{value.name}' must hold float32, float64, or integers")
-        named = len(inputs) > 1
-        if named and any(width != 1 for width in widths):
+        self.named = len(inputs) > 1
+        if self.named and any(width != 1 for width in widths):
             raise ModelError(f"{self.name}: several inputs must be one column each")
         names = [value.name for value in inputs]
         if len(inputs) == 1:
             names = name_columns([], max(least, widths[0]) if widths[0] < 1 else widths[0], self.size, self.name)
             widths = [len(names)]
-        columns: list[Column] = []
         for value, width in zip(inputs, widths, strict=True):
             kind, dtype = _KINDS[value.type.tensor_type.elem_type]
-            first = len(columns)
+            first = len(self.columns)
             self.tensors[value.name] = self.symbols.make([Feature(first + i, kind, dtype) for i in range(width)])
-            columns += [Column(column, kind) for column in names[first : first + width]]
-        return columns, named
+            self.columns += [Column(column, kind) for column in names[first : first + width]]
 
     def _add_ensemble(self, node: Any, given: Sequence[Any], ensemble: Ensemble, attributes: Any) -> list[Any]:
         """The tensors that an ensemble makes."""
-        place = f"{self.name}: op '{node.op_type}'{say_node(node)}"
+        place = f"{self.name}: {describe_node(node)}"
         tensor = given[0] if given else None
         if not isinstance(tensor, Symbolic) or len(tensor.shape) != 2 or tensor.shape[0] != N_ROWS:
             raise ModelError(f"{place} takes what are no columns of the graph's inputs")
@@ -151,7 +148,7 @@ class _Reader:
             if self.kinds.setdefault(value.column, value.kind) != value.kind:
                 raise ModelError(f"{self.name}: column {value.column} is compared in float32 and in float64")
         is_single = not columns or columns[0].dtype != "float64"
-        answer = read_answer(attributes, ensemble, "identity", is_single)
+        answer = read_answer(attributes, ensemble, is_single=is_single)
         dtype = "float64" if not is_single and node.op_type == "TreeEnsemble" else "float32"
         self.forests.append(GraphForest(ensemble, answer, trees, len(self.trees), dtype))
         self.trees += trees
@@ -175,7 +172,7 @@ class _Reader:
             self.sums[number] = tuple(made)
         return self.sums[number]
 
-    def _answer(self, columns: list[Column], named: bool) -> RuleModel:
+    def _answer(self) -> RuleModel:
         outputs = [self._read_output(value.name) for value in self.graph.output]
         labels = [values for values in outputs if all(self._is_label(value) for value in values)]
         others = [values for values in outputs if values not in labels]
@@ -183,10 +180,9 @@ class _Reader:
             raise ModelError(f"{self.name}: the graph answers with several classes or sums; save a graph of each")
         whole = self._find_forest(labels, others)
         if whole is not None:
-            forest, answer = whole, whole.answer
-            return self._make(forest.ensemble.kind, forest.trees, forest.ensemble.n_outputs, answer, columns, named)
+            return self._make(whole.ensemble.kind, whole.trees, whole.ensemble.n_outputs, whole.answer)
         try:
-            return self._answer_values(labels, others[0] if others else None, columns, named)
+            return self._answer_values(labels, others[0] if others else None)
         except UnsupportedError as error:
             raise ModelError(f"{self.name}: an output of the graph {error}") from error
 
@@ -225,9 +221,7 @@ class _Reader:
                 return None
         return forest if labels or forest.answer.labels is None else None
 
-    def _answer_values(
-        self, labels: list[list[RowValue]], scores: list[RowValue] | None, columns: list[Column], named: bool
-    ) -> RuleModel:
+    def _answer_values(self, labels: list[list[RowValue]], scores: list[RowValue] | None) -> RuleModel:
         if scores is not None:
             scores = [self._expand(value) if isinstance(value, EnsembleOutput) else value for value in scores]
         chosen = self._find_choice(labels[0][0], scores) if labels else None
@@ -260,7 +254,7 @@ class _Reader:
         answer = EnsembleAnswer(table, [part.base for part in sums], link, threshold=threshold)
         kinds = {forest.ensemble.kind for forest in self.forests}
         kind = kinds.pop() if len(kinds) == 1 else "graph"
-        return self._make(kind, trees, len(sums), answer, columns, named, scale)
+        return self._make(kind, trees, len(sums), answer, scale)
 
     def _find_choice(self, label: RowValue, scores: list[RowValue] | None) -> HighestPlace:
         label = self._expand(label) if isinstance(label, EnsembleOutput) else label
@@ -273,18 +267,11 @@ class _Reader:
         return label
 
     def _make(
-        self,
-        kind: str,
-        trees: Any,
-        n_outputs: int,
-        answer: EnsembleAnswer,
-        columns: list[Column],
-        named: bool,
-        scale: float = 1.0,
+        self, kind: str, trees: list[StoredTree], n_outputs: int, answer: EnsembleAnswer, scale: float = 1.0
     ) -> RuleModel:
         return make_tree_model(
             f"ONNX {kind}",
-            columns,
+            [replace(column, kind=self.kinds.get(i, column.kind)) for i, column in enumerate(self.columns)],
             trees,
             self.name,
             n_outputs=n_outputs if answer.threshold is None else 1,
@@ -294,5 +281,5 @@ class _Reader:
             link=answer.link,
             divisor=answer.divisor,
             scale=scale,
-            named=named,
+            named=self.named,
         )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.frontends.files import NUMBERS, check_claim
+from eric_fast.frontends.fields import NUMBERS, check_claim
 from eric_fast.frontends.trees.onnx_values import (
     EnsembleOutput,
     FixedValue,
@@ -91,6 +91,11 @@ class Symbols:
             found = self.known[(key, *(code // N_ROWS for code in codes))] = self.add(made)
         return found * N_ROWS + (rows.pop() if rows else 0)
 
+    def map_codes(self, key: str, codes: NDArray[np.int64], function: Callable[[RowValue], RowValue]) -> "Symbolic":
+        """A function, called `key`, of the value of each code; the caller charges for them."""
+        made = [self.combine(key, [code], lambda values: function(values[0])) for code in codes.reshape(-1).tolist()]
+        return Symbolic(np.array(made, np.int64).reshape(codes.shape))
+
     def map_elements(self, operator: str, tensors: Sequence[Any]) -> Any:
         """An operator of each element, with the axes of tensors matched as in NumPy."""
         shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
@@ -142,13 +147,11 @@ def cast_tensor(tensor: Any, to: int, symbols: Symbols) -> Any:
     if not isinstance(tensor, Symbolic):
         return tensor.astype(dtype)
     symbols.charge_tensor(tensor.shape, COMBINED)
-    codes = tensor.codes.reshape(-1).tolist()
-    whole = [symbols.get(code, whole=True) for code in codes]
+    whole = [symbols.get(code, whole=True) for code in tensor.codes.reshape(-1).tolist()]
     if all(isinstance(value, EnsembleOutput) for value in whole):  # labels and scores keep their values
         roles = {value.role for value in whole if isinstance(value, EnsembleOutput)}
         if dtype.kind == "i" and roles == {"label"} and dtype.itemsize >= 4:
             return tensor
         if dtype.kind == "f" and dtype.itemsize >= 4 and "label" not in roles:
             return tensor
-    made = [symbols.combine(f"Cast {to}", [code], lambda values: cast(values[0], dtype)) for code in codes]
-    return Symbolic(np.array(made, np.int64).reshape(tensor.shape))
+    return symbols.map_codes(f"Cast {to}", tensor.codes, lambda value: cast(value, dtype))

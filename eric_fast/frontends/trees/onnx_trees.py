@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.errors import ModelError
-from eric_fast.frontends.fields import Field
-from eric_fast.frontends.files import NUMBERS, check_claim
+from eric_fast.frontends.fields import NUMBERS, Field, check_claim
 from eric_fast.frontends.trees.nodes import StoredTree
 from eric_fast.frontends.trees.onnx_attributes import get_array, get_name, get_texts
 

@@ -6,7 +6,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from eric_fast.errors import ProgramError
-from eric_fast.frontends.files import check_claim
+from eric_fast.frontends.fields import check_claim
 from eric_fast.frontends.trees.forest import make_program
 from eric_fast.frontends.trees.nodes import MOST_DEPTH, StoredTree, join_trees, number_leaves
 from eric_fast.program import Decision

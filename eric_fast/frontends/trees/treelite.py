@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eric_fast.errors import ModelError
-from eric_fast.frontends.files import peek_file
-from eric_fast.frontends.front_end import FrontEnd, is_from
+from eric_fast.frontends.front_end import FrontEnd, is_from, peek_file
 from eric_fast.frontends.trees.tree_model import make_tree_model, name_columns
 from eric_fast.frontends.trees.treelite_trees import CheckpointHeader, read_checkpoint
 from eric_fast.program.table_atoms import Column

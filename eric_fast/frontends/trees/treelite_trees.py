@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.frontends.byte_reader import ByteReader
-from eric_fast.frontends.files import NUMBERS, check_claim
+from eric_fast.frontends.fields import NUMBERS, check_claim
 from eric_fast.frontends.trees.categories import cut_sets
 from eric_fast.frontends.trees.nodes import Cases, StoredTree, list_runs
 

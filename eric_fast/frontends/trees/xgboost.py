@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from eric_fast.errors import ModelError, ProgramError
-from eric_fast.frontends.fields import Field, parse_json
-from eric_fast.frontends.files import NUMBERS, check_claim, peek_file, peek_json_key
-from eric_fast.frontends.front_end import FrontEnd, is_from
+from eric_fast.frontends.fields import NUMBERS, Field, check_claim, parse_json
+from eric_fast.frontends.front_end import FrontEnd, is_from, peek_file, peek_json_key
 from eric_fast.frontends.trees.categories import Categories
 from eric_fast.frontends.trees.nodes import StoredTree
 from eric_fast.frontends.trees.rounds import Rounds, choose_rounds

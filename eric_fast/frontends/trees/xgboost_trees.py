@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.errors import ModelError
-from eric_fast.frontends.fields import Field
-from eric_fast.frontends.files import NUMBERS, check_claim
+from eric_fast.frontends.fields import NUMBERS, Field, check_claim
 from eric_fast.frontends.trees.categories import Categories, cut_sets
 from eric_fast.frontends.trees.nodes import Cases, StoredTree, list_runs
 

@@ -273,7 +273,7 @@ def _name_other(texts: Sequence[str]) -> str:
 def _write_sums(code: Code) -> Iterator[str]:
     program = code.program
     votes = program.decision.gives_class
-    for output, start in enumerate(program.base or [0.0] * len(program.classes)):
+    for output, start in enumerate(program.full_base):
         yield f"    sums[{output}] = {_write_number(start)};"
     if not program.classes:
         yield "    (void)sums;"
@@ -281,7 +281,7 @@ def _write_sums(code: Code) -> Iterator[str]:
         yield "    int fired = 0;"
     for number, rule in enumerate(program.class_rules, 1):
         yield f"    if ({code.write_body(rule, '    ')}) {{ /* rule {number} */"
-        for output, weight in ((rule.head, rule.weight), *rule.also):
+        for output, weight in rule.votes:
             yield f"        sums[{output}] += {_write_number(weight)};"
         if votes:
             yield "        fired = 1;"

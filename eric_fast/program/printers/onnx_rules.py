@@ -131,7 +131,7 @@ def _add_votes(writer: GraphWriter, program: ProgramData, fired: str) -> None:
     of_vote = np.repeat(np.arange(len(rules)), np.diff(rules.vote_offsets))
     np.add.at(weights, (of_vote, rules.vote_classes), rules.vote_weights)
     sums = writer.add("MatMul", writer.add("Cast", fired, to=DOUBLE), writer.add_constant(weights))
-    base = np.array(program.base or [0.0] * n_classes)[None]
+    base = np.array(program.full_base)[None]
     sums = writer.add("Add", sums, writer.add_constant(base))
     if program.decision is Decision.LABELS:
         zero = writer.add_constant(np.zeros((1, 1)))

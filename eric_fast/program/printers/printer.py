@@ -176,7 +176,7 @@ def _print_decision(program: ProgramData) -> Iterator[str]:
             for name, weight in zip(program.classes, base, strict=True):
                 yield f"start_base({number},{quote(name)},{_format_weight(weight, integers)})."
     if program.decision.adds_weights and not program.start_bases:
-        for name, weight in zip(program.classes, program.base or [0.0] * len(program.classes), strict=True):
+        for name, weight in zip(program.classes, program.full_base, strict=True):
             yield f"base({quote(name)},{_format_weight(weight, integers)})."
     yield from decision_rules(program)
 

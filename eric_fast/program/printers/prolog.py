@@ -116,11 +116,11 @@ def _print_class_rules(program: ProgramData, predicates: Sequence[str]) -> Itera
     if not program.decision.adds_weights:
         return
     for number, rule in enumerate(rules, 1):
-        for output, weight in ((rule.head, rule.weight), *rule.also):
+        for output, weight in rule.votes:
             yield f"weight({number}, {quote_atom(program.classes[output])}, {format_number(weight)})."
     if not program.classes:
         yield ":- dynamic base/2."
-    for name, weight in zip(program.classes, program.base or [0.0] * len(program.classes), strict=True):
+    for name, weight in zip(program.classes, program.full_base, strict=True):
         yield f"base({quote_atom(name)}, {format_number(weight)})."
 
 

@@ -185,13 +185,13 @@ def _write_atoms(code: Code) -> Iterator[str]:
 
 def _write_sums(code: Code, *, fired: bool) -> Iterator[str]:
     program = code.program
-    base: Iterable[float] = program.base or [0.0] * len(program.classes)
+    base: Iterable[float] = program.full_base
     yield f"    sums = [{', '.join(map(_write_number, base))}]"
     if fired:
         yield "    fired = False"
     for number, rule in enumerate(program.class_rules, 1):
         yield f"    if {code.write_body(rule, '    ')}:  # rule {number}"
-        for output, weight in ((rule.head, rule.weight), *rule.also):
+        for output, weight in rule.votes:
             yield f"        sums[{output}] += {_write_number(weight)}"
         if fired:
             yield "        fired = True"

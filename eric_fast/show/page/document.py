@@ -54,7 +54,7 @@ def make_program_document(program: Program, file: str) -> dict[str, Any]:
         "file": file,
         "decision": program.decision,
         "default": NO_RULE if program.default is None else program.default,
-        "base": program.base or [0.0] * len(program.classes),
+        "base": program.full_base,
         "classes": program.classes,
         "nTraining": program.n_images,
         "settings": program.settings,

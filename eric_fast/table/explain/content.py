@@ -57,7 +57,7 @@ def _describe_fired(program: Program, one: FiredRule) -> dict[str, Any]:
         "confidence": rule.confidence,
     }
     if program.decision.adds_weights:
-        content["adds"] = {program.classes[c]: weight for c, weight in ((rule.head, rule.weight), *rule.also)}
+        content["adds"] = {program.classes[c]: weight for c, weight in rule.votes}
     return content
 
 

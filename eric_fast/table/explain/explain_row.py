@@ -201,7 +201,7 @@ def _list_fired(
 
 def _weigh(rule: ClassRule, answer: int, n_classes: int) -> float:
     """What a rule adds to the answer, of two classes to its lead, or the largest size of what it adds to any sum."""
-    votes = dict(((rule.head, rule.weight), *rule.also))
+    votes = dict(rule.votes)
     if answer < 0:
         return max(map(abs, votes.values()))
     against = votes.get(1 - answer, 0.0) if n_classes == 2 else 0.0  # two classes may share one sum
