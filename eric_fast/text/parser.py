@@ -1,19 +1,17 @@
 """Text to `Program`."""
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from eric_fast.errors import ProgramError, say_count, suggest_nearest
 from eric_fast.memory import pause_collector
-from eric_fast.program import ClassRule, InputAtom, Program, Quantiser, Rule, TableQuantiser
+from eric_fast.program import ClassRule, Program, Rule
+from eric_fast.program.layer_graph import TO_CLASSES, Edge, find_edge_fault
 from eric_fast.program.printers.names import FORMATS, NEGATED, close_negated, decision_rules, find_format
+from eric_fast.text.atoms import build_quantiser
 from eric_fast.text.bodies import BodyReader, atom_named, split_negated
-from eric_fast.text.columns import build_table
-from eric_fast.text.layers import read_edges, read_starts
 from eric_fast.text.reader import read_statements
-from eric_fast.text.statements import Fact, Statements, shorten_message
+from eric_fast.text.statements import Statements, shorten_message
 
 _NO_CONFIDENCE = (0, None, 0)
 _NO_SUPPORT = (0, None, None, 0)  # of a rule without a fact about it: covered and correct are in the middle
@@ -39,12 +37,12 @@ def parse_program(text: str, source: str = "program") -> Program:
         eric_fast.errors.ProgramError: my.lp:1:28: 'b' is not a class of this program; there are 'a'
     """
     said = read_statements(text, source)
-    version = _only(said, "format", None)
+    version = said.find_only("format", None)
     if version not in FORMATS:
         found = "there is no fact format(...)" if version is None else f"it is of format {version}"
         raise ProgramError(f"{source}: not a program of format {' or '.join(map(str, FORMATS))}: {found}")
     with _locate_errors(said, {}):
-        quantiser, atom_of_predicate = _build_quantiser(said)
+        quantiser, atom_of_predicate = build_quantiser(said)
     derived = said.facts["derived"].values()
     for predicate, _, at in derived:
         if not predicate.startswith("d_"):
@@ -55,11 +53,11 @@ def parse_program(text: str, source: str = "program") -> Program:
     class_of_name = {name: index for index, name in enumerate(classes)}
     bodies = BodyReader(said, atom_of_predicate)
     kernel_rules, negated = _build_kernel_rules(said, atom_of_predicate, bodies)
-    default = _only_fact(said, "default")
+    default = said.facts["default"].get(())
     base = [0.0] * len(classes)
     for name, weight, at in said.facts["base"].values():
         base[_class_named(said, at, name, class_of_name)] = weight
-    starts, edges = read_starts(said), read_edges(said, quantiser.layers)
+    starts, edges = _read_starts(said), _read_edges(said, quantiser.layers)
     with _locate_errors(said, atom_of_predicate):
         program = Program(
             quantiser=quantiser,
@@ -67,12 +65,12 @@ def parse_program(text: str, source: str = "program") -> Program:
             class_rules=_build_class_rules(said, class_of_name, bodies, len(starts)),
             kernel_rules=kernel_rules,
             negated=negated,
-            decision=_only(said, "decision", "first"),
+            decision=said.find_only("decision", "first"),
             default=None if default is None else _class_named(said, default[1], default[0], class_of_name),
             base=tuple(base),
             labels=_build_labels(said, atom_of_predicate),
-            fingerprint=_only(said, "fingerprint", ""),
-            n_images=_only(said, "trained_on", None),
+            fingerprint=said.find_only("fingerprint", ""),
+            n_images=said.find_only("trained_on", None),
             settings=tuple(fact[:2] for fact in said.facts["setting"].values()),
             derived=tuple(name for _, name, _ in derived),
             outputs=_build_outputs(said, atom_of_predicate),
@@ -102,59 +100,40 @@ def _locate_errors(said: Statements, atom_of_predicate: dict[str, int]) -> Itera
         raise ProgramError(f"{said.source}: {shorten_message(str(error))}") from error
 
 
-def _only_fact(said: Statements, name: str) -> Fact | None:
-    return said.facts[name].get(())
-
-
-def _only(said: Statements, name: str, default: Any) -> Any:
-    fact = _only_fact(said, name)
-    return default if fact is None else fact[0]
-
-
-def _build_quantiser(said: Statements) -> tuple[Quantiser | TableQuantiser, dict[str, int]]:
-    """The atoms that compare something, and the index of each predicate."""
-    if not said.facts["column"]:
-        for kind in ("compare", "among", "value", "missing"):
-            for *_, at in said.facts[kind].values():
-                raise said.error(at, f"'{kind}' needs a table, but there is no fact column(NUMBER,NAME,KIND)")
-        atoms, atom_of_predicate = _build_atoms(said)
-        return Quantiser(atoms, _only(said, "norm", "l1")), atom_of_predicate
-    for *_, at in said.facts["kernel"].values():
-        raise said.error(
-            at, "a program is over kernels or over the columns of a table, not both; remove one kind of fact"
-        )
-    return build_table(said)
-
-
-def _build_atoms(said: Statements) -> tuple[tuple[InputAtom, ...], dict[str, int]]:
-    """The atoms, layer by layer in the order in which layers first occur, and the index of each predicate."""
-    facts = said.facts["kernel"].values()
-    for predicate, _, at in said.facts["region"].values():
-        if (predicate,) not in said.facts["kernel"]:
-            raise said.error(at, f"there is no fact kernel({predicate},...)")
-    place_of_layer: dict[str, int] = {}
-    for fact in facts:
-        place_of_layer.setdefault(fact[1], len(place_of_layer))
-    in_order = sorted(facts, key=lambda fact: place_of_layer[fact[1]])
-    atoms = []
-    for predicate, *values, at in in_order:
-        if not predicate.startswith("k_"):
-            raise said.error(at, f"the predicate of a kernel must start with 'k_', unlike '{predicate}'")
-        region = said.facts["region"].get((predicate,))
-        layer, column, operator, constant = values
-        atoms.append(InputAtom(layer, column, operator, constant, "" if region is None else region[1]))
-        if not math.isfinite(atoms[-1].constant):
-            raise said.error(
-                at, f"the threshold {values[-1]!r} of {predicate} is larger than the largest float32 number"
-            )
-    return tuple(atoms), {fact[0]: index for index, fact in enumerate(in_order)}
-
-
 def _build_outputs(said: Statements, atom_of_predicate: dict[str, int]) -> tuple[tuple[str, int], ...]:
     return tuple(
         (name, atom_named(said, at, predicate, atom_of_predicate))
         for _, name, predicate, at in said.list_numbered("output", "outputs")
     )
+
+
+def _read_edges(said: Statements, layers: Sequence[str]) -> tuple[Edge, ...]:
+    """The edges of `LayerGraph`. Raises ProgramError for one that is between no layers, or goes down."""
+    edges = list(said.facts["feeds"].values())
+    for _, target, at in edges:
+        if target == TO_CLASSES:
+            raise said.error(at, "a layer that is fed needs a name; if the classes are meant, write feeds_classes")
+    edges += [(source, TO_CLASSES, at) for source, at in said.facts["feeds_classes"].values()]
+    for source, target, at in edges:
+        fault = find_edge_fault(layers, (source, target))
+        if fault is not None:
+            raise said.error(at, fault)
+    return tuple((source, target) for source, target, _ in edges)
+
+
+def _read_starts(said: Statements) -> tuple[tuple[str, ...], ...]:
+    """The layers of each start; the fact `start(NUMBER)` is for clingo, and names the lowest. Raises ProgramError."""
+    starts: dict[int, list[str]] = {}
+    for number, layer, at in said.facts["starts"].values():
+        if not 0 <= number < len(said.facts["starts"]):
+            raise said.error(at, f"starts must be numbered from 0 without gaps, and {number} is not among them")
+        starts.setdefault(number, []).append(layer)
+    if sorted(starts) != list(range(len(starts))):
+        raise ProgramError(f"{said.source}: starts must be numbered from 0 without gaps")
+    chosen = said.facts["start"].get(())
+    if chosen is not None and chosen[0] not in starts:
+        raise said.error(chosen[1], f"there is no fact starts({chosen[0]},LAYER)")
+    return tuple(tuple(starts[number]) for number in range(len(starts)))
 
 
 def _build_start_bases(said: Statements, class_of_name: dict[str, int], n_starts: int) -> tuple[tuple[float, ...], ...]:

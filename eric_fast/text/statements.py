@@ -89,6 +89,11 @@ class Statements:
             what = f"{name}({','.join(map(str, key))},...)" if key else name
             raise self.error(at, f"a second fact {what}; remove one")
 
+    def find_only(self, name: str, default: Any) -> Any:
+        """The argument of a fact that stands once at most."""
+        fact = self.facts[name].get(())
+        return default if fact is None else fact[0]
+
     def list_numbered(self, name: str, what: str) -> list[Fact]:
         """The facts of a kind in the order of their first argument, which numbers them from 0."""
         facts = self.facts[name]
