@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 _SINGLE = {str, int, float, bool, type(None)}
-_MOST_SINGLE = 8  # rows up to which pandas gives single values sooner than a column
+_MOST_SINGLE = 12  # rows up to which pandas gives the values that rules ask for sooner than columns
 
 
 class FewRows(NamedTuple):
@@ -18,12 +18,16 @@ class FewRows(NamedTuple):
         key: what the columns' names follow from; see `has_columns_of`. None if they have none.
         n_columns: how many.
         take: the values of the column at a place, a list `[n_rows]`.
+        rows: each row, which gives a value by the place of its column; None where columns are read sooner.
+        by_name: whether it gives values by the columns' names instead.
     """
 
     n_rows: int
     key: Any
     n_columns: int
     take: Callable[[int], list[Any]]
+    rows: Sequence[Any] | None = None
+    by_name: bool = False
 
     def has_columns_of(self, key: Any, n_columns: int) -> bool:
         """Whether these columns are those of the rows with this key; False where finding out takes long."""
@@ -73,7 +77,7 @@ def _take_mapping(row: Mapping[Any, Any]) -> FewRows | None:
         return None
     types = set(map(type, values))
     if types <= _SINGLE:  # of one row
-        return FewRows(1, names, len(names), lambda place: [values[place]])
+        return FewRows(1, names, len(names), lambda place: [values[place]], [row], True)
     if types != {list} or len(set(map(len, values))) != 1:
         return None
     return FewRows(len(values[0]), names, len(names), lambda place: values[place])
@@ -87,17 +91,31 @@ def _take_list(rows: list[Any], most: int) -> FewRows | None:
         names = tuple(rows[0])
         if set(map(type, names)) != {str} or any(tuple(row) != names for row in rows):
             return None
-        return FewRows(len(rows), names, len(names), lambda place: [row[names[place]] for row in rows])
+        return FewRows(len(rows), names, len(names), lambda place: [row[names[place]] for row in rows], rows, True)
     if not kinds <= {list, tuple} or len(set(map(len, rows))) != 1:
         return None
-    return FewRows(len(rows), None, len(rows[0]), lambda place: [row[place] for row in rows])
+    return FewRows(len(rows), None, len(rows[0]), lambda place: [row[place] for row in rows], rows)
+
+
+class _FrameRow(dict[int, Any]):
+    """The values of a row of a frame by the places of their columns, each read when it is first asked for."""
+
+    def __init__(self, values: Any, row: int) -> None:
+        """`values`: the frame's `iat`."""
+        self._values, self._row = values, row
+
+    def __missing__(self, place: int) -> Any:
+        value = self[place] = self._values[self._row, place]
+        return value
 
 
 def _take_frame(frame: Any) -> FewRows | None:
     names: Sequence[Any] = frame.columns
     n_rows = len(frame)
     if n_rows <= _MOST_SINGLE:
-        return FewRows(n_rows, names, len(names), lambda place: [frame.iat[row, place] for row in range(n_rows)])
+        values = frame.iat
+        rows = [_FrameRow(values, row) for row in range(n_rows)]
+        return FewRows(n_rows, names, len(names), lambda place: [row[place] for row in rows], rows)
     if not frame.columns.is_unique or frame.columns.nlevels > 1:
         return None
     return FewRows(n_rows, names, len(names), lambda place: _list_values(frame[names[place]].array))

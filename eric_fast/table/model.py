@@ -95,6 +95,10 @@ class RuleModel(Described, TableModel, FittedEstimator):
         Raises:
             DataError: a column is missing, or holds a number that the source refuses.
         """
+        if self.row_rules is not None:  # a decision list; the first question, since it may take microseconds
+            few = self.row_rules.find_classes(data)
+            if few is not None:
+                return self._name_classes(few)
         if self.program.decision.gives_bits:
             return self.predict_bits(data)
         if self.program.decision.gives_labels:
@@ -102,10 +106,7 @@ class RuleModel(Described, TableModel, FittedEstimator):
         if self.program.decision.gives_sums:
             answers = self._apply_link(self._add_up(data))
             return answers[:, 0] if answers.shape[1] == 1 else answers
-        indices = self.predict_indices(data)
-        if indices.min(initial=0) != NO_RULE:
-            return self._class_labels.take(indices)
-        return np.array([*self.classes_.tolist(), None], object)[indices]  # -1 is the last
+        return self._name_classes(self._find_classes(data))
 
     def predict_indices(self, data: Any) -> NDArray[np.int32]:
         """The index of each row's class in `classes_`, int32 `[n_rows]`; -1 where no rule fires.
@@ -113,6 +114,10 @@ class RuleModel(Described, TableModel, FittedEstimator):
         If sums are divided, quotients are compared, as in the source: sums that differ in their last digits may have
         equal quotients, and then the first class wins. The program alone takes the higher sum.
         """
+        few = None if self.row_rules is None else self.row_rules.find_classes(data)
+        return self._find_classes(data) if few is None else np.asarray(few, np.int32)
+
+    def _find_classes(self, data: Any) -> NDArray[np.int32]:
         if not self._divides_classes:
             return expect(self.answer(data, classes=True).classes)
         data = data if isinstance(data, np.ndarray) else as_table(data)
@@ -241,6 +246,12 @@ class RuleModel(Described, TableModel, FittedEstimator):
         "predict_proba",
         "predict_log_proba",
     )
+
+    def _name_classes(self, indices: list[int] | NDArray[np.int32]) -> NDArray[Any]:
+        """The labels of classes by their indices; None, in an array of objects, for -1."""
+        if NO_RULE in indices:
+            return np.array([*self.classes_.tolist(), None], object)[indices]  # -1 is the last
+        return self._class_labels.take(indices)
 
     @cached_property
     def _class_labels(self) -> NDArray[Any]:

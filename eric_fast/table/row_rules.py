@@ -1,38 +1,30 @@
 """Decision lists on a few rows, in plain Python: faster than packing bits where columns are no matrix of numbers.
 
-A comparison's truth on all rows is one integer with a bit for each. Columns are read when a rule first asks for them.
+The fewest rows are asked one at a time. Of more, a comparison's truth on all rows is one integer with a bit for each;
+then columns are read when a rule first asks for them.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.program import Decision, Program
-from eric_fast.program.table_atoms import TEXT_KINDS, TableAtom
+from eric_fast.program.table_atoms import TEXT_KINDS
+from eric_fast.table.coded_rules import CodedRules
 from eric_fast.table.column_names import bind_columns
 from eric_fast.table.few_rows import FewRows, take_few_rows
-from eric_fast.table.number_tests import list_number_tests
-from eric_fast.table.value_codes import MOST_CODES, NumberCodes, OddValueError, TextCodes
+from eric_fast.table.single_rows import SingleRows
+from eric_fast.table.value_codes import NumberCodes, OddValueError
 
 _MOST_LITERALS, _MOST_STRATA = 4096, 64  # of a program, as atoms; its strata are followed by recursion
+_MOST_STEPS = 4 * _MOST_LITERALS  # of a single row
+_MOST_SINGLY = 128  # rows that are asked one at a time: nursery's 8 columns are read as fast
 # Beyond, packed bits are faster, which read columns of numbers of frames and tables at once
 _MOST_ROWS, _MOST_ROWS_OF_NUMBERS = 4096, 128
 
-
-class ComparedColumn(NamedTuple):
-    """A column as texts or as numbers. `column`: its index in the program; `codes`: of its values."""
-
-    column: int
-    codes: TextCodes | NumberCodes
-
-
-class CodedTest(NamedTuple):
-    """A comparison. `place`: of its column among `RowRules.columns`; `truths`: of each code, as digits."""
-
-    place: int
-    truths: bytes
+Classes = list[int] | NDArray[np.int32]
 
 
 class RowRules:
@@ -40,44 +32,49 @@ class RowRules:
 
     Args:
         program: see `make_row_rules`.
+        rules: its rules.
         named: see `RuleModel`.
     """
 
-    def __init__(self, program: Program, *, named: bool) -> None:
-        self.columns: list[ComparedColumn] = []
-        self.tests: dict[int, CodedTest] = {}  # by the atom
-        self._list_text_tests(program)
-        self._list_number_tests(program)
-        self.class_rules = [(rule.head, rule.body) for rule in program.class_rules]
-        self.bodies_of = {atom: [rule.body for rule in rules] for atom, rules in program.rules_of_atom.items()}
-        self.negated = frozenset(program.negated)
-        self.default = -1 if program.default is None else program.default
-        # Numbers in a column of texts are refused, whether a rule asks for it or not
-        kinds = [column.kind for column in program.table_quantiser.columns]
-        self.reads_all = any(kinds[column.column] == "text" for column in self.columns)
-        self.is_sound = all(column.codes.n_codes <= MOST_CODES for column in self.columns)
+    def __init__(self, program: Program, rules: CodedRules, *, named: bool) -> None:
+        self.rules = rules
+        self.columns = rules.columns
         n_numbers = sum(isinstance(column.codes, NumberCodes) for column in self.columns)
         self.most_rows = _MOST_ROWS if 2 * n_numbers <= len(self.columns) else _MOST_ROWS_OF_NUMBERS
+        self._most_singly = _MOST_SINGLY if rules.count_steps() <= _MOST_STEPS else 0
         self._names = tuple(column.name for column in program.table_quantiser.columns)
         self._named = named
         self._bound: tuple[object, int, list[int]] = (self, -1, [])  # key, number of columns, places: the last ones
+        self._by_place = SingleRows(rules, [column.column for column in self.columns])  # of rows in the program's order
+        self._by_key: tuple[list[Any], SingleRows] = ([], self._by_place)  # the last keys
 
-    def find_classes(self, data: object) -> NDArray[np.int32] | None:
-        """The class of each row, int32 `[n_rows]`, -1 where no rule fires; None for data that are not supported.
+    def find_classes(self, data: object) -> Classes | None:
+        """The class of each row, -1 where no rule fires; None for data that are not supported.
 
         Raises:
             DataError: a column is missing.
         """
-        rows = take_few_rows(data, _MOST_ROWS if type(data) is list else self.most_rows)
-        if rows is None:
-            return None
-        truths = _Truths(self, rows, self._bind(rows))
         try:
-            if self.reads_all:
+            if type(data) is list and self._are_lists(data):
+                return self._by_place.find_classes(data)
+            rows = take_few_rows(data, _MOST_ROWS if type(data) is list else self.most_rows)
+            if rows is None:
+                return None
+            places = self._bind(rows)
+            if rows.rows is not None and rows.n_rows <= self._most_singly:
+                return self._link(rows, places).find_classes(rows.rows)
+            truths = _Truths(self.rules, rows, places)
+            if self.rules.reads_all:
                 truths.read_all()
             return truths.find_classes()
         except (OddValueError, TypeError):  # TypeError: a list or the like in place of a value, which has no hash
             return None
+
+    def _are_lists(self, rows: list[Any]) -> bool:
+        """Whether these are a few lists of the program's columns."""
+        if not 0 < len(rows) <= self._most_singly:
+            return False
+        return set(map(type, rows)) == {list} and set(map(len, rows)) == {len(self._names)}
 
     def _bind(self, rows: FewRows) -> list[int]:
         """The place in the table of each of the program's columns."""
@@ -88,28 +85,14 @@ class RowRules:
             self._bound = (rows.key, rows.n_columns, places)
         return places
 
-    def _list_text_tests(self, program: Program) -> None:
-        sets: dict[int, list[int]] = {}
-        for index, atom in enumerate(program.quantiser.atoms):
-            if isinstance(atom, TableAtom) and atom.operator == "in":
-                sets.setdefault(atom.column, []).append(index)
-        for column, indices in sets.items():
-            atoms = [atom for atom in map(program.quantiser.atoms.__getitem__, indices) if isinstance(atom, TableAtom)]
-            codes = TextCodes(atoms, loose=program.table_quantiser.columns[column].kind == "loose")
-            for index, atom in zip(indices, atoms, strict=True):
-                self.tests[index] = CodedTest(len(self.columns), codes.make_truths(atom))
-            self.columns.append(ComparedColumn(column, codes))
-
-    def _list_number_tests(self, program: Program) -> None:
-        tests = list_number_tests(program.table_quantiser.atoms)
-        for column in np.unique(tests.columns).tolist():
-            of_column = np.flatnonzero(tests.columns == column)
-            kind = program.table_quantiser.columns[column].kind
-            codes = NumberCodes(tests.constants[of_column].tolist(), loose=kind == "loose")
-            for test in of_column.tolist():
-                truths = codes.make_truths(float(tests.constants[test]), int(tests.operators[test]))
-                self.tests[int(tests.rows[test])] = CodedTest(len(self.columns), truths)
-            self.columns.append(ComparedColumn(column, codes))
+    def _link(self, rows: FewRows, places: Sequence[int]) -> SingleRows:
+        """The rules for rows with these columns."""
+        keys = [places[column.column] for column in self.columns]
+        if rows.by_name:
+            keys = [rows.key[place] for place in keys]
+        if self._by_key[0] != keys:
+            self._by_key = (keys, SingleRows(self.rules, keys))
+        return self._by_key[1]
 
 
 class _Truths:
@@ -119,7 +102,7 @@ class _Truths:
         places: see `bind_columns`.
     """
 
-    def __init__(self, rules: RowRules, rows: FewRows, places: Sequence[int]) -> None:
+    def __init__(self, rules: CodedRules, rows: FewRows, places: Sequence[int]) -> None:
         self._rules, self._rows, self._places = rules, rows, places
         self._all = (1 << rows.n_rows) - 1
         self._codes: list[bytes | None] = [None] * len(rules.columns)
@@ -203,5 +186,5 @@ def make_row_rules(
         return None
     if any(head < len(atoms) for head in program.rules_of_atom):
         return None
-    rules = RowRules(program, named=named)
-    return rules if rules.is_sound else None
+    rules = CodedRules(program)
+    return RowRules(program, rules, named=named) if rules.is_sound else None

@@ -80,10 +80,6 @@ class TableModel(ModelFields):
 
     def answer(self, data: Any, **wanted: bool) -> RowAnswers:
         """Those of its fields that are wanted, perhaps others; a few rows take microseconds."""
-        if wanted == {"classes": True} and self.row_rules is not None:
-            classes = self.row_rules.find_classes(data)
-            if classes is not None:
-                return RowAnswers(classes, None, None)
         data = data if isinstance(data, np.ndarray) else as_table(data)
         few = self.walker.walk(self._take_matrix(data), leaves=wanted.get("leaves", False)) if self.walker else None
         if few is not None:

@@ -43,8 +43,8 @@ class TextCodes(dict[Any, int]):
     def __missing__(self, value: Any) -> int:
         if isinstance(value, str):
             code = self._take(self._known.find(value))
-            if len(self) < _MOST_KEPT and len(value) <= _MOST_LETTERS:
-                self[value] = code
+            if len(value) <= _MOST_LETTERS:
+                _keep(self, value, code)
             return code
         if is_missing(value):
             return self._missing
@@ -87,8 +87,8 @@ class NumberCodes(dict[Any, int]):
         if number != number:
             return self._missing
         code = bisect_left(self._constants, number) + bisect_right(self._constants, number)
-        if len(self) < _MOST_KEPT and (type(value) is not str or len(value) <= _MOST_LETTERS):
-            self[value] = code
+        if type(value) is not str or len(value) <= _MOST_LETTERS:
+            _keep(self, value, code)
         return code
 
     def encode(self, values: Sequence[Any]) -> bytes:
@@ -118,6 +118,13 @@ class NumberCodes(dict[Any, int]):
         outcomes = [LESS if code < equal else GREATER for code in range(self.n_codes)]
         outcomes[equal], outcomes[self._missing] = EQUAL, MISSING
         return _spell_truths(holds & outcome != 0 for outcome in outcomes)
+
+
+def _keep(codes: dict[Any, int], value: Any, code: int) -> None:
+    """Keep the code of a value; the last ones are kept, since a row's rules ask for its values again and again."""
+    if len(codes) >= _MOST_KEPT:
+        codes.clear()
+    codes[value] = code
 
 
 def _spell_truths(truths: Iterable[bool]) -> bytes:
