@@ -49,7 +49,7 @@ outputs: .venv/installed
 # What compares with others: installs them, then an hour.
 bench: .venv/installed
 	$(BIN)/uv pip install --python $(BIN)/python --group bench
-	for case in evaluate frontends extract; do $(BIN)/python -m bench $$case --json bench/results/$$case.json || exit 1; done
+	for case in evaluate frontends small extract; do $(BIN)/python -m bench $$case --json bench/results/$$case.json || exit 1; done
 
 # 100,000 random programs, weight bodies and starts among them, against clingo and a plain interpreter: some 40 minutes;
 # 10,000 damaged files of each format.

@@ -1,7 +1,8 @@
 """`python -m bench CASE [--full] [--json FILE]`: run one case of the registry and print its tables."""
 
 import argparse
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ from bench.growth import draw_growth
 from bench.harness import write_rows
 
 # Each prints its tables and gives back what --json writes: the machine, and lists of rows. `full`: rivals in full, too.
-CASES: dict[str, Callable[[bool], dict[str, Any]]] = {
+# Those that take long give it over and over, with what is known by then, so that a run that ends early has written it.
+CASES: dict[str, Callable[..., dict[str, Any] | Iterator[dict[str, Any]]]] = {
     "analyse": analyse.run_case,
     "capture": capture.run_case,
     "chain": chain.run_case,
@@ -59,19 +61,28 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="leave nothing out of what rivals are timed on")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON too, plots beside them")
     parser.add_argument(
-        "--parts", help="by commas; of faithfulness, what to measure (other rows of --json stay); of evaluate, programs"
+        "--parts",
+        help="by commas; of faithfulness, what to measure (other rows of --json stay); of evaluate, programs; of "
+        "frontends, how the names of models begin",
     )
+    parser.add_argument("--rows", help="by commas; of frontends and small, numbers of rows")
     arguments = parser.parse_args()
-    if arguments.parts and arguments.case == "evaluate":
-        result = evaluate.run_programs(arguments.parts.split(","))
-    elif arguments.parts:
-        result = faithfulness.run_case(parts=arguments.parts.split(","), before=arguments.json)
-    else:
-        result = CASES[arguments.case](arguments.full)
-    if arguments.json:
-        write_rows(arguments.json, result)
-        if "growth" in result:
-            draw_growth(result["growth"], arguments.json.with_suffix(".png"))
+    settings: dict[str, Any] = {}
+    if arguments.parts:
+        settings["parts"] = arguments.parts.split(",")
+    if arguments.rows:
+        settings["sizes"] = [int(size) for size in arguments.rows.split(",")]
+    run_case = CASES[arguments.case]
+    if refused := settings.keys() - inspect.signature(run_case).parameters:
+        parser.error(f"{arguments.case} doesn't take --{'rows' if 'sizes' in refused else 'parts'}")
+    if "parts" in settings and arguments.case == "faithfulness":
+        settings["before"] = arguments.json
+    found = run_case(arguments.full, **settings)
+    for result in [found] if isinstance(found, dict) else found:
+        if arguments.json:
+            write_rows(arguments.json, result)
+            if "growth" in result:
+                draw_growth(result["growth"], arguments.json.with_suffix(".png"))
 
 
 if __name__ == "__main__":  # processes that a case starts import this too

@@ -42,12 +42,18 @@ TOLERANCE = 1e-6  # of shares: others add them in float32
 Row = dict[str, Any]
 
 
-def run_case(full: bool = False) -> dict[str, Any]:
-    """Print the tables; `full`: more samples for slow rivals, more runs of each.
+def run_case(full: bool = False, parts: Sequence[str] = ()) -> dict[str, Any]:
+    """Print the tables.
+
+    Args:
+        full: more samples for slow rivals, more runs of each.
+        parts: programs, by the names of `Case`, that are timed alone; no tests run first.
 
     Raises:
         SystemExit: a test of what is timed fails, or a rival gives other answers.
     """
+    if parts:
+        return run_programs(parts)
     run_tests_first(*TESTS)
     show_notes()
     stdout.print(describe_limit(), markup=False)

@@ -4,6 +4,7 @@ Everybody starts from the rows as a user has them, and gives class shares, sums 
 """
 
 import gc
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,26 +12,16 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 import eric_fast
+from bench.apart import RivalError, describe_environments
 from bench.child import call_in_child, forget_peak, read_status
-from bench.harness import describe_machine, run_tests_first, time_runs
+from bench.contenders import Contender, count_differences
+from bench.harness import describe_machine, describe_protocol, run_tests_first, time_call
 from bench.report import format_seconds
-from bench.sources import Contender, Source, list_sources, name_missing, time_call
+from bench.sources import SOURCES, Source
 from eric_fast.show.console import show_notes, stdout
 from eric_fast.table.model import RuleModel
 
 SIZES = (1, 1_000, 1_000_000)
-PACKAGES = (
-    "treelite",
-    "tl2cgen",
-    "hummingbird",
-    "onnxruntime",
-    "skl2onnx",
-    "xgboost",
-    "lightgbm",
-    "torchlogix",
-    "foldrm",
-    "clingo",
-)
 VERSIONS = (
     "treelite",
     "tl2cgen",
@@ -44,96 +35,89 @@ VERSIONS = (
 )
 TESTS = ("test_walk.py", "test_forest.py")
 CHECKED_ROWS = 1_000
-MOST_CALLS, LEAST_SECONDS = 200, 0.02  # of a timing: calls until it takes so long
-RUNS = ((0.5, 5), (1.5, 3), (np.inf, 1))  # timings, where one takes less than so many seconds
 LARGE_TREES, LARGE_LEAVES = 1_000, 1_000
 
 Row = dict[str, Any]
 
 
-def run_case(full: bool = False) -> dict[str, Any]:
-    """Print the tables; `full`: slow rivals on a million rows, too.
+def run_case(full: bool = False, parts: Sequence[str] = (), sizes: Sequence[int] = SIZES) -> Iterator[Row]:
+    """Print the tables; give what is known after each model.
+
+    Args:
+        full: slow rivals on a million rows, too.
+        parts: how the names of models begin; by default all.
+        sizes: numbers of rows.
 
     Raises:
-        SystemExit: a test of what is timed fails, or a rival gives other answers.
+        SystemExit: a test of what is timed fails.
     """
     run_tests_first(*TESTS)
     show_notes()
-    if missing := name_missing(PACKAGES):
-        stdout.print(f"not installed, so not timed: {', '.join(missing)}", markup=False)
     rows: list[Row] = []
-    for source in list_sources():
-        rows += _time_source(source, full)
-        _print_rows(source, [row for row in rows if row["case"] == source.name])
+    result = {
+        "machine": {**describe_machine(*VERSIONS), **describe_environments()},
+        "protocol": describe_protocol(
+            threads="as many as each engine takes by itself, of all cores",
+            answers=f"compared on {CHECKED_ROWS:,} rows before anything is timed",
+        ),
+        "frontends": rows,
+    }
+    for name in (name for name in SOURCES if name.startswith(tuple(parts))) if parts else SOURCES:
+        source = SOURCES[name]()
+        rows += _time_source(source, sizes, full)
+        _print_rows(source, [row for row in rows if row["case"] == name], sizes)
         gc.collect()
+        yield result
     large = call_in_child(convert_large_forest, {})
     stdout.print(
         f"a forest of {large['n_trees']:,} trees, {large['n_leaves']:,} leaves: converted and compiled in "
         f"{large['seconds']:.1f} s, {large['extra_bytes'] / 1e9:.2f} GB more than before",
         markup=False,
     )
-    return {"machine": describe_machine(*VERSIONS), "frontends": rows, "conversion": [large]}
+    yield {**result, "conversion": [large]}
 
 
-def _time_source(source: Source, full: bool) -> list[Row]:
+def _time_source(source: Source, sizes: Sequence[int], full: bool) -> list[Row]:
     model, seconds = time_call(lambda: eric_fast.load(source.model))
     model, compiling = time_call(lambda: _compile(model))
     ours = Contender("eric-fast", lambda rows: _answer(model, rows, source.method), 10**7, seconds + compiling)
-    rivals = list(source.list_contenders())
     checked = source.make_rows(CHECKED_ROWS)
+    tables = {size: source.make_rows(size) for size in sizes}
+    rows = [_time_contender(source, ours, tables[size], size) for size in sizes]
     expected = _answer(model, checked, source.method)
-    notes = {rival.who: _compare(rival, checked, expected, source.tolerance) for rival in rivals}
-    rows: list[Row] = []
-    for size in SIZES:
-        table = source.make_rows(size)
-        of_size = []
-        for who in (ours, *rivals):
-            few = size > who.most_rows and not full
-            part = source.make_rows(who.most_rows) if few else table
-            of_size.append(_time_contender(source.name, who, part, size, notes.get(who.who, "")))
-        best = max((row["rows_per_s"] for row in of_size[1:]), default=None)
-        of_size[0]["ratio_to_best_rival"] = of_size[0]["rows_per_s"] / best if best else None
-        rows += of_size
+    for candidate in source.candidates:
+        found = candidate.try_to_make()
+        if isinstance(found, str):
+            rows += (_make_row(source, candidate.who, size, note=found) for size in sizes)
+            continue
+        try:
+            got = found.answers(found.run(checked))
+            differing = count_differences(got, expected, source.tolerance) / min(len(got), len(checked))
+            for size in sizes:
+                few = size > found.most_rows and not full
+                table = source.make_rows(found.most_rows) if few else tables[size]
+                rows.append({**_time_contender(source, found, table, size), "differing": differing})
+        except RivalError as error:
+            rows += (_make_row(source, candidate.who, size, note=str(error)) for size in sizes)
+        found.close()
+    for row in rows[: len(sizes)]:
+        rates = [r["rows_per_s"] for r in rows[len(sizes) :] if r["of_size"] == row["of_size"] and r["rows_per_s"]]
+        row["ratio_to_best_rival"] = row["rows_per_s"] / max(rates) if rates else None
     return rows
 
 
-def _compare(rival: Contender, checked: Any, expected: NDArray[Any], tolerance: float) -> str:
-    """What differs from our answers, in words; nothing where nothing does."""
-    got = rival.answers(rival.run(checked))
-    if np.issubdtype(expected.dtype, np.number):
-        wrong = ~np.isclose(got, expected, atol=tolerance)
-    else:
-        wrong = np.asarray(got, str)[: len(expected)] != np.asarray(expected[: len(got)], str)
-    n_wrong = int(wrong.reshape(len(wrong), -1).any(axis=1).sum())
-    return f"{n_wrong:,} of {len(wrong):,} rows answered otherwise" if n_wrong else ""
-
-
-def _time_contender(name: str, who: Contender, table: Any, size: int, difference: str) -> Row:
-    def run() -> object:
-        return who.run(table)
-
-    _, first = time_call(run)
-    n_calls = max(1, min(MOST_CALLS, int(LEAST_SECONDS / first)))  # a clock is too coarse for one that is short
-
-    def repeat() -> None:
-        for _ in range(n_calls):
-            run()
-
-    n_runs = next(n for seconds, n in RUNS if first * n_calls < seconds)
-    whole = time_runs(repeat, n_runs=n_runs, n_warmups=0)
-    timing = whole._replace(**{name: getattr(whole, name) / n_calls for name in ("median_s", "fastest_s", "slowest_s")})
+def _time_contender(source: Source, who: Contender, table: Any, size: int) -> Row:
+    timing = who.time(table)
     n_rows = who.own_rows or len(table)
-    return {
-        "case": name,
-        "who": who.who,
-        "n_rows": n_rows,
-        "of_size": size,
-        **timing._asdict(),
-        "rows_per_s": n_rows / timing.median_s * who.cores,
-        "ready_s": who.ready_s,
-        "ratio_to_best_rival": None,
-        "note": "; ".join(filter(None, (who.note, difference))),
-    }
+    figures = {"rows_per_s": n_rows / timing.median_s * who.cores, "ready_s": who.ready_s, "note": who.note}
+    return _make_row(source, who.who, size, n_rows=n_rows, **timing._asdict(), **figures)
+
+
+def _make_row(source: Source, who: str, size: int, **known: Any) -> Row:
+    """A row of figures, or of a note that says why there are none."""
+    unknown = dict.fromkeys(("n_rows", "median_s", "fastest_s", "slowest_s", "n_runs", "rows_per_s", "ready_s"))
+    more = {"ratio_to_best_rival": None, "differing": None}
+    return {"case": source.name, "who": who, "of_size": size, **unknown, **more, **known}
 
 
 def _compile(model: RuleModel) -> RuleModel:
@@ -175,23 +159,26 @@ def convert_large_forest() -> Row:
     }
 
 
-def _print_rows(source: Source, rows: list[Row]) -> None:
+def _print_rows(source: Source, rows: list[Row], sizes: Sequence[int]) -> None:
     table = Table(title=source.title, title_justify="left")
     table.add_column("who")
-    for name in ("rows", "median", "rows/s", "ours faster by", "made ready in"):
+    for name in ("rows", "median", "rows/s", "ours faster by", "made ready in", "answered otherwise"):
         table.add_column(name, justify="right")
-    for size in SIZES:
+    for size in sizes:
         of_size = [row for row in rows if row["of_size"] == size]
-        ours = next(row for row in of_size if row["who"] == "eric-fast")
         for row in of_size:
-            faster = "" if row is ours else f"{ours['rows_per_s'] / row['rows_per_s']:,.1f} x"
+            who = row["who"] + (f" ({row['note']})" if row["note"] else "")
+            if row["median_s"] is None:
+                table.add_row(who)
+                continue
             table.add_row(
-                row["who"] + (f" ({row['note']})" if row["note"] else ""),
+                who,
                 f"{row['n_rows']:,}",
                 format_seconds(row["median_s"]),
                 f"{row['rows_per_s']:,.0f}",
-                faster,
+                "" if row is of_size[0] else f"{of_size[0]['rows_per_s'] / row['rows_per_s']:,.1f} x",
                 format_seconds(row["ready_s"]) if row["ready_s"] else "",
+                f"{row['differing']:.1%}" if row["differing"] else "",
             )
         table.add_section()
     stdout.print(table)

@@ -18,6 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = next((path for path in (ROOT.parent / "shared", ROOT / "shared") if path.is_dir()), ROOT.parent / "shared")
 CACHE = ROOT / ".cache"
 PACKAGES = ("torch", "scikit-learn", "numba", "triton")
+N_CORES = len(os.sched_getaffinity(0))
+LOOP_SECONDS, MOST_CALLS = 0.3, 300  # of `time_calls`
+LEAST_CALLS = ((0.5, 5), (1.5, 3), (float("inf"), 1))  # where one takes less than so many seconds
 
 
 class Timing(NamedTuple):
@@ -45,6 +48,37 @@ def time_runs(
         if i >= n_warmups:
             seconds.append(time.perf_counter() - started)
     return Timing(median(seconds), min(seconds), max(seconds), n_runs)
+
+
+def time_call(make: Callable[[], Any]) -> tuple[Any, float]:
+    """What it gives, and the seconds that took."""
+    started = time.perf_counter()
+    made = make()
+    return made, time.perf_counter() - started
+
+
+def time_calls(run: Callable[[], object]) -> Timing:
+    """Time a warm call in a loop, each call by itself; `describe_protocol` says how often."""
+    _, once = time_call(run)
+    if once < LEAST_CALLS[1][0]:
+        _, once = time_call(run)
+    least = next(n_calls for seconds, n_calls in LEAST_CALLS if once < seconds)
+    times: list[float] = []
+    while len(times) < least or (len(times) < MOST_CALLS and sum(times) < LOOP_SECONDS):
+        times.append(time_call(run)[1])
+    return Timing(median(times), min(times), max(times), len(times))
+
+
+def describe_protocol(**more: str) -> dict[str, str]:
+    """How `time_calls` measures, in words that belong in a result beside its figures."""
+    (quick, most), (slow, fewer), (_, fewest) = LEAST_CALLS
+    return {
+        "warm-up": f"two calls that don't count; one, where it takes {slow} s or more",
+        "loop": f"calls, each timed by itself, for {LOOP_SECONDS} s: {MOST_CALLS} at most; at least {most}, "
+        f"{fewer} of {quick} s or more, {fewest} of {slow} s or more",
+        "figure": "the median",
+        **more,
+    }
 
 
 def run_tests_first(*names: str) -> None:
@@ -89,7 +123,7 @@ def describe_machine(*rivals: str) -> dict[str, str]:
     packages = {name: _version_of(name) for name in (*PACKAGES, *rivals)}
     return {
         "cpu": cpu,
-        "cores": str(len(os.sched_getaffinity(0))),
+        "cores": str(N_CORES),
         "python": platform.python_version(),
         **packages,
         "commit": name_commit(),

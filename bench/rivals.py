@@ -4,7 +4,6 @@ Each gives answers, which are compared with ours before anything of it is timed.
 left out, and named.
 """
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,13 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from bench import dense, foldrm, numpy_bits
-from bench.harness import SHARED
+from bench.contenders import compile_treelite
+from bench.harness import N_CORES, SHARED
 from bench.programs import Case
 from bench.trees import Tree, build_class_tree, build_layer_trees, to_sklearn, to_sklearn_forest, to_treelite
 from eric_fast import kernels
 from eric_fast.bits import unpack_words
 
-N_CORES = len(os.sched_getaffinity(0))
 ROWS = 50_000  # what rivals are timed on, where not said otherwise
 SLOW_ROWS = 10_000
 DENSE_ROWS = 2_048
@@ -263,10 +262,7 @@ def _list_compiled(
         work = []
         for i, (trees, columns) in enumerate(parts):
             model = to_treelite(trees, columns.shape[1]) if isinstance(trees, list) else trees
-            path = Path(folder) / f"{i}.so"
-            settings = {"parallel_comp": 16}
-            tl2cgen.export_lib(model, toolchain="gcc", libpath=str(path), params=settings, nthread=N_CORES)
-            work.append((tl2cgen.Predictor(str(path), nthread=N_CORES), tl2cgen.DMatrix(columns)))
+            work.append((compile_treelite(model, Path(folder) / f"{i}.so"), tl2cgen.DMatrix(columns)))
         seconds = time.perf_counter() - started
         yield Rival(
             "treelite, compiled (tl2cgen)",

@@ -1,22 +1,13 @@
 """How fast a few rows are answered: other tools' models beside the tools themselves, from 1 row to 3,000.
 
-Warm; each size is asked in a loop, and the median is taken. Rows come as a NumPy array, a pandas frame and an Arrow
-table; rivals take what they take. FOLD-RM's own evaluator reads lists, a row each, of texts and floats: it is timed on
-these, and on frames and tables that are made such lists first. Beside it stands what taking the values out takes.
-
-lleaves, whose llvmlite may clash with ours, lives in an environment of its own under `.cache/lleaves`, and is timed
-there on the same rows; without it, it is left out and named.
+Rows come as a NumPy array, a pandas frame and an Arrow table; rivals take what they take. FOLD-RM's own evaluator reads
+lists, a row each, of texts and floats: it is timed on these, and on frames and tables that are made such lists first.
+Beside it stands what taking the values out takes.
 """
 
-import json
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from itertools import pairwise
-from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -25,82 +16,72 @@ from rich.table import Table
 
 import eric_fast
 from bench import foldrm
-from bench.harness import CACHE, SHARED, describe_machine, run_tests_first
+from bench.apart import RivalError, describe_environments
+from bench.contenders import count_differences
+from bench.harness import SHARED, describe_machine, describe_protocol, run_tests_first, time_calls
 from bench.report import format_seconds
-from bench.sources import Source, make_forest, make_lightgbm, make_xgboost
+from bench.sources import SOURCES, Source
 from eric_fast.show.console import stdout
 from eric_fast.table.model import RuleModel
 
 SIZES = (1, 3, 10, 30, 100, 300, 1_000, 3_000)
-FOLD_RM = ("krkp", "nursery", "pendigits", "wall_robot")
+MODELS = ("forest, numeric", "LightGBM", "XGBoost, numeric")
 TESTS = ("test_walk.py",)
-MOST_CALLS, LEAST_CALLS, LOOP_SECONDS = 300, 5, 0.3  # of one timing
 TAKING = "taking all values out"
-LLEAVES = CACHE / "lleaves"
-TIME_LLEAVES = """
-import json, sys, time
-from statistics import median
-import lleaves, numpy as np
-model = lleaves.Model(model_file=sys.argv[1])
-model.compile()
-for rows in map(int, sys.argv[2].split(",")):
-    table = np.load(sys.argv[3])[:rows]
-    model.predict(table, n_jobs=1)
-    times = []
-    while len(times) < int(sys.argv[4]):
-        started = time.perf_counter()
-        model.predict(table, n_jobs=1)
-        times.append(time.perf_counter() - started)
-    print(json.dumps([rows, median(times)]))
-"""
+VERSIONS = ("lightgbm", "xgboost-cpu", "onnxruntime", "treelite", "tl2cgen", "hummingbird-ml", "foldrm", "pandas")
 
 Row = dict[str, Any]
 
 
-def run_case(full: bool = False) -> dict[str, Any]:
-    """Print a table for each model; `full` changes nothing.
+def run_case(full: bool = False, sizes: Sequence[int] = SIZES) -> Iterator[dict[str, Any]]:
+    """Print a table for each model, and give what is known after each; `full` changes nothing.
 
     Raises:
         SystemExit: a test of what is timed fails.
     """
     run_tests_first(*TESTS)
     rows: list[Row] = []
-    for source in (make_forest("numeric", binary=False), make_lightgbm(), make_xgboost(binary=False)):
-        rows += list(_time_source(source))
-        _print_rows(source.title, [row for row in rows if row["case"] == source.name])
-    for name in FOLD_RM:
-        rows += list(_time_rules(name))
-        _print_rows(f"FOLD-RM's {name}: classes", [row for row in rows if row["case"] == f"FOLD-RM {name}"])
-    return {"machine": describe_machine("lightgbm", "xgboost-cpu", "onnxruntime", "treelite"), "small": rows}
+    protocol = describe_protocol(
+        threads="as many as each engine takes by itself; lleaves one below 1,000 rows",
+        answers=f"compared on {max(sizes):,} rows before anything is timed",
+    )
+    result = {
+        "machine": {**describe_machine(*VERSIONS), **describe_environments()},
+        "protocol": protocol,
+        "small": rows,
+    }
+    for name in MODELS:
+        source = SOURCES[name]()
+        rows += _time_source(source, sizes)
+        _print_rows(source.title, [row for row in rows if row["case"] == source.name], sizes)
+        yield result
+    for name in foldrm.NAMES:
+        rows += _time_rules(name, sizes)
+        _print_rows(f"FOLD-RM's {name}: classes", [row for row in rows if row["case"] == f"FOLD-RM {name}"], sizes)
+        yield result
 
 
-def time_median(run: Callable[[], object]) -> float:
-    """The median of the seconds of as many calls as fit, after two that don't count."""
-    run()
-    started = time.perf_counter()
-    run()
-    n_calls = int(LOOP_SECONDS / max(time.perf_counter() - started, 1e-9))
-    seconds = []
-    for _ in range(min(MOST_CALLS, max(LEAST_CALLS, n_calls))):
-        started = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - started)
-    return median(seconds)
-
-
-def _time_source(source: Source) -> Iterator[Row]:
+def _time_source(source: Source, sizes: Sequence[int]) -> Iterator[Row]:
     model = eric_fast.load(source.model)
     assert isinstance(model, RuleModel)
-    contenders = list(source.list_contenders())
-    table = source.make_rows(max(SIZES))
-    for size in SIZES:
-        part = np.ascontiguousarray(table[:size])
+    table = source.make_rows(max(sizes))
+    parts = {size: np.ascontiguousarray(table[:size]) for size in sizes}
+    for size, part in parts.items():
         yield from _time_forms(source.name, model, model.predict_proba, part, size)
-        for who in contenders:
-            yield _make_row(source.name, who.who, "NumPy", size, time_median(lambda: who.run(part)))  # noqa: B023
-    if source.name == "LightGBM":
-        for size, seconds in time_lleaves(source.model, table):
-            yield _make_row(source.name, "lleaves", "NumPy", size, seconds)
+    expected = model.predict_proba(table)
+    for candidate in source.candidates:
+        found = candidate.try_to_make()
+        if isinstance(found, str):
+            yield from (_make_row(source.name, candidate.who, "NumPy", size, None, found) for size in sizes)
+            continue
+        try:
+            differing = count_differences(found.answers(found.run(table)), expected, source.tolerance) / len(table)
+            note = f"{differing:.2%} of rows answered otherwise" if differing else ""
+            for size, part in parts.items():
+                yield _make_row(source.name, found.who, "NumPy", size, found.time(part).median_s, note)
+        except RivalError as error:
+            yield from (_make_row(source.name, found.who, "NumPy", size, None, str(error)) for size in sizes)
+        found.close()
 
 
 def _time_forms(
@@ -111,10 +92,10 @@ def _time_forms(
 
     frame = pandas.DataFrame(part, columns=[column.name for column in model.program.table_quantiser.columns])
     for form, data in (("NumPy", part), ("pandas", frame), ("Arrow", pyarrow.Table.from_pandas(frame))):
-        yield _make_row(case, "eric-fast", form, size, time_median(lambda: answer(data)))  # noqa: B023
+        yield _make_row(case, "eric-fast", form, size, _time_median(lambda: answer(data)))  # noqa: B023
 
 
-def _time_rules(name: str) -> Iterator[Row]:
+def _time_rules(name: str, sizes: Sequence[int]) -> Iterator[Row]:
     """FOLD-RM's evaluator reads lists of texts and floats: other forms are made such lists inside its clock."""
     import pyarrow
 
@@ -128,7 +109,20 @@ def _time_rules(name: str) -> Iterator[Row]:
         return foldrm.to_rows(foldrm.Table(dict(zip(names, columns, strict=True)), []), model.program)
 
     lists = make_lists(table.columns.values())
-    for size in SIZES:
+    rules = foldrm.to_foldrm(model.program, names)
+
+    def time_evaluator(form: str, size: int, make_rows: Callable[[], Any]) -> Row:
+        who = "FOLD-RM's evaluator"
+        if not find_spec("foldrm"):
+            return _make_row(case, who, form, size, None, "not installed: foldrm")
+        from foldrm import predict
+
+        rows = make_rows()
+        differing = np.mean(np.asarray(predict(rules, rows), str) != np.asarray(model.predict(rows), str))
+        note = f"{differing:.2%} of rows answered otherwise" if differing else ""
+        return _make_row(case, who, form, size, _time_median(lambda: predict(rules, make_rows())), note)
+
+    for size in sizes:
         part = pyarrow.table({key: [values[i % n_here] for i in range(size)] for key, values in table.columns.items()})
         frame, rows = part.to_pandas(), [lists[i % n_here] for i in range(size)]
         forms: dict[str, tuple[Any, Callable[[], Iterable[list[str]]]]] = {
@@ -136,45 +130,19 @@ def _time_rules(name: str) -> Iterator[Row]:
             "Arrow": (part, lambda: (column.to_pylist() for column in part.columns)),  # noqa: B023
         }
         for form, (data, take) in forms.items():
-            yield _make_row(case, "eric-fast", form, size, time_median(lambda: model.predict(data)))  # noqa: B023
-            yield _make_row(case, TAKING, form, size, time_median(lambda: list(take())))  # noqa: B023
-            if find_spec("foldrm"):
-                from foldrm import predict
-
-                rules = foldrm.to_foldrm(model.program, names)
-                seconds = time_median(lambda: predict(rules, make_lists(take())))  # noqa: B023
-                yield _make_row(case, "FOLD-RM's evaluator", form, size, seconds)
-        yield _make_row(case, "eric-fast", "lists", size, time_median(lambda: model.predict(rows)))  # noqa: B023
-        if find_spec("foldrm"):
-            yield _make_row(case, "FOLD-RM's evaluator", "lists", size, time_median(lambda: predict(rules, rows)))  # noqa: B023
+            yield _make_row(case, "eric-fast", form, size, _time_median(lambda: model.predict(data)))  # noqa: B023
+            yield _make_row(case, TAKING, form, size, _time_median(lambda: list(take())))  # noqa: B023
+            yield time_evaluator(form, size, lambda: make_lists(take()))  # noqa: B023
+        yield _make_row(case, "eric-fast", "lists", size, _time_median(lambda: model.predict(rows)))  # noqa: B023
+        yield time_evaluator("lists", size, lambda: rows)  # noqa: B023
 
 
-def time_lleaves(model: Any, table: NDArray[Any]) -> Iterator[tuple[int, float]]:
-    """What lleaves takes for each size, compiled and on one thread; nothing if it can't be installed."""
-    python = LLEAVES / "bin" / "python"
-    if not python.exists():
-        # lleaves 1.3 needs what llvmlite 0.45 dropped
-        make = f"python3 -m venv {LLEAVES} && {python} -m pip install -q lleaves 'llvmlite<0.45'"
-        if subprocess.run(make, shell=True, check=False).returncode:
-            stdout.print("lleaves can't be installed, so it isn't timed", markup=False)
-            return
-    with tempfile.TemporaryDirectory() as folder:
-        path, rows = Path(folder) / "model.txt", Path(folder) / "rows.npy"
-        model.booster_.save_model(str(path))
-        np.save(rows, table.astype(np.float64))
-        sizes = ",".join(map(str, SIZES))
-        command = [str(python), "-c", TIME_LLEAVES, str(path), sizes, str(rows), str(MOST_CALLS)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        stdout.print(f"lleaves isn't timed: {(done.stderr.strip().splitlines() or ['it failed'])[-1]}", markup=False)
-        return
-    for line in done.stdout.splitlines():
-        size, seconds = json.loads(line)
-        yield size, seconds
+def _time_median(run: Callable[[], object]) -> float:
+    return time_calls(run).median_s
 
 
-def _make_row(case: str, who: str, form: str, size: int, seconds: float) -> Row:
-    return {"case": case, "who": who, "form": form, "n_rows": size, "median_s": seconds}
+def _make_row(case: str, who: str, form: str, size: int, seconds: float | None, note: str = "") -> Row:
+    return {"case": case, "who": who, "form": form, "n_rows": size, "median_s": seconds, "note": note}
 
 
 def find_worst_jump(rows: list[Row]) -> float:
@@ -182,17 +150,21 @@ def find_worst_jump(rows: list[Row]) -> float:
     rows = sorted(rows, key=lambda row: row["n_rows"])
     pairs = pairwise(rows)
     jumps: list[float] = [(z["median_s"] / a["median_s"]) / (z["n_rows"] / a["n_rows"]) for a, z in pairs]
-    return max(jumps)
+    return max(jumps, default=0.0)
 
 
-def _print_rows(title: str, rows: list[Row]) -> None:
+def _print_rows(title: str, rows: list[Row], sizes: Sequence[int]) -> None:
     table = Table(title=title, title_justify="left")
     table.add_column("who")
-    for size in SIZES:
+    for size in sizes:
         table.add_column(f"{size:,}", justify="right")
     table.add_column("worst jump", justify="right")
     for who, form in dict.fromkeys((row["who"], row["form"]) for row in rows):
         own = [row for row in rows if (row["who"], row["form"]) == (who, form)]
-        cells = [format_seconds(row["median_s"]) for row in sorted(own, key=lambda row: row["n_rows"])]
-        table.add_row(f"{who}, {form}", *cells, f"{find_worst_jump(own):.2f}")
+        name = f"{who}, {form}" + (f" ({own[0]['note']})" if own[0]["note"] else "")
+        if own[0]["median_s"] is None:
+            table.add_row(name)
+        else:
+            cells = [format_seconds(row["median_s"]) for row in own]
+            table.add_row(name, *cells, f"{find_worst_jump(own):.2f}")
     stdout.print(table)

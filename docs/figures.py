@@ -74,10 +74,24 @@ def format_ratio(ratio: float) -> str:
     return f"{float(f'{ratio:.2g}'):,g}"
 
 
+def say_protocol(name: str) -> str:
+    """How a case was timed, as its result says it."""
+    protocol = read_results(name).get("protocol", {})
+    return "\n".join(f"- {key}: {value}" for key, value in protocol.items()) or "Results of before this was recorded."
+
+
 def _scale(row: dict[str, Any], n_cores: int) -> float:
     """The time for all rows of a rival that ran on fewer, at its rate, and on every core."""
     share = n_cores if "one core's rate times the cores" in (row["note"] or "") else 1
     return float(row["median_s"] * row["of_size"] / row["n_rows"] / share)
+
+
+def _compare(row: dict[str, Any], who: str, ratio: Callable[[], float]) -> str:
+    """A rival and how many times as long it takes, or why it wasn't timed."""
+    if row["median_s"] is None:
+        return f"{who} (not timed: {row['note']})"
+    differing = row.get("differing")
+    return f"{who} {format_ratio(ratio())}" + (f" ({differing:.2%} of rows otherwise)" if differing else "")
 
 
 def print_frontends(n_rows: int, cases: Sequence[str] = tuple(_FRONTENDS)) -> str:
@@ -88,7 +102,7 @@ def print_frontends(n_rows: int, cases: Sequence[str] = tuple(_FRONTENDS)) -> st
         found = [row for row in results["frontends"] if row["case"] == case and row["of_size"] == n_rows]
         ours = next(row for row in found if row["who"] in OURS)
         rivals = ", ".join(
-            f"{row['who']} {format_ratio(_scale(row, n_cores) / ours['median_s'])}"
+            _compare(row, row["who"], lambda: _scale(row, n_cores) / ours["median_s"])  # noqa: B023
             for row in found
             if row["who"] not in OURS
         )
@@ -105,8 +119,11 @@ def print_few(sizes: Sequence[int] = (1, 10, 100, 1_000)) -> str:
         ours = {row["form"]: row["median_s"] for row in here if row["who"] in OURS}
         best = min(ours.values())
         rivals = ", ".join(
-            f"{row['who']}{'' if row['form'] == 'NumPy' else ' from ' + row['form']} "
-            f"{format_ratio(row['median_s'] / ours.get(row['form'], best))}"
+            _compare(
+                row,
+                row["who"] + ("" if row["form"] == "NumPy" else f" from {row['form']}"),
+                lambda: row["median_s"] / ours.get(row["form"], best),  # noqa: B023
+            )
             for row in here
             if row["who"] not in (*OURS, _TAKING)
         )
@@ -246,6 +263,8 @@ TABLES: dict[str, Callable[[], str]] = {
             "page, MB": "page_mb",
         },
     ),
+    "protocol-frontends": lambda: say_protocol("frontends"),
+    "protocol-small": lambda: say_protocol("small"),
     **{
         f"machine-{name}": partial(say_machine, name)
         for name in (

@@ -1,14 +1,17 @@
 """The programs that benchmarks time are what they say, on small sizes."""
 
 import random
+import subprocess
+import sys
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from bench import capture, foldrm, gpu_grid, numpy_bits, small
+from bench import apart, capture, contenders, foldrm, gpu_grid, harness, numpy_bits, small
 from bench.dense import DenseMasks, DenseWeights
 from bench.programs import (
     forest_to_program,
@@ -249,17 +252,64 @@ def test_the_worst_jump_of_few_rows_is_that_against_the_growth_of_the_rows():
     rows = [{"n_rows": n, "median_s": seconds} for n, seconds in reversed(times.items())]
     assert small.find_worst_jump(rows) == pytest.approx(2.0)
     calls = []
-    assert 0 <= small.time_median(lambda: calls.append(1)) < 1
-    assert len(calls) > small.LEAST_CALLS
+    assert 0 <= harness.time_calls(lambda: calls.append(1)).median_s < 1
+    assert len(calls) == harness.MOST_CALLS + 2
 
 
 def test_rules_are_timed_on_the_same_rows_in_every_form(shared, monkeypatch):
-    monkeypatch.setattr(small, "SIZES", (1, 3))
-    monkeypatch.setattr(small, "LOOP_SECONDS", 0.0)
-    rows = list(small._time_rules("krkp"))
+    monkeypatch.setattr(harness, "LOOP_SECONDS", 0.0)
+    rows = list(small._time_rules("krkp", (1, 3)))
     ours = [(row["form"], row["n_rows"]) for row in rows if row["who"] == "eric-fast"]
     assert ours == [(form, size) for size in (1, 3) for form in ("pandas", "Arrow", "lists")]
-    assert all(row["median_s"] > 0 for row in rows)
+    assert all(row["median_s"] or row["note"] == "not installed: foldrm" for row in rows)
+
+
+def make_rival(tmp_path, monkeypatch, code):
+    """An environment in which `lleaves` is this code."""
+    (tmp_path / "lleaves.py").write_text(code)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="$PYTHONPATH:{tmp_path}" exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(apart, "prepare_environment", lambda name: python)
+    return contenders.offer_apart("doubles", "lleaves", lambda path: path.write_text("2"), "model.txt", note="apart")
+
+
+def test_a_rival_in_an_environment_of_its_own_answers_and_is_timed_there(tmp_path, monkeypatch):
+    code = """
+class Model:
+    def __init__(self, model_file):
+        self.factor = int(open(model_file).read())
+    def compile(self):
+        print("what a compiler says is no reply")
+    def predict(self, rows, n_jobs):
+        assert rows.dtype == "float64" and n_jobs == 1
+        return rows * self.factor
+"""
+    found = make_rival(tmp_path, monkeypatch, code).try_to_make()
+    rows = np.arange(6, dtype=np.float32).reshape(3, 2)
+    assert (found.who, found.note) == ("doubles", "apart")
+    assert (found.answers(found.run(rows)) == 2 * rows).all()
+    timing = found.time(rows)
+    assert 0 < timing.fastest_s <= timing.median_s <= timing.slowest_s
+    with pytest.raises(apart.RivalError, match=r"it failed: IndexError"):
+        make_rival(tmp_path, monkeypatch, "class Model:\n    def __init__(self, model_file): [][0]").make("doubles")
+    found.close()
+
+
+def test_a_rival_that_can_not_be_had_leaves_its_reason(monkeypatch):
+    assert contenders.Candidate("x", contenders.Contender, ("no_package",)).try_to_make() == "not installed: no_package"
+    failed = subprocess.CompletedProcess([], 1, stderr="error: no\n  Python 3.12")
+    monkeypatch.setattr(apart.subprocess, "run", lambda *_, **__: failed)
+    monkeypatch.setattr(apart, "FOLDER", Path("nowhere"))
+    rival = contenders.offer_apart("circuit", "torchlogix", lambda path: None, "model.npz")
+    assert rival.try_to_make() == "no environment for it: uv venv --quiet: error: no Python 3.12"
+
+
+def test_other_answers_are_counted_by_rows():
+    expected, got = np.zeros((4, 2)), np.array([[0, 0], [0, 1e-6], [0.1, 0.2], [0, 1]])
+    assert contenders.count_differences(got, expected, 1e-5) == 2
+    assert contenders.count_differences(np.array(["a", "b"]), np.array(["a", "c", "d"]), 0) == 1
+    assert contenders.take_both_shares([0.25]).tolist() == [[0.75, 0.25]]
 
 
 def test_the_grid_of_a_gpu_times_forests_that_answer_alike(monkeypatch, capsys):

@@ -72,3 +72,19 @@ def test_tables_name_each_rival_once():
     assert figures.format_seconds(0.00010699) == "0.107 ms"
     assert figures.format_seconds(391.694) == "392 s"
     assert figures.format_ratio(2839) == "2,800"
+
+
+def test_tables_say_which_rival_is_not_timed_or_answers_otherwise(monkeypatch):
+    row = {"case": "LightGBM", "of_size": 1, "n_rows": 1, "note": "", "median_s": 1e-5, "form": "NumPy"}
+    others = [
+        {**row, "who": "A", "median_s": 2e-5},
+        {**row, "who": "B", "median_s": None, "note": "not installed: B"},
+        {**row, "who": "C", "differing": 0.0015},
+    ]
+    rows = [{**row, "who": "eric-fast"}, *others]
+    result = {"machine": {"cores": "2"}, "protocol": {"figure": "the median"}, "frontends": rows, "small": rows}
+    monkeypatch.setattr(figures, "read_results", lambda name: result)
+    rivals = "A 2, B (not timed: not installed: B), C 1 (0.15% of rows otherwise) |"
+    assert rivals in figures.print_frontends(1, ["LightGBM"])
+    assert rivals in figures.print_few([1])
+    assert figures.say_protocol("small") == "- figure: the median"
