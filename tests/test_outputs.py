@@ -17,8 +17,8 @@ from eric_fast.capture import capture_activations, load_model, open_data, wrap_m
 from eric_fast.capture.maps import capture_maps
 from eric_fast.capture.outputs import NetworkHead, take_logits
 from eric_fast.errors import CaptureError, ModelError, SettingError
+from eric_fast.evaluator.match import check_capture
 from eric_fast.explain import explain_image
-from eric_fast.match import check_capture
 from eric_fast.runs import approximate_model, evaluate_chains
 from eric_fast.show.page import build_report
 from eric_fast.store import open_capture, print_manifest

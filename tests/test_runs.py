@@ -5,8 +5,8 @@ import torch
 
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.evaluator import Evaluator
+from eric_fast.evaluator.match import match_layers
 from eric_fast.extract import ExtractOptions, TreeOptions
-from eric_fast.match import match_layers
 from eric_fast.quantise import fit_quantiser
 from eric_fast.runs import answer, approximate_model, evaluate_chains, evaluate_program, predict_activations
 from eric_fast.text import parse_program, print_program

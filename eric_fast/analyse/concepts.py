@@ -17,7 +17,7 @@ from eric_fast.capture.heat import find_strength, upsample_map
 from eric_fast.capture.maps import iterate_maps
 from eric_fast.capture.norms import slice_region
 from eric_fast.errors import DataError, SettingError
-from eric_fast.match import check_fingerprint
+from eric_fast.evaluator.match import check_fingerprint
 from eric_fast.program import Program
 from eric_fast.program.atoms import InputAtom
 from eric_fast.program.simplify import find_mentioned

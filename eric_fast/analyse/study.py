@@ -16,7 +16,7 @@ from eric_fast.analyse.symbolic import Symbol, find_strongest, list_symbols
 from eric_fast.bits import BitMatrix
 from eric_fast.described import Described
 from eric_fast.errors import CaptureError, say_count
-from eric_fast.match import check_capture
+from eric_fast.evaluator.match import check_capture
 from eric_fast.pickling import PickledByFields
 from eric_fast.program import Program
 from eric_fast.program.atoms import count_regions

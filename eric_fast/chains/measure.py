@@ -13,9 +13,9 @@ from eric_fast.chains.bounds import Truth, measure_bounds
 from eric_fast.chains.study import MIN_LEAVES, WAYS, ChainRow, ChainStudy
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.evaluator import Evaluator
+from eric_fast.evaluator.match import check_capture
 from eric_fast.extract import TreeOptions, complete_options, extract_program
 from eric_fast.kernels import Stop, never_stop
-from eric_fast.match import check_capture
 from eric_fast.program import Program
 from eric_fast.program.atoms import Quantiser
 from eric_fast.program.layer_graph import TO_CLASSES, LayerGraph, name_start

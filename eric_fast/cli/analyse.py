@@ -56,7 +56,7 @@ def analyse(
     if limit < 0:
         raise SettingError(f"--limit must be 0 (all) or more, not {limit}")
     from eric_fast.analyse import analyse_program
-    from eric_fast.match import check_engine
+    from eric_fast.evaluator.match import check_engine
     from eric_fast.show.analysis import describe_idle, describe_now, tabulate_analysis
     from eric_fast.store import open_capture
     from eric_fast.store.one_label import OneLabel

@@ -56,7 +56,7 @@ def compare(
     printer = Printer(as_)
     from eric_fast.class_groups import read_class_groups, score_groups
     from eric_fast.compare import compare_programs
-    from eric_fast.match import check_engine
+    from eric_fast.evaluator.match import check_engine
     from eric_fast.show.comparison import tabulate_comparison
     from eric_fast.show.scores import tabulate_both_groups
     from eric_fast.store import is_capture

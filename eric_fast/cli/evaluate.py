@@ -41,7 +41,7 @@ def evaluate(
     check_paths([json], [program_file, source, *([] if groups is None else [groups])], force=force)
     printer = Printer(as_)
     from eric_fast.class_groups import read_class_groups, score_groups
-    from eric_fast.match import check_engine, is_trained_on
+    from eric_fast.evaluator.match import check_engine, is_trained_on
     from eric_fast.runs import evaluate_labels, evaluate_program
     from eric_fast.show.grid import fits_terminal
     from eric_fast.show.scores import (
@@ -155,7 +155,7 @@ def predict(
     id and labels, those that are true.
     """
     check_paths([output], [model_file, source], force=force)
-    from eric_fast.match import check_engine
+    from eric_fast.evaluator.match import check_engine
     from eric_fast.program import TableQuantiser
     from eric_fast.runs import iterate_predictions
 

@@ -44,7 +44,7 @@ def find_source(
             refuse_useless(context, NETWORK_OPTIONS, f"{source} is a capture")
         return open_stored(program, source, layers)
     from eric_fast.capture import capture_activations, open_data  # torchvision takes seconds
-    from eric_fast.match import check_fingerprint
+    from eric_fast.evaluator.match import check_fingerprint
 
     images = open_data(source)
     if given["model"] is None:
@@ -79,7 +79,7 @@ def load_layers(program: "Program", source: str, layers: "Sequence[str]") -> "Ac
 
 def open_stored(program: "Program", source: str, layers: "Sequence[str]") -> "Capture":
     """Open a capture, which must have these layers of the program."""
-    from eric_fast.match import check_fingerprint
+    from eric_fast.evaluator.match import check_fingerprint
     from eric_fast.store import open_capture
 
     opened = open_capture(source)

@@ -16,10 +16,10 @@ from eric_fast.capture.maps import FeatureMaps, capture_maps
 from eric_fast.described import Described
 from eric_fast.errors import ProgramError, say_count, suggest_nearest
 from eric_fast.evaluator import Evaluator
+from eric_fast.evaluator.match import check_capture, check_fingerprint
 from eric_fast.explain.check import check_proof
 from eric_fast.explain.counterfactual import Counterfactual, find_counterfactuals, list_fixed
 from eric_fast.explain.proof import Proof, prove_answers
-from eric_fast.match import check_capture, check_fingerprint
 from eric_fast.pickling import PickledByFields
 from eric_fast.program import Program
 from eric_fast.program.atoms import InputAtom

@@ -1,7 +1,6 @@
 """`RuleHead`: a program that takes the output of its start layer as a tensor, and gives one."""
 
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,18 +10,11 @@ from eric_fast.bits import pack_bits
 from eric_fast.capture import Reduction, reduce_regions
 from eric_fast.errors import EricError
 from eric_fast.evaluator import Evaluator
-from eric_fast.kernels import Comparisons, expect
+from eric_fast.kernels import Comparisons, Packed, expect
 from eric_fast.program import Program
 from eric_fast.program.atoms import InputAtom, count_regions
 from eric_fast.quantise import list_norm_comparisons
 from eric_fast.store.activations import check_finite
-
-
-class _Bits(NamedTuple):
-    """words: int32 `[n_atoms, n_words]`. norms: float32 `[n, n_norms]`, which they come from, if they do."""
-
-    words: Tensor
-    norms: Tensor | None
 
 
 class RuleHead:
@@ -74,12 +66,12 @@ class RuleHead:
     def _n_kernels(self) -> int:
         return 1 + max(atom.column for atom in self._atoms)
 
-    def _pack(self, x: Tensor) -> _Bits:
-        """Pack the bits of the start layer on the input's device."""
+    def _pack(self, x: Tensor) -> Packed:
+        """Pack the bits of the start layer on the input's device, with the norms that they come from, if they do."""
         quantiser, engine = self.program.network_quantiser, self.evaluator.engine
         n_atoms, n_kernels = len(self._atoms), self._n_kernels
         if x.dtype == torch.bool and x.shape[1:] == (n_atoms,):
-            return _Bits(pack_bits(x), None)
+            return Packed(pack_bits(x), None)
         n_norms = n_kernels * count_regions(quantiser.grid)
         if x.is_floating_point() and x.ndim in (2, 4) and x.shape[1] >= (n_norms if x.ndim == 2 else n_kernels):
             with torch.inference_mode(False):  # changes of its tensors aren't counted, so each call would read a range
@@ -87,9 +79,9 @@ class RuleHead:
             is_whole = quantiser.grid == 1 and self._places == list(range(x.shape[1]))  # a comparison for each map
             if x.ndim == 4 and x.dtype != torch.float64 and is_whole:
                 norm = quantiser.norm
-                return _Bits(*kernels.pack_maps(x, *sent[1:3], norm=norm, with_norms=True, engine=engine))
+                return kernels.pack_maps(x, *sent[1:3], norm=norm, with_norms=True, engine=engine)
             norms = x.float() if x.ndim == 2 else reduce_regions(x, Reduction(quantiser.norm, quantiser.grid))
-            return _Bits(kernels.pack_comparisons(norms, self._comparisons, engine=engine), norms)
+            return Packed(kernels.pack_comparisons(norms, self._comparisons, engine=engine), norms)
         raise EricError(
             f"for layer '{self.start}' the input must be maps [n, {n_kernels}, height, width], norms [n, {n_norms}] "
             f"or bits, bool [n, {n_atoms}], not {str(x.dtype).removeprefix('torch.')} {list(x.shape)}"

@@ -7,8 +7,9 @@ import torch
 from eric_fast.bits import BitMatrix
 from eric_fast.errors import ProgramError
 from eric_fast.evaluator import Evaluator, Predictions
+from eric_fast.evaluator.match import check_capture
+from eric_fast.kernels import expect
 from eric_fast.label_score import LabelScore, score_labels, start_label_tally
-from eric_fast.match import check_capture
 from eric_fast.processes import Processes
 from eric_fast.program import Program
 from eric_fast.program.layer_graph import StartLayers
@@ -49,11 +50,8 @@ def evaluate_program(
     program.expect_class("this score")
     parts, predict = _prepare_answers(program, source, start, engine, memory)
     tally = start_tally(len(program.classes), source.n_images)
-    for number in processes.claim_items(len(parts)):
-        progress("evaluate", number, len(parts))
-        part = parts[number]
+    for part in _claim_parts(parts, processes, progress):
         tally.add(predict(part), part.read_predictions(), part.read_labels())
-    progress("evaluate", len(parts), len(parts))
     return score_tally(program, start, tally.combine(processes.combine))
 
 
@@ -88,13 +86,8 @@ def evaluate_labels(
         raise ProgramError(f"a program whose decision is '{program.decision}' has no labels; use evaluate_program")
     parts, predict = _prepare_answers(program, source, start, engine, memory)
     tally = start_label_tally(len(program.classes))
-    for number in processes.claim_items(len(parts)):
-        progress("evaluate", number, len(parts))
-        labels = predict(parts[number]).labels
-        assert labels is not None
-        part = parts[number]
-        tally.add(labels.cpu(), part.read_logits() > 0, part.read_labels())
-    progress("evaluate", len(parts), len(parts))
+    for part in _claim_parts(parts, processes, progress):
+        tally.add(expect(predict(part).labels).cpu(), part.read_logits() > 0, part.read_labels())
     return score_labels(program, start, tally.combine(processes.combine))
 
 
@@ -203,6 +196,14 @@ def predict_bits(
     """
     evaluator = Evaluator(program, start, engine=engine)
     return evaluator.predict(bits, with_scores=with_scores, with_bits=with_bits)
+
+
+def _claim_parts(parts: Sequence[Part], processes: Processes, progress: Progress) -> Iterator[Part]:
+    """The parts that this process takes of those that several share."""
+    for number in processes.claim_items(len(parts)):
+        progress("evaluate", number, len(parts))
+        yield parts[number]
+    progress("evaluate", len(parts), len(parts))
 
 
 def _prepare_answers(

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from eric_fast.errors import CaptureError, SettingError, say_count
+from eric_fast.evaluator.match import match_layers
 from eric_fast.extract import ExtractOptions
-from eric_fast.match import match_layers
 from eric_fast.memory import count_fitting
 from eric_fast.processes import Processes
 from eric_fast.program.atoms import Quantiser

@@ -16,7 +16,7 @@ from eric_fast.capture import ImageData, LoadedModel, take_model
 from eric_fast.class_groups import ClassGroups
 from eric_fast.errors import CaptureError, ProgramError, SettingError
 from eric_fast.evaluator import Predictions
-from eric_fast.match import check_capture, check_fingerprint
+from eric_fast.evaluator.match import check_capture, check_fingerprint
 from eric_fast.output import REPORT, replace_folder, write_marker
 from eric_fast.program import Program, TableQuantiser
 from eric_fast.program.atoms import NEGATIVE, count_regions
