@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -77,27 +78,7 @@ def find_operation(engine: str, operation: str) -> Callable[..., Any]:
 
     Numba and Triton are imported here, when their engine is first used.
     """
-    if engine == "reference":
-        from eric_fast.kernels.reference.count import count
-        from eric_fast.kernels.reference.evaluate import evaluate
-        from eric_fast.kernels.reference.grow import grow
-        from eric_fast.kernels.reference.pack_columns import pack_columns
-        from eric_fast.kernels.reference.pack_maps import pack_maps
-        from eric_fast.kernels.reference.tally_sums import tally_sums
-    elif engine == "cpu":
-        from eric_fast.kernels.cpu.count import count
-        from eric_fast.kernels.cpu.evaluate import evaluate
-        from eric_fast.kernels.cpu.grow import grow
-        from eric_fast.kernels.cpu.pack_columns import pack_columns
-        from eric_fast.kernels.cpu.pack_maps import pack_maps
-        from eric_fast.kernels.cpu.tally_sums import tally_sums
-    else:
+    if engine == "gpu":
         require_package("triton", "engine 'gpu'")
-        from eric_fast.kernels.gpu.count import count
-        from eric_fast.kernels.gpu.evaluate import evaluate
-        from eric_fast.kernels.gpu.grow import grow
-        from eric_fast.kernels.gpu.pack_columns import pack_columns
-        from eric_fast.kernels.gpu.pack_maps import pack_maps
-        from eric_fast.kernels.gpu.tally_sums import tally_sums
-    functions = (count, evaluate, grow, pack_columns, pack_maps, tally_sums)
-    return {function.__name__: function for function in functions}[operation]
+    function: Callable[..., Any] = getattr(import_module(f"eric_fast.kernels.{engine}.{operation}"), operation)
+    return function

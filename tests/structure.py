@@ -8,6 +8,7 @@ modules that all import one another, directly or not. An arrow runs *upward* if 
 import argparse
 import ast
 import io
+import re
 import tokenize
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def list_imports(modules: Mapping[str, Path]) -> list[Import]:
     faces = {name: dict(_list_names(name, path)) for name, path in modules.items() if path.name == "__init__.py"}
     found = []
     for module, path in modules.items():
-        for imported, line in _read_imports(ast.parse(path.read_text(encoding="utf-8")), module, path):
+        for imported, line in _read_imports(ast.parse(path.read_text(encoding="utf-8")), module, path, modules):
             target = _resolve(imported, modules, faces)
             if target is not None and target != module:
                 found.append(Import(module, target, line))
@@ -164,7 +165,7 @@ def _absolute(node: ast.ImportFrom, module: str, path: Path) -> str:
     return ".".join([*package[: len(package) - node.level + 1], *([node.module] if node.module else [])])
 
 
-def _read_imports(tree: ast.AST, module: str, path: Path) -> Iterator[tuple[str, int]]:
+def _read_imports(tree: ast.AST, module: str, path: Path, modules: Mapping[str, Path]) -> Iterator[tuple[str, int]]:
     """Dotted names that a file imports, down to the name taken from a module, and the lines."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -174,13 +175,15 @@ def _read_imports(tree: ast.AST, module: str, path: Path) -> Iterator[tuple[str,
         elif isinstance(node, ast.Call) and node.args:
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if called in LOADERS:
-                yield _literal_start(node.args[0]), node.lineno
+                yield from ((name, node.lineno) for name in _list_named(node.args[0], modules))
 
 
-def _literal_start(node: ast.expr) -> str:
-    """A text, or what stands before the first value of an f-string."""
-    first = node.values[0] if isinstance(node, ast.JoinedStr) and node.values else node
-    return first.value.rstrip(".") if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
+def _list_named(node: ast.expr, modules: Mapping[str, Path]) -> list[str]:
+    """The modules that a text can name: a value in an f-string may be any word."""
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node] if isinstance(node, ast.Constant) else []
+    texts = (part.value if isinstance(part, ast.Constant) else None for part in parts)
+    pattern = "".join(re.escape(text) if isinstance(text, str) else r"\w+" for text in texts)
+    return [name for name in modules if re.fullmatch(pattern, name)]
 
 
 def _resolve(name: str, modules: Mapping[str, Path], faces: Mapping[str, Mapping[str, str]]) -> str | None:

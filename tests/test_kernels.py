@@ -6,6 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,6 +26,8 @@ from tests.engines import assert_equal_outcomes, check_program, make_plan
 from tests.examples import count_examples, try_examples
 from tests.make_programs import count_inputs, make_bits, programs_with_bits
 from tests.make_rules import make_shared_program
+
+OPERATIONS = sorted(path.stem for path in Path(kernels.__file__).parent.glob("reference/[a-z]*.py"))
 
 
 @try_examples(150)
@@ -50,10 +53,12 @@ def test_auto_takes_the_cpu_for_bits_that_are_there(monkeypatch):
 
 
 @pytest.mark.parametrize("engine", ["reference", "cpu", "gpu"])
-@pytest.mark.parametrize("operation", ["count", "evaluate", "grow", "pack_columns", "pack_maps"])
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_an_operation_has_the_name_of_its_module_on_every_engine(engine, operation):
     function = find_operation(engine, operation)
-    assert function.__module__ == f"eric_fast.kernels.{engine}.{operation}"
+    if (engine, operation) != ("gpu", "tally_sums"):  # that of the reference
+        assert function.__module__ == f"eric_fast.kernels.{engine}.{operation}"
+    assert callable(getattr(kernels, operation))
     assert inspect.signature(function) == inspect.signature(find_operation("reference", operation))
 
 
