@@ -42,9 +42,8 @@ from eric_fast.kernels.gpu.lines import (
     TERMS_BY_6,
 )
 from eric_fast.kernels.gpu.lower import N_WORKERS, GpuCode, count_parts, lower_plan, may_split
-from eric_fast.kernels.gpu.questions import pick_decision
 from eric_fast.kernels.gpu.vote_tables import GROUP_TREES
-from eric_fast.kernels.liveness import find_result_kinds
+from eric_fast.kernels.liveness import choose_decision, find_result_kinds
 from eric_fast.kernels.outcome import Request, expect
 from eric_fast.plan import Plan
 from eric_fast.plan.negation import strip_negation
@@ -184,7 +183,7 @@ def predict(case: Case, n_samples: int) -> Prediction:
     n_groups = -(-n_samples // GROUP_SAMPLES)
     n_parts = count_parts(plan, n_groups, MULTIPROCESSORS) if may_split(plan, kinds, counts=False) else 1
     code = lower_plan(plan, torch.device("cpu"), kinds, counts=False, n_parts=n_parts)
-    reading = read_variant(pick_decision(plan, kinds), by_sample=code.by_sample, has_adders=code.has_adders)
+    reading = read_variant(choose_decision(plan, kinds), by_sample=code.by_sample, has_adders=code.has_adders)
     lengths = code.rules.phases.diff(dim=2)[:, LINE_COLUMNS, 0].sum(dim=0).tolist()
     steps = {LOOPS[c]: n // (1 if c <= TERMS_BY_2 else 2) for c, n in enumerate(lengths) if n}
     read = int((code.rules.input_slots >= 0).sum())

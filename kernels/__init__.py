@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from eric_fast.kernels.chunks import evaluate_chunks
-from eric_fast.kernels.engines import ENGINES, choose_engine, find_operation, spare_compiling
-from eric_fast.kernels.fixed_point import MAX_WEIGHT, make_entropy_table
+from eric_fast.kernels.engines import choose_engine, find_operation, spare_compiling
+from eric_fast.kernels.fixed_point import make_entropy_table
 from eric_fast.kernels.growth import (
     ENTROPY,
     GINI,
@@ -45,7 +45,6 @@ from eric_fast.processes import Combine, keep
 from eric_fast.program.atoms import PIXEL_NORMS
 
 __all__ = [
-    "ENGINES",
     "ENTROPY",
     "EQUAL",
     "GINI",
@@ -53,7 +52,6 @@ __all__ = [
     "GREATER_EQUAL",
     "LESS",
     "LESS_EQUAL",
-    "MAX_WEIGHT",
     "MISSING",
     "MOST_TREES",
     "NO_LIMIT",
@@ -62,7 +60,6 @@ __all__ = [
     "Forest",
     "Limits",
     "Outcome",
-    "Pack",
     "Packed",
     "Request",
     "Stop",
@@ -94,7 +91,7 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, *, engine: str = "auto",
     Args:
         words: int32 `[n_inputs, n_words]`, the bits of the plan's inputs.
         n_samples: how many samples they hold.
-        engine: one of `ENGINES`; `gpu` takes words on the CPU, too, in chunks.
+        engine: one of `engines.ENGINES`; `gpu` takes words on the CPU, too, in chunks.
         wanted: the fields of `Request`.
 
     Returns:

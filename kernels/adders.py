@@ -1,16 +1,19 @@
 """Full adders of a plan's steps in chains, in Numba: what one adds goes on to the next, and needn't be stored."""
 
+from collections import namedtuple
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from eric_fast.jit import cached_njit
-from eric_fast.plan.steps import KIND_CARRY, KIND_SELECT, KIND_SUM, SECTION_NODE_START, SECTION_NODE_STOP
+from eric_fast.kernels.liveness import StepArrays
+from eric_fast.plan.steps import KIND_CARRY, KIND_SELECT, KIND_SUM, SECTION
 
 # The columns of `Chains.adders`: three values that are added, the first of them -1 where it is the sum of the adder
 # before; the values that are their carry and their sum, -1 where nothing reads it, or only the next adder does.
-ADDER_FIRST, ADDER_SECOND, ADDER_THIRD, ADDER_CARRY, ADDER_SUM = range(5)
-ADDER_READS = slice(ADDER_FIRST, ADDER_CARRY)
+_Adder = namedtuple("_Adder", "first second third carry sum")
+ADDER = _Adder(*range(5))
+ADDER_READS = slice(ADDER.first, ADDER.carry)
 
 
 class Chains(NamedTuple):
@@ -31,7 +34,7 @@ class Chains(NamedTuple):
 
 
 @cached_njit
-def find_chains(first_node: Any, steps: Any, needed: Any, reads: Any) -> Any:
+def find_chains(first_node: int, steps: StepArrays, needed: Any, reads: Any) -> Any:
     """The `Chains` of the adders that make needed values.
 
     Args:
@@ -43,14 +46,14 @@ def find_chains(first_node: Any, steps: Any, needed: Any, reads: Any) -> Any:
     n_reads = np.zeros(n_values, np.int64)  # of adders one each; of others more
     section_of = np.full(n_values, -1, np.int64)
     for s in range(len(sections)):
-        section_of[first_node + sections[s, SECTION_NODE_START] : first_node + sections[s, SECTION_NODE_STOP]] = s
+        section_of[first_node + sections[s, SECTION.node_start] : first_node + sections[s, SECTION.node_stop]] = s
     for value in reads:
         n_reads[value] += 2
     for value in steps.terms:
         n_reads[value] += 2
     for i in range(len(nodes)):
         value = first_node + i
-        if not needed[value] or (kinds[i] == KIND_CARRY and n_adders and adders[n_adders - 1, ADDER_CARRY] == value):
+        if not needed[value] or (kinds[i] == KIND_CARRY and n_adders and adders[n_adders - 1, ADDER.carry] == value):
             continue
         weight = 2 if kinds[i] == KIND_SELECT else 1
         for j in range(3):
@@ -58,13 +61,13 @@ def find_chains(first_node: Any, steps: Any, needed: Any, reads: Any) -> Any:
         if kinds[i] == KIND_SELECT:
             continue
         adder = adders[n_adders]
-        adder[ADDER_CARRY] = adder[ADDER_SUM] = -1
+        adder[ADDER.carry] = adder[ADDER.sum] = -1
         for j in range(3):
             adder[j] = nodes[i, j]
-        adder[ADDER_CARRY if kinds[i] == KIND_CARRY else ADDER_SUM] = value
+        adder[ADDER.carry if kinds[i] == KIND_CARRY else ADDER.sum] = value
         is_followed = kinds[i] == KIND_SUM and i + 1 < len(nodes) and kinds[i + 1] == KIND_CARRY and needed[value + 1]
         if is_followed and section_of[value] == section_of[value + 1] and (nodes[i] == nodes[i + 1]).all():
-            adder[ADDER_CARRY] = value + 1
+            adder[ADDER.carry] = value + 1
         n_adders += 1
     return _link_adders(adders[:n_adders], n_reads, section_of)
 
@@ -81,7 +84,7 @@ def _link_adders(adders: Any, n_reads: Any, section_of: Any) -> Any:
     starts_at = np.empty(n_adders, np.int64)
     for k in range(n_adders):
         adder = adders[k]
-        carry, total = adder[ADDER_CARRY], adder[ADDER_SUM]
+        carry, total = adder[ADDER.carry], adder[ADDER.sum]
         starts_at[k] = max(carry, total) if min(carry, total) < 0 else min(carry, total)
         for j in range(3):
             before = adder_of[adder[j]]
@@ -91,7 +94,7 @@ def _link_adders(adders: Any, n_reads: Any, section_of: Any) -> Any:
             others = max(adder[(j + 1) % 3], adder[(j + 2) % 3])
             if others < start:
                 following[before], first[k] = k, first[before]
-                adder[j], adder[ADDER_FIRST] = adder[ADDER_FIRST], -1
+                adder[j], adder[ADDER.first] = adder[ADDER.first], -1
                 break
         if total >= 0:
             adder_of[total] = k
@@ -104,11 +107,11 @@ def _link_adders(adders: Any, n_reads: Any, section_of: Any) -> Any:
         starts[n_chains] = n
         while k >= 0:
             chained[n] = adders[k]
-            for value in adders[k, ADDER_CARRY:]:
+            for value in adders[k, ADDER.carry :]:
                 if value >= 0:
                     chain_of[value] = n_chains
             if following[k] >= 0:
-                chained[n, ADDER_SUM] = -1
+                chained[n, ADDER.sum] = -1
             n += 1
             k = following[k]
         n_chains += 1

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from eric_fast.kernels.memory import allocate_aligned
 from eric_fast.plan import Plan
-from eric_fast.plan.steps import INDEX_CODE_START, INDEX_CODE_STOP, Index
+from eric_fast.plan.steps import INDEX, Index
 
 SUM_COLUMNS = 8  # a sample's row of weights is padded to a multiple: a vector of the CPU holds so many float64
 ADD_OUTPUT, ADD_TABLE_START = range(2)  # columns of `DecisionTables.adds`
@@ -63,7 +63,7 @@ def _tabulate_votes(plan: Plan) -> DecisionTables:
     lengths = np.diff(offsets)[codes[places]]
     place = np.repeat(places, lengths)  # of each vote of each rule of a tree, and which vote it is:
     vote = np.arange(lengths.sum()) + np.repeat(offsets[codes[places]] - np.cumsum(lengths) + lengths, lengths)
-    n_codes = indexes[:, INDEX_CODE_STOP] - indexes[:, INDEX_CODE_START]
+    n_codes = indexes[:, INDEX.code_stop] - indexes[:, INDEX.code_start]
     tree = np.repeat(np.arange(len(indexes)), n_codes)[place]
     pairs, of_pair = np.unique(tree * n_classes + outputs[vote], return_inverse=True)
     if len(pairs) > FEW_OUTPUTS * len(indexes):
@@ -74,7 +74,7 @@ def _tabulate_votes(plan: Plan) -> DecisionTables:
     trees_of_pairs, outputs_of_pairs = np.divmod(pairs, max(1, n_classes))
     starts = np.concatenate([[0], np.cumsum(n_codes[trees_of_pairs])])
     weights = np.zeros((starts[-1], 1))
-    weights[starts[of_pair] + place - indexes[tree, INDEX_CODE_START], 0] = plan.vote_weights.numpy()[vote]
+    weights[starts[of_pair] + place - indexes[tree, INDEX.code_start], 0] = plan.vote_weights.numpy()[vote]
     adds = np.stack([outputs_of_pairs, starts[:-1]], axis=1).astype(np.int64)
     add_starts = np.searchsorted(trees_of_pairs, np.arange(len(indexes) + 1))
     return DecisionTables(none, False, 1, weights, adds, add_starts.astype(np.int64))

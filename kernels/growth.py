@@ -1,7 +1,7 @@
 """What `grow` takes and returns on every engine, and the checks made first."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -69,13 +69,13 @@ def ignore_trees(n_trees: int) -> None:
 
 
 class GrownTree(NamedTuple):
-    """A tree that is finished, its nodes as in `Forest`, numbered from 0."""
+    """A tree that is finished, its nodes as in `Forest`, numbered from 0: tensors, or arrays where Numba makes them."""
 
-    feature: Tensor
-    left: Tensor
-    right: Tensor
-    counts: Tensor
-    weights: Tensor
+    feature: Any
+    left: Any
+    right: Any
+    counts: Any
+    weights: Any
 
 
 class GrowControl(NamedTuple):

@@ -11,6 +11,8 @@ from eric_fast.plan import Plan
 from eric_fast.plan.negation import strip_negation
 from eric_fast.plan.steps import Counter, Index, Section
 
+NOTHING, FIRST_ANSWERS, FIRST_RULES, VOTE, VOTE_RULES = range(5)  # what is decided; see `choose_decision`
+
 
 @dataclass(frozen=True)
 class ResultKinds:
@@ -47,6 +49,15 @@ def find_result_kinds(plan: Plan, request: Request) -> ResultKinds:
     )
 
 
+def choose_decision(plan: Plan, kinds: ResultKinds) -> int:
+    """What the class rules are to decide: `NOTHING`, or a class, with the rule that decided or without."""
+    if not kinds.decision:
+        return NOTHING
+    if plan.votes and kinds.sums:
+        return VOTE_RULES if kinds.rules else VOTE
+    return FIRST_RULES if kinds.rules else FIRST_ANSWERS
+
+
 class StepArrays(NamedTuple):
     """The tables of `Steps` that an engine lowers, as NumPy arrays for Numba; see there."""
 
@@ -74,17 +85,23 @@ def take_steps(plan: Plan, kinds: ResultKinds) -> StepArrays:
     )
 
 
-def list_reads(
-    plan: Plan, kinds: ResultKinds, rows: NDArray[np.bool_] | slice = slice(None)
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """List the values that results of these kinds read, and after which section each is read.
+class Reads(NamedTuple):
+    """Which values results read, and when.
+
+    Attributes:
+        values: int32 `[n_reads]`, perhaps some of them twice.
+        sections: int64 `[n_reads]`: the section after which each is read; the number of sections for the end.
+    """
+
+    values: NDArray[np.int32]
+    sections: NDArray[np.int64]
+
+
+def list_reads(plan: Plan, kinds: ResultKinds, rows: NDArray[np.bool_] | slice = slice(None)) -> Reads:
+    """List the values that results of these kinds read.
 
     Args:
         rows: bool `[n_rows]` or a slice: the rows of the plan that are read, where rows are wanted.
-
-    Returns:
-        int32 `[n_reads]`: values, perhaps some of them twice; int64 `[n_reads]`: numbers of sections, or the number of
-        sections where the value is read at the end.
     """
     steps = plan.steps
     n_sections = len(steps.sections)
@@ -118,7 +135,7 @@ def list_reads(
         read(steps.answers.numpy(), n_sections)
     if kinds.rows:
         read(strip_negation(steps.values.numpy()[rows]), n_sections)
-    return np.concatenate(values).astype(np.int32), np.concatenate(sections)
+    return Reads(np.concatenate(values).astype(np.int32), np.concatenate(sections))
 
 
 def find_lone_rules(plan: Plan, kinds: ResultKinds) -> NDArray[np.bool_]:

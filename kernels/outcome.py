@@ -8,7 +8,7 @@ from torch import Tensor
 
 from eric_fast.bits import count_words
 from eric_fast.errors import EricError, SettingError
-from eric_fast.kernels.ranges import find_range
+from eric_fast.kernels.devices import find_range
 from eric_fast.plan import Plan
 
 CLASS_DTYPES = (torch.int16, torch.int32)

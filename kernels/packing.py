@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.errors import EricError, SettingError, suggest_nearest
-from eric_fast.kernels.ranges import find_range
-from eric_fast.kernels.streams import keep_for_stream
+from eric_fast.kernels.devices import find_range, keep_for_stream
 from eric_fast.program.atoms import NORMS
 
 # An operator is the set of outcomes of a comparison that make the atom true, a bit for each outcome. Any sum of them is

@@ -1,8 +1,10 @@
 """How the code hangs together: nothing imports upward or in a circle, and importing costs nothing."""
 
+import ast
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,6 @@ FLOORS = (
     ("program",),
     ("compile", "kernels", "store", "text"),
     ("quantise",),
-    ("match",),
     ("evaluator",),
     ("capture", "extract", "label_score", "score"),
     ("class_groups", "training"),
@@ -75,11 +76,15 @@ def test_the_reading_of_imports_sees_what_it_should(tmp_path):
     (package / "__init__.py").write_text("")
     (package / "a.py").write_text("def f():\n    from eric_fast import b\n")
     (package / "b.py").write_text("import importlib\nimportlib.import_module('eric_fast.a')\n")
+    (package / "c.py").write_text(
+        "from importlib import import_module\nname = 'b'\nimport_module(f'eric_fast.{name}')\n"
+    )
     (tmp_path / "kernels" / "__init__.py").write_text("from eric_fast.a import f\n")
     found = structure.list_imports(structure.list_modules(tmp_path))
     assert {(i.module, i.imported, i.line) for i in found} == {
         ("eric_fast.a", "eric_fast.b", 2),
         ("eric_fast.b", "eric_fast.a", 2),
+        *(("eric_fast.c", f"eric_fast.{name}", 3) for name in ("a", "b", "kernels")),
         ("eric_fast.kernels", "eric_fast.a", 1),
     }
     assert structure.find_circles({(i.module, i.imported) for i in found}) == [["eric_fast.a", "eric_fast.b"]]
@@ -103,6 +108,38 @@ def test_every_name_is_defined_once(modules):
         modules_of_gpu = [module for module in where if module.startswith("eric_fast.kernels.gpu")]
         n_wrapped = len(modules_of_gpu) - 1 if "eric_fast.kernels.gpu.lines" in modules_of_gpu else 0  # for Triton
         assert len(where) - n_wrapped == len(engines[name]), (name, where)
+
+
+def list_undescribed(modules):
+    """Arguments of jitted functions whose type no signature says and no docstring: of the module, or what it names."""
+    trees = [(name, ast.parse(path.read_text(encoding="utf-8"))) for name, path in modules.items()]
+    docstrings = defaultdict(str)
+    for node in (node for _, tree in trees for node in tree.body):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            docstrings[node.name] += ast.get_docstring(node) or ""
+    for module, tree in trees:
+        for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
+            marks = [ast.unparse(mark).partition("(")[0] for mark in function.decorator_list]
+            if not {"cached_njit", "njit", "triton.jit"}.intersection(marks):
+                continue
+            text = f"{ast.get_docstring(tree)} {ast.get_docstring(function)}"
+            text += " ".join(docstrings[name] for name in re.findall(r"`(?:\w+\.)?(\w+)`", text))
+            for name, kind in ((arg.arg, arg.annotation and ast.unparse(arg.annotation)) for arg in function.args.args):
+                # Triton's have no type: pointers, tiles, masks and offsets are known by what their names begin with.
+                is_vague = kind.startswith(("Any", "NDArray")) if kind else name[:2] in ("p_", "b_", "m_", "o_")
+                if is_vague and not re.search(rf"\b({name}|{name.removeprefix('p_')})\b", text):
+                    yield f"{module}.{function.name}: {name}"
+
+
+def test_jitted_functions_say_what_their_arguments_are(modules):
+    jitted = {name: path for name, path in modules.items() if re.match(r"eric_fast\.(compile|kernels)\b", name)}
+    assert list(list_undescribed(jitted)) == []
+
+
+def test_an_argument_that_is_not_described_is_found(tmp_path):
+    code = "@cached_njit\ndef f(x: Any, n: int, y: Any):\n    'As `g`.'\ndef g():\n    'y: int8 `[n]`.'\n"
+    (tmp_path / "a.py").write_text(code)
+    assert list(list_undescribed({"a": tmp_path / "a.py"})) == ["a.f: x"]
 
 
 def test_the_architecture_page_names_what_is_there():

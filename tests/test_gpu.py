@@ -14,8 +14,8 @@ from eric_fast.bits import WORD_BITS, BitMatrix, count_words, pack_bits
 from eric_fast.compile.program import compile_program
 from eric_fast.errors import EricError
 from eric_fast.evaluator import Evaluator
-from eric_fast.kernels import Request
-from eric_fast.kernels.gpu import chunked, devices
+from eric_fast.kernels import Request, devices
+from eric_fast.kernels.gpu import chunked
 from eric_fast.kernels.gpu import count as gpu_count
 from eric_fast.kernels.gpu import evaluate as gpu
 from eric_fast.kernels.gpu import lower as gpu_lower
@@ -33,10 +33,9 @@ from eric_fast.kernels.gpu.lines import (
     TERMS_BY_4,
     TERMS_BY_6,
 )
-from eric_fast.kernels.gpu.questions import pick_decision
 from eric_fast.kernels.gpu.schedule import lower_steps
 from eric_fast.kernels.gpu.vote_tables import VoteTables
-from eric_fast.kernels.liveness import ResultKinds, list_reads, take_steps
+from eric_fast.kernels.liveness import ResultKinds, choose_decision, list_reads, take_steps
 from eric_fast.kernels.reference import evaluate as reference
 from eric_fast.plan.steps import Section
 from eric_fast.program import ClassRule, Program, Rule
@@ -425,7 +424,7 @@ def test_offsets_past_31_bits(tmp_path):
     scores, counts = (torch.empty(0, dtype=dtype, device=DEVICE) for dtype in (torch.float64, torch.int64))
     outputs = gpu.Outputs(classes, rules, scores, truth, counts, counts.int())
     groups = range(n_groups - 2, n_groups)
-    decision = pick_decision(plan, kinds)
+    decision = choose_decision(plan, kinds)
     gpu.launch(plan, code, words, n_words * WORD_BITS - 7, groups, wanted, outputs, decision)
     expected = reference.evaluate(plan, pack_bits(bits), len(bits), Request(rows=range(n_rows)))
     assert torch.equal(rules[-2048:-7].cpu(), expected.rules)
@@ -457,7 +456,7 @@ def test_chunks_hold_about_as_many_bytes(monkeypatch):
         (Request(scores=True, rows=range(2)), 4 * 5 + 32 * (8 + 16)),
     ):
         monkeypatch.setattr(chunked, "COPIED_BYTES", 96 * n_words + 5)
-        assert list(chunked.split_words(plan, 200, wanted)) == [(0, 96), (96, 192), (192, 200)]
+        assert list(chunked.split_words(plan, 200, wanted)) == [range(0, 96), range(96, 192), range(192, 200)]
 
 
 def test_launches_go_where_the_tensors_are(monkeypatch):

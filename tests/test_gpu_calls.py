@@ -15,7 +15,7 @@ from eric_fast import kernels
 from eric_fast.bits import count_words, pack_bits
 from eric_fast.compile.program import compile_program
 from eric_fast.errors import EricError
-from eric_fast.kernels import Comparisons, Request, ranges, streams
+from eric_fast.kernels import Comparisons, Request, devices
 from eric_fast.kernels.gpu import chunked, questions
 from eric_fast.kernels.gpu import evaluate as gpu
 from eric_fast.kernels.gpu import pack_columns as gpu_columns
@@ -106,7 +106,7 @@ def test_truths_are_read_once(launches):
     request = Request(truths=truths)
     with pytest.raises(NotImplementedError):
         gpu.evaluate(plan, words, N_SAMPLES, request)
-    ranges._known[truths] = truths._version, ranges.Range(-1, 1)
+    devices._known[truths] = truths._version, devices.Range(-1, 1)
     gpu.evaluate(plan, words, N_SAMPLES, request)
     with NoWaits():
         found = gpu.evaluate(plan, words, N_SAMPLES, request)
@@ -114,7 +114,7 @@ def test_truths_are_read_once(launches):
     truths.fill_(3)  # they are read again
     with pytest.raises(NotImplementedError):
         gpu.evaluate(plan, words, N_SAMPLES, request)
-    ranges._known[truths] = truths._version, ranges.Range(3, 3)
+    devices._known[truths] = truths._version, devices.Range(3, 3)
     with pytest.raises(EricError, match="truths must be classes 0 to 1"):
         gpu.evaluate(plan, words, N_SAMPLES, request)
 
@@ -123,8 +123,8 @@ def test_packing_neither_waits_nor_copies(launches):
     comparisons = Comparisons(torch.tensor([2, 0]), torch.zeros(2), torch.full((2,), 2, dtype=torch.int8))
     columns = torch.empty(100, 3, device=META)
     sent = comparisons.send(META)
-    for tensor, found in ((sent.column_of_atom, ranges.Range(0, 2)), (sent.operators, ranges.Range(2, 2))):
-        ranges._known[tensor] = tensor._version, found  # as the first call reads them
+    for tensor, found in ((sent.column_of_atom, devices.Range(0, 2)), (sent.operators, devices.Range(2, 2))):
+        devices._known[tensor] = tensor._version, found  # as the first call reads them
     maps = torch.empty(100, 2, 5, 5, device=META)
     with NoWaits():
         again = comparisons.send(META)
@@ -176,7 +176,7 @@ def test_what_is_kept_is_safe_on_every_stream(monkeypatch):
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream(next(current)))
     seen = set()
     for _ in range(5):
-        streams.keep_for_stream([Kept(), Kept()], seen)
+        devices.keep_for_stream([Kept(), Kept()], seen)
     assert recorded == [0, 0, 7, 7]
 
 

@@ -9,10 +9,9 @@ from eric_fast.bits import pack_bits
 from eric_fast.compile.program import compile_program
 from eric_fast.kernels import Request
 from eric_fast.kernels.cpu import evaluate as cpu
-from eric_fast.kernels.cpu.block_state import FIRST_ANSWERS, VOTE, choose_kind
 from eric_fast.kernels.gpu import evaluate as gpu
 from eric_fast.kernels.gpu import lower as gpu_lower
-from eric_fast.kernels.liveness import find_result_kinds
+from eric_fast.kernels.liveness import FIRST_ANSWERS, VOTE, choose_decision, find_result_kinds
 from eric_fast.kernels.reference import evaluate as reference
 from eric_fast.plan import Plan, check_steps
 from eric_fast.program import ClassRule, Decision, Program
@@ -49,7 +48,7 @@ def all_bits(n_samples: int) -> torch.Tensor:
 def test_counters_give_the_class(seed: int) -> None:
     plan = make_votes(seed, 1 + seed % 6, unit=(1.0, 0.25, 3.0)[seed % 3])
     check_steps(plan)
-    kind = choose_kind(plan, find_result_kinds(plan, CLASSES_ALONE))
+    kind = choose_decision(plan, find_result_kinds(plan, CLASSES_ALONE))
     assert kind == (VOTE if len(plan.trees) else FIRST_ANSWERS)  # two rules may look like a tree
     words = pack_bits(all_bits(33))
     for request in (CLASSES_ALONE, Request(rules=False, scores=True), Request()):
@@ -76,7 +75,7 @@ def test_units_that_lie_far_apart_are_summed() -> None:
     rules = (ClassRule(0, (0,), weight=2.0**-20), ClassRule(1, (1,), weight=2.0**20))
     plan = compile_program(Program(Quantiser(atoms), ("x", "y"), rules, decision=Decision.VOTE))
     assert not len(plan.steps.answers)
-    assert choose_kind(plan, find_result_kinds(plan, CLASSES_ALONE)) == VOTE
+    assert choose_decision(plan, find_result_kinds(plan, CLASSES_ALONE)) == VOTE
     words = pack_bits(all_bits(32))
     expected = reference.evaluate(plan, words, 32, CLASSES_ALONE).classes
     assert torch.equal(cpu.evaluate(plan, words, 32, CLASSES_ALONE).classes, expected)

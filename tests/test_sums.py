@@ -116,8 +116,8 @@ def test_chains_of_adders_run_in_pairs(n_literals: int, n_pairs: int) -> None:
     plan = check_steps_mean_rules(program, draw_bits(300, 60))
     check_program(cpu.evaluate, program, draw_bits(300, 60))
     runs = cpu_lower.lower_plan(plan, find_result_kinds(plan, Request(rules=False))).runs
-    assert runs[:, cpu_lower.RUN_N_PAIRS].max() >= n_pairs
-    assert (runs[:, cpu_lower.RUN_N_ADDERS] > 0).any()
+    assert runs[:, cpu_lower.RUN.n_pairs].max() >= n_pairs
+    assert (runs[:, cpu_lower.RUN.n_adders] > 0).any()
 
 
 @needs_triton

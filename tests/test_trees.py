@@ -17,7 +17,7 @@ from eric_fast.errors import EricError, SettingError
 from eric_fast.extract import TreeOptions, grow_trees, list_leaves
 from eric_fast.kernels import Limits, fixed_point
 from eric_fast.kernels.cpu import find_split, sort_samples
-from eric_fast.kernels.cpu.features import has_feature
+from eric_fast.kernels.cpu.vectors import has_feature
 from eric_fast.program import atom_of
 from tests.examples import try_examples
 from tests.grow_oracle import impurity, list_gains, list_trees, nest_sklearn, walk_nodes

@@ -38,6 +38,20 @@ class Bodies(NamedTuple):
     has_twin: NDArray[np.bool_]
 
 
+class Pick(NamedTuple):
+    """A value, and how many bodies mention it; -1 and 0 where there is none."""
+
+    value: int
+    n_bodies: int
+
+
+class BodySplit(NamedTuple):
+    """Where, of bodies that were split by a value, those that have it end, and those that have its negation."""
+
+    high_end: int
+    low_end: int
+
+
 def start_bodies(n_literals: int, offsets: NDArray[np.int64], has_twin: NDArray[np.bool_]) -> Bodies:
     """Room for the bodies; `read_body` fills it, rule by rule, after `reserve_counts`."""
     n_rules = len(offsets) - 1
@@ -135,7 +149,7 @@ def _sort(literals: NDArray[np.int32], first: int, last: int) -> None:
 
 @cached_njit
 def pick_value(first: int, last: int, bodies: Bodies) -> Any:
-    """The value that most bodies of `order[first:last]` mention, and how many do.
+    """The value that most bodies of `order[first:last]` mention: a `Pick`.
 
     Of equals it is one that they all mention with one sign, then the lowest.
     """
@@ -159,14 +173,14 @@ def pick_value(first: int, last: int, bodies: Bodies) -> Any:
                 best, most, best_sign = value, count, mixed
             counts[value] = 0
             signs[value] = 0
-    return best, most
+    return Pick(best, most)
 
 
 @cached_njit
 def split_bodies(first: int, last: int, value: int, bodies: Bodies) -> Any:
     """Bring bodies with `value` to the front of `order[first:last]`, then those with its negation; take it out of both.
 
-    Gives where each of the two ends.
+    Gives a `BodySplit`.
     """
     work, offsets, lengths, order = bodies.literals, bodies.offsets, bodies.lengths, bodies.order
     high_end = low_end = first
@@ -189,7 +203,7 @@ def split_bodies(first: int, last: int, value: int, bodies: Bodies) -> Any:
             order[high_end] = rule
             high_end += 1
         low_end += 1
-    return high_end, low_end
+    return BodySplit(high_end, low_end)
 
 
 @cached_njit

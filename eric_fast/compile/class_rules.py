@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.compile.bodies import Bodies, make_conjunction, pick_value, split_bodies
+from eric_fast.compile.bodies import Bodies, Pick, make_conjunction, pick_value, split_bodies
 from eric_fast.compile.heads import LITERAL_COST, MAX_PASSES, MIN_SHARED, NODE_COST, TERM_COST
 from eric_fast.compile.nodes import N_NODES, Diagram, add_target, forget_nodes, make_node
 from eric_fast.compile.terms import PendingTerms, add_term
@@ -56,7 +56,7 @@ def share_class_rules(
                 order[start] = rule
                 start += 1
         n = stop - start
-        value, most = pick_value(start, stop, bodies) if n_reads[0] < most_reads else (-1, 0)
+        value, most = pick_value(start, stop, bodies) if n_reads[0] < most_reads else Pick(-1, 0)
         if most < n and most < MIN_SHARED:
             for k in range(start, stop):
                 fires[order[k] - n_kernel_rules] = make_conjunction(order[k], prefix, diagram, bodies)

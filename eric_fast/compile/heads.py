@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.compile.bodies import Bodies, make_conjunction, pick_value, read_bodies, split_bodies
+from eric_fast.compile.bodies import Bodies, Pick, make_conjunction, pick_value, read_bodies, split_bodies
 from eric_fast.compile.nodes import N_NODES, Diagram, add_target, forget_nodes, make_node, reserve_nodes
 from eric_fast.compile.terms import PendingTerms, add_term
 from eric_fast.jit import cached_njit
@@ -61,7 +61,7 @@ def share_stratum(
 def _share_head(
     first: int, last: int, diagram: Diagram, bodies: Bodies, stack: NDArray[np.int64], pending: PendingTerms
 ) -> Any:
-    """The value that is true where a body of the rules `first:last` is."""
+    """The value that is true where a body of the rules `first:last` is; the stack is that of `share_stratum`."""
     lengths, whole_lengths, order, has_twin = bodies.lengths, bodies.whole_lengths, bodies.order, bodies.has_twin
     n_reads, n_pending, state, false = bodies.n_reads, pending.n_terms, diagram.state, diagram.false
     true = false + 1
@@ -115,7 +115,7 @@ def _share_head(
         if found == true:
             depth -= 1
             continue
-        value, most = pick_value(start, stop, bodies) if n_reads[0] < most_reads else (-1, 0)
+        value, most = pick_value(start, stop, bodies) if n_reads[0] < most_reads else Pick(-1, 0)
         if most < n and most < MIN_SHARED:
             for k in range(start, stop):
                 if depth == 0 and not has_twin[order[k]]:
@@ -141,4 +141,5 @@ def _share_head(
 
 @cached_njit
 def _start_frame(frame: NDArray[np.int64], start: int, stop: int, false: int) -> None:
+    """Begin a frame, int64 `[8]`, of the stack."""
     frame[_START], frame[_STOP], frame[_PHASE], frame[_DONE] = start, stop, _TO_SPLIT, false

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.compile.nodes import FAULT, TOO_WIDE, Diagram, choose, make_either
+from eric_fast.compile.nodes import FAULT, TOO_WIDE, Diagram, Signed, choose, make_either
 from eric_fast.compile.trees import MISSING
 from eric_fast.jit import cached_njit
 from eric_fast.plan.jitted import negate
@@ -58,6 +58,13 @@ class Items(NamedTuple):
     leaf_stops: NDArray[np.int64]
 
 
+class ItemLists(NamedTuple):
+    """Items with their numbers, and the same items with the digits of their answers."""
+
+    items: Items
+    answers: Items
+
+
 @cached_njit
 def start_numbers(n: int) -> Any:
     """Room for `n` numbers, of no digits."""
@@ -101,7 +108,7 @@ def index_list(
     added what its side gets.
 
     Returns:
-        The value that says whether any item answers, and whether it is negated.
+        A `Signed`: whether any item answers.
     """
     conditions, signs, item_numbers, weights = items.conditions, items.negated, items.numbers, items.weights
     stack = np.zeros((N_LEVELS, 7), np.int64)
@@ -128,12 +135,12 @@ def index_list(
             if frame[_WANTS_ANY]:
                 value, negated = make_either(diagram, left, left_negated, value, negated)
             depth -= 1
-    return value, negated
+    return Signed(value, negated)
 
 
 @cached_njit
 def _find_cut(first: int, last: int, weights: NDArray[np.int64]) -> Any:
-    """Where to halve a list: about half of the weight on either side."""
+    """Where to halve a list: about half of the weight on either side. weights: those of `Items`."""
     whole = weights[first] + weights[last]  # twice where half of it is reached
     middle, end = first + 1, last - 1
     while middle < end:
@@ -161,7 +168,10 @@ def _join_halves(
     codes: NDArray[np.int64],
     diagram: Diagram,
 ) -> None:
-    """Write number `row` from the two after it: where `left` holds, number `row + 1`, else number `row + 2`."""
+    """Write number `row` from the two after it: where `left` holds, number `row + 1`, else number `row + 2`.
+
+    codes: see `index_list`.
+    """
     planes, n_planes, false = numbers.planes, numbers.n_planes, diagram.false
     starts, stops = items.leaf_starts, items.leaf_stops
     left_code = right_code = np.int64(0)
@@ -235,7 +245,7 @@ def write_leaf(leaf: int, n_digits: int, answers: NDArray[np.int64], numbers: Nu
 def list_rules(
     first: int, last: int, fires: NDArray[np.int32], n_digits: int, answers: NDArray[np.int64], false: int
 ) -> Any:
-    """The class rules `first:last` as items of a list, and of a list of their answers.
+    """The class rules `first:last` as `ItemLists`.
 
     fires: int32 `[n_class_rules]`. answers: int64 `[n_class_rules]`.
     """
@@ -249,4 +259,4 @@ def list_rules(
     if n_digits:
         answer_items.conditions[:], answer_items.weights[:] = conditions, weights
     starts[last - first] = stops[last - first] = last
-    return items, answer_items
+    return ItemLists(items, answer_items)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.jit import cached_njit
-from eric_fast.plan.steps import KIND_CARRY, KIND_SELECT, KIND_SUM, NODE_HIGH, NODE_LOW, NODE_SELECT
+from eric_fast.plan.steps import KIND_CARRY, KIND_SELECT, KIND_SUM, NODE
 
 N_NODES, FAULT = range(2)  # of the state of a diagram
 FULL, TOO_WIDE = 1, 2  # faults
@@ -38,6 +38,13 @@ class Adder(NamedTuple):
     carry: np.int64
 
 
+class Signed(NamedTuple):
+    """A value, or its negation."""
+
+    value: np.int64
+    negated: bool
+
+
 @cached_njit
 def start_diagram(n_inputs: int, room: int) -> Any:
     """A diagram of no nodes, with room for so many."""
@@ -64,7 +71,7 @@ def reserve_nodes(diagram: Diagram, room: int) -> Any:
     larger.state[N_NODES] = n
     numbers = larger.numbers
     for number in range(n):  # oldest first: `forget_nodes` counts on it
-        select, high, low = nodes[number, NODE_SELECT], nodes[number, NODE_HIGH], nodes[number, NODE_LOW]
+        select, high, low = nodes[number, NODE.select], nodes[number, NODE.high], nodes[number, NODE.low]
         if select != false or diagram.kinds[number] != KIND_SELECT:
             place = _hash(diagram.kinds[number], select, high, low) & (len(numbers) - 1)
             while numbers[place] >= 0:
@@ -119,7 +126,7 @@ def _find_node(diagram: Diagram, kind: int, select: int, high: int, low: int) ->
     while numbers[place] >= 0:
         number = numbers[place]
         node = nodes[number]
-        if node[NODE_SELECT] == select and node[NODE_HIGH] == high and node[NODE_LOW] == low and kinds[number] == kind:
+        if node[NODE.select] == select and node[NODE.high] == high and node[NODE.low] == low and kinds[number] == kind:
             return np.int64(false + 2 + number)
         place = (place + 1) & (len(numbers) - 1)
     if state[N_NODES] == len(nodes):
@@ -139,7 +146,7 @@ def add_target(diagram: Diagram) -> Any:
 def _append_node(diagram: Diagram, kind: int, select: int, high: int, low: int) -> Any:
     nodes, state = diagram.nodes, diagram.state
     n = state[N_NODES]
-    nodes[n, NODE_SELECT], nodes[n, NODE_HIGH], nodes[n, NODE_LOW] = select, high, low
+    nodes[n, NODE.select], nodes[n, NODE.high], nodes[n, NODE.low] = select, high, low
     diagram.kinds[n] = kind
     state[N_NODES] = n + 1
     return np.int64(diagram.false + 2 + n)
@@ -153,13 +160,13 @@ def choose(diagram: Diagram, value: int, negated: bool, high: int, low: int) -> 
 
 @cached_njit
 def make_either(diagram: Diagram, value: int, negated: bool, other: int, other_negated: bool) -> Any:
-    """The disjunction of two values: a value, and whether it is to be negated. It takes one node at most."""
+    """The disjunction of two values, a `Signed`. It takes one node at most."""
     true = diagram.false + 1
     if negated and other_negated:
-        return make_node(diagram, value, other, diagram.false), True
+        return Signed(make_node(diagram, value, other, diagram.false), True)
     if other_negated:
-        return make_node(diagram, other, value, true), False
-    return choose(diagram, value, negated, true, other), False
+        return Signed(make_node(diagram, other, value, true), False)
+    return Signed(choose(diagram, value, negated, true, other), False)
 
 
 @cached_njit
@@ -186,7 +193,7 @@ def forget_nodes(diagram: Diagram, n_kept: int) -> None:
         state[N_NODES] -= 1
         number = state[N_NODES]
         node = nodes[number]
-        place = _hash(kinds[number], node[NODE_SELECT], node[NODE_HIGH], node[NODE_LOW]) & (len(numbers) - 1)
+        place = _hash(kinds[number], node[NODE.select], node[NODE.high], node[NODE.low]) & (len(numbers) - 1)
         while numbers[place] >= 0 and numbers[place] != number:
             place = (place + 1) & (len(numbers) - 1)
         numbers[place] = -1

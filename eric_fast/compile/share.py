@@ -11,6 +11,7 @@ many fire.
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +20,9 @@ from numpy.typing import NDArray
 from eric_fast.compile.bodies import find_twins, read_bodies, reserve_counts, start_bodies
 from eric_fast.compile.class_rules import group_class_rules, share_class_rules
 from eric_fast.compile.counters import DecisionArrays
-from eric_fast.compile.decide import Decider, ListDecider, VoteDecider
+from eric_fast.compile.decide import Decider
+from eric_fast.compile.decide_list import ListDecider
+from eric_fast.compile.decide_vote import VoteDecider
 from eric_fast.compile.heads import NODES_PER_LITERAL, share_stratum
 from eric_fast.compile.nodes import N_NODES, start_diagram
 from eric_fast.compile.sums import share_sums
@@ -78,11 +81,11 @@ def share_work(
     decider: Decider = kind(decision, heads[n_kernel_rules:], trees, paths, tree, start_diagram(n_inputs, 64))
     sections: list[Section] = []
 
-    def end_section(rules: tuple[int, int], n_indexes: int) -> None:
-        """A section of what was made since the last: these class rules, and the indexes past the first `n_indexes`."""
+    def end_section(n_indexes: int, first: int = 0, last: int = 0) -> None:
+        """A section of what was made since the last: with class rules `first:last`, and indexes from `n_indexes` on."""
         node, batch = (sections[-1].node_stop, sections[-1].batch_stop) if sections else (0, 0)
         n_nodes, n_batches = int(decider.diagram.state[N_NODES]), int(lists.sizes[N_BATCHES])
-        sections.append(Section(node, n_nodes, batch, n_batches, *rules, n_indexes, len(decider.indexes)))
+        sections.append(Section(node, n_nodes, batch, n_batches, first, last, n_indexes, len(decider.indexes)))
 
     def add_sums(stratum: int) -> None:
         first, last = sums.strata[stratum : stratum + 2].tolist()
@@ -98,15 +101,15 @@ def share_work(
         arguments = (first, last, heads, literals, negated, values)
         decider.diagram = share_stratum(*arguments, decider.diagram, bodies, stack, pending)
         decider.diagram, lists = write_batches(decider.diagram, bodies, pending, lists)
-        end_section((0, 0), 0)
+        end_section(0)
     add_sums(len(strata) - 1)
     if sums.strata[-2] < sums.strata[-1]:
-        end_section((0, 0), 0)
+        end_section(0)
     for first, last, is_trees in _group(n_kernel_rules, n_rules, trees, literals, offsets, len(negated)):
         n_indexes = len(decider.indexes)
         if is_trees:
             decider.add_trees(first, last, values)
-            end_section((0, 0), n_indexes)
+            end_section(n_indexes)
             continue
         bodies = reserve_counts(bodies, n_inputs + 2 + int(decider.diagram.state[N_NODES]))
         pending = start_pending(2 * (last - first))
@@ -115,11 +118,11 @@ def share_work(
         share_class_rules(first, last, n_kernel_rules, decider.fires, decider.diagram, bodies, stack, pending)
         decider.diagram, lists = write_batches(decider.diagram, bodies, pending, lists)
         begin, end = first - n_kernel_rules, last - n_kernel_rules
-        end_section((begin, end) if decision.votes else (0, 0), n_indexes)
+        end_section(n_indexes, *((begin, end) if decision.votes else ()))
         decider.add_rules(begin, end)
     decider.finish()
     if int(decider.diagram.state[N_NODES]) > (sections[-1].node_stop if sections else 0):
-        end_section((0, 0), len(decider.indexes))
+        end_section(len(decider.indexes))
     return _gather_steps(lists, sections, values, decider)
 
 
@@ -149,6 +152,14 @@ def _gather_steps(lists: TermLists, sections: list[Section], values: NDArray[np.
     )
 
 
+class _Group(NamedTuple):
+    """first, last: trees, or class rules."""
+
+    first: int
+    last: int
+    is_trees: bool
+
+
 def _group(
     first: int,
     n_rules: int,
@@ -156,16 +167,16 @@ def _group(
     literals: NDArray[np.int32],
     offsets: NDArray[np.int64],
     n_rows: int,
-) -> Iterator[tuple[int, int, bool]]:
-    """What class rules are run together, in order: first and last tree, or rule, and whether it is trees."""
+) -> Iterator[_Group]:
+    """What class rules are run together, in order."""
     begin, n_leaves, last_mention = 0, 0, np.zeros(n_rows, np.int64)
     for t, (first_rule, last_rule, _) in enumerate([*trees.tolist(), (n_rules, n_rules, 0)]):
         if begin < t and (first < first_rule or n_leaves + last_rule - first_rule > GROUP_LEAVES or t == len(trees)):
-            yield begin, t, True
+            yield _Group(begin, t, True)
             begin, n_leaves = t, 0
         if first < first_rule:
             starts = group_class_rules(first, first_rule, literals, offsets, last_mention).tolist()
             for k in range(len(starts) - 1):
-                yield starts[k], starts[k + 1], False
+                yield _Group(starts[k], starts[k + 1], False)
         n_leaves += last_rule - first_rule
         first = last_rule

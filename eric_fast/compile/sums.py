@@ -144,7 +144,7 @@ def share_sums(
 
 @cached_njit
 def _choose_digits(weights: NDArray[np.int32], start: int, n_planes: int) -> Any:
-    """The `_Digits` of a sum that take the fewest adders.
+    """The `_Digits` of a sum, with weights int32 `[n_literals]`, that take the fewest adders.
 
     `7 a` is `8 a + (not a) - 1`: two digits in place of three. The heaviest literals come first, as long as the start
     is large enough; of their numbers, the best is kept.
@@ -173,6 +173,7 @@ def _choose_digits(weights: NDArray[np.int32], start: int, n_planes: int) -> Any
 
 @cached_njit
 def _add_digits(columns: NDArray[np.int64], number: int, sign: int) -> None:
+    """Add the digits of a number, or take them away, in columns, int64 `[n_digits]`."""
     for j in range(len(columns)):
         columns[j] += sign * ((number >> j) & 1)
 

@@ -14,7 +14,7 @@ from eric_fast.compile.bodies import Bodies
 from eric_fast.compile.nodes import Diagram, make_node, reserve_nodes
 from eric_fast.jit import cached_njit
 from eric_fast.plan.jitted import is_negated, negate, strip_negation
-from eric_fast.plan.steps import BATCH_SEGMENT_STOP, SEGMENT_N_TERMS, SEGMENT_TARGET
+from eric_fast.plan.steps import BATCH, SEGMENT
 
 N_VALUES, N_SEGMENTS, N_BATCHES = range(3)
 
@@ -47,6 +47,13 @@ class TermLists(NamedTuple):
     sizes: NDArray[np.int64]
 
 
+class Written(NamedTuple):
+    """What `write_batches` wrote to."""
+
+    diagram: Diagram
+    lists: TermLists
+
+
 @cached_njit
 def start_pending(room: int) -> Any:
     return PendingTerms(np.empty(room, np.int64), np.empty(room, np.int64), np.zeros(1, np.int64))
@@ -74,7 +81,7 @@ def write_batches(diagram: Diagram, bodies: Bodies, pending: PendingTerms, lists
     A processor that guesses where a loop ends, over a term's values and over a target's terms, is then seldom wrong.
 
     Returns:
-        The diagram and the lists, with more room where they need it.
+        A `Written`: the diagram and the lists, with more room where they need it.
     """
     whole, offsets, whole_lengths = bodies.whole, bodies.offsets, bodies.whole_lengths
     targets, sources = pending.targets, pending.sources
@@ -104,9 +111,9 @@ def write_batches(diagram: Diagram, bodies: Bodies, pending: PendingTerms, lists
             sizes[N_BATCHES] += 1
         previous = width
         segment = segments[sizes[N_SEGMENTS]]
-        segment[SEGMENT_TARGET], segment[SEGMENT_N_TERMS] = targets[terms_of_group[0]], len(terms_of_group)
+        segment[SEGMENT.target], segment[SEGMENT.n_terms] = targets[terms_of_group[0]], len(terms_of_group)
         sizes[N_SEGMENTS] += 1
-        batches[sizes[N_BATCHES] - 1, BATCH_SEGMENT_STOP] = sizes[N_SEGMENTS]
+        batches[sizes[N_BATCHES] - 1, BATCH.segment_stop] = sizes[N_SEGMENTS]
         for k in terms_of_group:
             pairs, source = terms[sizes[N_VALUES] : sizes[N_VALUES] + width], sources[k]
             if is_negated(source):
@@ -116,7 +123,7 @@ def write_batches(diagram: Diagram, bodies: Bodies, pending: PendingTerms, lists
                 _write_pairs(diagram, whole[start : start + whole_lengths[source]], pairs)
             sizes[N_VALUES] += width
     pending.n_terms[0] = 0
-    return diagram, lists
+    return Written(diagram, lists)
 
 
 @cached_njit

@@ -24,14 +24,14 @@ def index_trees(
     codes: NDArray[np.int64],
     diagram: Diagram,
 ) -> Any:
-    """The number of the leaf, or the digits of the answer, of each of `trees`, rows of `find_trees`.
+    """The number of the leaf, or the digits of the answer, of each of `trees`, rows of `FoundTrees.trees`.
 
     values: int32 `[n_rows]`. codes, answers: int64 `[n_class_rules]`, in path order. numbers: `N_LEVELS` of them.
     """
     found = start_numbers(len(trees))
     for t in range(len(trees)):
         first, last = trees[t, TREE_START], trees[t, TREE_STOP]
-        n_nodes = follow_paths(first, last, paths.order, paths.literals, paths.offsets, tree)[1]
+        n_nodes = follow_paths(first, last, paths.order, paths.literals, paths.offsets, tree).n_nodes
         leaves = codes[first - paths.first : last - paths.first]
         leaves[:] = 0
         of_tree = answers[first - paths.first : last - paths.first]
@@ -117,6 +117,6 @@ def _index_tree(
 
 @cached_njit
 def _find_heavy(node: int, children: NDArray[np.int32], weight: NDArray[np.int64]) -> Any:
-    """The side with more leaves."""
+    """The side with more leaves. children: see `Tree`. weight: int64 `[n_nodes]`: leaves below each node."""
     high, low = children[node]
     return np.int64((weight[low] if low >= 0 else 1) > (weight[high] if high >= 0 else 1))

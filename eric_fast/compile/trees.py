@@ -18,7 +18,7 @@ MISSING = -(2**30)  # a child where no rule is
 _MIN_LEAVES = 8  # of a tree with leaves missing: two rules can look like one by chance
 MOST_READS = 16  # of each literal, in search of trees in another order
 LONGEST = 40  # literals of a body of such a tree
-TREE_START, TREE_STOP, TREE_MISSING = range(3)  # columns of `find_trees`
+TREE_START, TREE_STOP, TREE_MISSING = range(3)  # columns of `FoundTrees.trees`
 
 
 class Tree(NamedTuple):
@@ -58,6 +58,21 @@ class Paths(NamedTuple):
     offsets: NDArray[np.int64]
 
 
+class Followed(NamedTuple):
+    """Where the rules of a tree end, how many nodes it has, how many leaves are missing."""
+
+    stop: int
+    n_nodes: int
+    n_missing: int
+
+
+class FoundTrees(NamedTuple):
+    """trees: int64 `[n_trees, 3]`: the half-open range of a tree's rules, and how many leaves are missing."""
+
+    trees: NDArray[np.int64]
+    paths: Paths
+
+
 def start_tree(n_literals: int, longest: int) -> Tree:
     """Room for a tree of so many literals, the longest body with so many."""
     return Tree(
@@ -73,7 +88,7 @@ def start_tree(n_literals: int, longest: int) -> Tree:
 def follow_paths(
     first: int, stop: int, order: NDArray[np.int64], literals: NDArray[np.int32], offsets: NDArray[np.int64], tree: Tree
 ) -> Any:
-    """Read the tree whose first leaf is rule `order[first]`: where its rules end, nodes, leaves missing."""
+    """Read the tree whose first leaf is rule `order[first]`: a `Followed`. Arrays are as in `Paths`."""
     children, path, is_second, path_nodes = tree.children, tree.path, tree.is_second, tree.path_nodes
     depth = n_nodes = n_missing = 0
     rule = first
@@ -107,16 +122,12 @@ def follow_paths(
         if not is_second[j]:
             children[path_nodes[j], 1] = MISSING
             n_missing += 1
-    return rule, n_nodes, n_missing
+    return Followed(rule, n_nodes, n_missing)
 
 
 @cached_njit
 def find_trees(first: int, literals: NDArray[np.int32], offsets: NDArray[np.int64], n_rows: int, tree: Tree) -> Any:
-    """The trees among the rules from `first` on.
-
-    Returns:
-        int64 `[n_trees, 3]`: the half-open range of a tree's rules, and how many leaves are missing; and the `Paths`.
-    """
+    """The trees among the rules from `first` on: `FoundTrees`. literals, offsets: see `Paths`."""
     n_rules = len(offsets) - 1
     order = np.arange(n_rules)
     trees = np.empty((n_rules - first, 3), np.int64)
@@ -146,12 +157,15 @@ def find_trees(first: int, literals: NDArray[np.int32], offsets: NDArray[np.int6
             rule = last
         else:
             rule += 1
-    return trees[:n_trees].copy(), Paths(first, order, sorted_literals, offsets)
+    return FoundTrees(trees[:n_trees].copy(), Paths(first, order, sorted_literals, offsets))
 
 
 @cached_njit
 def _find_whole(first: int, offsets: NDArray[np.int64]) -> Any:
-    """Where the rules from `first` on end whose shares of all inputs add to exactly one, or -1; how many were read."""
+    """Where the rules from `first` on end whose shares of all inputs add to exactly one, or -1; how many were read.
+
+    offsets: see `Paths`.
+    """
     left, rule = np.int64(1) << LONGEST, first
     while left > 0 and rule < len(offsets) - 1:
         length = offsets[rule + 1] - offsets[rule]
@@ -169,7 +183,7 @@ def _sort_tree(
     """The literals of these rules with each body in path order, the rules in the order of leaves (none where they are
     no tree), how many literals were read. What all bodies below a node mention is what the node asks.
 
-    counts: int64 `[n_rows]`, zeros, and so again afterwards.
+    literals, offsets: see `Paths`. counts: int64 `[n_rows]`, zeros, and so again afterwards.
     """
     base = offsets[first]
     bodies, rules = literals[base : offsets[last]].copy(), np.arange(first, last)

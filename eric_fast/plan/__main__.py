@@ -34,7 +34,7 @@ from eric_fast.kernels.liveness import ResultKinds, find_result_kinds
 from eric_fast.plan.listing import print_plan
 from eric_fast.plan.negation import is_negated, strip_negation
 from eric_fast.plan.plan import Plan
-from eric_fast.plan.steps import SEGMENT_N_TERMS, Batch, Section
+from eric_fast.plan.steps import SEGMENT, Batch, Section
 from eric_fast.plan.verify import check_steps
 from eric_fast.text import load_program
 
@@ -62,7 +62,7 @@ def list_cpu_code(plan: Plan, kinds: ResultKinds, names: list[str]) -> Iterator[
     """What a core runs for each block of samples, for results of these kinds; `s4` is a slot of scratch memory."""
     code = cpu.lower_plan(plan, kinds)
     nodes, adders, terms = (offsets // VECTOR_BYTES for offsets in (code.nodes, code.adders, code.terms))
-    n_terms = int(code.segments[:, SEGMENT_N_TERMS].sum())
+    n_terms = int(code.segments[:, SEGMENT.n_terms].sum())
     yield f"CPU code of slots: {code.n_slots}, nodes: {len(nodes)}, terms: {n_terms}"
     yield from _list_inputs(code.slots[: plan.n_inputs].tolist(), names)
     for number, section_row in enumerate(code.sections.tolist()):

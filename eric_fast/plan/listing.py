@@ -5,17 +5,7 @@ from textwrap import wrap
 
 from eric_fast.plan.negation import is_negated, strip_negation
 from eric_fast.plan.plan import Plan
-from eric_fast.plan.steps import (
-    KIND_SELECT,
-    KIND_SUM,
-    SEGMENT_N_TERMS,
-    SEGMENT_TARGET,
-    Batch,
-    Counter,
-    Index,
-    Section,
-    Segment,
-)
+from eric_fast.plan.steps import KIND_SELECT, KIND_SUM, SEGMENT, Batch, Counter, Index, Section, Segment
 
 _WIDTH = 120
 
@@ -59,7 +49,7 @@ class _Lister:
             f"class rules: {plan.n_class_rules}, classes: {plan.n_classes}"
         )
         yield (
-            f"steps of nodes: {len(steps.nodes)}, terms: {sum(steps.segments[:, SEGMENT_N_TERMS].tolist())}, "
+            f"steps of nodes: {len(steps.nodes)}, terms: {sum(steps.segments[:, SEGMENT.n_terms].tolist())}, "
             f"trees: {len(plan.trees)}, counters: {len(steps.counters)}"
         )
 
@@ -69,7 +59,7 @@ class _Lister:
         targets = set()
         for row in steps.batches[section.batch_start : section.batch_stop].tolist():
             batch = Batch(*row)
-            targets |= set(steps.segments[batch.segment_start : batch.segment_stop, SEGMENT_TARGET].tolist())
+            targets |= set(steps.segments[batch.segment_start : batch.segment_stop, SEGMENT.target].tolist())
         for node in range(section.node_start, section.node_stop):
             value = plan.n_inputs + 2 + node
             if value not in targets:  # of terms: false to begin with

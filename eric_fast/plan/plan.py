@@ -10,7 +10,7 @@ from torch import Tensor
 from eric_fast.described import Described
 from eric_fast.errors import EricError
 from eric_fast.pickling import PickledByFields
-from eric_fast.plan.steps import INDEX_RULE_START, Steps
+from eric_fast.plan.steps import INDEX, Steps
 
 MOST_GENERATED = 50_000  # nodes and values of terms; Triton takes about 1.5 ms for each
 
@@ -118,7 +118,7 @@ class Plan(Described, PickledByFields):
 
         At most one of them fires on a sample. The trees are in the order of their rules; rules of none lie between.
         """
-        return self.steps.indexes[: len(self.steps.indexes) - (not self.votes), INDEX_RULE_START:]
+        return self.steps.indexes[: len(self.steps.indexes) - (not self.votes), INDEX.rule_start :]
 
     def rule_masks(self, first: int, last: int) -> tuple[Tensor, Tensor]:
         """bool `[last - first, n_rows]` twice: the atoms that a rule needs true, and those it needs false.
@@ -136,6 +136,7 @@ class Plan(Described, PickledByFields):
         return positive, negative
 
     def validate(self) -> None:
+        """Check all but the steps; see `check_steps`."""
         n_literals = len(self.literals)
         expected = {
             "atoms": torch.int64,

@@ -1,7 +1,7 @@
 """`Steps`: the rules of a plan as an instruction stream, and the names of its tables' columns.
 
-A table's columns have names twice: as fields of a `NamedTuple`, for one row in Python, and as numbers
-(`SECTION_NODE_START`), for arrays and for code that Numba compiles. A range is half open, like a slice: from its
+A table's columns are the fields of a `NamedTuple`, which one row in Python is. Their numbers have the same names, for
+arrays and for code that Numba compiles: `sections[:, SECTION.node_start]`. A range is half open, like a slice: from its
 start up to, but not including, its stop.
 """
 
@@ -72,15 +72,9 @@ class Counter(NamedTuple):
     offset: int
 
 
-NODE_SELECT, NODE_HIGH, NODE_LOW = range(len(Node._fields))
+NODE, SEGMENT, BATCH = Node(*range(3)), Segment(*range(2)), Batch(*range(4))
+SECTION, INDEX, COUNTER = Section(*range(8)), Index(*range(6)), Counter(*range(4))
 KIND_SELECT, KIND_SUM, KIND_CARRY = range(3)  # of nodes
-SEGMENT_TARGET, SEGMENT_N_TERMS = range(len(Segment._fields))
-BATCH_WIDTH, BATCH_SEGMENT_START, BATCH_SEGMENT_STOP, BATCH_TERM_START = range(len(Batch._fields))
-SECTION_NODE_START, SECTION_NODE_STOP, SECTION_BATCH_START, SECTION_BATCH_STOP = range(4)
-SECTION_RULE_START, SECTION_RULE_STOP, SECTION_INDEX_START, SECTION_INDEX_STOP = range(4, len(Section._fields))
-INDEX_PLANE_START, INDEX_PLANE_STOP, INDEX_CODE_START, INDEX_CODE_STOP = range(4)
-INDEX_RULE_START, INDEX_RULE_STOP = range(4, len(Index._fields))
-COUNTER_OUTPUT, COUNTER_PLANE_START, COUNTER_PLANE_STOP, COUNTER_OFFSET = range(len(Counter._fields))
 
 
 @dataclass(frozen=True, eq=False)

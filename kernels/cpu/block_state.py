@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from eric_fast.kernels.cpu.lower import CpuCode
 from eric_fast.kernels.cpu.simd_words import BLOCK_SAMPLES, VECTOR_BYTES, VECTOR_WORDS
 from eric_fast.kernels.decision_tables import DecisionTables
-from eric_fast.kernels.liveness import ResultKinds, find_lone_rules
+from eric_fast.kernels.liveness import VOTE, VOTE_RULES, ResultKinds, find_lone_rules
 from eric_fast.kernels.memory import allocate_aligned
 from eric_fast.plan import Plan
 from eric_fast.plan.negation import is_negated, negate, strip_negation
 
-NOTHING, FIRST_ANSWERS, FIRST_RULES, VOTE, VOTE_RULES = range(5)  # what is decided
 SLOT_WORDS = VECTOR_BYTES // 4  # 32-bit words of a slot
 GROUP_TREES = 8  # trees whose rows of weights are added to a sample's sums while these are in registers
 SPACING = 16  # between the codes of neighbouring trees, so that they don't share the sets of a cache
@@ -166,15 +165,6 @@ def make_instructions(plan: Plan, code: CpuCode) -> Instructions:
         literals=plan.literals.numpy(),
         offsets=plan.offsets.numpy(),
     )
-
-
-def choose_kind(plan: Plan, kinds: ResultKinds) -> int:
-    """What the class rules are to decide: `NOTHING`, or a class, with the rule that decided or without."""
-    if not kinds.decision:
-        return NOTHING
-    if plan.votes and kinds.sums:
-        return VOTE_RULES if kinds.rules else VOTE
-    return FIRST_RULES if kinds.rules else FIRST_ANSWERS
 
 
 def make_codes(plan: Plan, code: CpuCode, tables: DecisionTables) -> Codes:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.jit import cached_njit
-from eric_fast.kernels.cpu.features import has_feature
 from eric_fast.kernels.cpu.simd_words import count_ones
 from eric_fast.kernels.cpu.threads import run_parts
+from eric_fast.kernels.cpu.vectors import has_feature
 from eric_fast.kernels.growth import check_count
 
 TILE_ROWS = 16  # rows of either side that meet while their words are in the cache
@@ -98,8 +98,12 @@ def _count_both(typing: Any, left: Any, right: Any, n_blocks: Any) -> Any:
 
 
 @cached_njit
-def _count_tiles(columns: Any, masks: Any, corners: Any, is_symmetric: Any, out: Any) -> None:
-    """Add to `out` for tiles of it, given by their lowest mask and atom: int64 `[n_tiles, 2]`."""
+def _count_tiles(columns: Any, masks: Any, corners: Any, is_symmetric: bool, out: Any) -> None:
+    """Add to `out`, int32 `[n_masks, n_atoms]`, for tiles of it.
+
+    columns, masks: uint64 `[n_atoms, n_words]` and `[n_masks, n_words]`. corners: int64 `[n_tiles, 2]`: the lowest mask
+    and atom of each tile.
+    """
     n_words = masks.shape[1]
     bases = np.uint64(masks.ctypes.data), np.uint64(columns.ctypes.data)
     for t in range(len(corners)):

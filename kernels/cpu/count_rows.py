@@ -29,7 +29,7 @@ def count_row_words(n_atoms: int) -> int:
 
 @cached_njit
 def transpose_words(
-    columns: NDArray[np.uint64], n_samples: Any, first: Any, last: Any, rows: NDArray[np.uint64]
+    columns: NDArray[np.uint64], n_samples: int, first: int, last: int, rows: NDArray[np.uint64]
 ) -> None:
     """Words `first` to `last` of atom-major columns `[n_atoms, n_words]` into `rows` `[n_samples + 1, row_words]`."""
     n_atoms = len(columns)
@@ -164,7 +164,7 @@ def _call_adder(typing: Any, adder: Any, rows: Any, width: Any, order: Any, n_bl
 
 
 @cached_njit
-def count_rows(adder: Any, rows: Any, order: Any, start: Any, end: Any, out: Any) -> None:
+def count_rows(adder: np.uint64, rows: Any, order: Any, start: int, end: int, out: Any) -> None:
     """out[:] = in how many of the rows `order[start:end]` each atom is true; int32 `[64 * row_words]`."""
     for a in range(len(out)):
         out[a] = 0

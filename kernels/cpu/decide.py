@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from eric_fast.jit import cached_njit
-from eric_fast.kernels.cpu.block_state import GROUP_TREES
+from eric_fast.kernels.cpu.block_state import GROUP_TREES, Codes
 from eric_fast.kernels.cpu.simd_codes import (
     CODE_SAMPLES,
     add_sums,
@@ -21,10 +21,7 @@ from eric_fast.kernels.cpu.simd_codes import (
 )
 from eric_fast.kernels.cpu.simd_words import BLOCK_SAMPLES, VECTOR_WORDS, find_lowest
 from eric_fast.kernels.decision_tables import SUM_COLUMNS
-from eric_fast.plan.steps import (
-    INDEX_PLANE_START,
-    INDEX_PLANE_STOP,
-)
+from eric_fast.plan.steps import INDEX
 
 DIGITS_AT_A_TIME = 16  # that a vector of codes holds
 CODE_BYTES, SUM_BYTES = 4, 8
@@ -49,14 +46,15 @@ def decode(bits: Any, planes: Any, numbers: Any, high: Any) -> None:
 
 
 @njit(inline="always")
-def decode_index(bits: Any, codes: Any, index: Any, numbers: Any, high: Any) -> None:
+def decode_index(bits: Any, codes: Codes, index: int, numbers: Any, high: Any) -> None:
     """Read each sample's code of one index. Arguments as of `decode`; codes: `block_state.Codes`."""
-    first, last = codes.indexes[index, INDEX_PLANE_START], codes.indexes[index, INDEX_PLANE_STOP]
+    first, last = codes.indexes[index, INDEX.plane_start], codes.indexes[index, INDEX.plane_stop]
     decode(bits, codes.planes[first:last], numbers, high)
 
 
 @cached_njit
 def _decode_digits(bits: Any, planes: Any, numbers: Any) -> None:
+    """As `decode`, of at most `DIGITS_AT_A_TIME` digits."""
     address = np.uint64(numbers.ctypes.data)
     for w in range(BLOCK_SAMPLES // CODE_SAMPLES):
         found = no_codes()
@@ -134,7 +132,7 @@ def add_rows(codes: Any, tables: Any, firsts: Any, sums: Any) -> None:
 
 
 @cached_njit
-def add_fired(fired: Any, weight: Any, sums: Any) -> None:
+def add_fired(fired: Any, weight: float, sums: Any) -> None:
     """Add a rule's weight to the sums of one output, float64 `[BLOCK_SAMPLES]`, where it fired: uint64 words."""
     address = np.uint64(sums.ctypes.data)
     for w in range(VECTOR_WORDS):
@@ -148,7 +146,7 @@ def add_fired(fired: Any, weight: Any, sums: Any) -> None:
 
 
 @cached_njit
-def add_row_fired(fired: Any, n: Any, row: Any, sums: Any) -> None:
+def add_row_fired(fired: Any, n: int, row: Any, sums: Any) -> None:
     """Add a rule's row of weights, float64 `[n_columns]`, to the sums of the first `n` samples where it fired.
 
     fired: uint64 `[VECTOR_WORDS]`. sums: float64 `[BLOCK_SAMPLES, n_columns]`.
@@ -167,7 +165,7 @@ def add_row_fired(fired: Any, n: Any, row: Any, sums: Any) -> None:
 
 @cached_njit
 def remember_rule(
-    fired: Any, n: Any, rule: Any, adds: Any, offsets: Any, classes: Any, firsts: Any, most: Any, most_rules: Any
+    fired: Any, n: int, rule: int, adds: Any, offsets: Any, classes: Any, firsts: Any, most: Any, most_rules: Any
 ) -> None:
     """Note a rule for the outputs to which it adds more than the rules before it that fired on the same sample.
 
@@ -204,7 +202,7 @@ def remember_rule(
 
 
 @cached_njit
-def find_highest(sums: Any, by_sample: Any, n_classes: Any, best: Any, classes: Any) -> None:
+def find_highest(sums: Any, by_sample: bool, n_classes: int, best: Any, classes: Any) -> None:
     """Find the class with the highest sum, the first of equals.
 
     Args:

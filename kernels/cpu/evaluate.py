@@ -15,7 +15,6 @@ from eric_fast.errors import EricError
 from eric_fast.kernels.cpu.block_state import (
     Results,
     allocate_workspace,
-    choose_kind,
     count_workspace_bytes,
     make_codes,
     make_instructions,
@@ -26,7 +25,7 @@ from eric_fast.kernels.cpu.run import run_blocks
 from eric_fast.kernels.cpu.simd_words import BLOCK_SAMPLES, VECTOR_BYTES, VECTOR_WORDS
 from eric_fast.kernels.cpu.threads import count_cores, run_workers
 from eric_fast.kernels.decision_tables import make_decision_tables
-from eric_fast.kernels.liveness import ResultKinds, find_result_kinds
+from eric_fast.kernels.liveness import ResultKinds, choose_decision, find_result_kinds
 from eric_fast.kernels.memory import allocate_aligned, allocate_result
 from eric_fast.kernels.outcome import Outcome, Pack, Request, check_request
 from eric_fast.memory import find_free_memory, format_bytes
@@ -135,7 +134,7 @@ class _PreparedPlan:
 
     def __init__(self, plan: Plan, kinds: ResultKinds) -> None:
         code, self._tables = lower_plan(plan, kinds), make_decision_tables(plan)
-        self._kind, self._n_classes = choose_kind(plan, kinds), plan.n_classes
+        self._kind, self._n_classes = choose_decision(plan, kinds), plan.n_classes
         instructions, codes = make_instructions(plan, code), make_codes(plan, code, self._tables)
         votes = make_votes(plan, kinds, code, self._tables)
         self.arguments = (tuple(instructions), self._kind, tuple(codes), tuple(votes))  # of `run_blocks`

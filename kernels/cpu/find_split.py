@@ -7,9 +7,11 @@ and t lie on the true side of an atom, let d_v = t_v * w - t * w_v, and chi = su
 - gini falls by sum_v d_v**2 / (t * (w - t)) / w exactly.
 
 So one pass of plain arithmetic over all atoms leaves a few, whose gains are taken from the table or as exact fractions.
+
+Functions take what `find_split` takes, under the same names. A row of scores is float64 `[n_atoms]`; `top` is its most.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -18,9 +20,16 @@ from numba.extending import intrinsic
 
 from eric_fast.jit import cached_njit
 from eric_fast.kernels.fixed_point import SCALE_BITS
-from eric_fast.kernels.growth import ENTROPY
+from eric_fast.kernels.growth import ENTROPY, Limits
 
 NO_SPLIT = -1
+
+
+class AtomSplit(NamedTuple):
+    """An atom, or `NO_SPLIT`, and its gain: weight times impurity, less the same of both sides, in units of 2**-30."""
+
+    atom: Any
+    gain: Any
 
 
 @intrinsic
@@ -45,22 +54,19 @@ def sum_counts(counts: Any) -> Any:
 
 @cached_njit
 def find_split(
-    counts: Any, weights: Any, node_counts: Any, node_weights: Any, limits: Any, table: Any, scores: Any
+    counts: Any, weights: Any, node_counts: Any, node_weights: Any, limits: Limits, table: Any, scores: Any
 ) -> Any:
-    """The atom that lowers impurity most, or -1 where none leaves `min_leaf` samples on both sides; and its gain.
+    """The `AtomSplit` that lowers impurity most; none where no atom leaves `min_leaf` samples on both sides.
 
     Args:
         counts, weights: int32 `[n_values, n_atoms]`, samples of the node with the atom true, and what they weigh.
         node_counts, node_weights: int32 `[n_values]`, all samples of the node.
-        table: `fixed_point.make_entropy_table`. scores: float64 `[3, n_atoms]` to write on.
-
-    Returns:
-        The gain is weight times impurity, less the same of both sides, in units of 2**-30.
+        limits: `Limits`. table: `fixed_point.make_entropy_table`. scores: float64 `[3, n_atoms]` to write on.
     """
     entropy = limits.criterion == ENTROPY
     top = _score_atoms(counts, weights, node_counts, node_weights, limits.min_leaf, entropy, scores)
     if top < 0:
-        return NO_SPLIT, np.int64(0)
+        return AtomSplit(NO_SPLIT, np.int64(0))
     if entropy:
         return _find_least_entropy(weights, node_weights, scores[0], top, table)
     return _find_least_gini(weights, node_weights, scores[0], top)
@@ -68,7 +74,7 @@ def find_split(
 
 @cached_njit(error_model="numpy")
 def _score_atoms(
-    counts: Any, weights: Any, node_counts: Any, node_weights: Any, min_leaf: Any, entropy: Any, scores: Any
+    counts: Any, weights: Any, node_counts: Any, node_weights: Any, min_leaf: int, entropy: bool, scores: Any
 ) -> Any:
     """scores[0] = chi, or what gini falls by times w; -1 where a side would be too small. The highest.
 
@@ -105,7 +111,7 @@ def _score_atoms(
 
 
 @cached_njit
-def _gain_entropy(weights: Any, node_weights: Any, atom: Any, table: Any) -> Any:
+def _gain_entropy(weights: Any, node_weights: Any, atom: int, table: Any) -> Any:
     """Less a constant of the node."""
     w_true, weight, gain = np.int64(0), np.int64(0), np.int64(0)
     for v in range(len(node_weights)):
@@ -137,7 +143,7 @@ def _find_least_entropy(weights: Any, node_weights: Any, scores: Any, top: Any, 
                 if gain > most:
                     floor = _floor_of(gain + impurity - slack, weight)
                 best, most = a, gain
-    return best, most + impurity
+    return AtomSplit(best, most + impurity)
 
 
 @cached_njit
@@ -169,11 +175,11 @@ def _find_least_gini(weights: Any, node_weights: Any, scores: Any, top: Any) -> 
     for w in node_weights:
         squares += np.int64(w) * np.int64(w)
         weight += np.int64(w)
-    return best, gain - _divide(squares, weight)
+    return AtomSplit(best, gain - _divide(squares, weight))
 
 
 @cached_njit
-def _sum_squares(weights: Any, node_weights: Any, atom: Any) -> Any:
+def _sum_squares(weights: Any, node_weights: Any, atom: int) -> Any:
     """Sums of squares by value where the atom is false and where it is true, and the weights of both sides: int64."""
     left, right, w_left, w_right = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     for v in range(len(node_weights)):
@@ -187,6 +193,6 @@ def _sum_squares(weights: Any, node_weights: Any, atom: Any) -> Any:
 
 
 @cached_njit
-def _divide(number: Any, by: Any) -> Any:
+def _divide(number: int, by: int) -> Any:
     """number / by in units of 2**-30, rounded down."""
     return (number // by << SCALE_BITS) + (number % by << SCALE_BITS) // by

@@ -14,7 +14,7 @@ from eric_fast.kernels.cpu.grow_nodes import DONE, grow_all
 from eric_fast.kernels.cpu.grow_task import GrowTask, allocate_scratch, allocate_trees, begin_tree, double_nodes
 from eric_fast.kernels.cpu.sort_samples import sort_by_bit, sort_by_value
 from eric_fast.kernels.cpu.threads import count_cores
-from eric_fast.kernels.cpu.tree import N_NODES, STEP, Bits, GrowingTree, Weighting, number_nodes
+from eric_fast.kernels.cpu.tree import STATE, Bits, GrowingTree, Weighting, number_nodes
 from eric_fast.kernels.fixed_point import make_entropy_table
 from eric_fast.kernels.growth import (
     ENTROPY,
@@ -44,10 +44,10 @@ def grow(samples: GrownSamples, limits: Limits, control: GrowControl) -> Forest:
             begin_tree(task, target, GrowingTree(*(array[0] for array in group)), alone[0])
             while True:
                 grow_all(task.bits, task.weighting, limits, task.table, scratch, group, alone, 0, 1)
-                if group.state[0, STEP] == DONE:
+                if group.state[0, STATE.step] == DONE:
                     break
                 group = double_nodes(group)
-            grown = number_nodes(group.nodes[0], group.tallies[0], group.state[0, N_NODES])
+            grown = number_nodes(group.nodes[0], group.tallies[0], group.state[0, STATE.n_nodes])
             with lock:
                 trees[target] = GrownTree(*map(torch.from_numpy, grown))
                 control.progress(len(trees))

@@ -15,7 +15,7 @@ import torch
 from eric_fast.kernels.cpu.grow_nodes import DONE, GROW, OPEN, grow_all
 from eric_fast.kernels.cpu.grow_task import GrowTask, allocate_scratch, allocate_trees, begin_tree, double_nodes
 from eric_fast.kernels.cpu.threads import count_cores, run_workers
-from eric_fast.kernels.cpu.tree import N_NODES, STEP, GrowingTree, number_nodes
+from eric_fast.kernels.cpu.tree import STATE, GrowingTree, number_nodes
 from eric_fast.kernels.growth import NO_LIMIT, GrowControl, GrownTree
 from eric_fast.processes import Combine
 
@@ -84,7 +84,7 @@ class _Half:
 
     def add_up(self, combine: Combine, stop: bool) -> bool:
         """Replace local counts by their sums over all processes. Return whether any process wants to stop."""
-        places = np.flatnonzero(self.trees.state[:, STEP] == OPEN)
+        places = np.flatnonzero(self.trees.state[:, STATE.step] == OPEN)
         exchanged = self.exchanged.reshape(len(self.exchanged), prod(self.exchanged.shape[1:]))
         message = torch.empty(1 + len(places) * exchanged.shape[1], dtype=torch.int32)
         message[0] = stop
@@ -106,12 +106,12 @@ class _Half:
             )
 
         run_workers(work, self.n_threads)
-        if (self.trees.state[:, STEP] == GROW).any():
+        if (self.trees.state[:, STATE.step] == GROW).any():
             self.trees = double_nodes(self.trees)
 
     def take_grown(self) -> Iterator[tuple[int, GrownTree]]:
         """Yield targets and trees that are done, and free their places."""
-        for place in [place for place in self.target_at if self.trees.state[place, STEP] == DONE]:
-            n_nodes = self.trees.state[place, N_NODES]
+        for place in [place for place in self.target_at if self.trees.state[place, STATE.step] == DONE]:
+            n_nodes = self.trees.state[place, STATE.n_nodes]
             tree = number_nodes(self.trees.nodes[place], self.trees.tallies[place], n_nodes)
             yield self.target_at.pop(place), GrownTree(*map(torch.from_numpy, tree))

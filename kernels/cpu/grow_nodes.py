@@ -5,7 +5,8 @@ are opened; the next open node is split. Counts lie in `GrowingTree.local`. Seve
 `exchanged`, which is added up over the processes before the next step, so that all of them decide alike.
 
 Numba compiles a function again for each function that calls it, and again for each that calls that one. So most
-functions here have one caller, and the larger ones are inlined into it (`inline="always"`).
+functions here have one caller, and the larger ones are inlined into it (`inline="always"`). They take what `grow_all`
+takes, under the same names; `exchanged` is that of one tree, or of a child.
 """
 
 from typing import Any
@@ -19,36 +20,19 @@ from eric_fast.kernels.cpu.count_rows import count_rows
 from eric_fast.kernels.cpu.find_split import find_split, sum_counts
 from eric_fast.kernels.cpu.sort_samples import partition_samples
 from eric_fast.kernels.cpu.tree import (
-    ATOM,
-    DEPTH,
-    LARGE,
-    LARGE_SLOT,
-    LARGE_SPLITS,
-    LEFT,
-    LOCAL,
-    LOCAL_TRUE,
-    MIN_GAIN,
-    N_FREE,
-    N_LEAVES,
-    N_NODES,
-    N_OPENED,
-    OPENED_NODE,
-    SAMPLES,
-    SLOT,
-    SMALL,
-    SMALL_SLOT,
-    SMALL_SPLITS,
-    START,
-    STEP,
-    TRUE_SAMPLES,
-    TRUE_WEIGHT,
-    WEIGHT,
+    FIELD,
+    OPENED,
+    STATE,
+    TALLY,
+    Bits,
     GrowingTree,
+    Scratch,
+    Weighting,
     pop_node,
     push_node,
 )
 from eric_fast.kernels.fixed_point import SCALE_BITS
-from eric_fast.kernels.growth import NO_LIMIT
+from eric_fast.kernels.growth import NO_LIMIT, Limits
 
 # A tree's next step: count nodes; open them, after processes have added up their counts; split a node; move to larger
 # arrays; or none, as no node is left to split.
@@ -57,17 +41,17 @@ COUNT, OPEN, SPLIT, GROW, DONE = range(5)
 
 @cached_njit
 def grow_all(
-    bits: Any,
-    weighting: Any,
-    limits: Any,
+    bits: Bits,
+    weighting: Weighting,
+    limits: Limits,
     table: Any,
-    scratch: Any,
-    trees: Any,
+    scratch: Scratch,
+    trees: GrowingTree,
     exchanged: Any,
-    first: Any,
-    stride: Any,
+    first: int,
+    stride: int,
 ) -> None:
-    """Grow every `stride`-th tree from `first` on, until it must wait: its next step is then `state[STEP]`.
+    """Grow every `stride`-th tree from `first` on, until it must wait: its next step is then `state[STATE.step]`.
 
     Args:
         bits, weighting, limits, scratch: `Bits`, `Weighting`, `Limits` and `Scratch`.
@@ -91,7 +75,7 @@ def grow_all(
             trees.weights[i],
             trees.local[i],
         )
-        step = tree.state[STEP]
+        step = tree.state[STATE.step]
         while step != DONE:
             if step == COUNT:
                 counted = _count_children(bits, weighting, limits, tree, exchanged[i])
@@ -101,19 +85,19 @@ def grow_all(
             elif step == OPEN:
                 _open_children(bits, weighting, limits, table, scratch, tree, exchanged[i])
                 step = SPLIT
-            elif not tree.state[N_OPENED] or tree.state[N_LEAVES] >= limits.max_leaves:
+            elif not tree.state[STATE.n_opened] or tree.state[STATE.n_leaves] >= limits.max_leaves:
                 step = DONE
-            elif tree.state[N_NODES] + 2 > len(tree.nodes):
+            elif tree.state[STATE.n_nodes] + 2 > len(tree.nodes):
                 step = GROW
                 break
             else:
                 _split_node(bits, limits, scratch, tree)
                 step = COUNT
-        tree.state[STEP] = step
+        tree.state[STATE.step] = step
 
 
 @njit(inline="always")
-def _count_children(bits: Any, weighting: Any, limits: Any, tree: Any, exchanged: Any) -> Any:
+def _count_children(bits: Bits, weighting: Weighting, limits: Limits, tree: GrowingTree, exchanged: Any) -> Any:
     """Count the root, or the children of the node that was split last, if they may be split. Whether any was counted.
 
     Depth first, a node's counts are kept until it is split: then the smaller side is counted, and the larger is the
@@ -121,8 +105,8 @@ def _count_children(bits: Any, weighting: Any, limits: Any, tree: Any, exchanged
     """
     state, keeps_counts, counted = tree.state, limits.max_leaves == NO_LIMIT, False
     for k in range(1 if keeps_counts else 2):
-        node, slot = state[SMALL + k], state[SMALL_SLOT + k]
-        if state[SMALL_SPLITS + k] or (keeps_counts and state[LARGE_SPLITS]):
+        node, slot = state[STATE.small + k], state[STATE.small_slot + k]
+        if state[STATE.small_splits + k] or (keeps_counts and state[STATE.large_splits]):
             _count_node(bits, tree, node, weighting, slot)
             if exchanged.shape[0]:
                 _offer_counts(tree, node, slot, exchanged[k], weighting)
@@ -131,21 +115,24 @@ def _count_children(bits: Any, weighting: Any, limits: Any, tree: Any, exchanged
 
 
 @njit(inline="always")
-def _open_children(bits: Any, weighting: Any, limits: Any, table: Any, scratch: Any, tree: Any, exchanged: Any) -> None:
+def _open_children(
+    bits: Bits, weighting: Weighting, limits: Limits, table: Any, scratch: Scratch, tree: GrowingTree, exchanged: Any
+) -> None:
     """Open the root, or the children of the node that was split last: those that have a split."""
     state, tallies, keeps_counts = tree.state, tree.tallies, limits.max_leaves == NO_LIMIT
     for k in range(exchanged.shape[0]):
-        if state[SMALL_SPLITS + k] or (keeps_counts and state[LARGE_SPLITS]):
-            _take_totals(tree, state[SMALL_SLOT + k], exchanged[k], weighting)
-    if state[LARGE] < 0:  # the root
+        if state[STATE.small_splits + k] or (keeps_counts and state[STATE.large_splits]):
+            _take_totals(tree, state[STATE.small_slot + k], exchanged[k], weighting)
+    if state[STATE.large] < 0:  # the root
         if exchanged.shape[0]:
             for v in range(tallies.shape[2]):
-                tallies[0, SAMPLES, v], tallies[0, WEIGHT, v] = exchanged[0, 0, v, -1], exchanged[0, -1, v, -1]
+                tallies[0, TALLY.samples, v] = exchanged[0, 0, v, -1]
+                tallies[0, TALLY.weight, v] = exchanged[0, -1, v, -1]
         # What a split must gain, less what the rounding of the table's entries may take away.
-        gain = limits.min_gain * sum_counts(tallies[0, WEIGHT]) * 2.0**SCALE_BITS
-        state[MIN_GAIN] = np.int64(gain) - 3 * (tallies.shape[2] + 1)
-    elif keeps_counts and state[LARGE_SPLITS]:  # the larger side is the difference
-        small_slot, large_slot = state[SMALL_SLOT], state[LARGE_SLOT]
+        gain = limits.min_gain * sum_counts(tallies[0, TALLY.weight]) * 2.0**SCALE_BITS
+        state[STATE.min_gain] = np.int64(gain) - 3 * (tallies.shape[2] + 1)
+    elif keeps_counts and state[STATE.large_splits]:  # the larger side is the difference
+        small_slot, large_slot = state[STATE.small_slot], state[STATE.large_slot]
         _subtract(tree.counts[large_slot], tree.counts[small_slot])
         if weighting.matters:
             _subtract(tree.weights[large_slot], tree.weights[small_slot])
@@ -153,51 +140,59 @@ def _open_children(bits: Any, weighting: Any, limits: Any, table: Any, scratch: 
             _subtract(tree.local[large_slot], tree.local[small_slot])
     # The smaller side is opened last and split first, so that few slots are in use at once.
     for k in range(1, -1, -1):
-        node, slot = state[SMALL + k], state[SMALL_SLOT + k]
+        node, slot = state[STATE.small + k], state[STATE.small_slot + k]
         found = False
-        if node >= 0 and _may_split(tallies[node, SAMPLES], tree.nodes[node, DEPTH], limits):
+        if node >= 0 and _may_split(tallies[node, TALLY.samples], tree.nodes[node, FIELD.depth], limits):
             found = _open_node(node, slot, len(bits.columns), limits, table, scratch, tree)
         if keeps_counts and not found and node >= 0:
-            tree.free[state[N_FREE]] = slot
-            state[N_FREE] += 1
+            tree.free[state[STATE.n_free]] = slot
+            state[STATE.n_free] += 1
 
 
 @njit(inline="always")
-def _split_node(bits: Any, limits: Any, scratch: Any, tree: Any) -> None:
+def _split_node(bits: Bits, limits: Limits, scratch: Scratch, tree: GrowingTree) -> None:
     """Split the next open node; its children are counted next. There must be room for them."""
     state, nodes, tallies, keeps_counts = tree.state, tree.nodes, tree.tallies, limits.max_leaves == NO_LIMIT
-    node = tree.opened[state[N_OPENED] - 1, OPENED_NODE] if keeps_counts else pop_node(tree.opened, state[N_OPENED])
-    left = nodes[node, LEFT] = state[N_NODES]
+    node = (
+        tree.opened[state[STATE.n_opened] - 1, OPENED.node]
+        if keeps_counts
+        else pop_node(tree.opened, state[STATE.n_opened])
+    )
+    left = nodes[node, FIELD.left] = state[STATE.n_nodes]
     right = left + 1
-    state[N_OPENED] -= 1
-    state[N_NODES] += 2
-    state[N_LEAVES] += 1
+    state[STATE.n_opened] -= 1
+    state[STATE.n_nodes] += 2
+    state[STATE.n_leaves] += 1
     for v in range(tallies.shape[2]):
-        for what, of_true in ((SAMPLES, TRUE_SAMPLES), (WEIGHT, TRUE_WEIGHT), (LOCAL, LOCAL_TRUE)):
+        for what, of_true in (
+            (TALLY.samples, TALLY.true_samples),
+            (TALLY.weight, TALLY.true_weight),
+            (TALLY.local, TALLY.local_true),
+        ):
             tallies[right, what, v] = tallies[node, of_true, v]
             tallies[left, what, v] = tallies[node, what, v] - tallies[node, of_true, v]
-    nodes[left, DEPTH] = nodes[right, DEPTH] = nodes[node, DEPTH] + 1
-    nodes[left, LEFT] = nodes[right, LEFT] = -1
-    right_is_large = sum_counts(tallies[left, SAMPLES]) <= sum_counts(tallies[right, SAMPLES])
+    nodes[left, FIELD.depth] = nodes[right, FIELD.depth] = nodes[node, FIELD.depth] + 1
+    nodes[left, FIELD.left] = nodes[right, FIELD.left] = -1
+    right_is_large = sum_counts(tallies[left, TALLY.samples]) <= sum_counts(tallies[right, TALLY.samples])
     small, large = (left, right) if right_is_large else (right, left)
-    state[SMALL], state[LARGE] = small, large
-    start, n_small = nodes[node, START], sum_counts(tallies[small, LOCAL])
-    end = start + n_small + sum_counts(tallies[large, LOCAL])
-    nodes[large, START], nodes[small, START] = start, end - n_small
+    state[STATE.small], state[STATE.large] = small, large
+    start, n_small = nodes[node, FIELD.start], sum_counts(tallies[small, TALLY.local])
+    end = start + n_small + sum_counts(tallies[large, TALLY.local])
+    nodes[large, FIELD.start], nodes[small, FIELD.start] = start, end - n_small
     for k in range(2):
-        child = state[SMALL + k]
-        state[SMALL_SPLITS + k] = _may_split(tallies[child, SAMPLES], nodes[child, DEPTH], limits)
+        child = state[STATE.small + k]
+        state[STATE.small_splits + k] = _may_split(tallies[child, TALLY.samples], nodes[child, FIELD.depth], limits)
     if keeps_counts:
-        state[N_FREE] -= 1
-        state[SMALL_SLOT], state[LARGE_SLOT] = tree.free[state[N_FREE]], nodes[node, SLOT]
-    if state[SMALL_SPLITS] or state[LARGE_SPLITS]:
+        state[STATE.n_free] -= 1
+        state[STATE.small_slot], state[STATE.large_slot] = tree.free[state[STATE.n_free]], nodes[node, FIELD.slot]
+    if state[STATE.small_splits] or state[STATE.large_splits]:
         partition_samples(
-            bits.columns[nodes[node, ATOM]], tree.order, start, end, right_is_large, n_small, scratch.moved
+            bits.columns[nodes[node, FIELD.atom]], tree.order, start, end, right_is_large, n_small, scratch.moved
         )
 
 
 @cached_njit
-def _may_split(node_counts: Any, depth: Any, limits: Any) -> Any:
+def _may_split(node_counts: Any, depth: int, limits: Limits) -> Any:
     """Whether the limits let a node be split; node_counts: int32 `[n_values]`."""
     n, n_seen = 0, 0
     for count in node_counts:
@@ -207,41 +202,43 @@ def _may_split(node_counts: Any, depth: Any, limits: Any) -> Any:
 
 
 @njit(inline="always")
-def _open_node(node: Any, slot: Any, n_atoms: Any, limits: Any, table: Any, scratch: Any, tree: Any) -> Any:
+def _open_node(
+    node: int, slot: int, n_atoms: int, limits: Limits, table: Any, scratch: Scratch, tree: GrowingTree
+) -> Any:
     """Find a node's best split from the counts in a slot, and open the node if there is one. Return whether."""
     counts, weights, tally = tree.counts[slot, :, :n_atoms], tree.weights[slot, :, :n_atoms], tree.tallies[node]
-    atom, gain = find_split(counts, weights, tally[SAMPLES], tally[WEIGHT], limits, table, scratch.scores)
-    if atom < 0 or gain < tree.state[MIN_GAIN]:
+    atom, gain = find_split(counts, weights, tally[TALLY.samples], tally[TALLY.weight], limits, table, scratch.scores)
+    if atom < 0 or gain < tree.state[STATE.min_gain]:
         return False
-    tree.nodes[node, ATOM], tree.nodes[node, SLOT] = atom, slot
+    tree.nodes[node, FIELD.atom], tree.nodes[node, FIELD.slot] = atom, slot
     for v in range(len(counts)):
-        tally[TRUE_SAMPLES, v], tally[TRUE_WEIGHT, v] = counts[v, atom], weights[v, atom]
-        tally[LOCAL_TRUE, v] = tree.local[slot, v, atom]
+        tally[TALLY.true_samples, v], tally[TALLY.true_weight, v] = counts[v, atom], weights[v, atom]
+        tally[TALLY.local_true, v] = tree.local[slot, v, atom]
     if limits.max_leaves == NO_LIMIT:
-        tree.opened[tree.state[N_OPENED], OPENED_NODE] = node
+        tree.opened[tree.state[STATE.n_opened], OPENED.node] = node
     else:
-        push_node(tree.opened, tree.state[N_OPENED], -gain, node)
-    tree.state[N_OPENED] += 1
+        push_node(tree.opened, tree.state[STATE.n_opened], -gain, node)
+    tree.state[STATE.n_opened] += 1
     return True
 
 
 @njit(inline="always")
-def _offer_counts(tree: Any, node: Any, slot: Any, exchanged: Any, weighting: Any) -> None:
+def _offer_counts(tree: GrowingTree, node: int, slot: int, exchanged: Any, weighting: Weighting) -> None:
     """Put the local counts of a node, in a slot, into a child's part of `exchanged`."""
     local, weights, tally = tree.local[slot], tree.weights[slot], tree.tallies[node]
     last = local.shape[1]
     for v in range(len(local)):
         for a in range(last):
             exchanged[0, v, a] = local[v, a]
-        exchanged[0, v, last] = tally[LOCAL, v]
+        exchanged[0, v, last] = tally[TALLY.local, v]
         if weighting.matters:
             for a in range(last):
                 exchanged[1, v, a] = weights[v, a]
-            exchanged[1, v, last] = tally[WEIGHT, v]
+            exchanged[1, v, last] = tally[TALLY.weight, v]
 
 
 @njit(inline="always")
-def _take_totals(tree: Any, slot: Any, exchanged: Any, weighting: Any) -> None:
+def _take_totals(tree: GrowingTree, slot: int, exchanged: Any, weighting: Weighting) -> None:
     """Take a node's counts over all processes from a child's part of `exchanged` into a slot."""
     counts, weights = tree.counts[slot], tree.weights[slot]
     for v in range(len(counts)):
@@ -253,9 +250,9 @@ def _take_totals(tree: Any, slot: Any, exchanged: Any, weighting: Any) -> None:
 
 
 @njit(inline="always")
-def _count_node(bits: Any, tree: Any, node: Any, weighting: Any, slot: Any) -> None:
+def _count_node(bits: Bits, tree: GrowingTree, node: int, weighting: Weighting, slot: int) -> None:
     """Count for each target value and atom a node's local samples with the atom true, and their weight, into a slot."""
-    start, node_counts = tree.nodes[node, START], tree.tallies[node, LOCAL]
+    start, node_counts = tree.nodes[node, FIELD.start], tree.tallies[node, TALLY.local]
     for v in range(len(node_counts)):
         end = start + np.int64(node_counts[v])
         counts, weights = tree.local[slot, v], tree.weights[slot, v]
@@ -270,7 +267,7 @@ def _count_node(bits: Any, tree: Any, node: Any, weighting: Any, slot: Any) -> N
 
 
 @cached_njit
-def _weigh_rows(bits: Any, order: Any, start: Any, end: Any, weights: Any, out: Any) -> None:
+def _weigh_rows(bits: Bits, order: Any, start: int, end: int, weights: Any, out: Any) -> None:
     """As `count_rows`, but count each sample as often as it weighs: one count for each bit of the weights.
 
     weights: int32 `[n_samples]`.

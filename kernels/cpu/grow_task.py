@@ -8,26 +8,7 @@ from numpy.typing import NDArray
 
 from eric_fast.kernels.cpu.grow_nodes import COUNT, DONE, OPEN
 from eric_fast.kernels.cpu.sort_samples import SLACK
-from eric_fast.kernels.cpu.tree import (
-    DEPTH,
-    LARGE,
-    LARGE_SLOT,
-    LEFT,
-    LOCAL,
-    N_FREE,
-    N_LEAVES,
-    N_NODES,
-    SAMPLES,
-    SMALL_SLOT,
-    SMALL_SPLITS,
-    START,
-    STEP,
-    WEIGHT,
-    Bits,
-    GrowingTree,
-    Scratch,
-    Weighting,
-)
+from eric_fast.kernels.cpu.tree import FIELD, STATE, TALLY, Bits, GrowingTree, Scratch, Weighting
 from eric_fast.kernels.fixed_point import MAX_WEIGHT
 from eric_fast.kernels.growth import NO_LIMIT, Limits
 
@@ -94,26 +75,26 @@ def begin_tree(task: GrowTask, target: int, tree: GrowingTree, exchanged: NDArra
     task.sort(task.values[target], task.bits.n_samples, task.weighting, tree.order, local_counts)
     state, tally = tree.state, tree.tallies[0]
     state[:] = 0
-    state[[N_NODES, N_LEAVES, SMALL_SPLITS]] = 1
-    state[LARGE], state[LARGE_SLOT] = -1, 1
+    state[[STATE.n_nodes, STATE.n_leaves, STATE.small_splits]] = 1
+    state[STATE.large], state[STATE.large_slot] = -1, 1
     tree.free[:] = np.arange(len(tree.free))
     if task.limits.max_leaves == NO_LIMIT:
-        state[N_FREE] = state[SMALL_SLOT] = len(tree.free) - 1
-    tree.nodes[0, [LEFT, DEPTH, START]] = -1, 0, 0
-    tally[LOCAL] = tally[SAMPLES] = local_counts
-    tally[WEIGHT] = local_counts * task.weighting.of_value
+        state[STATE.n_free] = state[STATE.small_slot] = len(tree.free) - 1
+    tree.nodes[0, [FIELD.left, FIELD.depth, FIELD.start]] = -1, 0, 0
+    tally[TALLY.local] = tally[TALLY.samples] = local_counts
+    tally[TALLY.weight] = local_counts * task.weighting.of_value
     if len(task.weighting.of_sample):
         weights = task.weighting.of_sample[tree.order[: local_counts.sum()]]
         starts = np.cumsum(local_counts) - local_counts
-        tally[WEIGHT] = [part.sum() for part in np.split(weights, starts[1:])] * task.weighting.of_value
-    state[STEP] = COUNT
+        tally[TALLY.weight] = [part.sum() for part in np.split(weights, starts[1:])] * task.weighting.of_value
+    state[STATE.step] = COUNT
     root = task.find_root(target)
     if len(root):
-        local = tree.local[state[SMALL_SLOT], :, : root.shape[1]]
+        local = tree.local[state[STATE.small_slot], :, : root.shape[1]]
         local[0], local[1] = root[0] - root[1], root[1]
         if len(exchanged):
             exchanged[0, 0, :, : root.shape[1]], exchanged[0, 0, :, -1] = local, local_counts
-        state[STEP] = OPEN
+        state[STATE.step] = OPEN
 
 
 def double_nodes(trees: GrowingTree) -> GrowingTree:

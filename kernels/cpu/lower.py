@@ -1,41 +1,30 @@
 """Lower the steps of a plan for the CPU: values get slots of a scratch memory, which are used again when free."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections import namedtuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.jit import cached_njit
-from eric_fast.kernels.adders import ADDER_CARRY, ADDER_READS, ADDER_SUM, find_chains
+from eric_fast.kernels.adders import ADDER, ADDER_READS, find_chains
 from eric_fast.kernels.cpu.order import UNIT_START, UNIT_STOP, find_live, order_steps
 from eric_fast.kernels.cpu.pairs import IN_REGISTER, pair_chains
 from eric_fast.kernels.cpu.simd_words import VECTOR_BYTES
-from eric_fast.kernels.liveness import ResultKinds, list_reads, take_steps
+from eric_fast.kernels.liveness import ResultKinds, StepArrays, list_reads, take_steps
 from eric_fast.plan import Plan
-from eric_fast.plan.steps import (
-    BATCH_SEGMENT_START,
-    BATCH_SEGMENT_STOP,
-    BATCH_TERM_START,
-    BATCH_WIDTH,
-    SECTION_BATCH_START,
-    SECTION_BATCH_STOP,
-    SECTION_NODE_START,
-    SECTION_NODE_STOP,
-    SEGMENT_N_TERMS,
-    SEGMENT_TARGET,
-)
+from eric_fast.plan.steps import BATCH, SECTION, SEGMENT
 
 FALSE_SLOT, TRUE_SLOT = 0, 1
 SEGMENT_SOURCE = 2  # the column of `CpuCode.segments` that `Steps.segments` don't have
 RUN_START, RUN_STOP = UNIT_START, UNIT_STOP  # the columns of `CpuCode.sections` that `Steps.sections` don't have
-RUN_N_PAIRS, RUN_N_ADDERS, RUN_HAS_SUM, RUN_N_UNITS, RUN_PLACE = range(5)  # the columns of `CpuCode.runs`
+_Run = namedtuple("_Run", "n_pairs n_adders has_sum n_units place")
+RUN = _Run(*range(5))  # the columns of `CpuCode.runs`
 PAIR_WIDTH, ADDER_WIDTH = 5, 3  # offsets in `CpuCode.adders` of a pair, and of an adder
 MOST_SLOTS = 2**32 // VECTOR_BYTES  # addresses are 32-bit numbers of bytes
 
 
-@dataclass(frozen=True, eq=False)
-class CpuCode:
+class CpuCode(NamedTuple):
     """What a block runs through, in terms of its scratch memory.
 
     A *slot* is the number of a vector there, an *offset* the number of a byte.
@@ -69,7 +58,7 @@ class CpuCode:
 
 def lower_plan(plan: Plan, kinds: ResultKinds) -> CpuCode:
     """The code that makes results of these kinds."""
-    code = CpuCode(*_lower(plan.n_inputs, take_steps(plan, kinds), *list_reads(plan, kinds)))
+    code: CpuCode = _lower(plan.n_inputs, take_steps(plan, kinds), *list_reads(plan, kinds))
     if code.n_slots > MOST_SLOTS:
         raise MemoryError(
             f"the plan needs {code.n_slots:,} vectors of scratch memory at a time; at most {MOST_SLOTS:,} are possible"
@@ -78,8 +67,8 @@ def lower_plan(plan: Plan, kinds: ResultKinds) -> CpuCode:
 
 
 @cached_njit
-def _lower(n_inputs: Any, steps: Any, reads: Any, read_sections: Any) -> Any:
-    """The fields of `CpuCode`.
+def _lower(n_inputs: int, steps: StepArrays, reads: Any, read_sections: Any) -> Any:
+    """The `CpuCode` of steps.
 
     Args:
         steps: `StepArrays`.
@@ -98,7 +87,7 @@ def _lower(n_inputs: Any, steps: Any, reads: Any, read_sections: Any) -> Any:
     ends = np.empty(n_sections, np.int64)
     time = 0
     for s in range(n_sections):
-        for i in range(sections[s, SECTION_NODE_START], sections[s, SECTION_NODE_STOP]):
+        for i in range(sections[s, SECTION.node_start], sections[s, SECTION.node_stop]):
             for j in range(3):
                 last_read[nodes[order[i], j]] = time
             time += 1
@@ -108,11 +97,11 @@ def _lower(n_inputs: Any, steps: Any, reads: Any, read_sections: Any) -> Any:
                     if value >= 0:
                         last_read[value] = time
                 time += 1
-        for b in range(sections[s, SECTION_BATCH_START], sections[s, SECTION_BATCH_STOP]):
-            place = batches[b, BATCH_TERM_START]
-            for g in range(batches[b, BATCH_SEGMENT_START], batches[b, BATCH_SEGMENT_STOP]):
-                last_read[segments[g, SEGMENT_TARGET]] = time
-                term_end = place + batches[b, BATCH_WIDTH] * segments[g, SEGMENT_N_TERMS]
+        for b in range(sections[s, SECTION.batch_start], sections[s, SECTION.batch_stop]):
+            place = batches[b, BATCH.term_start]
+            for g in range(batches[b, BATCH.segment_start], batches[b, BATCH.segment_stop]):
+                last_read[segments[g, SEGMENT.target]] = time
+                term_end = place + batches[b, BATCH.width] * segments[g, SEGMENT.n_terms]
                 for j in range(place, term_end):
                     last_read[terms[j]] = time
                 place = term_end
@@ -150,7 +139,7 @@ def _lower(n_inputs: Any, steps: Any, reads: Any, read_sections: Any) -> Any:
     lowered_segments = np.zeros((len(segments), 3), np.uint32)
     time = 0
     for s in range(n_sections):
-        for i in range(sections[s, SECTION_NODE_START], sections[s, SECTION_NODE_STOP]):
+        for i in range(sections[s, SECTION.node_start], sections[s, SECTION.node_stop]):
             for j in range(3):
                 value = nodes[order[i], j]
                 lowered[i, 1 + j] = slots[value] * VECTOR_BYTES
@@ -169,11 +158,11 @@ def _lower(n_inputs: Any, steps: Any, reads: Any, read_sections: Any) -> Any:
             time += 1
         first_run = n_runs
         for unit in unit_order[sections[s, UNIT_START] : sections[s, UNIT_STOP]]:
-            if n_runs == first_run or (runs[n_runs - 1, : RUN_HAS_SUM + 1] != shapes[unit]).any():
-                runs[n_runs, : RUN_HAS_SUM + 1] = shapes[unit]
-                runs[n_runs, RUN_N_UNITS], runs[n_runs, RUN_PLACE] = 0, n_offsets
+            if n_runs == first_run or (runs[n_runs - 1, : RUN.has_sum + 1] != shapes[unit]).any():
+                runs[n_runs, : RUN.has_sum + 1] = shapes[unit]
+                runs[n_runs, RUN.n_units], runs[n_runs, RUN.place] = 0, n_offsets
                 n_runs += 1
-            runs[n_runs - 1, RUN_N_UNITS] += 1
+            runs[n_runs - 1, RUN.n_units] += 1
             for adder in adders[starts[unit] : starts[unit + 1]]:
                 for value in adder[ADDER_READS]:
                     if value < 0:
@@ -184,9 +173,9 @@ def _lower(n_inputs: Any, steps: Any, reads: Any, read_sections: Any) -> Any:
                         last_read[value] = -1  # both chains may begin with the same value
                         free[n_free] = slots[value]
                         n_free += 1
-                for column in range(ADDER_CARRY, ADDER_SUM + 1):
+                for column in range(ADDER.carry, ADDER.sum + 1):
                     value = adder[column]
-                    if value == IN_REGISTER or (column == ADDER_SUM and value < 0):
+                    if value == IN_REGISTER or (column == ADDER.sum and value < 0):
                         continue
                     slot = n_slots
                     if n_free:
@@ -203,9 +192,9 @@ def _lower(n_inputs: Any, steps: Any, reads: Any, read_sections: Any) -> Any:
                         n_free += 1
                 time += 1
         sections[s, RUN_START], sections[s, RUN_STOP] = first_run, n_runs
-        for b in range(sections[s, SECTION_BATCH_START], sections[s, SECTION_BATCH_STOP]):
-            for g in range(batches[b, BATCH_SEGMENT_START], batches[b, BATCH_SEGMENT_STOP]):
-                target, source = segments[g, SEGMENT_TARGET], FALSE_SLOT
+        for b in range(sections[s, SECTION.batch_start], sections[s, SECTION.batch_stop]):
+            for g in range(batches[b, BATCH.segment_start], batches[b, BATCH.segment_stop]):
+                target, source = segments[g, SEGMENT.target], FALSE_SLOT
                 if slots[target] >= 0:
                     source = slots[target]
                 elif n_free:
@@ -214,8 +203,8 @@ def _lower(n_inputs: Any, steps: Any, reads: Any, read_sections: Any) -> Any:
                 else:
                     slots[target] = n_slots
                     n_slots += 1
-                lowered_segments[g, SEGMENT_TARGET] = slots[target] * VECTOR_BYTES
-                lowered_segments[g, SEGMENT_N_TERMS] = segments[g, SEGMENT_N_TERMS]
+                lowered_segments[g, SEGMENT.target] = slots[target] * VECTOR_BYTES
+                lowered_segments[g, SEGMENT.n_terms] = segments[g, SEGMENT.n_terms]
                 lowered_segments[g, SEGMENT_SOURCE] = source * VECTOR_BYTES
         time += 1
         value = freed[s]
@@ -227,4 +216,4 @@ def _lower(n_inputs: Any, steps: Any, reads: Any, read_sections: Any) -> Any:
     for j in range(len(terms)):
         lowered_terms[j] = slots[terms[j]] * VECTOR_BYTES
     adders_done, runs_done = lowered_adders[:n_offsets].copy(), runs[:n_runs].copy()
-    return n_slots, lowered, adders_done, runs_done, lowered_terms, lowered_segments, sections, slots
+    return CpuCode(n_slots, lowered, adders_done, runs_done, lowered_terms, lowered_segments, sections, slots)

@@ -6,21 +6,9 @@ import numpy as np
 
 from eric_fast.jit import cached_njit
 from eric_fast.kernels.adders import ADDER_READS
-from eric_fast.kernels.cpu.pairs import SHAPE_HAS_SUM, SHAPE_N_ADDERS, SHAPE_N_PAIRS
-from eric_fast.plan.steps import (
-    BATCH_SEGMENT_START,
-    BATCH_SEGMENT_STOP,
-    BATCH_TERM_START,
-    BATCH_WIDTH,
-    KIND_SELECT,
-    SECTION_BATCH_START,
-    SECTION_BATCH_STOP,
-    SECTION_NODE_START,
-    SECTION_NODE_STOP,
-    SEGMENT_N_TERMS,
-    SEGMENT_TARGET,
-    Section,
-)
+from eric_fast.kernels.cpu.pairs import SHAPE, Units
+from eric_fast.kernels.liveness import StepArrays
+from eric_fast.plan.steps import BATCH, KIND_SELECT, SECTION, SEGMENT, Section
 
 N_STRANDS = 8  # parts of a section that take turns: cifar10_vgg takes 70 us a block in one, 39 in eight, 37 in sixteen
 GROUP_ADDERS = (
@@ -29,6 +17,13 @@ GROUP_ADDERS = (
 UNIT_START, UNIT_STOP = range(len(Section._fields), len(Section._fields) + 2)  # further columns of a section
 N_SECTION_COLUMNS = len(Section._fields) + 2
 MOST_ADDERS = 2**16  # of a unit, in a key to sort by; longer ones are sorted as if they had as many
+
+
+class Live(NamedTuple):
+    """needed, is_target: bool `[n_values]`: the values that are needed, and those that terms are OR-ed into."""
+
+    needed: Any
+    is_target: Any
 
 
 class Order(NamedTuple):
@@ -46,10 +41,8 @@ class Order(NamedTuple):
 
 
 @cached_njit
-def find_live(first_node: Any, steps: Any, reads: Any) -> Any:
-    """Two bool `[n_values]`: the values that are needed, and those that terms are OR-ed into.
-
-    Needed are the values that a result reads, the targets of terms, and whatever those are made of.
+def find_live(first_node: int, steps: StepArrays, reads: Any) -> Any:
+    """The `Live` values: those that a result reads, the targets of terms, and whatever those are made of.
     steps: `StepArrays`. reads: int32 `[n_reads]`.
     """
     nodes, terms, segments, batches, sections = steps.nodes, steps.terms, steps.segments, steps.batches, steps.sections
@@ -58,24 +51,24 @@ def find_live(first_node: Any, steps: Any, reads: Any) -> Any:
     for value in reads:
         needed[value] = True
     for s in range(len(sections) - 1, -1, -1):
-        for b in range(sections[s, SECTION_BATCH_START], sections[s, SECTION_BATCH_STOP]):
-            place = batches[b, BATCH_TERM_START]
-            for g in range(batches[b, BATCH_SEGMENT_START], batches[b, BATCH_SEGMENT_STOP]):
-                target = segments[g, SEGMENT_TARGET]
+        for b in range(sections[s, SECTION.batch_start], sections[s, SECTION.batch_stop]):
+            place = batches[b, BATCH.term_start]
+            for g in range(batches[b, BATCH.segment_start], batches[b, BATCH.segment_stop]):
+                target = segments[g, SEGMENT.target]
                 needed[target] = is_target[target] = True
-                term_end = place + batches[b, BATCH_WIDTH] * segments[g, SEGMENT_N_TERMS]
+                term_end = place + batches[b, BATCH.width] * segments[g, SEGMENT.n_terms]
                 for j in range(place, term_end):
                     needed[terms[j]] = True
                 place = term_end
-        for i in range(sections[s, SECTION_NODE_STOP] - 1, sections[s, SECTION_NODE_START] - 1, -1):
+        for i in range(sections[s, SECTION.node_stop] - 1, sections[s, SECTION.node_start] - 1, -1):
             if needed[first_node + i]:
                 for operand in nodes[i]:
                     needed[operand] = True
-    return needed, is_target
+    return Live(needed, is_target)
 
 
 @cached_njit
-def order_steps(first_node: Any, steps: Any, needed: Any, is_target: Any, units: Any) -> Any:
+def order_steps(first_node: int, steps: StepArrays, needed: Any, is_target: Any, units: Units) -> Any:
     """The `Order` of the needed nodes.
 
     Args:
@@ -90,15 +83,15 @@ def order_steps(first_node: Any, steps: Any, needed: Any, is_target: Any, units:
     last = np.empty(len(sections), np.int64)
     n_stages = np.zeros(len(sections), np.int64)
     for s in range(len(sections)):
-        first, stop = first_node + sections[s, SECTION_NODE_START], first_node + sections[s, SECTION_NODE_STOP]
+        first, stop = first_node + sections[s, SECTION.node_start], first_node + sections[s, SECTION.node_stop]
         n_stages[s] = stages[first:stop].max() + 1 if stop > first else 1
         n_stages[s] = max(1, n_stages[s])
     parts = np.zeros((n_stages.sum(), N_SECTION_COLUMNS), np.int64)
     for s in range(len(sections)):
-        first, stop = sections[s, SECTION_NODE_START], sections[s, SECTION_NODE_STOP]
+        first, stop = sections[s, SECTION.node_start], sections[s, SECTION.node_stop]
         for stage in range(n_stages[s]):
             part = parts[n_parts]
-            part[SECTION_NODE_START], part[UNIT_START] = n_done, n_placed
+            part[SECTION.node_start], part[UNIT_START] = n_done, n_placed
             begin, lowest, highest = n_placed, n_units, -1
             for value in range(first_node + first, first_node + stop):
                 if stages[value] != stage:
@@ -116,25 +109,25 @@ def order_steps(first_node: Any, steps: Any, needed: Any, is_target: Any, units:
                     is_due[unit] = False
             n_done = _interleave(first_node, steps.nodes, first, stop, due, order, n_done)
             _group_units(units, unit_order[begin:n_placed])
-            part[SECTION_NODE_STOP], part[UNIT_STOP] = n_done, n_placed
+            part[SECTION.node_stop], part[UNIT_STOP] = n_done, n_placed
             n_parts += 1
-        parts[n_parts - 1, SECTION_BATCH_START:UNIT_START] = sections[s, SECTION_BATCH_START:]
+        parts[n_parts - 1, SECTION.batch_start : UNIT_START] = sections[s, SECTION.batch_start :]
         last[s] = n_parts - 1
     return Order(order[:n_done].copy(), unit_order, parts, last)
 
 
 @cached_njit
-def _find_stages(first_node: Any, steps: Any, needed: Any, is_target: Any, units: Any) -> Any:
+def _find_stages(first_node: int, steps: StepArrays, needed: Any, is_target: Any, units: Units) -> Any:
     """How often, before a value is made, a section turns from adders to nodes that wait for them: int64 `[n_values]`.
 
-    -1 for what no node of a section makes.
+    -1 for what no node of a section makes. Arguments are those of `order_steps`.
     """
     nodes, kinds, sections = steps.nodes, steps.kinds, steps.sections
     adders, starts, unit_of = units.adders, units.starts, units.unit_of
     stages = np.full(len(needed), -1, np.int64)
     for s in range(len(sections)):
-        first = first_node + sections[s, SECTION_NODE_START]
-        for value in range(first, first_node + sections[s, SECTION_NODE_STOP]):
+        first = first_node + sections[s, SECTION.node_start]
+        for value in range(first, first_node + sections[s, SECTION.node_stop]):
             if not needed[value] or is_target[value]:
                 continue
             stage = 0
@@ -160,7 +153,7 @@ def _find_stages(first_node: Any, steps: Any, needed: Any, is_target: Any, units
 
 
 @cached_njit
-def _interleave(first_node: Any, nodes: Any, first: Any, last: Any, due: Any, order: Any, n_done: Any) -> Any:
+def _interleave(first_node: int, nodes: Any, first: int, last: int, due: Any, order: Any, n_done: int) -> Any:
     """Write the nodes that are due in an order in which one seldom waits for the one before it.
 
     A tree's nodes come children first, and each is read by the next: in that order the processor would wait for every
@@ -212,7 +205,7 @@ def _interleave(first_node: Any, nodes: Any, first: Any, last: Any, due: Any, or
 
 
 @cached_njit
-def _group_units(units: Any, order: Any) -> None:
+def _group_units(units: Units, order: Any) -> None:
     """Bring units of one shape together that don't wait for one another, in groups of `GROUP_ADDERS` adders.
 
     A processor that guesses where a loop over adders ends is then seldom wrong. units: `Units`. order: int64
@@ -224,7 +217,7 @@ def _group_units(units: Any, order: Any) -> None:
     while begin < len(order):
         end, n_adders = begin, 0
         while end < len(order) and n_adders < GROUP_ADDERS:
-            n_adders += 3 * shapes[order[end], SHAPE_N_PAIRS] + shapes[order[end], SHAPE_N_ADDERS]
+            n_adders += 3 * shapes[order[end], SHAPE.n_pairs] + shapes[order[end], SHAPE.n_adders]
             end += 1
         group = order[begin:end].copy()
         keys = np.empty(len(group), np.int64)
@@ -236,8 +229,8 @@ def _group_units(units: Any, order: Any) -> None:
                     if operand >= 0 and unit_of[operand] >= group[0]:
                         level = max(level, levels[unit_of[operand]])
             levels[unit] = keys[k] = level + 1
-            for column in (SHAPE_N_PAIRS, SHAPE_N_ADDERS):
+            for column in (SHAPE.n_pairs, SHAPE.n_adders):
                 keys[k] = keys[k] * MOST_ADDERS + min(shapes[unit, column], MOST_ADDERS - 1)
-            keys[k] = keys[k] * 2 + shapes[unit, SHAPE_HAS_SUM]
+            keys[k] = keys[k] * 2 + shapes[unit, SHAPE.has_sum]
         order[begin:end] = group[np.argsort(keys, kind="mergesort")]
         begin = end

@@ -9,7 +9,7 @@ from numba.extending import intrinsic
 
 from eric_fast.jit import cached_njit
 from eric_fast.kernels.cpu.bins import GROUP, LOG_GROUP
-from eric_fast.kernels.cpu.simd_floats import LANES, point, spread
+from eric_fast.kernels.cpu.simd_floats import LANES, point
 from eric_fast.kernels.cpu.simd_words import (
     BLOCK_SAMPLES,
     ONES,
@@ -25,6 +25,7 @@ from eric_fast.kernels.cpu.simd_words import (
     store,
 )
 from eric_fast.kernels.cpu.transpose import transpose_columns
+from eric_fast.kernels.cpu.vectors import spread
 from eric_fast.kernels.memory import ALIGNMENT
 
 COLUMNS_AT_A_TIME = 64  # columns that are transposed at a time: 256 KB of float32
@@ -66,7 +67,7 @@ def _mark_bit(_: Any, numbers: Any, index: Any, bit: Any) -> Any:
 
 @cached_njit
 def pack_bins(
-    first: Any, last: Any, flat: Any, sample_stride: Any, column_stride: Any, n_samples: Any, tables: Any, words: Any
+    first: int, last: int, flat: Any, sample_stride: int, column_stride: int, n_samples: int, tables: Any, words: Any
 ) -> None:
     """Write blocks `first` to `last`, of `BLOCK_SAMPLES` samples each.
 
@@ -113,7 +114,7 @@ def pack_bins(
 
 
 @cached_njit
-def _order_values(column: Any, n: Any, floats: Any, values: Any, missed: Any) -> Any:
+def _order_values(column: Any, n: int, floats: Any, values: Any, missed: Any) -> Any:
     """Map the first `n` values to integers of the same order, NaN to the least. Return whether there is a NaN.
 
     Args:
@@ -141,7 +142,7 @@ def _order_values(column: Any, n: Any, floats: Any, values: Any, missed: Any) ->
 
 
 @cached_njit
-def _find_bins(keys: Any, key: Any, values: Any, n: Any, highs: Any, lows: Any) -> None:
+def _find_bins(keys: Any, key: int, values: Any, n: int, highs: Any, lows: Any) -> None:
     """Find the bin of each value: GROUP * highs[s] + lows[s] keys of the segment are below values[s].
 
     Args:
@@ -163,7 +164,7 @@ def _find_bins(keys: Any, key: Any, values: Any, n: Any, highs: Any, lows: Any) 
 
 
 @cached_njit
-def _mark_above(numbers: Any, n_bits: Any, n_words: Any, planes: Any, first: Any) -> None:
+def _mark_above(numbers: Any, n_bits: int, n_words: int, planes: Any, first: int) -> None:
     """Set row `first + j` of planes, for j < 2**n_bits - 1, to where a number's lowest `n_bits` bits exceed j.
 
     numbers: uint8 `[BLOCK_SAMPLES]`. planes: uint64 `[n_rows * VECTOR_WORDS]`, aligned.
@@ -181,7 +182,7 @@ def _mark_above(numbers: Any, n_bits: Any, n_words: Any, planes: Any, first: Any
 
 
 @cached_njit
-def _find_bits(planes: Any, place: Any) -> Any:
+def _find_bits(planes: int, place: np.uint32) -> Any:
     """The vector that says which values exceed a key; planes: an address; place: the key's place in its segment."""
     low = planes + (place & (GROUP - 1)) * VECTOR_BYTES
     high = planes + (GROUP + (place >> LOG_GROUP)) * VECTOR_BYTES

@@ -119,13 +119,13 @@ def _compare(flat: NDArray[Any], strides: tuple[int, ...], n_samples: int, code:
 
 @cached_njit
 def _pack_blocks(
-    first: Any,
-    last: Any,
+    first: int,
+    last: int,
     flat: Any,
-    sample_stride: Any,
-    column_stride: Any,
-    n_samples: Any,
-    n_block: Any,
+    sample_stride: int,
+    column_stride: int,
+    n_samples: int,
+    n_block: int,
     used: Any,
     starts: Any,
     rows: Any,
@@ -170,7 +170,7 @@ def _pack_blocks(
 
 
 @cached_njit
-def _compare_values(values: Any, start: Any, constant: Any, operator: Any, target: Any) -> None:
+def _compare_values(values: Any, start: int, constant: Any, operator: int, target: Any) -> None:
     """Compare neighbouring values from `start` on; target: uint32 `[n_words]`, written."""
     for w in range(len(target)):
         target[w] = compare_word(values, start + w * WORD_BITS, constant, operator)

@@ -29,7 +29,7 @@ SUM, ROOT, LARGEST = 0, 1, 2  # what becomes of a map's terms: their sum, the ro
 
 @cached_njit
 def add_terms(
-    flat: Any, base: Any, n_runs: Any, run_stride: Any, n: Any, stride: Any, kept: Any, squared: Any, one: Any
+    flat: Any, base: int, n_runs: int, run_stride: int, n: int, stride: int, kept: Any, squared: Any, one: Any
 ) -> Any:
     """The sum, float64, of the terms of the map that starts at `base`."""
     total = 0.0
@@ -49,7 +49,7 @@ def add_terms(
 
 
 @cached_njit
-def add_block(flat: Any, start: Any, n: Any, stride: Any, kept: Any, squared: Any, one: Any) -> Any:
+def add_block(flat: Any, start: int, n: int, stride: int, kept: Any, squared: Any, one: Any) -> Any:
     """The sums, in lanes, of the terms of `n` pixels of a run, at most `BLOCK_PIXELS`, from `start` on."""
     zero = fill_lanes(np.float32(0))
     a, b, c, d = zero, zero, zero, zero
@@ -80,7 +80,7 @@ def add_block(flat: Any, start: Any, n: Any, stride: Any, kept: Any, squared: An
 
 
 @cached_njit
-def find_largest(flat: Any, base: Any, n_runs: Any, run_stride: Any, n: Any, stride: Any) -> Any:
+def find_largest(flat: Any, base: int, n_runs: int, run_stride: int, n: int, stride: int) -> Any:
     """The largest value, float32, of the map that starts at `base`; NaN if there is one."""
     a = fill_lanes(np.float32(-np.inf))
     b = a
@@ -106,7 +106,7 @@ def find_largest(flat: Any, base: Any, n_runs: Any, run_stride: Any, n: Any, str
 
 
 @cached_njit
-def _load_near_end(flat: Any, place: Any, count: Any) -> Any:
+def _load_near_end(flat: Any, place: int, count: int) -> Any:
     """Load sixteen neighbours, or `count` of them where the array ends sooner."""
     if place + LANES <= len(flat):
         return load_lanes(flat, place)
@@ -116,13 +116,13 @@ def _load_near_end(flat: Any, place: Any, count: Any) -> Any:
 @cached_njit
 def reduce_pixels(
     flat: Any,
-    base: Any,
-    n_kernels: Any,
-    n_runs: Any,
-    run_stride: Any,
-    n: Any,
-    stride: Any,
-    kind: Any,
+    base: int,
+    n_kernels: int,
+    n_runs: int,
+    run_stride: int,
+    n: int,
+    stride: int,
+    kind: int,
     kept: Any,
     squared: Any,
     one: Any,

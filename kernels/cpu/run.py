@@ -10,10 +10,6 @@ from numba import njit
 
 from eric_fast.jit import cached_njit
 from eric_fast.kernels.cpu.block_state import (
-    FIRST_ANSWERS,
-    FIRST_RULES,
-    VOTE,
-    VOTE_RULES,
     Codes,
     Instructions,
     Results,
@@ -44,33 +40,23 @@ from eric_fast.kernels.cpu.simd_words import (
     store_past,
 )
 from eric_fast.kernels.cpu.vote import add_lone_rules, add_trees, finish_votes, start_votes
+from eric_fast.kernels.liveness import FIRST_ANSWERS, FIRST_RULES, VOTE, VOTE_RULES
 from eric_fast.plan.jitted import is_negated, strip_negation
-from eric_fast.plan.steps import (
-    INDEX_CODE_START,
-    INDEX_CODE_STOP,
-    SECTION_BATCH_START,
-    SECTION_BATCH_STOP,
-    SECTION_INDEX_START,
-    SECTION_INDEX_STOP,
-    SECTION_NODE_START,
-    SECTION_NODE_STOP,
-    SECTION_RULE_START,
-    SECTION_RULE_STOP,
-)
+from eric_fast.plan.steps import INDEX, SECTION
 
 CACHED_BYTES = 2**22  # of rows: where there are more, whoever reads them won't find them in a cache anyway
 
 
 @cached_njit
 def run_blocks(
-    thread: Any,
-    first_block: Any,
-    last_block: Any,
-    n_samples: Any,
+    thread: int,
+    first_block: int,
+    last_block: int,
+    n_samples: int,
     inputs: Any,
     scratch: Any,
     instructions: Any,
-    kind: Any,
+    kind: int,
     codes: Any,
     votes: Any,
     workspace: Any,
@@ -101,14 +87,14 @@ def run_blocks(
             start_votes(votes, workspace)
         for s in range(len(sections)):
             section = sections[s]
-            first_index, last_index = section[SECTION_INDEX_START], section[SECTION_INDEX_STOP]
-            run_nodes(base_address, instructions.nodes, section[SECTION_NODE_START], section[SECTION_NODE_STOP])
+            first_index, last_index = section[SECTION.index_start], section[SECTION.index_stop]
+            run_nodes(base_address, instructions.nodes, section[SECTION.node_start], section[SECTION.node_stop])
             for r in range(section[RUN_START], section[RUN_STOP]):
                 run_units(base_address, instructions.adders, instructions.runs[r])
-            for b in range(section[SECTION_BATCH_START], section[SECTION_BATCH_STOP]):
+            for b in range(section[SECTION.batch_start], section[SECTION.batch_stop]):
                 run_batch(base_address, instructions.terms, instructions.segments, instructions.batches[b])
             if kind >= VOTE:
-                first_rule, last_rule = section[SECTION_RULE_START], section[SECTION_RULE_STOP]
+                first_rule, last_rule = section[SECTION.rule_start], section[SECTION.rule_stop]
                 add_trees(first_index, last_index, bits, codes, votes, workspace)
                 add_lone_rules(first_rule, last_rule, n, scratch, with_rules, votes, workspace)
             if len(results.leaves):
@@ -122,7 +108,7 @@ def run_blocks(
             decode_index(bits, codes, last, workspace.codes, workspace.high_codes)
             look_up(workspace.codes, codes.classes, workspace.classes)
             if len(results.rules):
-                first_code, last_code = codes.indexes[last, INDEX_CODE_START], codes.indexes[last, INDEX_CODE_STOP]
+                first_code, last_code = codes.indexes[last, INDEX.code_start], codes.indexes[last, INDEX.code_stop]
                 look_up(workspace.codes, codes.rules[first_code:last_code], workspace.rules)
         _write_decisions(thread, block, n, votes, workspace, results)
         mark_valid(workspace.bits, n)
@@ -138,7 +124,7 @@ def run_blocks(
 
 
 @njit(inline="always")
-def _load_inputs(base: Any, block: Any, inputs: Any, slots: Any) -> None:
+def _load_inputs(base: np.uint64, block: int, inputs: Any, slots: Any) -> None:
     """Copy a block's words of the inputs that are read to their slots: int64 `[n_inputs]`."""
     address = np.uint64(inputs.ctypes.data)
     for i in range(len(inputs)):
@@ -151,19 +137,19 @@ def _load_inputs(base: Any, block: Any, inputs: Any, slots: Any) -> None:
 
 @njit(inline="always")
 def _write_leaves(
-    block: Any, n: Any, first_tree: Any, last_tree: Any, bits: Any, codes: Any, workspace: Any, leaves: Any
+    block: int, n: int, first_tree: int, last_tree: int, bits: Any, codes: Codes, workspace: Workspace, leaves: Any
 ) -> None:
-    """Write which class rule of each tree fires on the block's `n` samples: int32 `[n_samples, n_trees]`."""
+    """Write `leaves`, int32 `[n_samples, n_trees]`: which class rule of each tree fires on the block's `n` samples."""
     numbers, rules, sample = workspace.codes, codes.rules, block * BLOCK_SAMPLES
     for tree in range(first_tree, last_tree):
         decode_index(bits, codes, tree, numbers, workspace.high_codes)
-        first_code = codes.indexes[tree, INDEX_CODE_START]
+        first_code = codes.indexes[tree, INDEX.code_start]
         for k in range(n):
             leaves[sample + k, tree] = rules[first_code + numbers[k]]
 
 
 @njit(inline="always")
-def _write_decisions(thread: Any, block: Any, n: Any, votes: Any, workspace: Any, results: Any) -> None:
+def _write_decisions(thread: int, block: int, n: int, votes: Votes, workspace: Workspace, results: Results) -> None:
     """Write what was decided for the block's `n` samples, where it is wanted."""
     sample, classes, sums, truths = block * BLOCK_SAMPLES, workspace.classes, workspace.sums, results.truths
     n_classes, confusion, narrow_classes = len(votes.base), results.confusion[thread], results.narrow_classes
@@ -185,9 +171,9 @@ def _write_decisions(thread: Any, block: Any, n: Any, votes: Any, workspace: Any
 
 @cached_njit
 def _write_rows(
-    base: Any, wanted_rows: Any, row_slots: Any, valid: Any, target: Any, n_words: Any, past_caches: Any
+    base: np.uint64, wanted_rows: Any, row_slots: Any, valid: Any, target: np.uint64, n_words: int, past_caches: bool
 ) -> None:
-    """Write the block's words of each wanted row, int64 `[n_wanted]`, `n_words` words apart.
+    """Write the block's words of `wanted_rows`, int64 `[n_wanted]`, `n_words` words apart.
 
     Args:
         base, target: addresses of the scratch memory, and of the block in the first wanted row.
@@ -207,14 +193,14 @@ def _write_rows(
 
 
 @cached_njit
-def _find_row(base: Any, slot: Any, valid: Any) -> Any:
-    """The row at a slot of `Instructions.row_slots`, false where there is no sample."""
+def _find_row(base: np.uint64, slot: int, valid: Any) -> Any:
+    """The row at a slot of `Instructions.row_slots`, false where there is no sample; `valid` says where: a vector."""
     row = load(base + np.uint64(strip_negation(slot) * VECTOR_BYTES))
     return both(invert(row) if is_negated(slot) else row, valid)
 
 
 @cached_njit
-def _count_rules(base: Any, instructions: Any, valid: Any, words: Any, counts: Any) -> None:
+def _count_rules(base: np.uint64, instructions: Instructions, valid: Any, words: Any, counts: Any) -> None:
     """Add to `counts`, int64 `[n_rules]`, on how many samples of `valid`, a vector, each rule fires.
 
     words: uint64 `[VECTOR_WORDS]`, to work in.

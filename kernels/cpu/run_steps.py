@@ -8,31 +8,15 @@ from typing import Any
 import numpy as np
 
 from eric_fast.jit import cached_njit
-from eric_fast.kernels.cpu.lower import (
-    ADDER_WIDTH,
-    PAIR_WIDTH,
-    RUN_HAS_SUM,
-    RUN_N_ADDERS,
-    RUN_N_PAIRS,
-    RUN_N_UNITS,
-    RUN_PLACE,
-    SEGMENT_SOURCE,
-)
+from eric_fast.kernels.cpu.lower import ADDER_WIDTH, PAIR_WIDTH, RUN, SEGMENT_SOURCE
 from eric_fast.kernels.cpu.simd_words import both, carry_of, either, invert, load, select, store, sum_of
-from eric_fast.plan.steps import (
-    BATCH_SEGMENT_START,
-    BATCH_SEGMENT_STOP,
-    BATCH_TERM_START,
-    BATCH_WIDTH,
-    SEGMENT_N_TERMS,
-    SEGMENT_TARGET,
-)
+from eric_fast.plan.steps import BATCH, SEGMENT
 
 LOW_HALF = np.uint64(0xFFFFFFFF)
 
 
 @cached_njit
-def run_nodes(base: Any, nodes: Any, first: Any, last: Any) -> None:
+def run_nodes(base: np.uint64, nodes: Any, first: int, last: int) -> None:
     """target = select ? high : low, for the nodes `first` to `last` of `Instructions.nodes`."""
     for i in range(first, last):
         ends, sides = nodes[i, 0], nodes[i, 1]
@@ -41,11 +25,11 @@ def run_nodes(base: Any, nodes: Any, first: Any, last: Any) -> None:
 
 
 @cached_njit
-def run_units(base: Any, adders: Any, run: Any) -> None:
+def run_units(base: np.uint64, adders: Any, run: Any) -> None:
     """Run chains of full adders, see `CpuCode.adders`. run: int64 `[5]`, of `CpuCode.runs`."""
     one, two = np.uint64(1), np.uint64(2)  # unsigned indices can't mean "from the end"
-    place, n_pairs, n_adders, has_sum = np.uint64(run[RUN_PLACE]), run[RUN_N_PAIRS], run[RUN_N_ADDERS], run[RUN_HAS_SUM]
-    for _ in range(run[RUN_N_UNITS]):
+    place, n_pairs, n_adders, has_sum = np.uint64(run[RUN.place]), run[RUN.n_pairs], run[RUN.n_adders], run[RUN.has_sum]
+    for _ in range(run[RUN.n_units]):
         total = load(base + np.uint64(adders[place]))
         place += one
         if n_pairs:
@@ -75,13 +59,13 @@ def run_units(base: Any, adders: Any, run: Any) -> None:
 
 
 @cached_njit
-def run_batch(base: Any, terms: Any, segments: Any, batch: Any) -> None:
+def run_batch(base: np.uint64, terms: Any, segments: Any, batch: Any) -> None:
     """target = source | OR of terms, for the segments of a batch, int64 `[4]`; a term is an AND of its pairs."""
     one, two = np.uint64(1), np.uint64(2)  # unsigned indices can't mean "from the end"
-    width, place = np.uint64(batch[BATCH_WIDTH] // 2), np.uint64(batch[BATCH_TERM_START] // 2)
-    for g in range(batch[BATCH_SEGMENT_START], batch[BATCH_SEGMENT_STOP]):
+    width, place = np.uint64(batch[BATCH.width] // 2), np.uint64(batch[BATCH.term_start] // 2)
+    for g in range(batch[BATCH.segment_start], batch[BATCH.segment_stop]):
         fired = load(base + np.uint64(segments[g, SEGMENT_SOURCE]))
-        for _ in range(segments[g, SEGMENT_N_TERMS]):
+        for _ in range(segments[g, SEGMENT.n_terms]):
             term = _load_pair(base, terms[place])
             if width > one:
                 term = both(term, _load_pair(base, terms[place + one]))
@@ -91,10 +75,10 @@ def run_batch(base: Any, terms: Any, segments: Any, batch: Any) -> None:
                 term = both(term, _load_pair(base, terms[place + k]))
             place += width
             fired = either(fired, term)
-        store(base + np.uint64(segments[g, SEGMENT_TARGET]), fired)
+        store(base + np.uint64(segments[g, SEGMENT.target]), fired)
 
 
 @cached_njit
-def _load_pair(base: Any, offsets: Any) -> Any:
+def _load_pair(base: np.uint64, offsets: Any) -> Any:
     """Where the first of a pair is true and the second is false; offsets: their two offsets in a uint64."""
     return both(load(base + (offsets & LOW_HALF)), invert(load(base + (offsets >> np.uint64(32)))))

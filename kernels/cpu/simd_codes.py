@@ -7,8 +7,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic
 
+from eric_fast.kernels.cpu.vectors import VectorType, spread
 from eric_fast.kernels.decision_tables import SUM_COLUMNS  # float64 in a vector
 
 CODE_SAMPLES = 32  # numbers in a vector: a word of 32 bits has a digit of each
@@ -17,29 +18,8 @@ _CODES_IR = ir.VectorType(ir.IntType(16), CODE_SAMPLES)
 _SUMS_IR = ir.VectorType(ir.DoubleType(), SUM_COLUMNS)
 
 
-class CodesType(types.Type):
-    def __init__(self) -> None:
-        super().__init__(name=f"Codes{CODE_SAMPLES}x16")
-
-
-class SumsType(types.Type):
-    def __init__(self) -> None:
-        super().__init__(name=f"Sums{SUM_COLUMNS}x64")
-
-
-@register_model(CodesType)
-class _CodesModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, numba_type: Any) -> None:
-        super().__init__(manager, numba_type, _CODES_IR)
-
-
-@register_model(SumsType)
-class _SumsModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, numba_type: Any) -> None:
-        super().__init__(manager, numba_type, _SUMS_IR)
-
-
-_CODES, _SUMS = CodesType(), SumsType()
+_CODES = VectorType(f"Codes{CODE_SAMPLES}x16", _CODES_IR)
+_SUMS = VectorType(f"Sums{SUM_COLUMNS}x64", _SUMS_IR)
 
 
 def _repeat(vector: Any, value: int) -> Any:
@@ -139,9 +119,7 @@ def add_where(typing_context: Any, sums: Any, bits: Any, weight: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         sums, bits, weight = arguments
-        first = builder.insert_element(ir.Constant(_SUMS_IR, ir.Undefined), weight, ir.IntType(32)(0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), SUM_COLUMNS), [0] * SUM_COLUMNS)
-        weights = builder.shuffle_vector(first, first, zeros)
-        return builder.select(_select_bits(builder, bits, SUM_COLUMNS), builder.fadd(sums, weights), sums)
+        added = builder.fadd(sums, spread(builder, weight, SUM_COLUMNS))
+        return builder.select(_select_bits(builder, bits, SUM_COLUMNS), added, sums)
 
     return _SUMS(_SUMS, types.uint8, types.float64), generate

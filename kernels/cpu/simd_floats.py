@@ -1,4 +1,4 @@
-"""Vectors of sixteen float32 for Numba: values that stay in vector registers, unlike those of Numba's own loops.
+"""Vectors of sixteen float32 for Numba.
 
 LLVM splits a vector into what the CPU has (AVX-512, AVX2, NEON), so this is as portable as a loop. Arrays, 1-D, hold
 float32, int8, or the bits of 16-bit floats: int16 for float16 and uint16 for bfloat16. Indexes and strides are int64.
@@ -10,7 +10,9 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic
+
+from eric_fast.kernels.cpu.vectors import VectorType, spread
 
 LANES = 16
 WORD = 32
@@ -18,33 +20,13 @@ WORD = 32
 _I32, _F32 = ir.IntType(32), ir.FloatType()
 _INTS, _FLOATS = ir.VectorType(_I32, LANES), ir.VectorType(_F32, LANES)
 _NUMBERS = ir.Constant(_INTS, list(range(LANES)))
+LanesOf = VectorType("Lanes", _FLOATS)
 # LLVM's names of the operators of `packing`, in order: bit 0 equal, 1 greater, 2 less, 3 unordered
 _ORDERED, _UNORDERED = (None, "==", ">", ">=", "<", "<=", "!=", "ord"), ("uno", "==", ">", ">=", "<", "<=", "!=", None)
 
 
-class LanesType(types.Type):
-    def __init__(self) -> None:
-        super().__init__(name="Lanes")
-
-
-LanesOf = LanesType()
-
-
-@register_model(LanesType)
-class _LanesModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, type_: Any) -> None:
-        super().__init__(manager, type_, _FLOATS)
-
-
 def _splat(value: Any, kind: Any) -> Any:
     return ir.Constant(ir.VectorType(kind, LANES), [value] * LANES)
-
-
-def spread(builder: Any, value: Any, n: int = LANES) -> Any:
-    """A scalar in every lane."""
-    nothing = ir.Constant(ir.VectorType(value.type, n), ir.Undefined)
-    first = builder.insert_element(nothing, value, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_I32, n), [0] * n))
 
 
 def point(context: Any, builder: Any, array_type: Any, array: Any, index: Any, pointee: Any = None) -> Any:
@@ -120,7 +102,7 @@ def store_lanes(_: Any, array: Any, index: Any, lanes: Any) -> Any:
 @intrinsic
 def fill_lanes(_: Any, value: Any) -> Any:
     """The same number in every lane."""
-    return LanesOf(types.float32), lambda context, builder, signature, args: spread(builder, args[0])
+    return LanesOf(types.float32), lambda context, builder, signature, args: spread(builder, args[0], LANES)
 
 
 @intrinsic
@@ -128,8 +110,8 @@ def keep_lanes(_: Any, lanes: Any, count: Any, other: Any) -> Any:
     """The first `count` lanes, and `other` in the rest."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        inside = builder.icmp_signed("<", _NUMBERS, spread(builder, builder.trunc(args[1], _I32)))
-        return builder.select(inside, args[0], spread(builder, args[2]))
+        inside = builder.icmp_signed("<", _NUMBERS, spread(builder, builder.trunc(args[1], _I32), LANES))
+        return builder.select(inside, args[0], spread(builder, args[2], LANES))
 
     return LanesOf(LanesOf, types.int64, types.float32), generate
 
@@ -146,7 +128,7 @@ def add_norm_term(_: Any, total: Any, x: Any, kept: Any, squared: Any, one: Any)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         total, x, *masks = args
-        kept, squared, one = (spread(builder, mask) for mask in masks)
+        kept, squared, one = (spread(builder, mask, LANES) for mask in masks)
         a = builder.and_(builder.bitcast(x, _INTS), kept)
         b = builder.bitcast(builder.or_(builder.and_(a, squared), one), _FLOATS)
         kind = ir.FunctionType(_FLOATS, [_FLOATS] * 3)

@@ -11,10 +11,10 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic
 
 from eric_fast.jit import cached_njit
-from eric_fast.kernels.cpu.features import has_feature
+from eric_fast.kernels.cpu.vectors import VectorType, has_feature, spread
 from eric_fast.kernels.memory import ALIGNMENT
 
 VECTOR_WORDS = 16  # 64-bit words
@@ -25,20 +25,7 @@ ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 _MAJORITY = 0b11101000  # of three bits, as a truth table
 _LLVM_TYPE = ir.VectorType(ir.IntType(64), VECTOR_WORDS)
-
-
-class VectorType(types.Type):
-    def __init__(self) -> None:
-        super().__init__(name=f"Words{VECTOR_WORDS}x64")
-
-
-@register_model(VectorType)
-class _VectorModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, numba_type: Any) -> None:
-        super().__init__(manager, numba_type, _LLVM_TYPE)
-
-
-_VECTOR = VectorType()
+_VECTOR = VectorType(f"Words{VECTOR_WORDS}x64", _LLVM_TYPE)
 
 
 def _pointer(builder: Any, address: Any) -> Any:
@@ -197,12 +184,7 @@ def differ(typing_context: Any, left: Any, right: Any) -> Any:
 @intrinsic
 def fill(typing_context: Any, word: Any) -> Any:
     """One word (uint64), sixteen times."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        nothing = ir.Constant(_LLVM_TYPE, ir.Undefined)
-        first = builder.insert_element(nothing, arguments[0], ir.Constant(ir.IntType(32), 0))
-        return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), VECTOR_WORDS), None))
-
+    generate = lambda context, builder, signature, arguments: spread(builder, arguments[0], VECTOR_WORDS)  # noqa: E731
     return _VECTOR(types.uint64), generate
 
 
@@ -235,12 +217,8 @@ def count_reached(typing_context: Any, vector: Any, key: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         words, key = arguments
-        places = ir.Constant(ir.VectorType(ir.IntType(32), VECTOR_WORDS), None)
-        nothing = ir.Constant(_LLVM_TYPE, ir.Undefined)
-        keys = builder.shuffle_vector(
-            builder.insert_element(nothing, key, ir.Constant(ir.IntType(32), 0)), nothing, places
-        )
-        reached = builder.bitcast(builder.icmp_signed("<=", words, keys), ir.IntType(VECTOR_WORDS))
+        is_reached = builder.icmp_signed("<=", words, spread(builder, key, VECTOR_WORDS))
+        reached = builder.bitcast(is_reached, ir.IntType(VECTOR_WORDS))
         return builder.zext(builder.ctpop(reached), ir.IntType(64))
 
     return types.int64(_VECTOR, types.int64), generate
@@ -262,7 +240,7 @@ def prefetch(typing_context: Any, address: Any) -> Any:
 
 
 @cached_njit
-def mark_valid(bits: Any, n: Any) -> None:
+def mark_valid(bits: Any, n: int) -> None:
     """Set the first `n` bits of a block's words, uint64 `[VECTOR_WORDS]`, and clear the others."""
     for w in range(VECTOR_WORDS):
         rest = n - 64 * w

@@ -14,8 +14,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from eric_fast.jit import cached_njit
-from eric_fast.kernels.cpu.features import has_feature
 from eric_fast.kernels.cpu.simd_words import count_ones
+from eric_fast.kernels.cpu.tree import Weighting
+from eric_fast.kernels.cpu.vectors import has_feature, spread
 
 SLACK = 32
 
@@ -69,9 +70,7 @@ def _make_lister(lanes: Any, append: Any) -> Any:
             first = builder.mul(loop.index, _I64(n))
             pointer = builder.inttoptr(builder.add(target, builder.lshr(first, _I64(3))), bits.as_pointer())
             flags = builder.xor(builder.load(pointer), builder.trunc(flip, bits))
-            numbers = builder.add(
-                _spread(builder, builder.trunc(first, _I32), lanes), ir.Constant(lanes, list(range(n)))
-            )
+            numbers = builder.add(spread(builder, builder.trunc(first, _I32), n), ir.Constant(lanes, list(range(n))))
             append(builder, numbers, builder.bitcast(flags, ir.VectorType(ir.IntType(1), n)), place)
         return context.get_dummy_value()
 
@@ -92,7 +91,7 @@ def _make_partitioner(lanes: Any, append: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         column, order, n_blocks, flip, moved = arguments
         kept, gone = cgutils.alloca_once_value(builder, order), cgutils.alloca_once_value(builder, moved)
-        mask, tops = _spread(builder, builder.trunc(flip, _I32), lanes), ir.Constant(lanes, [31] * n)
+        mask, tops = spread(builder, builder.trunc(flip, _I32), n), ir.Constant(lanes, [31] * n)
         with cgutils.for_range(builder, n_blocks, intp=_I64) as loop:
             base = builder.add(order, builder.mul(loop.index, _I64(4 * n)))
             samples = builder.load(builder.inttoptr(base, lanes.as_pointer()))
@@ -117,20 +116,13 @@ def _make_partitioner(lanes: Any, append: Any) -> Any:
     return intrinsic(partition_blocks)
 
 
-def _spread(builder: Any, number: Any, lanes: Any) -> Any:
-    """An int32 in all lanes."""
-    blank = ir.Constant(lanes, ir.Undefined)
-    zeros = ir.Constant(ir.VectorType(_I32, lanes.count), None)
-    return builder.shuffle_vector(builder.insert_element(blank, number, _I32(0)), blank, zeros)
-
-
 _list_16, _list_8 = _make_lister(_SIXTEEN, _append_sixteen), _make_lister(_EIGHT, _append_eight)
 _partition_16, _partition_8 = _make_partitioner(_SIXTEEN, _append_sixteen), _make_partitioner(_EIGHT, _append_eight)
 
 
 @cached_njit
 def partition_one_by_one(
-    column: Any, order: Any, start: Any, end: Any, true_first: Any, n_last: Any, moved: Any
+    column: Any, order: Any, start: int, end: int, true_first: bool, n_last: int, moved: Any
 ) -> None:
     """Partition `order[start:end]` by a bit, keeping the order on either side.
 
@@ -146,7 +138,7 @@ def partition_one_by_one(
 
 @cached_njit
 def partition_in_sixteens(
-    column: Any, order: Any, start: Any, end: Any, true_first: Any, n_last: Any, moved: Any
+    column: Any, order: Any, start: int, end: int, true_first: bool, n_last: int, moved: Any
 ) -> None:
     """As `partition_one_by_one`."""
     n_blocks = (end - start) // 16
@@ -158,7 +150,7 @@ def partition_in_sixteens(
 
 @cached_njit
 def partition_in_eights(
-    column: Any, order: Any, start: Any, end: Any, true_first: Any, n_last: Any, moved: Any
+    column: Any, order: Any, start: int, end: int, true_first: bool, n_last: int, moved: Any
 ) -> None:
     """As `partition_one_by_one`."""
     n_blocks = (end - start) // 8
@@ -170,9 +162,20 @@ def partition_in_eights(
 
 @cached_njit
 def _finish_partition(
-    column: Any, order: Any, start: Any, rest: Any, end: Any, true_first: Any, n_moved: Any, n_last: Any, moved: Any
+    column: Any,
+    order: Any,
+    start: int,
+    rest: int,
+    end: int,
+    true_first: bool,
+    n_moved: np.uint64,
+    n_last: int,
+    moved: Any,
 ) -> None:
-    """Partition `order[rest:end]`, where `order[start:rest]` is partitioned already, `n_moved` of it in `moved`."""
+    """Partition `order[rest:end]`, where `order[start:rest]` is partitioned already, `n_moved` of it in `moved`.
+
+    column: see `partition_one_by_one`.
+    """
     flip = np.uint64(0xFFFFFFFFFFFFFFFF) if true_first else np.uint64(0)
     for i in range(np.uint64(rest), np.uint64(end)):
         sample = order[i]
@@ -185,7 +188,7 @@ def _finish_partition(
 
 
 @cached_njit
-def list_one_by_one(target: Any, n_samples: Any, n_false: Any, order: Any) -> None:
+def list_one_by_one(target: Any, n_samples: int, n_false: int, order: Any) -> None:
     """List the `n_false` samples whose bit in `target`, uint64 `[n_words]`, is false, then the others.
 
     order: uint32 `[n_samples + SLACK]`, written.
@@ -204,7 +207,7 @@ def list_one_by_one(target: Any, n_samples: Any, n_false: Any, order: Any) -> No
 
 
 @cached_njit
-def list_in_sixteens(target: Any, n_samples: Any, n_false: Any, order: Any) -> None:
+def list_in_sixteens(target: Any, n_samples: int, n_false: int, order: Any) -> None:
     """As `list_one_by_one`. What is listed past the last sample is overwritten, or lies in the slack."""
     n_blocks = np.int64(-(-n_samples // 16))
     words, address = np.uint64(target.ctypes.data), np.uint64(order.ctypes.data)
@@ -213,8 +216,8 @@ def list_in_sixteens(target: Any, n_samples: Any, n_false: Any, order: Any) -> N
 
 
 @cached_njit
-def list_in_eights(target: Any, n_samples: Any, n_false: Any, order: Any) -> None:
-    """As `list_in_sixteens`."""
+def list_in_eights(target: Any, n_samples: int, n_false: int, order: Any) -> None:
+    """As `list_one_by_one`; see `list_in_sixteens`."""
     n_blocks = np.int64(-(-n_samples // 8))
     words, address = np.uint64(target.ctypes.data), np.uint64(order.ctypes.data)
     _list_8(words, n_blocks, np.int64(-1), address)
@@ -229,7 +232,7 @@ elif has_feature("avx2"):
 
 
 @cached_njit
-def sort_by_bit(target: Any, n_samples: Any, weighting: Any, order: Any, counts: Any) -> None:
+def sort_by_bit(target: Any, n_samples: int, weighting: Weighting, order: Any, counts: Any) -> None:
     """List the samples that weigh something, those whose bit is false first.
 
     Args:
@@ -248,7 +251,7 @@ def sort_by_bit(target: Any, n_samples: Any, weighting: Any, order: Any, counts:
 
 
 @cached_njit
-def sort_by_value(target: Any, n_samples: Any, weighting: Any, order: Any, counts: Any) -> None:
+def sort_by_value(target: Any, n_samples: int, weighting: Weighting, order: Any, counts: Any) -> None:
     """As `sort_by_bit`, by the values of a target, int64 `[n_samples]`; counts: int32 `[n_values]`."""
     for v in range(len(counts)):
         counts[v] = 0
@@ -265,7 +268,7 @@ def sort_by_value(target: Any, n_samples: Any, weighting: Any, order: Any, count
 
 
 @cached_njit
-def _drop_weightless(order: Any, counts: Any, weighting: Any) -> None:
+def _drop_weightless(order: Any, counts: Any, weighting: Weighting) -> None:
     """Remove the samples that weigh nothing from `order` and `counts`; see `sort_by_bit`."""
     n, start = 0, 0
     for v in range(len(counts)):

@@ -30,9 +30,13 @@ def tally_sums(words: Tensor, targets: Tensor, n_samples: int, bodies: WeightedB
 
 @cached_njit
 def _tally_bodies(
-    columns: Any, goals: Any, n_samples: Any, literals: Any, weights: Any, offsets: Any, first: Any, last: Any, out: Any
+    columns: Any, goals: Any, n_samples: int, literals: Any, weights: Any, offsets: Any, first: int, last: int, out: Any
 ) -> None:
-    """Fill `out` for the bodies from `first` to `last`."""
+    """Fill `out`, int64 `[n_bodies, 2, most + 1]`, for the bodies from `first` to `last`.
+
+    columns, goals: uint64 `[n_atoms, n_words]` and `[n_bodies, n_words]`. literals, weights, offsets: those of
+    `WeightedBodies`.
+    """
     size = 64 * BLOCK_WORDS
     octets = np.empty((len(columns), size), np.uint8)
     sums = np.empty(size, np.int32)

@@ -16,7 +16,7 @@ def view_flat(tensor: Tensor) -> Tensor:
 
 @cached_njit
 def transpose_columns(
-    flat: Any, base: Any, sample_stride: Any, column_stride: Any, n: Any, used: Any, transposed: Any, row: Any
+    flat: Any, base: int, sample_stride: int, column_stride: int, n: int, used: Any, transposed: Any, row: int
 ) -> None:
     """transposed[u * row + s] = flat[base + s * sample_stride + used[u] * column_stride] for s < n.
 

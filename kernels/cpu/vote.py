@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from eric_fast.jit import cached_njit
-from eric_fast.kernels.cpu.block_state import GROUP_TREES
+from eric_fast.kernels.cpu.block_state import GROUP_TREES, Codes, Votes, Workspace
 from eric_fast.kernels.cpu.decide import (
     add_fired,
     add_row_fired,
@@ -22,18 +22,11 @@ from eric_fast.kernels.cpu.decide import (
 )
 from eric_fast.kernels.cpu.simd_words import BLOCK_SAMPLES, VECTOR_WORDS, find_lowest
 from eric_fast.kernels.decision_tables import ADD_OUTPUT, ADD_TABLE_START
-from eric_fast.plan.steps import (
-    COUNTER_OFFSET,
-    COUNTER_OUTPUT,
-    COUNTER_PLANE_START,
-    COUNTER_PLANE_STOP,
-    INDEX_CODE_START,
-    INDEX_CODE_STOP,
-)
+from eric_fast.plan.steps import COUNTER, INDEX
 
 
 @njit(inline="always")
-def start_votes(votes: Any, workspace: Any) -> None:
+def start_votes(votes: Votes, workspace: Workspace) -> None:
     """Set every sum to its base."""
     base, sums = votes.base, workspace.sums
     workspace.bits[:] = ~np.uint64(0)
@@ -48,7 +41,7 @@ def start_votes(votes: Any, workspace: Any) -> None:
 
 
 @njit(inline="always")
-def add_trees(first: Any, last: Any, bits: Any, codes: Any, votes: Any, workspace: Any) -> None:
+def add_trees(first: int, last: int, bits: Any, codes: Codes, votes: Votes, workspace: Workspace) -> None:
     """Add what the trees of the indexes `first` to `last` vote for."""
     indexes = codes.indexes
     for first_tree in range(first, last, GROUP_TREES):
@@ -59,14 +52,14 @@ def add_trees(first: Any, last: Any, bits: Any, codes: Any, votes: Any, workspac
             add_rows(
                 workspace.tree_codes,
                 votes.table_weights,
-                indexes[first_tree:last_tree, INDEX_CODE_START],
+                indexes[first_tree:last_tree, INDEX.code_start],
                 workspace.sums,
             )
             continue
         for tree in range(first_tree, last_tree):
             if votes.add_starts[tree] < votes.add_starts[tree + 1]:
                 decode_index(bits, codes, tree, workspace.codes, workspace.high_codes)
-            n_codes = indexes[tree, INDEX_CODE_STOP] - indexes[tree, INDEX_CODE_START]
+            n_codes = indexes[tree, INDEX.code_stop] - indexes[tree, INDEX.code_start]
             for a in range(votes.add_starts[tree], votes.add_starts[tree + 1]):
                 start = votes.adds[a, ADD_TABLE_START]
                 table = votes.table_weights[start : start + n_codes, 0]
@@ -74,7 +67,9 @@ def add_trees(first: Any, last: Any, bits: Any, codes: Any, votes: Any, workspac
 
 
 @njit(inline="always")
-def add_lone_rules(first: Any, last: Any, n: Any, scratch: Any, with_rules: Any, votes: Any, workspace: Any) -> None:
+def add_lone_rules(
+    first: int, last: int, n: int, scratch: Any, with_rules: bool, votes: Votes, workspace: Workspace
+) -> None:
     """Add what those of the class rules `first` to `last` vote for that do so by themselves.
 
     Args:
@@ -89,7 +84,7 @@ def add_lone_rules(first: Any, last: Any, n: Any, scratch: Any, with_rules: Any,
 
 
 @cached_njit
-def _add_rule(rule: Any, fired: Any, n: Any, with_rules: Any, votes: Any, workspace: Any) -> None:
+def _add_rule(rule: int, fired: Any, n: int, with_rules: bool, votes: Votes, workspace: Workspace) -> None:
     """Add what one rule votes for where it fired: uint64 `[VECTOR_WORDS]`."""
     undecided, row, by_sample = workspace.bits, workspace.vote_row, votes.by_sample
     classes, weights = votes.classes, votes.weights
@@ -113,7 +108,9 @@ def _add_rule(rule: Any, fired: Any, n: Any, with_rules: Any, votes: Any, worksp
 
 
 @cached_njit
-def finish_votes(n: Any, scratch: Any, bits: Any, with_rules: Any, codes: Any, votes: Any, workspace: Any) -> None:
+def finish_votes(
+    n: int, scratch: Any, bits: Any, with_rules: bool, codes: Codes, votes: Votes, workspace: Workspace
+) -> None:
     """Find the class of each of the block's `n` samples, and the rule that decided where rules are wanted.
 
     Counters are added here where rules aren't wanted: else their rules were added one by one.
@@ -139,12 +136,12 @@ def finish_votes(n: Any, scratch: Any, bits: Any, with_rules: Any, codes: Any, v
 
 
 @njit(inline="always")
-def _add_counters(bits: Any, codes: Any, votes: Any, workspace: Any) -> None:
+def _add_counters(bits: Any, codes: Codes, votes: Votes, workspace: Workspace) -> None:
     counters, by_sample, sums, numbers = votes.counters, votes.by_sample, workspace.sums, workspace.codes
     for c in range(len(counters)):
-        planes = codes.planes[counters[c, COUNTER_PLANE_START] : counters[c, COUNTER_PLANE_STOP]]
+        planes = codes.planes[counters[c, COUNTER.plane_start] : counters[c, COUNTER.plane_stop]]
         decode(bits, planes, numbers, workspace.high_codes)
-        output, offset, unit = counters[c, COUNTER_OUTPUT], counters[c, COUNTER_OFFSET], votes.units[c]
+        output, offset, unit = counters[c, COUNTER.output], counters[c, COUNTER.offset], votes.units[c]
         for s in range(BLOCK_SAMPLES):
             added = unit * (np.int64(numbers[s]) + offset)
             if by_sample:
@@ -154,7 +151,7 @@ def _add_counters(bits: Any, codes: Any, votes: Any, workspace: Any) -> None:
 
 
 @cached_njit
-def _find_rules(bits: Any, codes: Any, votes: Any, workspace: Any) -> None:
+def _find_rules(bits: Any, codes: Codes, votes: Votes, workspace: Workspace) -> None:
     """Where a rule of a tree adds more to the class that won than `best`, take it; the first of equals."""
     by_sample, weights, adds, add_starts = votes.by_sample, votes.table_weights, votes.adds, votes.add_starts
     classes, rules, best, numbers = workspace.classes, workspace.rules, workspace.best, workspace.codes
@@ -163,7 +160,7 @@ def _find_rules(bits: Any, codes: Any, votes: Any, workspace: Any) -> None:
     starts[:] = -1
     for tree in range(len(codes.indexes)):
         decode_index(bits, codes, tree, numbers, workspace.high_codes)
-        first_code = codes.indexes[tree, INDEX_CODE_START]
+        first_code = codes.indexes[tree, INDEX.code_start]
         first_add, last_add = (0, 0) if by_sample else (add_starts[tree], add_starts[tree + 1])
         for a in range(first_add, last_add):
             starts[adds[a, ADD_OUTPUT]] = adds[a, ADD_TABLE_START]

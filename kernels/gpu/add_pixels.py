@@ -1,4 +1,8 @@
-"""A map's values to its norm, in Triton: what the kernels of `pack_maps` do alike."""
+"""A map's values to its norm, in Triton: what the kernels of `pack_maps` do alike.
+
+`b_raw` is a tile of values as they are in memory, `b_total` and `b_totals` float32 tiles of the same shape, `b_scale` a
+number or float32 `[KERNELS]`.
+"""
 
 import triton
 import triton.language as tl

@@ -23,14 +23,14 @@ def evaluate_from_cpu(plan: Plan, words: Tensor, n_samples: int, request: Reques
     asked = replace(request, classes=request.classes or request.truths is not None, truths=None)
     joined = JoinedOutcome(n_samples, words.device)
     buffers = [ChunkBuffer(device), ChunkBuffer(device)]
-    for number, (first, last) in enumerate(split_words(plan, words.shape[1], asked)):
+    for number, part in enumerate(split_words(plan, words.shape[1], asked)):
         buffer = buffers[number % 2]
         buffer.finish()
-        first_sample = first * WORD_BITS
-        found = buffer.start(plan, words[:, first:last], min(last * WORD_BITS, n_samples) - first_sample, asked)
-        for name, part in found._asdict().items():
-            if part is not None:
-                buffer.copy(part, joined.find_place(name, part, first_sample), is_sum=name in SUMS)
+        first, last = part.start * WORD_BITS, min(part.stop * WORD_BITS, n_samples)
+        found = buffer.start(plan, words[:, part.start : part.stop], last - first, asked)
+        for name, result in found._asdict().items():
+            if result is not None:
+                buffer.copy(result, joined.find_place(name, result, first), is_sum=name in SUMS)
     for buffer in buffers:
         buffer.finish()
     outcome = joined.to_outcome()
@@ -40,14 +40,14 @@ def evaluate_from_cpu(plan: Plan, words: Tensor, n_samples: int, request: Reques
     return outcome._replace(classes=outcome.classes if request.classes else None, confusion=confusion)
 
 
-def split_words(plan: Plan, n_words: int, request: Request) -> Iterator[tuple[int, int]]:
-    """The first and last word of each chunk, whole groups of `ROW_WORDS`; one chunk where there are no words."""
+def split_words(plan: Plan, n_words: int, request: Request) -> Iterator[range]:
+    """The words of each chunk, whole groups of `ROW_WORDS`; one chunk where there are no words."""
     bytes_per_sample = 8 + (8 * plan.n_classes if request.scores else 0)
     bytes_per_sample += 4 * len(plan.trees) if request.leaves else 0
     bytes_per_word = 4 * (plan.n_inputs + len(request.rows or ())) + WORD_BITS * bytes_per_sample
     step = max(1, COPIED_BYTES // (bytes_per_word * ROW_WORDS)) * ROW_WORDS
     for first in range(0, max(1, n_words), step):
-        yield first, min(first + step, n_words)
+        yield range(first, min(first + step, n_words))
 
 
 class ChunkBuffer:

@@ -6,8 +6,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.nn.functional import pad
 
-from eric_fast.kernels.gpu.devices import launch_on
-from eric_fast.kernels.gpu.words import count_ones
+from eric_fast.kernels.devices import launch_on
 from eric_fast.kernels.growth import check_count
 
 MASKS, ATOMS, WARPS = 64, 64, 8  # the tile of one block
@@ -48,8 +47,21 @@ def count(words: Tensor, masks: Tensor) -> Tensor:
 
 
 @triton.jit
+def count_ones(b_words):
+    """How many bits of each word are 1; LLVM makes one instruction of it. b_words: int32, any shape."""
+    b_words = b_words.to(tl.uint32, bitcast=True)
+    b_words = b_words - ((b_words >> 1) & 0x55555555)
+    b_words = (b_words & 0x33333333) + ((b_words >> 2) & 0x33333333)
+    b_words = (b_words + (b_words >> 4)) & 0x0F0F0F0F
+    return ((b_words * 0x01010101) >> 24).to(tl.int32)
+
+
+@triton.jit
 def _load_pairs(p_masks, p_atoms, word, mask_stride, atom_stride, o_masks, o_atoms):
-    """One word of every mask and atom, AND-ed: int32, a tile of pairs; pointers as in `count_kernel`."""
+    """One word of every mask and atom, by the numbers `o_masks` and `o_atoms`, AND-ed: int32, a tile of pairs.
+
+    Pointers are as in `count_kernel`.
+    """
     return tl.load(p_masks + word * mask_stride + o_masks) & tl.load(p_atoms + word * atom_stride + o_atoms)
 
 

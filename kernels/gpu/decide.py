@@ -13,31 +13,32 @@ Pointers of the same name point to the same in all of these functions:
 - `p_vote_starts` and `p_add_starts`: int64, a phase's or a group's part of `VoteTables.vote_starts` and `add_starts`;
   `p_vote_rules`, `p_vote_weights`, `p_adds`, `p_tree_weights`, `p_tree_starts`: see `VoteTables`.
 
-`o_samples`: int32 `[BLOCK, BITS]`, the number of each sample in the block.
+`o_samples`: int32 `[BLOCK, BITS]`, the number of each sample in the block. Tiles of the same size: `b_fired`, int32,
+not 0 where a rule fires; `b_classes`, int32, the class that won; `b_most` and `b_rules`, float64 and int32, the most
+that one rule added to it, and which.
 """
 
 import triton
 import triton.language as tl
 
+from eric_fast.kernels import liveness
 from eric_fast.kernels.gpu import lines
 from eric_fast.plan import steps
 
 BITS = tl.constexpr(32)  # of a word
-FIRST_ANSWERS = tl.constexpr(1)
-FIRST_RULES = tl.constexpr(2)
-VOTE = tl.constexpr(3)  # and with the deciding rule:
-VOTE_RULES = tl.constexpr(4)
+FIRST_ANSWERS, FIRST_RULES = tl.constexpr(liveness.FIRST_ANSWERS), tl.constexpr(liveness.FIRST_RULES)
+VOTE, VOTE_RULES = tl.constexpr(liveness.VOTE), tl.constexpr(liveness.VOTE_RULES)
 SUM_TILE = tl.constexpr(lines.SUM_TILE)
 SAMPLE_TILE = tl.constexpr(256)  # samples whose sums are in registers at a time
 
 # Columns of tables, for Triton.
 INDEX_WIDTH = tl.constexpr(len(steps.Index._fields))
-INDEX_PLANES = tl.constexpr(steps.INDEX_PLANE_START)
-INDEX_CODES = tl.constexpr(steps.INDEX_CODE_START)
+INDEX_PLANES = tl.constexpr(steps.INDEX.plane_start)
+INDEX_CODES = tl.constexpr(steps.INDEX.code_start)
 COUNTER_WIDTH = tl.constexpr(len(steps.Counter._fields))
-COUNTER_OUTPUT = tl.constexpr(steps.COUNTER_OUTPUT)
-COUNTER_PLANES = tl.constexpr(steps.COUNTER_PLANE_START)
-COUNTER_OFFSET = tl.constexpr(steps.COUNTER_OFFSET)
+COUNTER_OUTPUT = tl.constexpr(steps.COUNTER.output)
+COUNTER_PLANES = tl.constexpr(steps.COUNTER.plane_start)
+COUNTER_OFFSET = tl.constexpr(steps.COUNTER.offset)
 ADD_NUMBER, ADD_START = tl.constexpr(lines.ADD_NUMBER), tl.constexpr(lines.ADD_START)
 
 
@@ -102,7 +103,7 @@ def start_sums(p_base, p_sums, n_sums, o_samples, BLOCK: tl.constexpr, BY_SAMPLE
 
 @triton.jit
 def _point_to_sums(p_sums, sample, o_columns, n_sums):
-    """Pointers [SAMPLE_TILE, SUM_TILE] to sums of the samples from this one on, by sample."""
+    """Pointers [SAMPLE_TILE, SUM_TILE] to sums of the samples from this one on, by sample; o_columns: [SUM_TILE]."""
     o_rows = (sample + tl.arange(0, SAMPLE_TILE)) * n_sums
     return p_sums + o_rows[:, None] + o_columns[None, :]
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from eric_fast.bits import ROW_WORDS, WORD_BITS
-from eric_fast.kernels.gpu.decide import VOTE, VOTE_RULES
-from eric_fast.kernels.gpu.devices import count_multiprocessors, launch_on, share_empty
+from eric_fast.kernels.devices import count_multiprocessors, launch_on, share_empty
 from eric_fast.kernels.gpu.lower import GpuCode, Wanted
 from eric_fast.kernels.gpu.questions import prepare_question
 from eric_fast.kernels.gpu.run import evaluate_kernel
 from eric_fast.kernels.gpu.vote_tables import GROUP_TREES
+from eric_fast.kernels.liveness import VOTE, VOTE_RULES
 from eric_fast.kernels.outcome import Outcome, Request, check_inputs, check_truths
 from eric_fast.kernels.reference.evaluate import count_confusion
 from eric_fast.plan import Plan
@@ -38,7 +38,7 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
     n_groups = words.shape[1] // ROW_WORDS
     n_padded = n_groups * GROUP_SAMPLES
     question = prepare_question(plan, device, request)
-    code, wanted = question.lower(plan, n_groups)
+    lowered = question.lower(plan, n_groups)
 
     def allocate(needed: bool, dtype: torch.dtype, *shape: int) -> Tensor:
         if needed:
@@ -57,7 +57,8 @@ def evaluate(plan: Plan, words: Tensor, n_samples: int, request: Request) -> Out
         else share_empty(torch.int64, device),
         leaves=allocate(request.leaves, torch.int32, n_samples, question.n_trees),
     )
-    launch(plan, code, words.contiguous(), n_samples, range(n_groups), wanted, outputs, question.decision)
+    groups = range(n_groups)
+    launch(plan, lowered.code, words.contiguous(), n_samples, groups, lowered.wanted, outputs, question.decision)
     classes, scores, truth = outputs.classes[:n_samples], None, outputs.truth
     if request.scores:
         scores = outputs.scores[:n_samples] if question.votes else question.base.repeat(n_samples, 1)
@@ -155,9 +156,9 @@ def launch(
     n_multiprocessors = count_multiprocessors(device)
     block_words = choose_words(len(groups) * n_parts, n_multiprocessors)
     scale, block_samples = ROW_WORDS // block_words, block_words * WORD_BITS
-    adds = decision in (VOTE.value, VOTE_RULES.value)
+    adds = decision in (VOTE, VOTE_RULES)
     n_sums = code.sizes.n_sums * block_samples if adds else 0
-    n_most = plan.n_classes * block_samples if decision == VOTE_RULES.value else 0
+    n_most = plan.n_classes * block_samples if decision == VOTE_RULES else 0
     n_numbers = GROUP_TREES * block_samples if code.sizes.n_indexes and adds else 0
     bytes_per_block = 4 * block_words * code.n_slots + 8 * n_sums + 12 * n_most + 4 * n_numbers
     # Small blocks share a multiprocessor, so that each runs once
@@ -227,7 +228,7 @@ def pick_constants(
         "STRIPES": n_stripes,
         "WITH_ADDERS": has_adders,
         "DECISION": decision,
-        "BY_SAMPLE": by_sample and decision in (VOTE.value, VOTE_RULES.value),
+        "BY_SAMPLE": by_sample and decision in (VOTE, VOTE_RULES),
         "GROUP_TREES": GROUP_TREES,
         "num_warps": n_workers * block_words // (n_stripes * STRIPE_WORDS * WARP_THREADS),
         "maxnreg": N_REGISTERS,

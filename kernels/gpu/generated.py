@@ -18,15 +18,14 @@ from torch import Tensor
 
 from eric_fast.bits import ROW_WORDS, mask_tail
 from eric_fast.kernels.decision_tables import make_decision_tables
+from eric_fast.kernels.devices import keep_for_stream, launch_on
 from eric_fast.kernels.gpu.decide import BITS, decode, decode_answers
-from eric_fast.kernels.gpu.devices import launch_on
 from eric_fast.kernels.gpu.evaluate import GROUP_SAMPLES, evaluate
 from eric_fast.kernels.gpu.pipeline import compile_quickly
 from eric_fast.kernels.gpu.questions import Question, prepare_question
 from eric_fast.kernels.gpu.write_source import write_source
 from eric_fast.kernels.outcome import Outcome, Request, check_inputs, check_truths
 from eric_fast.kernels.reference.evaluate import count_confusion
-from eric_fast.kernels.streams import keep_for_stream
 from eric_fast.plan import Plan
 
 logger = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 from eric_fast.kernels.gpu.count import count
 from eric_fast.kernels.growth import Forest, GrowControl, GrownSamples, Limits
-from eric_fast.kernels.level_trees import grow_by_level
+from eric_fast.kernels.reference.grow import grow_by_level
 
 
 def grow(samples: GrownSamples, limits: Limits, control: GrowControl) -> Forest:

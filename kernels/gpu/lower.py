@@ -13,8 +13,7 @@ from torch import Tensor
 from eric_fast.bits import ROW_WORDS
 from eric_fast.errors import EricError
 from eric_fast.kernels.decision_tables import make_decision_tables
-from eric_fast.kernels.gpu.lines import ADDERS, FIELDS, LINE_COLUMNS, TRUE_SLOT
-from eric_fast.kernels.gpu.pack_lines import pack_lines
+from eric_fast.kernels.gpu.lines import ADDERS, FIELDS, LINE_COLUMNS, TRUE_SLOT, pack_lines
 from eric_fast.kernels.gpu.schedule import Schedule, lower_steps
 from eric_fast.kernels.gpu.vote_tables import VoteTables, count_columns, tabulate_votes
 from eric_fast.kernels.liveness import ResultKinds, find_lone_rules, list_reads, take_steps

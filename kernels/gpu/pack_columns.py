@@ -9,9 +9,8 @@ from torch import Tensor
 
 from eric_fast.bits import count_words
 from eric_fast.kernels import packing
-from eric_fast.kernels.gpu.devices import launch_on
+from eric_fast.kernels.devices import find_range, launch_on
 from eric_fast.kernels.packing import check_columns
-from eric_fast.kernels.ranges import find_range
 
 EQUAL, GREATER = tl.constexpr(packing.EQUAL), tl.constexpr(packing.GREATER)
 LESS, MISSING = tl.constexpr(packing.LESS), tl.constexpr(packing.MISSING)
@@ -59,7 +58,10 @@ def find_operator(operators: Tensor) -> int:
 
 @triton.jit
 def compare_to(b_values, b_constants, b_operators, OPERATOR: tl.constexpr):
-    """int1, where `value operator constant`. b_operators: int32; see `packing`. OPERATOR: all of them, or -1."""
+    """int1, where `value operator constant`, of b_values and b_constants.
+
+    b_operators: int32, see `packing`. OPERATOR: all of them, or -1.
+    """
     if OPERATOR >= 0:
         # What is true of NaN is the opposite of what is false of it.
         ORDERED: tl.constexpr = 15 - OPERATOR if OPERATOR >= 8 else OPERATOR
@@ -92,7 +94,10 @@ def _pack_across(
     p_values, o_samples, n_samples, sample_stride, m_atoms, b_constants, b_operators, MASKED: tl.constexpr,
     EVEN: tl.constexpr, OPERATOR: tl.constexpr,
 ):  # fmt: skip
-    """A word of each atom, int32 [ATOMS], of a tile of 32 samples that lie side by side."""
+    """A word of each atom, int32 [ATOMS], of a tile of 32 samples, `o_samples`, that lie side by side.
+
+    p_values: pointers [ATOMS, 1] to their columns. m_atoms, b_constants, b_operators: [ATOMS].
+    """
     i_bits = tl.arange(0, 32)
     p_values = p_values + o_samples[None, :] * sample_stride
     m_values = tl.full([1, 32], True, tl.int1)
@@ -113,7 +118,10 @@ def _pack_down(
     p_values, o_words, n_samples, sample_stride, m_atoms, b_constants, b_operators, MASKED: tl.constexpr,
     EVEN: tl.constexpr, OPERATOR: tl.constexpr, WORDS: tl.constexpr, ATOMS: tl.constexpr,
 ):  # fmt: skip
-    """Words, int32 [WORDS, ATOMS], sample by sample: a step of them lies side by side."""
+    """The words `o_words`, int32 [WORDS, ATOMS], sample by sample: a step of them lies side by side.
+
+    p_values: pointers [1, ATOMS] to the atoms' columns. m_atoms, b_constants, b_operators: [ATOMS].
+    """
     b_words = tl.zeros([WORDS, ATOMS], tl.int32)
     o_first = o_words * 32
     p_values = p_values + o_first[:, None] * sample_stride

@@ -23,8 +23,8 @@ import triton.language as tl
 from torch import Tensor
 
 from eric_fast.bits import WORD_BITS, count_words
+from eric_fast.kernels.devices import launch_on
 from eric_fast.kernels.gpu.add_pixels import add_values, finish_norm, fold_lanes, larger
-from eric_fast.kernels.gpu.devices import launch_on
 from eric_fast.kernels.gpu.pack_columns import compare_to, find_operator
 from eric_fast.kernels.packing import Packed, check_maps, merge_pixels, spread_scale
 

@@ -10,6 +10,7 @@ import triton
 import triton.language as tl
 
 from eric_fast.kernels.gpu import lines
+from eric_fast.kernels.gpu.count import count_ones
 from eric_fast.kernels.gpu.decide import (
     BITS,
     FIRST_ANSWERS,
@@ -39,7 +40,6 @@ from eric_fast.kernels.gpu.run_lines import (
     run_term_lines,
     spread,
 )
-from eric_fast.kernels.gpu.words import count_ones
 
 # The format of phases, for Triton.
 PHASE_WIDTH = tl.constexpr(2 * lines.N_COLUMNS)

@@ -20,7 +20,7 @@ WORKERS_FIRST = tl.constexpr(tuple(map(int, triton.__version__.split(".")[:2])) 
 
 @triton.jit
 def spread(b_workers):
-    """What each worker has, [WORKERS], as a tile of one stripe and one word."""
+    """What each worker has, b_workers [WORKERS], as a tile of one stripe and one word."""
     return b_workers[:, None, None] if WORKERS_FIRST else b_workers[None, :, None]
 
 
@@ -59,7 +59,7 @@ def _load_fields(p_line):
 
 @triton.jit
 def _take_flag(b_field):
-    """A slot, and, as all ones or zeros, whether it stood complemented: int32 [WORKERS] each."""
+    """Of b_field the slot, and, as all ones or zeros, whether it stood complemented: int32 [WORKERS] each."""
     b_flag = b_field >> 31
     return b_field ^ b_flag, b_flag
 
@@ -153,7 +153,7 @@ def run_term_lines(
 
 @triton.jit
 def _and_literal(p_rows, b_field, b_fires, BLOCK: tl.constexpr, STRIPES: tl.constexpr):
-    """b_fires, a tile of int32, where a literal is true, too."""
+    """b_fires, a tile of int32, where a literal is true, too. b_field: int32 [WORKERS]."""
     b_rows, b_flip = _take_flag(b_field)
     return b_fires & (tl.load(point_to(p_rows, b_rows, BLOCK, STRIPES)) ^ spread(b_flip))
 

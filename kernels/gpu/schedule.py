@@ -28,14 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eric_fast.jit import cached_njit
-from eric_fast.kernels.adders import (
-    ADDER_CARRY,
-    ADDER_FIRST,
-    ADDER_SECOND,
-    ADDER_SUM,
-    ADDER_THIRD,
-    find_chains,
-)
+from eric_fast.kernels.adders import ADDER, Chains, find_chains
 from eric_fast.kernels.gpu.lines import (
     ACC_START,
     ADDERS,
@@ -53,6 +46,7 @@ from eric_fast.kernels.gpu.lines import (
 from eric_fast.kernels.gpu.slots import (
     N_SLOTS,
     Lines,
+    SlotMemory,
     give_slot,
     release_slots,
     reserve_lines,
@@ -63,19 +57,11 @@ from eric_fast.kernels.gpu.slots import (
     take_slot,
 )
 from eric_fast.kernels.gpu.terms import write_terms
-from eric_fast.kernels.gpu.trees import cut_trees, find_last_reads, find_needed, sort_chains, sort_roots
-from eric_fast.plan.steps import (
-    NODE_HIGH,
-    NODE_LOW,
-    SECTION_INDEX_START,
-    SECTION_INDEX_STOP,
-    SECTION_NODE_START,
-    SECTION_NODE_STOP,
-    SECTION_RULE_START,
-    SECTION_RULE_STOP,
-)
+from eric_fast.kernels.gpu.trees import Values, cut_trees, find_last_reads, find_needed, sort_chains, sort_roots
+from eric_fast.kernels.liveness import StepArrays
+from eric_fast.plan.steps import NODE, SECTION
 
-NO_SIDE = -1  # which side of a node is in acc: `NODE_HIGH`, `NODE_LOW`, or none, where both are in memory
+NO_SIDE = -1  # which side of a node is in acc: `NODE.high`, `NODE.low`, or none, where both are in memory
 
 
 class Schedule(NamedTuple):
@@ -94,7 +80,7 @@ class Schedule(NamedTuple):
 
 
 @cached_njit
-def lower_steps(n_inputs: Any, n_workers: Any, steps: Any, reads: Any, read_sections: Any) -> Any:
+def lower_steps(n_inputs: int, n_workers: int, steps: StepArrays, reads: Any, read_sections: Any) -> Any:
     """A `Schedule` of `StepArrays`. reads: int32, read_sections: int64 `[n_reads]`: see `list_reads`."""
     sections, first_node, n_sections = steps.sections, n_inputs + 2, len(steps.sections)
     values = find_needed(first_node, steps, reads)
@@ -112,7 +98,7 @@ def lower_steps(n_inputs: Any, n_workers: Any, steps: Any, reads: Any, read_sect
     temporaries = np.full((n_workers, max(2, values.size.max() + 1) if len(values.size) else 2), -1, np.int64)
     for s in range(n_sections):
         phase = starts[s]
-        node_start, node_stop = sections[s, SECTION_NODE_START], sections[s, SECTION_NODE_STOP]
+        node_start, node_stop = sections[s, SECTION.node_start], sections[s, SECTION.node_stop]
         roots = sort_roots(first_node + node_start, first_node + node_stop, values, chains.chain_of)
         numbers, levels = sort_chains(first_node + node_start, first_node + node_stop, values.level, chains)
         begin = first_chain = 0
@@ -141,8 +127,8 @@ def lower_steps(n_inputs: Any, n_workers: Any, steps: Any, reads: Any, read_sect
         lines = write_terms(s, phase, n_workers, steps, values.needed, lines, phases, memory)
         phase += 2
         release_slots(phase - 1, memory)
-        set_range(phases, phase, RULES, sections[s, SECTION_RULE_START], sections[s, SECTION_RULE_STOP])
-        set_range(phases, phase, INDEXES, sections[s, SECTION_INDEX_START], sections[s, SECTION_INDEX_STOP])
+        set_range(phases, phase, RULES, sections[s, SECTION.rule_start], sections[s, SECTION.rule_stop])
+        set_range(phases, phase, INDEXES, sections[s, SECTION.index_start], sections[s, SECTION.index_stop])
     works = np.zeros(forever, np.bool_)
     for column in range(N_COLUMNS):
         works |= phases[:, column, 1] > phases[:, column, 0]
@@ -151,7 +137,7 @@ def lower_steps(n_inputs: Any, n_workers: Any, steps: Any, reads: Any, read_sect
 
 
 @cached_njit
-def _write_chains(numbers: Any, n_workers: Any, chains: Any, lines: Any, memory: Any) -> Any:
+def _write_chains(numbers: Any, n_workers: int, chains: Chains, lines: Lines, memory: SlotMemory) -> Any:
     """Share chains, the longest first, among the workers, and write them: `Lines`.
 
     numbers: int64 `[n_chains]`. chains: `Chains`. memory: `SlotMemory`.
@@ -161,9 +147,9 @@ def _write_chains(numbers: Any, n_workers: Any, chains: Any, lines: Any, memory:
     for k in range(len(numbers)):
         last = adders[starts[numbers[k] + 1] - 1]
         # Where both are stored, the sum takes a line that adds nothing.
-        sizes[k] = starts[numbers[k] + 1] - starts[numbers[k]] + (min(last[ADDER_CARRY], last[ADDER_SUM]) >= 0)
+        sizes[k] = starts[numbers[k] + 1] - starts[numbers[k]] + (min(last[ADDER.carry], last[ADDER.sum]) >= 0)
         for adder in adders[starts[numbers[k]] : starts[numbers[k] + 1]]:
-            for value in adder[ADDER_CARRY:]:
+            for value in adder[ADDER.carry :]:
                 if value >= 0:
                     give_slot(value, memory)
     shares = share_out(sizes, n_workers)
@@ -172,24 +158,24 @@ def _write_chains(numbers: Any, n_workers: Any, chains: Any, lines: Any, memory:
         place, worker = lines.n_lines + shares.places[k], shares.workers[k]
         for adder in adders[starts[numbers[k]] : starts[numbers[k] + 1]]:
             line = lines.fields[place, worker]
-            line[SECOND], line[THIRD] = slots[adder[ADDER_SECOND]], slots[adder[ADDER_THIRD]]
-            if adder[ADDER_FIRST] >= 0:
-                line[ACC_START] = set_flag(slots[adder[ADDER_FIRST]])
+            line[SECOND], line[THIRD] = slots[adder[ADDER.second]], slots[adder[ADDER.third]]
+            if adder[ADDER.first] >= 0:
+                line[ACC_START] = set_flag(slots[adder[ADDER.first]])
             place += 1
-            if adder[ADDER_CARRY] >= 0:
-                line[TARGET] = set_flag(slots[adder[ADDER_CARRY]])
-            if adder[ADDER_SUM] >= 0:
-                if adder[ADDER_CARRY] >= 0:
+            if adder[ADDER.carry] >= 0:
+                line[TARGET] = set_flag(slots[adder[ADDER.carry]])
+            if adder[ADDER.sum] >= 0:
+                if adder[ADDER.carry] >= 0:
                     line = lines.fields[place, worker]
                     place += 1
                 line[SECOND] = set_flag(line[SECOND])
-                line[TARGET] = set_flag(slots[adder[ADDER_SUM]])
+                line[TARGET] = set_flag(slots[adder[ADDER.sum]])
     return Lines(lines.fields, lines.n_lines + shares.n_lines)
 
 
 @cached_njit
 def _write_tree(
-    root: Any, first_node: Any, nodes: Any, values: Any, fields: Any, temporaries: Any, memory: Any
+    root: int, first_node: int, nodes: Any, values: Values, fields: Any, temporaries: Any, memory: SlotMemory
 ) -> None:
     """Write a tree's lines: of a node's sides the larger comes last and stays in acc.
 
@@ -211,9 +197,9 @@ def _write_tree(
         if is_root[high] and is_root[low]:
             acc = NO_SIDE
         elif is_root[low] or (not is_root[high] and size[high] >= size[low]):
-            acc = NODE_HIGH
+            acc = NODE.high
         else:
-            acc = NODE_LOW
+            acc = NODE.low
         if next_operand[depth] < 4:
             k = next_operand[depth]  # the three operands, then the one that stays in acc
             next_operand[depth] += 1
@@ -232,8 +218,8 @@ def _write_tree(
             path[depth], next_operand[depth] = operand, 0
             continue
         line = fields[n_written]
-        line[SELECT] = set_flag(slots[select]) if acc == NODE_LOW else slots[select]
-        line[OTHER] = slots[high] if acc == NODE_LOW else slots[low]
+        line[SELECT] = set_flag(slots[select]) if acc == NODE.low else slots[select]
+        line[OTHER] = slots[high] if acc == NODE.low else slots[low]
         if acc == NO_SIDE:
             line[ACC_START] = set_flag(slots[high])
         if slots[value] >= 0:

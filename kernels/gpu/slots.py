@@ -50,19 +50,19 @@ class Shares(NamedTuple):
 
 
 @register_jitable
-def set_flag(slot: Any) -> Any:
+def set_flag(slot: int) -> Any:
     """A field that holds this slot and the flag."""
     return slot | FLAG
 
 
 @register_jitable
-def set_range(phases: Any, phase: Any, column: Any, start: Any, stop: Any) -> None:
+def set_range(phases: Any, phase: int, column: int, start: int, stop: int) -> None:
     """Write a range of a phase. phases: int32 `[n_phases, N_COLUMNS, 2]`."""
     phases[phase, column, 0], phases[phase, column, 1] = start, stop
 
 
 @cached_njit
-def start_slots(n_inputs: Any, last_read: Any, n_phases: Any, n_terms: Any) -> Any:
+def start_slots(n_inputs: int, last_read: Any, n_phases: int, n_terms: int) -> Any:
     """A `SlotMemory` in which the inputs that something reads have slots.
 
     last_read: int64 `[n_values]`, see `SlotMemory`. n_terms: how many values the terms hold.
@@ -84,7 +84,7 @@ def start_slots(n_inputs: Any, last_read: Any, n_phases: Any, n_terms: Any) -> A
 
 
 @cached_njit
-def take_slot(memory: Any) -> Any:
+def take_slot(memory: SlotMemory) -> Any:
     """A slot that is free. memory: `SlotMemory`."""
     free, sizes = memory.free, memory.sizes
     if sizes[N_FREE]:
@@ -95,7 +95,7 @@ def take_slot(memory: Any) -> Any:
 
 
 @cached_njit
-def give_slot(value: Any, memory: Any) -> None:
+def give_slot(value: int, memory: SlotMemory) -> None:
     """Give a value a slot until the end of the phase that reads it last. memory: `SlotMemory`."""
     memory.slots[value] = take_slot(memory)
     phase = memory.last_read[value]
@@ -104,14 +104,14 @@ def give_slot(value: Any, memory: Any) -> None:
 
 
 @cached_njit
-def free_slot(slot: Any, memory: Any) -> None:
+def free_slot(slot: int, memory: SlotMemory) -> None:
     """Make a slot free again. memory: `SlotMemory`."""
     memory.free[memory.sizes[N_FREE]] = slot
     memory.sizes[N_FREE] += 1
 
 
 @cached_njit
-def release_slots(phase: Any, memory: Any) -> None:
+def release_slots(phase: int, memory: SlotMemory) -> None:
     """Free the slots of the values that this phase read last; nothing for phase -1. memory: `SlotMemory`."""
     value = memory.latest[phase] if phase >= 0 else -1
     while value >= 0:
@@ -120,7 +120,7 @@ def release_slots(phase: Any, memory: Any) -> None:
 
 
 @cached_njit
-def share_out(sizes: Any, n_workers: Any) -> Any:
+def share_out(sizes: Any, n_workers: int) -> Any:
     """Give each task, in turn, to the worker with the fewest lines so far: `Shares`.
 
     sizes: int64 `[n_tasks]`: the lines of each task, the largest first.
@@ -135,7 +135,7 @@ def share_out(sizes: Any, n_workers: Any) -> Any:
 
 
 @cached_njit
-def reserve_lines(lines: Any, n_lines: Any) -> Any:
+def reserve_lines(lines: Lines, n_lines: int) -> Any:
     """The same `Lines` with room for so many more; those are zeros."""
     fields, needed = lines.fields, lines.n_lines + n_lines
     if needed > len(fields):

@@ -8,6 +8,7 @@ from eric_fast.jit import cached_njit
 from eric_fast.kernels.gpu.lines import FALSE_SLOT, FIELDS, TARGET, TERM_WIDTHS, TERMS_BY_2
 from eric_fast.kernels.gpu.slots import (
     Lines,
+    SlotMemory,
     free_slot,
     give_slot,
     release_slots,
@@ -17,7 +18,8 @@ from eric_fast.kernels.gpu.slots import (
     share_out,
     take_slot,
 )
-from eric_fast.plan.steps import SECTION_BATCH_START, SECTION_BATCH_STOP
+from eric_fast.kernels.liveness import StepArrays
+from eric_fast.plan.steps import SECTION
 
 MIN_PIECE = 8  # steps: a piece of fewer is not cut
 # The columns of a table of pieces: the value that its terms are OR-ed into; which of `TERM_WIDTHS` a step takes; where
@@ -28,7 +30,14 @@ PIECE_TARGET, PIECE_KIND, PIECE_TERM_START, PIECE_WIDTH, PIECE_N_STEPS, PIECE_SL
 
 @cached_njit
 def write_terms(
-    section: Any, phase: Any, n_workers: Any, steps: Any, needed: Any, lines: Any, phases: Any, memory: Any
+    section: int,
+    phase: int,
+    n_workers: int,
+    steps: StepArrays,
+    needed: Any,
+    lines: Lines,
+    phases: Any,
+    memory: SlotMemory,
 ) -> Any:
     """Write a section's terms; in the next phase, OR what several workers, or loops, found of one target.
 
@@ -65,7 +74,7 @@ def write_terms(
 
 
 @cached_njit
-def _write_pieces(pieces: Any, kind: Any, n_workers: Any, terms: Any, lines: Any, slots: Any) -> Any:
+def _write_pieces(pieces: Any, kind: int, n_workers: int, terms: Any, lines: Lines, slots: Any) -> Any:
     """Share pieces of one kind, the longest first, among the workers, and write them: `Lines`.
 
     pieces: int64 `[n_pieces, 7]`. terms: int32, see `Steps`. slots: int64 `[n_values]`.
@@ -92,7 +101,7 @@ def _write_pieces(pieces: Any, kind: Any, n_workers: Any, terms: Any, lines: Any
 
 
 @cached_njit
-def _join_pieces(pieces: Any, n_workers: Any, lines: Any, memory: Any) -> Any:
+def _join_pieces(pieces: Any, n_workers: int, lines: Lines, memory: SlotMemory) -> Any:
     """Write the OR of each target's pieces and free their slots: `Lines`.
 
     pieces: int64 `[n_pieces, 7]`, those of one target together. memory: `SlotMemory`.
@@ -118,7 +127,7 @@ def _join_pieces(pieces: Any, n_workers: Any, lines: Any, memory: Any) -> Any:
 
 
 @cached_njit
-def _cut_terms(section: Any, n_workers: Any, steps: Any, needed: Any) -> Any:
+def _cut_terms(section: int, n_workers: int, steps: StepArrays, needed: Any) -> Any:
     """Cut a section's terms into pieces of about equal work: int64 `[n_pieces, 7]`.
 
     steps: `StepArrays`. needed: bool `[n_values]`.
@@ -130,7 +139,7 @@ def _cut_terms(section: Any, n_workers: Any, steps: Any, needed: Any) -> Any:
         if not counting:
             pieces = np.empty((n_pieces, 7), np.int64)
             n_pieces = 0
-        for b in range(sections[section, SECTION_BATCH_START], sections[section, SECTION_BATCH_STOP]):
+        for b in range(sections[section, SECTION.batch_start], sections[section, SECTION.batch_stop]):
             width, first, last, place = batches[b]
             kind = 0
             for k in range(3):

@@ -5,20 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eric_fast.jit import cached_njit
-from eric_fast.kernels.adders import ADDER_READS
-from eric_fast.plan.steps import (
-    BATCH_SEGMENT_START,
-    BATCH_SEGMENT_STOP,
-    BATCH_TERM_START,
-    BATCH_WIDTH,
-    KIND_SELECT,
-    SECTION_BATCH_START,
-    SECTION_BATCH_STOP,
-    SECTION_NODE_START,
-    SECTION_NODE_STOP,
-    SEGMENT_N_TERMS,
-    SEGMENT_TARGET,
-)
+from eric_fast.kernels.adders import ADDER_READS, Chains
+from eric_fast.kernels.liveness import StepArrays
+from eric_fast.plan.steps import BATCH, KIND_SELECT, SECTION, SEGMENT
 
 MIN_TREE = 4  # nodes: a smaller tree is not cut
 
@@ -49,7 +38,7 @@ class ChainOrder(NamedTuple):
 
 
 @cached_njit
-def find_needed(first_node: Any, steps: Any, reads: Any) -> Any:
+def find_needed(first_node: int, steps: StepArrays, reads: Any) -> Any:
     """`Values`, without levels and sizes; is_root as it is before trees are cut.
 
     steps: `StepArrays`. reads: int32 `[n_reads]`.
@@ -58,24 +47,24 @@ def find_needed(first_node: Any, steps: Any, reads: Any) -> Any:
     n_values = first_node + len(nodes)
     section_of = np.full(n_values, -1, np.int64)
     for s in range(len(sections)):
-        section_of[first_node + sections[s, SECTION_NODE_START] : first_node + sections[s, SECTION_NODE_STOP]] = s
+        section_of[first_node + sections[s, SECTION.node_start] : first_node + sections[s, SECTION.node_stop]] = s
     is_target = np.zeros(n_values, np.bool_)
     for g in range(len(segments)):
-        is_target[segments[g, SEGMENT_TARGET]] = True
+        is_target[segments[g, SEGMENT.target]] = True
     needed, is_root = np.zeros(n_values, np.bool_), is_target.copy()
     is_root[:first_node] = True
     is_read = np.zeros(n_values, np.bool_)
     for value in reads:
         needed[value] = is_root[value] = True
     for s in range(len(sections) - 1, -1, -1):
-        for b in range(sections[s, SECTION_BATCH_START], sections[s, SECTION_BATCH_STOP]):
-            place = batches[b, BATCH_TERM_START]
-            for g in range(batches[b, BATCH_SEGMENT_START], batches[b, BATCH_SEGMENT_STOP]):
-                n = batches[b, BATCH_WIDTH] * segments[g, SEGMENT_N_TERMS]
-                for value in terms[place : place + (n if needed[segments[g, SEGMENT_TARGET]] else 0)]:
+        for b in range(sections[s, SECTION.batch_start], sections[s, SECTION.batch_stop]):
+            place = batches[b, BATCH.term_start]
+            for g in range(batches[b, BATCH.segment_start], batches[b, BATCH.segment_stop]):
+                n = batches[b, BATCH.width] * segments[g, SEGMENT.n_terms]
+                for value in terms[place : place + (n if needed[segments[g, SEGMENT.target]] else 0)]:
                     needed[value] = is_root[value] = True
                 place += n
-        for i in range(sections[s, SECTION_NODE_STOP] - 1, sections[s, SECTION_NODE_START] - 1, -1):
+        for i in range(sections[s, SECTION.node_stop] - 1, sections[s, SECTION.node_start] - 1, -1):
             if needed[first_node + i] and not is_target[first_node + i]:
                 is_adder = kinds[i] != KIND_SELECT
                 is_root[first_node + i] |= is_adder
@@ -87,7 +76,7 @@ def find_needed(first_node: Any, steps: Any, reads: Any) -> Any:
 
 
 @cached_njit
-def cut_trees(first_node: Any, n_workers: Any, steps: Any, values: Any, chains: Any) -> Any:
+def cut_trees(first_node: int, n_workers: int, steps: StepArrays, values: Values, chains: Chains) -> Any:
     """Cut trees that would hold the others up, which makes more roots; fill in levels and sizes.
 
     steps: `StepArrays`. values: `Values`. chains: `Chains`; the values of one have one level.
@@ -100,7 +89,7 @@ def cut_trees(first_node: Any, n_workers: Any, steps: Any, values: Any, chains: 
     chain_levels = np.zeros(len(chains.starts) - 1, np.int64)
     n_levels = np.zeros(len(sections), np.int64)
     for s in range(len(sections)):
-        first, last = first_node + sections[s, SECTION_NODE_START], first_node + sections[s, SECTION_NODE_STOP]
+        first, last = first_node + sections[s, SECTION.node_start], first_node + sections[s, SECTION.node_stop]
         most = max(MIN_TREE, np.sum(needed[first:last] & ~is_target[first:last]) // (8 * n_workers))
         for value in range(first, last):
             if not needed[value] or is_target[value]:
@@ -135,7 +124,7 @@ def cut_trees(first_node: Any, n_workers: Any, steps: Any, values: Any, chains: 
 
 
 @cached_njit
-def _find_chain_level(chain: Any, chains: Any, first: Any, level: Any) -> Any:
+def _find_chain_level(chain: int, chains: Chains, first: int, level: Any) -> Any:
     """One more than the highest level of what a chain reads.
 
     first: the first value of its section. level: see `Values`. chains: `Chains`.
@@ -150,7 +139,7 @@ def _find_chain_level(chain: Any, chains: Any, first: Any, level: Any) -> Any:
 
 @cached_njit
 def find_last_reads(
-    first_node: Any, steps: Any, reads: Any, read_sections: Any, values: Any, n_levels: Any, starts: Any
+    first_node: int, steps: StepArrays, reads: Any, read_sections: Any, values: Values, n_levels: Any, starts: Any
 ) -> Any:
     """The last phase that reads a value, or -1; of what only its own tree reads, that tree's: int64 `[n_values]`.
 
@@ -166,14 +155,14 @@ def find_last_reads(
         last_read[reads[k]] = max(last_read[reads[k]], phase)
     for s in range(len(sections)):
         after_nodes = starts[s] + n_levels[s]
-        for b in range(sections[s, SECTION_BATCH_START], sections[s, SECTION_BATCH_STOP]):
-            place = batches[b, BATCH_TERM_START]
-            for g in range(batches[b, BATCH_SEGMENT_START], batches[b, BATCH_SEGMENT_STOP]):
-                n = batches[b, BATCH_WIDTH] * segments[g, SEGMENT_N_TERMS]
-                for value in terms[place : place + (n if needed[segments[g, SEGMENT_TARGET]] else 0)]:
+        for b in range(sections[s, SECTION.batch_start], sections[s, SECTION.batch_stop]):
+            place = batches[b, BATCH.term_start]
+            for g in range(batches[b, BATCH.segment_start], batches[b, BATCH.segment_stop]):
+                n = batches[b, BATCH.width] * segments[g, SEGMENT.n_terms]
+                for value in terms[place : place + (n if needed[segments[g, SEGMENT.target]] else 0)]:
                     last_read[value] = max(last_read[value], after_nodes)
                 place += n
-        for i in range(sections[s, SECTION_NODE_STOP] - 1, sections[s, SECTION_NODE_START] - 1, -1):
+        for i in range(sections[s, SECTION.node_stop] - 1, sections[s, SECTION.node_start] - 1, -1):
             value = first_node + i
             if not needed[value] or is_target[value]:
                 continue
@@ -187,7 +176,7 @@ def find_last_reads(
 
 
 @cached_njit
-def sort_roots(first: Any, last: Any, values: Any, chain_of: Any) -> Any:
+def sort_roots(first: int, last: int, values: Values, chain_of: Any) -> Any:
     """The roots among the values `first:last`, by level, the largest trees first: int64.
 
     values: `Values`. chain_of: see `Chains`; what adders make is no tree.
@@ -198,7 +187,7 @@ def sort_roots(first: Any, last: Any, values: Any, chain_of: Any) -> Any:
 
 
 @cached_njit
-def sort_chains(first: Any, last: Any, level: Any, chains: Any) -> Any:
+def sort_chains(first: int, last: int, level: Any, chains: Chains) -> Any:
     """The chains whose adders make the values `first:last`, by level, the longest first: a `ChainOrder`.
 
     level: see `Values`. chains: `Chains`.

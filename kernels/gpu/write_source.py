@@ -16,14 +16,7 @@ import numpy as np
 from eric_fast.bits import ROW_WORDS
 from eric_fast.plan import Steps
 from eric_fast.plan.negation import is_negated, strip_negation
-from eric_fast.plan.steps import (
-    KIND_SELECT,
-    KIND_SUM,
-    SECTION_NODE_START,
-    Batch,
-    Node,
-    Segment,
-)
+from eric_fast.plan.steps import KIND_SELECT, KIND_SUM, SECTION, Batch, Node, Segment
 
 _Term = tuple[int, ...]  # pairs of values
 HEAD = f"""import triton
@@ -122,7 +115,7 @@ def _order_values(steps: Steps, made: _Nodes, wanted: Sequence[int]) -> _Order:
 
     Inputs come right before what reads them first.
     """
-    starts = made.false + 2 + steps.sections[:, SECTION_NODE_START].numpy()
+    starts = made.false + 2 + steps.sections[:, SECTION.node_start].numpy()
     n_sections = len(starts)
 
     def find_section(value: int) -> int:

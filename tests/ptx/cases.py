@@ -11,6 +11,7 @@ import torch
 from eric_fast.bits import pack_bits
 from eric_fast.compile.program import compile_program
 from eric_fast.kernels import Request
+from eric_fast.kernels.devices import INTERPRETED_BLOCKS
 from eric_fast.kernels.gpu import count as gpu_count
 from eric_fast.kernels.gpu import evaluate as gpu
 from eric_fast.kernels.gpu import generated as gpu_generated
@@ -18,7 +19,6 @@ from eric_fast.kernels.gpu import lower as gpu_lower
 from eric_fast.kernels.gpu import pack_columns as gpu_columns
 from eric_fast.kernels.gpu import pack_maps as gpu_maps
 from eric_fast.kernels.gpu import questions as gpu_questions
-from eric_fast.kernels.gpu.devices import INTERPRETED_BLOCKS
 from eric_fast.kernels.reference import count as reference_count
 from eric_fast.kernels.reference import evaluate as reference
 from eric_fast.kernels.reference import pack_columns as reference_columns
