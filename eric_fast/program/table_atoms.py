@@ -90,8 +90,9 @@ class TableAtoms(ArraySequence[TableAtom]):
     def __post_init__(self) -> None:
         dtypes = {"columns": np.int32, "operators": np.int8, "constants": np.float64, "missing": np.bool_}
         self._freeze(dtypes, "comparisons")
-        if len({len(getattr(self, name)) for name in dtypes}) > 1:
-            raise ProgramError("the arrays of comparisons have different lengths")
+        for name, dtype in dtypes.items():
+            if (length := len(getattr(self, name))) != len(self):
+                raise ProgramError(f"the {name} of comparisons must be {np.dtype(dtype)} [n], {len(self)} not {length}")
         for array, n in ((self.columns, len(self.features)), (self.operators, TABLE_OPERATORS.index("in"))):
             if len(array) and not 0 <= array.min() <= array.max() < n:
                 raise ProgramError(f"TableAtoms needs columns among the {len(self.features)} and no operator 'in'")
