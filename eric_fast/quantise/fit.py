@@ -84,9 +84,10 @@ def fit_quantiser(
     for i, layer in enumerate(source.layers):
         progress("thresholds", i, len(source.layers))
         how = hows[layer]
-        values, is_signed = _fit_layer(selection, layer, how, target, criterion, n_values, warn)
+        fit = _Fit(how, target, criterion)
+        values, is_signed = _fit_layer(selection, layer, fit, n_values, warn)
         values = _step_down(values) if how.or_equal else values
-        levels = _fit_levels(selection, layer, values, how, target, criterion, n_values, per_kernel)
+        levels = _fit_levels(selection, layer, values, fit, n_values, per_kernel)
         for place, value in enumerate(values.tolist()):
             kernel, region = divmod(place, n_regions)
             if region == 0 or grid != 1:
@@ -123,6 +124,26 @@ def _step_down(values: Tensor) -> Tensor:
     return torch.where((lower < 0) & (lower > -smallest), -smallest, lower)
 
 
+class _Fit(NamedTuple):
+    """How the thresholds of a layer are fitted; for `target` and `criterion` see `fit_quantiser`."""
+
+    how: Threshold
+    target: Tensor | None
+    criterion: str
+
+    def of_sums(self, sums: ColumnSums) -> Tensor:
+        """Thresholds of kernels from the mean and standard deviation of their norms: float64 `[n_kernels]`."""
+        mean, std = sums.list_moments()
+        return self.how.mean_factor * mean + self.how.std_factor * std + self.how.constant
+
+    def of_norms(self, norms: Tensor) -> Tensor:
+        """Quantiles or splits of norms `[n_images, n_kernels]`: float64 `[n_kernels]`."""
+        if self.how.kind == "quantile":
+            return torch.from_numpy(np.quantile(norms.double().numpy(), self.how.quantile, axis=0))
+        assert self.target is not None
+        return find_best_splits(norms, self.target, self.criterion)
+
+
 class _Fitted(NamedTuple):
     """Thresholds of a layer's kernels, float64 `[n_kernels]`, and whether each has negative norms."""
 
@@ -130,14 +151,13 @@ class _Fitted(NamedTuple):
     is_signed: list[bool]
 
 
-def _fit_layer(
-    selection: Selection, layer: str, how: Threshold, target: Tensor | None, criterion: str, n_values: int, warn: bool
-) -> _Fitted:
+def _fit_layer(selection: Selection, layer: str, fit: _Fit, n_values: int, warn: bool) -> _Fitted:
     own, own_sizes = ColumnSums(selection.n_kernels[layer]), ColumnSums(selection.n_kernels[layer])
+    two_sided = fit.how.two_sided
     for part in selection.parts:
         if part.n_images:
             own.add(part.read_norms(layer))
-            if how.two_sided:
+            if two_sided:
                 own_sizes.add(part.read_norms(layer).abs())
     sums = _merge_sums(own, selection.processes)
     is_signed = sums.find_negative()
@@ -150,47 +170,28 @@ def _fit_layer(
             say_count(len(constant), "kernel"),
             shown,
         )
-    if how.kind == "linear":
-        mean, std = (_merge_sums(own_sizes, selection.processes) if how.two_sided else sums).list_moments()
-        return _Fitted(how.mean_factor * mean + how.std_factor * std + how.constant, is_signed)
-    thresholds = []
-    for norms in selection.iterate_columns(layer, n_values):
-        columns = norms.abs() if how.two_sided else norms
-        if how.kind == "quantile":
-            thresholds.append(torch.from_numpy(np.quantile(columns.double().numpy(), how.quantile, axis=0)))
-        elif target is not None:
-            thresholds.append(find_best_splits(columns, target, criterion))
+    if fit.how.kind == "linear":
+        return _Fitted(fit.of_sums(_merge_sums(own_sizes, selection.processes) if two_sided else sums), is_signed)
+    columns = selection.iterate_columns(layer, n_values)
+    thresholds = [fit.of_norms(norms.abs() if two_sided else norms) for norms in columns]
     return _Fitted(torch.cat([torch.zeros(0, dtype=torch.float64), *thresholds]), is_signed)  # of no kernel, none
 
 
 def _fit_levels(
-    selection: Selection,
-    layer: str,
-    first: Tensor,
-    how: Threshold,
-    target: Tensor | None,
-    criterion: str,
-    n_values: int,
-    per_kernel: int,
+    selection: Selection, layer: str, first: Tensor, fit: _Fit, n_values: int, per_kernel: int
 ) -> dict[int, dict[str, float]]:
     """Place of a norm -> its levels after the first, and their thresholds; see `fit_quantiser`.
 
     Args:
         first: `[n_norms]`: the first thresholds.
     """
-    found: dict[int, dict[str, float]] = {}
     if per_kernel == 1:
-        return found
-    for norms in selection.iterate_columns(layer, n_values):
-        for values in norms.T:
-            place = len(found)
-            found[place] = _split_norms(values, float(first[place]), how, target, criterion, per_kernel)
-    return found
+        return {}
+    kernels = (values for norms in selection.iterate_columns(layer, n_values) for values in norms.T)
+    return {place: _split_norms(values, float(first[place]), fit, per_kernel) for place, values in enumerate(kernels)}
 
 
-def _split_norms(
-    values: Tensor, first: float, how: Threshold, target: Tensor | None, criterion: str, per_kernel: int
-) -> dict[str, float]:
+def _split_norms(values: Tensor, first: float, fit: _Fit, per_kernel: int) -> dict[str, float]:
     """Split a kernel's norms `[n_images]`, then the images above and below each threshold, in the order of levels."""
     thresholds = {1: float(np.float32(first))}
     images = {1: torch.arange(len(values))}
@@ -203,25 +204,22 @@ def _split_norms(
         part = values[own]
         if not len(own) or bool((part == part[0]).all()):
             continue
-        value = _fit_part(part, how, None if target is None else target[own], criterion)
+        value = _fit_part(part, fit._replace(target=None if fit.target is None else fit.target[own]))
         if bool((part > value).any()) and not bool((part > value).all()):
             thresholds[number], images[number] = value, own
     return {THRESHOLD_LEVELS[number - 2]: value for number, value in thresholds.items() if number > 1}
 
 
-def _fit_part(values: Tensor, how: Threshold, target: Tensor | None, criterion: str) -> float:
+def _fit_part(values: Tensor, fit: _Fit) -> float:
     """The threshold of some images' norms, as float32 holds it."""
-    if how.kind == "linear":
+    norms = values[:, None]
+    if fit.how.kind == "linear":
         sums = ColumnSums(1)
-        sums.add(values[:, None])
-        mean, std = sums.list_moments()
-        value = how.mean_factor * mean + how.std_factor * std + how.constant
-    elif how.kind == "quantile":
-        value = torch.tensor([np.quantile(values.double().numpy(), how.quantile)])
+        sums.add(norms)
+        value = fit.of_sums(sums)
     else:
-        assert target is not None
-        value = find_best_splits(values[:, None], target, criterion)
-    value = _step_down(value) if how.or_equal else value
+        value = fit.of_norms(norms)
+    value = _step_down(value) if fit.how.or_equal else value
     return float(np.float32(value.item()))
 
 
