@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eric_fast.capture import open_data
+from eric_fast.capture import ImageData, Sample, open_data
+from eric_fast.capture.labels import find_label, match_labels
 from eric_fast.errors import DataError
+from eric_fast.store.activations import UNKNOWN
 
 
 def save_image(path, mode="RGB", size=(6, 5), value=100):
@@ -159,3 +161,15 @@ def test_digits_is_a_word_and_not_a_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert len(open_data("digits")) == 1797
     assert len(open_data("./digits")) == 1
+
+
+def test_a_name_that_no_folder_has_is_unknown_of_one_image_too():
+    class Named(ImageData):
+        name, ids, folders = "named", ("0",), ("cat", "dog")
+
+        def load_sample(self, index):
+            return Sample(Image.new("L", (1, 1)), "bird")
+
+    classes = ("cat", "dog", "bird")
+    assert find_label(Named(), 0, classes) == UNKNOWN
+    assert match_labels(["bird"], Named.folders, classes).tolist() == [UNKNOWN]

@@ -99,9 +99,8 @@ def _match_several(labels: Sequence[DataLabel], folders: Sequence[str], classes:
 
 def _match_folders(folders: Sequence[str], classes: Sequence[str]) -> list[int]:
     """Find the class index of each folder, or UNKNOWN. Doubtful cases are logged."""
-    index_of = {name: i for i, name in enumerate(classes)}
-    matched = [index_of.get(folder, UNKNOWN) for folder in folders]
-    unmatched = [folder for folder, label in zip(folders, matched, strict=True) if label == UNKNOWN]
+    matched = _place_folders(folders, classes)
+    unmatched = [folder for folder in folders if folder not in classes]
     if not unmatched:
         return matched
     if len(unmatched) < len(folders):
@@ -110,33 +109,36 @@ def _match_folders(folders: Sequence[str], classes: Sequence[str]) -> list[int]:
             len(unmatched),
             ", ".join(unmatched[:5]),
         )
-        return matched
-    if len(folders) == len(classes):
+    elif len(folders) == len(classes):
         pairs = [f"'{folder}' is '{name}'" for folder, name in zip(folders, classes, strict=True)]
         shown = ", ".join(pairs[:3]) + (", ..." if len(pairs) > 3 else "")
         _log.warning("no folder has the name of a class, so the folders are taken as the classes in order: %s", shown)
-        return list(range(len(folders)))
-    there = "is 1 folder" if len(folders) == 1 else f"are {len(folders):,} folders"
-    _log.warning(
-        "labels are unknown: there %s and %s, and none have the same name; accuracy will be null",
-        there,
-        say_count(len(classes), "class"),
-    )
+    else:
+        there = "is 1 folder" if len(folders) == 1 else f"are {len(folders):,} folders"
+        _log.warning(
+            "labels are unknown: there %s and %s, and none have the same name; accuracy will be null",
+            there,
+            say_count(len(classes), "class"),
+        )
     return matched
+
+
+def _place_folders(folders: Sequence[str], classes: Sequence[str]) -> list[int]:
+    """The class of each folder: that of its name, or UNKNOWN; as many folders without any such are them in order."""
+    if len(folders) == len(classes) and not set(folders) & set(classes):
+        return list(range(len(folders)))
+    index_of = {name: i for i, name in enumerate(classes)}
+    return [index_of.get(folder, UNKNOWN) for folder in folders]
 
 
 def find_label(data: ImageData, index: int, classes: Sequence[str]) -> int:
     """Find the class of one image as a capture does, or UNKNOWN, without a word."""
     label = _take_single(data.load_sample(index).label)
     if isinstance(label, str):
-        names = data.folders if label in data.folders else classes
+        names = data.folders or classes
         label = list(names).index(label) if label in names else UNKNOWN
-    if not data.folders:
-        return label if label < len(classes) else UNKNOWN
-    if label == UNKNOWN or data.folders[label] in classes:
-        return UNKNOWN if label == UNKNOWN else list(classes).index(data.folders[label])
-    in_order = len(data.folders) == len(classes) and not set(data.folders) & set(classes)
-    return label if in_order else UNKNOWN
+    places = _place_folders(data.folders, classes) if data.folders else range(len(classes))
+    return places[label] if 0 <= label < len(places) else UNKNOWN
 
 
 def find_truth(data: ImageData, index: int, classes: Sequence[str], name: str) -> int:
