@@ -32,6 +32,11 @@ def escape_json_text(text: str) -> str:
     return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def make_encodable(name: str) -> str:
+    """Escape what UTF-8 can't encode in a name, such as `\\udcff` for a byte of a file name that is not UTF-8."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 def make_cell(value: Any) -> Any:
     """A cell of a CSV file: a text that a spreadsheet would take for a formula gets an apostrophe in front."""
     if not isinstance(value, str):

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from eric_fast.capture import capture_activations, load_model, open_data
-from eric_fast.capture.pick import pick_image
+from eric_fast.capture.sources import pick_image
 from eric_fast.errors import DataError
 from eric_fast.explain import explain_image
 from eric_fast.extract import TreeOptions

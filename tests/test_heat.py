@@ -1,13 +1,10 @@
 """Heat maps: what is drawn where."""
 
-from io import BytesIO
-
 import numpy as np
 import pytest
 from matplotlib import colormaps
-from PIL import Image
 
-from eric_fast.capture.heat import DIMMED, OPACITY, draw_heat_map, encode_png, find_active_area, upsample_map
+from eric_fast.capture.heat import DIMMED, OPACITY, draw_heat_map, find_strength, upsample_map
 
 GREY = np.full((32, 32, 3), 100, np.uint8)
 
@@ -48,7 +45,7 @@ def test_the_line_encloses_what_is_above_the_threshold():
 @pytest.mark.parametrize(("norm", "counts"), [("l1", True), ("l2", True), ("max", False), ("mean", False)])
 def test_negative_activations_count_where_the_norm_counts_them(norm, counts):
     activation = make_spot(4, 4, -2.0)
-    assert find_active_area(activation, 1.0, norm).sum() == counts
+    assert (find_strength(activation, norm) > 1.0).sum() == counts
     plain = np.asarray(draw_heat_map(GREY, np.zeros((8, 8)), norm=norm))
     assert (np.asarray(draw_heat_map(GREY, activation, norm=norm)) != plain).any() == counts
 
@@ -63,12 +60,8 @@ def test_pictures_with_one_top_are_comparable():
 
 
 @pytest.mark.parametrize(("shape", "size", "expected"), [((32, 32), None, (32, 32)), ((20, 40), 96, (96, 48))])
-def test_sizes_and_files(shape, size, expected):
+def test_sizes(shape, size, expected):
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     picture = draw_heat_map(image, np.random.default_rng(1).random((3, 5)), threshold=0.5, size=size)
     assert picture.size == expected
-    content = encode_png(picture)
-    assert content == encode_png(picture)
-    with Image.open(BytesIO(content)) as read:
-        assert read.format == "PNG"
-        assert np.array_equal(np.asarray(read), np.asarray(picture))
+    assert picture.mode == "RGB"

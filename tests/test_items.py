@@ -24,12 +24,13 @@ from torch.utils.data import (
 from torchvision import transforms as T
 
 from eric_fast.capture import capture_activations, open_data, wrap_model
-from eric_fast.capture.data import UNKNOWN, _warn_of_dark_greys, convert_to_rgb
+from eric_fast.capture.data import _warn_of_dark_greys, convert_to_rgb
 from eric_fast.capture.items import read_item
-from eric_fast.capture.pick import pick_image
+from eric_fast.capture.sources import pick_image
 from eric_fast.errors import DataError
 from eric_fast.explain import explain_image
 from eric_fast.runs import approximate_model
+from eric_fast.store.activations import UNKNOWN
 
 IMAGES = torch.rand(30, 3, 12, 12, generator=torch.Generator().manual_seed(0))
 A, B, DEPTH = IMAGES[0], IMAGES[1], torch.zeros(3, 12, 12)

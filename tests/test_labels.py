@@ -14,7 +14,7 @@ from torchvision.transforms.functional import to_pil_image
 
 from eric_fast.capture import capture_activations, open_data, wrap_model
 from eric_fast.chains import measure_chains
-from eric_fast.cli.evaluate_labels import list_true_labels
+from eric_fast.cli.evaluate import list_true_labels
 from eric_fast.errors import CaptureError, DataError, ModelError, ProgramError, SettingError
 from eric_fast.evaluator import Evaluator
 from eric_fast.explain import explain_image

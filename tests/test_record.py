@@ -16,7 +16,7 @@ from eric_fast.errors import CaptureError, DataError, OutputError, SettingError
 from eric_fast.memory import format_bytes
 from eric_fast.program.atoms import Quantiser
 from eric_fast.quantise import fit_quantiser, quantise_activations
-from eric_fast.quantise.repack import open_packing_job
+from eric_fast.quantise.pack import open_packing_job
 from eric_fast.store import MANIFEST, Manifest, Thresholds, load_activations, load_bits, open_capture, verify_capture
 from eric_fast.store.job import describe_job
 from tests.activations import make_activations

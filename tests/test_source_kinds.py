@@ -17,7 +17,7 @@ from eric_fast.extract import TreeOptions
 from eric_fast.memory import count_fitting, find_free_memory, find_peak_memory, find_used_memory, parse_memory
 from eric_fast.processes import Processes
 from eric_fast.quantise import fit_quantiser, quantise_activations
-from eric_fast.quantise.repack import open_packing_job
+from eric_fast.quantise.pack import open_packing_job
 from eric_fast.runs import approximate_model, evaluate_chains, evaluate_program
 from eric_fast.store import Manifest, Samples, Thresholds, cut_parts, open_capture, save_activations, write_capture
 from eric_fast.store.activations import UNKNOWN

@@ -4,9 +4,10 @@ import csv
 from collections import Counter
 from pathlib import Path
 
-from eric_fast.capture.data import UNKNOWN, DataLabel, ImageData, Sample, decode_image
-from eric_fast.capture.paths import make_encodable
+from eric_fast.capture.data import DataLabel, ImageData, Sample, decode_image
 from eric_fast.errors import DataError, first_line
+from eric_fast.store.activations import UNKNOWN
+from eric_fast.visible import make_encodable
 
 _PATHS, _LABELS = ("path", "file", "filename", "image"), ("label", "class", "target")
 _BETWEEN = ";"  # several labels, as `eric-fast predict` writes them

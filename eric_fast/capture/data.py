@@ -1,5 +1,6 @@
 """`ImageData`: images in a fixed order, by index."""
 
+import hashlib
 import io
 import logging
 from abc import ABC, abstractmethod
@@ -12,22 +13,10 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from eric_fast.capture.paths import make_encodable
 from eric_fast.errors import DataError, first_line
 from eric_fast.store.activations import UNKNOWN
+from eric_fast.visible import make_encodable
 
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "UNKNOWN",
-    "BrokenDataError",
-    "DataLabel",
-    "ImageData",
-    "Sample",
-    "convert_to_rgb",
-    "decode_image",
-    "first_line",
-    "number_items",
-]
 _log = logging.getLogger(__name__)
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff", ".gif", ".avif"}
@@ -76,6 +65,10 @@ class ImageData(ABC):
     def __len__(self) -> int:
         return len(self.ids)
 
+    def list_sizes(self) -> Sequence[int] | None:
+        """List the sizes of the images' files in bytes; None if they aren't files. Raises OSError."""
+        return None
+
     @abstractmethod
     def load_sample(self, index: int) -> Sample:
         """Load an image and its label. Raises DataError with the name of an image that can't be read."""
@@ -99,12 +92,26 @@ class DataPart(ImageData):
         return sample if self._with_labels else sample._replace(label=UNKNOWN)
 
 
-def load_picture(data: ImageData, index: int) -> Image.Image:
-    """Load an image before the model's transform. Raises DataError if it is a tensor, or can't be read."""
-    image = data.load_image(index)
-    if isinstance(image, Image.Image):
-        return image
-    raise DataError(f"{data.name} has tensors instead of pictures; give a data set of pictures, or their files")
+def hash_listing(data: ImageData) -> str:
+    """Hash the names of classes and images in order, and the sizes of files: SHA-256 in hex.
+
+    It shows whether the images are those that a capture was started with.
+    Images are not read, so a change of content that keeps the size is not noticed.
+
+    Raises:
+        DataError: a missing file.
+    """
+    digest = hashlib.sha256()
+    for names in (data.folders, data.ids):
+        digest.update(f"{len(names)}\n".encode())
+        digest.update("".join(f"{name}\n" for name in names).encode(errors="surrogatepass"))
+    try:
+        sizes = data.list_sizes()
+    except OSError as error:
+        raise DataError(f"{error.filename} can't be read ({error.strerror}); repair or remove it") from error
+    if sizes is not None:
+        digest.update(" ".join(map(str, sizes)).encode())
+    return digest.hexdigest()
 
 
 def decode_image(source: Path | bytes, place: str) -> Image.Image:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from eric_fast.capture.data import IMAGE_SUFFIXES, UNKNOWN, ImageData, Sample, decode_image
-from eric_fast.capture.paths import make_encodable
+from eric_fast.capture.data import IMAGE_SUFFIXES, ImageData, Sample, decode_image
 from eric_fast.errors import DataError
+from eric_fast.store.activations import UNKNOWN
+from eric_fast.visible import make_encodable
 
 _log = logging.getLogger(__name__)
 REMEDY = "give a folder with one sub-folder of images per class, a CSV file of paths and labels, or 'digits'"

@@ -23,9 +23,8 @@ from eric_fast.capture.kinds import (
 from eric_fast.capture.outputs import NetworkHead
 from eric_fast.capture.pick_layers import FoundLayers
 from eric_fast.capture.probes import ProbedNetwork, insert_probes
-from eric_fast.capture.shapes import ShapeRecorder
 from eric_fast.capture.tracer import ImageInput, NetworkTracer
-from eric_fast.capture.units import CLASS_TOKEN, Shaped, UnitView, arrange_units
+from eric_fast.capture.units import CLASS_TOKEN, Shaped, ShapeRecorder, UnitView, arrange_units
 
 MOST_AXES = 5
 ArgumentOf = Callable[[str, bool], Any]  # a layer, and whether it is never negative -> the second argument of `read`

@@ -7,7 +7,6 @@ so the area is what raises the mean. For norm `max` the bit is true if there is 
 """
 
 from functools import cache
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -25,11 +24,6 @@ def find_strength(activation: Any, norm: str) -> NDArray[np.float32]:
     """What counts of a feature map `[height, width]` for its norm, float32: `x` for `max` and `mean`, else `|x|`."""
     values = np.asarray(activation, np.float32)
     return values if norm in ("max", "mean") else np.abs(values)
-
-
-def find_active_area(activation: Any, threshold: float, norm: str) -> NDArray[np.bool_]:
-    """Where a feature map `[height, width]` is above the threshold of its norm: bool `[height, width]`."""
-    return find_strength(activation, norm) > np.float32(threshold)
 
 
 def upsample_map(strength: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
@@ -82,13 +76,6 @@ def draw_heat_map(
         edge = _find_edge(strength > threshold, max(1, max(width, height) // 160))
         drawn[edge] = 255
     return Image.fromarray(np.rint(drawn).astype(np.uint8))
-
-
-def encode_png(picture: Image.Image) -> bytes:
-    """Encode a picture as PNG."""
-    buffer = BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 @cache

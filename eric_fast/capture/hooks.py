@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from eric_fast.capture.flow import FlowRecorder
+from eric_fast.capture.edges import FlowRecorder
 from eric_fast.capture.graph import MOST_AXES, ArgumentOf
 from eric_fast.capture.kinds import (
     ACTIVATIONS,

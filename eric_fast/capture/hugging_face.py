@@ -4,10 +4,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from eric_fast.capture.data import UNKNOWN, ImageData, Sample, decode_image, number_items
+from eric_fast.capture.data import ImageData, Sample, decode_image, number_items
 from eric_fast.capture.models import make_unique
-from eric_fast.capture.paths import make_encodable
 from eric_fast.errors import DataError, first_line, suggest_nearest
+from eric_fast.store.activations import UNKNOWN
+from eric_fast.visible import make_encodable
 
 _log = logging.getLogger(__name__)
 

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from eric_fast.capture.data import UNKNOWN, BrokenDataError, DataLabel, Sample, convert_to_rgb
-from eric_fast.capture.paths import make_encodable
+from eric_fast.capture.data import BrokenDataError, DataLabel, Sample, convert_to_rgb
+from eric_fast.store.activations import UNKNOWN
+from eric_fast.visible import make_encodable
 
 _log = logging.getLogger(__name__)
 _IMAGES = ("image", "img", "pixel_values", "x", "input", "inputs", "input_ids", "tokens")

@@ -17,7 +17,7 @@ from eric_fast.program.atoms import Quantiser
 from eric_fast.program.layer_graph import LayerGraph
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import fit_quantiser
-from eric_fast.quantise.repack import pack_norms
+from eric_fast.quantise.pack import pack_norms
 from eric_fast.store import (
     MANIFEST,
     SHARD_SIZE,

@@ -16,9 +16,9 @@ from torchvision.transforms import v2 as transforms
 from eric_fast.capture.exported import open_exported
 from eric_fast.capture.layers import describe_error, report_failure, unwrap_network
 from eric_fast.capture.outputs import OWN_CHOICE, OutputChoice, check_task
-from eric_fast.capture.paths import make_encodable
 from eric_fast.capture.probes import Probes, probe_network
 from eric_fast.errors import ModelError
+from eric_fast.visible import make_encodable
 
 _TASK_OF_CONFIG = {"regression": "regression", "multi_label_classification": "multilabel"}
 Transform = Callable[[Image.Image], Tensor]

@@ -1,12 +1,14 @@
-"""Open data by name, or as an object."""
+"""Open data by name, or as an object, and find one image of them."""
 
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from eric_fast.capture.csv_images import CsvImages
-from eric_fast.capture.data import IMAGE_SUFFIXES, ImageData
-from eric_fast.capture.digits import DIGITS, Digits
+from eric_fast.capture.data import IMAGE_SUFFIXES, ImageData, Sample
 from eric_fast.capture.folders import REMEDY, ImageFolder, PictureFile
 from eric_fast.capture.hugging_face import HuggingFaceImages, open_hugging_face
 from eric_fast.capture.tars import TarImages, expand_tars
@@ -14,6 +16,7 @@ from eric_fast.capture.torch_sets import open_torch
 from eric_fast.errors import DataError, suggest_nearest
 from eric_fast.store.files import is_file
 
+DIGITS = ("digits", "digits/train", "digits/test")
 _KIND = re.compile(r"([A-Za-z][A-Za-z0-9_]+):(.*)", re.DOTALL)
 
 
@@ -97,3 +100,62 @@ def _suggest(path: Path) -> str:
         return ""
     near = suggest_nearest(str(path), beside)
     return near if "did you mean" in near else ""
+
+
+class Digits(ImageData):
+    """scikit-learn's handwritten digits: 8x8 grey images (mode `L`), 0..16 scaled to 0..255; folders `0` to `9`.
+
+    Train and test are a fixed, stratified split, three to one.
+    """
+
+    def __init__(self, name: str = "digits") -> None:
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+
+        bunch = load_digits()
+        labels: np.ndarray = bunch.target
+        rows = np.arange(len(labels))
+        if name != "digits":
+            train, test = train_test_split(rows, test_size=0.25, random_state=0, stratify=labels)
+            rows = np.sort(train if name == "digits/train" else test)
+        self.name = name
+        self.ids = tuple(f"digits/{row:04d}" for row in rows.tolist())
+        self.folders = tuple(str(digit) for digit in range(10))
+        self.folder_labels = tuple(labels[rows].tolist())
+        self._pixels = np.rint(bunch.images[rows] * (255 / 16)).astype(np.uint8)  # [n_images, 8, 8]
+
+    def load_sample(self, index: int) -> Sample:
+        """The image has mode `L` and 8x8 pixels."""
+        return Sample(Image.fromarray(self._pixels[index]), self.folder_labels[index])
+
+
+def pick_image(source: str) -> tuple[ImageData, int]:
+    """Find an image by its file, `DATA#ID` or `DATA:NUMBER` (from 0). DATA is any name that `open_data` takes.
+
+    Returns:
+        The data, and the image's index in it.
+
+    Raises:
+        DataError: no such file, data or image.
+    """
+    if source and not source.endswith((".tar", ".csv")) and is_file(Path(source)):
+        return PictureFile(Path(source)), 0
+    name, _, number = source.rpartition(":")
+    if name and number.isdecimal():
+        data = open_data(name)
+        if int(number) >= len(data):
+            raise DataError(f"{data.name} has no image number {number}, only 0 to {len(data) - 1}")
+        return data, int(number)
+    for place in (i for i, sign in enumerate(source) if sign == "#"):  # names may contain the sign
+        name, image = source[:place], source[place + 1 :]
+        if (
+            name in DIGITS
+            or name.endswith((".tar", ".csv"))
+            or re.match(r"\w+:", name)
+            or (name and Path(name).is_dir())
+        ):
+            data = open_data(name)
+            if image not in data.ids:
+                raise DataError(f"{data.name} has no image '{image}'{suggest_nearest(image, data.ids)}")
+            return data, data.ids.index(image)
+    raise DataError(f"'{source}' is not an image: there is no such file; give a file, DATA#ID or DATA:NUMBER")

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eric_fast.capture.data import IMAGE_SUFFIXES, UNKNOWN, ImageData, Sample, decode_image
-from eric_fast.capture.paths import make_encodable
+from eric_fast.capture.data import IMAGE_SUFFIXES, ImageData, Sample, decode_image
 from eric_fast.errors import DataError, first_line, suggest_nearest
+from eric_fast.store.activations import UNKNOWN
+from eric_fast.visible import make_encodable
 
 MOST_LABEL_BYTES = 1024
 _BRACES = re.compile(r"\{([^{}]*)\}")

@@ -21,8 +21,8 @@ from torch.utils.data import (
 from eric_fast.capture.data import BrokenDataError, ImageData, Sample, number_items
 from eric_fast.capture.items import note_parts, read_item, take_apart
 from eric_fast.capture.models import make_unique
-from eric_fast.capture.paths import make_encodable
 from eric_fast.errors import DataError, first_line
+from eric_fast.visible import make_encodable
 
 _log = logging.getLogger(__name__)
 _FEW, _ASKS = 20, 8  # so few items may come in the same order twice by chance, and are asked for more often

@@ -1,12 +1,12 @@
 """`eric-fast evaluate` and `predict`: what a program answers, and how well."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eric_fast.cli.evaluate_labels import list_true_labels, print_label_scores
 from eric_fast.cli.inputs import check_paths, check_same_task, find_source, limit_memory, refuse_useless
 from eric_fast.cli.network import NETWORK_OPTIONS, takes_network
 from eric_fast.cli.options import DATA_HELP, As, Engine, Force, GroupFile, Json, Memory, ProgramFile, Start
@@ -17,6 +17,10 @@ from eric_fast.processes import join_processes
 from eric_fast.show.console import show_progress, stdout
 from eric_fast.show.printer import Printer
 from eric_fast.visible import make_cell
+
+if TYPE_CHECKING:
+    from eric_fast.label_score import LabelScore
+    from eric_fast.program import Program
 
 
 @takes_network(before="memory")
@@ -86,7 +90,7 @@ def evaluate(
     n_rows, place = len(every) if chains else 0, 0 if starts is every else -1  # of the start that is asked for
     is_training, n_bad_images = is_trained_on(program, images), images.settings.n_bad_images
     if program.decision.gives_labels:
-        print_label_scores(
+        _print_label_scores(
             label_scores[place],
             label_scores[:n_rows],
             printer,
@@ -189,3 +193,52 @@ def predict(
             for image, answer, rule in zip(ids, found.classes.tolist(), found.rules.tolist(), strict=True):
                 writer.writerow([make_cell(image), cells[answer], rule + 1 if rule >= 0 else ""])
     stdout.print(f"wrote {output}: {n_rows:,} rows", markup=False)
+
+
+def _print_label_scores(
+    score: "LabelScore",
+    chains: "Sequence[LabelScore]",
+    printer: Printer,
+    json: Path | None,
+    *,
+    is_training: bool,
+    n_bad_images: int,
+    force: bool,
+) -> None:
+    """Print the score of a program and of its labels; with `chains`, the scores from each start instead of its own."""
+    from eric_fast.show.scores import (
+        TRAINED_ON_THESE,
+        describe_bad_images,
+        tabulate_label_accuracy,
+        tabulate_label_scores,
+        tabulate_labels,
+    )
+
+    if json is not None:
+        content = {**score.to_dict(), "chains": [row.to_dict() for row in chains], "is_training": is_training}
+        write_json({**content, "n_bad_images": n_bad_images}, json, force=force)
+    if is_training:
+        printer.say(TRAINED_ON_THESE)
+    if n_bad_images:
+        printer.say(describe_bad_images(n_bad_images))
+    printer.say(
+        f"{score.n_images:,} images, {len(score.labels):,} labels; baseline (always the more frequent answer): "
+        f"agreement {score.fidelity.baseline:.4f}"
+    )
+    printer.show(tabulate_label_scores(chains or [score]))
+    accuracy = tabulate_label_accuracy(chains or [score])
+    if accuracy is not None:
+        printer.show(accuracy)
+    printer.show(tabulate_labels(score))
+
+
+def list_true_labels(program: "Program", row: Sequence[bool]) -> str:
+    """The labels that are true, with semicolons between them; names that would be misread stand in quotes."""
+    return "; ".join(_quote(name) for name, is_true in zip(program.classes, row, strict=True) if is_true)
+
+
+def _quote(name: str) -> str:
+    """A name as a field of CSV that semicolons separate: `cat`, or `"cat; dog"`."""
+    if name and name == name.strip() and not set(name) & set(';"\n\r'):
+        return name
+    return '"' + name.replace('"', '""') + '"'

@@ -88,7 +88,7 @@ def explain(
         )
     refuse_useless(context, ("header",), f"{image} is an image")
     check_paths([json, png], [program, image], force=force)
-    from eric_fast.capture.pick import pick_image
+    from eric_fast.capture.sources import pick_image
     from eric_fast.explain import explain_image, to_dict
     from eric_fast.show.proof import render_explanation
     from eric_fast.show.proof_plot import save_explanation

@@ -72,11 +72,6 @@ def find_activations(
     return found.read_activations(layers) if isinstance(found, Capture) else found
 
 
-def load_layers(program: "Program", source: str, layers: "Sequence[str]") -> "Activations":
-    """Read these layers of a capture into memory."""
-    return open_stored(program, source, layers).read_activations(layers)
-
-
 def open_stored(program: "Program", source: str, layers: "Sequence[str]") -> "Capture":
     """Open a capture, which must have these layers of the program."""
     from eric_fast.evaluator.match import check_fingerprint

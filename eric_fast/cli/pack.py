@@ -35,7 +35,7 @@ def pack(
     if thresholds is not None and threshold is not None:
         raise SettingError("--thresholds and --threshold can't both be given")
     from eric_fast.quantise import fit_quantiser, parse_threshold
-    from eric_fast.quantise.repack import open_packing_job
+    from eric_fast.quantise.pack import open_packing_job
     from eric_fast.store import Thresholds, open_capture
     from eric_fast.store.job import describe_job
 

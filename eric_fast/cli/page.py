@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from eric_fast.cli.inputs import check_paths, load_layers, own_name, select_answers, select_program
+from eric_fast.cli.inputs import check_paths, open_stored, own_name, select_answers, select_program
 from eric_fast.cli.options import DATA_HELP, MODEL_HELP, Force, GroupFile, Json, Label, Weights
 from eric_fast.errors import SettingError
 from eric_fast.output import REPORT, check_folder, write_json
@@ -64,7 +64,7 @@ def report(
     with show_progress() as progress:
         built = build_report(
             loaded,
-            select_answers(load_layers(loaded, str(capture), layers), label),
+            select_answers(open_stored(loaded, str(capture), layers).read_activations(layers), label),
             start=lowest,
             data=None if data is None else open_data(data),
             model=None if model is None else load_model(model, weights),
