@@ -144,7 +144,7 @@ def test_stopped_growth_leaves_class_rules_on_true_bits(caplog):
     program = extract("predicted", activations, quantiser, bits, stop=lambda: True)
     alone = Quantiser(quantiser.atoms_of_layer("f2"))
     assert program == extract("true", activations, alone, bits)
-    assert "stopped before the trees of layer 'f1'" in caplog.text
+    assert "stopped before the rules of layer 'f1'" in caplog.text
 
 
 def test_settings_that_mean_nothing_are_refused():

@@ -16,7 +16,7 @@ from eric_fast.program import ClassRule, Decision
 def check_label_options(options: ExtractOptions) -> None:
     """Refuse what only classes have. Raises SettingError."""
     refused = {
-        "votes": options.votes is not None,
+        "votes": options.votes is not None or options.vote_layers != "last",
         "max loss": options.max_loss is not None,
         "class weights": bool(options.class_weight),
         "grown on 'both'": options.grown_on == "both",

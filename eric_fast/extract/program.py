@@ -8,8 +8,7 @@ from eric_fast.bits import BitMatrix
 from eric_fast.extract.chain import extract_on_true_bits
 from eric_fast.extract.layer import Growth, check_target
 from eric_fast.extract.options import TreeOptions
-from eric_fast.extract.predicted_bits import extract_on_predicted_bits
-from eric_fast.extract.starts import extract_for_starts
+from eric_fast.extract.starts import extract_for_starts, extract_on_predicted_bits
 from eric_fast.extract.training_bits import TrainingBits
 from eric_fast.kernels import MOST_TREES, Stop, never_stop
 from eric_fast.processes import Combine, keep
