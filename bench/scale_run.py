@@ -8,8 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from eric_fast.extract import TreeOptions
-from eric_fast.memory import find_peak_memory
 from eric_fast.processes import Processes, join_processes, leave_processes
+from eric_fast.processes.memory import find_peak_memory
 from eric_fast.runs import approximate_model, evaluate_program
 from eric_fast.store import Capture, open_capture
 from eric_fast.text import load_program, print_program

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast.described import Described
 from eric_fast.errors import EricError, say_count, suggest_nearest
-from eric_fast.forks import prepare_forks
-from eric_fast.pickling import PickledByFields
+from eric_fast.processes.forks import prepare_forks
+from eric_fast.processes.pickling import PickledByFields
+from eric_fast.results.described import Described
 from eric_fast.tensors import read_plain
 
 prepare_forks()  # whoever uses bits uses tensors

@@ -9,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast.described import Described
 from eric_fast.errors import CaptureError, say_count
 from eric_fast.processes import Combine
 from eric_fast.program import Program
 from eric_fast.program.layer_graph import StartLayers
+from eric_fast.results.described import Described
+from eric_fast.results.tabular import Columns, Tabular, turn_rows
 from eric_fast.store import Source
 from eric_fast.store.activations import UNKNOWN
-from eric_fast.tabular import Columns, Tabular, turn_rows
 
 BOTH, FIRST, SECOND, NEITHER = range(4)  # columns of counts: who says that a label is true
 

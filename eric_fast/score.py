@@ -9,15 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eric_fast.described import Described
 from eric_fast.errors import CaptureError, SettingError, say_count
 from eric_fast.evaluator import NO_RULE, Predictions
 from eric_fast.processes import Combine
 from eric_fast.program import Program
 from eric_fast.program.confidence import Interval, find_interval
 from eric_fast.program.layer_graph import StartLayers
+from eric_fast.results.described import Described
+from eric_fast.results.tabular import Columns, Tabular, turn_rows
 from eric_fast.store.activations import UNKNOWN
-from eric_fast.tabular import Columns, Tabular, turn_rows
 
 FEW_IMAGES = 10  # of a class
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from eric_fast.errors import DataError
-from eric_fast.memory import find_free_memory, format_bytes
+from eric_fast.processes.memory import find_free_memory, format_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor

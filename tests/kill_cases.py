@@ -22,7 +22,7 @@ class Case(NamedTuple):
 
 
 DEMO = tuple(
-    f"eric_fast.demo:{name}"
+    f"eric_fast.demo.run:{name}"
     for name in ("capture_activations", "approximate_model", "evaluate_chains", "measure_speed", "build_report")
 )
 NET = "{made}/net.py:build"

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import eric_fast.demo
+import eric_fast.demo.run
 from tests.command_fixtures import make_program, run_command
 from tests.disturb import (
     age_files,
@@ -222,7 +222,7 @@ def sweep_command(sweep: Sweep) -> dict[str, int]:
 def main() -> None:
     chosen, *numbers = sys.argv[1:]
     names = tuple(CASES) if chosen == "all" else tuple(chosen.split(","))
-    eric_fast.demo.N_EPOCHS = 1  # how well it is trained doesn't matter
+    eric_fast.demo.run.N_EPOCHS = 1  # how well it is trained doesn't matter
     n_all = 0
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

@@ -175,7 +175,7 @@ def test_a_stopped_command_leaves_nothing_behind(tmp_path, moment, stop, monkeyp
         if stage == moment:
             os.kill(os.getpid(), stop)
 
-    monkeypatch.setattr("eric_fast.demo.N_EPOCHS", 1)
+    monkeypatch.setattr("eric_fast.demo.run.N_EPOCHS", 1)
     monkeypatch.setattr("eric_fast.cli.commands.show_progress", lambda: nullcontext(send_signal))
     code, _, err = eric("demo", "-o", tmp_path / "demo")
     assert code == 128 + stop

@@ -5,7 +5,7 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 
 import eric_fast as ef
-from eric_fast.described import MOST_CHARACTERS, name_span
+from eric_fast.results.described import MOST_CHARACTERS, name_span
 from eric_fast.runs import predict_activations
 from tests.activations import make_activations
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from eric_fast.capture import capture_activations, open_data, reduce_norm, wrap_model
-from eric_fast.digits_cnn import CLASSES, build, transform
+from eric_fast.demo.digits_cnn import CLASSES, build, transform
 from eric_fast.errors import CaptureError, EricError, ModelError
 from eric_fast.extract import TreeOptions
 from eric_fast.module import RuleModule

@@ -32,7 +32,7 @@ from eric_fast import (
     quantise_activations,
     save_activations,
 )
-from eric_fast.pickling import PickledByFields
+from eric_fast.processes.pickling import PickledByFields
 from eric_fast.table.model import RuleModel
 from tests.activations import make_activations
 

@@ -39,10 +39,10 @@ from eric_fast import (
 from eric_fast.errors import EricError, ProgramError, SettingError
 from eric_fast.evaluator import Predictions
 from eric_fast.program.confidence import list_probabilities
+from eric_fast.results.tabular import TABLE_FORMATS, format_rows, make_frame
 from eric_fast.score import ScoreList, score_predictions
 from eric_fast.show.grid import make_table
 from eric_fast.show.printer import Printer
-from eric_fast.tabular import TABLE_FORMATS, format_rows, make_frame
 
 CLASSES = ("cat", "dog", "fox")
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,7 +13,7 @@ from eric_fast.capture import ImageData, Sample, capture_activations, prepare_ru
 from eric_fast.capture.job import open_capture_job
 from eric_fast.capture.ranges import choose_logits
 from eric_fast.errors import CaptureError, DataError, OutputError, SettingError
-from eric_fast.memory import format_bytes
+from eric_fast.processes.memory import format_bytes
 from eric_fast.program.atoms import Quantiser
 from eric_fast.quantise import fit_quantiser, quantise_activations
 from eric_fast.quantise.pack import open_packing_job

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from eric_fast import digits_cnn
 from eric_fast.capture import Reduction, capture_activations, open_data, prepare_run, wrap_model
 from eric_fast.capture.job import open_capture_job
 from eric_fast.capture.norms import reduce_norm, reduce_regions
+from eric_fast.demo import digits_cnn
 from eric_fast.errors import CaptureError, ProgramError, SettingError
 from eric_fast.module import RuleModule
 from eric_fast.program import ClassRule, Program

@@ -12,11 +12,11 @@ from rich.table import Table
 from safetensors.torch import save_model
 from sklearn.datasets import load_digits
 
-from eric_fast import digits_cnn
 from eric_fast.chains import measure_chains
 from eric_fast.cli.capture_output import say_next
 from eric_fast.cli.commands import app
 from eric_fast.cli.register import list_examples
+from eric_fast.demo import digits_cnn
 from eric_fast.errors import SettingError
 from eric_fast.show.chains import tabulate_chains
 from eric_fast.show.printer import list_headers

@@ -14,8 +14,8 @@ from eric_fast.bits import unpack_words
 from eric_fast.chains import measure_chains
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.extract import TreeOptions
-from eric_fast.memory import count_fitting, find_free_memory, find_peak_memory, find_used_memory, parse_memory
 from eric_fast.processes import Processes
+from eric_fast.processes.memory import count_fitting, find_free_memory, find_peak_memory, find_used_memory, parse_memory
 from eric_fast.quantise import fit_quantiser, quantise_activations
 from eric_fast.quantise.pack import open_packing_job
 from eric_fast.runs import approximate_model, evaluate_chains, evaluate_program
@@ -261,7 +261,7 @@ def test_little_memory_makes_small_parts_and_the_same_results(stored, kind, coun
 
 LARGE = """
 import sys
-from eric_fast.memory import find_peak_memory
+from eric_fast.processes.memory import find_peak_memory
 from eric_fast.runs import approximate_model, evaluate_program
 from eric_fast.store import open_capture
 

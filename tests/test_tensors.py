@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from eric_fast import BitMatrix, RuleModule, approximate_model, load, read_table
 from eric_fast.errors import DataError, EricError, ProgramError
 from eric_fast.frontends.fields import check_claim
-from eric_fast.memory import find_peak_memory
+from eric_fast.processes.memory import find_peak_memory
 from eric_fast.tensors import check_rows, read_plain
 from tests.activations import make_activations
 

@@ -14,17 +14,17 @@ from eric_fast.analyse.sets import pack_classes
 from eric_fast.analyse.subclasses import Subclasses, measure_subclasses
 from eric_fast.analyse.symbolic import Symbol, find_strongest, list_symbols
 from eric_fast.bits import BitMatrix
-from eric_fast.described import Described
 from eric_fast.errors import CaptureError, say_count
 from eric_fast.evaluator.match import check_capture
-from eric_fast.pickling import PickledByFields
+from eric_fast.processes.pickling import PickledByFields
 from eric_fast.program import Program
 from eric_fast.program.atoms import count_regions
 from eric_fast.program.layer_graph import name_start
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import quantise_activations
+from eric_fast.results.described import Described
+from eric_fast.results.tabular import Columns, Tabular, turn_rows
 from eric_fast.store import Source, read_labels, read_layer, read_predictions
-from eric_fast.tabular import Columns, Tabular, turn_rows
 
 N_STRONGEST = 9
 _FORCED = ("when_false", "when_true", "when_swapped")

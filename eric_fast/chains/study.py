@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from eric_fast.chains.bounds import Bound
-from eric_fast.described import Described, name_span
 from eric_fast.errors import say_count
 from eric_fast.extract import TreeOptions
+from eric_fast.results.described import Described, name_span
+from eric_fast.results.tabular import Columns, Tabular, turn_rows
 from eric_fast.score import Score
-from eric_fast.tabular import Columns, Tabular, turn_rows
 
 WAYS = ("true", "predicted", "direct")
 MIN_LEAVES = (0.005,)

@@ -134,7 +134,7 @@ def extract(
     """
     check_paths([output, json], [capture], force=force)
     from eric_fast.extract import GROWN_LITERALS, GROWN_RULES, ExtractOptions, WeightOptions, apply_preset, parse_count
-    from eric_fast.memory import find_peak_memory
+    from eric_fast.processes.memory import find_peak_memory
     from eric_fast.program.words import describe_weights
     from eric_fast.runs import approximate_model
     from eric_fast.store import open_capture

@@ -106,15 +106,15 @@ def select_answers(activations: "Activations", label: str | None) -> "Activation
 
 def limit_memory(text: str | None) -> int:
     """Bytes that this process may use: as given, or its share of half of the free memory of this machine."""
-    from eric_fast.memory import find_free_memory, parse_memory
     from eric_fast.processes import count_local
+    from eric_fast.processes.memory import find_free_memory, parse_memory
 
     return find_free_memory() // (2 * count_local()) if text is None else parse_memory(text)
 
 
 def describe_memory(limit: int) -> str:
     """Say how much memory this process used, and how much it might."""
-    from eric_fast.memory import find_peak_memory, format_bytes
+    from eric_fast.processes.memory import find_peak_memory, format_bytes
 
     return f"memory: {format_bytes(find_peak_memory())} used at most, {format_bytes(limit)} allowed (--memory)"
 

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.compare.rules import RuleChanges, compare_rules, list_kernels
-from eric_fast.described import Described
 from eric_fast.errors import CaptureError, say_count
 from eric_fast.evaluator import NO_RULE
-from eric_fast.pickling import PickledByFields
+from eric_fast.processes.pickling import PickledByFields
 from eric_fast.program import Program
 from eric_fast.program.layer_graph import StartLayers
+from eric_fast.results.described import Described
 from eric_fast.runs import predict_activations
 from eric_fast.score import Score, score_predictions
 from eric_fast.store.activations import UNKNOWN, Activations

@@ -13,18 +13,18 @@ from torch import Tensor
 from eric_fast import kernels
 from eric_fast.bits import BitMatrix
 from eric_fast.compile.program import compile_part, compile_program
-from eric_fast.described import Described
 from eric_fast.errors import ProgramError
 from eric_fast.evaluator.match import check_capture
 from eric_fast.evaluator.predictions import NO_RULE, Predictions
 from eric_fast.kernels import expect
-from eric_fast.pickling import PickledByFields
 from eric_fast.plan import Plan
+from eric_fast.processes.pickling import PickledByFields
 from eric_fast.program import Program
 from eric_fast.program.confidence import Confidences, list_confidences, list_probabilities
 from eric_fast.program.layer_graph import StartLayers
 from eric_fast.program.simplify import find_mentioned
 from eric_fast.quantise import quantise_activations
+from eric_fast.results.described import Described
 from eric_fast.store import Source
 
 

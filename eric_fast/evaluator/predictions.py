@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from eric_fast.bits import BitMatrix
-from eric_fast.described import Described
 from eric_fast.errors import say_count
-from eric_fast.pickling import PickledByFields
+from eric_fast.processes.pickling import PickledByFields
+from eric_fast.results.described import Described
 
 NO_RULE = -1  # no class rule fired; as a class: and the program has no default class
 

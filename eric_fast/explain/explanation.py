@@ -13,19 +13,19 @@ from eric_fast.capture import ImageData, LoadedModel, capture_activations, take_
 from eric_fast.capture.data import DataPart
 from eric_fast.capture.labels import find_label, find_truth
 from eric_fast.capture.maps import FeatureMaps, capture_maps
-from eric_fast.described import Described
 from eric_fast.errors import ProgramError, say_count, suggest_nearest
 from eric_fast.evaluator import Evaluator
 from eric_fast.evaluator.match import check_capture, check_fingerprint
 from eric_fast.explain.check import check_proof
 from eric_fast.explain.counterfactual import Counterfactual, find_counterfactuals, list_fixed
 from eric_fast.explain.proof import Proof, prove_answers
-from eric_fast.pickling import PickledByFields
+from eric_fast.processes.pickling import PickledByFields
 from eric_fast.program import Program
 from eric_fast.program.atoms import InputAtom
 from eric_fast.program.label_programs import find_label_index
 from eric_fast.program.layer_graph import StartLayers, name_start
 from eric_fast.quantise import quantise_activations
+from eric_fast.results.described import Described
 from eric_fast.store.activations import UNKNOWN, Activations
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from eric_fast.bits import BitMatrix
 from eric_fast.evaluator import NO_RULE, Evaluator
 from eric_fast.explain.reasons import fires, pick_failing, pick_holding
-from eric_fast.pickling import PickledByFields
+from eric_fast.processes.pickling import PickledByFields
 from eric_fast.program import Program, atom_of
 
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from eric_fast.described import Described
 from eric_fast.errors import EricError
-from eric_fast.pickling import PickledByFields
 from eric_fast.plan.steps import INDEX, Steps
+from eric_fast.processes.pickling import PickledByFields
+from eric_fast.results.described import Described
 
 MOST_GENERATED = 50_000  # nodes and values of terms; Triton takes about 1.5 ms for each
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from eric_fast.pickling import PickledByFields
+from eric_fast.processes.pickling import PickledByFields
 
 MOST_PLANES = 31  # of an index or a counter
 

@@ -5,7 +5,6 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from eric_fast.described import Described, name_span
 from eric_fast.errors import ProgramError, SettingError, say_count
 from eric_fast.program.atoms import Quantiser
 from eric_fast.program.data import ProgramData, atom_of, map_literals
@@ -20,7 +19,8 @@ from eric_fast.program.printers.python_code import print_python
 from eric_fast.program.rule_table import tabulate_class_rules, tabulate_kernel_rules
 from eric_fast.program.table_atoms import TableQuantiser
 from eric_fast.program.validate import check_texts, validate_program
-from eric_fast.tabular import make_frame
+from eric_fast.results.described import Described, name_span
+from eric_fast.results.tabular import make_frame
 
 if TYPE_CHECKING:
     import pandas

@@ -9,8 +9,8 @@ from eric_fast.bits import count_words
 from eric_fast.errors import CaptureError, say_count
 from eric_fast.extract import ExtractOptions, TreeOptions, check_label_options, complete_options, extract_program
 from eric_fast.kernels import MOST_TREES, Stop, never_stop
-from eric_fast.memory import count_fitting
 from eric_fast.processes import Processes
+from eric_fast.processes.memory import count_fitting
 from eric_fast.program import Program
 from eric_fast.program.labels import name_units
 from eric_fast.program.prune import choose_held_back, prune_program

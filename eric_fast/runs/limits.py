@@ -1,6 +1,6 @@
 """How much of a source a run holds in memory at a time."""
 
-from eric_fast.memory import count_fitting, find_free_memory, find_used_memory
+from eric_fast.processes.memory import count_fitting, find_free_memory, find_used_memory
 from eric_fast.store import SHARD_SIZE, SHARD_UNIT
 
 

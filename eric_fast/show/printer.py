@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.table import Column, Table
 
+from eric_fast.results.tabular import Columns, check_format, format_rows
 from eric_fast.show.console import stderr, stdout
-from eric_fast.tabular import Columns, check_format, format_rows
 
 _GROUPED = re.compile(r"^-?\d{1,3}(,\d{3})+(?=\.|$)")
 

@@ -10,11 +10,11 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from eric_fast.described import Described, name_span
 from eric_fast.errors import CaptureError, say_count, suggest_nearest
-from eric_fast.pickling import PickledByFields
+from eric_fast.processes.pickling import PickledByFields
 from eric_fast.program.label_programs import find_label_index, name_label_classes
 from eric_fast.program.layer_graph import Edge, LayerGraph, check_edges
+from eric_fast.results.described import Described, name_span
 from eric_fast.store.label_rows import check_label_rows, spread_labels
 from eric_fast.tensors import read_plain
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from eric_fast.bits import count_words
 from eric_fast.errors import OutputError, say_count
-from eric_fast.memory import format_bytes
 from eric_fast.processes import Processes
+from eric_fast.processes.memory import format_bytes
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.store import (
     NOT_WRITTEN,

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from eric_fast.bits import ROW_WORDS, WORD_BITS
 from eric_fast.errors import CaptureError, SettingError
 from eric_fast.output.kinds import name_shard
-from eric_fast.pickling import PickledByFields
+from eric_fast.processes.pickling import PickledByFields
 from eric_fast.program.atoms import Quantiser
 from eric_fast.program.layer_graph import Edge, check_edges
 from eric_fast.store.activations import CaptureSettings

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from eric_fast.bits import BitMatrix
-from eric_fast.described import Described, name_span
 from eric_fast.errors import CaptureError, EricError, say_count, suggest_nearest
 from eric_fast.output.kinds import MANIFEST
-from eric_fast.pickling import PickledByFields
+from eric_fast.processes.pickling import PickledByFields
 from eric_fast.program.atoms import Quantiser
 from eric_fast.program.layer_graph import LayerGraph
+from eric_fast.results.described import Described, name_span
 from eric_fast.store.activations import Activations, CaptureSettings, check_ids
 from eric_fast.store.files import is_file, read_json
 from eric_fast.store.manifest import CAPTURE_FORMAT, Manifest

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from eric_fast.bits import count_words
 from eric_fast.errors import CaptureError, first_line, suggest_nearest
-from eric_fast.pickling import PickledByFields
+from eric_fast.processes.pickling import PickledByFields
 from eric_fast.store.activations import UNKNOWN, check_finite, check_logits
 from eric_fast.store.files import hash_file, is_file
 from eric_fast.store.label_rows import check_label_rows, spread_labels

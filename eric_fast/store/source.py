@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.bits import WORD_BITS, count_words, join_words, pack_bits, unpack_words
-from eric_fast.pickling import PickledByFields
+from eric_fast.processes.pickling import PickledByFields
 from eric_fast.program.atoms import Quantiser
 from eric_fast.program.layer_graph import LayerGraph
 from eric_fast.store.activations import UNKNOWN, CaptureSettings

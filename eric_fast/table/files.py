@@ -14,7 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from eric_fast.errors import DataError
-from eric_fast.memory import find_free_memory, format_bytes
+from eric_fast.processes.memory import find_free_memory, format_bytes
 from eric_fast.table.table import Table, as_table
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.bits import unpack_words
-from eric_fast.described import Described
 from eric_fast.errors import say_count
 from eric_fast.evaluator import NO_RULE
 from eric_fast.kernels import expect
 from eric_fast.program import Decision, Program
 from eric_fast.program.confidence import Confidences, has_confidences, list_confidences, list_probabilities
 from eric_fast.program.table_atoms import TableQuantiser
+from eric_fast.results.described import Described
 from eric_fast.table.fitted_estimator import FittedEstimator
 from eric_fast.table.link_functions import LINKS, Link
 from eric_fast.table.settings import read_model_settings

@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from eric_fast.errors import ModelError
-from eric_fast.pickling import PickledByFields
+from eric_fast.processes.pickling import PickledByFields
 from eric_fast.program import Program
 from eric_fast.table.allowed_values import VALUES
 from eric_fast.table.leaf_numbers import LeafNumbers

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from eric_fast.errors import ProgramError, say_count, suggest_nearest
-from eric_fast.memory import pause_collector
+from eric_fast.processes.memory import pause_collector
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.layer_graph import TO_CLASSES, Edge, find_edge_fault
 from eric_fast.program.printers.names import FORMATS, NEGATED, close_negated, decision_rules, find_format

@@ -7,8 +7,8 @@ from dataclasses import replace
 from eric_fast.errors import CaptureError, SettingError, say_count
 from eric_fast.evaluator.match import match_layers
 from eric_fast.extract import ExtractOptions
-from eric_fast.memory import count_fitting
 from eric_fast.processes import Processes
+from eric_fast.processes.memory import count_fitting
 from eric_fast.program.atoms import Quantiser
 from eric_fast.progress import Progress, ignore_progress
 from eric_fast.quantise import MOST_VALUES, ScaledLogits, fit_quantiser, parse_threshold, scale_logits, split_threshold

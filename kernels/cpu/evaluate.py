@@ -28,8 +28,8 @@ from eric_fast.kernels.decision_tables import make_decision_tables
 from eric_fast.kernels.liveness import ResultKinds, choose_decision, find_result_kinds
 from eric_fast.kernels.memory import allocate_aligned, allocate_result
 from eric_fast.kernels.outcome import Outcome, Pack, Request, check_request
-from eric_fast.memory import find_free_memory, format_bytes
 from eric_fast.plan import Plan
+from eric_fast.processes.memory import find_free_memory, format_bytes
 
 assert ROW_WORDS % (2 * VECTOR_WORDS) == 0  # a row is padded to whole blocks
 CHUNK_BLOCKS = 16  # blocks that a thread takes at a time, at most: few enough that no thread waits long for another

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.bits import BitMatrix
-from eric_fast.described import Described
 from eric_fast.errors import DataError, ModelError, say_count
 from eric_fast.evaluator import NO_RULE
 from eric_fast.explain.check import check_proof
 from eric_fast.explain.proof import Proof, prove_answers
-from eric_fast.pickling import PickledByFields
+from eric_fast.processes.pickling import PickledByFields
 from eric_fast.program import ClassRule, Program
 from eric_fast.program.table_atoms import TABLE
+from eric_fast.results.described import Described
 from eric_fast.table.explain.changes import ColumnReach, RowCounterfactual, RowSearch
 from eric_fast.table.explain.choices import list_choices
 from eric_fast.table.explain.conditions import RowCondition, list_conditions

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save
 from torch.nn.functional import cross_entropy
 
-from eric_fast import digits_cnn
 from eric_fast.bits import BitMatrix
 from eric_fast.capture import capture_activations, load_model, open_data
 from eric_fast.capture.sources import Digits
+from eric_fast.demo import digits_cnn
 from eric_fast.evaluator import Evaluator
 from eric_fast.extract import TreeOptions
 from eric_fast.output import DEMO, replace_folder, write_marker

@@ -92,7 +92,7 @@ def make_frame(columns: Columns) -> "pandas.DataFrame":
         SettingError: pandas is not installed.
     """
     require_package("pandas", "a data frame")
-    from eric_fast.frame import Frame
+    from eric_fast.results.frame import Frame
 
     return Frame(dict(columns))
 
