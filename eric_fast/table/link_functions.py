@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """From scores, float64 `[n_rows, n_outputs]`, to answers of the same shape.
+    """From scores, float64 `[n_rows, n_outputs]`, to answers of the same shape; `[n_rows]` of a margin.
 
     Attributes:
         apply: the function; it may overwrite the scores.
@@ -32,11 +32,16 @@ def _keep(scores: Scores) -> Scores:
     return scores
 
 
-def _sigmoid(scores: Scores) -> Scores:
-    from scipy.special import expit  # loads when it is needed
+@cache
+def _load_expit() -> Callable[[Scores], Scores]:
+    """Loads when it is needed, and once: even what is loaded takes a microsecond to import."""
+    from scipy.special import expit
 
-    shares: Scores = expit(scores)
-    return shares
+    return cast("Callable[[Scores], Scores]", expit)
+
+
+def _sigmoid(scores: Scores) -> Scores:
+    return _load_expit()(scores)
 
 
 def _softmax(scores: Scores) -> Scores:

@@ -133,12 +133,13 @@ def make_walker(program: Program, plan: Plan, values: str) -> Walker | None:
     nodes["yes"], nodes["no"] = children[:n_nodes].T
     votes = (plan.base, plan.vote_offsets, plan.vote_classes, plan.vote_weights)
     masks = make_masks(comparisons, rules, firsts, lasts)
+    has_single_votes = np.array_equal(plan.vote_offsets.numpy(), np.arange(plan.n_class_rules + 1))
     depth = len(rules.literals) / plan.n_class_rules
     return Walker(
         nodes,
         roots,
         tuple(array.numpy() for array in votes),
-        np.array([kind == "float32", values != "any", plan.default], np.int64),
+        np.array([kind == "float32", values != "any", plan.default, has_single_votes], np.int64),
         tree_of_leaves,
         np.dtype(kind),
         len(columns),

@@ -74,8 +74,8 @@ def copy_row(values: Any, settings: Any, row: Any) -> Any:
 
     Args:
         values: float64 `[n_columns]`.
-        settings: int64: whether values are rounded to float32, whether numbers that aren't finite are refused, and the
-            class of a row on which no rule fires.
+        settings: int64: whether values are rounded to float32, whether numbers that aren't finite are refused, the
+            class of a row on which no rule fires, and whether each rule has one vote.
         row: float64 `[n_columns]`, written.
 
     Returns:
@@ -128,12 +128,19 @@ def sum_votes(
     for i in range(n):
         for c in range(n_outputs):
             sums[first + i, c] = base[c]
-    for tree in range(n_trees):
-        for i in range(n):  # rows side by side: each sum waits for its own row's alone
-            rule = found[i, tree]
-            if rule >= 0:
-                for v in range(offsets[rule], offsets[rule + 1]):
-                    sums[first + i, outputs[v]] += weights[v]
+    if settings[3]:
+        for tree in range(n_trees):
+            for i in range(n):  # rows side by side: each sum waits for its own row's alone
+                rule = found[i, tree]
+                if rule >= 0:
+                    sums[first + i, outputs[rule]] += weights[rule]
+    else:
+        for tree in range(n_trees):
+            for i in range(n):
+                rule = found[i, tree]
+                if rule >= 0:
+                    for v in range(offsets[rule], offsets[rule + 1]):
+                        sums[first + i, outputs[v]] += weights[v]
     for i in range(n):
         best, fires = 0, False
         for c in range(1, n_outputs):
