@@ -197,7 +197,7 @@ def test_rules_may_read_classes_and_kinds():
     model = from_asp(text, class_predicate="class")
     assert model.predict({"n": [6, 5, 5], "m": [0, 1, 0]}).tolist() == ["a", "b", None]
     assert "class(a)" in model.program.derived
-    with pytest.raises(ProgramError, match="which predicate is the class"):
+    with pytest.raises(ProgramError, match="several predicates could be the class"):
         from_asp(text.replace("not class(X,'a'), ", "kind(X,'x'), ") + " kind(X,'x') :- class(X,'a').")
 
 
@@ -206,7 +206,7 @@ def test_the_class_predicate_is_the_one_that_no_body_mentions():
     assert from_asp("512(X,'0') :- not 3(X), 54(X), not ab1(X,'True'). ab1(X,'True') :- 7(X).").n_features_in_ == 3
     assert from_asp("flies(X) :- bird(X), not ab(X). ab(X) :- penguin(X).").classes_.tolist() == ["flies"]
     assert from_asp("flies(X) :- not ab(X,'True'). ab(X,'True') :- penguin(X).").classes_.tolist() == ["flies"]
-    with pytest.raises(ProgramError, match="which predicate is the class. Name one of 'a', 'b'"):
+    with pytest.raises(ProgramError, match="name one of them as class_predicate: 'a', 'b'"):
         from_asp("a(X,'1') :- p(X). b(X,'1') :- q(X).")
     assert from_asp("a(X,'1') :- p(X). b(X,'2') :- q(X).", class_predicate="b").classes_.tolist() == ["2"]
     with pytest.raises(ProgramError, match="no rule defines 'c'; there are 'a', 'b'"):

@@ -201,7 +201,7 @@ def test_a_text_of_format_1_has_no_edges():
     program = Program(Quantiser(atoms), ("x", "y"), (ClassRule(0, (0, 1)),), edges=edges)
     text = print_program(program)
     assert parse_program(text) == program
-    with pytest.raises(ProgramError, match=r"^p\.lp:2:1: format 1 can't say all that stands here; write format\(2\)"):
+    with pytest.raises(ProgramError, match=r"^p\.lp:2:1: the program needs format 2; write format\(2\)"):
         parse_program(text.replace("format(2)", "format(1)"), "p.lp")
     assert print_program(make_program()).split("\n")[1] == "format(2)."
 
@@ -215,7 +215,7 @@ def test_a_text_of_format_1_has_no_edges():
         (
             'feeds("stem","join").',
             "",
-            "a rule for join:0 mentions a kernel of 'stem', which doesn't feed 'join', unlike 'wide' and 'slim'; take",
+            "a rule for join:0 mentions a kernel of 'stem', but only 'wide' and 'slim' feed 'join'; remove",
         ),
         ('feeds("wide","join").', 'feeds("wide","wide").', "layer 'wide' can't feed itself"),
         ('feeds("wide","join").', 'feeds("wide","").', "a layer that is fed needs a name; if the classes are meant"),

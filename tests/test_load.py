@@ -73,7 +73,7 @@ def test_what_is_nothing_that_can_be_loaded(files, monkeypatch, source):
 def test_an_unknown_model_is_told_what_can_be_loaded():
     names = [source.name for source in FRONT_ENDS]
     assert len(set(names)) == len(names) == 12
-    with pytest.raises(ModelError, match="builtins.object is no model or program") as caught:
+    with pytest.raises(ModelError, match="builtins.object is not a model or program") as caught:
         load(object())
     assert str(caught.value).endswith(", ".join(names))
 
@@ -216,7 +216,7 @@ def test_commands_refuse_in_a_line(refuse, files):
     assert "has no scores" in refuse(*predict, "--scores")
     assert "engine 'warp'" in refuse(*predict, "--engine", "warp")
     assert "not a known format" in refuse("convert", files / "rules.pl", "-o", files / "p.txt", "--format", "java")
-    assert "no model or program" in refuse("convert", files / "table.csv", "-o", files / "p.txt")
+    assert "not a model or program" in refuse("convert", files / "table.csv", "-o", files / "p.txt")
     assert "can't be read" in refuse("predict", files / "none.lp", files / "table.csv", "-o", files / "p.csv")
     assert "can't be read" in refuse("predict", files / "rules.pl", files / "none.csv", "-o", files / "p.csv")
     (files / "table.csv").write_text("Age,Jobs\n1,2\n")

@@ -252,9 +252,9 @@ def test_sums_that_plain_operators_would_not_change_are_refused():
 def test_what_onnx_cannot_hold():
     columns = (Column("a", "loose"),)
     atoms = (TableAtom(0, "a", "in", ("x",)), TableAtom(0, "a", ">", 1.0))
-    with pytest.raises(ProgramError, match="column 'a' is read as a number and as a text"):
+    with pytest.raises(ProgramError, match="column 'a' is compared with numbers and with texts"):
         Program(TableQuantiser(atoms, columns), ("c",), [ClassRule(0, (0, 1))]).to_onnx()
-    with pytest.raises(ProgramError, match="the empty text is what a missing one is in ONNX"):
+    with pytest.raises(ProgramError, match="ONNX can't tell an empty text from a missing one"):
         atoms = (TableAtom(0, "a", "in", ("x", "")),)
         Program(TableQuantiser(atoms, columns), ("c",), [ClassRule(0, (0,))]).to_onnx()
     with pytest.raises(ProgramError, match="without rules or comparisons"):

@@ -143,7 +143,7 @@ def test_functions_of_sums(op, n_trees):
 @pytest.mark.parametrize("op", ["Abs", "Floor", "Sqrt", "Not"])
 def test_functions_of_one_tree_alone(op):
     two = make_regressor(helper.make_node(op, ["p"], ["q"], name="last"), n_trees=2)
-    with pytest.raises(EricError, match=rf"op '{op}' \(node 'last'\) is not supported beside a tree ensemble"):
+    with pytest.raises(EricError, match=rf"op '{op}' \(node 'last'\) is supported for a single tree, but not"):
         from_onnx(two)
     if op in ("Abs", "Floor"):
         one = make_regressor(helper.make_node(op, ["p"], ["q"]))
@@ -157,9 +157,12 @@ def node(op, *given, **attributes):
 @pytest.mark.parametrize(
     ("graph", "said"),
     [
-        (make_regressor(node("Mul", "p"), n_trees=2), r"op 'Mul' \(node 'last'\) is not supported of the answers"),
-        (make_regressor(node("Add", "X"), n_trees=2), r"'Add' \(node 'last'\) does with columns what is not"),
-        (make_regressor(node("ReduceSum", keepdims=0, axes=[0])), r"'ReduceSum' \(node 'last'\) mixes rows"),
+        (make_regressor(node("Mul", "p"), n_trees=2), r"op 'Mul' \(node 'last'\) is not supported for sums"),
+        (make_regressor(node("Add", "X"), n_trees=2), r"'Add' \(node 'last'\) can only add, subtract"),
+        (
+            make_regressor(node("ReduceSum", keepdims=0, axes=[0])),
+            r"'ReduceSum' \(node 'last'\) combines values of different rows",
+        ),
         (make_regressor(node("Shape")), "output 'q' doesn't have an answer for each row"),
         (make_regressor(node("TopK", "one"), tensors=[ONE]), r"op 'TopK' \(node 'last'\) is not supported"),
         (make_regressor(node("Add", "lost")), "takes 'lost', which no node makes"),

@@ -18,7 +18,7 @@ def test_a_circuit_is_named_with_the_remedy(tmp_path):
     path = tmp_path / "and.aag"
     path.write_bytes(b"aag 3 2 0 1 1\n2\n4\n6\n6 2 4\n")
     done = CliRunner().invoke(app, ["show", str(path)])
-    said = f"{path} is of AIGER and BLIF circuits, not a program's text; write it as one first: eric-fast convert"
+    said = f"{path} is a file of AIGER and BLIF circuits, not a program's text; convert it first: eric-fast convert"
     assert said in str(done.exception)
 
 

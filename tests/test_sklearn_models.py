@@ -389,7 +389,7 @@ def test_several_outputs():
     model = load(source)
     np.testing.assert_array_equal(model.predict(table), source.predict(table))
     np.testing.assert_array_equal(model.predict_proba(table), source.predict_proba(table))
-    with pytest.raises(ModelError, match="output 1 of the DecisionTreeClassifier has one class only; leave it out"):
+    with pytest.raises(ModelError, match="output 1 of the DecisionTreeClassifier has only one class; leave it out"):
         load(tree(2).fit(table, np.stack([truth > 100, truth > 0], axis=1)))
 
 
@@ -428,7 +428,7 @@ class OwnForest(RandomForestClassifier):
             "starts from the predictions of its init, a DecisionTreeClass.*zero",
         ),
         (GradientBoostingClassifier(init=DummyClassifier(strategy="uniform"), n_estimators=1), "its init, a Dummy"),
-        (OwnForest(2), "OwnForest is no model or program that can be loaded"),
+        (OwnForest(2), "OwnForest is not a model or program that can be loaded"),
     ],
 )
 def test_what_cant_be_converted_says_what_to_do(source, message):

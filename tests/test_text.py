@@ -399,7 +399,7 @@ def change(old, new):
         (change("format(1)", "format(3)"), "p.lp: not a program of format 1 or 2: it is of format 3"),
         (
             WITH_SUM.replace("format(2)", "format(1)"),
-            "p.lp:2:1: format 1 can't say all that stands here; write format",
+            "p.lp:2:1: the program needs format 2; write format",
         ),
         (
             change('"é",1). fires', '"è",1). fires'),

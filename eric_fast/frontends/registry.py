@@ -75,7 +75,7 @@ def load(source: Any, *, n_rounds: Rounds = None) -> RuleModel | Any:
         raise ModelError(f"{source} can't be read; give the path of a file")
     what = f"the file {source}" if is_path else f"a {type(source).__module__}.{type(source).__name__}"
     known = ", ".join(kind.name for kind in FRONT_ENDS)
-    raise ModelError(f"{what} is no model or program that can be loaded; eric_fast.load takes: {known}")
+    raise ModelError(f"{what} is not a model or program that can be loaded; eric_fast.load takes: {known}")
 
 
 def check_is_text(path: str | PathLike[str]) -> None:
@@ -90,7 +90,7 @@ def check_is_text(path: str | PathLike[str]) -> None:
     kind = next((kind for kind in FRONT_ENDS if kind not in (PROGRAM_TEXT, ASP) and kind.matches(path)), None)
     if kind is not None:
         raise ModelError(
-            f"{path} is of {kind.name}, not a program's text; write it as one first: "
+            f"{path} is a file of {kind.name}, not a program's text; convert it first: "
             f"eric-fast convert {path} -o program.lp"
         )
 

@@ -213,7 +213,7 @@ def check_edges(layers: Sequence[str], edges: Sequence[Edge]) -> None:
     for source, target in edges:
         is_known = all(name in place or name == FROM_IMAGES for name in (source, target)) and (source or target)
         if not is_known or (source and target and place[source] >= place[target]):
-            raise CaptureError(f"layer '{source}' can't feed '{target}': a layer stands behind those that feed it")
+            raise CaptureError(f"layer '{source}' can't feed '{target}': list each layer after those that feed it")
 
 
 def check_graph(graph: LayerGraph) -> None:

@@ -75,8 +75,8 @@ def _check_sources(program: ProgramData) -> None:
         if strange is not None:
             sources = " and ".join(map(repr, program.graph.sources[program.layers[own]]))
             raise ProgramError(
-                f"a rule for {program.atoms[atom].name} mentions a kernel of '{program.layers[strange]}', which "
-                f"doesn't feed '{program.layers[own]}', unlike {sources}; take the literal out, or add what feeds it",
+                f"a rule for {program.atoms[atom].name} mentions a kernel of '{program.layers[strange]}', but "
+                f"only {sources} feed '{program.layers[own]}'; remove the literal, or add the edge",
                 atom,
             )
 
@@ -227,7 +227,8 @@ def _check_starts(program: ProgramData) -> None:
         if program.graph.find_start(start) != start:
             instead = name_start(program.graph.find_start(start))
             raise ProgramError(
-                f"write the start '{name_start(start)}' as '{instead}': layers in order, and none that it needn't have"
+                f"write the start '{name_start(start)}' as '{instead}': list its layers in order, "
+                "without any that the others make unnecessary"
             )
     if len(set(program.starts)) != n_starts:
         raise ProgramError("a start stands twice; give its class rules one number")

@@ -82,7 +82,7 @@ def parse_program(text: str, source: str = "program") -> Program:
     needed = find_format(program)
     if version < needed:
         at = said.facts["format"][()][1]
-        raise said.error(at, f"format {version} can't say all that stands here; write format({needed})")
+        raise said.error(at, f"the program needs format {needed}; write format({needed}) instead of format({version})")
     return program
 
 

@@ -159,7 +159,7 @@ def _read_delta(content: bytes, at: int, place: str) -> tuple[int, int]:
         number |= (byte & 127) << shift
         if byte < 128:
             return number, at
-    raise ProgramError(f"{place}: a number of more than 5 bytes")
+    raise ProgramError(f"{place}: a number takes more than 5 bytes")
 
 
 def _read_outputs(lines: _Lines, header: AigerHeader) -> list[tuple[int, str]]:

@@ -217,7 +217,10 @@ class _Flattener:
                 known = suggest_nearest(instance.model, list(self.models))
                 raise ProgramError(f"{instance.place}: the file has no model '{instance.model}'{known}")
             if level >= MOST_LEVELS:
-                raise ProgramError(f"{instance.place}: more than {MOST_LEVELS} levels of models; does one hold itself?")
+                raise ProgramError(
+                    f"{instance.place}: models are nested more than {MOST_LEVELS} levels deep; check that none "
+                    "contains itself"
+                )
             for formal in instance.signals:
                 if formal not in inner.inputs and formal not in inner.outputs:
                     raise ProgramError(f"{instance.place}: '{instance.model}' has no input or output '{formal}'")

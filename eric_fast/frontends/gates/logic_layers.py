@@ -60,7 +60,7 @@ def _flatten(layer: Any, signals: Signals, netlist: Netlist, path: str) -> Signa
     first = layer.start_dim if layer.start_dim >= 0 else layer.start_dim + signals.ndim + 1
     last = layer.end_dim if layer.end_dim >= 0 else layer.end_dim + signals.ndim + 1
     if first < 1:
-        raise ModelError(f"layer '{path}' flattens the batch")
+        raise ModelError(f"layer '{path}' flattens the batch dimension; start at dimension 1")
     return signals.reshape(*signals.shape[: first - 1], -1, *signals.shape[last:])
 
 

@@ -21,5 +21,7 @@ def choose_class(
         return candidates[0], candidates[0] in valued
     if candidates:
         shown = ", ".join(f"'{head}'" for head in candidates[:8])
-        raise ProgramError(f"{source}: which predicate is the class? Name one of {shown}")
+        raise ProgramError(
+            f"{source}: several predicates could be the class; name one of them as class_predicate: {shown}"
+        )
     raise ProgramError(f"{source}: no rule; expected rules such as class(X,'a') :- not ab1(X).")

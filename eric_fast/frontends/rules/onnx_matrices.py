@@ -132,7 +132,7 @@ class _Reader:
             case "MatMul", [value, np.ndarray() as weights] if weights.ndim == 2:
                 literals = as_bits(value).literals
                 if len(weights) != len(literals):
-                    raise UnsupportedError("multiplies matrices of other sizes")
+                    raise UnsupportedError("multiplies matrices whose sizes don't match")
                 return WeightedSums(literals, weights.astype(np.float64), np.zeros(weights.shape[1]))
             case "Mul", [value, np.ndarray() as factors]:
                 literals = as_bits(value).literals
@@ -146,7 +146,9 @@ class _Reader:
                 return AnyTrue(literals)
             case "Where", [AnyTrue(), ChosenPlace() as place, np.ndarray() as default]:
                 return place._replace(default=int(default.item()))
-        raise UnsupportedError("is not one of those that rules are written with")
+        raise UnsupportedError(
+            "is not supported in a graph of rules, which has only the operators that Program.to_onnx writes"
+        )
 
     def _compare(self, place: int, operator: str, value: Any) -> SignedAtom:
         column = self.columns[place]
@@ -163,7 +165,7 @@ class _Reader:
         if isinstance(places, ChosenPlace) and isinstance(value, np.ndarray) and axis == 0:
             return places._replace(table=value) if value.dtype.kind == "i" else places._replace(names=value)
         if axis != 1 or not isinstance(places, np.ndarray):
-            raise UnsupportedError("takes places that are not constant")
+            raise UnsupportedError("takes elements at places that are not constant")
         chosen = places.reshape(-1).tolist()
         if isinstance(value, GivenColumns):
             return GivenColumns(tuple(value.places[i] for i in chosen))

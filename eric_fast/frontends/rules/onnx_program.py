@@ -32,7 +32,7 @@ def make_rules(columns: Sequence[Column], derived: Sequence[Sequence[LinearBody]
             return builder.add_votes(Decision.LABELS, sums, [str(i) for i in range(len(sums.base))], None)
         case [WeightedSums() as sums]:
             return builder.add_votes(Decision.SUM, sums, [str(i) for i in range(len(sums.base))], None)
-    raise UnsupportedError("is no class, sum or truth value that rules answer with")
+    raise UnsupportedError("is neither a class nor a sum nor a truth value of rules")
 
 
 class _Builder:

@@ -83,12 +83,12 @@ def as_bits(value: Any) -> TruthValues:
     if isinstance(value, TruthValues) and not value.or_missing:
         return value
     if not isinstance(value, WeightedSums):
-        raise UnsupportedError("takes what is no truth value")
+        raise UnsupportedError("takes a value that is neither true nor false")
     literals = []
     for weights, base in zip(value.weights.T, np.ravel(value.base), strict=True):
         used = np.flatnonzero(weights)
         if len(used) != 1 or (weights[used[0]], base) not in ((1, 0), (-1, 1)):
-            raise UnsupportedError("takes a sum that is no truth value")
+            raise UnsupportedError("takes a sum that is not always 0 or 1")
         literal = value.literals[used[0]]
         literals.append(literal.negate() if base else literal)
     return TruthValues(tuple(literals))

@@ -43,7 +43,9 @@ def read_oblivious_tree(part: Field, features: Features, n_outputs: int, scale: 
     stored = part["leaf_values"]
     values = stored.as_array(np.float64)
     if len(splits) >= 31 or len(values) != n_outputs << len(splits):
-        raise stored.fail(f"{len(values):,} values can't be {n_outputs} for each leaf of {len(splits)} splits")
+        raise stored.fail(
+            f"expected {n_outputs} values for each leaf of {len(splits)} splits, got {len(values):,} in all"
+        )
     n_inner = 2 ** len(splits) - 1
     n_nodes = 2 * n_inner + 1
     column, constant, missing = np.full(n_nodes, -1), np.zeros(n_nodes), np.zeros(n_nodes, bool)

@@ -45,7 +45,7 @@ class Categories:
         known: Any = self.texts.get(column) or self.numbers.get(column)
         most = most if known is None else len(known)
         if codes and (codes[0] < 0 or codes[-1] >= most):
-            raise fail(f"categories {codes[0]} to {codes[-1]} of feature {column}, which has only {most:,}")
+            raise fail(f"categories {codes[0]} to {codes[-1]} of feature {column}, which has only {most:,} categories")
         return None if known is None else tuple(known[code] for code in codes)
 
 

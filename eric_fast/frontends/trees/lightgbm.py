@@ -104,7 +104,7 @@ def _read_model(
     names = header.get_words("feature_names", header.get_int("max_feature_idx", 0, len(text)) + 1)
     categories = _read_categories(header, tail, names)
     if len(blocks) % n_outputs:
-        raise header.fail(f"{len(blocks)} trees can't be {n_outputs} for each iteration")
+        raise header.fail(f"{len(blocks)} trees are no multiple of the {n_outputs} per iteration")
     n_used = choose_rounds(n_rounds, name, len(blocks) // n_outputs, best=best, stops_at_best=True) * n_outputs
     trees = [read_lightgbm_tree(block, i % n_outputs, categories) for i, block in enumerate(blocks[:n_used])]
 
@@ -117,7 +117,7 @@ def _read_model(
     if link is None:
         raise ModelError(f"{name}: objective '{kind}' is not supported")
     if kind in _CLASS_LINKS and (n_outputs == 1) != (kind == "binary"):
-        raise header.fail(f"objective '{kind}' with {n_outputs} trees an iteration")
+        raise header.fail(f"objective '{kind}' can't have {n_outputs} trees per iteration")
     divisor = max(1, len(trees) // n_outputs) if "average_output" in header.values else 1
     scale = Field(settings["sigmoid"], f"{name}: objective: sigmoid").as_float() if "sigmoid" in settings else 1.0
     if wants:

@@ -76,7 +76,7 @@ def read_blocks(text: str, name: str) -> tuple[Block, list[Block], str]:
             number of trees than the header says.
     """
     if "\0" in text:
-        raise ProgramError(f"{name}: it holds a zero byte, at which LightGBM stops to read")
+        raise ProgramError(f"{name}: the file holds a zero byte, where LightGBM stops reading")
     body, end, tail = text.partition("\nend of trees")
     if not end and text.startswith(("tree\nversion=v2", "tree\r\nversion=v2")):
         # LightGBM 2.0 and 2.1 write no such line.
@@ -178,7 +178,7 @@ def _read_sets(block: Block, nodes: NDArray[np.int64], tree: StoredTree, categor
     ends = block.get_ints("cat_boundaries", n_sets + 1)
     words = block.get_ints("cat_threshold", len(split_at_spaces(block.get("cat_threshold"))))
     if ends[0] != 0 or (np.diff(ends) < 0).any() or ends[-1] > len(words):
-        raise block.fail("'cat_boundaries' doesn't cut 'cat_threshold' into sets")
+        raise block.fail("'cat_boundaries' must ascend from 0 to the length of 'cat_threshold' at most")
     if ((words < 0) | (words >= 2**32)).any():
         raise block.fail("'cat_threshold' has a number of more than 32 bits")
     taken: set[float] = set()

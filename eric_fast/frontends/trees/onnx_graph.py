@@ -65,7 +65,7 @@ def _run(operator: str, given: list[Any], attributes: Field, symbols: Symbols) -
     if operator == "Constant":
         return [_read_constant(attributes)]
     if any(isinstance(tensor, Shape) for tensor in given) and operator not in ("Reshape", "ConstantOfShape", "Expand"):
-        raise UnsupportedError("takes the number of rows")
+        raise UnsupportedError("uses the number of rows, which only Reshape, Expand and ConstantOfShape may")
     if operator == "Shape":
         return [np.array(given[0].shape, np.int64).view(Shape)]
     if operator == "ConstantOfShape":
@@ -142,7 +142,7 @@ def _reduce(operator: str, given: list[Any], settings: dict[str, Any], symbols: 
     axes = given[1] if len(given) > 1 and given[1] is not None else settings.get("axes", ())
     keep = bool(settings.get("keepdims", 1))
     if len(axes) != 1:
-        raise UnsupportedError("adds up along several axes")
+        raise UnsupportedError("sums along several axes, which is not supported")
     axis = int(axes[0])
     if not isinstance(tensor, Symbolic):
         return (np.sum if operator == "ReduceSum" else np.mean)(tensor, axis, keepdims=keep)

@@ -43,7 +43,7 @@ def scale_tensor(tensor: Any, attributes: Field, symbols: Symbols) -> Any:
     )
     floats = cast_tensor(tensor, 1, symbols) if _find_dtype(tensor, symbols) == "int64" else tensor
     if _find_dtype(floats, symbols) == "float64":
-        raise UnsupportedError("scales columns of float64")
+        raise UnsupportedError("scales columns of float64; only float32 is supported")
     return symbols.map_elements("Mul", [symbols.map_elements("Sub", [floats, offset]), scale])
 
 
@@ -60,12 +60,12 @@ def fill_tensor(tensor: Any, attributes: Field, symbols: Symbols) -> Any:
     replaced = attributes.value.get("replaced_value_float", 0.0)
     dtype = _find_dtype(tensor, symbols)
     if not np.isnan(replaced) or not len(filling) or dtype == "int64":
-        raise UnsupportedError("replaces other values than missing ones")
+        raise UnsupportedError("replaces values other than missing ones, which is not supported")
     constants = np.broadcast_to(filling, tensor.shape[-1]).astype(dtype)
 
     def fill(value: RowValue, constant: np.floating[Any]) -> RowValue:
         if not isinstance(value, Feature):
-            raise UnsupportedError("fills what is no column")
+            raise UnsupportedError("fills a value that is not a column")
         return value.add(ColumnStep("Fill", constant), dtype)
 
     symbols.charge_tensor(tensor.shape, COMBINED)
@@ -86,11 +86,11 @@ def encode_tensor(tensor: Any, attributes: Field, symbols: Symbols) -> Any:
     def encode(value: RowValue) -> RowValue:
         if isinstance(value, Leaves):
             if any(entry not in table for entry in value.values.tolist()):
-                raise UnsupportedError("has no entry for what some nodes hold")
+                raise UnsupportedError("has no key for the values of some leaves")
             return Leaves(value.tree, np.array([table[entry] for entry in value.values.tolist()]))
         if isinstance(value, HighestPlace) and all(np.asarray(entry).item() in table for entry in value.table):
             return HighestPlace(value.parts, tuple(table[np.asarray(entry).item()] for entry in value.table))
-        raise UnsupportedError("takes what is no label that it knows")
+        raise UnsupportedError("takes a value that is not one of its keys")
 
     codes = symbols.lift(tensor).codes
     symbols.charge_tensor(codes.shape, COMBINED)
@@ -153,7 +153,7 @@ def _move_array(operator: str, array: Any, others: list[Any], settings: dict[str
     index = [slice(None)] * array.ndim
     for start, end, axis, step in zip(starts, ends, along, steps, strict=True):
         if step < 1:
-            raise UnsupportedError("slices backwards")
+            raise UnsupportedError("slices with a negative step, which is not supported")
         index[int(axis)] = slice(int(start), int(end), int(step))
     return array[tuple(index)]
 
@@ -161,7 +161,7 @@ def _move_array(operator: str, array: Any, others: list[Any], settings: dict[str
 def _look_up(operator: str, table: Any, places: Any, settings: dict[str, Any], symbols: Symbols) -> Any:
     """The entries of a constant table at places that trees, or the highest of sums, give."""
     if isinstance(table, Symbolic) or operator not in ("Gather", "ArrayFeatureExtractor"):
-        raise UnsupportedError("looks up columns or sums by place")
+        raise UnsupportedError("takes columns or sums at computed places, which is not supported")
     axis = int(settings.get("axis", 0)) if operator == "Gather" else -1
     moved = np.moveaxis(table if table.ndim > 1 or operator == "Gather" else table[None], axis, -1)
     codes = places.codes.reshape(-1)
@@ -173,5 +173,5 @@ def _look_up(operator: str, table: Any, places: Any, settings: dict[str, Any], s
     if operator == "Gather" and moved.ndim == 1:
         return Symbolic(made[0].reshape(places.shape))
     if operator == "Gather" and axis != moved.ndim - 1:
-        raise UnsupportedError("looks up along another axis than the last")
+        raise UnsupportedError("takes elements along an axis other than the last, which is not supported")
     return Symbolic(np.array(made, np.int64).reshape(*moved.shape[:-1], len(codes)))

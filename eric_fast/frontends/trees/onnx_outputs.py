@@ -61,7 +61,7 @@ def find_link(values: Sequence[RowValue]) -> tuple[str, tuple[RowValue, ...]]:
         shares = [value for value in values if isinstance(value, Share)]
         same = all(share.link == first.link and are_same(share.parts, first.parts) for share in shares)
         if len(shares) != len(values) or not same or [share.place for share in shares] != list(range(len(first.parts))):
-            raise UnsupportedError("mixes shares")
+            raise UnsupportedError("combines shares of different sums")
         inner, parts = find_link(first.parts)
         if inner == "identity":
             return first.link, parts
@@ -70,7 +70,7 @@ def find_link(values: Sequence[RowValue]) -> tuple[str, tuple[RowValue, ...]]:
         return "sigmoid shares", parts
     if isinstance(first, Linked):
         if any(not isinstance(value, Linked) or value.link != first.link for value in values):
-            raise UnsupportedError("mixes link functions")
+            raise UnsupportedError("combines values of different link functions")
         parts = tuple(value.part for value in values if isinstance(value, Linked))
         return "sigmoids" if first.link == "sigmoid" and len(parts) > 1 else first.link, parts
     return "identity", tuple(values)

@@ -133,13 +133,15 @@ class _Reader:
         place = f"{self.name}: {describe_node(node)}"
         tensor = given[0] if given else None
         if not isinstance(tensor, Symbolic) or len(tensor.shape) != 2 or tensor.shape[0] != N_ROWS:
-            raise ModelError(f"{place} takes what are no columns of the graph's inputs")
+            raise ModelError(f"{place} must take columns of the graph's inputs")
         features = [self.symbols.get(code) for code in tensor.codes[0].tolist()]
         rows = tensor.codes - tensor.codes[:1]
         if any(not isinstance(value, Feature) for value in features) or (rows != np.arange(N_ROWS)[:, None]).any():
-            raise ModelError(f"{place} takes what are no columns of the graph's inputs")
+            raise ModelError(f"{place} must take columns of the graph's inputs")
         if ensemble.n_columns > len(features):
-            raise ModelError(f"{place} compares column {ensemble.n_columns - 1} of {len(features)}")
+            raise ModelError(
+                f"{place} compares column {ensemble.n_columns - 1}, but there are only {len(features)} columns"
+            )
         columns = [value for value in features if isinstance(value, Feature)]
         if len({value.dtype for value in columns}) > 1:
             raise ModelError(f"{self.name}: the ensemble's inputs must be all float32, all float64, or all integers")
@@ -263,7 +265,7 @@ class _Reader:
             check_claim(n_labels * len(label.values), self.size, "leaves by labels", self.name, NUMBERS)
         label = choose_by_leaf(label, scores) if isinstance(label, Leaves) else label
         if not isinstance(label, HighestPlace):
-            raise UnsupportedError("is no class of the highest score")
+            raise UnsupportedError("is not the class of the highest score")
         return label
 
     def _make(

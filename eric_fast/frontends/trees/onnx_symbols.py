@@ -83,7 +83,7 @@ class Symbols:
         values = [self.get(code) for code in codes]
         rows = {code % N_ROWS for code, value in zip(codes, values, strict=True) if not isinstance(value, FixedValue)}
         if len(rows) > 1:
-            raise UnsupportedError("mixes rows")
+            raise UnsupportedError("combines values of different rows")
         found = self.known.get((key, *(code // N_ROWS for code in codes)))
         if found is None:
             made = function(values)

@@ -169,13 +169,13 @@ def take_entry(value: RowValue, table: Sequence[Any]) -> RowValue:
     """The entry of a table at a place. Raises UnsupportedError: the value is no place in it."""
     if isinstance(value, Leaves) and value.values.dtype.kind in "iu":
         if len(value.values) and not 0 <= value.values.min() <= value.values.max() < len(table):
-            raise UnsupportedError("looks up a place past the end of a table")
+            raise UnsupportedError("takes an entry past the end of the table")
         return Leaves(value.tree, np.asarray(table)[value.values])
     if isinstance(value, HighestPlace) and all(np.asarray(place).dtype.kind in "iu" for place in value.table):
         if not all(0 <= place < len(table) for place in value.table):
-            raise UnsupportedError("looks up a place past the end of a table")
+            raise UnsupportedError("takes an entry past the end of the table")
         return HighestPlace(value.parts, tuple(table[int(place)] for place in value.table))
-    raise UnsupportedError("looks up what is no place in a table")
+    raise UnsupportedError("takes an entry at a value that is not a place in the table")
 
 
 def add_up(values: Sequence[RowValue]) -> RowValue:
@@ -200,7 +200,7 @@ def as_sums(value: RowValue) -> LeafSums:
         return LeafSums({value.tree: value.values.astype(np.float64)})
     if isinstance(value, LeafSums):
         return value
-    raise UnsupportedError("takes values that are no sums of leaves")
+    raise UnsupportedError("takes values that are not sums of leaves")
 
 
 def count_numbers(made: RowValue, given: Sequence[RowValue]) -> int:
@@ -228,12 +228,12 @@ def _change_feature(operator: str, values: Sequence[RowValue]) -> RowValue:
     if operator == "Neg":
         values, operator, constants = (np.float32(0), *values), "Sub", [np.float32(0)]
     if len(values) != 2 or len(constants) != 1 or operator not in ("Add", "Sub", "Mul", "Div", "Max", "Min"):
-        raise UnsupportedError("does with columns what is not supported")
+        raise UnsupportedError("can only add, subtract, multiply, divide or bound columns, each by one finite constant")
     swapped = isinstance(values[0], FixedValue)
     feature = values[1] if swapped else values[0]
     assert isinstance(feature, Feature)
     if feature.dtype == "int64" or not np.isfinite(constants[0]) or (swapped and operator == "Div"):
-        raise UnsupportedError("does with columns what is not supported")
+        raise UnsupportedError("can only add, subtract, multiply, divide or bound columns, each by one finite constant")
     return feature.add(ColumnStep(operator, np.asarray(constants[0]).astype(feature.dtype), swapped), feature.dtype)
 
 
@@ -255,7 +255,7 @@ def _compute_sums(operator: str, values: Sequence[RowValue]) -> RowValue:
         and first in second.parts
     ):
         if first.link != "exp" or any(isinstance(part, Linked) and part.link != "exp" for part in second.parts):
-            raise UnsupportedError("divides what are no exponentials")
+            raise UnsupportedError("divides values that are not exponentials")
         parts = tuple(part.part for part in second.parts if isinstance(part, Linked))
         return Share("softmax", parts, second.parts.index(first))
     if operator == "Sub" and first == 1 and isinstance(second, Linked) and second.link == "sigmoid":
@@ -263,7 +263,7 @@ def _compute_sums(operator: str, values: Sequence[RowValue]) -> RowValue:
     if operator == "Neg":
         return scale_sums(as_sums(first), -1.0)
     if second is None:
-        raise UnsupportedError("is not supported beside a tree ensemble, but of a single tree")
+        raise UnsupportedError("is supported for a single tree, but not for sums over several")
     if operator in ("Add", "Sub"):
         return _add([as_sums(first), scale_sums(as_sums(second), 1.0 if operator == "Add" else -1.0)])
     if operator == "Mul" and isinstance(first, FixedValue):
@@ -273,7 +273,7 @@ def _compute_sums(operator: str, values: Sequence[RowValue]) -> RowValue:
     if operator == "Div" and isinstance(second, FixedValue) and second != 0:
         divisor = float(second)
         return _map_terms(as_sums(first), lambda term: term / divisor)
-    raise UnsupportedError("is not supported of the answers of several trees")
+    raise UnsupportedError("is not supported for sums over several trees")
 
 
 def _map_terms(value: LeafSums, function: Callable[[Any], Any]) -> LeafSums:

@@ -158,7 +158,7 @@ def _load_several(source: Any) -> Any:
     model.estimators_ = []
     for output, labels in enumerate(source.classes_):
         if len(labels) < 2:
-            raise ModelError(f"output {output} of the {type(source).__name__} has one class only; leave it out")
+            raise ModelError(f"output {output} of the {type(source).__name__} has only one class; leave it out")
         trees = [_read_tree(each, each.tree_.value[:, output, : len(labels)], missing=missing) for each in estimators]
         part = _make_model(source, trees, missing=missing, labels=labels, link="average", divisor=len(trees))
         model.estimators_.append(part)

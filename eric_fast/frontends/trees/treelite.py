@@ -98,7 +98,7 @@ def read_treelite(data: bytes, name: str) -> RuleModel:
         classifies = is_binary = False
     link = known and (known.binary if is_binary else known.classes if classifies else known.sums)
     if not link:
-        raise ModelError(f"{name}: postprocessor '{header.postprocessor}' has no meaning for this task")
+        raise ModelError(f"{name}: postprocessor '{header.postprocessor}' is not supported for this task")
     divisor = _count_trees(header, len(trees), name) if header.averages else 1
     if header.averages and link in ("margin", "identity"):  # then sums are shares
         link = {"margin": "probability", "identity": "average"}[link] if classifies else link
@@ -156,7 +156,7 @@ def _count_trees(header: CheckpointHeader, n_trees: int, name: str) -> int:
     for output in header.outputs:
         counts[slice(None) if output is None else output] += 1
     if n_trees and counts.min() != counts.max():
-        raise ModelError(f"{name}: averages over different numbers of trees")
+        raise ModelError(f"{name}: its outputs average different numbers of trees, which is not supported")
     return max(1, int(counts.max(initial=1)))
 
 

@@ -242,7 +242,7 @@ def _read_base(part: Field, kind: str, n_outputs: int) -> list[float]:
         elif kind == "log":
             scores = np.log(scores)
     if not np.isfinite(scores).all():
-        raise part.fail("the base score can't be made a margin")
+        raise part.fail("the base score has no finite margin under this objective")
     return [float(score) for score in np.broadcast_to(scores, n_outputs)]
 
 

@@ -75,12 +75,12 @@ def _read_vectors(part: Field, size: int, left: Any, right: Any, n_outputs: int)
         return part["base_weights"].as_array(np.float32, len(left) * n_outputs).reshape(-1, n_outputs)
     vectors = stored.as_array(np.float32)
     if len(vectors) % n_outputs:
-        raise stored.fail(f"{len(vectors)} numbers can't be {n_outputs} for each leaf")
+        raise stored.fail(f"{len(vectors)} numbers are no multiple of the {n_outputs} for each leaf")
     vectors = vectors.reshape(-1, n_outputs)
     leaf = left < 0
     place = right[leaf]
     if leaf.any() and not 0 <= place.min() <= place.max() < len(vectors):
-        raise stored.fail(f"a leaf out of range: there are {len(vectors)}")
+        raise stored.fail(f"a leaf's number is out of range: there are values for {len(vectors)} leaves")
     values = np.zeros((len(left), n_outputs), np.float32)
     values[leaf] = vectors[place]
     return values
@@ -119,7 +119,7 @@ def read_xgboost_categories(forest: Field, n_features: int) -> Categories:
     encodings = cats.get("enc") if cats else None
     for feature, encoding in enumerate(encodings.items() if encodings else []):
         if feature >= n_features:
-            raise encoding.fail(f"the model has only {n_features} features")
+            raise encoding.fail(f"categories of feature {feature}, but the model has only {n_features} features")
         offsets = encoding.get("offsets")
         values = encoding["values"].as_array(np.int64 if offsets else np.float64)
         if offsets is None:
@@ -130,9 +130,11 @@ def read_xgboost_categories(forest: Field, n_features: int) -> Categories:
         if len(ends) < 2:
             continue  # not categorical
         if ends[0] != 0 or ends[-1] != len(values) or (np.diff(ends) < 0).any():
-            raise offsets.fail("the offsets don't cut the values into texts")
+            raise offsets.fail("the offsets must ascend from 0 to the number of values")
         if ((values < 0) | (values > 127)).any():  # XGBoost counts characters and cuts bytes
-            raise encoding.fail("XGBoost stores categories that are not ASCII cut short; train on others, or on codes")
+            raise encoding.fail(
+                "XGBoost cuts categories that are not ASCII short when it saves them; train on others, or on codes"
+            )
         text = values.astype(np.uint8).tobytes().decode("ascii")
         texts[feature] = [text[a:z] for a, z in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
     return Categories(texts, numbers)

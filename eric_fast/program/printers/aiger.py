@@ -35,7 +35,7 @@ def print_aiger(program: ProgramData) -> str:
     lines += [f"i{i} {name}" for i, name in enumerate(graph.inputs)]
     lines += [f"o{i} {name}" for i, (name, _) in enumerate(outputs)]
     if any(len(line.splitlines()) != 1 for line in lines):
-        raise ProgramError("a name of the program holds a line break, which AIGER's symbols can't")
+        raise ProgramError("a name of the program holds a line break, which AIGER doesn't allow; rename it")
     return "\n".join(lines) + "\n"
 
 

@@ -67,7 +67,7 @@ def _list_atoms(program: ProgramData) -> Sequence[InputAtom | TableAtom]:
 def _read_atom(atom: InputAtom | TableAtom) -> ColumnTest:
     constants = atom.constant if isinstance(atom.constant, tuple) else (atom.constant,)
     if "" in constants:
-        raise ProgramError(f"{atom.name}: the empty text is what a missing one is in ONNX; write the program as asp")
+        raise ProgramError(f"{atom.name}: ONNX can't tell an empty text from a missing one; write the program as asp")
     return ColumnTest(atom.column, atom.operator, constants, isinstance(atom, TableAtom) and atom.missing)
 
 
@@ -77,7 +77,10 @@ def _find_kind(kind: str, name: str, column: int, tests: Sequence[ColumnTest]) -
         return kind
     types = {type(value) for test in tests if test.column == column for value in test.constants}
     if types == {str, float}:
-        raise ProgramError(f"column '{name}' is read as a number and as a text, and ONNX's are one of them")
+        raise ProgramError(
+            f"column '{name}' is compared with numbers and with texts, but a column of ONNX holds "
+            "one of them; write asp, python or c"
+        )
     return "text" if types == {str} else "float64"
 
 
