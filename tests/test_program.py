@@ -50,7 +50,10 @@ def make(class_rules=(), kernel_rules=(), classes=("a", "b"), atoms=ATOMS, **set
         ({"base": (1,), "decision": "vote"}, "one number for each of the 2 classes"),
         ({"class_rules": [ClassRule(0, (), weight=float("nan"))]}, "finite"),
         ({"class_rules": [ClassRule(0, (), also=((0, 1),))]}, "'also'"),
-        ({"class_rules": [ClassRule(0, (), also=((2, 1),))]}, "'also' mentions class 2, but the program has only 2"),
+        (
+            {"class_rules": [ClassRule(0, (), also=((2, 1),))]},
+            "class rule 1 adds to class 2, but the program has only 2",
+        ),
         ({"labels": ((4, "wheel"),)}, "label 'wheel' is for atom 4, but the program has only 4 atoms"),
         ({"labels": ((0, "wheel"), (0, "tyre"))}, "two labels have the same key"),
         ({"atoms": (ATOMS[0], ATOMS[0])}, "kernel 0 of layer 'f' occurs twice"),

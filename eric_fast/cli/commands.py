@@ -121,8 +121,13 @@ def show(
     from eric_fast.class_groups import read_class_groups
     from eric_fast.frontends.registry import check_is_text
     from eric_fast.program.confidence import list_doubtful_rules
-    from eric_fast.program.rule_table import tabulate_class_rules, tabulate_kernel_rules
-    from eric_fast.program.words import describe_program, name_atom, select_rules
+    from eric_fast.program.words import (
+        describe_program,
+        name_atom,
+        select_rules,
+        tabulate_class_rules,
+        tabulate_kernel_rules,
+    )
     from eric_fast.show.sheet import list_sheets
     from eric_fast.text import load_program
 

@@ -52,6 +52,11 @@ class Field:
             raise self.fail(f"'{key}' is missing")
         return found
 
+    def get_list(self, key: str) -> list["Field"]:
+        """The elements of the list at a key; none if it is missing or null."""
+        found = self.get(key)
+        return [] if found is None else found.items()
+
     def items(self) -> list["Field"]:
         """The elements of a list."""
         if not isinstance(self.value, list | np.ndarray):

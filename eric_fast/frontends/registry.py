@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from eric_fast.errors import ModelError
-from eric_fast.frontends.front_end import is_from, is_rule_text
+from eric_fast.frontends.front_end import FrontEnd, is_from, is_rule_text
 from eric_fast.frontends.gates.circuit import CIRCUIT
 from eric_fast.frontends.gates.logic_network import LOGIC_NETWORK
 from eric_fast.frontends.rules.asp import ASP, PROGRAM_TEXT
@@ -60,17 +60,17 @@ def load(source: Any, *, n_rounds: Rounds = None) -> RuleModel | Any:
         ('scikit-learn RandomForestClassifier', True)
     """
     is_path = isinstance(source, str | PathLike) and not is_rule_text(source)
-    if is_path and (what := describe_untaken(source)) is not None:
-        raise ModelError(f"{source} {what}")
+    if is_path:
+        _refuse_untaken(source)
     if is_from(source, "sklearn") and type(source).__name__ in FITTED_PARTS:
         return replace_trees(source, _convert_part)
-    for kind in FRONT_ENDS:
-        if kind.matches(source):
-            if n_rounds is None:
-                return kind.load(source)
-            if not kind.has_rounds:
-                raise ModelError(f"a model of {kind.name} has no boosting rounds to choose from: leave n_rounds out")
-            return kind.load(source, n_rounds=n_rounds)
+    kind = _find_kind(source)
+    if kind is not None and n_rounds is None:
+        return kind.load(source)
+    if kind is not None:
+        if not kind.has_rounds:
+            raise ModelError(f"a model of {kind.name} has no boosting rounds to choose from: leave n_rounds out")
+        return kind.load(source, n_rounds=n_rounds)
     if is_path and not Path(source).is_file():
         raise ModelError(f"{source} can't be read; give the path of a file")
     what = f"the file {source}" if is_path else f"a {type(source).__module__}.{type(source).__name__}"
@@ -84,20 +84,28 @@ def check_is_text(path: str | PathLike[str]) -> None:
     Raises:
         ModelError: it is another tool's model, or a file that isn't taken; with what to do instead.
     """
-    what = describe_untaken(path)
-    if what is not None:
-        raise ModelError(f"{path} {what}")
-    kind = next((kind for kind in FRONT_ENDS if kind not in (PROGRAM_TEXT, ASP) and kind.matches(path)), None)
-    if kind is not None:
+    _refuse_untaken(path)
+    kind = _find_kind(path)
+    if kind not in (PROGRAM_TEXT, ASP, None):
         raise ModelError(
             f"{path} is a file of {kind.name}, not a program's text; convert it first: "
             f"eric-fast convert {path} -o program.lp"
         )
 
 
+def _find_kind(source: Any) -> FrontEnd | None:
+    return next((kind for kind in FRONT_ENDS if kind.matches(source)), None)
+
+
+def _refuse_untaken(path: str | PathLike[str]) -> None:
+    """Raise ModelError for a file that no front end takes, with what to do instead."""
+    if (what := describe_untaken(path)) is not None:
+        raise ModelError(f"{path} {what}")
+
+
 def _convert_part(part: Any) -> RuleModel | None:
     """The model of an object in a pipeline or meta-estimator; None if no front end takes it."""
-    kind = next((kind for kind in FRONT_ENDS if not isinstance(part, str | bytes) and kind.matches(part)), None)
+    kind = None if isinstance(part, str | bytes) else _find_kind(part)
     if kind is None or (kind is SCIKIT_LEARN and not is_tree_model(part)):
         return None
     model: RuleModel = kind.load(part)

@@ -156,9 +156,9 @@ class ProgramData:
         return rows[self.graph.lowest[-1]].stop if self.layers else 0
 
     @property
-    def full_base(self) -> Sequence[float]:
+    def full_base(self) -> tuple[float, ...]:
         """Where each class's sum starts, zeros too."""
-        return self.base or [0.0] * len(self.classes)
+        return self.base or (0.0,) * len(self.classes)
 
     @property
     def has_weight_bodies(self) -> bool:

@@ -16,9 +16,9 @@ from eric_fast.program.printers.onnx_rules import print_onnx
 from eric_fast.program.printers.printer import print_program
 from eric_fast.program.printers.prolog import print_prolog
 from eric_fast.program.printers.python_code import print_python
-from eric_fast.program.rule_table import tabulate_class_rules, tabulate_kernel_rules
 from eric_fast.program.table_atoms import TableQuantiser
 from eric_fast.program.validate import check_texts, validate_program
+from eric_fast.program.words import tabulate_class_rules, tabulate_kernel_rules
 from eric_fast.results.described import Described, name_span
 from eric_fast.results.tabular import make_frame
 

@@ -107,16 +107,12 @@ def _name_rule(program: ProgramData, index: int) -> str:
 
 
 def _check_heads(program: ProgramData) -> None:
+    offsets, outputs = program.class_arrays.vote_offsets, program.class_arrays.vote_classes
     n_classes = len(program.classes)
-    if isinstance(program.class_rules, ClassRules):
-        outputs = program.class_rules.vote_classes
-        if len(outputs) and not 0 <= outputs.min() <= outputs.max() < n_classes:
-            raise ProgramError(f"a class rule adds to a class past the program's {n_classes}")
-        return
-    for number, rule in enumerate(program.class_rules, 1):
-        _expect_index(f"class rule {number} is for class", rule.head, n_classes)
-        for output, _ in rule.also:
-            _expect_index(f"class rule {number}: 'also' mentions class", output, n_classes)
+    for place in np.flatnonzero((outputs < 0) | (outputs >= n_classes)).tolist():
+        number = int(np.searchsorted(offsets, place, "right"))
+        what = "is for" if offsets[number - 1] == place else "adds to"
+        _expect_index(f"class rule {number} {what} class", int(outputs[place]), n_classes)
 
 
 def _check_bodies(program: ProgramData) -> None:

@@ -148,8 +148,7 @@ def _read_features(root: Field, size: int) -> tuple[Features, list[Column], bool
     features = Features({}, [])
     named = False
     for kind in ("float_features", "categorical_features", "text_features", "embedding_features"):
-        listed = info.get(kind)
-        for part in listed.items() if listed else []:
+        for part in info.get_list(kind):
             place = part["flat_feature_index"].as_int(0, size)
             if place in found:
                 raise part.fail(f"column {place} has two features")
@@ -162,8 +161,7 @@ def _read_features(root: Field, size: int) -> tuple[Features, list[Column], bool
                     raise part.fail(f"nan_value_treatment '{missing}' is not supported")
                 index = part["feature_index"].as_int(0, size)
                 features.places[index] = place, missing == "AsTrue"
-                borders = part.get("borders")
-                features.borders.extend((index, each.as_float()) for each in (borders.items() if borders else []))
+                features.borders.extend((index, border.as_float()) for border in part.get_list("borders"))
     if sorted(found) != list(range(len(found))):
         raise info.fail(f"expected the {len(found)} features to be of columns 0 to {len(found) - 1}")
     return features, [found[place] for place in range(len(found))], named

@@ -116,8 +116,7 @@ def read_xgboost_categories(forest: Field, n_features: int) -> Categories:
     texts: dict[int, list[str]] = {}
     numbers: dict[int, list[float]] = {}
     cats = forest.get("cats")
-    encodings = cats.get("enc") if cats else None
-    for feature, encoding in enumerate(encodings.items() if encodings else []):
+    for feature, encoding in enumerate(cats.get_list("enc") if cats else []):
         if feature >= n_features:
             raise encoding.fail(f"categories of feature {feature}, but the model has only {n_features} features")
         offsets = encoding.get("offsets")

@@ -8,7 +8,6 @@ from eric_fast.errors import ProgramError
 from eric_fast.program.data import ProgramData
 from eric_fast.program.decision import Decision
 from eric_fast.program.printers.code import Code, Syntax, Value
-from eric_fast.program.table_atoms import TEXT_KINDS
 
 _ANSWERS = {
     Decision.FIRST: "the class of the first rule that fires, its place in `classes`; {default} where none does",
@@ -147,23 +146,18 @@ def print_c(program: ProgramData) -> str:
                 "lower case; use to_python, or make the column's kind 'text'"
             )
     body = "\n".join(_write_function(code))
-    has_texts = any(value.kind in TEXT_KINDS for value in code.values)
     is_worded = any(value.kind == "loose" and value.texts for value in code.values)
     is_spelled = any(value.kind == "loose" and not value.texts for value in code.values)
-    names, texts = (
-        ("outputs", [name for name, _ in program.outputs])
-        if program.decision.gives_bits
-        else ("classes", program.classes)
-    )
+    names, texts = code.name_answers()
     sections = [
         "\n".join(_write_head(code)),
         "\n".join(
             f"#include <{header}.h>"
             for header, used in (
                 ("math", "HUGE_VAL" in body or is_worded or is_spelled),
-                ("stddef", has_texts),
+                ("stddef", code.reads_texts),
                 ("stdlib", is_spelled),
-                ("string", has_texts),
+                ("string", code.reads_texts),
             )
             if used
         ),
@@ -188,7 +182,7 @@ def _write_head(code: Code) -> Iterator[str]:
     yield f" * predict gives {_ANSWERS[program.decision].format(default=default)}."
     what = "column" if code.columns else "kernel"
     yield f" * A row holds a number for each {what}, {len(code.labels)} in all, NaN where there is none."
-    if any(value.kind in TEXT_KINDS for value in code.values):
+    if code.reads_texts:
         yield " * texts holds a text in UTF-8 for each column, NULL where there is none; a column uses one of the two."
     if loose := list(dict.fromkeys(value.label for value in code.values if value.kind == "loose")):
         shown = ascii(", ".join(loose)).replace("*/", "* /").replace("/*", "/ *")
@@ -198,9 +192,8 @@ def _write_head(code: Code) -> Iterator[str]:
 
 def _write_function(code: Code) -> Iterator[str]:
     program = code.program
-    has_texts = any(value.kind in TEXT_KINDS for value in code.values)
     has_numbers = any(value.kind != "text" for value in code.values)
-    arguments = ["const double *row"] + ["const char *const *texts"] * has_texts
+    arguments = ["const double *row"] + ["const char *const *texts"] * code.reads_texts
     arguments += ["int *bits"] * program.decision.gives_bits + ["double *sums"] * program.decision.adds_weights
     yield f"{'int' if program.decision.gives_class else 'void'} predict({', '.join(arguments)}) {{"
     if not has_numbers:

@@ -127,6 +127,18 @@ class Code:
         is_loose = self.columns[atom.column].kind == "loose"
         return ("w" if is_loose and atom.operator == "in" else "") + self._identifiers[atom.column]
 
+    @property
+    def reads_texts(self) -> bool:
+        """Whether a row holds texts."""
+        return any(value.kind in TEXT_KINDS for value in self.values)
+
+    def name_answers(self) -> tuple[str, Sequence[str]]:
+        """What answers: `outputs` or `classes`, and the names of these."""
+        program = self.program
+        if program.decision.gives_bits:
+            return "outputs", [name for name, _ in program.outputs]
+        return "classes", program.classes
+
     def name_derived(self, atom: int) -> str:
         return self.predicates[atom]
 

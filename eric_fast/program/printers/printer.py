@@ -13,7 +13,7 @@ from eric_fast.program.printers.names import (
     name_predicates,
     quote,
 )
-from eric_fast.program.rules import ClassRule, Rule
+from eric_fast.program.rules import Rule
 from eric_fast.program.table_atoms import TableAtom, TableQuantiser
 
 
@@ -126,20 +126,15 @@ def _print_outputs(program: ProgramData, predicates: Sequence[str]) -> Iterator[
 
 def _print_class_rules(program: ProgramData, predicates: Sequence[str]) -> Iterator[str]:
     integers = program.has_integer_weights
+    names = list(map(quote, program.classes))
     for number, rule in enumerate(program.class_rules, 1):
-        yield _print_class_rule(number, rule, program.classes, predicates, integers)
-
-
-def _print_class_rule(
-    number: int, rule: ClassRule, classes: Sequence[str], predicates: Sequence[str], integers: bool
-) -> str:
-    facts = [f"rule({number},{quote(classes[rule.head])},{_format_weight(rule.weight, integers)})."]
-    facts += [f"also({number},{quote(classes[c])},{_format_weight(weight, integers)})." for c, weight in rule.also]
-    if rule.covered is not None:
-        facts.append(f"support({number},{rule.covered},{rule.correct}).")
-    if rule.given_confidence is not None:
-        facts.append(f"confidence({number},{quote(repr(rule.given_confidence))}).")
-    return " ".join([*facts, f"fires(X,{number}) :- {_print_body(rule, predicates, rule.start)}."])
+        facts = [f"rule({number},{names[rule.head]},{_format_weight(rule.weight, integers)})."]
+        facts += [f"also({number},{names[c]},{_format_weight(weight, integers)})." for c, weight in rule.also]
+        if rule.covered is not None:
+            facts.append(f"support({number},{rule.covered},{rule.correct}).")
+        if rule.given_confidence is not None:
+            facts.append(f"confidence({number},{quote(repr(rule.given_confidence))}).")
+        yield " ".join([*facts, f"fires(X,{number}) :- {_print_body(rule, predicates, rule.start)}."])
 
 
 def _print_kernel_rules(program: ProgramData, predicates: Sequence[str]) -> Iterator[str]:
@@ -172,12 +167,10 @@ def _print_decision(program: ProgramData) -> Iterator[str]:
     if program.default is not None:
         yield f"default({quote(program.classes[program.default])})."
     if program.decision.adds_weights:
-        for number, base in enumerate(program.start_bases):
+        of_starts = [(f"start_base({number},", base) for number, base in enumerate(program.start_bases)]
+        for fact, base in of_starts or [("base(", program.full_base)]:
             for name, weight in zip(program.classes, base, strict=True):
-                yield f"start_base({number},{quote(name)},{_format_weight(weight, integers)})."
-    if program.decision.adds_weights and not program.start_bases:
-        for name, weight in zip(program.classes, program.full_base, strict=True):
-            yield f"base({quote(name)},{_format_weight(weight, integers)})."
+                yield f"{fact}{quote(name)},{_format_weight(weight, integers)})."
     yield from decision_rules(program)
 
 

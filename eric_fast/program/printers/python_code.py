@@ -1,6 +1,6 @@
 """`Program` to Python that depends on nothing: a function that answers for one row."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from eric_fast.program.data import ProgramData
 from eric_fast.program.decision import Decision
@@ -125,12 +125,9 @@ def _choose_helper(value: Value) -> str:
 
 
 def _write_names(code: Code) -> Iterator[str]:
-    program = code.program
     yield _write_tuple("COLUMNS" if code.columns else "KERNELS", code.labels)
-    if program.decision.gives_bits:
-        yield _write_tuple("OUTPUTS", [name for name, _ in program.outputs])
-    else:
-        yield _write_tuple("CLASSES", program.classes)
+    names, texts = code.name_answers()
+    yield _write_tuple(names.upper(), texts)
 
 
 def _write_tuple(name: str, texts: Sequence[str]) -> str:
@@ -185,8 +182,7 @@ def _write_atoms(code: Code) -> Iterator[str]:
 
 def _write_sums(code: Code, *, fired: bool) -> Iterator[str]:
     program = code.program
-    base: Iterable[float] = program.full_base
-    yield f"    sums = [{', '.join(map(_write_number, base))}]"
+    yield f"    sums = [{', '.join(map(_write_number, program.full_base))}]"
     if fired:
         yield "    fired = False"
     for number, rule in enumerate(program.class_rules, 1):
