@@ -216,7 +216,7 @@ def test_a_start_has_its_own_class_rules_and_base():
         ({"starts": (("g",),), "start_bases": ()}, "class rule 2 is for start 1, but the program has 1"),
         ({"starts": (("g",), ("g",))}, "a start stands twice"),
         ({"starts": (("g",), ("h",))}, "a start must be layers of the program, not 'h'"),
-        ({"starts": (("f", "g"), ("g",))}, "write the start 'f,g' as 'g': layers in order, and none that it need"),
+        ({"starts": (("f", "g"), ("g",))}, "write the start 'f,g' as 'g': list its layers in order, without any"),
         ({"start_bases": ((1, 2),)}, "start bases need decision"),
         ({"start_bases": ((1,), (2,))}, "start bases need one number for each of the 2 classes"),
         ({"base": (1, 1)}, "start bases need decision 'vote', 'sum' or 'labels', one for each start, and no other"),
