@@ -55,6 +55,8 @@ def measure_growth(work: Callable[[], object], n_calls: int) -> Growth:
     """Do the work `n_calls` times, and measure what each half of them leaves behind."""
     for _ in range(max(2, n_calls // 20)):
         work()
+    gc.collect()
+    gc.freeze()  # what is there already stays: each collection looks only at what the work leaves behind
     files, threads, sizes = _count_files(), threading.active_count(), []
     for part in range(MEASURES):
         for _ in range(n_calls * part // MEASURES, n_calls * (part + 1) // MEASURES):

@@ -19,8 +19,10 @@ from tests.optional import import_optional
 imodels = import_optional("imodels")
 
 TOLERANCE = 1e-12
+# A penalty instead of one that cross-validation chooses, which takes seconds
+RULE_FIT = {"include_linear": False, "n_estimators": 20, "cv": False, "alpha": 0.01, "random_state": 0}
 CLASSIFIERS = {
-    "RuleFitClassifier": {"include_linear": False, "max_rules": 20, "random_state": 0},
+    "RuleFitClassifier": RULE_FIT,
     "SkopeRulesClassifier": {"random_state": 0},
     "GreedyRuleListClassifier": {"max_depth": 5},
     "OneRClassifier": {},
@@ -29,7 +31,7 @@ CLASSIFIERS = {
     "SlipperClassifier": {"n_estimators": 4, "random_state": 0},
 }
 REGRESSORS = {
-    "RuleFitRegressor": {"include_linear": False, "max_rules": 20, "random_state": 0},
+    "RuleFitRegressor": RULE_FIT,
     "FIGSRegressor": {"max_rules": 12},
 }
 
@@ -128,7 +130,7 @@ def test_what_is_refused():
     with pytest.raises(ModelError, match="isn't fitted"):
         from_imodels(imodels.FIGSClassifier())
     with pytest.raises(ModelError, match="include_linear=False"):
-        from_imodels(fit("RuleFitClassifier", features, target, max_rules=100, random_state=0))
+        from_imodels(fit("RuleFitClassifier", features, target, **{**RULE_FIT, "include_linear": True}))
     with pytest.raises(ModelError, match=r"must be 0, 1"):
         from_imodels(fit("SlipperClassifier", features[:99], target[:99] + 1, n_estimators=2))
     other = imodels.HSTreeClassifier()

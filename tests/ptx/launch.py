@@ -123,11 +123,10 @@ class Runner:
         variant = Variant(kernel.fn.__name__, signature)
         self.used.append(variant)
         compiled = self.find(variant, kernel)
-        code = compiled.code
-        if self.edit is not None:
-            code = translate(self.edit(compiled.routine))
+        code = compiled.code if self.edit is None else _edit_code(compiled, self.edit)
         size = grid(values) if callable(grid) else grid
         run = place_arguments(kernel.fn.__name__, compiled, values, (*size, 1, 1)[:3])
+        run.stops_at_report = self.edit is not None  # then it shows what was to be seen
         with np.errstate(all="ignore"):
             try:
                 run.run(code)
@@ -135,6 +134,16 @@ class Runner:
                 self.reports += run.reports
                 ran = (instruction for number in run.visited for instruction in compiled.routine.blocks[number])
                 self.lines |= {i.line for i in ran if i.parts[0] != "st"} | run.stored
+
+
+def _edit_code(compiled: Compiled, edit: Edit) -> list[Code]:
+    """Only blocks that an edit changes are translated anew."""
+    edited, code = edit(compiled.routine), list(compiled.code)
+    pairs = zip(edited.blocks, compiled.routine.blocks, strict=True)
+    changed = [number for number, (new, old) in enumerate(pairs) if new != old]
+    for number, function in zip(changed, translate(edited, changed), strict=True):
+        code[number] = function
+    return code
 
 
 def find_signature(kernel: Any, values: dict[str, Any], options: dict[str, Any]) -> Signature:

@@ -44,7 +44,7 @@ class Grid:
         size: blocks along the three axes.
         memories: by number, which is in the high bits of an address. parameters: a name -> its value.
         n_shared: bytes of a block's shared memory. shared_unit: see `Memory`.
-        reports: what was found, at most `MOST_REPORTS`.
+        reports: what was found, at most `MOST_REPORTS`. stops_at_report: raises FaultError at the first.
         visited: the blocks of instructions that ran. stored: the lines by which a thread stored.
     """
 
@@ -57,6 +57,7 @@ class Grid:
     reports: list[str] = field(default_factory=list)
     visited: set[int] = field(default_factory=set)
     stored: set[int] = field(default_factory=set)
+    stops_at_report: bool = False
 
     def run(self, code: Sequence[Code]) -> None:
         """Run every block; raises FaultError where an access can't be carried out."""
@@ -141,6 +142,8 @@ class Machine:
     def report(self, text: str) -> None:
         if len(self.grid.reports) < MOST_REPORTS:
             self.grid.reports.append(f"{text} (line {self.line}, block {self.number})")
+        if self.grid.stops_at_report:
+            raise FaultError(text)
 
     # Registers
 
@@ -238,7 +241,8 @@ class Machine:
     def _find_memory(self, space: str, address: Lanes) -> Memory:
         if space == "shared":
             return self.shared
-        numbers = np.unique(address >> np.uint64(ADDRESS_SHIFT))
-        if len(numbers) > 1 or not 0 < numbers[0] <= len(self.grid.memories):
+        numbers = address >> np.uint64(ADDRESS_SHIFT)
+        number = int(numbers[0])
+        if (numbers != number).any() or not 0 < number <= len(self.grid.memories):
             raise FaultError(f"an access is to no tensor, or to several: address {int(address[0]):#x}")
-        return self.grid.memories[int(numbers[0]) - 1]
+        return self.grid.memories[number - 1]

@@ -26,13 +26,17 @@ REDUCTIONS = {
 }
 
 
-def translate(routine: Routine) -> list[Code]:
-    """The code of a kernel; raises UnknownOpcodeError with the line of what isn't known."""
+def translate(routine: Routine, numbers: Sequence[int] | None = None) -> list[Code]:
+    """The code of a kernel; raises UnknownOpcodeError with the line of what isn't known.
+
+    numbers: of the blocks to translate, all of them unless given.
+    """
     constants = Constants()
     source = []
-    for number, block in enumerate(routine.blocks):
+    numbers = range(len(routine.blocks)) if numbers is None else numbers
+    for number in numbers:
         source.append(f"def block_{number}(T, R, who):")
-        for instruction in block:
+        for instruction in routine.blocks[number]:
             try:
                 lines = _Translator(instruction, routine, constants).translate()
             except UnknownOpcodeError as error:
@@ -43,7 +47,7 @@ def translate(routine: Routine) -> list[Code]:
     names |= {kind: getattr(np, kind) for kind in set(NUMPY_KINDS.values()) - {"bool"}}
     names |= {name: function for name, function in vars(arithmetic).items() if callable(function)}
     exec(compile("\n".join(source), f"<{routine.name}>", "exec"), names)
-    return [names[f"block_{number}"] for number in range(len(routine.blocks))]
+    return [names[f"block_{number}"] for number in numbers]
 
 
 class _Translator:
