@@ -55,6 +55,7 @@ def measure_package(name: str) -> int:
     return sum(path.stat().st_size for file in files if (path := Path(str(file.locate()))).is_file())
 
 
+@cache
 def list_imports(path: Path) -> set[str]:
     """The packages that a test file can't run without: those that it imports, or asks for, when it is loaded."""
     names = set()
@@ -69,19 +70,26 @@ def list_imports(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in names} - {"tests", "eric_fast", "bench", "docs"}
 
 
+@cache
+def list_shared(path: Path) -> set[Path]:
+    """The files of tests that a test file imports when it is loaded."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "tests":
+            parts = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            found |= {p for part in parts if (p := ROOT / (part.replace(".", "/") + ".py")).is_file()}
+    return found
+
+
 def list_needed(path: Path) -> set[str]:
-    """The same, through what tests share."""
+    """As `list_imports`, through what tests share."""
     todo, seen, needed = [path], set(), set()
     while todo:
         file = todo.pop()
-        if file in seen:
-            continue
-        seen.add(file)
-        needed |= list_imports(file)
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "tests":
-                parts = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-                todo += [p for part in parts if (p := ROOT / (part.replace(".", "/") + ".py")).is_file()]
+        if file not in seen:
+            seen.add(file)
+            needed |= list_imports(file)
+            todo += list_shared(file)
     return needed
 
 

@@ -4,8 +4,6 @@ import csv
 import gzip
 import pickle
 import shutil
-import subprocess
-import sys
 
 import joblib
 import numpy as np
@@ -79,16 +77,6 @@ def test_an_unknown_model_is_told_what_can_be_loaded():
 
 
 @pytest.mark.slow
-def test_front_ends_load_no_package_of_another_tool():
-    code = (
-        "import sys, eric_fast.frontends.registry\n"
-        "names = ('xgboost', 'lightgbm', 'catboost', 'onnx', 'treelite', 'imodels', 'torchlogix', 'numba')\n"
-        "print([name for name in names if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
 def test_pickled_files_are_refused_and_never_opened(files):
     ran = files / "ran"
 
