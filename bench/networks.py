@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.harness import CACHE, ROOT, SHARED, unpack_shared
 from bench.small_cnn import train_small
 from eric_fast.capture import capture_activations, load_model, open_data
-from eric_fast.demo import train_digits
+from eric_fast.demo.run import train_digits
 from eric_fast.progress import Progress
 from eric_fast.store import is_capture, load_activations, save_activations
 from eric_fast.store.activations import Activations

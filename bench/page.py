@@ -16,7 +16,7 @@ from rich.table import Table
 from bench.harness import SHARED, describe_machine, unpack_shared
 from bench.tables import capture_cifar
 from eric_fast.capture import ImageData, LoadedModel, load_model, open_data
-from eric_fast.demo import run_demo
+from eric_fast.demo.run import run_demo
 from eric_fast.extract import TreeOptions
 from eric_fast.program import Program
 from eric_fast.progress import Progress

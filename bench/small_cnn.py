@@ -14,7 +14,7 @@ from torchvision.transforms import v2 as transforms
 
 from bench.harness import CACHE
 from eric_fast.capture import open_data
-from eric_fast.demo import one_thread
+from eric_fast.demo.run import one_thread
 from eric_fast.progress import Progress
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

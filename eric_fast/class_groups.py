@@ -1,6 +1,5 @@
 """Groups of classes, which the user names: scores of a thousand classes that can be read."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.errors import DataError, first_line, say_count, suggest_nearest
+from eric_fast.errors import DataError, say_count, suggest_nearest
 from eric_fast.score import Score
+from eric_fast.store.files import read_csv
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +82,8 @@ def read_class_groups(path: Path, classes: tuple[str, ...]) -> ClassGroups:
     Raises:
         DataError: a file that can't be read or lacks a column, a class without a group, or with two.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file)
-            rows = [(row.get("class"), row.get("wnid"), row.get("group")) for row in table]
-            columns = table.fieldnames or ()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} can't be read ({first_line(error)}); give a CSV file in UTF-8") from error
+    columns, lines = read_csv(path)
+    rows = [(row.get("class"), row.get("wnid"), row.get("group")) for row in lines]
     if not {"class", "group"} <= set(columns):
         shown = ", ".join(f"'{name}'" for name in columns) or "none"
         raise DataError(f"{path} has the columns {shown}; its first line must be: class,group")

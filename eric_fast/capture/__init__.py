@@ -1,7 +1,7 @@
 """The capture stage: a network and images in, `Activations` out."""
 
 from eric_fast.capture.data import ImageData, Sample, hash_listing
-from eric_fast.capture.layers import NormTracer, trace_norms
+from eric_fast.capture.layers import trace_norms
 from eric_fast.capture.load import load_model
 from eric_fast.capture.models import LoadedModel, fingerprint_model, take_model, wrap_model
 from eric_fast.capture.norms import Reduction, reduce_norm, reduce_regions
@@ -15,7 +15,6 @@ __all__ = [
     "ImageData",
     "LoadedModel",
     "NetworkRun",
-    "NormTracer",
     "Reduction",
     "Sample",
     "capture_activations",

@@ -1,12 +1,12 @@
 """CSV files that list images, and their labels."""
 
-import csv
 from collections import Counter
 from pathlib import Path
 
 from eric_fast.capture.data import DataLabel, ImageData, Sample, decode_image
-from eric_fast.errors import DataError, first_line
+from eric_fast.errors import DataError
 from eric_fast.store.activations import UNKNOWN
+from eric_fast.store.files import read_csv
 from eric_fast.visible import make_encodable
 
 _PATHS, _LABELS = ("path", "file", "filename", "image"), ("label", "class", "target")
@@ -26,13 +26,7 @@ class CsvImages(ImageData):
 
     def __init__(self, path: Path) -> None:
         self.name = make_encodable(str(path))
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                table = csv.DictReader(file)
-                columns = list(table.fieldnames or ())
-                rows = list(table)
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"{self.name} can't be read ({first_line(error)}); give a CSV file in UTF-8") from error
+        columns, rows = read_csv(path)
         where = next((name for name in _PATHS if name in columns), None)
         if where is None:
             shown = ", ".join(f"'{name}'" for name in columns) or "none"

@@ -13,17 +13,21 @@ CONVOLUTIONS = frozenset(
     conv_transpose3d""".split()  # noqa: SIM905
 )
 SKIP_SUMS = frozenset({"add", "iadd"})
+CHANNEL_NORMS = frozenset(
+    """batchnorm1d batchnorm2d batchnorm3d batch_norm syncbatchnorm instancenorm1d instancenorm2d instancenorm3d
+    instance_norm groupnorm group_norm localresponsenorm local_response_norm""".split()  # noqa: SIM905
+)
+FEATURE_NORMS = frozenset({"layernorm", "layer_norm", "rmsnorm", "rms_norm"})
+DROPOUTS = frozenset(
+    """dropout dropout1d dropout2d dropout3d alphadropout alpha_dropout featurealphadropout feature_alpha_dropout
+    feature_dropout stochasticdepth stochastic_depth dropblock2d drop_block2d dropblock3d drop_block3d""".split()  # noqa: SIM905
+)
+MAX_POOLS = frozenset("maxpool1d maxpool2d maxpool3d max_pool1d max_pool2d max_pool3d".split())  # noqa: SIM905
 # Operations that may stand between a convolution and its activation. Max pooling commutes with every monotonic
 # activation; a product belongs to a batch norm that is written out (torchvision's FrozenBatchNorm2d).
-PASSING = SKIP_SUMS | frozenset(
-    """batchnorm1d batchnorm2d batchnorm3d batch_norm syncbatchnorm instancenorm1d instancenorm2d instancenorm3d
-    instance_norm groupnorm group_norm layernorm layer_norm
-    localresponsenorm local_response_norm rmsnorm rms_norm crossmaplrn2d
-    dropout dropout1d dropout2d dropout3d alphadropout alpha_dropout featurealphadropout feature_alpha_dropout
-    feature_dropout stochasticdepth stochastic_depth dropblock2d drop_block2d dropblock3d drop_block3d
-    permute transpose swapaxes swapdims movedim moveaxis
-    identity clone contiguous sub isub mul imul div truediv itruediv cat concat concatenate
-    maxpool1d maxpool2d maxpool3d max_pool1d max_pool2d max_pool3d""".split()  # noqa: SIM905
+PASSING = (SKIP_SUMS | CHANNEL_NORMS | FEATURE_NORMS | DROPOUTS | MAX_POOLS) | frozenset(
+    """crossmaplrn2d permute transpose swapaxes swapdims movedim moveaxis identity clone contiguous
+    sub isub mul imul div truediv itruediv cat concat concatenate""".split()  # noqa: SIM905
 )
 BLOCKS = frozenset({"transformerencoderlayer"})  # of torch's own, which are no sums of their own
 _NAMED = BLOCKS | ACTIVATIONS | CONVOLUTIONS | PASSING | {"linear", "embedding", "multiheadattention"}

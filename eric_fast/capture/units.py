@@ -13,35 +13,27 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx, nn
 
-from eric_fast.capture.kinds import ACTIVATIONS, BLOCKS
+from eric_fast.capture.kinds import ACTIVATIONS, BLOCKS, CHANNEL_NORMS, CONVOLUTIONS, DROPOUTS, FEATURE_NORMS, MAX_POOLS
 from eric_fast.capture.probes import check_named_axis
 
 CLASS_TOKEN = "@class"
 # Kinds of operations (see `graph`) by what they do with axes; channels are on axis 1, features on the last one.
-_OF_CHANNELS = frozenset(
-    """conv1d conv2d conv3d convtranspose1d convtranspose2d convtranspose3d conv_transpose1d conv_transpose2d
-    conv_transpose3d batchnorm1d batchnorm2d batchnorm3d batch_norm syncbatchnorm instancenorm1d instancenorm2d
-    instancenorm3d instance_norm groupnorm group_norm localresponsenorm local_response_norm
-    pixelshuffle pixel_shuffle pixelunshuffle pixel_unshuffle""".split()  # noqa: SIM905
-)
+_OF_CHANNELS = (CONVOLUTIONS | CHANNEL_NORMS) | {"pixelshuffle", "pixel_shuffle", "pixelunshuffle", "pixel_unshuffle"}
 _OF_FEATURES = frozenset({"linear", "bilinear", "embedding", "multiheadattention"}) | BLOCKS
 _OF_HEADS = frozenset({"scaled_dot_product_attention"})  # [n, heads, tokens, features], as torch has it
-_NORMS_OF_SHAPES = frozenset("layernorm layer_norm rmsnorm rms_norm".split())  # noqa: SIM905
 _MOVING = frozenset(
     """permute transpose swapaxes swapdims movedim moveaxis unsqueeze mean sum amax amin logsumexp std var select narrow
     roll flip getitem""".split()  # noqa: SIM905
 )
 _REGROUPING = frozenset("flatten unflatten view reshape squeeze".split())  # noqa: SIM905
-_KEEPING = frozenset(
+_KEEPING = (DROPOUTS | MAX_POOLS) | frozenset(
     """add iadd sub isub rsub mul imul div truediv itruediv floordiv pow neg exp erf abs sqrt rsqrt square sign where
     cat concat concatenate identity clone contiguous detach float half bfloat16 to type softmax log_softmax
-    dropout dropout1d dropout2d dropout3d alphadropout alpha_dropout featurealphadropout feature_alpha_dropout
-    feature_dropout stochasticdepth stochastic_depth dropblock2d drop_block2d drop_block3d
-    maxpool1d maxpool2d maxpool3d max_pool1d max_pool2d max_pool3d avgpool1d avgpool2d avgpool3d avg_pool1d avg_pool2d
-    avg_pool3d adaptiveavgpool1d adaptiveavgpool2d adaptiveavgpool3d adaptive_avg_pool1d adaptive_avg_pool2d
-    adaptive_avg_pool3d adaptivemaxpool1d adaptivemaxpool2d adaptivemaxpool3d adaptive_max_pool1d adaptive_max_pool2d
-    adaptive_max_pool3d lppool2d upsample interpolate zeropad2d reflectionpad2d replicationpad2d constantpad2d
-    crossmaplrn2d chunk split tensor_split""".split()  # noqa: SIM905
+    avgpool1d avgpool2d avgpool3d avg_pool1d avg_pool2d avg_pool3d
+    adaptiveavgpool1d adaptiveavgpool2d adaptiveavgpool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
+    adaptivemaxpool1d adaptivemaxpool2d adaptivemaxpool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
+    lppool2d upsample interpolate zeropad2d reflectionpad2d replicationpad2d constantpad2d crossmaplrn2d
+    chunk split tensor_split""".split()  # noqa: SIM905
 )
 _PROBE = 1_000_003  # makes a size that differs from all others
 
@@ -112,7 +104,7 @@ def find_unit_axis(
         return 1
     if kind in _OF_FEATURES:
         return n_axes - 1
-    if kind in _NORMS_OF_SHAPES:
+    if kind in FEATURE_NORMS:
         normalised = getattr(module, "normalized_shape", options[0] if options else ())
         return n_axes - 1 if isinstance(normalised, Sequence | int) and _count(normalised) == 1 else first.axis
     if kind in _MOVING and first.axis is not None:

@@ -68,7 +68,7 @@ def demo(
     check_folder(output, force=force, kind=DEMO)
     with show_progress() as progress:
         progress("load torch", 0, 1)
-        from eric_fast.demo import PAGE_FOLDER, WEIGHTS, run_demo
+        from eric_fast.demo.run import PAGE_FOLDER, WEIGHTS, run_demo
         from eric_fast.program.words import describe_class_rule, pick_covering_rules
         from eric_fast.show.scores import tabulate_scores
 

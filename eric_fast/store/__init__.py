@@ -1,16 +1,7 @@
 """Captures on disk: a folder with a manifest (JSON) and shards (safetensors), written so that they survive."""
 
 from eric_fast.output.kinds import MANIFEST
-from eric_fast.store.manifest import (
-    NORM_DTYPES,
-    SHARD_SIZE,
-    SHARD_UNIT,
-    STORES,
-    Manifest,
-    ShardEntry,
-    Thresholds,
-    check_same,
-)
+from eric_fast.store.manifest import SHARD_SIZE, SHARD_UNIT, Manifest, Thresholds, check_same
 from eric_fast.store.manifest_text import parse_manifest, print_manifest
 from eric_fast.store.read import (
     Capture,
@@ -22,7 +13,7 @@ from eric_fast.store.read import (
     read_manifest,
 )
 from eric_fast.store.selection import Selection, select_images, split_selection
-from eric_fast.store.shard import Samples, Shard
+from eric_fast.store.shard import Samples
 from eric_fast.store.source import (
     Part,
     Source,
@@ -33,33 +24,21 @@ from eric_fast.store.source import (
     read_layer,
     read_predictions,
 )
-from eric_fast.store.write import (
-    NOT_WRITTEN,
-    CaptureWriter,
-    Verification,
-    save_activations,
-    verify_capture,
-    write_capture,
-)
+from eric_fast.store.write import NOT_WRITTEN, CaptureWriter, save_activations, verify_capture, write_capture
 
 __all__ = [
     "MANIFEST",
-    "NORM_DTYPES",
     "NOT_WRITTEN",
     "SHARD_SIZE",
     "SHARD_UNIT",
-    "STORES",
     "Capture",
     "CaptureWriter",
     "Manifest",
     "Part",
     "Samples",
     "Selection",
-    "Shard",
-    "ShardEntry",
     "Source",
     "Thresholds",
-    "Verification",
     "check_same",
     "cut_parts",
     "hash_images",

@@ -1,15 +1,17 @@
-"""Files of a capture: looked at, hashed, and written so that they are whole after a crash."""
+"""Files: looked at, read, hashed, and written so that they are whole after a crash."""
 
+import csv
 import hashlib
 import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from eric_fast.errors import CaptureError, OutputError, first_line
+from eric_fast.errors import CaptureError, DataError, OutputError, first_line
 from eric_fast.output.disk import flush_to_disk
+from eric_fast.visible import make_encodable
 
 HASH = re.compile("[0-9a-f]{64}")  # a SHA-256 in hex
 
@@ -43,6 +45,24 @@ def read_json(path: Path) -> Any:
         raise CaptureError(f"{path} can't be read ({error.strerror}); give a capture that can") from error
     except (ValueError, RecursionError) as error:
         raise CaptureError(f"{path} is damaged ({first_line(error)}); capture again") from error
+
+
+class CsvRows(NamedTuple):
+    """The names of a CSV file's columns, and its rows: values by name; under None those of a row that has too many."""
+
+    columns: list[str]
+    rows: list[dict[str | Any, str | Any]]
+
+
+def read_csv(path: Path) -> CsvRows:
+    """Read a CSV file with a header. Raises DataError."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file)
+            return CsvRows(list(table.fieldnames or ()), list(table))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        place = make_encodable(str(path))
+        raise DataError(f"{place} can't be read ({first_line(error)}); give a CSV file in UTF-8") from error
 
 
 @contextmanager
