@@ -84,7 +84,9 @@ class Score(Described, Tabular):
             SettingError: another figure or level, or accuracy where no label is known.
         """
         if figure not in ("fidelity", "accuracy") or (figure == "accuracy" and self.label_confusion is None):
-            raise SettingError(f"there is no figure '{figure}' of these images to draw again; take 'fidelity'")
+            raise SettingError(
+                f"'{figure}' has no bootstrap interval here; give 'fidelity', or 'accuracy' if labels are known"
+            )
         if not 0 < level < 1:
             raise SettingError(f"the level of an interval must lie between 0 and 1, not {level}")
         from scipy.stats import binom  # half a second, when it is needed

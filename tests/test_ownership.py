@@ -164,7 +164,7 @@ def test_the_owner_stays(tmp_path):
 
 
 def test_a_file_that_another_wrote_first_stays(tmp_path):
-    refused = pytest.raises(OutputError, match="exists by now")
+    refused = pytest.raises(OutputError, match="was written by another process meanwhile")
     with refused, replace_file(tmp_path / "f", force=False) as part:
         part.write_text("mine")
         (tmp_path / "f").write_text("theirs")

@@ -105,7 +105,7 @@ def test_a_named_axis_is_taken(is_traced):
     units = capture_activations(net, DATA, layers=[layer], norm="mean").norms[layer]
     tokens = capture_activations(net, DATA, layers=[layer], norm="mean", unit_axes={layer: 1}).norms[layer]
     assert (units.shape, tokens.shape) == ((60, 8), (60, 9))
-    with pytest.raises(ModelError, match=r"axis 0 of a result \[1, 9, 8\] can't count its units"):
+    with pytest.raises(ModelError, match=r"axis 0 of a result \[1, 9, 8\] can't count its units; give one from 1 to 2"):
         capture_activations(net, DATA, unit_axes={layer: 0})
     with pytest.raises(ModelError, match="the model has no layer 'block.1'; did you mean"):
         capture_activations(net, DATA, unit_axes={"block.1": 1})

@@ -58,7 +58,7 @@ def test_what_is_no_threshold_is_refused(text):
 def test_two_thresholds_are_of_the_last_layer_and_of_those_below():
     assert split_threshold(" split , >=0.6*mean ") == ("split", ">=0.6*mean")
     assert split_threshold("mean") == ("mean", "mean")
-    with pytest.raises(SettingError, match="threshold 'split,mean' is two, which only extract and chain take"):
+    with pytest.raises(SettingError, match="threshold 'split,mean' holds two, which only extract and chain take"):
         parse_threshold("split,mean")
     for text in ("split,", ",mean", ",", "split,mean,split"):
         with pytest.raises(SettingError, match="must be one, or two as in 'split,mean'"):

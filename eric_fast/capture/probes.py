@@ -163,5 +163,7 @@ def check_named_axis(axis: int, shape: Sequence[int]) -> int:
     """The axis that a user named, counted from the front. Raises ModelError if it is none, or that of images."""
     place = axis + len(shape) * (axis < 0)
     if not 0 < place < len(shape):
-        raise ModelError(f"axis {axis} of a result {list(shape)} can't count its units, as axis 0 counts images")
+        raise ModelError(
+            f"axis {axis} of a result {list(shape)} can't count its units; give one from 1 to {len(shape) - 1}"
+        )
     return place

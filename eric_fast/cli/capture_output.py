@@ -40,7 +40,7 @@ def load_thresholds(path: Path) -> "Thresholds":
     if not is_capture(path):
         quantiser = load_program(path).quantiser
         if isinstance(quantiser, TableQuantiser):
-            raise SettingError(f"{path} is a program over the columns of a table, not over kernels")
+            raise SettingError(f"{path} is a program over the columns of a table; give one over a network's kernels")
         return Thresholds(quantiser, f"program {path}")
     found = open_capture(path).manifest.thresholds
     if found is None:

@@ -98,11 +98,11 @@ def _put_file(part: Path, target: Path, path: Path, *, force: bool, expected: by
             rename_to_new(part, target)
         except FileExistsError:
             if not force:
-                raise OutputError(f"{path} exists by now; give --force to replace it, or another path") from None
+                raise _written_meanwhile(path) from None
             part.replace(target)
         return
     if not force:
-        raise OutputError(f"{path} exists by now; give --force to replace it, or another path")
+        raise _written_meanwhile(path)
     reason = _keep_identity(target, part)
     if reason is None:
         try:
@@ -116,6 +116,10 @@ def _put_file(part: Path, target: Path, path: Path, *, force: bool, expected: by
         logger.warning("%s is written over in its place, as %s; that takes more than one step", path, reason)
         (part.parent / "in-place").touch()
         write_over(target, part.read_bytes())
+
+
+def _written_meanwhile(path: Path) -> OutputError:
+    return OutputError(f"{path} was written by another process meanwhile; give --force to replace it, or another path")
 
 
 def _exchange_file(part: Path, target: Path, path: Path, expected: bytes | None) -> None:
@@ -158,10 +162,10 @@ def _put_folder(new: Path, path: Path, *, force: bool, kind: FolderKind) -> None
         try:
             rename_to_new(new, path)
         except FileExistsError:
-            raise OutputError(f"{path} exists by now; give --force to replace it, or another path") from None
+            raise _written_meanwhile(path) from None
         return
     if not force:
-        raise OutputError(f"{path} exists by now; give --force to replace it, or another path")
+        raise _written_meanwhile(path)
     new.chmod(stat.S_IMODE(path.stat().st_mode))
     check_owned(path, kind)
     if exchange_paths(new, path):

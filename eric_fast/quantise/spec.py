@@ -62,7 +62,7 @@ def parse_threshold(spec: str) -> Threshold:
     """
     text = "".join(spec.split())
     if "," in text:
-        raise SettingError(f"threshold '{spec}' is two, which only extract and chain take; give one for all layers")
+        raise SettingError(f"threshold '{spec}' holds two, which only extract and chain take; give one for all layers")
     if text.startswith(">="):
         return replace(parse_threshold(text.removeprefix(">=")), or_equal=True)
     if text.startswith("two-sided:"):

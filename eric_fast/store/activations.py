@@ -198,7 +198,7 @@ class Activations(Described, PickledByFields):
             CaptureError: a network of classes. ProgramError: no such label.
         """
         if not self.settings.has_labels or self.logits is None:
-            raise CaptureError(f"model {self.settings.model} answers with a class, and has no labels")
+            raise CaptureError(f"model {self.settings.model} answers with a class, and has no labels to select")
         index = find_label_index(self.classes, label, "this")
         logit = self.logits[:, index]
         return replace(

@@ -161,7 +161,8 @@ def check_entry(manifest: Manifest, shard: ShardEntry, number: int) -> None:
     if shard.file != name_shard(number):
         raise CaptureError(f"shard {number} is the file {name_shard(number)}, not {shard.file!r}")
     if shard.images != manifest.images_of_shard(number) or shard.n_images < 0:
-        raise CaptureError(f"shard {number} does not hold images {manifest.images_of_shard(number)}")
+        start, stop = manifest.images_of_shard(number)
+        raise CaptureError(f"shard {number} must hold images {start} to {stop - 1}, but its entry says otherwise")
 
 
 def check_same(path: Path, found: Manifest, wanted: Manifest) -> None:

@@ -59,7 +59,7 @@ class OneLabel(DerivedSource):
 
     def __post_init__(self) -> None:
         if not self.source.settings.has_labels:
-            raise CaptureError(f"model {self.source.settings.model} answers with a class, and has no labels")
+            raise CaptureError(f"model {self.source.settings.model} answers with a class, and has no labels to select")
         find_label_index(self.source.classes, self.label, "this")
 
     @property
