@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.table import Table
 from sklearn.inspection import permutation_importance
 from sklearn.tree import DecisionTreeClassifier
 
 from bench.harness import Timing, describe_machine, run_tests_first, time_runs
+from bench.screen import print_dicts
 from bench.tables import capture_cifar
 from eric_fast.analyse import measure_effects
 from eric_fast.bits import BitMatrix, pack_bits
@@ -26,7 +26,7 @@ from eric_fast.program import Program
 from eric_fast.program.simplify import find_mentioned
 from eric_fast.quantise import quantise_activations
 from eric_fast.runs import approximate_model
-from eric_fast.show.console import show_notes, show_progress, stdout
+from eric_fast.show.console import show_notes, show_progress
 from eric_fast.store.activations import Activations
 
 LAYER = "features.19"
@@ -102,10 +102,5 @@ def _row(who: str, min_leaf: int, program: Program, bits: BitMatrix, timing: Tim
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
-    table = Table(title=f"forced bits; a limit of {LIMIT_S:g} s for the last layer", title_justify="left")
-    names = [name for name in rows[0] if name != "limit_s"]
-    for name in names:
-        table.add_column(name.replace("_", " "), justify="left" if name == "who" else "right")
-    for row in rows:
-        table.add_row(*(f"{v:,.3f}" if isinstance(v := row[name], float) else f"{v}" for name in names))
-    stdout.print(table)
+    shown = [{name: value for name, value in row.items() if name != "limit_s"} for row in rows]
+    print_dicts(f"forced bits; a limit of {LIMIT_S:g} s for the last layer", shown, names=("who",))

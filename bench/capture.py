@@ -13,11 +13,11 @@ from statistics import median
 from typing import Any
 
 import torch
-from rich.table import Table
 from torch import Tensor, nn
 
 from bench.child import call_in_child, read_status
 from bench.harness import SHARED, describe_machine, run_tests_first, unpack_shared
+from bench.screen import make_table
 from eric_fast.capture import CaptureOptions, LoadedModel, load_model, open_data
 from eric_fast.capture.batches import ImageBatch, cut_batches, iterate_batches
 from eric_fast.capture.forward import Answer, NetworkRunner, cast_as, place_network, plain_dtype
@@ -226,21 +226,22 @@ def _describe(row: dict[str, Any]) -> str:
 
 
 def _print(rows: Sequence[dict[str, Any]]) -> None:
-    table = Table(title="capture beside the bare network", title_justify="left")
-    table.add_column("network")
-    for name in (
-        "on",
-        "layers",
-        "images",
-        "bare",
-        "capture",
-        "overhead",
-        "its median",
-        "decoding",
-        "peak bare",
-        "peak",
-    ):
-        table.add_column(name, justify="right")
+    table = make_table(
+        "capture beside the bare network",
+        "network",
+        (
+            "on",
+            "layers",
+            "images",
+            "bare",
+            "capture",
+            "overhead",
+            "its median",
+            "decoding",
+            "peak bare",
+            "peak",
+        ),
+    )
     for row in rows:
         decode = row["decode_images_per_s"]
         table.add_row(

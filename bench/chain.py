@@ -6,9 +6,8 @@ The picture goes to bench/results/chain.png. Minutes, nearly all of them scikit-
 
 from typing import Any
 
-from rich.table import Table
-
 from bench.harness import ROOT, describe_machine
+from bench.screen import make_table
 from bench.tables import CHAIN, capture_cifar
 from eric_fast.chains import ChainStudy, measure_chains
 from eric_fast.show.chain_plot import save_plot
@@ -87,16 +86,14 @@ def _compare_reference(study: ChainStudy) -> list[dict[str, Any]]:
 
 
 def _print_reference(rows: list[dict[str, Any]]) -> None:
-    table = Table(title="minimum leaf 250; scikit-learn's trees and boosting in brackets", title_justify="left")
-    table.add_column("layer")
     names = {
         "chain": "fidelity of the\nchain from it",
         "bits_allow": "what its\nbits allow",
         "kernels": "kernel bits right\nfrom the one below",
         "commoner": "always the\ncommoner value",
     }
-    for name in names.values():
-        table.add_column(name, justify="right")
+    title = "minimum leaf 250; scikit-learn's trees and boosting in brackets"
+    table = make_table(title, "layer", list(names.values()))
     for row in rows:
         cells = (f"{row[n]:.3f} ({row[f'{n}_reference']:.3f})" if n in row else "-" for n in names)
         table.add_row(row["layer"], *cells)

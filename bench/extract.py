@@ -5,7 +5,6 @@ Compiling is off the clock too (a warm-up run). Rivals grow every 16th tree of e
 by the number of trees, unless `--full`.
 """
 
-import os
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,17 +15,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.table import Table
 from sklearn.tree import DecisionTreeClassifier
 
-from bench.harness import Timing, describe_machine, run_tests_first, time_runs
+from bench.harness import N_CORES, Timing, describe_machine, run_tests_first, time_runs
 from bench.limits import describe_vectors
+from bench.screen import print_dicts
 from bench.tables import capture_cifar
 from eric_fast.bits import BitMatrix
 from eric_fast.extract import TreeOptions, grow_trees
 from eric_fast.kernels import Forest
 from eric_fast.quantise import fit_quantiser, quantise_activations
-from eric_fast.show.console import show_notes, show_progress, stdout
+from eric_fast.show.console import show_notes, show_progress
 
 MIN_LEAF = 250
 STEP = 16  # rivals grow every 16th tree
@@ -45,11 +44,11 @@ def run_case(full: bool = False) -> dict[str, Any]:
     bits = quantise_activations(train, quantiser)
     layers = [bits.select_atoms([a.name for a in quantiser.atoms_of_layer(layer)]) for layer in quantiser.layers]
     rows = list(_time_network(layers, train.predictions, 1 if full else STEP))
-    _print_rows("all kernel trees and the class tree, minimum leaf 250", rows)
+    print_dicts("all kernel trees and the class tree, minimum leaf 250", rows, names=("case", "who"))
     alike = list(_compare_leaves(layers, train.predictions, 1 if full else STEP))
-    _print_rows("the same trees: leaves and bits of impurity left in them", alike)
+    print_dicts("the same trees: leaves and bits of impurity left in them", alike, names=("case", "who"))
     growth = list(_measure_growth())
-    _print_rows("growth: made-up bits, one leaf in 200 samples at least", growth)
+    print_dicts("growth: made-up bits, one leaf in 200 samples at least", growth, names=("case", "who"))
     machine = {**describe_machine("xgboost-cpu", "lightgbm"), "vectors": describe_vectors()}
     return {"machine": machine, "rows": rows, "alike": alike, "growth": growth}
 
@@ -91,7 +90,7 @@ def _time_rival(
     ).median_s
     for below, own in pairwise(columns):
         goals = [own[:, k].astype(np.int64) for k in range(0, own.shape[1], step)]
-        with ThreadPoolExecutor(_count_cores()) as pool:
+        with ThreadPoolExecutor(N_CORES) as pool:
 
             def grow(below: Columns = below, goals: list[Goal] = goals, pool: ThreadPoolExecutor = pool) -> None:
                 list(pool.map(lambda goal: fit(below, goal, 2), goals))
@@ -136,7 +135,7 @@ def _compare_leaves(layers: list[BitMatrix], predictions: torch.Tensor, step: in
 def _compare(case: str, inputs: BitMatrix, targets: Any, goals: list[Goal]) -> dict[str, Any]:
     forest = grow_trees(inputs, targets, OPTIONS)
     columns = np.ascontiguousarray(inputs.to_bools().numpy(), np.float32)
-    with ThreadPoolExecutor(_count_cores()) as pool:
+    with ThreadPoolExecutor(N_CORES) as pool:
         trees = [fitted.tree_ for fitted in pool.map(lambda goal: _fit_sklearn(columns, goal, 2), goals)]
     ends = [tree.children_left < 0 for tree in trees]
     theirs = [(tree.impurity * tree.n_node_samples)[end].sum() for tree, end in zip(trees, ends, strict=True)]
@@ -183,7 +182,7 @@ def _measure_size(case: str, n_samples: int, n_atoms: int, n_targets: int) -> di
         "ns_per_sample_and_target": timing.median_s / n_samples / n_targets * 1e9,
         "leaves": int((forest.feature < 0).sum()),
         "memory_mb": (packed + peak - sum(part.nbytes for part in forest)) / 1e6,
-        "allowed_mb": (2 * packed + 8 * n_samples * _count_cores()) / 1e6,
+        "allowed_mb": (2 * packed + 8 * n_samples * N_CORES) / 1e6,
     }
 
 
@@ -196,17 +195,3 @@ def _make_bits(n_samples: int, n_atoms: int, seed: int) -> BitMatrix:
         (causes @ part + torch.randn(n_samples, part.shape[1], generator=generator) > 1) for part in mixing.split(64, 1)
     ]
     return BitMatrix.from_bools(torch.cat(words, dim=1), [f"{seed}.{i}" for i in range(n_atoms)])
-
-
-def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
-    table = Table(title=title, title_justify="left")
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    for name in names:
-        table.add_column(name.replace("_", " "), justify="left" if name in ("case", "who") else "right")
-    for row in rows:
-        table.add_row(*(f"{v:,.3f}" if isinstance(v := row.get(name, ""), float) else f"{v}" for name in names))
-    stdout.print(table)
-
-
-def _count_cores() -> int:
-    return len(os.sched_getaffinity(0))

@@ -17,9 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from bench.harness import ROOT, describe_machine
+from bench.screen import make_table
 from eric_fast.show.console import stdout
 
 N_WARM = 3
@@ -90,10 +89,8 @@ def run_case(full: bool = False) -> dict[str, Any]:
                     found = _time_installed(row["what"], root)
                     row |= {"before_cold_s": found["cold_s"], "before_warm_s": found["warm_s"]}
         keys += ["before_cold_s", "before_warm_s"]
-    screen = Table(title="seconds", title_justify="left")
-    headings = ("", "first run", "first, no code", "later runs", f"first, {BEFORE}", f"later, {BEFORE}")
-    for heading in headings[: 1 + len(keys)]:
-        screen.add_column(heading, justify="right" if heading else "left")
+    headings = ("first run", "first, no code", "later runs", f"first, {BEFORE}", f"later, {BEFORE}")
+    screen = make_table("seconds", "", headings[: len(keys)])
     for row in rows:
         screen.add_row(row["what"], *(_format(row[key]) if key in row else "" for key in keys))
     stdout.print(screen)

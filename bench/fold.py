@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from rich.table import Table as ScreenTable
 
 from bench.foldrm import NAMES, load_table, to_foldrm
 from bench.harness import SHARED, describe_machine, time_runs
 from bench.networks import VGG, load_both
+from bench.screen import make_table
 from eric_fast import FoldClassifier
 from eric_fast.evaluator import Evaluator
 from eric_fast.extract import ExtractOptions, extract_program
@@ -50,9 +50,8 @@ class Learned(NamedTuple):
 def run_case(full: bool = False) -> dict[str, Any]:
     """Print a row for each data set, and say where accuracies lie further apart than `CLOSE`; then the times."""
     rows = [measure(name) for name in NAMES]
-    screen = ScreenTable(title=f"{N_SEEDS} splits each, ratio {RATIO}", title_justify="left")
-    for heading in ("data", "rows", "accuracy", "foldrm", "same answers", "same rules", "gini"):
-        screen.add_column(heading, justify="left" if heading == "data" else "right")
+    headings = ("rows", "accuracy", "foldrm", "same answers", "same rules", "gini")
+    screen = make_table(f"{N_SEEDS} splits each, ratio {RATIO}", "data", headings)
     for row in rows:
         theirs = [_format(row[key]) for key in ("foldrm_accuracy", "same_answers", "same_rules")]
         screen.add_row(

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 
 import eric_fast
 from bench.apart import RivalError, describe_environments
 from bench.child import call_in_child, forget_peak, read_status
 from bench.contenders import Contender, count_differences
 from bench.harness import describe_machine, describe_protocol, run_tests_first, time_call
-from bench.report import format_seconds
+from bench.screen import format_seconds, make_table
 from bench.sources import SOURCES, Source
 from eric_fast.show.console import show_notes, stdout
 from eric_fast.table.model import RuleModel
@@ -160,10 +159,9 @@ def convert_large_forest() -> Row:
 
 
 def _print_rows(source: Source, rows: list[Row], sizes: Sequence[int]) -> None:
-    table = Table(title=source.title, title_justify="left")
-    table.add_column("who")
-    for name in ("rows", "median", "rows/s", "ours faster by", "made ready in", "answered otherwise"):
-        table.add_column(name, justify="right")
+    table = make_table(
+        source.title, "who", ("rows", "median", "rows/s", "ours faster by", "made ready in", "answered otherwise")
+    )
     for size in sizes:
         of_size = [row for row in rows if row["of_size"] == size]
         for row in of_size:

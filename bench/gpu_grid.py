@@ -18,7 +18,7 @@ from torch import Tensor
 
 import eric_fast
 from bench.harness import describe_machine, time_runs
-from bench.report import format_seconds
+from bench.screen import format_seconds
 from eric_fast.kernels import expect
 from eric_fast.show.console import stdout
 from eric_fast.table.model import RuleModel

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.table import Table
 from torch import Tensor
 
 from bench.harness import describe_machine, run_tests_first, time_runs
+from bench.screen import make_table
 from eric_fast import kernels
 from eric_fast.bits import pack_bits
 from eric_fast.show.console import stdout
@@ -134,10 +134,9 @@ def _describe(rows: list[dict[str, Any]]) -> str:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    table = Table(title="reduce, compare and pack: ours, medians", title_justify="left")
-    table.add_column("case")
-    for name in ("device", "GB/s", "of copy", "to the best rival"):
-        table.add_column(name, justify="right")
+    table = make_table(
+        "reduce, compare and pack: ours, medians", "case", ("device", "GB/s", "of copy", "to the best rival")
+    )
     for row in rows:
         if row["who"] == "ours":
             numbers = (f"{row['gb_per_s']:.1f}", f"{row['share_of_copy']:.0%}", f"{row['ratio_to_best_rival']:.1f}x")

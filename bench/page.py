@@ -11,9 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rich.table import Table
-
 from bench.harness import SHARED, describe_machine, unpack_shared
+from bench.screen import make_table
 from bench.tables import capture_cifar
 from eric_fast.capture import ImageData, LoadedModel, load_model, open_data
 from eric_fast.demo.run import run_demo
@@ -117,10 +116,11 @@ def _time_paints(page: Path) -> list[float]:
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
-    table = Table(title="the report, from a finished capture", title_justify="left")
-    table.add_column("case")
-    for name in ("images", "class rules", "kernel rules", "embedded", "page", "time", "first paint"):
-        table.add_column(name, justify="right")
+    table = make_table(
+        "the report, from a finished capture",
+        "case",
+        ("images", "class rules", "kernel rules", "embedded", "page", "time", "first paint"),
+    )
     for row in rows:
         counts = (f"{row[key]:,}" for key in ("n_images", "n_class_rules", "n_kernel_rules", "n_embedded"))
         paint = "no browser" if row["first_paint_s"] is None else f"{row['first_paint_s']:.2f} s"

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from rich.table import Table
-
 from bench.programs import Case
+from bench.screen import format_seconds, make_table
 from eric_fast.show.console import stdout
 
 Row = dict[str, Any]
@@ -15,11 +14,12 @@ def print_speed(case: Case, rows: list[Row]) -> None:
 
     Loads: what all cores could load from their nearest caches, one for each literal, right before and after.
     """
-    table = _make_table(
+    table = make_table(
         f"({case.name}) {case.title}; {case.n_literals:,} literals",
-        ("samples", "median", "fastest", "slowest", "literals/s", "of limit", "of loads", "ours faster by"),
         "who",
+        ("samples", "median", "fastest", "slowest", "literals/s", "of limit", "of loads", "ours faster by"),
     )
+    table.columns[0].no_wrap = True
     notes: dict[str, int] = {}
     for row in rows:
         note = row.get("note", "")
@@ -41,9 +41,8 @@ def print_speed(case: Case, rows: list[Row]) -> None:
 
 
 def print_packing(rows: list[Row]) -> None:
-    table = _make_table(
-        "packing norms into bits, which no row above counts", ("samples", "atoms", "median", "GB/s"), "case"
-    )
+    names = ("samples", "atoms", "median", "GB/s")
+    table = make_table("packing norms into bits, which no row above counts", "case", names)
     for row in rows:
         table.add_row(
             row["case"],
@@ -57,7 +56,7 @@ def print_packing(rows: list[Row]) -> None:
 
 def print_memory(rows: list[Row]) -> None:
     names = ("samples", "packed input", "asked for", "peak", "peak / (input + asked for)")
-    table = _make_table("memory: the input and by how much the process grew, at most", names, "case")
+    table = make_table("memory: the input and by how much the process grew, at most", "case", names)
     for row in rows:
         sizes = [f"{row[name] / 1e6:,.1f} MB" for name in ("input_bytes", "output_bytes", "peak_bytes")]
         table.add_row(row["case"], f"{row['n_samples']:,}", *sizes, f"{row['ratio']:.2f}")
@@ -66,7 +65,7 @@ def print_memory(rows: list[Row]) -> None:
 
 def print_ready(rows: list[Row]) -> None:
     names = ("literals", "text", "median", "fastest", "slowest", "peak memory", "plan")
-    table = _make_table("from text on disk to the first answer, in a new process, caches warm", names, "rules")
+    table = make_table("from text on disk to the first answer, in a new process, caches warm", "rules", names)
     for row in rows:
         table.add_row(
             f"{row['n_rules']:,}",
@@ -80,7 +79,7 @@ def print_ready(rows: list[Row]) -> None:
 
 
 def print_growth(rows: list[Row]) -> None:
-    table = _make_table("growth, on random programs", ("", "median", "fastest", "slowest", "literals/s"), "with")
+    table = make_table("growth, on random programs", "with", ("", "median", "fastest", "slowest", "literals/s"))
     for row in rows:
         table.add_row(
             row["axis"],
@@ -91,20 +90,3 @@ def print_growth(rows: list[Row]) -> None:
             f"{row['literal_evaluations_per_s']:.2e}",
         )
     stdout.print(table)
-
-
-def format_seconds(seconds: float) -> str:
-    """Three figures: 41.3 ms, 2.10 s."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            value = seconds / size
-            return f"{value:.{max(0, 2 - len(str(int(value))) + 1)}f} {unit}"
-    return f"{seconds * 1e6:.0f} µs"
-
-
-def _make_table(title: str, columns: tuple[str, ...], first: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column(first, no_wrap=True)
-    for name in columns:
-        table.add_column(name, justify="right")
-    return table

@@ -15,9 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
 from bench.harness import ROOT, describe_machine
+from bench.screen import make_table
 from eric_fast.show.console import stdout
 
 if TYPE_CHECKING:
@@ -78,10 +77,11 @@ def run_case(full: bool = False) -> dict[str, Any]:
     from bench.sass_variants import list_variants
 
     readings = [read_variant(variant) for variant in list_variants()]
-    table = Table(title=f"sm_{ARCHITECTURE}; loads and instructions of the innermost loop that loads most")
-    table.add_column("kernel")
-    for name in ("registers", "spills", "local", "instructions", "ALU", "loads", "bytes/clock", "binds"):
-        table.add_column(name, justify="right")
+    table = make_table(
+        f"sm_{ARCHITECTURE}; loads and instructions of the innermost loop that loads most",
+        "kernel",
+        ("registers", "spills", "local", "instructions", "ALU", "loads", "bytes/clock", "binds"),
+    )
     for reading in readings:
         loads = " ".join(f"{count} {name.removeprefix('LDG.E')}" for name, count in reading.loads.items())
         numbers = (reading.registers, reading.spills, reading.local, reading.n_instructions, reading.n_alu, loads)

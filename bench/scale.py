@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.table import Table
 from torch import Tensor
 
 from bench.harness import CACHE, ROOT, describe_machine, time_runs
+from bench.screen import print_dicts
 from eric_fast.bits import count_words, mask_tail, unpack_words
 from eric_fast.program.atoms import InputAtom, Quantiser
 from eric_fast.show.console import stdout
@@ -222,10 +222,5 @@ def drop_pages(path: Path) -> None:
 
 
 def _print(rows: list[dict[str, Any]], limits: dict[str, float]) -> None:
-    table = Table(title="one thread a process, one core each", title_justify="left")
-    for name in rows[0]:
-        table.add_column(name.replace("_", " "), justify="left" if name in ("stage", "files") else "right")
-    for row in rows:
-        table.add_row(*(f"{value:,.2f}" if isinstance(value, float) else str(value) for value in row.values()))
-    stdout.print(table)
+    print_dicts("one thread a process, one core each", rows, names=("stage", "files"), decimals=2)
     stdout.print("; ".join(f"{name.replace('_', ' ')}: {value:.2f}" for name, value in limits.items()))

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 
 import eric_fast
 from bench import foldrm
 from bench.apart import RivalError, describe_environments
 from bench.contenders import count_differences
 from bench.harness import SHARED, describe_machine, describe_protocol, run_tests_first, time_calls
-from bench.report import format_seconds
+from bench.screen import format_seconds, make_table
 from bench.sources import SOURCES, Source
 from eric_fast.show.console import stdout
 from eric_fast.table.model import RuleModel
@@ -154,11 +153,7 @@ def find_worst_jump(rows: list[Row]) -> float:
 
 
 def _print_rows(title: str, rows: list[Row], sizes: Sequence[int]) -> None:
-    table = Table(title=title, title_justify="left")
-    table.add_column("who")
-    for size in sizes:
-        table.add_column(f"{size:,}", justify="right")
-    table.add_column("worst jump", justify="right")
+    table = make_table(title, "who", [*(f"{size:,}" for size in sizes), "worst jump"])
     for who, form in dict.fromkeys((row["who"], row["form"]) for row in rows):
         own = [row for row in rows if (row["who"], row["form"]) == (who, form)]
         name = f"{who}, {form}" + (f" ({own[0]['note']})" if own[0]["note"] else "")

@@ -51,25 +51,29 @@ class Source:
     method: str = ""
 
 
-def make_data(n_rows: int, *, binary: bool, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Columns that are normal, or 0 and 1, and classes that follow from some of them, a tenth of them wrong."""
-    lot = np.random.default_rng(seed)
+def make_columns(n_rows: int, lot: np.random.Generator, *, binary: bool) -> NDArray[np.float32]:
+    """Columns that are normal, or 0 and 1."""
     columns = lot.standard_normal((n_rows, N_COLUMNS), np.float32)
-    if binary:
-        columns = (columns > 0).astype(np.float32)
+    return (columns > 0).astype(np.float32) if binary else columns
+
+
+def make_data(n_rows: int, *, binary: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Columns, and classes that follow from some of them, a tenth of them wrong."""
+    lot = np.random.default_rng(0)
+    columns = make_columns(n_rows, lot, binary=binary)
     score = columns[:, :10] @ np.arange(1, 11) + 5 * columns[:, 10] * columns[:, 11] + 3 * columns[:, 12:20].sum(axis=1)
     middle = np.quantile(score, 0.5)
     return columns, ((score > middle) ^ (lot.random(n_rows) < 0.1)).astype(np.int64)
 
 
 def make_rows_of(binary: bool) -> Callable[[int], NDArray[np.float32]]:
-    return lambda n: make_data(n, binary=binary, seed=1)[0]
+    return lambda n: make_columns(n, np.random.default_rng(1), binary=binary)
 
 
 def make_forest(name: str, *, binary: bool) -> Source:
     from sklearn.ensemble import RandomForestClassifier
 
-    columns, target = make_data(N_TRAIN, binary=binary, seed=0)
+    columns, target = make_data(N_TRAIN, binary=binary)
     forest = RandomForestClassifier(N_TREES, max_depth=DEPTH, random_state=0, n_jobs=-1).fit(columns, target)
 
     candidates = (
@@ -86,7 +90,7 @@ def make_forest(name: str, *, binary: bool) -> Source:
 def make_hist_boosting() -> Source:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    columns, target = make_data(N_TRAIN, binary=False, seed=0)
+    columns, target = make_data(N_TRAIN, binary=False)
     model = HistGradientBoostingClassifier(max_iter=N_TREES, random_state=0, early_stopping=False).fit(columns, target)
 
     candidates = (  # skl2onnx 1.20 can't convert it
@@ -106,7 +110,7 @@ def to_treelite(model: Any) -> Any:
 def make_xgboost(*, binary: bool) -> Source:
     import xgboost
 
-    columns, target = make_data(N_TRAIN, binary=binary, seed=0)
+    columns, target = make_data(N_TRAIN, binary=binary)
     model = xgboost.XGBClassifier(n_estimators=N_TREES, max_depth=DEPTH, random_state=0).fit(columns, target)
 
     def import_booster() -> Any:
@@ -128,7 +132,7 @@ def make_xgboost(*, binary: bool) -> Source:
 def make_lightgbm() -> Source:
     import lightgbm
 
-    columns, target = make_data(N_TRAIN, binary=False, seed=0)
+    columns, target = make_data(N_TRAIN, binary=False)
     model = lightgbm.LGBMClassifier(n_estimators=N_TREES, random_state=0, verbose=-1).fit(columns, target)
 
     candidates = (

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from bench.harness import CACHE, SHARED, describe_machine, unpack_shared
+from bench.screen import make_table
 from eric_fast.capture import capture_activations, load_model, open_data
 from eric_fast.extract import GROWN_RULES, TreeOptions
 from eric_fast.progress import Progress
@@ -120,10 +121,11 @@ def _print_class_trees(rows: list[dict[str, Any]]) -> None:
 
 
 def _print_chain(scores: list[Score], seconds: float) -> None:
-    table = Table(title=f"the chain, minimum leaf 250, extracted in {seconds:.0f} s", title_justify="left")
-    table.add_column("start layer")
-    for name in ("fidelity", "accuracy", "rules", "literals"):
-        table.add_column(name, justify="right")
+    table = make_table(
+        f"the chain, minimum leaf 250, extracted in {seconds:.0f} s",
+        "start layer",
+        ("fidelity", "accuracy", "rules", "literals"),
+    )
     for score in scores:
         table.add_row(
             score.start_layer,

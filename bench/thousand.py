@@ -11,11 +11,11 @@ from statistics import median
 from typing import Any
 
 import torch
-from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from bench.harness import CACHE, describe_machine
+from bench.screen import make_table
 from eric_fast.capture import capture_activations, open_data, wrap_model
 from eric_fast.explain import explain_image
 from eric_fast.program import Program
@@ -142,10 +142,11 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
     title = (
         f"{N_CLASSES:,} classes, {N_IMAGES:,} images; limits: {LIMIT_S:g} s an explanation, {LIMIT_MB:g} MB a report"
     )
-    table = Table(title=title, title_justify="left")
-    table.add_column("program")
-    for name in ("rules", "fidelity", "explain", "of it CPU", "slowest", "lines", "report", "page", "embedded"):
-        table.add_column(name, justify="right")
+    table = make_table(
+        title,
+        "program",
+        ("rules", "fidelity", "explain", "of it CPU", "slowest", "lines", "report", "page", "embedded"),
+    )
     for row in rows:
         table.add_row(
             row["case"],

@@ -9,12 +9,11 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
 from bench.faithfulness import measure_part
 from bench.harness import ROOT, describe_machine
 from bench.learners import CHAIN, CLASS_PROGRAM, Learner, Part
 from bench.networks import DIGITS, SMALL, VGG
+from bench.screen import make_table
 from eric_fast.extract import ExtractOptions
 from eric_fast.show.console import show_notes, stdout
 from eric_fast.show.style import BLUE, GREEN, GREY, ORANGE, PURPLE, STYLE
@@ -76,10 +75,7 @@ def _print_rows(network: str, rows: list[Row]) -> None:
         own = [row for row in rows if row["part"] == part]
         heads = list(dict.fromkeys(row[column] for row in own))
         for what, key in (("held-back training images", "held_back"), ("test images", "fidelity")):
-            table = Table(title=f"{network}, {words}: fidelity on {what}", title_justify="left")
-            table.add_column("threshold")
-            for head in (*heads, "mean"):
-                table.add_column(head, justify="right")
+            table = make_table(f"{network}, {words}: fidelity on {what}", "threshold", (*heads, "mean"))
             for threshold in dict.fromkeys(row["learner"] for row in own):
                 found = {row[column]: row[key] for row in own if row["learner"] == threshold}
                 cells = (*(found[head] for head in heads), mean(found.values()))
