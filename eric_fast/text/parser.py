@@ -8,8 +8,8 @@ from eric_fast.processes.memory import pause_collector
 from eric_fast.program import ClassRule, Program, Rule
 from eric_fast.program.layer_graph import TO_CLASSES, Edge, find_edge_fault
 from eric_fast.program.printers.names import FORMATS, NEGATED, close_negated, decision_rules, find_format
-from eric_fast.text.atoms import build_quantiser
 from eric_fast.text.bodies import BodyReader, atom_named, split_negated
+from eric_fast.text.quantiser import build_quantiser
 from eric_fast.text.reader import read_statements
 from eric_fast.text.statements import Statements, shorten_message
 

@@ -22,6 +22,7 @@ from eric_fast.frontends.rules.asp_terms import (
     spell_term,
 )
 from eric_fast.program import ClassRule, Decision, Program, Rule
+from eric_fast.program.data import map_literals
 from eric_fast.program.table_atoms import Column, TableAtom, TableQuantiser
 from eric_fast.program.weight_bodies import WeightBody, find_sum_fault
 from eric_fast.table import match_name
@@ -136,19 +137,9 @@ class _Builder:
         n_columns = len(self.names)
         bodies += [*self.sums.values(), *self._list_facts(name)]
         defined = dict.fromkeys(head for head, _ in bodies)
-        place_of = {self.heads[head]: place for place, head in enumerate(defined)}
-        n_inputs = len(self.atoms)
-
-        def number(body: tuple[int, ...]) -> tuple[int, ...]:
-            return tuple(
-                literal
-                if -_DERIVED <= literal < _DERIVED
-                else n_inputs + place_of[literal - _DERIVED]
-                if literal >= 0
-                else ~(n_inputs + place_of[~literal - _DERIVED])
-                for literal in body
-            )
-
+        atom_of_head = {head: atom for atom, head in enumerate(defined, len(self.atoms))}
+        places = {_DERIVED + self.heads[head]: atom for head, atom in atom_of_head.items()}
+        places |= {atom: atom for atom in range(len(self.atoms))}
         heads = dict.fromkeys(key_predicate(clause.head) for clause in self.reader.clauses) if chosen is None else ()
         columns = [Column(name, "loose" if i in self.texts else "float64") for i, name in enumerate(self.names)]
         program = Program(
@@ -156,17 +147,21 @@ class _Builder:
             tuple(classes),
             tuple(
                 ClassRule(
-                    head, number(body.literals), weights=body.weights, bound=body.bound, given_confidence=confidence
+                    head,
+                    map_literals(body.literals, places),
+                    weights=body.weights,
+                    bound=body.bound,
+                    given_confidence=confidence,
                 )
                 for head, body, confidence in class_bodies
             ),
             tuple(
-                Rule(n_inputs + place_of[self.heads[head]], number(b.literals), weights=b.weights, bound=b.bound)
-                for head, b in bodies
+                Rule(atom_of_head[head], map_literals(body.literals, places), weights=body.weights, bound=body.bound)
+                for head, body in bodies
             ),
             decision=Decision.BITS if chosen is None else Decision.FIRST,
             derived=tuple(name if value is None else f"{name}({value})" for name, value in defined),
-            outputs=tuple((head[0], n_inputs + place_of[self.heads[head]]) for head in heads),
+            outputs=tuple((head[0], atom_of_head[head]) for head in heads),
         )
         return Built(program, tuple(self.names[n_columns:]))
 

@@ -7,8 +7,7 @@ import numpy as np
 
 from eric_fast.errors import ModelError
 from eric_fast.frontends.fields import NUMBERS, check_claim
-from eric_fast.frontends.rules.onnx_program import make_rules
-from eric_fast.frontends.rules.onnx_values import (
+from eric_fast.frontends.rules.onnx_truths import (
     AnyTrue,
     ChosenPlace,
     GivenColumns,
@@ -19,6 +18,7 @@ from eric_fast.frontends.rules.onnx_values import (
     WeightedSums,
     as_bits,
     find_sum,
+    make_rules,
 )
 from eric_fast.frontends.trees.onnx_attributes import read_attributes
 from eric_fast.frontends.trees.onnx_graph import locate_errors, read_constant

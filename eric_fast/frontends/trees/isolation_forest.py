@@ -56,13 +56,9 @@ def load_isolation_forest(source: IsolationForest, columns: tuple[Column, ...], 
 def find_lengths(fitted: Any) -> NDArray[np.float64]:
     """The path length of each node, float64 `[n_nodes]`: its depth, and what parting its samples would take."""
     nodes = fitted.tree_
-    depth = np.zeros(nodes.node_count)
-    for node in range(nodes.node_count):  # a parent comes before its children
-        for child in (nodes.children_left[node], nodes.children_right[node]):
-            if child >= 0:
-                depth[child] = depth[node] + 1
     rest = np.array([_expect_length(n) for n in nodes.n_node_samples.tolist()])
-    lengths: NDArray[np.float64] = (depth + 1) + rest - 1  # in scikit-learn's order: nodes of the path come first
+    # In scikit-learn's order: the nodes of the path, the root among them, come first.
+    lengths: NDArray[np.float64] = nodes.compute_node_depths() + rest - 1
     return lengths
 
 

@@ -10,7 +10,6 @@ from eric_fast.errors import ModelError
 from eric_fast.frontends.fields import Field
 from eric_fast.frontends.trees.nodes import StoredTree
 from eric_fast.frontends.trees.onnx_attributes import get_array, get_texts
-from eric_fast.frontends.trees.onnx_outputs import get_leaves
 from eric_fast.frontends.trees.onnx_trees import Ensemble
 from eric_fast.frontends.trees.onnx_values import (
     EnsembleOutput,
@@ -20,6 +19,7 @@ from eric_fast.frontends.trees.onnx_values import (
     RowValue,
     Share,
     compute,
+    stack_leaves,
 )
 
 ROUNDED_HALF = 0.5 + 2**-25  # the largest sum that rounds to 0.5 in float32, in which runtimes add up
@@ -158,8 +158,7 @@ class GraphForest:
             table = tuple(np.asarray(answer.labels).tolist())
             if len(self.trees) > 1:
                 return HighestPlace(parts, tuple(np.asarray(answer.labels)))
-            stacked = np.stack([np.broadcast_to(get_leaves(part), get_leaves(sums[0]).shape) for part in parts])
-            return Leaves(self.first, np.asarray(table)[stacked.argmax(axis=0)])
+            return Leaves(self.first, np.asarray(table)[stack_leaves(parts).argmax(axis=0)])
         if is_margin:
             score = sums[0]
             if answer.link == "sigmoid":

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from eric_fast.frontends.trees.onnx_values import (
     Share,
     UnsupportedError,
     as_sums,
+    stack_leaves,
 )
 
 
@@ -27,10 +27,6 @@ def fill_tree(tree: StoredTree, number: int, sums: Sequence[LeafSums]) -> Stored
     for i, part in enumerate(sums):
         values[leaves, i] = part.terms.get(number, 0.0)
     return replace(tree, values=values[:, 0] if len(sums) == 1 else values, output=0)
-
-
-def get_leaves(value: RowValue) -> Any:
-    return value.values if isinstance(value, Leaves) else np.asarray(value)
 
 
 def choose_by_leaf(labels: Leaves, scores: Sequence[RowValue] | None) -> RowValue:
@@ -45,7 +41,7 @@ def choose_by_leaf(labels: Leaves, scores: Sequence[RowValue] | None) -> RowValu
         return HighestPlace(tuple(Leaves(labels.tree, vote) for vote in votes), tuple(table))
     if any(not isinstance(score, Leaves | FixedValue) for score in scores):
         raise UnsupportedError("is a label of one tree's leaf, but scores are not")
-    best = np.stack(np.broadcast_arrays(*map(get_leaves, scores))).argmax(axis=0)
+    best = stack_leaves(scores).argmax(axis=0)
     known = dict(zip(best.tolist(), labels.values.tolist(), strict=True))
     if any(known[i] != label for i, label in zip(best.tolist(), labels.values.tolist(), strict=True)):
         raise UnsupportedError("has classes that are not those of its highest scores")

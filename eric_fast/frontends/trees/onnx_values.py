@@ -161,7 +161,7 @@ def take_highest(parts: Sequence[RowValue]) -> RowValue:
     """The place of the highest, the first on a tie; of one tree, that at each leaf."""
     trees = {part.tree for part in parts if isinstance(part, Leaves)}
     if len(trees) == 1 and all(isinstance(part, Leaves | FixedValue) for part in parts):
-        return Leaves(trees.pop(), _stack(parts).argmax(axis=0).astype(np.int64))
+        return Leaves(trees.pop(), stack_leaves(parts).argmax(axis=0).astype(np.int64))
     return HighestPlace(tuple(parts), tuple(np.int64(i) for i in range(len(parts))))
 
 
@@ -213,7 +213,8 @@ def count_numbers(made: RowValue, given: Sequence[RowValue]) -> int:
     return len(made.parts) if isinstance(made, Total | Share | HighestPlace) else 1
 
 
-def _stack(parts: Sequence[RowValue]) -> NDArray[Any]:
+def stack_leaves(parts: Sequence[RowValue]) -> NDArray[Any]:
+    """What the leaves of one tree hold, and constants, `[n_parts, n_leaves]`."""
     arrays = [part.values if isinstance(part, Leaves) else np.asarray(part) for part in parts]
     return np.stack(np.broadcast_arrays(*arrays))
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from eric_fast.errors import ProgramError
 from eric_fast.program.data import ProgramData, atom_of
 from eric_fast.program.decision import Decision
-from eric_fast.program.printers.onnx_columns import add_comparisons
+from eric_fast.program.printers.onnx_comparisons import add_comparisons
 from eric_fast.program.printers.onnx_writer import DOUBLE, FLOAT, TEXT, TRUTH, GraphWriter
 from eric_fast.program.rules import Rule
 
