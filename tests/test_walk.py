@@ -142,7 +142,7 @@ def test_what_is_not_walked():
 def test_how_many_rows_are_walked_depends_on_the_trees():
     features, target = load_breast_cancer(return_X_y=True)
     few, many = (
-        load(ensemble.RandomForestClassifier(n, max_depth=8, random_state=0).fit(features, target)) for n in (1, 60)
+        load(ensemble.RandomForestClassifier(n, max_depth=8, random_state=0).fit(features, target)) for n in (1, 100)
     )
     assert many.walker.most_rows < few.walker.most_rows == 1024
     assert many.walker.evaluate(np.resize(features, (many.walker.most_rows + 1, 30)), {"classes": True}) is None

@@ -24,10 +24,10 @@ from eric_fast.table.tree_masks import Masks, make_masks
 from eric_fast.table.tree_masks_code import mask_rows
 from eric_fast.table.tree_walk_code import NO_LEAF, build_nodes, walk_rows
 
-# Microseconds: of a node on a row's way; of a column's place among its constants, of a byte of its masks, of a tree's
+# Microseconds: of a node on a row's way; of a column's place among its constants, of a byte of its masks, of a
 # vote; of packing some hundred rows, and of evaluating a node on them
 _WALK_STEP = 0.004
-_RANK, _KEEP, _VOTE = 0.006, 6e-6, 0.0026
+_RANK, _KEEP, _VOTE = 0.006, 6e-6, 0.0013
 _PACK_START, _PACK_NODE = 300.0, 0.04
 _MOST_ROWS = 1024
 _SPARED_STEPS = 50  # microseconds a node: what the reference takes for a row where nothing is compiled
@@ -144,16 +144,16 @@ def make_walker(program: Program, plan: Plan, values: str) -> Walker | None:
         np.dtype(kind),
         len(columns),
         masks,
-        _find_most_rows(n_nodes, len(roots), depth, masks),
+        _find_most_rows(n_nodes, len(roots), depth, masks, len(plan.vote_weights) / plan.n_class_rules),
     )
 
 
-def _find_most_rows(n_nodes: int, n_trees: int, depth: float, masks: Masks | None) -> int:
-    """Where packing is as fast: at 590 rows by masks of 100 trees of 31 leaves, at some 300 for 100 of depth 8."""
+def _find_most_rows(n_nodes: int, n_trees: int, depth: float, masks: Masks | None, n_votes: float) -> int:
+    """Where packing is as fast: at some 750 rows by masks of 100 trees of 31 leaves, at some 300 for 100 of depth 8."""
     if masks is None:
         row = _WALK_STEP * n_trees * max(1.0, depth)
     else:
-        row = len(masks.columns) * (_RANK + _KEEP * masks.words.nbytes / len(masks.words)) + _VOTE * n_trees
+        row = len(masks.columns) * (_RANK + _KEEP * masks.words.nbytes / len(masks.words)) + _VOTE * n_votes * n_trees
     return int(min((_PACK_START + _PACK_NODE * n_nodes) / row, _MOST_ROWS))
 
 
