@@ -136,7 +136,7 @@ class StreamedImages(ImageData):
             ) from error
 
 
-def open_torch(source: Any, name: str = "") -> ImageData:
+def open_torch(source: Any) -> ImageData:
     """Open a data set or loader.
 
     Of a loader over items by number, with the default collation, the data set is used: images are loaded one by one, in
@@ -150,15 +150,15 @@ def open_torch(source: Any, name: str = "") -> ImageData:
         order = _find_order(source)
         is_plain = source.collate_fn in (default_collate, default_convert) and _has_items(dataset)
         if is_plain and order is not None and len(set(order)) == len(order):
-            images = TorchImages(dataset, name, order)
+            images = TorchImages(dataset, order=order)
             images.workers = source.num_workers
             return images
         length = None if order is None else len(order)
-        return StreamedImages(source, name or f"DataLoader of {type(dataset).__name__}", length)
+        return StreamedImages(source, f"DataLoader of {type(dataset).__name__}", length)
     if _has_items(source):
-        return TorchImages(source, name)
+        return TorchImages(source)
     if isinstance(source, Iterable) and not isinstance(source, Iterator):
-        return StreamedImages(source, name)
+        return StreamedImages(source)
     raise DataError(
         f"data can't be a {type(source).__name__}; give a name, a data set with items by number, or a loader"
     )

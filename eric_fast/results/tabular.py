@@ -47,8 +47,7 @@ class Tabular:
         Raises:
             SettingError: there is no such table. OSError: `path` can't be written.
         """
-        columns = self._find_table(table)
-        text = format_rows(list(columns), zip(*columns.values(), strict=True), "csv")
+        text = self._format(table, "csv")
         if path is not None:
             Path(path).write_text(text, encoding="utf-8")
         return text
@@ -59,8 +58,7 @@ class Tabular:
         Raises:
             SettingError: there is no such table.
         """
-        columns = self._find_table(table)
-        return format_rows(list(columns), zip(*columns.values(), strict=True), "latex")
+        return self._format(table, "latex")
 
     def to_markdown(self, table: str | None = None) -> str:
         """A table as Markdown; numbers have four decimals.
@@ -68,8 +66,11 @@ class Tabular:
         Raises:
             SettingError: there is no such table.
         """
+        return self._format(table, "markdown")
+
+    def _format(self, table: str | None, kind: str) -> str:
         columns = self._find_table(table)
-        return format_rows(list(columns), zip(*columns.values(), strict=True), "markdown")
+        return format_rows(list(columns), zip(*columns.values(), strict=True), kind)
 
     def _find_table(self, name: str | None) -> Columns:
         tables = self.list_tables()
