@@ -187,7 +187,7 @@ def test_intervals_are_wilsons_and_the_bootstraps():
     draws = right[np.random.default_rng(0).integers(0, 100, (20_000, 100))].mean(axis=1)
     assert score.bootstrap() == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.011)
     assert score.bootstrap(level=0.5).low > score.bootstrap().low
-    with pytest.raises(SettingError, match="no figure 'coverage'"):
+    with pytest.raises(SettingError, match="'coverage' has no bootstrap interval here"):
         score.bootstrap("coverage")
 
 
