@@ -15,6 +15,12 @@ def read_file(path: str | PathLike[str]) -> bytes:
         raise ProgramError(f"{path} can't be read: {reason}; give the path of a file") from error
 
 
+def find_place(text: str, at: int) -> str:
+    """The line and the column of an offset, each from 1: `17:3`."""
+    line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+    return f"{line}:{column}"
+
+
 def decode_text(content: bytes, name: str) -> str:
     """The text that these UTF-8 bytes spell.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eric_fast.errors import ProgramError
+from eric_fast.text.files import find_place
 
 SPACE = r"[ \t\r\n]"
 STRING = r'"(?:[^"\\\n]++|\\[n"\\])*+"'
@@ -78,9 +79,7 @@ class Statements:
 
     def error(self, at: int, message: str) -> ProgramError:
         """The error to raise about offset `at` of the text."""
-        line = self.text.count("\n", 0, at) + 1
-        column = at - self.text.rfind("\n", 0, at)
-        return ProgramError(f"{self.source}:{line}:{column}: {shorten_message(message)}")
+        return ProgramError(f"{self.source}:{find_place(self.text, at)}: {shorten_message(message)}")
 
     def add_fact(self, name: str, values: list[Any], at: int) -> None:
         fact = (*values, at)

@@ -22,6 +22,7 @@ from eric_fast.frontends.rules.asp_terms import (
     build_literal,
     spell_term,
 )
+from eric_fast.text.files import find_place
 
 MOST_ERRORS = 20  # shown at most
 # After an unclosed quote the rest of the line is skipped.
@@ -99,11 +100,7 @@ class Reader:
         """Raises ProgramError if there are errors: the first ones, each with its place, and the number of others."""
         if not self.n_errors:
             return
-        lines = []
-        for at, message in sorted(self._errors):
-            line = self.text.count("\n", 0, at) + 1
-            column = at - self.text.rfind("\n", 0, at)
-            lines.append(f"{self.source}:{line}:{column}: {message}")
+        lines = [f"{self.source}:{find_place(self.text, at)}: {message}" for at, message in sorted(self._errors)]
         if self.n_errors > len(lines):
             lines.append(f"and {self.n_errors - len(lines):,} more")
         raise ProgramError("\n".join(lines))

@@ -54,11 +54,11 @@ def _matches(source: Any) -> bool:
 def from_catboost(source: Any, *, n_rounds: Rounds = None) -> RuleModel:
     """A CatBoost model as a program.
 
-    For classification losses `predict` gives classes, `[n_rows]` even if CatBoost returns `[n_rows, 1]`, of several
-    labels 1 or 0 for each, and
-    `decision_function` gives raw values. For other losses `predict` gives what the source's own does; of Poisson and
-    Tweedie a CatBoostRegressor answers exponents, as a file does here, and a plain CatBoost raw values. `apply` gives
-    the leaves of oblivious trees as `calc_leaf_indexes` does; the export doesn't hold the numbers of other leaves.
+    For classification losses `predict` gives classes, `[n_rows]` even if CatBoost returns `[n_rows, 1]`; with several
+    labels it gives 1 or 0 for each. `decision_function` gives raw values. For other losses `predict` gives what the
+    source's own does; of Poisson and Tweedie a CatBoostRegressor answers exponents, as a file does here, and a plain
+    CatBoost raw values. `apply` gives the leaves of oblivious trees as `calc_leaf_indexes` does; the export doesn't
+    hold the numbers of other leaves.
 
     Args:
         source: a CatBoostClassifier, CatBoostRegressor, CatBoostRanker or CatBoost that is fitted; or the path of a
