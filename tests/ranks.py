@@ -9,11 +9,12 @@ from torch import Tensor
 from eric_fast.processes import Combine
 
 T = TypeVar("T")
+PATIENCE = 120  # seconds until a thread that waits for one that failed gives up
 
 
 def run_ranks(count: int, work: Callable[[int, Combine], T]) -> list[T]:
     """What `work(rank, combine)` gives back, for each of so many ranks; the first failure is raised."""
-    barrier = Barrier(count)
+    barrier = Barrier(count, timeout=PATIENCE)
     parts: list[Any] = [None] * count
     results: list[Any] = [None] * count
     failures: list[BaseException] = []

@@ -200,7 +200,7 @@ def test_convert_writes_programs(eric, files):
 
 def test_commands_refuse_in_a_line(refuse, files):
     predict = ["predict", files / "rules.pl", files / "table.csv", "-o", files / "p.csv"]
-    assert "so --model, --start have no meaning" in refuse(*predict, "--model", "x", "--start", "y")
+    assert "so --start, --model have no meaning" in refuse(*predict, "--model", "x", "--start", "y")
     assert "has no scores" in refuse(*predict, "--scores")
     assert "engine 'warp'" in refuse(*predict, "--engine", "warp")
     assert "not a known format" in refuse("convert", files / "rules.pl", "-o", files / "p.txt", "--format", "java")

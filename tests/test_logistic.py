@@ -22,7 +22,7 @@ from eric_fast.extract.logistic import (
 from eric_fast.extract.votes import MAX_VOTE, learn_votes
 from eric_fast.processes import keep
 from tests.activations import make_activations
-from tests.together import run_together
+from tests.ranks import run_ranks
 
 
 def make_votes(seed, n, combine=keep, rows=slice(None), jointly=True, by_logistic=True):
@@ -107,7 +107,7 @@ def test_slopes_choose_better_rules_than_counts(monkeypatch):
     assert len({rule.body for rule in by_slope.rules}) == 6
     assert {rule.body for rule in by_slope.rules} != {rule.body for rule in by_counts.rules}
     assert find_loss(by_slope, bits, logits) < find_loss(by_counts, bits, logits)
-    parts = run_together(lambda rank, combine: make_votes(5, 1500, combine, slice(900 * rank, 900 + 600 * rank))[0], 2)
+    parts = run_ranks(2, lambda rank, combine: make_votes(5, 1500, combine, slice(900 * rank, 900 + 600 * rank))[0])
     assert parts == [by_slope] * 2
 
 
@@ -115,8 +115,8 @@ def test_slopes_choose_better_rules_than_counts(monkeypatch):
 def test_any_number_of_processes_fits_the_same(jointly):
     cuts = [0, 33, 700, 1500]
     whole = make_votes(2, 1500, jointly=jointly)[0]
-    found = run_together(
-        lambda rank, combine: make_votes(2, 1500, combine, slice(cuts[rank], cuts[rank + 1]), jointly)[0], 3
+    found = run_ranks(
+        3, lambda rank, combine: make_votes(2, 1500, combine, slice(cuts[rank], cuts[rank + 1]), jointly)[0]
     )
     assert found == [whole] * 3
 

@@ -22,7 +22,7 @@ from eric_fast.processes import keep
 from eric_fast.program.atoms import Quantiser
 from eric_fast.quantise import fit_quantiser, quantise_activations
 from tests.activations import make_activations
-from tests.together import run_together
+from tests.ranks import run_ranks
 
 OPTIONS = ExtractOptions(rules="weights", weight_options=WeightOptions(4), n_votes=6)
 
@@ -114,7 +114,7 @@ def test_any_number_of_processes_writes_the_same_text(train, quantiser, bits, gr
         rows = slice(cuts[rank], cuts[rank + 1])
         return extract(bits, quantiser, train.predictions, rows, combine, grown_on=grown_on)
 
-    assert [print_program(part) for part in run_together(learn, n_processes)] == [whole] * n_processes
+    assert [print_program(part) for part in run_ranks(n_processes, learn)] == [whole] * n_processes
 
 
 LEARN = """

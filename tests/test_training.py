@@ -15,7 +15,7 @@ from eric_fast.program.atoms import REGIONS
 from eric_fast.training import choose_options, measure_weight_rules, select_training
 from eric_fast.training.held_back import TRIAL_IMAGES, start_trial
 from tests.activations import make_activations
-from tests.together import run_together
+from tests.ranks import run_ranks
 
 AUTO = ExtractOptions(layers="all", rules="weights", n_votes=6, grid="auto", weight_options=WeightOptions("auto"))
 
@@ -113,7 +113,7 @@ def test_any_number_of_processes_chooses_alike():
         mine = choose_options(select_training(images, AUTO, processes), AUTO)
         return mine, measure_weight_rules(images, trees, program, processes)
 
-    assert run_together(choose, 2) == [(whole, beside)] * 2
+    assert run_ranks(2, choose) == [(whole, beside)] * 2
 
 
 def test_what_cannot_be_chosen_stays_as_usual():

@@ -22,7 +22,7 @@ from eric_fast.program.weight_bodies import simplify_weight_body
 from tests.activations import make_activations
 from tests.engines import DEVICE, needs_triton
 from tests.examples import try_examples
-from tests.together import run_together
+from tests.ranks import run_ranks
 
 
 def tally_plainly(bits, goals, signed):
@@ -159,7 +159,7 @@ def test_parts_of_the_images_give_the_heads_of_all():
     goals = np.stack([bits[:, :5].sum(1) > 2, bits[:, 3] | bits[:, 9], rng.random(1000) < 0.3], axis=1)
     whole = learn(bits, goals, WeightOptions(6))
     parts = [slice(0, 333), slice(333, None)]
-    found = run_together(lambda rank, add: learn(bits[parts[rank]], goals[parts[rank]], WeightOptions(6), add), 2)
+    found = run_ranks(2, lambda rank, add: learn(bits[parts[rank]], goals[parts[rank]], WeightOptions(6), add))
     assert [part.rules for part in found] == [whole.rules] * 2
 
 
