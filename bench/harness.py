@@ -19,7 +19,7 @@ SHARED = next((path for path in (ROOT.parent / "shared", ROOT / "shared") if pat
 CACHE = ROOT / ".cache"
 PACKAGES = ("torch", "scikit-learn", "numba", "triton")
 N_CORES = len(os.sched_getaffinity(0))
-LOOP_SECONDS, MOST_CALLS = 0.3, 300  # of `time_calls`
+LOOP_SECONDS, MOST_CALLS = 0.2, 300  # of `time_calls`
 LEAST_CALLS = ((0.5, 5), (1.5, 3), (float("inf"), 1))  # where one takes less than so many seconds
 
 
@@ -59,11 +59,11 @@ def time_call(make: Callable[[], Any]) -> tuple[Any, float]:
 
 def time_calls(run: Callable[[], object]) -> Timing:
     """Time a warm call in a loop, each call by itself; `describe_protocol` says how often."""
-    _, once = time_call(run)
-    if once < LEAST_CALLS[1][0]:
-        _, once = time_call(run)
-    least = next(n_calls for seconds, n_calls in LEAST_CALLS if once < seconds)
-    times: list[float] = []
+    _, first = time_call(run)
+    if first < LEAST_CALLS[1][0]:
+        run()
+    times = [time_call(run)[1]]
+    least = next(n_calls for seconds, n_calls in LEAST_CALLS if times[0] < seconds)
     while len(times) < least or (len(times) < MOST_CALLS and sum(times) < LOOP_SECONDS):
         times.append(time_call(run)[1])
     return Timing(median(times), min(times), max(times), len(times))

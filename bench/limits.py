@@ -1,6 +1,5 @@
 """What the CPU could do at most: vector operations a clock, cores, and a clock that is measured."""
 
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from bench.harness import time_runs
+from bench.harness import N_CORES, time_runs
 from eric_fast.kernels.cpu.simd_words import VECTOR_BYTES, VECTOR_WORDS, either, load, store
 from eric_fast.kernels.cpu.threads import run_workers
 from eric_fast.kernels.memory import allocate_aligned
@@ -25,7 +24,7 @@ def find_limit() -> float:
 
     More can't be fed: a literal's bits come from the nearest cache, which gives two vectors a clock.
     """
-    return 2 * _count_bits() * measure_clock() * _count_cores()
+    return 2 * _count_bits() * measure_clock() * N_CORES
 
 
 def find_adder_limit() -> float:
@@ -41,7 +40,7 @@ def describe_limit() -> str:
     return (
         f"the limit: {find_limit():.2e} literals a second = "
         f"2 logic operations of {_count_bits()} bits ({describe_vectors()}) a clock and core "
-        f"x {measure_clock() / 1e9:.2f} GHz (measured) x {_count_cores()} cores; "
+        f"x {measure_clock() / 1e9:.2f} GHz (measured) x {N_CORES} cores; "
         f"loads: what these cores load from their nearest caches while others share them, measured beside each row"
     )
 
@@ -52,14 +51,13 @@ def measure_loads() -> float:
     The limit counts two such loads a clock and core. Where a neighbour's thread shares a core, it takes its part of
     them, more at one time than at another: so this is measured beside what it is compared with.
     """
-    n_cores = _count_cores()
-    rows = [allocate_aligned((LOADED_ROWS * VECTOR_WORDS,), np.uint64) for _ in range(n_cores)]
+    rows = [allocate_aligned((LOADED_ROWS * VECTOR_WORDS,), np.uint64) for _ in range(N_CORES)]
     for of_core in rows:
         of_core[:] = 0
     timing = time_runs(
-        lambda: run_workers(lambda core: _load_rows(np.uint64(rows[core].ctypes.data), LOAD_TURNS), n_cores), n_runs=5
+        lambda: run_workers(lambda core: _load_rows(np.uint64(rows[core].ctypes.data), LOAD_TURNS), N_CORES), n_runs=5
     )
-    return n_cores * LOAD_TURNS * LOADED_ROWS * VECTOR_BYTES * 8 / timing.median_s
+    return N_CORES * LOAD_TURNS * LOADED_ROWS * VECTOR_BYTES * 8 / timing.median_s
 
 
 def _count_bits() -> int:
@@ -76,10 +74,6 @@ def measure_clock() -> float:
     """Clocks a second of one busy core, from a chain of operations that take one clock each; runs are short, so that
     the fastest had its core to itself."""
     return TURNS * CLOCKS_A_TURN / time_runs(lambda: _shift_and_mix(TURNS), n_runs=200).fastest_s
-
-
-def _count_cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 @njit(nogil=True, cache=True)

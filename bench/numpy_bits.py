@@ -1,6 +1,5 @@
 """Rules on packed words in plain NumPy, one literal at a time: what a user writes who thinks in bits."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -8,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.harness import N_CORES
 from eric_fast.bits import mask_tail
 from eric_fast.plan import Plan
 
@@ -17,12 +17,11 @@ def evaluate(plan: Plan, words: NDArray[np.uint64], n_samples: int, rows: range 
 
     words: uint64 `[n_inputs, n_words / 2]`. Threads share them out by columns. Under `first` alone.
     """
-    n_threads = len(os.sched_getaffinity(0))
-    cuts = np.linspace(0, words.shape[1], n_threads + 1).astype(int)
+    cuts = np.linspace(0, words.shape[1], N_CORES + 1).astype(int)
     program = (plan.literals.tolist(), plan.offsets.tolist(), plan.heads.tolist(), plan.strata.tolist())
-    with ThreadPoolExecutor(n_threads) as pool:
+    with ThreadPoolExecutor(N_CORES) as pool:
         parts = list(
-            pool.map(lambda i: _run_part(plan, program, words[:, cuts[i] : cuts[i + 1]], rows), range(n_threads))
+            pool.map(lambda i: _run_part(plan, program, words[:, cuts[i] : cuts[i + 1]], rows), range(N_CORES))
         )
     joined = np.concatenate(parts, axis=1)
     if rows is not None:
