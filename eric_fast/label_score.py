@@ -18,7 +18,7 @@ from eric_fast.results.tabular import Columns, Tabular, turn_rows
 from eric_fast.store import Source
 from eric_fast.store.activations import UNKNOWN
 
-BOTH, FIRST, SECOND, NEITHER = range(4)  # columns of counts: who says that a label is true
+_BOTH, _FIRST, _SECOND, _NEITHER = range(4)  # columns of counts: who says that a label is true
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +44,12 @@ class LabelAgreement:
     @property
     def agreement(self) -> float:
         """The share of pairs of image and label on which they agree."""
-        return int(self.counts[:, [BOTH, NEITHER]].sum()) / max(1, int(self.counts.sum()))
+        return int(self.counts[:, [_BOTH, _NEITHER]].sum()) / max(1, int(self.counts.sum()))
 
     @property
     def baseline(self) -> float:
         """The agreement of giving each label the second's commoner answer on it."""
-        n_true = self.counts[:, BOTH] + self.counts[:, SECOND]
+        n_true = self.counts[:, _BOTH] + self.counts[:, _SECOND]
         return int(np.maximum(n_true, self.counts.sum(axis=1) - n_true).sum()) / max(1, int(self.counts.sum()))
 
     @property
@@ -229,6 +229,6 @@ def select_worst(score: LabelScore, limit: int) -> Sequence[dict[str, Any]]:
 
 def _find_f1(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """F1 of each row of counts; 1 where nobody says that a label is true."""
-    twice = 2 * counts[:, BOTH]
-    n_all = twice + counts[:, FIRST] + counts[:, SECOND]
+    twice = 2 * counts[:, _BOTH]
+    n_all = twice + counts[:, _FIRST] + counts[:, _SECOND]
     return np.where(n_all > 0, twice / np.maximum(n_all, 1), 1.0)

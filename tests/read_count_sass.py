@@ -14,9 +14,14 @@ SHOWN = ("LDG", "LDS", "POPC", "LOP3", "IADD3", "SHF", "RED", "BAR")
 def main() -> None:
     # Strides are multiples of whole tiles; of the other numbers Triton is told nothing.
     arguments: dict[str, str | int] = dict.fromkeys(("p_masks", "p_atoms", "p_counts"), "*i32")
-    arguments |= {"mask_stride": gpu_count.MASKS, "atom_stride": gpu_count.ATOMS}
+    arguments |= {"mask_stride": gpu_count.TILE_MASKS, "atom_stride": gpu_count.TILE_ATOMS}
     arguments |= dict.fromkeys(("n_masks", "n_atoms", "n_words"), "i32")
-    tile = {"MASKS": gpu_count.MASKS, "ATOMS": gpu_count.ATOMS, "WORDS": gpu_count.WORDS, "num_warps": gpu_count.WARPS}
+    tile = {
+        "MASKS": gpu_count.TILE_MASKS,
+        "ATOMS": gpu_count.TILE_ATOMS,
+        "WORDS": gpu_count.BLOCK_WORDS,
+        "num_warps": gpu_count.WARPS,
+    }
     compiled = compile_kernel(gpu_count.count_kernel, arguments, tile)
     counts = Counter(code.split()[0].split(".")[0] for _, code in list_instructions(compiled.sass) if code)
     shown = ", ".join(f"{name} {counts[name]}" for name in SHOWN)

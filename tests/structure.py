@@ -147,7 +147,8 @@ def _list_defined(node: ast.stmt) -> list[str]:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [node.name]
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-    return [target.id for target in targets if isinstance(target, ast.Name)]
+    parts = (part for target in targets for part in (target.elts if isinstance(target, ast.Tuple) else [target]))
+    return [part.id for part in parts if isinstance(part, ast.Name)]
 
 
 def _list_names(module: str, path: Path) -> Iterator[tuple[str, str]]:

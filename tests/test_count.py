@@ -64,11 +64,11 @@ def test_reference_and_cpu_count(seed, n_samples, n_atoms, n_masks):
 @needs_triton
 @pytest.mark.parametrize(("n_samples", "n_atoms", "n_masks"), [(1, 1, 1), (1000, 65, 3), (3000, 5, 70), (0, 3, 3)])
 def test_gpu_counts(n_samples, n_atoms, n_masks, launches, monkeypatch):
-    monkeypatch.setattr(gpu_count, "WORDS", 32 * 3)  # more blocks than one add to the same counts
+    monkeypatch.setattr(gpu_count, "BLOCK_WORDS", 32 * 3)  # more blocks than one add to the same counts
     atoms, masks = make_rows(0, n_samples, n_atoms), make_rows(1, n_samples, n_masks)
     found = gpu_count.count(pack_bits(atoms).to(DEVICE), pack_bits(masks).to(DEVICE))
     assert torch.equal(found.cpu(), count_plainly(atoms, masks))
-    tiles = (-(-n_masks // gpu_count.MASKS), -(-n_atoms // gpu_count.ATOMS))
+    tiles = (-(-n_masks // gpu_count.TILE_MASKS), -(-n_atoms // gpu_count.TILE_ATOMS))
     assert [grid[:2] for grid in launches] == ([tiles] if n_samples else [])
 
 

@@ -13,7 +13,7 @@ from eric_fast.capture import LoadedModel
 from eric_fast.errors import DataError
 
 NAMES = ("concepts.json", "concepts.txt")
-NOTHING = (0, 255)  # numbers that need no name: no concept, and the void of common data sets
+_NOTHING = (0, 255)  # numbers that need no name: no concept, and the void of common data sets
 LAYOUT = (
     "the mask of image 'beach/7.jpg' is 'beach/7.png', a picture of concept numbers, which concepts.json or "
     "concepts.txt names"
@@ -69,7 +69,7 @@ class MaskFolder:
                 f"{path} is {width}x{height}, but its image is {size[0]}x{size[1]}; make the mask as large as the image"
             )
         for number in np.unique(numbers).tolist():
-            if number not in self.concepts and number not in NOTHING:
+            if number not in self.concepts and number not in _NOTHING:
                 raise DataError(f"{path} has concept number {number}, which has no name in {self.root}; {LAYOUT}")
         return np.where(np.isin(numbers, list(self.concepts)), numbers, 0)
 

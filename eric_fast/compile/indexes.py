@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eric_fast.compile.nodes import FAULT, TOO_WIDE, Diagram, Signed, choose, make_either
-from eric_fast.compile.trees import MISSING
+from eric_fast.compile.trees import LACKING
 from eric_fast.jit import cached_njit
 from eric_fast.plan.jitted import negate
 from eric_fast.plan.steps import MOST_PLANES
@@ -236,7 +236,7 @@ def write_leaf(leaf: int, n_digits: int, answers: NDArray[np.int64], numbers: Nu
     planes = numbers.planes
     numbers.n_planes[i] = n_digits
     numbers.free[i] = -1
-    answer = np.int64(0) if leaf == MISSING or n_digits == 0 else answers[negate(leaf)]
+    answer = np.int64(0) if leaf == LACKING or n_digits == 0 else answers[negate(leaf)]
     for k in range(n_digits):
         planes[i, k] = false + ((answer >> k) & 1)
 

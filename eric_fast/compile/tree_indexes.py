@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from eric_fast.compile.indexes import Numbers, copy_number, index_list, start_items, start_numbers, write_leaf
 from eric_fast.compile.nodes import Diagram
-from eric_fast.compile.trees import MISSING, TREE_START, TREE_STOP, Paths, Tree, follow_paths
+from eric_fast.compile.trees import LACKING, TREE_START, TREE_STOP, Paths, Tree, follow_paths
 from eric_fast.jit import cached_njit
 from eric_fast.plan.jitted import is_negated, strip_negation
 
@@ -69,7 +69,7 @@ def _index_tree(
         for side in range(2):
             below = children[node, side]
             weight[node] += weight[below] if below >= 0 else 1
-            n_below[node] += n_below[below] if below >= 0 else below != MISSING
+            n_below[node] += n_below[below] if below >= 0 else below != LACKING
         heavy = _find_heavy(node, children, weight)
         if children[node, 1 - heavy] >= 0:
             is_head[children[node, 1 - heavy]] = True
@@ -80,7 +80,7 @@ def _index_tree(
             below = children[node, side]
             if below >= 0:
                 first_leaf[below] = leaf
-            leaf += n_below[below] if below >= 0 else below != MISSING
+            leaf += n_below[below] if below >= 0 else below != LACKING
     found = start_numbers(n_nodes)
     items = start_items(n_nodes + 1)
     conditions, negated, leaf_numbers, weights = items.conditions, items.negated, items.numbers, items.weights
@@ -107,8 +107,8 @@ def _index_tree(
         # The leaf where the way ends; after it nothing is left.
         conditions[n], negated[n] = false + 1, False
         weights[n + 1] = weights[n] + 1
-        starts[n] = starts[n - 1] + (0 if heavy == 0 or light == MISSING else n_below[light] if light >= 0 else 1)
-        stops[n] = starts[n] + (below != MISSING)
+        starts[n] = starts[n - 1] + (0 if heavy == 0 or light == LACKING else n_below[light] if light >= 0 else 1)
+        stops[n] = starts[n] + (below != LACKING)
         starts[n + 1] = stops[n + 1] = starts[n]
         write_leaf(below, n_digits, answers, leaf_numbers, n, false)
         index_list(n + 1, False, n_digits, items, numbers, codes, diagram)

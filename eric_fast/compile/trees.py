@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from eric_fast.jit import cached_njit
 from eric_fast.plan.jitted import negate, strip_negation
 
-MISSING = -(2**30)  # a child where no rule is
+LACKING = -(2**30)  # a child where no rule is
 _MIN_LEAVES = 8  # of a tree with leaves missing: two rules can look like one by chance
 MOST_READS = 16  # of each literal, in search of trees in another order
 LONGEST = 40  # literals of a body of such a tree
@@ -29,7 +29,7 @@ class Tree(NamedTuple):
     Attributes:
         literals: int32 `[n_literals + 1]`: what each node asks.
         children: int32 `[n_literals + 1, 2]`: of each node, where that is true and where it is false: a node, `~leaf`
-            or `MISSING`.
+            or `LACKING`.
         path: int32 `[longest body + 1]`: the literals of the path at hand.
         is_second: bool `[longest body + 1]`: whether they are on their second side.
         path_nodes: int64 `[longest body + 1]`: their nodes.
@@ -104,7 +104,7 @@ def follow_paths(
                 break
             for j in range(k + 1, depth):
                 if not is_second[j]:
-                    children[path_nodes[j], 1] = MISSING
+                    children[path_nodes[j], 1] = LACKING
                     n_missing += 1
             path[k], is_second[k] = body[k], True
             k += 1
@@ -120,7 +120,7 @@ def follow_paths(
         rule += 1
     for j in range(depth):
         if not is_second[j]:
-            children[path_nodes[j], 1] = MISSING
+            children[path_nodes[j], 1] = LACKING
             n_missing += 1
     return Followed(rule, n_nodes, n_missing)
 

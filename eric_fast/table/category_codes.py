@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from eric_fast.errors import DataError
-from eric_fast.table.columns import OTHER, KnownTexts, NumberColumn
+from eric_fast.table.columns import OTHERS, KnownTexts, NumberColumn
 
 
 def find_value_codes(
@@ -21,7 +21,7 @@ def find_value_codes(
         values: those that the model compares.
 
     Returns:
-        float32 `[n_rows]`: the index in `values` of each row's value, `OTHER`, or NaN for a missing code.
+        float32 `[n_rows]`: the index in `values` of each row's value, `OTHERS`, or NaN for a missing code.
 
     Raises:
         DataError: a number that is not whole.
@@ -35,7 +35,7 @@ def find_value_codes(
             "names, this column holds codes; give a frame to give values"
         )
     place_of = {value: float(place) for place, value in enumerate(values)}
-    targets = torch.tensor([*(place_of.get(value, OTHER) for value in categories), OTHER], device=numbers.device)
+    targets = torch.tensor([*(place_of.get(value, OTHERS) for value in categories), OTHERS], device=numbers.device)
     known = (numbers >= 0) & (numbers < len(categories))
     found = targets[torch.where(known, numbers, float(len(categories))).long()]
     return torch.where(numbers.isnan(), torch.nan, found)

@@ -16,7 +16,7 @@ from torch import Tensor
 from eric_fast.errors import DataError
 from eric_fast.table.column_names import fold_text
 
-OTHER = -1.0  # the code of a value that the program doesn't mention
+OTHERS = -1.0  # the code of a value that the program doesn't mention
 _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$|^[+-]?(?i:inf|infinity|nan)$"
 # Texts that stand for a missing value among numbers: those of pandas, R, databases and Weka
 GAP = r"^(?i:nan|na|<na>|n/a|nat|null|none|\?)?$"
@@ -26,7 +26,7 @@ _TRUTHS = {False: ("False", "false", "0"), True: ("True", "true", "1")}
 class KnownTexts:
     """The texts that a program compares a column with; the code of each is its index.
 
-    A text that equals none of them has the code `OTHER`. If they are `loose`, it has the code of the only one that it
+    A text that equals none of them has the code `OTHERS`. If they are `loose`, it has the code of the only one that it
     equals after folding. So the code of a text depends on the program alone, and on no other row.
     """
 
@@ -37,12 +37,12 @@ class KnownTexts:
         self._folded: dict[str, float] = {}
         for text, code in self.code_of.items() if loose else ():
             folded = fold_text(text)
-            self._folded[folded] = OTHER if folded in self._folded else code
+            self._folded[folded] = OTHERS if folded in self._folded else code
 
     def find(self, text: str) -> float:
         """The code of a text."""
         code = self.code_of.get(text)
-        return code if code is not None else self._folded.get(fold_text(text), OTHER) if self.loose else OTHER
+        return code if code is not None else self._folded.get(fold_text(text), OTHERS) if self.loose else OTHERS
 
     @property
     def has_numbers(self) -> bool:
@@ -51,7 +51,7 @@ class KnownTexts:
 
     def find_number(self, number: Any) -> float:
         """The code of the text that spells a number: its `repr`, or that of the integer that it equals."""
-        return next((self.code_of[text] for text in spell_number(number) if text in self.code_of), OTHER)
+        return next((self.code_of[text] for text in spell_number(number) if text in self.code_of), OTHERS)
 
 
 def _spells_number(text: str) -> bool:
@@ -79,7 +79,7 @@ class ColumnData(Protocol):
         """bool `[n]`: which values are texts that spell neither a number nor a missing one."""
 
     def to_codes(self, known: KnownTexts) -> Tensor:
-        """float32 `[n]`: the code of each value's text, `OTHER`, or NaN for a missing value."""
+        """float32 `[n]`: the code of each value's text, `OTHERS`, or NaN for a missing value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,12 +110,12 @@ class NumberColumn:
 
 
 def find_codes(numbers: Tensor, constants: Tensor) -> Tensor:
-    """float32 `[n]`: the index of each number among the ascending constants, else `OTHER`; NaN where the number is."""
+    """float32 `[n]`: the index of each number among the ascending constants, else `OTHERS`; NaN where the number is."""
     if not len(constants):
-        codes = torch.full_like(numbers, OTHER, dtype=torch.float32)
+        codes = torch.full_like(numbers, OTHERS, dtype=torch.float32)
     else:
         near = torch.searchsorted(constants, numbers.contiguous()).clamp(max=len(constants) - 1)
-        codes = torch.where(constants[near] == numbers, near.float(), OTHER)
+        codes = torch.where(constants[near] == numbers, near.float(), OTHERS)
     return torch.where(numbers.isnan(), torch.nan, codes) if numbers.is_floating_point() else codes
 
 
@@ -174,7 +174,7 @@ class TextColumn:
             return CodedColumn(list_indices(coded), ObjectColumn(coded.dictionary.to_pylist(), self.name)).to_codes(
                 known
             )
-        found = pc.fill_null(pc.index_in(self.values, value_set=pa.array(known.texts, self.values.type)), int(OTHER))
+        found = pc.fill_null(pc.index_in(self.values, value_set=pa.array(known.texts, self.values.type)), int(OTHERS))
         codes = to_tensor(found.to_numpy(zero_copy_only=False)).float()
         if self.values.null_count:
             codes[to_tensor(self.values.is_null().to_numpy(zero_copy_only=False))] = torch.nan

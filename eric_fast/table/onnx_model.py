@@ -10,7 +10,7 @@ from eric_fast.errors import ModelError
 from eric_fast.kernels import EQUAL, GREATER, GREATER_EQUAL, LESS, LESS_EQUAL, MISSING, UNEQUAL
 from eric_fast.program import Decision
 from eric_fast.program.printers.onnx_rules import print_onnx
-from eric_fast.program.printers.onnx_writer import DOUBLE, FLOAT, INT64, TEXT, GraphWriter
+from eric_fast.program.printers.onnx_writer import DOUBLE, INT64, SINGLE, TEXT, GraphWriter
 from eric_fast.table.link_functions import LINKS
 from eric_fast.table.model_fields import ModelFields
 from eric_fast.table.tree_walk_code import NO_LEAF
@@ -72,12 +72,12 @@ def _has_all_leaves(walker: "Walker") -> bool:
 
 def _add_ensemble(writer: GraphWriter, walker: "Walker", names: list[str]) -> str:
     """The sums of leaves in float64, `[n_rows, n_outputs]`, base included."""
-    kind = FLOAT if walker.dtype == np.float32 else DOUBLE
+    kind = SINGLE if walker.dtype == np.float32 else DOUBLE
     if names:
         rows = writer.add("Concat", *(writer.add_input(name, kind, 1) for name in names), axis=1)
     else:
         rows = writer.add_input("X", kind, walker.n_columns)
-    rows = writer.add("Cast", rows, to=DOUBLE) if kind == FLOAT else rows
+    rows = writer.add("Cast", rows, to=DOUBLE) if kind == SINGLE else rows
     arrays = _list_nodes(walker)
     writer.charge(sum(array.nbytes for array in arrays.values()))
     tensors = ("nodes_splits", "nodes_modes", "leaf_weights")

@@ -10,7 +10,7 @@ import numpy as np
 
 from eric_fast.kernels import EQUAL, GREATER, LESS, MISSING
 from eric_fast.program.table_atoms import TableAtom
-from eric_fast.table.columns import GAP, OTHER, KnownTexts, is_missing
+from eric_fast.table.columns import GAP, OTHERS, KnownTexts, is_missing
 
 _MOST_KEPT = 4096  # values whose codes are kept, of a column
 _MOST_LETTERS = 100  # of such a value
@@ -53,7 +53,7 @@ class TextCodes(dict[Any, int]):
         return self._take(self._known.find_number(value))  # not kept: True equals 1, but is spelled otherwise
 
     def _take(self, code: float) -> int:
-        return self._other if code == OTHER else int(code)
+        return self._other if code == OTHERS else int(code)
 
     def encode(self, values: Sequence[Any]) -> bytes:
         """The code of each value. Raises OddValueError: a value that is not supported."""

@@ -16,7 +16,7 @@ from eric_fast.kernels.cpu.reduce_maps import (
     BLOCK_PIXELS,
     LARGEST,
     ROOT,
-    SUM,
+    TOTAL,
     add_block,
     add_terms,
     find_largest,
@@ -28,7 +28,7 @@ from eric_fast.kernels.cpu.transpose import transpose_columns, view_flat
 from eric_fast.kernels.packing import Packed, check_maps, merge_pixels, spread_scale
 
 BLOCK_KERNELS = 512  # whose sums and norms of a word's images stay in a core's own cache: 72 KB
-ROW, VALUES = WORD_BITS + LANES, BLOCK_KERNELS + LANES  # elements from one kernel, and one image, to the next
+_ROW, _VALUES = WORD_BITS + LANES, BLOCK_KERNELS + LANES  # elements from one kernel, and one image, to the next
 # How `add_norm_term` makes a norm's terms: masks of the value, of its second factor, and that factor's bits
 _MASKS = {"l1": (0x7FFFFFFF, 0, 0x3F800000), "mean": (0xFFFFFFFF, 0, 0x3F800000), "l2": (0xFFFFFFFF, 0xFFFFFFFF, 0)}
 
@@ -53,7 +53,7 @@ def pack_maps(
     # Numba has no 16-bit floats: their bits go as int16 (float16) or uint16 (bfloat16)
     flat = view_flat(maps).view(torch.int16).numpy() if maps.element_size() == 2 else view_flat(maps).numpy()
     flat = flat.view(np.uint16) if maps.dtype == torch.bfloat16 else flat
-    kind = {"l2": ROOT, "max": LARGEST}.get(norm, SUM)
+    kind = {"l2": ROOT, "max": LARGEST}.get(norm, TOTAL)
     masks = tuple(np.uint32(mask) for mask in _MASKS.get(norm, (0, 0, 0)))
     scales = spread_scale(scale, maps).numpy()
     arrays = (scales, constants.detach().contiguous().numpy(), operators.contiguous().numpy())
@@ -99,20 +99,20 @@ def _pack_units(
     Args:
         flat: 1-D: `view_flat` of the maps, see `simd_floats`; strides are in elements.
         n_runs, run_stride, n, stride: the pixels of a map, see `packing.Pixels`.
-        kind: `SUM`, `ROOT` or `LARGEST`.
+        kind: `TOTAL`, `ROOT` or `LARGEST`.
         kept, squared, one: uint32, see `add_norm_term`.
         scale, constants, operators: float32, float32 and int8 `[n_kernels]`.
         words: uint32 `[n_kernels, n_words]`, written.
         norms: float32 `[n_images, n_kernels]`, written, or `[0, 0]`.
     """
-    values = np.zeros(WORD_BITS * VALUES, np.float32)  # norms [image, kernel]
+    values = np.zeros(WORD_BITS * _VALUES, np.float32)  # norms [image, kernel]
     columns = np.arange(BLOCK_KERNELS)
-    transposed = np.zeros((BLOCK_KERNELS + LANES) * ROW, np.float32)  # [kernel, image]
+    transposed = np.zeros((BLOCK_KERNELS + LANES) * _ROW, np.float32)  # [kernel, image]
     lanes = np.zeros(BLOCK_KERNELS + LANES, np.float32)
     partial = np.zeros(LANES * LANES, np.float32)  # [kernel, lane]
     sums = np.zeros(BLOCK_KERNELS + LANES, np.float64)
     share = 1 / (n_runs * n)
-    factor = share if kind == SUM else 1.0
+    factor = share if kind == TOTAL else 1.0
     for unit in range(first, last):
         w, k0 = unit // n_blocks, unit % n_blocks * BLOCK_KERNELS
         i0 = w * WORD_BITS
@@ -143,10 +143,10 @@ def _pack_units(
                 for k in range(n_columns):
                     sums[k] = np.sqrt(sums[k] * share)
             for k in range(n_columns):
-                values[i * VALUES + k] = sums[k] * factor * scale[k0 + k]
+                values[i * _VALUES + k] = sums[k] * factor * scale[k0 + k]
             for k in range(n_columns if len(norms) else 0):
-                norms[i0 + i, k0 + k] = values[i * VALUES + k]
-        transpose_columns(values, 0, VALUES, 1, n_rows, columns[:n_columns], transposed, ROW)
+                norms[i0 + i, k0 + k] = values[i * _VALUES + k]
+        transpose_columns(values, 0, _VALUES, 1, n_rows, columns[:n_columns], transposed, _ROW)
         tail = np.uint32(0xFFFFFFFF) >> np.uint32(WORD_BITS - n_rows)
         for k in range(n_columns):
-            words[k0 + k, w] = compare_word(transposed, k * ROW, constants[k0 + k], operators[k0 + k]) & tail
+            words[k0 + k, w] = compare_word(transposed, k * _ROW, constants[k0 + k], operators[k0 + k]) & tail

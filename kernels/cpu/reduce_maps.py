@@ -24,7 +24,7 @@ from eric_fast.kernels.cpu.simd_floats import (
 )
 
 BLOCK_PIXELS = 1024  # added in float32, 64 to a lane: an error of some 4e-6 at most; int8 squares stay below 2**24
-SUM, ROOT, LARGEST = 0, 1, 2  # what becomes of a map's terms: their sum, the root of their mean, the largest
+TOTAL, ROOT, LARGEST = 0, 1, 2  # what becomes of a map's terms: their sum, the root of their mean, the largest
 
 
 @cached_njit

@@ -9,10 +9,10 @@ from torch.nn.functional import pad
 from eric_fast.kernels.devices import launch_on
 from eric_fast.kernels.growth import check_count
 
-MASKS, ATOMS, WARPS = 64, 64, 8  # the tile of one block
+TILE_MASKS, TILE_ATOMS, WARPS = 64, 64, 8  # the tile of one block
 SQUARE = tl.constexpr(16)  # threads a side: a thread has a pair of each such square of the tile
 STEP = 3  # words that go through one carry-save adder
-WORDS = 512 * STEP  # words of one block: several blocks add to the same counts
+BLOCK_WORDS = 512 * STEP  # words of one block: several blocks add to the same counts
 
 
 def count(words: Tensor, masks: Tensor) -> Tensor:
@@ -25,10 +25,10 @@ def count(words: Tensor, masks: Tensor) -> Tensor:
     # Word-major and padded to whole tiles: neighbours in a load are neighbours in memory, and nothing is masked.
     by_word = [
         pad(rows, (0, -n_words % STEP, 0, -len(rows) % tile)).T.contiguous()
-        for rows, tile in ((masks, MASKS), (words, ATOMS))
+        for rows, tile in ((masks, TILE_MASKS), (words, TILE_ATOMS))
     ]
     padded = len(by_word[0])
-    grid = (triton.cdiv(n_masks, MASKS), triton.cdiv(n_atoms, ATOMS), triton.cdiv(padded, WORDS))
+    grid = (triton.cdiv(n_masks, TILE_MASKS), triton.cdiv(n_atoms, TILE_ATOMS), triton.cdiv(padded, BLOCK_WORDS))
     with launch_on(words.device):
         count_kernel[grid](
             *by_word,
@@ -38,9 +38,9 @@ def count(words: Tensor, masks: Tensor) -> Tensor:
             n_masks,
             n_atoms,
             padded,
-            MASKS=MASKS,
-            ATOMS=ATOMS,
-            WORDS=WORDS,
+            MASKS=TILE_MASKS,
+            ATOMS=TILE_ATOMS,
+            WORDS=BLOCK_WORDS,
             num_warps=WARPS,
         )
     return counts

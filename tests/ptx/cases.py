@@ -197,7 +197,7 @@ def make_count_case(n_atoms: int, n_masks: int, n_words: int) -> Case:
         words, masks = (
             torch.randint(-(2**31), 2**31, (n, n_words), generator=generator).int() for n in (n_atoms, n_masks)
         )
-        with mock.patch.object(gpu_count, "WORDS", 8 * gpu_count.STEP):
+        with mock.patch.object(gpu_count, "BLOCK_WORDS", 8 * gpu_count.STEP):
             found = gpu_count.count(words, masks)
         assert torch.equal(found, reference_count.count(words, masks)), "counts"
 

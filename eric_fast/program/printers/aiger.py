@@ -8,7 +8,7 @@ from eric_fast.program.decision import Decision
 from eric_fast.program.rules import Rule
 from eric_fast.program.table_atoms import TableAtom, TableQuantiser
 
-FALSE, TRUE = 0, 1  # literals of AIGER: twice the variable, plus 1 if it is negated
+_FALSE, _TRUE = 0, 1  # literals of AIGER: twice the variable, plus 1 if it is negated
 
 
 def print_aiger(program: ProgramData) -> str:
@@ -74,14 +74,14 @@ class _Graph:
     def find(self, literal: int) -> int:
         """AIGER's literal of one of the program's. An atom that is neither given nor defined is false."""
         atom = atom_of(literal)
-        found = self.literals.get(atom, TRUE if atom in self.program.negated else FALSE)
+        found = self.literals.get(atom, _TRUE if atom in self.program.negated else _FALSE)
         return found ^ 1 if literal < 0 else found
 
     def add_body(self, rule: Rule) -> int:
         return self.add_all(self.find(literal) for literal in rule.body)
 
     def add_all(self, literals: Iterable[int]) -> int:
-        found = TRUE
+        found = _TRUE
         for literal in literals:
             found = self._add(found, literal)
         return found
@@ -91,9 +91,9 @@ class _Graph:
 
     def _add(self, first: int, second: int) -> int:
         low, high = sorted((first, second))
-        if low == FALSE or low ^ 1 == high:
-            return FALSE
-        if low in (TRUE, high):
+        if low == _FALSE or low ^ 1 == high:
+            return _FALSE
+        if low in (_TRUE, high):
             return high
         if (low, high) not in self.known:
             self.gates.append((low, high))
@@ -104,7 +104,7 @@ class _Graph:
         """Names and literals."""
         if self.program.decision is Decision.BITS:
             return [(name, self.find(atom)) for name, atom in self.program.outputs]
-        none_yet = TRUE  # no rule before this one fires
+        none_yet = _TRUE  # no rule before this one fires
         fired: list[list[int]] = [[] for _ in self.program.classes]
         for rule in self.program.class_rules:
             body = self.add_body(rule)

@@ -8,10 +8,10 @@ import numpy as np
 from eric_fast.errors import ProgramError
 from eric_fast.program.atoms import InputAtom
 from eric_fast.program.data import ProgramData
-from eric_fast.program.printers.onnx_writer import DOUBLE, FLOAT, TEXT, TRUTH, GraphWriter
+from eric_fast.program.printers.onnx_writer import DOUBLE, SINGLE, TEXT, TRUTH, GraphWriter
 from eric_fast.program.table_atoms import TableAtom, TableQuantiser
 
-_KINDS = {"float32": FLOAT, "float64": DOUBLE, "text": TEXT}
+_KINDS = {"float32": SINGLE, "float64": DOUBLE, "text": TEXT}
 _NODES = {">": "Greater", "<=": "LessOrEqual", "<": "Less", ">=": "GreaterOrEqual", "==": "Equal", "!=": "Equal"}
 
 
@@ -133,5 +133,5 @@ def _search_sets(writer: GraphWriter, values: str, dtype: type, tests: Sequence[
     spread = writer.add("Gather", values, writer.add_constant(of_test), axis=1)
     equal = writer.add("Equal", spread, writer.add_constant([members], dtype))
     of_set = (of_test[:, None] == np.arange(len(tests))).astype(np.float32)
-    found = writer.add("MatMul", writer.add("Cast", equal, to=FLOAT), writer.add_constant(of_set))
+    found = writer.add("MatMul", writer.add("Cast", equal, to=SINGLE), writer.add_constant(of_set))
     return writer.add("Cast", found, to=TRUTH)

@@ -10,7 +10,7 @@ from eric_fast.errors import ProgramError
 from eric_fast.program.data import ProgramData, atom_of
 from eric_fast.program.decision import Decision
 from eric_fast.program.printers.onnx_comparisons import add_comparisons
-from eric_fast.program.printers.onnx_writer import DOUBLE, FLOAT, TEXT, TRUTH, GraphWriter
+from eric_fast.program.printers.onnx_writer import DOUBLE, SINGLE, TEXT, TRUTH, GraphWriter
 from eric_fast.program.rules import Rule
 
 _EXACT = 2**24  # integers up to here are exact in float32
@@ -35,7 +35,7 @@ def print_onnx(program: ProgramData, *, named: bool = True) -> bytes:
     if not n_given or not (program.class_rules or program.outputs):
         raise ProgramError("a program without rules or comparisons can't be a graph of ONNX")
     writer = GraphWriter()
-    bits = writer.add("Cast", add_comparisons(writer, program, named=named), to=FLOAT)
+    bits = writer.add("Cast", add_comparisons(writer, program, named=named), to=SINGLE)
     known = _Truths(writer, bits, {atom: atom for atom in range(n_given)})
     without_rules = [atom for atom in range(n_given, len(program.atoms)) if atom not in program.rules_of_atom]
     for stratum in (without_rules, *program.strata):
@@ -73,7 +73,7 @@ class _Truths(NamedTuple):
             writer.charge(4 * len(rules) * len(atoms))
             of_head = (heads[:, None] == np.arange(len(atoms))).astype(np.float32)
             counts = writer.add("MatMul", found, writer.add_constant(of_head))
-            found = writer.add("Cast", writer.add("GreaterOrEqual", counts, _one(writer)), to=FLOAT)
+            found = writer.add("Cast", writer.add("GreaterOrEqual", counts, _one(writer)), to=SINGLE)
         negated = np.isin(atoms, program.negated)
         if negated.any():  # 1 - truth where it is negated, else truth
             signs = writer.add_constant(np.where(negated, -1, 1)[None], np.float32)
@@ -105,12 +105,12 @@ class _Truths(NamedTuple):
                 bounds[i] -= weight if literal < 0 else 0
                 weights[place[atom_of(literal)], i] += -weight if literal < 0 else weight
         largest = max(np.abs(weights).sum(axis=0).max(initial=0), np.abs(bounds).max(initial=0))
-        kind, dtype = (FLOAT, np.float32) if largest < _EXACT else (DOUBLE, np.float64)
+        kind, dtype = (SINGLE, np.float32) if largest < _EXACT else (DOUBLE, np.float64)
         values = self.take(used or [0])
-        values = values if kind == FLOAT else self.writer.add("Cast", values, to=kind)
+        values = values if kind == SINGLE else self.writer.add("Cast", values, to=kind)
         sums = self.writer.add("MatMul", values, self.writer.add_constant(weights, dtype))
         truth = self.writer.add("GreaterOrEqual", sums, self.writer.add_constant(bounds[None], dtype))
-        return self.writer.add("Cast", truth, to=FLOAT)
+        return self.writer.add("Cast", truth, to=SINGLE)
 
 
 def _one(writer: GraphWriter) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from eric_fast.errors import ProgramError
 from eric_fast.version import __version__
 
-FLOAT, INT64, TEXT, TRUTH, DOUBLE = 1, 7, 8, 9, 11  # element types of ONNX
+SINGLE, INT64, TEXT, TRUTH, DOUBLE = 1, 7, 8, 9, 11  # element types of ONNX
 _MOST_BYTES = 2**30  # of constants: a file of protocol buffers holds 2**31 at most
 
 

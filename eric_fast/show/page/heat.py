@@ -20,7 +20,7 @@ from eric_fast.show.page.document import pack_ints
 
 MOST_KERNELS = 400
 SIDE = 16  # a map's longer side in the page, at most
-BATCH = 32
+_BATCH = 32
 NO_OTHERS: Mapping[int, Sequence[int]] = MappingProxyType({})
 
 
@@ -59,7 +59,7 @@ def draw_maps(
     found: dict[tuple[int, int], NDArray[np.float32]] = {}
     norm, done = program.network_quantiser.norm, 0
     for part in iterate_maps(
-        model, data, [places[i] for i in images], {k: sorted(set(v)) for k, v in kernels.items()}, batch_size=BATCH
+        model, data, [places[i] for i in images], {k: sorted(set(v)) for k, v in kernels.items()}, batch_size=_BATCH
     ):
         for row in range(len(part.ids)):
             for atom, rank in wanted[images[done + row]]:
