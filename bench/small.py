@@ -25,7 +25,7 @@ from eric_fast.table.model import RuleModel
 
 SIZES = (1, 3, 10, 30, 100, 300, 1_000, 3_000)
 MODELS = ("forest, numeric", "LightGBM", "XGBoost, numeric")
-TESTS = ("test_walk.py",)
+TESTS = ("test_walk.py", "test_row_rules.py")
 TAKING = "taking all values out"
 VERSIONS = ("lightgbm", "xgboost-cpu", "onnxruntime", "treelite", "tl2cgen", "hummingbird-ml", "foldrm", "pandas")
 

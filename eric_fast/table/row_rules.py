@@ -19,8 +19,8 @@ from eric_fast.table.single_rows import SingleRows
 from eric_fast.table.value_codes import NumberCodes, OddValueError
 
 _MOST_LITERALS, _MOST_STRATA = 4096, 64  # of a program, as atoms; its strata are followed by recursion
-_MOST_STEPS = 4 * _MOST_LITERALS  # of a single row
-_MOST_SINGLY = 128  # rows that are asked one at a time: nursery's 8 columns are read as fast
+_MOST_STEPS = 2**19  # of all rows that are asked one at a time, should each rule be asked: 50 milliseconds
+_FEW_COLUMNS, _MOST_SINGLY = 8, 128  # rows for which so few columns are read as fast
 # Beyond, packed bits are faster, which read columns of numbers of frames and tables at once
 _MOST_ROWS, _MOST_ROWS_OF_NUMBERS = 4096, 128
 
@@ -41,7 +41,8 @@ class RowRules:
         self.columns = rules.columns
         n_numbers = sum(isinstance(column.codes, NumberCodes) for column in self.columns)
         self.most_rows = _MOST_ROWS if 2 * n_numbers <= len(self.columns) else _MOST_ROWS_OF_NUMBERS
-        self._most_singly = _MOST_SINGLY if rules.count_steps() <= _MOST_STEPS else 0
+        most = _MOST_ROWS if len(self.columns) > _FEW_COLUMNS else _MOST_SINGLY
+        self._most_singly = min(most, _MOST_STEPS // max(1, rules.count_steps()))
         self._names = tuple(column.name for column in program.table_quantiser.columns)
         self._named = named
         self._bound: tuple[object, int, list[int]] = (self, -1, [])  # key, number of columns, places: the last ones
