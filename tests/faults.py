@@ -207,7 +207,7 @@ def run_checks(names: Sequence[str], n_kills: int, n_flips: int, seed: int, n_im
     """What was done of each check, by its name."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # threads are lost in a fork
-    for module in ("eric_fast.capture.job", "eric_fast.capture.user_models", "torchvision"):  # once, not in every fork
+    for module in ("eric_fast.capture.job", "eric_fast.capture.load", "torchvision"):  # once, not in every fork
         import_module(module)
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder), random.Random(seed), n_kills, n_flips, n_images)
