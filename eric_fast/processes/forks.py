@@ -9,8 +9,7 @@ from functools import cache
 def prepare_forks() -> None:
     """From now on, PyTorch runs on one thread in forked processes, as in a DataLoader's workers.
 
-    Threads of our own are started and joined within a call, so that they work in a child. To have all threads of
-    PyTorch, start processes with `spawn`.
+    Threads of our own are started anew in a child. To have all threads of PyTorch, start processes with `spawn`.
     """
     os.register_at_fork(after_in_child=_use_one_thread)
 

@@ -26,7 +26,7 @@ from eric_fast.table.tree_walk_code import NO_LEAF, build_nodes, walk_rows
 
 # Microseconds: of a node on a row's way; of a column's place among its constants, of a byte of its masks, of a
 # vote; of packing some hundred rows, and of evaluating a node on them
-_WALK_STEP = 0.004
+_WALK_STEP = 0.0018
 _RANK, _KEEP, _VOTE = 0.006, 6e-6, 0.0013
 _PACK_START, _PACK_NODE = 300.0, 0.04
 _MOST_ROWS = 1024
@@ -134,7 +134,8 @@ def make_walker(program: Program, plan: Plan, values: str) -> Walker | None:
     votes = (plan.base, plan.vote_offsets, plan.vote_classes, plan.vote_weights)
     masks = make_masks(comparisons, rules, firsts, lasts)
     has_single_votes = np.array_equal(plan.vote_offsets.numpy(), np.arange(plan.n_class_rules + 1))
-    depth = len(rules.literals) / plan.n_class_rules
+    depth, n_votes = len(rules.literals) / plan.n_class_rules, len(plan.vote_weights) / plan.n_class_rules
+    row_cost = _estimate_row(len(roots), depth, masks, n_votes)
     return Walker(
         nodes,
         roots,
@@ -144,17 +145,15 @@ def make_walker(program: Program, plan: Plan, values: str) -> Walker | None:
         np.dtype(kind),
         len(columns),
         masks,
-        _find_most_rows(n_nodes, len(roots), depth, masks, len(plan.vote_weights) / plan.n_class_rules),
+        int(min((_PACK_START + _PACK_NODE * n_nodes) / row_cost, _MOST_ROWS)),
     )
 
 
-def _find_most_rows(n_nodes: int, n_trees: int, depth: float, masks: Masks | None, n_votes: float) -> int:
-    """Where packing is as fast: at some 750 rows by masks of 100 trees of 31 leaves, at some 300 for 100 of depth 8."""
+def _estimate_row(n_trees: int, depth: float, masks: Masks | None, n_votes: float) -> float:
+    """Microseconds of a row: 0.7 by masks of 100 trees of 31 leaves, 1.4 by walking through 100 of depth 8."""
     if masks is None:
-        row = _WALK_STEP * n_trees * max(1.0, depth)
-    else:
-        row = len(masks.columns) * (_RANK + _KEEP * masks.words.nbytes / len(masks.words)) + _VOTE * n_votes * n_trees
-    return int(min((_PACK_START + _PACK_NODE * n_nodes) / row, _MOST_ROWS))
+        return _WALK_STEP * n_trees * max(1.0, depth)
+    return len(masks.columns) * (_RANK + _KEEP * masks.words.nbytes / len(masks.words)) + _VOTE * n_votes * n_trees
 
 
 def _find_kind(columns: tuple[Column, ...]) -> str | None:

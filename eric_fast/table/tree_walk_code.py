@@ -5,11 +5,25 @@ from typing import Any
 import numpy as np
 
 from eric_fast.jit import cached_njit
+from eric_fast.kernels.cpu.simd_words import (
+    VECTOR_WORDS,
+    add_reached,
+    add_words,
+    any_differs,
+    both,
+    fill,
+    gather_words,
+    load_anywhere,
+    shift_left,
+    shift_right,
+    store_anywhere,
+)
 from eric_fast.table.sort_keys import MISSING_HIGH, MISSING_LOW, SIGN
 
 NO_LEAF = np.iinfo(np.int32).min  # a child without rules
 ROWS_AT_ONCE = 8  # rows that are evaluated side by side
-WALKS_AT_ONCE = 16  # ways through trees that are walked side by side, of one row or of several
+WALKS_AT_ONCE = 4 * VECTOR_WORDS  # ways through trees that are walked side by side, of one row or of several
+_WHICH = np.uint64(0xFFFFFFFF)  # of a link: the key that it compares
 
 
 @cached_njit
@@ -155,6 +169,33 @@ def sum_votes(
 
 
 @cached_njit
+def take_steps(places: Any, starts: Any, steps: Any) -> Any:
+    """Take steps of walks side by side, a vector of them, until all stand on leaves.
+
+    Args:
+        places: int64 `[WALKS_AT_ONCE]`, changed; see `LinkedNodes`.
+        starts: int64 `[WALKS_AT_ONCE]`: the addresses of the keys of each walk's row.
+        steps: see `LinkedNodes`.
+    """
+    places_at, starts_at = np.uint64(places.ctypes.data), np.uint64(starts.ctypes.data)
+    steps_at, which = fill(np.uint64(steps.ctypes.data)), fill(_WHICH)
+    word = fill(np.uint64(8))
+    moved = True
+    while moved:
+        moved = False
+        for walk in range(0, WALKS_AT_ONCE, VECTOR_WORDS):
+            at = np.uint64(8 * walk)
+            place = load_anywhere(places_at + at)
+            step = add_words(steps_at, shift_left(place, np.uint64(4)))
+            link = gather_words(add_words(step, word))
+            offset = shift_left(both(link, which), np.uint64(3))
+            key = gather_words(add_words(load_anywhere(starts_at + at), offset))
+            after = add_reached(shift_right(link, np.uint64(32)), key, gather_words(step))
+            store_anywhere(places_at + at, after)
+            moved |= any_differs(place, after)
+
+
+@cached_njit
 def walk_rows(
     values: Any,
     settings: Any,
@@ -185,6 +226,7 @@ def walk_rows(
     bits = row.view(np.int64)
     keys = np.empty(ROWS_AT_ONCE * 2 * n_columns, np.int64)
     places, starts = np.empty(WALKS_AT_ONCE, np.int64), np.empty(WALKS_AT_ONCE, np.int64)
+    keys_at = np.int64(keys.ctypes.data)
     found = np.empty((ROWS_AT_ONCE, n_trees), np.int32)
     for first in range(0, n_rows, ROWS_AT_ONCE):
         n = min(ROWS_AT_ONCE, n_rows - first)
@@ -197,20 +239,13 @@ def walk_rows(
         n_trees_at_once = WALKS_AT_ONCE // n
         for tree in range(0, n_trees, n_trees_at_once):
             n_here = min(n_trees_at_once, n_trees - tree)
-            n_walks = n * n_here
             for i in range(n):
                 for t in range(n_here):
                     places[i * n_here + t] = tree + t
-                    starts[i * n_here + t] = 2 * i * n_columns
-            moved = True
-            while moved:
-                moved = False
-                for walk in range(n_walks):  # side by side: each waits for its own loads alone
-                    place = places[walk]
-                    link = steps[place, 1]
-                    place = (link >> 32) + (keys[starts[walk] + (link & 0xFFFFFFFF)] >= steps[place, 0])
-                    moved |= place != places[walk]
-                    places[walk] = place
+                    starts[i * n_here + t] = keys_at + 16 * i * n_columns
+            for walk in range(n * n_here, WALKS_AT_ONCE):  # what is left over goes the first one's way
+                places[walk], starts[walk] = tree, keys_at
+            take_steps(places, starts, steps)
             for i in range(n):
                 for t in range(n_here):
                     found[i, tree + t] = rules[places[i * n_here + t]]

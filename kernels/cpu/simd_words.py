@@ -225,6 +225,69 @@ def count_reached(typing_context: Any, vector: Any, key: Any) -> Any:
 
 
 @intrinsic
+def gather_words(typing_context: Any, addresses: Any) -> Any:
+    """The words at sixteen addresses, each a multiple of 8."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = ir.IntType(64).as_pointer()
+        pointers = builder.inttoptr(arguments[0], ir.VectorType(pointer, VECTOR_WORDS))
+        mask = ir.VectorType(ir.IntType(1), VECTOR_WORDS)
+        kind = ir.FunctionType(_LLVM_TYPE, [pointers.type, ir.IntType(32), mask, _LLVM_TYPE])
+        name = f"llvm.masked.gather.v{VECTOR_WORDS}i64.v{VECTOR_WORDS}{pointer.intrinsic_name}"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        every, nothing = ir.Constant(mask, [1] * VECTOR_WORDS), ir.Constant(_LLVM_TYPE, ir.Undefined)
+        return builder.call(function, [pointers, ir.Constant(ir.IntType(32), WORD_BYTES), every, nothing])
+
+    return _VECTOR(_VECTOR), generate
+
+
+@intrinsic
+def add_words(typing_context: Any, left: Any, right: Any) -> Any:
+    """left + right, word by word."""
+    return _VECTOR(_VECTOR, _VECTOR), lambda context, builder, signature, arguments: builder.add(*arguments)
+
+
+@intrinsic
+def shift_left(typing_context: Any, words: Any, n: Any) -> Any:
+    """words << n, with zeros from below; `n`: uint64, below 64."""
+    generate = lambda context, builder, signature, arguments: builder.shl(  # noqa: E731
+        arguments[0], spread(builder, arguments[1], VECTOR_WORDS)
+    )
+    return _VECTOR(_VECTOR, types.uint64), generate
+
+
+@intrinsic
+def shift_right(typing_context: Any, words: Any, n: Any) -> Any:
+    """words >> n, with zeros from above; `n`: uint64, below 64."""
+    generate = lambda context, builder, signature, arguments: builder.lshr(  # noqa: E731
+        arguments[0], spread(builder, arguments[1], VECTOR_WORDS)
+    )
+    return _VECTOR(_VECTOR, types.uint64), generate
+
+
+@intrinsic
+def add_reached(typing_context: Any, words: Any, keys: Any, bounds: Any) -> Any:
+    """words + 1 where a key reaches its bound, both taken as int64, else the word."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        words, keys, bounds = arguments
+        return builder.sub(words, builder.sext(builder.icmp_signed(">=", keys, bounds), _LLVM_TYPE))
+
+    return _VECTOR(_VECTOR, _VECTOR, _VECTOR), generate
+
+
+@intrinsic
+def any_differs(typing_context: Any, left: Any, right: Any) -> Any:
+    """Whether two vectors differ in some word."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        found = builder.bitcast(builder.icmp_unsigned("!=", *arguments), ir.IntType(VECTOR_WORDS))
+        return builder.icmp_unsigned("!=", found, found.type(0))
+
+    return types.boolean(_VECTOR, _VECTOR), generate
+
+
+@intrinsic
 def prefetch(typing_context: Any, address: Any) -> Any:
     """Bring the 64 bytes at an address (uint64) near; nothing is read, so any address will do."""
 

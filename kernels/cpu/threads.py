@@ -3,13 +3,35 @@
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import count
 
 THREAD_BYTES = 2**19  # less isn't worth a second thread: starting one takes as long as reading this
 PARTS = 8  # of each thread's work: whoever is slowed down, by threads of others that still spin, takes fewer
 
 _worker = threading.local()  # what a worker runs has one core
+
+
+class _Pool:
+    """Threads that wait for work: starting one anew takes as long as evaluating some hundred rows."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the threads, which a forked child doesn't have."""
+        self._lock = threading.Lock()
+        self._executor: ThreadPoolExecutor | None = None
+
+    def get_executor(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="eric_fast")
+            return self._executor
+
+
+_pool = _Pool()
+os.register_at_fork(after_in_child=_pool.reset)
 
 
 def count_cores() -> int:
@@ -43,7 +65,11 @@ def run_workers(run: Callable[[int], None], n_threads: int) -> None:
         finally:
             _worker.busy = before
 
-    with ThreadPoolExecutor(n_threads - 1) as pool:
-        others = pool.map(work, range(1, n_threads))
+    executor = _pool.get_executor()
+    others = [executor.submit(work, thread) for thread in range(1, n_threads)]
+    try:
         work(0)  # the calling thread works, too
-        list(others)
+    finally:
+        wait(others)  # they use the caller's memory, whatever happens here
+    for other in others:
+        other.result()
