@@ -169,6 +169,12 @@ def test_columns_are_bound_anew_when_they_change(model):
             model.predict(data)
 
 
+def test_threads_ask_by_their_own_columns(model, monkeypatch):
+    of_others = ([], model.row_rules._by_place)  # as if another thread always came in between
+    monkeypatch.setattr(type(model.row_rules), "_by_key", property(lambda _: of_others, lambda *_: None), raising=False)
+    assert model.predict([{"size": 2, "colour": "green", "flag": "f", "both": None}]).tolist() == ["small"]
+
+
 def test_rows_as_mappings(model):
     row = {"size": 2, "colour": "green", "flag": "f", "both": None}
     other = {**row, "size": 4.0}
@@ -188,6 +194,7 @@ def test_what_is_kept_of_values_has_an_end(model):
             [{"size": i, "colour": f"c{i}", "flag": "1", "both": "x" * 200} for i in range(first, first + 300)]
         )
         most = max(most, *(len(column.codes) for column in model.row_rules.columns))
+    model.predict([{"size": np.str_("1" * 200), "colour": np.str_("c" * 200), "flag": "1", "both": "x"}])
     assert 4096 - 300 < most <= 4096
     assert not any(len(str(value)) > 100 for column in model.row_rules.columns for value in column.codes)
 

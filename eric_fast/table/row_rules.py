@@ -91,9 +91,11 @@ class RowRules:
         keys = [places[column.column] for column in self.columns]
         if rows.by_name:
             keys = [rows.key[place] for place in keys]
-        if self._by_key[0] != keys:
-            self._by_key = (keys, SingleRows(self.rules, keys))
-        return self._by_key[1]
+        known, linked = self._by_key  # read once, since other threads may write it meanwhile
+        if known != keys:
+            linked = SingleRows(self.rules, keys)
+            self._by_key = (keys, linked)
+        return linked
 
 
 class _Truths:

@@ -1,6 +1,7 @@
 """A decision list on one row at a time, in plain Python: for the fewest rows, above all where they are lists already.
 
-A literal takes a row's value, looks up its code, and whether it holds for that. No value is read that isn't asked for.
+A literal takes a row's value, looks up its code, and whether it holds for that. No value is read that isn't asked for,
+unless `CodedRules.reads_all` says so.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,6 +10,8 @@ from typing import Any
 
 from eric_fast.table.coded_rules import CodedRules
 
+# By whether a literal should hold: from the truths of a comparison, as digits, to whether the literal does
+_DOES_HOLD = {True: bytes.maketrans(b"01", b"\0\1"), False: bytes.maketrans(b"01", b"\1\0")}
 # Of a comparison: what a row gives its value by, the codes of the column, for each code whether the literal holds, and
 # None. Of a derived atom: None twice, whether it should hold, and the bodies of its rules. Python unpacks plain tuples
 # sooner than named ones.
@@ -31,8 +34,7 @@ class SingleRows:
             if test is None:
                 bodies = tuple(tuple(map(link_literal, body)) for body in rules.bodies_of.get(atom, ()))
                 return None, None, wish != (atom in rules.negated), bodies
-            truths = bytes((truth & 1) == wish for truth in test.truths)
-            return keys[test.place], rules.columns[test.place].codes, truths, None
+            return keys[test.place], rules.columns[test.place].codes, test.truths.translate(_DOES_HOLD[wish]), None
 
         self._rules = [(head, tuple(map(link_literal, body))) for head, body in rules.class_rules]
         self._default = rules.default

@@ -43,8 +43,7 @@ class TextCodes(dict[Any, int]):
     def __missing__(self, value: Any) -> int:
         if isinstance(value, str):
             code = self._take(self._known.find(value))
-            if len(value) <= _MOST_LETTERS:
-                _keep(self, value, code)
+            _keep(self, value, code)
             return code
         if is_missing(value):
             return self._missing
@@ -87,8 +86,7 @@ class NumberCodes(dict[Any, int]):
         if number != number:
             return self._missing
         code = bisect_left(self._constants, number) + bisect_right(self._constants, number)
-        if type(value) is not str or len(value) <= _MOST_LETTERS:
-            _keep(self, value, code)
+        _keep(self, value, code)
         return code
 
     def encode(self, values: Sequence[Any]) -> bytes:
@@ -122,6 +120,8 @@ class NumberCodes(dict[Any, int]):
 
 def _keep(codes: dict[Any, int], value: Any, code: int) -> None:
     """Keep the code of a value; the last ones are kept, since a row's rules ask for its values again and again."""
+    if isinstance(value, str) and len(value) > _MOST_LETTERS:
+        return
     if len(codes) >= _MOST_KEPT:
         codes.clear()
     codes[value] = code
