@@ -207,6 +207,9 @@ def test_numbers_in_place_of_texts_are_refused_though_no_rule_asks_for_them():
     model = RuleModel(program)
     check(model, {"a": ["x", "y", "y", None], "b": ["u", "v", "w", None]})
     check(model, [["x", "u"], ["y", "v"], ["y", "w"], ["y", None]])
+    for missing in (None, np.nan, np.float32("nan")):
+        rows = [["x", missing], ["y", missing], ["y", "w"]]
+        assert check(model, rows) == check(model, [["x", "u"], ["y", "u"], ["y", "w"]])
     for data in ({"a": "x", "b": 1}, [["x", 1]], [{"a": "x", "b": 1}] * 200):
         with pytest.raises(DataError, match="column 'b' holds numbers"):
             model.predict(data)

@@ -1,6 +1,7 @@
 """What `docs/reference/values.md` says of values, line by line: each line of its tables is a test here."""
 
 import re
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -56,6 +57,18 @@ def check_texts_for_numbers():
 def check_other_numbers_for_bits():
     with pytest.raises(DataError):
         from_circuit(ADDER).predict(np.array([[0.5, 1.0]]))
+
+
+def check_other_types():
+    rows, target = train()
+    forest = load(RandomForestClassifier(2, random_state=0).fit(rows, target))
+    rules, day = load(RULES), date(2020, 1, 1)
+    with pytest.raises(DataError, match="column 'x1' holds .*, neither numbers nor texts"):
+        forest.predict(pd.DataFrame({"x0": [0.5], "x1": [day]}))
+    for data in ({"age": 50.0, "job": day}, [{"age": 50.0, "job": day}], pd.DataFrame({"age": [50.0], "job": [day]})):
+        with pytest.raises(DataError, match="column 'job' holds .*, neither numbers nor texts"):
+            rules.predict(data)
+    assert rules.predict([{"age": 30.0, "job": day}]).tolist() == ["a"]  # which asks for no job
 
 
 def check_lacking_column():
@@ -169,6 +182,7 @@ LINES = {
     "missing, where a text is compared": check_missing_text,
     "a text in a column of numbers": check_texts_for_numbers,
     "a number that isn't 0 or 1 in a circuit's column": check_other_numbers_for_bits,
+    "a value that is neither a number nor a text, such as a date": check_other_types,
     "a column that the table lacks": check_lacking_column,
     "scikit-learn trees and forests": check_sklearn,
     "HistGradientBoosting": check_hist_boosting,

@@ -250,9 +250,9 @@ def list_indices(array: pa.DictionaryArray) -> NDArray[np.int64]:
 
 def is_missing(value: Any) -> bool:
     """Whether this is None, NaN, pandas.NA or pandas.NaT."""
-    return (
-        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
-    )
+    if isinstance(value, float | np.floating):  # NumPy's float32 is no float of Python's
+        return bool(value != value)
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def widen(tensor: Tensor) -> Tensor:
