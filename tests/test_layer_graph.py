@@ -187,6 +187,20 @@ def test_a_layer_that_is_read_below_a_start_alone_goes():
     assert measure_chains(train, train, min_leaves=[5]).starts == ("stem", "stem,wide", "stem,join")
 
 
+def test_a_start_on_both_sides_of_a_layer_that_follows_from_it():
+    edges = (("stem", "wide"), ("stem", "slim"), ("wide", TO_CLASSES), ("slim", TO_CLASSES))
+    program = make_program(
+        quantiser=Quantiser(tuple(InputAtom(layer, 0, ">", 1.0) for layer in ("stem", "wide", "slim"))),
+        class_rules=(ClassRule(0, (1, ~2)), ClassRule(1, (2,))),
+        kernel_rules=(Rule(1, (0,)), Rule(2, (~0,))),
+        edges=edges,
+    )
+    part = program.start_at("stem,slim")
+    assert part.layers == ("stem", "slim", "wide")
+    assert part.class_rules == (ClassRule(0, (2, ~1)), ClassRule(1, (1,)))
+    assert part.kernel_rules == (Rule(2, (0,)),)
+
+
 def test_a_straight_pipe_prints_as_before():
     program = make_program(kernel_rules=(), edges=())
     spelled = make_program(kernel_rules=(), edges=[*zip(LAYERS, (*LAYERS[1:], TO_CLASSES), strict=True)])
@@ -215,7 +229,7 @@ def test_a_text_of_format_1_has_no_edges():
         (
             'feeds("stem","join").',
             "",
-            "a rule for join:0 mentions a kernel of 'stem', but only 'wide' and 'slim' feed 'join'; remove",
+            "a rule for join:0 mentions a kernel of 'stem', but 'join' is fed by 'wide' and 'slim' alone; remove",
         ),
         ('feeds("wide","join").', 'feeds("wide","wide").', "layer 'wide' can't feed itself"),
         ('feeds("wide","join").', 'feeds("wide","").', "a layer that is fed needs a name; if the classes are meant"),

@@ -219,14 +219,14 @@ class Program(Described, ProgramData):
         place_of = {atom: place for place, atom in enumerate(atoms)}
         compared = [atom for atom in atoms if atom < len(self.quantiser.atoms)]
         quantiser = self.quantiser
-        if len(compared) < len(quantiser.atoms):
+        if compared != list(range(len(quantiser.atoms))):
             own = self.network_quantiser
             quantiser = Quantiser(tuple(own.atoms[atom] for atom in compared), own.norm)
         return replace(
             self,
             quantiser=quantiser,
             class_rules=self.class_rules
-            if len(atoms) == len(self.atoms)
+            if all(atom == place for atom, place in place_of.items())
             else tuple(replace(rule, body=map_literals(rule.body, place_of)) for rule in self.class_rules),
             kernel_rules=tuple(
                 replace(rule, head=place_of[rule.head], body=map_literals(rule.body, place_of))

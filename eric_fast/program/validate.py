@@ -76,7 +76,7 @@ def _check_sources(program: ProgramData) -> None:
             sources = " and ".join(map(repr, program.graph.sources[program.layers[own]]))
             raise ProgramError(
                 f"a rule for {program.atoms[atom].name} mentions a kernel of '{program.layers[strange]}', but "
-                f"only {sources} feed '{program.layers[own]}'; remove the literal, or add the edge",
+                f"'{program.layers[own]}' is fed by {sources} alone; remove the literal, or add the edge",
                 atom,
             )
 
