@@ -32,8 +32,16 @@ class BodyReader:
         """Build a body; that of a class rule may be for one of `n_starts` starts."""
         start, end = body
         text = self.said.text
-        has_sum = text.find("#", start, end) >= 0
-        built = self._build_sum(body) if has_sum else RuleBody(self._build_conjunction(body))
+        parts = text[start:end].split(", ")
+        try:
+            if parts[0] == "image(X)":  # most bodies: literals alone, as the printer spells them
+                return RuleBody(tuple(map(self.literal_of.__getitem__, parts[1:])))
+        except KeyError:  # a sum, for one start, spelled otherwise, or wrong
+            pass
+        if text.find("#", start, end) >= 0:
+            built = self._build_sum(body)
+        else:
+            built = RuleBody(tuple(self._build_literal(*literal) for literal in find_literals(self.said, body)))
         if text.find("start", start, end) < 0:
             return built
         for number, match in enumerate(STARTS.finditer(text, start, end)):
@@ -44,17 +52,6 @@ class BodyReader:
                 raise self.said.error(match.start(), f"'{match[0]}': starts are numbered from 0 to {n_starts - 1}")
             built = built._replace(start=int(match[1]))
         return built
-
-    def _build_conjunction(self, body: Body) -> tuple[int, ...]:
-        start, end = body
-        text = self.said.text
-        parts = text[start:end].split(", ")
-        try:
-            if parts[0] == "image(X)":
-                return tuple(map(self.literal_of.__getitem__, parts[1:]))
-        except KeyError:  # spelled otherwise, or wrong
-            pass
-        return tuple(self._build_literal(*literal) for literal in find_literals(self.said, body))
 
     def _build_sum(self, body: Body) -> RuleBody:
         """A weight body: each weight from 1, and each literal and each index once."""
