@@ -4,6 +4,7 @@ import atexit
 import fcntl
 import gc
 import os
+import sys
 import tarfile
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -17,7 +18,7 @@ if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
 
 from hypothesis import settings
 
-from tests.interpreter import choose_interpreter, spare_interpreter
+from tests.interpreter import choose_interpreter, is_interpreting, spare_interpreter
 
 if TYPE_CHECKING:
     from eric_fast.store.activations import Activations
@@ -39,7 +40,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--quick"):
         settings.load_profile("quick")
-    is_controller = config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
+    has_workers = config.getoption("dist", "no") != "no" and bool(config.getoption("tx", ()))
+    is_controller = has_workers and not hasattr(config, "workerinput")
     if not is_controller:  # which runs no tests, and would import torch before its workers do
         choose_interpreter()
 
@@ -57,7 +59,7 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        if item.get_closest_marker("gpu") and "TRITON_INTERPRET" in os.environ:
+        if item.get_closest_marker("gpu") and is_interpreting():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
         if {"shared", "cifar"} & fixtures:
             item.add_marker("shared")
@@ -74,8 +76,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     """A full garbage collection would look at all that was imported, for half a second; there are many."""
     gc.freeze()
-    atexit.register(gc.unfreeze)
-    if "TRITON_INTERPRET" in os.environ:
+    atexit.register(gc.unfreeze)  # not before: pytest collects once more as it ends
+    if is_interpreting() and "triton" in sys.modules:
         spare_interpreter()
 
 

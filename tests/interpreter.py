@@ -17,14 +17,21 @@ def choose_interpreter() -> None:
         os.environ["TRITON_INTERPRET"] = "1"
 
 
+def is_interpreting() -> bool:
+    """Whether kernels run in the interpreter, in this process and those that it starts."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
 def spare_interpreter() -> None:
-    """Let it take half the time.
+    """Let it take half the time. Triton must be loaded.
 
     It replaces the functions of `triton.language` by its own at each call of a device function, though they stay
     replaced until the launch ends. And it looks for overflows of integers, but says nothing of them unless it debugs.
     """
     from triton.runtime import interpreter
 
+    if not hasattr(interpreter, "_LangPatchScope"):  # another version of Triton: it takes its time
+        return
     patch = interpreter._patch_lang
     patched: set[int] = set()  # globals of functions, by id, whose modules are replaced in this launch
 

@@ -76,7 +76,6 @@ def test_an_unknown_model_is_told_what_can_be_loaded():
     assert str(caught.value).endswith(", ".join(names))
 
 
-@pytest.mark.slow
 def test_pickled_files_are_refused_and_never_opened(files):
     ran = files / "ran"
 
