@@ -165,8 +165,8 @@ def set_order(content):
     ("change", "said"),
     [
         (set_order, "class_to_label: the classes are not in the order of 'class_names'"),
-        (cut_leaves, r"oblivious_trees\[0\].leaf_values: expected 1 values for each leaf of 4 splits, got 15"),
-        (add_splits, r"oblivious_trees\[0\].leaf_values: expected 1 values for each leaf of 84 splits, got 16"),
+        (cut_leaves, r"oblivious_trees\[0\].leaf_values: expected 1 value for each leaf of 4 splits, got 15"),
+        (add_splits, r"oblivious_trees\[0\].leaf_values: expected 1 value for each leaf of 84 splits, got 16"),
         (set_feature, r"oblivious_trees\[0\].splits\[0\]: float feature 99 is not in features_info"),
         (set_border, r"border 0.25 of float feature [0-9]+ is not split [0-9]+ of features_info"),
         (set_column, "features_info"),

@@ -190,7 +190,7 @@ def change_model(tmp_path, old, new):
         ("end of trees", "", "'end of trees' is missing"),
         ("pandas_categorical:null", "pandas_categorical:[[", "pandas_categorical is not JSON"),
         ("pandas_categorical:null", 'pandas_categorical:[["a"]]', "it is unclear which"),
-        ("num_tree_per_iteration=1", "num_tree_per_iteration=2", "1 trees are no multiple of the 2 per iteration"),
+        ("num_tree_per_iteration=1", "num_tree_per_iteration=2", "expected 2 trees per iteration, got 1 in all"),
     ],
 )
 def test_wrong_files_are_told_from_right_ones(tmp_path, old, new, said):

@@ -158,7 +158,10 @@ def node(op, *given, **attributes):
     ("graph", "said"),
     [
         (make_regressor(node("Mul", "p"), n_trees=2), r"op 'Mul' \(node 'last'\) is not supported for sums"),
-        (make_regressor(node("Add", "X"), n_trees=2), r"'Add' \(node 'last'\) can only add, subtract"),
+        (
+            make_regressor(node("Add", "X"), n_trees=2),
+            r"'Add' \(node 'last'\) is not supported here: columns can only be",
+        ),
         (
             make_regressor(node("ReduceSum", keepdims=0, axes=[0])),
             r"'ReduceSum' \(node 'last'\) combines values of different rows",

@@ -129,6 +129,6 @@ def has_confidences(program: ProgramData) -> bool:
 def _expect_confidences(program: ProgramData) -> None:
     if not has_confidences(program):
         raise ProgramError(
-            "this program has no confidence for each class rule; extracted programs have, if the first rule that "
-            "fires decides"
+            "this program has no confidence for each class rule: its decision must be 'first', and each class rule "
+            "needs a confidence or its support, as in extracted programs"
         )

@@ -92,7 +92,9 @@ class TableAtoms(ArraySequence[TableAtom]):
         self._freeze(dtypes, "comparisons")
         for name, dtype in dtypes.items():
             if (length := len(getattr(self, name))) != len(self):
-                raise ProgramError(f"the {name} of comparisons must be {np.dtype(dtype)} [n], {len(self)} not {length}")
+                raise ProgramError(
+                    f"the {name} of comparisons must be {np.dtype(dtype)} [n], where n is {len(self)}, not {length}"
+                )
         for array, n in ((self.columns, len(self.features)), (self.operators, TABLE_OPERATORS.index("in"))):
             if len(array) and not 0 <= array.min() <= array.max() < n:
                 raise ProgramError(f"TableAtoms needs columns among the {len(self.features)} and no operator 'in'")

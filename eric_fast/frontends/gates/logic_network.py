@@ -99,7 +99,7 @@ def infer_shape(layers: NamedLayers) -> tuple[int, ...]:
 
 
 def _read_inputs(layers: NamedLayers, shape: tuple[int, ...]) -> tuple[Netlist, Signals]:
-    """A netlist of comparisons of a row's numbers alone, and the signals into the logic.
+    """A netlist without gates, whose inputs compare a row's numbers, and the signals into the logic.
 
     The layers before the logic are removed from `layers`.
     """

@@ -1,4 +1,4 @@
-"""Programs as text: our own, and answer set programs and Prolog of FOLD-RM and its kin, NeSyFOLD, clingo, s(CASP)."""
+"""Programs as text: our own, and those of FOLD-RM, FOLD-R++, FOLD-SE-M, NeSyFOLD, clingo and s(CASP)."""
 
 import re
 from collections.abc import Sequence

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.errors import ModelError
+from eric_fast.errors import ModelError, say_count
 from eric_fast.frontends.fields import Field
 from eric_fast.frontends.trees.nodes import StoredTree, list_nested
 
@@ -44,7 +44,8 @@ def read_oblivious_tree(part: Field, features: Features, n_outputs: int, scale: 
     values = stored.as_array(np.float64)
     if len(splits) >= 31 or len(values) != n_outputs << len(splits):
         raise stored.fail(
-            f"expected {n_outputs} values for each leaf of {len(splits)} splits, got {len(values):,} in all"
+            f"expected {say_count(n_outputs, 'value')} for each leaf of {say_count(len(splits), 'split')}, "
+            f"got {len(values):,} in all"
         )
     n_inner = 2 ** len(splits) - 1
     n_nodes = 2 * n_inner + 1

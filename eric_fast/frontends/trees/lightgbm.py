@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from eric_fast.errors import ModelError
+from eric_fast.errors import ModelError, say_count
 from eric_fast.frontends.fields import Field, check_claim
 from eric_fast.frontends.front_end import FrontEnd, is_from, peek_file
 from eric_fast.frontends.trees.categories import Categories
@@ -104,7 +104,7 @@ def _read_model(
     names = header.get_words("feature_names", header.get_int("max_feature_idx", 0, len(text)) + 1)
     categories = _read_categories(header, tail, names)
     if len(blocks) % n_outputs:
-        raise header.fail(f"{len(blocks)} trees are no multiple of the {n_outputs} per iteration")
+        raise header.fail(f"expected {say_count(n_outputs, 'tree')} per iteration, got {len(blocks)} in all")
     n_used = choose_rounds(n_rounds, name, len(blocks) // n_outputs, best=best, stops_at_best=True) * n_outputs
     trees = [read_lightgbm_tree(block, i % n_outputs, categories) for i, block in enumerate(blocks[:n_used])]
 

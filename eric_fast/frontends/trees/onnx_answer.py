@@ -1,4 +1,4 @@
-"""What an ONNX tree ensemble answers: labels, where sums start, how they become scores; and as functions of leaves."""
+"""What an ONNX tree ensemble answers: labels, where sums start, how they become scores; all as functions of leaves."""
 
 from dataclasses import dataclass
 from typing import Any

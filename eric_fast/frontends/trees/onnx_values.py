@@ -78,6 +78,7 @@ class HighestPlace:
 FixedValue = np.generic  # a number of NumPy
 RowValue = Feature | EnsembleOutput | Leaves | LeafSums | Linked | Total | Share | HighestPlace | FixedValue
 _NUMBERS = (Leaves, LeafSums)
+_OTHER_STEP = "is not supported here: columns can only be shifted, scaled or bounded, each by one finite constant"
 _PLAIN: dict[str, Callable[..., Any]] = {  # computed as they are, of constants and of the leaves of one tree
     **{"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Max": np.maximum, "Min": np.minimum, "Neg": np.negative},
     **{"Abs": np.abs, "Exp": np.exp, "Log": np.log, "Sqrt": np.sqrt, "Pow": np.power, "Floor": np.floor},
@@ -229,12 +230,12 @@ def _change_feature(operator: str, values: Sequence[RowValue]) -> RowValue:
     if operator == "Neg":
         values, operator, constants = (np.float32(0), *values), "Sub", [np.float32(0)]
     if len(values) != 2 or len(constants) != 1 or operator not in ("Add", "Sub", "Mul", "Div", "Max", "Min"):
-        raise UnsupportedError("can only add, subtract, multiply, divide or bound columns, each by one finite constant")
+        raise UnsupportedError(_OTHER_STEP)
     swapped = isinstance(values[0], FixedValue)
     feature = values[1] if swapped else values[0]
     assert isinstance(feature, Feature)
     if feature.dtype == "int64" or not np.isfinite(constants[0]) or (swapped and operator == "Div"):
-        raise UnsupportedError("can only add, subtract, multiply, divide or bound columns, each by one finite constant")
+        raise UnsupportedError(_OTHER_STEP)
     return feature.add(ColumnStep(operator, np.asarray(constants[0]).astype(feature.dtype), swapped), feature.dtype)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eric_fast.errors import ModelError
+from eric_fast.errors import ModelError, say_count
 from eric_fast.frontends.fields import NUMBERS, Field, check_claim
 from eric_fast.frontends.trees.categories import Categories, cut_sets
 from eric_fast.frontends.trees.nodes import Cases, StoredTree, list_runs
@@ -75,7 +75,7 @@ def _read_vectors(part: Field, size: int, left: Any, right: Any, n_outputs: int)
         return part["base_weights"].as_array(np.float32, len(left) * n_outputs).reshape(-1, n_outputs)
     vectors = stored.as_array(np.float32)
     if len(vectors) % n_outputs:
-        raise stored.fail(f"{len(vectors)} numbers are no multiple of the {n_outputs} for each leaf")
+        raise stored.fail(f"expected {say_count(n_outputs, 'number')} for each leaf, got {len(vectors)} in all")
     vectors = vectors.reshape(-1, n_outputs)
     leaf = left < 0
     place = right[leaf]
