@@ -169,8 +169,8 @@ def sum_votes(
 
 
 @cached_njit
-def take_steps(places: Any, starts: Any, steps: Any) -> Any:
-    """Take steps of walks side by side, a vector of them, until all stand on leaves.
+def advance_walks(places: Any, starts: Any, steps: Any) -> Any:
+    """Advance walks side by side, a vector of them, until all stand on leaves.
 
     Args:
         places: int64 `[WALKS_AT_ONCE]`, changed; see `LinkedNodes`.
@@ -245,7 +245,7 @@ def walk_rows(
                     starts[i * n_here + t] = keys_at + 16 * i * n_columns
             for walk in range(n * n_here, WALKS_AT_ONCE):  # what is left over goes the first one's way
                 places[walk], starts[walk] = tree, keys_at
-            take_steps(places, starts, steps)
+            advance_walks(places, starts, steps)
             for i in range(n):
                 for t in range(n_here):
                     found[i, tree + t] = rules[places[i * n_here + t]]
