@@ -30,6 +30,7 @@ _WALK_STEP = 0.0018
 _RANK, _KEEP, _VOTE = 0.006, 6e-6, 0.0013
 _PACK_START, _PACK_NODE = 300.0, 0.04
 _MOST_ROWS = 1024
+_MOST_PADDED = 3  # times as many votes as there are
 _SPARED_STEPS = 50  # microseconds a node: what the reference takes for a row where nothing is compiled
 _SPARE_NODES = 4  # most nodes per rule: programs of long bodies that share nothing are not walked
 _NODE = np.dtype([("constant", "f8"), ("column", "i4"), ("holds", "i4"), ("yes", "i4"), ("no", "i4")])
@@ -44,7 +45,7 @@ class Walker:
         nodes: `[n_nodes]` of `_NODE`: a comparison, the outcomes that lead to `yes`, and children: nodes, or `~rule`.
         roots: int32 `[n_trees]`.
         votes: base, offsets, classes, weights; see `Plan`.
-        settings: int64; see `copy_row`.
+        settings: int64, the first three of `copy_row`.
         tree_of_leaves: int64: the trees of `Outcome.leaves`.
         dtype: in which values are compared.
         n_columns: of a table.
@@ -77,7 +78,7 @@ class Walker:
         run, arguments = self._way
         if run is None:
             return None
-        arguments = (data, self.settings, *arguments, *self.votes, found, sums, classes)
+        arguments = (data, *arguments, found, sums, classes)
         # Walking is never plain Python: packed rows have a reference
         if spare_code(run, _SPARED_STEPS * len(self.nodes), *arguments) or not run(*arguments):
             return None
@@ -94,11 +95,13 @@ class Walker:
 
     @cached_property
     def _way(self) -> tuple[Any, tuple[Any, ...]]:
-        """What answers rows, and what it needs of the trees; None if nothing can."""
+        """What answers rows, and what it takes beside them and the results; None if nothing can."""
+        width, outputs, weights = _pad_votes(*self.votes)
+        settings, votes = np.append(self.settings, width), (*self.votes[:2], outputs, weights)
         if self.masks is not None:
-            return mask_rows, self.masks
+            return mask_rows, (settings, *self.masks, *votes)
         links = link_nodes(self.nodes, self.roots, NO_LEAF)
-        return (None, ()) if links is None else (walk_rows, (*links, len(self.roots)))
+        return (None, ()) if links is None else (walk_rows, (settings, *links, len(self.roots), *votes))
 
 
 def make_walker(program: Program, plan: Plan, values: str) -> Walker | None:
@@ -131,16 +134,15 @@ def make_walker(program: Program, plan: Plan, values: str) -> Walker | None:
     nodes["constant"], nodes["column"] = comparisons.constants[atom], comparisons.columns[atom]
     nodes["holds"] = np.where(tests >= 0, holds, _ALL - holds)
     nodes["yes"], nodes["no"] = children[:n_nodes].T
-    votes = (plan.base, plan.vote_offsets, plan.vote_classes, plan.vote_weights)
     masks = make_masks(comparisons, rules, firsts, lasts)
-    has_single_votes = np.array_equal(plan.vote_offsets.numpy(), np.arange(plan.n_class_rules + 1))
+    votes = (plan.base, plan.vote_offsets, plan.vote_classes, plan.vote_weights)
     depth, n_votes = len(rules.literals) / plan.n_class_rules, len(plan.vote_weights) / plan.n_class_rules
     row_cost = _estimate_row(len(roots), depth, masks, n_votes)
     return Walker(
         nodes,
         roots,
         tuple(array.numpy() for array in votes),
-        np.array([kind == "float32", values != "any", plan.default, has_single_votes], np.int64),
+        np.array([kind == "float32", values != "any", plan.default], np.int64),
         tree_of_leaves,
         np.dtype(kind),
         len(columns),
@@ -154,6 +156,24 @@ def _estimate_row(n_trees: int, depth: float, masks: Masks | None, n_votes: floa
     if masks is None:
         return _WALK_STEP * n_trees * max(1.0, depth)
     return len(masks.columns) * (_RANK + _KEEP * masks.words.nbytes / len(masks.words)) + _VOTE * n_votes * n_trees
+
+
+def _pad_votes(
+    base: NDArray[np.float64], offsets: NDArray[np.int64], outputs: NDArray[np.int32], weights: NDArray[np.float64]
+) -> tuple[int, NDArray[np.int32], NDArray[np.float64]]:
+    """As many votes for each rule, outputs and weights; 0 where rules have too different numbers of them.
+
+    The votes that are added go to an output past the last. Loops of one length are faster than those of one or two.
+    """
+    lengths = np.diff(offsets)
+    width = int(lengths.max())
+    if width * len(lengths) > _MOST_PADDED * len(weights):
+        return 0, outputs, weights
+    places = np.repeat(width * np.arange(len(lengths)) - offsets[:-1], lengths) + np.arange(len(weights))
+    some_outputs = np.full(width * len(lengths), len(base), outputs.dtype)
+    some_weights = np.zeros(len(some_outputs), weights.dtype)
+    some_outputs[places], some_weights[places] = outputs, weights
+    return width, some_outputs, some_weights
 
 
 def _find_kind(columns: tuple[Column, ...]) -> str | None:

@@ -89,7 +89,7 @@ def copy_row(values: Any, settings: Any, row: Any) -> Any:
     Args:
         values: float64 `[n_columns]`.
         settings: int64: whether values are rounded to float32, whether numbers that aren't finite are refused, the
-            class of a row on which no rule fires, and whether each rule has one vote.
+            class of a row on which no rule fires, and the votes of each rule; 0 where these differ.
         row: float64 `[n_columns]`, written.
 
     Returns:
@@ -133,28 +133,30 @@ def sum_votes(
     Args:
         found: int32 `[ROWS_AT_ONCE, n_trees]`: the rule of each tree that fires, or -1.
         settings: see `copy_row`.
-        base, offsets, outputs, weights: the votes of rules; see `Plan`.
+        base, offsets, outputs, weights: the votes of rules; see `Plan`. An output past the last is nobody's.
         leaves: int32 `[n_rows, n_trees]`, written: what is found; no rows where it isn't wanted.
         sums: float64 `[n_rows, n_outputs]`, written.
         classes: int32 `[n_rows]`, written.
     """
-    n_trees, n_outputs = found.shape[1], len(base)
+    n_trees, n_outputs, width = found.shape[1], len(base), settings[3]
+    totals = np.zeros((n, n_outputs + 1))
     for i in range(n):
         for c in range(n_outputs):
-            sums[first + i, c] = base[c]
-    if settings[3]:
-        for tree in range(n_trees):
-            for i in range(n):  # rows side by side: each sum waits for its own row's alone
-                rule = found[i, tree]
-                if rule >= 0:
-                    sums[first + i, outputs[rule]] += weights[rule]
-    else:
-        for tree in range(n_trees):
-            for i in range(n):
-                rule = found[i, tree]
-                if rule >= 0:
-                    for v in range(offsets[rule], offsets[rule + 1]):
-                        sums[first + i, outputs[v]] += weights[v]
+            totals[i, c] = base[c]
+    for tree in range(n_trees):
+        for i in range(n):  # rows side by side: each sum waits for its own row's alone
+            rule = found[i, tree]
+            if rule < 0:
+                continue
+            if width == 1:
+                totals[i, outputs[rule]] += weights[rule]
+                continue
+            start, stop = (width * rule, width * (rule + 1)) if width else (offsets[rule], offsets[rule + 1])
+            for v in range(start, stop):
+                totals[i, outputs[v]] += weights[v]
+    for i in range(n):
+        for c in range(n_outputs):
+            sums[first + i, c] = totals[i, c]
     for i in range(n):
         best, fires = 0, False
         for c in range(1, n_outputs):
@@ -170,7 +172,7 @@ def sum_votes(
 
 @cached_njit
 def advance_walks(places: Any, starts: Any, steps: Any) -> Any:
-    """Advance walks side by side, a vector of them, until all stand on leaves.
+    """Take steps of walks side by side, a vector of them, until all stand on leaves.
 
     Args:
         places: int64 `[WALKS_AT_ONCE]`, changed; see `LinkedNodes`.
