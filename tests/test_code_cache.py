@@ -267,6 +267,11 @@ def test_sources_are_followed_through_all_forms_of_import(tmp_path):
     assert hash_sources(str(changed / "top.py"), changed) != hash_sources(top, tmp_path)
 
 
+def test_what_is_left_out_of_sources_is_there():
+    package = Path(sources.__file__).parents[1]
+    assert [name for name in UNCOMPILED if not any((package / f"{name}{end}").exists() for end in ("", ".py"))] == []
+
+
 def test_what_is_left_out_of_sources_holds_no_numbers():
     """Compiled code takes in values of global names; what it imports from these rooms has none; the rest is found."""
     files = [path for path in PACKAGE.rglob("*.py") if is_compiled(path)] + [

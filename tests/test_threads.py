@@ -1,10 +1,12 @@
 """Threads of the CPU's kernels: kept from one call to the next, and waited for whatever happens."""
 
+import os
 import threading
 import time
 
 import pytest
 
+from eric_fast.kernels.cpu import threads
 from eric_fast.kernels.cpu.threads import count_cores, run_workers
 
 
@@ -25,6 +27,16 @@ def test_a_worker_has_one_core():
     seen = []
     run_workers(lambda thread: seen.append(count_cores()), 2)
     assert seen == [1, 1]
+
+
+def test_where_all_threads_are_busy_the_caller_does_the_work():
+    go_on, seen = threading.Event(), []
+    executor = threads._pool.get_executor()
+    busy = [executor.submit(go_on.wait, 10) for _ in range(os.cpu_count())]
+    run_workers(lambda thread: seen.append((thread, threading.get_ident())), 3)
+    assert seen == [(thread, threading.get_ident()) for thread in range(3)]
+    assert not any(one.done() for one in busy)
+    go_on.set()
 
 
 @pytest.mark.parametrize("failing", [0, 1])

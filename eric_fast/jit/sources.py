@@ -8,18 +8,7 @@ from typing import NamedTuple
 
 _PACKAGE = Path(__file__).parents[1]
 # Rooms that hold nothing which compiled code contains, neither functions nor numbers: an edit there compiles nothing.
-UNCOMPILED = (
-    "described",
-    "errors",
-    "forks",
-    "jit",
-    "memory",
-    "pickling",
-    "processes",
-    "progress",
-    "tensors",
-    "visible",
-)
+UNCOMPILED = ("errors", "jit", "processes", "progress", "results", "tensors", "visible")
 _IMPORT = re.compile(
     r"^[ \t]*(?:from (eric_fast[\w.]*) import (\([^)]*\)|[^\n]*)|import (eric_fast[\w.]*))", re.MULTILINE
 )

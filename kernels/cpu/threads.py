@@ -69,7 +69,11 @@ def run_workers(run: Callable[[int], None], n_threads: int) -> None:
     others = [executor.submit(work, thread) for thread in range(1, n_threads)]
     try:
         work(0)  # the calling thread works, too
+        for thread, other in enumerate(others, 1):
+            if other.cancel():  # all threads are at the work of other callers
+                work(thread)
     finally:
-        wait(others)  # they use the caller's memory, whatever happens here
-    for other in others:
+        begun = [other for other in others if not other.cancel()]
+        wait(begun)  # they use the caller's memory, whatever happens here
+    for other in begun:
         other.result()
