@@ -7,7 +7,7 @@ Beside it stands what taking the values out takes.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from eric_fast.table.model import RuleModel
 SIZES = (1, 3, 10, 30, 100, 300, 1_000, 3_000)
 MODELS = ("forest, numeric", "LightGBM", "XGBoost, numeric")
 TESTS = ("test_walk.py", "test_row_rules.py")
+MOST_SLICES = 40  # of rows that are read in turn
 TAKING = "taking all values out"
 VERSIONS = ("lightgbm", "xgboost-cpu", "onnxruntime", "treelite", "tl2cgen", "hummingbird-ml", "foldrm", "pandas")
 
@@ -42,6 +43,7 @@ def run_case(full: bool = False, sizes: Sequence[int] = SIZES) -> Iterator[dict[
     rows: list[Row] = []
     protocol = describe_protocol(
         threads="as many as each engine takes by itself; lleaves one below 1,000 rows",
+        rows=f"of FOLD-RM up to {MOST_SLICES} slices of a table in turn, as rules ask more of some rows than of others",
         answers=f"compared on {max(sizes):,} rows before anything is timed",
     )
     result = {
@@ -122,18 +124,31 @@ def _time_rules(name: str, sizes: Sequence[int]) -> Iterator[Row]:
         return _make_row(case, who, form, size, _time_median(lambda: predict(rules, make_rows())), note)
 
     for size in sizes:
-        part = pyarrow.table({key: [values[i % n_here] for i in range(size)] for key, values in table.columns.items()})
-        frame, rows = part.to_pandas(), [lists[i % n_here] for i in range(size)]
-        forms: dict[str, tuple[Any, Callable[[], Iterable[list[str]]]]] = {
-            "pandas": (frame, lambda: (column.tolist() for _, column in frame.items())),  # noqa: B023
-            "Arrow": (part, lambda: (column.to_pylist() for column in part.columns)),  # noqa: B023
+        starts = [size * k for k in range(max(1, min(MOST_SLICES, 400 // size)))]
+        places = [[(start + i) % n_here for i in range(size)] for start in starts]
+        parts = [
+            pyarrow.table({key: [values[i] for i in own] for key, values in table.columns.items()}) for own in places
+        ]
+        rows = _take_turns([[lists[i] for i in own] for own in places])
+        forms: dict[str, tuple[Callable[[], Any], Callable[[Any], Iterable[list[str]]]]] = {
+            "pandas": (
+                _take_turns([part.to_pandas() for part in parts]),
+                lambda frame: (column.tolist() for _, column in frame.items()),
+            ),
+            "Arrow": (_take_turns(parts), lambda part: (column.to_pylist() for column in part.columns)),
         }
         for form, (data, take) in forms.items():
-            yield _make_row(case, "eric-fast", form, size, _time_median(lambda: model.predict(data)))  # noqa: B023
-            yield _make_row(case, TAKING, form, size, _time_median(lambda: list(take())))  # noqa: B023
-            yield time_evaluator(form, size, lambda: make_lists(take()))  # noqa: B023
-        yield _make_row(case, "eric-fast", "lists", size, _time_median(lambda: model.predict(rows)))  # noqa: B023
-        yield time_evaluator("lists", size, lambda: rows)  # noqa: B023
+            yield _make_row(case, "eric-fast", form, size, _time_median(lambda: model.predict(data())))  # noqa: B023
+            yield _make_row(case, TAKING, form, size, _time_median(lambda: list(take(data()))))  # noqa: B023
+            yield time_evaluator(form, size, lambda: make_lists(take(data())))  # noqa: B023
+        yield _make_row(case, "eric-fast", "lists", size, _time_median(lambda: model.predict(rows())))  # noqa: B023
+        yield time_evaluator("lists", size, rows)
+
+
+def _take_turns(items: list[Any]) -> Callable[[], Any]:
+    """What gives these one after another, again and again."""
+    turns = cycle(items)
+    return lambda: next(turns)
 
 
 def _time_median(run: Callable[[], object]) -> float:

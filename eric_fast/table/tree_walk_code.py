@@ -14,16 +14,15 @@ from eric_fast.kernels.cpu.simd_words import (
     fill,
     gather_words,
     load_anywhere,
-    shift_left,
-    shift_right,
     store_anywhere,
+    take_high,
 )
+from eric_fast.table.linked_nodes import KEY_BYTES, PLACE_BYTES
 from eric_fast.table.sort_keys import MISSING_HIGH, MISSING_LOW, SIGN
 
 NO_LEAF = np.iinfo(np.int32).min  # a child without rules
 ROWS_AT_ONCE = 8  # rows that are evaluated side by side
 WALKS_AT_ONCE = 4 * VECTOR_WORDS  # ways through trees that are walked side by side, of one row or of several
-_WHICH = np.uint64(0xFFFFFFFF)  # of a link: the key that it compares
 
 
 @cached_njit
@@ -180,19 +179,18 @@ def advance_walks(places: Any, starts: Any, steps: Any) -> Any:
         steps: see `LinkedNodes`.
     """
     places_at, starts_at = np.uint64(places.ctypes.data), np.uint64(starts.ctypes.data)
-    steps_at, which = fill(np.uint64(steps.ctypes.data)), fill(_WHICH)
-    word = fill(np.uint64(8))
+    bounds_at = np.uint64(steps.ctypes.data)
+    all_bounds, all_links = fill(bounds_at), fill(bounds_at + np.uint64(8))
+    low_half, next_place = fill(np.uint64(0xFFFFFFFF)), fill(np.uint64(PLACE_BYTES))
     moved = True
     while moved:
         moved = False
         for walk in range(0, WALKS_AT_ONCE, VECTOR_WORDS):
             at = np.uint64(8 * walk)
             place = load_anywhere(places_at + at)
-            step = add_words(steps_at, shift_left(place, np.uint64(4)))
-            link = gather_words(add_words(step, word))
-            offset = shift_left(both(link, which), np.uint64(3))
-            key = gather_words(add_words(load_anywhere(starts_at + at), offset))
-            after = add_reached(shift_right(link, np.uint64(32)), key, gather_words(step))
+            link = gather_words(add_words(all_links, place))
+            key = gather_words(add_words(load_anywhere(starts_at + at), both(link, low_half)))
+            after = add_reached(take_high(link), next_place, key, gather_words(add_words(all_bounds, place)))
             store_anywhere(places_at + at, after)
             moved |= any_differs(place, after)
 
@@ -243,13 +241,13 @@ def walk_rows(
             n_here = min(n_trees_at_once, n_trees - tree)
             for i in range(n):
                 for t in range(n_here):
-                    places[i * n_here + t] = tree + t
-                    starts[i * n_here + t] = keys_at + 16 * i * n_columns
+                    places[i * n_here + t] = PLACE_BYTES * (tree + t)
+                    starts[i * n_here + t] = keys_at + 2 * KEY_BYTES * i * n_columns
             for walk in range(n * n_here, WALKS_AT_ONCE):  # what is left over goes the first one's way
-                places[walk], starts[walk] = tree, keys_at
+                places[walk], starts[walk] = PLACE_BYTES * tree, keys_at
             advance_walks(places, starts, steps)
             for i in range(n):
                 for t in range(n_here):
-                    found[i, tree + t] = rules[places[i * n_here + t]]
+                    found[i, tree + t] = rules[places[i * n_here + t] // PLACE_BYTES]
         sum_votes(found, first, n, settings, base, offsets, outputs, weights, leaves, sums, classes)
     return True

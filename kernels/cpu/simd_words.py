@@ -150,7 +150,7 @@ def _call_ternary(builder: Any, table: int, arguments: Any) -> Any:
         return ir.Constant(ir.VectorType(number, last - first), list(range(first, last)))
 
     nothing = ir.Constant(_LLVM_TYPE, ir.Undefined)
-    halves = [
+    take_highs = [
         builder.call(
             function,
             [
@@ -160,7 +160,7 @@ def _call_ternary(builder: Any, table: int, arguments: Any) -> Any:
         )
         for first in (0, n_half)
     ]
-    return builder.shuffle_vector(*halves, list_places(0, VECTOR_WORDS))
+    return builder.shuffle_vector(*take_highs, list_places(0, VECTOR_WORDS))
 
 
 @intrinsic
@@ -235,8 +235,8 @@ def gather_words(typing_context: Any, addresses: Any) -> Any:
         kind = ir.FunctionType(_LLVM_TYPE, [pointers.type, ir.IntType(32), mask, _LLVM_TYPE])
         name = f"llvm.masked.gather.v{VECTOR_WORDS}i64.v{VECTOR_WORDS}{pointer.intrinsic_name}"
         function = cgutils.get_or_insert_function(builder.module, kind, name)
-        every, nothing = ir.Constant(mask, [1] * VECTOR_WORDS), ir.Constant(_LLVM_TYPE, ir.Undefined)
-        return builder.call(function, [pointers, ir.Constant(ir.IntType(32), WORD_BYTES), every, nothing])
+        settings = ir.IntType(32)(WORD_BYTES), ir.Constant(mask, [1] * VECTOR_WORDS)
+        return builder.call(function, [pointers, *settings, ir.Constant(_LLVM_TYPE, ir.Undefined)])
 
     return _VECTOR(_VECTOR), generate
 
@@ -248,32 +248,25 @@ def add_words(typing_context: Any, left: Any, right: Any) -> Any:
 
 
 @intrinsic
-def shift_left(typing_context: Any, words: Any, n: Any) -> Any:
-    """words << n, with zeros from below; `n`: uint64, below 64."""
-    generate = lambda context, builder, signature, arguments: builder.shl(  # noqa: E731
-        arguments[0], spread(builder, arguments[1], VECTOR_WORDS)
-    )
-    return _VECTOR(_VECTOR, types.uint64), generate
-
-
-@intrinsic
-def shift_right(typing_context: Any, words: Any, n: Any) -> Any:
-    """words >> n, with zeros from above; `n`: uint64, below 64."""
-    generate = lambda context, builder, signature, arguments: builder.lshr(  # noqa: E731
-        arguments[0], spread(builder, arguments[1], VECTOR_WORDS)
-    )
-    return _VECTOR(_VECTOR, types.uint64), generate
-
-
-@intrinsic
-def add_reached(typing_context: Any, words: Any, keys: Any, bounds: Any) -> Any:
-    """words + 1 where a key reaches its bound, both taken as int64, else the word."""
+def take_high(typing_context: Any, words: Any) -> Any:
+    """The high 32 bits of each word."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        words, keys, bounds = arguments
-        return builder.sub(words, builder.sext(builder.icmp_signed(">=", keys, bounds), _LLVM_TYPE))
+        return builder.lshr(arguments[0], ir.Constant(_LLVM_TYPE, [32] * VECTOR_WORDS))
 
-    return _VECTOR(_VECTOR, _VECTOR, _VECTOR), generate
+    return _VECTOR(_VECTOR), generate
+
+
+@intrinsic
+def add_reached(typing_context: Any, words: Any, step: Any, keys: Any, bounds: Any) -> Any:
+    """words + step where a key reaches its bound, both taken as int64, else the word."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        words, step, keys, bounds = arguments
+        is_reached = builder.sext(builder.icmp_signed(">=", keys, bounds), _LLVM_TYPE)
+        return builder.add(words, builder.and_(is_reached, step))
+
+    return _VECTOR(_VECTOR, _VECTOR, _VECTOR, _VECTOR), generate
 
 
 @intrinsic
