@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import count
 
-THREAD_BYTES = 2**19  # less isn't worth a second thread: starting one takes as long as reading this
+THREAD_BYTES = 2**19  # less isn't worth a second thread: waking one takes as long as reading this
 PARTS = 8  # of each thread's work: whoever is slowed down, by threads of others that still spin, takes fewer
 
 _worker = threading.local()  # what a worker runs has one core
