@@ -73,6 +73,17 @@ def mask_tail(words: Tensor, n_samples: int) -> Tensor:
     return words
 
 
+def cut_words(words: Tensor, first: int, n_samples: int) -> Tensor:
+    """The words of `n_samples` samples from `first` on, `[n_atoms, count_words(n_samples)]`.
+
+    Args:
+        words: rows as `pack_bits` makes them.
+        first: a multiple of `WORD_BITS * ROW_WORDS`, and so is `n_samples`, unless the last sample is among them.
+    """
+    start = first // WORD_BITS
+    return words[:, start : start + count_words(n_samples)].contiguous()
+
+
 def join_words(parts: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
     """Rows of words `[n_atoms, count_words(sizes[i])]` one after the other, as if packed together.
 

@@ -4,7 +4,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eric_fast.bits import ROW_WORDS, WORD_BITS, BitMatrix, count_words, join_words, mask_tail, pack_bits, unpack_words
+from eric_fast.bits import (
+    ROW_WORDS,
+    WORD_BITS,
+    BitMatrix,
+    count_words,
+    cut_words,
+    join_words,
+    mask_tail,
+    pack_bits,
+    unpack_words,
+)
 from eric_fast.errors import EricError
 
 SIZES = (0, 1, 31, 32, 33, 63, 1000, 1024, 1025)
@@ -33,6 +43,13 @@ def test_bit_of_a_sample_is_where_the_layout_says(column):
 def test_tail_is_masked(n_samples):
     words = torch.full((3, count_words(n_samples)), -1, dtype=torch.int32)
     assert torch.equal(mask_tail(words, n_samples), pack_bits(torch.ones(n_samples, 3, dtype=torch.bool)))
+
+
+def test_words_are_cut_as_the_samples_pack_alone():
+    unit = WORD_BITS * ROW_WORDS
+    bits = torch.rand(3 * unit + 17, 3, generator=torch.Generator().manual_seed(0)) < 0.5
+    for first, n_samples in ((0, unit), (unit, 2 * unit), (2 * unit, unit + 17), (0, len(bits))):
+        assert torch.equal(cut_words(pack_bits(bits), first, n_samples), pack_bits(bits[first : first + n_samples]))
 
 
 def test_a_set_bit_past_the_last_sample_is_refused():

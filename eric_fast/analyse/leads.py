@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eric_fast.analyse.cut import Cut
-from eric_fast.bits import ROW_WORDS, WORD_BITS, BitMatrix, count_words, mask_tail
+from eric_fast.bits import ROW_WORDS, WORD_BITS, BitMatrix, cut_words, mask_tail
 from eric_fast.evaluator import Evaluator
 from eric_fast.program import Program, atom_of
 
@@ -66,8 +66,7 @@ def measure_leads(evaluator: Evaluator, bits: BitMatrix) -> Leads | None:
     size = max(1, _PART_BYTES // (_UNIT * (8 * n_classes + len(spans)))) * _UNIT
     for first in range(0, bits.n_samples, size):
         n = min(size, bits.n_samples - first)
-        words = bits.words[:, first // WORD_BITS :][:, : count_words(n)].contiguous()
-        part = BitMatrix(words, n, bits.atoms)
+        part = BitMatrix(cut_words(bits.words, first, n), n, bits.atoms)
         top = evaluator.scores(part).topk(2, dim=1).values
         leads = (top[:, 0] - top[:, 1]).long().cpu().numpy()
         if most_silenced:
@@ -98,7 +97,7 @@ def flip_atoms(cut: Cut, truth: BitMatrix, leads: Leads | None) -> Iterator[tupl
             yield atom, samples[:0], torch.zeros(0, dtype=torch.int32)
             continue
         words[place] ^= everywhere
-        near = BitMatrix(words[:, : count_words(n)].contiguous(), n, names)
+        near = BitMatrix(cut_words(words, 0, n), n, names)
         flipped = cut.evaluator.classes(near)
         words[place] ^= everywhere
         yield atom, samples[:n], flipped

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from eric_fast.bits import WORD_BITS, count_words, join_words, pack_bits, unpack_words
+from eric_fast.bits import count_words, cut_words, join_words, pack_bits, unpack_words
 from eric_fast.processes.pickling import PickledByFields
 from eric_fast.program.atoms import Quantiser
 from eric_fast.program.layer_graph import LayerGraph
@@ -161,8 +161,7 @@ class Rows(PickledByFields):
     def read_words(self, layer: str) -> Tensor:
         words = self.part.read_words(layer)
         if isinstance(self.rows, slice):
-            first = self.rows.start // WORD_BITS
-            return words[:, first : first + count_words(self.n_images)].contiguous()
+            return cut_words(words, self.rows.start, self.n_images)
         return pack_bits(unpack_words(words, self.part.n_images)[self.rows])
 
     def read_labels(self) -> Tensor:
