@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -89,7 +90,7 @@ def test_programs_are_those_of_memory_to_the_letter(stored, settings):
     """Of 5 shards, 2 and 3 processes have uneven shares, and 7 some without a shard."""
     expected = print_program(approximate_model(stored.activations, layers="all", options=OPTIONS, **settings))
     capture = open_capture(stored.norms)
-    for count, source in ((1, capture), (2, stored.activations), (3, capture), (7, capture), (7, stored.activations)):
+    for count, source in product((1, 2, 3, 7), (capture, stored.activations)):
 
         def extract(processes, source=source):
             return approximate_model(source, layers="all", options=OPTIONS, processes=processes, **settings)
